@@ -1,0 +1,240 @@
+"""The one error tree. Every error carries its data and prints as one line.
+
+::
+
+    MCShellError
+    ├── UsageError              a line, option or argument that means nothing here
+    │   ├── FilterError         a filter that does not parse
+    │   └── InputError          an input that the action's DDL refuses
+    ├── ConfigError             a setting, a file or a key that cannot be used
+    ├── DDLError                a schema that is not one
+    ├── PluginError             a plugin that is not there or does not load
+    ├── WireError               what goes over the broker
+    │   ├── FrameError          bytes that are not STOMP
+    │   ├── UnknownBroker       a broker whose dialect we do not know
+    │   ├── ConnectError        no connection: down, refused, not STOMP
+    │   ├── ConnectionLost      the connection broke while something waited for it
+    │   └── ReceiptTimeout      the broker did not confirm in time
+    ├── Rejected                a message that fails verification, with its Reason
+    ├── NoTargets               a request that would reach nobody
+    ├── SessionError            a session that is not there, busy or another's
+    └── AgentError              what an agent raises to answer "failed"
+        └── Unavailable         an agent that this platform cannot serve
+
+Exit codes are the command line's (DESIGN §3); each class knows its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "AgentError",
+    "ConfigError",
+    "ConnectError",
+    "ConnectionLost",
+    "DDLError",
+    "FilterError",
+    "FrameError",
+    "InputError",
+    "MCShellError",
+    "NoTargets",
+    "PluginError",
+    "Reason",
+    "ReceiptTimeout",
+    "Rejected",
+    "SessionError",
+    "Unavailable",
+    "UnknownBroker",
+    "UsageError",
+    "WireError",
+    "did_you_mean",
+]
+
+
+class MCShellError(Exception):
+    """The root: whatever mcshell raises on purpose is one of these."""
+
+    exit_code: ClassVar[int] = 70
+
+    def _render_traceback_(self) -> list[str]:
+        """One line in IPython, where a traceback would tell the operator nothing."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class UsageError(MCShellError):
+    """A line, option or argument that means nothing here; says what was meant."""
+
+    exit_code = 64
+
+
+class FilterError(UsageError):
+    """A filter that does not parse; `text` is the filter, `column` (from 1) where it broke."""
+
+    def __init__(self, message: str, text: str = "", column: int | None = None) -> None:
+        super().__init__(message)
+        self.text = text
+        self.column = column
+
+
+class InputError(UsageError):
+    """An input that the DDL refuses; `statuscode` is 3 (missing, undeclared) or 4 (invalid)."""
+
+    def __init__(self, message: str, name: str = "", statuscode: int = 4) -> None:
+        super().__init__(message)
+        self.name = name
+        self.statuscode = statuscode
+
+
+class ConfigError(MCShellError):
+    """A setting, a file or a key that cannot be used; `key` is its name, `origin` where it stands."""
+
+    exit_code = 64
+
+    def __init__(self, message: str, key: str = "", origin: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+        self.origin = origin
+
+
+class DDLError(MCShellError):
+    """A schema that is not one; `path` is the file."""
+
+    exit_code = 64
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
+
+
+class PluginError(MCShellError):
+    """A plugin that is not there or does not load; `kind` and `name` say which."""
+
+    def __init__(self, message: str, kind: str = "", name: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.name = name
+
+
+class WireError(MCShellError):
+    """What goes wrong between us and the broker."""
+
+
+class FrameError(WireError):
+    """Bytes that are not STOMP; the connection that sent them is of no further use."""
+
+
+class UnknownBroker(WireError):
+    """A broker whose dialect we do not know; `server` is what it called itself."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__(
+            f"unknown broker {server!r}: mcshell speaks to ActiveMQ, RabbitMQ and its own broker"
+        )
+        self.server = server
+
+
+class ConnectError(WireError):
+    """No connection; `url` is the last one tried, `reason` the broker's or the system's word."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"cannot connect to {url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class ConnectionLost(WireError):
+    """The connection broke while something waited for it; `reason` is the last known cause."""
+
+    def __init__(self, reason: str = "connection lost") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ReceiptTimeout(WireError):
+    """The broker did not confirm within `seconds`."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"the broker did not confirm {what} within {seconds:g} s")
+        self.what = what
+        self.seconds = seconds
+
+
+class Reason(StrEnum):
+    """Why a message was refused: the code in audit lines, counters and tests (DESIGN §6)."""
+
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    TOO_DEEP = "too_deep"
+    MALFORMED = "malformed"
+    UNSIGNED = "unsigned"
+    BAD_CERTIFICATE = "bad_certificate"
+    FOREIGN_CA = "foreign_ca"
+    CERT_EXPIRED = "cert_expired"
+    REVOKED = "revoked"
+    STALE_CRL = "stale_crl"
+    BAD_SIGNATURE = "bad_signature"
+    WRONG_KIND = "wrong_kind"
+    CALLER_MISMATCH = "caller_mismatch"
+    WRONG_COLLECTIVE = "wrong_collective"
+    MISROUTED = "misrouted"
+    EXPIRED = "expired"
+    FROM_FUTURE = "from_future"
+    REPLAYED = "replayed"
+    UNKNOWN_REQUEST = "unknown_request"
+    NOT_A_TARGET = "not_a_target"
+    WRONG_SENDER = "wrong_sender"
+
+
+class Rejected(MCShellError):
+    """A message that fails verification; `reason` is the code, `detail` the particulars."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
+        self.reason = reason
+        self.detail = detail
+
+
+class NoTargets(MCShellError):
+    """A request that would reach nobody; nothing was sent."""
+
+    exit_code = 1
+
+
+class SessionError(MCShellError):
+    """A session that is not there, busy or another caller's; `name` is the session's."""
+
+    exit_code = 64
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class AgentError(MCShellError):
+    """What an agent raises to answer `failed`; `data` still travels in the reply.
+
+    `statuscode` is 1 (the work failed) unless an agent knows better (MCollective's codes).
+    """
+
+    def __init__(
+        self, message: str, *, statuscode: int = 1, data: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.statuscode = statuscode
+        self.data = dict(data or {})
+
+
+class Unavailable(AgentError):
+    """An agent that this platform cannot serve; the message says what is missing."""
+
+
+def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
+    """Return " (did you mean …?)" with the known words nearest to `word`, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -1,0 +1,173 @@
+"""The values that travel: a `Request` goes out, `Reply` values come back.
+
+Frozen and slotted, plain data, no I/O and no clock: whoever needs the time passes it in.
+Times are seconds since the epoch (UTC, float).
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Filter", "Reply", "Request", "Sequence", "State", "Status", "Via", "new_request_id"]
+
+
+class Via(StrEnum):
+    """The way a request takes to its nodes (DESIGN §5)."""
+
+    BROADCAST = "broadcast"
+    DIRECT = "direct"
+    QUEUE = "queue"
+    POOL = "pool"
+
+    @property
+    def durable(self) -> bool:
+        """Whether the broker keeps the request for a node that is down."""
+        return self in (Via.QUEUE, Via.POOL)
+
+
+class State(StrEnum):
+    """The one state a target is in (DESIGN §5)."""
+
+    PENDING = "pending"
+    RECEIVED = "received"
+    RUNNING = "running"
+    OK = "ok"
+    FAILED = "failed"
+    DENIED = "denied"
+    INTERRUPTED = "interrupted"
+    SILENT = "silent"
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        """Whether a node's own last word put the target here."""
+        return self in (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the client put it here for lack of a word; a late word replaces it."""
+        return self in (State.SILENT, State.EXPIRED)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self.final or self.judged
+
+
+class Sequence:
+    """The numbers of a node's words about one request; each further attempt adds 3."""
+
+    RECEIVED = 0
+    RUNNING = 1
+    FINAL = 2
+    STEP = 3
+
+
+class Status:
+    """MCollective's statuscodes (DESIGN §5)."""
+
+    OK = 0
+    FAILED = 1
+    UNKNOWN_ACTION = 2
+    MISSING_DATA = 3
+    INVALID_DATA = 4
+    UNKNOWN_ERROR = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which nodes a request is for, as the operator wrote it; all parts must match.
+
+    Each part is the text of one option: `fact` "os=Debian", `cls` a class, `agent` an agent,
+    `identity` a name or /regex/ (one of them must match), `compound` an expression.
+    `mcshell.filters` gives these their meaning.
+    """
+
+    fact: tuple[str, ...] = ()
+    cls: tuple[str, ...] = ()
+    agent: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
+    compound: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether it excludes anyone at all."""
+        return bool(self.fact or self.cls or self.agent or self.identity or self.compound)
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """Its form in the envelope."""
+        return {
+            "fact": list(self.fact),
+            "class": list(self.cls),
+            "agent": list(self.agent),
+            "identity": list(self.identity),
+            "compound": list(self.compound),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Filter:
+        """Read the envelope's form; raises KeyError or TypeError when it is another."""
+
+        def words(name: str) -> tuple[str, ...]:
+            value = document[name]
+            if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+                raise TypeError(f"filter.{name} is not a list of strings")
+            return tuple(value)
+
+        return cls(
+            words("fact"), words("class"), words("agent"), words("identity"), words("compound")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to the fleet. `identity` is set when it is addressed to one node."""
+
+    id: str
+    agent: str
+    action: str
+    caller: str
+    collective: str
+    via: Via
+    session: str
+    created: float
+    expires: float
+    data: Mapping[str, Any] = field(default_factory=dict)
+    filter: Filter = field(default_factory=Filter)
+    identity: str | None = None
+    pool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One word of a node about a request; `sequence` says which (see `Sequence`).
+
+    `state` is the node's own word for where it stands: a code alone cannot tell `denied` from
+    `failed`. `statuscode` is None until the final word. `trust` is "mcs" for our own signed
+    wire, else the name of MCollective's security plugin that vouched for it.
+    """
+
+    requestid: str
+    sender: str
+    sequence: int
+    statuscode: int | None
+    statusmsg: str
+    data: Mapping[str, Any]
+    created: float
+    state: State
+    trust: str = "mcs"
+
+    @property
+    def final(self) -> bool:
+        """Whether this is the node's last word (of this attempt)."""
+        return self.sequence % Sequence.STEP == Sequence.FINAL
+
+
+def new_request_id() -> str:
+    """Make a request id: 32 hexadecimal digits."""
+    return uuid.uuid4().hex

@@ -1,0 +1,104 @@
+"""What an agent is written against: the base class, the call it answers, the node it runs on.
+
+An agent is a Python file beside a DDL of the same name: `package.py` holds one subclass of
+`Agent`, `package.json` says which actions it has. Each action is a method of that name: it takes
+the `Call` and returns a dict of outputs. To answer "failed" it raises `AgentError`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from mcshell.errors import AgentError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcshell.message import Request
+
+__all__ = ["Agent", "AgentError", "Call", "NodeView", "Unavailable"]
+
+
+class NodeView(Protocol):
+    """What an agent may know of the node it runs on. Mappings are read-only views."""
+
+    @property
+    def identity(self) -> str:
+        """The node's name, from its certificate."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """All facts, nested."""
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """The configuration classes the node has."""
+
+    @property
+    def agents(self) -> frozenset[str]:
+        """The names of the active agents."""
+
+    @property
+    def collectives(self) -> tuple[str, ...]:
+        """The collectives it listens to, the main one first."""
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """The active agents' metadata: name, version, description, author, actions, timeout."""
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the daemon: started, received, replied, refused, running, …"""
+
+    def seen(self, requestid: str) -> dict[str, Any]:
+        """What this node knows of a request: state, reason, received, started, ended."""
+
+    def protects(self, path: str) -> bool:
+        """Whether a path is the node's own key or state, which no agent may read."""
+
+    def settings(self, agent: str) -> Mapping[str, Any]:
+        """The [agents.NAME] table of the node's configuration file."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of one action. `data` holds the inputs, coerced, with defaults filled in."""
+
+    request: Request
+    data: Mapping[str, Any]
+    node: NodeView
+    deadline: float
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    report: Callable[[float | None, str], None] = lambda _percent, _text: None
+
+    @property
+    def caller(self) -> str:
+        """The verified callerid, such as `cert=alice`."""
+        return self.request.caller
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the action's timeout; never negative."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def progress(self, percent: float | None, text: str = "") -> None:
+        """Say how far it is (0 to 100, or None) and what it is doing."""
+        self.report(percent, text)
+
+    def __getitem__(self, name: str) -> Any:
+        """An input by name; KeyError when it was optional and not given."""
+        return self.data[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An input by name, or `default`."""
+        return self.data.get(name, default)
+
+
+class Agent:
+    """Base of all agents: one instance a node process, its methods called from many threads."""
+
+    name: ClassVar[str] = ""
+
+    def activate(self, node: NodeView) -> None:
+        """Raise `Unavailable` with what is missing when this platform cannot serve the agent."""

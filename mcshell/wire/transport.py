@@ -1,0 +1,102 @@
+"""What the rest of mcshell knows of a connection to a broker: this Protocol and these values.
+
+`connector` implements it over stomp.py with threads. `aio` is its asyncio twin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from queue import SimpleQueue
+
+    from mcshell.wire.dialects import Dialect
+
+__all__ = ["AckMode", "Delivery", "Receipt", "Transport"]
+
+AckMode = Literal["auto", "client-individual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One MESSAGE frame as it came in.
+
+    `subscription` is the id that `subscribe` returned; `ack_id` what an ACK names; `epoch` the
+    number of the connection it came over, so that an ACK from before a reconnect is dropped.
+    """
+
+    destination: str
+    body: bytes
+    headers: Mapping[str, str]
+    subscription: str
+    ack_id: str
+    epoch: int
+    redelivered: bool = False
+
+
+class Receipt(Protocol):
+    """The broker's confirmation of one frame, to come."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the broker has confirmed, or never will."""
+
+    def wait(self, timeout: float) -> None:
+        """Wait (seconds) until it is confirmed.
+
+        Raises:
+            ReceiptTimeout: the broker was silent that long.
+            ConnectionLost: the connection broke first; nobody knows whether it arrived.
+        """
+
+
+class Transport(Protocol):
+    """A supervised connection: it reconnects and re-subscribes by itself."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the broker at the other end wants things said."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands now."""
+
+    def send(
+        self,
+        destination: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        persistent: bool = False,
+        expires: float | None = None,
+        receipt: bool = False,
+    ) -> Receipt | None:
+        """SEND one message; `expires` is seconds since the epoch.
+
+        Returns a `Receipt` when one was asked for. Raises ConnectionLost when there is no
+        connection within a bounded wait.
+        """
+
+    def subscribe(
+        self,
+        destination: str,
+        inbox: SimpleQueue[Delivery],
+        *,
+        ack: AckMode = "client-individual",
+        prefetch: int = 200,
+    ) -> str:
+        """Have every message of a destination put into `inbox`, over reconnects too.
+
+        Returns the subscription's id once the broker has confirmed it.
+        """
+
+    def unsubscribe(self, subscription: str) -> None:
+        """End a subscription."""
+
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery; one from before a reconnect is dropped in silence."""
+
+    def close(self) -> None:
+        """Disconnect cleanly and end the threads, within a bounded time."""

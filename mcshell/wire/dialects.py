@@ -1,0 +1,84 @@
+"""What the three brokers want said differently: the one table, and nothing of it elsewhere.
+
+The flavour is read from the `server` header of CONNECTED. Our own broker speaks ActiveMQ's
+dialect, so that what is written against it holds in production. Measured against ActiveMQ 5.17
+and RabbitMQ 3.10 by tests/contract.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mcshell.errors import UnknownBroker
+
+__all__ = ["ACTIVEMQ", "MCSHELL", "RABBITMQ", "VHOST", "Dialect", "dialect_of"]
+
+VHOST = "/"
+"""The `host` header of every CONNECT: RabbitMQ's default virtual host; the others do not care."""
+
+_RABBITMQ_LONGEST = 2**32 - 1
+"""Milliseconds (49.7 days) that fit RabbitMQ's timers; it refuses a longer `expiration`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one kind of broker is spoken to.
+
+    Attributes:
+        name: activemq, rabbitmq or mcshell.
+        any_word: the wildcard for one word of a topic's name.
+        any_rest: the wildcard for all further words.
+        expiry_header: where a message says how long it is good for.
+        expiry_relative: whether that is milliseconds from now, else since the epoch.
+        prefetch_header: where SUBSCRIBE says how many unacknowledged messages it takes.
+    """
+
+    name: str
+    any_word: str
+    any_rest: str
+    expiry_header: str
+    expiry_relative: bool
+    prefetch_header: str
+
+    def send_headers(
+        self, *, persistent: bool, expires: float | None, now: float
+    ) -> dict[str, str]:
+        """Headers of a SEND; `expires` and `now` are seconds since the epoch.
+
+        The broker's expiry is housekeeping only, so a time too long for RabbitMQ is left out
+        (the message then stays until it is taken or a policy of the broker ends it).
+        """
+        headers = {"persistent": "true"} if persistent else {}
+        if expires is None:
+            return headers
+        if not self.expiry_relative:
+            headers[self.expiry_header] = str(max(1, int(expires * 1000)))
+            return headers
+        left = max(1, int((expires - now) * 1000))
+        if left <= _RABBITMQ_LONGEST:
+            headers[self.expiry_header] = str(left)
+        return headers
+
+    def subscribe_headers(self, *, prefetch: int) -> dict[str, str]:
+        """Headers of a SUBSCRIBE that takes `prefetch` unacknowledged messages at once."""
+        return {self.prefetch_header: str(prefetch)}
+
+
+ACTIVEMQ = Dialect("activemq", "*", ">", "expires", False, "activemq.prefetchSize")
+MCSHELL = Dialect("mcshell", "*", ">", "expires", False, "activemq.prefetchSize")
+RABBITMQ = Dialect("rabbitmq", "*", "#", "expiration", True, "prefetch-count")
+
+_SERVERS = {"ActiveMQ": ACTIVEMQ, "RabbitMQ": RABBITMQ, "mcshell": MCSHELL}
+
+
+def dialect_of(server: str) -> Dialect:
+    """Know a broker by the `server` header of its CONNECTED ("NAME/VERSION comment").
+
+    Raises:
+        UnknownBroker: it is none of ours.
+    """
+    name = re.match(r"[^/\s]*(?=/)", server)
+    if name is None or name[0] not in _SERVERS:
+        raise UnknownBroker(server)
+    return _SERVERS[name[0]]

@@ -1,0 +1,68 @@
+"""The dialect table: three brokers, one way to ask."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcshell.errors import UnknownBroker
+from mcshell.wire.dialects import ACTIVEMQ, MCSHELL, RABBITMQ, dialect_of
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("server", "dialect"),
+    [
+        ("ActiveMQ/5.17.2", ACTIVEMQ),
+        ("RabbitMQ/3.10.8", RABBITMQ),
+        ("mcshell/0.1.0", MCSHELL),
+    ],
+)
+def test_a_broker_is_known_by_its_server_header(server, dialect):
+    """The name before the slash decides; the version does not."""
+    assert dialect_of(server) is dialect
+
+
+@pytest.mark.parametrize("server", ["", "ActiveMQ", "apache-apollo/1.7", "xActiveMQ/5", "/1"])
+def test_an_unknown_broker_is_refused_by_name(server):
+    """A broker whose habits nobody measured is not guessed at, and the error names it."""
+    with pytest.raises(UnknownBroker) as caught:
+        dialect_of(server)
+    assert caught.value.server == server
+
+
+@pytest.mark.parametrize("dialect", [ACTIVEMQ, MCSHELL])
+def test_activemq_expires_at_an_instant(dialect):
+    """ActiveMQ and our broker want the instant in milliseconds since the epoch."""
+    assert dialect.send_headers(persistent=True, expires=NOW + 2, now=NOW) == {
+        "persistent": "true",
+        "expires": "1800000002000",
+    }
+
+
+def test_rabbitmq_expires_after_a_time():
+    """RabbitMQ wants the milliseconds from now, and at least one of them."""
+    headers = RABBITMQ.send_headers(persistent=False, expires=NOW + 2, now=NOW)
+    assert headers == {"expiration": "2000"}
+    assert RABBITMQ.send_headers(persistent=False, expires=NOW - 9, now=NOW) == {"expiration": "1"}
+
+
+def test_a_time_too_long_for_rabbitmq_is_left_out():
+    """A ttl of 180 days is kept by the node's own check, where RabbitMQ would refuse the SEND."""
+    headers = RABBITMQ.send_headers(persistent=True, expires=NOW + 180 * 86400, now=NOW)
+    assert headers == {"persistent": "true"}
+
+
+def test_nothing_is_said_that_was_not_asked():
+    """A message without persistence and expiry needs no header."""
+    assert all(
+        dialect.send_headers(persistent=False, expires=None, now=NOW) == {}
+        for dialect in (ACTIVEMQ, MCSHELL, RABBITMQ)
+    )
+
+
+def test_prefetch_has_two_names():
+    """Each broker is told the prefetch under its own header."""
+    assert ACTIVEMQ.subscribe_headers(prefetch=7) == {"activemq.prefetchSize": "7"}
+    assert MCSHELL.subscribe_headers(prefetch=7) == {"activemq.prefetchSize": "7"}
+    assert RABBITMQ.subscribe_headers(prefetch=7) == {"prefetch-count": "7"}

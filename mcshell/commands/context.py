@@ -1,0 +1,147 @@
+"""What a verb may ask for: settings, schemas, a client; each is made when it is first wanted.
+
+So help, `pki` and `broker` never need a broker, and a prompt keeps its connection from line to
+line. A face makes one `Context` and closes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mcshell import config
+from mcshell.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mcshell.client.client import Client
+    from mcshell.commands.parser import Face
+    from mcshell.config import Settings
+    from mcshell.ddl.library import Library
+
+__all__ = ["Context"]
+
+
+class Context:
+    """The surroundings of the lines of one face. Not for several threads.
+
+    `variables` are the names that `--nodes X` may mean before a file (IPython's), `inputs` the
+    action's inputs that came beside the line (a cell's YAML). The face sets both for each line.
+    """
+
+    def __init__(self, face: Face = "cli", path: Path | None = None) -> None:
+        self.face = face
+        self.variables: Mapping[str, Any] = {}
+        self.inputs: Mapping[str, Any] | None = None
+        self.stdin: TextIO = sys.stdin
+        self._path = path
+        self._settings: Settings | None = None
+        self._library: Library | None = None
+        self._clients: dict[str | None, Client] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, loaded once."""
+        if self._settings is None:
+            self._settings = config.load(self._path)
+        return self._settings
+
+    @property
+    def library(self) -> Library:
+        """The schemas of all agents that are installed here."""
+        if self._library is None:
+            from mcshell.ddl.library import Library  # noqa: PLC0415 - services need none
+
+            packaged = Path(__file__).resolve().parent.parent / "agents"
+            dirs = [*self.settings.node.agents, packaged, packaged.parent.parent / "agents"]
+            self._library = Library([place for place in dirs if place.is_dir()])
+        return self._library
+
+    def client(self, options: argparse.Namespace) -> Client:
+        """The client of the line's session; connects when the session has none yet."""
+        name: str | None = getattr(options, "session", None)
+        if name not in self._clients:
+            import mcshell  # noqa: PLC0415 - the client is loaded by those who ask
+
+            self._clients[name] = mcshell.connect(session=name, config=self._path)
+        return self._clients[name]
+
+    def close(self) -> None:
+        """Close every connection that lines have opened."""
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+    def use(self, options: argparse.Namespace) -> None:
+        """Take the line's `--config`, if it has one."""
+        path = getattr(options, "config", None)
+        if path is not None:
+            self.close()
+            self._path = Path(path)
+            self._settings = self._library = None
+
+    def names(self, source: str) -> tuple[str, ...]:
+        """The node names that `--nodes SOURCE` means: a variable, `-` for stdin, else a file.
+
+        Raises:
+            UsageError: nothing of that name holds names of nodes.
+        """
+        if source in self.variables:
+            return _names_of(source, self.variables[source])
+        if source == "-":
+            return _words(self.stdin.read())
+        try:
+            return _words(Path(source).expanduser().read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            kinds = "variable or file" if self.face == "magic" else "file"
+            raise UsageError(f"--nodes {source}: there is no such {kinds}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--nodes {source}: {error}") from error
+
+    def ca_dir(self, given: str | None) -> Path:
+        """The directory of the CA: the one given, else the one that `pki.ca` lies in."""
+        if given is not None:
+            return Path(given)
+        if self.settings.pki.ca is not None:
+            return self.settings.pki.ca.parent
+        raise ConfigError("which CA? Say --pki DIR, or set pki.ca", "pki.ca")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Names from a file: any white space or comma between them outside brackets, `#` comments."""
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    words: list[str] = []
+    for line in lines:
+        depth, word = 0, ""
+        for letter in [*line, " "]:
+            depth += (letter == "[") - (letter == "]")
+            if letter.isspace() or (letter == "," and depth <= 0):
+                words += [word] if word else []
+                word = ""
+            else:
+                word += letter
+    return tuple(words)
+
+
+def _names_of(name: str, value: Any) -> tuple[str, ...]:
+    """Names from a Python value: a list, a Series, or a table with a `sender` column."""
+    if hasattr(value, "frame") and hasattr(value, "requestid"):
+        value = [row.sender for row in value.rows()]
+    elif hasattr(value, "columns"):
+        if "sender" not in value.columns:
+            raise UsageError(f"--nodes {name}: the table has no column 'sender'")
+        value = value["sender"].dropna().tolist()
+    elif hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple | set | frozenset) and all(
+        isinstance(word, str) for word in value
+    ):
+        ordered = sorted(value) if isinstance(value, set | frozenset) else value
+        return tuple(dict.fromkeys(ordered))
+    raise UsageError(
+        f"--nodes {name}: a list of names, a Series or a table with a 'sender' column is meant"
+        f" (./{name} is the file)"
+    )

@@ -1,0 +1,276 @@
+"""Which verbs there are and which options they take (DESIGN §3): declarations only.
+
+Options that several verbs share are groups, made afresh for each parser. A verb names the
+function that does it as "module:function" below `mcshell.commands.verbs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mcshell.config import seconds
+from mcshell.errors import did_you_mean
+from mcshell.message import Via
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FORMATS", "GROUPS", "INTRODUCTION", "VERBS", "Verb"]
+
+FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
+SOURCES = ("broadcast", "file", "stdin", "table")
+
+INTRODUCTION = {
+    "cli": "mcshell talks to a fleet.\n\n"
+    "  mcshell VERB ...           run one line\n"
+    "  mcshell                    a prompt (lines, when standard input is no terminal)\n"
+    "  mcshell -e 'LINE; LINE'    run lines and leave\n"
+    "  mcshell --version          the version\n\n"
+    "Verbs:",
+    "prompt": "Verbs (also !COMMAND for your shell, Ctrl-D to leave):",
+    "magic": "%mco VERB ... gives a DataFrame; %%mco takes inputs as YAML. Verbs:",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: its name (one or two words), its function, its options."""
+
+    name: str
+    summary: str
+    target: str
+    groups: tuple[str, ...] = ()
+    build: Callable[[argparse.ArgumentParser], Any] = lambda _parser: None
+    cli_only: bool = False
+
+
+def _choice(*known: str) -> Callable[[str], str]:
+    """One word of several, with "did you mean", which argparse's own `choices` lacks."""
+
+    def read(text: str) -> str:
+        if text in known:
+            return text
+        hint = did_you_mean(text, known)
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(known)}{hint}")
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _whole(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+
+
+def _share(text: str) -> str:
+    if text.removesuffix("%").isdecimal() and int(text.removesuffix("%")) > 0:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no number or percentage above 0, as 5 or 10%")
+
+
+def _group() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+
+
+def _output() -> argparse.ArgumentParser:
+    parser = _group()
+    one = parser.add_argument_group("output").add_mutually_exclusive_group()
+    say = one.add_argument
+    say(
+        "--format", dest="format", type=_choice(*FORMATS), metavar="FORMAT", help=", ".join(FORMATS)
+    )
+    for flag, short in (("json", ["-j"]), ("jsonl", []), ("senders", [])):
+        text = {"json": "one document", "jsonl": "a line a row", "senders": "names only"}[flag]
+        say(*short, f"--{flag}", dest="format", action="store_const", const=flag, help=text)
+    return parser
+
+
+def _targets() -> argparse.ArgumentParser:
+    parser = _group()
+    say = parser.add_argument_group("targets").add_argument
+    for short, long, dest, what in (
+        ("-F", "--wf", "fact", "FACT"),
+        ("-C", "--wc", "cls", "CLASS"),
+        ("-A", "--wa", "agent_filter", "AGENT"),
+        ("-I", "--wi", "identity", "IDENTITY"),
+        ("-S", "--select", "compound", "EXPRESSION"),
+    ):
+        say(short, long, dest=dest, action="append", default=[], metavar=what, help=f"with {what}")
+    say("-T", "--target", dest="collective", metavar="COLLECTIVE", help="ask this collective")
+    say("--nodes", metavar="X", help="names from a file, - (standard input), or a variable")
+    say("--dm", dest="source", type=_choice(*SOURCES), metavar="SOURCE", help=", ".join(SOURCES))
+    say("--dt", dest="discovery_timeout", type=_seconds, metavar="S", help="discovery window")
+    say("--no-known", dest="known", action="store_false", help="only nodes that answer now")
+    say("--limit", type=_share, metavar="N|N%", help="so many of them, at random")
+    say("--limit-seed", type=_whole, metavar="SEED", help="the same choice each time")
+    say("--one", action="store_true", help="one of them")
+    say("--session", metavar="NAME", help="the durable session to use")
+    say("-t", "--timeout", type=_seconds, metavar="S", help="how long to wait for replies")
+    return parser
+
+
+def _asking() -> argparse.ArgumentParser:
+    parser = _group()
+    say = parser.add_argument_group("asking").add_argument
+    ways = tuple(via.value for via in Via)
+    say("--via", type=_choice(*ways), metavar="WAY", help=", ".join(ways))
+    say("--ttl", type=_seconds, metavar="TIME", help="how long the request is worth running")
+    say("--batch", type=_share, metavar="N|N%", help="so many nodes at a time")
+    say("--batch-sleep", type=_seconds, default=0.0, metavar="S", help="rest between batches")
+    say("--max-failures", type=_share, metavar="K|K%", help="stop the batches after K failures")
+    say("-b", "--background", action="store_true", help="send, print the request id, leave")
+    say("-y", "--yes", action="store_true", help="do not ask before a change")
+    return parser
+
+
+def _stored() -> argparse.ArgumentParser:
+    parser = _group()
+    parser.add_argument("--session", metavar="NAME", help="the session to look in")
+    return parser
+
+
+def _pki() -> argparse.ArgumentParser:
+    parser = _group()
+    parser.add_argument("--pki", metavar="DIR", help="the CA's directory (default: that of pki.ca)")
+    return parser
+
+
+def _service() -> argparse.ArgumentParser:
+    parser = _group()
+    parser.add_argument("--log-json", action="store_true", help="log as JSON lines")
+    return parser
+
+
+GROUPS = {
+    "output": _output,
+    "targets": _targets,
+    "asking": _asking,
+    "stored": _stored,
+    "pki": _pki,
+    "service": _service,
+}
+
+
+def _word(name: str, text: str, nargs: str | None = None) -> Callable[..., Any]:
+    def build(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(name.partition("[")[0].lower(), metavar=name, nargs=nargs, help=text)
+
+    return build
+
+
+def _rpc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("agent", metavar="AGENT", help="whom to ask; `agents` lists them")
+    parser.add_argument("action", metavar="ACTION", help="what to ask; `doc AGENT` lists them")
+    parser.add_argument("inputs", metavar="input=value", nargs="*", help="the action's inputs")
+
+
+def _replies(parser: argparse.ArgumentParser) -> None:
+    _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
+    parser.add_argument("--arrived", action="store_true", help="only targets that answered")
+
+
+def _broker(parser: argparse.ArgumentParser) -> None:
+    say = parser.add_argument
+    say("--listen", default="127.0.0.1:61613", metavar="HOST:PORT", help="where to listen")
+    say("--data", required=True, metavar="DIR", help="where messages are kept")
+    say("--user", metavar="NAME", help="the login that clients must give")
+    say("--passcode-file", metavar="FILE", help="its passcode, on the first line")
+    for name in ("cert", "key", "ca"):
+        say(f"--{name}", metavar="FILE", help=f"TLS: the {name} (off loopback TLS is demanded)")
+
+
+def _emulate(parser: argparse.ArgumentParser) -> None:
+    say = parser.add_argument
+    say("count", metavar="N", type=_whole, help="how many nodes")
+    say("--pki", metavar="DIR", required=True, help="the CA that issues their certificates")
+    say("--seed", type=_whole, default=0, metavar="S", help="facts are drawn from it")
+    say("--prefix", default="emu", metavar="NAME", help="identities are NAME0001 and on")
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    say = parser.add_argument
+    say("--nodes", dest="count", type=_whole, default=25, metavar="N", help="emulated nodes (25)")
+    say("--dir", metavar="DIR", help="keep the state there, for other shells to join")
+    say("--exec", dest="lines", metavar="'LINE; LINE'", help="run lines and leave")
+    say("-j", "--json", action="store_true", help="with --exec: a document a line")
+    say("--notebook", action="store_true", help="JupyterLab instead of the prompt")
+
+
+def _issue(parser: argparse.ArgumentParser) -> None:
+    _word("NAME", "whose certificate")(parser)
+    say = parser.add_argument
+    say("--kind", required=True, type=_choice("operator", "node"), metavar="operator|node")
+    say("--out", metavar="DIR", help="where NAME.pem and NAME.key go (default: here)")
+
+
+_ASKS = ("targets", "output")
+_LIST = (
+    Verb("ping", "who is there, and how far away", "discovery:ping", _ASKS),
+    Verb("find", "the identities that match", "discovery:find", _ASKS),
+    Verb("facts", "how a fact is distributed", "facts:facts", _ASKS, _word("NAME", "the fact")),
+    Verb(
+        "inventory",
+        "facts, classes, agents and versions",
+        "discovery:inventory",
+        _ASKS,
+        _word("NODE", "only this node, in full", "?"),
+    ),
+    Verb("agents", "the agents that can be asked", "schemas:agents", ("output",)),
+    Verb(
+        "doc",
+        "what an agent or action takes and gives",
+        "schemas:doc",
+        ("output",),
+        _word("AGENT[.ACTION]", "such as package or package.status"),
+    ),
+    Verb("rpc", "ask an agent to act; the replies", "rpc:rpc", (*_ASKS, "asking"), _rpc),
+    Verb("replies", "what came back", "stored:replies", ("stored", "output"), _replies),
+    Verb(
+        "ledger",
+        "each target's state and times",
+        "stored:ledger",
+        ("stored", "output"),
+        _word("REQUEST", "an id, its first letters; default: the newest", "?"),
+    ),
+    Verb("requests", "what was asked", "stored:requests", ("stored", "output")),
+    Verb("demo", "a fleet on this machine, to try", "services:demo", ("service",), _demo, True),
+    Verb("broker", "run the embedded broker", "services:broker", ("service",), _broker, True),
+    Verb("node", "run a node daemon", "services:node", ("service",), cli_only=True),
+    Verb("emulate", "run emulated nodes", "services:emulate", ("service",), _emulate, True),
+    Verb(
+        "pki init",
+        "make a small CA",
+        "pki:init",
+        ("output",),
+        lambda parser: (
+            _word("DIR", "where it lives")(parser),
+            parser.add_argument("--name", default="mcshell", help="the CA's common name"),
+        ),
+        True,
+    ),
+    Verb("pki issue", "issue a certificate", "pki:issue", ("pki", "output"), _issue, True),
+    Verb(
+        "pki list", "certificates that were issued", "pki:listing", ("pki", "output"), cli_only=True
+    ),
+    Verb(
+        "pki revoke",
+        "take a certificate back",
+        "pki:revoke",
+        ("pki", "output"),
+        _word("NAME", "whose certificate"),
+        True,
+    ),
+    Verb("doctor", "what is wrong here, and why", "doctor:doctor", ("output",), cli_only=True),
+    Verb("config show", "settings and their origin", "settings:show", ("output",), cli_only=True),
+    Verb("shell", "the prompt", "services:shell", cli_only=True),
+)
+VERBS: dict[str, Verb] = {verb.name: verb for verb in _LIST}

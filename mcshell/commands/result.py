@@ -1,0 +1,88 @@
+"""What verbs return besides `Replies`: small values that every face can draw, and exit codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.client.replies import Replies
+
+__all__ = [
+    "INTERNAL",
+    "INTERRUPTED",
+    "USAGE",
+    "Result",
+    "Table",
+    "Text",
+    "counts_code",
+    "exit_code",
+]
+
+USAGE = 64
+INTERNAL = 70
+INTERRUPTED = 130
+
+_NO_TARGETS, _BAD, _NO_WORD, _NOT_EVEN_FOUND, _OPEN = 1, 2, 3, 4, 5
+_BAD_STATES = ("failed", "denied", "interrupted")
+_OPEN_STATES = ("silent", "expired", "pending", "received", "running")
+_WORDLESS = ("silent", "expired", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with named columns. `code` is the exit code they come to, `notes` lines for the eye."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    code: int = 0
+    notes: tuple[str, ...] = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as dicts, in the order of the columns."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+class Text(str):
+    """Prose for a reader, such as help; IPython shows it as it is, not as a quoted string."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+if TYPE_CHECKING:
+    Result = Replies | Table | Text | None
+else:
+    Result = Any
+
+
+def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
+    """The exit code that a request's counts come to (DESIGN §3, first that fits).
+
+    `stats` has "targets" and one key a state; `discovered` is False when all targets were named
+    by hand and nobody had asked the network for them.
+    """
+    if not stats["targets"]:
+        return _NO_TARGETS
+    if sum(stats[state] for state in _WORDLESS) == stats["targets"]:
+        return _NO_WORD if discovered else _NOT_EVEN_FOUND
+    if any(stats[state] for state in _BAD_STATES):
+        return _BAD
+    return _OPEN if any(stats[state] for state in _OPEN_STATES) else 0
+
+
+def exit_code(result: Result, *, background: bool = False) -> int:
+    """The exit code of what a verb returned; `background` asks only that it was sent."""
+    if result is None or isinstance(result, Text):
+        return 0
+    if isinstance(result, Table):
+        return result.code
+    if result.interrupted:
+        return INTERRUPTED
+    if background:
+        return 0 if result.stats["targets"] else _NO_TARGETS
+    return counts_code(result.stats, discovered=result.discovered)

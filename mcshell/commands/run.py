@@ -1,0 +1,33 @@
+"""From an understood line to its result: find the verb's function and call it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from mcshell.commands.parser import parse
+from mcshell.commands.result import Result, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcshell.commands.context import Context
+    from mcshell.commands.parser import Invocation
+
+__all__ = ["run", "run_words"]
+
+
+def run(invocation: Invocation, context: Context) -> Result:
+    """Do what the line says and return what it gives; errors are `MCShellError`."""
+    if invocation.verb is None:
+        return Text(invocation.help)
+    context.use(invocation.options)
+    module, _, function = invocation.verb.target.partition(":")
+    verb = getattr(import_module(f"mcshell.commands.verbs.{module}"), function)
+    return cast("Result", verb(context, invocation.options))
+
+
+def run_words(words: Sequence[str], context: Context) -> tuple[Invocation, Result]:
+    """Understand and do one line."""
+    invocation = parse(words, face=context.face)
+    return invocation, run(invocation, context)

@@ -1,0 +1,46 @@
+"""`facts NAME`: how a fact is distributed over the fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mcshell.client.targeting import Ask
+from mcshell.commands.document import dumps
+from mcshell.commands.result import Table, exit_code
+from mcshell.commands.verbs.targets import targeting
+from mcshell.filters.nodes import fold
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mcshell.client.replies import Replies
+    from mcshell.commands.context import Context
+
+__all__ = ["facts"]
+
+
+def facts(context: Context, options: argparse.Namespace) -> Table:
+    """Each value, how many nodes have it, and which; the most frequent first."""
+    wanted = targeting(context, options)
+    ask = Ask("rpcutil", "get_fact", {"fact": options.name}, wanted, timeout=options.timeout)
+    replies = context.client(options).ask(ask)
+    values: dict[str, Any] = {}
+    holders: dict[str, list[str]] = {}
+    for row in replies.rows():
+        if str(row.state) == "ok":
+            value = row.data.get("value")
+            key = dumps(value)
+            values[key] = value
+            holders.setdefault(key, []).append(row.sender)
+    ranked = sorted(holders, key=lambda key: (-len(holders[key]), key))
+    rows = [(values[key], len(holders[key]), fold(sorted(holders[key]))) for key in ranked]
+    return Table(("value", "count", "nodes"), rows, exit_code(replies), tuple(_notes(replies)))
+
+
+def _notes(replies: Replies) -> list[str]:
+    """A line for each other state, so that no node is missing without a word."""
+    others: dict[str, list[str]] = {}
+    for row in replies.rows():
+        if str(row.state) != "ok":
+            others.setdefault(str(row.state), []).append(row.sender)
+    return [f"{state}: {fold(sorted(names))}" for state, names in sorted(others.items())]

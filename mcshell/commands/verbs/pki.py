@@ -1,0 +1,45 @@
+"""`pki init`, `issue`, `list`, `revoke`: the small CA; no broker, no client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcshell.commands.result import Table
+from mcshell.pki import Authority
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mcshell.commands.context import Context
+
+__all__ = ["init", "issue", "listing", "revoke"]
+
+
+def init(_context: Context, options: argparse.Namespace) -> Table:
+    """Make a CA in a directory of its own."""
+    Authority.init(Path(options.dir), name=options.name)
+    return Table(("ca",), [(str(Path(options.dir) / "ca.pem"),)])
+
+
+def issue(context: Context, options: argparse.Namespace) -> Table:
+    """Issue a certificate and its key, as NAME.pem and NAME.key."""
+    authority = Authority.open(context.ca_dir(options.pki))
+    out = Path(options.out) if options.out else Path.cwd()
+    cert, key = authority.issue(options.name, options.kind, out=out)
+    return Table(
+        ("name", "kind", "cert", "key"), [(options.name, options.kind, str(cert), str(key))]
+    )
+
+
+def listing(context: Context, options: argparse.Namespace) -> Table:
+    """What the CA has issued, and what it has taken back."""
+    found = Authority.open(context.ca_dir(options.pki)).listing()
+    columns = tuple(found[0]) if found else ("name", "kind")
+    return Table(columns, [tuple(entry.get(column) for column in columns) for entry in found])
+
+
+def revoke(context: Context, options: argparse.Namespace) -> Table:
+    """Take a certificate back; the CRL's new number."""
+    number = Authority.open(context.ca_dir(options.pki)).revoke(options.name)
+    return Table(("name", "crl"), [(options.name, number)])

@@ -1,0 +1,66 @@
+"""`rpc AGENT ACTION`: the request itself. What the DDL refuses is refused before connecting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mcshell.client.targeting import Ask
+from mcshell.commands.verbs.targets import targeting
+from mcshell.errors import InputError, UsageError
+from mcshell.message import Via
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from mcshell.client.replies import Replies
+    from mcshell.commands.context import Context
+    from mcshell.ddl import Action
+
+__all__ = ["inputs", "rpc"]
+
+
+def rpc(context: Context, options: argparse.Namespace) -> Replies:
+    """Ask, and wait for the replies unless the line is `-b` or wants them as they arrive."""
+    action = context.library.get(options.agent).action(options.action)
+    ask = Ask(
+        agent=options.agent,
+        action=options.action,
+        data=inputs(action, options.inputs, context.inputs),
+        targeting=targeting(context, options),
+        via=None if options.via is None else Via(options.via),
+        ttl=options.ttl,
+        timeout=options.timeout,
+        batch=options.batch,
+        batch_sleep=options.batch_sleep,
+        max_failures=options.max_failures,
+        wait=not options.background and options.format != "jsonl",
+    )
+    return context.client(options).ask(ask)
+
+
+def inputs(
+    action: Action, words: Sequence[str], beside: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The action's inputs from `input=value` words and from a cell's YAML, checked.
+
+    Raises:
+        UsageError: a word is no `input=value`, or an input is given twice.
+        InputError: the DDL refuses one.
+    """
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{word!r}: input=value is meant")
+        if name in pairs:
+            raise InputError(f"input {name} is given twice", name)
+        pairs[name] = value
+    if not beside:
+        return action.from_text(pairs)
+    twice = sorted(pairs.keys() & beside.keys())
+    if twice:
+        raise InputError(f"input {twice[0]} is given twice, in the line and in the cell", twice[0])
+    if not pairs:
+        return action.check(beside)
+    raise UsageError("inputs go either into the line or into the cell")

@@ -1,0 +1,321 @@
+"""A small certificate authority for fleets without one: what `mcshell pki` and the demo use.
+
+One directory: `ca.pem`, `ca.key` (0600), `crl.pem`, and `issued.jsonl`, a journal with one line
+for each certificate issued or revoked. A certificate is in the journal before anyone has it, so
+that whatever exists can be revoked by name. A lock on the journal keeps two processes apart.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mcshell.errors import ConfigError, UsageError, did_you_mean
+from mcshell.pki import certificates
+from mcshell.pki.identity import Kind, check_name
+from mcshell.pki.keys import PrivateKey, dump_private, load_private, read_private, same_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Authority", "Entry"]
+
+DAY: Final = 86_400.0
+LEAF_LIFE: Final = 365 * DAY
+RENEWAL: Final = 30 * DAY
+
+
+@dataclass(slots=True)
+class Entry:
+    """One certificate in the journal; `revoked` is when it was revoked (epoch), or None."""
+
+    name: str
+    kind: Kind
+    serial: int
+    issued: float
+    expires: float
+    revoked: float | None = None
+
+    def status(self, now: float) -> str:
+        """What it is worth at `now`: valid, revoked or expired."""
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires < now else "valid"
+
+
+class Authority:
+    """A CA in a directory. One thread owns it; other processes are kept out by a lock."""
+
+    def __init__(self, directory: Path, certificate: x509.Certificate, key: PrivateKey) -> None:
+        self.directory = directory
+        self.certificate = certificate
+        self._key = key
+        self._aki = certificates.key_identifier(certificate)
+        self._entries: dict[str, list[Entry]] = {}
+        self._by_serial: dict[int, Entry] = {}
+        self._read = 0
+
+    @classmethod
+    def init(cls, directory: str | os.PathLike[str], name: str = "mcshell CA") -> Authority:
+        """Make a new CA; ConfigError when the directory holds one already."""
+        home = Path(directory)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in ("ca.key", "ca.pem", "issued.jsonl"):
+            if (home / file).exists():
+                raise ConfigError(f"{home / file} is there already: this directory holds a CA")
+        key = Ed25519PrivateKey.generate()
+        certificate = certificates.build_ca(key, name, time.time())
+        _create(home / "ca.key", dump_private(key), 0o600)
+        _create(home / "issued.jsonl", b"", 0o600)
+        _create(home / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
+        authority = cls(home, certificate, key)
+        authority.publish()
+        return authority
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str]) -> Authority:
+        """Open an existing CA: ours, or any `ca.pem` and `ca.key` of RSA, ECDSA or Ed25519.
+
+        Raises:
+            ConfigError: there is none, its key can be read by others, or the two do not match.
+        """
+        home = Path(directory)
+        if not (home / "ca.key").exists():
+            raise ConfigError(f"{home} holds no CA: mcshell pki init {home} makes one")
+        key = load_private(read_private(home / "ca.key"), str(home / "ca.key"))
+        try:
+            certificate = x509.load_pem_x509_certificate((home / "ca.pem").read_bytes())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{home / 'ca.pem'}: {error}") from error
+        if not same_key(key, certificate.public_key()):
+            raise ConfigError(f"{home}: ca.key is not the key of ca.pem")
+        authority = cls(home, certificate, key)
+        with authority._journal():
+            fresh = not (home / "crl.pem").exists()
+        if fresh:
+            authority.publish()
+        return authority
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The CA's certificate."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def crl_pem(self) -> bytes:
+        """The newest revocation list."""
+        return (self.directory / "crl.pem").read_bytes()
+
+    def issue(
+        self,
+        name: str,
+        kind: Kind,
+        out: str | os.PathLike[str] | None = None,
+        *,
+        dns: Sequence[str] = (),
+        ip: Sequence[str] = (),
+        renew: bool = False,
+        lifetime: float = LEAF_LIFE,
+    ) -> tuple[Path, Path]:
+        """Issue a certificate into `out` (default: the CA's directory) as NAME.pem and NAME.key.
+
+        Raises:
+            UsageError: a name that cannot be, or that has a valid certificate; a file in the way.
+        """
+        name = check_name(name, kind)
+        target = self.directory if out is None else Path(out)
+        target.mkdir(parents=True, exist_ok=True)
+        paths = target / f"{name}.pem", target / f"{name}.key"
+        for path in paths:
+            if path.exists() and not renew:
+                raise UsageError(f"{path} is there already; nothing was issued")
+        if renew and paths[0] in (self.directory / "ca.pem", self.directory / "crl.pem"):
+            raise UsageError(f"{name!r} would overwrite the CA's own {paths[0].name}")
+        certificate, key = self.issue_pem(
+            name, kind, dns=dns, ip=ip, renew=renew, lifetime=lifetime
+        )
+        _replace(paths[1], key, 0o600)
+        _replace(paths[0], certificate, 0o644)
+        return paths
+
+    def issue_pem(
+        self,
+        name: str,
+        kind: Kind,
+        *,
+        dns: Sequence[str] = (),
+        ip: Sequence[str] = (),
+        renew: bool = False,
+        lifetime: float = LEAF_LIFE,
+        not_before: float | None = None,
+    ) -> tuple[bytes, bytes]:
+        """Issue a certificate in memory: PEM of certificate and key.
+
+        A node's certificate carries its name as DNS SAN; `dns` and `ip` add more, for a broker.
+        `lifetime` is seconds from `not_before` (epoch; default: now). A second certificate for a
+        name with a valid one is refused, until 30 days before the end or with `renew`.
+        """
+        name = check_name(name, kind)
+        now = time.time()
+        start = now if not_before is None else not_before
+        end = min(start + lifetime, self.certificate.not_valid_after_utc.timestamp())
+        key = Ed25519PrivateKey.generate()
+        with self._journal() as journal:
+            self._refuse_double(name, kind, now, renew=renew)
+            serial = x509.random_serial_number()
+            entry = Entry(name, kind, serial, start, end)
+            record = {"event": "issued", **asdict(entry), "serial": f"{serial:x}"}
+            del record["revoked"]
+            self._append(journal, record)
+            self._enter(entry)
+        leaf = certificates.Leaf(name, kind, serial, start, end, tuple(dns), tuple(ip))
+        certificate = certificates.build_leaf(
+            leaf, key, self.certificate.subject, self._key, self._aki
+        )
+        return certificate.public_bytes(Encoding.PEM), dump_private(key)
+
+    def listing(self) -> list[dict[str, Any]]:
+        """All certificates, oldest first: name, kind, serial (hex), issued, expires, status."""
+        now = time.time()
+        with self._journal():
+            return [
+                {
+                    "name": entry.name,
+                    "kind": entry.kind,
+                    "serial": f"{entry.serial:x}",
+                    "issued": entry.issued,
+                    "expires": entry.expires,
+                    "revoked": entry.revoked,
+                    "status": entry.status(now),
+                }
+                for entry in self._by_serial.values()
+            ]
+
+    def revoke(self, name: str) -> int:
+        """Revoke all certificates of a name and sign a new CRL; returns its number.
+
+        Raises:
+            UsageError: nobody of that name, or all of its certificates are revoked already.
+        """
+        name = name.lower()
+        now = time.time()
+        with self._journal() as journal:
+            if name not in self._entries:
+                hint = did_you_mean(name, self._entries)
+                raise UsageError(f"no certificate was issued for {name!r}{hint}")
+            standing = [entry for entry in self._entries[name] if entry.revoked is None]
+            if not standing:
+                raise UsageError(f"{name!r} is revoked already")
+            for entry in standing:
+                serial = f"{entry.serial:x}"
+                self._append(
+                    journal, {"event": "revoked", "name": name, "serial": serial, "revoked": now}
+                )
+                entry.revoked = now
+            os.fsync(journal)
+        return self.publish()
+
+    def publish(self) -> int:
+        """Sign the CRL anew, with the next number and the present date; returns the number."""
+        path = self.directory / "crl.pem"
+        with self._journal():
+            number = 1
+            if path.exists():
+                number += certificates.crl_number(x509.load_pem_x509_crl(path.read_bytes())) or 0
+            revoked = [
+                (entry.serial, entry.revoked)
+                for entry in self._by_serial.values()
+                if entry.revoked is not None
+            ]
+            crl = certificates.build_crl(
+                self.certificate.subject,
+                self._key,
+                self._aki,
+                number=number,
+                now=time.time(),
+                revoked=revoked,
+            )
+            _replace(path, crl.public_bytes(Encoding.PEM), 0o644)
+        return number
+
+    def _refuse_double(self, name: str, kind: Kind, now: float, *, renew: bool) -> None:
+        valid = [e for e in self._entries.get(name, ()) if e.status(now) == "valid"]
+        for entry in valid:
+            if entry.kind != kind:
+                raise UsageError(f"{name!r} is a valid {entry.kind}'s name; revoke it first")
+        if valid and not renew and max(e.expires for e in valid) - now > RENEWAL:
+            until = datetime.fromtimestamp(valid[-1].expires, UTC).date()
+            raise UsageError(
+                f"{name!r} has a certificate, valid until {until}; revoke it first, or renew it"
+            )
+
+    @contextmanager
+    def _journal(self) -> Iterator[int]:
+        """Hold the journal's lock, with all that others appended read in."""
+        path = self.directory / "issued.jsonl"
+        journal = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(journal, fcntl.LOCK_EX)
+            size = os.fstat(journal).st_size
+            if size > self._read:
+                self._catch_up(os.pread(journal, size - self._read, self._read), path)
+                self._read = size
+            yield journal
+        finally:
+            os.close(journal)
+
+    def _catch_up(self, text: bytes, path: Path) -> None:
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                record = json.loads(line)
+                serial = int(record["serial"], 16)
+                if record["event"] == "revoked":
+                    self._by_serial[serial].revoked = float(record["revoked"])
+                else:
+                    self._enter(
+                        Entry(
+                            record["name"],
+                            record["kind"],
+                            serial,
+                            record["issued"],
+                            record["expires"],
+                        )
+                    )
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(f"{path}: line {number} is no journal entry: {error}") from error
+
+    def _append(self, journal: int, record: dict[str, Any]) -> None:
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        os.write(journal, line)
+        self._read += len(line)
+
+    def _enter(self, entry: Entry) -> None:
+        self._entries.setdefault(entry.name, []).append(entry)
+        self._by_serial[entry.serial] = entry
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    """Write a file so that a reader sees the old one or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    _create(temporary, content, mode)
+    temporary.replace(path)

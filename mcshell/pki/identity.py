@@ -1,0 +1,129 @@
+"""Whom a certificate speaks for (DESIGN §6).
+
+The name is the SAN URI `mcshell:KIND:NAME`, else the first DNS SAN, else the CN. Only A to Z are
+lower-cased: full Unicode lower-casing would let two certificates share a name (U+212A is "k").
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final, Literal
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from mcshell.errors import Reason, Rejected, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Identity", "Kind", "check_name", "identity_of", "uri_of"]
+
+Kind = Literal["operator", "node"]
+
+MAX_NAME: Final = 200
+_OPERATOR = re.compile(r"[a-z0-9][a-z0-9._@+-]*")
+_NODE = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a certificate speaks for; times are seconds since the epoch."""
+
+    kind: Kind
+    name: str
+    serial: int
+    not_before: float
+    not_after: float
+
+    @property
+    def callerid(self) -> str:
+        """The caller that policies know, such as `cert=alice`."""
+        return f"cert={self.name}"
+
+
+def check_name(name: str, kind: Kind) -> str:
+    """Return the name, lower-cased, that a certificate can be issued for; UsageError if none."""
+    if kind not in {"operator", "node"}:
+        raise UsageError(f"{kind!r} is no kind of certificate: operator and node are")
+    name = _lower(name)
+    pattern, allowed = (_NODE, ". _ -") if kind == "node" else (_OPERATOR, ". _ - @ +")
+    if len(name) > MAX_NAME or not pattern.fullmatch(name):
+        raise UsageError(
+            f"{name[:80]!r} is no {kind}'s name: a-z, 0-9 and {allowed} are allowed,"
+            f" {MAX_NAME} characters at most, a letter or a digit first"
+        )
+    return name
+
+
+def uri_of(kind: Kind, name: str) -> str:
+    """The SAN URI that says what a certificate is for."""
+    return f"mcshell:{kind}:{name}"
+
+
+def identity_of(certificate: x509.Certificate, operators: Sequence[str] = ()) -> Identity:
+    """Read whom a certificate speaks for; whether to trust it is `wire.security`'s question.
+
+    `operators` are patterns (fnmatch) for the names that a foreign CA gives to operators; they
+    have no say about a certificate that carries our URI.
+
+    Raises:
+        Rejected: BAD_CERTIFICATE, when it names nobody or more than one.
+    """
+    try:
+        kind, name = _kind_and_name(certificate, operators)
+    except ValueError as error:
+        raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from error
+    if not name or len(name) > MAX_NAME or _UNFIT.search(name):
+        raise Rejected(Reason.BAD_CERTIFICATE, f"unfit name {name[:80]!r}")
+    return Identity(
+        kind,
+        name,
+        certificate.serial_number,
+        certificate.not_valid_before_utc.timestamp(),
+        certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def _kind_and_name(certificate: x509.Certificate, operators: Sequence[str]) -> tuple[Kind, str]:
+    try:
+        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        san = x509.SubjectAlternativeName([])
+    ours = [
+        uri
+        for uri in san.get_values_for_type(x509.UniformResourceIdentifier)
+        if uri.lower().startswith("mcshell:")
+    ]
+    if ours:
+        return _from_uri(ours)
+    names = san.get_values_for_type(x509.DNSName)
+    if not names:
+        names = [
+            str(part.value)
+            for part in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        ]
+    if not names:
+        raise Rejected(Reason.BAD_CERTIFICATE, "it has neither a SAN nor a common name")
+    name = _lower(names[0])
+    is_operator = any(fnmatchcase(name, _lower(pattern)) for pattern in operators)
+    return ("operator" if is_operator else "node"), name
+
+
+def _from_uri(uris: list[str]) -> tuple[Kind, str]:
+    if len(uris) > 1:
+        raise Rejected(Reason.BAD_CERTIFICATE, f"it names more than one: {', '.join(uris)}")
+    _, _, rest = uris[0].partition(":")
+    kind, _, name = _lower(rest).partition(":")
+    if kind == "operator":
+        return "operator", name
+    if kind == "node":
+        return "node", name
+    raise Rejected(Reason.BAD_CERTIFICATE, f"unknown kind in {uris[0]!r}")
+
+
+def _lower(name: str) -> str:
+    return name.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")

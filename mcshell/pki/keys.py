@@ -1,0 +1,157 @@
+"""Private and public keys: read them safely, sign and check with whichever algorithm they have.
+
+Ed25519 is what `mcshell pki` makes. ECDSA (P-256 with SHA-256, P-384 with SHA-384) and RSA
+(2048 bits at least, PKCS#1 v1.5 with SHA-256) serve fleets with a CA of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    EllipticCurve,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from mcshell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "PrivateKey",
+    "PublicKey",
+    "checking",
+    "dump_private",
+    "hash_for",
+    "load_private",
+    "read_private",
+    "same_key",
+    "signing",
+]
+
+PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
+PublicKey: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey
+
+MIN_RSA: Final = 2048
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def read_private(path: str | os.PathLike[str]) -> bytes:
+    """Read a file that only its owner may read: a key, a passcode.
+
+    Raises:
+        ConfigError: it is not there, or others can read it; says which command to run.
+    """
+    try:
+        # The file that is checked must be the file that is read, hence fstat of the open one.
+        with open(path, "rb") as file:  # noqa: PTH123  a path may be str or Path here
+            status = os.fstat(file.fileno())
+            content = file.read()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
+    if stat.S_ISREG(status.st_mode) and status.st_mode & _OTHERS:
+        raise ConfigError(
+            f"{path}: others can read this secret (mode {stat.S_IMODE(status.st_mode):04o});"
+            f" run: chmod 600 {path}",
+            origin=str(path),
+        )
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigError(
+            f"{path}: this secret belongs to user {status.st_uid}, who can read it;"
+            f" run: chown {os.geteuid()} {path}",
+            origin=str(path),
+        )
+    return content
+
+
+def load_private(pem: bytes, origin: str = "") -> PrivateKey:
+    """Load an unencrypted PEM private key of one of our three algorithms, or raise ConfigError."""
+    where = f"{origin}: " if origin else ""
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except TypeError as error:
+        raise ConfigError(f"{where}the key is encrypted; we cannot ask for its password") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{where}no PEM private key: {error}", origin=origin) from error
+    if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey):
+        raise ConfigError(f"{where}a key for Ed25519, ECDSA or RSA is wanted", origin=origin)
+    try:
+        checking(key.public_key())
+    except ValueError as error:
+        raise ConfigError(f"{where}{error}", origin=origin) from error
+    return key
+
+
+def dump_private(key: PrivateKey) -> bytes:
+    """The key as an unencrypted PKCS#8 PEM."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def same_key(key: PrivateKey, public: object) -> bool:
+    """Whether `public` is the public half of `key`."""
+    if not isinstance(public, Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey):
+        return False
+    spki = PublicFormat.SubjectPublicKeyInfo
+    ours = key.public_key().public_bytes(Encoding.DER, spki)
+    return ours == public.public_bytes(Encoding.DER, spki)
+
+
+def hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
+    """What a certificate or CRL signed with this key is hashed with (None for Ed25519)."""
+    if isinstance(key, Ed25519PrivateKey):
+        return None
+    return _hash(key.curve) if isinstance(key, EllipticCurvePrivateKey) else hashes.SHA256()
+
+
+def signing(key: PrivateKey) -> Callable[[bytes], bytes]:
+    """The function that signs a body with this key."""
+    if isinstance(key, Ed25519PrivateKey):
+        return key.sign
+    if isinstance(key, EllipticCurvePrivateKey):
+        ecdsa = ECDSA(_hash(key.curve))
+        return lambda body: key.sign(body, ecdsa)
+    return lambda body: key.sign(body, padding.PKCS1v15(), hashes.SHA256())
+
+
+def checking(public: object) -> Callable[[bytes, bytes], None]:
+    """The function `(signature, body)` that raises InvalidSignature unless they belong together.
+
+    Raises:
+        ValueError: an algorithm, a curve or a size that we do not take.
+    """
+    if isinstance(public, Ed25519PublicKey):
+        return public.verify
+    if isinstance(public, EllipticCurvePublicKey):
+        ecdsa = ECDSA(_hash(public.curve))
+        return lambda signature, body: public.verify(signature, body, ecdsa)
+    if isinstance(public, RSAPublicKey):
+        if public.key_size < MIN_RSA:
+            raise ValueError(f"an RSA key of {public.key_size} bits; {MIN_RSA} are the least")
+        pkcs, sha256 = padding.PKCS1v15(), hashes.SHA256()
+        return lambda signature, body: public.verify(signature, body, pkcs, sha256)
+    raise ValueError(f"a {type(public).__name__}: Ed25519, ECDSA or RSA is wanted")
+
+
+def _hash(curve: EllipticCurve) -> hashes.SHA256 | hashes.SHA384:
+    if curve.name == "secp256r1":
+        return hashes.SHA256()
+    if curve.name == "secp384r1":
+        return hashes.SHA384()
+    raise ValueError(f"the curve {curve.name}; P-256 and P-384 are taken")

@@ -1,0 +1,173 @@
+"""The fields of an envelope: each is of its type and within its bounds, or the message is malformed.
+
+Whatever passes here is safe to put into a file name, a log line, a 64-bit column or a table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from mcshell.errors import Reason, Rejected
+from mcshell.message import Filter, Reply, Sequence, State, Via
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "MAX_SEQUENCE",
+    "action",
+    "check_word_of_node",
+    "filter_of",
+    "mapping",
+    "moment",
+    "name",
+    "optional",
+    "request_id",
+    "state",
+    "statuscode",
+    "text",
+    "via",
+    "whole",
+    "word",
+]
+
+T = TypeVar("T")
+
+MAX_SEQUENCE: Final = 3_000_000
+MAX_STATUSCODE: Final = 5
+MAX_NAME: Final = 256
+MAX_TERMS: Final = 1000
+# The year 5138: times are small enough for every clock that they reach, dates included.
+MAX_MOMENT: Final = 1e11
+
+_STATES: Final = {
+    Sequence.RECEIVED: frozenset({State.RECEIVED}),
+    Sequence.RUNNING: frozenset({State.RUNNING}),
+    Sequence.FINAL: frozenset(
+        {State.OK, State.FAILED, State.DENIED, State.INTERRUPTED, State.EXPIRED}
+    ),
+}
+
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+_WORD = re.compile(r"[a-z0-9_-]{1,128}")
+_ACTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+def optional(
+    document: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any], str], T]
+) -> T | None:
+    """A field that may be null, and may be missing."""
+    return None if document.get(key) is None else read(document, key)
+
+
+def text(document: Mapping[str, Any], key: str) -> str:
+    """Any text."""
+    value = document.get(key)
+    if not isinstance(value, str):
+        raise _malformed(key, "no text", value)
+    return value
+
+
+def word(document: Mapping[str, Any], key: str) -> str:
+    """What may be part of a destination: a collective, an agent, a pool, a session."""
+    return _matching(document, key, _WORD)
+
+
+def request_id(document: Mapping[str, Any]) -> str:
+    """A request's id: 32 hexadecimal digits."""
+    return _matching(document, "id", _REQUEST_ID)
+
+
+def action(document: Mapping[str, Any]) -> str:
+    """An action's name."""
+    return _matching(document, "action", _ACTION)
+
+
+def name(document: Mapping[str, Any], key: str) -> str:
+    """An identity or a caller: one word of visible characters."""
+    value = text(document, key)
+    if not 0 < len(value) <= MAX_NAME or _UNFIT.search(value):
+        raise _malformed(key, "no name", value)
+    return value
+
+
+def via(document: Mapping[str, Any]) -> Via:
+    """The way that the request was sent."""
+    try:
+        return Via(text(document, "via"))
+    except ValueError:
+        raise _malformed("via", "no way to send", document["via"]) from None
+
+
+def mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An object, such as the inputs or the outputs."""
+    value = document.get(key)
+    if not isinstance(value, Mapping):
+        raise _malformed(key, "no object", value)
+    return value
+
+
+def filter_of(document: Mapping[str, Any]) -> Filter:
+    """The filter, whose parts are lists of text."""
+    try:
+        found = Filter.from_dict(mapping(document, "filter"))
+    except (KeyError, TypeError) as error:
+        raise _malformed("filter", f"no filter: {error}", None) from None
+    terms = found.fact, found.cls, found.agent, found.identity, found.compound
+    if sum(map(len, terms)) > MAX_TERMS:
+        raise _malformed("filter", f"over {MAX_TERMS} terms", None)
+    return found
+
+
+def whole(document: Mapping[str, Any], key: str, most: int) -> int:
+    """A whole number from 0 to `most`."""
+    value = document.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise _malformed(key, f"no whole number from 0 to {most}", value)
+    return value
+
+
+def statuscode(document: Mapping[str, Any], key: str) -> int:
+    """One of MCollective's statuscodes."""
+    return whole(document, key, MAX_STATUSCODE)
+
+
+def state(document: Mapping[str, Any]) -> State:
+    """Where a node says that it stands."""
+    try:
+        return State(text(document, "state"))
+    except ValueError:
+        raise _malformed("state", "no state", document["state"]) from None
+
+
+def check_word_of_node(reply: Reply) -> None:
+    """Refuse a reply whose sequence, state and statuscode contradict each other."""
+    allowed = _STATES[reply.sequence % Sequence.STEP]
+    if reply.state not in allowed:
+        raise _malformed("state", f"no state for sequence {reply.sequence}", reply.state.value)
+    if reply.final != (reply.statuscode is not None):
+        raise _malformed("statuscode", "a final word has one, and only a final word", None)
+
+
+def moment(document: Mapping[str, Any], key: str) -> float:
+    """Seconds since the epoch."""
+    value = document.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _malformed(key, "no time", value)
+    if not 0 <= value <= MAX_MOMENT:
+        raise _malformed(key, "no time", value)
+    return float(value)
+
+
+def _matching(document: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> str:
+    value = text(document, key)
+    if not pattern.fullmatch(value):
+        raise _malformed(key, "not of its form", value)
+    return value
+
+
+def _malformed(key: str, what: str, value: object) -> Rejected:
+    return Rejected(Reason.MALFORMED, f"{key}: {what}: {str(value)[:60]!r}")

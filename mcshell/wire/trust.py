@@ -1,0 +1,188 @@
+"""What a trusted CA and its revocation lists are, and which leaf certificates may sign at all.
+
+The rules of RFC 5280 that matter for a chain of one: constraints, key usage, unknown critical
+extensions. What we do not process (name constraints, delta CRLs) is refused, not ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+from mcshell.errors import ConfigError, Reason, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["UNPARSABLE", "Anchor", "Revocations", "load_anchors", "load_crls", "refuse_unfit"]
+
+_PROCESSED: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+    }
+)
+_ENDS: Final = frozenset(
+    {
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    }
+)
+# What cryptography raises over a certificate that is none; three of these are no ValueError.
+UNPARSABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+T = TypeVar("T")
+
+_WEAK: Final = frozenset({"md5", "sha1"})
+_PEM_CRL = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\n?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """One trusted CA; times are seconds since the epoch, `subject` is DER."""
+
+    certificate: x509.Certificate
+    name: str
+    subject: bytes
+    not_before: float
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """One CA's revocation list: `issuer` is the CA's subject (DER), `issued` its date (epoch)."""
+
+    issuer: bytes
+    number: int
+    issued: float
+    serials: frozenset[int]
+
+    def newer_than(self, other: Revocations | None) -> bool:
+        """Whether it may replace `other`: by number, then by date."""
+        return other is None or (self.number, self.issued) > (other.number, other.issued)
+
+
+def load_anchors(pem: bytes) -> tuple[Anchor, ...]:
+    """Read the trusted CAs; ConfigError when there is none or one of them is no CA."""
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except UNPARSABLE as error:
+        raise ConfigError(f"no PEM certificate of a CA: {error}", key="pki.ca") from error
+    return tuple(_anchor(certificate) for certificate in certificates)
+
+
+def _anchor(certificate: x509.Certificate) -> Anchor:
+    name = certificate.subject.rfc4514_string()
+    try:
+        found = {extension.oid: extension for extension in certificate.extensions}
+        for extension in found.values():
+            if extension.critical and extension.oid not in _PROCESSED:
+                raise ConfigError(
+                    f"the CA {name} has the critical extension {extension.oid.dotted_string},"
+                    " which we do not process",
+                    key="pki.ca",
+                )
+        constraints = _value(found, x509.BasicConstraints)
+        usage = _value(found, x509.KeyUsage)
+    except UNPARSABLE as error:
+        raise ConfigError(f"the CA {name} does not parse: {error}", key="pki.ca") from error
+    if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
+        raise ConfigError(f"{name} is no CA: it may not issue certificates", key="pki.ca")
+    return Anchor(
+        certificate,
+        name,
+        certificate.subject.public_bytes(),
+        certificate.not_valid_before_utc.timestamp(),
+        certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def refuse_unfit(certificate: x509.Certificate) -> None:
+    """Refuse a certificate that may not sign messages, whoever issued it.
+
+    Raises:
+        Rejected: BAD_CERTIFICATE.
+        ValueError: an extension that does not parse.
+    """
+    found = {extension.oid: extension for extension in certificate.extensions}
+    for extension in found.values():
+        if extension.critical and extension.oid not in _PROCESSED:
+            oid = extension.oid.dotted_string
+            raise Rejected(Reason.BAD_CERTIFICATE, f"unknown critical extension {oid}")
+    constraints = _value(found, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        raise Rejected(Reason.BAD_CERTIFICATE, "a CA signs no messages")
+    usage = _value(found, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
+        raise Rejected(Reason.BAD_CERTIFICATE, "its key usage does not allow signatures")
+    ends = _value(found, x509.ExtendedKeyUsage)
+    if ends is not None and _ENDS.isdisjoint(ends):
+        raise Rejected(Reason.BAD_CERTIFICATE, "its extended key usage is for something else")
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is not None and algorithm.name in _WEAK:
+        raise Rejected(Reason.BAD_CERTIFICATE, f"signed with {algorithm.name}")
+
+
+def load_crls(pem: bytes, anchors: Sequence[Anchor]) -> list[Revocations]:
+    """Read PEM revocation lists, each of which one of the CAs must have signed.
+
+    Raises:
+        Rejected: BAD_CERTIFICATE (none, or one that we do not process), FOREIGN_CA, BAD_SIGNATURE.
+    """
+    try:
+        crls = [x509.load_pem_x509_crl(block) for block in _PEM_CRL.findall(pem)]
+        if not crls:
+            raise Rejected(Reason.BAD_CERTIFICATE, "no PEM revocation list")
+        return [_revocations(crl, anchors) for crl in crls]
+    except UNPARSABLE as error:
+        raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
+
+
+def _revocations(crl: x509.CertificateRevocationList, anchors: Sequence[Anchor]) -> Revocations:
+    issuer = crl.issuer.public_bytes()
+    if not any(_signed(crl, anchor) for anchor in anchors if anchor.subject == issuer):
+        known = any(anchor.subject == issuer for anchor in anchors)
+        reason = Reason.BAD_SIGNATURE if known else Reason.FOREIGN_CA
+        raise Rejected(reason, f"a CRL in the name of {crl.issuer.rfc4514_string()[:120]!r}")
+    number = 0
+    for extension in crl.extensions:
+        if isinstance(extension.value, x509.CRLNumber):
+            number = extension.value.crl_number
+        elif extension.critical:
+            oid = extension.oid.dotted_string
+            raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL with the critical extension {oid}")
+    return Revocations(
+        issuer,
+        number,
+        crl.last_update_utc.timestamp(),
+        frozenset(entry.serial_number for entry in crl),
+    )
+
+
+def _signed(crl: x509.CertificateRevocationList, anchor: Anchor) -> bool:
+    try:
+        return crl.is_signature_valid(anchor.certificate.public_key())  # type: ignore[arg-type]  # another kind of key raises TypeError
+    except (*UNPARSABLE, InvalidSignature):
+        return False
+
+
+def _value(
+    found: Mapping[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]], kind: type[T]
+) -> T | None:
+    return next((e.value for e in found.values() if isinstance(e.value, kind)), None)

@@ -1,0 +1,40 @@
+r"""The filter language: which nodes a request is for.
+
+A `Filter` has five parts, and a node is meant when all of them match:
+
+- ``fact`` (-F): ``os=Debian``, ``cpu.count>=8``, ``os.family=/^deb/``: all must hold;
+- ``class`` (-C) and ``agent`` (-A): a name or a /regex/: the node must have each;
+- ``identity`` (-I): names, ranges ``web[01-40]`` and /regexes/: one must be the node's;
+- ``compound`` (-S, ``where=``): ``(os=Debian or role::db) and not fstat('/etc/x').present=1``.
+
+**Comparisons.** ``= == != =~ !=~ < > <= >= => =<``. A value in slashes is a regex, searched
+anywhere (``=`` then means ``=~`` and ``!=`` means ``!=~``). Quotes keep spaces and parentheses
+together, and make a number plain text: ``version=1.10`` equals 1.1, ``version="1.10"`` does not.
+A number compares as a number when both sides look like one, a boolean equals ``true`` or
+``false`` and has no order; text compares by code point. A list matches when any element does, a
+hash when any key does.
+
+**A missing fact** (or one that is null) matches no comparison, ``!=`` included, as in
+MCollective. So ``not os=Debian`` takes the nodes without the fact, ``os!=Debian`` does not.
+
+**Compound.** ``!`` and ``not`` bind tightest, then ``and``, then ``or``. A bare word is a class.
+
+**Where we differ from MCollective 2.12**, each on purpose:
+
+- a node that two identity entries match is a match (MCollective wants exactly one);
+- identities match whatever their case, as they are lower case by definition;
+- facts keep their types, and dotted paths reach into them; keys with dots in them come first;
+- mixed integers and decimals compare as numbers; a number and a word have no order;
+- only the slashes around a regex are dropped, not those within; ``\/`` is a slash;
+- spaces around an operator and quotes around a value mean the same in ``-F`` and in ``-S``;
+- a regex that could run for ever (``(a+)+``) is refused before it is sent.
+
+A data plugin that a node cannot answer makes the compound filter false there, negated or not, as
+in MCollective: `Subject.query` raises PluginError and the node stays out.
+"""
+
+from __future__ import annotations
+
+from mcshell.filters.matcher import Matcher, Subject, compile_filter, parse_where
+
+__all__ = ["Matcher", "Subject", "compile_filter", "parse_where"]

@@ -1,0 +1,169 @@
+"""The data plugins of compound filters: what they are called, what they put out, what a node says.
+
+MCollective's four, with its outputs: `fact('os.family').value`, `agent('package').version`,
+`collective('eu').member`, `fstat('/etc/hosts').md5`. A node's `Subject.query` calls `answer`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mcshell.errors import FilterError, PluginError, did_you_mean
+from mcshell.filters.facts import MISSING, lookup
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+__all__ = ["MAX_DIGEST", "OUTPUTS", "DataView", "answer", "declared"]
+
+MAX_DIGEST = 16 * 1024 * 1024
+"""Bytes of a file that a filter may have a node read; larger ones have no md5."""
+
+_STAMPS: Final = ("mtime", "ctime", "atime")
+OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "agent": ("agent", "license", "timeout", "description", "url", "version", "author"),
+    "collective": ("member",),
+    "fact": ("exists", "value", "value_encoding"),
+    "fstat": (
+        *("name", "output", "present", "size", "mode", "md5", "sha256", "type", "uid", "gid"),
+        *(f"{stamp}{suffix}" for stamp in _STAMPS for suffix in ("", "_seconds", "_age")),
+    ),
+}
+"""Plugin → its outputs."""
+
+
+class DataView(Protocol):
+    """What a node must know of itself to answer (an agent's `NodeView` is one)."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """All facts, nested."""
+
+    @property
+    def collectives(self) -> tuple[str, ...]:
+        """The collectives it listens to."""
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """The active agents' metadata, each with its `name`."""
+
+    def protects(self, path: str) -> bool:
+        """Whether a path is the node's own key or state."""
+
+
+def declared(plugin: str, output: str) -> None:
+    """Check that a data plugin and its output exist; FilterError with what was meant."""
+    if plugin not in OUTPUTS:
+        raise FilterError(f"no data plugin {plugin!r}{did_you_mean(plugin, OUTPUTS)}")
+    if output not in OUTPUTS[plugin]:
+        near = did_you_mean(output, OUTPUTS[plugin])
+        raise FilterError(f"data plugin {plugin} has no output {output!r}{near}")
+
+
+def answer(plugin: str, params: str | None, view: DataView) -> Mapping[str, Any]:
+    """Answer a data plugin's question about this node; PluginError when it cannot be answered.
+
+    The digests of `fstat` are only taken when they are looked at.
+    """
+    answers: Mapping[str, Callable[[str, DataView], Mapping[str, Any]]] = {
+        "agent": _agent,
+        "collective": _collective,
+        "fact": _fact,
+        "fstat": _fstat,
+    }
+    if plugin not in answers or not params:
+        raise PluginError(f"no data plugin {plugin}({params or ''}) here", "data", plugin)
+    return answers[plugin](params, view)
+
+
+def _agent(name: str, view: DataView) -> Mapping[str, Any]:
+    for entry in view.inventory():
+        if entry.get("name") == name:
+            return {"agent": name} | {key: entry.get(key) for key in OUTPUTS["agent"][1:]}
+    raise PluginError(f"no agent {name} here", "data", "agent")
+
+
+def _collective(name: str, view: DataView) -> Mapping[str, Any]:
+    return {"member": name in view.collectives}
+
+
+def _fact(path: str, view: DataView) -> Mapping[str, Any]:
+    value = lookup(view.facts, path)
+    if value is MISSING:
+        return {"exists": False, "value": False, "value_encoding": False}
+    if isinstance(value, (list, dict)):
+        text = json.dumps(value, default=str)
+        return {"exists": True, "value": text, "value_encoding": "application/json"}
+    return {"exists": True, "value": value, "value_encoding": "text/plain"}
+
+
+def _fstat(path: str, view: DataView) -> Mapping[str, Any]:
+    absent = {"name": path, "output": "not present", "present": 0, "type": "unknown"}
+    if "\0" in path or view.protects(path):
+        return absent
+    try:
+        status = Path(path).lstat()
+    except OSError:
+        return absent
+    seen: dict[str, Any] = {
+        "name": path,
+        "output": "present",
+        "present": 1,
+        "size": status.st_size,
+        "mode": f"{status.st_mode:o}",
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+        "type": _type(status.st_mode),
+    }
+    for stamp in _STAMPS:
+        seconds = int(getattr(status, f"st_{stamp}"))
+        seen[stamp] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+        seen[f"{stamp}_seconds"] = seconds
+        seen[f"{stamp}_age"] = int(time.time()) - seconds
+    return _Seen(path, status, seen)
+
+
+def _type(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "directory",
+        stat.S_IFREG: "file",
+        stat.S_IFLNK: "symlink",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFCHR: "chardev",
+        stat.S_IFBLK: "blockdev",
+    }
+    return kinds.get(stat.S_IFMT(mode), "unknown")
+
+
+class _Seen(Mapping[str, Any]):
+    """What is known of a file, its digests when they are asked for."""
+
+    def __init__(self, path: str, status: os.stat_result, seen: Mapping[str, Any]) -> None:
+        self._path = path
+        self._seen = seen
+        plain = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_DIGEST
+        self._digests = ("md5", "sha256") if plain else ()
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._digests:
+            return self._seen[key]
+        digest = hashlib.new(key, usedforsecurity=False)
+        try:
+            with Path(self._path).open("rb") as file:
+                digest.update(file.read(MAX_DIGEST))
+        except OSError:
+            return None
+        return digest.hexdigest()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._seen
+        yield from self._digests
+
+    def __len__(self) -> int:
+        return len(self._seen) + len(self._digests)

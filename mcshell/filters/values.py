@@ -1,0 +1,193 @@
+"""The right-hand side of a comparison, and what comparing it with a fact means.
+
+`comparison` gives a plain closure from fact to bool: a filter is compiled once and asked often.
+"""
+
+from __future__ import annotations
+
+import operator as op
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import FilterError, did_you_mean
+from mcshell.filters.patterns import MAX_SUBJECT, compile_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "OPERATORS",
+    "Regex",
+    "Text",
+    "Value",
+    "comparison",
+    "pair",
+    "read_operator",
+    "read_value",
+]
+
+OPERATORS: Final[Mapping[str, str]] = {
+    "=": "==",
+    "==": "==",
+    "=~": "=~",
+    "!=": "!=",
+    "!=~": "!=~",
+    "<=": "<=",
+    "=<": "<=",
+    ">=": ">=",
+    "=>": ">=",
+    "<": "<",
+    ">": ">",
+}
+"""What may be written → what it means."""
+
+_COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "==": op.eq,
+    "!=": op.ne,
+    "<": op.lt,
+    "<=": op.le,
+    ">": op.gt,
+    ">=": op.ge,
+}
+_EQUALITY = frozenset({"==", "!="})
+# Bounded, for int() of thousands of digits is slow, then an error.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
+_BOOLEANS = frozenset({"true", "false"})
+_SLASHED = re.compile(r"/(?:.+)/", re.DOTALL)
+_PAIR = re.compile(r"\\.|/", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A value that is compared; `literal` when quotes say that it is no number or boolean."""
+
+    text: str
+    literal: bool = False
+
+    @classmethod
+    def of(cls, text: str, *, quoted: bool = False) -> Text:
+        """Make one; quotes only matter around what looks like a number or a boolean."""
+        typed = _NUMBER.fullmatch(text) is not None or text.lower() in _BOOLEANS
+        return cls(text, quoted and typed)
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    r"""A value that is searched for; a slash in `pattern` needs no backslash."""
+
+    pattern: str
+
+    @classmethod
+    def of(cls, written: str) -> Regex:
+        r"""Read what stood between the slashes: `\/` is a slash. Raises FilterError."""
+        pattern = _PAIR.sub(lambda pair: "/" if pair[0] == r"\/" else pair[0], written)
+        compile_pattern(pattern)
+        return cls(pattern)
+
+    def __str__(self) -> str:
+        body = _PAIR.sub(lambda pair: r"\/" if pair[0] == "/" else pair[0], self.pattern)
+        return f"/{body}/"
+
+
+Value = Text | Regex
+
+
+def read_operator(written: str, text: str = "", column: int | None = None) -> str:
+    """Turn an operator as written into what it means; FilterError with what was meant."""
+    if written not in OPERATORS:
+        known = (
+            ""
+            if (near := did_you_mean(written, OPERATORS))
+            else f": it is one of {' '.join(OPERATORS)}"
+        )
+        where = "" if column is None else f" at column {column}"
+        raise FilterError(f"unknown operator {written!r}{where}{near}{known}", text, column)
+    return OPERATORS[written]
+
+
+def read_value(written: str) -> Value:
+    """Read an unquoted value: a regex when it stands in slashes, else text."""
+    if _SLASHED.fullmatch(written):
+        return Regex.of(written[1:-1])
+    return Text.of(written)
+
+
+def pair(
+    operator: str, value: Value, text: str = "", column: int | None = None
+) -> tuple[str, Value]:
+    """Bring operator and value together: `=` a regex is `=~`, `=~` a word makes it a regex."""
+    if isinstance(value, Text):
+        return (operator, Regex.of(value.text)) if operator in ("=~", "!=~") else (operator, value)
+    matching = {"==": "=~", "=~": "=~", "!=": "!=~", "!=~": "!=~"}
+    if operator not in matching:
+        raise FilterError(
+            f"{operator} does not go with a regex, {value}: use =~ or !=~, or quote the value",
+            text,
+            column,
+        )
+    return matching[operator], value
+
+
+def comparison(operator: str, value: Value) -> Callable[[Any], bool]:
+    """Compile `FACT operator value` to a test of a fact's value, of whatever type it is."""
+    scalar = (
+        _searching(operator, value) if isinstance(value, Regex) else _comparing(operator, value)
+    )
+
+    def test(fact: Any) -> bool:
+        if isinstance(fact, (str, int, float)):
+            return scalar(fact)
+        if fact is None:
+            return False
+        if isinstance(fact, Mapping):
+            return any(scalar(key) for key in fact)
+        if isinstance(fact, (list, tuple, set, frozenset)):
+            return any(test(element) for element in fact)
+        return scalar(str(fact))
+
+    return test
+
+
+def _searching(operator: str, value: Regex) -> Callable[[Any], bool]:
+    search = compile_pattern(value.pattern).search
+    wanted = operator == "=~"
+
+    def test(fact: Any) -> bool:
+        return (search(_text(fact)[:MAX_SUBJECT]) is not None) is wanted
+
+    return test
+
+
+def _comparing(operator: str, value: Text) -> Callable[[Any], bool]:
+    compare = _COMPARE[operator]
+    equality = operator in _EQUALITY
+    text = value.text
+    number = None if value.literal else _number(text)
+    truth = text if value.literal else text.lower()
+
+    def test(fact: Any) -> bool:
+        if isinstance(fact, bool):
+            return equality and compare(_text(fact), truth)
+        if isinstance(fact, (int, float)):
+            if number is not None:
+                return compare(fact, number)
+            return (equality or value.literal) and compare(_text(fact), text)
+        if number is not None and (other := _number(fact)) is not None:
+            return compare(other, number)
+        return compare(fact, text)
+
+    return test
+
+
+def _number(text: Any) -> float | None:
+    if not isinstance(text, str) or (match := _NUMBER.fullmatch(text)) is None:
+        return None
+    return float(text) if match[1] else int(text)
+
+
+def _text(fact: Any) -> str:
+    if isinstance(fact, bool):
+        return "true" if fact else "false"
+    return str(fact)

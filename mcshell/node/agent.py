@@ -13,13 +13,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.errors import AgentError, Unavailable
+from mcshell.filters.facts import lookup
+from mcshell.node.command import Outcome, run, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mcshell.message import Request
 
-__all__ = ["Agent", "AgentError", "Call", "NodeView", "Unavailable"]
+__all__ = [
+    "Agent",
+    "AgentError",
+    "Call",
+    "NodeView",
+    "Outcome",
+    "Unavailable",
+    "lookup",
+    "run",
+    "text",
+]
 
 
 class NodeView(Protocol):

@@ -1,0 +1,287 @@
+"""Files of a node, to look at: stat, checksum, a piece, the last lines.
+
+Settings, all optional:
+
+    [agents.file]
+    roots = ["/etc", "/var/log", "/usr/share"]   # what lies below these, and nothing else
+    deny = ["/etc/shadow*", …]                           # content that stays here (see DENY)
+    max_read = 524288                                    # bytes in one reply
+
+Symbolic links are followed first and the file that is then held open is checked, so nothing can be
+swapped in between: open(2) with O_PATH (which neither blocks on a FIFO nor wakes a device), look at
+what /proc/self/fd says it is, and only then open that for reading. The node's own keys and state
+are refused wherever they are. Files named by `deny` can be looked up with stat, not read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fnmatch
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOTS = ("/etc", "/var/log", "/usr/share")
+# Secrets that live below the default roots on common systems; case and depth do not matter.
+DENY = (
+    "/etc/shadow*",
+    "/etc/gshadow*",
+    "/etc/security/opasswd*",
+    "/etc/ssl/private/*",
+    "/etc/pki/tls/private/*",
+    "/etc/ssh/ssh_host_*_key",
+    "/etc/NetworkManager/system-connections/*",
+    "/etc/wireguard/*",
+    "*.key",
+    "*.keytab",
+    "*privkey*",
+    "*/.ssh/*",
+    "*/.pgpass",
+    "*/.netrc",
+)
+MAX_READ = 512 * 1024
+BLOCK = 64 * 1024
+MAX_LINES = 100_000
+
+
+class File(Agent):
+    """Look, never touch."""
+
+    name = "file"
+
+    def activate(self, node: NodeView) -> None:
+        """Needs O_PATH and /proc, which is Linux."""
+        del node
+        if not hasattr(os, "O_PATH") or not os.path.isdir("/proc/self/fd"):  # noqa: PTH112 - a plain test
+            raise Unavailable("file needs Linux's O_PATH and /proc")
+
+    def stat(self, call: Call) -> dict[str, Any]:
+        """What a path is; one that does not exist is no failure."""
+        path = call["path"]
+        try:
+            with _hold(call, path, content=False) as (fd, real):
+                return _describe(path, real, os.fstat(fd))
+        except FileNotFoundError:
+            # Told only of what would be told if it were there: below the roots.
+            return {"path": path, "realpath": _allowed(call, path), "exists": False}
+
+    def checksum(self, call: Call) -> dict[str, Any]:
+        """A digest of the whole content."""
+        algorithm = call.get("algorithm", "sha256")
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        with _reading(call) as (fd, real):
+            while block := os.read(fd, 16 * BLOCK):
+                digest.update(block)
+                if call.cancelled.is_set() or not call.remaining:
+                    raise AgentError(f"{call['path']}: stopped before the end of the file")
+            found = os.fstat(fd)
+        return {
+            "path": call["path"],
+            "realpath": real,
+            "algorithm": algorithm,
+            "checksum": digest.hexdigest(),
+            "size": found.st_size,
+            "mtime": found.st_mtime,
+        }
+
+    def read(self, call: Call) -> dict[str, Any]:
+        """A piece; `offset` plus `length` of one reply is the offset of the next."""
+        offset, wanted = call.get("offset", 0), call.get("length", 65536)
+        most = _most(call)
+        if offset < 0 or not 0 <= wanted <= most:
+            raise AgentError(f"offset is at least 0, length from 0 to {most}", statuscode=4)
+        with _reading(call) as (fd, real):
+            data = _pread(fd, wanted, offset)
+            size = os.fstat(fd).st_size
+        content = text(data, cut=len(data) == wanted)
+        length = len(content.encode()) if isinstance(content, str) else len(content)
+        return {
+            "path": call["path"],
+            "realpath": real,
+            "content": content,
+            "offset": offset,
+            "length": length,
+            "size": size,
+            "eof": offset + length >= size,
+        }
+
+    def tail(self, call: Call) -> dict[str, Any]:
+        """The last lines, read from the end, whatever the size of the file."""
+        wanted = call.get("lines", 10)
+        if not 0 <= wanted <= MAX_LINES:
+            raise AgentError(f"lines is from 0 to {MAX_LINES}", statuscode=4)
+        with _reading(call) as (fd, real):
+            size = os.fstat(fd).st_size
+            data, cut = _last_lines(fd, size, wanted, _most(call))
+        return {
+            "path": call["path"],
+            "realpath": real,
+            "content": text(data),
+            "lines": data.count(b"\n") + (bool(data) and not data.endswith(b"\n")),
+            "size": size,
+            "truncated": cut,
+        }
+
+
+def _most(call: Call) -> int:
+    return int(call.node.settings("file").get("max_read", MAX_READ))
+
+
+def _pread(fd: int, length: int, offset: int) -> bytes:
+    """Read until `length` or the end: one pread may give less."""
+    data = bytearray()
+    while len(data) < length:
+        block = os.pread(fd, min(length - len(data), 16 * BLOCK), offset + len(data))
+        if not block:
+            break
+        data += block
+    return bytes(data)
+
+
+def _last_lines(fd: int, size: int, wanted: int, most: int) -> tuple[bytes, bool]:
+    """Return the last `wanted` lines, at most `most` bytes of them, and whether that cut some."""
+    data, start = b"", size
+    # The newline that ends the file ends its last line: it separates nothing.
+    while start > 0 and len(data) < most and data.count(b"\n", 0, -1) < wanted:
+        step = min(BLOCK, start, most - len(data))
+        start -= step
+        data = _pread(fd, step, start) + data
+    lines = _split(data)
+    cut = start > 0 and len(lines) <= wanted
+    return b"".join(lines[-wanted:] if wanted else []), cut
+
+
+def _split(data: bytes) -> list[bytes]:
+    """Split at newlines only: a carriage return is part of its line."""
+    *whole, last = data.split(b"\n")
+    return [line + b"\n" for line in whole] + ([last] if last else [])
+
+
+def _allowed(call: Call, path: str) -> str:
+    """Return the file a path leads to; AgentError when that is not to be looked at."""
+    if not path.startswith("/") or "\0" in path:
+        raise AgentError(f"{path!r} is not an absolute path", statuscode=4)
+    try:
+        real = os.path.realpath(path)
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}") from None
+    _judge(call, path, real)
+    return real
+
+
+def _judge(call: Call, path: str, real: str) -> None:
+    roots = call.node.settings("file").get("roots", ROOTS)
+    inside = any(_below(real, os.path.realpath(root)) for root in roots)
+    if not inside:
+        raise AgentError(f"{path}: not below the roots of the file agent ({', '.join(roots)})")
+    if call.node.protects(real) or call.node.protects(path):
+        raise AgentError(f"{path}: the node's own keys and state are not shown")
+
+
+def _below(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+@contextlib.contextmanager
+def _hold(call: Call, path: str, *, content: bool) -> Iterator[tuple[int, str]]:
+    """Hold what a path leads to, checked after it is held; FileNotFoundError when there is none."""
+    real = _allowed(call, path)
+    try:
+        fd = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}") from None
+    try:
+        held = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a kernel link, kept as it is
+        if held != real:  # a directory on the way was swapped meanwhile
+            _judge(call, path, held)
+        if content:
+            _readable(call, path, held, os.fstat(fd))
+        yield fd, held
+    finally:
+        os.close(fd)
+
+
+def _readable(call: Call, path: str, real: str, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise AgentError(f"{path}: a {_kind(found.st_mode)} is not read")
+    for pattern in call.node.settings("file").get("deny", DENY):
+        if fnmatch.fnmatch(real.lower(), pattern.lower()):
+            raise AgentError(f"{path}: its content is not shown (deny: {pattern})")
+
+
+@contextlib.contextmanager
+def _reading(call: Call) -> Iterator[tuple[int, str]]:
+    """Open the call's file for reading: a plain file below the roots, or AgentError."""
+    path = call["path"]
+    try:
+        with _hold(call, path, content=True) as (fd, real):
+            # Through the held one: the same file, whatever the path means by now.
+            reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                yield reader, real
+            finally:
+                os.close(reader)
+    except OSError as error:
+        raise AgentError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _kind(mode: int) -> str:
+    return {
+        stat.S_IFREG: "file",
+        stat.S_IFDIR: "directory",
+        stat.S_IFIFO: "fifo",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFBLK: "block",
+        stat.S_IFCHR: "char",
+    }.get(stat.S_IFMT(mode), "unknown")
+
+
+def _describe(path: str, real: str, found: os.stat_result) -> dict[str, Any]:
+    try:
+        link = os.readlink(path)  # noqa: PTH115 - the text of the link, as it is
+    except OSError:
+        link = None
+    return {
+        "path": path,
+        "realpath": real,
+        "exists": True,
+        "type": _kind(found.st_mode),
+        "link": link,
+        "size": found.st_size,
+        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+        "owner": _owner(found.st_uid),
+        "group": _group(found.st_gid),
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+        "mtime": found.st_mtime,
+        "ctime": found.st_ctime,
+        "inode": found.st_ino,
+        "links": found.st_nlink,
+    }
+
+
+def _owner(uid: int) -> str:
+    import pwd  # noqa: PLC0415 - Unix only
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    import grp  # noqa: PLC0415 - Unix only
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

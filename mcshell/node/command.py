@@ -1,0 +1,284 @@
+"""Runs programs for agents: an argument list, a deadline, a bound on what is kept, no shell.
+
+Re-exported by `mcshell.node.agent`, which is all that an agent imports. Each program leads a
+process group of its own, so that what it started ends with it when time is up or the request was
+cancelled. What leaves that group on purpose (a daemon that an init script starts) goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from mcshell.errors import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from mcshell.node.agent import Call
+
+__all__ = ["Outcome", "run", "text"]
+
+LIMIT = 64 * 1024
+TICK = 0.05
+GRACE = 1.0
+LINGER = 0.2
+SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended. `exitcode` is None and `signal` a name ("SIGKILL") if one killed it.
+
+    `stdout` and `stderr` are the first `limit` bytes of each; `truncated` says that more was
+    written and dropped. `ended` is why we stopped waiting; `elapsed` is in seconds.
+    """
+
+    exitcode: int | None
+    signal: str
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    elapsed: float
+    ended: Literal["exit", "timeout", "cancelled"]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself with exit code 0."""
+        return self.ended == "exit" and self.exitcode == 0
+
+    @property
+    def lines(self) -> list[str]:
+        """Standard output as lines of text; what is not UTF-8 is replaced."""
+        return self.stdout.decode(errors="replace").splitlines()
+
+    @property
+    def complaint(self) -> str:
+        """The last line it wrote, standard error first: what most programs say when they fail."""
+        for stream in (self.stderr, self.stdout):
+            written = stream.decode(errors="replace").strip()
+            if written:
+                return written.splitlines()[-1].strip()
+        return ""
+
+    def why(self) -> str:
+        """One clause about how it failed, such as "exit code 3: no such file"."""
+        if self.ended == "timeout":
+            return f"stopped after {self.elapsed:.1f} s: out of time"
+        if self.ended == "cancelled":
+            return "stopped: the request was cancelled"
+        how = f"killed by {self.signal}" if self.signal else f"exit code {self.exitcode}"
+        return f"{how}: {self.complaint}" if self.complaint else how
+
+
+def text(data: bytes, *, cut: bool = False) -> str | bytes:
+    """Return text when `data` is UTF-8, else the bytes as they are.
+
+    With `cut`, the data may end in the middle of a character: that piece is left out.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        # A character has at most 4 bytes: an incomplete one at the very end has at most 3.
+        if cut and error.reason == "unexpected end of data" and len(data) - error.start < 4:  # noqa: PLR2004 - explained above
+            return data[: error.start].decode()
+        return data
+
+
+def run(
+    call: Call,
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    timeout: float | None = None,
+    limit: int = LIMIT,
+) -> Outcome:
+    """Run `argv` and wait for it, at most `timeout` seconds and always within the call's time.
+
+    `env` is laid over the daemon's environment, which is passed on without what is mcshell's own
+    (a passcode may stand there). `limit` is in bytes, for each of the two streams. Out of time or
+    cancelled, the whole process group gets SIGTERM and after a second SIGKILL.
+
+    Raises:
+        AgentError: the program cannot be started at all; the message says why.
+    """
+    began = time.monotonic()
+    margin = min(2 * GRACE, call.remaining / 4)  # to end the group and still answer in time
+    deadline = call.deadline - margin
+    if timeout is not None:
+        deadline = min(deadline, began + timeout)
+    ended: Literal["exit", "timeout", "cancelled"] = "exit"
+    with _Pump(_start(argv, env or {}, cwd, feed=bool(stdin)), stdin, limit) as pump:
+        while not pump.exited():
+            if call.cancelled.is_set():
+                ended = "cancelled"
+                break
+            if time.monotonic() >= deadline:
+                ended = "timeout"
+                break
+            pump.turn(TICK)
+        if ended != "exit":
+            pump.end_group()
+        pump.drain()
+        code = pump.process.wait()
+    return Outcome(
+        exitcode=code if code >= 0 else None,
+        signal=_signal_name(-code) if code < 0 else "",
+        stdout=bytes(pump.kept["stdout"]),
+        stderr=bytes(pump.kept["stderr"]),
+        truncated=pump.truncated,
+        elapsed=round(time.monotonic() - began, 3),
+        ended=ended,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time signal has no name
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MCSHELL_")}
+    path = env.get("PATH", "").split(":")
+    env["PATH"] = ":".join([*filter(None, path), *(d for d in SYSTEM_PATH if d not in path)])
+    return {**env, **extra}
+
+
+def _start(
+    argv: Sequence[str], env: Mapping[str, str], cwd: str | None, *, feed: bool
+) -> subprocess.Popen[bytes]:
+    if cwd is not None and not os.path.isdir(cwd):  # noqa: PTH112 - a plain test of a string
+        raise AgentError(f"no such directory: {cwd}")
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise AgentError(f"no such program: {argv[0]}") from None
+    except OSError as error:
+        raise AgentError(f"cannot run {argv[0]}: {error.strerror}") from None
+    except ValueError as error:  # a NUL in an argument, a "=" in a variable's name
+        raise AgentError(f"cannot run {argv[0]!r}: {error}") from None
+
+
+class _Pump:
+    """Moves bytes between a process and us without ever blocking; owned by one thread."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, limit: int) -> None:
+        self.process = process
+        self.kept = {"stdout": bytearray(), "stderr": bytearray()}
+        self.truncated = False
+        self._limit = limit
+        self._unsent = memoryview(stdin)
+        self._selector = selectors.DefaultSelector()
+        for name in ("stdout", "stderr"):
+            self._watch(getattr(process, name).fileno(), selectors.EVENT_READ, name)
+        if process.stdin is not None:
+            self._watch(process.stdin.fileno(), selectors.EVENT_WRITE, "stdin")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._kill(signal.SIGKILL)
+        self._selector.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        self.process.wait()
+
+    def _watch(self, fd: int, event: int, name: str) -> None:
+        os.set_blocking(fd, False)
+        self._selector.register(fd, event, name)
+
+    def exited(self) -> bool:
+        """Whether it has ended; it stays a zombie, so that its group's number stays its own."""
+        if self.process.returncode is not None:
+            return True
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        try:
+            return os.waitid(os.P_PID, self.process.pid, options) is not None
+        except ChildProcessError:  # someone else has reaped it
+            return True
+
+    def turn(self, wait: float) -> bool:
+        """Move what can be moved within `wait` seconds; False when nothing could."""
+        if not self._selector.get_map():
+            time.sleep(wait)
+            return False
+        events = self._selector.select(wait)
+        for key, _ in events:
+            if key.data == "stdin":
+                self._write(key.fd)
+            else:
+                self._read(key.fd, key.data)
+        return bool(events)
+
+    def _read(self, fd: int, name: str) -> None:
+        try:
+            data = os.read(fd, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self._selector.unregister(fd)
+            return
+        room = self._limit - len(self.kept[name])
+        self.kept[name] += data[:room]
+        self.truncated = self.truncated or len(data) > room
+
+    def _write(self, fd: int) -> None:
+        try:
+            self._unsent = self._unsent[os.write(fd, self._unsent[:65536]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it does not want the rest
+            self._unsent = self._unsent[:0]
+        if not self._unsent:
+            self._selector.unregister(fd)
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+
+    def _kill(self, number: signal.Signals) -> None:
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, number)
+
+    def end_group(self) -> None:
+        """SIGTERM to the group, SIGKILL to what of it is left after the grace."""
+        self._kill(signal.SIGTERM)
+        limit = time.monotonic() + GRACE
+        while not self.exited() and time.monotonic() < limit:
+            self.turn(TICK)
+        self._kill(signal.SIGKILL)
+        while not self.exited():
+            self.turn(TICK)
+
+    def drain(self) -> None:
+        """Take what is still in the pipes; a background child may hold them open for ever."""
+        limit = time.monotonic() + LINGER
+        while self._selector.get_map() and time.monotonic() < limit:
+            self.turn(TICK)

@@ -138,7 +138,10 @@ class Broker:
 
 
 class Embedded(Broker):
-    """mcshell's own broker."""
+    """mcshell's own broker: a process, and beside it a second one that speaks TLS.
+
+    It has one listener a process, so the TLS one is another broker with queues of its own.
+    """
 
     kind = "embedded"
 
@@ -147,23 +150,41 @@ class Embedded(Broker):
         secret = self.directory / "passcode"
         secret.touch(mode=0o600)
         secret.write_text(self.passcode + "\n")
+        self._tls_child: Child | None = None
 
     def launch(self) -> Child:
         """Run the module as `mcshell broker` does."""
-        options = {
-            "listen": f"{self.host}:{self.port}",
-            "data": self.directory / "data",
-            "user": self.user,
-            "passcode-file": self.directory / "passcode",
-            "tls-listen": f"{self.host}:{self.tls_port}",
+        tls = {
             "tls-ca": self.pki / "ca.pem",
             "tls-cert": self.pki / "server.pem",
             "tls-key": self.pki / "server.key",
         }
-        return Child(
-            [sys.executable, "-m", "mcshell.broker", *_options(options)],
-            self.log,
-        )
+        self._tls_child = self._serve(self.tls_port, "tls", tls)
+        return self._serve(self.port, "data", {})
+
+    def _serve(self, port: int, folder: str, more: Mapping[str, object]) -> Child:
+        options: dict[str, object] = {
+            "listen": f"{self.host}:{port}",
+            "data": self.directory / folder,
+            "user": self.user,
+            "passcode-file": self.directory / "passcode",
+        }
+        argv = [sys.executable, "-m", "mcshell.broker", *_options({**options, **more})]
+        return Child(argv, self.log)
+
+    def kill9(self) -> None:
+        """Kill both without a warning."""
+        super().kill9()
+        if self._tls_child is not None:
+            self._tls_child.kill9()
+            self._tls_child = None
+
+    def stop(self) -> None:
+        """End both."""
+        super().stop()
+        if self._tls_child is not None:
+            self._tls_child.stop()
+            self._tls_child = None
 
 
 def _options(options: Mapping[str, object]) -> list[str]:
@@ -243,15 +264,22 @@ class ActiveMQ(Broker):
 
     def _keystores(self, conf: Path) -> None:
         """Turn the PEM files into what Java reads."""
-        own = {"-in": self.pki / "server.pem", "-inkey": self.pki / "server.key"}
-        trusted = {"-alias": "ca", "-file": self.pki / "ca.pem", "-storetype": "PKCS12"}
+        own: dict[str, str | Path] = {
+            "-in": self.pki / "server.pem",
+            "-inkey": self.pki / "server.key",
+        }
+        trusted: dict[str, str | Path] = {
+            "-alias": "ca",
+            "-file": self.pki / "ca.pem",
+            "-storetype": "PKCS12",
+        }
         own |= {"-out": conf / "server.p12", "-passout": f"pass:{KEYSTORE}"}
         trusted |= {"-keystore": conf / "trust.p12", "-storepass": KEYSTORE}
         for argv, options in (
             (["openssl", "pkcs12", "-export"], own),
             (["keytool", "-importcert", "-noprompt"], trusted),
         ):
-            words = [word for pair in options.items() for word in pair]
+            words = [str(word) for pair in options.items() for word in pair]
             subprocess.run([*argv, *words], check=True, capture_output=True, timeout=60)
 
     def launch(self) -> Child:
@@ -273,7 +301,7 @@ class ActiveMQ(Broker):
         options = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opens]
         options += [f"-D{name}={value}" for name, value in settings.items()]
         conf = f"xbean:file:{base}/conf/activemq.xml"
-        return Child(["java", *options, "-jar", ACTIVEMQ, "start", conf], self.log)
+        return Child(["java", *options, "-jar", str(ACTIVEMQ), "start", conf], self.log)
 
 
 class RabbitMQ(Broker):

@@ -1,0 +1,352 @@
+"""`Transport` over stomp.py: the only module that knows stomp.py.
+
+What stomp.py does here: it builds the frames that we send, runs the thread that receives, and
+knows the state of the protocol. What it does not do is left to others, through the methods that it
+means to be overridden: the socket (`patient`: it never hangs, TLS with a private CA), the bytes that come in
+(`frame`: twice as fast as `stomp.utils.parse_headers`), heart-beats, receipts and reconnecting
+(`supervisor`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.errors import ConnectError, ConnectionLost, FrameError
+from mcshell.wire.dialects import VHOST, Dialect, dialect_of
+from mcshell.wire.endpoint import Endpoint, TLSFiles, check_login, reason_of, tls_context, words_of
+from mcshell.wire.frame import Frame, Parser
+from mcshell.wire.patient import PatientSocket, agree_heartbeat
+from mcshell.wire.receipts import PendingReceipt, ReceiptTable
+from mcshell.wire.supervisor import ConnectionState, Supervisor
+from mcshell.wire.transport import Delivery
+
+# without this, importing stomp.py asks DNS for our own name, which can take a minute
+os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
+import stomp.connect
+import stomp.protocol
+import stomp.transport
+import stomp.utils
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Sequence
+
+    from mcshell.wire.supervisor import Subscription
+
+__all__ = ["ConnectionState", "Connector", "TLSFiles"]
+
+log = logging.getLogger(__name__)
+CLOSED = "the broker closed the connection"
+STALL = 20.0  # seconds, at least, in which the broker must take some of what we send
+RECENT = 5.0  # seconds in which a broker closes the connection after its ERROR
+
+
+class _Forward(logging.Handler):
+    """Hands stomp.py's own records on to our logger, whose name is in our tree."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        target = logging.getLogger("mcshell.wire.stomp")
+        if target.isEnabledFor(record.levelno):
+            target.handle(record)
+
+
+def _route_log() -> None:
+    """Bring the logger `stomp.py` into our tree, once, unless the application handles it."""
+    theirs = logging.getLogger("stomp.py")
+    if not theirs.handlers:
+        theirs.addHandler(_Forward())
+        theirs.propagate = False
+
+
+class _Transport(stomp.transport.BaseTransport):  # type: ignore[misc]  # stomp.py has no types
+    """stomp.py's transport with our socket under it and our parser in front."""
+
+    def __init__(self, sock: PatientSocket, on_frame: Callable[[Frame], None]) -> None:
+        super().__init__(auto_decode=False)
+        self.vhost = VHOST
+        self.failure = ""
+        self._patient = sock
+        self._parser = Parser()
+        self._on_frame = on_frame
+        self.thread: threading.Thread | None = None
+        self.override_threading(self._start_thread)
+
+    def _start_thread(self, loop: Callable[[], None]) -> threading.Thread:
+        self.thread = threading.Thread(target=loop, name="mcshell-stomp-io", daemon=True)
+        self.thread.start()
+        return self.thread
+
+    def attempt_connection(self) -> None:
+        """The socket stands already: an attempt of stomp.py has no bound, and hides its reason."""
+        self.current_host_and_port = ("", 0)
+
+    def send(self, encoded_frame: bytes) -> None:
+        """Write a frame; raises ConnectionLost."""
+        self._patient.send(encoded_frame)
+
+    def receive(self) -> bytes:
+        """Take what has come and hand its frames on.
+
+        stomp.py gets one line end for it, which is a heart-beat to it, or b"" for the end.
+        """
+        try:
+            chunk = self._patient.receive()
+            if not chunk:
+                self.failure = CLOSED
+            for frame in self._parser.feed(chunk):
+                self._on_frame(frame)
+        except ConnectionLost as ended:
+            self.failure = ended.reason
+        except FrameError as wrong:
+            self.failure = _not_stomp(chunk, wrong, connected=self.connected)
+        except OSError as broken:
+            self.failure = words_of(broken)
+        return b"" if self.failure else b"\n"
+
+    def disconnect_socket(self) -> None:
+        """End it; stomp.py calls this when the receipt for DISCONNECT has come."""
+        self.running = False
+        self._patient.shutdown("closed")
+
+    def cleanup(self) -> None:
+        """Close the socket; stomp.py's thread calls this at its end."""
+        self._patient.close()
+
+
+def _not_stomp(chunk: bytes, wrong: FrameError, *, connected: bool) -> str:
+    """Say what the other end is, when it isn't a STOMP broker."""
+    if connected:
+        return f"the broker sent what is not STOMP: {wrong}"
+    if chunk[:2] == b"\x15\x03":  # a TLS alert
+        return "does not speak STOMP here but TLS: stomp+ssl:// is meant"
+    start = chunk.partition(b"\n")[0][:60].decode("latin-1").strip()
+    said = start if start.isprintable() else wrong
+    return f"does not speak STOMP: it said {said!r}"
+
+
+class _Protocol(stomp.protocol.Protocol12, stomp.connect.BaseConnection):  # type: ignore[misc]  # as above
+    """stomp.py's STOMP 1.2 over a transport of ours, without its heart-beats."""
+
+    def __init__(self, transport: _Transport) -> None:
+        stomp.connect.BaseConnection.__init__(self, transport)
+        stomp.protocol.Protocol12.__init__(self, transport, heartbeats=(0, 0))
+
+
+class Link:
+    """One connection from its first byte to its last; never used again after that."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        epoch: int,
+        deliver: Callable[[Delivery], None],
+        sock: PatientSocket,
+    ) -> None:
+        self.endpoint = endpoint
+        self.epoch = epoch
+        self.receipts = ReceiptTable()
+        self.dead = threading.Event()
+        self.reason = ""
+        self.refusal = ""
+        """The broker's last ERROR."""
+        self._refused_at = 0.0
+        self.dialect: Dialect
+        self._deliver = deliver
+        self._sock = sock
+        self._answer: Frame | None = None
+        self._answered = threading.Event()
+        self._transport = _Transport(sock, self._take)
+        self._protocol = _Protocol(self._transport)
+        self._transport.set_listener("link", self)
+
+    # -- called by stomp.py's thread: enqueue, and nothing else --------------------------------
+
+    def _take(self, frame: Frame) -> None:
+        """Take one frame; whatever goes wrong in here must not end stomp.py's thread."""
+        try:
+            if frame.command == "MESSAGE":
+                self._deliver(_delivery(frame, self.epoch))
+            else:
+                theirs = stomp.utils.Frame(frame.command, frame.headers, frame.body)
+                self._answer = self._answer or frame
+                self._transport.process_frame(theirs, frame.body)
+        except Exception:  # an error here would end the connection without a word
+            log.exception("could not take a %s frame", frame.command)
+
+    def on_connected(self, _frame: object) -> None:
+        self._answered.set()
+
+    def on_receipt(self, frame: stomp.utils.Frame) -> None:
+        self.receipts.settle(frame.headers.get("receipt-id", ""))
+
+    def on_error(self, frame: stomp.utils.Frame) -> None:
+        self.refusal = reason_of(Frame("ERROR", frame.headers, frame.body))
+        self._refused_at = time.monotonic()
+        self._answered.set()
+        log.info("%s: ERROR: %s", self.endpoint.url, self.refusal)
+        if number := frame.headers.get("receipt-id"):
+            self.receipts.settle(number, self.refusal)
+
+    def on_disconnected(self) -> None:
+        # some brokers go on after an ERROR: an old one is not why the connection ended
+        refused = self.refusal if time.monotonic() - self._refused_at < RECENT else ""
+        self.reason = refused or self.reason or self._transport.failure or "connection lost"
+        self.receipts.end(self.reason)
+        self.dead.set()
+        self._answered.set()
+
+    def on_send(self, _frame: object) -> None:
+        """stomp.py asks each listener for it."""
+
+    # -- called by the supervisor and, through it, by any thread --------------------------------
+
+    def log_in(self, user: str, passcode: str, heartbeat: float, timeout: float) -> None:
+        """Say CONNECT and wait for the answer.
+
+        Raises:
+            ConnectError: with the broker's reason.
+            UnknownBroker: it is none whose dialect we know.
+        """
+        url = self.endpoint.url
+        beat = int(heartbeat * 1000)
+        self._transport.start()
+        try:
+            self._protocol.connect(
+                user or None, passcode or None, headers={"heart-beat": f"{beat},{beat}"}
+            )
+        except ConnectionLost as lost:
+            self._answered.wait(timeout)
+            raise ConnectError(url, self.reason or lost.reason) from None
+        if not self._answered.wait(timeout):
+            raise ConnectError(url, f"accepted the connection but said nothing for {timeout:.1f} s")
+        answer = self._answer
+        if answer is None:
+            hint = ""
+            if self._transport.failure == CLOSED:
+                tls = self.endpoint.tls
+                hint = " (is our certificate known there?)" if tls else " (is it a TLS port?)"
+            raise ConnectError(url, self.reason + hint)
+        if answer.command != "CONNECTED":
+            raise ConnectError(url, self.refusal or self.reason)
+        if (version := answer.headers.get("version")) != "1.2":
+            raise ConnectError(url, f"speaks STOMP {version or '1.0'}; 1.2 is needed")
+        self._sock.set_heartbeat(
+            *agree_heartbeat(heartbeat, answer.headers.get("heart-beat", "0,0"))
+        )
+        self.dialect = dialect_of(answer.headers.get("server", ""))
+
+    def send(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
+        """SEND; raises ConnectionLost."""
+        self._protocol.send(destination, body, headers=headers)
+
+    def subscribe(self, subscription: Subscription) -> PendingReceipt:
+        """SUBSCRIBE; raises ConnectionLost."""
+        receipt = self.receipts.new(f"the subscription of {subscription.destination}")
+        headers = self.dialect.subscribe_headers(prefetch=subscription.prefetch)
+        headers["receipt"] = receipt.id
+        self._protocol.subscribe(
+            subscription.destination, subscription.id, subscription.ack, headers=headers
+        )
+        return receipt
+
+    def unsubscribe(self, number: str) -> None:
+        """UNSUBSCRIBE; raises ConnectionLost."""
+        self._protocol.unsubscribe(number)
+
+    def ack(self, number: str) -> None:
+        """ACK; raises ConnectionLost."""
+        self._protocol.ack(number)
+
+    def disconnect(self, timeout: float) -> None:
+        """Say DISCONNECT, so that all that was sent has been taken, and wait for the end."""
+        if not self.dead.is_set():
+            try:
+                self._protocol.disconnect()
+            except ConnectionLost:
+                log.debug("%s: lost before it was closed", self.endpoint.url)
+            self.dead.wait(timeout)
+        self.kill("closed")
+
+    def kill(self, reason: str) -> None:
+        """End it at once; its thread ends by itself, this waits for that."""
+        self.reason = self.reason or reason
+        self._sock.shutdown(reason)
+        thread = self._transport.thread
+        if thread is None:
+            self._sock.close()
+        elif thread is not threading.current_thread():
+            thread.join(5)
+
+
+def _delivery(frame: Frame, epoch: int) -> Delivery:
+    headers = frame.headers
+    return Delivery(
+        headers.get("destination", ""),
+        frame.body,
+        headers,
+        headers.get("subscription", ""),
+        headers.get("ack", ""),
+        epoch,
+        headers.get("redelivered") == "true",
+    )
+
+
+class Connector(Supervisor):
+    """A supervised connection to the first of `urls` that takes us; see `Transport`.
+
+    Args:
+        urls: `stomp://host:port` or `stomp+ssl://host:port`, in the order of preference.
+        user: the login.
+        passcode: its secret.
+        tls: needed for `stomp+ssl://`; never is anything but TLS spoken there.
+        heartbeat: seconds between heart-beats that we offer and want; 0 for none.
+        on_state: told of each change by the supervisor's thread; must not block.
+
+    Raises:
+        UsageError: an URL that is none.
+        ConfigError: TLS files or a login that cannot be used.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        user: str = "",
+        passcode: str = "",
+        tls: TLSFiles | None = None,
+        heartbeat: float = 10.0,
+        on_state: Callable[[ConnectionState], None] | None = None,
+    ) -> None:
+        super().__init__(urls, on_state=on_state)
+        check_login(user, passcode)
+        self._login = (user, passcode, heartbeat)
+        self._context: ssl.SSLContext | None = None
+        if any(endpoint.tls for endpoint in self._endpoints):
+            self._context = tls_context(tls)
+        _route_log()
+
+    def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> Link:
+        """Make one attempt; raises ConnectError or UnknownBroker within the timeout (seconds)."""
+        user, passcode, heartbeat = self._login
+        try:
+            sock = PatientSocket(
+                endpoint,
+                self._context,
+                timeout=timeout,
+                stall=max(STALL, 2 * heartbeat),
+                called_off=self._stop.is_set,
+            )
+        except OSError as failure:
+            raise ConnectError(endpoint.url, words_of(failure)) from None
+        link = Link(endpoint, epoch, self._deliver, sock)
+        self._opening = link
+        try:
+            link.log_in(user, passcode, heartbeat, timeout)
+        except BaseException:
+            link.kill("the attempt failed")
+            raise
+        return link

@@ -1,0 +1,399 @@
+"""The thread that keeps a connection: reconnecting, fail-over and the subscriptions over both.
+
+It knows nothing of STOMP's frames or of stomp.py; `_open` makes one connection. One thread, the
+supervisor's, makes and drops connections; other threads use the one that is live.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Self
+
+from mcshell.errors import (
+    ConnectError,
+    ConnectionLost,
+    FrameError,
+    ReceiptTimeout,
+    UnknownBroker,
+    UsageError,
+    WireError,
+)
+from mcshell.wire.endpoint import Endpoint, parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mcshell.wire.connector import Link
+    from mcshell.wire.dialects import Dialect
+    from mcshell.wire.receipts import PendingReceipt
+    from mcshell.wire.transport import AckMode, Delivery
+
+__all__ = ["ConnectionState", "Subscription", "Supervisor", "backoff"]
+
+log = logging.getLogger(__name__)
+
+ATTEMPT = 5.0  # seconds that one round over all the brokers may take
+PATIENCE = 5.0  # seconds that a send waits for a connection
+CONFIRM = 10.0  # seconds in which the broker confirms a subscription
+STABLE = 10.0  # seconds after which a connection counts as good
+BYE = 2.0  # seconds for a clean DISCONNECT
+
+_name = re.compile(r"[^\s:\\\0]+").fullmatch
+_OURS = frozenset(["destination", "content-length", "receipt", "id", "ack", "transaction"])
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """What `on_state` is told: the broker, the connection's number, and why it is down."""
+
+    connected: bool
+    url: str
+    epoch: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One subscription; `confirmed` ones are taken over to each new connection."""
+
+    id: str
+    destination: str
+    inbox: SimpleQueue[Delivery] = field(repr=False)
+    ack: AckMode
+    prefetch: int
+    confirmed: bool = False
+
+
+def backoff(first: float = 0.1, most: float = 30.0) -> Iterator[float]:
+    """Seconds to wait before each next round: doubled each time, and scattered.
+
+    Scattered, because a thousand nodes lose a restarted broker in the same second. (tenacity has
+    the same, but loads asyncio, which a node has no memory for.)
+    """
+    for step in itertools.count():
+        yield random.uniform(0.3, 1.0) * min(most, first * 2 ** min(step, 20))  # noqa: S311  # no secret
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Copy headers that a SEND may carry; stomp.py escapes values but not names.
+
+    Raises:
+        FrameError: a name that would break the frame or is the connection's own, or a value that
+            is not text or holds a NUL.
+    """
+    for name, value in headers.items():
+        if not _name(name) or name in _OURS:
+            raise FrameError(f"{name!r} cannot be the name of a message's header")
+        if not isinstance(value, str) or "\0" in value:
+            raise FrameError(f"header {name}: {value!r} is not text without NUL")
+    return dict(headers)
+
+
+class Supervisor:
+    """A connection that comes back by itself (`transport.Transport`, without the wire)."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        on_state: Callable[[ConnectionState], None] | None = None,
+    ) -> None:
+        self._endpoints = [parse_url(url) for url in urls]
+        if not self._endpoints:
+            raise UsageError("no broker is named: broker.urls is empty")
+        self._on_state = on_state
+        self._changed = threading.Condition()
+        """Guards what follows up to the blank line; notified when a connection is live or gone."""
+        self._link: Link | None = None
+        self._live: Link | None = None
+        self._subscriptions: dict[str, Subscription] = {}
+        self._reason = "not started"
+
+        self._epochs = itertools.count(1)
+        self._numbers = itertools.count(1)
+        self._stop = threading.Event()
+        self._opening: Link | None = None
+        self._thread: threading.Thread | None = None
+
+    def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> Link:
+        """Make one connection, logged in; raises ConnectError or UnknownBroker."""
+        raise NotImplementedError
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def start(self, timeout: float | None = 5.0) -> None:
+        """Connect, and stay connected until `close`.
+
+        Args:
+            timeout: seconds for trying every broker once; None tries on until one is there.
+
+        Raises:
+            ConnectError: none took us, with the broker's or the system's reason.
+            UnknownBroker: there is one, whose dialect we don't know.
+        """
+        if self._thread is not None:
+            raise UsageError("this connection was started already")
+        first: SimpleQueue[WireError | None] = SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._run, args=(first, timeout), name="mcshell-supervisor", daemon=True
+        )
+        self._thread.start()
+        failure: WireError | None
+        try:
+            failure = first.get(timeout=None if timeout is None else timeout + 1.0)
+        except Empty:  # the system's resolver has no bound of its own
+            failure = ConnectError(self._endpoints[-1].url, f"no answer within {timeout:g} s")
+        except BaseException:
+            self.close()
+            raise
+        if failure is not None:
+            self.close()
+            raise failure
+
+    def close(self) -> None:
+        """Disconnect cleanly and end the threads, within a bounded time; harmless when repeated."""
+        self._stop.set()
+        with self._changed:
+            link, self._live = self._link, None
+            self._reason = "closed"
+            self._changed.notify_all()
+        if link is not None:
+            link.disconnect(BYE)
+        elif (opening := self._opening) is not None:
+            opening.kill("closed")
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(ATTEMPT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- the supervisor's thread ----------------------------------------------------------------
+
+    def _run(self, first: SimpleQueue[WireError | None], timeout: float | None) -> None:
+        delays = backoff()
+        started = False
+        while not self._stop.is_set():
+            since = time.monotonic()
+            try:
+                link = self._round(ATTEMPT if started or timeout is None else timeout)
+            except WireError as failure:
+                if not started and timeout is not None:
+                    first.put(failure)
+                    return
+                self._tell(None, getattr(failure, "reason", str(failure)))
+                self._stop.wait(next(delays))
+                continue
+            if not started:
+                started = True
+                first.put(None)
+            link.dead.wait()
+            self._drop(link)
+            if time.monotonic() - since > STABLE:
+                delays = backoff()
+            self._stop.wait(next(delays))
+        if not started:
+            first.put(ConnectError(self._endpoints[-1].url, "closed"))
+
+    def _round(self, budget: float) -> Link:
+        """Try each broker once; raises what the last one failed with, naming the others."""
+        deadline = time.monotonic() + budget
+        before = ""
+        for left, endpoint in zip(range(len(self._endpoints), 0, -1), self._endpoints, strict=True):
+            share = max(0.2, (deadline - time.monotonic()) / left)
+            try:
+                link = self._open(endpoint, next(self._epochs), share)
+                self._adopt(link)
+            except ConnectError as failure:
+                error: WireError = ConnectError(endpoint.url, failure.reason + before)
+                before += f"; {endpoint.url}: {failure.reason}"
+            except UnknownBroker as unknown:
+                error = unknown
+                before += f"; {endpoint.url}: {unknown}"
+            else:
+                return link
+            if self._stop.is_set():
+                break
+        raise error
+
+    def _adopt(self, link: Link) -> None:
+        """Bring the subscriptions over to a new connection, then let everybody use it.
+
+        Raises:
+            ConnectError: it broke, or a subscription was not confirmed in time.
+        """
+        with self._changed:
+            self._link, self._opening = link, None
+            kept = [one for one in self._subscriptions.values() if one.confirmed]
+        deadline = time.monotonic() + CONFIRM
+        try:
+            for receipt in [link.subscribe(one) for one in kept]:
+                receipt.wait(deadline - time.monotonic())
+        except (ConnectionLost, ReceiptTimeout) as failure:
+            self._drop(link)
+            link.kill(str(failure))
+            raise ConnectError(link.endpoint.url, str(failure)) from None
+        with self._changed:
+            if self._stop.is_set():
+                link.kill("closed")
+                return
+            self._live = link
+            self._changed.notify_all()
+        self._tell(link, "")
+
+    def _drop(self, link: Link) -> None:
+        """Take a dead connection out of use."""
+        with self._changed:
+            was_live = self._live is link
+            self._link = self._live = None
+            self._reason = link.reason or "connection lost"
+        if was_live and not self._stop.is_set():
+            self._tell(link, self._reason)
+
+    def _tell(self, link: Link | None, reason: str) -> None:
+        """Log a change and report it."""
+        endpoint = link.endpoint if link else self._endpoints[-1]
+        if reason:
+            self._reason = reason
+        connected = link is not None and not reason
+        log.log(
+            logging.INFO if connected else logging.WARNING,
+            "%s: %s",
+            endpoint.url,
+            reason or "connected",
+        )
+        if self._on_state is not None:
+            state = ConnectionState(connected, endpoint.url, link.epoch if link else 0, reason)
+            try:
+                self._on_state(state)
+            except Exception:  # another's error must not end the supervision
+                log.exception("on_state failed")
+
+    # -- called by any thread -------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands now, with all its subscriptions."""
+        link = self._live
+        return link is not None and not link.dead.is_set()
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the broker at the other end wants things said; raises ConnectionLost without one."""
+        return self._usable(time.monotonic() + PATIENCE).dialect
+
+    @property
+    def url(self) -> str:
+        """The broker that we are connected to, "" without one."""
+        link = self._live
+        return link.endpoint.url if link else ""
+
+    def _usable(self, deadline: float) -> Link:
+        """Wait for a connection that stands; raises ConnectionLost at the deadline."""
+        link = self._live
+        if link is not None and not link.dead.is_set():
+            return link
+        with self._changed:
+            while (link := self._live) is None or link.dead.is_set():
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stop.is_set() or self._thread is None:
+                    raise ConnectionLost(f"no connection to a broker: {self._reason}")
+                self._changed.wait(min(left, 0.5))
+        return link
+
+    def send(
+        self,
+        destination: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        persistent: bool = False,
+        expires: float | None = None,
+        receipt: bool = False,
+    ) -> PendingReceipt | None:
+        """SEND one message (`Transport.send`); FrameError for headers that cannot be sent."""
+        ready = check_headers(headers) if headers else {}
+        link = self._usable(time.monotonic() + PATIENCE)
+        ready |= link.dialect.send_headers(persistent=persistent, expires=expires, now=time.time())
+        pending = None
+        if receipt:
+            pending = link.receipts.new(f"a message to {destination}")
+            ready["receipt"] = pending.id
+        link.send(destination, body, ready)
+        return pending
+
+    def subscribe(
+        self,
+        destination: str,
+        inbox: SimpleQueue[Delivery],
+        *,
+        ack: AckMode = "client-individual",
+        prefetch: int = 200,
+    ) -> str:
+        """Have a destination's messages put into `inbox` (`Transport.subscribe`).
+
+        Raises:
+            ConnectionLost: there is no connection, or the broker refuses, with its reason.
+            ReceiptTimeout: the broker does not confirm.
+        """
+        number = f"s{next(self._numbers)}"
+        one = Subscription(number, destination, inbox, ack, prefetch)
+        self._subscriptions[number] = one
+        deadline = time.monotonic() + CONFIRM
+        try:
+            while not self._confirm(one, deadline):
+                log.debug("%s: again, over the new connection", destination)
+        except BaseException:
+            self.unsubscribe(number)
+            raise
+        return number
+
+    def _confirm(self, one: Subscription, deadline: float) -> bool:
+        """Subscribe on the connection that is live; false when it broke meanwhile."""
+        link = self._usable(deadline)
+        try:
+            link.subscribe(one).wait(deadline - time.monotonic())
+        except ConnectionLost:
+            if link.refusal:
+                raise
+            return False
+        with self._changed:
+            # else a new connection has taken over the others without this one
+            one.confirmed = self._link is link
+        return one.confirmed
+
+    def unsubscribe(self, subscription: str) -> None:
+        """End a subscription; what is under way of it is dropped."""
+        with self._changed:
+            known = self._subscriptions.pop(subscription, None)
+            link = self._link
+        if known is not None and link is not None:
+            try:
+                link.unsubscribe(subscription)
+            except ConnectionLost:
+                log.debug("%s: ended with its connection", known.destination)
+
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery; one from before a reconnect is dropped in silence."""
+        link = self._link
+        if link is None or link.epoch != delivery.epoch or not delivery.ack_id:
+            return
+        try:
+            link.ack(delivery.ack_id)
+        except ConnectionLost:
+            log.debug("%s: an acknowledgement was lost", delivery.destination)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """Called by the receiving thread: put a message where it belongs."""
+        one = self._subscriptions.get(delivery.subscription)
+        if one is not None:
+            one.inbox.put(delivery)

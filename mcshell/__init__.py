@@ -1,0 +1,48 @@
+"""Talk to a fleet from IPython, Jupyter or a prompt; the replies are a DataFrame.
+
+Importing it is light: what it offers is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import MCShellError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from mcshell.client.client import Client, connect
+    from mcshell.client.replies import Replies
+
+__all__ = ["Client", "MCShellError", "Replies", "connect", "load_ipython_extension"]
+__version__ = "0.1.0"
+
+_PLACES = {
+    "Client": "mcshell.client.client",
+    "connect": "mcshell.client.client",
+    "Replies": "mcshell.client.replies",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what `_PLACES` names at its first use (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - light until used
+
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register `%mco` and `df.mco`: `%load_ext mcshell`."""
+    from mcshell.notebook.magics import load  # noqa: PLC0415 - light until used
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Undo `load_ipython_extension`, so that `%reload_ext mcshell` works."""
+    from mcshell.notebook.magics import unload  # noqa: PLC0415 - light until used
+
+    unload(shell)

@@ -1,0 +1,144 @@
+"""The nodes this operator has seen: identity, last word, last known facts.
+
+Fed by every discovery and registration; it is why a dead node is a row and not an absence.
+One SQLite file for all of the operator's processes, apart by realm (the fleet's CA) and collective.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import PluginError
+from mcshell.filters.data import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+__all__ = ["Known", "KnownNode", "description"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS nodes (
+    realm TEXT NOT NULL, collective TEXT NOT NULL, identity TEXT NOT NULL, seen REAL NOT NULL,
+    about TEXT NOT NULL, PRIMARY KEY (realm, collective, identity)
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNode:
+    """What a node last said of itself, and when (seconds since the epoch)."""
+
+    identity: str
+    seen: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    classes: frozenset[str] = frozenset()
+    agents: frozenset[str] = frozenset()
+    collectives: tuple[str, ...] = ()
+    version: str = ""
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """Its agents, of which only the names are known from afar."""
+        return [{"name": name} for name in sorted(self.agents)]
+
+    def protects(self, path: str) -> bool:
+        """Every path: a file can only be asked of the node itself."""
+        return bool(path)
+
+    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
+        """Answer a data plugin of a compound filter from what is known.
+
+        Raises:
+            PluginError: only the node itself can answer; the filter then does not match.
+        """
+        if plugin == "fstat":
+            raise PluginError("a file can only be asked of the node itself", "data", plugin)
+        return answer(plugin, params, self)
+
+
+def description(document: Mapping[str, Any], identity: str, seen: float) -> KnownNode:
+    """Read what a node says of itself in an answer to discovery or a registration."""
+    return KnownNode(
+        identity,
+        seen,
+        facts=dict(document.get("facts") or {}),
+        classes=frozenset(document.get("classes") or ()),
+        agents=frozenset(document.get("agents") or ()),
+        collectives=tuple(document.get("collectives") or ()),
+        version=str(document.get("version") or ""),
+    )
+
+
+class Known:
+    """The cache of known nodes of one realm; safe to call from any thread."""
+
+    def __init__(self, path: Path, realm: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._realm = realm
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA busy_timeout=5000")
+        self._db.execute(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def learn(self, collective: str, nodes: Iterable[KnownNode]) -> None:
+        """Keep what nodes said of themselves; an older word never replaces a newer one."""
+        rows = [
+            (self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes
+        ]
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(
+                "INSERT INTO nodes VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE"
+                " SET seen=excluded.seen, about=excluded.about WHERE excluded.seen >= seen",
+                rows,
+            )
+
+    def touch(self, collective: str, identities: Iterable[str], seen: float) -> None:
+        """Note that known nodes gave a signed word just now, whatever it was about."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(
+                "UPDATE nodes SET seen=max(seen,?) WHERE realm=? AND collective=? AND identity=?",
+                [(seen, self._realm, collective, name) for name in identities],
+            )
+
+    def nodes(self, collective: str, since: float = 0.0) -> list[KnownNode]:
+        """The nodes seen since then, by name."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT identity, seen, about FROM nodes"
+                " WHERE realm=? AND collective=? AND seen>=? ORDER BY identity",
+                (self._realm, collective, since),
+            ).fetchall()
+        return [description(json.loads(about), name, seen) for name, seen, about in rows]
+
+    def forget(self, identity: str) -> bool:
+        """Drop a node from what is known; False when it was not."""
+        with self._lock:
+            cursor = self._db.execute(
+                "DELETE FROM nodes WHERE realm=? AND identity=?", (self._realm, identity)
+            )
+        return cursor.rowcount > 0
+
+
+def _dump(node: KnownNode) -> str:
+    return json.dumps(
+        {
+            "facts": node.facts,
+            "classes": sorted(node.classes),
+            "agents": sorted(node.agents),
+            "collectives": node.collectives,
+            "version": node.version,
+        }
+    )

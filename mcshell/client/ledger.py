@@ -1,0 +1,183 @@
+"""The ledger: each target of a request in exactly one state, from its words alone (DESIGN §5).
+
+`step` and `judge` are pure: an `Entry` and what happened give the next `Entry`. The `Ledger`
+keeps one entry a target, and those of senders that were no target, apart. It does no I/O, knows
+no clock and holds no lock: whoever owns it passes the time in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from mcshell.message import Sequence, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mcshell.message import Reply
+
+__all__ = ["Entry", "Ledger", "Stats", "judge", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where one target stands. Times are seconds since the epoch, None until they happen.
+
+    `reply` is the final word that counts. `reason` says why, where the state alone does not.
+    """
+
+    sender: str
+    state: State = State.PENDING
+    late: bool = False
+    duplicate: bool = False
+    unexpected: bool = False
+    sent: float | None = None
+    received: float | None = None
+    running: float | None = None
+    done: float | None = None
+    attempt: int = 1
+    reason: str = ""
+    reply: Reply | None = None
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds from our SEND to the final word's arrival, None while either is missing."""
+        return None if self.sent is None or self.done is None else self.done - self.sent
+
+
+def step(entry: Entry, reply: Reply, at: float) -> Entry:
+    """Return what a node's word makes of its entry; `at` is when the word was kept.
+
+    The first final word wins, a second marks `duplicate`; a word after a judgement replaces the
+    judgement and marks `late`.
+    """
+    attempt = max(entry.attempt, reply.sequence // Sequence.STEP + 1)
+    if entry.state.final:
+        return replace(entry, duplicate=True) if reply.final else entry
+    late = entry.late or entry.state.judged
+    if reply.final:
+        return replace(
+            entry, state=reply.state, late=late, done=at, attempt=attempt, reason="", reply=reply
+        )
+    if reply.sequence % Sequence.STEP == Sequence.RUNNING:
+        since = at if entry.running is None else entry.running
+        return replace(
+            entry, state=State.RUNNING, late=late, running=since, attempt=attempt, reason=""
+        )
+    since = at if entry.received is None else entry.received
+    state = entry.state if entry.state is State.RUNNING else State.RECEIVED
+    return replace(entry, state=state, late=late, received=since, attempt=attempt, reason="")
+
+
+def judge(entry: Entry, verdict: State, reason: str) -> Entry:
+    """Return the entry judged `silent` or `expired`; only `pending` can be judged."""
+    if entry.state is not State.PENDING:
+        return entry
+    return replace(entry, state=verdict, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts at one instant: `targets`, one for each state, and the oddities."""
+
+    targets: int
+    states: dict[State, int] = field(default_factory=dict)
+    late: int = 0
+    duplicate: int = 0
+    unexpected: int = 0
+    elapsed: float = 0.0
+
+    def as_dict(self) -> dict[str, int | float]:
+        """The `stats` of the JSON document (DESIGN §3)."""
+        counts: dict[str, int | float] = {"targets": self.targets}
+        counts.update({state.value: self.states.get(state, 0) for state in State})
+        counts.update(late=self.late, duplicate=self.duplicate, unexpected=self.unexpected)
+        counts["elapsed"] = round(self.elapsed, 3)
+        return counts
+
+
+class Ledger:
+    """The entries of one request, by sender. Targets are fixed before SEND and never grow.
+
+    `outstanding` counts those that were sent to and are not closed.
+    """
+
+    def __init__(self, targets: Iterable[str], *, verdict: State = State.SILENT) -> None:
+        self.verdict = verdict
+        self.targets: dict[str, Entry] = {name: Entry(name) for name in targets}
+        self.strangers: dict[str, Entry] = {}
+        self._open = len(self.targets)
+        self.outstanding = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All entries, targets first, in the order they were named."""
+        yield from self.targets.values()
+        yield from self.strangers.values()
+
+    def entry(self, sender: str) -> Entry | None:
+        """The entry of a sender, target or stranger."""
+        return self.targets.get(sender) or self.strangers.get(sender)
+
+    @property
+    def closed(self) -> bool:
+        """Whether every target has its last word or a judgement."""
+        return self._open == 0
+
+    def pending(self) -> list[str]:
+        """The targets of which there was no word at all."""
+        return [name for name, e in self.targets.items() if e.state is State.PENDING]
+
+    def sent(self, names: Iterable[str], at: float) -> None:
+        """Note that the request went out to these targets."""
+        for name in names:
+            self._put(replace(self.targets[name], sent=at))
+
+    def word(self, reply: Reply, at: float) -> Entry:
+        """Enter a node's word and return the entry it made."""
+        entry = self.targets.get(reply.sender)
+        if entry is not None:
+            return self._put(step(entry, reply, at))
+        stranger = self.strangers.get(reply.sender) or Entry(reply.sender, unexpected=True)
+        self.strangers[reply.sender] = step(stranger, reply, at)
+        return self.strangers[reply.sender]
+
+    def judge(self, names: Iterable[str], reason: str) -> None:
+        """Judge those of `names` that are still pending."""
+        for name in names:
+            self._put(judge(self.targets[name], self.verdict, reason))
+
+    def excuse(self, name: str, state: State, reason: str) -> None:
+        """Note what a probe saw of a pending target: `received` or `running`, without a word."""
+        entry = self.targets[name]
+        if entry.state is State.PENDING:
+            self._put(replace(entry, state=state, reason=reason))
+
+    def note(self, names: Iterable[str], reason: str) -> None:
+        """Say why these targets stand where they stand."""
+        for name in names:
+            self._put(replace(self.targets[name], reason=reason))
+
+    def stats(self, elapsed: float = 0.0) -> Stats:
+        """Count the entries; strangers are counted apart, never as anyone's answer."""
+        states = Counter(entry.state for entry in self.targets.values())
+        return Stats(
+            targets=len(self.targets),
+            states=dict(states),
+            late=sum(entry.late for entry in self.targets.values()),
+            duplicate=sum(entry.duplicate for entry in self),
+            unexpected=len(self.strangers),
+            elapsed=elapsed,
+        )
+
+    def _put(self, entry: Entry) -> Entry:
+        before = self.targets[entry.sender]
+        self._open += before.state.closed - entry.state.closed
+        self.outstanding += _outstanding(entry) - _outstanding(before)
+        self.targets[entry.sender] = entry
+        return entry
+
+
+def _outstanding(entry: Entry) -> bool:
+    return entry.sent is not None and not entry.state.closed

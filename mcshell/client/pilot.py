@@ -1,0 +1,155 @@
+"""The course of one interactive request: batch by batch, until nothing more is to be waited for.
+
+A call ends when every target has a final word, or at the timeout; sooner for the absent. Once it
+has been quiet, those of whom there was no word are probed: who does not answer within `probe`
+seconds is silent; who is busy with the request is waited for (DESIGN §5).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mcshell.client.targeting import batches, share
+from mcshell.message import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcshell.client.courier import Courier
+    from mcshell.client.flight import Flight
+    from mcshell.client.ledger import Ledger
+    from mcshell.client.probe import Prober
+    from mcshell.client.store import Store
+    from mcshell.client.targeting import Ask
+    from mcshell.message import Reply
+
+__all__ = ["Course", "Pilot"]
+
+_QUIET = 0.5
+_BUSY = {"received": State.RECEIVED, "running": State.RUNNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a pilot needs to know: the inputs as they are, and the times in seconds."""
+
+    ask: Ask
+    data: Mapping[str, Any]
+    ttl: float
+    timeout: float
+    probe: float
+
+
+class Pilot:
+    """Flies one `Flight`: in the caller's thread, or in one of its own for the background."""
+
+    def __init__(self, flight: Flight, courier: Courier, prober: Prober, store: Store) -> None:
+        self._flight = flight
+        self._courier = courier
+        self._prober = prober
+        self._store = store
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Send nothing more; what is on its way still comes back."""
+        self._stop.set()
+
+    def fly(self, course: Course) -> None:
+        """Send all batches and wait for them; the flight is finished whatever happens."""
+        flight = self._flight
+        try:
+            self._fly(course)
+        except KeyboardInterrupt:
+            flight.interrupted = True
+            raise
+        finally:
+            self._keep_judgements()
+            flight.finish()
+
+    def _fly(self, course: Course) -> None:
+        flight, ask = self._flight, course.ask
+        names = [entry.sender for entry in flight.entries()]
+        allowed = None
+        if ask.max_failures is not None:
+            allowed = share(ask.max_failures, len(names), "--max-failures")
+        waiting = list(batches(names, ask))
+        while waiting:
+            batch = waiting.pop(0)
+            before = flight.wait_count()
+            request = self._courier.request(flight.record, course.data, course.ttl)
+            self._courier.send(request, batch, flight)
+            self._await(course, batch, before)
+            left = [name for some in waiting for name in some]
+            if left and allowed is not None and (failures := self._failures()) >= allowed:
+                flight.note(left, f"not sent: stopped after {failures} failures")
+                return
+            if left and self._stop.wait(ask.batch_sleep):
+                flight.note(left, "not sent: stopped")
+                return
+
+    def _failures(self) -> int:
+        """How many of the targets did not come out well: failed, or never heard of."""
+        bad = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT)
+        return sum(entry.state in bad for entry in self._flight.entries())
+
+    def _await(self, course: Course, batch: list[str], before: int) -> None:
+        """Wait for one batch: to its end, to the probe's verdict or to the timeout."""
+        flight = self._flight
+        deadline = time.monotonic() + course.timeout
+
+        def done(ledger: Ledger) -> bool:
+            return ledger.outstanding <= before or self._stop.is_set()
+
+        while (left := min(flight.last_word + _QUIET, deadline) - time.monotonic()) > 0:
+            if flight.wait(done, left):
+                return
+        pending = flight.pending(batch)
+        if pending and time.monotonic() < deadline:
+            self._probe(course, pending, deadline, done)
+        if not flight.wait(done, deadline - time.monotonic()):
+            flight.judge(batch, f"no answer within {course.timeout:g} s")
+
+    def _probe(
+        self, course: Course, pending: list[str], deadline: float, done: Callable[[Ledger], bool]
+    ) -> None:
+        """Ask the absent whether they are there, and judge by what they say."""
+        flight = self._flight
+        end = min(deadline, time.monotonic() + course.probe)
+        question, answers = self._prober.probe(
+            flight.record.collective, pending, flight.record.id, flight.ring
+        )
+        heard: set[str] = set()
+        try:
+            while (left := end - time.monotonic()) > 0:
+                revision = flight.revision
+                for name, (reply, _at) in answers.snapshot().items():
+                    if name not in heard:
+                        heard.add(name)
+                        self._believe(name, reply)
+                if flight.wait(done, 0):
+                    return
+                flight.wait_news(revision, left)
+        finally:
+            self._prober.forget(question)
+        silent = [name for name in pending if name not in heard]
+        flight.judge(silent, f"no word, and no answer to a probe within {course.probe:g} s")
+        flight.judge(heard, "answered the probe, but its reply is lost")
+
+    def _believe(self, name: str, reply: Reply) -> None:
+        """Enter what a node says of the request: busy with it, or it never came there."""
+        word = str(reply.data.get("state", ""))
+        if word in _BUSY:
+            self._flight.excuse(name, _BUSY[word], "said so when probed")
+        elif word == "unknown":
+            self._flight.judge([name], "is there, but the request did not reach it")
+        elif word == "refused":
+            self._flight.judge([name], f"is there, but refused: {reply.data.get('reason', '')}")
+
+    def _keep_judgements(self) -> None:
+        record = self._flight.record
+        judged = [(e.sender, e.reason) for e in self._flight.entries() if e.reason]
+        if judged:
+            self._store.mark_judged(record.id, judged, time.time())

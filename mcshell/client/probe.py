@@ -1,0 +1,137 @@
+"""Who is there: the answers to our own small questions, which no session keeps.
+
+The built-in agent `discovery` answers them on every node to every operator: `ping` to all that
+match a filter, `probe` to one node about one request.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.client.store import Record
+from mcshell.message import Filter, Via, new_request_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Sequence
+
+    from mcshell.client.courier import Courier
+    from mcshell.client.receiver import Receiver
+    from mcshell.message import Reply
+
+__all__ = ["Answers", "Everyone", "Prober"]
+
+_TTL = 60.0
+
+
+class Everyone:
+    """The set of all senders: whoever answers a discovery was asked."""
+
+    def __contains__(self, name: object) -> bool:
+        """Always true."""
+        return True
+
+
+class Answers:
+    """The final words about one question, by sender, as they come in.
+
+    `awaited` are those whose answers make it complete; without any it never is.
+    """
+
+    durable = False
+
+    def __init__(
+        self,
+        expected: Container[str],
+        awaited: Iterable[str],
+        ring: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.expected = expected
+        self._ring = ring
+        self._awaited = set(awaited)
+        self._complete = False
+        self.began = time.time()
+        self._replies: dict[str, tuple[Reply, float]] = {}
+        self._bell = threading.Condition()
+        self._latest = time.monotonic()
+
+    def words(self, replies: Iterable[tuple[Reply, float]]) -> None:
+        """Take words; the first final one of each sender counts."""
+        with self._bell:
+            for reply, at in replies:
+                if reply.final:
+                    self._replies.setdefault(reply.sender, (reply, at))
+                    self._awaited.discard(reply.sender)
+                    self._complete = self._complete or not self._awaited
+            self._latest = time.monotonic()
+            self._bell.notify_all()
+        self._ring()
+
+    def snapshot(self) -> dict[str, tuple[Reply, float]]:
+        """What has come so far, each with the time of its arrival (seconds since the epoch)."""
+        with self._bell:
+            return dict(self._replies)
+
+    def gather(self, *, window: float, silence: float) -> None:
+        """Wait until all that are awaited have answered, or it has been silent.
+
+        Without any answer the wait is `window` seconds; after the first it goes on for as long
+        as the pauses stay below `silence` seconds.
+        """
+        deadline = time.monotonic() + window
+        with self._bell:
+            while not self._complete:
+                if self._replies:
+                    deadline = self._latest + silence
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                self._bell.wait(left)
+
+
+class Prober:
+    """Asks `discovery` questions for one session."""
+
+    def __init__(self, courier: Courier, receiver: Receiver) -> None:
+        self._courier = courier
+        self._receiver = receiver
+
+    def ping(
+        self, collective: str, filter_: Filter, awaited: Iterable[str]
+    ) -> tuple[str, Answers]:
+        """Ask all that match; returns the question's id, for `forget`, and its answers."""
+        answers = Answers(Everyone(), awaited)
+        return self._ask("ping", collective, {}, None, filter_, answers), answers
+
+    def probe(
+        self, collective: str, names: Sequence[str], requestid: str, ring: Callable[[], None]
+    ) -> tuple[str, Answers]:
+        """Ask each of `names` what it knows of a request; `ring` is called at each answer."""
+        answers = Answers(frozenset(names), names, ring)
+        data = {"requestid": requestid}
+        return self._ask("probe", collective, data, names, Filter(), answers), answers
+
+    def forget(self, question: str) -> None:
+        """Stop listening for answers."""
+        self._receiver.unwatch(question)
+
+    def _ask(
+        self,
+        action: str,
+        collective: str,
+        data: dict[str, str],
+        names: Sequence[str] | None,
+        filter_: Filter,
+        answers: Answers,
+    ) -> str:
+        question = new_request_id()
+        self._receiver.watch(question, answers)
+        via = Via.BROADCAST if names is None else Via.DIRECT
+        now = time.time()
+        record = Record(
+            question, "discovery", action, via, collective, now, now + _TTL, filter_, dict(data)
+        )
+        request = self._courier.request(record, data, _TTL)
+        self._courier.send(request, names or ())
+        return question

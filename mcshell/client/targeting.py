@@ -1,0 +1,122 @@
+"""Whom a request is for, as values: what the operator asked, and the arithmetic of a share."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import UsageError
+from mcshell.message import Filter, Via
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["Ask", "Targeting", "batches", "choose", "route", "share"]
+
+_SHARE = re.compile(r"(\d+)(%?)")
+_DIRECT_UP_TO = 10
+_REGEX_OR_RANGE = re.compile(r"^/.*/$")
+
+
+@dataclass(frozen=True, slots=True)
+class Targeting:
+    """Which nodes, and how they are found.
+
+    `nodes` are names given by hand: they are not discovered, and the absent among them are named.
+    `source` is a discovery source; `discovery_timeout` its window in seconds. `known` adds the
+    nodes that match by their last known facts and did not answer now.
+    """
+
+    filter: Filter = field(default_factory=Filter)
+    nodes: tuple[str, ...] | None = None
+    source: str = "broadcast"
+    source_options: tuple[str, ...] = ()
+    discovery_timeout: float | None = None
+    known: bool = True
+    limit: str | None = None
+    limit_seed: int | None = None
+    one: bool = False
+    collective: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request as the operator put it. Times in seconds; None takes the settings' value."""
+
+    agent: str
+    action: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    targeting: Targeting = field(default_factory=Targeting)
+    via: Via | None = None
+    ttl: float | None = None
+    timeout: float | None = None
+    batch: str | None = None
+    batch_sleep: float = 0.0
+    max_failures: str | None = None
+    wait: bool = True
+
+
+def share(text: str, total: int, option: str) -> int:
+    """Read "12" or "10%" of `total`; at least 1 where there is anything to share.
+
+    Raises:
+        UsageError: it is neither a count nor a percentage.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{option} {text!r}: a number or a percentage is meant, like 5 or 10%")
+    number = int(match[1])
+    if match[2]:
+        number = math.ceil(total * number / 100)
+    if number < 1:
+        raise UsageError(f"{option} {text!r}: at least 1 is meant")
+    return number
+
+
+def choose(names: Sequence[str], targeting: Targeting) -> list[str]:
+    """Apply `--one`, `--limit` and `--limit-seed`; the same seed picks the same nodes."""
+    limit = "1" if targeting.one else targeting.limit
+    if limit is None or not names:
+        return list(names)
+    count = share(limit, len(names), "--limit")
+    if count >= len(names):
+        return list(names)
+    rng = random.Random(targeting.limit_seed)  # noqa: S311 - a sample, not a secret
+    picked = set(rng.sample(sorted(names), count))
+    return [name for name in names if name in picked]
+
+
+def batches(names: Sequence[str], ask: Ask) -> Iterator[list[str]]:
+    """Cut the targets into the batches that `--batch` asks for; one without it."""
+    size = len(names) if ask.batch is None else share(ask.batch, len(names), "--batch")
+    for start in range(0, len(names), max(1, size)):
+        yield list(names[start : start + size])
+
+
+def route(ask: Ask, count: int) -> Via:
+    """Choose the way where the operator did not: direct to few or named nodes (DESIGN §5)."""
+    if ask.via is not None:
+        if ask.via is Via.BROADCAST and (
+            ask.batch or ask.targeting.limit or ask.targeting.one or ask.targeting.nodes is not None
+        ):
+            raise UsageError(
+                "--via broadcast reaches every node that matches: it cannot be combined with "
+                "--nodes, --limit, --one or --batch (leave --via out for direct requests)"
+            )
+        return ask.via
+    targeting = ask.targeting
+    named = targeting.nodes is not None or bool(plain_names(targeting.filter))
+    if named or ask.batch or targeting.limit or targeting.one or count <= _DIRECT_UP_TO:
+        return Via.DIRECT
+    return Via.BROADCAST
+
+
+def plain_names(filter_: Filter) -> tuple[str, ...] | None:
+    """The names of a filter that is nothing but `-I name`, which need no discovery."""
+    others = filter_.fact or filter_.cls or filter_.agent or filter_.compound
+    if others or not filter_.identity or any(map(_REGEX_OR_RANGE.match, filter_.identity)):
+        return None
+    return filter_.identity

@@ -1,0 +1,134 @@
+"""Which agents this node has: found by path, read with their DDLs, activated or not.
+
+A folder holds `NAME.py` beside `NAME.json`. Folders are searched in order, the first that has an
+agent wins, so that a site replaces one of ours by its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mcshell import ddl
+from mcshell.errors import DDLError, MCShellError, PluginError, Unavailable
+from mcshell.node.agent import Agent
+from mcshell.node.discovery import DISCOVERY, Discovery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mcshell.node.agent import NodeView
+
+__all__ = ["Served", "Service", "load_agents"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An agent with its schema. `exempt`: answers every operator, whatever the policy."""
+
+    agent: Agent
+    ddl: ddl.DDL
+    exempt: bool = False
+
+
+class Served:
+    """The agents of a node process: active ones by name, inactive ones with the reason."""
+
+    def __init__(self, services: Iterable[Service]) -> None:
+        self._services = {service.ddl.name: service for service in services}
+        self.inactive: dict[str, str] = {}
+        self._refresh()
+
+    def get(self, name: str) -> Service | None:
+        """The active agent of that name."""
+        return self._services.get(name)
+
+    def activate(self, node: NodeView) -> None:
+        """Keep the agents that this platform can serve; note why the others cannot."""
+        for name, service in list(self._services.items()):
+            try:
+                service.agent.activate(node)
+            except Unavailable as reason:
+                del self._services[name]
+                self.inactive[name] = str(reason)
+                log.info("agent %s is not active: %s", name, reason)
+        self._refresh()
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """The active agents' metadata and actions, by name."""
+        return self._inventory
+
+    def _refresh(self) -> None:
+        self.names = frozenset(self._services)
+        self._inventory = [_about(service.ddl) for _name, service in sorted(self._services.items())]
+
+
+def _about(schema: ddl.DDL) -> dict[str, Any]:
+    metadata = schema.metadata
+    return {
+        "name": schema.name,
+        "agent": schema.name,
+        "version": str(metadata.get("version", "")),
+        "description": str(metadata.get("description", "")),
+        "author": str(metadata.get("author", "")),
+        "license": str(metadata.get("license", "")),
+        "url": str(metadata.get("url", "")),
+        "timeout": metadata.get("timeout", 10),
+        "actions": sorted(schema.actions),
+    }
+
+
+def load_agents(folders: Iterable[Path]) -> Served:
+    """Load every agent of the folders. One that does not load is inactive, with its reason."""
+    services = [Service(Discovery(), ddl.load(DISCOVERY), exempt=True)]
+    seen = {service.ddl.name for service in services}
+    broken: dict[str, str] = {}
+    for folder in folders:
+        for schema in sorted(folder.glob("*.json")):
+            name = schema.stem
+            if name in seen or not schema.with_suffix(".py").exists():
+                continue
+            seen.add(name)
+            try:
+                services.append(_load(schema))
+            except (MCShellError, OSError, ValueError, ImportError, SyntaxError) as error:
+                broken[name] = f"does not load: {error}"
+                log.warning("agent %s does not load: %s", name, error)
+    served = Served(services)
+    served.inactive.update(broken)
+    return served
+
+
+def _load(path: Path) -> Service:
+    try:
+        schema = ddl.load(json.loads(path.read_bytes()), str(path))
+    except ValueError as error:
+        raise DDLError(f"is no JSON: {error}", str(path)) from error
+    source = path.with_suffix(".py")
+    spec = importlib.util.spec_from_file_location(f"mcshell_agent_{path.stem}", source)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{source} cannot be imported", "agent", path.stem)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    classes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Agent) and value.name == path.stem
+    ]
+    if len(classes) != 1:
+        raise PluginError(
+            f"{source} must hold one Agent whose name is {path.stem!r}, it holds {len(classes)}",
+            "agent",
+            path.stem,
+        )
+    agent = classes[0]()
+    missing = [name for name in schema.actions if not callable(getattr(agent, name, None))]
+    if missing:
+        raise PluginError(f"{source} has no method {missing[0]!r}", "agent", path.stem)
+    return Service(agent, schema)

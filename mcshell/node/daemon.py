@@ -1,0 +1,221 @@
+"""The node daemon: connect, verify, admit to a lane, run, sign, reply.
+
+One thread reads what the broker hands over and decides; the lane's threads run actions and
+answer. `run` is what `mcshell node` calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from mcshell.errors import ConfigError, ConnectError, ConnectionLost
+from mcshell.message import State, Via
+from mcshell.node.act import act, refused
+from mcshell.node.agents import load_agents
+from mcshell.node.audit import AuditLog
+from mcshell.node.claims import Claims
+from mcshell.node.facts import FactSource
+from mcshell.node.gate import Admitted, Gate
+from mcshell.node.host import Host, read_classes
+from mcshell.node.intake import Intake
+from mcshell.node.lanes import InteractiveLane
+from mcshell.node.policy import Policies
+from mcshell.node.words import Words
+from mcshell.ddl.library import shipped_dir
+from mcshell.wire import destinations
+from mcshell.wire.credentials import Credentials, connector, load_credentials
+from mcshell.wire.envelope import Arrival, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcshell.config import Settings
+    from mcshell.message import Request
+    from mcshell.node.act import Outcome
+    from mcshell.node.gate import Refusal
+    from mcshell.wire.connector import ConnectionState
+    from mcshell.wire.envelope import Sealed
+    from mcshell.wire.transport import Delivery, Transport
+
+__all__ = ["Daemon", "run"]
+
+log = logging.getLogger(__name__)
+
+
+class Speaker:
+    """Sends one node's words over its connection; a word that cannot leave is counted."""
+
+    def __init__(self, words: Words, transport: Transport, host: Host) -> None:
+        self._words = words
+        self._transport = transport
+        self._host = host
+
+    def working(self, request: Request, state: State) -> None:
+        """Say that the request was received or is running."""
+        self._send(request, self._words.working(request, state))
+
+    def final(self, request: Request, outcome: Outcome) -> None:
+        """Say how it came out, and remember it."""
+        journal = self._host.journal
+        journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
+        journal.count(outcome.state.value)
+        self._send(request, self._words.final(request, outcome))
+
+    def _send(self, request: Request, sealed: Sealed) -> None:
+        try:
+            self._transport.send(Words.destination(request), sealed.body, sealed.headers)
+        except ConnectionLost as error:
+            self._host.journal.count("unsent")
+            log.warning("the answer to %s is lost: %s", request.id, error)
+
+
+class Daemon:
+    """One real node: its host, its gate, its lane and its connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        credentials = load_credentials(settings.pki)
+        state = settings.state_dir / "node"
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        node = settings.node
+        served = load_agents([*node.agents, shipped_dir()])
+        audit = AuditLog(node.audit or state / "audit.jsonl")
+        self.host = Host(
+            _identity(settings, credentials),
+            facts=FactSource([str(path) for path in node.facts], state).facts,
+            served=served,
+            classes=read_classes(node.classes),
+            collectives=settings.collective.member or (settings.collective.main,),
+            private=[path for path in (settings.pki.key, state) if path is not None],
+            settings=settings.agents,
+        )
+        served.activate(self.host)
+        gate = Gate(
+            verifier=credentials.verifier,
+            limits=Limits(max_skew=node.max_skew, max_ttl=node.max_ttl),
+            policies=Policies(node.policies or state / "policies"),
+            served=served,
+            audit=audit,
+        )
+        self._claims = Claims(state / "claims.sqlite")
+        self._intake = Intake(gate, self._claims)
+        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._transport = connector(settings, self._on_state)
+        self._speaker = Speaker(
+            Words(credentials.signer, node.max_reply), self._transport, self.host
+        )
+        self._lane = InteractiveLane(self.host, self._speaker)
+        self._arrivals: dict[str, Arrival] = {}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End `serve`; may be called from a signal handler."""
+        self._stopping = True
+        self._inbox.put(None)
+
+    def serve(self, ready: Callable[[], None]) -> None:
+        """Connect, call `ready` once the broker has confirmed every subscription, and work."""
+        try:
+            if self._connect():
+                ready()
+                self._work()
+        finally:
+            self._lane.stop()
+            self._transport.close()
+            self._claims.close()
+
+    def _connect(self) -> bool:
+        """Connect, however long it takes; False when the daemon is stopped meanwhile."""
+        pause = 0.5
+        while not self._stopping:
+            try:
+                self._transport.start()
+                break
+            except ConnectError as error:
+                log.warning("%s; next try in %g s", error, pause)
+                if self._pause(pause):
+                    return False
+                pause = min(pause * 2, 30.0)
+        for collective in self.host.collectives:
+            self._listen(destinations.broadcast(collective), collective, Via.BROADCAST)
+            self._listen(
+                destinations.node(collective, self.host.identity), collective, Via.DIRECT
+            )
+        return not self._stopping
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait; True when the daemon is stopped meanwhile."""
+        end = time.monotonic() + seconds
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+        return self._stopping
+
+    def _listen(self, destination: str, collective: str, via: Via) -> None:
+        arrival = Arrival(collective, via, self.host.identity)
+        subscription = self._transport.subscribe(destination, self._inbox, ack="auto")
+        self._arrivals[subscription] = arrival
+
+    def _work(self) -> None:
+        while (delivery := self._inbox.get()) is not None:
+            try:
+                self._handle(delivery)
+            except Exception:
+                log.exception("could not handle a message on %s", delivery.destination)
+
+    def _handle(self, delivery: Delivery) -> None:
+        self.host.journal.count("messages")
+        whom = [(self.host, self._arrivals[delivery.subscription])]
+        for host, verdict in self._intake.take(
+            delivery.body, delivery.headers, whom, time.time()
+        ):
+            self._admit(host, verdict)
+
+    def _admit(self, host: Host, verdict: Admitted | Refusal) -> None:
+        request = verdict.request
+        if not isinstance(verdict, Admitted):
+            self._speaker.final(request, refused(verdict))
+        elif verdict.service.exempt:
+            self._speaker.final(request, act(verdict, host, time.monotonic() + 5.0))
+        else:
+            limit = self.settings.node.limits.get(request.agent)
+            timeout = verdict.action.timeout
+            if limit is not None and limit.timeout is not None:
+                timeout = limit.timeout
+            self._lane.put(verdict, timeout)
+
+    def _on_state(self, state: ConnectionState) -> None:
+        if state.connected:
+            log.info("connected to %s", state.url)
+        else:
+            log.warning("disconnected from %s: %s", state.url, state.reason)
+
+
+def _identity(settings: Settings, credentials: Credentials) -> str:
+    identity = credentials.signer.identity
+    if identity.kind != "node":
+        raise ConfigError(
+            f"{settings.pki.cert} is the certificate of an {identity.kind}: a node needs one of "
+            "its own (mcshell pki issue NAME --kind node)",
+            "pki.cert",
+        )
+    wanted = settings.node.identity
+    if wanted is not None and wanted.lower() != identity.name:
+        raise ConfigError(
+            f"node.identity is {wanted!r}, but the certificate is that of {identity.name!r}",
+            "node.identity",
+        )
+    return identity.name
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does."""
+    daemon = Daemon(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())
+    daemon.serve(partial(print, "ready", file=sys.stderr, flush=True))

@@ -1,0 +1,83 @@
+"""The built-in agent `discovery`: who is there, and what does it know of a request.
+
+Every operator may ask it, whatever the policy: without it a node would be silent to those who
+may do nothing on it, and they could not be told that they may not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mcshell.node.agent import Agent
+from mcshell.node.host import Host
+
+if TYPE_CHECKING:
+    from mcshell.node.agent import Call
+
+__all__ = ["DISCOVERY", "Discovery"]
+
+DISCOVERY: dict[str, Any] = {
+    "metadata": {
+        "name": "discovery",
+        "description": "Who is there, and what does it know of a request",
+        "author": "mcshell",
+        "license": "Apache-2.0",
+        "version": "1.0.0",
+        "url": "",
+        "timeout": 5,
+    },
+    "actions": [
+        {
+            "action": "ping",
+            "description": "What the node says of itself",
+            "display": "always",
+            "input": {},
+            "output": {
+                "facts": {"description": "All facts", "display_as": "Facts", "type": "hash"},
+                "classes": {"description": "Classes", "display_as": "Classes", "type": "array"},
+                "agents": {"description": "Agents", "display_as": "Agents", "type": "array"},
+                "collectives": {
+                    "description": "Collectives",
+                    "display_as": "Collectives",
+                    "type": "array",
+                },
+                "version": {"description": "Version", "display_as": "Version", "type": "string"},
+            },
+        },
+        {
+            "action": "probe",
+            "description": "What the node knows of a request",
+            "display": "always",
+            "input": {
+                "requestid": {
+                    "prompt": "Request",
+                    "description": "The id of a request",
+                    "type": "string",
+                    "validation": "^[0-9a-f]{32}$",
+                    "maxlength": 32,
+                    "optional": False,
+                }
+            },
+            "output": {
+                "state": {"description": "Its state", "display_as": "State", "type": "string"},
+                "reason": {"description": "Why", "display_as": "Reason", "type": "string"},
+            },
+        },
+    ],
+}
+
+
+class Discovery(Agent):
+    """Answers at once, in the thread that reads from the broker."""
+
+    name = "discovery"
+
+    def ping(self, call: Call) -> dict[str, Any]:
+        """Say who this node is: facts, classes, agents, collectives, version."""
+        node = call.node
+        assert isinstance(node, Host)
+        return node.describe()
+
+    def probe(self, call: Call) -> dict[str, Any]:
+        """Say what became of a request here."""
+        return call.node.seen(call["requestid"])

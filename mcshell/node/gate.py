@@ -1,0 +1,151 @@
+"""The way in: is this message to be believed, is it for this node, may it, and does it make sense.
+
+In this order (DESIGN §6): size, signature, kind, expiry and skew; the filter; replay (by `claims`,
+between `open` and `judge`); policy; DDL. Every refusal is audited. What cannot be verified gets
+no answer; what is verified and refused gets one that says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import FilterError, InputError, Reason, Rejected, UsageError
+from mcshell.filters import compile_filter
+from mcshell.message import State, Status, Via
+from mcshell.node.journal import claimed_id
+from mcshell.wire.envelope import Arrival, Limits, open_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.ddl import Action
+    from mcshell.message import Request
+    from mcshell.node.agents import Served, Service
+    from mcshell.node.audit import AuditLog
+    from mcshell.node.host import Host
+    from mcshell.node.policy import Policies
+    from mcshell.wire.security import Verifier
+
+__all__ = ["Admitted", "Gate", "Refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that may run here: its inputs are checked, defaults are filled in."""
+
+    request: Request
+    service: Service
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A verified request that may not run here, with the answer it gets."""
+
+    request: Request
+    state: State
+    statuscode: int
+    statusmsg: str
+
+
+class Gate:
+    """Decides for the nodes of one process; each question is about one of them."""
+
+    def __init__(
+        self,
+        *,
+        verifier: Verifier,
+        limits: Limits,
+        policies: Policies,
+        served: Served,
+        audit: AuditLog,
+    ) -> None:
+        self._verifier = verifier
+        self._limits = limits
+        self._policies = policies
+        self._served = served
+        self._audit = audit
+
+    def open(
+        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+    ) -> Request | None:
+        """Verify a message and see whether it is for this node; None when it is not."""
+        try:
+            request = open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+            if request.via is Via.BROADCAST and not compile_filter(request.filter).matches(host):
+                host.journal.count("passed")
+                return None
+        except Rejected as refusal:
+            self.refuse(host, refusal.reason, refusal.detail, claimed_id(body), arrival.via)
+            return None
+        except FilterError as error:
+            self.refuse(host, Reason.MALFORMED, str(error), claimed_id(body), arrival.via)
+            return None
+        return request
+
+    def refuse(self, host: Host, reason: Reason, detail: str, requestid: str, via: Via) -> None:
+        """Note and audit a message that gets no answer."""
+        host.journal.refuse(requestid, reason.value, detail)
+        self._audit.write(
+            {
+                "event": "refused",
+                "identity": host.identity,
+                "reason": reason.value,
+                "detail": detail,
+                "requestid": requestid,
+                "via": via.value,
+            }
+        )
+
+    def judge(self, request: Request, host: Host) -> Admitted | Refusal:
+        """Decide what becomes of a verified request that this node has claimed."""
+        service = self._served.get(request.agent)
+        if service is None:
+            return self._refusal(
+                request, host, State.FAILED, Status.UNKNOWN_ACTION, f"no agent {request.agent!r}"
+            )
+        if not service.exempt:
+            decision = self._policies.decide(
+                request.caller, request.agent, request.action, host.facts, host.classes
+            )
+            if not decision.allowed:
+                return self._refusal(
+                    request, host, State.DENIED, Status.FAILED, f"denied by {decision.why}"
+                )
+        return self._check(request, host, service)
+
+    def _check(self, request: Request, host: Host, service: Service) -> Admitted | Refusal:
+        try:
+            action = service.ddl.action(request.action)
+        except UsageError as error:
+            return self._refusal(request, host, State.FAILED, Status.UNKNOWN_ACTION, str(error))
+        try:
+            data = action.check(request.data)
+        except InputError as error:
+            return self._refusal(request, host, State.FAILED, error.statuscode, str(error))
+        if not service.exempt:
+            self._write("accepted", request, host, inputs=action.redact(data))
+        return Admitted(replace(request, data=data), service, action)
+
+    def _refusal(
+        self, request: Request, host: Host, state: State, statuscode: int, message: str
+    ) -> Refusal:
+        event = "denied" if state is State.DENIED else "refused"
+        self._write(event, request, host, statuscode=statuscode, reason=message)
+        host.journal.count(event)
+        return Refusal(request, state, statuscode, message)
+
+    def _write(self, event: str, request: Request, host: Host, **more: Any) -> None:
+        self._audit.write(
+            {
+                "event": event,
+                "identity": host.identity,
+                "requestid": request.id,
+                "caller": request.caller,
+                "agent": request.agent,
+                "action": request.action,
+                "via": request.via.value,
+                **more,
+            }
+        )

@@ -1,0 +1,96 @@
+"""One node as its agents and filters see it: who it is, what it knows of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcshell.node.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mcshell.node.agents import Served
+
+__all__ = ["Host", "read_classes"]
+
+
+class Host:
+    """A node's identity, facts, classes and agents: an `agent.NodeView` and a filter's subject."""
+
+    def __init__(
+        self,
+        identity: str,
+        *,
+        facts: Callable[[], Mapping[str, Any]],
+        served: Served,
+        classes: Iterable[str] = (),
+        collectives: Iterable[str] = ("mcs",),
+        private: Iterable[Path] = (),
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.classes = frozenset(classes)
+        self.collectives = tuple(collectives)
+        self.journal = Journal()
+        self._facts = facts
+        self._served = served
+        self._private = tuple(path.resolve() for path in private)
+        self._settings = settings or {}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """All facts, as of now."""
+        return self._facts()
+
+    @property
+    def agents(self) -> frozenset[str]:
+        """The names of the active agents."""
+        return self._served.names
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """The active agents' metadata."""
+        return self._served.inventory()
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the daemon's start."""
+        return {"started": self.journal.started, **self.journal.counts}
+
+    def seen(self, requestid: str) -> dict[str, Any]:
+        """What this node knows of a request."""
+        return self.journal.seen(requestid)
+
+    def protects(self, path: str) -> bool:
+        """Whether a path is the node's key or state, by what it resolves to."""
+        real = Path(path).resolve()
+        return any(real == private or private in real.parents for private in self._private)
+
+    def settings(self, agent: str) -> Mapping[str, Any]:
+        """The [agents.NAME] table of the configuration."""
+        return self._settings.get(agent, {})
+
+    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
+        """Answer a data plugin of a compound filter."""
+        from mcshell.filters.data import answer  # noqa: PLC0415 - only compound filters ask
+
+        return answer(plugin, params, self)
+
+    def describe(self) -> dict[str, Any]:
+        """What the node says of itself in discovery and registration."""
+        from mcshell import __version__  # noqa: PLC0415 - the package root is above us
+
+        return {
+            "facts": self.facts,
+            "classes": sorted(self.classes),
+            "agents": sorted(self.agents),
+            "collectives": list(self.collectives),
+            "version": __version__,
+        }
+
+
+def read_classes(path: Path | None) -> list[str]:
+    """Read a classes file: one name a line, `#` begins a comment; none is no classes."""
+    if path is None or not path.exists():
+        return []
+    lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line]

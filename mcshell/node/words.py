@@ -1,0 +1,72 @@
+"""A node's words about a request: signed, and addressed by the verified caller and session."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.errors import AgentError
+from mcshell.message import Reply, Request, Sequence, State, Status
+from mcshell.node.act import Outcome
+from mcshell.wire import destinations
+from mcshell.wire.envelope import seal_reply
+
+if TYPE_CHECKING:
+    from mcshell.wire.envelope import Sealed
+    from mcshell.wire.security import Signer
+
+__all__ = ["Words"]
+
+_WORKING = {State.RECEIVED: Sequence.RECEIVED, State.RUNNING: Sequence.RUNNING}
+
+
+class Words:
+    """Writes the replies of one identity. `max_reply` in bytes."""
+
+    def __init__(self, signer: Signer, max_reply: int) -> None:
+        self._signer = signer
+        self._max_reply = max_reply
+
+    @staticmethod
+    def destination(request: Request) -> str:
+        """The queue of the session that asked: derived, never taken from the request."""
+        return destinations.reply(request.collective, request.caller, request.session)
+
+    def working(self, request: Request, state: State) -> Sealed:
+        """Say that the request was received or is running."""
+        reply = self._reply(request, _WORKING[state], Outcome(state, 0, ""), None)
+        return seal_reply(reply, self._signer)
+
+    def final(self, request: Request, outcome: Outcome) -> Sealed:
+        """Say how it came out; what cannot be sent is said to have failed, and why."""
+        try:
+            sealed = self._final(request, outcome)
+        except AgentError as error:
+            return self._final(request, _unsendable(str(error)))
+        size = len(sealed.body)
+        if size > self._max_reply:
+            text = f"reply too large: {size} bytes, {self._max_reply} are allowed (max_reply)"
+            return self._final(request, _unsendable(text))
+        return sealed
+
+    def _final(self, request: Request, outcome: Outcome) -> Sealed:
+        reply = self._reply(request, Sequence.FINAL, outcome, outcome.statuscode)
+        return seal_reply(reply, self._signer)
+
+    def _reply(
+        self, request: Request, sequence: int, outcome: Outcome, statuscode: int | None
+    ) -> Reply:
+        return Reply(
+            requestid=request.id,
+            sender=self._signer.identity.name,
+            sequence=sequence,
+            statuscode=statuscode,
+            statusmsg=outcome.statusmsg,
+            data=outcome.data,
+            created=time.time(),
+            state=outcome.state,
+        )
+
+
+def _unsendable(text: str) -> Outcome:
+    return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)

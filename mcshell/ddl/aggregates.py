@@ -1,0 +1,128 @@
+"""Summaries of one output over all replies, as a DDL declares them.
+
+A function of the kind `aggregate` (`mcshell.plugins`) takes the values (never None) and the DDL's
+options, and gives a mapping from label to count, or one number, or None when there is nothing to
+say. The format strings are MCollective's: `"%s nodes: %s"`, `"Average: %.2f s"`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcshell import plugins
+from mcshell.errors import DDLError
+
+__all__ = ["Aggregate", "Spec", "average", "boolean_summary", "compute", "summary", "total"]
+
+Result = Mapping[str, int] | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One `aggregate` entry of a DDL: the function, the output it is about, options, format."""
+
+    function: str
+    output: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A summary, computed: `values` for a program, `lines` for a reader."""
+
+    title: str
+    function: str
+    output: str
+    values: Mapping[str, int] | float
+    lines: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its form in JSON."""
+        values = dict(self.values) if isinstance(self.values, Mapping) else self.values
+        return {"title": self.title, "function": self.function, "output": self.output} | {
+            "values": values
+        }
+
+
+def compute(spec: Spec, title: str, rows: Sequence[Mapping[str, Any]]) -> Aggregate | None:
+    """Compute one summary over the replies' data; None when no reply has the output.
+
+    Raises:
+        DDLError: the format string does not fit the function.
+        PluginError: there is no such function.
+    """
+    values = [value for row in rows if (value := row.get(spec.output)) is not None]
+    result: Result = plugins.find("aggregate", spec.function)(values, spec.options)
+    if result is None or (isinstance(result, Mapping) and not result):
+        return None
+    try:
+        lines = _lines(spec, title, result)
+    except (TypeError, ValueError) as error:
+        raise DDLError(
+            f"format {spec.format!r} does not fit the aggregate {spec.function}: {error}"
+        ) from error
+    return Aggregate(f"Summary of {title}", spec.function, spec.output, result, lines)
+
+
+def _lines(spec: Spec, title: str, result: Mapping[str, int] | float) -> tuple[str, ...]:
+    if isinstance(result, Mapping):
+        width = max(map(len, result))
+        form = spec.format or f"%{width}s = %s"
+        return tuple(form % (label, count) for label, count in result.items())
+    if spec.format is not None:
+        return (spec.format % result,)
+    label = {"average": "Average", "sum": "Sum"}.get(spec.function, spec.function.capitalize())
+    return (f"{label} of {title}: {result:f}",)
+
+
+def summary(values: Iterable[Any], options: Mapping[str, Any]) -> Mapping[str, int]:
+    """Count each value, the most frequent first; of an array, each element."""
+    del options
+    counts = Counter(_label(one) for value in values for one in _elements(value))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def boolean_summary(values: Iterable[Any], options: Mapping[str, Any]) -> Mapping[str, int]:
+    """Count true and false, under the labels that the options give them."""
+    counts = Counter(
+        str(options.get(_label(one), _label(one)))
+        for value in values
+        for one in _elements(value)
+        if isinstance(one, bool)
+    )
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def average(values: Iterable[Any], options: Mapping[str, Any]) -> float | None:
+    """Average the numbers; None without any."""
+    del options
+    numbers = _numbers(values)
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def total(values: Iterable[Any], options: Mapping[str, Any]) -> float | None:
+    """Add the numbers up; None without any."""
+    del options
+    numbers = _numbers(values)
+    return sum(numbers) if numbers else None
+
+
+def _elements(value: Any) -> Iterable[Any]:
+    return (one for one in value if one is not None) if isinstance(value, list) else (value,)
+
+
+def _numbers(values: Iterable[Any]) -> list[float]:
+    return [
+        value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

@@ -1,0 +1,94 @@
+"""The DDLs that are to hand: `NAME.json` in a list of folders, the first one wins."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcshell.ddl.load import NAME, load
+from mcshell.errors import ConfigError, DDLError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from mcshell.ddl.model import DDL
+
+__all__ = ["Library", "read", "shipped_dir"]
+
+MAX_FILE = 4 * 1024 * 1024
+"""Bytes of a DDL file."""
+
+
+def shipped_dir() -> Path:
+    """Return the folder of the agents that ship: in the wheel, or beside the package.
+
+    Raises ConfigError when neither is there.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "agents", package.parent / "agents"):
+        if folder.is_dir():
+            return folder
+    raise ConfigError("the agents that ship with mcshell are not there: install it again")
+
+
+def read(path: Path) -> DDL:
+    """Read one DDL file; DDLError names the file and what is wrong with it."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise DDLError(f"larger than {MAX_FILE} bytes", str(path))
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DDLError(f"cannot be read: {error.strerror}", str(path)) from error
+    except (ValueError, RecursionError) as error:
+        raise DDLError(f"is no JSON: {error}", str(path)) from error
+    ddl = load(document, str(path))
+    if ddl.name != path.stem:
+        raise DDLError(
+            f"metadata.name is {ddl.name!r}: the file must be {ddl.name}.json", str(path)
+        )
+    return ddl
+
+
+class Library:
+    """DDLs by agent, read when first asked for and kept until `reload`."""
+
+    def __init__(self, dirs: Iterable[str | os.PathLike[str]]) -> None:
+        self.dirs = tuple(Path(folder) for folder in dirs)
+        self._known: dict[str, DDL] = {}
+
+    def get(self, agent: str) -> DDL:
+        """Return an agent's DDL.
+
+        Raises:
+            UsageError: there is no such agent; says what was meant.
+            DDLError: its file is no DDL.
+        """
+        if agent not in self._known:
+            path = self.path(agent)
+            if path is None:
+                known = self.agents()
+                near = did_you_mean(agent, known) or f": there are {', '.join(known) or 'none'}"
+                raise UsageError(f"no agent {agent[:60]!r}{near}")
+            self._known[agent] = read(path)
+        return self._known[agent]
+
+    def path(self, agent: str) -> Path | None:
+        """Return the file of an agent's DDL, or None. A name is a name, never a path."""
+        if re.fullmatch(NAME, agent):
+            for folder in self.dirs:
+                path = folder / f"{agent}.json"
+                if path.is_file():
+                    return path
+        return None
+
+    def agents(self) -> list[str]:
+        """Return the names of all agents that have a DDL, sorted."""
+        found = {path.stem for folder in self.dirs for path in folder.glob("*.json")}
+        return sorted(name for name in found if re.fullmatch(NAME, name))
+
+    def reload(self) -> None:
+        """Forget what was read, so that changed files count."""
+        self._known.clear()

@@ -1,0 +1,127 @@
+"""Checks of one input: each takes a value and returns what is wrong with it, or None.
+
+A DDL's `validation` names one of the kind `validator` (`mcshell.plugins`) when it is a plain word,
+is a list of the values allowed, or is a regex. A regex is searched, as in Choria: `$` is the end
+of the text, never the place before a last newline.
+"""
+
+from __future__ import annotations
+
+import ipaddress as addresses
+import re
+from typing import TYPE_CHECKING, Any
+
+from mcshell import plugins
+from mcshell.errors import DDLError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "Validator",
+    "choices",
+    "ipaddress",
+    "ipv4address",
+    "ipv6address",
+    "maxlength",
+    "regex",
+    "shellsafe",
+    "validator",
+]
+
+Validator = "Callable[[Any], str | None]"
+
+_UNSAFE = re.compile(r"[`$;|&><\n\r\0]")
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
+_DOLLAR = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
+
+
+def validator(validation: str | Sequence[Any]) -> Callable[[Any], str | None]:
+    """Compile a DDL's `validation`; DDLError for an unknown validator or a regex that is none."""
+    if not isinstance(validation, str):
+        return choices(validation)
+    if not _WORD.fullmatch(validation):
+        return regex(validation)
+    try:
+        found: Callable[[Any], str | None] = plugins.find("validator", validation)
+    except PluginError as error:
+        raise DDLError(str(error)) from error
+    return found
+
+
+def shellsafe(value: Any) -> str | None:
+    """Refuse what a shell would act on: one of `` ` $ ; | & > < `` or an end of line."""
+    if not isinstance(value, str):
+        return "must be text"
+    if found := _UNSAFE.search(value):
+        return f"must be safe in a shell, without {found[0]!r}"
+    return None
+
+
+def ipv4address(value: Any) -> str | None:
+    """Take a dotted IPv4 address, without a prefix length."""
+    try:
+        addresses.IPv4Address(value if isinstance(value, str) else "")
+    except ValueError:
+        return "must be an IPv4 address"
+    return None
+
+
+def ipv6address(value: Any) -> str | None:
+    """Take an IPv6 address, without a prefix length or a zone (`%eth0` may hold any text)."""
+    try:
+        address = addresses.IPv6Address(value if isinstance(value, str) else "")
+    except ValueError:
+        return "must be an IPv6 address"
+    return "must be an IPv6 address without a zone" if address.scope_id is not None else None
+
+
+def ipaddress(value: Any) -> str | None:
+    """Take an address of either family."""
+    if ipv4address(value) is None or ipv6address(value) is None:
+        return None
+    return "must be an IP address"
+
+
+def maxlength(limit: int) -> Callable[[Any], str | None]:
+    """Make a check of a text's length in characters; 0 is no limit."""
+
+    def test(value: Any) -> str | None:
+        if limit and len(value) > limit:
+            return f"must be at most {limit} characters long, not {len(value)}"
+        return None
+
+    return test
+
+
+def choices(allowed: Sequence[Any]) -> Callable[[Any], str | None]:
+    """Make a check that takes only the values listed (true is not 1)."""
+    listed = tuple(allowed)
+
+    def test(value: Any) -> str | None:
+        if any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in listed):
+            return None
+        return f"must be one of {', '.join(map(str, listed))}"
+
+    return test
+
+
+def regex(pattern: str) -> Callable[[Any], str | None]:
+    """Make a check by a regex, searched; DDLError when it is none."""
+    translated = pattern
+    if "(?m" not in pattern:
+        translated = _DOLLAR.sub(lambda found: r"\Z" if found[0] == "$" else found[0], pattern)
+    translated = re.sub(r"(?<!\\)((?:\\\\)*)\\z", r"\1\\Z", translated)
+    try:
+        search = re.compile(translated).search
+    except (re.error, OverflowError, RecursionError) as error:
+        raise DDLError(
+            f"validation {pattern!r} is neither a validator nor a regex: {error}"
+        ) from error
+
+    def test(value: Any) -> str | None:
+        if isinstance(value, str) and search(value):
+            return None
+        return f"must match {pattern}"
+
+    return test

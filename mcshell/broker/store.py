@@ -1,0 +1,117 @@
+"""The broker's disk: persistent messages in SQLite, written once a turn of the event loop.
+
+`synchronous=FULL`: a RECEIPT means that the message survives a power cut, as with ActiveMQ. What
+only deletes or marks is written with NORMAL: losing that in a power cut means a delivery more.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcshell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Message", "Store"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS message (
+    id INTEGER PRIMARY KEY, queue TEXT NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL,
+    expires REAL NOT NULL, tries INTEGER NOT NULL)
+"""
+
+
+@dataclass(slots=True)
+class Message:
+    """A message of a queue. `head` is its MESSAGE head in STOMP 1.2, `expires` 0 for never."""
+
+    id: int
+    queue: str
+    head: bytes
+    body: bytes
+    expires: float
+    persistent: bool
+    tries: int = 0
+
+
+class Store:
+    """The persistent messages; owned by the broker's loop."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._db = sqlite3.connect(
+                directory / "broker.sqlite",
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=0,
+            )
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ConfigError(f"the broker cannot use {directory}: {error}") from error
+        self.held = 0
+        """Bytes of all bodies, persistent or not."""
+        self._new: dict[int, Message] = {}
+        self._tried: dict[int, Message] = {}
+        self._gone: list[tuple[int]] = []
+
+    def load(self) -> list[Message]:
+        """Read what an earlier run left, oldest first."""
+        rows = self._db.execute(
+            "SELECT id, queue, head, body, expires, tries FROM message ORDER BY id"
+        )
+        messages = [
+            Message(id_, queue, head, body, expires, persistent=True, tries=tries)
+            for id_, queue, head, body, expires, tries in rows
+        ]
+        self.held = sum(len(message.body) for message in messages)
+        return messages
+
+    def put(self, message: Message) -> None:
+        """Keep a message: in memory, and if it is persistent on disk from the next commit on."""
+        self.held += len(message.body)
+        if message.persistent:
+            self._new[message.id] = message
+
+    def tried(self, message: Message) -> None:
+        """Note a delivery, so that one after a crash of the broker is marked redelivered."""
+        if message.persistent and message.id not in self._new:
+            self._tried[message.id] = message
+
+    def delete(self, message: Message) -> None:
+        """Forget a message that was acknowledged or is too old."""
+        self.held -= len(message.body)
+        if message.persistent and self._new.pop(message.id, None) is None:
+            self._tried.pop(message.id, None)
+            self._gone.append((message.id,))
+
+    def commit(self) -> None:
+        """Write this turn's changes in one transaction."""
+        if not (self._new or self._tried or self._gone):
+            return
+        db = self._db
+        db.execute(f"PRAGMA synchronous={'FULL' if self._new else 'NORMAL'}")
+        db.execute("BEGIN")
+        db.executemany(
+            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
+            [(m.id, m.queue, m.head, m.body, m.expires, m.tries) for m in self._new.values()],
+        )
+        db.executemany(
+            "UPDATE message SET tries = ? WHERE id = ?",
+            [(m.tries, m.id) for m in self._tried.values()],
+        )
+        db.executemany("DELETE FROM message WHERE id = ?", self._gone)
+        db.execute("COMMIT")
+        self._new.clear()
+        self._tried.clear()
+        self._gone.clear()
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self.commit()
+        self._db.close()

@@ -149,7 +149,7 @@ def seal_reply(reply: Reply, signer: Signer) -> Sealed:
         raise AgentError(f"the reply cannot be sent: {error}", statuscode=5) from error
 
 
-def open_request(  # noqa: PLR0917  always called in this order, by the node's few gates
+def open_request(
     body: bytes,
     headers: Mapping[str, str],
     verifier: Verifier,
@@ -179,7 +179,7 @@ def open_request(  # noqa: PLR0917  always called in this order, by the node's f
     return request
 
 
-def open_reply(  # noqa: PLR0917  as `open_request`
+def open_reply(
     body: bytes,
     headers: Mapping[str, str],
     verifier: Verifier,
@@ -241,7 +241,7 @@ def _document(body: bytes, limits: Limits, kind: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Rejected(Reason.MALFORMED, "the document is no object")
     version = document.get("v")
-    if version != VERSION or isinstance(version, bool):
+    if type(version) is not int or version != VERSION:
         raise Rejected(Reason.MALFORMED, f"version {str(version)[:20]}; {VERSION} is spoken here")
     if document.get("kind") != kind:
         found = str(document.get("kind"))[:20]

@@ -1,0 +1,154 @@
+"""The audit log: what was asked of this node and what became of it, one JSON object a line.
+
+**A log that cannot be written does not stop the node.** An administrator whose disk is full needs
+`mcshell` to clear it. The event then goes to the daemon's own log instead (standard error, so the
+journal of the machine), at level ERROR, and `lost` counts it.
+
+Redaction is the caller's: what comes here is written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from mcshell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+__all__ = ["AuditLog"]
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 1.0
+
+
+class AuditLog:
+    """One append-only file. `write` may be called from any thread, and by several processes.
+
+    A file that was moved away (logrotate) is made anew within a second. With `max_bytes` we
+    rotate it ourselves: PATH.1 is the newest of `keep` old ones; then one process owns the file.
+
+    Raises:
+        ConfigError: the file cannot be opened at the start.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, max_bytes: int | None = None, keep: int = 5
+    ) -> None:
+        self.path = Path(path)
+        self.lost = 0
+        self._max_bytes = max_bytes
+        self._keep = max(1, keep)
+        self._lock = threading.Lock()
+        self._look_at = 0.0
+        self._second, self._stamp = -1, ""
+        self._torn = False
+        try:
+            self._file: int | None = self._open()
+        except OSError as error:
+            message = f"{path}: the audit log cannot be written: {error.strerror}"
+            raise ConfigError(message, key="node.audit", origin=str(path)) from error
+
+    def write(self, event: Mapping[str, Any], *, now: float | None = None) -> None:
+        """Append one event; never raises over the disk (see above).
+
+        Keys that readers rely on: event (accepted, refused, denied, started, finished, …),
+        reason, requestid, caller, agent, action, via, statuscode, identity. `time` (ISO 8601,
+        UTC) and `epoch` (seconds) are put before them.
+        """
+        moment = time.time() if now is None else now
+        with self._lock:
+            document = {"time": self._iso(moment), "epoch": round(moment, 6), **event}
+            line = _ENCODER.encode(document).encode("ascii") + b"\n"
+            try:
+                self._append(line)
+            except OSError as error:
+                self.lost += 1
+                text = line.decode("ascii").rstrip()
+                log.error("%s: %s; audit event: %s", self.path, error.strerror, text)  # noqa: TRY400  the cause is in the line; a traceback for each event would fill the next disk
+
+    def close(self) -> None:
+        """Close the file; a later `write` opens it again."""
+        with self._lock:
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _append(self, line: bytes) -> None:
+        self._look()
+        if self._file is None:
+            self._file = self._open()
+        if self._max_bytes is not None:
+            size = os.fstat(self._file).st_size
+            if size and size + len(line) > self._max_bytes:
+                self._file = self._rotate()
+        if self._torn:
+            line = b"\n" + line
+        written = os.write(self._file, line)
+        # A full disk can take half a line: the next one must not be glued to it.
+        self._torn = written < len(line)
+        if self._torn:
+            raise OSError(0, "only part of the line was written")
+
+    def _look(self) -> None:
+        """Once a second: is the file that we write to still the one of that name?"""
+        clock = time.monotonic()
+        if self._file is None or clock < self._look_at:
+            return
+        self._look_at = clock + _LOOK_EVERY
+        ours = os.fstat(self._file)
+        try:
+            same = os.path.samestat(ours, self.path.stat())
+        except FileNotFoundError:
+            same = False
+        if not same:
+            self._close()
+
+    def _rotate(self) -> int:
+        self._close()
+        for number in range(self._keep - 1, 0, -1):
+            old = self._numbered(number)
+            if old.exists():
+                old.replace(self._numbered(number + 1))
+        self.path.replace(self._numbered(1))
+        return self._open()
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return os.open(self.path, flags, 0o600)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            self._torn = False
+
+    def _iso(self, moment: float) -> str:
+        second = int(moment)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int((moment - second) * 1000):03d}Z"
+
+
+_ENCODER: Final = json.JSONEncoder(default=repr, separators=(",", ":"), check_circular=False)

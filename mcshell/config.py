@@ -223,7 +223,7 @@ class Node:
     """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute."""
 
     identity: str | None = None
-    facts: tuple[Path, ...] = ()
+    facts: tuple[str, ...] = ()
     classes: Path | None = None
     agents: tuple[Path, ...] = ()
     policies: Path | None = None
@@ -237,6 +237,10 @@ class Node:
     register_every: float = 300.0
     serve: tuple[str, ...] = ()
     limits: Mapping[str, Limit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Read as paths, so that they start from the file; they are patterns all the same.
+        object.__setattr__(self, "facts", tuple(map(str, self.facts)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ line. A face makes one `Context` and closes it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,6 +15,7 @@ from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from mcshell.client.client import Client
     from mcshell.commands.parser import Face
@@ -53,20 +53,18 @@ class Context:
     def library(self) -> Library:
         """The schemas of all agents that are installed here."""
         if self._library is None:
-            from mcshell.ddl.library import Library  # noqa: PLC0415 - services need none
+            from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - services need none
 
-            packaged = Path(__file__).resolve().parent.parent / "agents"
-            dirs = [*self.settings.node.agents, packaged, packaged.parent.parent / "agents"]
-            self._library = Library([place for place in dirs if place.is_dir()])
+            self._library = Library([*self.settings.node.agents, shipped_dir()])
         return self._library
 
     def client(self, options: argparse.Namespace) -> Client:
         """The client of the line's session; connects when the session has none yet."""
         name: str | None = getattr(options, "session", None)
         if name not in self._clients:
-            import mcshell  # noqa: PLC0415 - the client is loaded by those who ask
+            from mcshell.client.client import Client  # noqa: PLC0415 - only those who ask need it
 
-            self._clients[name] = mcshell.connect(session=name, config=self._path)
+            self._clients[name] = Client(self.settings, session=name)
         return self._clients[name]
 
     def close(self) -> None:

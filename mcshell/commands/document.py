@@ -23,19 +23,22 @@ _HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud
 
 def plain(value: Any) -> Any:
     """Turn a value into what JSON can carry: bytes to {"$base64"}, sets to lists, NaN to null."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes | bytearray):
-        return _bytes(bytes(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, set | frozenset):
-        return sorted((plain(inner) for inner in value), key=str)
-    return str(value)
+    match value:
+        case None | str() | bool() | int():
+            found: Any = value
+        case float():
+            found = value if math.isfinite(value) else None
+        case bytes() | bytearray():
+            found = _bytes(bytes(value))
+        case Mapping():
+            found = {str(key): plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            found = [plain(inner) for inner in value]
+        case set() | frozenset():
+            found = sorted((plain(inner) for inner in value), key=str)
+        case _:
+            found = str(value)
+    return found
 
 
 def _bytes(value: bytes) -> Any:

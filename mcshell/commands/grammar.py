@@ -1,7 +1,8 @@
 """Which verbs there are and which options they take (DESIGN §3): declarations only.
 
 Options that several verbs share are groups, made afresh for each parser. A verb names the
-function that does it as "module:function" below `mcshell.commands.verbs`.
+function that does it as "module:function" below `mcshell.commands.verbs`; what is "face:" is
+the command line's own.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def _broker(parser: argparse.ArgumentParser) -> None:
     say("--user", metavar="NAME", help="the login that clients must give")
     say("--passcode-file", metavar="FILE", help="its passcode, on the first line")
     for name in ("cert", "key", "ca"):
-        say(f"--{name}", metavar="FILE", help=f"TLS: the {name} (off loopback TLS is demanded)")
+        say(f"--tls-{name}", metavar="FILE", help=f"the {name} (off loopback TLS is demanded)")
 
 
 def _emulate(parser: argparse.ArgumentParser) -> None:
@@ -242,7 +243,7 @@ _LIST = (
         _word("REQUEST", "an id, its first letters; default: the newest", "?"),
     ),
     Verb("requests", "what was asked", "stored:requests", ("stored", "output")),
-    Verb("demo", "a fleet on this machine, to try", "services:demo", ("service",), _demo, True),
+    Verb("demo", "a fleet on this machine, to try", "face:demo", ("service",), _demo, True),
     Verb("broker", "run the embedded broker", "services:broker", ("service",), _broker, True),
     Verb("node", "run a node daemon", "services:node", ("service",), cli_only=True),
     Verb("emulate", "run emulated nodes", "services:emulate", ("service",), _emulate, True),
@@ -271,6 +272,6 @@ _LIST = (
     ),
     Verb("doctor", "what is wrong here, and why", "doctor:doctor", ("output",), cli_only=True),
     Verb("config show", "settings and their origin", "settings:show", ("output",), cli_only=True),
-    Verb("shell", "the prompt", "services:shell", cli_only=True),
+    Verb("shell", "the prompt", "face:shell", cli_only=True),
 )
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _LIST}

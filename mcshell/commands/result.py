@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Mapping
 
     from mcshell.client.replies import Replies
@@ -33,12 +34,16 @@ _WORDLESS = ("silent", "expired", "pending")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows with named columns. `code` is the exit code they come to, `notes` lines for the eye."""
+    """Rows with named columns. `code` is the exit code they come to, `notes` lines for the eye.
+
+    `times` are the columns that hold seconds since the epoch, which a screen shows as a time.
+    """
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     code: int = 0
     notes: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """The rows as dicts, in the order of the columns."""
@@ -54,10 +59,7 @@ class Text(str):
         return str(self)
 
 
-if TYPE_CHECKING:
-    Result = Replies | Table | Text | None
-else:
-    Result = Any
+Result: TypeAlias = "Replies | Table | Text | None"
 
 
 def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
@@ -75,14 +77,23 @@ def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
     return _OPEN if any(stats[state] for state in _OPEN_STATES) else 0
 
 
-def exit_code(result: Result, *, background: bool = False) -> int:
-    """The exit code of what a verb returned; `background` asks only that it was sent."""
+def exit_code(result: Result, options: Namespace | None = None) -> int:
+    """The exit code of what a line returned; `options` are the line's."""
     if result is None or isinstance(result, Text):
         return 0
     if isinstance(result, Table):
         return result.code
     if result.interrupted:
         return INTERRUPTED
-    if background:
+    if getattr(options, "background", False):
         return 0 if result.stats["targets"] else _NO_TARGETS
-    return counts_code(result.stats, discovered=result.discovered)
+    return counts_code(result.stats, discovered=options is None or not _named(options))
+
+
+def _named(options: Namespace) -> bool:
+    """Whether the line's targets were all named by hand, so that nobody asked the network."""
+    others = [*options.fact, *options.cls, *options.agent_filter, *options.compound]
+    if options.nodes is not None or options.source == "stdin":
+        return not others and not options.identity
+    patterns = [name for name in options.identity if name.startswith("/")]
+    return bool(options.identity) and not others and not patterns

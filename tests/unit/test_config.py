@@ -77,7 +77,7 @@ def test_a_file_is_read_with_units_and_paths_relative_to_it(written: Path) -> No
     assert settings.collective.member == ("mcs", "eu")
     assert settings.client.timeout == 90.0
     assert settings.client.confirm_share == "50%"
-    assert settings.node.facts == (here / "facts.d/*.yaml",)
+    assert settings.node.facts == (f"{here}/facts.d/*.yaml",)
     assert settings.node.agents == (here / "my/agents",)
     assert settings.node.max_reply == 2 * 2**20
     assert settings.node.max_skew == 5.0

@@ -34,7 +34,9 @@ def facts(context: Context, options: argparse.Namespace) -> Table:
             holders.setdefault(key, []).append(row.sender)
     ranked = sorted(holders, key=lambda key: (-len(holders[key]), key))
     rows = [(values[key], len(holders[key]), fold(sorted(holders[key]))) for key in ranked]
-    return Table(("value", "count", "nodes"), rows, exit_code(replies), tuple(_notes(replies)))
+    return Table(
+        ("value", "count", "nodes"), rows, exit_code(replies, options), tuple(_notes(replies))
+    )
 
 
 def _notes(replies: Replies) -> list[str]:

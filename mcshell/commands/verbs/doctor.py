@@ -1,0 +1,157 @@
+"""`doctor`: what is wrong on this machine, check by check, with the reason.
+
+A check is a function that returns what it found or raises; what it raises is the finding.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mcshell.commands.result import Table
+from mcshell.errors import ConfigError, MCShellError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from mcshell.commands.context import Context
+    from mcshell.config import Settings
+
+__all__ = ["doctor"]
+
+_SOON = 30 * 86400.0
+_CONNECT = 5.0
+_OTHERS = 0o077
+
+Finding = tuple[str, str, str]
+
+
+def doctor(context: Context, _options: argparse.Namespace) -> Table:
+    """One row a check: `ok`, `warn` or `fail`, and why; the exit code is 2 when one fails."""
+    rows = list(_findings(context))
+    failed = any(state == "fail" for _, state, _ in rows)
+    return Table(("check", "state", "detail"), list(rows), 2 if failed else 0)
+
+
+def _findings(context: Context) -> Iterator[Finding]:
+    try:
+        settings = context.settings
+    except ConfigError as error:
+        yield "configuration", "fail", str(error)
+        return
+    yield "configuration", "ok", str(settings.path or "defaults and environment only")
+    yield _check("state directory", lambda: _state(settings))
+    yield _check("key", lambda: _key(settings))
+    for name in ("ca", "cert"):
+        yield _check(name, lambda name=name: _dates(settings, name))  # type: ignore[misc] # mypy cannot type a lambda's default
+    yield _check("identity", lambda: _identity(settings))
+    yield _check("passcode", lambda: _passcode(settings))
+    for url in settings.broker.urls:
+        yield _check(f"broker {url}", lambda url=url: _broker(settings, url))  # type: ignore[misc] # as above
+    yield from _agents(settings)
+
+
+def _check(name: str, look: Callable[[], str]) -> Finding:
+    try:
+        found = look()
+    except (MCShellError, OSError, ValueError) as error:
+        return name, "fail", " ".join(str(error).split())
+    warning = found.removeprefix("warn: ")
+    return name, "ok" if warning == found else "warn", warning
+
+
+def _state(settings: Settings) -> str:
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    probe = settings.state_dir / ".doctor"
+    probe.touch()
+    probe.unlink()
+    return str(settings.state_dir)
+
+
+def _key(settings: Settings) -> str:
+    from mcshell.pki import load_private, read_private  # noqa: PLC0415 - cryptography is slow to load
+
+    _, _, key = settings.pki.files()
+    load_private(read_private(key), str(key))
+    return f"{key}: only its owner can read it"
+
+
+def _dates(settings: Settings, name: str) -> str:
+    from cryptography import x509  # noqa: PLC0415 - as above
+
+    ca, cert, _ = settings.pki.files()
+    path = ca if name == "ca" else cert
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    now = datetime.now(UTC)
+    if now < certificate.not_valid_before_utc:
+        raise ConfigError(f"{path} is not valid before {certificate.not_valid_before_utc:%F}")
+    end = certificate.not_valid_after_utc
+    if end < now:
+        raise ConfigError(f"{path} has expired on {end:%F}")
+    soon = end.timestamp() - time.time() < _SOON
+    return f"{'warn: ' if soon else ''}{path} is valid until {end:%F}"
+
+
+def _identity(settings: Settings) -> str:
+    """Sign and verify with the configured files: key, certificate, CA and CRL fit together."""
+    from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - as above
+
+    credentials = load_credentials(settings.pki)
+    signer = credentials.signer
+    body = b"doctor"
+    identity = credentials.verifier.verify(
+        body, signer.sign(body), signer.certificate, now=time.time()
+    )
+    crl = credentials.verifier.crl_number
+    known = "no CRL" if crl is None else f"CRL {crl}"
+    return f"{identity.kind} {identity.name} ({identity.callerid}), {known}"
+
+
+def _passcode(settings: Settings) -> str:
+    if settings.broker.secret is not None:
+        return "from MCSHELL_PASSCODE"
+    path = settings.broker.passcode_file
+    if path is None:
+        return "none is configured"
+    settings.broker.passcode()
+    if path.stat().st_mode & _OTHERS:
+        return f"warn: {path} can be read by others (chmod 600)"
+    return f"{path}: only its owner can read it"
+
+
+def _broker(settings: Settings, url: str) -> str:
+    """Connect as the client does; the dialect is the proof that it is a broker we know."""
+    from mcshell.wire.connector import Connector  # noqa: PLC0415 - stomp.py is slow to load
+    from mcshell.wire.credentials import tls_files  # noqa: PLC0415 - as above
+
+    broker = settings.broker
+    began = time.monotonic()
+    connection = Connector(
+        [url], user=broker.user, passcode=broker.passcode(), tls=tls_files(settings)
+    )
+    try:
+        connection.start(_CONNECT)
+        took = (time.monotonic() - began) * 1000
+        return f"speaks {connection.dialect.name}, connected in {took:.0f} ms"
+    finally:
+        connection.close()
+
+
+def _agents(settings: Settings) -> Iterator[Finding]:
+    """Which agents a node on this machine would have, and why not the others."""
+    from mcshell.ddl.library import shipped_dir  # noqa: PLC0415 - agents are the last check
+    from mcshell.node.agents import load_agents  # noqa: PLC0415 - as above
+    from mcshell.node.facts import FactSource  # noqa: PLC0415 - as above
+    from mcshell.node.host import Host  # noqa: PLC0415 - as above
+
+    served = load_agents([*settings.node.agents, shipped_dir()])
+    base = settings.path.parent if settings.path else settings.state_dir
+    source = FactSource(settings.node.facts, base)
+    name = settings.node.identity or "doctor"
+    served.activate(Host(name, facts=source.facts, served=served, settings=settings.agents))
+    for entry in served.inventory():
+        yield f"agent {entry['name']}", "ok", entry["description"]
+    for agent, reason in sorted(served.inactive.items()):
+        yield f"agent {agent}", "warn", f"not active here: {reason}"

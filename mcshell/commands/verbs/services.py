@@ -1,0 +1,83 @@
+"""`broker`, `node`, `emulate`: what runs until it is told to stop. Loaded inside, each its own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcshell.commands.result import Table
+from mcshell.config import Broker
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mcshell.commands.context import Context
+
+__all__ = ["broker", "emulate", "node"]
+
+
+def broker(_context: Context, options: argparse.Namespace) -> Table:
+    """Run the embedded broker in the foreground."""
+    from mcshell.broker.server import run  # noqa: PLC0415 - a node needs no broker
+
+    _log(options)
+    secret = Path(options.passcode_file) if options.passcode_file else None
+    return _ended(
+        run(
+            options.listen,
+            Path(options.data),
+            user=options.user or "",
+            passcode=Broker(passcode_file=secret).passcode(),
+            tls_cert=_path(options.tls_cert),
+            tls_key=_path(options.tls_key),
+            tls_ca=_path(options.tls_ca),
+        )
+    )
+
+
+def node(context: Context, options: argparse.Namespace) -> Table:
+    """Run a node daemon in the foreground."""
+    from mcshell.node.daemon import run  # noqa: PLC0415 - a broker needs no node
+
+    _log(options)
+    run(context.settings)
+    return _ended(0)
+
+
+def emulate(context: Context, options: argparse.Namespace) -> Table:
+    """Run emulated nodes in the foreground."""
+    from mcshell.node.emulate import run  # noqa: PLC0415 - a broker needs no node
+
+    _log(options)
+    return _ended(
+        run(
+            context.settings,
+            options.count,
+            pki=Path(options.pki),
+            seed=options.seed,
+            prefix=options.prefix,
+        )
+    )
+
+
+def _ended(code: int | None) -> Table:
+    """Nothing to show, and the service's exit code."""
+    return Table((), [], code or 0)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _log(options: argparse.Namespace) -> None:
+    """Log to standard error, one line a record; with `--log-json` as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    if options.log_json:
+        from mcshell.commands.logs import JSONFormatter  # noqa: PLC0415 - only with --log-json
+
+        handler.setFormatter(JSONFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,0 +1,167 @@
+"""`%mco` and `%%mco`: the same lines as at the prompt, with a DataFrame as the result.
+
+A foreground line gives a plain `pandas.DataFrame`, with `-b` a `Replies`. A cell's body is the
+action's inputs as YAML, or with `--nodes -` the names of the nodes.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
+from traitlets import Float, Unicode
+
+from mcshell import table
+from mcshell.commands.context import Context
+from mcshell.commands.parser import help_text, parse, split_line
+from mcshell.commands.result import Table, Text
+from mcshell.commands.run import run
+from mcshell.errors import UsageError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Mapping
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from mcshell.commands.result import Result
+
+__all__ = ["MCMagics", "load", "unload"]
+
+
+@magics_class
+class MCMagics(Magics):
+    """The fleet in a cell: `%mco VERB …`."""
+
+    timeout = Float(None, allow_none=True, help="Seconds to wait for replies, without -t.").tag(
+        config=True
+    )
+    session = Unicode("", help="The session to use, without --session.").tag(config=True)
+    config_file = Unicode("", help="The configuration file; else MCSHELL_CONFIG.").tag(config=True)
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell=shell)
+        self.context = Context("magic", Path(self.config_file) if self.config_file else None)
+        self.observe(self._reconfigure, names=["config_file"])
+
+    def _reconfigure(self, change: Mapping[str, Any]) -> None:
+        self.context.close()
+        self.context = Context("magic", Path(change["new"]) if change["new"] else None)
+
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    def mco(self, line: str, cell: str | None = None, local_ns: Any = None) -> Any:
+        """Run one line; see `help_text`, which takes this text's place when the magic is loaded."""
+        invocation = parse(split_line(line), face="magic")
+        options = invocation.options
+        self.context.variables = {**self._user_names(), **(local_ns or {})}
+        self.context.inputs = None
+        self.context.stdin = io.StringIO(cell or "")
+        if cell is not None and invocation.verb is not None:
+            self._take_cell(cell, options)
+        self._take_defaults(options)
+        found = _value(run(invocation, self.context), options)
+        store = getattr(options, "store", None)
+        if store is None:
+            return found
+        if not store.isidentifier():
+            raise UsageError(f"-o {store}: a Python name is meant")
+        self._user_names()[store] = found
+        return None
+
+    def _shell(self) -> InteractiveShell:
+        shell = self.shell
+        assert shell is not None
+        return shell
+
+    def _user_names(self) -> dict[str, Any]:
+        names: dict[str, Any] = self._shell().user_ns
+        return names
+
+    def _take_cell(self, cell: str, options: Namespace) -> None:
+        """The body is names of nodes where the line asks for them, else the action's inputs."""
+        if getattr(options, "nodes", None) == "-" or getattr(options, "source", None) == "stdin":
+            return
+        if "inputs" in options:
+            self.context.inputs = _yaml(cell)
+        elif cell.strip():
+            raise UsageError("this verb takes no cell body (rpc does, and --nodes -)")
+
+    def _take_defaults(self, options: Namespace) -> None:
+        if "timeout" in options and options.timeout is None:
+            options.timeout = self.timeout
+        if "session" in options and options.session is None:
+            options.session = self.session or None
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - only cells with a body want it
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"the cell is no YAML: {' '.join(str(error).split())}") from error
+    if found is None:
+        return {}
+    if isinstance(found, dict) and all(isinstance(name, str) for name in found):
+        return found
+    raise UsageError("the cell holds the action's inputs: lines of `input: value`")
+
+
+def _value(result: Result, options: Namespace) -> Any:
+    """What a cell gets: tables as DataFrames, a background request as its `Replies`."""
+    if isinstance(result, Table):
+        return table.frame(_columns(result))
+    if result is None or isinstance(result, Text) or getattr(options, "background", False):
+        return result
+    found = result.frame()
+    if getattr(options, "arrived", False):
+        found = found[found["statuscode"].notna()].reset_index(drop=True)
+    return found
+
+
+def _columns(result: Table) -> dict[str, table.Column]:
+    """The columns with the dtype that all their values have."""
+    found: dict[str, table.Column] = {}
+    for at, name in enumerate(result.columns):
+        values = [row[at] for row in result.rows]
+        kinds = {type(value) for value in values if value is not None}
+        found[name] = (_KINDS.get(frozenset(kinds), "object"), values)
+    return found
+
+
+_KINDS = {
+    frozenset({str}): "string",
+    frozenset({bool}): "boolean",
+    frozenset({int}): "Int64",
+    frozenset({float}): "Float64",
+    frozenset({int, float}): "Float64",
+}
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register `%mco`, so that `%load_ext mcshell` works."""
+    from mcshell.client import accessor  # noqa: F401, PLC0415 - registers df.mco
+
+    magics = MCMagics(shell)
+    MCMagics.mco.__doc__ = help_text(face="magic")
+    shell.register_magics(magics)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take `%mco` away again and close its connections."""
+    magics = shell.magics_manager.registry.pop("MCMagics", None)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("mco", None)
+    if isinstance(magics, MCMagics):
+        shell.configurables[:] = [one for one in shell.configurables if id(one) != id(magics)]
+        magics.context.close()

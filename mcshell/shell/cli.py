@@ -1,0 +1,153 @@
+"""The command line: `mcshell VERB …`, `mcshell -e LINES`, a script on standard input, the prompt.
+
+Light to import: a node daemon starts here, and help needs neither pandas nor a broker.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcshell.commands.context import Context
+from mcshell.commands.grammar import FORMATS
+from mcshell.commands.parser import help_text, parse
+from mcshell.commands.result import INTERNAL, INTERRUPTED
+from mcshell.errors import MCShellError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_BROKEN_PIPE = 141  # what a shell reports for a process that SIGPIPE ended
+_FLAGS = ("-e", "--config", "--format", "-j", "--json", "--jsonl", "--version", "-h", "--help")
+
+
+@dataclass(slots=True)
+class _Start:
+    """What stands before the verb."""
+
+    words: list[str]
+    script: str | None = None
+    config: Path | None = None
+    form: str | None = None
+    version: bool = False
+    help: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code (DESIGN §3)."""
+    context = Context("cli")
+    try:
+        try:
+            return _main(_read(list(sys.argv[1:] if argv is None else argv)), context)
+        finally:
+            context.close()
+            sys.stdout.flush()
+    except MCShellError as error:
+        _complain(" ".join(str(error).split()))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has gone; the interpreter must not find the pipe broken once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the operator gets a line, the log the traceback
+        from mcshell.shell.lines import log_traceback  # noqa: PLC0415 - only when something broke
+
+        _complain(f"internal error: {type(error).__name__}: {error} ({log_traceback(context)})")
+        return INTERNAL
+
+
+def _complain(line: str) -> None:
+    from mcshell.shell.output import harmless  # noqa: PLC0415 - a daemon's start needs no output
+
+    sys.stderr.write(f"mcshell: {harmless(line)}\n")
+
+
+def _read(words: list[str]) -> _Start:
+    """Take the options that stand before the verb."""
+    start = _Start(words)
+    while words and words[0].startswith("-"):
+        option, equals, value = words.pop(0).partition("=")
+        if option in ("-e", "--config", "--format"):
+            if not equals and not words:
+                raise UsageError(f"{option}: a value is missing")
+            value = value if equals else words.pop(0)
+        if option == "-e":
+            start.script = value
+        elif option == "--config":
+            start.config = Path(value)
+        elif option in ("-j", "--json", "--jsonl", "--format"):
+            start.form = value or ("jsonl" if option == "--jsonl" else "json")
+        elif option == "--version":
+            start.version = True
+        elif option in ("-h", "--help"):
+            start.help = True
+        else:
+            raise UsageError(f"unknown option {option}{did_you_mean(option, _FLAGS)}")
+    if start.form is not None and start.form not in FORMATS:
+        raise UsageError(f"--format: {start.form!r} is not one of {', '.join(FORMATS)}")
+    return start
+
+
+def _main(start: _Start, context: Context) -> int:
+    if start.version:
+        import importlib.metadata  # noqa: PLC0415 - only --version wants it
+
+        sys.stdout.write(f"mcshell {importlib.metadata.version('mcshell')}\n")
+        return 0
+    if start.help:
+        sys.stdout.write(help_text(start.words))
+        return 0
+    if start.config is not None:
+        context.use(parse(["shell", "--config", str(start.config)]).options)
+    if start.script is not None:
+        if start.words:
+            raise UsageError(f"-e: {start.words[0]!r} is one word too many")
+        return _lines(start.script, context, start.form)
+    return _verb(start, context) if start.words else _shell(context, start.form)
+
+
+def _verb(start: _Start, context: Context) -> int:
+    invocation = parse(start.words)
+    target = "" if invocation.verb is None else invocation.verb.target
+    context.use(invocation.options)
+    if target == "face:shell":
+        return _shell(context, start.form)
+    if target == "face:demo":
+        from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
+
+        return demo(context, invocation.options)
+    from mcshell.commands.result import exit_code  # noqa: PLC0415 - kept for symmetry
+    from mcshell.commands.run import run  # noqa: PLC0415 - kept for symmetry
+
+    result = run(invocation, context)
+    if result is not None:
+        from mcshell.shell.output import Screen, show  # noqa: PLC0415 - services show nothing
+
+        show(result, invocation.options, Screen(), start.form)
+    return exit_code(result, invocation.options if "nodes" in invocation.options else None)
+
+
+def _shell(context: Context, form: str | None) -> int:
+    """The prompt for an operator at a terminal, else the lines on standard input."""
+    if not sys.stdin.isatty():
+        return _lines(sys.stdin.read(), context, form)
+    from mcshell.shell.output import Screen  # noqa: PLC0415 - services show nothing
+    from mcshell.shell.prompt import prompt  # noqa: PLC0415 - prompt_toolkit is slow to load
+
+    return prompt(context, Screen())
+
+
+def _lines(text: str, context: Context, form: str | None) -> int:
+    from mcshell.shell.lines import run_lines  # noqa: PLC0415 - services run no lines
+    from mcshell.shell.output import Screen  # noqa: PLC0415 - services show nothing
+
+    context.face = "prompt"
+    return run_lines(text, context, Screen(), form)

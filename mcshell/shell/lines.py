@@ -1,0 +1,82 @@
+"""Lines one after the other: a script, `-e`, and each line of the prompt."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mcshell.commands.parser import split_line, split_lines
+from mcshell.commands.result import INTERNAL, INTERRUPTED, USAGE, exit_code
+from mcshell.commands.run import run_words
+from mcshell.errors import MCShellError
+from mcshell.shell.output import show
+
+if TYPE_CHECKING:
+    from mcshell.commands.context import Context
+    from mcshell.shell.output import Screen
+
+__all__ = ["run_line", "run_lines"]
+
+log = logging.getLogger(__name__)
+
+
+def run_lines(text: str, context: Context, screen: Screen, form: str | None = None) -> int:
+    """Run a script; the exit code is that of the first line that was not all well.
+
+    A line that means nothing, an internal error and Ctrl-C end it: what follows was written for
+    a line that did not happen. A node that failed or is silent does not.
+    """
+    code = 0
+    for line in split_lines(text):
+        found = run_line(line, context, screen, form)
+        code = code or found
+        if found in (USAGE, INTERNAL, INTERRUPTED):
+            break
+    return code
+
+
+def run_line(line: str, context: Context, screen: Screen, form: str | None = None) -> int:
+    """Run one line and show what it gives; errors become one line on standard error."""
+    try:
+        return run_and_show(split_line(line), context, screen, form)
+    except MCShellError as error:
+        screen.say(one_line(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        screen.say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a line's fault must not end the prompt
+        screen.say(f"internal error: {type(error).__name__}: {error} ({log_traceback(context)})")
+        return INTERNAL
+
+
+def run_and_show(
+    words: list[str], context: Context, screen: Screen, form: str | None = None
+) -> int:
+    """Run one line's words; raises what the verb raises."""
+    invocation, result = run_words(words, context)
+    show(result, invocation.options, screen, form)
+    asked = invocation.options if "nodes" in invocation.options else None
+    return exit_code(result, asked)
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line."""
+    return " ".join(str(error).split())
+
+
+def log_traceback(context: Context) -> str:
+    """Keep the traceback of the current exception and say where it is."""
+    import traceback  # noqa: PLC0415 - only when something broke
+
+    try:
+        path = context.settings.state_dir / "mcshell.log"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+    except (OSError, MCShellError) as error:
+        traceback.print_exc()
+        return f"no log could be kept: {one_line(error)}"
+    return f"see {path}"

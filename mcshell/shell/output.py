@@ -1,0 +1,276 @@
+"""Results on a screen or in a pipe: data to standard output, everything else to standard error.
+
+What nodes say is foreign text: control characters, terminal escapes and bidi controls are drawn
+as escapes, never passed on. No pandas here; tabulate is loaded when a table is drawn.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import sys
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mcshell.commands.document import document, dumps, row_document
+from mcshell.commands.result import Result, Table, Text
+from mcshell.errors import UsageError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable
+
+    from mcshell.client.replies import Replies, Row
+
+__all__ = ["Screen", "cell", "harmless", "render", "show"]
+
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_QUIET = ("json", "jsonl")
+_PLAIN = ("csv", "tsv")
+
+
+def _terminal_width() -> int | None:
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where a face writes. `width` is the terminal's columns, None when it is no terminal."""
+
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    width: int | None = field(default_factory=_terminal_width)
+
+    def say(self, line: str) -> None:
+        """One line for the eye, on standard error."""
+        self.err.write(f"{harmless(line)}\n")
+        self.err.flush()
+
+
+def harmless(text: str) -> str:
+    """Draw what a terminal would act on as an escape; line ends and tabs stay."""
+    text = text.replace("\r\n", "\n")
+    return _CONTROLS.sub(lambda found: _escape(ord(found[0])), text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - a byte
+
+
+def cell(value: Any) -> str:
+    """One value as text: nothing for None, JSON for what is nested."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, int | float):
+        return f"{value}"
+    if isinstance(value, list | tuple) and all(isinstance(inner, str) for inner in value):
+        return harmless(", ".join(value))
+    return dumps(value)
+
+
+def show(result: Result, options: Namespace, screen: Screen, form: str | None = None) -> None:
+    """Write a result as the line asks; `form` is the format when the line names none.
+
+    Raises:
+        UsageError: the format cannot hold the result.
+    """
+    form = getattr(options, "format", None) or form
+    if result is None:
+        return
+    if isinstance(result, Text):
+        screen.out.write(result if result.endswith("\n") else f"{result}\n")
+    elif isinstance(result, Table):
+        _write(screen, render(result.columns, _timed(result, form), form, screen.width))
+        _notes(screen, result.notes, form)
+    elif getattr(options, "background", False):
+        _write(
+            screen, f"{dumps(document(result))}\n" if form == "json" else f"{result.requestid}\n"
+        )
+    elif form == "jsonl":
+        _stream(result, options, screen)
+    else:
+        _show_replies(result, options, screen, form)
+    screen.out.flush()
+
+
+def _write(screen: Screen, text: str) -> None:
+    screen.out.write(text)
+
+
+def _notes(screen: Screen, notes: Iterable[str], form: str | None) -> None:
+    if form not in _QUIET:
+        screen.out.flush()
+        for note in notes:
+            screen.say(note)
+
+
+def _stream(replies: Replies, options: Namespace, screen: Screen) -> None:
+    """A line a row, as they arrive; Ctrl-C ends the wait, not what came."""
+    try:
+        for row in replies.arrivals():
+            if _wanted(row, options):
+                screen.out.write(f"{dumps(row_document(row))}\n")
+                screen.out.flush()
+    except KeyboardInterrupt:
+        replies.cancel()
+        raise
+
+
+def _wanted(row: Row, options: Namespace) -> bool:
+    return row.statuscode is not None or not getattr(options, "arrived", False)
+
+
+def _show_replies(replies: Replies, options: Namespace, screen: Screen, form: str | None) -> None:
+    rows = [row for row in replies.rows() if _wanted(row, options)]
+    if form == "json":
+        found = document(replies)
+        found["replies"] = [row_document(row) for row in rows]
+        _write(screen, f"{dumps(found)}\n")
+        return
+    columns, cells = _reply_table(replies, rows, whole=form in _PLAIN)
+    _write(screen, render(columns, cells, form, screen.width))
+    _notes(screen, _summary(replies), form)
+
+
+def _reply_table(
+    replies: Replies, rows: list[Row], *, whole: bool
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The reply table (DESIGN §4); on a screen without the columns that say nothing."""
+    outputs = replies.outputs()
+    taken = ("sender", "state", "statuscode", "statusmsg", "lag", "late", "trust", "requestid")
+    first: list[str] = ["sender", "state"]
+    last: list[str] = []
+    if whole:
+        first, last = list(taken[:4]), list(taken[4:])
+    elif any(row.statuscode or row.statuscode is None for row in rows):
+        first.append("statusmsg")
+    names = [f"data_{name}" if name in taken else name for name in outputs]
+    cells = [
+        (
+            *(str(getattr(row, name)) if name == "state" else getattr(row, name) for name in first),
+            *(row.data.get(name) for name in outputs),
+            *(getattr(row, name) for name in last),
+        )
+        for row in rows
+    ]
+    return (*first, *names, *last), cells
+
+
+def _summary(replies: Replies) -> list[str]:
+    """The counts, who is missing, and what the DDL sums up."""
+    stats = dict(replies.stats)
+    elapsed, targets = stats.pop("elapsed"), stats.pop("targets")
+    counts = ", ".join(f"{number} {name}" for name, number in stats.items() if number)
+    lines = [
+        f"{targets} targets: {counts or 'none'}; {elapsed:.2f} s; request {replies.requestid[:8]}"
+    ]
+    silent = [row.sender for row in replies.rows() if row.state.judged]
+    if silent:
+        from mcshell.filters.nodes import fold  # noqa: PLC0415 - only when someone is missing
+
+        lines.append(f"no answer from {fold(silent)}")
+    for aggregate in replies.aggregates():
+        lines += [f"{aggregate.title}:", *(f"  {line}" for line in aggregate.lines)]
+    return lines
+
+
+def _timed(table: Table, form: str | None) -> list[tuple[Any, ...]]:
+    """The rows; for the eye, times are drawn as local time."""
+    if form in (*_QUIET, *_PLAIN) or not table.times:
+        return table.rows
+    places = {table.columns.index(name) for name in table.times}
+    return [
+        tuple(_clock(value) if at in places else value for at, value in enumerate(row))
+        for row in table.rows
+    ]
+
+
+def _clock(value: float | None) -> str | None:
+    if value is None:
+        return None
+    return datetime.fromtimestamp(value, UTC).astimezone().isoformat(" ", "seconds")
+
+
+def render(
+    columns: tuple[str, ...],
+    rows: list[tuple[Any, ...]],
+    form: str | None,
+    width: int | None = None,
+) -> str:
+    """Draw rows in a format; without one as a table, or upright when it would not fit `width`."""
+    if form in _QUIET:
+        return _objects([dict(zip(columns, row, strict=True)) for row in rows], form)
+    if form == "senders":
+        return _senders(columns, rows)
+    columns = tuple(harmless(name) for name in columns)  # outputs are named by nodes
+    cells = [[cell(value) for value in row] for row in rows]
+    if form in _PLAIN:
+        return _separated(columns, cells, form)
+    text = "" if form == "vertical" or not rows else _tabulated(columns, cells, form or "table")
+    if form is None and width is not None:
+        form = "vertical" if any(_wide(line) > width for line in text.split("\n")) else "table"
+    return _vertical(columns, cells) if form == "vertical" else text
+
+
+def _objects(found: list[dict[str, Any]], form: str) -> str:
+    if form == "json":
+        return f"{dumps(found)}\n"
+    return "".join(f"{dumps(record)}\n" for record in found)
+
+
+def _senders(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    if "sender" not in columns:
+        raise UsageError("--senders: this verb gives no senders")
+    place = columns.index("sender")
+    return "".join(f"{harmless(str(row[place]))}\n" for row in rows)
+
+
+def _separated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> str:
+    if form == "tsv":
+        escaped = [[_one_line(text) for text in row] for row in cells]
+        return "".join("\t".join(row) + "\n" for row in [list(columns), *escaped])
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([columns, *cells])
+    return buffer.getvalue()
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _tabulated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> str:
+    from tabulate import tabulate  # noqa: PLC0415 - a sixth of a second, and only tables need it
+
+    if form == "github":
+        cells = [[text.replace("|", "\\|").replace("\n", "<br>") for text in row] for row in cells]
+    style = {"table": "simple"}.get(form, form)
+    cells = [[text.expandtabs(4) for text in row] for row in cells]
+    # Without disable_numparse tabulate draws the version "1.10" as 1.1.
+    return tabulate(cells, headers=columns, tablefmt=style, disable_numparse=True) + "\n"
+
+
+def _vertical(columns: tuple[str, ...], cells: list[list[str]]) -> str:
+    indent = max(map(len, columns)) + 2
+    blocks = []
+    for row in cells:
+        lines = [
+            f"{f'{name}:':<{indent}}" + text.replace("\n", "\n" + " " * indent)
+            for name, text in zip(columns, row, strict=True)
+        ]
+        blocks.append("".join(f"{line.rstrip()}\n" for line in lines))
+    return "\n".join(blocks)
+
+
+def _wide(line: str) -> int:
+    """The columns that a line takes on a terminal."""
+    return len(line) + sum(unicodedata.east_asian_width(letter) in "WF" for letter in line)

@@ -1,0 +1,151 @@
+"""The one grammar: what it reads, what it refuses, and that it never exits or prints."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.commands import grammar
+from mcshell.commands.parser import help_text, parse, split_line, split_lines
+from mcshell.errors import UsageError
+
+
+def test_inputs_and_options_mix_in_any_order() -> None:
+    """`input=value` words may stand before, between and after options."""
+    options = parse(split_line("rpc a b x=1 -F os=Debian y='two words' --dt 3s -j z=-1")).options
+    assert (options.agent, options.action) == ("a", "b")
+    assert options.inputs == ["x=1", "y=two words", "z=-1"]
+    assert options.fact == ["os=Debian"]
+    assert options.discovery_timeout == 3.0
+    assert options.format == "json"
+
+
+def test_every_targeting_option_of_mcollective_is_read() -> None:
+    """The short options are MCollective's own, and each may come several times."""
+    line = (
+        "rpc a b -F f=1 --wf g=2 -C c -A ag -I web1 -I /^db/ -S 'os=Debian and !web' -T eu "
+        "--nodes hosts.txt --dm file --no-known --limit 10% --limit-seed 4 --one --session s "
+        "-t 1m --via direct --ttl 7d --batch 5 --batch-sleep 2s --max-failures 20% -b -y --senders"
+    )
+    found = vars(parse(split_line(line)).options)
+    assert found["fact"] == ["f=1", "g=2"]
+    assert found["identity"] == ["web1", "/^db/"]
+    assert found["compound"] == ["os=Debian and !web"]
+    assert (found["cls"], found["agent_filter"], found["collective"]) == (["c"], ["ag"], "eu")
+    assert (found["nodes"], found["source"], found["known"]) == ("hosts.txt", "file", False)
+    assert (found["limit"], found["limit_seed"], found["one"]) == ("10%", 4, True)
+    assert (found["timeout"], found["ttl"], found["via"]) == (60.0, 604800.0, "direct")
+    assert (found["batch"], found["batch_sleep"], found["max_failures"]) == ("5", 2.0, "20%")
+    assert found["background"]
+    assert found["yes"]
+    assert (found["session"], found["format"]) == ("s", "senders")
+
+
+@pytest.mark.parametrize("face", ["cli", "prompt", "magic"])
+@pytest.mark.parametrize("line", ["ping -F os=Debian", "rpc rpcutil ping x=1", "requests --json"])
+def test_the_faces_read_a_line_alike(face: str, line: str) -> None:
+    """The three faces differ only in what is the face's own."""
+    own = {"config", "store"}
+    seen = vars(parse(split_line(line), face=face).options)
+    cli = vars(parse(split_line(line), face="cli").options)
+    assert {k: v for k, v in seen.items() if k not in own} == {
+        k: v for k, v in cli.items() if k not in own
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pnig", ["unknown verb 'pnig'", "did you mean ping"]),
+        ("pki", ["one of init, issue, list, revoke is meant"]),
+        ("pki isue web1", ["unknown verb 'pki isue'", "did you mean issue?"]),
+        ("ping --timout 3", ["unknown option --timout", "did you mean --timeout"]),
+        ("ping --time 3", ["unknown option --time"]),
+        ("ping --form=json", ["unknown option --form", "--format"]),
+        ("ping -Z", ["unknown option -Z"]),
+        ("find web1", ["'web1' is one word too many"]),
+        ("rpc", ["AGENT and ACTION are missing"]),
+        ("rpc rpcutil", ["ACTION is missing"]),
+        ("rpc a b --via brodcast", ["--via", "did you mean broadcast?"]),
+        ("rpc a b --dm fille", ["--dm", "did you mean file?"]),
+        ("ping --format jsno", ["did you mean json"]),
+        ("ping -t soon", ["--timeout", "'soon' is no duration"]),
+        ("ping --limit 0", ["--limit", "'0' is no number or percentage"]),
+        ("ping --limit many", ["--limit", "'many' is no number or percentage"]),
+        ("ping --limit-seed x", ["--limit-seed", "'x' is no whole number"]),
+        ("ping --nodes", ["--nodes", "expected one argument"]),
+        ("ping --json --senders", ["--senders", "not allowed with"]),
+        ("pki issue web1 --kind nod", ["--kind", "did you mean node?"]),
+        ("pki issue web1", ["--kind is missing"]),
+        ("help pnig", ["unknown verb 'pnig'"]),
+    ],
+)
+def test_what_means_nothing_is_one_line_that_says_what_was_meant(
+    line: str, words: list[str]
+) -> None:
+    """Each refusal is a single line with the culprit and the nearest thing that exists."""
+    with pytest.raises(UsageError) as caught:
+        parse(split_line(line))
+    assert caught.value.exit_code == 64
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_services_belong_to_the_command_line() -> None:
+    """A prompt or a cell that asks for a service is told where it runs."""
+    for face in ("prompt", "magic"):
+        with pytest.raises(UsageError, match="only on the command line: mcshell broker"):
+            parse(["broker", "--data", "x"], face=face)
+        assert "broker" not in help_text(face=face)
+    assert parse(["broker", "--data", "x"]).options.data == "x"
+
+
+@pytest.mark.parametrize("verb", list(grammar.VERBS))
+def test_every_verb_has_help_as_text(verb: str) -> None:
+    """`help VERB` and `VERB -h` give the same text, which names the verb; nothing exits."""
+    text = help_text(verb.split())
+    assert verb in text
+    assert grammar.VERBS[verb].summary in text
+    assert parse([*verb.split(), "--help"]).help == text
+    assert parse(["help", *verb.split()]).help == text
+
+
+def test_help_lists_the_verbs() -> None:
+    """Without a verb help lists all that the face offers."""
+    for words in ([], ["help"], ["-h"], ["--help"]):
+        found = parse(words)
+        assert found.verb is None
+        for verb in grammar.VERBS:
+            assert verb in found.help
+
+
+def test_a_line_splits_as_a_shell_would() -> None:
+    """Quotes group words and go away; an open quote is an error of one line."""
+    assert split_line("rpc a b x='1 2' y=\"z\"") == ["rpc", "a", "b", "x=1 2", "y=z"]
+    with pytest.raises(UsageError, match="no closing quotation"):
+        split_line("rpc 'a")
+
+
+def test_a_script_is_cut_at_line_ends_and_semicolons_outside_quotes() -> None:
+    """Quotes protect `;`, a backslash continues a line, `#` lines are dropped."""
+    script = "a 'b;c' ; d \\; e\n# don't; run\n\nf \\\n g\nh 'two\nlines'\n   # end"
+    assert split_lines(script) == ["a 'b;c'", "d \\; e", "f  g", "h 'two\nlines'"]
+
+
+@given(st.lists(st.from_regex(r"[a-z]([a-z #=.]*[a-z])?", fullmatch=True), max_size=5))
+def test_joined_lines_come_apart_again(lines: list[str]) -> None:
+    """Whatever plain lines are joined by `;` or line ends come back as they were."""
+    assert split_lines(";".join(lines)) == lines
+    assert split_lines("\n".join(lines)) == lines
+
+
+@given(st.lists(st.text(max_size=8), max_size=6))
+def test_any_words_give_an_invocation_or_a_usage_error(words: list[str]) -> None:
+    """No words make the parser exit, print or break."""
+    try:
+        parse(words)
+    except UsageError as error:
+        assert str(error)  # noqa: PT017 - both outcomes are right

@@ -1,0 +1,133 @@
+"""What reaches a screen: every format, nothing harmful, nothing changed on the way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from argparse import Namespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.commands.result import Table, Text
+from mcshell.errors import UsageError
+from mcshell.shell.output import Screen, cell, harmless, render, show
+
+COLUMNS = ("sender", "version", "up", "tags", "more")
+ROWS = [
+    ("web1", "1.10", True, ["a", "b"], {"x": 1}),
+    ("web2", "1e5", None, [], None),
+]
+
+
+def shown(result: object, form: str | None = None, width: int | None = None) -> tuple[str, str]:
+    """What `show` writes to standard output and standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    show(result, Namespace(format=form), Screen(out, err, width))
+    return out.getvalue(), err.getvalue()
+
+
+def test_a_table_keeps_numbers_in_strings_as_they_are() -> None:
+    """Versions such as 1.10 and 1e5 are text and stay it; nothing is an empty cell."""
+    text = render(COLUMNS, ROWS, "table")
+    assert "1.10" in text
+    assert "1e5" in text
+    assert "None" not in text
+    assert text.splitlines()[0].split() == list(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("form", "start"),
+    [("psql", "+---"), ("github", "| sender"), ("table", "sender"), (None, "sender")],
+)
+def test_each_table_format_has_its_look(form: str | None, start: str) -> None:
+    """table, psql and github draw the same rows."""
+    text = render(COLUMNS, ROWS, form)
+    assert text.startswith(start)
+    assert "web2" in text
+
+
+def test_a_wide_table_stands_upright_on_a_narrow_terminal() -> None:
+    """Without a format, rows that do not fit become records; a named format is kept."""
+    assert render(COLUMNS, ROWS, None, 200).startswith("sender ")
+    narrow = render(COLUMNS, ROWS, None, 20)
+    assert narrow == render(COLUMNS, ROWS, "vertical", None)
+    assert narrow.splitlines()[:2] == ["sender:  web1", "version: 1.10"]
+    assert render(COLUMNS, ROWS, "table", 20).startswith("sender ")
+
+
+def test_json_formats_hold_values_not_text() -> None:
+    """Json is a list of objects, jsonl an object a line."""
+    expected = [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
+    assert json.loads(render(COLUMNS, ROWS, "json")) == expected
+    assert [json.loads(line) for line in render(COLUMNS, ROWS, "jsonl").splitlines()] == expected
+
+
+def test_senders_are_names_alone() -> None:
+    """`--senders` feeds `--nodes -`; a verb without senders says so."""
+    assert render(COLUMNS, ROWS, "senders") == "web1\nweb2\n"
+    with pytest.raises(UsageError, match="no senders"):
+        render(("a",), [(1,)], "senders")
+
+
+text_cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=20)
+
+
+@given(st.lists(st.tuples(text_cells, text_cells), max_size=4))
+def test_csv_and_tsv_come_back_as_they_went(rows: list[tuple[str, str]]) -> None:
+    """A reader of csv gets every harmless cell back; tsv has a line a row whatever is in it."""
+    text = render(("a", "b"), list(rows), "csv")
+    found = list(csv.reader(io.StringIO(text, newline="")))
+    assert found[1:] == [[harmless(one) for one in row] for row in rows]
+    lines = render(("a", "b"), list(rows), "tsv").split("\n")
+    assert len(lines) == len(rows) + 2
+    assert all(line.count("\t") == 1 for line in lines[:-1])
+
+
+@given(st.text(max_size=40), st.sampled_from(["table", "psql", "github", "vertical", "csv", "tsv"]))
+def test_nothing_that_a_terminal_acts_on_gets_through(text: str, form: str) -> None:
+    """Escapes, C1 controls, bidi controls and carriage returns are drawn, not sent."""
+    hostile = f"\x1b]0;owned\x07\x9b31m\u202e\u2066\r{text}"
+    found = render(("sender", "\x1b[2J"), [(hostile, "x")], form)
+    assert not set(found) & set("\x1b\x07\x9b\u202e\u2066\r\x08\x7f\x00\u2028")
+    assert "\\x1b]0;owned\\x07" in found.replace("\\\\", "\\")
+
+
+def test_cells_of_every_type() -> None:
+    """Each value has one text; bytes are text when they can be."""
+    assert [cell(value) for value in (None, True, 3, 1.5, "x", ["a", "b"], [1], {"k": b"v"})] == [
+        "",
+        "true",
+        "3",
+        "1.5",
+        "x",
+        "a, b",
+        "[1]",
+        '{"k": "v"}',
+    ]
+
+
+def test_data_and_notes_go_to_their_streams() -> None:
+    """Rows go to standard output, notes to standard error, and none with json."""
+    result = Table(("a",), [(1,)], notes=("silent: web[1-2]",))
+    out, err = shown(result)
+    assert "1" in out
+    assert err == "silent: web[1-2]\n"
+    assert shown(result, "json") == ('[{"a": 1}]\n', "")
+
+
+def test_times_are_local_for_the_eye_and_seconds_for_programs() -> None:
+    """Epoch columns are drawn as times in tables only."""
+    result = Table(("sent",), [(1.5e9,), (None,)], times=("sent",))
+    assert "2017-07-1" in shown(result)[0]
+    assert json.loads(shown(result, "json")[0]) == [{"sent": 1.5e9}, {"sent": None}]
+    assert shown(result, "csv")[0].splitlines()[1] == "1500000000.0"
+
+
+def test_text_and_nothing() -> None:
+    """Help is written as it is, with one line end; nothing writes nothing."""
+    assert shown(Text("help"))[0] == "help\n"
+    assert shown(None) == ("", "")
+    assert shown(Table((), [])) == ("", "")

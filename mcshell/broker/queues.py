@@ -1,43 +1,24 @@
-"""Who gets which message: queues with competing consumers, topics with wildcards.
-
-Nothing here does I/O. A `Subscription` hands bytes to its `Outlet`, the connection, which sends
-them only after the turn's commit.
-"""
+"""Who gets which message: queues with competing consumers, topics with wildcards. No I/O here."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mcshell.wire.frame import Parser, dump_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mcshell.broker.server import Connection
     from mcshell.broker.store import Message, Store
 
-__all__ = ["Outlet", "Queue", "Subscription", "Topics", "head_for"]
+__all__ = ["Queue", "Subscription", "Topics", "head_for"]
 
 _ROUTES = 10_000
 _WILDCARDS = {"*": r"[^.]+", ">": r".+"}
-
-
-class Outlet(Protocol):
-    """The connection, as far as deliveries care."""
-
-    version: str
-    starved: set[Queue]
-    inflight: dict[str, Subscription]
-
-    def push(self, *pieces: bytes) -> None:
-        """Send these bytes at the end of the turn."""
-
-    def has_room(self) -> bool:
-        """Whether a queue may give it more: what is unsent is little."""
-
-    def loses(self, publication: int) -> bool:
-        """Whether it is too far behind to get this topic message."""
 
 
 def head_for(head: bytes, version: str) -> bytes:
@@ -50,91 +31,78 @@ def head_for(head: bytes, version: str) -> bytes:
     return dump_head("MESSAGE", headers, version)
 
 
+@dataclass(slots=True, eq=False)
 class Subscription:
-    """One SUBSCRIBE: its mode, its prefetch, and what it has not acknowledged yet, in order."""
+    """One SUBSCRIBE; `line` is its header, `unacked` what it holds, in order of delivery."""
 
-    __slots__ = ("ack", "destination", "id", "line", "outlet", "prefetch", "unacked")
-
-    def __init__(self, outlet: Outlet, id_: str, destination: str, ack: str, prefetch: int) -> None:
-        self.outlet = outlet
-        self.id = id_
-        self.destination = destination
-        self.ack = ack
-        self.prefetch = prefetch
-        self.line = dump_head("", {"subscription": id_}, outlet.version)[1:]
-        self.unacked: dict[str, Message] = {}
+    connection: Connection
+    destination: str
+    ack: str
+    prefetch: int
+    line: bytes
+    unacked: dict[str, Message] = field(default_factory=dict)
 
     def wants_more(self, queue: Queue) -> bool:
         """Whether the queue may deliver now; a full connection asks again when it has room."""
         if self.ack != "auto" and len(self.unacked) >= self.prefetch:
             return False
-        if self.outlet.has_room():
-            return True
-        self.outlet.starved.add(queue)
-        return False
+        if not self.connection.has_room():
+            self.connection.starved.add(queue)
+            return False
+        return True
 
     def deliver(self, message: Message, store: Store) -> None:
         """Hand over a queue's message; in the mode auto it is done with."""
         name = str(message.id)
         message.tries += 1
-        line = b"%smessage-id:%d\n" % (self.line, message.id)
+        lines = f"message-id:{name}\ncontent-length:{len(message.body)}\n"
+        if message.tries > 1:
+            lines += "redelivered:true\n"
         if self.ack == "auto":
             store.delete(message)
         else:
+            lines += f"ack:{name}\n"
             store.tried(message)
             self.unacked[name] = message
-            self.outlet.inflight[name] = self
-            line += b"ack:%d\n" % message.id
-        if message.tries > 1:
-            line += b"redelivered:true\n"
-        end = b"content-length:%d\n\n" % len(message.body)
-        self.outlet.push(
-            head_for(message.head, self.outlet.version), line, end, message.body, b"\0"
-        )
+            self.connection.inflight[name] = self
+        head = head_for(message.head, self.connection.version)
+        self.connection.push(head, self.line, lines.encode(), b"\n", message.body, b"\0")
 
     def acknowledged(self, name: str) -> list[Message]:
         """Take what one ACK or NACK covers out of `unacked`: in the mode client all before it."""
+        names = [name]
         if self.ack == "client":
             names = list(self.unacked)
-            names = names[: names.index(name) + 1]
-        else:
-            names = [name]
+            del names[names.index(name) + 1 :]
         for each in names:
-            del self.outlet.inflight[each]
+            del self.connection.inflight[each]
         return [self.unacked.pop(each) for each in names]
 
 
+@dataclass(slots=True, eq=False)
 class Queue:
     """One queue: what is ready, and who consumes in turn."""
 
-    __slots__ = ("consumers", "name", "ready", "turn")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ready: deque[Message] = deque()
-        self.consumers: list[Subscription] = []
-        self.turn = 0
+    name: str
+    ready: deque[Message] = field(default_factory=deque)
+    consumers: list[Subscription] = field(default_factory=list)
+    turn: int = 0
 
     def dispatch(self, store: Store, now: float) -> None:
         """Deliver, round robin, while there are messages and consumers with room for them."""
-        while self.ready and self.consumers:
-            consumer = self._next_consumer()
-            if consumer is None:
-                return
-            message = self.ready.popleft()
-            if message.expires and message.expires <= now:
-                store.delete(message)
+        full = 0
+        while self.ready and full < len(self.consumers):
+            message = self.ready[0]
+            if 0 < message.expires <= now:
+                store.delete(self.ready.popleft())
+                continue
+            consumer = self.consumers[self.turn % len(self.consumers)]
+            self.turn += 1
+            if consumer.wants_more(self):
+                consumer.deliver(self.ready.popleft(), store)
+                full = 0
             else:
-                consumer.deliver(message, store)
-
-    def _next_consumer(self) -> Subscription | None:
-        count = len(self.consumers)
-        for step in range(count):
-            place = (self.turn + step) % count
-            if self.consumers[place].wants_more(self):
-                self.turn = place + 1
-                return self.consumers[place]
-        return None
+                full += 1
 
     def give_back(self, messages: Iterable[Message]) -> None:
         """Put undone messages back in front, each where it was."""
@@ -145,47 +113,38 @@ class Queue:
 
     def expire(self, store: Store, now: float) -> None:
         """Drop what is too old, so that a queue that nobody reads does not keep it."""
-        old = [message for message in self.ready if message.expires and message.expires <= now]
-        for message in old:
-            store.delete(message)
-        if old:
-            self.ready = deque(m for m in self.ready if not m.expires or m.expires > now)
+        kept = deque(message for message in self.ready if not 0 < message.expires <= now)
+        if len(kept) < len(self.ready):
+            for message in self.ready:
+                if 0 < message.expires <= now:
+                    store.delete(message)
+            self.ready = kept
 
 
 class Topics:
     """All topic subscriptions; `*` stands for one word of a name, `>` for all further ones."""
 
     def __init__(self) -> None:
-        self._exact: dict[str, dict[Subscription, None]] = {}
-        self._wild: dict[Subscription, re.Pattern[str]] = {}
+        self._patterns: dict[Subscription, re.Pattern[str]] = {}
         self._routes: dict[str, list[Subscription]] = {}
 
     def add(self, subscription: Subscription) -> None:
         """Begin a subscription."""
-        name = subscription.destination
         self._routes.clear()
-        if "*" in name or ">" in name:
-            words = name.removeprefix("/topic/").split(".")
-            pattern = r"\.".join(_WILDCARDS.get(word) or re.escape(word) for word in words)
-            self._wild[subscription] = re.compile(f"/topic/{pattern}")
-        else:
-            self._exact.setdefault(name, {})[subscription] = None
+        words = subscription.destination.removeprefix("/topic/").split(".")
+        pattern = r"\.".join(_WILDCARDS.get(word) or re.escape(word) for word in words)
+        self._patterns[subscription] = re.compile(f"/topic/{pattern}")
 
     def remove(self, subscription: Subscription) -> None:
         """End a subscription."""
         self._routes.clear()
-        self._wild.pop(subscription, None)
-        exact = self._exact.get(subscription.destination, {})
-        exact.pop(subscription, None)
-        if not exact:
-            self._exact.pop(subscription.destination, None)
+        del self._patterns[subscription]
 
     def route(self, name: str) -> list[Subscription]:
         """Who gets a message to this topic."""
-        route = self._routes.get(name)
-        if route is None:
+        if name not in self._routes:
             if len(self._routes) >= _ROUTES:
                 self._routes.clear()
-            wild = [sub for sub, pattern in self._wild.items() if pattern.fullmatch(name)]
-            route = self._routes[name] = [*self._exact.get(name, ()), *wild]
-        return route
+            matching = [sub for sub, pattern in self._patterns.items() if pattern.fullmatch(name)]
+            self._routes[name] = matching
+        return self._routes[name]

@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Message", "Store"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS message (
-    id INTEGER PRIMARY KEY, queue TEXT NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL,
-    expires REAL NOT NULL, tries INTEGER NOT NULL)
-"""
-
 
 @dataclass(slots=True)
 class Message:
@@ -33,42 +27,33 @@ class Message:
     head: bytes
     body: bytes
     expires: float
-    persistent: bool
     tries: int = 0
+    persistent: bool = True
 
 
 class Store:
-    """The persistent messages; owned by the broker's loop."""
+    """The persistent messages; `held` counts the bytes of all bodies, persistent or not."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._db = sqlite3.connect(
-                directory / "broker.sqlite",
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=0,
-            )
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = sqlite3.connect(directory / "broker.sqlite", 0, isolation_level=None)
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(_SCHEMA)
-        except sqlite3.Error as error:
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY, queue TEXT NOT NULL,"
+                " head BLOB NOT NULL, body BLOB NOT NULL, expires REAL NOT NULL, tries INTEGER NOT NULL)"
+            )
+        except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"the broker cannot use {directory}: {error}") from error
         self.held = 0
-        """Bytes of all bodies, persistent or not."""
         self._new: dict[int, Message] = {}
         self._tried: dict[int, Message] = {}
         self._gone: list[tuple[int]] = []
 
     def load(self) -> list[Message]:
         """Read what an earlier run left, oldest first."""
-        rows = self._db.execute(
-            "SELECT id, queue, head, body, expires, tries FROM message ORDER BY id"
-        )
-        messages = [
-            Message(id_, queue, head, body, expires, persistent=True, tries=tries)
-            for id_, queue, head, body, expires, tries in rows
-        ]
+        messages = [Message(*row) for row in self._db.execute("SELECT * FROM message ORDER BY id")]
         self.held = sum(len(message.body) for message in messages)
         return messages
 
@@ -91,25 +76,19 @@ class Store:
             self._gone.append((message.id,))
 
     def commit(self) -> None:
-        """Write this turn's changes in one transaction."""
+        """Write this turn's changes in one transaction; what is new is synced to the disk."""
         if not (self._new or self._tried or self._gone):
             return
-        db = self._db
-        db.execute(f"PRAGMA synchronous={'FULL' if self._new else 'NORMAL'}")
-        db.execute("BEGIN")
-        db.executemany(
-            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
-            [(m.id, m.queue, m.head, m.body, m.expires, m.tries) for m in self._new.values()],
-        )
-        db.executemany(
-            "UPDATE message SET tries = ? WHERE id = ?",
-            [(m.tries, m.id) for m in self._tried.values()],
-        )
-        db.executemany("DELETE FROM message WHERE id = ?", self._gone)
-        db.execute("COMMIT")
-        self._new.clear()
-        self._tried.clear()
-        self._gone.clear()
+        new = [(m.id, m.queue, m.head, m.body, m.expires, m.tries) for m in self._new.values()]
+        tried = [(m.tries, m.id) for m in self._tried.values()]
+        self._db.execute(f"PRAGMA synchronous={'FULL' if new else 'NORMAL'}")
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", new)
+        self._db.executemany("UPDATE message SET tries = ? WHERE id = ?", tried)
+        self._db.executemany("DELETE FROM message WHERE id = ?", self._gone)
+        self._db.execute("COMMIT")
+        for done in (self._new, self._tried, self._gone):
+            done.clear()
 
     def close(self) -> None:
         """Write what is left and close the file."""

@@ -48,7 +48,7 @@ def frame(columns: Mapping[str, Column]) -> pd.DataFrame:
     return pd.DataFrame({name: _series(kind, values) for name, (kind, values) in columns.items()})
 
 
-def _series(kind: str, values: Sequence[Any]) -> pd.Series[Any]:
+def _series(kind: Any, values: Sequence[Any]) -> pd.Series[Any]:
     import pandas as pd  # noqa: PLC0415 - as above
 
     if kind != "object" and _fits(kind, values):

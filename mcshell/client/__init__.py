@@ -1,0 +1,1 @@
+"""The client: a request goes out, its replies become a table."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
 from mcshell.client.courier import Courier
@@ -103,7 +103,7 @@ class Client:
         self.session.close()
         self.known.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         """Use it in a with statement."""
         return self
 

@@ -7,6 +7,7 @@ match by their last known facts, were seen lately and did not answer are named b
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
     from mcshell.client.known import Known
     from mcshell.client.probe import Prober
     from mcshell.config import Settings
-    from mcshell.message import Filter
+    from mcshell.message import Filter, Reply
 
 __all__ = ["Answer", "Discovery", "Found"]
 
 _SILENCE = 0.3
+_FIRST_SILENCE = 1.0
+_SETTLE = 0.02
+_OPEN = 8
 _SOURCES = ("broadcast",)
 
 
@@ -58,6 +62,7 @@ class Discovery:
         self._prober = prober
         self._known = known
         self._settings = settings
+        self._open: deque[str] = deque()
 
     def find(self, targeting: Targeting, agent: str | None = None) -> Found:
         """Turn a targeting into names; with `agent`, of nodes that have that agent.
@@ -130,14 +135,27 @@ class Discovery:
         if window is None:
             window = self._settings.client.discovery_timeout
         question, answers = self._prober.ping(collective, filter_, known)
-        try:
-            answers.gather(window=window, silence=min(_SILENCE, window))
-        finally:
-            self._prober.forget(question)
-        found = {
+        # With nobody known, a slow node would be missed and not even named: be patient then.
+        silence = min(_SILENCE if known else _FIRST_SILENCE, window)
+        answers.gather(window=window, silence=silence, settle=_SETTLE)
+        # Who answers after the window is a target next time: the question stays open for a while.
+        replies = answers.conclude(lambda late: self._learn(collective, late))
+        self._open.append(question)
+        while len(self._open) > _OPEN:
+            self._prober.forget(self._open.popleft())
+        self._learn(collective, replies.values())
+        return {
             name: Answer(description(reply.data, name, at), at - answers.began)
-            for name, (reply, at) in answers.snapshot().items()
+            for name, (reply, at) in replies.items()
             if reply.statuscode == 0
         }
-        self._known.learn(collective, [answer.node for answer in found.values()])
-        return found
+
+    def _learn(self, collective: str, replies: Iterable[tuple[Reply, float]]) -> None:
+        self._known.learn(
+            collective,
+            [
+                description(reply.data, reply.sender, at)
+                for reply, at in replies
+                if reply.final and reply.statuscode == 0
+            ],
+        )

@@ -93,9 +93,7 @@ class Known:
 
     def learn(self, collective: str, nodes: Iterable[KnownNode]) -> None:
         """Keep what nodes said of themselves; an older word never replaces a newer one."""
-        rows = [
-            (self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes
-        ]
+        rows = [(self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes]
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(

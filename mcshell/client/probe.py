@@ -49,6 +49,7 @@ class Answers:
     ) -> None:
         self.expected = expected
         self._ring = ring
+        self._tail: Callable[[Iterable[tuple[Reply, float]]], None] | None = None
         self._awaited = set(awaited)
         self._complete = False
         self.began = time.time()
@@ -59,6 +60,9 @@ class Answers:
     def words(self, replies: Iterable[tuple[Reply, float]]) -> None:
         """Take words; the first final one of each sender counts."""
         with self._bell:
+            if self._tail is not None:
+                self._tail(replies)
+                return
             for reply, at in replies:
                 if reply.final:
                     self._replies.setdefault(reply.sender, (reply, at))
@@ -73,21 +77,30 @@ class Answers:
         with self._bell:
             return dict(self._replies)
 
-    def gather(self, *, window: float, silence: float) -> None:
+    def gather(self, *, window: float, silence: float, settle: float) -> None:
         """Wait until all that are awaited have answered, or it has been silent.
 
         Without any answer the wait is `window` seconds; after the first it goes on for as long
-        as the pauses stay below `silence` seconds.
+        as the pauses stay below `silence` seconds, or below `settle` once it is complete: who
+        was not awaited may be among those who answer at the same moment.
         """
         deadline = time.monotonic() + window
         with self._bell:
-            while not self._complete:
+            while True:
                 if self._replies:
-                    deadline = self._latest + silence
+                    deadline = self._latest + (settle if self._complete else silence)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return
                 self._bell.wait(left)
+
+    def conclude(
+        self, tail: Callable[[Iterable[tuple[Reply, float]]], None]
+    ) -> dict[str, tuple[Reply, float]]:
+        """Return what has come; whatever comes later goes to `tail`, in the receiver's thread."""
+        with self._bell:
+            self._tail = tail
+            return dict(self._replies)
 
 
 class Prober:
@@ -97,9 +110,7 @@ class Prober:
         self._courier = courier
         self._receiver = receiver
 
-    def ping(
-        self, collective: str, filter_: Filter, awaited: Iterable[str]
-    ) -> tuple[str, Answers]:
+    def ping(self, collective: str, filter_: Filter, awaited: Iterable[str]) -> tuple[str, Answers]:
         """Ask all that match; returns the question's id, for `forget`, and its answers."""
         answers = Answers(Everyone(), awaited)
         return self._ask("ping", collective, {}, None, filter_, answers), answers

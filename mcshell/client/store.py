@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mcshell.wire.envelope import Sealed
 
-__all__ = ["Record", "StoredReply", "Store"]
+__all__ = ["Record", "Store", "StoredReply"]
 
 _VERSION = 1
 _SCHEMA = """

@@ -1,0 +1,1 @@
+"""The node: what runs on each machine of the fleet."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import time
-from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from mcshell.ddl.library import shipped_dir
 from mcshell.errors import ConfigError, ConnectError, ConnectionLost
 from mcshell.message import State, Via
 from mcshell.node.act import act, refused
@@ -26,8 +25,8 @@ from mcshell.node.host import Host, read_classes
 from mcshell.node.intake import Intake
 from mcshell.node.lanes import InteractiveLane
 from mcshell.node.policy import Policies
+from mcshell.node.ready import say_ready
 from mcshell.node.words import Words
-from mcshell.ddl.library import shipped_dir
 from mcshell.wire import destinations
 from mcshell.wire.credentials import Credentials, connector, load_credentials
 from mcshell.wire.envelope import Arrival, Limits
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from mcshell.message import Request
     from mcshell.node.act import Outcome
     from mcshell.node.gate import Refusal
-    from mcshell.wire.connector import ConnectionState
     from mcshell.wire.envelope import Sealed
+    from mcshell.wire.supervisor import ConnectionState
     from mcshell.wire.transport import Delivery, Transport
 
 __all__ = ["Daemon", "run"]
@@ -144,9 +143,7 @@ class Daemon:
                 pause = min(pause * 2, 30.0)
         for collective in self.host.collectives:
             self._listen(destinations.broadcast(collective), collective, Via.BROADCAST)
-            self._listen(
-                destinations.node(collective, self.host.identity), collective, Via.DIRECT
-            )
+            self._listen(destinations.node(collective, self.host.identity), collective, Via.DIRECT)
         return not self._stopping
 
     def _pause(self, seconds: float) -> bool:
@@ -171,9 +168,7 @@ class Daemon:
     def _handle(self, delivery: Delivery) -> None:
         self.host.journal.count("messages")
         whom = [(self.host, self._arrivals[delivery.subscription])]
-        for host, verdict in self._intake.take(
-            delivery.body, delivery.headers, whom, time.time()
-        ):
+        for host, verdict in self._intake.take(delivery.body, delivery.headers, whom, time.time()):
             self._admit(host, verdict)
 
     def _admit(self, host: Host, verdict: Admitted | Refusal) -> None:
@@ -218,4 +213,4 @@ def run(settings: Settings) -> None:
     daemon = Daemon(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
-    daemon.serve(partial(print, "ready", file=sys.stderr, flush=True))
+    daemon.serve(say_ready)

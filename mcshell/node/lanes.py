@@ -166,12 +166,8 @@ class _Timers:
     def _run(self) -> None:
         while True:
             with self._bell:
-                while not self._stopped and (
-                    not self._heap or self._heap[0][0] > time.monotonic()
-                ):
-                    self._bell.wait(
-                        self._heap[0][0] - time.monotonic() if self._heap else None
-                    )
+                while not self._stopped and (not self._heap or self._heap[0][0] > time.monotonic()):
+                    self._bell.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
                 if self._stopped:
                     return
                 _when, _number, task = heapq.heappop(self._heap)

@@ -1,0 +1,1 @@
+"""The supervisor: gives new machines the jobs they should have."""

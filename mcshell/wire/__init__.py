@@ -1,0 +1,1 @@
+"""What goes over the broker: frames, envelopes, connections."""

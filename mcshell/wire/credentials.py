@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError
-from mcshell.wire.connector import Connector, TLSFiles
+from mcshell.wire.connector import Connector
+from mcshell.wire.endpoint import TLSFiles
 from mcshell.wire.security import Signer, Verifier
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import PKI, Settings
-    from mcshell.wire.connector import ConnectionState
+    from mcshell.wire.supervisor import ConnectionState
 
-__all__ = ["Credentials", "connector", "load_credentials", "tls_files"]
+__all__ = ["Credentials", "connector", "load_credentials", "load_verifier", "tls_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,20 @@ class Credentials:
 def load_credentials(pki: PKI) -> Credentials:
     """Read CA, certificate, key and CRL; ConfigError names the file that cannot be used."""
     ca, cert, key = pki.files()
-    ca_pem = _read(ca)
-    verifier = Verifier(
-        ca_pem,
+    realm = hashlib.sha256(_read(ca)).hexdigest()[:16]
+    return Credentials(Signer.load(cert, key, pki.operators), load_verifier(pki), realm)
+
+
+def load_verifier(pki: PKI) -> Verifier:
+    """Read CA and CRL only, for those whose keys come from elsewhere."""
+    if pki.ca is None:
+        raise ConfigError("pki.ca is not set, and nothing is believed without it", "pki.ca")
+    return Verifier(
+        _read(pki.ca),
         crl_pem=_read(pki.crl) if pki.crl is not None else None,
         operators=pki.operators,
         crl_max_age=pki.crl_max_age,
     )
-    realm = hashlib.sha256(ca_pem).hexdigest()[:16]
-    return Credentials(Signer.load(cert, key, pki.operators), verifier, realm)
 
 
 def tls_files(settings: Settings) -> TLSFiles | None:

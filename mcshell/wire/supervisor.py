@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mcshell.wire.connector import Link
     from mcshell.wire.dialects import Dialect
     from mcshell.wire.receipts import PendingReceipt
-    from mcshell.wire.transport import AckMode, Delivery
+    from mcshell.wire.transport import AckMode, Delivery, Inbox
 
 __all__ = ["ConnectionState", "Subscription", "Supervisor", "backoff"]
 
@@ -65,7 +65,7 @@ class Subscription:
 
     id: str
     destination: str
-    inbox: SimpleQueue[Delivery] = field(repr=False)
+    inbox: Inbox = field(repr=False)
     ack: AckMode
     prefetch: int
     confirmed: bool = False
@@ -334,7 +334,7 @@ class Supervisor:
     def subscribe(
         self,
         destination: str,
-        inbox: SimpleQueue[Delivery],
+        inbox: Inbox,
         *,
         ack: AckMode = "client-individual",
         prefetch: int = 200,

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from queue import SimpleQueue
 
     from mcshell.wire.dialects import Dialect
 
-__all__ = ["AckMode", "Delivery", "Receipt", "Transport"]
+__all__ = ["AckMode", "Delivery", "Inbox", "Receipt", "Transport"]
 
 AckMode = Literal["auto", "client-individual"]
 
@@ -34,6 +33,13 @@ class Delivery:
     ack_id: str
     epoch: int
     redelivered: bool = False
+
+
+class Inbox(Protocol):
+    """Where deliveries are put; never blocks. A `queue.SimpleQueue` is one."""
+
+    def put(self, item: Delivery, /) -> None:
+        """Take a delivery."""
 
 
 class Receipt(Protocol):
@@ -82,7 +88,7 @@ class Transport(Protocol):
     def subscribe(
         self,
         destination: str,
-        inbox: SimpleQueue[Delivery],
+        inbox: Inbox,
         *,
         ack: AckMode = "client-individual",
         prefetch: int = 200,

@@ -51,15 +51,14 @@ def emulate(context: Context, options: argparse.Namespace) -> Table:
     from mcshell.node.emulate import run  # noqa: PLC0415 - a broker needs no node
 
     _log(options)
-    return _ended(
-        run(
-            context.settings,
-            options.count,
-            pki=Path(options.pki),
-            seed=options.seed,
-            prefix=options.prefix,
-        )
+    run(
+        context.settings,
+        options.count,
+        Path(options.pki),
+        seed=options.seed,
+        prefix=options.prefix,
     )
+    return _ended(0)
 
 
 def _ended(code: int | None) -> Table:

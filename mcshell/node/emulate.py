@@ -1,0 +1,252 @@
+"""`mcshell emulate N`: N identities on the daemon's own code, in one process, over few connections.
+
+Each identity has its own certificate and does its own verification, policy, DDL and audit; what
+they share is the event loop, the connections and one SQLite file with an identity column.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mcshell.ddl.library import shipped_dir
+from mcshell.errors import ConnectionLost, UsageError, WireError
+from mcshell.message import Via
+from mcshell.node.act import act, refused
+from mcshell.node.agents import load_agents
+from mcshell.node.audit import AuditLog
+from mcshell.node.claims import Claims
+from mcshell.node.fleet import machine
+from mcshell.node.gate import Admitted, Gate
+from mcshell.node.host import Host
+from mcshell.node.intake import Intake
+from mcshell.node.policy import Policies
+from mcshell.node.ready import say_ready
+from mcshell.node.words import Words
+from mcshell.pki import Authority
+from mcshell.wire import destinations
+from mcshell.wire.aio import AioConnection
+from mcshell.wire.credentials import load_verifier, tls_files
+from mcshell.wire.envelope import Arrival, Limits
+from mcshell.wire.security import Signer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from mcshell.config import Settings
+    from mcshell.node.gate import Refusal
+    from mcshell.wire.transport import Delivery
+
+__all__ = ["Emulator", "run"]
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 50
+_PER_CONNECTION = 2500
+
+
+@dataclass(slots=True)
+class _Node:
+    """One identity: its host and its voice."""
+
+    host: Host
+    words: Words
+
+
+@dataclass(slots=True)
+class _Line:
+    """One connection and the identities that speak over it."""
+
+    nodes: list[_Node]
+    inbox: asyncio.Queue[tuple[Delivery, list[tuple[_Node, Arrival]]]] = field(
+        default_factory=asyncio.Queue
+    )
+    link: AioConnection | None = None
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Emulator:
+    """N nodes made up from a seed, with certificates that it issues from the CA in `pki_dir`."""
+
+    def __init__(
+        self, settings: Settings, count: int, pki_dir: Path, *, seed: int = 1, prefix: str = "emu"
+    ) -> None:
+        if count < 1:
+            raise UsageError(f"emulate {count}: at least one node is meant")
+        self._settings = settings
+        state = settings.state_dir / f"emulate-{prefix}"
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        node = settings.node
+        self._collectives = settings.collective.member or (settings.collective.main,)
+        self._served = load_agents([*node.agents, shipped_dir()])
+        self._claims = Claims(state / "claims.sqlite")
+        gate = Gate(
+            verifier=load_verifier(settings.pki),
+            limits=Limits(max_skew=node.max_skew, max_ttl=node.max_ttl),
+            policies=Policies(node.policies or state / "policies"),
+            served=self._served,
+            audit=AuditLog(node.audit or state / "audit.jsonl"),
+        )
+        self._intake = Intake(gate, self._claims)
+        self._nodes = list(self._make(Authority.open(pki_dir), count, seed, prefix))
+        self._served.activate(self._nodes[0].host)
+
+    def _make(self, authority: Authority, count: int, seed: int, prefix: str) -> Iterator[_Node]:
+        width = max(4, len(str(count)))
+        for number in range(1, count + 1):
+            identity = f"{prefix}{number:0{width}d}"
+            made_up = machine(identity, number, seed)
+            signer = Signer.from_pem(*authority.issue_pem(identity, "node", renew=True))
+            host = Host(
+                identity,
+                facts=_constant(made_up.facts),
+                served=self._served,
+                classes=made_up.classes,
+                collectives=self._collectives,
+                settings=self._settings.agents,
+            )
+            yield _Node(host, Words(signer, self._settings.node.max_reply))
+
+    async def serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
+        """Connect, call `ready` once every subscription stands, and answer until `stop`."""
+        lines = [
+            _Line(self._nodes[start : start + _PER_CONNECTION])
+            for start in range(0, len(self._nodes), _PER_CONNECTION)
+        ]
+        try:
+            await asyncio.gather(*(self._connect(line) for line in lines))
+            ready()
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._work(line)) for line in lines]
+                tasks += [group.create_task(self._keep(line)) for line in lines]
+                await stop.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await asyncio.gather(*(line.link.close() for line in lines if line.link))
+            self._claims.close()
+
+    async def _keep(self, line: _Line) -> None:
+        """Connect again whenever the connection is lost."""
+        while True:
+            await line.lost.wait()
+            pause = 0.2
+            while line.lost.is_set():
+                try:
+                    await self._connect(line)
+                except WireError as error:
+                    log.warning("%s; next try in %g s", error, pause)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 10.0)
+
+    async def _connect(self, line: _Line) -> None:
+        broker = self._settings.broker
+        line.lost.clear()
+
+        def lost(reason: str) -> None:
+            log.warning("connection lost: %s", reason)
+            line.lost.set()
+
+        try:
+            line.link = await AioConnection.open(
+                broker.urls,
+                user=broker.user,
+                passcode=broker.passcode(),
+                tls=tls_files(self._settings),
+                on_lost=lost,
+            )
+            for collective in self._collectives:
+                await self._listen(line, collective)
+        except WireError:
+            line.lost.set()
+            raise
+
+    async def _listen(self, line: _Line, collective: str) -> None:
+        assert line.link is not None
+        everyone = [
+            (node, Arrival(collective, Via.BROADCAST, node.host.identity)) for node in line.nodes
+        ]
+        await line.link.subscribe(
+            destinations.broadcast(collective), _into(line, everyone), ack="auto"
+        )
+        waiting = [
+            line.link.subscribe(
+                destinations.node(collective, node.host.identity),
+                _into(line, [(node, Arrival(collective, Via.DIRECT, node.host.identity))]),
+                ack="auto",
+            )
+            for node in line.nodes
+        ]
+        for start in range(0, len(waiting), 500):
+            await asyncio.gather(*waiting[start : start + 500])
+
+    async def _work(self, line: _Line) -> None:
+        """Answer, a chunk of nodes at a time, so that the first replies leave at once."""
+        while True:
+            delivery, whom = await line.inbox.get()
+            for start in range(0, len(whom), _CHUNK):
+                self._answer(line, delivery, whom[start : start + _CHUNK])
+                if line.link is not None:
+                    await line.link.drain()
+                await asyncio.sleep(0)
+
+    def _answer(
+        self, line: _Line, delivery: Delivery, whom: Sequence[tuple[_Node, Arrival]]
+    ) -> None:
+        by_host = {id(node.host): node for node, _arrival in whom}
+        pairs = [(node.host, arrival) for node, arrival in whom]
+        try:
+            for host, verdict in self._intake.take(
+                delivery.body, delivery.headers, pairs, time.time()
+            ):
+                self._reply(line, by_host[id(host)], verdict)
+        except ConnectionLost as error:
+            log.warning("answers are lost: %s", error)
+        except Exception:
+            log.exception("could not handle a message on %s", delivery.destination)
+
+    def _reply(self, line: _Line, node: _Node, verdict: Admitted | Refusal) -> None:
+        request = verdict.request
+        if isinstance(verdict, Admitted):
+            outcome = act(verdict, node.host, time.monotonic() + verdict.action.timeout)
+        else:
+            outcome = refused(verdict)
+        node.host.journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
+        node.host.journal.count(outcome.state.value)
+        sealed = node.words.final(request, outcome)
+        assert line.link is not None
+        line.link.send(Words.destination(request), sealed.body, sealed.headers)
+
+
+def _constant(facts: dict[str, object]) -> Callable[[], dict[str, object]]:
+    return lambda: facts
+
+
+def _into(line: _Line, whom: list[tuple[_Node, Arrival]]) -> Callable[[Delivery], None]:
+    return lambda delivery: line.inbox.put_nowait((delivery, whom))
+
+
+def run(
+    settings: Settings,
+    count: int,
+    pki_dir: Path,
+    *,
+    seed: int = 1,
+    prefix: str = "emu",
+) -> None:
+    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does."""
+    emulator = Emulator(settings, count, pki_dir, seed=seed, prefix=prefix)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await emulator.serve(say_ready, stop)
+
+    asyncio.run(main())

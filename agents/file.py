@@ -147,6 +147,8 @@ def _pread(fd: int, length: int, offset: int) -> bytes:
 
 def _last_lines(fd: int, size: int, wanted: int, most: int) -> tuple[bytes, bool]:
     """Return the last `wanted` lines, at most `most` bytes of them, and whether that cut some."""
+    if not wanted:
+        return b"", False
     data, start = b"", size
     # The newline that ends the file ends its last line: it separates nothing.
     while start > 0 and len(data) < most and data.count(b"\n", 0, -1) < wanted:
@@ -155,7 +157,7 @@ def _last_lines(fd: int, size: int, wanted: int, most: int) -> tuple[bytes, bool
         data = _pread(fd, step, start) + data
     lines = _split(data)
     cut = start > 0 and len(lines) <= wanted
-    return b"".join(lines[-wanted:] if wanted else []), cut
+    return b"".join(lines[-wanted:]), cut
 
 
 def _split(data: bytes) -> list[bytes]:

@@ -16,7 +16,9 @@ from mcshell.errors import InputError, UsageError, did_you_mean
 from mcshell.message import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+
+    from mcshell.ddl.validators import Validator
 
 __all__ = ["DDL", "REDACTED", "Action", "Input", "Output"]
 
@@ -38,7 +40,7 @@ class Input:
     maxlength: int = 0
     choices: tuple[Any, ...] = ()
     sensitive: bool = False
-    rules: tuple[Callable[[Any], str | None], ...] = field(default=(), repr=False, compare=False)
+    rules: tuple[Validator, ...] = field(default=(), repr=False, compare=False)
 
     def check(self, value: Any) -> Any:
         """Return the value as the declared type; InputError (4) when it is refused."""

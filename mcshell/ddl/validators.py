@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ipaddress as addresses
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mcshell import plugins
 from mcshell.errors import DDLError, PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 __all__ = [
     "Validator",
@@ -29,21 +30,22 @@ __all__ = [
     "validator",
 ]
 
-Validator = "Callable[[Any], str | None]"
+Validator = Callable[[Any], str | None]
+"""Takes a value, returns what is wrong with it, such as "must be text", or None."""
 
 _UNSAFE = re.compile(r"[`$;|&><\n\r\0]")
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 _DOLLAR = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 
 
-def validator(validation: str | Sequence[Any]) -> Callable[[Any], str | None]:
+def validator(validation: str | Sequence[Any]) -> Validator:
     """Compile a DDL's `validation`; DDLError for an unknown validator or a regex that is none."""
     if not isinstance(validation, str):
         return choices(validation)
     if not _WORD.fullmatch(validation):
         return regex(validation)
     try:
-        found: Callable[[Any], str | None] = plugins.find("validator", validation)
+        found: Validator = plugins.find("validator", validation)
     except PluginError as error:
         raise DDLError(str(error)) from error
     return found
@@ -83,7 +85,7 @@ def ipaddress(value: Any) -> str | None:
     return "must be an IP address"
 
 
-def maxlength(limit: int) -> Callable[[Any], str | None]:
+def maxlength(limit: int) -> Validator:
     """Make a check of a text's length in characters; 0 is no limit."""
 
     def test(value: Any) -> str | None:
@@ -94,7 +96,7 @@ def maxlength(limit: int) -> Callable[[Any], str | None]:
     return test
 
 
-def choices(allowed: Sequence[Any]) -> Callable[[Any], str | None]:
+def choices(allowed: Sequence[Any]) -> Validator:
     """Make a check that takes only the values listed (true is not 1)."""
     listed = tuple(allowed)
 
@@ -106,7 +108,7 @@ def choices(allowed: Sequence[Any]) -> Callable[[Any], str | None]:
     return test
 
 
-def regex(pattern: str) -> Callable[[Any], str | None]:
+def regex(pattern: str) -> Validator:
     """Make a check by a regex, searched; DDLError when it is none."""
     translated = pattern
     if "(?m" not in pattern:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell.errors import PluginError
 from mcshell.filters.facts import MISSING, reader
-from mcshell.filters.patterns import MAX_SUBJECT, compile_pattern
+from mcshell.filters.patterns import compile_pattern
 from mcshell.filters.simple import parse_fact, parse_identity, parse_name
 from mcshell.filters.tree import And, ClassTest, DataTest, Expression, FactTest, Not, Or
 from mcshell.filters.values import Text, Value, comparison
@@ -54,9 +54,6 @@ class Subject(Protocol):
 
         Raises PluginError when it cannot be answered: the filter then does not match.
         """
-
-
-Test = "Callable[[Subject], bool]"
 
 
 class Matcher:
@@ -177,22 +174,22 @@ def _named(value: Value, names: Callable[[Subject], AbstractSet[str]]) -> Callab
     if isinstance(value, Text):
         name = value.text
         return lambda subject: name in names(subject)
-    search = compile_pattern(value.pattern).search
-    return lambda subject: any(search(name[:MAX_SUBJECT]) for name in names(subject))
+    found = compile_pattern(value.pattern).found
+    return lambda subject: any(map(found, names(subject)))
 
 
 def _identity(entries: Iterable[str]) -> Callable[[Subject], bool]:
     names: set[str] = set()
-    searches: list[Callable[[str], Any]] = []
+    patterns: list[Callable[[str], bool]] = []
     for entry in entries:
         parsed = parse_identity(entry)
         if isinstance(parsed, tuple):
             names.update(parsed)
         else:
-            searches.append(parsed.search)
+            patterns.append(parsed.found)
 
     def test(subject: Subject) -> bool:
         identity = subject.identity
-        return identity.lower() in names or any(search(identity) for search in searches)
+        return identity.lower() in names or any(found(identity) for found in patterns)
 
     return test

@@ -2,25 +2,39 @@
 
 A filter is evaluated before policy is asked, inside the node's own process, and Python's `re`
 holds the interpreter while it backtracks: one `(a+)+$` from anyone with a certificate would stop
-the node. So a pattern is scanned first, and refused when a repeat stands over a group that itself
-varies (`(a+)+`, `(a|b)*`, `(a?){9}`): that takes exponential time. What is left is polynomial:
-`MAX_PATTERN` and `MAX_REPEATS` bound the pattern and `MAX_SUBJECT` the text that is searched.
+the node. So a pattern is scanned first:
+
+- a repeat over a part that itself varies (`(a+)+`, `(a|b)*`, `(a?){9}`) takes exponential time and
+  is refused;
+- otherwise the steps are about f * n**(k+1) / (k+1)!, with n the length of the text, k the number
+  of open-ended repeats and f the product of the other choices and counts (`a|b|c` is 3, `a?` 2, `a{9}` 9). They stay
+  below `MAX_STEPS` because a pattern has a *reach*: a longer text it does not judge, and neither
+  `=~` nor `!=~` matches. `web.*db` reaches 10,000 characters, `a.*b.*c` 600, `a.*b.*c.*d` 180.
+  With a reach below `MIN_REACH` the pattern is refused.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from mcshell.errors import FilterError
 
-__all__ = ["MAX_PATTERN", "MAX_REPEATS", "MAX_SUBJECT", "compile_pattern"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MAX_PATTERN", "MAX_STEPS", "MAX_TEXT", "MIN_REACH", "Pattern", "compile_pattern"]
 
 MAX_PATTERN = 512
-MAX_REPEATS = 8
-MAX_SUBJECT = 4096
-"""Characters of a pattern, open-ended repeats in it, characters of the text it is searched in."""
+MAX_TEXT = 65_536
+MIN_REACH = 64
+"""Characters of a pattern; the longest reach and the shortest that is of use, in characters."""
+
+MAX_STEPS = 5e7
+"""Steps that a search may take: about half a second."""
 
 _COUNTED = re.compile(r"\{([0-9]*)(?:(,)([0-9]*))?\}")
 _FLAGS = re.compile(r"\?([a-zA-Z]*)(?:-[a-zA-Z]+)?[:)]")
@@ -33,6 +47,7 @@ class _Group:
     """What has been seen of a group that is still open."""
 
     varies: bool = False
+    choices: int = 1
 
 
 class _Scan:
@@ -42,12 +57,20 @@ class _Scan:
         self.pattern = pattern
         self.at = 0
         self.repeats = 0
+        self.factor = 1
         self.open: list[_Group] = [_Group()]
         self.atom_varies = False
 
     def run(self) -> None:
         while self.at < len(self.pattern):
             self._step(self.pattern[self.at])
+        while self.open:
+            self.factor *= self.open.pop().choices
+
+    def reach(self) -> int:
+        power = self.repeats + 1
+        reach = (MAX_STEPS * math.factorial(min(power, 100)) / self.factor) ** (1 / power)
+        return min(int(reach), MAX_TEXT)
 
     def _step(self, char: str) -> None:
         if char == "\\":
@@ -60,6 +83,7 @@ class _Scan:
             self._leave()
         elif char == "|":
             self.open[-1].varies = True
+            self.open[-1].choices += 1
             self._atom(1)
         elif char in "*+?{":
             self._repeat(char)
@@ -100,6 +124,7 @@ class _Scan:
     def _leave(self) -> None:
         group = self.open.pop() if len(self.open) > 1 else _Group()
         self.open[-1].varies |= group.varies
+        self.factor *= group.choices
         self._atom(1)
         self.atom_varies = group.varies
 
@@ -120,11 +145,11 @@ class _Scan:
         if high > 1 and self.atom_varies:
             raise self._error("a repeat over a part that itself varies could run for ever")
         if high != low:
-            self.open[-1].varies = True
-            self.atom_varies = True
-            self.repeats += high >= _MANY
-        if self.repeats > MAX_REPEATS:
-            raise self._error(f"more than {MAX_REPEATS} open-ended repeats")
+            self.open[-1].varies = self.atom_varies = True
+        if high != low and high >= _MANY:
+            self.repeats += 1
+        else:
+            self.factor *= max(high, high - low + 1)
         return None
 
     def _error(self, why: str) -> FilterError:
@@ -133,16 +158,36 @@ class _Scan:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A compiled regex and the length of the longest text that it judges."""
+
+    search: Callable[[str], re.Match[str] | None]
+    reach: int
+
+    def found(self, text: str) -> bool:
+        """Whether it is found in a text; never in one beyond its reach."""
+        return len(text) <= self.reach and self.search(text) is not None
+
+
 @lru_cache(maxsize=512)
-def compile_pattern(pattern: str, flags: int = 0) -> re.Pattern[str]:
+def compile_pattern(pattern: str, flags: int = 0) -> Pattern:
     """Compile an operator's regex; FilterError when it is wrong or could run for ever."""
     if len(pattern) > MAX_PATTERN:
         raise FilterError(
             f"regex of {len(pattern)} characters: more than {MAX_PATTERN}", pattern, MAX_PATTERN
         )
-    _Scan(pattern).run()
+    scan = _Scan(pattern)
+    scan.run()
+    if scan.repeats >= MAX_PATTERN // 8 or (reach := scan.reach()) < MIN_REACH:
+        raise FilterError(
+            f"regex /{pattern}/: could take too long, it leaves too much open"
+            f" ({scan.repeats} repeats like .* and {scan.factor} choices)",
+            pattern,
+            1,
+        )
     try:
-        return re.compile(pattern, flags)
+        return Pattern(re.compile(pattern, flags).search, reach)
     except (re.error, OverflowError, RecursionError) as error:
         column = (getattr(error, "pos", None) or 0) + 1
         reason = str(error).partition(" at position")[0]

@@ -6,7 +6,7 @@ import re
 
 from mcshell.errors import FilterError
 from mcshell.filters.facts import reader
-from mcshell.filters.patterns import compile_pattern
+from mcshell.filters.patterns import Pattern, compile_pattern
 from mcshell.filters.tree import FactTest
 from mcshell.filters.values import Regex, Text, Value, pair, read_operator, read_value
 
@@ -53,7 +53,7 @@ def parse_name(text: str, kind: str) -> Value:
     return Text(value.text) if isinstance(value, Text) else value
 
 
-def parse_identity(text: str) -> tuple[str, ...] | re.Pattern[str]:
+def parse_identity(text: str) -> tuple[str, ...] | Pattern:
     """Parse an identity entry: the names that it stands for, or a pattern.
 
     A range `web[01-40]` is expanded (by ClusterShell, which only then is loaded).

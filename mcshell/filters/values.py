@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import FilterError, did_you_mean
-from mcshell.filters.patterns import MAX_SUBJECT, compile_pattern
+from mcshell.filters.patterns import compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,11 +151,12 @@ def comparison(operator: str, value: Value) -> Callable[[Any], bool]:
 
 
 def _searching(operator: str, value: Regex) -> Callable[[Any], bool]:
-    search = compile_pattern(value.pattern).search
-    wanted = operator == "=~"
+    pattern = compile_pattern(value.pattern)
+    search, reach, wanted = pattern.search, pattern.reach, operator == "=~"
 
     def test(fact: Any) -> bool:
-        return (search(_text(fact)[:MAX_SUBJECT]) is not None) is wanted
+        text = _text(fact)
+        return len(text) <= reach and (search(text) is not None) is wanted
 
     return test
 

@@ -1,0 +1,251 @@
+"""The compound language: what parses to what, what is refused, and what it means."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.errors import FilterError
+from mcshell.filters import compile_filter, parse_where
+from mcshell.filters.compound import MAX_LENGTH, parse
+from mcshell.filters.matcher import compile_expression
+from mcshell.filters.tree import (
+    And,
+    ClassTest,
+    DataTest,
+    FactTest,
+    Not,
+    Or,
+    conjunction,
+    disjunction,
+    show,
+)
+from mcshell.filters.values import Regex, Text
+from mcshell.message import Filter
+from tests.unit.filters.strategies import Node, datas, expressions, holds, nodes, tests
+
+
+def refusal(text):
+    """Say what is wrong with a filter, or nothing when it compiles."""
+    try:
+        compile_expression(parse(text))
+    except FilterError as error:
+        return str(error)
+    return ""
+
+
+A, B, C = (ClassTest(Text(name)) for name in "abc")
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("a and b or c", Or((And((A, B)), C))),
+        ("a or b and c", Or((A, And((B, C))))),
+        ("(a or b) and c", And((Or((A, B)), C))),
+        ("not a and b", And((Not(A), B))),
+        ("!a or !(b and c)", Or((Not(A), Not(And((B, C)))))),
+        ("not(a)", Not(A)),
+        ("! ! a", Not(Not(A))),
+        ("a and b and c", And((A, B, C))),
+        ("((a))", A),
+        ("notes=1", FactTest("notes", "==", Text("1"))),
+        ("andy", ClassTest(Text("andy"))),
+        ("role::db", ClassTest(Text("role::db"))),
+        ("/^role::/", ClassTest(Regex("^role::"))),
+        ("'and'", ClassTest(Text("and"))),
+        ("os=and", FactTest("os", "==", Text("and"))),
+        ("os.family = Debian", FactTest("os.family", "==", Text("Debian"))),
+        ("n=>3", FactTest("n", ">=", Text("3"))),
+        ("n=<3", FactTest("n", "<=", Text("3"))),
+        ("n='3'", FactTest("n", "==", Text("3", literal=True))),
+        ("x=a=b", FactTest("x", "==", Text("a=b"))),
+        ("x=/a b\\/c/", FactTest("x", "=~", Regex("a b/c"))),
+        ("x!=/a/", FactTest("x", "!=~", Regex("a"))),
+        ("x=~a", FactTest("x", "=~", Regex("a"))),
+        ("x=/var/lib", FactTest("x", "==", Text("/var/lib"))),
+        ('x="/etc/"', FactTest("x", "==", Text("/etc/"))),
+        ('"my fact"=1', FactTest("my fact", "==", Text("1"))),
+        (r'x="a\"b\d"', FactTest("x", "==", Text(r'a"b\d'))),
+        (
+            "fstat('/etc/hosts').md5=/ab/",
+            DataTest("fstat", "/etc/hosts", "md5", "=~", Regex("ab")),
+        ),
+        ("fact(os.name).value=x", DataTest("fact", "os.name", "value", "==", Text("x"))),
+        ("collective().member=true", DataTest("collective", None, "member", "==", Text("true"))),
+    ],
+)
+def test_parses(text, tree):
+    """A compound filter parses to the tree that MCollective's precedence gives it."""
+    assert parse(text) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "says"),
+    [
+        ("os=", 4, "expected a value"),
+        ("a AND b", 3, "did you mean and?"),
+        ("a b", 3, "expected an operator or 'and' or 'or'"),
+        ("(a or b", 8, "the '(' at column 1 is never closed"),
+        ("a)", 2, "found ')'"),
+        ("a and", 6, "expected a fact or a class"),
+        ("x=!5", 2, "unknown operator '=!'"),
+        ("x!~/a/", 2, "did you mean !=~?"),
+        ("x<<3", 2, "unknown operator"),
+        ("x</re/", 2, "does not go with a regex"),
+        ("y and x=/(/", 9, "missing )"),
+        ("x=/(a+)+/", 3, "could run for ever"),
+        ("x='abc", 3, "never closed"),
+        ("fsat('/x').md5=1", 1, "did you mean fstat"),
+        ("fstat('/x').md=1", 1, "did you mean md5"),
+        ("fstat('/x')", 12, "expected '.OUTPUT'"),
+        ("x=foo(bar)", 6, "found '(bar)'"),
+        ("   ", 1, "empty"),
+        (".".join("abcdefgh" * 5) + "=1", 80, "steps"),
+    ],
+)
+def test_refuses(text, column, says):
+    """A filter that does not parse gets one line with the column and what was meant."""
+    with pytest.raises(FilterError) as caught:
+        parse(text)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.column == column
+    assert caught.value.text == text
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 4000 + "a" + ")" * 4000, "a " * MAX_LENGTH, "!" * 5000 + "a"]
+)
+def test_hostile_nesting(text):
+    """Neither depth nor length takes the parser down: it refuses or parses."""
+    assert len(refusal(text)) < 300
+
+
+@given(st.text(alphabet="ab=~!<>()'\"/\\ .andortx[]*+\n", max_size=30))
+def test_never_anything_but_a_filter_error(text):
+    """Whatever is typed parses or raises FilterError, in one line."""
+    assert "\n" not in refusal(text)
+
+
+@given(expressions(tests | datas))
+def test_print_and_parse(tree):
+    """A tree that is printed parses back to the same tree."""
+    assert parse(show(tree)) == tree
+
+
+@given(expressions(tests), nodes)
+def test_like_the_model(tree, node):
+    """A compiled tree says of a node what the slow model says."""
+    assert compile_expression(tree)(node) == holds(tree, node)
+    matcher = compile_filter(Filter(compound=(show(tree),)))
+    assert matcher.matches(node) == holds(tree, node)
+
+
+@given(expressions(tests), expressions(tests), nodes)
+def test_de_morgan(left, right, node):
+    """Not (a and b) is not a or not b; not (a or b) is not a and not b."""
+    for whole, parts in (
+        (Not(conjunction(left, right)), disjunction(Not(left), Not(right))),
+        (Not(disjunction(left, right)), conjunction(Not(left), Not(right))),
+    ):
+        one, other = (parse(show(tree)) for tree in (whole, parts))
+        assert compile_expression(one)(node) == compile_expression(other)(node)
+
+
+@given(expressions(tests), nodes)
+def test_double_negation(tree, node):
+    """Not not a is a."""
+    twice = parse(f"not !({show(tree)})")
+    assert compile_expression(twice)(node) == compile_expression(tree)(node)
+
+
+@given(
+    st.tuples(*[st.booleans()] * 4),
+    st.lists(st.sampled_from(["and", "or"]), min_size=3, max_size=3),
+)
+def test_precedence(truth, joints):
+    """Without brackets a filter means what the same words mean in Python."""
+    words = [
+        name if given_true else f"not {name}"
+        for name, given_true in zip("abcd", truth, strict=True)
+    ]
+    text = " ".join(
+        word for pair in zip(words, [*joints, ""], strict=True) for word in pair
+    ).strip()
+    for classes in (frozenset(), frozenset("ab"), frozenset("abcd"), frozenset("bd")):
+        expected = eval(text, {name: name in classes for name in "abcd"})
+        assert compile_expression(parse(text))(Node(classes=classes)) == expected
+
+
+@given(
+    nodes, st.sampled_from(["os=Debian", "n>=3", "cpu.count!=3", "os=/e/", "flag = true", "n='3'"])
+)
+def test_simple_and_compound_agree(node, fact):
+    """`-F x -C y` takes the nodes that `-S "x and y"` takes."""
+    simple = compile_filter(Filter(fact=(fact,), cls=("web",)))
+    compound = compile_filter(Filter(compound=(f"{fact} and web",)))
+    assert simple.matches(node) == compound.matches(node)
+
+
+def test_data_plugins():
+    """A data plugin's output compares like a fact; one that cannot answer keeps the node out."""
+    node = Node(data={"fstat": {"md5": "abc", "size": 10}})
+
+    def says(text):
+        return compile_filter(parse_where(text)).matches(node)
+
+    assert says("fstat('/x').md5=/^ab/ and fstat('/x').size>9")
+    assert not says("fstat('/x').mode=1")
+    assert says("not fstat('/x').mode=1")
+    assert not says("agent('x').version=1")
+    assert not says("not agent('x').version=1")
+    assert compile_filter(parse_where("not (a or fstat('/x').size=1)")).uses_data
+    assert not compile_filter(parse_where("a or b=1")).uses_data
+
+
+def test_where_is_a_compound_filter():
+    """`where=` makes a filter of one compound part, and refuses at once what does not parse."""
+    assert parse_where("os=Debian and role=web") == Filter(compound=("os=Debian and role=web",))
+    with pytest.raises(FilterError, match="expected a value"):
+        parse_where("os=")
+
+
+def test_lark_is_loaded_late():
+    """Filters without a compound part load neither lark nor ClusterShell."""
+    program = (
+        "import sys\n"
+        "from mcshell.filters import compile_filter\n"
+        "from mcshell.filters.nodes import expand, fold\n"
+        "from mcshell.message import Filter\n"
+        "compile_filter(Filter()); fold(['db'])\n"
+        "compile_filter(Filter(('os=x',), ('a',), ('b',), ('web1', '/x/')))\n"
+        "expand(['web1', 'db2,db3'])\n"
+        "print([m for m in ('lark', 'ClusterShell', 'jsonschema', 'yaml') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_many_threads_compile():
+    """Several threads may compile filters at once."""
+    results = []
+
+    def work(number):
+        for turn in range(20):
+            matcher = compile_filter(Filter(compound=(f"n={number} and (a or x{turn}=/b/)",)))
+            results.append(matcher.matches(Node(classes=frozenset("a"), facts={"n": number})))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results == [True] * 80

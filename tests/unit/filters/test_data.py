@@ -1,0 +1,98 @@
+"""The data plugins that a node answers."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+
+import pytest
+
+from mcshell.errors import FilterError, PluginError
+from mcshell.filters.data import MAX_DIGEST, OUTPUTS, answer, declared
+
+
+class View:
+    """A node that knows itself."""
+
+    def __init__(self, protected=""):
+        self.facts = {"os": {"name": "Debian"}, "n": 3}
+        self.collectives = ("mcs", "eu")
+        self.protected = protected
+
+    def inventory(self):
+        """One agent."""
+        return [{"name": "package", "version": "1.2", "timeout": 10}]
+
+    def protects(self, path):
+        """One path."""
+        return path == self.protected
+
+
+def test_pure_plugins():
+    """Agent, collective and fact answer from what the node knows of itself."""
+    view = View()
+    assert answer("agent", "package", view)["version"] == "1.2"
+    assert answer("collective", "eu", view) == {"member": True}
+    assert answer("collective", "us", view) == {"member": False}
+    assert answer("fact", "os.name", view)["value"] == "Debian"
+    assert answer("fact", "os", view)["value_encoding"] == "application/json"
+    assert answer("fact", "os.none", view)["exists"] is False
+
+
+def test_fstat(tmp_path):
+    """Fstat describes a file as MCollective does, its digests included."""
+    path = tmp_path / "file"
+    path.write_bytes(b"hello")
+    seen = answer("fstat", str(path), View())
+    assert seen["present"] == 1
+    assert seen["size"] == 5
+    assert seen["type"] == "file"
+    assert seen["mode"].startswith("100")
+    assert seen["md5"] == hashlib.md5(b"hello").hexdigest()
+    assert seen["sha256"] == hashlib.sha256(b"hello").hexdigest()
+    assert set(seen) == set(OUTPUTS["fstat"])
+    assert len(seen) == len(set(seen))
+    assert seen["mtime_age"] < 3600
+    path.unlink()
+    assert seen["md5"] is None
+
+
+def test_fstat_of_others(tmp_path):
+    """A folder, a link, a socket have a type and no digest; so has a file that is too large."""
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(MAX_DIGEST + 1)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "socket"))
+    kinds = {"link": "symlink", "socket": "socket", "large": "file", ".": "directory"}
+    for name, kind in kinds.items():
+        seen = answer("fstat", str(tmp_path / name), View())
+        assert seen["type"] == kind
+        assert seen.get("md5") is None
+
+
+def test_fstat_absent(tmp_path):
+    """What is not there, and the node's own keys, are not present."""
+    key = tmp_path / "key"
+    key.touch()
+    assert answer("fstat", str(key), View(str(key)))["present"] == 0
+    for path in (str(tmp_path / "none"), "a\0b"):
+        assert answer("fstat", path, View())["output"] == "not present"
+
+
+def test_unanswered():
+    """A plugin, agent or parameter that is not there raises PluginError."""
+    for plugin, params in (("agent", "none"), ("nope", "x"), ("fstat", None)):
+        with pytest.raises(PluginError):
+            answer(plugin, params, View())
+
+
+def test_declared():
+    """Unknown plugins and outputs are refused with what was meant."""
+    declared("fstat", "md5")
+    with pytest.raises(FilterError, match="did you mean fstat"):
+        declared("fstats", "md5")
+    with pytest.raises(FilterError, match="did you mean member"):
+        declared("collective", "members")

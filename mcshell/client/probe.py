@@ -66,8 +66,9 @@ class Answers:
             for reply, at in replies:
                 if reply.final:
                     self._replies.setdefault(reply.sender, (reply, at))
-                    self._awaited.discard(reply.sender)
-                    self._complete = self._complete or not self._awaited
+                    if reply.sender in self._awaited:
+                        self._awaited.discard(reply.sender)
+                        self._complete = not self._awaited
             self._latest = time.monotonic()
             self._bell.notify_all()
         self._ring()

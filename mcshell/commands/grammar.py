@@ -193,7 +193,7 @@ def _emulate(parser: argparse.ArgumentParser) -> None:
     say = parser.add_argument
     say("count", metavar="N", type=_whole, help="how many nodes")
     say("--pki", metavar="DIR", required=True, help="the CA that issues their certificates")
-    say("--seed", type=_whole, default=0, metavar="S", help="facts are drawn from it")
+    say("--seed", type=_whole, default=1, metavar="S", help="facts are drawn from it")
     say("--prefix", default="emu", metavar="NAME", help="identities are NAME0001 and on")
 
 

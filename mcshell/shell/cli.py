@@ -123,7 +123,7 @@ def _verb(start: _Start, context: Context) -> int:
     if target == "face:demo":
         from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
 
-        return demo(context, invocation.options)
+        return demo(invocation.options)
     from mcshell.commands.result import exit_code  # noqa: PLC0415 - kept for symmetry
     from mcshell.commands.run import run  # noqa: PLC0415 - kept for symmetry
 

@@ -61,6 +61,4 @@ def inputs(
     twice = sorted(pairs.keys() & beside.keys())
     if twice:
         raise InputError(f"input {twice[0]} is given twice, in the line and in the cell", twice[0])
-    if not pairs:
-        return action.check(beside)
-    raise UsageError("inputs go either into the line or into the cell")
+    return action.check({**action.convert(pairs), **beside})

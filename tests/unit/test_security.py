@@ -1,0 +1,371 @@
+"""Signing and checking, with all three algorithms, and every way a certificate can be no good."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.errors import ConfigError, Reason, Rejected
+from mcshell.pki import Authority
+from mcshell.pki.keys import hash_for
+from mcshell.wire.security import MAX_CERTIFICATE, Signer, Verifier
+
+NOW = time.time()
+YEAR = 365 * 86_400.0
+BODY = b'{"v":1}'
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """One CA for the module."""
+    return Authority.init(tmp_path_factory.mktemp("ca") / "ca")
+
+
+@pytest.fixture(scope="module")
+def alice(authority):
+    """An operator's signer."""
+    return Signer.from_pem(*authority.issue_pem("alice", "operator"))
+
+
+@pytest.fixture
+def verifier(authority):
+    """A verifier with the CRL as it is now."""
+    return Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
+
+
+def reason(verifier, signer, *, body=BODY, now=NOW):
+    """Why a message signed by `signer` is refused, or None."""
+    try:
+        verifier.verify(body, signer.sign(body), signer.certificate, now=now)
+    except Rejected as refusal:
+        return refusal.reason
+    return None
+
+
+def build(authority, key, *extensions, name="alice"):
+    """A leaf of the authority's CA with exactly these (extension, critical) pairs."""
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(authority._key, hash_for(authority._key))
+
+
+def usage(*, digital_signature):
+    """A key usage with or without signatures."""
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=True,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "p256", "p384", "rsa"])
+def test_each_algorithm_signs_and_is_checked(authority, verifier, kind):
+    """What is signed with Ed25519, ECDSA or RSA verifies, and not for another body."""
+    key = {
+        "ed25519": ed25519.Ed25519PrivateKey.generate,
+        "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+        "rsa": lambda: rsa.generate_private_key(65537, 2048),
+    }[kind]()
+    signer = Signer(build(authority, key, name="web1"), key)
+    identity = verifier.verify(BODY, signer.sign(BODY), signer.certificate, now=NOW)
+    assert (identity.kind, identity.name) == ("node", "web1")
+    assert "\n" not in signer.certificate + signer.sign(BODY)
+    with pytest.raises(Rejected) as refusal:
+        verifier.verify(BODY + b" ", signer.sign(BODY), signer.certificate, now=NOW)
+    assert refusal.value.reason is Reason.BAD_SIGNATURE
+
+
+def test_a_signer_is_loaded_from_files(authority, tmp_path):
+    """Files that fit make a signer; a wrong key or a missing file is one line with its name."""
+    cert, key = authority.issue("filed", "operator", tmp_path)
+    _, other = authority.issue("other", "operator", tmp_path)
+    assert Signer.load(cert, key).identity.callerid == "cert=filed"
+    with pytest.raises(ConfigError, match=r"filed\.pem, .*other\.key: the key is not"):
+        Signer.load(cert, other)
+    with pytest.raises(ConfigError, match=r"none\.pem: No such file"):
+        Signer.load(tmp_path / "none.pem", key)
+    with pytest.raises(ConfigError, match="no PEM certificate"):
+        Signer.load(key, key)
+    key.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        Signer.load(cert, key)
+
+
+def test_dates_are_judged_at_each_message(verifier, alice):
+    """A certificate that was good a message ago is refused once it is out of date."""
+    assert reason(verifier, alice) is None
+    assert reason(verifier, alice, now=NOW + 1.1 * YEAR) is Reason.CERT_EXPIRED
+    assert reason(verifier, alice, now=NOW - 86_400) is Reason.CERT_EXPIRED
+    assert reason(verifier, alice, now=NOW + YEAR / 2) is None
+
+
+def test_a_ca_out_of_date_vouches_for_nobody(tmp_path):
+    """The CA's own dates are judged too."""
+    authority = Authority.init(tmp_path / "ca")
+    key = ed25519.Ed25519PrivateKey.generate()
+    now = datetime.now(UTC)
+    cert = build(authority, key)
+    old = (
+        x509.CertificateBuilder()
+        .subject_name(authority.certificate.subject)
+        .issuer_name(authority.certificate.subject)
+        .public_key(authority.certificate.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=9))
+        .not_valid_after(now - timedelta(days=8))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(authority._key, None)
+    )
+    verifier = Verifier(old.public_bytes(Encoding.PEM))
+    assert reason(verifier, Signer(cert, key)) is Reason.CERT_EXPIRED
+
+
+def test_a_foreign_ca_is_refused_even_under_our_name(verifier, authority, tmp_path):
+    """The CA's key counts, not its name."""
+    for name in ("mcshell CA", "Another"):
+        other = Authority.init(tmp_path / name, name)
+        signer = Signer.from_pem(*other.issue_pem("alice", "operator"))
+        assert reason(verifier, signer) is Reason.FOREIGN_CA
+
+
+def test_two_trusted_cas_serve_side_by_side(authority, alice, tmp_path):
+    """While a fleet changes its CA, both are trusted, each with its own CRL."""
+    other = Authority.init(tmp_path / "other", "Other")
+    bob = Signer.from_pem(*other.issue_pem("bob", "operator"))
+    verifier = Verifier(authority.ca_pem + other.ca_pem, crl_pem=authority.crl_pem)
+    assert reason(verifier, alice) is reason(verifier, bob) is None
+    other.revoke("bob")
+    assert verifier.update_crl(other.crl_pem)
+    assert reason(verifier, alice) is None
+    assert reason(verifier, bob) is Reason.REVOKED
+
+
+UNFIT = {
+    "a CA": (x509.BasicConstraints(ca=True, path_length=None), True),
+    "no signatures": (usage(digital_signature=False), True),
+    "code signing": (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), False),
+    "unknown": (x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True),
+    "broken SAN": (x509.UnrecognizedExtension(ObjectIdentifier("2.5.29.17"), b"\x05\x00"), False),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_a_certificate_for_something_else_signs_nothing(authority, verifier, what):
+    """A CA, a key not meant to sign, an unknown critical extension: all bad, though issued."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    certificate = base64.b64encode(
+        build(authority, key, UNFIT[what]).public_bytes(Encoding.DER)
+    ).decode()
+    with pytest.raises(Rejected) as refusal:
+        verifier.verify(BODY, "AAAA", certificate, now=NOW)
+    assert refusal.value.reason is Reason.BAD_CERTIFICATE
+
+
+def test_a_fit_certificate_with_all_extensions_is_taken(authority, verifier):
+    """The same extensions with the values of a leaf that signs are no obstacle."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    extensions = (
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (usage(digital_signature=True), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), True),
+        (x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), False),
+    )
+    assert reason(verifier, Signer(build(authority, key, *extensions), key)) is None
+
+
+def test_weak_keys_are_refused(authority, verifier):
+    """RSA below 2048 bits and unknown curves sign nothing."""
+    for key in (rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP521R1())):
+        der = build(authority, key).public_bytes(Encoding.DER)
+        with pytest.raises(Rejected) as refusal:
+            verifier.verify(BODY, "AAAA", base64.b64encode(der).decode(), now=NOW)
+        assert refusal.value.reason is Reason.BAD_CERTIFICATE
+
+
+def test_revocation_counts_at_once_and_for_good(authority, alice):
+    """A newer CRL stops a cached certificate; an older one that somebody replays changes nothing."""
+    mallory = Signer.from_pem(*authority.issue_pem("mallory", "operator"))
+    older = authority.crl_pem
+    verifier = Verifier(authority.ca_pem, crl_pem=older)
+    before = verifier.crl_number
+    assert reason(verifier, mallory) is None
+    number = authority.revoke("mallory")
+    assert verifier.update_crl(authority.crl_pem)
+    assert verifier.crl_number == number > before
+    assert reason(verifier, mallory) is Reason.REVOKED
+    assert not verifier.update_crl(older)
+    assert reason(verifier, mallory) is Reason.REVOKED
+    assert reason(verifier, alice) is None
+
+
+def test_a_crl_must_be_signed_by_its_ca(authority, verifier, tmp_path):
+    """A CRL of somebody else's making is refused, whatever name it bears."""
+    for name, expected in (
+        ("mcshell CA", Reason.BAD_SIGNATURE),
+        ("Another", Reason.FOREIGN_CA),
+    ):
+        other = Authority.init(tmp_path / name, name)
+        with pytest.raises(Rejected) as refusal:
+            verifier.update_crl(other.crl_pem)
+        assert refusal.value.reason is expected
+        with pytest.raises(ConfigError, match="CRL"):
+            Verifier(authority.ca_pem, crl_pem=other.crl_pem)
+    with pytest.raises(Rejected):
+        verifier.update_crl(b"no CRL at all")
+
+
+def test_a_stale_crl_stops_work(authority, alice):
+    """With crl_max_age, an old CRL, or none, is no base to work on."""
+    fresh = Verifier(authority.ca_pem, crl_pem=authority.crl_pem, crl_max_age=3600)
+    assert reason(fresh, alice) is None
+    assert reason(fresh, alice, now=NOW + 7200) is Reason.STALE_CRL
+    without = Verifier(authority.ca_pem, crl_max_age=3600)
+    assert reason(without, alice) is Reason.STALE_CRL
+    assert without.crl_number is None
+
+
+@pytest.mark.parametrize(
+    "pem", [b"", b"hello", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"]
+)
+def test_what_is_no_ca_is_a_configuration_error(pem):
+    """A CA file without a certificate is found when the verifier is made."""
+    with pytest.raises(ConfigError, match="CA"):
+        Verifier(pem)
+
+
+def test_a_leaf_is_no_ca(authority):
+    """A leaf certificate in the CA's place is refused by name."""
+    pem, _ = authority.issue_pem("nota.example", "node")
+    with pytest.raises(ConfigError, match=r"CN=nota\.example is no CA"):
+        Verifier(pem)
+
+
+def test_a_ca_with_name_constraints_is_refused(authority):
+    """What we would not enforce, we do not load."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    constrained = build(
+        authority,
+        key,
+        (x509.BasicConstraints(ca=True, path_length=None), True),
+        (x509.NameConstraints([x509.DNSName("example.com")], None), True),
+    )
+    with pytest.raises(ConfigError, match=r"2\.5\.29\.30"):
+        Verifier(constrained.public_bytes(Encoding.PEM))
+
+
+def test_headers_have_one_form_only(verifier, alice):
+    """Other base64 of the same bytes is refused, so nobody fills the cache with variants."""
+    signature = alice.sign(BODY)
+    for text in (alice.certificate + "\n", " " + alice.certificate, alice.certificate + "===="):
+        with pytest.raises(Rejected) as refusal:
+            verifier.verify(BODY, signature, text, now=NOW)
+        assert refusal.value.reason is Reason.BAD_CERTIFICATE
+    assert signature.endswith("==")
+    spare = chr(ord(signature[-3]) + 1) + "=="
+    for text in (signature[:-3] + spare, signature + "\n", "é", "A" * 5000):
+        with pytest.raises(Rejected) as refusal:
+            verifier.verify(BODY, text, alice.certificate, now=NOW)
+        assert refusal.value.reason is Reason.BAD_SIGNATURE
+    with pytest.raises(Rejected, match="characters"):
+        verifier.verify(BODY, signature, "A" * (MAX_CERTIFICATE + 1), now=NOW)
+
+
+@given(data=st.data())
+def test_a_mutated_message_is_only_ever_rejected(authority, alice, data):
+    """Any changed byte of body, signature or certificate is Rejected, and nothing else is raised."""
+    verifier = Verifier(authority.ca_pem)
+    parts = [BODY.decode(), alice.sign(BODY), alice.certificate]
+    which = data.draw(st.integers(0, 2))
+    place = data.draw(st.integers(0, len(parts[which]) - 1))
+    other = data.draw(st.characters(codec="ascii").filter(lambda c: c != parts[which][place]))
+    parts[which] = parts[which][:place] + other + parts[which][place + 1 :]
+    with pytest.raises(Rejected):
+        verifier.verify(parts[0].encode(), parts[1], parts[2], now=NOW)
+
+
+@given(st.binary(max_size=400))
+def test_junk_for_a_certificate_is_only_ever_rejected(authority, junk):
+    """Bytes that are no certificate of ours raise Rejected."""
+    with pytest.raises(Rejected):
+        Verifier(authority.ca_pem).verify(
+            BODY, "AAAA", base64.b64encode(junk).decode() or "AAAA", now=NOW
+        )
+
+
+def test_the_chain_is_checked_once_for_each_certificate(authority, monkeypatch):
+    """A thousand messages under few certificates examine each of them once."""
+    signers = [Signer.from_pem(*authority.issue_pem(f"n{i}", "node")) for i in range(5)]
+    verifier = Verifier(authority.ca_pem)
+    examined = []
+    examine = verifier._examine
+    monkeypatch.setattr(verifier, "_examine", lambda text: examined.append(text) or examine(text))
+    for _ in range(20):
+        assert {reason(verifier, signer) for signer in signers} == {None}
+    assert len(examined) == 5
+
+
+def test_the_cache_is_bounded(authority):
+    """More certificates than the cache holds are still verified, and it does not grow."""
+    signers = [Signer.from_pem(*authority.issue_pem(f"c{i}", "node")) for i in range(30)]
+    verifier = Verifier(authority.ca_pem, cache=10)
+    for _ in range(2):
+        assert {reason(verifier, signer) for signer in signers} == {None}
+    assert len(verifier._young) + len(verifier._old) <= 10
+
+
+def test_refused_certificates_are_not_kept(authority, tmp_path):
+    """Junk leaves nothing behind in memory."""
+    other = Authority.init(tmp_path / "other")
+    verifier = Verifier(authority.ca_pem)
+    signer = Signer.from_pem(*other.issue_pem("x", "node"))
+    assert reason(verifier, signer) is Reason.FOREIGN_CA
+    assert not verifier._young
+    assert not verifier._old
+
+
+def test_threads_share_a_verifier(authority):
+    """Verifying from several threads while the cache turns over gives no wrong answer."""
+    signers = [Signer.from_pem(*authority.issue_pem(f"t{i}", "node")) for i in range(8)]
+    verifier = Verifier(authority.ca_pem, cache=6)
+    wrong = []
+
+    def run():
+        for _ in range(20):
+            for signer in signers:
+                identity = verifier.verify(BODY, signer.sign(BODY), signer.certificate, now=NOW)
+                if identity.name != signer.identity.name:
+                    wrong.append(identity)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

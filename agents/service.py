@@ -5,7 +5,7 @@ Settings, all optional:
     [agents.service]
     provider = "systemd"  # or "sysv"; default: what runs this machine
     scope = "system"      # or "user": the units of the daemon's own user
-    root = "/"            # sysv: another root with etc/init.d
+    root = "/"            # sysv: another root with etc/init.d (not for enable and disable)
 """
 
 from __future__ import annotations
@@ -228,11 +228,14 @@ class Sysv:
         """Run the script, or let update-rc.d set the links."""
         if verb not in ("enable", "disable"):
             return self._call(call, name, verb)
+        if self._root != Path("/"):
+            raise AgentError(
+                f"cannot {verb} {name}: update-rc.d(8) works on the machine's own root"
+            )
         if not shutil.which("update-rc.d"):
             raise AgentError(f"cannot {verb} {name}: there is no update-rc.d here")
-        env = {} if self._root == Path("/") else {"DPKG_ROOT": str(self._root)}
         if not any(self._root.glob(f"etc/rc?.d/[SK][0-9][0-9]{name}")):
-            outcome = run(call, ["update-rc.d", name, "defaults"], env=env)
+            outcome = run(call, ["update-rc.d", name, "defaults"])
             if not outcome.ok:
                 return outcome
-        return run(call, ["update-rc.d", name, verb], env=env)
+        return run(call, ["update-rc.d", name, verb])

@@ -67,12 +67,10 @@ class FactSource:
 
     def _read(self) -> dict[str, Any]:
         facts = self._builtin()
-        own = facts.get("mcshell")
+        own = facts.keys() & {"mcshell"}
         for path in self._paths():
             file = self._files.setdefault(path, _File(path))
-            merge(facts, file.facts())
-        if own is not None:
-            facts["mcshell"] = own
+            merge(facts, {key: value for key, value in file.facts().items() if key not in own})
         return facts
 
     def _paths(self) -> list[Path]:
@@ -130,7 +128,7 @@ def _parse(path: Path, size: int) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise ValueError(f"a hash is wanted at the top, not a {type(document).__name__}")  # noqa: TRY004 - content, not a wrong call
-    return {str(key): plain(value) for key, value in document.items()}
+    return {_key(key): plain(value) for key, value in document.items()}
 
 
 def plain(value: Any, depth: int = 0) -> Any:

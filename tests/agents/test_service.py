@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ SCRIPT = """#!/bin/sh
 # Short-Description: tests
 ### END INIT INFO
 PIDFILE={folder}/{name}.pid
-alive() {{ [ -s $PIDFILE ] && kill -0 "$(cat $PIDFILE)" 2>/dev/null; }}
+alive() {{ [ -s $PIDFILE ] && grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$(cat $PIDFILE)/status"; }}
 case "$1" in
   start) alive && exit 0
          sleep 600 </dev/null >/dev/null 2>&1 & echo $! > $PIDFILE ;;
@@ -119,20 +120,6 @@ def test_a_died_service_is_failed(sysv, tmp_path):
     assert sysv.call("service", "start", name="tick")["before"] == "failed"
 
 
-def test_an_init_script_at_boot(sysv, tmp_path):
-    """The real update-rc.d sets and turns the links of the runlevels in the test's root."""
-    call = sysv.call
-    assert call("service", "status", name="tick")["enabled"] is False
-    found = call("service", "enable", name="tick")
-    assert (found["before"], found["enabled"], found["changed"]) == ("disabled", True, True)
-    assert list(tmp_path.glob("etc/rc2.d/S*tick"))
-    assert call("service", "enable", name="tick")["changed"] is False
-    found = call("service", "disable", name="tick")
-    assert (found["before"], found["enabled"], found["changed"]) == ("enabled", False, True)
-    assert list(tmp_path.glob("etc/rc2.d/K*tick"))
-    assert call("service", "enable", name="tick")["enabled"] is True
-
-
 def test_a_script_that_fails_is_a_failure(sysv, script):
     """The exit code and the last line of the script are the answer, its state is in the data."""
     script.write_text(script.read_text().replace("start)", "start) echo 'no disk' >&2; exit 5;"))
@@ -174,19 +161,46 @@ def test_names_that_are_no_names(kit, name):
         kit.call("service", "status", name=name)
 
 
-def test_service_8_is_used_on_the_machine_itself(script, tmp_path):
-    """Without another root the real service(8) runs the script (init.d bound over in private)."""
+def on_the_machine_itself(script: Path, *actions: str) -> list[dict]:
+    """Run actions with no root set: the test's folders lie over /etc's in a private namespace."""
     code = (
-        "import json, os; from tests.agents.conftest import Kit; kit = Kit();"
+        "import json, sys; from tests.agents.conftest import Kit; kit = Kit();"
         "kit.configure('service', provider='sysv');"
-        "steps = ['status', 'start', 'status', 'stop', 'status'];"
-        "print(json.dumps([kit.call('service', s, name='tick')['status'] for s in steps]))"
+        "print(json.dumps([kit.call('service', action, name='tick') for action in sys.argv[1:]]))"
     )
-    shell = f'mount --bind {script.parent} /etc/init.d && exec "$0" "$@"'
-    argv = namespaced("sh", "-c", shell, sys.executable, "-c", code)
+    mounts = [f"mount --bind {script.parent} /etc/init.d"]
+    for folder in sorted(Path("/etc").glob("rc?.d")):
+        private = script.parents[1] / folder.name
+        private.mkdir()
+        mounts.append(f"mount --bind {private} {folder}")
+    shell = " && ".join([*mounts, 'exec "$0" "$@"'])
+    argv = namespaced("sh", "-c", shell, sys.executable, "-c", code, *actions)
     done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.stderr == ""
-    assert done.stdout == '["stopped", "running", "running", "stopped", "stopped"]\n'
+    return json.loads(done.stdout)
+
+
+def test_service_8_is_used_on_the_machine_itself(script):
+    """Without another root the real service(8) runs the script."""
+    found = on_the_machine_itself(script, "status", "start", "status", "stop", "status")
+    states = [row["status"] for row in found]
+    assert states == ["stopped", "running", "running", "stopped", "stopped"]
+
+
+def test_an_init_script_at_boot(script, tmp_path):
+    """The real update-rc.d sets and turns the links of the runlevels."""
+    found = on_the_machine_itself(
+        script, "status", "enable", "enable", "disable", "status", "enable"
+    )
+    assert [row["enabled"] for row in found] == [False, True, True, False, False, True]
+    assert [row.get("changed") for row in found] == [None, True, False, True, None, True]
+    assert found[1]["before"] == "disabled"
+    assert [path.name for path in tmp_path.glob("etc/rc2.d/*")] == ["S01tick"]
+
+
+def test_another_root_has_no_update_rc_d(sysv):
+    """With a root set, enable says that it cannot."""
+    assert "machine's own root" in str(sysv.fails("service", "enable", name="tick"))
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ __all__ = [
     "load",
     "seconds",
     "size",
+    "variables",
 ]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -348,6 +349,12 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
     )
 
 
+def variables() -> set[str]:
+    """The names of the environment variables that `load` reads."""
+    sections = {f"{name}_{key}" for name, cls in _SECTIONS.items() for key in _READERS[cls]}
+    return {f"MCSHELL_{name.upper()}" for name in (*sections, "config", "state", "passcode")}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -399,11 +406,10 @@ def _refuse_unknown(sources: _Sources) -> None:
     dotted = [f"{name}.{key}" for name, cls in _SECTIONS.items() for key in _READERS[cls]]
     for key in sources.overrides:
         _known(key, [*dotted, "state"], key, "flag")
-    variables = {f"MCSHELL_{name.replace('.', '_')}".upper() for name in dotted}
     prefixes = tuple(f"MCSHELL_{name}_".upper() for name in _SECTIONS)
     for name in sources.environ:
         if name.startswith(prefixes):
-            _known(name, variables, name, "environment")
+            _known(name, variables(), name, "environment")
 
 
 def _known(word: str, known: Any, key: str, origin: str) -> None:

@@ -18,17 +18,18 @@ import sys
 import tempfile
 import threading
 import time
+from argparse import Namespace
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from mcshell.commands.context import Context
+from mcshell.config import variables
 from mcshell.errors import MCShellError, UsageError
 from mcshell.shell.lines import run_lines
 from mcshell.shell.output import Screen
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterator
 
     from mcshell.pki import Authority
@@ -78,8 +79,8 @@ def demo(options: Namespace) -> int:
         raise UsageError("demo: --notebook needs JupyterLab: pip install 'mcshell[lab]'")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
-    for name in [name for name in os.environ if name.startswith("MCSHELL_")]:
-        del os.environ[name]  # the demo is a world of its own
+    for name in variables():
+        os.environ.pop(name, None)  # the demo is a world of its own
     try:
         with ExitStack() as stack:
             return _run(options, stack)
@@ -102,20 +103,36 @@ def _run(options: Namespace, stack: ExitStack) -> int:
     config = _prepare(folder)
     _start(folder, options.count, stack)
     os.environ["MCSHELL_CONFIG"] = str(config)
-    took = time.monotonic() - began
-    screen.say(f"{options.count} emulated nodes and this host are ready after {took:.1f} s")
-    if options.notebook:
-        return _notebook(folder)
     context = Context("prompt", config)
     stack.callback(context.close)
+    _meet(context, options.count + 1)
+    took = time.monotonic() - began
+    screen.say(f"{options.count} emulated nodes and this host are ready after {took:.1f} s")
     if options.lines is not None:
         return run_lines(options.lines, context, screen, "json" if options.json else None)
     screen.say(f"other shells join with: export MCSHELL_CONFIG={config}")
+    if options.notebook:
+        return _notebook(folder)
     if not sys.stdin.isatty():
         return run_lines(sys.stdin.read(), context, screen)
     from mcshell.shell.prompt import prompt  # noqa: PLC0415 - prompt_toolkit is slow to load
 
     return prompt(context, screen)
+
+
+def _meet(context: Context, count: int) -> None:
+    """Discover until every node has been seen once: from then on each is a known target.
+
+    Raises:
+        DemoError: some do not answer at all.
+    """
+    from mcshell.client.targeting import Targeting  # noqa: PLC0415 - the client is slow to load
+
+    deadline = time.monotonic() + _READY
+    client = context.client(Namespace(session=None))
+    while (seen := len(client.find(Targeting()).answers)) < count:
+        if time.monotonic() > deadline:
+            raise DemoError(f"only {seen} of {count} nodes answer after {_READY:g} s")
 
 
 def _prepare(folder: Path) -> Path:

@@ -152,8 +152,10 @@ def _reply_table(
     last: list[str] = []
     if whole:
         first, last = list(taken[:4]), list(taken[4:])
-    elif any(row.statuscode or row.statuscode is None for row in rows):
-        first.append("statusmsg")
+    else:
+        outputs = [name for name in outputs if any(name in row.data for row in rows)]
+        if any(row.statuscode or row.statuscode is None for row in rows):
+            first.append("statusmsg")
     names = [f"data_{name}" if name in taken else name for name in outputs]
     cells = [
         (
@@ -198,7 +200,7 @@ def _timed(table: Table, form: str | None) -> list[tuple[Any, ...]]:
 def _clock(value: float | None) -> str | None:
     if value is None:
         return None
-    return datetime.fromtimestamp(value, UTC).astimezone().isoformat(" ", "seconds")
+    return datetime.fromtimestamp(value, UTC).astimezone().isoformat(" ", "milliseconds")
 
 
 def render(

@@ -1,0 +1,239 @@
+"""Exit codes, streams and formats of the command line, on a real fleet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from tests.faces.conftest import Fleet
+
+pytestmark = pytest.mark.timeout(240)
+
+EVERY = ["db1", "web1", "web2"]
+
+
+def test_all_ok_is_0_and_json_is_one_document(fleet: Fleet) -> None:
+    """`--json` is a single document with request, stats and a reply for each target."""
+    done = fleet.cli("rpc", "rpcutil", "ping", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert set(found) == {"request", "stats", "replies"}
+    assert set(found["request"]) == {"id", "agent", "action", "via", "created", "expires"}
+    assert found["stats"]["targets"] == found["stats"]["ok"] == 3
+    assert {"late", "duplicate", "unexpected", "elapsed"} <= set(found["stats"])
+    assert sorted(row["sender"] for row in found["replies"]) == EVERY
+    assert all(row["state"] == "ok" and row["statuscode"] == 0 for row in found["replies"])
+    assert all(row["lag"] > 0 and "pong" in row["data"] for row in found["replies"])
+
+
+def test_no_targets_is_1(fleet: Fleet) -> None:
+    """A filter that matches nobody: 1, and a line that says so."""
+    done = fleet.cli("rpc", "rpcutil", "ping", "-F", "role=nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no node matches" in done.stderr
+    assert fleet.cli("find", "-F", "role=nothing").returncode == 1
+    (fleet.folder / "empty.txt").write_text("# nobody\n")
+    assert fleet.cli("find", "--nodes", "empty.txt").returncode == 1
+
+
+def test_denied_or_failed_is_2(fleet: Fleet) -> None:
+    """One node that refuses or fails: 2."""
+    assert fleet.cli("rpc", "file", "read", "path=/etc/passwd", "-I", "web1").returncode == 2
+
+
+def test_a_named_node_that_is_not_there_is_a_row(fleet: Fleet) -> None:
+    """Only ghosts, named by hand: 4; a ghost beside real nodes: 5, and it is in the replies."""
+    done = fleet.cli("rpc", "rpcutil", "ping", "-I", "ghost", "-t", "3", "-j")
+    assert done.returncode == 4
+    (row,) = json.loads(done.stdout)["replies"]
+    assert (row["sender"], row["state"], row["statuscode"]) == ("ghost", "silent", None)
+    done = fleet.cli("rpc", "rpcutil", "ping", "--nodes", "-", "-j", "-t", "5", stdin="web1 ghost")
+    assert done.returncode == 5
+    states = {row["sender"]: row["state"] for row in json.loads(done.stdout)["replies"]}
+    assert states == {"web1": "ok", "ghost": "silent"}
+    done = fleet.cli("ping", "--nodes", "-", "-j", "-t", "5", stdin="web1 ghost")
+    assert done.returncode == 5
+    assert {row["sender"]: row["state"] for row in json.loads(done.stdout)} == states
+
+
+def test_ctrl_c_returns_what_came_and_130(fleet: Fleet) -> None:
+    """An interrupt during the wait prints the partial result."""
+    argv = json.dumps(["sleep", "30"])
+    words = ["rpc", "exec", "run", f"argv={argv}", "-I", "web1", "-t", "60", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcshell", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=fleet.folder,
+        env=fleet.environ,
+    )
+    audit = fleet.folder / "state-web1" / "node" / "audit.jsonl"
+    assert wait_until(lambda: '"agent":"exec"' in audit.read_text(), 60.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    (row,) = json.loads(out)["replies"]
+    assert row["sender"] == "web1"
+    assert row["state"] not in ("ok", "failed")
+
+
+def test_jsonl_is_a_line_a_row(fleet: Fleet) -> None:
+    """Rows come as objects, one a line, silent ones too."""
+    stdin = "web1 web2 ghost"
+    done = fleet.cli("rpc", "rpcutil", "ping", "--jsonl", "--nodes", "-", "-t", "5", stdin=stdin)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["sender"]: row["state"] for row in rows} == {
+        "web1": "ok",
+        "web2": "ok",
+        "ghost": "silent",
+    }
+    assert done.returncode == 5
+
+
+def test_senders_feed_nodes(fleet: Fleet) -> None:
+    """`find --senders | rpc --nodes -` asks exactly those."""
+    names = fleet.cli("find", "-F", "role=web", "--senders").stdout
+    assert names == "web1\nweb2\n"
+    done = fleet.cli("rpc", "rpcutil", "ping", "--nodes", "-", "--senders", stdin=names)
+    assert sorted(done.stdout.split()) == ["web1", "web2"]
+
+
+def test_csv_has_the_whole_reply_table(fleet: Fleet) -> None:
+    """The columns are those of DESIGN §4, with the outputs in between."""
+    done = fleet.cli("rpc", "rpcutil", "get_fact", "fact=role", "--format", "csv")
+    header, *rows = csv.reader(io.StringIO(done.stdout))
+    assert header == [
+        *("sender", "state", "statuscode", "statusmsg", "fact", "value"),
+        *("lag", "late", "trust", "requestid"),
+    ]
+    assert sorted(row[0] for row in rows) == EVERY
+
+
+def test_the_summary_goes_to_standard_error(fleet: Fleet) -> None:
+    """Rows on standard output; counts, ghosts and aggregates on standard error."""
+    stdin = "web1 ghost1 ghost2"
+    words = ["rpc", "rpcutil", "get_fact", "fact=role", "--nodes", "-", "-t", "5"]
+    done = fleet.cli(*words, stdin=stdin)
+    assert "web1" in done.stdout
+    assert "3 targets: 1 ok, 2 silent" in done.stderr
+    assert "no answer from ghost[1-2]" in done.stderr
+    assert "web = 1" in done.stderr
+
+
+def test_background_prints_the_id_and_the_replies_are_found_later(fleet: Fleet) -> None:
+    """With `-b` standard output is the request id; `replies` of the session finds it."""
+    session = ["--session", "later"]
+    done = fleet.cli("rpc", "rpcutil", "ping", "-b", *session)
+    assert done.returncode == 0, done.stderr
+    requestid = done.stdout.strip()
+    assert len(requestid) == 32
+    rows = json.loads(fleet.cli("requests", "--json", *session).stdout)
+    assert [row["requestid"] for row in rows] == [requestid]
+    found = json.loads(fleet.cli("replies", requestid[:6], "--json", *session).stdout)
+    assert found["request"]["id"] == requestid
+    assert found["stats"]["targets"] == 3
+
+
+def test_a_script_on_standard_input_runs_line_by_line(fleet: Fleet) -> None:
+    """`mcshell` without a terminal reads lines; a silent node does not stop it, its code stays."""
+    script = "# who\nfind --senders\nrpc rpcutil ping -I ghost -t 3 --senders; agents --senders\n"
+    done = fleet.cli(stdin=script.replace("; agents --senders", ""))
+    assert done.stdout.split() == [*EVERY, "ghost"]
+    assert done.returncode == 4
+    done = fleet.cli("-j", "-e", "find -I web1; find -I web2")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        [{"sender": "web1"}],
+        [{"sender": "web2"}],
+    ]
+
+
+def test_a_reader_that_leaves_ends_it_quietly(fleet: Fleet) -> None:
+    """When the pipe is closed there is no traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcshell", "-e", "agents;" * 400],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=fleet.folder,
+        env=fleet.environ,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 141
+    assert "Traceback" not in err
+    assert "Broken" not in err
+
+
+def test_doctor_finds_a_sound_operator(fleet: Fleet) -> None:
+    """All checks of a working configuration are ok or, for agents, a reason."""
+    done = fleet.cli("doctor", "--json")
+    rows = {row["check"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == 0, done.stdout
+    broker = next(row for check, row in rows.items() if check.startswith("broker "))
+    assert "speaks mcshell" in broker["detail"]
+    assert "operator alice (cert=alice)" in rows["identity"]["detail"]
+    assert rows["key"]["state"] == rows["ca"]["state"] == rows["cert"]["state"] == "ok"
+    assert rows["agent rpcutil"]["state"] == "ok"
+
+
+def test_doctor_says_what_is_wrong(fleet: Fleet) -> None:
+    """A wrong passcode and a key that others can read are failures with their reason, exit 2."""
+    key = fleet.folder / "alice-open.key"
+    key.write_bytes((fleet.folder / "alice.key").read_bytes())
+    os.chmod(key, 0o644)  # noqa: PTH101 - what the test is about
+    done = fleet.cli("doctor", "--json", MCSHELL_PASSCODE="wrong", MCSHELL_PKI_KEY=str(key))
+    rows = {row["check"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == 2
+    assert rows["key"]["state"] == "fail"
+    broker = next(row for check, row in rows.items() if check.startswith("broker "))
+    assert broker["state"] == "fail"
+
+
+def test_config_show_tells_the_origin_and_no_secret(fleet: Fleet) -> None:
+    """Every key has its value and its origin; the passcode is not shown."""
+    done = fleet.cli(
+        "config", "show", "--json", MCSHELL_PASSCODE="hush", MCSHELL_CLIENT_TIMEOUT="3"
+    )
+    rows = {row["key"]: row for row in json.loads(done.stdout)}
+    assert rows["client.timeout"] == {
+        "key": "client.timeout",
+        "value": 3.0,
+        "origin": "MCSHELL_CLIENT_TIMEOUT",
+    }
+    assert rows["broker.user"]["origin"] == str(fleet.config)
+    assert rows["client.probe"]["origin"] == "default"
+    assert "hush" not in done.stdout
+
+
+def test_pki_on_the_command_line(fleet: Fleet) -> None:
+    """init, issue, list and revoke work without any broker."""
+    home = str(fleet.folder / "new-ca")
+    assert fleet.cli("pki", "init", home).returncode == 0
+    out = str(fleet.folder / "issued")
+    words = ["pki", "issue", "bob", "--kind", "operator", "--pki", home, "--out", out, "--json"]
+    (row,) = json.loads(fleet.cli(*words).stdout)
+    assert row["cert"].endswith("bob.pem")
+    assert (fleet.folder / "issued" / "bob.key").stat().st_mode & 0o077 == 0
+    (row,) = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
+    assert (row["name"], row["kind"], row["status"]) == ("bob", "operator", "valid")
+    assert fleet.cli("pki", "revoke", "bob", "--pki", home).returncode == 0
+    (row,) = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
+    assert row["status"] == "revoked"
+    assert fleet.cli("pki", "revoke", "bbo", "--pki", home).returncode == 64

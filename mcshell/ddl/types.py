@@ -40,7 +40,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
 _FLOAT = re.compile(r"[+-]?([0-9]{1,100}(\.[0-9]{0,100})?|\.[0-9]{1,100})([eE][+-]?[0-9]{1,3})?")
 
 
-class NotOfType(ValueError):  # noqa: N818 - it is no error of the program's, but an answer
+class NotOfType(ValueError):
     """A value is not of a type; the message is what it must be."""
 
 

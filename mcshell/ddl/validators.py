@@ -47,7 +47,7 @@ def validator(validation: str | Sequence[Any]) -> Validator:
     try:
         found: Validator = plugins.find("validator", validation)
     except PluginError as error:
-        raise DDLError(str(error)) from error
+        raise DDLError(f"{error}; as a regex, write ({validation})") from error
     return found
 
 

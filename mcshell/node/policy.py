@@ -43,6 +43,9 @@ _AGENT = re.compile(r"[a-z0-9_-]+")
 # No file there: as good a stamp as any, and equal to itself.
 _ABSENT: Final = (0, 0, 0, 0, 0)
 
+# A stat that failed says nothing about the file: to take it for absent would open default.policy.
+_UNKNOWN: Final = -1
+
 Stamp = tuple[int, int, int, int, int]
 
 
@@ -161,7 +164,7 @@ class Policies:
         if stamp == _ABSENT:
             return file
         try:
-            text = _text(self.directory / name)
+            text = _text(self.directory / name, stamp)
             file.policy = parse_policy(text, groups.members, groups.error)
         except PolicyError as error:
             file.error = f"{name}:{error.line}: {error}"
@@ -180,7 +183,7 @@ class Policies:
         if stamp != groups.stamp:
             groups = _Groups(stamp=stamp)
             try:
-                groups.members = {} if stamp == _ABSENT else parse_groups(_text(path))
+                groups.members = {} if stamp == _ABSENT else parse_groups(_text(path, stamp))
             except PolicyError as error:
                 groups.error = f"groups:{error.line}: {error}"
             except OSError as error:
@@ -222,8 +225,10 @@ def _matches(rule: Rule, asked: _Asked) -> bool:
 def _stamp(path: Path) -> Stamp:
     try:
         status = path.stat()
-    except OSError:
+    except FileNotFoundError:
         return _ABSENT
+    except OSError as error:
+        return (_UNKNOWN, error.errno or 0, 0, 0, 0)
     return (
         status.st_mtime_ns,
         status.st_ctime_ns,
@@ -233,7 +238,9 @@ def _stamp(path: Path) -> Stamp:
     )
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, stamp: Stamp) -> str:
+    if stamp[0] == _UNKNOWN:
+        raise OSError(stamp[1], os.strerror(stamp[1]))
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
             raise ValueError(f"anyone can write it; run: chmod o-w {path}")

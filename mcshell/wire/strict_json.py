@@ -33,11 +33,11 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 # Only then can a number be longer or larger than we take; elsewhere C reads the numbers.
-_SUSPECT_NUMBER = re.compile(rb"[0-9]{20}|[0-9][eE]\+?[0-9]{3}")
+_SUSPECT_NUMBER = re.compile(rb"[0-9]{20}|-[0-9]{19}|[0-9][eE]\+?[0-9]{3}")
 _SUSPECT_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-class Unwritable(ValueError):  # noqa: N818  the codec's own word; callers turn it into theirs
+class Unwritable(ValueError):
     """A value that JSON cannot carry, with where it stands in the document."""
 
 

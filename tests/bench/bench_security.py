@@ -1,0 +1,177 @@
+"""What signing, checking, policy, audit and claims cost, beside the bare signature check.
+
+Run: python -m pytest tests/bench/bench_security.py -m bench -s -q
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from mcshell.message import Reply, Request, State, Via, new_request_id
+from mcshell.node.audit import AuditLog
+from mcshell.node.claims import Claims
+from mcshell.node.policy import Policies
+from mcshell.pki import Authority
+from mcshell.wire import strict_json
+from mcshell.wire.envelope import (
+    CERTIFICATE,
+    SIGNATURE,
+    Arrival,
+    Limits,
+    open_reply,
+    open_request,
+    seal_reply,
+    seal_request,
+)
+from mcshell.wire.security import Signer, Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
+
+
+def micros(call: Callable[[], object], times: int = 1000) -> float:
+    """Median of 5 rounds, in microseconds a call."""
+    rounds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(times):
+            call()
+        rounds.append((time.perf_counter() - started) / times * 1e6)
+    return statistics.median(rounds)
+
+
+def show(name: str, value: float, unit: str = "µs", beside: float | None = None) -> None:
+    """One line of the table."""
+    ratio = f"   {value / beside:5.2f} x bare" if beside else ""
+    print(f"{name:<44}{value:>10.1f} {unit}{ratio}")
+
+
+def test_messages(tmp_path):
+    """Print the cost of each step of a request and a reply."""
+    authority = Authority.init(tmp_path / "ca")
+    alice = Signer.from_pem(*authority.issue_pem("alice", "operator"))
+    cert, key = authority.issue_pem("web1", "node")
+    web1 = Signer.from_pem(cert, key)
+    verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
+    now, limits = time.time(), Limits()
+    reply = Reply("0" * 32, "web1", 2, 0, "OK", {"pong": 1_800_000_000}, now, State.OK)
+    request = Request(
+        new_request_id(), "rpcutil", "ping", "cert=alice", "mcs", Via.BROADCAST, "s", now, now + 60
+    )
+    answer, asked = seal_reply(reply, web1), seal_request(request, alice)
+    private = Ed25519PrivateKey.generate()
+    public, raw = private.public_key(), private.sign(answer.body)
+    headers = answer.headers
+    arrival = Arrival("mcs", Via.BROADCAST, "web1")
+
+    print(f"\na reply of {len(answer.body)} bytes")
+    bare = micros(lambda: public.verify(raw, answer.body))
+    show("bare Ed25519 verify", bare)
+    show(
+        "Verifier.verify",
+        micros(
+            lambda: verifier.verify(answer.body, headers[SIGNATURE], headers[CERTIFICATE], now=now)
+        ),
+        beside=bare,
+    )
+    show(
+        "open_reply",
+        micros(lambda: open_reply(answer.body, headers, verifier, limits, now, lambda _: {"web1"})),
+        beside=bare,
+    )
+    show(
+        "open_request",
+        micros(lambda: open_request(asked.body, asked.headers, verifier, arrival, limits, now)),
+        beside=bare,
+    )
+    sign = micros(lambda: private.sign(answer.body))
+    show("bare Ed25519 sign", sign)
+    show("seal_reply", micros(lambda: seal_reply(reply, web1)), beside=sign)
+    show("strict_json.loads", micros(lambda: strict_json.loads(answer.body)))
+    show("strict_json.dumps", micros(lambda: strict_json.dumps({"data": reply.data})))
+    show(
+        "a certificate's first time",
+        micros(lambda: Verifier(authority.ca_pem)._examine(web1.certificate), 200),
+    )
+    show("Signer.from_pem", micros(lambda: Signer.from_pem(cert, key), 200))
+    x509.load_pem_x509_certificate(cert)
+
+
+def test_a_fleet(tmp_path):
+    """Print what 10,000 certificates cost: issuing them, and a first and second round of replies."""
+    authority = Authority.init(tmp_path / "ca")
+    started = time.perf_counter()
+    pems = [authority.issue_pem(f"emu{i:05}", "node") for i in range(10_000)]
+    show("\nissue_pem, 10,000", time.perf_counter() - started, "s")
+    signers = [Signer.from_pem(*pem) for pem in pems]
+    verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
+    now = time.time()
+    said = [
+        seal_reply(Reply("0" * 32, s.identity.name, 2, 0, "OK", {}, now, State.OK), s)
+        for s in signers
+    ]
+    everyone = {signer.identity.name for signer in signers}
+    for name in ("first", "second"):
+        started = time.perf_counter()
+        for reply in said:
+            open_reply(reply.body, reply.headers, verifier, Limits(), now, lambda _: everyone)
+        show(f"open_reply, {name} round of 10,000", time.perf_counter() - started, "s")
+
+
+def test_the_gate(tmp_path):
+    """Print what policy, audit and claims add on a node."""
+    (tmp_path / "service.policy").write_text(
+        "policy default deny\nallow\tcert=bob\t*\tos=RedHat\t*\nallow\tcert=alice\t*\tos=Debian\t*\n"
+    )
+    policies = Policies(tmp_path)
+    facts, classes = {"os": "Debian"}, frozenset({"web"})
+    print()
+    show(
+        "Policies.decide",
+        micros(lambda: policies.decide("cert=alice", "service", "status", facts, classes)),
+    )
+    log = AuditLog(tmp_path / "audit.jsonl")
+    event = {
+        "event": "accepted",
+        "requestid": "0" * 32,
+        "caller": "cert=alice",
+        "agent": "rpcutil",
+        "action": "ping",
+        "via": "broadcast",
+        "identity": "web1",
+    }
+    show("AuditLog.write", micros(lambda: log.write(event)))
+    log.close()
+    for level in ("NORMAL", "FULL"):
+        claims = Claims(tmp_path / f"{level}.db", synchronous=level)
+        now = time.time()
+        show(
+            f"claim, one by one, {level}",
+            micros(lambda c=claims, n=now: c.claim("web1", new_request_id(), n, n), 200),
+        )
+        many = [("web1", new_request_id(), now) for _ in range(1000)]
+        started = time.perf_counter()
+        claims.claim_many(many, now)
+        show(f"claim_many of 1,000, each, {level}", (time.perf_counter() - started) * 1e3)
+
+        def run(c=claims, n=now):
+            for _ in range(100):
+                c.claim("web1", new_request_id(), n, n)
+
+        threads = [threading.Thread(target=run) for _ in range(16)]
+        started = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        show(f"claim in 16 threads, each, {level}", (time.perf_counter() - started) / 1600 * 1e6)
+        claims.close()

@@ -1,0 +1,175 @@
+"""Claims: at most once, from any thread, over restarts and kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.errors import ConfigError, MCShellError
+from mcshell.node.claims import Claims
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def claims(tmp_path):
+    """An empty file of claims."""
+    found = Claims(tmp_path / "claims.db")
+    yield found
+    found.close()
+
+
+def test_a_request_is_claimed_once_for_each_identity(claims):
+    """A second claim is refused, also long after; another identity's is its own."""
+    assert claims.claim("web1", "a", NOW + 60, NOW)
+    assert not claims.claim("web1", "a", NOW + 60, NOW)
+    assert not claims.claim("web1", "a", NOW + 60, NOW + 59)
+    assert claims.claim("web2", "a", NOW + 60, NOW)
+    assert claims.claim("web1", "b", NOW + 60, NOW)
+
+
+def test_many_are_claimed_in_one_transaction(claims):
+    """Each claim gets its own answer, one that is there twice included."""
+    wanted = [("web1", "a", NOW + 60), ("web2", "a", NOW + 60), ("web1", "a", NOW + 60)]
+    assert claims.claim_many(wanted, NOW) == [True, True, False]
+    assert claims.claim_many([], NOW) == []
+
+
+@pytest.mark.parametrize("synchronous", ["NORMAL", "FULL"])
+def test_a_claim_outlives_kill_9(tmp_path, synchronous):
+    """What was claimed by a process that was killed right after is claimed still."""
+    path = tmp_path / "claims.db"
+    code = (
+        "import sys, time; from mcshell.node.claims import Claims\n"
+        f"c = Claims({str(path)!r}, synchronous={synchronous!r})\n"
+        f"print(c.claim('web1', 'a', {NOW + 60}, {NOW}), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"True\n"
+        os.kill(process.pid, signal.SIGKILL)
+    again = Claims(path)
+    assert not again.claim("web1", "a", NOW + 60, NOW)
+    assert again.claim("web1", "b", NOW + 60, NOW)
+    again.close()
+
+
+def test_threads_never_win_the_same_claim(claims):
+    """Of many threads that claim the same requests, exactly one wins each."""
+    won: list[str] = []
+    barrier = threading.Barrier(8)
+
+    def run():
+        barrier.wait()
+        won.extend(f"r{i}" for i in range(50) if claims.claim("web1", f"r{i}", NOW + 60, NOW))
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == sorted(f"r{i}" for i in range(50))
+
+
+def test_claims_that_come_together_are_committed_together(claims):
+    """While one thread commits, the others queue up, and the next commit is for all of them."""
+    transactions = []
+    claims._database.set_trace_callback(
+        lambda sql: transactions.append(sql) if sql == "COMMIT" else None
+    )
+    claims._writer.acquire()
+    results: list[bool] = []
+    threads = [
+        threading.Thread(
+            target=lambda i=i: results.append(claims.claim("web1", f"r{i}", NOW + 60, NOW))
+        )
+        for i in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    while len(claims._queue) < 10:
+        threading.Event().wait(0.001)
+    claims._writer.release()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 10
+    assert transactions == ["COMMIT"]
+
+
+def test_expired_claims_are_purged_an_hour_later(claims):
+    """What expired is kept for an hour, in case the clock was wrong, and then goes."""
+    claims.claim("web1", "a", NOW + 60, NOW)
+    assert not claims.claim("web1", "a", NOW + 60, NOW + 3000)
+    claims.claim("web1", "other", NOW + 9000, NOW + 60 + 3700)
+    count = claims._database.execute("SELECT count(*) FROM claims").fetchone()
+    assert count == (1,)
+
+
+def test_many_expired_claims_go_little_by_little(claims):
+    """A purge takes a bounded number of rows at a time, and goes on at the next claim."""
+    claims.claim_many([("web1", f"r{i}", NOW) for i in range(2500)], NOW)
+    left = []
+    for i in range(4):
+        claims.claim("web1", f"new{i}", NOW + 9999, NOW + 4000)
+        row = claims._database.execute("SELECT count(*) FROM claims WHERE expires = ?", (NOW,))
+        left.append(row.fetchone()[0])
+    assert left == [1500, 500, 0, 0]
+
+
+def test_a_longer_ttl_prolongs_the_claim(claims):
+    """The same id under a later expiry stays claimed until that."""
+    claims.claim("web1", "a", NOW + 60, NOW)
+    assert not claims.claim("web1", "a", NOW + 90_000, NOW)
+    claims.claim("web1", "b", NOW + 9000, NOW + 10_000)
+    assert not claims.claim("web1", "a", NOW + 90_000, NOW + 80_000)
+
+
+def test_a_claim_that_cannot_be_recorded_is_an_error(claims):
+    """Who cannot claim must not run: all that were in the transaction are told, none is kept."""
+    claims._database.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON claims WHEN NEW.requestid = 'bad'"
+        " BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    with pytest.raises(MCShellError, match="cannot be recorded: disk full"):
+        claims.claim_many([("web1", "a", NOW + 60), ("web1", "bad", NOW + 60)], NOW)
+    assert claims.claim("web1", "a", NOW + 60, NOW)
+    with pytest.raises(MCShellError):
+        claims.claim("web1", "\udc80", NOW + 60, NOW)
+    assert claims.claim("web1", "b", NOW + 60, NOW)
+
+
+def test_what_is_no_database_is_a_configuration_error(tmp_path):
+    """A file of something else is found when the node starts."""
+    (tmp_path / "claims.db").write_bytes(b"hello" * 1000)
+    with pytest.raises(ConfigError, match="no file for claims"):
+        Claims(tmp_path / "claims.db")
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("abc"), st.just(NOW + 60))))
+)
+def test_claims_are_a_set(tmp_path_factory, batches):
+    """In whatever batches they come, exactly the first of each pair wins."""
+    claims = Claims(tmp_path_factory.mktemp("set") / "claims.db")
+    seen: set[tuple[str, str]] = set()
+    for batch in batches:
+        expected = []
+        for identity, requestid, _ in batch:
+            expected.append((identity, requestid) not in seen)
+            seen.add((identity, requestid))
+        assert claims.claim_many(batch, NOW) == expected
+    claims.close()
+
+
+def test_the_file_is_in_wal_mode(claims, tmp_path):
+    """Readers do not wait for the node, and a commit costs no rollback journal."""
+    reader = sqlite3.connect(tmp_path / "claims.db")
+    assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    reader.close()

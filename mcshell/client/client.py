@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Client", "connect"]
 
 _INTERACTIVE_TTL = 60.0
+# Seconds that each target adds to the default timeout: a large fleet takes longer to drain.
+_PER_TARGET = 0.002
 
 
 def connect(
@@ -210,7 +212,7 @@ class Client:
         flight = Flight(record, found.names)
         flight.discovered = found.discovered
         pilot = Pilot(flight, self._courier, self._prober, self.session.store)
-        course = self._course(ask, action, data)
+        course = self._course(ask, action, data, len(found.names))
         self.session.store.add_request(record, found.names)
         self._receiver.watch(record.id, flight)
         replies = Replies(flight, action, pilot)
@@ -256,11 +258,11 @@ class Client:
             action.redact(data),
         )
 
-    def _course(self, ask: Ask, action: Action, data: dict[str, Any]) -> Course:
+    def _course(self, ask: Ask, action: Action, data: dict[str, Any], count: int) -> Course:
         settings = self.settings.client
         timeout = ask.timeout
         if timeout is None:
-            timeout = max(settings.timeout, action.timeout)
+            timeout = max(settings.timeout, action.timeout) + count * _PER_TARGET
         ttl = ask.ttl if ask.ttl is not None else max(_INTERACTIVE_TTL, timeout)
         return Course(ask, data, ttl, timeout, settings.probe)
 

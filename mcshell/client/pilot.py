@@ -103,7 +103,7 @@ class Pilot:
         def done(ledger: Ledger) -> bool:
             return ledger.outstanding <= before or self._stop.is_set()
 
-        while (left := min(flight.last_word + _QUIET, deadline) - time.monotonic()) > 0:
+        while (left := min(self._quiet_since() + _QUIET, deadline) - time.monotonic()) > 0:
             if flight.wait(done, left):
                 return
         pending = flight.pending(batch)
@@ -112,26 +112,34 @@ class Pilot:
         if not flight.wait(done, deadline - time.monotonic()):
             flight.judge(batch, f"no answer within {course.timeout:g} s")
 
+    def _quiet_since(self) -> float:
+        """Since when (monotonic) it is quiet; words still being worked off are not silence."""
+        return max(self._flight.last_word, self._prober.quiet_since())
+
     def _probe(
         self, course: Course, pending: list[str], deadline: float, done: Callable[[Ledger], bool]
     ) -> None:
-        """Ask the absent whether they are there, and judge by what they say."""
+        """Ask the absent whether they are there, and judge by what they say.
+
+        The verdict falls when it has been quiet for `probe` seconds: as long as anything still
+        comes in, the network is slow, not silent.
+        """
         flight = self._flight
-        end = min(deadline, time.monotonic() + course.probe)
         question, answers = self._prober.probe(
             flight.record.collective, pending, flight.record.id, flight.ring
         )
+        asked = time.monotonic()
         heard: set[str] = set()
         try:
-            while (left := end - time.monotonic()) > 0:
+            while (end := max(asked, self._quiet_since()) + course.probe) > time.monotonic():
                 revision = flight.revision
                 for name, (reply, _at) in answers.snapshot().items():
                     if name not in heard:
                         heard.add(name)
                         self._believe(name, reply)
-                if flight.wait(done, 0):
+                if flight.wait(done, 0) or time.monotonic() > deadline:
                     return
-                flight.wait_news(revision, left)
+                flight.wait_news(revision, min(end, deadline) - time.monotonic())
         finally:
             self._prober.forget(question)
         silent = [name for name in pending if name not in heard]

@@ -73,6 +73,11 @@ class Answers:
             self._bell.notify_all()
         self._ring()
 
+    def _expect(self, sender: str) -> None:
+        if sender in self._awaited:
+            self._awaited.discard(sender)
+            self._complete = not self._awaited
+
     def snapshot(self) -> dict[str, tuple[Reply, float]]:
         """What has come so far, each with the time of its arrival (seconds since the epoch)."""
         with self._bell:
@@ -123,6 +128,10 @@ class Prober:
         answers = Answers(frozenset(names), names, ring)
         data = {"requestid": requestid}
         return self._ask("probe", collective, data, names, Filter(), answers), answers
+
+    def quiet_since(self) -> float:
+        """Since when (monotonic) no word about anything has come in."""
+        return self._receiver.quiet_since()
 
     def forget(self, question: str) -> None:
         """Stop listening for answers."""

@@ -30,7 +30,7 @@ __all__ = ["Receiver", "Sink"]
 
 log = logging.getLogger(__name__)
 
-_GROUP = 500
+_GROUP = 200
 _PREFETCH = 200
 
 
@@ -62,6 +62,8 @@ class Receiver:
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._sinks: dict[str, Sink] = {}
         self.junk: Counter[str] = Counter()
+        self._handling = False
+        self._handled = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
     def start(self, queue: str) -> None:
@@ -87,13 +89,23 @@ class Receiver:
         """Stop entering them; those of a kept request still go into the file."""
         self._sinks.pop(requestid, None)
 
+    def quiet_since(self) -> float:
+        """Since when (monotonic) nothing has come in; now, while there is something to do."""
+        if self._handling or not self._inbox.empty():
+            return time.monotonic()
+        return self._handled
+
     def _run(self) -> None:
         while (group := self._gather()) is not None:
+            self._handling = True
             try:
                 self._handle(group)
             except Exception:
                 # Not acknowledged: the broker hands these messages out again after a reconnect.
                 log.exception("could not keep %d replies", len(group))
+            finally:
+                self._handled = time.monotonic()
+                self._handling = False
 
     def _gather(self) -> list[Delivery] | None:
         """Take what is there, at least one; None when it is time to end."""

@@ -9,16 +9,16 @@ means to be overridden: the socket (`patient`: it never hangs, TLS with a privat
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConnectError, ConnectionLost, FrameError
 from mcshell.wire.dialects import VHOST, Dialect, dialect_of
 from mcshell.wire.endpoint import Endpoint, TLSFiles, check_login, reason_of, tls_context, words_of
-from mcshell.wire.frame import Frame, Parser
+from mcshell.wire.frame import Frame, Parser, dump
 from mcshell.wire.patient import PatientSocket, agree_heartbeat
 from mcshell.wire.receipts import PendingReceipt, ReceiptTable
 from mcshell.wire.supervisor import ConnectionState, Supervisor
@@ -27,6 +27,7 @@ from mcshell.wire.transport import Delivery
 # without this, importing stomp.py asks DNS for our own name, which can take a minute
 os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
 import stomp.connect
+import stomp.listener
 import stomp.protocol
 import stomp.transport
 import stomp.utils
@@ -42,7 +43,6 @@ __all__ = ["ConnectionState", "Connector", "TLSFiles"]
 log = logging.getLogger(__name__)
 CLOSED = "the broker closed the connection"
 STALL = 20.0  # seconds, at least, in which the broker must take some of what we send
-RECENT = 5.0  # seconds in which a broker closes the connection after its ERROR
 
 
 class _Forward(logging.Handler):
@@ -67,7 +67,6 @@ class _Transport(stomp.transport.BaseTransport):  # type: ignore[misc]  # stomp.
 
     def __init__(self, sock: PatientSocket, on_frame: Callable[[Frame], None]) -> None:
         super().__init__(auto_decode=False)
-        self.vhost = VHOST
         self.failure = ""
         self._patient = sock
         self._parser = Parser()
@@ -89,23 +88,23 @@ class _Transport(stomp.transport.BaseTransport):  # type: ignore[misc]  # stomp.
         self._patient.send(encoded_frame)
 
     def receive(self) -> bytes:
-        """Take what has come and hand its frames on.
+        """Hand on every frame that comes, to the end of the connection, which is b"" to stomp.py.
 
-        stomp.py gets one line end for it, which is a heart-beat to it, or b"" for the end.
+        Its own loop has nothing to cut, then, and starts no search for NULs.
         """
+        chunk = b""
         try:
-            chunk = self._patient.receive()
-            if not chunk:
-                self.failure = CLOSED
-            for frame in self._parser.feed(chunk):
-                self._on_frame(frame)
+            while chunk := self._patient.receive():
+                for frame in self._parser.feed(chunk):
+                    self._on_frame(frame)
+            self.failure = CLOSED
         except ConnectionLost as ended:
             self.failure = ended.reason
         except FrameError as wrong:
             self.failure = _not_stomp(chunk, wrong, connected=self.connected)
         except OSError as broken:
             self.failure = words_of(broken)
-        return b"" if self.failure else b"\n"
+        return b""
 
     def disconnect_socket(self) -> None:
         """End it; stomp.py calls this when the receipt for DISCONNECT has come."""
@@ -136,7 +135,7 @@ class _Protocol(stomp.protocol.Protocol12, stomp.connect.BaseConnection):  # typ
         stomp.protocol.Protocol12.__init__(self, transport, heartbeats=(0, 0))
 
 
-class Link:
+class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
     """One connection from its first byte to its last; never used again after that."""
 
     def __init__(
@@ -152,11 +151,11 @@ class Link:
         self.dead = threading.Event()
         self.reason = ""
         self.refusal = ""
-        """The broker's last ERROR."""
-        self._refused_at = 0.0
+        """The broker's ERROR, when it sent one."""
         self.dialect: Dialect
         self._deliver = deliver
         self._sock = sock
+        self._heartbeat = 0.0
         self._answer: Frame | None = None
         self._answered = threading.Event()
         self._transport = _Transport(sock, self._take)
@@ -177,7 +176,10 @@ class Link:
         except Exception:  # an error here would end the connection without a word
             log.exception("could not take a %s frame", frame.command)
 
-    def on_connected(self, _frame: object) -> None:
+    def on_connected(self, frame: stomp.utils.Frame) -> None:
+        # in this thread, which is the one that keeps them
+        theirs = frame.headers.get("heart-beat", "0,0")
+        self._sock.set_heartbeat(*agree_heartbeat(self._heartbeat, theirs))
         self._answered.set()
 
     def on_receipt(self, frame: stomp.utils.Frame) -> None:
@@ -185,22 +187,15 @@ class Link:
 
     def on_error(self, frame: stomp.utils.Frame) -> None:
         self.refusal = reason_of(Frame("ERROR", frame.headers, frame.body))
-        self._refused_at = time.monotonic()
-        self._answered.set()
         log.info("%s: ERROR: %s", self.endpoint.url, self.refusal)
-        if number := frame.headers.get("receipt-id"):
-            self.receipts.settle(number, self.refusal)
+        # ERROR is a connection's last frame (STOMP 1.2); ActiveMQ leaves some open all the same
+        self._sock.shutdown(self.refusal)
 
     def on_disconnected(self) -> None:
-        # some brokers go on after an ERROR: an old one is not why the connection ended
-        refused = self.refusal if time.monotonic() - self._refused_at < RECENT else ""
-        self.reason = refused or self.reason or self._transport.failure or "connection lost"
+        self.reason = self.refusal or self.reason or self._transport.failure or "connection lost"
+        self.dead.set()  # first, so that who wakes up from a receipt finds it dead
         self.receipts.end(self.reason)
-        self.dead.set()
         self._answered.set()
-
-    def on_send(self, _frame: object) -> None:
-        """stomp.py asks each listener for it."""
 
     # -- called by the supervisor and, through it, by any thread --------------------------------
 
@@ -211,33 +206,30 @@ class Link:
             ConnectError: with the broker's reason.
             UnknownBroker: it is none whose dialect we know.
         """
-        url = self.endpoint.url
+        self._heartbeat = heartbeat
         beat = int(heartbeat * 1000)
+        headers = {"accept-version": "1.2", "host": VHOST, "heart-beat": f"{beat},{beat}"}
+        login = {"login": user, "passcode": passcode} if user or passcode else {}
         self._transport.start()
-        try:
-            self._protocol.connect(
-                user or None, passcode or None, headers={"heart-beat": f"{beat},{beat}"}
-            )
-        except ConnectionLost as lost:
-            self._answered.wait(timeout)
-            raise ConnectError(url, self.reason or lost.reason) from None
-        if not self._answered.wait(timeout):
-            raise ConnectError(url, f"accepted the connection but said nothing for {timeout:.1f} s")
+        with contextlib.suppress(ConnectionLost):  # the receiving thread learns why
+            # not by stomp.py, which writes the passcode into its debug log
+            self._transport.send(dump(Frame("STOMP", headers | login)))
+        answered = self._answered.wait(timeout)
         answer = self._answer
-        if answer is None:
-            hint = ""
-            if self._transport.failure == CLOSED:
-                tls = self.endpoint.tls
-                hint = " (is our certificate known there?)" if tls else " (is it a TLS port?)"
-            raise ConnectError(url, self.reason + hint)
-        if answer.command != "CONNECTED":
-            raise ConnectError(url, self.refusal or self.reason)
+        if answer is None or answer.command != "CONNECTED":
+            silence = f"accepted the connection but said nothing for {timeout:.1f} s"
+            raise ConnectError(self.endpoint.url, self._why() if answered else silence)
         if (version := answer.headers.get("version")) != "1.2":
-            raise ConnectError(url, f"speaks STOMP {version or '1.0'}; 1.2 is needed")
-        self._sock.set_heartbeat(
-            *agree_heartbeat(heartbeat, answer.headers.get("heart-beat", "0,0"))
-        )
+            why = f"speaks STOMP {version or '1.0'}; 1.2 is needed"
+            raise ConnectError(self.endpoint.url, why)
         self.dialect = dialect_of(answer.headers.get("server", ""))
+
+    def _why(self) -> str:
+        """Say why it ended before it began, with a hint when the broker itself gave none."""
+        if self.refusal or self._transport.failure != CLOSED:
+            return self.refusal or self.reason
+        tls = self.endpoint.tls
+        return f"{CLOSED} ({'is our certificate known there?' if tls else 'is it a TLS port?'})"
 
     def send(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
         """SEND; raises ConnectionLost."""

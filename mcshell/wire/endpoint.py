@@ -116,4 +116,4 @@ def words_of(failure: OSError) -> str:
         return f"TLS: the broker's certificate is not trusted: {failure.verify_message}"
     if isinstance(failure, ssl.SSLError):
         return f"TLS: {(failure.reason or str(failure)).replace('_', ' ').lower()}"
-    return (failure.strerror or str(failure) or type(failure).__name__).lower()
+    return failure.strerror.lower() if failure.strerror else str(failure) or type(failure).__name__

@@ -29,7 +29,7 @@ __all__ = ["PatientSocket", "agree_heartbeat"]
 
 CHUNK = 64 * 1024
 _SLICE = 0.1  # seconds between looks at whether the attempt was called off
-_GRACE = 2.0  # how many intervals a broker may be late with its heart-beat
+_GRACE = 3.0  # intervals of silence that end a connection; ActiveMQ begins after two
 _EAGER = 0.7  # the part of the interval after which we send ours
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 

@@ -141,10 +141,11 @@ class Supervisor:
         if self._thread is not None:
             raise UsageError("this connection was started already")
         first: SimpleQueue[WireError | None] = SimpleQueue()
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(first, timeout), name="mcshell-supervisor", daemon=True
         )
-        self._thread.start()
+        thread.start()
+        self._thread = thread
         failure: WireError | None
         try:
             failure = first.get(timeout=None if timeout is None else timeout + 1.0)
@@ -350,25 +351,28 @@ class Supervisor:
         self._subscriptions[number] = one
         deadline = time.monotonic() + CONFIRM
         try:
-            while not self._confirm(one, deadline):
-                log.debug("%s: again, over the new connection", destination)
+            # a broker may also close the connection over a destination, and not say so
+            if not self._confirm(one, deadline):
+                self._confirm(one, deadline, last=True)
         except BaseException:
             self.unsubscribe(number)
             raise
         return number
 
-    def _confirm(self, one: Subscription, deadline: float) -> bool:
-        """Subscribe on the connection that is live; false when it broke meanwhile."""
+    def _confirm(self, one: Subscription, deadline: float, *, last: bool = False) -> bool:
+        """Subscribe on the connection that is live; false (at `last` an error) when it breaks."""
         link = self._usable(deadline)
         try:
             link.subscribe(one).wait(deadline - time.monotonic())
         except ConnectionLost:
-            if link.refusal:
+            if link.refusal or last:
                 raise
             return False
         with self._changed:
             # else a new connection has taken over the others without this one
             one.confirmed = self._link is link
+        if last and not one.confirmed:
+            raise ConnectionLost(link.reason)
         return one.confirmed
 
     def unsubscribe(self, subscription: str) -> None:

@@ -110,6 +110,7 @@ class Child:
         family = self.family()
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid or self.pid, signal.SIGTERM)
+            os.kill(pid or self.pid, signal.SIGCONT)  # a stopped process ends as well
         # reaping first: a zombie of ours would look as if it lived
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)

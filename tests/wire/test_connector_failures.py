@@ -1,0 +1,202 @@
+"""What the connector says when the other end is no broker that it can use."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcshell.errors import ConfigError, ConnectError, UnknownBroker, UsageError
+from mcshell.wire.connector import Connector, TLSFiles
+from mcshell.wire.endpoint import parse_url, reason_of
+from mcshell.wire.frame import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[[bytes | None], str]]:
+    """A server that answers the first bytes with the given ones (None: it closes) and then waits."""
+    sockets: list[socket.socket] = []
+
+    def serve(listener: socket.socket, answer: bytes | None) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                sockets.append(peer)
+                peer.recv(4096)
+                if answer is None:
+                    peer.close()
+                elif answer:
+                    peer.sendall(answer)
+
+    def factory(answer: bytes | None = b"") -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        sockets.append(listener)
+        threading.Thread(target=serve, args=(listener, answer), daemon=True).start()
+        return f"stomp://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield factory
+    for one in sockets:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+
+def reason(*urls: str, timeout: float = 5.0) -> str:
+    """Why none of these takes us; it must not take much longer than the timeout to say so."""
+    before, began = threading.active_count(), time.monotonic()
+    with pytest.raises(ConnectError) as caught:
+        Connector(urls).start(timeout)
+    assert time.monotonic() - began < timeout + 2
+    assert threading.active_count() <= before + 1, "the attempt left threads"
+    return caught.value.reason
+
+
+def test_a_server_that_says_nothing(server: Callable) -> None:
+    """It accepts and is silent: an error within 5 s, where stomp.py would wait for ever."""
+    assert "said nothing" in reason(server(b""))
+
+
+def test_a_server_that_speaks_http(server: Callable) -> None:
+    """Its own words are in the error."""
+    text = reason(server(b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n<html>"))
+    assert text == "does not speak STOMP: it said 'HTTP/1.1 400 Bad Request'"
+
+
+def test_a_server_that_closes(server: Callable) -> None:
+    """A connection that is closed without a word gets a hint."""
+    assert "closed the connection (is it a TLS port?)" in reason(server(None))
+
+
+def test_a_server_that_speaks_tls(server: Callable) -> None:
+    """A TLS alert in answer to plain text is recognised."""
+    assert "stomp+ssl:// is meant" in reason(server(b"\x15\x03\x03\x00\x02\x02\x0a"))
+
+
+def test_a_server_of_old_stomp(server: Callable) -> None:
+    """A broker that only knows STOMP 1.1 is refused by version."""
+    text = reason(server(b"CONNECTED\nversion:1.1\nserver:ActiveMQ/5\n\n\0"))
+    assert text == "speaks STOMP 1.1; 1.2 is needed"
+
+
+def test_a_broker_that_nobody_knows(server: Callable) -> None:
+    """A broker whose dialect we don't know is refused by its name."""
+    url = server(b"CONNECTED\nversion:1.2\nserver:Apollo/1.7\n\n\0")
+    with pytest.raises(UnknownBroker) as caught:
+        Connector([url]).start()
+    assert caught.value.server == "Apollo/1.7"
+
+
+def test_an_error_in_place_of_connected(server: Callable) -> None:
+    """The message and the body of ERROR are the reason."""
+    text = reason(server(b"ERROR\nmessage:Bad CONNECT\n\nVirtual host '/' access denied\0"))
+    assert text == "Bad CONNECT: Virtual host '/' access denied"
+
+
+def test_a_refused_port() -> None:
+    """Nobody listens: the system's reason, at once."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        assert reason(f"stomp://127.0.0.1:{unused.getsockname()[1]}") == "connection refused"
+
+
+def test_several_brokers_share_the_time_and_each_says_why(server: Callable) -> None:
+    """With a silent broker and an HTTP server both reasons come, within the one timeout."""
+    silent, http = server(b""), server(b"HTTP/1.0 200 OK\r\n\r\n")
+    text = reason(silent, http, timeout=3.0)
+    assert "HTTP/1.0" in text
+    assert f"{silent}: accepted the connection but said nothing" in text
+
+
+def test_tls_with_a_server_that_never_shakes_hands(server: Callable, pki_dir: Path) -> None:
+    """The handshake is bounded as well."""
+    url = server(b"").replace("stomp", "stomp+ssl")
+    with pytest.raises(ConnectError, match="TLS handshake"):
+        Connector([url], tls=TLSFiles(pki_dir / "ca.pem")).start(1.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://a:1", "unknown scheme 'http'"),
+        ("stomp+tls://a:1", "did you mean stomp+ssl"),
+        ("stomp://", "is meant"),
+        ("stomp://a:x", "is meant"),
+        ("stomp://a:70000", "is meant"),
+        ("stomp://a:0", "is meant"),
+        ("stomp://a:1/path", "is meant"),
+        ("a:61613", "is meant"),
+        ("stomp://user:word@a:1", "holds no login"),
+    ],
+)
+def test_urls_that_are_none(url: str, said: str) -> None:
+    """An URL that cannot be used says what is meant, and never repeats a password."""
+    with pytest.raises(UsageError) as caught:
+        parse_url(url)
+    assert said in str(caught.value)
+    assert "word" not in str(caught.value)
+
+
+def test_urls_have_ports() -> None:
+    """The ports are STOMP's own unless they are given; IPv6 hosts are written in brackets."""
+    assert parse_url("stomp://a").port == 61613
+    assert parse_url("stomp+ssl://a").port == 61614
+    six = parse_url("stomp+ssl://[::1]:5")
+    assert (six.host, six.port, six.tls) == ("::1", 5, True)
+
+
+def test_settings_that_cannot_be_used(pki_dir: Path) -> None:
+    """TLS without a CA, with a missing file or a wrong key, and a login with a line break."""
+    url = "stomp+ssl://127.0.0.1:1"
+    bad = [
+        {},
+        {"tls": TLSFiles(pki_dir / "nothing.pem")},
+        {"tls": TLSFiles(pki_dir / "ca.pem", pki_dir / "alice.pem", pki_dir / "node1.key")},
+        {"tls": TLSFiles(pki_dir / "ca.pem"), "passcode": "a\nlogin:root"},
+    ]
+    for options in bad:
+        with pytest.raises(ConfigError):
+            Connector([url], **options)
+    with pytest.raises(UsageError, match="no broker"):
+        Connector([])
+
+
+def test_the_reason_in_an_error_frame() -> None:
+    """ActiveMQ's stack trace is left out; RabbitMQ's particulars are taken."""
+    trace = b"java.lang.SecurityException: User name is invalid.\n\tat org.apache.x\n\tat y\n"
+    assert reason_of(Frame("ERROR", {"message": "User name is invalid."}, trace)) == (
+        "User name is invalid."
+    )
+    assert reason_of(Frame("ERROR", {"message": "x", "a": "b"}, b"y\nz")) == "x: y"
+    assert reason_of(Frame("ERROR", {}, b"")) == "ERROR without a reason"
+
+
+def test_the_log_of_stomp_is_ours(server: Callable) -> None:
+    """What stomp.py logs arrives in our tree, once; the passcode is in none of it."""
+    records: list[logging.LogRecord] = []
+    ours = logging.getLogger("mcshell.wire.stomp")
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]  # the shortest handler
+    ours.addHandler(handler)
+    theirs = logging.getLogger("stomp.py")
+    theirs.setLevel(logging.DEBUG)
+    ours.setLevel(logging.DEBUG)
+    try:
+        with pytest.raises(ConnectError):
+            Connector([server(None)], user="me", passcode="s3cret").start()
+        theirs.warning("a word of stomp.py")
+    finally:
+        ours.removeHandler(handler)
+        ours.setLevel(logging.NOTSET)
+        theirs.setLevel(logging.NOTSET)
+    messages = [record.getMessage() for record in records]
+    assert messages.count("a word of stomp.py") == 1
+    assert "s3cret" not in "".join(messages)

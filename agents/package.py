@@ -29,11 +29,15 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:@_-]*\Z")
 TAIL = 4096
 LISTING = 16 * 1024 * 1024
 LOCKED = re.compile(
-    r"could not get lock|unable to (?:acquire|lock)|is locked by another|holding the \w+ lock"
-    r"|failed to obtain the transaction lock|existing lock",
+    r"could not get lock|unable to (?:acquire|lock)|is locked by another"  # apt, dpkg
+    r"|already locked by|failed to obtain the transaction lock"  # dnf 4, dnf 5
+    r"|holding the yum lock",
     re.IGNORECASE,
 )
-HOLDER = re.compile(r"held by process (\d+)(?: \((\S+?)\))?|with pid (\d+)")
+HOLDER = re.compile(
+    r"held by process (?P<apt>\d+)(?: \((?P<aptname>\S+?)\))?"
+    r"|already locked by (?P<dnf>\d+)(?:\s+The application with PID \d+ is: (?P<dnfname>\S+))?"
+)
 Row = dict[str, Any]
 
 
@@ -170,9 +174,9 @@ def _expect(backend: Backend, outcome: Outcome, call: Call, what: str) -> None:
         raise AgentError(f"{what}: {outcome.why()}", data=data)
     if LOCKED.search(written):
         holder = HOLDER.search(written)
-        by = ""
-        if holder:
-            by = f" by process {holder[1] or holder[3]}" + (f" ({holder[2]})" if holder[2] else "")
+        pid = holder and (holder["apt"] or holder["dnf"])
+        program = holder and (holder["aptname"] or holder["dnfname"])
+        by = (f" by process {pid}" if pid else "") + (f" ({program})" if program else "")
         raise AgentError(f"{what}: the package database is locked{by}, try again later", data=data)
     raise AgentError(f"{what}: {backend.complaint(outcome) or outcome.why()}", data=data)
 
@@ -409,8 +413,8 @@ class Rpm:
         """Ask the indices for exactly this name."""
         outcome = self._tool(call, "repoquery", "--qf", "%{name}\n", name)
         _expect(self, outcome, call, "cannot ask the repositories")
-        # With an architecture or a version in the name, repoquery is the judge.
-        return any(line.strip() for line in outcome.lines)
+        # repoquery also finds a name by a version or an architecture behind it: tiny-1.0, tiny.noarch
+        return any(line == name or name.startswith(f"{line}.") for line in outcome.lines if line)
 
     def search(self, call: Call, name: str, limit: int) -> tuple[list[Row], bool]:
         """Search the indices by name."""
@@ -425,11 +429,13 @@ class Rpm:
 
     def refresh(self, call: Call) -> Outcome:
         """Fetch the indices."""
-        return self._tool(call, "makecache", limit=TAIL * 16)
+        return self._tool(call, "--refresh", "makecache", limit=TAIL * 16)
 
     def change(self, call: Call, what: str, name: str, version: str | None) -> Outcome:
         """Do it with dnf or yum, which resolves what it needs."""
         verb = {"install": "install", "update": "upgrade"}.get(what, "remove")
+        if version:  # "upgrade" would silently do nothing when that is older
+            verb = "install"
         target = f"{name}-{version}" if version else name
         return self._tool(call, verb, target, limit=TAIL * 16)
 

@@ -27,7 +27,7 @@ SCRIPT = """#!/bin/sh
 # Short-Description: tests
 ### END INIT INFO
 PIDFILE={folder}/{name}.pid
-alive() {{ [ -s $PIDFILE ] && grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$(cat $PIDFILE)/status"; }}
+alive() {{ [ -s $PIDFILE ] && grep -qs '^State:[[:space:]]*[RSDTtI]' "/proc/$(cat $PIDFILE)/status"; }}
 case "$1" in
   start) alive && exit 0
          sleep 600 </dev/null >/dev/null 2>&1 & echo $! > $PIDFILE ;;

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mcshell.ddl.model import DDL
 
-__all__ = ["Library", "read", "shipped_dir"]
+__all__ = ["MAX_FILE", "Library", "read", "shipped_dir"]
 
 MAX_FILE = 4 * 1024 * 1024
 """Bytes of a DDL file."""

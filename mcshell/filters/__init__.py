@@ -10,8 +10,8 @@ A `Filter` has five parts, and a node is meant when all of them match:
 **Comparisons.** ``= == != =~ !=~ < > <= >= => =<``. A value in slashes is a regex, searched
 anywhere (``=`` then means ``=~`` and ``!=`` means ``!=~``). Quotes keep spaces and parentheses
 together, and make a number plain text: ``version=1.10`` equals 1.1, ``version="1.10"`` does not.
-A number compares as a number when both sides look like one, a boolean equals ``true`` or
-``false`` and has no order; text compares by code point. A list matches when any element does, a
+A number compares as a number when both sides look like one, a boolean equals ``true`` (or 1) or
+``false`` (or 0) and has no order; text compares by code point. A list matches when any element does, a
 hash when any key does.
 
 **A missing fact** (or one that is null) matches no comparison, ``!=`` included, as in
@@ -23,6 +23,7 @@ MCollective. So ``not os=Debian`` takes the nodes without the fact, ``os!=Debian
 
 - a node that two identity entries match is a match (MCollective wants exactly one);
 - identities match whatever their case, as they are lower case by definition;
+- ``fstat(…).present`` is a boolean, and files that not every user may read have no digest;
 - facts keep their types, and dotted paths reach into them; keys with dots in them come first;
 - mixed integers and decimals compare as numbers; a number and a word have no order;
 - only the slashes around a regex are dropped, not those within; ``\/`` is a slash;

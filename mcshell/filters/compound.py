@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, VisitError
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 
 from mcshell.errors import FilterError, did_you_mean
 from mcshell.filters.data import declared
@@ -59,10 +59,6 @@ def parse(text: str) -> Expression:
         raise _explained(error, text) from None
     except FilterError as error:
         raise _placed(error, text) from error
-    except VisitError as error:
-        if isinstance(error.orig_exc, FilterError):
-            raise _placed(error.orig_exc, text) from error
-        raise
     if depth(expression) > MAX_DEPTH:
         raise FilterError(f"filter nested deeper than {MAX_DEPTH} levels: {_short(text)}", text)
     return expression

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -18,13 +19,15 @@ from mcshell.errors import FilterError, PluginError, did_you_mean
 from mcshell.filters.facts import MISSING, lookup
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
 __all__ = ["MAX_DIGEST", "OUTPUTS", "DataView", "answer", "declared"]
 
 MAX_DIGEST = 16 * 1024 * 1024
-"""Bytes of a file that a filter may have a node read; larger ones have no md5."""
+"""Bytes of a file that a filter may have a node read.
+
+Larger files have no digests, nor have those that not every user of the node may read.
+"""
 
 _STAMPS: Final = ("mtime", "ctime", "atime")
 OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -104,7 +107,7 @@ def _fact(path: str, view: DataView) -> Mapping[str, Any]:
 
 
 def _fstat(path: str, view: DataView) -> Mapping[str, Any]:
-    absent = {"name": path, "output": "not present", "present": 0, "type": "unknown"}
+    absent = {"name": path, "output": "not present", "present": False, "type": "unknown"}
     if "\0" in path or view.protects(path):
         return absent
     try:
@@ -114,7 +117,7 @@ def _fstat(path: str, view: DataView) -> Mapping[str, Any]:
     seen: dict[str, Any] = {
         "name": path,
         "output": "present",
-        "present": 1,
+        "present": True,
         "size": status.st_size,
         "mode": f"{status.st_mode:o}",
         "uid": status.st_uid,
@@ -141,22 +144,38 @@ def _type(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "unknown")
 
 
+def _public(path: str, status: os.stat_result) -> bool:
+    """Whether any user of the node could read the file.
+
+    A filter is answered before policy is asked: what it may look into must be no secret.
+    """
+    if not (stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH):
+        return False
+    try:
+        folders = Path(path).resolve(strict=True).parents
+        return all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
+    except OSError:
+        return False
+
+
 class _Seen(Mapping[str, Any]):
     """What is known of a file, its digests when they are asked for."""
 
     def __init__(self, path: str, status: os.stat_result, seen: Mapping[str, Any]) -> None:
         self._path = path
         self._seen = seen
-        plain = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_DIGEST
-        self._digests = ("md5", "sha256") if plain else ()
+        readable = status.st_size <= MAX_DIGEST and _public(path, status)
+        self._digests = ("md5", "sha256") if readable else ()
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._digests:
             return self._seen[key]
         digest = hashlib.new(key, usedforsecurity=False)
+        # It may have become a link or a pipe since: neither is followed nor waited for.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            with Path(self._path).open("rb") as file:
-                digest.update(file.read(MAX_DIGEST))
+            with os.fdopen(os.open(self._path, flags), "rb") as file:
+                digest.update(file.read(MAX_DIGEST) or b"")
         except OSError:
             return None
         return digest.hexdigest()

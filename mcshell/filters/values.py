@@ -55,6 +55,7 @@ _EQUALITY = frozenset({"==", "!="})
 # Bounded, for int() of thousands of digits is slow, then an error.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
 _BOOLEANS = frozenset({"true", "false"})
+_BITS: Final[Mapping[str, str]] = {"1": "true", "0": "false"}
 _SLASHED = re.compile(r"/(?:.+)/", re.DOTALL)
 _PAIR = re.compile(r"\\.|/", re.DOTALL)
 
@@ -166,7 +167,7 @@ def _comparing(operator: str, value: Text) -> Callable[[Any], bool]:
     equality = operator in _EQUALITY
     text = value.text
     number = None if value.literal else _number(text)
-    truth = text if value.literal else text.lower()
+    truth = text if value.literal else _BITS.get(text, text.lower())
 
     def test(fact: Any) -> bool:
         if isinstance(fact, bool):

@@ -295,6 +295,12 @@ def test_shellsafe(text):
         assert action.check({"x": text}) == {"x": text}
 
 
+def test_shellsafe_wants_text():
+    """Shellsafe on an input of any type refuses what is no text."""
+    action = act({"x": an_input("any", validation="shellsafe")})
+    assert "must be text" in str(refused(action, {"x": ["$(x)"]}))
+
+
 addresses = (
     st.ip_addresses().map(str)
     | st.text(alphabet="0123456789abcdef.:/%", max_size=20)

@@ -8,7 +8,7 @@ import pytest
 
 from mcshell import plugins
 from mcshell.ddl import DDL, check, load
-from mcshell.ddl.library import Library, shipped_dir
+from mcshell.ddl.library import MAX_FILE, Library, read, shipped_dir
 from mcshell.ddl.schema import schema
 from mcshell.errors import ConfigError, DDLError, UsageError
 from tests.unit.ddl.documents import METADATA, an_input, document
@@ -203,6 +203,12 @@ def test_library_refuses(tmp_path):
             library.get(name)
     with pytest.raises(DDLError, match=r"the file must be sample\.json"):
         library.get("wrong")
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(MAX_FILE + 1)
+    with pytest.raises(DDLError, match="larger than"):
+        library.get("large")
+    with pytest.raises(DDLError, match="cannot be read: No such file"):
+        read(tmp_path / "none.json")
     for name in ("broken", "binary"):
         with pytest.raises(DDLError, match=f"{name}.json: is no JSON"):
             library.get(name)

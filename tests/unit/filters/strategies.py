@@ -45,7 +45,23 @@ class Node:
 
 
 NAMES = ("os", "cpu.count", "mem", "flag", "tags", "a.b", "weird name", "n", "and")
-WORDS = ("Debian", "web", "db", "3", "10", "2.5", "-1", "true", "FALSE", "x y", "a(b)", "", "not")
+WORDS = (
+    "Debian",
+    "web",
+    "db",
+    "3",
+    "10",
+    "2.5",
+    "-1",
+    "1",
+    "0",
+    "true",
+    "FALSE",
+    "x y",
+    "a(b)",
+    "",
+    "not",
+)
 
 texts = st.builds(
     Text.of,
@@ -161,7 +177,7 @@ def compare(fact: Any, operator: str, value: Text | Regex) -> bool:
     if isinstance(fact, bool):
         if operator not in ("==", "!="):
             return False
-        right = right if value.literal else right.lower()
+        right = right if value.literal else {"1": "true", "0": "false"}.get(right, right.lower())
     elif not value.literal and re.fullmatch(numeric, right):
         if isinstance(fact, (int, float)):
             left, right = fact, float(right)

@@ -100,6 +100,7 @@ def test_parses(text, tree):
         ("x</re/", 2, "does not go with a regex"),
         ("y and x=/(/", 9, "missing )"),
         ("x=/(a+)+/", 3, "could run for ever"),
+        ("a and /(/", 7, "missing )"),
         ("x='abc", 3, "never closed"),
         ("fsat('/x').md5=1", 1, "did you mean fstat"),
         ("fstat('/x').md=1", 1, "did you mean md5"),
@@ -195,12 +196,13 @@ def test_simple_and_compound_agree(node, fact):
 
 def test_data_plugins():
     """A data plugin's output compares like a fact; one that cannot answer keeps the node out."""
-    node = Node(data={"fstat": {"md5": "abc", "size": 10}})
+    node = Node(data={"fstat": {"md5": "abc", "size": 10, "present": True}})
 
     def says(text):
         return compile_filter(parse_where(text)).matches(node)
 
     assert says("fstat('/x').md5=/^ab/ and fstat('/x').size>9")
+    assert says("fstat('/x').present=1 and fstat('/x').present=true")
     assert not says("fstat('/x').mode=1")
     assert says("not fstat('/x').mode=1")
     assert not says("agent('x').version=1")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -39,12 +42,20 @@ def test_pure_plugins():
     assert answer("fact", "os.none", view)["exists"] is False
 
 
-def test_fstat(tmp_path):
+@pytest.fixture
+def public():
+    """A folder that every user may enter (pytest's own are private)."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_fstat(public):
     """Fstat describes a file as MCollective does, its digests included."""
-    path = tmp_path / "file"
+    path = public / "file"
     path.write_bytes(b"hello")
     seen = answer("fstat", str(path), View())
-    assert seen["present"] == 1
+    assert seen["present"] is True
     assert seen["size"] == 5
     assert seen["type"] == "file"
     assert seen["mode"].startswith("100")
@@ -57,6 +68,25 @@ def test_fstat(tmp_path):
     assert seen["md5"] is None
 
 
+def test_fstat_gives_no_secrets_away(public):
+    """What not every user may read has no digest: a filter is answered before policy is asked."""
+    path = public / "file"
+    path.write_bytes(b"hello")
+    path.chmod(0o640)
+    assert answer("fstat", str(path), View()).get("md5") is None
+    path.chmod(0o644)
+    assert answer("fstat", str(path), View())["md5"]
+    public.chmod(0o750)
+    assert answer("fstat", str(path), View()).get("md5") is None
+    public.chmod(0o755)
+    seen = answer("fstat", str(path), View())
+    secret = public / "secret"
+    secret.touch(0o600)
+    path.unlink()
+    path.symlink_to(secret)
+    assert seen["md5"] is None
+
+
 def test_fstat_of_others(tmp_path):
     """A folder, a link, a socket have a type and no digest; so has a file that is too large."""
     link = tmp_path / "link"
@@ -64,6 +94,7 @@ def test_fstat_of_others(tmp_path):
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(MAX_DIGEST + 1)
+    os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(str(tmp_path / "socket"))
     kinds = {"link": "symlink", "socket": "socket", "large": "file", ".": "directory"}
@@ -77,7 +108,7 @@ def test_fstat_absent(tmp_path):
     """What is not there, and the node's own keys, are not present."""
     key = tmp_path / "key"
     key.touch()
-    assert answer("fstat", str(key), View(str(key)))["present"] == 0
+    assert answer("fstat", str(key), View(str(key)))["present"] is False
     for path in (str(tmp_path / "none"), "a\0b"):
         assert answer("fstat", path, View())["output"] == "not present"
 

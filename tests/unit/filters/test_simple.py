@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +58,10 @@ FACTS = {
         ("virtual=false", True),
         ("virtual=FALSE", True),
         ("virtual!=true", True),
-        ("virtual=0", False),
+        ("virtual=0", True),
+        ("virtual='0'", False),
+        ("virtual=1", False),
+        ("ssd!=1", False),
         ("ssd=true", True),
         ("ssd>0", False),
         ("tags=eu", True),
@@ -115,6 +120,18 @@ def test_refused(part, text, says):
         compile_filter(Filter(**{part: (text,)}))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_other_types():
+    """A fact of a type that JSON does not have, such as YAML's dates, compares by its text."""
+    node = Node(facts={"built": dt.date(2026, 1, 31), "raw": {"2026"}})
+    assert compile_filter(Filter(fact=("built>2026-01-30", "built=/^2026/"))).matches(node)
+    assert compile_filter(Filter(fact=("raw=2026",))).matches(node)
+
+
+def test_shown():
+    """A matcher shows the filter it was made from."""
+    assert repr(compile_filter(Filter(cls=("web",)))).startswith("Matcher(Filter(")
 
 
 def test_empty_filter():
@@ -187,6 +204,7 @@ def test_lookup_default():
     """A missing path gives MISSING, which is false, or the default."""
     assert lookup({}, "a.b") is MISSING
     assert not MISSING
+    assert repr(MISSING) == "MISSING"
     assert lookup({}, "a", None) is None
     assert lookup({"a": None}, "a") is None
     assert lookup(FACTS, "tags.²") is MISSING

@@ -3,9 +3,9 @@
 A claim is committed before the action starts. One SQLite file (WAL) serves any number of
 identities, so the emulator's nodes share one.
 
-**Threads.** Any thread may claim. A claim waits for the writer's lock; who gets it commits what
-all the others have queued meanwhile, in one transaction, so claims that come together cost one
-commit together.
+**Threads.** Any thread may claim. One of those that wait leads: it commits what all of them have
+queued, in one transaction, wakes them, and hands the lead to the first that came meanwhile. So
+claims that come together cost one commit together, and nobody works for the others for long.
 
 **Durability.** `NORMAL` (the interactive lane) survives the death of the process, and may lose
 the last claims to a power cut, after which a captured request could run again until its ttl is
@@ -60,6 +60,7 @@ class _Ticket:
     won: list[bool] = field(default_factory=list)
     done: bool = False
     error: BaseException | None = None
+    wake: threading.Event = field(default_factory=threading.Event)
 
 
 class Claims:
@@ -76,9 +77,10 @@ class Claims:
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
     ) -> None:
         self.path = path
+        # The lock guards the queue and `_led`; the database is the leader's alone.
+        self._lock = threading.Lock()
         self._queue: list[_Ticket] = []
-        self._queue_lock = threading.Lock()
-        self._writer = threading.Lock()
+        self._led = False
         self._purge_at = 0.0
         try:
             self._database = sqlite3.connect(
@@ -106,13 +108,13 @@ class Claims:
         Returns, for each, whether it is the caller's now. Raises MCShellError as `claim`.
         """
         ticket = _Ticket(list(claims), now)
-        with self._queue_lock:
+        with self._lock:
             self._queue.append(ticket)
-        with self._writer:
-            if not ticket.done:
-                with self._queue_lock:
-                    tickets, self._queue = self._queue, []
-                self._commit(tickets)
+            follows, self._led = self._led, True
+        if follows:
+            ticket.wake.wait()
+        if not ticket.done:
+            self._lead()
         if ticket.error is not None:
             raise MCShellError(
                 f"{self.path}: the claim cannot be recorded: {ticket.error}"
@@ -120,9 +122,20 @@ class Claims:
         return ticket.won
 
     def close(self) -> None:
-        """Close the file, once no thread claims any more."""
-        with self._writer:
-            self._database.close()
+        """Close the file; the caller sees to it that no thread claims any more."""
+        self._database.close()
+
+    def _lead(self) -> None:
+        with self._lock:
+            tickets, self._queue = self._queue, []
+        try:
+            self._commit(tickets)
+        finally:
+            with self._lock:
+                heirs = self._queue[:1]
+                self._led = bool(heirs)
+            for ticket in (*heirs, *tickets):
+                ticket.wake.set()
 
     def _commit(self, tickets: list[_Ticket]) -> None:
         """One transaction for all; what goes wrong is everybody's error, and nobody's claim."""

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -175,9 +175,17 @@ class Authority:
             self._refuse_double(name, kind, now, renew=renew)
             serial = x509.random_serial_number()
             entry = Entry(name, kind, serial, start, end)
-            record = {"event": "issued", **asdict(entry), "serial": f"{serial:x}"}
-            del record["revoked"]
-            self._append(journal, record)
+            self._append(
+                journal,
+                {
+                    "event": "issued",
+                    "name": name,
+                    "kind": kind,
+                    "serial": f"{serial:x}",
+                    "issued": start,
+                    "expires": end,
+                },
+            )
             self._enter(entry)
         leaf = certificates.Leaf(name, kind, serial, start, end, tuple(dns), tuple(ip))
         certificate = certificates.build_leaf(

@@ -84,7 +84,13 @@ def test_claims_that_come_together_are_committed_together(claims):
     claims._database.set_trace_callback(
         lambda sql: transactions.append(sql) if sql == "COMMIT" else None
     )
-    claims._writer.acquire()
+    commit, go_on = claims._commit, threading.Event()
+
+    def slow(tickets):
+        go_on.wait(30)
+        commit(tickets)
+
+    claims._commit = slow
     results: list[bool] = []
     threads = [
         threading.Thread(
@@ -94,13 +100,13 @@ def test_claims_that_come_together_are_committed_together(claims):
     ]
     for thread in threads:
         thread.start()
-    while len(claims._queue) < 10:
+    while len(claims._queue) < 9:
         threading.Event().wait(0.001)
-    claims._writer.release()
+    go_on.set()
     for thread in threads:
         thread.join()
     assert results == [True] * 10
-    assert transactions == ["COMMIT"]
+    assert transactions == ["COMMIT"] * 2
 
 
 def test_expired_claims_are_purged_an_hour_later(claims):

@@ -5,6 +5,7 @@ What is read here is enough to run an action safely; `schema.check` finds the re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from mcshell.errors import DDLError, did_you_mean
 __all__ = ["NAME", "load"]
 
 NAME: Final = r"[a-z0-9_]+"
-"""What agents, actions, inputs and outputs may be called."""
+"""What agents and actions may be called; `schema.check` wants it of inputs and outputs too."""
 
 _OURS: Final = ("rerun_safe", "changes", "sensitive", "timeout", "limits")
 
@@ -31,7 +32,7 @@ def load(document: Mapping[str, Any], path: str = "") -> DDL:
 
 def _ddl(document: Mapping[str, Any], path: str) -> DDL:
     metadata = _mapping(document, "metadata", "the document")
-    name = _text(metadata, "name", "metadata")
+    name = _name(metadata, "name", "metadata")
     timeout = _seconds(metadata.get("timeout"), "metadata.timeout")
     actions: dict[str, Action] = {}
     for entry in _list(document, "actions", "the document"):
@@ -43,7 +44,7 @@ def _ddl(document: Mapping[str, Any], path: str) -> DDL:
 
 
 def _action(agent: str, timeout: float, entry: Any) -> Action:
-    name = _text(entry, "action", "an action")
+    name = _name(entry, "action", "an action")
     where = f"action {name}"
     ours = _mapping(entry, "mcshell", where, missing_ok=True)
     for key in ours:
@@ -187,6 +188,13 @@ def _text(document: Any, key: str, where: str) -> str:
     if not document[key]:
         raise DDLError(f"{where}: {key} must not be empty")
     return str(document[key])
+
+
+def _name(document: Any, key: str, where: str) -> str:
+    name = _text(document, key, where)
+    if not re.fullmatch(NAME, name):
+        raise DDLError(f"{where}: {key} {name!r} must be of small letters, digits and _ only")
+    return name
 
 
 def _flag(document: Mapping[str, Any], key: str, where: str, *, default: bool) -> bool:

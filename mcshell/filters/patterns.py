@@ -154,7 +154,9 @@ class _Scan:
 
     def _error(self, why: str) -> FilterError:
         return FilterError(
-            f"regex /{self.pattern}/: {why}", self.pattern, min(self.at, len(self.pattern)) + 1
+            f"regex {_shown(self.pattern)}: {why}",
+            self.pattern,
+            min(self.at, len(self.pattern)) + 1,
         )
 
 
@@ -170,6 +172,11 @@ class Pattern:
         return len(text) <= self.reach and self.search(text) is not None
 
 
+def _shown(pattern: str) -> str:
+    """A pattern in its slashes, on one line."""
+    return f"/{''.join(char if char.isprintable() else repr(char)[1:-1] for char in pattern)}/"
+
+
 @lru_cache(maxsize=512)
 def compile_pattern(pattern: str, flags: int = 0) -> Pattern:
     """Compile an operator's regex; FilterError when it is wrong or could run for ever."""
@@ -181,7 +188,7 @@ def compile_pattern(pattern: str, flags: int = 0) -> Pattern:
     scan.run()
     if scan.repeats >= MAX_PATTERN // 8 or (reach := scan.reach()) < MIN_REACH:
         raise FilterError(
-            f"regex /{pattern}/: could take too long, it leaves too much open"
+            f"regex {_shown(pattern)}: could take too long, it leaves too much open"
             f" ({scan.repeats} repeats like .* and {scan.factor} choices)",
             pattern,
             1,
@@ -192,5 +199,5 @@ def compile_pattern(pattern: str, flags: int = 0) -> Pattern:
         column = (getattr(error, "pos", None) or 0) + 1
         reason = str(error).partition(" at position")[0]
         raise FilterError(
-            f"regex /{pattern}/: {reason}, at its character {column}", pattern, column
+            f"regex {_shown(pattern)}: {reason}, at its character {column}", pattern, column
         ) from error

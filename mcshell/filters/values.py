@@ -124,7 +124,7 @@ def pair(
     matching = {"==": "=~", "=~": "=~", "!=": "!=~", "!=~": "!=~"}
     if operator not in matching:
         raise FilterError(
-            f"{operator} does not go with a regex, {value}: use =~ or !=~, or quote the value",
+            f"{operator} does not go with a regex, {str(value)!r}: use =~ or !=~, or quote the value",
             text,
             column,
         )

@@ -76,6 +76,8 @@ BROKEN = [
     ({"metadata": METADATA | {"timeout": 0}, "actions": []}, "number of seconds"),
     ({"metadata": METADATA | {"timeout": True}, "actions": []}, "number of seconds"),
     ({"metadata": METADATA | {"name": ""}, "actions": []}, "must not be empty"),
+    ({"metadata": METADATA | {"name": "../x"}, "actions": []}, "small letters"),
+    (document(action="a\nb"), "small letters"),
     ({"metadata": METADATA, "actions": [3]}, "an action: action must be text"),
     (document(input=[]), "input must be an object"),
     (document(input={"x": 3}), "input x must be an object"),

@@ -57,6 +57,7 @@ def test_too_open_patterns_are_refused(pattern):
         ("a" * (MAX_PATTERN + 1), "more than"),
         ("\\", "bad escape"),
         ("(?P<n>a)(?P<n>b)", "redefinition"),
+        ("(\n", "/(\\n/"),
     ],
 )
 def test_invalid_patterns_are_refused(pattern, says):
@@ -64,6 +65,7 @@ def test_invalid_patterns_are_refused(pattern, says):
     with pytest.raises(FilterError) as caught:
         compile_pattern(pattern)
     assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert caught.value.column
 
 

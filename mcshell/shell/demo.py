@@ -38,7 +38,6 @@ __all__ = ["DemoError", "demo"]
 
 _READY = 60.0  # seconds: far more than any part takes on an idle machine
 _STOP = 10.0
-_TERMINATED = 128 + signal.SIGTERM
 
 _CLIENT = """\
 state = "state"
@@ -68,7 +67,7 @@ class DemoError(MCShellError):
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM or SIGHUP: unwind, so that everything we started is ended."""
+    """SIGTERM or SIGHUP, whose number is the argument: unwind and end what we started."""
 
 
 def demo(options: Namespace) -> int:
@@ -83,13 +82,17 @@ def demo(options: Namespace) -> int:
         os.environ.pop(name, None)  # the demo is a world of its own
     try:
         with ExitStack() as stack:
-            return _run(options, stack)
-    except _TerminatedError:
-        return _TERMINATED
+            try:
+                return _run(options, stack)
+            finally:
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_IGN)  # ending our parts is not broken off
+    except _TerminatedError as ended:
+        return 128 + int(ended.args[0])
 
 
-def _terminate(_number: int, _frame: object) -> NoReturn:
-    raise _TerminatedError
+def _terminate(number: int, _frame: object) -> NoReturn:
+    raise _TerminatedError(number)
 
 
 def _run(options: Namespace, stack: ExitStack) -> int:

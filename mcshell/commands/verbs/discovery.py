@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "inventory", "ping"]
 
+_NOBODY = "no node matches"
 _PING = ("sender", "state", "time_ms")
 _INVENTORY = ("sender", "state", "version", "collectives", "classes", "agents", "facts", "seen")
 
 
 def find(context: Context, options: argparse.Namespace) -> Table:
     """The identities that match, known ones among them."""
-    found = context.client(options).find(targeting(context, options))
-    return Table(("sender",), [(name,) for name in sorted(found.names)], 0 if found.names else 1)
+    wanted = targeting(context, options)  # refused, where it must be, before anyone connects
+    found = context.client(options).find(wanted)
+    rows = [(name,) for name in sorted(found.names)]
+    return Table(("sender",), rows, 0 if rows else 1, () if rows else (_NOBODY,))
 
 
 def ping(context: Context, options: argparse.Namespace) -> Table:
@@ -42,7 +45,8 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
         times = {row.sender: row.lag for row in asked.rows() if row.lag is not None}
         states = {row.sender: row.state for row in asked.rows()}
     rows = [(name, str(states[name]), _milliseconds(times.get(name))) for name in sorted(states)]
-    return Table(_PING, rows, _code(list(states.values()), discovered=found.discovered))
+    code = _code(list(states.values()), discovered=found.discovered)
+    return Table(_PING, rows, code, () if rows else (_NOBODY,))
 
 
 def inventory(context: Context, options: argparse.Namespace) -> Table | Replies:
@@ -56,7 +60,8 @@ def inventory(context: Context, options: argparse.Namespace) -> Table | Replies:
     rows += [(node.identity, State.SILENT, node) for node in found.absent]
     rows.sort(key=lambda row: row[0])
     code = _code([state for _, state, _ in rows], discovered=True)
-    return Table(_INVENTORY, [_described(*row) for row in rows], code)
+    notes = () if rows else (_NOBODY,)
+    return Table(_INVENTORY, [_described(*row) for row in rows], code, notes)
 
 
 def _described(name: str, state: State, node: KnownNode) -> tuple[Any, ...]:

@@ -1,0 +1,129 @@
+"""`mcshell demo`: the promised document, and nothing left behind however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.peers.processes import wait_until
+
+pytestmark = pytest.mark.timeout(240)
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = [sys.executable, "-m", "mcshell", "demo"]
+
+
+def environ() -> dict[str, str]:
+    """Ours, with the code in reach."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def start(*words: str, **more: int | None) -> subprocess.Popen[str]:
+    """Start a demo whose streams we hold."""
+    pipe = subprocess.PIPE
+    streams = {"stdin": pipe, "stdout": pipe, "stderr": pipe, **more}
+    return subprocess.Popen([*DEMO, *words], text=True, env=environ(), **streams)  # type: ignore[call-overload]
+
+
+def test_the_command_of_the_readme(tmp_path: Path) -> None:
+    """25 emulated nodes and this host answer in one document, soon, and all ends."""
+    began = time.monotonic()
+    line = "rpc rpcutil get_fact fact=os"
+    done = subprocess.run(
+        [*DEMO, "--nodes", "25", "--exec", line, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+        env=environ(),
+    )
+    took = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["replies"]) == 26
+    assert {row["state"] for row in found["replies"]} == {"ok"}
+    assert all("name" in row["data"]["value"] for row in found["replies"])
+    assert took < 60  # 10 s are promised; this machine runs other tests too
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_after_a_signal(number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and a terminal that closes end every process of the demo."""
+    demo = start("--nodes", "3")
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if line.startswith("other shells join"):
+            break
+    family = psutil.Process(demo.pid).children(recursive=True)
+    assert len(family) == 3
+    demo.send_signal(number)
+    demo.communicate(timeout=60)
+    assert demo.returncode == 128 + number
+    assert wait_until(lambda: not any(map(psutil.Process.is_running, family)), 20.0)
+
+
+def test_another_shell_joins_and_the_directory_stays(tmp_path: Path) -> None:
+    """DIR holds a configuration that another process uses; a second demo takes it up again."""
+    folder = tmp_path / "lab"
+    demo = start("--nodes", "2", "--dir", str(folder))
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if line.startswith("other shells join"):
+            break
+    other = subprocess.run(
+        [sys.executable, "-m", "mcshell", "find", "--senders"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**environ(), "MCSHELL_CONFIG": str(folder / "mcshell.toml")},
+    )
+    assert len(other.stdout.split()) == 3, other.stderr
+    out, err = demo.communicate("find --senders\n", timeout=60)
+    assert demo.returncode == 0, err
+    assert out.split() == other.stdout.split()
+    again = subprocess.run(
+        [*DEMO, "--nodes", "2", "--dir", str(folder), "--exec", "find --senders"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environ(),
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == other.stdout
+
+
+def test_a_part_that_does_not_start_is_named(tmp_path: Path) -> None:
+    """A demo whose policies or CA cannot be used says which part failed, and leaves."""
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki" / "ca.key").write_text("no key")
+    done = subprocess.run(
+        [*DEMO, "--nodes", "1", "--dir", str(tmp_path), "--exec", "find"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environ(),
+    )
+    assert done.returncode == 64
+    assert "ca.key" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_json_goes_with_exec() -> None:
+    """`--json` without lines would have nothing to draw."""
+    done = subprocess.run(
+        [*DEMO, "--json"], capture_output=True, text=True, check=False, timeout=60, env=environ()
+    )
+    assert done.returncode == 64
+    assert "--exec" in done.stderr

@@ -1,0 +1,150 @@
+"""`%mco` and `%%mco` in a real IPython: what a cell gets, stores and is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from mcshell.client.replies import Replies
+from mcshell.commands.result import Text
+from mcshell.errors import MCShellError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.faces.conftest import Fleet
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def shell(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """An IPython shell with the extension loaded, talking to the fleet."""
+    monkeypatch.setenv("MCSHELL_CONFIG", str(fleet.config))
+    monkeypatch.chdir(fleet.folder)
+    found = InteractiveShell()
+    found.history_manager.enabled = False
+    found.run_line_magic("load_ext", "mcshell")
+    yield found
+    found.run_line_magic("unload_ext", "mcshell")
+    found.history_manager.end_session()
+    InteractiveShell.clear_instance()
+
+
+def run(shell: InteractiveShell, cell: str) -> Any:
+    """Run a cell; raise what it raised, else return its value."""
+    done = shell.run_cell(cell, store_history=False)
+    if done.error_before_exec or done.error_in_exec:
+        raise done.error_before_exec or done.error_in_exec
+    return done.result
+
+
+def test_a_line_gives_a_plain_dataframe(shell: InteractiveShell) -> None:
+    """`df = %mco …` assigns a DataFrame with the columns of DESIGN §4, typed by the DDL."""
+    run(shell, "df = %mco rpc rpcutil ping")
+    df = shell.user_ns["df"]
+    assert type(df) is pd.DataFrame
+    first = ["sender", "state", "statuscode", "statusmsg", "pong"]
+    assert list(df.columns) == [*first, "lag", "late", "trust", "requestid"]
+    assert str(df.dtypes["pong"]) == "Int64"
+    assert sorted(df["sender"]) == ["db1", "web1", "web2"]
+
+
+def test_background_gives_replies(shell: InteractiveShell) -> None:
+    """With `-b` the value is a handle that fills."""
+    replies = run(shell, "%mco rpc rpcutil ping -b")
+    assert isinstance(replies, Replies)
+    assert replies.wait(30).done
+    assert replies.stats["ok"] == 3
+
+
+def test_a_cell_takes_yaml_and_stores_with_o(shell: InteractiveShell) -> None:
+    """The body is the inputs with their types; `-o` stores; the cell itself shows nothing."""
+    value = run(shell, "%%mco rpc rpcutil get_fact -I web1 -o found\nfact: role\n")
+    assert value is None
+    assert list(shell.user_ns["found"]["value"]) == ["web"]
+    run(shell, "%%mco rpc exec run -I web1 -o out\nargv: [echo, 'a  b']\n")
+    assert shell.user_ns["out"]["stdout"][0].strip() == "a  b"
+
+
+def test_nodes_take_a_variable_of_any_scope(shell: InteractiveShell) -> None:
+    """A table, a list or a local variable names the targets; rows are the targets."""
+    run(shell, "df = %mco find -F role=web")
+    assert sorted(run(shell, "%mco rpc rpcutil ping --nodes df")["sender"]) == ["web1", "web2"]
+    run(shell, "few = ['db1']\nagain = %mco find --nodes few")
+    assert list(shell.user_ns["again"]["sender"]) == ["db1"]
+    run(
+        shell,
+        "def f():\n    mine = ['web2']\n    return get_ipython().run_line_magic('mco', 'find --nodes mine')\n",
+    )
+    shell.user_ns["wanted"] = "db1 web1"
+    assert sorted(run(shell, "%%mco find --nodes - -o both\ndb1\nweb1\n") or []) == []
+    assert sorted(shell.user_ns["both"]["sender"]) == ["db1", "web1"]
+
+
+def test_braces_and_dollars_are_left_alone(shell: InteractiveShell) -> None:
+    """IPython expands nothing in the line: regular expressions keep their braces."""
+    shell.user_ns["x"] = "boom"
+    assert list(run(shell, "%mco find -I '/^web[12]{1}$/' -F 'role=/^w.{2}$/'")["sender"]) == [
+        "web1",
+        "web2",
+    ]
+
+
+def test_errors_are_one_line(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong is a single line in the cell's output, without a traceback."""
+    for line, words in (
+        ("%mco pnig", "did you mean ping"),
+        ("%mco rpc rpcutil pnig", "did you mean ping"),
+        ("%mco rpc rpcutil ping --vai direct", "did you mean --via"),
+        ("%mco broker --data x", "only on the command line"),
+        ("%mco rpc rpcutil 'ping", "no closing quotation"),
+        ("%mco rpc rpcutil ping -F role=nothing", "no node matches"),
+        ("%%mco rpc rpcutil get_fact\n- a list", "lines of `input: value`"),
+        ("%%mco rpc rpcutil get_fact\n{", "the cell is no YAML"),
+        ("%%mco rpc rpcutil get_fact fact=a\nfact: b", "given twice"),
+        ("%%mco ping\nx: 1", "takes no cell body"),
+        ("%mco find -o not-a-name", "a Python name is meant"),
+    ):
+        capsys.readouterr()
+        with pytest.raises(MCShellError):
+            run(shell, line)
+        written = capsys.readouterr()
+        said = (written.out + written.err).strip()
+        assert words in said, line
+        assert "\n" not in said, line
+        assert "Traceback" not in said
+
+
+def test_help_is_text(shell: InteractiveShell) -> None:
+    """`%mco`, `%mco help rpc` and `%mco rpc -h` give help that shows as lines."""
+    assert isinstance(run(shell, "%mco"), Text)
+    assert "input=value" in run(shell, "%mco help rpc")
+    assert "input=value" in repr(run(shell, "%mco rpc -h"))
+    assert "Verbs:" in shell.find_line_magic("mco").__doc__
+
+
+def test_traitlets_give_defaults(shell: InteractiveShell) -> None:
+    """`%config MCMagics.timeout` and `.session` hold for lines that say nothing."""
+    run(shell, "%config MCMagics.session = 'notebook'")
+    run(shell, "%config MCMagics.timeout = 3")
+    run(shell, "df = %mco rpc rpcutil ping -I ghost")
+    assert list(shell.user_ns["df"]["state"]) == ["silent"]
+    assert list(run(shell, "%mco requests")["agent"]) == ["rpcutil"]
+
+
+def test_reloading_works(shell: InteractiveShell) -> None:
+    """`%reload_ext mcshell` closes the old connection and gives a magic that works."""
+    run(shell, "%mco find")
+    run(shell, "%reload_ext mcshell")
+    assert len(run(shell, "%mco find")) == 3
+
+
+def test_printing_nothing(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    """Loading and assigning print nothing."""
+    capsys.readouterr()
+    run(shell, "df = %mco find")
+    assert capsys.readouterr().out == ""

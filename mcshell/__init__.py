@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import MCShellError
+from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mcshell.client.replies import Replies
 
 __all__ = ["Client", "MCShellError", "Replies", "connect", "load_ipython_extension"]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _PLACES = {
     "Client": "mcshell.client.client",

@@ -9,7 +9,6 @@ use ActiveMQ or RabbitMQ.
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import itertools
 import signal
 import sqlite3
@@ -17,11 +16,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from mcshell.version import VERSION
 from mcshell.broker.queues import Queue, Subscription, Topics, head_for
 from mcshell.broker.store import Message, Store
 from mcshell.errors import ConfigError, WireError
 from mcshell.wire.frame import Frame, dump_head
-from mcshell.wire.listen import address_of, is_loopback, server_context
+from mcshell.wire.listen import address_of, listen_on, server_context
 from mcshell.wire.serving import ServerConnection, number
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Broker", "run"]
 
-SWEEP, EXPIRE = 0.5, 5.0  # seconds between looks at the heart-beats, at what is too old
+SWEEP, EXPIRE = 0.5, 10  # seconds between looks at the heart-beats; each 10th at what is too old
 # unsent bytes, and so many more a subscription, above which a connection loses topic messages
 TOPIC_BACKLOG, TOPIC_BACKLOG_EACH = 16 << 20, 64 << 10
 STORED = 2 << 30  # bytes of bodies in all queues above which SEND is refused
@@ -93,10 +93,9 @@ class Connection(ServerConnection):
         name = headers.get("transaction", "")
         if (command == "BEGIN") == (name in self.transactions):
             raise WireError(f"{command}: transaction {name!r} has begun already, or never")
+        frames = self.transactions.pop(name, [])
         if command == "BEGIN":
             self.transactions[name] = []
-            return
-        frames = self.transactions.pop(name)
         for frame in frames if command == "COMMIT" else ():
             del frame.headers["transaction"]
             self.execute(frame)
@@ -137,10 +136,7 @@ class Broker:
 
     def __init__(self, data: Path, *, user: str = "", passcode: str = "") -> None:
         self.connections: set[Connection] = set()
-        try:
-            self.name = f"mcshell/{importlib.metadata.version('mcshell')}"
-        except importlib.metadata.PackageNotFoundError:
-            self.name = "mcshell/0"
+        self.name = f"mcshell/{VERSION}"
         self.login = (user, passcode)
         self._data = data
         self._servers: list[asyncio.Server] = []
@@ -158,10 +154,9 @@ class Broker:
         Raises:
             ConfigError: address or directory cannot be had, or it is off loopback without TLS.
         """
-        if tls is None and not is_loopback(host):
-            raise ConfigError(f"{host} is off loopback: the broker needs TLS there", key="listen")
+        self.loop = asyncio.get_running_loop()
+        server = await listen_on(lambda: Connection(self), host, port, tls)
         if not self._servers:
-            self.loop = asyncio.get_running_loop()
             self.failed = self.loop.create_future()
             self._store = Store(self._data)
             for message in self._store.load():
@@ -169,13 +164,8 @@ class Broker:
             # from the clock: an id that was never written does not come again after a restart
             self._ids = itertools.count(time.time_ns() // 1000)
             self._sweeper = self.loop.create_task(self._sweep())
-        try:
-            server = await self.loop.create_server(
-                lambda: Connection(self), host, port, ssl=tls, backlog=4096
-            )
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
         self._servers.append(server)
+        await server.start_serving()
         address = server.sockets[0].getsockname()
         return address[0], address[1]
 
@@ -195,9 +185,8 @@ class Broker:
     def publish(self, headers: dict[str, str], body: bytes) -> None:
         """Take a message that a client sent."""
         destination, until = headers.get("destination", ""), number(headers, "expires") / 1000
-        head = dump_head(
-            "MESSAGE", {name: headers[name] for name in headers if name not in NOT_PASSED_ON}
-        )
+        passed_on = {name: headers[name] for name in headers if name not in NOT_PASSED_ON}
+        head = dump_head("MESSAGE", passed_on)
         if destination.startswith("/topic/"):
             if not until or until > time.time():
                 self._fan_out(destination, head, body)
@@ -205,15 +194,14 @@ class Broker:
             raise WireError(f"the broker is full: it holds {STORED} bytes")
         else:
             persistent = headers.get("persistent") == "true"
-            self._enqueue(destination, head, body, until, persistent=persistent)
+            message = Message(
+                next(self._ids), destination, head, body, until, persistent=persistent
+            )
+            self._enqueue(message)
 
-    def _enqueue(
-        self, name: str, head: bytes, body: bytes, until: float, *, persistent: bool
-    ) -> None:
-        queue = self._queue(name)
-        message = Message(next(self._ids), name, head, body, until, persistent=persistent)
+    def _enqueue(self, message: Message) -> None:
+        self._queue(message.queue).ready.append(message)
         self._store.put(message)
-        queue.ready.append(message)
 
     def _queue(self, name: str) -> Queue:
         """Find or make a queue that has something to do in this turn."""
@@ -262,7 +250,7 @@ class Broker:
         """Be done with a message; a persistent one that was refused is set aside."""
         self._store.delete(message)
         if nack and message.persistent:
-            self._enqueue(DEAD_LETTERS, message.head, message.body, 0.0, persistent=True)
+            self._enqueue(Message(next(self._ids), DEAD_LETTERS, message.head, message.body, 0.0))
         self._queue(message.queue)
 
     def again(self, queues: set[Queue]) -> None:
@@ -302,16 +290,13 @@ class Broker:
 
     async def _sweep(self) -> None:
         """Send heart-beats, close who is silent, expire what nobody reads."""
-        expired = self.loop.time()
-        while True:
+        for beat in itertools.count(1):
             due = self.loop.time() + SWEEP
             await asyncio.sleep(SWEEP)
-            now = self.loop.time()
-            late = now - due > SWEEP  # we were busy: what clients sent meanwhile is unread
+            late = self.loop.time() - due > SWEEP  # we were busy: what clients sent is unread
             for connection in list(self.connections):
                 connection.beat(late=late)
-            if now - expired > EXPIRE:
-                expired = now
+            if beat % EXPIRE == 0:
                 for queue in self._queues.values():
                     queue.expire(self._store, time.time())
                 self.wake()
@@ -352,8 +337,8 @@ def run(
     Raises:
         ConfigError: the address, the directory or the TLS files cannot be used.
     """
-    tls = server_context(tls_cert, tls_key, tls_ca) if tls_cert and tls_key else None
-    if tls is None and (tls_cert or tls_key or tls_ca or tls_listen):
-        raise ConfigError("TLS needs a certificate and its key (--tls-cert, --tls-key)")
-    plain = [(listen, None), (tls_listen, tls)] if tls_listen else [(listen, tls)]
-    return asyncio.run(_serve(Broker(data, user=user, passcode=passcode), plain))
+    tls = server_context(tls_cert, tls_key, tls_ca)
+    if tls_listen and not tls:
+        raise ConfigError("--tls-listen needs --tls-cert and --tls-key", key="tls_listen")
+    where = [(listen, None), (tls_listen, tls)] if tls_listen else [(listen, tls)]
+    return asyncio.run(_serve(Broker(data, user=user, passcode=passcode), where))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.node.journal import Journal
+from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -77,14 +78,12 @@ class Host:
 
     def describe(self) -> dict[str, Any]:
         """What the node says of itself in discovery and registration."""
-        from mcshell import __version__  # noqa: PLC0415 - the package root is above us
-
         return {
             "facts": self.facts,
             "classes": sorted(self.classes),
             "agents": sorted(self.agents),
             "collectives": list(self.collectives),
-            "version": __version__,
+            "version": VERSION,
         }
 
 

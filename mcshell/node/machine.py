@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mcshell import __version__
+from mcshell.version import VERSION
 
 __all__ = ["machine", "parse_hosts", "parse_inet6", "parse_key_values"]
 
@@ -94,7 +94,7 @@ def machine() -> dict[str, Any]:
         "timezone": _timezone(),
         "init": _init(),
         "python": platform.python_version(),
-        "mcshell": {"version": __version__},
+        "mcshell": {"version": VERSION},
     }
 
 

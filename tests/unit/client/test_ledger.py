@@ -1,0 +1,145 @@
+"""The ledger as a pure value: properties over any order of words, judgements and strangers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.client.ledger import Entry, Ledger, judge, step
+from mcshell.message import Reply, Sequence, State
+
+FINALS = (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
+NAMES = ("a", "b", "c")
+
+
+def word(sender: str, state: State, attempt: int = 0) -> Reply:
+    """A node's word of that state."""
+    kind = {State.RECEIVED: Sequence.RECEIVED, State.RUNNING: Sequence.RUNNING}
+    number = kind.get(state, Sequence.FINAL) + attempt * Sequence.STEP
+    code = None if state in kind else int(state is not State.OK)
+    return Reply("0" * 32, sender, number, code, state.value, {}, 0.0, state)
+
+
+WORDS = st.builds(
+    word,
+    st.sampled_from([*NAMES, "stranger"]),
+    st.sampled_from([State.RECEIVED, State.RUNNING, *FINALS]),
+    st.integers(0, 2),
+)
+EVENTS = st.lists(st.one_of(WORDS, st.sampled_from(NAMES)), max_size=30)
+
+
+def play(ledger: Ledger, events: list[Reply | str]) -> None:
+    """Enter words, and judge where an event is only a name."""
+    for at, event in enumerate(events):
+        if isinstance(event, str):
+            ledger.judge([event], "the wait is over")
+        else:
+            ledger.word(event, float(at))
+
+
+@given(EVENTS)
+def test_every_target_is_in_exactly_one_state(events):
+    """Whatever happens, the states' counts add up to the number of targets."""
+    ledger = Ledger(NAMES)
+    play(ledger, events)
+    stats = ledger.stats().as_dict()
+    assert sum(stats[state.value] for state in State) == stats["targets"] == len(NAMES)
+
+
+@given(EVENTS)
+def test_the_first_final_word_wins(events):
+    """A target's outcome is its first final word; any further one marks it as a duplicate."""
+    ledger = Ledger(NAMES)
+    play(ledger, events)
+    for name, entry in ledger.targets.items():
+        finals = [e for e in events if isinstance(e, Reply) and e.sender == name and e.final]
+        assert entry.reply is (finals[0] if finals else None)
+        assert entry.state.final == bool(finals)
+        assert entry.duplicate == (len(finals) > 1)
+
+
+@given(EVENTS)
+def test_a_judgement_never_outlives_a_word(events):
+    """Silent is only who never said anything after or before the judgement."""
+    ledger = Ledger(NAMES)
+    play(ledger, events)
+    for name, entry in ledger.targets.items():
+        said = any(isinstance(e, Reply) and e.sender == name for e in events)
+        assert (entry.state is State.SILENT) == (name in events and not said)
+
+
+@given(EVENTS)
+def test_late_means_a_word_after_the_judgement(events):
+    """A target is late exactly when a word came after it had been judged."""
+    ledger = Ledger(NAMES)
+    play(ledger, events)
+    for name, entry in ledger.targets.items():
+        own = [e for e in events if e == name or (isinstance(e, Reply) and e.sender == name)]
+        judged_first = bool(own) and own[0] == name and any(isinstance(e, Reply) for e in own)
+        assert entry.late == judged_first
+
+
+@given(EVENTS)
+def test_a_stranger_is_never_counted_for_a_target(events):
+    """An unexpected sender has a row of its own and changes no target."""
+    ledger, without = Ledger(NAMES), Ledger(NAMES)
+    play(ledger, events)
+    kept = [e if isinstance(e, str) or e.sender != "stranger" else None for e in events]
+    for at, event in enumerate(kept):
+        if isinstance(event, str):
+            without.judge([event], "the wait is over")
+        elif event is not None:
+            without.word(event, float(at))
+    assert ledger.targets == without.targets
+    assert all(entry.unexpected for entry in ledger.strangers.values())
+    assert ledger.stats().targets == len(NAMES)
+
+
+@given(EVENTS)
+def test_closed_and_outstanding_agree_with_the_entries(events):
+    """The running counts that a waiting call looks at are those of the entries."""
+    ledger = Ledger(NAMES)
+    ledger.sent(NAMES[:2], 0.0)
+    play(ledger, events)
+    assert ledger.closed == all(entry.state.closed for entry in ledger.targets.values())
+    sent = [ledger.targets[name] for name in NAMES[:2]]
+    assert ledger.outstanding == sum(not entry.state.closed for entry in sent)
+
+
+@given(EVENTS)
+def test_redelivery_of_everything_changes_no_outcome(events):
+    """Words that the broker hands out twice leave every outcome as it was."""
+    once, twice = Ledger(NAMES), Ledger(NAMES)
+    play(once, events)
+    play(twice, [e for e in events for _ in range(1 if isinstance(e, str) else 2)])
+    for name in NAMES:
+        first, second = once.targets[name], twice.targets[name]
+        assert (first.state, first.reply, first.late) == (second.state, second.reply, second.late)
+
+
+def test_a_later_attempt_is_counted():
+    """A word of the second attempt says so in the entry."""
+    entry = step(Entry("a"), word("a", State.RUNNING, attempt=1), 1.0)
+    assert (entry.attempt, entry.state) == (2, State.RUNNING)
+
+
+def test_received_does_not_undo_running():
+    """Words that overtake each other never take a state back."""
+    entry = step(step(Entry("a"), word("a", State.RUNNING), 1.0), word("a", State.RECEIVED), 2.0)
+    assert (entry.state, entry.received, entry.running) == (State.RUNNING, 2.0, 1.0)
+
+
+def test_lag_is_from_our_send_to_the_final_word():
+    """The lag is in seconds, and there is none before the final word."""
+    entry = replace(Entry("a"), sent=10.0)
+    assert entry.lag is None
+    assert step(entry, word("a", State.OK), 12.5).lag == 2.5
+
+
+def test_only_pending_can_be_judged():
+    """Who is running is not silent, however long it takes."""
+    running = step(Entry("a"), word("a", State.RUNNING), 1.0)
+    assert judge(running, State.SILENT, "too long") is running

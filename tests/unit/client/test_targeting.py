@@ -1,0 +1,86 @@
+"""Shares, samples, batches and the choice of the way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.client.targeting import Ask, Targeting, batches, choose, plain_names, route, share
+from mcshell.errors import UsageError
+from mcshell.message import Filter, Via
+
+NAMES = st.lists(st.text("abc", min_size=1, max_size=4), unique=True, min_size=1, max_size=40)
+
+
+@given(st.integers(1, 100), st.integers(0, 1000))
+def test_a_percentage_is_rounded_up(percent, total):
+    """10% of 11 nodes are 2: a share never rounds down to nobody."""
+    if total:
+        count = share(f"{percent}%", total, "--limit")
+        assert (count - 1) * 100 < total * percent <= count * 100
+
+
+@pytest.mark.parametrize("text", ["0", "ten", "-1", "5.5", "%", ""])
+def test_a_share_that_is_none_says_what_is_meant(text):
+    """One line names the option and both forms."""
+    with pytest.raises(UsageError, match="--batch"):
+        share(text, 10, "--batch")
+
+
+@given(NAMES, st.integers(1, 50), st.integers(0, 5))
+def test_a_seed_picks_the_same_nodes_again(names, limit, seed):
+    """The same limit and seed give the same sample, in the order of the names."""
+    targeting = Targeting(limit=str(limit), limit_seed=seed)
+    picked = choose(names, targeting)
+    assert picked == choose(names, targeting)
+    assert len(picked) == min(limit, len(names))
+    assert picked == [name for name in names if name in picked]
+
+
+@given(NAMES, st.integers(1, 50))
+def test_batches_cover_every_target_once(names, size):
+    """Cut into batches and joined again the targets are the same, none larger than asked."""
+    cut = list(batches(names, Ask("a", "b", batch=str(size))))
+    assert [name for batch in cut for name in batch] == names
+    assert all(len(batch) <= size for batch in cut)
+
+
+@pytest.mark.parametrize(
+    ("ask", "count", "way"),
+    [
+        (Ask("a", "b"), 10, Via.DIRECT),
+        (Ask("a", "b"), 11, Via.BROADCAST),
+        (Ask("a", "b", batch="5"), 500, Via.DIRECT),
+        (Ask("a", "b", targeting=Targeting(limit="50")), 50, Via.DIRECT),
+        (Ask("a", "b", targeting=Targeting(nodes=("x",))), 500, Via.DIRECT),
+        (Ask("a", "b", targeting=Targeting(Filter(identity=("x",)))), 1, Via.DIRECT),
+        (Ask("a", "b", via=Via.BROADCAST), 3, Via.BROADCAST),
+        (Ask("a", "b", via=Via.DIRECT), 5000, Via.DIRECT),
+    ],
+)
+def test_the_way_fits_the_targets(ask, count, way):
+    """Few or chosen nodes are asked directly, many by one broadcast, unless told otherwise."""
+    assert route(ask, count) is way
+
+
+@pytest.mark.parametrize("targeting", [Targeting(limit="5"), Targeting(one=True)])
+def test_a_broadcast_cannot_be_limited(targeting):
+    """It reaches whoever matches, so a limit beside it is refused rather than ignored."""
+    with pytest.raises(UsageError, match="broadcast"):
+        route(Ask("a", "b", targeting=targeting, via=Via.BROADCAST), 5)
+
+
+@pytest.mark.parametrize(
+    ("filter_", "names"),
+    [
+        (Filter(identity=("web1", "web2")), ("web1", "web2")),
+        (Filter(identity=("web[1-3]",)), ("web[1-3]",)),
+        (Filter(identity=("web1", "/^db/")), None),
+        (Filter(identity=("web1",), fact=("os=Debian",)), None),
+        (Filter(), None),
+    ],
+)
+def test_plain_names_need_no_discovery(filter_, names):
+    """A filter of nothing but names is a list of targets."""
+    assert plain_names(filter_) == names

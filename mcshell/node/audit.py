@@ -66,8 +66,7 @@ class AuditLog:
         """
         moment = time.time() if now is None else now
         with self._lock:
-            document = {"time": self._iso(moment), "epoch": round(moment, 6), **event}
-            line = _ENCODER.encode(document).encode("ascii") + b"\n"
+            line = _line({"time": self._iso(moment), "epoch": round(moment, 6), **event})
             try:
                 self._append(line)
             except OSError as error:
@@ -151,4 +150,19 @@ class AuditLog:
         return f"{self._stamp}.{int((moment - second) * 1000):03d}Z"
 
 
-_ENCODER: Final = json.JSONEncoder(default=repr, separators=(",", ":"), check_circular=False)
+_ENCODER: Final = json.JSONEncoder(
+    default=repr, allow_nan=False, separators=(",", ":"), check_circular=False
+)
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
+    try:
+        text = _ENCODER.encode(document)
+    except (ValueError, TypeError, RecursionError):
+        # NaN, a key that is a tuple, a list in itself: shown as Python does, never left out.
+        shown = {
+            str(key): value if isinstance(value, str | int) else repr(value)
+            for key, value in document.items()
+        }
+        text = _ENCODER.encode(shown)
+    return text.encode("ascii") + b"\n"

@@ -51,7 +51,7 @@ DELETE FROM claims WHERE (identity, requestid) IN
 """
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Ticket:
     """What one caller wants, and what became of it."""
 
@@ -112,7 +112,11 @@ class Claims:
             self._queue.append(ticket)
             follows, self._led = self._led, True
         if follows:
-            ticket.wake.wait()
+            try:
+                ticket.wake.wait()
+            except BaseException:
+                self._leave(ticket)
+                raise
         if not ticket.done:
             self._lead()
         if ticket.error is not None:
@@ -125,6 +129,15 @@ class Claims:
         """Close the file; the caller sees to it that no thread claims any more."""
         self._database.close()
 
+    def _leave(self, ticket: _Ticket) -> None:
+        """Stop waiting (Ctrl-C in the main thread), without taking the lead along."""
+        with self._lock:
+            leads = ticket.wake.is_set() and not ticket.done
+            if not leads and ticket in self._queue:
+                self._queue.remove(ticket)
+        if leads:
+            self._lead()
+
     def _lead(self) -> None:
         with self._lock:
             tickets, self._queue = self._queue, []
@@ -134,8 +147,8 @@ class Claims:
             with self._lock:
                 heirs = self._queue[:1]
                 self._led = bool(heirs)
-            for ticket in (*heirs, *tickets):
-                ticket.wake.set()
+                for ticket in (*heirs, *tickets):
+                    ticket.wake.set()
 
     def _commit(self, tickets: list[_Ticket]) -> None:
         """One transaction for all; what goes wrong is everybody's error, and nobody's claim."""

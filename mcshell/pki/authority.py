@@ -7,6 +7,7 @@ that whatever exists can be revoked by name. A lock on the journal keeps two pro
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -65,6 +66,7 @@ class Authority:
         self._entries: dict[str, list[Entry]] = {}
         self._by_serial: dict[int, Entry] = {}
         self._read = 0
+        self._lines = 0
 
     @classmethod
     def init(cls, directory: str | os.PathLike[str], name: str = "mcshell CA") -> Authority:
@@ -272,7 +274,10 @@ class Authority:
     def _journal(self) -> Iterator[int]:
         """Hold the journal's lock, with all that others appended read in."""
         path = self.directory / "issued.jsonl"
-        journal = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            journal = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
         try:
             fcntl.flock(journal, fcntl.LOCK_EX)
             size = os.fstat(journal).st_size
@@ -284,7 +289,8 @@ class Authority:
             os.close(journal)
 
     def _catch_up(self, text: bytes, path: Path) -> None:
-        for number, line in enumerate(text.splitlines(), 1):
+        for line in text.splitlines():
+            self._lines += 1
             try:
                 record = json.loads(line)
                 serial = int(record["serial"], 16)
@@ -301,12 +307,22 @@ class Authority:
                         )
                     )
             except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(f"{path}: line {number} is no journal entry: {error}") from error
+                raise ConfigError(
+                    f"{path}: line {self._lines} is no journal entry: {error}"
+                ) from error
 
     def _append(self, journal: int, record: dict[str, Any]) -> None:
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
-        os.write(journal, line)
+        path = self.directory / "issued.jsonl"
+        try:
+            written = os.write(journal, line)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}; nothing was issued") from error
+        if written < len(line):
+            os.ftruncate(journal, self._read)
+            raise ConfigError(f"{path}: {os.strerror(errno.ENOSPC)}; nothing was issued")
         self._read += len(line)
+        self._lines += 1
 
     def _enter(self, entry: Entry) -> None:
         self._entries.setdefault(entry.name, []).append(entry)

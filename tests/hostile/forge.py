@@ -108,7 +108,7 @@ class Forge:
         self.lost = signer("forge-lost", "node")
         for name in ("forge-mallory", "forge-lost"):
             authority.revoke(name)
-        past = {"not_before": time.time() - 1000, "lifetime": 500.0}
+        past: dict[str, Any] = {"not_before": time.time() - 1000, "lifetime": 500.0}
         self.retired = signer("forge-retired", "operator", **past)
         self.scrapped = signer("forge-scrapped", "node", **past)
         name = authority.certificate.subject.rfc4514_string().removeprefix("CN=")

@@ -39,10 +39,17 @@ def test_an_event_is_one_line_with_its_time(tmp_path):
 def test_whatever_an_event_holds_is_written(tmp_path):
     """A value that is no JSON is written as Python shows it: an audit line is never lost to it."""
     path = tmp_path / "audit.jsonl"
+    loop: list[object] = []
+    loop.append(loop)
     with AuditLog(path) as log:
-        log.write({"event": "x", "bytes": b"\xff", "lone": "\udc80", "nan": float("nan")})
-    assert path.read_bytes().count(b"\n") == 1
-    assert "b'\\xff'" in json.loads(path.read_text())["bytes"]
+        log.write({"event": "x", "bytes": b"\xff", "lone": "\udc80"})
+        log.write({"event": "y", "code": 5, "nan": float("nan"), "keys": {(1, 2): 3}, "loop": loop})
+    first, second = path.read_text("ascii").splitlines()
+    assert json.loads(first)["bytes"] == "b'\\xff'"
+    assert json.loads(first)["lone"] == "\udc80"
+    assert second.endswith(
+        '"event":"y","code":5,"nan":"nan","keys":"{(1, 2): 3}","loop":"[[...]]"}'
+    )
 
 
 def test_threads_write_whole_lines(tmp_path):

@@ -10,11 +10,11 @@ import sys
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConfigError, MCShellError
-from mcshell.node.claims import Claims
+from mcshell.node.claims import Claims, _Ticket
 
 NOW = 1_800_000_000.0
 
@@ -109,6 +109,21 @@ def test_claims_that_come_together_are_committed_together(claims):
     assert transactions == ["COMMIT"] * 2
 
 
+@pytest.mark.parametrize("leads", [False, True])
+def test_who_stops_waiting_does_not_stop_the_others(claims, leads):
+    """A waiter that is interrupted leaves the queue, and if it was to lead, it leads first."""
+    ticket = _Ticket([("web1", "a", NOW + 60)], NOW)
+    claims._queue.append(ticket)
+    claims._led = True
+    if leads:
+        ticket.wake.set()
+    claims._leave(ticket)
+    assert claims._queue == []
+    assert ticket.done is leads
+    claims._led = False
+    assert claims.claim("web1", "a", NOW + 60, NOW) is not leads
+
+
 def test_expired_claims_are_purged_an_hour_later(claims):
     """What expired is kept for an hour, in case the clock was wrong, and then goes."""
     claims.claim("web1", "a", NOW + 60, NOW)
@@ -158,6 +173,7 @@ def test_what_is_no_database_is_a_configuration_error(tmp_path):
         Claims(tmp_path / "claims.db")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("abc"), st.just(NOW + 60))))
 )

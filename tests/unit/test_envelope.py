@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
@@ -122,6 +122,7 @@ def refusal(call, *args, **kwargs):
     return caught.value.reason
 
 
+@settings(deadline=None)
 @given(data=documents, text=st.text(max_size=30))
 def test_a_request_opens_as_it_was_sealed(party, data, text):
     """Any JSON data, bytes, large integers and odd keys included, comes back equal."""
@@ -129,6 +130,7 @@ def test_a_request_opens_as_it_was_sealed(party, data, text):
     assert opened(party, seal_request(asked, party.alice)) == asked
 
 
+@settings(deadline=None)
 @given(data=documents, text=st.text())
 def test_a_reply_opens_as_it_was_sealed(party, data, text):
     """The node's words come back equal, and whether they were expected."""
@@ -139,6 +141,7 @@ def test_a_reply_opens_as_it_was_sealed(party, data, text):
     assert result.identity.name == "web1"
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_mutated_body_is_only_ever_rejected(party, data):
     """Any changed, added or removed byte of a signed body is Rejected, and raises nothing else."""
@@ -151,6 +154,7 @@ def test_a_mutated_body_is_only_ever_rejected(party, data):
         refusal(answered, party, changed)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_signed_junk_is_only_ever_rejected(party, body):
     """Bytes that somebody with a good key signed, but that are no message, raise Rejected."""
@@ -158,6 +162,7 @@ def test_signed_junk_is_only_ever_rejected(party, body):
     refusal(answered, party, signed(body, party.web1))
 
 
+@settings(deadline=None)
 @given(documents)
 def test_signed_documents_of_another_shape_are_only_ever_rejected(party, document):
     """JSON that is no envelope is Rejected, in either direction."""
@@ -410,6 +415,7 @@ def test_depth_is_counted_outside_strings():
     assert refusal(strict_json.loads, b'"' + b'\\"[' * 1000) is Reason.NOT_JSON
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(alphabet='[]{}",:\\1 ', max_size=120).map(str.encode))
 def test_strict_json_agrees_with_json(body):
     """What strict_json takes, json reads alike; what it refuses, it refuses as Rejected."""

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
@@ -99,6 +99,7 @@ def test_lower_casing_keeps_other_letters_apart():
     assert identity_of(certificate("\u212aelvin")).name == "\u212aelvin"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=210))
 def test_names_to_issue_are_plain_words(name):
     """What check_name returns is lower case, short and safe as a file name; the rest is refused."""
@@ -220,6 +221,28 @@ def test_a_key_of_another_user_is_refused(authority, monkeypatch):
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(ConfigError, match=f"run: chown {os.geteuid()} "):
         read_private(key)
+
+
+def test_a_full_disk_issues_nothing(authority, monkeypatch):
+    """A line of the journal that the disk took only in part is taken back, and nothing is issued."""
+    authority.issue_pem("web1", "node")
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, line: write(file, line[:10]))
+        with pytest.raises(ConfigError, match="No space left on device; nothing was issued"):
+            authority.issue_pem("web2", "node")
+    authority.issue_pem("web3", "node")
+    again = Authority.open(authority.directory)
+    assert [entry["name"] for entry in again.listing()] == ["web1", "web3"]
+
+
+def test_a_journal_that_was_damaged_says_where(authority):
+    """A line that is no entry is an error with the file and the line."""
+    authority.issue_pem("web1", "node")
+    with (authority.directory / "issued.jsonl").open("a") as journal:
+        journal.write("{}\n")
+    with pytest.raises(ConfigError, match=r"issued\.jsonl: line 2 is no journal entry"):
+        Authority.open(authority.directory)
 
 
 @pytest.mark.parametrize("kind", ["rsa", "p256", "p384"])

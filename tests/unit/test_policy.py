@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import PluginError
@@ -329,6 +329,7 @@ def test_an_agents_name_is_no_path(ask, tmp_path):
     assert answer(ask({}, agent="../evil")) == (False, "'../evil' is no agent's name")
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="allowdenypic \tft*=/,()!#\n\x00é", max_size=80))
 def test_no_text_raises_but_policy_error(text):
     """Whatever stands in a file, it is a policy or a PolicyError with a line."""

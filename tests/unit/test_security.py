@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConfigError, Reason, Rejected
@@ -297,6 +297,7 @@ def test_headers_have_one_form_only(verifier, alice):
         verifier.verify(BODY, signature, "A" * (MAX_CERTIFICATE + 1), now=NOW)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_mutated_message_is_only_ever_rejected(authority, alice, data):
     """Any changed byte of body, signature or certificate is Rejected, and nothing else is raised."""
@@ -310,6 +311,7 @@ def test_a_mutated_message_is_only_ever_rejected(authority, alice, data):
         verifier.verify(parts[0].encode(), parts[1], parts[2], now=NOW)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_junk_for_a_certificate_is_only_ever_rejected(authority, junk):
     """Bytes that are no certificate of ours raise Rejected."""

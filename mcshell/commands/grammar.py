@@ -246,6 +246,13 @@ _LIST = (
     Verb("demo", "a fleet on this machine, to try", "face:demo", ("service",), _demo, True),
     Verb("broker", "run the embedded broker", "services:broker", ("service",), _broker, True),
     Verb("node", "run a node daemon", "services:node", ("service",), cli_only=True),
+    Verb(
+        "node forget",
+        "drop a node from what is known",
+        "discovery:forget",
+        ("stored", "output"),
+        _word("NAME", "the node"),
+    ),
     Verb("emulate", "run emulated nodes", "services:emulate", ("service",), _emulate, True),
     Verb(
         "pki init",

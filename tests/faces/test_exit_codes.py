@@ -237,3 +237,45 @@ def test_pki_on_the_command_line(fleet: Fleet) -> None:
     (row,) = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
     assert row["status"] == "revoked"
     assert fleet.cli("pki", "revoke", "bbo", "--pki", home).returncode == 64
+
+
+def test_a_forgotten_node_is_no_target(fleet: Fleet) -> None:
+    """`node forget` drops a known node; a name that is not known is a usage error."""
+    assert fleet.cli("find").returncode == 0
+    done = fleet.cli("node", "forget", "db1", "--json")
+    assert json.loads(done.stdout) == [{"sender": "db1"}]
+    done = fleet.cli("node", "forget", "wbe1")
+    assert done.returncode == 64
+    assert "did you mean web1" in done.stderr
+    assert fleet.cli("find", "--senders").stdout.split() == EVERY  # it has answered: known again
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["help", "rpc"],
+        ["pki", "list", "--pki", "pki", "--json"],
+        ["rpc", "rpcutil", "ping", "--json"],
+        ["rpc", "rpcutil", "ping", "--jsonl"],
+        ["facts", "role", "--json"],
+        ["replies", "--format", "csv"],
+    ],
+)
+def test_the_command_line_never_loads_pandas(fleet: Fleet, words: list[str]) -> None:
+    """Help, services and programs' formats start fast: no pandas, IPython, tabulate, prompt."""
+    code = (
+        "import sys; from mcshell.shell.cli import main; code = main(sys.argv[1:]);"
+        "bad = {'pandas', 'numpy', 'IPython', 'tabulate', 'prompt_toolkit'} & set(sys.modules);"
+        "sys.exit(f'loaded {bad}' if bad else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=fleet.folder,
+        env=fleet.environ,
+    )
+    assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mcshell.client.targeting import Ask, Targeting
 from mcshell.commands.result import Table, counts_code
 from mcshell.commands.verbs.targets import targeting
+from mcshell.errors import UsageError, did_you_mean
 from mcshell.message import State
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mcshell.client.replies import Replies
     from mcshell.commands.context import Context
 
-__all__ = ["find", "inventory", "ping"]
+__all__ = ["find", "forget", "inventory", "ping"]
 
 _NOBODY = "no node matches"
 _PING = ("sender", "state", "time_ms")
@@ -62,6 +63,15 @@ def inventory(context: Context, options: argparse.Namespace) -> Table | Replies:
     code = _code([state for _, state, _ in rows], discovered=True)
     notes = () if rows else (_NOBODY,)
     return Table(_INVENTORY, [_described(*row) for row in rows], code, notes)
+
+
+def forget(context: Context, options: argparse.Namespace) -> Table:
+    """Drop a node from what is known: it is no target any more until it is seen again."""
+    client = context.client(options)
+    if not client.known.forget(options.name):
+        names = [node.identity for node in client.known.nodes(context.settings.collective.main)]
+        raise UsageError(f"no node {options.name!r} is known{did_you_mean(options.name, names)}")
+    return Table(("sender",), [(options.name,)])
 
 
 def _described(name: str, state: State, node: KnownNode) -> tuple[Any, ...]:

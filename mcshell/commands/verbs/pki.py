@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["init", "issue", "listing", "revoke"]
 
 
+_LISTING = ("name", "kind", "status", "issued", "expires", "revoked", "serial")
+
+
 def init(_context: Context, options: argparse.Namespace) -> Table:
     """Make a CA in a directory of its own."""
     Authority.init(Path(options.dir), name=options.name)
@@ -35,8 +38,8 @@ def issue(context: Context, options: argparse.Namespace) -> Table:
 def listing(context: Context, options: argparse.Namespace) -> Table:
     """What the CA has issued, and what it has taken back."""
     found = Authority.open(context.ca_dir(options.pki)).listing()
-    columns = tuple(found[0]) if found else ("name", "kind")
-    return Table(columns, [tuple(entry.get(column) for column in columns) for entry in found])
+    rows = [tuple(entry[column] for column in _LISTING) for entry in found]
+    return Table(_LISTING, rows, times=("issued", "expires", "revoked"))
 
 
 def revoke(context: Context, options: argparse.Namespace) -> Table:

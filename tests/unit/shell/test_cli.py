@@ -1,0 +1,91 @@
+"""The command line without a fleet: start-up, help, versions, faults of our own."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mcshell
+from mcshell.commands.context import Context
+from mcshell.commands.verbs import schemas
+from mcshell.shell.cli import main
+from mcshell.shell.lines import run_line, run_lines
+from mcshell.shell.output import Screen
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """A prompt's surroundings with an empty configuration."""
+    (tmp_path / "c.toml").write_text('state = "state"\n')
+    monkeypatch.setenv("MCSHELL_CONFIG", str(tmp_path / "c.toml"))
+    return Context("prompt")
+
+
+def test_help_and_version_write_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """Asking for help is no error: 0, on standard output."""
+    for words in (["--help"], ["-h"], ["help"], ["rpc", "--help"], ["help", "rpc"]):
+        assert main(words) == 0
+        out, err = capsys.readouterr()
+        assert "rpc" in out
+        assert err == ""
+
+
+def test_bad_options_before_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands before the verb is checked as well."""
+    for words, said in (
+        (["--confg", "x"], "did you mean --config"),
+        (["-e"], "-e: a value is missing"),
+        (["--format", "jsno", "agents"], "'jsno' is not one of"),
+        (["-e", "agents", "doc"], "'doc' is one word too many"),
+    ):
+        assert main(words) == 64
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert said in err
+        assert err.count("\n") == 1
+
+
+def test_a_fault_of_our_own_is_a_line_and_a_log(
+    context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody expected is exit 70, one line, and a traceback in the log; the prompt lives."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a \x1b[31mfault")
+
+    monkeypatch.setattr(schemas, "agents", broken)
+    screen = Screen(io.StringIO(), io.StringIO(), None)
+    assert run_line("agents", context, screen) == 70
+    log = context.settings.state_dir / "mcshell.log"
+    assert f"see {log}" in screen.err.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b" not in screen.err.getvalue()  # type: ignore[attr-defined]
+    assert "Traceback" in log.read_text()
+    assert main(["agents"]) == 70
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_script_ends_at_a_line_that_means_nothing(context: Context) -> None:
+    """What follows a usage error is not run; the code is 64."""
+    screen = Screen(io.StringIO(), io.StringIO(), None)
+    assert run_lines("help rpc; pnig; help find", context, screen) == 64
+    assert "input=value" in screen.out.getvalue()  # type: ignore[attr-defined]
+    assert "find" not in screen.out.getvalue().split("usage:")[-1].split("\n")[0]  # type: ignore[attr-defined]
+
+
+def test_starting_is_light() -> None:
+    """The modules that a node daemon's start passes through load nothing heavy."""
+    code = (
+        "import sys, mcshell, mcshell.shell.cli;"
+        "bad = {'pandas', 'IPython', 'tabulate', 'prompt_toolkit', 'cryptography', 'stomp',"
+        " 'yaml', 'asyncio', 'sqlite3', 'logging'} & set(sys.modules);"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    root = Path(mcshell.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, timeout=60, cwd=root
+    )
+    assert done.returncode == 0, done.stderr

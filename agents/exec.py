@@ -25,6 +25,9 @@ class Exec(Agent):
         argv = _strings(call["argv"], "argv")
         if not argv or not argv[0]:
             raise AgentError("argv is empty: name a program", statuscode=4)
+        timeout = call.get("timeout")
+        if timeout is not None and timeout <= 0:
+            raise AgentError("timeout is not above 0 seconds", statuscode=4)
         most = int(call.node.settings(self.name).get("max_output", MAX_OUTPUT))
         stdin = call.get("stdin", "")
         outcome = run(
@@ -33,7 +36,7 @@ class Exec(Agent):
             stdin=stdin.encode() if isinstance(stdin, str) else bytes(stdin),
             env=_environment(call.get("environment") or {}),
             cwd=call.get("cwd"),
-            timeout=call.get("timeout"),
+            timeout=timeout,
             limit=min(max(0, call.get("output_limit", most)), most),
         )
         data = {

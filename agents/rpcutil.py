@@ -7,18 +7,18 @@ import threading
 import time
 from typing import Any
 
-from mcshell.node.agent import Agent, Call, lookup
+from mcshell.node.agent import VERSION, Agent, Call, lookup
 
-# MCollective's names for the counters that a node may keep under its own.
+# MCollective's counters → what a node may call them.
 COUNTERS = {
-    "validated": "verified",
-    "unvalidated": "refused",
-    "passed": "passed",
-    "filtered": "filtered",
-    "total": "received",
-    "replies": "replied",
-    "ttlexpired": "expired",
-    "running": "running",
+    "validated": ("validated", "verified"),
+    "unvalidated": ("unvalidated", "refused"),
+    "passed": ("passed",),
+    "filtered": ("filtered",),
+    "total": ("total", "received", "messages"),
+    "replies": ("replies", "replied"),
+    "ttlexpired": ("ttlexpired", "expired"),
+    "running": ("running",),
 }
 
 
@@ -39,7 +39,7 @@ class RpcUtil(Agent):
             "agents": sorted(node.agents),
             "facts": dict(node.facts),
             "classes": sorted(node.classes),
-            "version": _version(call),
+            "version": VERSION,
             "data_plugins": sorted(node.stats().get("data_plugins", ())),
             **self.collective_info(call),
         }
@@ -73,9 +73,12 @@ class RpcUtil(Agent):
             },
             "starttime": int(stats.get("starttime", stats.get("started", 0))),
             "configfile": str(stats.get("configfile", "")),
-            "version": _version(call),
+            "version": VERSION,
             "rss_bytes": _resident(),
-            **{name: stats.get(name, stats.get(own, 0)) for name, own in COUNTERS.items()},
+            **{
+                name: next((int(stats[word]) for word in words if word in stats), 0)
+                for name, words in COUNTERS.items()
+            },
         }
 
     def collective_info(self, call: Call) -> dict[str, Any]:
@@ -90,17 +93,15 @@ class RpcUtil(Agent):
         """What the node's own records say of a request: the evidence for `explain`."""
         requestid = call["requestid"].lower()
         known = call.node.seen(requestid)
-        fields = ("state", "reason", "received", "started", "ended")
+        state = known.get("state", "unknown")
+        times = ("received", "started", "ended")
         return {
             "requestid": requestid,
-            "seen": bool(known),
-            **{field: known.get(field) for field in fields},
+            "seen": state != "unknown",
+            "state": state,
+            "reason": known.get("reason"),
+            **{field: known.get(field) for field in times},
         }
-
-
-def _version(call: Call) -> str:
-    known = call.node.stats().get("version")
-    return str(known or lookup(call.node.facts, "mcshell.version", ""))
 
 
 def _resident() -> int:

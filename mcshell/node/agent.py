@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from mcshell.errors import AgentError, Unavailable
 from mcshell.filters.facts import lookup
 from mcshell.node.command import Outcome, run, text
+from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mcshell.message import Request
 
 __all__ = [
+    "VERSION",
     "Agent",
     "AgentError",
     "Call",

@@ -10,13 +10,12 @@ and in failure, every output must be declared there and be of its type.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +23,7 @@ import pytest
 from mcshell import ddl
 from mcshell.message import Request, Via, new_request_id
 from mcshell.node.agent import Agent, AgentError, Call, NodeView
+from mcshell.node.agents import load_agents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,29 +98,17 @@ class Kit:
         return ddl.load(json.loads(path.read_text()), str(path))
 
     def load(self, name: str) -> Agent:
-        """The agent, loaded by its path and activated, as a node does it."""
+        """The agent, loaded by the node's own loader and activated."""
         if name not in self._loaded:
-            path = self.folder / f"{name}.py"
-            spec = importlib.util.spec_from_file_location(f"mcshell_agent_{name}", path)
-            assert spec
-            assert spec.loader
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module  # dataclasses look their module up
-            spec.loader.exec_module(module)
-            own = [
-                value
-                for value in vars(module).values()
-                if isinstance(value, type) and issubclass(value, Agent) and value is not Agent
-            ]
-            assert len(own) == 1, f"{path} defines {len(own)} agents"
-            assert own[0].name == name
-            self._loaded[name] = own[0]()
+            service = load_agents([self.folder]).get(name)
+            assert service, f"agent {name} does not load"
+            self._loaded[name] = service.agent
         self._loaded[name].activate(self.node)
         return self._loaded[name]
 
     def module(self, name: str) -> Any:
-        """The agent's module, for its pure functions."""
-        return sys.modules[type(self.load(name)).__module__]
+        """What the agent's module holds, for its pure functions."""
+        return SimpleNamespace(**type(self.load(name)).activate.__globals__)
 
     def call(
         self,

@@ -55,6 +55,7 @@ def test_arguments_must_be_strings(kit):
     """A number in the list is refused: its spelling would be a guess."""
     assert "list of strings" in str(kit.fails("exec", "run", argv=["sleep", 1]))
     assert "argv is empty" in str(kit.fails("exec", "run", argv=[]))
+    assert kit.fails("exec", "run", argv=["true"], timeout=0).statuscode == 4
 
 
 def test_failure_keeps_the_output(kit):

@@ -9,6 +9,10 @@ from types import MappingProxyType
 import pytest
 
 from mcshell.errors import InputError
+from mcshell.message import State
+from mcshell.node.agents import load_agents
+from mcshell.node.host import Host
+from mcshell.version import VERSION
 
 FACTS = {
     "os": {"name": "Debian", "family": "Debian", "release": {"full": "12.11", "major": "12"}},
@@ -75,7 +79,7 @@ def test_inventory_has_all_that_filters_match(kit, node):
     assert found["classes"] == ["base", "role::web"]
     assert found["agents"] == sorted(node.agents)
     assert (found["main_collective"], found["collectives"]) == ("mcs", ["mcs", "eu"])
-    assert found["version"] == "0.1.0"
+    assert found["version"] == VERSION
 
 
 def test_collective_info_names_the_main_one(kit, node):
@@ -122,4 +126,24 @@ def test_seen_says_when_the_node_never_saw_it(kit):
     """An id that the node does not know is no failure: seen is false."""
     found = kit.call("rpcutil", "seen", requestid="f" * 32)
     assert found["seen"] is False
-    assert found["state"] is None
+    assert found["state"] == "unknown"
+
+
+def test_on_the_daemons_own_view_of_a_node(kit):
+    """With the daemon's own host behind it, the counters and records are those of its journal."""
+    served = load_agents([kit.folder])
+    host = Host("web1.example.com", facts=lambda: FACTS, served=served, classes=["base"])
+    served.activate(host)
+    kit.node = host
+    ident = "ab" * 16
+    assert kit.call("rpcutil", "seen", requestid=ident)["seen"] is False
+    host.journal.note(ident, State.RUNNING)
+    host.journal.count("messages", 3)
+    host.journal.refuse("", "expired", "")
+    found = kit.call("rpcutil", "seen", requestid=ident)
+    assert (found["seen"], found["state"]) == (True, "running")
+    assert found["started"] >= found["received"] > 0
+    stats = kit.call("rpcutil", "daemon_stats")
+    assert (stats["total"], stats["unvalidated"]) == (3, 1)
+    assert stats["starttime"] == int(host.journal.started)
+    assert "rpcutil" in kit.call("rpcutil", "inventory")["agents"]

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell import __version__
 from mcshell.filters.facts import lookup
 from mcshell.node import machine
 from mcshell.node.facts import FactSource, merge, plain
+from mcshell.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,7 @@ def test_the_machine_agrees_with_the_system(tmp_path):
     release = platform.freedesktop_os_release()
     assert facts["os"]["release"]["full"].startswith(release.get("VERSION_ID", ""))
     assert facts["os"]["release"]["major"] in release.get("VERSION_ID", "")
-    assert facts["mcshell"] == {"version": __version__}
+    assert facts["mcshell"] == {"version": VERSION}
     assert isinstance(facts["is_virtual"], bool)
     assert facts["timezone"]
     assert facts["init"]

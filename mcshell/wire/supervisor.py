@@ -42,7 +42,9 @@ log = logging.getLogger(__name__)
 ATTEMPT = 5.0  # seconds that one round over all the brokers may take
 PATIENCE = 5.0  # seconds that a send waits for a connection
 CONFIRM = 10.0  # seconds in which the broker confirms a subscription
-STABLE = 10.0  # seconds after which a connection counts as good
+STABLE = (
+    2.0  # seconds after which a connection counts as good: one that a broker ends at once does not
+)
 BYE = 2.0  # seconds for a clean DISCONNECT
 
 _name = re.compile(r"[^\s:\\\0]+").fullmatch
@@ -71,7 +73,7 @@ class Subscription:
     confirmed: bool = False
 
 
-def backoff(first: float = 0.1, most: float = 30.0) -> Iterator[float]:
+def backoff(first: float = 0.1, most: float = 15.0) -> Iterator[float]:
     """Seconds to wait before each next round: doubled each time, and scattered.
 
     Scattered, because a thousand nodes lose a restarted broker in the same second. (tenacity has

@@ -46,10 +46,10 @@ class Subscription:
         """Whether the queue may deliver now; a full connection asks again when it has room."""
         if self.ack != "auto" and len(self.unacked) >= self.prefetch:
             return False
-        if not self.connection.has_room():
+        room = self.connection.has_room()
+        if not room:
             self.connection.starved.add(queue)
-            return False
-        return True
+        return room
 
     def deliver(self, message: Message, store: Store) -> None:
         """Hand over a queue's message; in the mode auto it is done with."""
@@ -70,10 +70,8 @@ class Subscription:
 
     def acknowledged(self, name: str) -> list[Message]:
         """Take what one ACK or NACK covers out of `unacked`: in the mode client all before it."""
-        names = [name]
-        if self.ack == "client":
-            names = list(self.unacked)
-            del names[names.index(name) + 1 :]
+        held = list(self.unacked) if self.ack == "client" else [name]
+        names = held[: held.index(name) + 1]
         for each in names:
             del self.connection.inflight[each]
         return [self.unacked.pop(each) for each in names]
@@ -145,6 +143,6 @@ class Topics:
         if name not in self._routes:
             if len(self._routes) >= _ROUTES:
                 self._routes.clear()
-            matching = [sub for sub, pattern in self._patterns.items() if pattern.fullmatch(name)]
-            self._routes[name] = matching
+            found = self._patterns.items()
+            self._routes[name] = [each for each, pattern in found if pattern.fullmatch(name)]
         return self._routes[name]

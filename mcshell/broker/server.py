@@ -1,9 +1,7 @@
 """The embedded broker: STOMP 1.0-1.2 on asyncio and SQLite, for a first try, tests and a lab.
 
-It speaks ActiveMQ's dialect and keeps the contract that tests/contract checks on all three
-brokers. All that one turn of the event loop brought in is committed together, and only then do
-its receipts and deliveries leave. One thread, and no features beyond the contract: in production
-use ActiveMQ or RabbitMQ.
+It speaks ActiveMQ's dialect; tests/contract holds it to what it must do. All that one turn of the
+event loop brought in is committed together; only then do its receipts and deliveries leave.
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.version import VERSION
 from mcshell.broker.queues import Queue, Subscription, Topics, head_for
 from mcshell.broker.store import Message, Store
 from mcshell.errors import ConfigError, WireError
+from mcshell.version import VERSION
 from mcshell.wire.frame import Frame, dump_head
 from mcshell.wire.listen import address_of, listen_on, server_context
 from mcshell.wire.serving import ServerConnection, number
@@ -35,9 +33,7 @@ SWEEP, EXPIRE = 0.5, 10  # seconds between looks at the heart-beats; each 10th a
 TOPIC_BACKLOG, TOPIC_BACKLOG_EACH = 16 << 20, 64 << 10
 STORED = 2 << 30  # bytes of bodies in all queues above which SEND is refused
 PREFETCH, DEAD_LETTERS, KINDS = "100", "/queue/DLQ", ("/queue/", "/topic/")
-NOT_PASSED_ON = frozenset(
-    ["receipt", "transaction", "content-length", "subscription", "message-id", "ack", "redelivered"]
-)
+NOT_PASSED_ON = {"receipt", "content-length", "subscription", "message-id", "ack", "redelivered"}
 
 
 class Connection(ServerConnection):
@@ -126,13 +122,12 @@ class Connection(ServerConnection):
 class Broker:
     """The broker; all of it belongs to the loop that `start` runs in.
 
-    `data` is the directory of its one file; `user` and `passcode` are what CONNECT must say
-    (without a user nobody is asked).
+    `data` is the directory of its one file. CONNECT must say `user` and `passcode`, if there is a
+    user. `failed` is done, with the reason, when the broker cannot go on.
     """
 
     loop: asyncio.AbstractEventLoop
     failed: asyncio.Future[str]
-    """Done when the broker cannot go on, with the reason."""
 
     def __init__(self, data: Path, *, user: str = "", passcode: str = "") -> None:
         self.connections: set[Connection] = set()
@@ -149,11 +144,7 @@ class Broker:
     async def start(
         self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> tuple[str, int]:
-        """Serve here (too); returns the address, with the real port where 0 was asked.
-
-        Raises:
-            ConfigError: address or directory cannot be had, or it is off loopback without TLS.
-        """
+        """Serve here (too), or raise ConfigError; returns the address, with the real port for 0."""
         self.loop = asyncio.get_running_loop()
         server = await listen_on(lambda: Connection(self), host, port, tls)
         if not self._servers:
@@ -207,9 +198,7 @@ class Broker:
         """Find or make a queue that has something to do in this turn."""
         if not name.startswith(KINDS):
             raise WireError(f"destination {name!r} begins with neither /queue/ nor /topic/")
-        queue = self._queues.get(name)
-        if queue is None:
-            queue = self._queues[name] = Queue(name)
+        queue = self._queues.get(name) or self._queues.setdefault(name, Queue(name))
         self._dirty.add(queue)
         self.wake()
         return queue
@@ -303,10 +292,9 @@ class Broker:
 
 
 async def _serve(broker: Broker, addresses: list[tuple[str, ssl.SSLContext | None]]) -> int:
-    loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_, ended.set)
+        asyncio.get_running_loop().add_signal_handler(signal_, ended.set)
     served = [await broker.start(*address_of(listen), tls) for listen, tls in addresses]
     broker.failed.add_done_callback(lambda _: ended.set())
     sys.stderr.write(f"ready {' '.join(f'{host}:{port}' for host, port in served)}\n")
@@ -329,13 +317,11 @@ def run(
     tls_key: Path | None = None,
     tls_ca: Path | None = None,
 ) -> int:
-    """Serve until SIGTERM or SIGINT; `ready HOST:PORT` on standard error; returns the exit code.
+    """Serve until SIGTERM or SIGINT, or raise ConfigError; returns the exit code.
 
-    With a certificate and its key `listen` speaks TLS, or, when there is a `tls_listen`, that does
-    and `listen` is plain. With a `tls_ca` clients must show a certificate of it.
-
-    Raises:
-        ConfigError: the address, the directory or the TLS files cannot be used.
+    Says `ready HOST:PORT` on standard error. With a certificate and its key `listen` speaks TLS,
+    or, where there is a `tls_listen`, that does and `listen` is plain. With a `tls_ca` clients
+    must show a certificate of it.
     """
     tls = server_context(tls_cert, tls_key, tls_ca)
     if tls_listen and not tls:

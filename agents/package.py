@@ -172,6 +172,8 @@ def _expect(backend: Backend, outcome: Outcome, call: Call, what: str) -> None:
     data = {"name": call["name"], "provider": backend.provider, "output": written[-TAIL:]}
     if outcome.ended != "exit":
         raise AgentError(f"{what}: {outcome.why()}", data=data)
+    if "are you root?" in written:
+        raise AgentError(f"{what}: the node does not run as root", data=data)
     if LOCKED.search(written):
         holder = HOLDER.search(written)
         pid = holder and (holder["apt"] or holder["dnf"])

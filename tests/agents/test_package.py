@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.errors import InputError
+from mcshell.node.agent import AgentError, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,6 +196,18 @@ def test_a_locked_database_is_told_as_such(kit, repo, action):
         error = kit.fails("package", action, name=name)
     assert "the package database is locked" in str(error)
     assert f"by process {os.getpid()}" in str(error)
+
+
+def test_a_node_that_is_not_root_is_told_so(kit):
+    """What only root may do is not called a lock that somebody holds (apt 2.6's words)."""
+    written = (
+        b"E: Could not open lock file /var/lib/dpkg/lock-frontend - open (13: Permission denied)\n"
+        b"E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?\n"
+    )
+    module = kit.module("package")
+    outcome = Outcome(100, "", b"", written, truncated=False, elapsed=0.1, ended="exit")
+    with pytest.raises(AgentError, match="cannot install x: the node does not run as root"):
+        module._expect(module.Apt("/", 0), outcome, {"name": "x"}, "cannot install x")
 
 
 def test_time_is_bounded(kit, repo):

@@ -26,7 +26,8 @@ Kind = Literal["operator", "node"]
 MAX_NAME: Final = 200
 _OPERATOR = re.compile(r"[a-z0-9][a-z0-9._@+-]*")
 _NODE = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_UNFIT = re.compile(r"[\s\x00-\x1f\x7f]")
+# White space parts words; the others mean "several names" in filters, ranges and policies.
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f*?\[\],]")
 
 
 @dataclass(frozen=True, slots=True)

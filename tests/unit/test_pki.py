@@ -84,11 +84,13 @@ def test_patterns_have_no_say_over_our_uri():
         {"uris": ["mcshell:node:a", "mcshell:operator:a"]},
         {"common_name": "Alice Smith"},
         {"common_name": "alice\n"},
+        {"dns": ["*.example.com"]},
+        {"common_name": "web[1-9]"},
         {},
     ],
 )
 def test_a_certificate_that_names_nobody_or_two_is_bad(names):
-    """An unknown kind, no name, two names or a name with white space speak for nobody."""
+    """An unknown kind, no name, two names, white space or a pattern speak for nobody."""
     with pytest.raises(Rejected) as refusal:
         identity_of(certificate(**names))
     assert refusal.value.reason is Reason.BAD_CERTIFICATE

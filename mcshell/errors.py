@@ -14,7 +14,10 @@
     │   ├── UnknownBroker       a broker whose dialect we do not know
     │   ├── ConnectError        no connection: down, refused, not STOMP
     │   ├── ConnectionLost      the connection broke while something waited for it
-    │   └── ReceiptTimeout      the broker did not confirm in time
+    │   ├── ReceiptTimeout      the broker did not confirm in time
+    │   └── BodyError           a body that is none of MCollective's, or a value it cannot hold
+    │       ├── MarshalError    not Ruby's Marshal 4.8, or more than plain data
+    │       └── YAMLError       not Ruby's YAML, or more than plain data
     ├── Rejected                a message that fails verification, with its Reason
     ├── NoTargets               a request that would reach nobody
     ├── SessionError            a session that is not there, busy or another's
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentError",
+    "BodyError",
     "ConfigError",
     "ConnectError",
     "ConnectionLost",
@@ -43,6 +47,7 @@ __all__ = [
     "FrameError",
     "InputError",
     "MCShellError",
+    "MarshalError",
     "NoTargets",
     "PluginError",
     "Reason",
@@ -53,6 +58,7 @@ __all__ = [
     "UnknownBroker",
     "UsageError",
     "WireError",
+    "YAMLError",
     "did_you_mean",
 ]
 
@@ -163,6 +169,28 @@ class ReceiptTimeout(WireError):
         super().__init__(f"the broker did not confirm {what} within {seconds:g} s")
         self.what = what
         self.seconds = seconds
+
+
+class BodyError(WireError):
+    """A body that is none of MCollective's, or a value that its wire cannot hold."""
+
+
+class MarshalError(BodyError):
+    """Bytes that are not Marshal 4.8 of plain data; `offset` is where, None for a value to dump."""
+
+    def __init__(self, message: str, offset: int | None = None) -> None:
+        super().__init__(message if offset is None else f"{message} at byte {offset}")
+        self.offset = offset
+
+
+class YAMLError(BodyError):
+    """Text that is not YAML of plain data; `line` and `column` from 1, None for a value to dump."""
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        where = "" if line is None else f" at line {line}, column {column}"
+        super().__init__(f"{message}{where}")
+        self.line = line
+        self.column = column
 
 
 class Reason(StrEnum):

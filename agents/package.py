@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:@_-]*\Z")
 TAIL = 4096
+GRACE = 30  # seconds to come to a clean end: half a package is worse than a late answer
 LISTING = 16 * 1024 * 1024
 LOCKED = re.compile(
     r"could not get lock|unable to (?:acquire|lock)|is locked by another"  # apt, dpkg
@@ -282,7 +283,7 @@ class Apt:
 
     def _run(self, call: Call, *argv: str, limit: int = LISTING) -> Outcome:
         with self._environment() as env:
-            return run(call, argv, env=env, limit=limit)
+            return run(call, argv, env=env, limit=limit, grace=GRACE)
 
     def query(self, call: Call, name: str | None) -> list[Row]:
         """Ask dpkg-query, which reads the database without a lock."""
@@ -394,7 +395,7 @@ class Rpm:
         self._root = root
 
     def _run(self, call: Call, *argv: str, limit: int = LISTING) -> Outcome:
-        return run(call, argv, env={"LC_ALL": "C.UTF-8"}, limit=limit)
+        return run(call, argv, env={"LC_ALL": "C.UTF-8"}, limit=limit, grace=GRACE)
 
     def _tool(self, call: Call, *argv: str, limit: int = LISTING) -> Outcome:
         where = [] if self._root == "/" else [f"--installroot={self._root}"]

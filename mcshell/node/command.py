@@ -101,18 +101,19 @@ def run(
     cwd: str | None = None,
     timeout: float | None = None,
     limit: int = LIMIT,
+    grace: float = GRACE,
 ) -> Outcome:
     """Run `argv` and wait for it, at most `timeout` seconds and always within the call's time.
 
     `env` is laid over the daemon's environment, which is passed on without what is mcshell's own
     (a passcode may stand there). `limit` is in bytes, for each of the two streams. Out of time or
-    cancelled, the whole process group gets SIGTERM and after a second SIGKILL.
+    cancelled, the whole process group gets SIGTERM, and `grace` seconds later SIGKILL.
 
     Raises:
         AgentError: the program cannot be started at all; the message says why.
     """
     began = time.monotonic()
-    margin = min(2 * GRACE, call.remaining / 4)  # to end the group and still answer in time
+    margin = min(GRACE + grace, call.remaining / 4)  # to end the group and still answer in time
     deadline = call.deadline - margin
     if timeout is not None:
         deadline = min(deadline, began + timeout)
@@ -127,7 +128,7 @@ def run(
                 break
             pump.turn(TICK)
         if ended != "exit":
-            pump.end_group()
+            pump.end_group(min(grace, margin))
         pump.drain()
         code = pump.process.wait()
     return Outcome(
@@ -267,10 +268,10 @@ class _Pump:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, number)
 
-    def end_group(self) -> None:
+    def end_group(self, grace: float) -> None:
         """SIGTERM to the group, SIGKILL to what of it is left after the grace."""
         self._kill(signal.SIGTERM)
-        limit = time.monotonic() + GRACE
+        limit = time.monotonic() + grace
         while not self.exited() and time.monotonic() < limit:
             self.turn(TICK)
         self._kill(signal.SIGKILL)

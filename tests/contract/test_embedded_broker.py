@@ -1,0 +1,331 @@
+"""What only the embedded broker promises: its command line, its disk, its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from mcshell.broker.server import Broker
+from mcshell.errors import ConfigError
+from mcshell.wire.aio import AioConnection
+from mcshell.wire.frame import MAX_BODY, Frame, dump
+from tests.peers.bare import Bare, Closed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOLD = 0.2
+
+
+def command(*options: object) -> list[str]:
+    """The broker's command line."""
+    return [sys.executable, "-m", "mcshell.broker", *map(str, options)]
+
+
+def test_off_loopback_it_demands_tls(tmp_path):
+    """Without TLS an address that others can reach is refused with one line and exit 64."""
+    argv = command("--listen", "0.0.0.0:0", "--data", tmp_path)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (64, "")
+    assert ended.stderr.count("\n") == 1
+    assert "TLS" in ended.stderr
+
+
+@pytest.mark.parametrize("listen", ["61613", "localhost:x", "localhost:99999", ":1", "::1:0"])
+def test_an_address_that_is_none_is_refused(tmp_path, listen):
+    """What is not HOST:PORT gets one line that says so."""
+    argv = command("--listen", listen, "--data", tmp_path)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 64
+    assert "HOST:PORT" in ended.stderr
+
+
+def test_it_says_where_it_serves_and_ends_on_sigterm(tmp_path):
+    """With port 0 the line `ready` names the real port; SIGTERM ends it with exit 0."""
+    argv = command("--listen", "127.0.0.1:0", "--data", tmp_path / "new" / "folder")
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+        word, _, address = process.stderr.readline().strip().partition(" ")
+        assert word == "ready"
+        assert int(address.rpartition(":")[2]) > 0
+        process.terminate()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+
+
+def test_two_brokers_do_not_share_a_directory(embedded):
+    """A second broker on the same data is refused: it would deliver everything twice."""
+    argv = command("--listen", "127.0.0.1:0", "--data", embedded.directory / "data")
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 64
+    assert "locked" in ended.stderr
+
+
+def test_after_a_crash_only_what_was_in_flight_is_marked(fresh_broker):
+    """Over kill -9 the broker knows which messages it had delivered: only those are marked."""
+    broker = fresh_broker()
+    with Bare(broker).connect() as one:
+        one.subscribe("/queue/a", prefetch=2)
+        for number in range(4):
+            one.send("/queue/a", b"%d" % number, persistent=True)
+        one.ack(one.messages(2)[0])
+        one.messages(1)
+        one.send("/queue/b", b"", persistent=True)  # its receipt says that the ACK was read
+        broker.kill9()
+    broker.restart()
+    with Bare(broker).connect() as one:
+        one.subscribe("/queue/a", ack="auto")
+        got = [(frame.body, "redelivered" in frame.headers) for frame in one.messages(3)]
+    assert got == [(b"1", True), (b"2", True), (b"3", False)]
+
+
+def test_sigterm_keeps_what_is_persistent(fresh_broker):
+    """A clean end keeps persistent messages and drops the others."""
+    broker = fresh_broker()
+    with Bare(broker).connect() as one:
+        one.send("/queue/a", b"gone")
+        one.send("/queue/a", b"kept", persistent=True)
+    broker.restart()
+    with Bare(broker).connect() as one:
+        one.subscribe("/queue/a", ack="auto")
+        assert [frame.body for frame in one.messages(1)] == [b"kept"]
+        assert one.silent(TOLD)
+
+
+def test_a_full_disk_confirms_nothing(tmp_path):
+    """When the disk takes no more, the broker ends with 70 and a line instead of a receipt."""
+    argv = command("--listen", "127.0.0.1:0", "--data", tmp_path)
+    limited = ["sh", "-c", 'ulimit -f 400; exec "$@"', "sh", *argv]  # blocks of 512 bytes
+    confirmed = 0
+    with subprocess.Popen(limited, stderr=subprocess.PIPE, text=True) as run:
+        port = int(run.stderr.readline().rpartition(":")[2])
+        with Bare(_Where(port)).connect() as one, contextlib.suppress(Closed):
+            for _ in range(100):
+                one.send("/queue/a", b"x" * 20_000, persistent=True)
+                confirmed += 1
+        assert run.wait(30) == 70
+        assert "disk" in run.stderr.read()
+    assert 0 < confirmed < 100
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as run:
+        port = int(run.stderr.readline().rpartition(":")[2])
+        with Bare(_Where(port)).connect() as one:
+            one.subscribe("/queue/a", ack="auto")
+            assert len(one.messages(confirmed)) == confirmed
+        run.terminate()
+        assert run.wait(30) == 0
+
+
+class _Where:
+    """As much of a broker as a client without a login needs."""
+
+    host, user, passcode = "127.0.0.1", "", ""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+
+def test_it_runs_in_a_thread(tmp_path):
+    """A notebook can run the broker in a thread of its own and stop it."""
+    started: list[tuple[str, int]] = []
+    ready = threading.Event()
+    ends: list[object] = []
+
+    async def serve() -> None:
+        broker = Broker(tmp_path)
+        started.append(await broker.start())
+        end = asyncio.Event()
+        ends.extend((asyncio.get_running_loop(), end))
+        ready.set()
+        await end.wait()
+        await broker.stop()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(30)
+    with Bare(_Where(started[0][1])).connect() as one:
+        one.subscribe("/queue/a", ack="auto")
+        one.send("/queue/a", b"x", persistent=True)
+        assert one.messages(1)[0].body == b"x"
+    ends[0].call_soon_threadsafe(ends[1].set)
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_taken_port_is_a_config_error(tmp_path, embedded):
+    """A port that somebody uses is named in the error."""
+
+    async def start() -> None:
+        await Broker(tmp_path).start("127.0.0.1", embedded.port)
+
+    with pytest.raises(ConfigError, match=str(embedded.port)):
+        asyncio.run(start())
+
+
+def test_tls_wants_a_certificate_of_the_ca(embedded, pki_dir):
+    """The TLS port serves who shows a certificate of the CA, and nobody else."""
+    context = ssl.create_default_context(cafile=str(pki_dir / "ca.pem"))
+    with pytest.raises((Closed, OSError)), Bare(embedded, tls=context) as one:
+        one.connect()
+    context.load_cert_chain(pki_dir / "alice.pem", pki_dir / "alice.key")
+    with Bare(embedded, tls=context).connect() as one:
+        one.subscribe("/queue/tls", ack="auto")
+        one.send("/queue/tls", b"x" * 300_000)
+        assert len(one.messages(1)[0].body) == 300_000
+
+
+def test_a_body_too_large_is_refused_when_it_is_announced(embedded):
+    """A content-length over the limit gets ERROR before the body is sent."""
+    with Bare(embedded).connect() as one:
+        one.sock.sendall(b"SEND\ndestination:/queue/a\ncontent-length:%d\n\n" % (MAX_BODY + 1))
+        with pytest.raises(Closed) as caught:
+            one.get()
+    assert str(MAX_BODY) in caught.value.error.headers["message"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (Frame("SEND", {"destination": "nowhere"}), "nowhere"),
+        (Frame("SEND", {"destination": "/queue/a", "expires": "soon"}), "soon"),
+        (Frame("SUBSCRIBE", {"destination": "/queue/a"}), "id"),
+        (Frame("SUBSCRIBE", {"destination": "/queue/a", "id": "1", "ack": "never"}), "never"),
+        (Frame("UNSUBSCRIBE", {"id": "7"}), "7"),
+        (Frame("ACK", {"id": "7"}), "7"),
+        (Frame("COMMIT", {"transaction": "t"}), "t"),
+        (Frame("SEND", {"destination": "/queue/a", "transaction": "t"}), "t"),
+        (Frame("MESSAGE", {"destination": "/queue/a"}), "MESSAGE"),
+        (Frame("CONNECT", {}), "CONNECT"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error_with_its_receipt(embedded, frame, words):
+    """A frame that means nothing gets ERROR that names it and the receipt, and the end."""
+    with Bare(embedded).connect() as one:
+        one.put(frame.command, {**frame.headers, "receipt": "r"})
+        with pytest.raises(Closed) as caught:
+            one.get()
+        assert words in caught.value.error.headers["message"]
+        assert caught.value.error.headers["receipt-id"] == "r"
+        with pytest.raises(Closed):
+            one.get()
+
+
+def test_a_sender_cannot_forge_what_the_broker_says(embedded):
+    """Headers that the broker itself sets are not taken over from a SEND."""
+    forged = {"subscription": "9", "message-id": "9", "ack": "9", "redelivered": "true"}
+    with Bare(embedded).connect() as one:
+        id_ = one.subscribe("/queue/forged")
+        one.send("/queue/forged", b"x", forged)
+        headers = one.messages(1)[0].headers
+        assert headers["subscription"] == id_
+        assert "redelivered" not in headers
+        assert headers["message-id"] == headers["ack"] != "9"
+
+
+def test_nack_sets_a_message_aside(embedded):
+    """A persistent message that is refused goes to /queue/DLQ, as ActiveMQ does it."""
+    with Bare(embedded).connect() as one:
+        one.subscribe("/queue/nack")
+        one.subscribe("/queue/DLQ", ack="auto")
+        one.send("/queue/nack", b"bad", persistent=True)
+        one.ack(one.messages(1)[0], "NACK")
+        [aside] = one.messages(1)
+        assert (aside.body, aside.headers["destination"]) == (b"bad", "/queue/nack")
+
+
+@pytest.mark.parametrize(("version", "value"), [("1.0", "a:b c\\"), ("1.1", "a:b\nc\\")])
+def test_older_clients_read_the_headers_of_newer_ones(embedded, version, value):
+    """A 1.1 client gets the same value, a 1.0 client a space for the line break."""
+    destination = f"/queue/older.{version}"
+    with Bare(embedded, version=version).connect() as old, Bare(embedded).connect() as new:
+        old.subscribe(destination, ack="auto")
+        new.send(destination, b"x", {"x": "a:b\nc\\"})
+        assert old.messages(1)[0].headers["x"] == value
+
+
+def test_a_stuck_topic_reader_costs_bounded_memory(embedded):
+    """Of 200 MB to a topic a reader that never reads leaves some 16 MB in the broker, no more."""
+    process = psutil.Process(embedded.pid)
+    with Bare(embedded).connect() as stuck, Bare(embedded).connect() as sender:
+        stuck.subscribe("/topic/stuck", ack="auto")
+        before = process.memory_info().rss
+        for _ in range(200):
+            sender.send("/topic/stuck", b"x" * 1_000_000)
+        assert process.memory_info().rss - before < 80e6
+
+
+def test_ten_thousand_queues_are_cheap(embedded):
+    """10,000 queues with a consumer each, on one connection, cost seconds and few megabytes."""
+    process = psutil.Process(embedded.pid)
+
+    async def many() -> None:
+        before, started = process.memory_info().rss, time.monotonic()
+        got: list[bytes] = []
+        done = asyncio.Event()
+        conn = await AioConnection.open(
+            [embedded.url], user=embedded.user, passcode=embedded.passcode
+        )
+
+        def take(delivery) -> None:
+            got.append(delivery.body)
+            conn.ack(delivery)
+            if len(got) == 10_000:
+                done.set()
+
+        names = [f"/queue/many.{number}" for number in range(10_000)]
+        await asyncio.gather(*(conn.subscribe(name, take) for name in names))
+        for name in names:
+            conn.send(name, b"x", persistent=True)
+        await asyncio.wait_for(done.wait(), 60)
+        grown = process.memory_info().rss - before
+        await conn.close()
+        assert grown < 60e6
+        assert time.monotonic() - started < 60
+
+    asyncio.run(many())
+
+
+def test_a_client_that_never_greets_is_disconnected(embedded):
+    """A connection that says nothing at all is closed after the time for CONNECT."""
+    with Bare(embedded) as one, pytest.raises(Closed):
+        one.get(seconds=30)
+
+
+def test_heart_beats_do_not_stop_a_broker_that_was_paused(fresh_broker):
+    """After the broker itself stood still, clients that went on beating are kept."""
+    broker = fresh_broker()
+    with Bare(broker, heartbeat="1000,0").connect() as one:
+        broker.pause()
+        for _ in range(8):
+            one.sock.sendall(b"\n")
+            time.sleep(0.5)  # the pause has to be longer than two heart-beats
+        broker.resume()
+        one.send("/queue/a", b"x")
+
+
+def test_noise_disconnects_only_who_makes_it(embedded):
+    """Bytes that are not STOMP get ERROR; other connections do not notice."""
+    with Bare(embedded).connect() as good, Bare(embedded) as bad:
+        bad.sock.sendall(os.urandom(64).replace(b"\n", b"") + b"\n\n\0")
+        with pytest.raises(Closed):
+            bad.get()
+        good.send("/queue/noise", b"x")
+
+
+def test_what_one_read_brings_after_an_error_is_ignored(embedded, tmp_path: Path):
+    """Frames behind a refused one in the same packet are not executed."""
+    with Bare(embedded).connect() as one, Bare(embedded).connect() as reader:
+        reader.subscribe("/queue/behind", ack="auto")
+        send = Frame("SEND", {"destination": "/queue/behind"}, b"x")
+        one.sock.sendall(dump(Frame("ACK", {"id": "no"})) + dump(send))
+        with pytest.raises(Closed):
+            one.get()
+        assert reader.silent(TOLD)

@@ -58,7 +58,7 @@ class RpcUtil(Agent):
         return {"agents": call.node.inventory()}
 
     def daemon_stats(self, call: Call) -> dict[str, Any]:
-        """The daemon's counters under MCollective's names; a counter it does not keep is 0."""
+        """The daemon's counters under MCollective's names; null for one that it does not keep."""
         stats = call.node.stats()
         times = os.times()
         return {
@@ -76,7 +76,7 @@ class RpcUtil(Agent):
             "version": VERSION,
             "rss_bytes": _resident(),
             **{
-                name: next((int(stats[word]) for word in words if word in stats), 0)
+                name: next((int(stats[word]) for word in words if word in stats), None)
                 for name, words in COUNTERS.items()
             },
         }

@@ -84,6 +84,7 @@ class Client:
             settings.state_dir, self.caller, settings.collective.main, session
         )
         self.known = Known(settings.state_dir / "known.sqlite", credentials.realm)
+        self._background: list[tuple[Replies, threading.Thread]] = []
         self._transport = connector(settings)
         self._receiver = Receiver(
             self._transport, self.session.store, credentials.verifier, Limits()
@@ -99,7 +100,10 @@ class Client:
         self._discovery = Discovery(self._prober, self.known, settings)
 
     def close(self) -> None:
-        """Disconnect and free the session."""
+        """Disconnect and free the session; nothing is waited for any more."""
+        for replies, thread in self._background:
+            replies.cancel()
+            thread.join(timeout=5)
         self._transport.close()
         self._receiver.stop()
         self.session.close()
@@ -217,9 +221,12 @@ class Client:
         self._receiver.watch(record.id, flight)
         replies = Replies(flight, action, pilot)
         if not ask.wait:
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._fly, args=(pilot, course, flight), name="mcshell-pilot", daemon=True
-            ).start()
+            )
+            thread.start()
+            self._background = [one for one in self._background if one[1].is_alive()]
+            self._background.append((replies, thread))
             return replies
         try:
             self._fly(pilot, course, flight)

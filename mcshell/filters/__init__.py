@@ -12,7 +12,7 @@ anywhere (``=`` then means ``=~`` and ``!=`` means ``!=~``). Quotes keep spaces 
 together, and make a number plain text: ``version=1.10`` equals 1.1, ``version="1.10"`` does not.
 A number compares as a number when both sides look like one, a boolean equals ``true`` (or 1) or
 ``false`` (or 0) and has no order; text compares by code point. A list matches when any element does, a
-hash when any key does.
+hash when any key does. A hash with a ``name`` stands for it: ``os=Debian`` is ``os.name=Debian``.
 
 **A missing fact** (or one that is null) matches no comparison, ``!=`` included, as in
 MCollective. So ``not os=Debian`` takes the nodes without the fact, ``os!=Debian`` does not.

@@ -143,12 +143,20 @@ def comparison(operator: str, value: Value) -> Callable[[Any], bool]:
         if fact is None:
             return False
         if isinstance(fact, Mapping):
-            return any(scalar(key) for key in fact)
+            return _hash(fact, scalar, negative=operator.startswith("!"))
         if isinstance(fact, (list, tuple, set, frozenset)):
             return any(test(element) for element in fact)
         return scalar(str(fact))
 
     return test
+
+
+def _hash(fact: Mapping[str, Any], scalar: Callable[[Any], bool], *, negative: bool) -> bool:
+    """Test a hash: it matches when its `name` does (`os=Debian`), or when any key does."""
+    name = fact.get("name")
+    if isinstance(name, str):
+        return scalar(name) or (not negative and any(scalar(key) for key in fact))
+    return any(scalar(key) for key in fact)
 
 
 def _searching(operator: str, value: Regex) -> Callable[[Any], bool]:

@@ -32,12 +32,16 @@ __all__ = [
     "Limits",
     "OpenedReply",
     "Sealed",
+    "document_of",
     "open_reply",
     "open_request",
     "read_reply",
     "read_request",
+    "refuse_large",
     "seal_reply",
     "seal_request",
+    "sealed",
+    "verified",
 ]
 
 SIGNATURE: Final = "mcs-signature"
@@ -119,7 +123,7 @@ def seal_request(request: Request, signer: Signer) -> Sealed:
     }
     try:
         _request(document)
-        return _sealed(strict_json.dumps(document), signer)
+        return sealed(strict_json.dumps(document), signer)
     except Rejected as error:
         raise UsageError(f"the request cannot be sent: {error.detail}") from error
     except strict_json.Unwritable as error:
@@ -142,7 +146,7 @@ def seal_reply(reply: Reply, signer: Signer) -> Sealed:
     }
     try:
         _reply(document)
-        return _sealed(strict_json.dumps(document), signer)
+        return sealed(strict_json.dumps(document), signer)
     except Rejected as error:
         raise AgentError(f"the reply cannot be sent: {error.detail}", statuscode=5) from error
     except strict_json.Unwritable as error:
@@ -164,11 +168,11 @@ def open_request(
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED;
             CALLER_MISMATCH; WRONG_COLLECTIVE; MISROUTED; EXPIRED, FROM_FUTURE.
     """
-    _refuse_large(body, limits)
-    identity = _verify(body, headers, verifier, now)
+    refuse_large(body, limits)
+    identity = verified(body, headers, verifier, now)
     if identity.kind != "operator":
         raise Rejected(Reason.WRONG_KIND, f"a request signed by the node {identity.name}")
-    document = _document(body, limits, "request")
+    document = document_of(body, limits, "request")
     request = _request(document)
     if request.caller != identity.callerid:
         raise Rejected(
@@ -198,12 +202,12 @@ def open_reply(
             BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL, BAD_SIGNATURE;
             WRONG_KIND; WRONG_SENDER.
     """
-    _refuse_large(body, limits)
-    reply = _reply(_document(body, limits, "reply"))
+    refuse_large(body, limits)
+    reply = _reply(document_of(body, limits, "reply"))
     targets = expected(reply.requestid)
     if targets is None:
         raise Rejected(Reason.UNKNOWN_REQUEST, reply.requestid)
-    identity = _verify(body, headers, verifier, now)
+    identity = verified(body, headers, verifier, now)
     if identity.kind != "node":
         raise Rejected(Reason.WRONG_KIND, f"a reply signed by the operator {identity.name}")
     if identity.name != reply.sender:
@@ -213,30 +217,34 @@ def open_reply(
 
 def read_reply(body: bytes, *, trust: str = "mcs", limits: Limits | None = None) -> Reply:
     """Read the body of a reply that was verified when it was stored; checks form, not signature."""
-    document = _document(body, limits or _STORED, "reply")
+    document = document_of(body, limits or _STORED, "reply")
     return replace(_reply(document), trust=trust)
 
 
 def read_request(body: bytes, *, limits: Limits | None = None) -> Request:
     """Read the body of a request of our own, or one verified when stored; checks form only."""
-    return _request(_document(body, limits or _STORED, "request"))
+    return _request(document_of(body, limits or _STORED, "request"))
 
 
-def _sealed(body: bytes, signer: Signer) -> Sealed:
+def sealed(body: bytes, signer: Signer) -> Sealed:
+    """Sign a body; for every kind of document."""
     return Sealed(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
 
 
-def _refuse_large(body: bytes, limits: Limits) -> None:
+def refuse_large(body: bytes, limits: Limits) -> None:
+    """Refuse a body that is larger than what is taken; raises Rejected."""
     if len(body) > limits.max_body:
         raise Rejected(Reason.TOO_LARGE, f"{len(body)} bytes; {limits.max_body} are taken")
 
 
-def _verify(body: bytes, headers: Mapping[str, str], verifier: Verifier, now: float) -> Identity:
+def verified(body: bytes, headers: Mapping[str, str], verifier: Verifier, now: float) -> Identity:
+    """Return whose word a body is, by its two headers; raises Rejected."""
     signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
     return verifier.verify(body, signature, certificate, now=now)
 
 
-def _document(body: bytes, limits: Limits, kind: str) -> dict[str, Any]:
+def document_of(body: bytes, limits: Limits, kind: str) -> dict[str, Any]:
+    """Read a body whose document is of this kind and of our version; raises Rejected."""
     document = strict_json.loads(body, max_depth=limits.max_depth)
     if not isinstance(document, dict):
         raise Rejected(Reason.MALFORMED, "the document is no object")

@@ -137,6 +137,11 @@ class Verifier:
         """The number of the CRL in force (the highest, with several CAs); None without one."""
         return max((r.number for r in self._revocations.values()), default=None)
 
+    @property
+    def crl_pem(self) -> bytes:
+        """The revocation lists in force, as the CAs signed them; empty without any."""
+        return b"".join(r.pem for r in self._revocations.values())
+
     def update_crl(self, pem: bytes) -> bool:
         """Take newer revocation lists; anyone may have carried them, the CA must have signed them.
 
@@ -177,6 +182,15 @@ class Verifier:
             raise Rejected(Reason.BAD_SIGNATURE, f"not signed by {name}") from None
         except ValueError as error:
             raise Rejected(Reason.BAD_SIGNATURE, f"not base64: {error}") from None
+        return leaf.identity
+
+    def examine(self, certificate: str, *, now: float) -> Identity:
+        """Return whose certificate it is (base64, as in the header), or raise as `verify` does.
+
+        It says nothing about who sent it: certificates are public.
+        """
+        leaf = self._young.get(certificate) or self._recall(certificate)
+        self._judge(leaf, now)
         return leaf.identity
 
     def _judge(self, leaf: _Leaf, now: float) -> None:

@@ -72,6 +72,7 @@ class Revocations:
     number: int
     issued: float
     serials: frozenset[int]
+    pem: bytes = b""
 
     def newer_than(self, other: Revocations | None) -> bool:
         """Whether it may replace `other`: by number, then by date."""
@@ -146,15 +147,16 @@ def load_crls(pem: bytes, anchors: Sequence[Anchor]) -> list[Revocations]:
         Rejected: BAD_CERTIFICATE (none, or one that we do not process), FOREIGN_CA, BAD_SIGNATURE.
     """
     try:
-        crls = [x509.load_pem_x509_crl(block) for block in _PEM_CRL.findall(pem)]
-        if not crls:
+        blocks = _PEM_CRL.findall(pem)
+        if not blocks:
             raise Rejected(Reason.BAD_CERTIFICATE, "no PEM revocation list")
-        return [_revocations(crl, anchors) for crl in crls]
+        return [_revocations(block, anchors) for block in blocks]
     except UNPARSABLE as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
 
 
-def _revocations(crl: x509.CertificateRevocationList, anchors: Sequence[Anchor]) -> Revocations:
+def _revocations(pem: bytes, anchors: Sequence[Anchor]) -> Revocations:
+    crl = x509.load_pem_x509_crl(pem)
     issuer = crl.issuer.public_bytes()
     if not any(_signed(crl, anchor) for anchor in anchors if anchor.subject == issuer):
         known = any(anchor.subject == issuer for anchor in anchors)
@@ -172,6 +174,7 @@ def _revocations(crl: x509.CertificateRevocationList, anchors: Sequence[Anchor])
         number,
         crl.last_update_utc.timestamp(),
         frozenset(entry.serial_number for entry in crl),
+        pem.rstrip(b"\n") + b"\n",
     )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,13 @@ _epochs = itertools.count(1)
 _FLUSH_AT = 256 * 1024
 _HIGH_WATER = 4 * 1024 * 1024
 _BYE = 2.0
+
+
+def _words_of(failure: OSError) -> str:
+    """Say what went wrong; asyncio puts the address where the system's words would be."""
+    if (failure.errno or 0) > 0 and not isinstance(failure, ssl.SSLError):
+        return os.strerror(failure.errno).lower()
+    return words_of(failure)
 
 
 class AioConnection(asyncio.Protocol):
@@ -107,7 +116,7 @@ class AioConnection(asyncio.Protocol):
             except ConnectionLost as lost:
                 error = ConnectError(url, lost.reason)
             except OSError as failed:
-                error = ConnectError(url, words_of(failed))
+                error = ConnectError(url, _words_of(failed))
             else:
                 return link
             link._abandon()  # its own
@@ -128,8 +137,12 @@ class AioConnection(asyncio.Protocol):
         except UnknownBroker:
             self._abandon()
             raise
-        theirs, _, wanted = answer.headers.get("heart-beat", "0,0").partition(",")
-        self._start_heartbeats(int(theirs) / 1000, int(wanted) / 1000)
+        beats = answer.headers.get("heart-beat", "0,0")
+        try:
+            theirs, wanted = (int(beat) / 1000 for beat in beats.split(","))
+        except ValueError:
+            raise ConnectionLost(f"the broker's heart-beat {beats[:40]!r} is no pair") from None
+        self._start_heartbeats(theirs, wanted)
 
     def _abandon(self) -> None:
         self._closing = True

@@ -13,71 +13,51 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.ddl.library import shipped_dir
-from mcshell.errors import ConfigError, ConnectError, ConnectionLost
-from mcshell.message import State, Via
+from mcshell.errors import ConfigError, ConnectError
+from mcshell.message import Via
 from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
 from mcshell.node.audit import AuditLog
 from mcshell.node.claims import Claims
 from mcshell.node.facts import FactSource
 from mcshell.node.gate import Admitted, Gate
+from mcshell.node.hindsight import Hindsight
 from mcshell.node.host import Host, read_classes
 from mcshell.node.intake import Intake
 from mcshell.node.lanes import InteractiveLane
+from mcshell.node.outbox import Outbox
 from mcshell.node.policy import Policies
 from mcshell.node.ready import say_ready
+from mcshell.node.registration import Announcer, Registrar
+from mcshell.node.revocation import Revocation
+from mcshell.node.speaker import Speaker, no_steps
+from mcshell.node.spool import Spool
 from mcshell.node.words import Words
+from mcshell.node.worklane import WorkLane
+from mcshell.node.workqueue import WorkQueue
 from mcshell.wire import destinations
 from mcshell.wire.credentials import Credentials, connector, load_credentials
 from mcshell.wire.envelope import Arrival, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mcshell.config import Settings
-    from mcshell.message import Request
-    from mcshell.node.act import Outcome
     from mcshell.node.gate import Refusal
-    from mcshell.wire.envelope import Sealed
+    from mcshell.node.speaker import Steps
     from mcshell.wire.supervisor import ConnectionState
-    from mcshell.wire.transport import Delivery, Transport
+    from mcshell.wire.transport import Delivery
 
 __all__ = ["Daemon", "run"]
 
 log = logging.getLogger(__name__)
 
 
-class Speaker:
-    """Sends one node's words over its connection; a word that cannot leave is counted."""
-
-    def __init__(self, words: Words, transport: Transport, host: Host) -> None:
-        self._words = words
-        self._transport = transport
-        self._host = host
-
-    def working(self, request: Request, state: State) -> None:
-        """Say that the request was received or is running."""
-        self._send(request, self._words.working(request, state))
-
-    def final(self, request: Request, outcome: Outcome) -> None:
-        """Say how it came out, and remember it."""
-        journal = self._host.journal
-        journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
-        journal.count(outcome.state.value)
-        self._send(request, self._words.final(request, outcome))
-
-    def _send(self, request: Request, sealed: Sealed) -> None:
-        try:
-            self._transport.send(Words.destination(request), sealed.body, sealed.headers)
-        except ConnectionLost as error:
-            self._host.journal.count("unsent")
-            log.warning("the answer to %s is lost: %s", request.id, error)
-
-
 class Daemon:
     """One real node: its host, its gate, its lane and its connection."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, steps: Steps = no_steps) -> None:
         self.settings = settings
         credentials = load_credentials(settings.pki)
         state = settings.state_dir / "node"
@@ -93,6 +73,9 @@ class Daemon:
             collectives=settings.collective.member or (settings.collective.main,),
             private=[path for path in (settings.pki.key, state) if path is not None],
             settings=settings.agents,
+            pools=node.serve,
+            revocation=Revocation(credentials.verifier, state / "crl.pem", audit),
+            hindsight=Hindsight(audit.path),
         )
         served.activate(self.host)
         gate = Gate(
@@ -106,12 +89,47 @@ class Daemon:
         self._intake = Intake(gate, self._claims)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._transport = connector(settings, self._on_state)
-        self._speaker = Speaker(
-            Words(credentials.signer, node.max_reply), self._transport, self.host
-        )
+        words = Words(credentials.signer, node.max_reply)
+        self._speaker = Speaker(words, self._transport, self.host)
         self._lane = InteractiveLane(self.host, self._speaker)
+        self._wire_work(gate, words, state, steps)
+        self._registrar = Registrar(
+            Announcer(self.host, credentials.signer, node.register_every), self._transport
+        )
         self._arrivals: dict[str, Arrival] = {}
         self._stopping = False
+
+    def _wire_work(self, gate: Gate, words: Words, state: Path, steps: Steps) -> None:
+        """Set up what works from the spool."""
+        node = self.settings.node
+        self.host.spool = self._spool = Spool(state / "work.sqlite")
+        self._outbox = Outbox(self._spool, self._transport, steps)
+        self._work_lane = WorkLane(
+            self.host,
+            gate,
+            self._spool,
+            words,
+            self._speaker,
+            folder=state / "work",
+            settings=node,
+            said=self._outbox.ring,
+            steps=steps,
+        )
+        self._work_queue = WorkQueue(
+            self.host,
+            gate,
+            self._spool,
+            words,
+            self._speaker,
+            self._transport,
+            taken=self._work_taken,
+            most=node.spool_max,
+            steps=steps,
+        )
+
+    def _work_taken(self) -> None:
+        self._work_lane.ring()
+        self._outbox.ring()
 
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
@@ -120,11 +138,16 @@ class Daemon:
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed every subscription, and work."""
+        self._work_lane.start()
         try:
             if self._connect():
+                self._outbox.start()
+                self._work_queue.start()
                 ready()
+                self._registrar.start()
                 self._work()
         finally:
+            self._registrar.stop()
             self._lane.stop()
             self._transport.close()
             self._claims.close()

@@ -1,14 +1,16 @@
-"""The built-in agent `discovery`: who is there, and what does it know of a request.
+"""The built-in agent `discovery`: who is there, what does it know of a request, a newer CRL.
 
 Every operator may ask it, whatever the policy: without it a node would be silent to those who
-may do nothing on it, and they could not be told that they may not.
+may do nothing on it, and they could not be told that they may not. A revocation list speaks for
+itself: the CA has signed it, so it does not matter who carries it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcshell.node.agent import Agent
+from mcshell.errors import Rejected
+from mcshell.node.agent import Agent, AgentError
 from mcshell.node.host import Host
 
 if TYPE_CHECKING:
@@ -61,6 +63,35 @@ DISCOVERY: dict[str, Any] = {
             "output": {
                 "state": {"description": "Its state", "display_as": "State", "type": "string"},
                 "reason": {"description": "Why", "display_as": "Reason", "type": "string"},
+                **{
+                    name: {"description": text, "display_as": text, "type": "float"}
+                    for name, text in (
+                        ("received", "Received"),
+                        ("started", "Started"),
+                        ("ended", "Ended"),
+                        ("up", "Daemon started"),
+                    )
+                },
+                "place": {"description": "Before it", "display_as": "Place", "type": "integer"},
+            },
+        },
+        {
+            "action": "crl",
+            "description": "Take a newer revocation list",
+            "display": "always",
+            "input": {
+                "crl": {
+                    "prompt": "CRL",
+                    "description": "Revocation lists in PEM, signed by the CA",
+                    "type": "string",
+                    "validation": "-----BEGIN X509 CRL-----",
+                    "maxlength": 1 << 20,
+                    "optional": False,
+                }
+            },
+            "output": {
+                "crl": {"description": "In force now", "display_as": "CRL", "type": "integer"},
+                "newer": {"description": "It was newer", "display_as": "New", "type": "boolean"},
             },
         },
     ],
@@ -81,3 +112,15 @@ class Discovery(Agent):
     def probe(self, call: Call) -> dict[str, Any]:
         """Say what became of a request here."""
         return call.node.seen(call["requestid"])
+
+    def crl(self, call: Call) -> dict[str, Any]:
+        """Put a newer revocation list in force; AgentError when our CA has not signed it."""
+        node = call.node
+        assert isinstance(node, Host)
+        if node.revocation is None:
+            raise AgentError("this node keeps no revocation list")
+        try:
+            newer = node.revocation.take(call["crl"].encode(), node.identity, call.caller)
+        except Rejected as refusal:
+            raise AgentError(str(refusal)) from refusal
+        return {"crl": node.revocation.number, "newer": newer}

@@ -7,6 +7,7 @@ they share is the event loop, the connections and one SQLite file with an identi
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import signal
 import time
@@ -22,10 +23,13 @@ from mcshell.node.audit import AuditLog
 from mcshell.node.claims import Claims
 from mcshell.node.fleet import machine
 from mcshell.node.gate import Admitted, Gate
+from mcshell.node.hindsight import Hindsight
 from mcshell.node.host import Host
 from mcshell.node.intake import Intake
 from mcshell.node.policy import Policies
 from mcshell.node.ready import say_ready
+from mcshell.node.registration import Announcer, next_turn
+from mcshell.node.revocation import Revocation
 from mcshell.node.words import Words
 from mcshell.pki import Authority
 from mcshell.wire import destinations
@@ -48,6 +52,8 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 50
 _PER_CONNECTION = 2500
+# So many registrations a second at most, for each connection: answers go before them.
+_REGISTRATIONS = 200
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ class _Node:
 
     host: Host
     words: Words
+    announcer: Announcer
 
 
 @dataclass(slots=True)
@@ -85,12 +92,16 @@ class Emulator:
         self._collectives = settings.collective.member or (settings.collective.main,)
         self._served = load_agents([*node.agents, shipped_dir()])
         self._claims = Claims(state / "claims.sqlite")
+        verifier = load_verifier(settings.pki)
+        audit = AuditLog(node.audit or state / "audit.jsonl")
+        self._revocation = Revocation(verifier, state / "crl.pem", audit)
+        self._hindsight = Hindsight(audit.path)
         gate = Gate(
-            verifier=load_verifier(settings.pki),
+            verifier=verifier,
             limits=Limits(max_skew=node.max_skew, max_ttl=node.max_ttl),
             policies=Policies(node.policies or state / "policies"),
             served=self._served,
-            audit=AuditLog(node.audit or state / "audit.jsonl"),
+            audit=audit,
         )
         self._intake = Intake(gate, self._claims)
         self._nodes = list(self._make(Authority.open(pki_dir), count, seed, prefix))
@@ -109,8 +120,12 @@ class Emulator:
                 classes=made_up.classes,
                 collectives=self._collectives,
                 settings=self._settings.agents,
+                pools=self._settings.node.serve,
+                revocation=self._revocation,
+                hindsight=self._hindsight,
             )
-            yield _Node(host, Words(signer, self._settings.node.max_reply))
+            announcer = Announcer(host, signer, self._settings.node.register_every)
+            yield _Node(host, Words(signer, self._settings.node.max_reply), announcer)
 
     async def serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Connect, call `ready` once every subscription stands, and answer until `stop`."""
@@ -124,6 +139,7 @@ class Emulator:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._work(line)) for line in lines]
                 tasks += [group.create_task(self._keep(line)) for line in lines]
+                tasks += [group.create_task(_register(line)) for line in lines]
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -221,6 +237,30 @@ class Emulator:
         sealed = node.words.final(request, outcome)
         assert line.link is not None
         line.link.send(Words.destination(request), sealed.body, sealed.headers)
+
+
+async def _register(line: _Line) -> None:
+    """Register each node at the start and at its turns, paced: a thousand starts are no burst."""
+    now = time.time()
+    due = [(now, number) for number, node in enumerate(line.nodes) if node.announcer.interval > 0]
+    while due:
+        when, number = heapq.heappop(due)
+        await asyncio.sleep(max(1 / _REGISTRATIONS, when - time.time()))
+        announcer = line.nodes[number].announcer
+        if line.link is not None and not line.lost.is_set():
+            try:
+                registration = announcer.write()
+                for collective in announcer.host.collectives:
+                    line.link.send(
+                        destinations.registration(collective),
+                        registration.body,
+                        registration.headers,
+                        expires=announcer.expires(),
+                    )
+            except ConnectionLost as error:
+                log.info("not registered: %s", error)
+        turn = next_turn(announcer.host.identity, announcer.interval, time.time())
+        heapq.heappush(due, (turn, number))
 
 
 def _constant(facts: dict[str, object]) -> Callable[[], dict[str, object]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell.node.journal import Journal
 from mcshell.version import VERSION
@@ -11,9 +11,21 @@ from mcshell.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mcshell.node.agents import Served
+    from mcshell.node.agents import Served, Service
+    from mcshell.node.hindsight import Hindsight
+    from mcshell.node.revocation import Revocation
 
 __all__ = ["Host", "read_classes"]
+
+
+class Records(Protocol):
+    """What is on disk about requests (`spool.Spool`)."""
+
+    def counts(self, identity: str) -> dict[str, int]:
+        """Counters for `stats`."""
+
+    def seen(self, identity: str, requestid: str) -> dict[str, Any] | None:
+        """What is known of a request; None when nothing is."""
 
 
 class Host:
@@ -29,15 +41,23 @@ class Host:
         collectives: Iterable[str] = ("mcs",),
         private: Iterable[Path] = (),
         settings: Mapping[str, Mapping[str, Any]] | None = None,
+        pools: Iterable[str] = (),
+        revocation: Revocation | None = None,
+        hindsight: Hindsight | None = None,
     ) -> None:
         self.identity = identity
         self.classes = frozenset(classes)
         self.collectives = tuple(collectives)
+        self.pools = tuple(pools)
+        self.revocation = revocation
         self.journal = Journal()
+        self._hindsight = hindsight
         self._facts = facts
         self._served = served
         self._private = tuple(path.resolve() for path in private)
         self._settings = settings or {}
+        self.spool: Records | None = None
+        """What the work lane and the pools know, for a node that has them."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -49,17 +69,29 @@ class Host:
         """The names of the active agents."""
         return self._served.names
 
+    def service(self, agent: str) -> Service | None:
+        """An active agent with its schema."""
+        return self._served.get(agent)
+
     def inventory(self) -> list[dict[str, Any]]:
         """The active agents' metadata."""
         return self._served.inventory()
 
     def stats(self) -> dict[str, Any]:
         """Counters since the daemon's start."""
-        return {"started": self.journal.started, **self.journal.counts}
+        spool = {} if self.spool is None else self.spool.counts(self.identity)
+        return {"started": self.journal.started, **self.journal.counts, **spool}
 
     def seen(self, requestid: str) -> dict[str, Any]:
-        """What this node knows of a request."""
-        return self.journal.seen(requestid)
+        """What this node knows of a request: from its spool, its memory or its audit file.
+
+        `up` is when the daemon started: what is unknown may have been before that.
+        """
+        known = None if self.spool is None else self.spool.seen(self.identity, requestid)
+        known = known or self.journal.seen(requestid)
+        if known["state"] == "unknown" and self._hindsight is not None:
+            known = self._hindsight.seen(self.identity, requestid) or known
+        return {**known, "up": self.journal.started}
 
     def protects(self, path: str) -> bool:
         """Whether a path is the node's key or state, by what it resolves to."""
@@ -69,6 +101,20 @@ class Host:
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""
         return self._settings.get(agent, {})
+
+    def portable(self) -> dict[str, Any]:
+        """All that a shim needs to answer for this node, as JSON has it."""
+        return {
+            "identity": self.identity,
+            "facts": self.facts,
+            "classes": sorted(self.classes),
+            "agents": sorted(self.agents),
+            "collectives": list(self.collectives),
+            "inventory": self.inventory(),
+            "stats": self.stats(),
+            "private": [str(path) for path in self._private],
+            "settings": self._settings,
+        }
 
     def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
         """Answer a data plugin of a compound filter."""
@@ -84,6 +130,9 @@ class Host:
             "agents": sorted(self.agents),
             "collectives": list(self.collectives),
             "version": VERSION,
+            "pools": list(self.pools),
+            "started": self.journal.started,
+            "crl": None if self.revocation is None else self.revocation.number,
         }
 
 

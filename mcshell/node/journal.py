@@ -14,6 +14,7 @@ from typing import Any
 __all__ = ["Journal", "claimed_id"]
 
 _KEPT = 10_000
+_PASSED = 100
 _ID = re.compile(rb'"id":\s*"([0-9a-f]{32})"')
 
 
@@ -32,6 +33,7 @@ class Journal:
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._refused: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._passed: OrderedDict[str, float] = OrderedDict()
 
     def note(self, requestid: str, state: str, **more: Any) -> None:
         """Note where a request stands now; the first note of it counts as its arrival."""
@@ -62,6 +64,14 @@ class Journal:
             while len(self._refused) > _KEPT:
                 self._refused.popitem(last=False)
 
+    def passed(self, requestid: str) -> None:
+        """Note that a request was for others: its filter does not match this node."""
+        with self._lock:
+            self.counts["passed"] += 1
+            self._passed[requestid] = time.time()
+            while len(self._passed) > _PASSED:
+                self._passed.popitem(last=False)
+
     def count(self, what: str, by: int = 1) -> None:
         """Count an event."""
         with self._lock:
@@ -71,4 +81,7 @@ class Journal:
         """What is known of a request: `state` is "unknown" when nothing is."""
         with self._lock:
             entry = self._seen.get(requestid) or self._refused.get(requestid)
+            if entry is None and (at := self._passed.get(requestid)) is not None:
+                reason = "its filter does not match this node"
+                entry = {"state": "passed", "reason": reason, "received": at}
             return {"requestid": requestid, **(entry or {"state": "unknown"})}

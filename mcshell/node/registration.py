@@ -1,0 +1,118 @@
+"""Registration: a node says that it is there, at its start and on a splayed interval (DESIGN §9).
+
+It goes to a topic, not persistent, and expires after two intervals: it repeats, so one that was
+missed heals by itself. The splay is a hash of the identity, so that a fleet that came up together
+does not speak together, and a node keeps its second over restarts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.errors import AgentError, ConnectionLost
+from mcshell.wire import destinations
+from mcshell.wire.announce import Registration, seal_registration
+
+if TYPE_CHECKING:
+    from mcshell.node.host import Host
+    from mcshell.wire.envelope import Sealed
+    from mcshell.wire.security import Signer
+    from mcshell.wire.transport import Transport
+
+__all__ = ["Announcer", "Registrar", "next_turn"]
+
+log = logging.getLogger(__name__)
+
+
+def next_turn(identity: str, interval: float, now: float) -> float:
+    """When a node's next turn is (epoch): the same second of every interval, for each its own."""
+    share = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
+    offset = share * interval
+    return ((now - offset) // interval + 1) * interval + offset
+
+
+class Announcer:
+    """Writes one node's registrations; `interval` in seconds."""
+
+    def __init__(self, host: Host, signer: Signer, interval: float) -> None:
+        self.host = host
+        self.interval = interval
+        self._signer = signer
+
+    def write(self) -> Sealed:
+        """The registration as of now; AgentError when a fact cannot be sent."""
+        about = self.host.describe()
+        now = time.time()
+        return seal_registration(
+            Registration(
+                self.host.identity,
+                created=now,
+                interval=self.interval,
+                facts=about["facts"],
+                classes=tuple(about["classes"]),
+                agents=tuple(about["agents"]),
+                collectives=tuple(about["collectives"]),
+                pools=tuple(about["pools"]),
+                version=about["version"],
+                started=about["started"],
+                crl=about["crl"],
+            ),
+            self._signer,
+        )
+
+    def expires(self) -> float:
+        """Until when a registration that is written now is worth delivering (epoch)."""
+        return time.time() + 2 * self.interval
+
+
+class Registrar:
+    """Registers one real node from a thread of its own; `start` when it serves, `stop` at the end.
+
+    An interval of 0 registers nowhere.
+    """
+
+    def __init__(self, announcer: Announcer, transport: Transport) -> None:
+        self._announcer = announcer
+        self._transport = transport
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mcshell-register", daemon=True)
+
+    def start(self) -> None:
+        """Register now, and from now on."""
+        if self._announcer.interval > 0:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Register no more."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        announcer = self._announcer
+        while True:
+            self._register()
+            now = time.time()
+            turn = next_turn(announcer.host.identity, announcer.interval, now)
+            if self._stopped.wait(max(0.0, turn - now)):
+                return
+
+    def _register(self) -> None:
+        announcer = self._announcer
+        try:
+            registration = announcer.write()
+            for collective in announcer.host.collectives:
+                self._transport.send(
+                    destinations.registration(collective),
+                    registration.body,
+                    registration.headers,
+                    expires=announcer.expires(),
+                )
+        except ConnectionLost as error:
+            log.info("not registered: %s", error)
+        except AgentError as error:
+            log.warning("%s", error)
+        except Exception:
+            log.exception("could not register")

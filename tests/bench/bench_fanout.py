@@ -1,0 +1,125 @@
+"""From one SEND to 1,000 and 10,000 rows, beside the same fan-out without mcshell.
+
+Run: python tests/bench/bench_fanout.py [NODES ...]
+
+Ours: an emulator, each of whose nodes verifies, asks its policy, checks inputs, audits and signs
+under its own certificate; the embedded broker; a client that verifies, commits and enters each
+reply. Bare: asyncio peers on the same broker, without envelope, table or SQLite. The ratio of the
+last rows is the figure to bring down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from figures import bare_peers, machine, median, ms, place, running, show
+
+from mcshell.client.targeting import Targeting
+from mcshell.message import Via, new_request_id
+from mcshell.wire import destinations
+from mcshell.wire.envelope import seal_request
+from tests.bench.bare_peers import Asker
+from tests.hostile.forge import Forge, changed
+from tests.peers.bare import Bare
+from tests.peers.fleet import Fleet
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcshell.client.client import Client
+    from tests.peers.brokers import Broker
+
+PER_CONNECTION = 2500  # as the emulator
+RUNS = {1_000: 5, 10_000: 5}
+# What cannot be done without, one after the other on one core (microseconds, measured).
+VERIFY, SIGN = 150e-6, 50e-6
+
+
+def ours(client: Client, nodes: int) -> tuple[float, float, float]:
+    """Seconds from the SEND to the first row, the last row, and the call's return."""
+    replies = client.rpc("rpcutil", "ping")
+    returned = time.time()
+    assert replies.stats["ok"] == nodes, replies.stats
+    done = [entry.done for entry in replies.entries() if entry.done is not None]
+    sent = next(entry.sent for entry in replies.entries() if entry.sent is not None)
+    return min(done) - sent, max(done) - sent, returned - sent
+
+
+async def bare(broker: Broker, nodes: int, runs: int) -> list[tuple[float, float]]:
+    """The same without us."""
+    asker = await Asker.open(broker.url, broker.user, broker.passcode)
+    figures = [await asker.ask(nodes) for _ in range(runs)]
+    await asker.close()
+    return figures
+
+
+def tampered(fleet: Fleet, nodes: int) -> float:
+    """Seconds until one tampered broadcast is audited by every node."""
+    forge = Forge(fleet.authority, outstanding=new_request_id, collective=fleet.collective)
+    hostile = changed(seal_request(forge.request(Via.BROADCAST), forge.alice), action="inventory")
+
+    def refused() -> int:
+        audit = next(fleet.folder.glob("state-emulator/emulate-*/audit.jsonl"))
+        return audit.read_bytes().count(b'"reason":"bad_signature"')
+
+    with Bare(fleet.broker).connect() as socket:
+        began = time.time()
+        socket.send(destinations.broadcast(fleet.collective), hostile.body, hostile.headers)
+        wait_until(lambda: refused() >= nodes, 120.0, 0.01)
+        took = time.time() - began
+    print(f"one tampered broadcast: {refused():,} audited refusals in {took:.2f} s")
+    return took
+
+
+def measure(broker: Broker, folder: Path, nodes: int) -> None:
+    """Print the figures for so many nodes."""
+    runs = RUNS.get(nodes, 5)
+    print(f"\n{nodes:,} nodes, medians of {runs}")
+    with Fleet(broker, folder) as fleet:
+        began = time.time()
+        fleet.emulate(nodes)
+        show("emulator ready after", f"{time.time() - began:.1f} s")
+        with fleet.client() as client:
+            first = client.find(Targeting())
+            again = client.find(Targeting())
+            assert len(again.names) == nodes
+            show("discovery: nobody known, everybody known", ms(first.elapsed), ms(again.elapsed))
+            figures = [ours(client, nodes) for _ in range(runs)]
+        tampered(fleet, nodes)
+    connections = -(-nodes // PER_CONNECTION)
+    with bare_peers(broker, folder, nodes, connections):
+        beside = asyncio.run(bare(broker, nodes, runs))
+    report(nodes, figures, beside)
+
+
+def report(
+    nodes: int, figures: list[tuple[float, float, float]], beside: list[tuple[float, float]]
+) -> None:
+    """Print the table."""
+    first, last, returned = (median(column) for column in zip(*figures, strict=True))
+    bare_first, bare_last = (median(column) for column in zip(*beside, strict=True))
+    show("", "mcshell", "bare asyncio", "ratio")
+    show("SEND to first row", ms(first), ms(bare_first), f"{first / bare_first:.1f}")
+    show("SEND to last row", ms(last), ms(bare_last), f"{last / bare_last:.1f}")
+    show("SEND to the call's return", ms(returned))
+    show("a node, all of it", f"{last / nodes * 1e6:,.0f} µs", f"{bare_last / nodes * 1e6:,.0f} µs")
+    crypto = nodes * (VERIFY + SIGN)  # the nodes' process; the client's verify goes on beside it
+    show("limit: verify and sign, on the nodes' core", ms(crypto), "", f"{last / crypto:.1f}")
+
+
+def main() -> None:
+    """Measure each size in turn."""
+    sizes = [int(word.replace(",", "")) for word in sys.argv[1:]] or list(RUNS)
+    print(machine())
+    with place() as folder, running("embedded", folder) as broker:
+        for nodes in sizes:
+            (folder / str(nodes)).mkdir()
+            measure(broker, folder / str(nodes), nodes)
+
+
+if __name__ == "__main__":
+    main()

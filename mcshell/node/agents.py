@@ -6,22 +6,21 @@ agent wins, so that a site replaces one of ours by its own.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell import ddl
 from mcshell.errors import DDLError, MCShellError, PluginError, Unavailable
-from mcshell.node.agent import Agent
 from mcshell.node.discovery import DISCOVERY, Discovery
+from mcshell.node.loading import load_agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-    from mcshell.node.agent import NodeView
+    from mcshell.node.agent import Agent, NodeView
 
 __all__ = ["Served", "Service", "load_agents"]
 
@@ -35,6 +34,11 @@ class Service:
     agent: Agent
     ddl: ddl.DDL
     exempt: bool = False
+
+    @property
+    def source(self) -> Path:
+        """The agent's file, beside its DDL."""
+        return Path(self.ddl.path).with_suffix(".py")
 
 
 class Served:
@@ -111,23 +115,7 @@ def _load(path: Path) -> Service:
     except ValueError as error:
         raise DDLError(f"is no JSON: {error}", str(path)) from error
     source = path.with_suffix(".py")
-    spec = importlib.util.spec_from_file_location(f"mcshell_agent_{path.stem}", source)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{source} cannot be imported", "agent", path.stem)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    classes = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Agent) and value.name == path.stem
-    ]
-    if len(classes) != 1:
-        raise PluginError(
-            f"{source} must hold one Agent whose name is {path.stem!r}, it holds {len(classes)}",
-            "agent",
-            path.stem,
-        )
-    agent = classes[0]()
+    agent = load_agent(source)
     missing = [name for name in schema.actions if not callable(getattr(agent, name, None))]
     if missing:
         raise PluginError(f"{source} has no method {missing[0]!r}", "agent", path.stem)

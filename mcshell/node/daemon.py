@@ -148,9 +148,13 @@ class Daemon:
                 self._work()
         finally:
             self._registrar.stop()
+            self._work_queue.stop()
+            self._work_lane.stop()
             self._lane.stop()
+            self._outbox.stop()
             self._transport.close()
             self._claims.close()
+            self._spool.close()
 
     def _connect(self) -> bool:
         """Connect, however long it takes; False when the daemon is stopped meanwhile."""

@@ -14,13 +14,21 @@ from mcshell.errors import FilterError, InputError, Reason, Rejected, UsageError
 from mcshell.filters import compile_filter
 from mcshell.message import State, Status, Via
 from mcshell.node.journal import claimed_id
-from mcshell.wire.envelope import Arrival, Limits, open_request
+from mcshell.wire.envelope import (
+    CERTIFICATE,
+    SIGNATURE,
+    Arrival,
+    Limits,
+    open_request,
+    read_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.ddl import Action
     from mcshell.message import Request
+    from mcshell.node.act import Outcome
     from mcshell.node.agents import Served, Service
     from mcshell.node.audit import AuditLog
     from mcshell.node.host import Host
@@ -74,7 +82,7 @@ class Gate:
         try:
             request = open_request(body, headers, self._verifier, arrival, self._limits, now=now)
             if request.via is Via.BROADCAST and not compile_filter(request.filter).matches(host):
-                host.journal.count("passed")
+                host.journal.passed(request.id)
                 return None
         except Rejected as refusal:
             self.refuse(host, refusal.reason, refusal.detail, claimed_id(body), arrival.via)
@@ -83,6 +91,37 @@ class Gate:
             self.refuse(host, Reason.MALFORMED, str(error), claimed_id(body), arrival.via)
             return None
         return request
+
+    def open_work(
+        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+    ) -> Request | Refusal | None:
+        """Verify a message from a queue: whoever asked is told when it came too late."""
+        try:
+            return open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+        except Rejected as refusal:
+            self.refuse(host, refusal.reason, refusal.detail, claimed_id(body), arrival.via)
+            if refusal.reason is not Reason.EXPIRED:
+                return None
+            # The dates come last: all else about it was found right.
+            text = f"expired {refusal.detail}"
+            return Refusal(read_request(body), State.EXPIRED, Status.UNKNOWN_ERROR, text)
+
+    def still_trusted(
+        self, body: bytes, headers: Mapping[str, str], received: float, host: Host
+    ) -> Refusal | None:
+        """Verify a stored request again before it starts: its author may be revoked since.
+
+        Dates are judged as of `received`, when it was accepted.
+        """
+        try:
+            self._verifier.verify(
+                body, headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, ""), now=received
+            )
+        except Rejected as refusal:
+            request = read_request(body)
+            self.refuse(host, refusal.reason, refusal.detail, request.id, request.via)
+            return Refusal(request, State.DENIED, Status.FAILED, f"denied: {refusal}")
+        return None
 
     def refuse(self, host: Host, reason: Reason, detail: str, requestid: str, via: Via) -> None:
         """Note and audit a message that gets no answer."""
@@ -98,8 +137,11 @@ class Gate:
             }
         )
 
-    def judge(self, request: Request, host: Host) -> Admitted | Refusal:
-        """Decide what becomes of a verified request that this node has claimed."""
+    def judge(self, request: Request, host: Host, event: str = "accepted") -> Admitted | Refusal:
+        """Decide what becomes of a verified request that this node has claimed.
+
+        `event` is what the audit calls it when it may run.
+        """
         service = self._served.get(request.agent)
         if service is None:
             return self._refusal(
@@ -113,9 +155,11 @@ class Gate:
                 return self._refusal(
                     request, host, State.DENIED, Status.FAILED, f"denied by {decision.why}"
                 )
-        return self._check(request, host, service)
+        return self._check(request, host, service, event)
 
-    def _check(self, request: Request, host: Host, service: Service) -> Admitted | Refusal:
+    def _check(
+        self, request: Request, host: Host, service: Service, event: str
+    ) -> Admitted | Refusal:
         try:
             action = service.ddl.action(request.action)
         except UsageError as error:
@@ -125,8 +169,19 @@ class Gate:
         except InputError as error:
             return self._refusal(request, host, State.FAILED, error.statuscode, str(error))
         if not service.exempt:
-            self._write("accepted", request, host, inputs=action.redact(data))
+            self._write(event, request, host, inputs=action.redact(data))
         return Admitted(replace(request, data=data), service, action)
+
+    def finished(self, request: Request, host: Host, outcome: Outcome) -> None:
+        """Audit how a request of the work lane or a pool came out."""
+        self._write(
+            "finished",
+            request,
+            host,
+            state=outcome.state.value,
+            statuscode=outcome.statuscode,
+            reason=outcome.statusmsg,
+        )
 
     def _refusal(
         self, request: Request, host: Host, state: State, statuscode: int, message: str

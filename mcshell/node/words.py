@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from mcshell.errors import AgentError
 from mcshell.message import Reply, Request, Sequence, State, Status
 from mcshell.node.act import Outcome
+from mcshell.node.spool import Word
 from mcshell.wire import destinations
-from mcshell.wire.envelope import seal_reply
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, seal_reply
 
 if TYPE_CHECKING:
     from mcshell.wire.envelope import Sealed
@@ -32,25 +33,40 @@ class Words:
         """The queue of the session that asked: derived, never taken from the request."""
         return destinations.reply(request.collective, request.caller, request.session)
 
-    def working(self, request: Request, state: State) -> Sealed:
+    def working(self, request: Request, state: State, attempt: int = 1) -> Sealed:
         """Say that the request was received or is running."""
-        reply = self._reply(request, _WORKING[state], Outcome(state, 0, ""), None)
+        sequence = _numbered(_WORKING[state], attempt)
+        reply = self._reply(request, sequence, Outcome(state, 0, ""), None)
         return seal_reply(reply, self._signer)
 
-    def final(self, request: Request, outcome: Outcome) -> Sealed:
+    def final(self, request: Request, outcome: Outcome, attempt: int = 1) -> Sealed:
         """Say how it came out; what cannot be sent is said to have failed, and why."""
         try:
-            sealed = self._final(request, outcome)
+            sealed = self._final(request, outcome, attempt)
         except AgentError as error:
-            return self._final(request, _unsendable(str(error)))
+            return self._final(request, _unsendable(str(error)), attempt)
         size = len(sealed.body)
         if size > self._max_reply:
             text = f"reply too large: {size} bytes, {self._max_reply} are allowed (max_reply)"
-            return self._final(request, _unsendable(text))
+            return self._final(request, _unsendable(text), attempt)
         return sealed
 
-    def _final(self, request: Request, outcome: Outcome) -> Sealed:
-        reply = self._reply(request, Sequence.FINAL, outcome, outcome.statuscode)
+    def kept(self, request: Request, outcome: Outcome, attempt: int = 1) -> Word:
+        """Say how it came out, as the outbox keeps it."""
+        sealed = self.final(request, outcome, attempt)
+        return Word(
+            self._signer.identity.name,
+            request.id,
+            _numbered(Sequence.FINAL, attempt),
+            self.destination(request),
+            sealed.body,
+            sealed.headers[SIGNATURE],
+            sealed.headers[CERTIFICATE],
+        )
+
+    def _final(self, request: Request, outcome: Outcome, attempt: int) -> Sealed:
+        sequence = _numbered(Sequence.FINAL, attempt)
+        reply = self._reply(request, sequence, outcome, outcome.statuscode)
         return seal_reply(reply, self._signer)
 
     def _reply(
@@ -66,6 +82,10 @@ class Words:
             created=time.time(),
             state=outcome.state,
         )
+
+
+def _numbered(sequence: int, attempt: int) -> int:
+    return sequence + Sequence.STEP * (max(1, attempt) - 1)
 
 
 def _unsendable(text: str) -> Outcome:

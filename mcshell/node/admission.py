@@ -1,0 +1,139 @@
+"""From a queue's messages to rows of the spool: verified, judged, and committed together.
+
+The same for the daemon and for the emulator's many nodes. Whoever calls acknowledges afterwards,
+and says `received` of what was taken in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcshell.message import Via
+from mcshell.node.act import Outcome, refused
+from mcshell.node.gate import Refusal
+from mcshell.node.spool import FINAL, RUNNING, Work
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mcshell.message import Request
+    from mcshell.node.gate import Gate
+    from mcshell.node.host import Host
+    from mcshell.node.spool import Key, Spool, Word
+    from mcshell.node.words import Words
+    from mcshell.wire.envelope import Arrival
+    from mcshell.wire.transport import Delivery
+
+__all__ = ["Admission", "Item", "Taken", "row_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One message, and the node whose queue it came over."""
+
+    host: Host
+    words: Words
+    arrival: Arrival
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A request that waits in the spool now; `new`: since this message."""
+
+    item: Item
+    request: Request
+    new: bool
+
+
+class Admission:
+    """Takes messages of work queues into the spool; called from one thread."""
+
+    def __init__(self, gate: Gate, spool: Spool) -> None:
+        self._gate = gate
+        self._spool = spool
+
+    def take(self, items: Sequence[Item], now: float) -> list[Taken]:
+        """Commit what is in the messages; returns those requests that are open here.
+
+        Raises:
+            MCShellError: nothing could be committed, so nothing may be acknowledged.
+        """
+        opened: dict[Key, tuple[Item, Request | Refusal]] = {}
+        for item in items:
+            body, headers = item.delivery.body, item.delivery.headers
+            found = self._gate.open_work(body, headers, item.arrival, item.host, now)
+            if found is not None:
+                request = found.request if isinstance(found, Refusal) else found
+                opened.setdefault((item.host.identity, request.id), (item, found))
+        known = self._spool.states(opened)
+        rows: list[Work] = []
+        words: list[Word] = []
+        taken: list[Taken] = []
+        for key, (item, found) in opened.items():
+            if key in known:
+                # Taken in before, and its ACK was lost; or the client sent it again.
+                if known[key] not in FINAL and not isinstance(found, Refusal):
+                    taken.append(Taken(item, found, new=False))
+                continue
+            refusal = found if isinstance(found, Refusal) else self._judge(found, item.host)
+            if refusal is None:
+                assert not isinstance(found, Refusal)
+                taken.append(Taken(item, found, new=True))
+                rows.append(row_of(found, item, now))
+            else:
+                outcome = refused(refusal)
+                rows.append(row_of(refusal.request, item, now, outcome))
+                words.append(item.words.kept(refusal.request, outcome))
+        if rows:
+            self._spool.admit(rows, words)
+            self._count(rows, opened)
+        return taken
+
+    def _judge(self, request: Request, host: Host) -> Refusal | None:
+        verdict = self._gate.judge(request, host)
+        return verdict if isinstance(verdict, Refusal) else None
+
+    def _count(
+        self, rows: Sequence[Work], opened: Mapping[Key, tuple[Item, Request | Refusal]]
+    ) -> None:
+        for row in rows:
+            journal = opened[row.key][0].host.journal
+            journal.count("messages")
+            if row.state in FINAL:
+                journal.count(row.state)
+
+
+def row_of(request: Request, item: Item, now: float, outcome: Outcome | None = None) -> Work:
+    """The row of a request that has just come in; with an outcome it has already ended.
+
+    A request of a pool runs at once, one of a work queue waits for a slot.
+    """
+    ended = outcome is not None
+    pool = request.via is Via.POOL
+    return Work(
+        identity=item.host.identity,
+        id=request.id,
+        via=request.via.value,
+        pool=request.pool,
+        collective=request.collective,
+        agent=request.agent,
+        action=request.action,
+        caller=request.caller,
+        session=request.session,
+        created=request.created,
+        expires=request.expires,
+        due=now,
+        received=now,
+        body=None if ended else item.delivery.body,
+        signature=None if ended else item.delivery.headers[SIGNATURE],
+        certificate=None if ended else item.delivery.headers[CERTIFICATE],
+        state=outcome.state.value if outcome else RUNNING if pool else "queued",
+        attempt=1 if pool else 0,
+        started=now if pool else None,
+        ended=now if outcome else None,
+        statuscode=outcome.statuscode if outcome else None,
+        statusmsg=outcome.statusmsg if outcome else "",
+    )

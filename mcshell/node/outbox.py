@@ -1,0 +1,101 @@
+"""Out of the outbox to the broker, until it has confirmed; what is sent again is the same bytes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from mcshell.errors import ConnectionLost, MCShellError, ReceiptTimeout
+from mcshell.node.speaker import no_steps
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
+
+if TYPE_CHECKING:
+    from mcshell.node.speaker import Steps
+    from mcshell.node.spool import Spool, Word
+    from mcshell.wire.transport import Receipt, Transport
+
+__all__ = ["Outbox", "headers_of"]
+
+log = logging.getLogger(__name__)
+
+_WINDOW: Final = 200
+_PATIENCE: Final = 20.0
+_PAUSE: Final = 0.5
+
+
+def headers_of(word: Word) -> dict[str, str]:
+    """The headers that vouch for a kept word."""
+    return {SIGNATURE: word.signature, CERTIFICATE: word.certificate}
+
+
+class Outbox:
+    """One thread that sends what the spool holds unsaid; `ring` tells it that there is more."""
+
+    def __init__(self, spool: Spool, transport: Transport, steps: Steps = no_steps) -> None:
+        self._spool = spool
+        self._transport = transport
+        self._steps = steps
+        self._bell = threading.Event()
+        self._bell.set()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="mcshell-outbox", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with what an earlier process left."""
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Say that there is something to send."""
+        self._bell.set()
+
+    def stop(self) -> None:
+        """Send what is there, if that takes no time, and end."""
+        self._stopping = True
+        self._bell.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._bell.wait()
+            self._bell.clear()
+            try:
+                while self._send_some():
+                    pass
+            except (ConnectionLost, ReceiptTimeout, MCShellError) as error:
+                if not self._stopping:
+                    log.warning("the outbox waits: %s", error)
+                    time.sleep(_PAUSE)
+                    self._bell.set()
+
+    def _send_some(self) -> bool:
+        """Send a window of words, the oldest first; False when there were none."""
+        words = self._spool.unsaid(limit=_WINDOW)
+        receipts: list[Receipt] = []
+        try:
+            receipts.extend(map(self._send, words))
+        finally:
+            self._confirm(words, receipts)
+        return bool(words)
+
+    def _confirm(self, words: list[Word], receipts: list[Receipt]) -> None:
+        """Wait for what was sent of these words, and drop what the broker has."""
+        said: list[int] = []
+        deadline = time.monotonic() + _PATIENCE
+        try:
+            for word, receipt in zip(words, receipts, strict=False):
+                receipt.wait(deadline - time.monotonic())
+                self._steps("sent", word.request)
+                said.append(word.number or 0)
+        finally:
+            if said:
+                self._spool.said(said)
+
+    def _send(self, word: Word) -> Receipt:
+        receipt = self._transport.send(
+            word.destination, word.body, headers_of(word), persistent=True, receipt=True
+        )
+        assert receipt is not None, "a receipt was asked for"
+        return receipt

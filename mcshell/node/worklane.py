@@ -1,0 +1,313 @@
+"""The work lane: starts what the spool holds, a few at a time, each in a shim process.
+
+One thread owns the slots. A row is marked as running before its shim starts, so an action of
+which nobody can say whether it ran is `interrupted`, and only the DDL can say that it may run
+again. Shims outlive the daemon: one that starts again adopts them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import MCShellError
+from mcshell.message import State, Status
+from mcshell.node.act import Outcome, act, refused
+from mcshell.node.gate import Refusal
+from mcshell.node.shims import adopt, launch, read_outcome
+from mcshell.node.speaker import no_steps
+from mcshell.node.spool import End
+from mcshell.node.workdir import WorkDir
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from mcshell.config import Node
+    from mcshell.message import Request
+    from mcshell.node.gate import Admitted, Gate
+    from mcshell.node.host import Host
+    from mcshell.node.shims import Running
+    from mcshell.node.speaker import Speaker, Steps
+    from mcshell.node.spool import Spool, Work
+    from mcshell.node.words import Words
+
+__all__ = ["ATTEMPTS", "WorkLane", "interrupted"]
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 3
+"""How often an action that is safe to run again is started."""
+_POLL: Final = 0.1
+_SWEEP: Final = 1.0
+_PURGE: Final = 60.0
+_TROUBLE: Final = 2.0
+
+
+def interrupted(why: str) -> Outcome:
+    """The outcome of what died between its claim and its outcome."""
+    return Outcome(State.INTERRUPTED, Status.UNKNOWN_ERROR, why)
+
+
+class WorkLane:
+    """Runs one node's queued requests. `said` is called when there are words in the outbox."""
+
+    def __init__(
+        self,
+        host: Host,
+        gate: Gate,
+        spool: Spool,
+        words: Words,
+        speaker: Speaker,
+        *,
+        folder: Path,
+        settings: Node,
+        said: Callable[[], None],
+        steps: Steps = no_steps,
+    ) -> None:
+        self._host = host
+        self._gate = gate
+        self._spool = spool
+        self._words = words
+        self._speaker = speaker
+        self._folder = folder
+        self._settings = settings
+        self._said = said
+        self._steps = steps
+        self._running: list[Running] = []
+        self._stopping = False
+        self._sweep_at = self._purge_at = 0.0
+        self._bell, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._run, name="mcshell-lane", daemon=True)
+
+    def start(self) -> None:
+        """Settle what an earlier process left, and begin."""
+        self._settle()
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Say that there may be something to start."""
+        try:
+            os.write(self._ring, b"r")
+        except BlockingIOError:
+            return  # it has been told often enough
+
+    def stop(self) -> None:
+        """Start nothing more; what runs goes on, for the next daemon to adopt."""
+        self._stopping = True
+        self.ring()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    # --- after a restart -----------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        ends: list[End] = []
+        folders: list[WorkDir] = []
+        for work in self._spool.running():
+            if work.via != "queue":
+                continue
+            folder = WorkDir(self._folder / work.id)
+            running = adopt(folder, work)
+            if running is not None:
+                log.info("%s.%s of %s still runs", work.agent, work.action, work.id)
+                self._running.append(running)
+                continue
+            folders.append(folder)
+            outcome = read_outcome(folder)
+            if outcome is None and self._may_again(work):
+                self._spool.again([work.key], time.time())
+            else:
+                ends.append(self._end(work, outcome or interrupted("the node died in the middle")))
+        self._commit(ends)
+        for folder in folders:
+            folder.clear()
+
+    def _may_again(self, work: Work) -> bool:
+        service = self._host.service(work.agent)
+        action = service.ddl.actions.get(work.action) if service is not None else None
+        return action is not None and action.rerun_safe and work.attempt < ATTEMPTS
+
+    # --- the thread ----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._reap()
+                self._sweep()
+                self._fill()
+                self._wait()
+            except Exception:
+                log.exception("the work lane stumbled")
+                time.sleep(_TROUBLE)
+
+    def _wait(self) -> None:
+        """Until something ends or begins, or it is time to look."""
+        asks = any(one.handle is None for one in self._running)
+        for key, _ in self._selector.select(_POLL if asks else _SWEEP):
+            if key.fd == self._bell:
+                os.read(self._bell, 4096)
+
+    def _reap(self) -> None:
+        ended = [one for one in self._running if one.ended()]
+        if not ended:
+            return
+        ends: list[End] = []
+        again: list[Work] = []
+        for one in ended:
+            self._steps("outcome", one.work.id)
+            outcome = one.outcome()
+            if outcome is None and one.overran():
+                outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, "timed out, and was ended")
+            if outcome is None and self._may_again(one.work):
+                again.append(one.work)
+                continue
+            ends.append(self._end(one.work, outcome or interrupted(one.death())))
+        if again:
+            self._spool.again([work.key for work in again], time.time())
+        self._commit(ends)
+        for one in ended:
+            self._running.remove(one)
+            if one.handle is not None:
+                self._selector.unregister(one.handle)
+            one.clear()
+
+    def _sweep(self) -> None:
+        """Now and then: end what waited for too long, forget what is old."""
+        now = time.time()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + _SWEEP
+        overdue = self._spool.overdue(now)
+        text = "expired before a slot was free"
+        outcome = Outcome(State.EXPIRED, Status.UNKNOWN_ERROR, text)
+        self._commit([self._end(work, outcome) for work in overdue])
+        if now >= self._purge_at:
+            self._purge_at = now + _PURGE
+            self._spool.purge(now, self._settings.retention)
+
+    def _fill(self) -> None:
+        """Give each free slot to the oldest row that may have it."""
+        while not self._stopping and (rows := self._next()):
+            ends: list[End] = []
+            cleared: list[tuple[Work, Request, Admitted]] = []
+            for work in rows:
+                request, verdict = self._judge(work)
+                if isinstance(verdict, Refusal):
+                    ends.append(self._end(work, refused(verdict)))
+                else:
+                    cleared.append((work, request, verdict))
+            self._commit(ends)
+            self._start(cleared)
+
+    def _next(self) -> list[Work]:
+        free = self._settings.slots - len(self._running)
+        if free <= 0:
+            return []
+        busy = Counter(one.work.agent for one in self._running)
+        full = [
+            agent
+            for agent, limit in self._settings.limits.items()
+            if limit.slots is not None and busy[agent] >= limit.slots
+        ]
+        # One at a time where an agent's own limit could be passed by two at once.
+        limited = any(limit.slots is not None for limit in self._settings.limits.values())
+        return self._spool.due(self._host.identity, time.time(), 1 if limited else free, full)
+
+    def _judge(self, work: Work) -> tuple[Request, Admitted | Refusal]:
+        """Ask again, at the start, all that was asked when it came in."""
+        assert work.body is not None, "an open row has its envelope"
+        request = read_request(work.body)
+        if time.time() > work.expires:
+            text = "expired before a slot was free"
+            return request, Refusal(request, State.EXPIRED, Status.UNKNOWN_ERROR, text)
+        headers = {SIGNATURE: work.signature or "", CERTIFICATE: work.certificate or ""}
+        refusal = self._gate.still_trusted(work.body, headers, work.received, self._host)
+        return request, refusal or self._gate.judge(request, self._host, "started")
+
+    def _start(self, cleared: Sequence[tuple[Work, Request, Admitted]]) -> None:
+        if not cleared:
+            return
+        claimed = self._spool.start([work.key for work, _, _ in cleared], time.time())
+        for (work, request, admitted), mine in zip(cleared, claimed, strict=True):
+            if not mine:
+                continue
+            self._steps("claimed", work.id)
+            attempt = work.attempt + 1
+            if admitted.service.exempt:
+                outcome = act(admitted, self._host, time.monotonic() + admitted.action.timeout)
+                self._commit([self._end(work, outcome, attempt)])
+                continue
+            try:
+                self._launch(work, admitted, attempt)
+            except MCShellError as error:
+                outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, str(error))
+                self._commit([self._end(work, outcome, attempt)])
+                continue
+            self._steps("running", work.id)
+            self._speaker.working(request, State.RUNNING, attempt)
+
+    def _launch(self, work: Work, admitted: Admitted, attempt: int) -> None:
+        limit = self._settings.limits.get(work.agent)
+        document = self._document(admitted, limit)
+        running = launch(WorkDir(self._folder / work.id), replace(work, attempt=attempt), document)
+        self._running.append(running)
+        if running.handle is not None:
+            self._selector.register(running.handle, selectors.EVENT_READ)
+
+    def _document(self, admitted: Admitted, limit: Any) -> Mapping[str, Any]:
+        """What the shim is told (request.json)."""
+        request = admitted.request
+        timeout = admitted.action.timeout
+        if limit is not None and limit.timeout is not None:
+            timeout = limit.timeout
+        return {
+            "source": str(admitted.service.source),
+            "timeout": timeout,
+            "limits": {
+                "memory": limit.memory if limit else None,
+                "output": limit.output if limit else None,
+            },
+            "max_reply": self._settings.max_reply,
+            "request": {
+                "id": request.id,
+                "agent": request.agent,
+                "action": request.action,
+                "caller": request.caller,
+                "collective": request.collective,
+                "via": request.via.value,
+                "session": request.session,
+                "created": request.created,
+                "expires": request.expires,
+                "data": request.data,
+                "identity": request.identity,
+            },
+            "node": self._host.portable(),
+        }
+
+    def _end(self, work: Work, outcome: Outcome, attempt: int | None = None) -> End:
+        """The end of a row, with its word, audited."""
+        assert work.body is not None, "an open row has its envelope"
+        request = read_request(work.body)
+        word = self._words.kept(request, outcome, attempt or work.attempt)
+        self._gate.finished(request, self._host, outcome)
+        self._host.journal.count(outcome.state.value)
+        state, code, text = outcome.state.value, outcome.statuscode, outcome.statusmsg
+        return End(work.key, state, code, text, time.time(), word)
+
+    def _commit(self, ends: Sequence[End]) -> None:
+        if not ends:
+            return
+        self._spool.finish(ends)
+        for end in ends:
+            self._steps("outbox", end.key[1])
+        self._said()

@@ -1,0 +1,208 @@
+"""From this node's work queues at the broker into its spool: verify, commit, acknowledge, say so.
+
+When the spool is full the node stops reading, and the rest waits in the broker. What was under way
+when it stopped goes back there, so no message is ever held without an acknowledgement.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from mcshell.errors import MCShellError, WireError
+from mcshell.message import State, Via
+from mcshell.node.admission import Admission, Item
+from mcshell.node.speaker import no_steps
+from mcshell.wire import destinations
+from mcshell.wire.envelope import Arrival
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcshell.node.gate import Gate
+    from mcshell.node.host import Host
+    from mcshell.node.speaker import Speaker, Steps
+    from mcshell.node.spool import Spool
+    from mcshell.node.words import Words
+    from mcshell.wire.transport import Delivery, Transport
+
+__all__ = ["WorkQueue"]
+
+log = logging.getLogger(__name__)
+
+_PREFETCH: Final = 20
+_GROUP: Final = 100
+_RESUME: Final = 0.9
+_LOOK: Final = 0.5
+_TROUBLE: Final = 5.0
+
+
+class WorkQueue:
+    """One thread that reads the work queues of one node.
+
+    Args:
+        taken: called when there is new work, and when there are new words in the outbox.
+        most: rows in the spool above which it stops reading.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        gate: Gate,
+        spool: Spool,
+        words: Words,
+        speaker: Speaker,
+        transport: Transport,
+        *,
+        taken: Callable[[], None],
+        most: int,
+        steps: Steps = no_steps,
+    ) -> None:
+        self._host = host
+        self._spool = spool
+        self._words = words
+        self._speaker = speaker
+        self._transport = transport
+        self._taken = taken
+        self._most = most
+        self._steps = steps
+        self._admission = Admission(gate, spool)
+        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._arrivals: dict[str, Arrival] = {}
+        self._paused_until: float | None = 0.0
+        """Not before then (monotonic) it reads again; None while it reads."""
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="mcshell-work", daemon=True)
+
+    @property
+    def reading(self) -> bool:
+        """Whether it is subscribed to the work queues now."""
+        return self._paused_until is None
+
+    def start(self) -> None:
+        """Subscribe, unless the spool is full already, and begin.
+
+        Raises:
+            WireError: there is no connection, or the broker refuses.
+        """
+        if self._spool.waiting(self._host.identity) < self._most:
+            self._resume()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after what is in hand."""
+        self._stopping = True
+        self._inbox.put(None)
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            group = self._gather()
+            try:
+                if group:
+                    self._take(group)
+                self._regulate()
+            except (MCShellError, OSError) as error:
+                # Unacknowledged: the broker hands these messages out again when we subscribe.
+                log.error("work cannot be taken in: %s", error)  # noqa: TRY400 - said in full
+                self._pause(_TROUBLE)
+            except Exception:
+                log.exception("work cannot be taken in")
+                self._pause(_TROUBLE)
+
+    def _gather(self) -> list[Delivery]:
+        """Wait for messages, for a moment only while paused, and take what is there."""
+        group: list[Delivery] = []
+        try:
+            first = self._inbox.get(timeout=None if self.reading else _LOOK)
+            while first is not None:
+                if first.subscription in self._arrivals:
+                    group.append(first)
+                if len(group) >= _GROUP:
+                    break
+                first = self._inbox.get_nowait()
+        except Empty:
+            pass
+        return group
+
+    def _take(self, group: list[Delivery]) -> None:
+        items = [
+            Item(self._host, self._words, self._arrivals[one.subscription], one) for one in group
+        ]
+        self._tell("received", items)
+        taken = self._admission.take(items, time.time())
+        self._tell("committed", items)
+        for item in items:
+            self._transport.ack(item.delivery)
+        self._tell("acked", items)
+        for one in taken:
+            self._speaker.working(one.request, State.RECEIVED)
+        self._taken()
+
+    def _tell(self, step: str, items: list[Item]) -> None:
+        if self._steps is not no_steps:
+            for item in items:
+                self._steps(step, item.delivery.headers.get("message-id", ""))
+
+    def _regulate(self) -> None:
+        """Stop reading when the spool is full; read again when there is room."""
+        if self._stopping:
+            return
+        if self.reading:
+            if self._spool.waiting(self._host.identity) >= self._most:
+                log.warning("the spool is full (%d): no work is read", self._most)
+                self._pause(0.0)
+        elif (
+            self._transport.connected
+            and time.monotonic() >= (self._paused_until or 0.0)
+            and self._spool.waiting(self._host.identity) < self._most * _RESUME
+        ):
+            try:
+                self._resume()
+            except WireError as error:
+                log.warning("work cannot be read: %s", error)
+                self._pause(_TROUBLE)
+
+    def _pause(self, seconds: float) -> None:
+        arrivals, self._arrivals = self._arrivals, {}
+        self._paused_until = time.monotonic() + seconds
+        for subscription in arrivals:
+            self._transport.unsubscribe(subscription)
+
+    def _resume(self) -> None:
+        for collective in self._host.collectives:
+            destination = destinations.work(collective, self._host.identity)
+            arrival = Arrival(collective, Via.QUEUE, self._host.identity)
+            inbox = _Held(self._inbox)
+            subscription = self._transport.subscribe(destination, inbox, prefetch=_PREFETCH)
+            self._arrivals[subscription] = arrival
+            inbox.release()
+        self._paused_until = None
+
+
+class _Held:
+    """Keeps what comes in while its subscription has no name yet."""
+
+    def __init__(self, inbox: SimpleQueue[Delivery | None]) -> None:
+        self._inbox = inbox
+        self._lock = threading.Lock()
+        self._held: list[Delivery] | None = []
+
+    def put(self, item: Delivery, /) -> None:
+        """Hand a message on, or keep it for `release`."""
+        with self._lock:
+            if self._held is not None:
+                self._held.append(item)
+                return
+        self._inbox.put(item)
+
+    def release(self) -> None:
+        """Hand on what was kept, and all that comes."""
+        with self._lock:
+            held, self._held = self._held or [], None
+            for item in held:
+                self._inbox.put(item)

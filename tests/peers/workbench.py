@@ -1,0 +1,290 @@
+"""Real daemons on a broker, and a bare operator who queues work for them: no client of ours.
+
+The operator seals requests and reads the signed words that come back to the session's queue, so
+what a node does is tested without what a client makes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Self
+
+from mcshell.message import Request, Via, new_request_id
+from mcshell.pki import Authority
+from mcshell.wire import destinations
+from mcshell.wire.connector import Connector
+from mcshell.wire.envelope import Limits, open_reply, seal_request
+from mcshell.wire.security import Signer, Verifier
+from tests.peers.processes import Child, PeerError, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mcshell.message import Reply
+    from mcshell.wire.envelope import Sealed
+    from tests.peers.brokers import Broker
+
+__all__ = ["Bench"]
+
+ROOT = Path(__file__).resolve().parents[2]
+AGENTS = ROOT / "tests" / "agents_for_tests"
+STARTER = ROOT / "tests" / "peers" / "daemon_with_steps.py"
+READY = 60.0
+CONFIG = """\
+state = "state-{name}"
+[broker]
+urls = ["{url}"]
+user = "{user}"
+passcode_file = "broker.pass"
+[pki]
+ca = "pki/ca.pem"
+crl = "pki/crl.pem"
+cert = "{name}.pem"
+key = "{name}.key"
+[collective]
+main = "{collective}"
+{more}
+[node]
+policies = "policies"
+agents = ["{agents}"]
+{node}
+"""
+
+
+class _Everyone:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+@dataclass
+class Word:
+    """A word as it came: the reply, and when."""
+
+    reply: Reply
+    at: float
+
+
+class Bench:
+    """A fleet and its operator; a context manager. `node` and `more` go into each node's TOML."""
+
+    def __init__(
+        self, broker: Broker, folder: Path, *, node: str = "", more: str = "", deny: str = ""
+    ) -> None:
+        self.broker = broker
+        self.folder = folder
+        self.collective = f"t{uuid.uuid4().hex[:12]}"
+        self.session = "bench"
+        self.authority = Authority.init(folder / "pki", self.collective)
+        secret = folder / "broker.pass"
+        secret.touch(mode=0o600)
+        secret.write_text(f"{broker.passcode}\n")
+        (folder / "policies").mkdir()
+        rules = f"policy default deny\n{deny}allow\tcert=alice\t*\t*\t*\n"
+        (folder / "policies" / "default.policy").write_text(rules)
+        self._node, self._more = node, more
+        self.children: dict[str, Child] = {}
+        certificate, key = self.authority.issue_pem("alice", "operator")
+        self.signer = Signer.from_pem(certificate, key)
+        self.verifier = Verifier((folder / "pki" / "ca.pem").read_bytes())
+        self.words: dict[str, list[Word]] = {}
+        self.junk: list[str] = []
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._stop = threading.Event()
+        self.operator = Connector([broker.url], user=broker.user, passcode=broker.passcode)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Self:
+        self.operator.start(timeout=20)
+        self._reader.start()
+        queue = destinations.reply(self.collective, "cert=alice", self.session)
+        self.operator.subscribe(queue, self._inbox)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self.children.values():
+            child.stop()
+        self._stop.set()
+        self._reader.join(5)
+        self.operator.close()
+
+    def _read(self) -> None:
+        while not self._stop.is_set():
+            try:
+                delivery = self._inbox.get(timeout=0.1)
+            except Empty:
+                continue
+            try:
+                opened = open_reply(
+                    delivery.body,
+                    delivery.headers,
+                    self.verifier,
+                    Limits(max_body=1 << 24),
+                    time.time(),
+                    lambda _id: _Everyone(),
+                )
+            except Exception as error:
+                self.junk.append(str(error))
+            else:
+                word = Word(opened.reply, time.time())
+                self.words.setdefault(opened.reply.requestid, []).append(word)
+            self.operator.ack(delivery)
+
+    # --- nodes -----------------------------------------------------------------------------
+
+    def enrol(self, name: str, node: str = "") -> None:
+        """Give a node its certificate and its configuration."""
+        if (self.folder / f"{name}.toml").exists():
+            return
+        self.authority.issue(name, "node", out=self.folder)
+        text = CONFIG.format(
+            name=name,
+            url=self.broker.url,
+            user=self.broker.user,
+            collective=self.collective,
+            agents=AGENTS,
+            node=node or self._node,
+            more=self._more,
+        )
+        (self.folder / f"{name}.toml").write_text(text)
+
+    def start(self, name: str = "n1", *steps: str, wait: bool = True) -> Child:
+        """Start a node's daemon; `steps` are the starter's: STEP [COUNT]."""
+        self.enrol(name)
+        before = self._ready(name)
+        environ = {"PYTHONPATH": str(ROOT)}
+        argv = [sys.executable, STARTER, self.folder / f"{name}.toml", *steps]
+        child = self.children[name] = Child(argv, self.folder / f"{name}.log", environ)
+        if wait:
+            wait_until(lambda: not child.running or self._ready(name) > before, READY)
+            if self._ready(name) == before and not steps:
+                raise PeerError(f"{name} did not come up:\n{child.tail()}")
+        return child
+
+    def _ready(self, name: str) -> int:
+        log = self.folder / f"{name}.log"
+        return log.read_text(errors="replace").splitlines().count("ready") if log.exists() else 0
+
+    def kill(self, name: str = "n1") -> None:
+        """SIGKILL to the daemon alone; its shims live on."""
+        child = self.children[name]
+        child.family()
+        os.kill(child.pid, 9)
+        child.process.wait(10)
+
+    def stop(self, name: str = "n1") -> None:
+        """SIGTERM to the daemon alone."""
+        child = self.children[name]
+        child.family()
+        os.kill(child.pid, 15)
+        child.process.wait(20)
+
+    def log(self, name: str = "n1") -> str:
+        """What the daemon wrote."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def audit(self, name: str = "n1") -> list[dict[str, Any]]:
+        """The events in the node's audit file."""
+        path = self.folder / f"state-{name}" / "node" / "audit.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    # --- the operator ----------------------------------------------------------------------
+
+    def seal(
+        self,
+        action: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        agent: str = "mark",
+        node: str | None = "n1",
+        pool: str | None = None,
+        via: Via = Via.QUEUE,
+        ttl: float = 3600.0,
+        ago: float = 0.0,
+    ) -> tuple[Request, Sealed]:
+        """A request as signed bytes."""
+        now = time.time() - ago
+        request = Request(
+            id=new_request_id(),
+            agent=agent,
+            action=action,
+            caller="cert=alice",
+            collective=self.collective,
+            via=via,
+            session=self.session,
+            created=now,
+            expires=now + ttl,
+            data=data or {},
+            identity=None if pool else node,
+            pool=pool,
+        )
+        return request, seal_request(request, self.signer)
+
+    def put(self, request: Request, sealed: Sealed) -> str:
+        """SEND it to where it belongs, confirmed by the broker."""
+        if request.pool:
+            destination = destinations.pool(self.collective, request.pool)
+        elif request.via is Via.DIRECT:
+            destination = destinations.node(self.collective, str(request.identity))
+        else:
+            destination = destinations.work(self.collective, str(request.identity))
+        receipt = self.operator.send(
+            destination, sealed.body, sealed.headers, persistent=request.via.durable, receipt=True
+        )
+        assert receipt is not None
+        receipt.wait(20)
+        return request.id
+
+    def ask(self, action: str, data: Mapping[str, Any] | None = None, **more: Any) -> str:
+        """Seal and SEND; returns the request's id."""
+        return self.put(*self.seal(action, data, **more))
+
+    def pools(self, action: str, count: int, name: str, data: Mapping[str, Any]) -> list[str]:
+        """SEND many requests to a pool, confirmed together."""
+        ids, receipts = [], []
+        for _ in range(count):
+            request, sealed = self.seal(action, data, via=Via.POOL, pool=name)
+            destination = destinations.pool(self.collective, name)
+            receipts.append(
+                self.operator.send(
+                    destination, sealed.body, sealed.headers, persistent=True, receipt=True
+                )
+            )
+            ids.append(request.id)
+        for receipt in receipts:
+            assert receipt is not None
+            receipt.wait(30)
+        return ids
+
+    def final(self, requestid: str, seconds: float = 40.0) -> Reply:
+        """The final word about a request, once it is there."""
+        wait_until(lambda: self.finals(requestid) != [], seconds, 0.01)
+        finals = self.finals(requestid)
+        assert finals, f"no final word about {requestid}\n{self.logs()}"
+        return finals[0]
+
+    def finals(self, requestid: str) -> list[Reply]:
+        """All final words about a request so far."""
+        return [one.reply for one in list(self.words.get(requestid, ())) if one.reply.final]
+
+    def states(self, requestid: str) -> list[str]:
+        """The states of all words about a request, in the order of arrival."""
+        return [one.reply.state.value for one in list(self.words.get(requestid, ()))]
+
+    def all_final(self, ids: Iterable[str], seconds: float) -> None:
+        """Wait until each of them has a final word."""
+        wanted = list(ids)
+        done = wait_until(lambda: all(self.finals(one) for one in wanted), seconds)
+        missing = [one for one in wanted if not self.finals(one)]
+        assert done, f"{len(missing)} of {len(wanted)} without a final word\n{self.logs()}"
+
+    def logs(self) -> str:
+        """The ends of all daemons' logs, for a message."""
+        return "\n".join(child.tail(15) for child in self.children.values())

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["Known", "KnownNode", "description"]
+    from mcshell.wire.announce import Registration
+
+__all__ = ["Known", "KnownNode", "description", "registered"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nodes (
@@ -31,7 +33,12 @@ CREATE TABLE IF NOT EXISTS nodes (
 
 @dataclass(frozen=True, slots=True)
 class KnownNode:
-    """What a node last said of itself, and when (seconds since the epoch)."""
+    """What a node last said of itself, and when (seconds since the epoch).
+
+    `started` is when its daemon did, `crl` the number of the revocation list it works under,
+    `interval` how often it registers (seconds), `skew` how far its clock was ahead of ours when
+    it last did; None where it has not said so.
+    """
 
     identity: str
     seen: float
@@ -40,6 +47,11 @@ class KnownNode:
     agents: frozenset[str] = frozenset()
     collectives: tuple[str, ...] = ()
     version: str = ""
+    pools: tuple[str, ...] = ()
+    started: float | None = None
+    crl: int | None = None
+    interval: float | None = None
+    skew: float | None = None
 
     def inventory(self) -> list[dict[str, Any]]:
         """Its agents, of which only the names are known from afar."""
@@ -70,6 +82,29 @@ def description(document: Mapping[str, Any], identity: str, seen: float) -> Know
         agents=frozenset(document.get("agents") or ()),
         collectives=tuple(document.get("collectives") or ()),
         version=str(document.get("version") or ""),
+        pools=tuple(document.get("pools") or ()),
+        started=document.get("started"),
+        crl=document.get("crl"),
+        interval=document.get("interval"),
+        skew=document.get("skew"),
+    )
+
+
+def registered(registration: Registration, now: float) -> KnownNode:
+    """What a registration that came in at `now` (epoch) makes known."""
+    return KnownNode(
+        registration.identity,
+        registration.seen(now),
+        facts=registration.facts,
+        classes=frozenset(registration.classes),
+        agents=frozenset(registration.agents),
+        collectives=registration.collectives,
+        version=registration.version,
+        pools=registration.pools,
+        started=registration.started,
+        crl=registration.crl,
+        interval=registration.interval,
+        skew=registration.created - now,
     )
 
 
@@ -92,13 +127,18 @@ class Known:
             self._db.close()
 
     def learn(self, collective: str, nodes: Iterable[KnownNode]) -> None:
-        """Keep what nodes said of themselves; an older word never replaces a newer one."""
+        """Keep what nodes said of themselves; an older word never replaces a newer one.
+
+        How often a node registers is kept over words that do not say it.
+        """
         rows = [(self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes]
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(
                 "INSERT INTO nodes VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE"
-                " SET seen=excluded.seen, about=excluded.about WHERE excluded.seen >= seen",
+                " SET seen=excluded.seen, about=json_set(excluded.about, '$.interval', coalesce("
+                "json_extract(excluded.about, '$.interval'), json_extract(about, '$.interval')))"
+                " WHERE excluded.seen >= seen",
                 rows,
             )
 
@@ -121,6 +161,26 @@ class Known:
             ).fetchall()
         return [description(json.loads(about), name, seen) for name, seen, about in rows]
 
+    def seen(self, collective: str, identities: Iterable[str]) -> dict[str, float]:
+        """When those of `identities` that are known gave their last signed word (epoch)."""
+        query = "SELECT seen FROM nodes WHERE realm=? AND collective=? AND identity=?"
+        found: dict[str, float] = {}
+        with self._lock:
+            for name in identities:
+                row = self._db.execute(query, (self._realm, collective, name)).fetchone()
+                if row is not None:
+                    found[name] = row[0]
+        return found
+
+    def node(self, collective: str, identity: str) -> KnownNode | None:
+        """One known node; None when it is not."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT seen, about FROM nodes WHERE realm=? AND collective=? AND identity=?",
+                (self._realm, collective, identity),
+            ).fetchone()
+        return None if row is None else description(json.loads(row[1]), identity, row[0])
+
     def forget(self, identity: str) -> bool:
         """Drop a node from what is known; False when it was not."""
         with self._lock:
@@ -138,5 +198,11 @@ def _dump(node: KnownNode) -> str:
             "agents": sorted(node.agents),
             "collectives": node.collectives,
             "version": node.version,
-        }
+            "pools": node.pools,
+            "started": node.started,
+            "crl": node.crl,
+            "interval": node.interval,
+            "skew": node.skew,
+        },
+        default=str,
     )

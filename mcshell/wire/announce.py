@@ -7,7 +7,6 @@ newer than it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +126,6 @@ def _registration(document: Mapping[str, Any]) -> Registration:
 
 def _names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = document.get(key)
-    if not isinstance(value, Sequence) or not all(isinstance(word, str) for word in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
         raise Rejected(Reason.MALFORMED, f"{key}: no list of names: {str(value)[:60]!r}")
     return tuple(value)

@@ -9,40 +9,39 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
-from mcshell.client.courier import Courier
+from mcshell.client.arguments import TARGETING, seconds_of, targeting_of, via_of
+from mcshell.client.desk import Desk
 from mcshell.client.discovery import Discovery, Found
 from mcshell.client.flight import Flight
-from mcshell.client.history import restore
 from mcshell.client.known import Known
 from mcshell.client.pilot import Course, Pilot
-from mcshell.client.probe import Prober
-from mcshell.client.receiver import Receiver
 from mcshell.client.replies import Replies
-from mcshell.client.session import Session
-from mcshell.client.store import Record
+from mcshell.client.rows import Record
+from mcshell.client.store import Store
 from mcshell.client.targeting import Ask, Targeting, route
 from mcshell.ddl.library import Library, shipped_dir
-from mcshell.errors import NoTargets, SessionError, UsageError
-from mcshell.message import Filter, Via, new_request_id
+from mcshell.errors import NoTargets, SessionError, UsageError, did_you_mean
+from mcshell.message import Via, new_request_id
 from mcshell.wire.credentials import connector, load_credentials
-from mcshell.wire.envelope import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
     import pandas as pd
 
+    from mcshell.client.session import Session
     from mcshell.config import Settings
     from mcshell.ddl import Action
 
 __all__ = ["Client", "connect"]
 
 _INTERACTIVE_TTL = 60.0
+_DURABLE_TTL = 7 * 86400.0
 # Seconds that each target adds to the default timeout: a large fleet takes longer to drain.
 _PER_TARGET = 0.002
 
@@ -80,33 +79,36 @@ class Client:
             )
         self.caller = identity.callerid
         self.ddls = Library([*settings.node.agents, shipped_dir()])
-        self.session = Session.open(
-            settings.state_dir, self.caller, settings.collective.main, session
-        )
         self.known = Known(settings.state_dir / "known.sqlite", credentials.realm)
         self._background: list[tuple[Replies, threading.Thread]] = []
         self._transport = connector(settings)
-        self._receiver = Receiver(
-            self._transport, self.session.store, credentials.verifier, Limits()
-        )
+        self._desk = Desk(self._transport, credentials, settings, session)
         try:
             self._transport.start()
-            self._receiver.start(self.session.queue)
+            self._desk.start()
         except BaseException:
             self.close()
             raise
-        self._courier = Courier(self._transport, credentials.signer, self.session)
-        self._prober = Prober(self._courier, self._receiver)
-        self._discovery = Discovery(self._prober, self.known, settings)
+        self._discovery = Discovery(self._desk.prober, self.known, settings)
+
+    @property
+    def session(self) -> Session:
+        """The session: its name, its file, and `save`."""
+        return self._desk.session
+
+    @property
+    def notices(self) -> list[str]:
+        """What the operator should know of the session, such as that it was taken over."""
+        return self._desk.notices
 
     def close(self) -> None:
         """Disconnect and free the session; nothing is waited for any more."""
         for replies, thread in self._background:
             replies.cancel()
             thread.join(timeout=5)
+        self._desk.stop()
         self._transport.close()
-        self._receiver.stop()
-        self.session.close()
+        self._desk.close()
         self.known.close()
 
     def __enter__(self) -> Self:
@@ -159,6 +161,7 @@ class Client:
         /,
         *,
         via: str | None = None,
+        pool: str | None = None,
         ttl: float | str | None = None,
         timeout: float | str | None = None,
         batch: int | str | None = None,
@@ -173,7 +176,9 @@ class Client:
         Args:
             agent: the agent asked.
             action: one of its actions.
-            via: "broadcast" or "direct"; by default what fits the number of targets.
+            via: "broadcast" or "direct" (by default what fits the number of targets), "queue" for
+                nodes that may be down, "pool" for one of the nodes that serve `pool`.
+            pool: the pool, where it is not named as the agent is.
             ttl: how long the request may still run (seconds, or text like "7d").
             timeout: how long to wait for the last reply (seconds, or text like "30s").
             batch: how many nodes at a time, a number or a percentage.
@@ -196,12 +201,13 @@ class Client:
             {**(inputs or {}), **others},
             targeting_of(**targeting),
             None if via is None else via_of(via),
-            _seconds(ttl),
-            _seconds(timeout),
+            seconds_of(ttl),
+            seconds_of(timeout),
             None if batch is None else str(batch),
-            _seconds(batch_sleep) or 0.0,
+            seconds_of(batch_sleep) or 0.0,
             None if max_failures is None else str(max_failures),
             wait,
+            pool,
         )
         return self.ask(ask)
 
@@ -209,16 +215,26 @@ class Client:
         """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived."""
         action = self.ddls.get(ask.agent).action(ask.action)
         data = action.check(ask.data)
+        if ask.via is Via.POOL:
+            return self._ask_durable(
+                ask, action, data, [f"pool:{self._pool(ask)}"], discovered=False
+            )
         found = self.find(ask.targeting, ask.agent)
         if not found.names:
             raise NoTargets(f"no node matches, or none of those that do has the agent {ask.agent}")
-        record = self._record(ask, action, data, found)
+        if ask.via is Via.QUEUE:
+            return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
+        return self._ask_now(ask, action, data, found)
+
+    def _ask_now(self, ask: Ask, action: Action, data: dict[str, Any], found: Found) -> Replies:
+        record = self._record(ask, action, data, route(ask, len(found.names)))
         flight = Flight(record, found.names)
         flight.discovered = found.discovered
-        pilot = Pilot(flight, self._courier, self._prober, self.session.store)
+        desk = self._desk
+        pilot = Pilot(flight, desk.courier, desk.prober, desk.session.store)
         course = self._course(ask, action, data, len(found.names))
-        self.session.store.add_request(record, found.names)
-        self._receiver.watch(record.id, flight)
+        desk.session.store.add(record, found.names)
+        desk.watch(record.id, flight)
         replies = Replies(flight, action, pilot)
         if not ask.wait:
             thread = threading.Thread(
@@ -239,20 +255,54 @@ class Client:
         heard = [entry.sender for entry in flight.entries() if entry.done is not None]
         self.known.touch(flight.record.collective, heard, time.time())
 
-    def _record(self, ask: Ask, action: Action, data: dict[str, Any], found: Found) -> Record:
-        via = route(ask, len(found.names))
-        if via.durable:
-            raise UsageError(f"--via {via} is not built yet: broadcast or direct is meant")
+    def _ask_durable(
+        self,
+        ask: Ask,
+        action: Action,
+        data: dict[str, Any],
+        names: list[str],
+        *,
+        discovered: bool,
+    ) -> Replies:
+        """Commit the signed bytes, then send; what is committed is sent, now or after a crash."""
+        ttl = _DURABLE_TTL if ask.ttl is None else ask.ttl
+        record = self._record(ask, action, data, Via(ask.via or Via.QUEUE), ttl)
+        flight = Flight(record, names)
+        flight.discovered = discovered
+        outgoing = self._desk.courier.prepare(self._desk.courier.request(record, data, ttl), names)
+        self._desk.watch(record.id, flight)
+        self._desk.session.store.add(record, names, outgoing)
+        self._desk.dispatch.wake()
+        replies = Replies(flight, action, dispatch=self._desk.dispatch)
+        timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
+        if ask.wait:
+            return replies.wait(timeout)
+        replies.wait_confirmed(timeout)
+        return replies
+
+    def _pool(self, ask: Ask) -> str:
+        """The pool that a request is for."""
+        pools = self.settings.pools
+        name = ask.pool or ask.agent
+        if name not in pools:
+            raise UsageError(
+                f"no pool {name!r} in the configuration ([pools.{name}] members = [...])"
+                + did_you_mean(name, pools)
+            )
+        return name
+
+    def _record(
+        self,
+        ask: Ask,
+        action: Action,
+        data: dict[str, Any],
+        via: Via,
+        ttl: float = _INTERACTIVE_TTL,
+    ) -> Record:
         now = time.time()
         filter_ = ask.targeting.filter
         if ask.agent not in filter_.agent:
-            filter_ = Filter(
-                filter_.fact,
-                filter_.cls,
-                (*filter_.agent, ask.agent),
-                filter_.identity,
-                filter_.compound,
-            )
+            filter_ = replace(filter_, agent=(*filter_.agent, ask.agent))
         return Record(
             new_request_id(),
             ask.agent,
@@ -260,9 +310,10 @@ class Client:
             via,
             ask.targeting.collective or self.settings.collective.main,
             now,
-            now + (ask.ttl or _INTERACTIVE_TTL),
+            now + (ask.ttl or ttl),
             filter_,
             action.redact(data),
+            self._pool(ask) if via is Via.POOL else None,
         )
 
     def _course(self, ask: Ask, action: Action, data: dict[str, Any], count: int) -> Course:
@@ -274,26 +325,34 @@ class Client:
         return Course(ask, data, ttl, timeout, settings.probe)
 
     def replies(self, request: str | None = None) -> Replies:
-        """The replies to an earlier request of the session: by id, first letters, or the newest.
+        """The replies to an earlier request: by id, its first letters, or the newest.
+
+        The own session is looked at first, then every session file of the state directory; those
+        of the own session go on growing.
 
         Raises:
             SessionError: there is no such request, or several.
         """
         record = self.session.store.find_request(request)
-        if record is None:
-            raise SessionError(
-                "nothing was asked yet in this session"
-                if request is None
-                else f"no request {request!r} in session {self.session.name!r}",
-                self.session.name,
-            )
-        action = self._action(record)
-        live = self._receiver.sink(record.id)
-        flight = live if isinstance(live, Flight) else restore(self.session.store, record)
-        return Replies(flight, action)
+        if record is not None:
+            return Replies(self._desk.flight(record), self._action(record))
+        if request is None:
+            raise SessionError("nothing was asked yet in this session", self.session.name)
+        for path in sorted(self.session.path.parent.glob("*.sqlite")):
+            if path != self.session.path:
+                store = Store(path)
+                try:
+                    if (record := store.find_request(request)) is not None:
+                        flight = Flight(record, entries=store.entries(record.id, whole=True))
+                        flight.finish()
+                        return Replies(flight, self._action(record))
+                finally:
+                    store.close()
+        raise SessionError(f"no request {request!r} in any session", self.session.name)
 
-    def requests(self) -> list[Record]:
-        """The history of the session, oldest first."""
+    def requests(self) -> list[tuple[Record, dict[str, int]]]:
+        """The history of the session, oldest first, each with its counts by state."""
+        self.session.store.lapse(time.time())
         return self.session.store.requests()
 
     def _action(self, record: Record) -> Action | None:
@@ -301,96 +360,3 @@ class Client:
             return self.ddls.get(record.agent).action(record.action)
         except UsageError:
             return None  # asked with a DDL that this machine does not have
-
-
-TARGETING = (
-    "where",
-    "facts",
-    "classes",
-    "agents",
-    "identities",
-    "nodes",
-    "known",
-    "limit",
-    "limit_seed",
-    "one",
-    "collective",
-    "source",
-    "discovery_timeout",
-)
-
-
-def targeting_of(
-    *,
-    where: str | None = None,
-    facts: str | Iterable[str] = (),
-    classes: str | Iterable[str] = (),
-    agents: str | Iterable[str] = (),
-    identities: str | Iterable[str] = (),
-    nodes: Any = None,
-    known: bool = True,
-    limit: int | str | None = None,
-    limit_seed: int | None = None,
-    one: bool = False,
-    collective: str | None = None,
-    source: str = "broadcast",
-    discovery_timeout: float | str | None = None,
-) -> Targeting:
-    """Build a targeting from plain Python values.
-
-    `where` is a compound filter such as "os.name=Debian and role=web"; `nodes` names, a range
-    such as "web[01-40]", or a Series or DataFrame with a `sender` column.
-    """
-    return Targeting(
-        filter=Filter(
-            _words(facts),
-            _words(classes),
-            _words(agents),
-            _words(identities),
-            () if where is None else (where,),
-        ),
-        nodes=None if nodes is None else names_of(nodes),
-        source=source,
-        discovery_timeout=_seconds(discovery_timeout),
-        known=known,
-        limit=None if limit is None else str(limit),
-        limit_seed=limit_seed,
-        one=one,
-        collective=collective,
-    )
-
-
-def names_of(nodes: Any) -> tuple[str, ...]:
-    """The names in a string, an iterable of strings, a Series, or a DataFrame's `sender` column."""
-    if isinstance(nodes, str):
-        return (nodes,)
-    if hasattr(nodes, "columns"):
-        if "sender" not in nodes.columns:
-            raise UsageError("nodes: a DataFrame needs a `sender` column")
-        nodes = nodes["sender"]
-    names = list(nodes)
-    strange = next((name for name in names if not isinstance(name, str)), None)
-    if strange is not None:
-        raise UsageError(f"nodes: {strange!r} is no name of a node")
-    return tuple(names)
-
-
-def via_of(word: str) -> Via:
-    """Read the name of a way."""
-    try:
-        return Via(word)
-    except ValueError:
-        raise UsageError(f"via {word!r}: {', '.join(Via)} is meant") from None
-
-
-def _words(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _seconds(value: float | str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        return config.seconds(value)
-    except ValueError as error:
-        raise UsageError(str(error)) from None

@@ -6,18 +6,18 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcshell.message import Request, Via
+from mcshell.client.rows import Outgoing
+from mcshell.message import Filter, Request, Via
 from mcshell.wire import destinations
-from mcshell.wire.envelope import seal_request
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, seal_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from mcshell.client.flight import Flight
+    from mcshell.client.rows import Record
     from mcshell.client.session import Session
-    from mcshell.client.store import Record
-    from mcshell.wire.envelope import Sealed
     from mcshell.wire.security import Signer
     from mcshell.wire.transport import Transport
 
@@ -52,11 +52,12 @@ class Courier:
             caller=self.caller,
             collective=record.collective,
             via=record.via,
-            session=self._session.name,
+            session=self._session.address,
             created=now,
             expires=now + ttl,
             data=data,
-            filter=record.filter,
+            filter=Filter() if record.via.durable else record.filter,
+            pool=record.pool,
         )
 
     def send(self, request: Request, names: Sequence[str], flight: Flight | None = None) -> None:
@@ -80,21 +81,44 @@ class Courier:
         at = time.time()
         if flight is not None:
             flight.sent(names, at)
-        outgoing = [(key, self._send_one(request)) for key, request in requests]
+        outgoing = [self._send_one(key, request) for key, request in requests]
         if flight is not None:
-            self._session.store.add_outgoing(requests[0][1].id, outgoing)
+            self._session.store.add_outgoing(outgoing)
             self._session.store.mark_sent(requests[0][1].id, names, at)
 
-    def _send_one(self, request: Request) -> Sealed:
+    def _send_one(self, key: str, request: Request) -> Outgoing:
+        one = self._seal(key, request)
+        headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
+        self._transport.send(one.destination, one.body, headers, expires=request.expires)
+        return one
+
+    def prepare(self, request: Request, names: Sequence[str]) -> list[Outgoing]:
+        """Sign a durable request, once for each target; nothing is sent."""
+        if request.via is Via.POOL:
+            return [self._seal(name, request) for name in names]
+        return [self._seal(name, _to(request, name)) for name in names]
+
+    def _seal(self, key: str, request: Request) -> Outgoing:
         sealed = seal_request(request, self._signer)
-        destination = (
-            destinations.broadcast(request.collective)
-            if request.identity is None
-            else destinations.node(request.collective, request.identity)
+        return Outgoing(
+            request.id,
+            key,
+            _destination(request),
+            sealed.body,
+            sealed.headers[SIGNATURE],
+            sealed.headers[CERTIFICATE],
+            request.expires,
         )
-        self._transport.send(destination, sealed.body, sealed.headers, expires=request.expires)
-        return sealed
+
+
+def _destination(request: Request) -> str:
+    if request.via is Via.BROADCAST:
+        return destinations.broadcast(request.collective)
+    if request.via is Via.POOL:
+        return destinations.pool(request.collective, request.pool or "")
+    place = destinations.work if request.via is Via.QUEUE else destinations.node
+    return place(request.collective, request.identity or "")
 
 
 def _to(request: Request, name: str) -> Request:
-    return replace(request, identity=name, filter=type(request.filter)())
+    return replace(request, identity=name, filter=Filter())

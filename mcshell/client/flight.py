@@ -1,6 +1,8 @@
 """A request under way: its ledger behind a lock, and a bell for whoever waits for it.
 
-The receiver enters words, the pilot enters sends and judgements, anyone takes snapshots.
+The receiver enters words, the pilot enters sends and judgements, anyone takes snapshots. A durable
+request needs no pilot: it is finished when its ledger is closed, and what is pending when its time
+is over has expired.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ from mcshell.message import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
-    from mcshell.client.store import Record
-    from mcshell.message import Reply
+    from mcshell.client.rows import Record, Word
 
 __all__ = ["Flight"]
 
@@ -27,18 +28,24 @@ class Flight:
     `discovered` says whether the network was asked for the targets, or they were only named.
     """
 
-    durable = True
+    kept = True
 
-    def __init__(self, record: Record, targets: Sequence[str]) -> None:
+    def __init__(
+        self, record: Record, targets: Sequence[str] = (), entries: Sequence[Entry] | None = None
+    ) -> None:
         self.record = record
         verdict = State.EXPIRED if record.via.durable else State.SILENT
-        self._ledger = Ledger(targets, verdict=verdict)
+        self._ledger = (
+            Ledger(targets, verdict=verdict)
+            if entries is None
+            else Ledger.of(entries, verdict=verdict)
+        )
         self._bell = threading.Condition()
         self._revision = 0
+        self._over = False
         self.began = time.monotonic()
         self.ended: float | None = None
         self.last_word = self.began
-        self.finished = False
         self.interrupted = False
         self.discovered = True
 
@@ -52,11 +59,31 @@ class Flight:
         """A number that grows with every change."""
         return self._revision
 
-    def words(self, replies: Iterable[tuple[Reply, float]]) -> None:
-        """Enter words of nodes, each with the time at which it was kept."""
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is waited for; late words still enter."""
         with self._bell:
-            for reply, at in replies:
-                self._ledger.word(reply, at)
+            return self._finished()
+
+    def _finished(self) -> bool:
+        if self.record.via.durable:
+            self._lapse()
+            return self._ledger.closed
+        return self._over
+
+    def _lapse(self) -> None:
+        """Judge what is pending past the request's time."""
+        if self.record.via.durable and time.time() > self.record.expires:
+            pending = self._ledger.pending()
+            if pending:
+                self._ledger.judge(pending, "no word before it expired")
+                self._changed()
+
+    def words(self, words: Iterable[Word]) -> None:
+        """Enter words of nodes."""
+        with self._bell:
+            for word in words:
+                self._ledger.word(word.reply, word.kept, word.target)
             self.last_word = time.monotonic()
             self._changed()
 
@@ -88,8 +115,13 @@ class Flight:
     def finish(self) -> None:
         """Note that nothing more is done for this request; late words still enter."""
         with self._bell:
-            self.finished = True
+            self._over = True
             self.ended = time.monotonic()
+            self._changed()
+
+    def ring(self) -> None:
+        """Wake whoever waits, though nothing has changed in the ledger."""
+        with self._bell:
             self._changed()
 
     def wait(self, until: Callable[[Ledger], bool], timeout: float) -> bool:
@@ -98,18 +130,32 @@ class Flight:
             return self._bell.wait_for(lambda: until(self._ledger), max(0.0, timeout))
 
     def wait_finished(self, timeout: float | None) -> bool:
-        """Wait (seconds, None for ever) until the pilot is done with it."""
+        """Wait (seconds, None for ever) until nothing more is waited for."""
+        end = None if timeout is None else time.monotonic() + timeout
         with self._bell:
-            return self._bell.wait_for(lambda: self.finished, timeout)
+            while not self._finished():
+                left = 3600.0 if end is None else end - time.monotonic()
+                if left <= 0:
+                    return False
+                if self.record.via.durable:
+                    left = min(left, max(0.05, self.record.expires - time.time()))
+                self._bell.wait(left)
+            return True
 
     def wait_news(self, revision: int, timeout: float) -> bool:
         """Wait (seconds) until something changes after `revision`."""
         with self._bell:
             return self._bell.wait_for(lambda: self._revision != revision, max(0.0, timeout))
 
+    def wait_count(self) -> int:
+        """How many targets were sent to and are not closed."""
+        with self._bell:
+            return self._ledger.outstanding
+
     def entries(self) -> list[Entry]:
         """A snapshot of all entries, targets first."""
         with self._bell:
+            self._lapse()
             return list(self._ledger)
 
     def pending(self, among: Iterable[str]) -> list[str]:
@@ -118,21 +164,18 @@ class Flight:
             pending = set(self._ledger.pending())
         return [name for name in among if name in pending]
 
-    def wait_count(self) -> int:
-        """How many targets were sent to and are not closed."""
-        with self._bell:
-            return self._ledger.outstanding
-
-    def ring(self) -> None:
-        """Wake whoever waits, though nothing has changed in the ledger."""
-        with self._bell:
-            self._changed()
-
     def stats(self) -> Stats:
         """A snapshot of the counts; `elapsed` in seconds since the request was made."""
         with self._bell:
-            end = time.monotonic() if self.ended is None else self.ended
-            return self._ledger.stats(end - self.began)
+            self._lapse()
+            return self._ledger.stats(self._elapsed())
+
+    def _elapsed(self) -> float:
+        if self.record.via.durable:
+            done = [e.done for e in self._ledger.targets.values() if e.done is not None]
+            end = max(done) if done and self._ledger.closed else time.time()
+            return max(0.0, end - self.record.created)
+        return (time.monotonic() if self.ended is None else self.ended) - self.began
 
     def _changed(self) -> None:
         self._revision += 1

@@ -26,6 +26,7 @@ class Entry:
     """Where one target stands. Times are seconds since the epoch, None until they happen.
 
     `reply` is the final word that counts. `reason` says why, where the state alone does not.
+    `worker` is who took it, where the target is a pool.
     """
 
     sender: str
@@ -40,6 +41,7 @@ class Entry:
     attempt: int = 1
     reason: str = ""
     reply: Reply | None = None
+    worker: str = ""
 
     @property
     def lag(self) -> float | None:
@@ -53,9 +55,11 @@ def step(entry: Entry, reply: Reply, at: float) -> Entry:
     The first final word wins, a second marks `duplicate`; a word after a judgement replaces the
     judgement and marks `late`.
     """
-    attempt = max(entry.attempt, reply.sequence // Sequence.STEP + 1)
     if entry.state.final:
         return replace(entry, duplicate=True) if reply.final else entry
+    if reply.sender != entry.sender:
+        entry = replace(entry, worker=reply.sender)
+    attempt = max(entry.attempt, reply.sequence // Sequence.STEP + 1)
     late = entry.late or entry.state.judged
     if reply.final:
         return replace(
@@ -111,6 +115,18 @@ class Ledger:
         self._open = len(self.targets)
         self.outstanding = 0
 
+    @classmethod
+    def of(cls, entries: Iterable[Entry], *, verdict: State) -> Ledger:
+        """Take up a ledger where it was left."""
+        kept = list(entries)
+        ledger = cls((entry.sender for entry in kept if not entry.unexpected), verdict=verdict)
+        for entry in kept:
+            if entry.unexpected:
+                ledger.strangers[entry.sender] = entry
+            else:
+                ledger._put(entry)
+        return ledger
+
     def __iter__(self) -> Iterator[Entry]:
         """All entries, targets first, in the order they were named."""
         yield from self.targets.values()
@@ -134,9 +150,9 @@ class Ledger:
         for name in names:
             self._put(replace(self.targets[name], sent=at))
 
-    def word(self, reply: Reply, at: float) -> Entry:
-        """Enter a node's word and return the entry it made."""
-        entry = self.targets.get(reply.sender)
+    def word(self, reply: Reply, at: float, target: str | None = None) -> Entry:
+        """Enter a node's word and return the entry it made; `target` is the pool it speaks for."""
+        entry = self.targets.get(target or reply.sender)
         if entry is not None:
             return self._put(step(entry, reply, at))
         stranger = self.strangers.get(reply.sender) or Entry(reply.sender, unexpected=True)

@@ -157,7 +157,10 @@ class Pilot:
             self._flight.judge([name], f"is there, but refused: {reply.data.get('reason', '')}")
 
     def _keep_judgements(self) -> None:
-        record = self._flight.record
-        judged = [(e.sender, e.reason) for e in self._flight.entries() if e.reason]
-        if judged:
-            self._store.mark_judged(record.id, judged, time.time())
+        """Put what was decided without a word into the file, beside the words."""
+        decided: dict[State, list[tuple[str, str]]] = {}
+        for entry in self._flight.entries():
+            if entry.reason:
+                decided.setdefault(entry.state, []).append((entry.sender, entry.reason))
+        for state, verdicts in decided.items():
+            self._store.judge(self._flight.record.id, verdicts, state)

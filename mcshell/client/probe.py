@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.client.store import Record
+from mcshell.client.rows import Record
 from mcshell.message import Filter, Via, new_request_id
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.courier import Courier
     from mcshell.client.receiver import Receiver
+    from mcshell.client.rows import Word
     from mcshell.message import Reply
 
 __all__ = ["Answers", "Everyone", "Prober"]
@@ -39,7 +40,7 @@ class Answers:
     `awaited` are those whose answers make it complete; without any it never is.
     """
 
-    durable = False
+    kept = False
 
     def __init__(
         self,
@@ -57,18 +58,16 @@ class Answers:
         self._bell = threading.Condition()
         self._latest = time.monotonic()
 
-    def words(self, replies: Iterable[tuple[Reply, float]]) -> None:
+    def words(self, words: Iterable[Word]) -> None:
         """Take words; the first final one of each sender counts."""
         with self._bell:
             if self._tail is not None:
-                self._tail(replies)
+                self._tail([(word.reply, word.kept) for word in words])
                 return
-            for reply, at in replies:
-                if reply.final:
-                    self._replies.setdefault(reply.sender, (reply, at))
-                    if reply.sender in self._awaited:
-                        self._awaited.discard(reply.sender)
-                        self._complete = not self._awaited
+            for word in words:
+                if word.reply.final:
+                    self._replies.setdefault(word.reply.sender, (word.reply, word.kept))
+                    self._expect(word.reply.sender)
             self._latest = time.monotonic()
             self._bell.notify_all()
         self._ring()

@@ -1,7 +1,8 @@
-"""From the reply queue into the session file and the ledgers: one thread, in this order.
+"""From the reply queue into the session file and the ledgers, in this order.
 
-Verify, commit, acknowledge, enter. What arrives together is committed together. Words about
-discovery go to whoever waits for them and are not kept; junk is counted and dropped.
+Verify, commit, acknowledge, enter. What arrives together is verified in two threads (the signature
+check leaves the interpreter free) and committed together. Words about discovery go to whoever
+waits for them and are not kept; junk is counted and dropped.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import logging
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from mcshell.client.store import StoredReply
+from mcshell.client.rows import Word, slim, target_of
 from mcshell.errors import Rejected
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, open_reply
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
+    from mcshell.client.rows import Members, Record
     from mcshell.client.store import Store
-    from mcshell.message import Reply
     from mcshell.wire.envelope import Limits
     from mcshell.wire.security import Verifier
     from mcshell.wire.transport import Delivery, Transport
@@ -30,52 +32,88 @@ __all__ = ["Receiver", "Sink"]
 
 log = logging.getLogger(__name__)
 
-_GROUP = 200
-_PREFETCH = 200
+_GROUP = 400
+_PREFETCH = 1000
+_SPLIT = 32
 
 
 class Sink(Protocol):
-    """Whoever waits for the words about one request. `durable`: they are kept in the file."""
+    """Whoever waits for the words about one request. `kept`: they go into the session file."""
 
     @property
-    def durable(self) -> bool:
-        """Whether the words are kept in the session file."""
+    def kept(self) -> bool:
+        """Whether the words go into the session file."""
 
     @property
     def expected(self) -> Container[str]:
         """The senders that were asked."""
 
-    def words(self, replies: Iterable[tuple[Reply, float]]) -> None:
-        """Take words, each with the time at which it was kept."""
+    def words(self, words: Iterable[Word]) -> None:
+        """Take words."""
+
+
+class _Asked:
+    """The targets of a request of an earlier process, looked up in the file one by one."""
+
+    def __init__(self, store: Store, requestid: str) -> None:
+        self._store = store
+        self._requestid = requestid
+
+    def __contains__(self, sender: object) -> bool:
+        return self._store.is_target(self._requestid, str(sender))
 
 
 class Receiver:
     """Owns the session's reply queue. `junk` counts what was refused, by reason."""
 
     def __init__(
-        self, transport: Transport, store: Store, verifier: Verifier, limits: Limits
+        self,
+        transport: Transport,
+        store: Store,
+        verifier: Verifier,
+        limits: Limits,
+        members: Members,
     ) -> None:
         self._transport = transport
         self._store = store
         self._verifier = verifier
         self._limits = limits
+        self._members = members
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._sinks: dict[str, Sink] = {}
-        self.junk: Counter[str] = Counter()
-        self._handling = False
+        self._about: dict[str, Record] = {}
+        self._subscription: str | None = None
+        self._quiet = True
         self._handled = time.monotonic()
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="mcshell-verify")
+        self.junk: Counter[str] = Counter()
+        #: Held while words are kept and entered: whoever restores a ledger from the file takes it.
+        self.keeping = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
     def start(self, queue: str) -> None:
         """Subscribe to the reply queue and begin."""
         self._thread.start()
-        self._transport.subscribe(queue, self._inbox, prefetch=_PREFETCH)
+        self._subscription = self._transport.subscribe(queue, self._inbox, prefetch=_PREFETCH)
+
+    def adopt(self, other: Receiver) -> None:
+        """Serve the same sinks as another receiver."""
+        self._sinks = other._sinks
+
+    def let_go(self) -> None:
+        """Take nothing more from the queue; what is not acknowledged goes back to the broker."""
+        if self._subscription is not None:
+            self._transport.unsubscribe(self._subscription)
+            self._subscription = None
+        with self.keeping:
+            self._transport.renew("the reply queue was handed over")
 
     def stop(self) -> None:
-        """End the thread once what has arrived is kept."""
+        """End the threads once what has arrived is kept."""
         self._inbox.put(None)
         if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=10)
+        self._helper.shutdown()
 
     def watch(self, requestid: str, sink: Sink) -> None:
         """Have the words about a request entered into `sink` from now on."""
@@ -91,13 +129,13 @@ class Receiver:
 
     def quiet_since(self) -> float:
         """Since when (monotonic) nothing has come in; now, while there is something to do."""
-        if self._handling or not self._inbox.empty():
+        if not self._quiet or not self._inbox.empty():
             return time.monotonic()
         return self._handled
 
     def _run(self) -> None:
         while (group := self._gather()) is not None:
-            self._handling = True
+            self._quiet = False
             try:
                 self._handle(group)
             except Exception:
@@ -105,7 +143,7 @@ class Receiver:
                 log.exception("could not keep %d replies", len(group))
             finally:
                 self._handled = time.monotonic()
-                self._handling = False
+                self._quiet = True
 
     def _gather(self) -> list[Delivery] | None:
         """Take what is there, at least one; None when it is time to end."""
@@ -127,26 +165,38 @@ class Receiver:
 
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()
-        rows: list[StoredReply] = []
-        news: dict[str, list[tuple[Reply, float]]] = {}
-        for delivery in group:
-            reply = self._open(delivery, now)
-            if reply is None:
-                continue
-            sink = self._sinks.get(reply.requestid)
-            if sink is None or sink.durable:
-                rows.append(_row(reply, delivery, now))
-            news.setdefault(reply.requestid, []).append((reply, now))
-        if rows:
-            self._store.add_replies(rows)
-        for delivery in group:
-            self._transport.ack(delivery)
-        for requestid, words in news.items():
+        words = [word for word in self._open_all(group, now) if word is not None]
+        with self.keeping:
+            for_file: list[Word] = []
+            passing: list[Word] = []
+            for word in words:
+                sink = self._sinks.get(word.reply.requestid)
+                (for_file if sink is None or sink.kept else passing).append(word)
+            news = passing
+            if for_file:
+                durable = any(self._record(w.reply.requestid).via.durable for w in for_file)
+                news = passing + self._store.enter(for_file, durable=durable)
+            for delivery in group:
+                self._transport.ack(delivery)
+            self._pass_on(news)
+
+    def _pass_on(self, news: Iterable[Word]) -> None:
+        by_request: dict[str, list[Word]] = {}
+        for word in news:
+            by_request.setdefault(word.reply.requestid, []).append(slim(word, self._store))
+        for requestid, words in by_request.items():
             sink = self._sinks.get(requestid)
             if sink is not None:
                 sink.words(words)
 
-    def _open(self, delivery: Delivery, now: float) -> Reply | None:
+    def _open_all(self, group: list[Delivery], now: float) -> Iterable[Word | None]:
+        if len(group) < _SPLIT:
+            return [self._open(delivery, now) for delivery in group]
+        half = len(group) // 2
+        rest = self._helper.submit(lambda: [self._open(one, now) for one in group[half:]])
+        return [self._open(one, now) for one in group[:half]] + rest.result()
+
+    def _open(self, delivery: Delivery, now: float) -> Word | None:
         try:
             opened = open_reply(
                 delivery.body,
@@ -160,25 +210,28 @@ class Receiver:
             self.junk[refusal.reason.value] += 1
             log.debug("junk on %s: %s", delivery.destination, refusal)
             return None
-        return opened.reply
+        headers, reply = delivery.headers, opened.reply
+        sink = self._sinks.get(reply.requestid)
+        target = reply.sender
+        if not opened.expected and (sink is None or sink.kept):
+            target = target_of(self._record(reply.requestid), reply.sender, self._members)
+        signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
+        return Word(reply, now, delivery.body, signature, certificate, target)
 
     def _expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session, live or from an earlier process."""
         sink = self._sinks.get(requestid)
         if sink is not None:
             return sink.expected
-        if self._store.find_request(requestid) is None:
+        if requestid not in self._about and self._store.find_request(requestid) is None:
             return None
-        return {sender for sender, *_ in self._store.targets(requestid)}
+        return _Asked(self._store, requestid)
 
-
-def _row(reply: Reply, delivery: Delivery, now: float) -> StoredReply:
-    return StoredReply(
-        reply.requestid,
-        reply.sender,
-        reply.sequence,
-        now,
-        delivery.body,
-        delivery.headers[SIGNATURE],
-        delivery.headers[CERTIFICATE],
-    )
+    def _record(self, requestid: str) -> Record:
+        """What is kept of a request that this session made."""
+        record = self._about.get(requestid)
+        if record is None:
+            record = self._store.find_request(requestid)
+            assert record is not None, "only words about kept requests come here"
+            self._about[requestid] = record
+        return record

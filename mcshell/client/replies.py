@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from mcshell.client.dispatch import Dispatch
     from mcshell.client.flight import Flight
     from mcshell.client.ledger import Entry
     from mcshell.client.pilot import Pilot
@@ -46,10 +47,17 @@ class Row:
 class Replies:
     """The replies to one request: complete, timed out, or still coming in."""
 
-    def __init__(self, flight: Flight, action: Action | None, pilot: Pilot | None = None) -> None:
+    def __init__(
+        self,
+        flight: Flight,
+        action: Action | None,
+        pilot: Pilot | None = None,
+        dispatch: Dispatch | None = None,
+    ) -> None:
         self._flight = flight
         self._action = action
         self._pilot = pilot
+        self._dispatch = dispatch
 
     @property
     def requestid(self) -> str:
@@ -98,6 +106,15 @@ class Replies:
         except KeyboardInterrupt:
             self._flight.interrupted = True
         return self
+
+    def wait_confirmed(self, timeout: float) -> bool:
+        """Wait (seconds) until the broker has confirmed every SEND of a durable request."""
+        return self._dispatch is None or self._dispatch.wait(self.requestid, timeout)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the broker has confirmed every SEND; a request that is not durable needs none."""
+        return self.wait_confirmed(0)
 
     def cancel(self) -> None:
         """Send no further batch and stop waiting; what is on its way still comes back."""
@@ -214,12 +231,11 @@ class Replies:
 
 def _row(entry: Entry, requestid: str) -> Row:
     reply = entry.reply
+    sender = entry.worker or entry.sender
     if reply is None:
-        return Row(
-            entry.sender, entry.state, None, entry.reason, late=entry.late, requestid=requestid
-        )
+        return Row(sender, entry.state, None, entry.reason, late=entry.late, requestid=requestid)
     return Row(
-        entry.sender,
+        sender,
         entry.state,
         reply.statuscode,
         reply.statusmsg,
@@ -234,7 +250,7 @@ def _row(entry: Entry, requestid: str) -> Row:
 def ledger_columns(entries: Sequence[Entry]) -> dict[str, table.Column]:
     """The columns of the ledger's table (DESIGN §4)."""
     return {
-        "sender": ("string", [e.sender for e in entries]),
+        "sender": ("string", [e.worker or e.sender for e in entries]),
         "state": ("string", [e.state.value for e in entries]),
         "late": ("boolean", [e.late for e in entries]),
         "duplicate": ("boolean", [e.duplicate for e in entries]),

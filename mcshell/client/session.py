@@ -1,13 +1,22 @@
 """Which session this process has: its file, its lock and its reply queue (DESIGN §8).
 
 A process without a named session takes the first `scratch-N` of the state directory that no live
-process holds, and reuses its queue, so that queues do not pile up on the broker.
+process holds, and reuses its queue, so that queues do not pile up on the broker. One process holds
+a session's queue; others that open the same file follow it.
+
+The `address` is what nodes answer to. It is the name of a session that was made by name; a
+scratch session has one of its own, so that two machines never share a queue unawares, and keeps it
+when it is saved under a name.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from mcshell.client.store import Store
@@ -15,47 +24,78 @@ from mcshell.errors import SessionError
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Session"]
+__all__ = ["Session", "SessionInfo", "folder_of", "listing"]
+
+_SCRATCH = "scratch-"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A session file as `session list` shows it; times are seconds since the epoch."""
+
+    name: str
+    address: str
+    caller: str
+    collective: str
+    requests: int
+    replies: int
+    open: int
+    holder: str
+    newest: float | None
 
 
 class Session:
-    """An open session: `name`, `store`, and the `queue` that the nodes answer to."""
+    """An open session: `name`, `address`, `store`, and whether this process `holds` its queue."""
 
-    def __init__(self, path: Path, lock: IO[str], caller: str, collective: str) -> None:
-        self.name = path.stem
+    def __init__(self, path: Path, lock: IO[str] | None, caller: str, collective: str) -> None:
+        self.path = path
+        self.collective = collective
         self._lock = lock
         self.store = Store(path)
-        self.queue = destinations.reply(collective, caller, self.name)
-        self._claim("caller", caller)
-        self._claim("collective", collective)
-
-    def _claim(self, key: str, value: str) -> None:
-        """Take an unowned session; refuse another caller's."""
-        owner = self.store.meta(key)
+        owner = self.store.meta("caller")
         if owner is None:
-            self.store.set_meta(key, value)
-        elif owner != value:
+            self._found(caller, collective)
+        elif owner != caller:
             self.close()
             raise SessionError(
-                f"session {self.name!r} belongs to {key} {owner}, not to {value}", self.name
+                f"session {path.stem!r} belongs to {owner}, not to {caller}", path.stem
             )
+        elif (theirs := self.store.meta("collective")) != collective:
+            self.close()
+            raise SessionError(
+                f"session {path.stem!r} is of collective {theirs}, not {collective}", path.stem
+            )
+        self.address = self.store.meta("address") or path.stem
+        self.queue = destinations.reply(collective, caller, self.address)
+        #: Who held the queue last without letting go of it: they may still do.
+        self.left_by = self.store.meta("holder") or ""
+        if lock is not None:
+            self.store.set_meta("holder", _me())
+
+    def _found(self, caller: str, collective: str) -> None:
+        """Make a new file ours."""
+        name = self.path.stem
+        address = f"{name}-{secrets.token_hex(3)}" if name.startswith(_SCRATCH) else name
+        for key, value in (("caller", caller), ("collective", collective), ("address", address)):
+            self.store.set_meta(key, value)
 
     @classmethod
     def open(cls, state_dir: Path, caller: str, collective: str, name: str | None) -> Session:
         """Open the named session, or the first free scratch one.
 
+        A named session that another process of this machine holds is opened without its queue.
+
         Raises:
-            SessionError: another process holds it, or it belongs to another caller.
+            SessionError: it belongs to another caller or collective, or is no session file.
         """
-        folder = state_dir / "sessions"
+        folder = folder_of(state_dir)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if name is not None:
             destinations.check_word("session", name)
-            lock = _lock(folder / f"{name}.lock")
-            if lock is None:
-                raise SessionError(f"session {name!r} is held by another process", name)
+            lock = _take(folder / f"{name}.lock")
             return cls(folder / f"{name}.sqlite", lock, caller, collective)
         return cls._scratch(folder, caller, collective)
 
@@ -64,22 +104,113 @@ class Session:
         number = 0
         while True:
             number += 1
-            lock = _lock(folder / f"scratch-{number}.lock")
+            lock = _take(folder / f"{_SCRATCH}{number}.lock")
             if lock is None:
                 continue
             try:
-                return cls(folder / f"scratch-{number}.sqlite", lock, caller, collective)
+                return cls(folder / f"{_SCRATCH}{number}.sqlite", lock, caller, collective)
             except SessionError:
                 # Another caller's or collective's scratch session is no use to this one.
                 lock.close()
 
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self.path.stem
+
+    @property
+    def holds(self) -> bool:
+        """Whether this process holds the session's queue."""
+        return self._lock is not None
+
+    def take(self) -> bool:
+        """Take hold of the queue if its holder is gone; whether this process holds it now."""
+        if self._lock is None:
+            self._lock = _take(self.path.with_suffix(".lock"))
+            if self._lock is not None:
+                self.store.set_meta("holder", _me())
+        return self._lock is not None
+
+    def yield_to(self, other: str) -> None:
+        """Give up the queue to another machine, but keep the file open."""
+        if self._lock is not None:
+            self.store.set_meta("holder", other)
+            self._lock.close()
+            self._lock = None
+
+    def save(self, name: str) -> None:
+        """Give the session a name, under which it is found again and kept.
+
+        Raises:
+            SessionError: the name is taken, or this process does not hold the session.
+        """
+        destinations.check_word("session", name)
+        if name.startswith(_SCRATCH):
+            raise SessionError(f"session {name!r}: names that begin so are mcshell's own", name)
+        if self._lock is None:
+            raise SessionError(f"session {self.name!r} is held by another process", self.name)
+        target = self.path.with_name(f"{name}.sqlite")
+        lock = _take(target.with_suffix(".lock"))
+        if lock is None or target.exists():
+            raise SessionError(f"there is a session {name!r} already", name)
+        self.store.close()
+        self.path.rename(target)
+        for ending in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+        self._lock.close()
+        self.path, self._lock = target, lock
+        self.store.reopen(target)
+
     def close(self) -> None:
         """Close the file and let the next process have the session."""
+        if self._lock is not None:
+            self.store.set_meta("holder", "")
         self.store.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
-def _lock(path: Path) -> IO[str] | None:
+def folder_of(state_dir: Path) -> Path:
+    """Where the session files are."""
+    return state_dir / "sessions"
+
+
+def listing(state_dir: Path) -> Iterator[SessionInfo]:
+    """Describe every session file of the state directory, by name."""
+    for path in sorted(folder_of(state_dir).glob("*.sqlite")):
+        lock = _take(path.with_suffix(".lock"))
+        store = Store(path)
+        try:
+            store.lapse(time.time())
+            yield _info(path, store, held=lock is None)
+        finally:
+            store.close()
+            if lock is not None:
+                lock.close()
+
+
+def _info(path: Path, store: Store, *, held: bool) -> SessionInfo:
+    history = store.requests()
+    unfinished = ("pending", "received", "running")
+    return SessionInfo(
+        path.stem,
+        store.meta("address") or path.stem,
+        store.meta("caller") or "",
+        store.meta("collective") or "",
+        len(history),
+        store.reply_count(),
+        sum(counts.get(state, 0) for _record, counts in history for state in unfinished),
+        (store.meta("holder") or "another process") if held else "",
+        history[-1][0].created if history else None,
+    )
+
+
+def _me() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _take(path: Path) -> IO[str] | None:
     """Hold a lock file for the life of this process, or return None when another does."""
     handle = path.open("a")
     try:
@@ -87,7 +218,4 @@ def _lock(path: Path) -> IO[str] | None:
     except BlockingIOError:
         handle.close()
         return None
-    handle.truncate(0)
-    handle.write(str(os.getpid()))
-    handle.flush()
     return handle

@@ -4,89 +4,56 @@ Requests are kept as the signed bytes that went out, replies as the bytes that c
 another process, or another machine, can verify them again. The key of a reply is
 (request, sender, sequence): a redelivery changes nothing.
 
-All methods may be called from any thread; a lock keeps them apart.
+All methods may be called from any thread, and several processes may have the file open. What
+belongs to a durable request is committed with fsync, the rest without.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
-from dataclasses import dataclass
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mcshell.client import rows
+from mcshell.client.ledger import Entry, judge, step
+from mcshell.client.rows import LARGE, Outgoing, Record, StoredData, Word
+from mcshell.client.schema import SCHEMA, VERSION
 from mcshell.errors import SessionError
-from mcshell.message import Filter, Via
+from mcshell.message import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mcshell.wire.envelope import Sealed
+__all__ = ["Store"]
 
-__all__ = ["Record", "Store", "StoredReply"]
-
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE requests (
-    id TEXT PRIMARY KEY, agent TEXT NOT NULL, action TEXT NOT NULL, via TEXT NOT NULL,
-    collective TEXT NOT NULL, created REAL NOT NULL, expires REAL NOT NULL,
-    filter TEXT NOT NULL, data TEXT NOT NULL, number INTEGER NOT NULL UNIQUE
-) WITHOUT ROWID;
-CREATE TABLE targets (
-    request TEXT NOT NULL, sender TEXT NOT NULL, place INTEGER NOT NULL, sent REAL,
-    judged REAL, reason TEXT NOT NULL DEFAULT '', PRIMARY KEY (request, sender)
-) WITHOUT ROWID;
-CREATE TABLE outgoing (
-    request TEXT NOT NULL, sender TEXT NOT NULL, body BLOB NOT NULL, signature TEXT NOT NULL,
-    confirmed REAL, PRIMARY KEY (request, sender)
-) WITHOUT ROWID;
-CREATE TABLE certificates (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-CREATE TABLE replies (
-    request TEXT NOT NULL, sender TEXT NOT NULL, sequence INTEGER NOT NULL, kept REAL NOT NULL,
-    body BLOB NOT NULL, signature TEXT NOT NULL, certificate INTEGER NOT NULL, trust TEXT NOT NULL,
-    PRIMARY KEY (request, sender, sequence)
-) WITHOUT ROWID;
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One request of the session's history. `data` is redacted where the DDL says so."""
-
-    id: str
-    agent: str
-    action: str
-    via: Via
-    collective: str
-    created: float
-    expires: float
-    filter: Filter
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReply:
-    """A word of a node as it came in; `kept` is when it was committed (seconds since epoch)."""
-
-    request: str
-    sender: str
-    sequence: int
-    kept: float
-    body: bytes
-    signature: str
-    certificate: str
-    trust: str = "mcs"
+_WHOLE = 1 << 40
+_REMEMBERED = 50_000
+_FIELDS = (
+    "sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason,"
+    " sequence, statuscode, statusmsg, trust, worker"
+)
 
 
 class Store:
-    """One session file, open. Interactive use commits without fsync, durable requests with."""
+    """One session file, open."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._lock = threading.RLock()
+        self._db: sqlite3.Connection
+        self.reopen(path)
+
+    def reopen(self, path: Path) -> None:
+        """Open the file, or open it again where it is now."""
+        with self._lock:
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        self.path = path
         self._certificates: dict[str, int] = {}
+        self._full = False
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._prepare()
@@ -94,18 +61,18 @@ class Store:
             raise SessionError(f"{path} is no session file: {error}", path.stem) from error
 
     def _prepare(self) -> None:
+        self._db.execute("PRAGMA busy_timeout=10000")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA busy_timeout=5000")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version == 0:
             self._db.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;"
             )
-        elif version != _VERSION:
+        elif version != VERSION:
             raise SessionError(
                 f"{self.path} is a session file of version {version}; this mcshell reads "
-                f"version {_VERSION}",
+                f"version {VERSION}",
                 self.path.stem,
             )
 
@@ -114,99 +81,222 @@ class Store:
         with self._lock:
             self._db.close()
 
-    def meta(self, key: str) -> str | None:
-        """Read one of the session's own facts: its caller, collective or queue."""
+    def copy(self, path: Path) -> None:
+        """Write a consistent copy of the file, as it stands now."""
         with self._lock:
-            row = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+            self._db.execute("VACUUM INTO ?", (str(path),))
+
+    @contextmanager
+    def _commit(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction; on disk when it ends if it is a durable one."""
+        with self._lock:
+            if durable != self._full:
+                self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._full = durable
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+
+    def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    def meta(self, key: str) -> str | None:
+        """Read one of the session's own facts: its caller, collective or address."""
+        found = self._all("SELECT value FROM meta WHERE key=?", key)
+        return str(found[0][0]) if found else None
 
     def set_meta(self, key: str, value: str) -> None:
         """Write one of the session's own facts."""
-        with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
+        with self._commit() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
 
-    def add_request(self, record: Record, targets: Sequence[str]) -> None:
-        """Keep a request and its targets, before anything is sent."""
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(
-                "INSERT INTO requests SELECT ?,?,?,?,?,?,?,?,?, coalesce(max(number),0)+1"
-                " FROM requests",
+    # -- out
+
+    def add(
+        self, record: Record, targets: Sequence[str], outgoing: Sequence[Outgoing] = ()
+    ) -> None:
+        """Keep a request and its targets, and the bytes that are to go out, in one commit."""
+        with self._commit(durable=record.via.durable) as db:
+            db.execute(
+                "INSERT INTO requests (id, agent, action, via, collective, created, expires,"
+                " filter, data, pool) VALUES (?,?,?,?,?,?,?,?,?,?)",
+                rows.of_record(record),
+            )
+            db.executemany(
+                "INSERT INTO targets (request, sender, place, state) VALUES (?,?,?,?)",
+                [(record.id, name, place, State.PENDING) for place, name in enumerate(targets)],
+            )
+            db.execute(
+                "INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets))
+            )
+            self._add_outgoing(db, outgoing)
+
+    def add_outgoing(self, outgoing: Sequence[Outgoing]) -> None:
+        """Keep signed bytes that have already gone out."""
+        with self._commit() as db:
+            self._add_outgoing(db, outgoing)
+
+    def _add_outgoing(self, db: sqlite3.Connection, outgoing: Sequence[Outgoing]) -> None:
+        db.executemany(
+            "INSERT INTO outgoing VALUES (?,?,?,?,?,?,NULL)",
+            [
                 (
-                    record.id,
-                    record.agent,
-                    record.action,
-                    record.via.value,
-                    record.collective,
-                    record.created,
-                    record.expires,
-                    json.dumps(record.filter.as_dict()),
-                    json.dumps(record.data),
-                ),
-            )
-            self._db.executemany(
-                "INSERT INTO targets (request, sender, place) VALUES (?,?,?)",
-                [(record.id, name, place) for place, name in enumerate(targets)],
-            )
+                    one.request,
+                    one.sender,
+                    one.destination,
+                    one.body,
+                    one.signature,
+                    self._certificate(one.certificate),
+                )
+                for one in outgoing
+            ],
+        )
 
-    def add_outgoing(self, request: str, sealed: Iterable[tuple[str, Sealed]]) -> None:
-        """Keep the signed bytes of a request, one a target ("*" for a broadcast)."""
-        from mcshell.wire.envelope import SIGNATURE  # noqa: PLC0415 - cryptography is slow to load
-
-        rows = [(request, name, one.body, one.headers[SIGNATURE]) for name, one in sealed]
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
-                "INSERT INTO outgoing (request, sender, body, signature) VALUES (?,?,?,?)", rows
-            )
+    def unconfirmed(self, limit: int, now: float) -> list[Outgoing]:
+        """Bytes of durable requests that the broker has not confirmed, oldest requests first."""
+        found = self._all(
+            "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires"
+            " FROM outgoing o JOIN requests r ON r.id=o.request"
+            " JOIN certificates c ON c.id=o.certificate"
+            " WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool') AND r.expires>?"
+            " ORDER BY r.number, o.sender LIMIT ?",
+            now,
+            limit,
+        )
+        return [Outgoing(*row) for row in found]
 
     def mark_sent(self, request: str, names: Iterable[str], at: float) -> None:
-        """Note when the request went out to these targets."""
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
-                "UPDATE targets SET sent=? WHERE request=? AND sender=?",
+        """Note when the request went out to these targets; the first time counts."""
+        with self._commit() as db:
+            db.executemany(
+                "UPDATE targets SET sent=coalesce(sent,?) WHERE request=? AND sender=?",
                 [(at, request, name) for name in names],
             )
 
-    def mark_judged(self, request: str, verdicts: Iterable[tuple[str, str]], at: float) -> None:
-        """Note that the wait for these targets is over, and why."""
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
-                "UPDATE targets SET judged=?, reason=? WHERE request=? AND sender=?",
-                [(at, reason, request, name) for name, reason in verdicts],
+    def mark_confirmed(self, sent: Iterable[Outgoing], at: float) -> None:
+        """Note that the broker has these."""
+        with self._commit() as db:
+            db.executemany(
+                "UPDATE outgoing SET confirmed=? WHERE request=? AND sender=?",
+                [(at, one.request, one.sender) for one in sent],
             )
 
-    def add_replies(self, replies: Iterable[StoredReply]) -> None:
-        """Keep words of nodes in one transaction; those already kept are left as they are."""
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
-                "INSERT OR IGNORE INTO replies VALUES (?,?,?,?,?,?,?,?)",
-                [
-                    (
-                        one.request,
-                        one.sender,
-                        one.sequence,
-                        one.kept,
-                        one.body,
-                        one.signature,
-                        self._certificate(one.certificate),
-                        one.trust,
-                    )
-                    for one in replies
-                ],
+    def open_outgoing(self, request: str) -> int:
+        """How many messages of a request the broker has not confirmed."""
+        query = "SELECT count(*) FROM outgoing WHERE request=? AND confirmed IS NULL"
+        return int(self._all(query, request)[0][0])
+
+    # -- in
+
+    def enter(self, words: Sequence[Word], *, durable: bool) -> list[Word]:
+        """Keep words of nodes and what they make of the ledger, in one commit.
+
+        Returns those that say something new: a redelivery is none.
+        """
+        news: list[Word] = []
+        changes: Counter[tuple[str, str]] = Counter()
+        with self._commit(durable=durable) as db:
+            for word in words:
+                if self._keep(db, word):
+                    news.append(word)
+                    self._step(db, word, changes)
+            _count(db, changes)
+        return news
+
+    def _keep(self, db: sqlite3.Connection, word: Word) -> bool:
+        """Insert a word; False when this very word is there already."""
+        reply = word.reply
+        cursor = db.execute(
+            "INSERT OR IGNORE INTO replies (request, sender, sequence, kept, body, signature,"
+            " certificate, trust) VALUES (?,?,?,?,?,?,?,?)",
+            (
+                reply.requestid,
+                reply.sender,
+                reply.sequence,
+                word.kept,
+                word.body,
+                word.signature,
+                self._certificate(word.certificate),
+                reply.trust,
+            ),
+        )
+        if cursor.rowcount:
+            return True
+        (body,) = db.execute(
+            "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?",
+            (reply.requestid, reply.sender, reply.sequence),
+        ).fetchone()
+        # Another word under the same number is a second answer: the ledger shall say so.
+        return bool(body != word.body)
+
+    def _step(self, db: sqlite3.Connection, word: Word, changes: Counter[tuple[str, str]]) -> None:
+        reply = word.reply
+        row = db.execute(
+            f"SELECT {_FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
+            (reply.requestid, word.target),
+        ).fetchone()
+        before = None if row is None else rows.entry_of(reply.requestid, row, {})
+        entry = before or Entry(reply.sender, unexpected=True)
+        after = step(entry, reply, word.kept)
+        if before is None:
+            db.execute(
+                "INSERT INTO targets (request, sender, place, state, unexpected)"
+                " VALUES (?,?,1000000000,?,1)",
+                (reply.requestid, reply.sender, State.PENDING),
+            )
+            changes[reply.requestid, "unexpected"] += 1
+        _write(db, reply.requestid, after)
+        if not entry.unexpected and after.state is not entry.state:
+            changes[reply.requestid, entry.state] -= 1
+            changes[reply.requestid, after.state] += 1
+
+    def judge(
+        self, request: str, verdicts: Iterable[tuple[str, str]], verdict: State
+    ) -> None:
+        """Judge targets that are still pending, each with its reason."""
+        changes: Counter[tuple[str, str]] = Counter()
+        with self._commit() as db:
+            for sender, reason in verdicts:
+                row = db.execute(
+                    f"SELECT {_FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608
+                    (request, sender),
+                ).fetchone()
+                before = rows.entry_of(request, row, {})
+                if before.state is not State.PENDING:
+                    continue
+                after = judge(before, verdict, reason)
+                _write(db, request, after)
+                changes[request, before.state] -= 1
+                changes[request, after.state] += 1
+            _count(db, changes)
+
+    def lapse(self, now: float) -> None:
+        """Judge the pending targets of durable requests whose time is over."""
+        over = self._all(
+            "SELECT r.id FROM requests r JOIN counts c ON c.request=r.id AND c.state='pending'"
+            " WHERE r.via IN ('queue', 'pool') AND r.expires<? AND c.number>0",
+            now,
+        )
+        for (request,) in over:
+            pending = self._all(
+                "SELECT sender FROM targets WHERE request=? AND state='pending'", request
+            )
+            self.judge(
+                request,
+                [(name, "no word before it expired") for (name,) in pending],
+                State.EXPIRED,
             )
 
-    def requests(self) -> list[Record]:
-        """The history, oldest first."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT id, agent, action, via, collective, created, expires, filter, data"
-                " FROM requests ORDER BY number"
-            ).fetchall()
-        return [_record(row) for row in rows]
+    # -- looking back
+
+    def requests(self) -> list[tuple[Record, dict[str, int]]]:
+        """The history, oldest first, each with its counts by state."""
+        counts: dict[str, dict[str, int]] = {}
+        for request, state, number in self._all("SELECT request, state, number FROM counts"):
+            counts.setdefault(request, {})[state] = number
+        records = map(rows.record_of, self._all(f"{rows.RECORDS} ORDER BY number"))
+        return [(record, counts.get(record.id, {})) for record in records]
 
     def find_request(self, prefix: str | None = None) -> Record | None:
         """A request by id or its first letters, or the newest.
@@ -214,63 +304,113 @@ class Store:
         Raises:
             SessionError: several ids begin so.
         """
-        query = (
-            "SELECT id, agent, action, via, collective, created, expires, filter, data"
-            " FROM requests"
-        )
-        with self._lock:
-            if prefix is None:
-                rows = self._db.execute(query + " ORDER BY number DESC LIMIT 1").fetchall()
-            else:
-                rows = self._db.execute(
-                    query + " WHERE substr(id, 1, ?) = ? LIMIT 3", (len(prefix), prefix)
-                ).fetchall()
-        if len(rows) > 1:
-            ids = ", ".join(row[0][:12] for row in rows)
+        if prefix is None:
+            found = self._all(f"{rows.RECORDS} ORDER BY number DESC LIMIT 1")
+        else:
+            end = prefix + "\uffff"
+            found = self._all(f"{rows.RECORDS} WHERE id>=? AND id<? LIMIT 3", prefix, end)
+        if len(found) > 1:
+            ids = ", ".join(str(row[0])[:12] for row in found)
             raise SessionError(f"request {prefix!r} is ambiguous: {ids}", self.path.stem)
-        return _record(rows[0]) if rows else None
+        return rows.record_of(found[0]) if found else None
 
-    def targets(self, request: str) -> list[tuple[str, float | None, float | None, str]]:
-        """The targets of a request in their order: sender, sent, judged, reason."""
-        with self._lock:
-            return self._db.execute(
-                "SELECT sender, sent, judged, reason FROM targets WHERE request=? ORDER BY place",
-                (request,),
-            ).fetchall()
+    def is_target(self, request: str, sender: str) -> bool:
+        """Whether a request was for this node."""
+        query = "SELECT 1 FROM targets WHERE request=? AND sender=? AND unexpected=0"
+        return bool(self._all(query, request, sender))
 
-    def replies(self, request: str) -> list[StoredReply]:
-        """The words of all nodes about a request, in the order they were kept."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT request, sender, sequence, kept, body, signature, c.text, trust"
-                " FROM replies JOIN certificates c ON c.id = certificate"
-                " WHERE request=? ORDER BY kept, sequence",
-                (request,),
-            ).fetchall()
-        return [StoredReply(*row) for row in rows]
+    def entries(self, request: str, *, whole: bool = False) -> list[Entry]:
+        """The ledger of a request, in the order of its targets.
+
+        The data of small replies is there, that of large ones (not `whole`) is read when it is
+        looked at.
+        """
+        found = self._all(
+            f"SELECT {_FIELDS} FROM targets WHERE request=? ORDER BY place",  # noqa: S608
+            request,
+        )
+        data = self._data(request, _WHOLE if whole else LARGE)
+        return [rows.entry_of(request, row, data) for row in found]
+
+    def _data(self, request: str, most: int) -> dict[tuple[str, int], Mapping[str, Any]]:
+        found = self._all(
+            "SELECT sender, sequence, CASE WHEN length(body)<=? THEN body END FROM replies"
+            " WHERE request=? AND sequence%3=2",
+            most,
+            request,
+        )
+        return {
+            (sender, sequence): (
+                StoredData(self, request, sender, sequence) if body is None else rows.data_of(body)
+            )
+            for sender, sequence, body in found
+        }
+
+    def body(self, request: str, sender: str, sequence: int) -> bytes:
+        """One reply's bytes."""
+        query = "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?"
+        return bytes(self._all(query, request, sender, sequence)[0][0])
+
+    def words(self, after: int = 0, limit: int = 1000) -> list[tuple[Any, ...]]:
+        """The kept words from the one after `after`, in order.
+
+        Each is (number, request, body, kept, signature, certificate, trust).
+        """
+        return self._all(
+            "SELECT r.number, r.request, r.body, r.kept, r.signature, c.text, r.trust"
+            " FROM replies r JOIN certificates c ON c.id=r.certificate"
+            " WHERE r.number>? ORDER BY r.number LIMIT ?",
+            after,
+            limit,
+        )
+
+    def reply_count(self) -> int:
+        """How many words are kept."""
+        return int(self._all("SELECT count(*) FROM replies")[0][0])
+
+    def latest(self) -> int:
+        """The number of the newest word."""
+        return int(self._all("SELECT coalesce(max(number),0) FROM replies")[0][0])
 
     def _certificate(self, text: str) -> int:
         number = self._certificates.get(text)
         if number is None:
             self._db.execute("INSERT OR IGNORE INTO certificates (text) VALUES (?)", (text,))
-            (number,) = self._db.execute(
-                "SELECT id FROM certificates WHERE text=?", (text,)
-            ).fetchone()
-            self._certificates[text] = number
+            ((number,),) = self._all("SELECT id FROM certificates WHERE text=?", text)
+            if len(self._certificates) < _REMEMBERED:
+                self._certificates[text] = number
         return int(number)
 
 
-def _record(row: Sequence[Any]) -> Record:
-    *plain, created, expires, filter_, data = row
-    id_, agent, action, via, collective = plain
-    return Record(
-        id_,
-        agent,
-        action,
-        Via(via),
-        collective,
-        created,
-        expires,
-        Filter.from_dict(json.loads(filter_)),
-        json.loads(data),
+def _write(db: sqlite3.Connection, request: str, entry: Entry) -> None:
+    reply = entry.reply
+    db.execute(
+        "UPDATE targets SET state=?, late=?, duplicate=?, sent=?, received=?, running=?, done=?,"
+        " attempt=?, reason=?, sequence=?, statuscode=?, statusmsg=?, trust=?, worker=?"
+        " WHERE request=? AND sender=?",
+        (
+            entry.state,
+            entry.late,
+            entry.duplicate,
+            entry.sent,
+            entry.received,
+            entry.running,
+            entry.done,
+            entry.attempt,
+            entry.reason,
+            reply.sequence if reply else None,
+            reply.statuscode if reply else None,
+            reply.statusmsg if reply else None,
+            reply.trust if reply else None,
+            entry.worker,
+            request,
+            entry.sender,
+        ),
+    )
+
+
+def _count(db: sqlite3.Connection, changes: Mapping[tuple[str, str], int]) -> None:
+    db.executemany(
+        "INSERT INTO counts VALUES (?,?,?) ON CONFLICT DO UPDATE SET number=number+excluded.number",
+        [(request, state, by) for (request, state), by in changes.items() if by],
     )

@@ -57,6 +57,7 @@ class Ask:
     batch_sleep: float = 0.0
     max_failures: str | None = None
     wait: bool = True
+    pool: str | None = None
 
 
 def share(text: str, total: int, option: str) -> int:

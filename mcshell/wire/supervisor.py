@@ -388,6 +388,12 @@ class Supervisor:
             except ConnectionLost:
                 log.debug("%s: ended with its connection", known.destination)
 
+    def renew(self, reason: str) -> None:
+        """Break the connection and make a new one: what is not acknowledged goes back."""
+        link = self._live
+        if link is not None:
+            link.kill(reason)
+
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge a delivery; one from before a reconnect is dropped in silence."""
         link = self._link

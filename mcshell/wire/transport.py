@@ -104,5 +104,8 @@ class Transport(Protocol):
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge a delivery; one from before a reconnect is dropped in silence."""
 
+    def renew(self, reason: str) -> None:
+        """Break the connection and make a new one: what is not acknowledged goes back."""
+
     def close(self) -> None:
         """Disconnect cleanly and end the threads, within a bounded time."""

@@ -37,9 +37,8 @@ def requests(context: Context, options: argparse.Namespace) -> Table:
     client = context.client(options)
     states = tuple(state.value for state in State)
     rows = []
-    for record in client.requests():
-        stats = client.replies(record.id).stats
+    for record, counted in client.requests():
         about = (record.id, record.agent, record.action, record.via.value)
-        counts = tuple(stats[state] for state in states)
+        counts = tuple(counted.get(state, 0) for state in states)
         rows.append((*about, record.created, record.expires, *counts))
     return Table((*_REQUESTS, *states), rows, times=("created", "expires"))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
-from mcshell.client.history import restore
+from mcshell.client.flight import Flight
 from mcshell.client.known import Known, KnownNode
-from mcshell.client.session import Session
-from mcshell.client.store import Record, Store, StoredReply
-from mcshell.errors import PluginError, SessionError
+from mcshell.client.rows import Outgoing, Record, StoredData, Word
+from mcshell.client.session import Session, listing
+from mcshell.client.store import Store
+from mcshell.errors import MCShellError, PluginError, SessionError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, seal_reply
@@ -41,34 +44,35 @@ def record(number: int = 0) -> Record:
     )
 
 
-def stored(signer: Signer, request: str, state: State, kept: float) -> StoredReply:
-    """A word as the receiver keeps it."""
+def word(signer: Signer, request: str, state: State, kept: float, **data: object) -> Word:
+    """A word of web1 as the receiver keeps it."""
     number = 1 if state is State.RUNNING else 2
     code = None if state is State.RUNNING else 0
-    reply = Reply(request, "web1", number, code, "OK", {"version": "3.0"}, 1.0, state)
+    outputs = data or {"version": "3.0"}
+    reply = Reply(request, "web1", number, code, "OK", outputs, 1.0, state)
     sealed = seal_reply(reply, signer)
     headers = sealed.headers
-    return StoredReply(
-        request, "web1", number, kept, sealed.body, headers[SIGNATURE], headers[CERTIFICATE]
-    )
+    return Word(reply, kept, sealed.body, headers[SIGNATURE], headers[CERTIFICATE], "web1")
 
 
 def test_the_history_survives(tmp_path, node):
     """A request, its targets and its replies are there when the file is opened again."""
     store = Store(tmp_path / "s.sqlite")
     one = record()
-    store.add_request(one, ["web1", "web2"])
+    store.add(one, ["web1", "web2"])
     store.mark_sent(one.id, ["web1", "web2"], 101.0)
-    store.add_replies([stored(node, one.id, State.RUNNING, 102.0)])
-    store.add_replies([stored(node, one.id, State.OK, 103.0)])
-    store.mark_judged(one.id, [("web2", "no word")], 104.0)
+    store.enter([word(node, one.id, State.RUNNING, 102.0)], durable=False)
+    store.enter([word(node, one.id, State.OK, 103.0)], durable=True)
+    store.judge(one.id, [("web2", "no word"), ("web1", "too late")], State.SILENT)
     store.close()
     again = Store(tmp_path / "s.sqlite")
-    assert again.requests() == [one]
-    entries = {entry.sender: entry for entry in restore(again, one).entries()}
+    assert again.requests() == [(one, {"ok": 1, "pending": 0, "running": 0, "silent": 1})]
+    flight = Flight(one, entries=again.entries(one.id))
+    entries = {entry.sender: entry for entry in flight.entries()}
     assert entries["web1"].state is State.OK
     assert entries["web1"].running == 102.0
     assert entries["web1"].lag == 2.0
+    assert entries["web1"].reply.data == {"version": "3.0"}
     assert (entries["web2"].state, entries["web2"].reason) == (State.SILENT, "no word")
     again.close()
 
@@ -77,11 +81,68 @@ def test_a_redelivered_reply_is_kept_once(tmp_path, node):
     """The key (request, sender, sequence) makes a second copy harmless."""
     store = Store(tmp_path / "s.sqlite")
     one = record()
-    store.add_request(one, ["web1"])
-    reply = stored(node, one.id, State.OK, 103.0)
-    store.add_replies([reply, reply])
-    store.add_replies([reply])
-    assert store.replies(one.id) == [reply]
+    store.add(one, ["web1"])
+    reply = word(node, one.id, State.OK, 103.0)
+    assert store.enter([reply, reply], durable=False) == [reply]
+    assert store.enter([reply], durable=False) == []
+    assert store.reply_count() == 1
+    assert not store.entries(one.id)[0].duplicate
+    store.close()
+
+
+def test_a_second_answer_is_marked(tmp_path, node):
+    """Another word under the same number, as a cloned machine gives, is a duplicate."""
+    store = Store(tmp_path / "s.sqlite")
+    one = record()
+    store.add(one, ["web1"])
+    store.enter([word(node, one.id, State.OK, 103.0)], durable=False)
+    store.enter([word(node, one.id, State.OK, 104.0, version="4.0")], durable=False)
+    entry = store.entries(one.id)[0]
+    assert entry.duplicate
+    assert entry.reply.data == {"version": "3.0"}
+    store.close()
+
+
+def test_a_large_reply_stays_in_the_file(tmp_path, node):
+    """Its data is read when it is looked at, and is the same."""
+    store = Store(tmp_path / "s.sqlite")
+    one = record()
+    store.add(one, ["web1"])
+    store.enter([word(node, one.id, State.OK, 103.0, text="x" * 100_000)], durable=False)
+    data = store.entries(one.id)[0].reply.data
+    assert isinstance(data, StoredData)
+    assert dict(data) == {"text": "x" * 100_000}
+    store.close()
+
+
+def test_a_durable_request_lapses(tmp_path):
+    """What is pending when its time is over has expired, in the file and in its counts."""
+    store = Store(tmp_path / "s.sqlite")
+    one = replace(record(), via=Via.QUEUE)
+    store.add(one, ["web1", "web2"])
+    store.lapse(one.expires - 1)
+    assert store.requests()[0][1] == {"pending": 2}
+    store.lapse(one.expires + 1)
+    assert store.requests()[0][1] == {"pending": 0, "expired": 2}
+    assert {entry.state for entry in store.entries(one.id)} == {State.EXPIRED}
+    store.close()
+
+
+def test_what_is_not_confirmed_is_found_again(tmp_path):
+    """Signed bytes are handed out until the broker has confirmed them, or their time is over."""
+    store = Store(tmp_path / "s.sqlite")
+    one = replace(record(), via=Via.QUEUE)
+    outgoing = [Outgoing(one.id, name, f"/queue/{name}", b"{}", "s", "c") for name in "ab"]
+    store.add(one, ["a", "b"], outgoing)
+    found = store.unconfirmed(10, 150.0)
+    assert [(o.sender, o.body, o.expires) for o in found] == [
+        ("a", b"{}", 200.0),
+        ("b", b"{}", 200.0),
+    ]
+    store.mark_confirmed(found[:1], 151.0)
+    assert [o.sender for o in store.unconfirmed(10, 150.0)] == ["b"]
+    assert store.unconfirmed(10, 201.0) == []
+    assert store.open_outgoing(one.id) == 1
     store.close()
 
 
@@ -89,18 +150,14 @@ def test_a_request_is_found_by_its_first_letters(tmp_path):
     """A prefix finds its request, an ambiguous one is refused, none at all is the newest."""
     store = Store(tmp_path / "s.sqlite")
     for number in (1, 2):
-        store.add_request(record(number), ["web1"])
+        store.add(record(number), ["web1"])
     assert store.find_request("1") == record(1)
     assert store.find_request() == record(2)
     assert store.find_request("f") is None
-    store.add_request(Record(**{**_fields(record(1)), "id": "1" * 32}), ["web1"])
+    store.add(replace(record(1), id="1" * 32), ["web1"])
     with pytest.raises(SessionError, match="ambiguous"):
         store.find_request("1")
     store.close()
-
-
-def _fields(one: Record) -> dict[str, object]:
-    return {name: getattr(one, name) for name in one.__slots__}
 
 
 def test_what_is_no_session_file_is_refused(tmp_path):
@@ -143,6 +200,50 @@ def test_a_session_belongs_to_its_caller(tmp_path):
     scratch = Session.open(tmp_path, "cert=bob", "mcs", None)
     assert scratch.name == "scratch-2"
     scratch.close()
+
+
+def test_a_second_process_follows_a_named_session(tmp_path):
+    """The same name opens the same file, without its queue until the holder is gone."""
+    first = Session.open(tmp_path, "cert=alice", "mcs", "audit")
+    second = Session.open(tmp_path, "cert=alice", "mcs", "audit")
+    assert (first.holds, second.holds) == (True, False)
+    assert not second.take()
+    first.close()
+    assert second.take()
+    second.close()
+
+
+def test_a_saved_session_keeps_its_queue(tmp_path):
+    """A name is given to a scratch session, what was asked in it is still answered there."""
+    session = Session.open(tmp_path, "cert=alice", "mcs", None)
+    session.store.add(record(), ["web1"])
+    queue = session.queue
+    session.save("patch-friday")
+    assert (session.name, session.queue) == ("patch-friday", queue)
+    session.close()
+    again = Session.open(tmp_path, "cert=alice", "mcs", "patch-friday")
+    assert again.queue == queue
+    assert [one.id for one, _ in again.store.requests()] == [record().id]
+    scratch = Session.open(tmp_path, "cert=alice", "mcs", None)
+    assert scratch.name == "scratch-1"
+    assert scratch.queue != queue
+    for name in ("patch-friday", "scratch-7", "Friday!"):
+        with pytest.raises(MCShellError):
+            scratch.save(name)
+    scratch.close()
+    again.close()
+
+
+def test_a_listing_shows_what_is_open(tmp_path):
+    """Each session file with its counts, and who holds it."""
+    held = Session.open(tmp_path, "cert=alice", "mcs", "audit")
+    held.store.add(record(), ["web1", "web2"])
+    Session.open(tmp_path, "cert=alice", "mcs", "old").close()
+    first, second = listing(tmp_path)
+    assert (first.name, first.requests, first.open) == ("audit", 1, 2)
+    assert first.holder.endswith(f":{os.getpid()}")
+    assert (second.name, second.holder) == ("old", "")
+    held.close()
 
 
 def test_the_known_never_go_back_in_time(tmp_path):

@@ -1,0 +1,186 @@
+"""One session at work: its file, what goes out, what comes in, and whoever waits for it.
+
+A process that does not hold the session's queue follows the file: it asks its own questions
+through a scratch session, and takes the queue over when the holder is gone.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.client.courier import Courier
+from mcshell.client.dispatch import Dispatch
+from mcshell.client.flight import Flight
+from mcshell.client.probe import Prober
+from mcshell.client.receiver import Receiver
+from mcshell.client.rows import Word, slim, target_of
+from mcshell.client.session import Session
+from mcshell.wire.envelope import Limits, read_reply
+
+if TYPE_CHECKING:
+    from mcshell.client.receiver import Sink
+    from mcshell.client.rows import Record
+    from mcshell.config import Settings
+    from mcshell.wire.credentials import Credentials
+    from mcshell.wire.transport import Transport
+
+__all__ = ["Desk"]
+
+log = logging.getLogger(__name__)
+
+_POLL = 0.05
+
+
+class Desk:
+    """What a client has of its session. `notices` are for the operator."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        settings: Settings,
+        name: str | None,
+    ) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._settings = settings
+        self.notices: list[str] = []
+        self.session = self._open(name)
+        #: The session whose queue is ours: this one, or a scratch one while we follow.
+        self._own = self.session if self.session.holds else self._open(None)
+        self._receiver = self._new_receiver(self._own)
+        self._second: Receiver | None = None
+        self._follower: _Follower | None = None
+        self.courier = Courier(transport, credentials.signer, self.session)
+        self.prober = Prober(Courier(transport, credentials.signer, self._own), self._receiver)
+        self.dispatch = Dispatch(transport, self.session.store, self._sent)
+
+    def _open(self, name: str | None) -> Session:
+        caller = self._credentials.signer.identity.callerid
+        settings = self._settings
+        return Session.open(settings.state_dir, caller, settings.collective.main, name)
+
+    def _new_receiver(self, session: Session) -> Receiver:
+        limits = Limits(max_body=max(Limits().max_body, self._settings.node.max_reply))
+        return Receiver(
+            self._transport, session.store, self._credentials.verifier, limits, self.is_member
+        )
+
+    def is_member(self, pool: str, sender: str) -> bool:
+        """Whether a node may answer for a pool, by the configuration."""
+        found = self._settings.pools.get(pool)
+        return found is not None and any(
+            fnmatch.fnmatchcase(sender, pattern) for pattern in found.members
+        )
+
+    def start(self) -> None:
+        """Listen to the queue, and send what an earlier process left unsent."""
+        self._receiver.start(self._own.queue)
+        self.dispatch.start()
+        if not self.session.holds:
+            self.notices.append(
+                f"session {self.session.name} is held by {self.session.left_by}: following it"
+            )
+            self._follower = _Follower(self)
+            self._follower.start()
+
+    def stop(self) -> None:
+        """End the threads that send, while there is still a connection."""
+        if self._follower is not None:
+            self._follower.stop()
+        self.dispatch.stop()
+
+    def close(self) -> None:
+        """Keep what has arrived, and free the session."""
+        self._receiver.stop()
+        if self._second is not None:
+            self._second.stop()
+        self.session.close()
+        if self._own is not self.session:
+            self._own.close()
+
+    def watch(self, requestid: str, sink: Sink) -> None:
+        """Have the words about a request entered into `sink` from now on."""
+        self._receiver.watch(requestid, sink)
+
+    def flight(self, record: Record) -> Flight:
+        """The live ledger of a kept request: the one that is under way, or one from the file."""
+        live = self._receiver.sink(record.id)
+        if isinstance(live, Flight):
+            return live
+        with self._receiver.keeping:
+            flight = Flight(record, entries=self.session.store.entries(record.id))
+            if not record.via.durable:
+                flight.finish()
+            self._receiver.watch(record.id, flight)
+        return flight
+
+    def promote(self) -> bool:
+        """Take the session's queue, if its holder is gone."""
+        if not self.session.take():
+            return False
+        log.info("taking over the queue of session %s", self.session.name)
+        receiver = self._new_receiver(self.session)
+        receiver.adopt(self._receiver)
+        receiver.start(self.session.queue)
+        self._second = receiver
+        self.notices.append(f"session {self.session.name}: its holder is gone, this process has it")
+        self.dispatch.wake()
+        return True
+
+    def follow(self, after: int) -> int:
+        """Enter what the holder has kept since word number `after`; the newest number."""
+        with self._receiver.keeping:
+            for (
+                number,
+                request,
+                body,
+                kept,
+                signature,
+                certificate,
+                trust,
+            ) in self.session.store.words(after):
+                after = number
+                sink = self._receiver.sink(request)
+                record = self.session.store.find_request(request) if sink else None
+                if sink is None or record is None:
+                    continue
+                reply = read_reply(body, trust=trust)
+                target = target_of(record, reply.sender, self.is_member)
+                word = Word(reply, kept, body, signature, certificate, target)
+                sink.words([slim(word, self.session.store)])
+        return after
+
+    def _sent(self, request: str, names: list[str], at: float) -> None:
+        sink = self._receiver.sink(request)
+        if isinstance(sink, Flight):
+            sink.sent(names, at)
+
+
+class _Follower(threading.Thread):
+    """Reads what the holder of the session keeps, until the holder is gone."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(name="mcshell-follower", daemon=True)
+        self._desk = desk
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self.join(timeout=5)
+
+    def run(self) -> None:
+        """Poll the file, and try to take the queue once a second."""
+        after = self._desk.session.store.latest()
+        tried = 0.0
+        while not self._stopped.wait(_POLL):
+            after = self._desk.follow(after)
+            if time.monotonic() - tried > 1.0:
+                tried = time.monotonic()
+                if self._desk.promote():
+                    return

@@ -1,0 +1,52 @@
+"""The tables of a session file.
+
+`targets` is the ledger: one row a target (and a stranger), as `ledger.step` left it. `counts` has
+the number of targets in each state, so that a long history is listed without reading it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["SCHEMA", "VERSION"]
+
+VERSION = 2
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE requests (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL,
+    action TEXT NOT NULL, via TEXT NOT NULL, collective TEXT NOT NULL,
+    created REAL NOT NULL, expires REAL NOT NULL, filter TEXT NOT NULL, data TEXT NOT NULL,
+    pool TEXT
+);
+
+CREATE TABLE targets (
+    request TEXT NOT NULL, sender TEXT NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL,
+    late INTEGER NOT NULL DEFAULT 0, duplicate INTEGER NOT NULL DEFAULT 0,
+    unexpected INTEGER NOT NULL DEFAULT 0, sent REAL, received REAL, running REAL, done REAL,
+    attempt INTEGER NOT NULL DEFAULT 1, reason TEXT NOT NULL DEFAULT '',
+    sequence INTEGER, statuscode INTEGER, statusmsg TEXT, trust TEXT,
+    worker TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (request, sender)
+) WITHOUT ROWID;
+
+CREATE TABLE counts (
+    request TEXT NOT NULL, state TEXT NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (request, state)
+) WITHOUT ROWID;
+
+CREATE TABLE outgoing (
+    request TEXT NOT NULL, sender TEXT NOT NULL, destination TEXT NOT NULL, body BLOB NOT NULL,
+    signature TEXT NOT NULL, certificate INTEGER NOT NULL, confirmed REAL,
+    PRIMARY KEY (request, sender)
+) WITHOUT ROWID;
+CREATE INDEX unconfirmed ON outgoing (request) WHERE confirmed IS NULL;
+
+CREATE TABLE certificates (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+
+CREATE TABLE replies (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, sender TEXT NOT NULL,
+    sequence INTEGER NOT NULL, kept REAL NOT NULL, body BLOB NOT NULL, signature TEXT NOT NULL,
+    certificate INTEGER NOT NULL, trust TEXT NOT NULL, UNIQUE (request, sender, sequence)
+);
+"""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mcshell.message import Via
 from mcshell.node.act import Outcome, refused
 from mcshell.node.gate import Refusal
-from mcshell.node.spool import FINAL, RUNNING, Work
+from mcshell.node.work import FINAL, RUNNING, Work
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from mcshell.message import Request
     from mcshell.node.gate import Gate
     from mcshell.node.host import Host
-    from mcshell.node.spool import Key, Spool, Word
+    from mcshell.node.spool import Spool
     from mcshell.node.words import Words
+    from mcshell.node.work import Key, Word
     from mcshell.wire.envelope import Arrival
     from mcshell.wire.transport import Delivery
 
@@ -106,10 +107,12 @@ class Admission:
                 journal.count(row.state)
 
 
-def row_of(request: Request, item: Item, now: float, outcome: Outcome | None = None) -> Work:
+def row_of(
+    request: Request, item: Item, now: float, outcome: Outcome | None = None, *, attempt: int = 1
+) -> Work:
     """The row of a request that has just come in; with an outcome it has already ended.
 
-    A request of a pool runs at once, one of a work queue waits for a slot.
+    A request of a pool runs at once (`attempt` says for which time), one of a work queue waits.
     """
     ended = outcome is not None
     pool = request.via is Via.POOL
@@ -131,7 +134,7 @@ def row_of(request: Request, item: Item, now: float, outcome: Outcome | None = N
         signature=None if ended else item.delivery.headers[SIGNATURE],
         certificate=None if ended else item.delivery.headers[CERTIFICATE],
         state=outcome.state.value if outcome else RUNNING if pool else "queued",
-        attempt=1 if pool else 0,
+        attempt=attempt if pool else 0,
         started=now if pool else None,
         ended=now if outcome else None,
         statuscode=outcome.statuscode if outcome else None,

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.errors import AgentError, Unavailable
-from mcshell.filters.facts import lookup
 from mcshell.node.command import Outcome, run, text
 from mcshell.version import VERSION
 
@@ -34,6 +33,14 @@ __all__ = [
     "run",
     "text",
 ]
+
+
+def lookup(facts: Mapping[str, Any], path: str, default: Any = None) -> Any:
+    """A fact by its dotted path (`filters.facts.lookup`), or `default`."""
+    # Loaded when it is used: an action's process should start in no time.
+    from mcshell.filters import facts as module  # noqa: PLC0415 - as above
+
+    return module.lookup(facts, path, default)
 
 
 class NodeView(Protocol):

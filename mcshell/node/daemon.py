@@ -27,6 +27,7 @@ from mcshell.node.intake import Intake
 from mcshell.node.lanes import InteractiveLane
 from mcshell.node.outbox import Outbox
 from mcshell.node.policy import Policies
+from mcshell.node.poollane import PoolLane
 from mcshell.node.ready import say_ready
 from mcshell.node.registration import Announcer, Registrar
 from mcshell.node.revocation import Revocation
@@ -127,6 +128,18 @@ class Daemon:
             steps=steps,
         )
 
+        self._pool_lane = PoolLane(
+            self.host,
+            gate,
+            self._spool,
+            words,
+            self._speaker,
+            self._transport,
+            self.settings,
+            said=self._outbox.ring,
+            steps=steps,
+        )
+
     def _work_taken(self) -> None:
         self._work_lane.ring()
         self._outbox.ring()
@@ -143,12 +156,14 @@ class Daemon:
             if self._connect():
                 self._outbox.start()
                 self._work_queue.start()
+                self._pool_lane.start()
                 ready()
                 self._registrar.start()
                 self._work()
         finally:
             self._registrar.stop()
             self._work_queue.stop()
+            self._pool_lane.stop()
             self._work_lane.stop()
             self._lane.stop()
             self._outbox.stop()

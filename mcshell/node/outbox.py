@@ -13,7 +13,8 @@ from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
 
 if TYPE_CHECKING:
     from mcshell.node.speaker import Steps
-    from mcshell.node.spool import Spool, Word
+    from mcshell.node.spool import Spool
+    from mcshell.node.work import Word
     from mcshell.wire.transport import Receipt, Transport
 
 __all__ = ["Outbox", "headers_of"]

@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -128,7 +127,7 @@ class Shim:
         except MemoryError:
             outcome = _failed(f"{self._name} ran out of the memory that it may use")
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the outcome
-            traceback.print_exc()
+            sys.excepthook(type(error), error, error.__traceback__)
             outcome = _failed(f"{self._name} crashed: {type(error).__name__}: {error}")
         self._outcome = outcome
         os.write(self._ring, b"d")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mcshell.node.spool import Work
+    from mcshell.node.work import Work
     from mcshell.node.workdir import WorkDir
 
 __all__ = ["Running", "adopt", "launch"]

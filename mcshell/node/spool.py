@@ -3,35 +3,25 @@
 One table gives at-most-once over restarts, the order of work, and the evidence for `explain`; a
 second, the outbox, holds final words as signed bytes until the broker has them. A row's last
 state and its word are one commit. An identity column lets the emulator's nodes share a file.
-
-The states of a row move only along these arrows:
-
-    queued → running → ok | failed | interrupted        running → queued (a further attempt)
-    queued → denied | failed | expired | cancelled
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.node.database import Database
+from mcshell.node.work import QUEUED, RUNNING, Word, Work
 
 if TYPE_CHECKING:
     import os
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-__all__ = ["CANCELLED", "FINAL", "QUEUED", "RUNNING", "End", "Key", "Spool", "Word", "Work"]
+    from mcshell.node.work import End, Key
 
-Key = tuple[str, str]
-"""(identity, request id): the name of a row."""
-
-QUEUED: Final = "queued"
-RUNNING: Final = "running"
-CANCELLED: Final = "cancelled"
-FINAL: Final = frozenset({"ok", "failed", "denied", "interrupted", "expired", CANCELLED})
+__all__ = ["Spool"]
 
 # A clock that was put forward and back again must not make an old request look new.
 _GRACE: Final = 3600.0
@@ -83,70 +73,6 @@ CREATE TABLE IF NOT EXISTS outbox (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One row: a request with its envelope as it came, and where it stands.
-
-    Times are seconds since the epoch; `due` is when it may start. `attempt` counts its starts.
-    """
-
-    identity: str
-    id: str
-    via: str
-    collective: str
-    agent: str
-    action: str
-    caller: str
-    session: str
-    created: float
-    expires: float
-    due: float
-    received: float
-    pool: str | None = None
-    body: bytes | None = None
-    signature: str | None = None
-    certificate: str | None = None
-    kind: str = "request"
-    state: str = QUEUED
-    attempt: int = 0
-    started: float | None = None
-    ended: float | None = None
-    statuscode: int | None = None
-    statusmsg: str = ""
-    number: int | None = None
-
-    @property
-    def key(self) -> Key:
-        """Its name in the spool."""
-        return self.identity, self.id
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A signed word that waits in the outbox; `number` is its place there."""
-
-    identity: str
-    request: str
-    sequence: int
-    destination: str
-    body: bytes
-    signature: str
-    certificate: str
-    number: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a row ends, with the word that says so."""
-
-    key: Key
-    state: str
-    statuscode: int | None
-    statusmsg: str
-    ended: float
-    word: Word | None = None
-
-
 _WORK: Final = tuple(field.name for field in fields(Work))
 _WORD: Final = tuple(field.name for field in fields(Word))
 
@@ -172,6 +98,27 @@ _END: Final = (
 _AGAIN: Final = (
     "UPDATE work SET state = 'queued', due = ? WHERE identity = ? AND id = ? AND state = 'running'"
 )
+
+
+_CLAIM: Final = _ADD_WORK.replace("OR IGNORE ", "") + (
+    " ON CONFLICT (identity, id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,"
+    " started = excluded.started, ended = NULL, statusmsg = '', body = excluded.body,"
+    " signature = excluded.signature, certificate = excluded.certificate"
+    " WHERE work.state = 'interrupted' AND work.statuscode IS NULL"
+)
+_FORSAKE: Final = (
+    "UPDATE work SET state = 'interrupted', statusmsg = 'the worker died', ended = ?, body = NULL,"
+    " signature = NULL, certificate = NULL"
+    " WHERE state = 'running' AND identity = ? AND via = 'pool'"
+)
+
+
+def _end(database: sqlite3.Connection, end: End) -> bool:
+    values = (end.state, end.statuscode, end.statusmsg, end.ended, *end.key)
+    mine = database.execute(_END, values).rowcount == 1
+    if mine and end.word is not None:
+        database.execute(_ADD_WORD, _word_values(end.word))
+    return mine
 
 
 class Spool:
@@ -221,16 +168,33 @@ class Spool:
         """End open rows and put their words into the outbox; False for one that had ended."""
 
         def work(database: sqlite3.Connection) -> list[bool]:
-            done = []
-            for end in ends:
-                values = (end.state, end.statuscode, end.statusmsg, end.ended, *end.key)
-                mine = database.execute(_END, values).rowcount == 1
-                if mine and end.word is not None:
-                    database.execute(_ADD_WORD, _word_values(end.word))
-                done.append(mine)
-            return done
+            return [_end(database, end) for end in ends]
 
         return self._database.write(work)
+
+    def turn(self, claims: Sequence[Work], ends: Sequence[End]) -> list[bool]:
+        """Claim rows of a pool and end others, in one commit; returns which claims were won.
+
+        A row that `forsake` left without a word may be claimed again. What is only claimed need
+        not survive a power cut: the broker has the message, and marks it when it comes again.
+        """
+
+        def work(database: sqlite3.Connection) -> list[bool]:
+            won = [database.execute(_CLAIM, _work_values(row)).rowcount == 1 for row in claims]
+            for end in ends:
+                _end(database, end)
+            return won
+
+        return self._database.write(work, durable=bool(ends))
+
+    def forsake(self, identity: str, now: float) -> None:
+        """Mark what an earlier process was doing for pools: interrupted, and nobody was told.
+
+        The broker hands the messages out again, to whoever is there.
+        """
+        self._database.write(
+            lambda database: database.execute(_FORSAKE, (now, identity)), durable=False
+        )
 
     def again(self, keys: Sequence[Key], due: float) -> None:
         """Have running rows wait for a further attempt from `due` on."""

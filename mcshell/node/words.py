@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mcshell.errors import AgentError
 from mcshell.message import Reply, Request, Sequence, State, Status
 from mcshell.node.act import Outcome
-from mcshell.node.spool import Word
+from mcshell.node.work import Word
 from mcshell.wire import destinations
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, seal_reply
 

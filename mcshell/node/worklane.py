@@ -22,7 +22,7 @@ from mcshell.node.act import Outcome, act, refused
 from mcshell.node.gate import Refusal
 from mcshell.node.shims import adopt, launch, read_outcome
 from mcshell.node.speaker import no_steps
-from mcshell.node.spool import End
+from mcshell.node.work import End
 from mcshell.node.workdir import WorkDir
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, read_request
 
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from mcshell.node.host import Host
     from mcshell.node.shims import Running
     from mcshell.node.speaker import Speaker, Steps
-    from mcshell.node.spool import Spool, Work
+    from mcshell.node.spool import Spool
     from mcshell.node.words import Words
+    from mcshell.node.work import Work
 
 __all__ = ["ATTEMPTS", "WorkLane", "interrupted"]
 

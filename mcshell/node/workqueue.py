@@ -177,32 +177,6 @@ class WorkQueue:
         for collective in self._host.collectives:
             destination = destinations.work(collective, self._host.identity)
             arrival = Arrival(collective, Via.QUEUE, self._host.identity)
-            inbox = _Held(self._inbox)
-            subscription = self._transport.subscribe(destination, inbox, prefetch=_PREFETCH)
+            subscription = self._transport.subscribe(destination, self._inbox, prefetch=_PREFETCH)
             self._arrivals[subscription] = arrival
-            inbox.release()
         self._paused_until = None
-
-
-class _Held:
-    """Keeps what comes in while its subscription has no name yet."""
-
-    def __init__(self, inbox: SimpleQueue[Delivery | None]) -> None:
-        self._inbox = inbox
-        self._lock = threading.Lock()
-        self._held: list[Delivery] | None = []
-
-    def put(self, item: Delivery, /) -> None:
-        """Hand a message on, or keep it for `release`."""
-        with self._lock:
-            if self._held is not None:
-                self._held.append(item)
-                return
-        self._inbox.put(item)
-
-    def release(self) -> None:
-        """Hand on what was kept, and all that comes."""
-        with self._lock:
-            held, self._held = self._held or [], None
-            for item in held:
-                self._inbox.put(item)

@@ -2,9 +2,12 @@
 
 Run: python tests/bench/bench_node.py [STARTS]
 
+Both run as installed: Python's bytecode is cached by a start that is not counted.
+
 Start: from exec to `ready` (ours: every subscription confirmed; mcollectived: its log says
 "Connected to", it subscribes just after). Memory: resident set, once it serves and has answered
-a few calls. Beside it, what the interpreter and the libraries take without us.
+a few calls (and in brackets what of it is the process's own: the rest are libraries that other
+processes share). Beside it, what the interpreter and the libraries take without us.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from figures import ROOT, machine, median, place, running, show
@@ -27,6 +30,17 @@ if TYPE_CHECKING:
     from tests.peers.brokers import Broker
 
 MIB = 1 << 20
+
+
+class Taken(NamedTuple):
+    """What one start took: seconds, MiB when ready, MiB after some calls, and its own of these."""
+
+    start: float
+    fresh: float
+    used: float
+    own: float
+
+
 CALLS = 20
 LIBRARIES = {
     "limit: python alone": "pass",
@@ -38,21 +52,29 @@ LIBRARIES = {
 }
 
 
-def ours(broker: Broker, folder: Path, starts: int) -> tuple[list[float], list[float], list[float]]:
-    """Seconds to start, MiB when ready, MiB after some calls: one of each for every start."""
-    times, fresh, used = [], [], []
+def ours(broker: Broker, folder: Path, starts: int) -> list[Taken]:
+    """Our daemon, started so many times."""
+    figures = []
     with Fleet(broker, folder, {"node01": Node()}) as fleet, fleet.client() as client:
+        fleet.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        fleet.start()
+        fleet.nodes.pop("node01").stop()
         for _ in range(starts):
             took = start(fleet)
             node = psutil.Process(fleet.nodes["node01"].pid)
-            fresh.append(node.memory_info().rss / MIB)
-            times.append(took)
+            fresh = node.memory_info().rss / MIB
             for _ in range(CALLS):
                 assert client.rpc("rpcutil", "ping", nodes=["node01"]).stats["ok"] == 1
             client.rpc("rpcutil", "inventory", nodes=["node01"])
-            used.append(node.memory_info().rss / MIB)
+            figures.append(Taken(took, fresh, *resident(node)))
             fleet.nodes.pop("node01").stop()
-    return times, fresh, used
+    return figures
+
+
+def resident(process: psutil.Process) -> tuple[float, float]:
+    """MiB: the resident set, and what of it no other process shares."""
+    memory = process.memory_full_info()
+    return memory.rss / MIB, memory.uss / MIB
 
 
 def start(fleet: Fleet) -> float:
@@ -69,23 +91,24 @@ def start(fleet: Fleet) -> float:
     return time.monotonic() - began
 
 
-def theirs(broker: Broker, folder: Path, starts: int) -> tuple[list[float], list[float]]:
-    """The same of mcollectived."""
-    times, memory = [], []
+def theirs(broker: Broker, folder: Path, starts: int) -> list[Taken]:
+    """The same of mcollectived, which nobody calls."""
+    figures = []
     daemon = mcollective.Daemon(broker, folder, "node01")
     for _ in range(starts):
         began = time.monotonic()
         child = daemon.start()
-        times.append(time.monotonic() - began)
+        took = time.monotonic() - began
         time.sleep(1.0)  # it loads its agents after it is connected, and does not say when
-        memory.append(psutil.Process(child.pid).memory_info().rss / MIB)
+        used, own = resident(psutil.Process(child.pid))
+        figures.append(Taken(took, used, used, own))
         daemon.stop()
-    return times, memory
+    return figures
 
 
-def alone(code: str, starts: int) -> tuple[list[float], list[float]]:
-    """Seconds and MiB of an interpreter that only imports."""
-    times, memory = [], []
+def alone(code: str, starts: int) -> list[Taken]:
+    """An interpreter that only imports."""
+    figures = []
     for _ in range(starts):
         began = time.monotonic()
         with subprocess.Popen(
@@ -96,15 +119,22 @@ def alone(code: str, starts: int) -> tuple[list[float], list[float]]:
         ) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            times.append(time.monotonic() - began)
-            memory.append(psutil.Process(process.pid).memory_info().rss / MIB)
+            took = time.monotonic() - began
+            used, own = resident(psutil.Process(process.pid))
+            figures.append(Taken(took, used, used, own))
             process.communicate(b"\n")
-    return times, memory
+    return figures
 
 
-def row(what: str, times: Sequence[float], *memory: Sequence[float]) -> None:
-    """One line of medians."""
-    show(what, f"{median(times):.2f} s", *(f"{median(each):.1f} MiB" for each in memory))
+def medians(figures: Sequence[Taken]) -> Taken:
+    """The median of each column."""
+    return Taken(*map(median, zip(*figures, strict=True)))
+
+
+def row(what: str, taken: Taken) -> None:
+    """One line."""
+    used = f"{taken.used:.1f} ({taken.own:.1f})"
+    show(what, f"{taken.start:.2f} s", f"{taken.fresh:.1f} MiB", used)
 
 
 def main() -> None:
@@ -116,19 +146,15 @@ def main() -> None:
     with place() as folder, running("activemq", folder) as broker:
         for name in ("ours", "theirs"):
             (folder / name).mkdir()
-        times, fresh, used = ours(broker, folder / "ours", starts)
-        their_times, their_memory = theirs(broker, folder / "theirs", starts)
-    show("", "start", "RSS, ready", "RSS, used")
-    row("mcshell node", times, fresh, used)
-    row("mcollectived", their_times, their_memory)
-    show(
-        "ratio",
-        f"{median(times) / median(their_times):.2f}",
-        f"{median(fresh) / median(their_memory):.2f}",
-        f"{median(used) / median(their_memory):.2f}",
-    )
+        mine = medians(ours(broker, folder / "ours", starts))
+        other = medians(theirs(broker, folder / "theirs", starts))
+    show("", "start", "RSS, ready", "RSS, used (own)")
+    row("mcshell node", mine)
+    row("mcollectived", other)
+    ratios = [f"{one / two:.2f}" for one, two in zip(mine, other, strict=True)]
+    show("ratio", ratios[0], ratios[1], f"{ratios[2]} ({ratios[3]})")
     for what, code in LIBRARIES.items():
-        row(what, *alone(code, starts))
+        row(what, medians(alone(code, starts)))
 
 
 if __name__ == "__main__":

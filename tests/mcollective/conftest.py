@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.mcollective.plugins import Keys
 from tests.mcollective.ruby import Ruby
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ def ruby(mcollective: str) -> Iterator[Ruby]:
     peer = Ruby()
     yield peer
     peer.close()
+
+
+@pytest.fixture(scope="session")
+def rsa_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """RSA keys of one caller, alice, and of all nodes, server."""
+    keys = Keys(tmp_path_factory.mktemp("keys"))
+    keys.make("alice", "server")
+    return keys
 
 
 def sampled(name: str) -> list[dict[str, Any]]:

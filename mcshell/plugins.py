@@ -37,6 +37,13 @@ KINDS: Final = (
 """What can be plugged in; the entry-point group is `mcshell.KIND`."""
 
 BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
+    "discovery": {
+        "broadcast": "mcshell.client.sources:broadcast",
+        "file": "mcshell.client.sources:named",
+        "inventory": "mcshell.client.sources:inventory",
+        "stdin": "mcshell.client.sources:named",
+        "table": "mcshell.client.sources:named",
+    },
     "validator": {
         "ipaddress": "mcshell.ddl.validators:ipaddress",
         "ipv4address": "mcshell.ddl.validators:ipv4address",

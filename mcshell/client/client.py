@@ -18,6 +18,7 @@ from mcshell.client.desk import Desk
 from mcshell.client.discovery import Discovery, Found
 from mcshell.client.flight import Flight
 from mcshell.client.known import Known
+from mcshell.client.lookout import Lookout
 from mcshell.client.pilot import Course, Pilot
 from mcshell.client.replies import Replies
 from mcshell.client.rows import Record
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from mcshell.client.causes import Cause
     from mcshell.client.session import Session
     from mcshell.config import Settings
     from mcshell.ddl import Action
@@ -83,9 +85,11 @@ class Client:
         self._background: list[tuple[Replies, threading.Thread]] = []
         self._transport = connector(settings)
         self._desk = Desk(self._transport, credentials, settings, session)
+        self.lookout = Lookout(self._transport, credentials, self._desk, self.known, settings)
         try:
             self._transport.start()
             self._desk.start()
+            self.lookout.start()
         except BaseException:
             self.close()
             raise
@@ -107,6 +111,7 @@ class Client:
             replies.cancel()
             thread.join(timeout=5)
         self._desk.stop()
+        self.lookout.stop()
         self._transport.close()
         self._desk.close()
         self.known.close()
@@ -354,6 +359,39 @@ class Client:
         """The history of the session, oldest first, each with its counts by state."""
         self.session.store.lapse(time.time())
         return self.session.store.requests()
+
+    def causes(self, node: str, request: str | None = None) -> list[Cause]:
+        """Why there is no word of a node, the most likely cause first.
+
+        Takes a request as `replies` does; without one it is the newest that was for this node.
+
+        Raises:
+            SessionError: there is no such request, or several.
+        """
+        node = node.lower()
+        if request is None:
+            history = self.session.store.requests()
+            mine = (one.id for one, _counts in reversed(history) if self._was_for(one.id, node))
+            request = next(mine, None)
+            if request is None:
+                return self.lookout.explain(node, None)
+        flight = self.replies(request).flight
+        return self.lookout.explain(node, flight.record, flight.entries())
+
+    def explain(self, node: str, request: str | None = None) -> pd.DataFrame:
+        """Say why there is no word of a node: a DataFrame of `causes`, the most likely first."""
+        found = self.causes(node, request)
+        return table.frame(
+            {
+                "cause": ("string", [cause.cause for cause in found]),
+                "kind": ("string", [cause.kind for cause in found]),
+                "evidence": ("string", [cause.evidence for cause in found]),
+                "since": ("Float64", [cause.since for cause in found]),
+            }
+        )
+
+    def _was_for(self, request: str, node: str) -> bool:
+        return self.session.store.is_target(request, node)
 
     def _action(self, record: Record) -> Action | None:
         try:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcshell.client.receiver import Sink
     from mcshell.client.rows import Record
     from mcshell.config import Settings
+    from mcshell.errors import Rejected
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.transport import Transport
 
@@ -106,6 +107,10 @@ class Desk:
     def watch(self, requestid: str, sink: Sink) -> None:
         """Have the words about a request entered into `sink` from now on."""
         self._receiver.watch(requestid, sink)
+
+    def refused(self, sender: str) -> tuple[Rejected, float] | None:
+        """Why the last word in a node's name was refused, and when (epoch)."""
+        return self._receiver.refused.get(sender)
 
     def flight(self, record: Record) -> Flight:
         """The live ledger of a kept request: the one that is under way, or one from the file."""

@@ -1,7 +1,7 @@
 """Who is there: the answers to our own small questions, which no session keeps.
 
 The built-in agent `discovery` answers them on every node to every operator: `ping` to all that
-match a filter, `probe` to one node about one request.
+match a filter, `probe` to one node about one request, `crl` to bring it a revocation list.
 """
 
 from __future__ import annotations
@@ -127,6 +127,11 @@ class Prober:
         answers = Answers(frozenset(names), names, ring)
         data = {"requestid": requestid}
         return self._ask("probe", collective, data, names, Filter(), answers), answers
+
+    def carry(self, collective: str, names: Sequence[str], crl: str) -> tuple[str, Answers]:
+        """Bring each of `names` a revocation list (PEM)."""
+        answers = Answers(frozenset(names), names)
+        return self._ask("crl", collective, {"crl": crl}, names, Filter(), answers), answers
 
     def quiet_since(self) -> float:
         """Since when (monotonic) no word about anything has come in."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from mcshell.client.rows import Word, slim, target_of
-from mcshell.errors import Rejected
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, open_reply
+from mcshell.errors import Reason, Rejected
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, open_reply, read_reply
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _GROUP = 400
 _PREFETCH = 1000
 _SPLIT = 32
+_REFUSED = 1000
+_ITS_OWN = (Reason.REVOKED, Reason.CERT_EXPIRED, Reason.STALE_CRL)
 
 
 class Sink(Protocol):
@@ -87,6 +89,7 @@ class Receiver:
         self._handled = time.monotonic()
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="mcshell-verify")
         self.junk: Counter[str] = Counter()
+        self.refused: OrderedDict[str, tuple[Rejected, float]] = OrderedDict()
         #: Held while words are kept and entered: whoever restores a ledger from the file takes it.
         self.keeping = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
@@ -207,8 +210,7 @@ class Receiver:
                 expected=self._expected,
             )
         except Rejected as refusal:
-            self.junk[refusal.reason.value] += 1
-            log.debug("junk on %s: %s", delivery.destination, refusal)
+            self._refuse(delivery, refusal, now)
             return None
         headers, reply = delivery.headers, opened.reply
         sink = self._sinks.get(reply.requestid)
@@ -217,6 +219,15 @@ class Receiver:
             target = target_of(self._record(reply.requestid), reply.sender, self._members)
         signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
         return Word(reply, now, delivery.body, signature, certificate, target)
+
+    def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
+        """Count it; what is wrong with a node's certificate is remembered, for `explain`."""
+        self.junk[refusal.reason.value] += 1
+        log.debug("junk on %s: %s", delivery.destination, refusal)
+        if refusal.reason in _ITS_OWN:
+            self.refused[read_reply(delivery.body).sender] = refusal, now
+            while len(self.refused) > _REFUSED:
+                self.refused.popitem(last=False)
 
     def _expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session, live or from an earlier process."""

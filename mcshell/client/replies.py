@@ -65,6 +65,11 @@ class Replies:
         return self._flight.record.id
 
     @property
+    def flight(self) -> Flight:
+        """The request as it was kept, and its ledger."""
+        return self._flight
+
+    @property
     def agent(self) -> str:
         """The agent asked."""
         return self._flight.record.agent

@@ -187,6 +187,12 @@ class Store:
         query = "SELECT count(*) FROM outgoing WHERE request=? AND confirmed IS NULL"
         return int(self._all(query, request)[0][0])
 
+    def confirmed(self, request: str, sender: str) -> float | None:
+        """When the broker confirmed a request's message to a target (epoch); None if not yet."""
+        query = "SELECT confirmed FROM outgoing WHERE request=? AND sender=?"
+        found = self._all(query, request, sender)
+        return found[0][0] if found else None
+
     # -- in
 
     def enter(self, words: Sequence[Word], *, durable: bool) -> list[Word]:
@@ -251,9 +257,7 @@ class Store:
             changes[reply.requestid, entry.state] -= 1
             changes[reply.requestid, after.state] += 1
 
-    def judge(
-        self, request: str, verdicts: Iterable[tuple[str, str]], verdict: State
-    ) -> None:
+    def judge(self, request: str, verdicts: Iterable[tuple[str, str]], verdict: State) -> None:
         """Judge targets that are still pending, each with its reason."""
         changes: Counter[tuple[str, str]] = Counter()
         with self._commit() as db:

@@ -11,6 +11,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mcshell import plugins
 from mcshell.config import seconds
 from mcshell.errors import did_you_mean
 from mcshell.message import Via
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "GROUPS", "INTRODUCTION", "VERBS", "Verb"]
 
 FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
-SOURCES = ("broadcast", "file", "stdin", "table")
+SOURCES = ("broadcast", "inventory", "file", "stdin", "table")
 
 INTRODUCTION = {
     "cli": "mcshell talks to a fleet.\n\n"
@@ -57,6 +58,10 @@ def _choice(*known: str) -> Callable[[str], str]:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(known)}{hint}")
 
     return read
+
+
+def _source(text: str) -> str:
+    return text if text in SOURCES else _choice(*plugins.names("discovery"))(text)
 
 
 def _seconds(text: str) -> float:
@@ -108,7 +113,7 @@ def _targets() -> argparse.ArgumentParser:
         say(short, long, dest=dest, action="append", default=[], metavar=what, help=f"with {what}")
     say("-T", "--target", dest="collective", metavar="COLLECTIVE", help="ask this collective")
     say("--nodes", metavar="X", help="names from a file, - (standard input), or a variable")
-    say("--dm", dest="source", type=_choice(*SOURCES), metavar="SOURCE", help=", ".join(SOURCES))
+    say("--dm", dest="source", type=_source, metavar="SOURCE", help=", ".join(SOURCES))
     say("--dt", dest="discovery_timeout", type=_seconds, metavar="S", help="discovery window")
     say("--no-known", dest="known", action="store_false", help="only nodes that answer now")
     say("--limit", type=_share, metavar="N|N%", help="so many of them, at random")
@@ -174,6 +179,17 @@ def _rpc(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", metavar="input=value", nargs="*", help="the action's inputs")
 
 
+def _inventory(parser: argparse.ArgumentParser) -> None:
+    _word("NODE", "only this node, in full", "?")(parser)
+    text = "with --jsonl: a line for each registration, until Ctrl-C"
+    parser.add_argument("--follow", action="store_true", help=text)
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    _word("NODE", "the node, or pool:NAME")(parser)
+    _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
+
+
 def _replies(parser: argparse.ArgumentParser) -> None:
     _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
     parser.add_argument("--arrived", action="store_true", help="only targets that answered")
@@ -223,7 +239,7 @@ _LIST = (
         "facts, classes, agents and versions",
         "discovery:inventory",
         _ASKS,
-        _word("NODE", "only this node, in full", "?"),
+        _inventory,
     ),
     Verb("agents", "the agents that can be asked", "schemas:agents", ("output",)),
     Verb(
@@ -242,6 +258,7 @@ _LIST = (
         ("stored", "output"),
         _word("REQUEST", "an id, its first letters; default: the newest", "?"),
     ),
+    Verb("explain", "why a node is silent", "explain:explain", ("stored", "output"), _explain),
     Verb("requests", "what was asked", "stored:requests", ("stored", "output")),
     Verb("demo", "a fleet on this machine, to try", "face:demo", ("service",), _demo, True),
     Verb("broker", "run the embedded broker", "services:broker", ("service",), _broker, True),
@@ -276,6 +293,13 @@ _LIST = (
         ("pki", "output"),
         _word("NAME", "whose certificate"),
         True,
+    ),
+    Verb(
+        "pki publish",
+        "send the newest revocation list to the nodes",
+        "publish:publish",
+        ("pki", *_ASKS),
+        cli_only=True,
     ),
     Verb("doctor", "what is wrong here, and why", "doctor:doctor", ("output",), cli_only=True),
     Verb("config show", "settings and their origin", "settings:show", ("output",), cli_only=True),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mcshell.client.replies import Replies
 
@@ -15,6 +15,7 @@ __all__ = [
     "INTERNAL",
     "INTERRUPTED",
     "USAGE",
+    "Feed",
     "Result",
     "Table",
     "Text",
@@ -59,7 +60,14 @@ class Text(str):
         return str(self)
 
 
-Result: TypeAlias = "Replies | Table | Text | None"
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Records that come one by one for as long as somebody looks; each is shown as it comes."""
+
+    records: Iterator[Mapping[str, Any]]
+
+
+Result: TypeAlias = "Replies | Table | Feed | Text | None"
 
 
 def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
@@ -79,7 +87,7 @@ def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
 
 def exit_code(result: Result, options: Namespace | None = None) -> int:
     """The exit code of what a line returned; `options` are the line's."""
-    if result is None or isinstance(result, Text):
+    if result is None or isinstance(result, Text | Feed):
         return 0
     if isinstance(result, Table):
         return result.code

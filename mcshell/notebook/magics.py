@@ -22,7 +22,7 @@ from traitlets import Float, Unicode
 from mcshell import table
 from mcshell.commands.context import Context
 from mcshell.commands.parser import help_text, parse, split_line
-from mcshell.commands.result import Table, Text
+from mcshell.commands.result import Feed, Table, Text
 from mcshell.commands.run import run
 from mcshell.errors import UsageError
 
@@ -121,7 +121,7 @@ def _value(result: Result, options: Namespace) -> Any:
     """What a cell gets: tables as DataFrames, a background request as its `Replies`."""
     if isinstance(result, Table):
         return table.frame(_columns(result))
-    if result is None or isinstance(result, Text) or getattr(options, "background", False):
+    if result is None or isinstance(result, Text | Feed) or getattr(options, "background", False):
         return result
     found = result.frame()
     if getattr(options, "arrived", False):

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcshell.commands.document import document, dumps, row_document
-from mcshell.commands.result import Result, Table, Text
+from mcshell.commands.result import Feed, Result, Table, Text
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def show(result: Result, options: Namespace, screen: Screen, form: str | None = 
         return
     if isinstance(result, Text):
         screen.out.write(result if result.endswith("\n") else f"{result}\n")
+    elif isinstance(result, Feed):
+        for record in result.records:
+            screen.out.write(f"{dumps(record)}\n")
+            screen.out.flush()
     elif isinstance(result, Table):
         _write(screen, render(result.columns, _timed(result, form), form, screen.width))
         _notes(screen, result.notes, form)

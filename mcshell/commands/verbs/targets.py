@@ -36,6 +36,7 @@ def targeting(context: Context, options: argparse.Namespace) -> Targeting:
     return Targeting(
         filter=filter_,
         nodes=_nodes(context, options),
+        source=options.source or "broadcast",
         discovery_timeout=options.discovery_timeout,
         known=options.known,
         limit=options.limit,

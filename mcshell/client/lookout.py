@@ -1,0 +1,90 @@
+"""What a client sees and does of the fleet beside its own requests.
+
+It listens to registrations, explains the silent, and carries revocation lists.
+"""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from mcshell.client.explain import Explainer
+from mcshell.client.inventory import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mcshell.client.causes import Cause
+    from mcshell.client.desk import Desk
+    from mcshell.client.known import Known, KnownNode
+    from mcshell.client.ledger import Entry
+    from mcshell.client.rows import Record
+    from mcshell.config import Settings
+    from mcshell.message import Reply
+    from mcshell.wire.credentials import Credentials
+    from mcshell.wire.transport import Transport
+
+__all__ = ["Lookout"]
+
+
+class Lookout:
+    """One client's. `start` once there is a connection, `stop` before it ends."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        desk: Desk,
+        known: Known,
+        settings: Settings,
+    ) -> None:
+        self._credentials = credentials
+        self._desk = desk
+        self._settings = settings
+        verifier, collective = credentials.verifier, settings.collective.main
+        self.listener = Listener(transport, verifier, known, collective)
+        self._explainer = Explainer(desk, known, self.listener, settings, credentials)
+
+    def start(self) -> None:
+        """Listen to registrations."""
+        self.listener.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self.listener.stop()
+
+    def registrations(self) -> Iterator[KnownNode]:
+        """Each registration from now on, as it comes; never ends by itself."""
+        coming: SimpleQueue[KnownNode] = SimpleQueue()
+        self.listener.follow(coming.put)
+        return iter(coming.get, None)
+
+    def explain(
+        self, node: str, record: Record | None, entries: Iterable[Entry] = ()
+    ) -> list[Cause]:
+        """Why there is no word of a node about a request, the most likely cause first."""
+        return self._explainer.explain(node, record, entries)
+
+    def newest_crl(self, candidates: Iterable[bytes] = ()) -> tuple[int, bytes] | None:
+        """Put the newest of the lists (PEM) in force here; its number and text.
+
+        Raises:
+            Rejected: one of them is not signed by our CA.
+        """
+        verifier = self._credentials.verifier
+        for pem in candidates:
+            verifier.update_crl(pem)
+        return None if verifier.crl_number is None else (verifier.crl_number, verifier.crl_pem)
+
+    def publish(self, pem: bytes, names: Sequence[str], timeout: float) -> dict[str, Reply]:
+        """Bring nodes a revocation list; their answers, within `timeout` seconds of silence."""
+        if not names:
+            return {}
+        prober = self._desk.prober
+        collective = self._settings.collective.main
+        question, answers = prober.carry(collective, names, pem.decode("ascii"))
+        try:
+            answers.gather(window=timeout, silence=timeout, settle=0.0)
+            return {name: reply for name, (reply, _at) in answers.snapshot().items()}
+        finally:
+            prober.forget(question)

@@ -1,0 +1,23 @@
+"""`explain`: why a node is silent, with the evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcshell.commands.result import Table
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mcshell.commands.context import Context
+
+__all__ = ["explain"]
+
+_CAUSES = ("cause", "kind", "evidence", "since")
+
+
+def explain(context: Context, options: argparse.Namespace) -> Table:
+    """The causes, the most likely first; each is observed or inferred."""
+    found = context.client(options).causes(options.node, options.request)
+    rows = [tuple(getattr(cause, name) for name in _CAUSES) for cause in found]
+    return Table(_CAUSES, rows, times=("since",))

@@ -19,6 +19,8 @@ COUNTERS = {
     "replies": ("replies", "replied"),
     "ttlexpired": ("ttlexpired", "expired"),
     "running": ("running",),
+    "spooled": ("spooled",),
+    "outbox": ("outbox",),
 }
 
 

@@ -17,8 +17,8 @@ __all__ = ["ACTIVEMQ", "MCSHELL", "RABBITMQ", "VHOST", "Dialect", "dialect_of"]
 VHOST = "/"
 """The `host` header of every CONNECT: RabbitMQ's default virtual host; the others do not care."""
 
-_RABBITMQ_LONGEST = 2**32 - 1
-"""Milliseconds (49.7 days) that fit RabbitMQ's timers; it refuses a longer `expiration`."""
+_RABBITMQ_LONGEST = 315_360_000_000
+"""Milliseconds (ten years): RabbitMQ 3.10 closes the connection over a longer `expiration`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,10 @@ def test_rabbitmq_expires_after_a_time():
 
 
 def test_a_time_too_long_for_rabbitmq_is_left_out():
-    """A ttl of 180 days is kept by the node's own check, where RabbitMQ would refuse the SEND."""
-    headers = RABBITMQ.send_headers(persistent=True, expires=NOW + 180 * 86400, now=NOW)
-    assert headers == {"persistent": "true"}
+    """180 days are said; eleven years would make RabbitMQ close the connection, so they are not."""
+    for days, headers in ((180, {"expiration": "15552000000"}), (11 * 365, {})):
+        until = NOW + days * 86400
+        assert RABBITMQ.send_headers(persistent=False, expires=until, now=NOW) == headers
 
 
 def test_nothing_is_said_that_was_not_asked():

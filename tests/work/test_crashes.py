@@ -1,0 +1,163 @@
+"""kill -9 of the daemon at each labelled step, and of the shim: once, or named, never twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcshell.message import State
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcshell.node.workdir import WorkDir
+    from tests.peers.workbench import Bench
+
+pytestmark = pytest.mark.timeout(240)
+
+STEPS = ("received", "committed", "acked", "claimed", "running", "outcome", "outbox", "sent")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("action", ["once", "again"])
+def test_daemon_killed_at_a_step(bench: Bench, tmp_path: Path, step: str, action: str) -> None:
+    """It ran exactly once and is answered, or, killed after its claim, is interrupted."""
+    mark = tmp_path / "marks"
+    child = bench.start("n1", step)
+    request = bench.ask(action, {"file": str(mark)})
+    assert wait_until(lambda: not child.running, 30), bench.logs()
+    bench.start()
+    reply = bench.final(request)
+    runs = mark.read_text().split().count(request) if mark.exists() else 0
+    print(f"\n{step} {action}: {reply.state.value}, ran {runs} times")
+    if action == "again":
+        assert reply.state is State.OK
+        assert 1 <= runs <= 2
+    elif step == "claimed":
+        assert (reply.state, runs) == (State.INTERRUPTED, 0)
+    else:
+        assert (reply.state, runs) == (State.OK, 1)
+    assert len({one.sequence for one in bench.finals(request)}) == 1
+
+
+def shim_of(bench: Bench, request: str) -> WorkDir:
+    """The folder of a running action, once its shim is at work."""
+    from mcshell.node.workdir import WorkDir
+
+    folder = WorkDir(bench.folder / "state-n1" / "node" / "work" / request)
+    assert wait_until(lambda: folder.shim_pid() is not None, 30)
+    return folder
+
+
+def test_killed_shim_is_interrupted(bench: Bench, tmp_path: Path) -> None:
+    """An action whose process is killed is answered interrupted at once, with the signal."""
+    bench.start()
+    mark = tmp_path / "marks"
+    request = bench.ask("once", {"file": str(mark), "sleep": 60.0})
+    folder = shim_of(bench, request)
+    assert wait_until(mark.exists, 30)
+    os.kill(int(folder.shim_pid() or 0), signal.SIGKILL)
+    reply = bench.final(request)
+    assert (reply.state, reply.statuscode) == (State.INTERRUPTED, 5)
+    assert "SIGKILL" in reply.statusmsg
+    assert mark.read_text().split() == [request]
+
+
+def test_killed_shim_of_a_safe_action_runs_again(bench: Bench, tmp_path: Path) -> None:
+    """An action that is safe to run again is started again, its words numbered as attempt two."""
+    bench.start()
+    mark = tmp_path / "marks"
+    request = bench.ask("again", {"file": str(mark), "sleep": 2.0})
+    folder = shim_of(bench, request)
+    assert wait_until(mark.exists, 30)
+    os.kill(int(folder.shim_pid() or 0), signal.SIGKILL)
+    reply = bench.final(request)
+    assert reply.state is State.OK
+    assert reply.sequence == 5
+    assert mark.read_text().split() == [request, request]
+
+
+def test_safe_action_that_always_dies_is_given_up(bench: Bench, tmp_path: Path) -> None:
+    """After three starts an action that is safe to run again is interrupted for good."""
+    bench.start()
+    mark = tmp_path / "marks"
+    request = bench.ask("again", {"file": str(mark), "sleep": 60.0})
+    for number in (1, 2, 3):
+        assert wait_until(
+            lambda count=number: mark.exists() and len(mark.read_text().split()) == count, 30
+        )
+        os.kill(int(shim_of(bench, request).shim_pid() or 0), signal.SIGKILL)
+    reply = bench.final(request)
+    assert (reply.state, reply.sequence) == (State.INTERRUPTED, 8)
+    assert len(mark.read_text().split()) == 3
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_running_action_is_adopted(bench: Bench, tmp_path: Path, how: str) -> None:
+    """An action that runs while its daemon starts again is not disturbed; its result arrives."""
+    bench.start()
+    mark = tmp_path / "marks"
+    request = bench.ask("once", {"file": str(mark), "sleep": 5.0})
+    pid = shim_of(bench, request).shim_pid()
+    getattr(bench, how)()
+    bench.start()
+    assert not bench.finals(request)
+    reply = bench.final(request)
+    assert (reply.state, reply.data["pid"]) == (State.OK, pid)
+    assert "still runs" in bench.log()
+    assert mark.read_text().split() == [request]
+
+
+def test_outcome_of_an_absent_daemon_is_found(bench: Bench, tmp_path: Path) -> None:
+    """An action that ended while no daemon was there is answered with what it left."""
+    bench.start()
+    mark = tmp_path / "marks"
+    request = bench.ask("once", {"file": str(mark), "sleep": 1.0})
+    folder = shim_of(bench, request)
+    bench.kill()
+    assert wait_until(lambda: folder.outcome.exists() and not folder.alive(), 30)
+    bench.start()
+    assert bench.final(request).state is State.OK
+    assert mark.read_text().split() == [request]
+
+
+def test_another_boot_is_an_interruption(bench: Bench, tmp_path: Path) -> None:
+    """What a machine was doing when it went down is interrupted when it is up again."""
+    bench.start()
+    mark = tmp_path / "marks"
+    request = bench.ask("once", {"file": str(mark), "sleep": 60.0})
+    folder = shim_of(bench, request)
+    assert wait_until(mark.exists, 30)
+    family = bench.children["n1"].family()
+    bench.kill()
+    for process in family:
+        if process.is_running():
+            process.kill()
+    assert wait_until(lambda: not folder.alive(), 10)
+    folder.pid.write_text('{"pid": 1, "start": 1, "boot": "another"}')
+    bench.start()
+    assert bench.final(request).state is State.INTERRUPTED
+    assert mark.read_text().split() == [request]
+
+
+def test_broker_that_dies_gets_the_results_later(fresh_broker, tmp_path: Path) -> None:
+    """A result made while the broker was down is sent when it is back: once."""
+    from tests.peers.workbench import Bench
+
+    broker = fresh_broker("embedded")
+    with Bench(broker, tmp_path) as bench:
+        bench.start()
+        mark = tmp_path / "marks"
+        request = bench.ask("once", {"file": str(mark), "sleep": 1.0})
+        assert wait_until(lambda: "received" in bench.states(request), 20)
+        broker.kill9()
+        assert wait_until(lambda: f"step outbox {request}" in bench.log(), 30)
+        time.sleep(0.2)
+        broker.restart()
+        assert bench.final(request, 60).state is State.OK
+        assert mark.read_text().split() == [request]

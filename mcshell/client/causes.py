@@ -114,10 +114,11 @@ def _answered(evidence: Evidence) -> Cause | None:
     if entry is None or entry.reply is None:
         return None
     reply = entry.reply
+    text = reply.statusmsg + (", late" if entry.late else "")
     return Cause(
         _outcome(reply.state, reply.statuscode, reply.statusmsg),
         "observed",
-        reply.statusmsg,
+        text,
         entry.done,
     )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcshell.client.ledger import Entry
     from mcshell.client.rows import Record
     from mcshell.config import Settings
+    from mcshell.errors import Rejected
     from mcshell.message import Reply
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.transport import Transport
@@ -58,6 +59,10 @@ class Lookout:
         coming: SimpleQueue[KnownNode] = SimpleQueue()
         self.listener.follow(coming.put)
         return iter(coming.get, None)
+
+    def refused(self, node: str) -> tuple[Rejected, float] | None:
+        """Why the last word in a node's name was not believed, and when (epoch)."""
+        return self._desk.refused(node) or self.listener.refused(node)
 
     def explain(
         self, node: str, record: Record | None, entries: Iterable[Entry] = ()

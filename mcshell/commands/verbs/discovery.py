@@ -6,16 +6,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.targeting import Ask, Targeting
-from mcshell.commands.result import Table, counts_code
+from mcshell.commands.result import Feed, Table, counts_code
 from mcshell.commands.verbs.targets import targeting
 from mcshell.errors import UsageError, did_you_mean
+from mcshell.filters import compile_filter
 from mcshell.message import State
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Iterator
 
+    from mcshell.client.client import Client
     from mcshell.client.known import KnownNode
     from mcshell.client.replies import Replies
+    from mcshell.client.sources import Found
     from mcshell.commands.context import Context
 
 __all__ = ["find", "forget", "inventory", "ping"]
@@ -30,7 +34,7 @@ def find(context: Context, options: argparse.Namespace) -> Table:
     wanted = targeting(context, options)  # refused, where it must be, before anyone connects
     found = context.client(options).find(wanted)
     rows = [(name,) for name in sorted(found.names)]
-    return Table(("sender",), rows, 0 if rows else 1, () if rows else (_NOBODY,))
+    return Table(("sender",), rows, 0 if rows else 1, _notes(found))
 
 
 def ping(context: Context, options: argparse.Namespace) -> Table:
@@ -38,6 +42,8 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
     wanted = targeting(context, options)
     client = context.client(options)
     found = client.find(wanted)
+    if not found.names:
+        return Table(_PING, [], 1, _notes(found))
     if found.discovered:
         times = {name: answer.rtt for name, answer in found.answers.items()}
         states = {name: State.OK if name in times else State.SILENT for name in found.names}
@@ -46,23 +52,30 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
         times = {row.sender: row.lag for row in asked.rows() if row.lag is not None}
         states = {row.sender: row.state for row in asked.rows()}
     rows = [(name, str(states[name]), _milliseconds(times.get(name))) for name in sorted(states)]
-    code = _code(list(states.values()), discovered=found.discovered)
-    return Table(_PING, rows, code, () if rows else (_NOBODY,))
+    return Table(_PING, rows, _code(states.values(), found), _notes(found))
 
 
-def inventory(context: Context, options: argparse.Namespace) -> Table | Replies:
+def inventory(context: Context, options: argparse.Namespace) -> Table | Replies | Feed:
     """What the nodes say of themselves; nodes that are named are asked in full."""
-    wanted = Targeting(nodes=(options.node,)) if options.node else targeting(context, options)
+    if options.follow:
+        return _follow(context, options)
+    source = options.source or "broadcast"
+    wanted = targeting(context, options)
+    if options.node:
+        wanted = Targeting(nodes=(options.node,), source=source)
     client = context.client(options)
     found = client.find(wanted)
+    if source == "inventory":
+        return _remembered(client, found)
     if not found.discovered:
         return client.ask(Ask("rpcutil", "inventory", targeting=wanted, timeout=options.timeout))
     rows = [(name, State.OK, answer.node) for name, answer in found.answers.items()]
     rows += [(node.identity, State.SILENT, node) for node in found.absent]
     rows.sort(key=lambda row: row[0])
-    code = _code([state for _, state, _ in rows], discovered=True)
-    notes = () if rows else (_NOBODY,)
-    return Table(_INVENTORY, [_described(*row) for row in rows], code, notes)
+    code = _code([state for _, state, _ in rows], found)
+    return Table(
+        _INVENTORY, [_described(node, state) for _, state, node in rows], code, _notes(found)
+    )
 
 
 def forget(context: Context, options: argparse.Namespace) -> Table:
@@ -74,11 +87,60 @@ def forget(context: Context, options: argparse.Namespace) -> Table:
     return Table(("sender",), [(options.name,)])
 
 
-def _described(name: str, state: State, node: KnownNode) -> tuple[Any, ...]:
+def _remembered(client: Client, found: Found) -> Table:
+    """What is known of the nodes, without asking them: nobody says how they are now."""
+    collective = client.settings.collective.main
+    nodes = {node.identity: node for node in found.absent}
+    for name in found.names:
+        if name not in nodes and (node := client.known.node(collective, name)) is not None:
+            nodes[name] = node
+    rows = [_described(nodes[name], None) for name in sorted(nodes)]
+    return Table(_INVENTORY, rows, 0 if rows else 1, _notes(found))
+
+
+def _follow(context: Context, options: argparse.Namespace) -> Feed:
+    """A record for each node that answers now, then one for each registration as it comes."""
+    form = getattr(options, "format", None)
+    if context.face == "magic":
+        raise UsageError("inventory --follow: only on the command line or at the prompt")
+    if form != "jsonl":
+        raise UsageError("inventory --follow never ends: it goes with --jsonl")
+    wanted = targeting(context, options)
+    if options.node or wanted.nodes is not None:
+        raise UsageError("inventory --follow takes filters, no names")
+    client = context.client(options)
+
+    def records() -> Iterator[dict[str, Any]]:
+        coming = client.lookout.registrations()
+        matcher = compile_filter(wanted.filter)
+        found = client.find(wanted)
+        for _name, answer in sorted(found.answers.items()):
+            yield _record(answer.node)
+        for node in coming:
+            if matcher.matches(node):
+                yield _record(node)
+
+    return Feed(records())
+
+
+def _record(node: KnownNode) -> dict[str, Any]:
+    """One line of `--follow`: the columns of the inventory, and what only registrations say."""
+    columns = [name for name in _INVENTORY if name != "state"]
+    row = dict(zip(_INVENTORY, _described(node, None), strict=True))
+    return {
+        **{name: row[name] for name in columns},
+        "pools": list(node.pools),
+        "started": node.started,
+        "interval": node.interval,
+        "crl": node.crl,
+    }
+
+
+def _described(node: KnownNode, state: State | None) -> tuple[Any, ...]:
     seen = datetime.fromtimestamp(node.seen, UTC).isoformat(timespec="seconds")
     return (
-        name,
-        str(state),
+        node.identity,
+        None if state is None else str(state),
         node.version,
         list(node.collectives),
         sorted(node.classes),
@@ -88,9 +150,14 @@ def _described(name: str, state: State, node: KnownNode) -> tuple[Any, ...]:
     )
 
 
-def _code(states: list[State], *, discovered: bool) -> int:
-    counts: dict[str, int] = {str(state): states.count(state) for state in State}
-    return counts_code({"targets": len(states), **counts}, discovered=discovered)
+def _notes(found: Found) -> tuple[str, ...]:
+    return found.notes if found.names else (_NOBODY, *found.notes)
+
+
+def _code(states: Iterable[State], found: Found) -> int:
+    listed = list(states)
+    counts: dict[str, int] = {str(state): listed.count(state) for state in State}
+    return counts_code({"targets": len(listed), **counts}, discovered=found.discovered)
 
 
 def _milliseconds(seconds: float | None) -> float | None:

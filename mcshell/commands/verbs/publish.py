@@ -41,7 +41,9 @@ def publish(context: Context, options: argparse.Namespace) -> Table:
         if name not in behind:
             rows.append((name, str(State.OK), had, had, "has it"))
         elif (reply := answers.get(name)) is None:
-            rows.append((name, str(State.SILENT), had, None, "no answer"))
+            refused = client.lookout.refused(name)
+            why = "no answer" if refused is None else f"its answer is refused: {refused[0]}"
+            rows.append((name, str(State.SILENT), had, None, why))
         else:
             rows.append((name, str(reply.state), had, reply.data.get("crl"), reply.statusmsg))
     states = [row[1] for row in rows]

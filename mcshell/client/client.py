@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mcshell.client.session import Session
     from mcshell.config import Settings
     from mcshell.ddl import Action
+    from mcshell.wire.supervisor import ConnectionState
 
 __all__ = ["Client", "connect"]
 
@@ -82,8 +83,9 @@ class Client:
         self.caller = identity.callerid
         self.ddls = Library([*settings.node.agents, shipped_dir()])
         self.known = Known(settings.state_dir / "known.sqlite", credentials.realm)
+        self._epoch: int | None = None
         self._background: list[tuple[Replies, threading.Thread]] = []
-        self._transport = connector(settings)
+        self._transport = connector(settings, self._on_state)
         self._desk = Desk(self._transport, credentials, settings, session)
         self.lookout = Lookout(self._transport, credentials, self._desk, self.known, settings)
         try:
@@ -94,6 +96,12 @@ class Client:
             self.close()
             raise
         self._discovery = Discovery(self._desk.prober, self.known, settings)
+
+    def _on_state(self, state: ConnectionState) -> None:
+        if state.connected and state.epoch != self._epoch:
+            first, self._epoch = self._epoch is None, state.epoch
+            if not first:
+                self._desk.connected()
 
     @property
     def session(self) -> Session:

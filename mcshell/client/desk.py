@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mcshell.client.courier import Courier
+from mcshell.client.custody import Custody
 from mcshell.client.dispatch import Dispatch
 from mcshell.client.flight import Flight
 from mcshell.client.probe import Prober
@@ -55,6 +56,7 @@ class Desk:
         self._own = self.session if self.session.holds else self._open(None)
         self._receiver = self._new_receiver(self._own)
         self._second: Receiver | None = None
+        self.custody: Custody | None = None
         self._follower: _Follower | None = None
         self.courier = Courier(transport, credentials.signer, self.session)
         self.prober = Prober(Courier(transport, credentials.signer, self._own), self._receiver)
@@ -80,6 +82,8 @@ class Desk:
 
     def start(self) -> None:
         """Listen to the queue, and send what an earlier process left unsent."""
+        if self.session.holds and self.session.named:
+            self._claim(self._receiver)
         self._receiver.start(self._own.queue)
         self.dispatch.start()
         if not self.session.holds:
@@ -89,10 +93,28 @@ class Desk:
             self._follower = _Follower(self)
             self._follower.start()
 
+    def _claim(self, receiver: Receiver) -> None:
+        """Settle with the caller's other machines that this process has the session."""
+        self.custody = Custody(
+            self._transport,
+            self._credentials,
+            self.session,
+            let_go=receiver.let_go,
+            tell=self.notices.append,
+        )
+        self.custody.claim()
+
+    def connected(self) -> None:
+        """The connection is there again: the session may be another machine's by now."""
+        if self.custody is not None:
+            self.custody.back()
+
     def stop(self) -> None:
         """End the threads that send, while there is still a connection."""
         if self._follower is not None:
             self._follower.stop()
+        if self.custody is not None:
+            self.custody.stop()
         self.dispatch.stop()
 
     def close(self) -> None:
@@ -131,6 +153,7 @@ class Desk:
         log.info("taking over the queue of session %s", self.session.name)
         receiver = self._new_receiver(self.session)
         receiver.adopt(self._receiver)
+        self._claim(receiver)
         receiver.start(self.session.queue)
         self._second = receiver
         self.notices.append(f"session {self.session.name}: its holder is gone, this process has it")

@@ -119,6 +119,11 @@ class Session:
         return self.path.stem
 
     @property
+    def named(self) -> bool:
+        """Whether it was given a name, under which other machines may have it too."""
+        return not self.name.startswith(_SCRATCH)
+
+    @property
     def holds(self) -> bool:
         """Whether this process holds the session's queue."""
         return self._lock is not None

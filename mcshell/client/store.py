@@ -86,6 +86,11 @@ class Store:
         with self._lock:
             self._db.execute("VACUUM INTO ?", (str(path),))
 
+    def settle(self) -> None:
+        """Bring everything into the one file, so that it can be handed on alone."""
+        with self._lock:
+            self._db.execute("PRAGMA journal_mode=DELETE")
+
     @contextmanager
     def _commit(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """One transaction; on disk when it ends if it is a durable one."""
@@ -181,6 +186,16 @@ class Store:
                 "UPDATE outgoing SET confirmed=? WHERE request=? AND sender=?",
                 [(at, one.request, one.sender) for one in sent],
             )
+
+    def outgoing(self, request: str) -> list[tuple[Outgoing, float | None]]:
+        """The signed bytes of a request, each with when the broker confirmed it."""
+        found = self._all(
+            "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires,"
+            " o.confirmed FROM outgoing o JOIN requests r ON r.id=o.request"
+            " JOIN certificates c ON c.id=o.certificate WHERE o.request=?",
+            request,
+        )
+        return [(Outgoing(*row[:-1]), row[-1]) for row in found]
 
     def open_outgoing(self, request: str) -> int:
         """How many messages of a request the broker has not confirmed."""

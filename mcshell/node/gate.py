@@ -80,7 +80,7 @@ class Gate:
     ) -> Request | None:
         """Verify a message and see whether it is for this node; None when it is not."""
         try:
-            request = open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+            request = self._opened(body, headers, arrival, host, now)
             if request.via is Via.BROADCAST and not compile_filter(request.filter).matches(host):
                 host.journal.passed(request.id)
                 return None
@@ -92,12 +92,24 @@ class Gate:
             return None
         return request
 
+    def _opened(
+        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+    ) -> Request:
+        """Verify; under a stale revocation list, once more with the newer one that it carries."""
+        try:
+            return open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+        except Rejected as refusal:
+            lists = host.revocation if refusal.reason is Reason.STALE_CRL else None
+            if lists is None or not lists.carried(body, host.identity):
+                raise
+        return open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+
     def open_work(
         self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
     ) -> Request | Refusal | None:
         """Verify a message from a queue: whoever asked is told when it came too late."""
         try:
-            return open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+            return self._opened(body, headers, arrival, host, now)
         except Rejected as refusal:
             self.refuse(host, refusal.reason, refusal.detail, claimed_id(body), arrival.via)
             if refusal.reason is not Reason.EXPIRED:

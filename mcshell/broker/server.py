@@ -40,18 +40,16 @@ class Connection(ServerConnection):
     """One client: what its commands do, its subscriptions, its unfinished transactions."""
 
     def __init__(self, broker: Broker) -> None:
-        super().__init__(broker.name, broker.login, broker.has_output)
+        super().__init__(broker.name, broker.login, broker.has_output, broker.connections)
         self.broker = broker
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight: dict[str, Subscription] = {}
         self.starved: set[Queue] = set()
         self.transactions: dict[str, list[Frame]] = {}
-        broker.connections.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: what it has not acknowledged goes back."""
-        self.closing = True
-        self.broker.connections.discard(self)
+        super().connection_lost(exc)
         for subscription in self.subscriptions.values():
             self.broker.detach(subscription)
 
@@ -130,7 +128,7 @@ class Broker:
     failed: asyncio.Future[str]
 
     def __init__(self, data: Path, *, user: str = "", passcode: str = "") -> None:
-        self.connections: set[Connection] = set()
+        self.connections: set[ServerConnection] = set()
         self.name = f"mcshell/{VERSION}"
         self.login = (user, passcode)
         self._data = data

@@ -45,8 +45,9 @@ _BYE = 2.0
 
 def _words_of(failure: OSError) -> str:
     """Say what went wrong; asyncio puts the address where the system's words would be."""
-    if (failure.errno or 0) > 0 and not isinstance(failure, ssl.SSLError):
-        return os.strerror(failure.errno).lower()
+    number = failure.errno or 0  # getaddrinfo's are negative
+    if number > 0 and not isinstance(failure, ssl.SSLError):
+        return os.strerror(number).lower()
     return words_of(failure)
 
 
@@ -170,7 +171,7 @@ class AioConnection(asyncio.Protocol):
         """
         number = str(next(self._numbers))
         self._handlers[number] = handler
-        headers = {"id": number, "destination": destination, "ack": ack}
+        headers = {"id": number, "ack": ack, **self.dialect.subscribe_to(destination)}
         if ack != "auto":
             headers |= self.dialect.subscribe_headers(prefetch=prefetch)
         try:
@@ -255,7 +256,7 @@ class AioConnection(asyncio.Protocol):
         persistent: bool,  # noqa: FBT001  # passed on
         expires: float | None,
     ) -> dict[str, str]:
-        full = {"destination": destination}
+        full = {"destination": self.dialect.send_to(destination)}
         if headers:
             full.update(headers)
         full |= self.dialect.send_headers(persistent=persistent, expires=expires, now=time.time())
@@ -287,7 +288,7 @@ class AioConnection(asyncio.Protocol):
             self._flush()
 
     def _flush(self) -> None:
-        if self._out and self._transport:
+        if self._out and self._transport and not self._transport.is_closing():
             self._last_write = self._loop.time()
             self._transport.write(b"".join(self._out))
         self._out.clear()

@@ -45,6 +45,7 @@ class ServerConnection(asyncio.Protocol):
         name: what we call ourselves in CONNECTED.
         login: the user and passcode that CONNECT must say; an empty user asks nobody.
         on_output: called when there begins to be something to flush.
+        peers: all connections that stand; each adds and removes itself.
     """
 
     transport: asyncio.Transport
@@ -54,6 +55,7 @@ class ServerConnection(asyncio.Protocol):
         name: str,
         login: tuple[str, str],
         on_output: Callable[[ServerConnection], None],
+        peers: set[ServerConnection],
     ) -> None:
         self.version = ""
         self.closing = False
@@ -61,6 +63,7 @@ class ServerConnection(asyncio.Protocol):
         self._name = name
         self._login = login
         self._on_output = on_output
+        self._peers = peers
         self._parser = Parser()
         self._paused = False
         self._out: list[bytes] = []
@@ -79,10 +82,16 @@ class ServerConnection(asyncio.Protocol):
     # ── asyncio's calls ─────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there; asyncio itself has set TCP_NODELAY."""
+        """A client is there, its TLS handshake done; asyncio itself has set TCP_NODELAY."""
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=HIGH_WATER)
         self.transport = transport
+        self._peers.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """The client is gone."""
+        self.closing = True
+        self._peers.discard(self)
 
     def pause_writing(self) -> None:
         """The client reads slower than we write."""

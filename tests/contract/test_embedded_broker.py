@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -294,9 +295,14 @@ def test_ten_thousand_queues_are_cheap(embedded):
 
 
 def test_a_client_that_never_greets_is_disconnected(embedded):
-    """A connection that says nothing at all is closed after the time for CONNECT."""
-    with Bare(embedded) as one, pytest.raises(Closed):
-        one.get(seconds=30)
+    """Who says nothing is closed after the time for CONNECT, also in TLS; heart-beats go on."""
+    with Bare(embedded) as one, socket.create_connection((embedded.host, embedded.tls_port)) as two:
+        two.sendall(b"CONNECT\n\n\0")  # no TLS: the handshake fails, there is never a client
+        with pytest.raises(Closed):
+            one.get(seconds=30)
+    with Bare(embedded, heartbeat="0,1000").connect() as one:
+        assert one.silent(3.0)
+        assert one.heartbeats
 
 
 def test_heart_beats_do_not_stop_a_broker_that_was_paused(fresh_broker):

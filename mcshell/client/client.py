@@ -20,6 +20,7 @@ from mcshell.client.flight import Flight
 from mcshell.client.known import Known
 from mcshell.client.lookout import Lookout
 from mcshell.client.pilot import Course, Pilot
+from mcshell.client.preview import Preview
 from mcshell.client.replies import Replies
 from mcshell.client.rows import Record
 from mcshell.client.store import Store
@@ -30,6 +31,7 @@ from mcshell.message import Via, new_request_id
 from mcshell.wire.credentials import connector, load_credentials
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -224,8 +226,11 @@ class Client:
         )
         return self.ask(ask)
 
-    def ask(self, ask: Ask) -> Replies:
-        """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived."""
+    def ask(self, ask: Ask, confirm: Callable[[Preview], bool] | None = None) -> Replies:
+        """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived.
+
+        `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
+        """
         action = self.ddls.get(ask.agent).action(ask.action)
         data = action.check(ask.data)
         if ask.via is Via.POOL:
@@ -235,9 +240,18 @@ class Client:
         found = self.find(ask.targeting, ask.agent)
         if not found.names:
             raise NoTargets(f"no node matches, or none of those that do has the agent {ask.agent}")
+        if confirm is not None and action.changes and not confirm(self._preview(ask, found)):
+            raise UsageError("not confirmed: nothing was sent")
         if ask.via is Via.QUEUE:
             return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
         return self._ask_now(ask, action, data, found)
+
+    def _preview(self, ask: Ask, found: Found) -> Preview:
+        collective = ask.targeting.collective or self.settings.collective.main
+        since = time.time() - self.settings.client.known_for
+        fleet = self.known.identities(collective, since).union(found.names)
+        limit = self.settings.client.confirm_share
+        return Preview(ask.agent, ask.action, tuple(found.names), len(fleet), limit)
 
     def _ask_now(self, ask: Ask, action: Action, data: dict[str, Any], found: Found) -> Replies:
         record = self._record(ask, action, data, route(ask, len(found.names)))

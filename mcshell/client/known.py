@@ -161,6 +161,15 @@ class Known:
             ).fetchall()
         return [description(json.loads(about), name, seen) for name, seen, about in rows]
 
+    def identities(self, collective: str, since: float = 0.0) -> set[str]:
+        """The names of the nodes seen since then, without what is known of them."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT identity FROM nodes WHERE realm=? AND collective=? AND seen>=?",
+                (self._realm, collective, since),
+            ).fetchall()
+        return {name for (name,) in rows}
+
     def seen(self, collective: str, identities: Iterable[str]) -> dict[str, float]:
         """When those of `identities` that are known gave their last signed word (epoch)."""
         query = "SELECT seen FROM nodes WHERE realm=? AND collective=? AND identity=?"

@@ -233,15 +233,16 @@ class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
 
     def send(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
         """SEND; raises ConnectionLost."""
-        self._protocol.send(destination, body, headers=headers)
+        self._protocol.send(self.dialect.send_to(destination), body, headers=headers)
 
     def subscribe(self, subscription: Subscription) -> PendingReceipt:
         """SUBSCRIBE; raises ConnectionLost."""
         receipt = self.receipts.new(f"the subscription of {subscription.destination}")
         headers = self.dialect.subscribe_headers(prefetch=subscription.prefetch)
+        headers |= self.dialect.subscribe_to(subscription.destination)
         headers["receipt"] = receipt.id
         self._protocol.subscribe(
-            subscription.destination, subscription.id, subscription.ack, headers=headers
+            headers["destination"], subscription.id, subscription.ack, headers=headers
         )
         return receipt
 

@@ -20,6 +20,9 @@ VHOST = "/"
 _RABBITMQ_LONGEST = 315_360_000_000
 """Milliseconds (ten years): RabbitMQ 3.10 closes the connection over a longer `expiration`."""
 
+_REPLIES = re.compile(r"/queue/(mcs\.[a-z0-9_-]+\.reply\..+)")
+"""Reply queues, by the names that `destinations.reply` makes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -32,6 +35,10 @@ class Dialect:
         expiry_header: where a message says how long it is good for.
         expiry_relative: whether that is milliseconds from now, else since the epoch.
         prefetch_header: where SUBSCRIBE says how many unacknowledged messages it takes.
+        replies_by_topic: whether replies reach their queue by a topic of its name. A RabbitMQ user
+            who may SEND to a `/queue/` may also delete it, and write to every other one; a topic
+            has rights of its own. So there a node may write to topics only, and the operator's
+            SUBSCRIBE binds the durable queue to the topic.
     """
 
     name: str
@@ -40,6 +47,20 @@ class Dialect:
     expiry_header: str
     expiry_relative: bool
     prefetch_header: str
+    replies_by_topic: bool = False
+
+    def send_to(self, destination: str) -> str:
+        """Where a SEND to a destination of ours goes on this broker."""
+        found = _REPLIES.fullmatch(destination) if self.replies_by_topic else None
+        return f"/topic/{found[1]}" if found else destination
+
+    def subscribe_to(self, destination: str) -> dict[str, str]:
+        """The headers by which a SUBSCRIBE names a destination of ours on this broker."""
+        found = _REPLIES.fullmatch(destination) if self.replies_by_topic else None
+        if found is None:
+            return {"destination": destination}
+        durable = {"durable": "true", "auto-delete": "false", "x-queue-name": found[1]}
+        return {"destination": f"/topic/{found[1]}", **durable}
 
     def send_headers(
         self, *, persistent: bool, expires: float | None, now: float
@@ -67,7 +88,7 @@ class Dialect:
 
 ACTIVEMQ = Dialect("activemq", "*", ">", "expires", False, "activemq.prefetchSize")
 MCSHELL = Dialect("mcshell", "*", ">", "expires", False, "activemq.prefetchSize")
-RABBITMQ = Dialect("rabbitmq", "*", "#", "expiration", True, "prefetch-count")
+RABBITMQ = Dialect("rabbitmq", "*", "#", "expiration", True, "prefetch-count", True)
 
 _SERVERS = {"ActiveMQ": ACTIVEMQ, "RabbitMQ": RABBITMQ, "mcshell": MCSHELL}
 

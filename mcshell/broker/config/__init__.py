@@ -1,0 +1,1 @@
+"""Configurations for the brokers of production: `mcshell broker config activemq|rabbitmq`."""

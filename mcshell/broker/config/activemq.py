@@ -1,0 +1,123 @@
+"""A configuration for ActiveMQ Classic (5.17 and on): one directory, to be copied where it runs.
+
+Everybody logs in with a certificate, by its common name. The XML is a template beside this file;
+what is made here are the rights, the two key stores and the list of names.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    load_pem_private_key,
+    pkcs12,
+)
+
+from mcshell.broker.config.rights import Do, Holder, Right, Tail, own_rights, role_rights
+from mcshell.broker.config.site import lines, put, template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mcshell.broker.config.site import Site
+
+__all__ = ["authorization", "write"]
+
+_COMMON_NAME = 64  # characters of a name that X.509 has room for
+_TAILS = {Tail.NOTHING: "", Tail.WORD: ".*", Tail.NAME: ".>"}
+
+
+def write(site: Site) -> list[str]:
+    """Write all but `server.pem`, `server.key` and `ca.pem`; returns what is worth a word."""
+    conf, notes = site.directory, []
+    holders, apart = _distinct(site.holders)
+    notes += [
+        f"left out: {h.kind} {h.name}: another's certificate has its common name" for h in apart
+    ]
+    password = secrets.token_urlsafe(24)
+    _key_stores(conf, password.encode())
+    entries = authorization(holders, site.collectives)
+    text = template("activemq.xml").format_map(
+        {
+            "entries": "\n".join(f"          {entry}" for entry in entries),
+            "password": quoteattr(password),
+            "listen": f"[{site.listen}]" if ":" in site.listen else site.listen,
+            "port": site.port,
+            "largest": site.largest,
+            "retention": int(site.retention * 1000),
+        }
+    )
+    put(conf / "activemq.xml", text, secret=True)
+    put(conf / "users.properties", lines(f"{_login(h)}=CN={_common_name(h)}" for h in holders))
+    groups: dict[str, list[str]] = {"operators": [], "nodes": []}
+    groups |= {_login(h): [_login(h)] for h in holders}
+    for holder in holders:
+        groups[holder.role].append(_login(holder))
+    put(conf / "groups.properties", lines(f"{g}={','.join(who)}" for g, who in groups.items()))
+    for name in ("login.config", "log4j.properties"):
+        put(conf / name, template(name))
+    put(conf / "start", template("activemq-start"), script=True)
+    return notes
+
+
+def authorization(holders: Iterable[Holder], collectives: Iterable[str]) -> list[str]:
+    """The `authorizationEntry` elements; what several entries match has all that each allows.
+
+    Whoever may use a queue may also make it (`admin`): over STOMP nobody can remove one.
+    """
+    held: dict[tuple[str, str], dict[Do, list[str]]] = defaultdict(lambda: defaultdict(list))
+
+    def grant(rights: Iterable[Right], group: str) -> None:
+        for right in rights:
+            held[right.kind, right.name + _TAILS[right.tail]][right.do].append(group)
+
+    names = list(collectives)
+    grant(role_rights("operator", names), "operators")
+    grant(role_rights("node", names), "nodes")
+    for holder in holders:
+        grant(own_rights(holder, names), _login(holder))
+    return [_entry(kind, name, by) for (kind, name), by in held.items()]
+
+
+def _entry(kind: str, name: str, by: dict[Do, list[str]]) -> str:
+    said = {kind: name}
+    said |= {do.value: ",".join(by[do]) for do in Do if do in by}
+    said["admin"] = ",".join(dict.fromkeys(group for do in Do for group in by.get(do, ())))
+    words = " ".join(f"{key}={quoteattr(value)}" for key, value in said.items())
+    return f"<authorizationEntry {words}/>"
+
+
+def _login(holder: Holder) -> str:
+    """The name of an identity in ActiveMQ's log, and of the group that is it alone."""
+    return f"{holder.kind}.{holder.name}"
+
+
+def _common_name(holder: Holder) -> str:
+    name = holder.name[:_COMMON_NAME]
+    return f'"{name}"' if "+" in name else name  # as Java writes it
+
+
+def _distinct(holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
+    """Part those whom their common name tells apart from those whom it does not."""
+    every = list(holders)
+    count = Counter(_common_name(holder) for holder in every)
+    alone = [holder for holder in every if count[_common_name(holder)] == 1]
+    return alone, [holder for holder in every if count[_common_name(holder)] > 1]
+
+
+def _key_stores(conf: Path, password: bytes) -> None:
+    """Put the PEM files into what Java reads."""
+    ca = x509.load_pem_x509_certificate((conf / "ca.pem").read_bytes())
+    cert = x509.load_pem_x509_certificate((conf / "server.pem").read_bytes())
+    key = load_pem_private_key((conf / "server.key").read_bytes(), None)
+    lock = BestAvailableEncryption(password)
+    own = pkcs12.serialize_key_and_certificates(b"server", key, cert, [ca], lock)  # type: ignore[arg-type] # a key of a kind that it takes: we have issued it
+    put(conf / "server.p12", own, secret=True)
+    trusted = [pkcs12.PKCS12Certificate(ca, b"ca")]
+    put(conf / "trust.p12", pkcs12.serialize_java_truststore(trusted, lock), secret=True)

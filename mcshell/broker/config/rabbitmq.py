@@ -1,0 +1,151 @@
+"""A configuration for RabbitMQ (3.10 and on): one directory, to be copied where it runs.
+
+Everybody logs in with a certificate, by its first SAN URI, which is our identity. Rights are
+regular expressions a user. Over STOMP a user who may make a queue may also delete it, and one who
+may write to the default exchange may write to every queue; so a node has neither right for others'
+queues. It writes to topics, which have rights of their own; `wire.dialects` knows the way.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.broker.config.rights import Do, Holder, Right, Tail, own_rights, role_rights
+from mcshell.broker.config.site import DAY, lines, put, template
+
+if TYPE_CHECKING:
+    from mcshell.broker.config.site import Site
+
+__all__ = ["definitions", "write"]
+
+PARKED: Final = "mcs.unrouted"
+"""Where replies go whose queue is not on this broker (`requeue` sends them on)."""
+
+_EXCHANGE = "amq.topic"  # where `/topic/NAME` of STOMP leads
+_DEFAULT = "amq.default"  # where `/queue/NAME` of STOMP leads
+_SUBSCRIPTIONS = r"stomp-subscription-.*"  # what a topic's subscriber has; exclusive to it
+_TAILS = {Tail.NOTHING: "", Tail.WORD: r"\.[a-z0-9_-]+", Tail.NAME: r"\..+"}
+
+
+def write(site: Site) -> None:
+    """Write all but `server.pem`, `server.key` and `ca.pem`."""
+    conf = site.directory
+    values = {"listen": site.listen, "port": site.port, "largest": site.largest}
+    put(conf / "rabbitmq.conf", template("rabbitmq.conf").format_map(values))
+    put(conf / "enabled_plugins", "[rabbitmq_stomp,rabbitmq_shovel].\n")
+    put(conf / "definitions.json", json.dumps(definitions(site), indent=1) + "\n")
+    put(conf / "users", lines(_user(holder) for holder in site.holders))
+    put(conf / "environment", template("rabbitmq-environment"))
+    for name in ("start", "ctl", "reload", "requeue"):
+        put(conf / name, template(f"rabbitmq-{name}"), script=True)
+
+
+def definitions(site: Site) -> dict[str, Any]:
+    """What RabbitMQ imports at its start: users without a password, their rights, policies."""
+    rights = {
+        holder: [
+            *role_rights(holder.kind, site.collectives),
+            *own_rights(holder, site.collectives),
+        ]
+        for holder in site.holders
+    }
+    unrouted = {"name": PARKED, "vhost": "/", "durable": True, "auto_delete": False}
+    return {
+        "vhosts": [{"name": "/"}],
+        "users": [_login(holder) for holder in site.holders],
+        "permissions": [_permissions(holder, held) for holder, held in rights.items()],
+        "topic_permissions": [_topics(holder, held) for holder, held in rights.items()],
+        "policies": _policies(site.retention),
+        "exchanges": [{**unrouted, "type": "topic", "internal": False, "arguments": {}}],
+        "queues": [{**unrouted, "arguments": {}}],
+        "bindings": [
+            {
+                "source": PARKED,
+                "vhost": "/",
+                "destination": PARKED,
+                "destination_type": "queue",
+                "routing_key": "mcs.*.reply.#",
+                "arguments": {},
+            }
+        ],
+    }
+
+
+def _login(holder: Holder) -> dict[str, Any]:
+    """An empty hash is no password at all: only the certificate logs in."""
+    how = {"password_hash": "", "hashing_algorithm": "rabbit_password_hashing_sha256"}
+    return {"name": _user(holder), **how, "tags": []}
+
+
+def _permissions(holder: Holder, rights: list[Right]) -> dict[str, str]:
+    """The right to make, write to and read queues and exchanges.
+
+    SEND to `/queue/NAME` makes the queue and writes to the default exchange. Replies go by topic
+    (`replies_by_topic`): their readers make the queue and bind it, which is writing to it.
+    """
+    read = [_regex(right) for right in rights if _is(right, "queue", Do.READ)]
+    make, write = [_SUBSCRIPTIONS, *read], [_SUBSCRIPTIONS, _EXCHANGE.replace(".", r"\.")]
+    sends = [right for right in rights if _is(right, "queue", Do.WRITE) and not _is_reply(right)]
+    if sends:
+        make += map(_regex, sends)
+        write.append(_DEFAULT.replace(".", r"\."))
+    write += [_regex(right) for right in rights if _is_reply(right) and right.do is Do.READ]
+    reads = [_SUBSCRIPTIONS, _EXCHANGE.replace(".", r"\."), *read]
+    said = {"configure": _any(make), "write": _any(write), "read": _any(reads)}
+    return {"user": _user(holder), "vhost": "/", **said}
+
+
+def _topics(holder: Holder, rights: list[Right]) -> dict[str, str]:
+    """The topics that a user may write to and read; replies are among them."""
+    said = {
+        do.value: _any(
+            [_regex(r) for r in rights if _is(r, "topic", do) or (_is_reply(r) and r.do is do)]
+        )
+        for do in Do
+    }
+    return {"user": _user(holder), "vhost": "/", "exchange": _EXCHANGE, **said}
+
+
+def _policies(retention: float) -> list[dict[str, Any]]:
+    """How long messages are kept. No queue that may hold work or replies is ever removed:
+
+    RabbitMQ would remove it with all that it holds. A node's direct queue holds what is worth
+    seconds, and may go when it was unused for a day.
+    """
+    direct, kept = (
+        r"^mcs\.[a-z0-9_-]+\.node\.",
+        r"^mcs\.([a-z0-9_-]+\.(work|pool|reply)\.|unrouted$)",
+    )
+    day = int(DAY * 1000)
+    return [
+        _policy("direct", direct, "queues", {"expires": day, "message-ttl": day}),
+        _policy("kept", kept, "queues", {"message-ttl": int(retention * 1000)}),
+        _policy("unrouted", r"^amq\.topic$", "exchanges", {"alternate-exchange": PARKED}),
+    ]
+
+
+def _policy(name: str, pattern: str, to: str, what: dict[str, Any]) -> dict[str, Any]:
+    said = {"vhost": "/", "name": f"mcshell-{name}", "pattern": pattern, "apply-to": to}
+    return {**said, "definition": what, "priority": 0}
+
+
+def _is(right: Right, kind: str, do: Do) -> bool:
+    return right.kind == kind and right.do is do
+
+
+def _is_reply(right: Right) -> bool:
+    return right.name.split(".")[2] == "reply"
+
+
+def _user(holder: Holder) -> str:
+    """The SAN URI of its certificate."""
+    return f"mcshell:{holder.kind}:{holder.name}"
+
+
+def _regex(right: Right) -> str:
+    return right.name.replace(".", r"\.") + _TAILS[right.tail]  # no other character is special
+
+
+def _any(patterns: list[str]) -> str:
+    return f"^({'|'.join(patterns)})$" if patterns else "^$"

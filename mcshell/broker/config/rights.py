@@ -1,0 +1,125 @@
+"""Who may read and write what on a broker: the one table, from which each broker's own is made.
+
+It follows DESIGN §7. Whatever no right names is refused. A node reads what is meant for it and
+answers; an operator asks, and reads the answers to itself alone. Rights are for names, never for
+patterns that a name could be chosen to fall into: an identity may hold dots, which brokers read as
+structure, so that `mcs.C.reply.cert~3dalice.` followed by *any* words would also be the queue of
+an operator called `alice.smith`. Hence `Tail`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+from mcshell.wire import destinations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mcshell.pki import Kind
+
+__all__ = ["Do", "Holder", "Right", "Tail", "own_rights", "role_rights"]
+
+
+class Do(StrEnum):
+    """What a right allows."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class Tail(StrEnum):
+    """What may follow the name of a right."""
+
+    NOTHING = "nothing"
+    WORD = "one word"
+    NAME = "an identity: one word or more"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One thing that may be done to the destinations `/KIND/NAME`, or to those below NAME."""
+
+    do: Do
+    kind: Literal["queue", "topic"]
+    name: str
+    tail: Tail = Tail.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """An identity with a certificate, and the pools that it serves."""
+
+    kind: Kind
+    name: str
+    pools: tuple[str, ...] = ()
+
+    @property
+    def role(self) -> str:
+        """The name of all that are of its kind."""
+        return f"{self.kind}s"
+
+    @classmethod
+    def of(cls, kind: Kind, name: str, members: Mapping[str, Sequence[str]]) -> Holder:
+        """Find the pools it serves; `members` has the patterns of each pool's `members`."""
+        serves = (
+            pool
+            for pool, patterns in sorted(members.items())
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+        )
+        return cls(kind, name, tuple(serves))
+
+
+def role_rights(kind: Kind, collectives: Iterable[str]) -> list[Right]:
+    """What every operator may do, or every node."""
+    rights = []
+    for c in collectives:
+        broadcast, registration = _of(destinations.broadcast(c)), _of(destinations.registration(c))
+        if kind == "node":
+            rights += [
+                Right(Do.READ, *broadcast),
+                Right(Do.WRITE, *registration),
+                Right(Do.WRITE, "queue", f"mcs.{c}.reply", Tail.NAME),
+            ]
+        else:
+            rights += [
+                Right(Do.WRITE, *broadcast),
+                Right(Do.READ, *registration),
+                Right(Do.WRITE, "queue", f"mcs.{c}.node", Tail.NAME),
+                Right(Do.WRITE, "queue", f"mcs.{c}.work", Tail.NAME),
+                Right(Do.WRITE, "queue", f"mcs.{c}.pool", Tail.WORD),
+            ]
+    return rights
+
+
+def own_rights(holder: Holder, collectives: Iterable[str]) -> list[Right]:
+    """What this identity alone may do, beside its role's rights."""
+    rights = []
+    for c in collectives:
+        if holder.kind == "node":
+            rights += [
+                Right(Do.READ, *_of(destinations.node(c, holder.name))),
+                Right(Do.READ, *_of(destinations.work(c, holder.name))),
+            ]
+        else:
+            caller = f"cert={holder.name}"
+            session = _of(destinations.session(c, caller))
+            replies = f"mcs.{c}.reply.{destinations.quote(caller)}"
+            rights += [
+                Right(Do.READ, *session),
+                Right(Do.WRITE, *session),
+                Right(Do.READ, "queue", replies, Tail.WORD),
+            ]
+        rights += [Right(Do.READ, *_of(destinations.pool(c, pool))) for pool in holder.pools]
+        if holder.pools and holder.kind == "operator":  # whoever serves a pool answers
+            rights.append(Right(Do.WRITE, "queue", f"mcs.{c}.reply", Tail.NAME))
+    return rights
+
+
+def _of(destination: str) -> tuple[Literal["queue", "topic"], str]:
+    """Part "/queue/NAME" or "/topic/NAME"."""
+    _, kind, name = destination.split("/", 2)
+    return ("queue" if kind == "queue" else "topic"), name

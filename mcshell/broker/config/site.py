@@ -1,0 +1,171 @@
+"""What the configurations of both brokers start from: who there is, and the broker's certificate."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import time
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+from mcshell.broker.config.rights import Holder
+from mcshell.errors import ConfigError, UsageError
+from mcshell.wire.destinations import check_word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from mcshell.pki import Authority
+
+__all__ = [
+    "DAY",
+    "MARGIN",
+    "SERVER",
+    "Site",
+    "holders_of",
+    "lines",
+    "put",
+    "server_files",
+    "survey",
+    "template",
+]
+
+DAY: Final = 86_400.0
+MARGIN: Final = 7 * DAY
+"""How much longer than the longest ttl a message is kept: for clocks, and for whoever is on leave."""
+
+SERVER: Final = "mcshell-broker."
+"""How the name in a broker's own certificate begins; nobody of that name has any right."""
+
+_RENEWAL: Final = 30 * DAY
+_LONGEST: Final = 3650 * DAY  # RabbitMQ refuses a longer ttl in a policy
+_MESSAGE: Final = 16 << 20  # bytes: many times the largest message that mcshell takes
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One broker to be: where it listens, who may log in, how long messages are kept (seconds)."""
+
+    directory: Path
+    holders: tuple[Holder, ...]
+    collectives: tuple[str, ...]
+    listen: str
+    port: int
+    retention: float
+    largest: int = _MESSAGE
+
+
+def survey(
+    directory: Path,
+    authority: Authority,
+    *,
+    collectives: Sequence[str],
+    members: Mapping[str, Sequence[str]],
+    listen: str,
+    port: int,
+    retention: float,
+    longest_ttl: float,
+) -> Site:
+    """Put together what is to be configured.
+
+    Raises:
+        UsageError: messages would not be kept as long as requests may live; an impossible address.
+    """
+    if retention < longest_ttl:
+        raise UsageError(
+            f"retention {retention / DAY:g} d is shorter than the longest ttl"
+            f" (node.max_ttl, {longest_ttl / DAY:g} d): the broker would drop what still waits"
+        )
+    if retention > _LONGEST:
+        raise UsageError(f"retention {retention / DAY:g} d: no broker keeps time for so long")
+    for word in (*collectives, *members):
+        check_word("collective or pool", word)
+    try:
+        ipaddress.ip_address(listen)
+    except ValueError:
+        raise UsageError(f"--listen {listen!r}: an IP address of this machine is meant") from None
+    holders = holders_of(authority, members)
+    return Site(directory, holders, tuple(collectives), listen, port, retention)
+
+
+def holders_of(authority: Authority, members: Mapping[str, Sequence[str]]) -> tuple[Holder, ...]:
+    """Everybody with a valid certificate, but brokers; in the order of their names."""
+    valid = {
+        (entry["kind"], entry["name"])
+        for entry in authority.listing()
+        if entry["status"] == "valid" and not entry["name"].startswith(SERVER)
+    }
+    return tuple(Holder.of(kind, name, members) for kind, name in sorted(valid))
+
+
+def server_files(directory: Path, authority: Authority, hosts: Sequence[str]) -> None:
+    """Write `ca.pem`, `server.pem` and `server.key`; a certificate that still serves stays.
+
+    Raises:
+        UsageError: a host that is neither a name nor an address.
+    """
+    ips = [host.lower() for host in hosts if _is_address(host)]
+    dns = [host.lower() for host in hosts if host.lower() not in ips]
+    put(directory / "ca.pem", authority.ca_pem)
+    if not _serves(directory, authority, {*dns, *ips}):
+        name = SERVER + re.sub(r"[^a-z0-9._-]", "-", hosts[0].lower())
+        cert, key = authority.issue_pem(name, "node", dns=dns, ip=ips, renew=True)
+        put(directory / "server.key", key, secret=True)
+        put(directory / "server.pem", cert)
+
+
+def _serves(directory: Path, authority: Authority, hosts: set[str]) -> bool:
+    """Whether the certificate that is there is our CA's, for these hosts, and good for a while."""
+    if not (directory / "server.key").exists():
+        return False
+    try:
+        certificate = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
+        certificate.verify_directly_issued_by(authority.certificate)
+        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, a new one is issued
+        return False
+    named = {*san.get_values_for_type(x509.DNSName)}
+    named |= {str(address) for address in san.get_values_for_type(x509.IPAddress)}
+    left = certificate.not_valid_after_utc.timestamp() - time.time()
+    return hosts <= named and left > _RENEWAL
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
+            raise UsageError(f"--host {host!r}: a host's name or address is meant") from None
+        return False
+    return True
+
+
+def put(path: Path, content: str | bytes, *, secret: bool = False, script: bool = False) -> None:
+    """Write a file anew, with its mode from the first byte on; raises ConfigError."""
+    mode = 0o600 if secret else 0o755 if script else 0o644
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask is
+            file.write(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
+
+
+def lines(words: Iterable[str]) -> str:
+    """One line each."""
+    return "".join(f"{word}\n" for word in words)
+
+
+def template(name: str) -> str:
+    """A file of `templates/`."""
+    return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ from mcshell.message import Via, new_request_id
 from mcshell.wire.credentials import connector, load_credentials
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
@@ -114,6 +115,11 @@ class Client:
     def notices(self) -> list[str]:
         """What the operator should know of the session, such as that it was taken over."""
         return self._desk.notices
+
+    @property
+    def junk(self) -> Counter[str]:
+        """How many replies were refused and are in no table, by reason (`errors.Reason`)."""
+        return self._desk.junk
 
     def close(self) -> None:
         """Disconnect and free the session; nothing is waited for any more."""

@@ -10,6 +10,7 @@ import fnmatch
 import logging
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from mcshell.client.courier import Courier
@@ -125,6 +126,12 @@ class Desk:
         self.session.close()
         if self._own is not self.session:
             self._own.close()
+
+    @property
+    def junk(self) -> Counter[str]:
+        """How many messages on the reply queues were refused, by reason; a snapshot."""
+        second: Counter[str] = Counter() if self._second is None else self._second.junk
+        return self._receiver.junk + second
 
     def watch(self, requestid: str, sink: Sink) -> None:
         """Have the words about a request entered into `sink` from now on."""

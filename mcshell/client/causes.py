@@ -72,7 +72,8 @@ class Evidence:
 
     `entry` is its row of the ledger; `confirmed` when the broker confirmed the SEND of a durable
     request; `refused` why a word of the node was refused here, with the time; `own` what is
-    wrong with our own certificate; `members` the known nodes that serve the request's pool.
+    wrong with our own certificate; `members` the known nodes that serve the request's pool;
+    `offline` why we could ask nobody.
     """
 
     node: str
@@ -85,6 +86,7 @@ class Evidence:
     refused: tuple[Rejected, float] | None = None
     own: Rejected | None = None
     members: tuple[str, ...] = ()
+    offline: str = ""
 
     @property
     def durable(self) -> bool:
@@ -155,6 +157,8 @@ def _ours(evidence: Evidence) -> Iterator[Cause]:
         yield Cause("no target", "observed", f"request {record.id[:8]} was not for this node")
     if entry is not None and entry.reason.startswith("not sent"):
         yield Cause("not sent", "observed", entry.reason)
+    if evidence.offline:
+        yield Cause("we have no broker", "observed", evidence.offline)
     if evidence.own is not None:
         what = "revoked" if evidence.own.reason is Reason.REVOKED else evidence.own.reason.value
         yield Cause(f"our own certificate: {what}", "observed", str(evidence.own))
@@ -293,7 +297,7 @@ def _pool(evidence: Evidence) -> Iterator[Cause]:
 
 def _absent(evidence: Evidence) -> Iterator[Cause]:
     """It does not answer now: when was it there?"""
-    if evidence.probe is not None or evidence.node.startswith("pool:"):
+    if evidence.probe is not None or evidence.offline or evidence.node.startswith("pool:"):
         return
     known, sent = evidence.known, evidence.sent
     if known is None:
@@ -323,6 +327,6 @@ def _broker(evidence: Evidence) -> Iterator[Cause]:
         text = "there is no receipt: it is sent again once the broker can be reached"
         cause = "sent, but never confirmed by the broker" if entry.sent else "not sent yet"
         yield Cause(cause, "observed", text, entry.sent)
-    elif evidence.probe is None:
-        text = "the broker has it and waits for the node"
+    elif evidence.probe is None and not evidence.members:
+        text = "the broker has it and waits for whom it is for"
         yield Cause("waiting in the broker", "inferred", text, evidence.confirmed)

@@ -53,7 +53,7 @@ class Custody:
         self._session = session
         self._let_go = let_go
         self._tell = tell
-        self._me = f"{socket.gethostname()}:{os.getpid()}"
+        self._me = session.me
         # Later than any before, whatever the clocks of the two machines say.
         before = int(session.store.meta("epoch") or 0)
         self._epoch = max(int(time.time() * 1000), before + 1)
@@ -69,7 +69,7 @@ class Custody:
         self._session.store.set_meta("epoch", str(self._epoch))
         self._say(TAKEOVER)
         former = self._session.left_by
-        if not former or former == self._me or _is_dead(former):
+        if not former or _is_dead(former):
             return
         if not self._answered.wait(_PATIENCE):
             self._tell(
@@ -156,7 +156,7 @@ class Custody:
 
 def _is_dead(holder: str) -> bool:
     """Whether a holder was a process of this machine that runs no more."""
-    host, _, pid = holder.rpartition(":")
+    host, pid, _word = (*holder.split(":"), "", "")[:3]
     if host != socket.gethostname() or not pid.isdigit():
         return False
     try:

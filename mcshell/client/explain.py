@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mcshell.client.causes import Cause, Evidence, Probe, causes
-from mcshell.errors import Rejected
+from mcshell.errors import ConnectionLost, Rejected
 from mcshell.message import new_request_id
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ class Explainer:
         """
         entry = next((entry for entry in entries if entry.sender == node), None)
         answered = entry is not None and entry.reply is not None
-        probe = None if answered or node.startswith(_POOL) else self._probe(node, record)
+        probe, offline = None, ""
+        if not answered and not node.startswith(_POOL):
+            try:
+                probe = self._probe(node, record)
+            except ConnectionLost as error:
+                offline = error.reason
         now = time.time()
         collective = self._collective(record)
         refused = self._desk.refused(node) or self._listener.refused(node)
@@ -66,6 +71,7 @@ class Explainer:
                 probe=probe,
                 refused=None if probe is not None else refused,
                 own=self._own(now),
+                offline=offline,
                 members=() if record is None else self._members(record, now),
             )
         )

@@ -153,6 +153,8 @@ class Pilot:
             self._flight.excuse(name, _BUSY[word], "said so when probed")
         elif word == "unknown":
             self._flight.judge([name], "is there, but the request did not reach it")
+        elif word == "passed":
+            self._flight.judge([name], "is there, but the filter did not match it")
         elif word == "refused":
             self._flight.judge([name], f"is there, but refused: {reply.data.get('reason', '')}")
 

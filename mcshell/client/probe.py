@@ -157,6 +157,10 @@ class Prober:
         record = Record(
             question, "discovery", action, via, collective, now, now + _TTL, filter_, dict(data)
         )
-        request = self._courier.request(record, data, _TTL)
-        self._courier.send(request, names or ())
+        try:
+            request = self._courier.request(record, data, _TTL)
+            self._courier.send(request, names or ())
+        except BaseException:
+            self.forget(question)
+            raise
         return question

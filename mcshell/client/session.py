@@ -53,6 +53,8 @@ class Session:
     def __init__(self, path: Path, lock: IO[str] | None, caller: str, collective: str) -> None:
         self.path = path
         self.collective = collective
+        #: Who we are to the other processes of this caller: host, pid, and a word of chance.
+        self.me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._lock = lock
         self.store = Store(path)
         owner = self.store.meta("caller")
@@ -73,7 +75,7 @@ class Session:
         #: Who held the queue last without letting go of it: they may still do.
         self.left_by = self.store.meta("holder") or ""
         if lock is not None:
-            self.store.set_meta("holder", _me())
+            self.store.set_meta("holder", self.me)
 
     def _found(self, caller: str, collective: str) -> None:
         """Make a new file ours."""
@@ -133,7 +135,7 @@ class Session:
         if self._lock is None:
             self._lock = _take(self.path.with_suffix(".lock"))
             if self._lock is not None:
-                self.store.set_meta("holder", _me())
+                self.store.set_meta("holder", self.me)
         return self._lock is not None
 
     def yield_to(self, other: str) -> None:
@@ -209,10 +211,6 @@ def _info(path: Path, store: Store, *, held: bool) -> SessionInfo:
         (store.meta("holder") or "another process") if held else "",
         history[-1][0].created if history else None,
     )
-
-
-def _me() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _take(path: Path) -> IO[str] | None:

@@ -40,7 +40,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One such word. `holder` is "host:pid" of who says it, `rows` the replies it has kept."""
+    """One such word. `holder` is "host:pid:word" of who says it, `rows` the replies it has kept."""
 
     kind: str
     caller: str

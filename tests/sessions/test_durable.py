@@ -1,0 +1,102 @@
+"""Queued requests: committed, sent, answered, and found again by another process."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mcshell.errors import UsageError
+from mcshell.message import State
+from tests.peers.processes import wait_until
+
+from .conftest import NAMES
+
+
+def test_a_queued_request_is_answered(fleet, state):
+    """Every node takes it from its own queue, runs it once and answers into the session."""
+    with fleet.client(state=state) as client:
+        replies = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+        assert replies.done
+        assert replies.confirmed
+        assert replies.stats["ok"] == len(NAMES)
+        entries = replies.entries()
+        assert all(entry.sent <= entry.received <= entry.done for entry in entries)
+
+
+def test_a_node_that_is_down_gets_it_later(fleet, state):
+    """The broker keeps the request; the node answers when it is back, into the same table."""
+    fleet.kill9("n3")
+    try:
+        with fleet.client(state=state, session="later") as client:
+            replies = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, wait=False)
+            assert replies.confirmed
+            assert wait_until(lambda: replies.stats["ok"] == 2, 20)
+            assert replies.stats["pending"] == 1
+        fleet.start("n3")
+        with fleet.client(state=state, session="later") as client:
+            replies = client.replies().wait(30)
+            assert replies.stats["ok"] == len(NAMES)
+            assert client.requests()[0][1]["ok"] == len(NAMES)
+    finally:
+        if "n3" not in fleet.nodes:
+            fleet.start("n3")
+
+
+def test_what_nobody_takes_expires(fleet, state):
+    """A target without a word is expired when the request's time is over, and says why."""
+    with fleet.client(state=state) as client:
+        replies = client.rpc("rpcutil", "ping", via="queue", nodes=["nobody"], ttl=1.5, wait=False)
+        assert replies.stats["pending"] == 1
+        began = time.monotonic()
+        assert replies.wait(30).done
+        assert time.monotonic() - began < 15
+        (entry,) = replies.entries()
+        assert (entry.state, entry.reason) == (State.EXPIRED, "no word before it expired")
+
+
+def test_the_answer_of_an_earlier_process_is_found_by_its_id(fleet, state):
+    """A scratch session of a process that has ended still has its replies."""
+    with fleet.client(state=state) as client:
+        requestid = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30).requestid
+        client.session.save("kept")
+    with fleet.client(state=state) as client:
+        assert client.session.name == "scratch-1"
+        replies = client.replies(requestid[:8])
+        assert replies.stats["ok"] == len(NAMES)
+        assert list(replies.frame().sender) == list(NAMES)
+
+
+def test_two_processes_share_a_session(fleet, state):
+    """The second follows the file: it asks, and sees what the holder receives, live."""
+    with (
+        fleet.client(state=state, session="shared") as holder,
+        fleet.client(state=state, session="shared") as follower,
+    ):
+        assert holder.session.holds
+        assert not follower.session.holds
+        assert "is held by" in follower.notices[0]
+        mine = follower.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+        assert mine.stats["ok"] == len(NAMES)
+        now = follower.rpc("rpcutil", "ping", timeout=30)
+        assert now.stats["ok"] == len(NAMES)
+        theirs = holder.replies(mine.requestid)
+        assert theirs.stats["ok"] == len(NAMES)
+
+
+def test_a_follower_takes_over_when_the_holder_is_gone(fleet, state):
+    """When the holder ends, whoever follows receives for the session."""
+    holder = fleet.client(state=state, session="heir")
+    with fleet.client(state=state, session="heir") as follower:
+        holder.close()
+        assert wait_until(lambda: follower.session.holds, 10)
+        replies = follower.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+        assert replies.stats["ok"] == len(NAMES)
+
+
+def test_a_request_for_an_unknown_pool_is_refused(fleet, state):
+    """One line says which pool is not configured, before anything is committed."""
+    with fleet.client(state=state) as client:
+        with pytest.raises(UsageError, match="no pool 'sms'"):
+            client.rpc("rpcutil", "ping", via="pool", pool="sms")
+        assert client.requests() == []

@@ -1,0 +1,115 @@
+"""Sessions between machines: two state directories stand for two machines of one operator."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from mcshell import config
+from mcshell.client.session import listing
+from mcshell.client.transfer import export_session, import_session
+from mcshell.errors import SessionError
+from mcshell.wire.credentials import load_verifier
+from tests.peers.processes import wait_until
+
+from .conftest import NAMES
+
+
+def bring_in(fleet, state, path, name=None, verifier=None):
+    """Import a session file into a state directory."""
+    settings = config.load(fleet.config)
+    trusted = verifier or load_verifier(settings.pki)
+    return import_session(fleet.folder / state, trusted, path, lambda *_: False, name)
+
+
+def test_a_copy_is_the_session(fleet, state):
+    """What was exported is imported elsewhere with every request and reply, verified again."""
+    with fleet.client(state=state, session="audit") as client:
+        asked = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+        now = client.rpc("rpcutil", "get_fact", fact="os", nodes=[*NAMES, "ghost"])
+    path = export_session(fleet.folder / state, "audit", fleet.folder / f"{state}.mcs")
+    report = bring_in(fleet, f"{state}-b", path)
+    assert (report.name, report.requests, report.refused.total()) == ("audit", 2, 0)
+    with fleet.client(state=f"{state}-b", session="audit") as there:
+        assert not there.notices
+        assert there.replies(asked.requestid).stats["ok"] == len(NAMES)
+        stats = there.replies(now.requestid).stats
+        assert (stats["ok"], stats["silent"]) == (len(NAMES), 1)
+    again = bring_in(fleet, f"{state}-b", path)
+    assert (again.requests, again.replies) == (0, 0)
+
+
+def test_the_older_one_is_told(fleet, state):
+    """Another machine attaches: the holder lets go, is told, and nothing is lost or doubled."""
+    older = fleet.client(state=state, session="roaming")
+    first = older.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+    path = export_session(fleet.folder / state, "roaming", fleet.folder / f"{state}.mcs")
+    missed = older.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+    bring_in(fleet, f"{state}-b", path)
+    with fleet.client(state=f"{state}-b", session="roaming") as newer:
+        assert wait_until(lambda: not older.session.holds, 10)
+        assert any("was taken over by" in notice for notice in older.notices)
+        assert any("handed it over with" in notice for notice in newer.notices)
+        here = newer.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+        assert here.stats["ok"] == len(NAMES)
+        assert newer.replies(first.requestid).stats["ok"] == len(NAMES)
+        older.close()
+        rest = export_session(fleet.folder / state, "roaming", fleet.folder / f"{state}-2.mcs")
+    report = bring_in(fleet, f"{state}-b", rest)
+    assert (report.requests, report.missing) == (1, 0)
+    with fleet.client(state=f"{state}-b", session="roaming") as newer:
+        for requestid in (first.requestid, missed.requestid, here.requestid):
+            stats = newer.replies(requestid).stats
+            assert (stats["ok"], stats["duplicate"], stats["unexpected"]) == (len(NAMES), 0, 0)
+
+
+def test_a_session_of_another_is_read_and_not_attached(fleet, state):
+    """Import verifies it, its replies can be read, but its queue is its caller's."""
+    with fleet.client(state=state, session="hers") as client:
+        asked = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+    path = export_session(fleet.folder / state, "hers", fleet.folder / f"{state}.mcs")
+    fleet._enrol("bob", "operator")
+    bring_in(fleet, f"{state}-b", path)
+    with fleet.client("bob", state=f"{state}-b") as bob:
+        assert bob.replies(asked.requestid).stats["ok"] == len(NAMES)
+    with pytest.raises(SessionError, match="cert=alice"):
+        fleet.client("bob", state=f"{state}-b", session="hers")
+
+
+def test_a_changed_reply_is_refused(fleet, state):
+    """A file in which somebody changed a stored reply loses that reply, and says why."""
+    with fleet.client(state=state, session="forged") as client:
+        client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+    path = export_session(fleet.folder / state, "forged", fleet.folder / f"{state}.mcs")
+    with sqlite3.connect(path) as db:
+        ((body,),) = db.execute("SELECT body FROM replies WHERE sender='n1' AND sequence=2")
+        forged = bytes(body).replace(b'"OK"', b'"KO"')
+        assert forged != bytes(body)
+        db.execute("UPDATE replies SET body=? WHERE sender='n1' AND sequence=2", (forged,))
+    db.close()
+    report = bring_in(fleet, f"{state}-b", path)
+    assert dict(report.refused) == {"reply: bad_signature": 1}
+    with fleet.client(state=f"{state}-b", session="forged") as client:
+        stats = client.replies().stats
+        assert (stats["ok"], stats["ok"] + stats["received"] + stats["running"]) == (2, 3)
+
+
+def test_a_session_in_use_is_exported_too(fleet, state):
+    """The copy is consistent, and knows that the session is held."""
+    with fleet.client(state=state, session="busy") as client:
+        client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+        path = export_session(fleet.folder / state, "busy", fleet.folder / f"{state}.mcs")
+        with pytest.raises(SessionError, match="there already"):
+            export_session(fleet.folder / state, "busy", path)
+    bring_in(fleet, f"{state}-b", path)
+    (info,) = listing(fleet.folder / f"{state}-b")
+    assert (info.name, info.requests, info.open, info.holder) == ("busy", 1, 0, "")
+
+
+def test_what_is_not_there_is_named(fleet, state):
+    """Neither an unknown session nor a missing file ends in a traceback."""
+    with pytest.raises(SessionError, match="no session 'nope'"):
+        export_session(fleet.folder / state, "nope", fleet.folder / "x.mcs")
+    with pytest.raises(SessionError, match="no such file"):
+        bring_in(fleet, state, fleet.folder / "none.mcs")

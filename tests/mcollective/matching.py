@@ -28,7 +28,7 @@ class Node:
     facts: Mapping[str, Any]
 
     def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
-        """Answer for a fact that is there; MCollective drops the whole message otherwise."""
+        """Answer for a fact that is there."""
         if plugin == "fact" and params in self.facts:
             return {"exists": True, "value": str(self.facts[params])}
         raise PluginError("no such fact", "data", plugin)

@@ -39,7 +39,7 @@ NODES = st.builds(
     agents=st.sets(st.sampled_from(["rpcutil", "package"])).map(frozenset),
     classes=st.sets(st.sampled_from(["base", "role::web", "role::db"])).map(frozenset),
     facts=st.dictionaries(st.sampled_from(FACTS), st.sampled_from(WORDS), min_size=1).flatmap(
-        lambda facts: st.integers(0, 12).map(lambda cpus: facts | {"cpus": str(cpus)})
+        lambda facts: st.integers(0, 12).map(lambda n: {"dc": "lon"} | facts | {"cpus": str(n)})
     ),
 )
 REGEXES = st.sampled_from([r"/^a/", r"/o/", r"/a\/b/", r"/[/]/", r"/^$/", r"/^(ams|lon)$/", "/=/"])

@@ -39,6 +39,8 @@ class Dialect:
             who may SEND to a `/queue/` may also delete it, and write to every other one; a topic
             has rights of its own. So there a node may write to topics only, and the operator's
             SUBSCRIBE binds the durable queue to the topic.
+        keeps_unacked: whether, after an UNSUBSCRIBE, the connection keeps the messages that were
+            not acknowledged; only a subscription of the same id can then acknowledge them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Dialect:
     expiry_relative: bool
     prefetch_header: str
     replies_by_topic: bool = False
+    keeps_unacked: bool = False
 
     def send_to(self, destination: str) -> str:
         """Where a SEND to a destination of ours goes on this broker."""
@@ -88,7 +91,7 @@ class Dialect:
 
 ACTIVEMQ = Dialect("activemq", "*", ">", "expires", False, "activemq.prefetchSize")
 MCSHELL = Dialect("mcshell", "*", ">", "expires", False, "activemq.prefetchSize")
-RABBITMQ = Dialect("rabbitmq", "*", "#", "expiration", True, "prefetch-count", True)
+RABBITMQ = Dialect("rabbitmq", "*", "#", "expiration", True, "prefetch-count", True, keeps_unacked=True)
 
 _SERVERS = {"ActiveMQ": ACTIVEMQ, "RabbitMQ": RABBITMQ, "mcshell": MCSHELL}
 

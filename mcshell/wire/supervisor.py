@@ -351,15 +351,24 @@ class Supervisor:
         number = f"s{next(self._numbers)}"
         one = Subscription(number, destination, inbox, ack, prefetch)
         self._subscriptions[number] = one
-        deadline = time.monotonic() + CONFIRM
         try:
-            # a broker may also close the connection over a destination, and not say so
-            if not self._confirm(one, deadline):
-                self._confirm(one, deadline, last=True)
+            self.resume(number)
         except BaseException:
             self.unsubscribe(number)
             raise
         return number
+
+    def pause(self, subscription: str) -> None:
+        """End a subscription until `resume`; what is under way of it still comes in."""
+        self._end(self._subscriptions.get(subscription))
+
+    def resume(self, subscription: str) -> None:
+        """Begin it again, under the same id; raises as `subscribe`."""
+        one = self._subscriptions[subscription]
+        deadline = time.monotonic() + CONFIRM
+        # a broker may also close the connection over a destination, and not say so
+        if not self._confirm(one, deadline):
+            self._confirm(one, deadline, last=True)
 
     def _confirm(self, one: Subscription, deadline: float, *, last: bool = False) -> bool:
         """Subscribe on the connection that is live; false (at `last` an error) when it breaks."""
@@ -379,14 +388,18 @@ class Supervisor:
 
     def unsubscribe(self, subscription: str) -> None:
         """End a subscription; what is under way of it is dropped."""
+        self._end(self._subscriptions.pop(subscription, None))
+
+    def _end(self, one: Subscription | None) -> None:
         with self._changed:
-            known = self._subscriptions.pop(subscription, None)
             link = self._link
-        if known is not None and link is not None:
+            if one is not None:
+                one.confirmed = False
+        if one is not None and link is not None:
             try:
-                link.unsubscribe(subscription)
+                link.unsubscribe(one.id)
             except ConnectionLost:
-                log.debug("%s: ended with its connection", known.destination)
+                log.debug("%s: ended with its connection", one.destination)
 
     def renew(self, reason: str) -> None:
         """Break the connection and make a new one: what is not acknowledged goes back."""

@@ -98,6 +98,16 @@ class Transport(Protocol):
         Returns the subscription's id once the broker has confirmed it.
         """
 
+    def pause(self, subscription: str) -> None:
+        """End a subscription until `resume`; what is under way still comes into its inbox.
+
+        Where `dialect.keeps_unacked`, the connection goes on holding that, and it may be
+        acknowledged after `resume`. Elsewhere the broker takes it back and hands it out again.
+        """
+
+    def resume(self, subscription: str) -> None:
+        """Begin a paused subscription again, under the same id; raises as `subscribe`."""
+
     def unsubscribe(self, subscription: str) -> None:
         """End a subscription."""
 

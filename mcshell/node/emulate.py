@@ -22,6 +22,7 @@ from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
 from mcshell.node.audit import AuditLog
 from mcshell.node.claims import Claims
+from mcshell.node.emulated_work import EmulatedWork
 from mcshell.node.fleet import machine
 from mcshell.node.gate import Admitted, Gate
 from mcshell.node.hindsight import Hindsight
@@ -31,6 +32,7 @@ from mcshell.node.policy import Policies
 from mcshell.node.ready import say_ready
 from mcshell.node.registration import Announcer, next_turn
 from mcshell.node.revocation import Revocation
+from mcshell.node.spool import Spool
 from mcshell.node.words import Words
 from mcshell.pki import Authority
 from mcshell.wire import destinations
@@ -107,6 +109,10 @@ class Emulator:
         self._intake = Intake(gate, self._claims)
         self._nodes = list(self._make(Authority.open(pki_dir), count, seed, prefix))
         self._served.activate(self._nodes[0].host)
+        self._spool = Spool(state / "work.sqlite")
+        for one in self._nodes:
+            one.host.spool = self._spool
+        self._lane = EmulatedWork(gate, self._spool, self._nodes, settings, seed=seed)
 
     def _make(self, authority: Authority, count: int, seed: int, prefix: str) -> Iterator[_Node]:
         width = max(4, len(str(count)))
@@ -141,12 +147,14 @@ class Emulator:
                 tasks = [group.create_task(self._work(line)) for line in lines]
                 tasks += [group.create_task(self._keep(line)) for line in lines]
                 tasks += [group.create_task(_register(line)) for line in lines]
+                tasks += [group.create_task(one) for one in (self._lane.run(), self._lane.speak())]
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
         finally:
             await asyncio.gather(*(line.link.close() for line in lines if line.link))
             self._claims.close()
+            self._spool.close()
 
     async def _keep(self, line: _Line) -> None:
         """Connect again whenever the connection is lost."""
@@ -201,6 +209,7 @@ class Emulator:
         ]
         for start in range(0, len(waiting), 500):
             await asyncio.gather(*waiting[start : start + 500])
+        await self._lane.subscribe(line.link, line, line.nodes, collective)
 
     async def _work(self, line: _Line) -> None:
         """Answer, a chunk of nodes at a time, so that the first replies leave at once."""

@@ -265,9 +265,10 @@ class Spool:
         """The rows that run, or ran when the process died, of all identities."""
         return self._select("state = 'running'", ())
 
-    def queued(self) -> list[Work]:
-        """The rows that wait, of all identities, the oldest first."""
-        return self._select("state = 'queued' ORDER BY due, number", ())
+    def waiters(self) -> list[str]:
+        """The identities that have queued rows."""
+        rows = self._database.read("SELECT DISTINCT identity FROM work WHERE state = 'queued'")
+        return [row["identity"] for row in rows]
 
     def counts(self, identity: str) -> dict[str, int]:
         """How many rows of an identity wait (`spooled`), run, and how many words are unsaid."""

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.errors import MCShellError
 from mcshell.message import State, Status
 from mcshell.node.act import Outcome, act, refused
+from mcshell.node.desk import LATE, Desk, interrupted
 from mcshell.node.gate import Refusal
 from mcshell.node.shims import adopt, launch, read_outcome
 from mcshell.node.speaker import no_steps
-from mcshell.node.work import End
 from mcshell.node.workdir import WorkDir
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,23 +37,16 @@ if TYPE_CHECKING:
     from mcshell.node.speaker import Speaker, Steps
     from mcshell.node.spool import Spool
     from mcshell.node.words import Words
-    from mcshell.node.work import Work
+    from mcshell.node.work import End, Work
 
-__all__ = ["ATTEMPTS", "WorkLane", "interrupted"]
+__all__ = ["WorkLane"]
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS: Final = 3
-"""How often an action that is safe to run again is started."""
 _POLL: Final = 0.1
 _SWEEP: Final = 1.0
 _PURGE: Final = 60.0
 _TROUBLE: Final = 2.0
-
-
-def interrupted(why: str) -> Outcome:
-    """The outcome of what died between its claim and its outcome."""
-    return Outcome(State.INTERRUPTED, Status.UNKNOWN_ERROR, why)
 
 
 class WorkLane:
@@ -74,9 +66,8 @@ class WorkLane:
         steps: Steps = no_steps,
     ) -> None:
         self._host = host
-        self._gate = gate
+        self._desk = Desk(host, gate, words)
         self._spool = spool
-        self._words = words
         self._speaker = speaker
         self._folder = folder
         self._settings = settings
@@ -125,18 +116,15 @@ class WorkLane:
                 continue
             folders.append(folder)
             outcome = read_outcome(folder)
-            if outcome is None and self._may_again(work):
+            if outcome is None and self._desk.may_again(work):
                 self._spool.again([work.key], time.time())
             else:
-                ends.append(self._end(work, outcome or interrupted("the node died in the middle")))
+                ends.append(
+                    self._desk.end(work, outcome or interrupted("the node died in the middle"))
+                )
         self._commit(ends)
         for folder in folders:
             folder.clear()
-
-    def _may_again(self, work: Work) -> bool:
-        service = self._host.service(work.agent)
-        action = service.ddl.actions.get(work.action) if service is not None else None
-        return action is not None and action.rerun_safe and work.attempt < ATTEMPTS
 
     # --- the thread ----------------------------------------------------------------------------
 
@@ -169,10 +157,10 @@ class WorkLane:
             outcome = one.outcome()
             if outcome is None and one.overran():
                 outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, "timed out, and was ended")
-            if outcome is None and self._may_again(one.work):
+            if outcome is None and self._desk.may_again(one.work):
                 again.append(one.work)
                 continue
-            ends.append(self._end(one.work, outcome or interrupted(one.death())))
+            ends.append(self._desk.end(one.work, outcome or interrupted(one.death())))
         if again:
             self._spool.again([work.key for work in again], time.time())
         self._commit(ends)
@@ -189,9 +177,7 @@ class WorkLane:
             return
         self._sweep_at = now + _SWEEP
         overdue = self._spool.overdue(now)
-        text = "expired before a slot was free"
-        outcome = Outcome(State.EXPIRED, Status.UNKNOWN_ERROR, text)
-        self._commit([self._end(work, outcome) for work in overdue])
+        self._commit([self._desk.end(work, LATE) for work in overdue])
         if now >= self._purge_at:
             self._purge_at = now + _PURGE
             self._spool.purge(now, self._settings.retention)
@@ -202,9 +188,9 @@ class WorkLane:
             ends: list[End] = []
             cleared: list[tuple[Work, Request, Admitted]] = []
             for work in rows:
-                request, verdict = self._judge(work)
+                request, verdict = self._desk.judge(work)
                 if isinstance(verdict, Refusal):
-                    ends.append(self._end(work, refused(verdict)))
+                    ends.append(self._desk.end(work, refused(verdict)))
                 else:
                     cleared.append((work, request, verdict))
             self._commit(ends)
@@ -224,17 +210,6 @@ class WorkLane:
         limited = any(limit.slots is not None for limit in self._settings.limits.values())
         return self._spool.due(self._host.identity, time.time(), 1 if limited else free, full)
 
-    def _judge(self, work: Work) -> tuple[Request, Admitted | Refusal]:
-        """Ask again, at the start, all that was asked when it came in."""
-        assert work.body is not None, "an open row has its envelope"
-        request = read_request(work.body)
-        if time.time() > work.expires:
-            text = "expired before a slot was free"
-            return request, Refusal(request, State.EXPIRED, Status.UNKNOWN_ERROR, text)
-        headers = {SIGNATURE: work.signature or "", CERTIFICATE: work.certificate or ""}
-        refusal = self._gate.still_trusted(work.body, headers, work.received, self._host)
-        return request, refusal or self._gate.judge(request, self._host, "started")
-
     def _start(self, cleared: Sequence[tuple[Work, Request, Admitted]]) -> None:
         if not cleared:
             return
@@ -246,13 +221,13 @@ class WorkLane:
             attempt = work.attempt + 1
             if admitted.service.exempt:
                 outcome = act(admitted, self._host, time.monotonic() + admitted.action.timeout)
-                self._commit([self._end(work, outcome, attempt)])
+                self._commit([self._desk.end(work, outcome, attempt)])
                 continue
             try:
                 self._launch(work, admitted, attempt)
             except MCShellError as error:
                 outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, str(error))
-                self._commit([self._end(work, outcome, attempt)])
+                self._commit([self._desk.end(work, outcome, attempt)])
                 continue
             self._steps("running", work.id)
             self._speaker.working(request, State.RUNNING, attempt)
@@ -294,16 +269,6 @@ class WorkLane:
             },
             "node": self._host.portable(),
         }
-
-    def _end(self, work: Work, outcome: Outcome, attempt: int | None = None) -> End:
-        """The end of a row, with its word, audited."""
-        assert work.body is not None, "an open row has its envelope"
-        request = read_request(work.body)
-        word = self._words.kept(request, outcome, attempt or work.attempt)
-        self._gate.finished(request, self._host, outcome)
-        self._host.journal.count(outcome.state.value)
-        state, code, text = outcome.state.value, outcome.statuscode, outcome.statusmsg
-        return End(work.key, state, code, text, time.time(), word)
 
     def _commit(self, ends: Sequence[End]) -> None:
         if not ends:

@@ -1,7 +1,9 @@
 """From this node's work queues at the broker into its spool: verify, commit, acknowledge, say so.
 
 When the spool is full the node stops reading, and the rest waits in the broker. What was under way
-when it stopped goes back there, so no message is ever held without an acknowledgement.
+when it stopped is still taken in. Two brokers take such messages back, and hand them out again
+later, when they are known here already; RabbitMQ waits for their acknowledgement, which it can only
+be given under the same subscription: so it gets it when reading goes on.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ class WorkQueue:
         self._arrivals: dict[str, Arrival] = {}
         self._paused_until: float | None = 0.0
         """Not before then (monotonic) it reads again; None while it reads."""
+        self._owed: list[Delivery] = []
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="mcshell-work", daemon=True)
 
@@ -107,12 +110,18 @@ class WorkQueue:
                     self._take(group)
                 self._regulate()
             except (MCShellError, OSError) as error:
-                # Unacknowledged: the broker hands these messages out again when we subscribe.
                 log.error("work cannot be taken in: %s", error)  # noqa: TRY400 - said in full
-                self._pause(_TROUBLE)
+                self._later(group)
             except Exception:
                 log.exception("work cannot be taken in")
-                self._pause(_TROUBLE)
+                self._later(group)
+
+    def _later(self, group: list[Delivery]) -> None:
+        """Read no more for a while, and then try these again: nothing of them is committed."""
+        self._pause(_TROUBLE)
+        time.sleep(_LOOK)
+        for delivery in group:
+            self._inbox.put(delivery)
 
     def _gather(self) -> list[Delivery]:
         """Wait for messages, for a moment only while paused, and take what is there."""
@@ -136,8 +145,11 @@ class WorkQueue:
         self._tell("received", items)
         taken = self._admission.take(items, time.time())
         self._tell("committed", items)
-        for item in items:
-            self._transport.ack(item.delivery)
+        if self.reading:
+            for delivery in group:
+                self._transport.ack(delivery)
+        else:
+            self._owed += group
         self._tell("acked", items)
         for one in taken:
             self._speaker.working(one.request, State.RECEIVED)
@@ -168,15 +180,27 @@ class WorkQueue:
                 self._pause(_TROUBLE)
 
     def _pause(self, seconds: float) -> None:
-        arrivals, self._arrivals = self._arrivals, {}
-        self._paused_until = time.monotonic() + seconds
-        for subscription in arrivals:
-            self._transport.unsubscribe(subscription)
+        paused, self._paused_until = not self.reading, time.monotonic() + seconds
+        if paused:
+            return
+        for subscription in self._arrivals:
+            self._transport.pause(subscription)
 
     def _resume(self) -> None:
+        owed, self._owed = self._owed, []
+        if self._arrivals:
+            for subscription in self._arrivals:
+                self._transport.resume(subscription)
+        else:
+            self._subscribe()
+        self._paused_until = None
+        if self._transport.dialect.keeps_unacked:
+            for delivery in owed:
+                self._transport.ack(delivery)
+
+    def _subscribe(self) -> None:
         for collective in self._host.collectives:
             destination = destinations.work(collective, self._host.identity)
             arrival = Arrival(collective, Via.QUEUE, self._host.identity)
             subscription = self._transport.subscribe(destination, self._inbox, prefetch=_PREFETCH)
             self._arrivals[subscription] = arrival
-        self._paused_until = None

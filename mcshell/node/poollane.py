@@ -1,0 +1,334 @@
+"""The pools that a node serves: one message for each free slot, acknowledged after its result.
+
+Pool actions are short, so they run in threads of this process. One thread owns the queue's
+messages: it claims what comes, hands it to the slots, and commits what they bring back together
+with its last word, before it acknowledges. So a message that comes again was begun by a worker
+that died: only what is safe to run again is run again, and that a few times at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from mcshell.errors import ConfigError, MCShellError
+from mcshell.message import State, Status, Via
+from mcshell.node.act import Outcome, refused
+from mcshell.node.admission import Item, row_of
+from mcshell.node.gate import Admitted, Refusal
+from mcshell.node.lanes import InteractiveLane
+from mcshell.node.speaker import no_steps
+from mcshell.node.work import FINAL, INTERRUPTED, End
+from mcshell.wire import destinations
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Arrival
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mcshell.config import Settings
+    from mcshell.message import Request
+    from mcshell.node.gate import Gate
+    from mcshell.node.host import Host
+    from mcshell.node.speaker import Speaker, Steps
+    from mcshell.node.spool import Spool
+    from mcshell.node.words import Words
+    from mcshell.node.work import Key, Work
+    from mcshell.wire.transport import Delivery, Receipt, Transport
+
+__all__ = ["TRIES", "TRIES_HEADER", "PoolLane", "check_pools", "is_member"]
+
+log = logging.getLogger(__name__)
+
+TRIES: Final = 3
+"""How often a request that is safe to run again is begun before it is set aside."""
+TRIES_HEADER: Final = "mcs-tries"
+_GROUP: Final = 100
+_CONFIRM: Final = 10.0
+_TROUBLE: Final = 2.0
+
+
+def is_member(identity: str, members: Iterable[str]) -> bool:
+    """Whether a node may answer for a pool with these members (patterns as in a shell)."""
+    return any(fnmatchcase(identity, pattern) for pattern in members)
+
+
+def check_pools(settings: Settings, identity: str) -> tuple[str, ...]:
+    """The pools that the node is to serve; ConfigError when it is no member of one of them."""
+    for name in settings.node.serve:
+        pool = settings.pools.get(name)
+        if pool is None or not is_member(identity, pool.members):
+            members = ", ".join(pool.members) if pool and pool.members else "nobody"
+            raise ConfigError(
+                f"node.serve names the pool {name!r}, but {identity} is none of its members"
+                f" (pools.{name}.members: {members})",
+                f"pools.{name}.members",
+            )
+    return settings.node.serve
+
+
+@dataclass(slots=True)
+class _Held:
+    """A message that is being worked on; `delivery` is the newest of it."""
+
+    item: Item
+    delivery: Delivery
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a slot brings back."""
+
+    key: Key
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one turn of the owner's loop has to commit and to do after that."""
+
+    claims: list[Work]
+    ends: list[End]
+    acks: list[Delivery]
+    begin: list[tuple[Key, _Held, Admitted]]
+    resend: list[tuple[Delivery, Request, int]]
+
+
+class PoolLane:
+    """Serves pools. `said` is called when there are words in the outbox."""
+
+    def __init__(
+        self,
+        host: Host,
+        gate: Gate,
+        spool: Spool,
+        words: Words,
+        speaker: Speaker,
+        transport: Transport,
+        settings: Settings,
+        *,
+        said: Callable[[], None],
+        steps: Steps = no_steps,
+    ) -> None:
+        self._host = host
+        self._gate = gate
+        self._spool = spool
+        self._words = words
+        self._speaker = speaker
+        self._transport = transport
+        self._settings = settings.node
+        self._pools = check_pools(settings, host.identity)
+        self._said = said
+        self._steps = steps
+        self._inbox: SimpleQueue[Delivery | _Done | None] = SimpleQueue()
+        self._arrivals: dict[str, Arrival] = {}
+        self._here: dict[Key, _Held] = {}
+        self._lane = InteractiveLane(host, self, slots=self._settings.slots)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
+
+    def start(self) -> None:
+        """Subscribe and begin; raises WireError."""
+        if not self._pools:
+            return
+        self._spool.forsake(self._host.identity, time.time())
+        for collective in self._host.collectives:
+            for name in self._pools:
+                subscription = self._transport.subscribe(
+                    destinations.pool(collective, name),
+                    self._inbox,
+                    prefetch=self._settings.slots,
+                )
+                arrival = Arrival(collective, Via.POOL, self._host.identity, name)
+                self._arrivals[subscription] = arrival
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more, and finish what runs; what was not begun goes to others."""
+        if not self._thread.is_alive():
+            return
+        self._stopping = True
+        self._lane.stop()
+        self._inbox.put(None)
+        self._thread.join(5.0)
+
+    # --- called by the slots (a lanes.Mouth) ---------------------------------------------------
+
+    def working(self, request: Request, state: State) -> None:
+        """Say that a request takes its time."""
+        self._speaker.working(request, state)
+
+    def final(self, request: Request, outcome: Outcome) -> None:
+        """Bring a result back."""
+        self._inbox.put(_Done((self._host.identity, request.id), outcome))
+
+    # --- the owner's thread --------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (group := self._gather()) is not None:
+            try:
+                self._turn(group)
+            except MCShellError as error:
+                log.error("results of a pool cannot be kept: %s", error)  # noqa: TRY400 - said in full
+                for item in group:
+                    self._inbox.put(item)
+                time.sleep(_TROUBLE)
+            except Exception:
+                log.exception("a pool's message could not be handled")
+
+    def _gather(self) -> list[Delivery | _Done] | None:
+        """Take what is there, at least one; None when it is time to end."""
+        first = self._inbox.get()
+        group: list[Delivery | _Done] = []
+        while first is not None:
+            group.append(first)
+            try:
+                first = self._inbox.get_nowait() if len(group) < _GROUP else None
+            except Empty:
+                return group
+        if group and len(group) < _GROUP:
+            self._inbox.put(None)
+        return group or None
+
+    def _turn(self, group: list[Delivery | _Done]) -> None:
+        turn = _Turn([], [], [], [], [])
+        now = time.time()
+        for one in group:
+            if isinstance(one, _Done):
+                self._finish(turn, one, now)
+            elif not self._stopping:
+                self._sort(turn, one, now)
+        won = self._spool.turn(turn.claims, turn.ends)
+        self._after(turn, dict(zip((work.key for work in turn.claims), won, strict=True)))
+
+    def _after(self, turn: _Turn, won: dict[Key, bool]) -> None:
+        """Do what may be done once it is committed."""
+        for end in turn.ends:
+            self._steps("outbox", end.key[1])
+            self._here.pop(end.key, None)
+        for delivery in turn.acks:
+            self._transport.ack(delivery)
+        if turn.ends:
+            self._said()
+        for key, held, admitted in turn.begin:
+            if won[key]:
+                self._here[key] = held
+                self._steps("claimed", key[1])
+                self._lane.put(admitted, self._timeout(admitted))
+        self._give_back(turn.resend)
+
+    def _finish(self, turn: _Turn, done: _Done, now: float) -> None:
+        held = self._here.get(done.key)
+        if held is None:
+            return
+        self._steps("outcome", done.key[1])
+        turn.ends.append(self._end(held.request, done.outcome, now))
+        turn.acks.append(held.delivery)
+
+    def _sort(self, turn: _Turn, delivery: Delivery, now: float) -> None:
+        """Decide what becomes of a message."""
+        arrival = self._arrivals[delivery.subscription]
+        item = Item(self._host, self._words, arrival, delivery)
+        found = self._gate.open_work(delivery.body, delivery.headers, arrival, self._host, now)
+        if found is None:
+            turn.acks.append(delivery)
+            return
+        request = found.request if isinstance(found, Refusal) else found
+        key = (self._host.identity, request.id)
+        if key in self._here:
+            # The connection was lost while it ran: this is the message to acknowledge now.
+            self._here[key].delivery = delivery
+            return
+        if any(work.key == key for work in turn.claims):
+            self._inbox.put(delivery)  # twice at once: the next turn knows what to make of it
+            return
+        row = self._spool.get(key)
+        if row is not None and not _forsaken(row):
+            turn.acks.append(delivery)
+            return
+        verdict = found if isinstance(found, Refusal) else self._gate.judge(found, self._host)
+        tries = _tries(delivery)
+        begun = delivery.redelivered or (row is not None and row.attempt > tries)
+        if isinstance(verdict, Refusal):
+            self._conclude(turn, item, request, refused(verdict), now)
+        elif begun:
+            self._again(turn, item, verdict, tries + 1, now)
+        else:
+            work = row_of(request, item, now, attempt=tries + 1)
+            turn.claims.append(work)
+            turn.begin.append((key, _Held(item, delivery, request), verdict))
+
+    def _again(self, turn: _Turn, item: Item, admitted: Admitted, tries: int, now: float) -> None:
+        """A worker died with it: give it back to the queue, counted, or say how it ended."""
+        request = admitted.request
+        if not admitted.action.rerun_safe:
+            text = "a worker died with it, and it is not safe to run twice"
+            outcome = Outcome(State.INTERRUPTED, Status.UNKNOWN_ERROR, text)
+        elif tries >= TRIES:
+            text = f"set aside after {tries} tries: each worker died with it"
+            outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
+        else:
+            turn.resend.append((item.delivery, request, tries))
+            return
+        self._conclude(turn, item, request, outcome, now)
+
+    def _conclude(
+        self, turn: _Turn, item: Item, request: Request, outcome: Outcome, now: float
+    ) -> None:
+        """End what never began here."""
+        turn.claims.append(row_of(request, item, now))
+        turn.ends.append(self._end(request, outcome, now))
+        turn.acks.append(item.delivery)
+
+    def _end(self, request: Request, outcome: Outcome, now: float) -> End:
+        word = self._words.kept(request, outcome)
+        self._gate.finished(request, self._host, outcome)
+        state = outcome.state.value
+        self._host.journal.note(request.id, state, statuscode=outcome.statuscode)
+        self._host.journal.count(state)
+        key = (self._host.identity, request.id)
+        return End(key, state, outcome.statuscode, outcome.statusmsg, now, word)
+
+    def _give_back(self, again: list[tuple[Delivery, Request, int]]) -> None:
+        """Put requests back into their queue with one more try, then let go of the old message."""
+        sent: list[tuple[Delivery, Receipt | None]] = []
+        try:
+            for delivery, request, tries in again:
+                headers = {name: delivery.headers[name] for name in (SIGNATURE, CERTIFICATE)}
+                receipt = self._transport.send(
+                    destinations.pool(request.collective, request.pool or ""),
+                    delivery.body,
+                    {**headers, TRIES_HEADER: str(tries)},
+                    persistent=True,
+                    expires=request.expires,
+                    receipt=True,
+                )
+                sent.append((delivery, receipt))
+            for delivery, receipt in sent:
+                if receipt is not None:
+                    receipt.wait(_CONFIRM)
+                self._transport.ack(delivery)
+        except MCShellError as error:
+            # Unacknowledged, the old messages come again.
+            log.warning("requests could not be given back to their pool: %s", error)
+
+    def _timeout(self, admitted: Admitted) -> float:
+        limit = self._settings.limits.get(admitted.request.agent)
+        if limit is not None and limit.timeout is not None:
+            return limit.timeout
+        return admitted.action.timeout
+
+
+def _forsaken(row: Work) -> bool:
+    """Whether a row is of an earlier process that died with it: no last word was said."""
+    return row.state not in FINAL or (row.state == INTERRUPTED and row.statuscode is None)
+
+
+def _tries(delivery: Delivery) -> int:
+    text = delivery.headers.get(TRIES_HEADER, "0")
+    return min(int(text), TRIES) if text.isascii() and text.isdigit() and len(text) < 4 else 0  # noqa: PLR2004 - not a novel

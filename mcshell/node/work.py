@@ -1,0 +1,87 @@
+"""The values of the spool: a row of work, a word in the outbox, an end. No I/O here.
+
+The states of a row move only along these arrows:
+
+    queued → running → ok | failed | interrupted        running → queued (a further attempt)
+    queued → denied | failed | expired | cancelled
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["CANCELLED", "FINAL", "INTERRUPTED", "QUEUED", "RUNNING", "End", "Key", "Word", "Work"]
+
+Key = tuple[str, str]
+"""(identity, request id): the name of a row."""
+
+QUEUED: Final = "queued"
+RUNNING: Final = "running"
+CANCELLED: Final = "cancelled"
+INTERRUPTED: Final = "interrupted"
+FINAL: Final = frozenset({"ok", "failed", "denied", INTERRUPTED, "expired", CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One row: a request with its envelope as it came, and where it stands.
+
+    Times are seconds since the epoch; `due` is when it may start. `attempt` counts its starts.
+    """
+
+    identity: str
+    id: str
+    via: str
+    collective: str
+    agent: str
+    action: str
+    caller: str
+    session: str
+    created: float
+    expires: float
+    due: float
+    received: float
+    pool: str | None = None
+    body: bytes | None = None
+    signature: str | None = None
+    certificate: str | None = None
+    kind: str = "request"
+    state: str = QUEUED
+    attempt: int = 0
+    started: float | None = None
+    ended: float | None = None
+    statuscode: int | None = None
+    statusmsg: str = ""
+    number: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """Its name in the spool."""
+        return self.identity, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A signed word that waits in the outbox; `number` is its place there."""
+
+    identity: str
+    request: str
+    sequence: int
+    destination: str
+    body: bytes
+    signature: str
+    certificate: str
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a row ends, with the word that says so."""
+
+    key: Key
+    state: str
+    statuscode: int | None
+    statusmsg: str
+    ended: float
+    word: Word | None = None

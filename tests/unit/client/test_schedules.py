@@ -1,0 +1,163 @@
+"""Random schedules of drop, delay, duplicate, crash and restart, on a simulated broker and clock.
+
+The broker is a list of messages under way; the clock is a number; the session file is a real one
+in memory. What is checked is the accounting: every target in one state, moves along the arrows of
+DESIGN §5 only, and what the file says is what a live ledger says.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from mcshell.client.flight import Flight
+from mcshell.client.rows import Record, Word
+from mcshell.client.store import Store
+from mcshell.message import Filter, Reply, State, Via
+
+ID = "ab" * 16
+TARGETS = ("a", "b", "c")
+FINALS = {State.OK, State.FAILED, State.DENIED, State.INTERRUPTED}
+ARROWS = {
+    State.PENDING: {State.RECEIVED, State.RUNNING, State.EXPIRED, *FINALS},
+    State.RECEIVED: {State.RUNNING, *FINALS},
+    State.RUNNING: FINALS,
+    State.EXPIRED: {State.RECEIVED, State.RUNNING, *FINALS},
+    **{state: set() for state in FINALS},
+}
+SEQUENCE = {State.RECEIVED: 0, State.RUNNING: 1}
+
+
+class Schedule(RuleBasedStateMachine):
+    """One durable request, its nodes, the messages under way and the client's two memories."""
+
+    @initialize()
+    def ask(self):
+        """The request is committed; nothing has been heard."""
+        self.store = Store(Path(":memory:"))
+        self.now = 100.0
+        self.record = Record(ID, "exec", "run", Via.QUEUE, "mcs", 100.0, 1e12, Filter(), {})
+        self.store.add(self.record, TARGETS)
+        self.flight = Flight(self.record, TARGETS)
+        self.under_way: list[Word] = []
+        self.before = dict.fromkeys(TARGETS, State.PENDING)
+        self.said = 0
+
+    @rule(
+        sender=st.sampled_from([*TARGETS, "stranger"]),
+        state=st.sampled_from([State.RECEIVED, State.RUNNING, *sorted(FINALS)]),
+        attempt=st.integers(0, 2),
+    )
+    def say(self, sender, state, attempt):
+        """A node says something; a word of the same number may differ, as a clone's does."""
+        self.said += 1
+        number = SEQUENCE.get(state, 2) + 3 * attempt
+        code = None if state in SEQUENCE else int(state is not State.OK)
+        reply = Reply(ID, sender, number, code, "", {}, self.now, state)
+        document = {
+            **{"v": 1, "kind": "reply", "id": ID, "sender": sender, "sequence": number},
+            **{"statuscode": code, "statusmsg": "", "data": {"said": self.said}},
+            **{"created": self.now, "state": state.value},
+        }
+        body = json.dumps(document).encode()
+        self.under_way.append(Word(reply, 0.0, body, "s", "c", sender))
+
+    @rule(data=st.data())
+    def deliver(self, data):
+        """A group of messages arrives, in any order; it is kept, acknowledged and entered."""
+        self._keep(self._some(data, take=True))
+
+    @rule(data=st.data())
+    def crash_before_the_acknowledgement(self, data):
+        """A group is kept, the client dies: the broker delivers it again later."""
+        self._keep(self._some(data, take=False))
+        self.restart()
+
+    @rule(data=st.data())
+    def crash_before_the_commit(self, data):
+        """The client dies with a group in hand: nothing of it is kept, all of it comes again."""
+        self._some(data, take=False)
+        self.restart()
+
+    @rule(data=st.data())
+    def drop(self, data):
+        """Messages are lost for good."""
+        self._some(data, take=True)
+
+    @rule(data=st.data())
+    def duplicate(self, data):
+        """The broker delivers some messages twice."""
+        self.under_way += self._some(data, take=False)
+
+    @rule()
+    def restart(self):
+        """A new process makes its ledger from the file."""
+        self.flight = Flight(self.record, entries=self.store.entries(ID))
+
+    @rule()
+    def expire(self):
+        """The request's time is over: what is pending has expired, in both memories."""
+        self.store.lapse(2e12)
+        self.flight.judge(TARGETS, "no word before it expired")
+
+    def _some(self, data, *, take):
+        chosen = data.draw(
+            st.lists(st.integers(0, len(self.under_way) - 1), unique=True, max_size=4)
+            if self.under_way
+            else st.just([])
+        )
+        words = [self.under_way[i] for i in chosen]
+        if take:
+            self.under_way = [w for i, w in enumerate(self.under_way) if i not in chosen]
+        return words
+
+    def _keep(self, words):
+        self.now += 1.0
+        for word in words:
+            object.__setattr__(word, "kept", self.now)
+        self.flight.words(self.store.enter(words, durable=True))
+
+    @invariant()
+    def states_sum_to_the_targets(self):
+        """Every target is in exactly one state, in the file's counts too."""
+        stats = self.flight.stats().as_dict()
+        assert sum(stats[state.value] for state in State) == len(TARGETS)
+        ((_record, counts),) = self.store.requests()
+        assert sum(n for state, n in counts.items() if state != "unexpected") == len(TARGETS)
+        assert counts.get("unexpected", 0) == stats["unexpected"]
+
+    @invariant()
+    def moves_follow_the_arrows(self):
+        """A state only changes into one that DESIGN §5 lets follow it (or several in a row)."""
+        for name, entry in self.flight._ledger.targets.items():
+            before = self.before[name]
+            assert entry.state is before or entry.state in _reachable(before), (before, entry)
+            self.before[name] = entry.state
+
+    @invariant()
+    def file_and_ledger_agree(self):
+        """A ledger made from the file is the live one."""
+        fresh = Flight(self.record, entries=self.store.entries(ID))
+        mine = {e.sender: (e.state, e.late, e.duplicate, e.attempt) for e in self.flight.entries()}
+        kept = {e.sender: (e.state, e.late, e.duplicate, e.attempt) for e in fresh.entries()}
+        assert mine == kept
+
+    def teardown(self):
+        """Close the file."""
+        self.store.close()
+
+
+def _reachable(state):
+    found, todo = set(), {state}
+    while todo:
+        todo = {after for one in todo for after in ARROWS[one]} - found
+        found |= todo
+    return found
+
+
+TestSchedule = Schedule.TestCase
+TestSchedule.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["KINDS", "Column", "frame", "kind_of"]
+__all__ = ["KINDS", "Column", "frame", "frame_of_rows", "kind_of"]
 
 #: DDL types to pandas dtypes; what is not here stays `object`.
 KINDS = {
@@ -46,6 +46,25 @@ def frame(columns: Mapping[str, Column]) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 - half a second, and only tables need it
 
     return pd.DataFrame({name: _series(kind, values) for name, (kind, values) in columns.items()})
+
+
+_GUESSES = {
+    frozenset({str}): "string",
+    frozenset({bool}): "boolean",
+    frozenset({int}): "Int64",
+    frozenset({float}): "Float64",
+    frozenset({int, float}): "Float64",
+}
+
+
+def frame_of_rows(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
+    """Build a DataFrame of rows; each column has the dtype that all its values have."""
+    columns: dict[str, Column] = {}
+    for place, name in enumerate(names):
+        values = [row[place] for row in rows]
+        kinds = frozenset(type(value) for value in values if value is not None)
+        columns[name] = (_GUESSES.get(kinds, "object"), values)
+    return frame(columns)
 
 
 def _series(kind: Any, values: Sequence[Any]) -> pd.Series[Any]:

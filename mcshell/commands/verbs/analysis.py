@@ -1,0 +1,121 @@
+"""`fold`, `diff`, `outliers`, `summary`, `sql`: looking at replies that are already here."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mcshell import config
+from mcshell.client.analysis import diff as differences
+from mcshell.client.analysis import fold as folds
+from mcshell.client.analysis import outliers as odd
+from mcshell.client.analysis import sql as database
+from mcshell.client.analysis import summary as descriptions
+from mcshell.client.analysis.answers import of_replies
+from mcshell.commands.result import Table
+from mcshell.errors import SessionError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from mcshell.client.client import Client
+    from mcshell.client.replies import Replies
+    from mcshell.client.rows import Record
+    from mcshell.commands.context import Context
+
+__all__ = ["diff", "fold", "outliers", "sql", "summary"]
+
+
+def fold(context: Context, options: argparse.Namespace) -> Table:
+    """Nodes with equal answers as one line."""
+    answers = of_replies(context.client(options).replies(options.request))
+    return Table(*folds.rows(answers, options.columns))
+
+
+def outliers(context: Context, options: argparse.Namespace) -> Table:
+    """The odd ones out in a request's answers."""
+    replies = context.client(options).replies(options.request)
+    share = odd.SHARE if options.share is None else options.share
+    found = odd.outliers(of_replies(replies), options.columns, share=share)
+    note = f"{len(found)} odd values on {len({one.sender for one in found})} nodes"
+    return Table(odd.COLUMNS, odd.rows(found), notes=(note,))
+
+
+def summary(context: Context, options: argparse.Namespace) -> Table:
+    """Each column of a request's answers in one line, and what the DDL sums up."""
+    replies = context.client(options).replies(options.request)
+    notes: list[str] = []
+    for aggregate in replies.aggregates():
+        notes += [f"{aggregate.title}:", *(f"  {line}" for line in aggregate.lines)]
+    rows = descriptions.rows(of_replies(replies), options.columns)
+    return Table(descriptions.COLUMNS, rows, notes=tuple(notes))
+
+
+def sql(context: Context, options: argparse.Namespace) -> Table:
+    """What a query over the session's replies gives."""
+    return Table(*database.query(context.client(options).session.path, " ".join(options.query)))
+
+
+def diff(context: Context, options: argparse.Namespace) -> Table:
+    """What changed between two requests, or since an earlier time the same was asked."""
+    first, second = _pair(context.client(options), options.before, options.after)
+    before, after = of_replies(first), of_replies(second)
+    changes = differences.diff(before, after, options.columns)
+    ids = f"{first.requestid[:8]} and {second.requestid[:8]}"
+    note = f"{differences.told(changes, before, after)} ({ids})"
+    return Table(differences.COLUMNS, differences.rows(changes), notes=(note,))
+
+
+def _pair(client: Client, before: str | None, after: str | None) -> tuple[Replies, Replies]:
+    """The two requests to compare; the one that is only a moment asks what the other asks."""
+    if after is not None and not after.startswith("@"):
+        second = client.replies(after)
+    elif before is not None and after is not None and not before.startswith("@"):
+        record = client.replies(before).flight.record
+        second = client.replies(_as_of(client, record, after).id)
+    else:
+        newest = client.replies(None)
+        same = newest.flight.record
+        second = newest if after is None else client.replies(_as_of(client, same, after).id)
+    if before is None:
+        return client.replies(_earlier(client, second.flight.record).id), second
+    if before.startswith("@"):
+        return client.replies(_as_of(client, second.flight.record, before).id), second
+    return client.replies(before), second
+
+
+def _as_of(client: Client, like: Record, moment: str) -> Record:
+    """The newest request, as of a moment, that asked the same."""
+    at = _moment(moment[1:])
+    return _newest(client, like, lambda one: one.created <= at, f"as of {moment}")
+
+
+def _earlier(client: Client, than: Record) -> Record:
+    return _newest(client, than, lambda one: one.created < than.created, "before that")
+
+
+def _newest(client: Client, like: Record, fits: Callable[[Record], bool], when: str) -> Record:
+    asked = (like.agent, like.action, like.data)
+    for one, _counts in reversed(client.requests()):
+        if (one.agent, one.action, one.data) == asked and fits(one):
+            return one
+    line = f"diff: {like.agent} {like.action} was not asked so in this session {when}"
+    raise SessionError(line, client.session.name)
+
+
+def _moment(text: str) -> float:
+    """Seconds since the epoch: `now`, a time ago like `7d`, or a local date and time."""
+    if text == "now":
+        return time.time()
+    try:
+        return time.time() - config.seconds(text)
+    except ValueError:
+        pass  # a date, then
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError as error:
+        raise UsageError(
+            f"diff: @{text}: @now, a time ago like @7d, or a date like @2026-11-20T09:00 is meant"
+        ) from error

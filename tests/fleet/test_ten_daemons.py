@@ -143,7 +143,7 @@ def test_exactly_the_right_nodes_answer(alice: Client, targeting: Any, meant: An
         assert named(replies.frame(), "ok") == wanted
         assert replies.stats["targets"] == len(wanted)
         assert replies.stats["unexpected"] == replies.stats["duplicate"] == 0
-    assert not alice._receiver.junk
+    assert not alice.junk
 
 
 def test_the_outputs_are_each_nodes_own(alice: Client) -> None:

@@ -34,15 +34,15 @@ pytestmark = pytest.mark.timeout(300)
 
 PATIENCE = 60.0
 EMULATED = 200
+SESSION = "hostile"
 GHOST = "ghost.example.com"  # asked by the client; the forge answers in its place
 
 
 class Arena:
     """A daemon and a client on one broker, and the forge's socket between them."""
 
-    def __init__(self, fleet: Fleet, client: Client) -> None:
+    def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        self.client = client
         self.asked: dict[str, Replies] = {}
         common: dict[str, Any] = {"collective": fleet.collective}
         to_node = Forge(
@@ -51,13 +51,13 @@ class Arena:
         to_client = Forge(
             fleet.authority,
             node=GHOST,
-            session=client.session.name,
+            session=SESSION,
             outstanding=self._outstanding,
             **common,
         )
-        # The receivers read the CRL at their start, and the forge has revoked some only now.
+        # Both read the CRL at their start, and the forge has revoked some of its own only now.
         fleet.start()
-        client._receiver._verifier.update_crl(fleet.authority.crl_pem)
+        self.client: Client = fleet.client(session=SESSION)
         self.cases = [
             *(case for case in to_node.cases() if case.arrival is not None),
             *(case for case in to_client.cases() if case.arrival is None),
@@ -79,9 +79,10 @@ class Arena:
         self.bare.send(case.destination, sealed.body, sealed.headers)
 
     def close(self) -> None:
-        """Cut the sockets."""
+        """Cut the sockets and end the client."""
         for one in (self.bare, self.answers):
             one.sock.close()
+        self.client.close()
 
     # --- what the receivers say ------------------------------------------------------------
 
@@ -104,15 +105,15 @@ class Arena:
 
     def stored(self) -> int:
         """The words in the client's session file."""
-        return sum(len(self.client.session.store.replies(name)) for name in self.asked)
+        return self.client.session.store.reply_count()
 
 
 @pytest.fixture(scope="module")
 def arena(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     """One daemon, one client and all cases, on each broker."""
     folder = tmp_path_factory.mktemp(f"wire-{broker.kind}")
-    with Fleet(broker, folder, {"web1": Node()}) as fleet, fleet.client() as client:
-        arena = Arena(fleet, client)
+    with Fleet(broker, folder, {"web1": Node()}) as fleet:
+        arena = Arena(fleet)
         yield arena
         arena.close()
 
@@ -151,12 +152,11 @@ def _request_is_answered(arena: Arena, case: Case) -> None:
 
 def _put_on_the_client(arena: Arena, cases: list[Case]) -> None:
     """The client counts the hostile one as junk and enters the twin alone."""
-    junk = arena.client._receiver.junk
     for case in cases:
-        before, table, stored = junk.copy(), arena.table(), arena.stored()
+        before, table, stored = arena.client.junk, arena.table(), arena.stored()
         arena.put(case.hostile, case)
-        assert wait_until(lambda before=before: junk != before, PATIENCE), case.name
-        assert (case.name, junk - before) == (case.name, {case.reason.value: 1})
+        assert wait_until(lambda before=before: arena.client.junk != before, PATIENCE), case.name
+        assert (case.name, arena.client.junk - before) == (case.name, {case.reason.value: 1})
         assert (case.name, arena.table(), arena.stored()) == (case.name, table, stored)
         arena.put(case.twin, case)
         assert wait_until(lambda table=table: arena.table() != table, PATIENCE), case.name

@@ -120,32 +120,13 @@ def _yaml(text: str) -> dict[str, Any]:
 def _value(result: Result, options: Namespace) -> Any:
     """What a cell gets: tables as DataFrames, a background request as its `Replies`."""
     if isinstance(result, Table):
-        return table.frame(_columns(result))
+        return table.frame_of_rows(result.columns, result.rows)
     if result is None or isinstance(result, Text | Feed) or getattr(options, "background", False):
         return result
     found = result.frame()
     if getattr(options, "arrived", False):
         found = found[found["statuscode"].notna()].reset_index(drop=True)
     return found
-
-
-def _columns(result: Table) -> dict[str, table.Column]:
-    """The columns with the dtype that all their values have."""
-    found: dict[str, table.Column] = {}
-    for at, name in enumerate(result.columns):
-        values = [row[at] for row in result.rows]
-        kinds = {type(value) for value in values if value is not None}
-        found[name] = (_KINDS.get(frozenset(kinds), "object"), values)
-    return found
-
-
-_KINDS = {
-    frozenset({str}): "string",
-    frozenset({bool}): "boolean",
-    frozenset({int}): "Int64",
-    frozenset({float}): "Float64",
-    frozenset({int, float}): "Float64",
-}
 
 
 def load(shell: InteractiveShell) -> None:

@@ -29,6 +29,7 @@ ARROWS = {
     State.EXPIRED: {State.RECEIVED, State.RUNNING, *FINALS},
     **{state: set() for state in FINALS},
 }
+SAYABLE = [State.RECEIVED, State.RUNNING, *sorted(FINALS)]
 SEQUENCE = {State.RECEIVED: 0, State.RUNNING: 1}
 
 
@@ -49,19 +50,23 @@ class Schedule(RuleBasedStateMachine):
 
     @rule(
         sender=st.sampled_from([*TARGETS, "stranger"]),
-        state=st.sampled_from([State.RECEIVED, State.RUNNING, *sorted(FINALS)]),
+        states=st.lists(st.sampled_from(SAYABLE), min_size=1, max_size=3),
         attempt=st.integers(0, 2),
     )
-    def say(self, sender, state, attempt):
+    def say(self, sender, states, attempt):
         """A node says something; a word of the same number may differ, as a clone's does."""
+        for state in states:
+            self._say(sender, state, attempt)
+
+    def _say(self, sender, state, attempt):
         self.said += 1
         number = SEQUENCE.get(state, 2) + 3 * attempt
         code = None if state in SEQUENCE else int(state is not State.OK)
         reply = Reply(ID, sender, number, code, "", {}, self.now, state)
         document = {
-            **{"v": 1, "kind": "reply", "id": ID, "sender": sender, "sequence": number},
-            **{"statuscode": code, "statusmsg": "", "data": {"said": self.said}},
-            **{"created": self.now, "state": state.value},
+            "v": 1, "kind": "reply", "id": ID, "sender": sender, "sequence": number,
+            "statuscode": code, "statusmsg": "", "data": {"said": self.said},
+            "created": self.now, "state": state.value,
         }
         body = json.dumps(document).encode()
         self.under_way.append(Word(reply, 0.0, body, "s", "c", sender))
@@ -105,11 +110,9 @@ class Schedule(RuleBasedStateMachine):
         self.flight.judge(TARGETS, "no word before it expired")
 
     def _some(self, data, *, take):
-        chosen = data.draw(
-            st.lists(st.integers(0, len(self.under_way) - 1), unique=True, max_size=4)
-            if self.under_way
-            else st.just([])
-        )
+        numbers = st.integers(0, max(0, len(self.under_way) - 1))
+        picks = data.draw(st.lists(numbers, unique=True, min_size=1, max_size=4))
+        chosen = picks if self.under_way else []
         words = [self.under_way[i] for i in chosen]
         if take:
             self.under_way = [w for i, w in enumerate(self.under_way) if i not in chosen]
@@ -160,4 +163,4 @@ def _reachable(state):
 
 
 TestSchedule = Schedule.TestCase
-TestSchedule.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSchedule.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import ssl
 import subprocess
@@ -335,3 +336,47 @@ def test_what_one_read_brings_after_an_error_is_ignored(embedded, tmp_path: Path
         with pytest.raises(Closed):
             one.get()
         assert reader.silent(TOLD)
+
+
+def test_no_sequence_of_frames_upsets_it(fresh_broker):
+    """3,000 frames of chance, sensible and not, leave no traceback and a broker that serves."""
+    broker = fresh_broker()
+    chance = random.Random(20261124)
+    commands = "SEND SEND SUBSCRIBE UNSUBSCRIBE ACK NACK BEGIN COMMIT ABORT DISCONNECT CONNECT"
+    values = {
+        "destination": ["/queue/a", "/queue/b", "/topic/a", "/topic/*", "/topic/>", "/queue/", "x"],
+        "id": ["1", "2", "3", ""],
+        "ack": ["auto", "client", "client-individual", "client-individual", "odd"],
+        "message-id": ["1", "x"],
+        "transaction": ["t", "u"],
+        "receipt": ["r"],
+        "persistent": ["true", "false"],
+        "expires": ["0", "1", "99999999999999", "-1", "9" * 40],
+        "activemq.prefetchSize": ["0", "1", "100", "x"],
+    }
+    wanted = {"SEND": 0.05, "SUBSCRIBE": 0.1}  # how often a header stands where it disturbs
+    sent = 0
+    while sent < 3000:
+        version = chance.choice(["1.0", "1.1", "1.2"])
+        ends = contextlib.suppress(Closed, TimeoutError, ConnectionError)
+        with Bare(broker, version=version).connect() as one, ends:
+            for _ in range(chance.randrange(1, 30)):
+                command = chance.choice(commands.split())
+                headers = {
+                    name: chance.choice(known)
+                    for name, known in values.items()
+                    if name in ("destination", "id") or chance.random() < wanted.get(command, 0.3)
+                }
+                sent += 1
+                one.put(command, headers, b"x" * chance.randrange(3))
+                if chance.random() < 0.2:
+                    message = one.get(seconds=0.01)
+                    if message.command == "MESSAGE" and "ack" in message.headers:
+                        one.ack(message)
+    with Bare(broker).connect() as one:
+        one.subscribe("/queue/after", ack="auto")
+        one.send("/queue/after", b"x", persistent=True)
+        assert one.messages(1)[0].body == b"x"
+    assert "Traceback" not in broker.log.read_text()
+    broker.restart()
+    assert "Traceback" not in broker.log.read_text()

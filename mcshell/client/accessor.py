@@ -1,7 +1,7 @@
 """`df.mco`: the rows of a DataFrame are the targets.
 
 It relies on columns, never on `df.attrs`, which pandas drops at will. Registered by
-`Replies.frame()` and by `load_ipython_extension`.
+`Replies.frame()` and by `load_ipython_extension`; it asks through `client.current`.
 """
 
 from __future__ import annotations
@@ -10,32 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from mcshell import table
+from mcshell.client import current
+from mcshell.client.analysis import diff, fold, outliers, summary
+from mcshell.client.analysis.answers import of_frame
+from mcshell.client.arguments import names_of
+from mcshell.ddl import REDACTED
+from mcshell.errors import InputError, NoTargets, UsageError
+from mcshell.message import Via
 
-    from mcshell.client.client import Client
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from mcshell.client.analysis.plots import Plot
     from mcshell.client.replies import Replies
 
-__all__ = ["Accessor", "use"]
+__all__ = ["Accessor"]
 
 _BAD = ("failed", "denied", "interrupted")
 _ABSENT = ("silent", "expired")
 
 
-class _Source:
-    """Where the accessor gets its client from: the process's one, set by whoever opened it."""
-
-    get: Callable[[], Client] | None = None
-
-
-def use(client: Callable[[], Client]) -> None:
-    """Have `df.mco` ask through this client."""
-    _Source.get = client
-
-
 @pd.api.extensions.register_dataframe_accessor("mco")
 class Accessor:
-    """What a table with a `sender` column can do for the fleet."""
+    """What a table with a `sender` column can do for the fleet.
+
+    As sets of nodes: `a.mco - b.mco` are the rows of `a` whose sender is not in `b`; so are `&`,
+    `|` and `^`. The other side may be a table, its `.mco`, a Series or names.
+    """
 
     def __init__(self, frame: pd.DataFrame) -> None:
         if "sender" not in frame.columns:
@@ -57,17 +59,124 @@ class Accessor:
         """The rows of targets that gave no word in time."""
         return self._in(*_ABSENT)
 
+    # -- asking
+
     def rpc(self, agent: str, action: str, /, **arguments: Any) -> Replies | pd.DataFrame:
         """Ask the nodes of these rows; takes what `Client.rpc` takes, but no other targets.
 
         Returns a DataFrame; with `wait=False` the `Replies`.
         """
-        if _Source.get is None:
-            raise AttributeError("mco.rpc: not connected (mcshell.connect(), or %load_ext mcshell)")
-        replies = _Source.get().rpc(agent, action, nodes=self._frame, **arguments)
+        return self._asked(agent, action, nodes=self._frame, **arguments)
+
+    def retry(self, **arguments: Any) -> Replies | pd.DataFrame:
+        """Ask again what these rows are about, of those that failed or gave no word.
+
+        Takes what `Client.rpc` takes, such as another `timeout` or an input.
+
+        Raises:
+            NoTargets: all of them came out well.
+            UsageError: the rows are of several requests, or of one that no session has.
+            InputError: an input was kept secret, and is to be given again.
+        """
+        rows = self._in(*_BAD, *_ABSENT)
+        if rows.empty:
+            raise NoTargets("retry: none of these rows failed or stayed silent")
+        kept = list(rows["requestid"].dropna()) if "requestid" in rows.columns else []
+        ids = list(dict.fromkeys(map(str, kept)))
+        if len(ids) != 1:
+            raise UsageError(f"retry: the rows of one request are meant, not of {len(ids)}")
+        record = current.client().replies(ids[0]).flight.record
+        inputs = {**record.data, **arguments.pop("inputs", {})}
+        hidden = [name for name in inputs if inputs[name] == REDACTED and name not in arguments]
+        if hidden:
+            raise InputError(f"retry: input {hidden[0]} is secret: give it again", hidden[0], 3)
+        inputs = {name: value for name, value in inputs.items() if name not in arguments}
+        if record.via is Via.POOL:
+            where: dict[str, Any] = {"via": record.via.value, "pool": record.pool}
+        else:
+            where = {"nodes": rows, "collective": record.collective}
+            if record.via.durable:
+                where["via"] = record.via.value
+        return self._asked(record.agent, record.action, **{**where, "inputs": inputs, **arguments})
+
+    def _asked(self, agent: str, action: str, **arguments: Any) -> Replies | pd.DataFrame:
+        replies = current.client().rpc(agent, action, **arguments)
         return replies.frame() if arguments.get("wait", True) else replies
+
+    # -- looking
+
+    def fold(self, *columns: str) -> pd.DataFrame:
+        """Nodes with equal answers as one row; without columns, equal in all outputs."""
+        return table.frame_of_rows(*fold.rows(of_frame(self._frame), columns))
+
+    def diff(self, later: pd.DataFrame, *columns: str) -> pd.DataFrame:
+        """What changed from these rows to later ones: a row for each node and column."""
+        changes = diff.diff(of_frame(self._frame), of_frame(later), columns)
+        return table.frame_of_rows(diff.COLUMNS, diff.rows(changes))
+
+    def outliers(self, *columns: str, share: float = outliers.SHARE) -> pd.DataFrame:
+        """The odd ones out; a value that more than `share` of the nodes have is not odd."""
+        found = outliers.outliers(of_frame(self._frame), columns, share=share)
+        return table.frame_of_rows(outliers.COLUMNS, outliers.rows(found))
+
+    def summary(self, *columns: str) -> pd.DataFrame:
+        """Each column in one row: how many answered, what is usual, the span of numbers."""
+        return table.frame_of_rows(summary.COLUMNS, summary.rows(of_frame(self._frame), columns))
+
+    def plot(self, what: str = "states", column: str | None = None) -> Plot:
+        """Draw "states", "lag", "map" (a cell a node) or "distribution" (of a column).
+
+        Raises:
+            UsageError: there is no such picture or column, or matplotlib is missing.
+        """
+        from mcshell.client.analysis.plots import plot  # noqa: PLC0415 - needs the `report` extra
+
+        return plot(of_frame(self._frame), what, column)
+
+    # -- as sets of nodes
+
+    def __sub__(self, other: Any) -> pd.DataFrame:
+        """The rows whose sender is not in the other."""
+        return self._of(_names(other), wanted=False)
+
+    def __and__(self, other: Any) -> pd.DataFrame:
+        """The rows whose sender is in the other too."""
+        return self._of(_names(other), wanted=True)
+
+    def __or__(self, other: Any) -> pd.DataFrame:
+        """These rows, and those of the other whose sender is not among them."""
+        mine = _names(self)
+        if isinstance(other, Accessor):
+            other = other._frame
+        if not isinstance(other, pd.DataFrame):
+            other = pd.DataFrame({"sender": pd.array(names_of(other), dtype="string")})
+        more = other[~other["sender"].isin(mine)]
+        parts = [one for one in (self._frame, more) if not one.empty]
+        return pd.concat(parts, ignore_index=True) if parts else self._frame
+
+    def __xor__(self, other: Any) -> pd.DataFrame:
+        """The rows of either whose sender the other lacks."""
+        theirs = other if isinstance(other, Accessor | pd.DataFrame) else list(names_of(other))
+        found: pd.DataFrame = Accessor(self - theirs) | _rest(theirs, _names(self))
+        return found
+
+    def _of(self, names: Container[str], *, wanted: bool) -> pd.DataFrame:
+        inside = [(name in names) is wanted for name in self._frame["sender"]]
+        return self._frame[inside]
 
     def _in(self, *states: str) -> pd.DataFrame:
         if "state" not in self._frame.columns:
             raise AttributeError("mco: the DataFrame has no `state` column")
         return self._frame[self._frame["state"].isin(states)]
+
+
+def _names(other: Any) -> set[str]:
+    if isinstance(other, Accessor):
+        other = other._frame  # noqa: SLF001 - our own kind
+    return set(names_of(other))
+
+
+def _rest(other: Any, names: set[str]) -> Any:
+    if isinstance(other, list):
+        return [name for name in other if name not in names]
+    return (other if isinstance(other, Accessor) else Accessor(other)) - names

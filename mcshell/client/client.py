@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
+from mcshell.client import current
 from mcshell.client.arguments import TARGETING, seconds_of, targeting_of, via_of
 from mcshell.client.desk import Desk
 from mcshell.client.discovery import Discovery, Found
@@ -68,7 +70,9 @@ def connect(
         SessionError: the session is held by another process, or another caller's.
     """
     overrides = {} if url is None else {"broker.urls": [url]}
-    return Client(config.load(config_file, overrides=overrides), session=session)
+    client = Client(config.load(config_file, overrides=overrides), session=session)
+    current.use(weakref.ref(client))
+    return client
 
 
 class Client:

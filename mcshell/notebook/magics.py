@@ -7,6 +7,7 @@ action's inputs as YAML, or with `--nodes -` the names of the nodes.
 from __future__ import annotations
 
 import io
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from IPython.core.magic import (
 from traitlets import Float, Unicode
 
 from mcshell import table
+from mcshell.client import current
 from mcshell.commands.context import Context
 from mcshell.commands.parser import help_text, parse, split_line
 from mcshell.commands.result import Feed, Table, Text
@@ -27,11 +29,11 @@ from mcshell.commands.run import run
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from mcshell.client.client import Client
     from mcshell.commands.result import Result
 
 __all__ = ["MCMagics", "load", "unload"]
@@ -55,6 +57,10 @@ class MCMagics(Magics):
     def _reconfigure(self, change: Mapping[str, Any]) -> None:
         self.context.close()
         self.context = Context("magic", Path(change["new"]) if change["new"] else None)
+
+    def client(self) -> Client:
+        """The client of the session in force, for `df.mco`."""
+        return self.context.client(Namespace(session=self.session or None))
 
     @no_var_expand
     @needs_local_scope
@@ -134,6 +140,7 @@ def load(shell: InteractiveShell) -> None:
     from mcshell.client import accessor  # noqa: F401, PLC0415 - registers df.mco
 
     magics = MCMagics(shell)
+    current.use(magics.client)
     MCMagics.mco.__doc__ = help_text(face="magic")
     shell.register_magics(magics)
 
@@ -144,5 +151,6 @@ def unload(shell: InteractiveShell) -> None:
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("mco", None)
     if isinstance(magics, MCMagics):
+        current.use(None)
         shell.configurables[:] = [one for one in shell.configurables if id(one) != id(magics)]
         magics.context.close()

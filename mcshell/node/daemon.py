@@ -167,6 +167,7 @@ class Daemon:
             self._work_lane.stop()
             self._lane.stop()
             self._outbox.stop()
+            self._pool_lane.release()
             self._transport.close()
             self._claims.close()
             self._spool.close()

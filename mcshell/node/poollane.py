@@ -50,6 +50,8 @@ TRIES_HEADER: Final = "mcs-tries"
 _GROUP: Final = 100
 _CONFIRM: Final = 10.0
 _TROUBLE: Final = 2.0
+_GOODBYE: Final = 5.0
+_TICK: Final = 0.02
 
 
 def is_member(identity: str, members: Iterable[str]) -> bool:
@@ -130,6 +132,8 @@ class PoolLane:
         self._here: dict[Key, _Held] = {}
         self._lane = InteractiveLane(host, self, slots=self._settings.slots)
         self._stopping = False
+        self._unbegun: list[tuple[Delivery, Request, int]] = []
+        self._finished: list[Delivery] = []
         self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
 
     def start(self) -> None:
@@ -149,13 +153,25 @@ class PoolLane:
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more, and finish what runs; what was not begun goes to others."""
-        if not self._thread.is_alive():
-            return
-        self._stopping = True
-        self._lane.stop()
-        self._inbox.put(None)
-        self._thread.join(5.0)
+        """Begin nothing more, and finish what runs if that does not take long."""
+        if self._thread.is_alive():
+            self._stopping = True
+            deadline = time.monotonic() + _GOODBYE
+            while self._here and time.monotonic() < deadline:
+                time.sleep(_TICK)
+            self._lane.stop()
+            self._inbox.put(None)
+            self._thread.join(_GOODBYE)
+
+    def release(self) -> None:
+        """Acknowledge what is finished, and give back what was never begun.
+
+        The last thing before the connection is closed: each acknowledgement lets another message
+        come, which then looks to other workers as if it had been begun here.
+        """
+        self._give_back(self._unbegun)
+        for delivery in self._finished:
+            self._transport.ack(delivery)
 
     # --- called by the slots (a lanes.Mouth) ---------------------------------------------------
 
@@ -201,7 +217,7 @@ class PoolLane:
         for one in group:
             if isinstance(one, _Done):
                 self._finish(turn, one, now)
-            elif not self._stopping:
+            else:
                 self._sort(turn, one, now)
         won = self._spool.turn(turn.claims, turn.ends)
         self._after(turn, dict(zip((work.key for work in turn.claims), won, strict=True)))
@@ -211,8 +227,11 @@ class PoolLane:
         for end in turn.ends:
             self._steps("outbox", end.key[1])
             self._here.pop(end.key, None)
-        for delivery in turn.acks:
-            self._transport.ack(delivery)
+        if self._stopping:
+            self._finished += turn.acks
+        else:
+            for delivery in turn.acks:
+                self._transport.ack(delivery)
         if turn.ends:
             self._said()
         for key, held, admitted in turn.begin:
@@ -220,7 +239,10 @@ class PoolLane:
                 self._here[key] = held
                 self._steps("claimed", key[1])
                 self._lane.put(admitted, self._timeout(admitted))
-        self._give_back(turn.resend)
+        if self._stopping:
+            self._unbegun += turn.resend
+        else:
+            self._give_back(turn.resend)
 
     def _finish(self, turn: _Turn, done: _Done, now: float) -> None:
         held = self._here.get(done.key)
@@ -256,6 +278,8 @@ class PoolLane:
         begun = delivery.redelivered or (row is not None and row.attempt > tries)
         if isinstance(verdict, Refusal):
             self._conclude(turn, item, request, refused(verdict), now)
+        elif self._stopping and not begun:
+            self._unbegun.append((delivery, request, tries))
         elif begun:
             self._again(turn, item, verdict, tries + 1, now)
         else:
@@ -295,7 +319,7 @@ class PoolLane:
         return End(key, state, outcome.statuscode, outcome.statusmsg, now, word)
 
     def _give_back(self, again: list[tuple[Delivery, Request, int]]) -> None:
-        """Put requests back into their queue with one more try, then let go of the old message."""
+        """Put requests back into their queue with their tries, then let go of the old messages."""
         sent: list[tuple[Delivery, Receipt | None]] = []
         try:
             for delivery, request, tries in again:

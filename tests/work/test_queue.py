@@ -175,7 +175,7 @@ def test_ping_is_quick_beside_a_full_spool(bench: Bench) -> None:
     """With 500 requests in the spool and every slot busy, an interactive request is at once."""
     bench.start()
     for _ in range(500):
-        request, sealed = bench.seal("nap", {"sleep": 50.0})
+        _, sealed = bench.seal("nap", {"sleep": 50.0})
         bench.operator.send(
             f"/queue/mcs.{bench.collective}.work.n1", sealed.body, sealed.headers, persistent=True
         )

@@ -23,7 +23,7 @@ class Fold:
     nodes: str
     senders: tuple[str, ...]
     state: str | None
-    values: tuple[Any, ...]
+    cells: tuple[Any, ...]
 
 
 def fold(answers: Answers, names: Sequence[str] = ()) -> list[Fold]:
@@ -62,5 +62,5 @@ def rows(
     groups = fold(answers, wanted or ["state"])
     columns = ("nodes", "count", "state", *wanted)
     return columns, [
-        (one.nodes, len(one.senders), one.state, *(one.values if wanted else ())) for one in groups
+        (one.nodes, len(one.senders), one.state, *(one.cells if wanted else ())) for one in groups
     ]

@@ -27,13 +27,14 @@ __all__ = ["COLUMNS", "SHARE", "Outlier", "outliers", "robust_z", "rows"]
 COLUMNS = ("sender", "column", "value", "usual", "why", "share", "z")
 
 #: A value that more than this share of the nodes has is never odd.
-SHARE = 0.2
+SHARE = 0.1
 
 _FAR = 3.5  # robust z: what Iglewicz and Hoaglin recommend
 _FEWEST = 3  # answers, below which nothing is odd
 _FEWEST_NUMBERS = 5
 _FEWEST_RARE = 10
 _SETTING = 0.8  # a number that so many share is a setting, not a measurement
+_LONG_TAIL = 1.5  # how much further the upper tenth is from the median than the lower
 _DISCRETE = 10  # so few different numbers are settings too
 
 Why = Literal["minority", "rare", "number", "type", "missing", "extra"]
@@ -129,7 +130,7 @@ def _values(column: _Column) -> list[Outlier]:
         ]
     elif total >= _FEWEST_RARE:
         why = "rare"
-        few = max(1, column.limit // 4)
+        few = max(1, column.limit // 2)
         odd = [(*cell, n) for cell in column.cells if (n := counts[frozen(cell[1])]) <= few]
         odd = odd if len(odd) <= column.limit else []  # names and addresses are all rare
     return [column.odd(sender, value, usual, why, n) for sender, value, n in odd]
@@ -139,10 +140,7 @@ def _numbers(column: _Column) -> list[Outlier]:
     if len(column.cells) < _FEWEST_NUMBERS:
         return []
     values = [float(value) for _, value in column.cells]
-    scores = robust_z(values)
-    if _skewed(values):
-        logs = robust_z([math.log(value) for value in values])
-        scores = [min(pair, key=abs) for pair in zip(scores, logs, strict=True)]
+    scores = robust_z([math.log(value) for value in values] if _skewed(values) else values)
     middle = median(values)
     return [
         Outlier(sender, column.name, value, middle, "number", 1 / len(values), z)
@@ -157,7 +155,7 @@ def _skewed(values: Sequence[float]) -> bool:
         return False
     low, *_, high = quantiles(values, n=10)
     middle = median(values)
-    return high - middle > 2 * (middle - low)
+    return high - middle > _LONG_TAIL * (middle - low)
 
 
 def robust_z(values: Sequence[float]) -> list[float]:

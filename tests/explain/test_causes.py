@@ -11,6 +11,7 @@ import pytest
 from mcshell.errors import MCShellError
 from mcshell.message import State
 from tests.explain.world import PATIENCE
+from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -262,3 +263,15 @@ def test_an_unknown_request_is_an_error_that_says_so(alice):
     """No guess is made about an id that no session has."""
     with pytest.raises(MCShellError):
         alice.causes("web1", "ffffffff")
+
+
+def test_without_a_broker_it_is_our_own_fault(fresh_broker, tmp_path):
+    """Neither the node nor the broker is blamed for what was never sent."""
+    with Fleet(fresh_broker(), tmp_path, {"web1": Node()}) as fleet, fleet.client() as alice:
+        fleet.broker.kill9()
+        replies = alice.rpc("rpcutil", "ping", nodes="web1", via="queue", ttl="1h", wait=False)
+        found = alice.causes("web1", replies.requestid)
+    assert [(one.cause, one.kind) for one in found] == [
+        ("we have no broker", "observed"),
+        ("not sent yet", "observed"),
+    ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Session", "SessionInfo", "folder_of", "listing"]
+__all__ = ["Session", "SessionInfo", "folder_of", "listing", "remove"]
 
 _SCRATCH = "scratch-"
 
@@ -195,6 +195,22 @@ def listing(state_dir: Path) -> Iterator[SessionInfo]:
             store.close()
             if lock is not None:
                 lock.close()
+
+
+def remove(state_dir: Path, name: str) -> None:
+    """Delete a session's file.
+
+    Raises:
+        SessionError: a process holds it.
+    """
+    path = folder_of(state_dir) / f"{name}.sqlite"
+    lock = _take(path.with_suffix(".lock"))
+    if lock is None:
+        raise SessionError(f"session {name!r} is held by a process", name)
+    for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        gone.unlink(missing_ok=True)
+    path.with_suffix(".lock").unlink()
+    lock.close()
 
 
 def _info(path: Path, store: Store, *, held: bool) -> SessionInfo:

@@ -1,12 +1,13 @@
 """What a verb may ask for: settings, schemas, a client; each is made when it is first wanted.
 
 So help, `pki` and `broker` never need a broker, and a prompt keeps its connection from line to
-line. A face makes one `Context` and closes it.
+line. A face makes one `Context`, lends it its eyes and ears, and closes it.
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,12 +16,15 @@ from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from mcshell.client.client import Client
+    from mcshell.client.replies import Replies
     from mcshell.commands.parser import Face
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
+    from mcshell.message import Filter
 
 __all__ = ["Context"]
 
@@ -30,6 +34,10 @@ class Context:
 
     `variables` are the names that `--nodes X` may mean before a file (IPython's), `inputs` the
     action's inputs that came beside the line (a cell's YAML). The face sets both for each line.
+
+    `session` is the session that lines without `--session` use, `filter` the filter in force.
+    `ask` puts a yes-or-no question to the operator, `say` tells him a line; None where nobody is
+    there. `progress` shows how a request stands for as long as its context lasts.
     """
 
     def __init__(self, face: Face = "cli", path: Path | None = None) -> None:
@@ -37,6 +45,12 @@ class Context:
         self.variables: Mapping[str, Any] = {}
         self.inputs: Mapping[str, Any] | None = None
         self.stdin: TextIO = sys.stdin
+        self.session: str | None = None
+        self.filter: Filter | None = None
+        self.ask: Callable[[str], bool] | None = None
+        self.say: Callable[[str], None] | None = None
+        self.progress: Callable[[Client, Replies | None], AbstractContextManager[object]] = _hidden
+        self._told: dict[int, int] = {}
         self._path = path
         self._settings: Settings | None = None
         self._library: Library | None = None
@@ -60,12 +74,44 @@ class Context:
 
     def client(self, options: argparse.Namespace) -> Client:
         """The client of the line's session; connects when the session has none yet."""
-        name: str | None = getattr(options, "session", None)
+        name: str | None = getattr(options, "session", None) or self.session
         if name not in self._clients:
             from mcshell.client.client import Client  # noqa: PLC0415 - only those who ask need it
 
             self._clients[name] = Client(self.settings, session=name)
         return self._clients[name]
+
+    def current(self) -> Client | None:
+        """The client of the current session, if there is one already; never connects."""
+        return self._clients.get(self.session)
+
+    def is_open(self, name: str) -> bool:
+        """Whether a line has opened the session of that name."""
+        return any(client.session.name == name for client in self._clients.values())
+
+    def attach(self, name: str) -> None:
+        """Make a session the one that lines without `--session` use from now on."""
+        if name not in self._clients:
+            for key, client in list(self._clients.items()):
+                if client.session.name == name:
+                    self._clients[name] = self._clients.pop(key)
+        self.session = name
+
+    def detach(self) -> None:
+        """Leave the current session; what it has asked goes on without us."""
+        client = self._clients.pop(self.session, None)
+        self.session = None
+        if client is not None:
+            client.close()
+
+    def notices(self) -> list[str]:
+        """What the sessions have to tell that was not told yet."""
+        fresh: list[str] = []
+        for client in list(self._clients.values()):
+            told = self._told.get(id(client), 0)
+            fresh += client.notices[told:]
+            self._told[id(client)] = len(client.notices)
+        return fresh
 
     def close(self) -> None:
         """Close every connection that lines have opened."""
@@ -106,6 +152,10 @@ class Context:
         if self.settings.pki.ca is not None:
             return self.settings.pki.ca.parent
         raise ConfigError("which CA? Say --pki DIR, or set pki.ca", "pki.ca")
+
+
+def _hidden(_client: Client, _replies: Replies | None) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from mcshell.message import Via
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FORMATS", "GROUPS", "INTRODUCTION", "VERBS", "Verb"]
+__all__ = ["FORMATS", "GROUPS", "INTRODUCTION", "SOURCES", "VERBS", "Choice", "Verb"]
 
 FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
 SOURCES = ("broadcast", "inventory", "file", "stdin", "table")
@@ -48,20 +48,23 @@ class Verb:
     cli_only: bool = False
 
 
-def _choice(*known: str) -> Callable[[str], str]:
+class Choice:
     """One word of several, with "did you mean", which argparse's own `choices` lacks."""
 
-    def read(text: str) -> str:
-        if text in known:
-            return text
-        hint = did_you_mean(text, known)
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(known)}{hint}")
+    def __init__(self, *known: str) -> None:
+        self.known = known
 
-    return read
+    def __call__(self, text: str) -> str:
+        """Read the word."""
+        if text in self.known:
+            return text
+        hint = did_you_mean(text, self.known)
+        listed = ", ".join(self.known)
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {listed}{hint}")
 
 
 def _source(text: str) -> str:
-    return text if text in SOURCES else _choice(*plugins.names("discovery"))(text)
+    return text if text in SOURCES else Choice(*plugins.names("discovery"))(text)
 
 
 def _seconds(text: str) -> float:
@@ -83,6 +86,13 @@ def _share(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} is no number or percentage above 0, as 5 or 10%")
 
 
+def _percentage(text: str) -> float:
+    number = text.removesuffix("%")
+    if number.isdecimal() and 0 < int(number) <= 100:  # noqa: PLR2004 - per cent
+        return int(number) / 100
+    raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 1% to 100%")
+
+
 def _group() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(add_help=False, allow_abbrev=False)
 
@@ -91,18 +101,16 @@ def _output() -> argparse.ArgumentParser:
     parser = _group()
     one = parser.add_argument_group("output").add_mutually_exclusive_group()
     say = one.add_argument
-    say(
-        "--format", dest="format", type=_choice(*FORMATS), metavar="FORMAT", help=", ".join(FORMATS)
-    )
+    say("--format", dest="format", type=Choice(*FORMATS), metavar="FORMAT", help=", ".join(FORMATS))
     for flag, short in (("json", ["-j"]), ("jsonl", []), ("senders", [])):
         text = {"json": "one document", "jsonl": "a line a row", "senders": "names only"}[flag]
         say(*short, f"--{flag}", dest="format", action="store_const", const=flag, help=text)
     return parser
 
 
-def _targets() -> argparse.ArgumentParser:
+def _filters() -> argparse.ArgumentParser:
     parser = _group()
-    say = parser.add_argument_group("targets").add_argument
+    say = parser.add_argument_group("filters").add_argument
     for short, long, dest, what in (
         ("-F", "--wf", "fact", "FACT"),
         ("-C", "--wc", "cls", "CLASS"),
@@ -111,6 +119,12 @@ def _targets() -> argparse.ArgumentParser:
         ("-S", "--select", "compound", "EXPRESSION"),
     ):
         say(short, long, dest=dest, action="append", default=[], metavar=what, help=f"with {what}")
+    return parser
+
+
+def _targets() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, parents=[_filters()])
+    say = parser.add_argument_group("targets").add_argument
     say("-T", "--target", dest="collective", metavar="COLLECTIVE", help="ask this collective")
     say("--nodes", metavar="X", help="names from a file, - (standard input), or a variable")
     say("--dm", dest="source", type=_source, metavar="SOURCE", help=", ".join(SOURCES))
@@ -128,7 +142,8 @@ def _asking() -> argparse.ArgumentParser:
     parser = _group()
     say = parser.add_argument_group("asking").add_argument
     ways = tuple(via.value for via in Via)
-    say("--via", type=_choice(*ways), metavar="WAY", help=", ".join(ways))
+    say("--via", type=Choice(*ways), metavar="WAY", help=", ".join(ways))
+    say("--pool", metavar="NAME", help="with --via pool: which (default: the agent's name)")
     say("--ttl", type=_seconds, metavar="TIME", help="how long the request is worth running")
     say("--batch", type=_share, metavar="N|N%", help="so many nodes at a time")
     say("--batch-sleep", type=_seconds, default=0.0, metavar="S", help="rest between batches")
@@ -158,6 +173,7 @@ def _service() -> argparse.ArgumentParser:
 
 GROUPS = {
     "output": _output,
+    "filters": _filters,
     "targets": _targets,
     "asking": _asking,
     "stored": _stored,
@@ -190,9 +206,72 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
 
 
+def _columns(parser: argparse.ArgumentParser) -> None:
+    text = "outputs, or paths into them: value.release.major (default: all)"
+    parser.add_argument("columns", metavar="COLUMN", nargs="*", help=text)
+
+
+def _of_request(parser: argparse.ArgumentParser) -> None:
+    _columns(parser)
+    text = "an id, its first letters; default: the newest"
+    parser.add_argument("-r", "--request", metavar="REQUEST", help=text)
+
+
+def _outliers(parser: argparse.ArgumentParser) -> None:
+    _of_request(parser)
+    text = "a value that more of the nodes have is not odd (10%)"
+    parser.add_argument("--share", type=_percentage, metavar="N%", help=text)
+
+
+def _diff(parser: argparse.ArgumentParser) -> None:
+    what = "a request, or a moment (@7d, @2026-11-20T09:00): when the same was asked"
+    _word("BEFORE", f"{what}; default: the time before", "?")(parser)
+    _word("AFTER", f"{what}; default: the newest", "?")(parser)
+    text = "compare only this column; may be repeated"
+    parser.add_argument(
+        "--column", dest="columns", action="append", default=[], metavar="COLUMN", help=text
+    )
+
+
+def _sql(parser: argparse.ArgumentParser) -> None:
+    text = "over the tables replies, ledger and requests; data ->> '$.version'"
+    parser.add_argument("query", metavar="QUERY", nargs="+", help=text)
+
+
 def _replies(parser: argparse.ArgumentParser) -> None:
     _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
     parser.add_argument("--arrived", action="store_true", help="only targets that answered")
+    text = "wait until it is complete, so long at most"
+    parser.add_argument("-t", "--timeout", type=_seconds, metavar="S", help=text)
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def _attach(parser: argparse.ArgumentParser) -> None:
+    _word("SESSION", "its name")(parser)
+    text = "how long to wait for what is in its queue"
+    parser.add_argument("-t", "--timeout", type=_seconds, metavar="S", help=text)
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    _word("SESSION", "its name")(parser)
+    _word("FILE", "where the copy goes")(parser)
+
+
+def _import(parser: argparse.ArgumentParser) -> None:
+    _word("FILE", "what `session export` wrote")(parser)
+    parser.add_argument("--session", metavar="NAME", help="its name here (default: as it was)")
+
+
+def _drop(parser: argparse.ArgumentParser) -> None:
+    _word("SESSION", "its name")(parser)
+    _yes(parser)
+
+
+def _filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--off", action="store_true", help="no filter any more")
 
 
 def _broker(parser: argparse.ArgumentParser) -> None:
@@ -203,6 +282,21 @@ def _broker(parser: argparse.ArgumentParser) -> None:
     say("--passcode-file", metavar="FILE", help="its passcode, on the first line")
     for name in ("cert", "key", "ca"):
         say(f"--tls-{name}", metavar="FILE", help=f"the {name} (off loopback TLS is demanded)")
+
+
+def _broker_config(parser: argparse.ArgumentParser) -> None:
+    say = parser.add_argument
+    kinds = "activemq|rabbitmq"
+    say("broker", type=Choice("activemq", "rabbitmq"), metavar=kinds, help="which broker")
+    say("--dir", required=True, metavar="DIR", help="where the configuration goes")
+    say("--host", action="append", metavar="NAME", help="how others reach it (also several times)")
+    say("--listen", default="0.0.0.0", metavar="IP", help="where to listen (default: everywhere)")  # noqa: S104 - behind TLS with client certificates
+    say("--tls-port", type=_whole, default=61614, metavar="PORT", help="for STOMP over TLS")
+    say("--retention", type=_seconds, metavar="TIME", help="default: node.max_ttl and a week")
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--broker", metavar="DIR", help="look at what `broker config` wrote, too")
 
 
 def _emulate(parser: argparse.ArgumentParser) -> None:
@@ -225,7 +319,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _issue(parser: argparse.ArgumentParser) -> None:
     _word("NAME", "whose certificate")(parser)
     say = parser.add_argument
-    say("--kind", required=True, type=_choice("operator", "node"), metavar="operator|node")
+    say("--kind", required=True, type=Choice("operator", "node"), metavar="operator|node")
     say("--out", metavar="DIR", help="where NAME.pem and NAME.key go (default: here)")
 
 
@@ -260,8 +354,36 @@ _LIST = (
     ),
     Verb("explain", "why a node is silent", "explain:explain", ("stored", "output"), _explain),
     Verb("requests", "what was asked", "stored:requests", ("stored", "output")),
+    Verb("fold", "nodes with equal answers", "analysis:fold", ("stored", "output"), _of_request),
+    Verb("diff", "what changed since", "analysis:diff", ("stored", "output"), _diff),
+    Verb("outliers", "the odd ones out", "analysis:outliers", ("stored", "output"), _outliers),
+    Verb("summary", "each column in a line", "analysis:summary", ("stored", "output"), _of_request),
+    Verb("sql", "SQLite over the session", "analysis:sql", ("stored", "output"), _sql),
+    Verb("filter", "narrow every line to come", "filtering:filter_", ("filters",), _filter),
+    Verb("session list", "the durable sessions", "session:list_", ("output",)),
+    Verb("session new", "make one", "session:new", ("output",), _word("NAME", "its name")),
+    Verb(
+        "session save",
+        "give this one a name",
+        "session:save",
+        ("stored", "output"),
+        _word("NAME", "the name under which it is found again"),
+    ),
+    Verb("session attach", "take one up again", "session:attach", ("output",), _attach),
+    Verb("session detach", "leave it; it goes on", "session:detach", ("output",)),
+    Verb("session export", "copy it into a file", "session:export", ("output",), _export),
+    Verb("session import", "take in a copy", "session:import_", ("output",), _import),
+    Verb("session drop", "delete one", "session:drop", ("output",), _drop),
     Verb("demo", "a fleet on this machine, to try", "face:demo", ("service",), _demo, True),
     Verb("broker", "run the embedded broker", "services:broker", ("service",), _broker, True),
+    Verb(
+        "broker config",
+        "write a broker's configuration: TLS, rights",
+        "brokers:config",
+        ("pki", "output"),
+        _broker_config,
+        True,
+    ),
     Verb("node", "run a node daemon", "services:node", ("service",), cli_only=True),
     Verb(
         "node forget",
@@ -301,7 +423,7 @@ _LIST = (
         ("pki", *_ASKS),
         cli_only=True,
     ),
-    Verb("doctor", "what is wrong here, and why", "doctor:doctor", ("output",), cli_only=True),
+    Verb("doctor", "what is wrong here, and why", "doctor:doctor", ("output",), _doctor, True),
     Verb("config show", "settings and their origin", "settings:show", ("output",), cli_only=True),
     Verb("shell", "the prompt", "face:shell", cli_only=True),
 )

@@ -94,7 +94,9 @@ def exit_code(result: Result, options: Namespace | None = None) -> int:
     if result.interrupted:
         return INTERRUPTED
     if getattr(options, "background", False):
-        return 0 if result.stats["targets"] else _NO_TARGETS
+        if not result.stats["targets"]:
+            return _NO_TARGETS
+        return 0 if result.confirmed else _OPEN
     return counts_code(result.stats, discovered=options is None or not _named(options))
 
 

@@ -7,6 +7,7 @@ action's inputs as YAML, or with `--nodes -` the names of the nodes.
 from __future__ import annotations
 
 import io
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,10 @@ from IPython.core.magic import (
 )
 from traitlets import Float, Unicode
 
-from mcshell import table
 from mcshell.client import current
 from mcshell.commands.context import Context
+from mcshell.commands.frames import frame_of
+from mcshell.commands.harmless import harmless
 from mcshell.commands.parser import help_text, parse, split_line
 from mcshell.commands.result import Feed, Table, Text
 from mcshell.commands.run import run
@@ -60,7 +62,7 @@ class MCMagics(Magics):
 
     def client(self) -> Client:
         """The client of the session in force, for `df.mco`."""
-        return self.context.client(Namespace(session=self.session or None))
+        return self.context.client(Namespace(session=self.context.session or self.session or None))
 
     @no_var_expand
     @needs_local_scope
@@ -75,7 +77,10 @@ class MCMagics(Magics):
         if cell is not None and invocation.verb is not None:
             self._take_cell(cell, options)
         self._take_defaults(options)
+        self._meet()
         found = _value(run(invocation, self.context), options)
+        for notice in self.context.notices():
+            _say(notice)
         store = getattr(options, "store", None)
         if store is None:
             return found
@@ -83,6 +88,13 @@ class MCMagics(Magics):
             raise UsageError(f"-o {store}: a Python name is meant")
         self._user_names()[store] = found
         return None
+
+    def _meet(self) -> None:
+        """Have the context speak with whoever looks at the cell, where somebody can answer."""
+        kernel = getattr(self._shell(), "kernel", None)
+        there = sys.stdin.isatty() if kernel is None else kernel._allow_stdin  # noqa: SLF001 - the kernel has no other word for it
+        self.context.say = _say if there else None
+        self.context.ask = _ask if there else None
 
     def _shell(self) -> InteractiveShell:
         shell = self.shell
@@ -105,8 +117,16 @@ class MCMagics(Magics):
     def _take_defaults(self, options: Namespace) -> None:
         if "timeout" in options and options.timeout is None:
             options.timeout = self.timeout
-        if "session" in options and options.session is None:
+        if "session" in options and options.session is None and self.context.session is None:
             options.session = self.session or None
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{harmless(line)}\n")
+
+
+def _ask(question: str) -> bool:
+    return input(f"{harmless(question)} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _yaml(text: str) -> dict[str, Any]:
@@ -125,14 +145,11 @@ def _yaml(text: str) -> dict[str, Any]:
 
 def _value(result: Result, options: Namespace) -> Any:
     """What a cell gets: tables as DataFrames, a background request as its `Replies`."""
-    if isinstance(result, Table):
-        return table.frame_of_rows(result.columns, result.rows)
-    if result is None or isinstance(result, Text | Feed) or getattr(options, "background", False):
+    if result is None or isinstance(result, Text | Feed):
         return result
-    found = result.frame()
-    if getattr(options, "arrived", False):
-        found = found[found["statuscode"].notna()].reset_index(drop=True)
-    return found
+    if not isinstance(result, Table) and getattr(options, "background", False):
+        return result
+    return frame_of(result, arrived=getattr(options, "arrived", False))
 
 
 def load(shell: InteractiveShell) -> None:

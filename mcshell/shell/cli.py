@@ -41,6 +41,7 @@ class _Start:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code (DESIGN §3)."""
     context = Context("cli")
+    _meet(context)
     try:
         try:
             return _main(_read(list(sys.argv[1:] if argv is None else argv)), context)
@@ -64,8 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERNAL
 
 
+def _meet(context: Context) -> None:
+    """Have it speak with the operator, where there is one."""
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        from mcshell.shell.operator import meet  # noqa: PLC0415 - only at a terminal
+
+        meet(context)
+
+
 def _complain(line: str) -> None:
-    from mcshell.shell.output import harmless  # noqa: PLC0415 - a daemon's start needs no output
+    from mcshell.commands.harmless import harmless  # noqa: PLC0415 - only when there is something
 
     sys.stderr.write(f"mcshell: {harmless(line)}\n")
 
@@ -128,6 +137,8 @@ def _verb(start: _Start, context: Context) -> int:
     from mcshell.commands.run import run  # noqa: PLC0415 - kept for symmetry
 
     result = run(invocation, context)
+    for notice in context.notices():
+        _complain(notice)
     if result is not None:
         from mcshell.shell.output import Screen, show  # noqa: PLC0415 - services show nothing
 

@@ -27,6 +27,7 @@ from mcshell.commands.context import Context
 from mcshell.config import variables
 from mcshell.errors import MCShellError, UsageError
 from mcshell.shell.lines import run_lines
+from mcshell.shell.operator import meet
 from mcshell.shell.output import Screen
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ ca = "pki/ca.pem"
 crl = "pki/crl.pem"
 cert = "{cert}"
 key = "{key}"
+[client]
+confirm_share = "100%"
 """
 _NODE = """\
 [node]
@@ -108,6 +111,8 @@ def _run(options: Namespace, stack: ExitStack) -> int:
     os.environ["MCSHELL_CONFIG"] = str(config)
     context = Context("prompt", config)
     stack.callback(context.close)
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        meet(context)
     _meet(context, options.count + 1)
     took = time.monotonic() - began
     screen.say(f"{options.count} emulated nodes and this host are ready after {took:.1f} s")

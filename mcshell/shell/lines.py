@@ -10,10 +10,12 @@ from mcshell.commands.result import INTERNAL, INTERRUPTED, USAGE, exit_code
 from mcshell.commands.run import run_words
 from mcshell.errors import MCShellError
 from mcshell.shell.output import show
+from mcshell.shell.redirect import redirected
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
     from mcshell.shell.output import Screen
+    from mcshell.shell.redirect import Shower
 
 __all__ = ["run_line", "run_lines"]
 
@@ -38,7 +40,8 @@ def run_lines(text: str, context: Context, screen: Screen, form: str | None = No
 def run_line(line: str, context: Context, screen: Screen, form: str | None = None) -> int:
     """Run one line and show what it gives; errors become one line on standard error."""
     try:
-        return run_and_show(split_line(line), context, screen, form)
+        line, shower = redirected(line)
+        return run_and_show(split_line(line), context, screen, form, shower)
     except MCShellError as error:
         screen.say(one_line(error))
         return error.exit_code
@@ -53,11 +56,17 @@ def run_line(line: str, context: Context, screen: Screen, form: str | None = Non
 
 
 def run_and_show(
-    words: list[str], context: Context, screen: Screen, form: str | None = None
+    words: list[str],
+    context: Context,
+    screen: Screen,
+    form: str | None = None,
+    shower: Shower = show,
 ) -> int:
-    """Run one line's words; raises what the verb raises."""
+    """Run one line's words and show the result; raises what the verb raises."""
     invocation, result = run_words(words, context)
-    show(result, invocation.options, screen, form)
+    for notice in context.notices():
+        screen.say(notice)
+    shower(result, invocation.options, screen, form)
     asked = invocation.options if "nodes" in invocation.options else None
     return exit_code(result, asked)
 

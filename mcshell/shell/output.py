@@ -9,28 +9,26 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 import sys
+import time
 import unicodedata
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcshell.commands.document import document, dumps, row_document
+from mcshell.commands.harmless import harmless, shortened
 from mcshell.commands.result import Feed, Result, Table, Text
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mcshell.client.replies import Replies, Row
 
 __all__ = ["Screen", "cell", "harmless", "render", "show"]
 
-_CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _QUIET = ("json", "jsonl")
 _PLAIN = ("csv", "tsv")
 
@@ -41,26 +39,20 @@ def _terminal_width() -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where a face writes. `width` is the terminal's columns, None when it is no terminal."""
+    """Where a face writes. `width` is the terminal's columns, None when it is no terminal.
+
+    `paged`: what is taller than the terminal goes through the operator's pager.
+    """
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
     width: int | None = field(default_factory=_terminal_width)
+    paged: bool = False
 
     def say(self, line: str) -> None:
         """One line for the eye, on standard error."""
         self.err.write(f"{harmless(line)}\n")
         self.err.flush()
-
-
-def harmless(text: str) -> str:
-    """Draw what a terminal would act on as an escape; line ends and tabs stay."""
-    text = text.replace("\r\n", "\n")
-    return _CONTROLS.sub(lambda found: _escape(ord(found[0])), text)
-
-
-def _escape(code: int) -> str:
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - a byte
 
 
 def cell(value: Any) -> str:
@@ -88,7 +80,7 @@ def show(result: Result, options: Namespace, screen: Screen, form: str | None = 
     if result is None:
         return
     if isinstance(result, Text):
-        screen.out.write(result if result.endswith("\n") else f"{result}\n")
+        _write(screen, result if result.endswith("\n") else f"{result}\n")
     elif isinstance(result, Feed):
         for record in result.records:
             screen.out.write(f"{dumps(record)}\n")
@@ -108,6 +100,11 @@ def show(result: Result, options: Namespace, screen: Screen, form: str | None = 
 
 
 def _write(screen: Screen, text: str) -> None:
+    if screen.paged:
+        from mcshell.shell.pager import page  # noqa: PLC0415 - only at a terminal
+
+        if page(text):
+            return
     screen.out.write(text)
 
 
@@ -121,13 +118,37 @@ def _notes(screen: Screen, notes: Iterable[str], form: str | None) -> None:
 def _stream(replies: Replies, options: Namespace, screen: Screen) -> None:
     """A line a row, as they arrive; Ctrl-C ends the wait, not what came."""
     try:
-        for row in replies.arrivals():
+        for row in _arrivals(replies, _patience(replies, options)):
             if _wanted(row, options):
                 screen.out.write(f"{dumps(row_document(row))}\n")
                 screen.out.flush()
     except KeyboardInterrupt:
         replies.cancel()
         raise
+
+
+def _patience(replies: Replies, options: Namespace) -> float | None:
+    """How long (seconds) to wait for rows: an earlier request's are shown as they stand."""
+    if "request" in options:
+        return options.timeout or 0.0
+    return options.timeout if replies.via.durable else None
+
+
+def _arrivals(replies: Replies, patience: float | None) -> Iterator[Row]:
+    """Each row as it gets its last word; at the end those that have none."""
+    end = None if patience is None else time.monotonic() + patience
+    seen: set[str] = set()
+    while True:
+        revision = replies.flight.revision
+        over = replies.done or (end is not None and time.monotonic() >= end)
+        for row in replies.rows():
+            if row.sender not in seen and (row.state.closed or over):
+                seen.add(row.sender)
+                yield row
+        if over:
+            return
+        left = 1.0 if end is None else min(1.0, end - time.monotonic())
+        replies.flight.wait_news(revision, left)
 
 
 def _wanted(row: Row, options: Namespace) -> bool:
@@ -222,6 +243,7 @@ def render(
     cells = [[cell(value) for value in row] for row in rows]
     if form in _PLAIN:
         return _separated(columns, cells, form)
+    cells = [[shortened(text) for text in row] for row in cells]
     text = "" if form == "vertical" or not rows else _tabulated(columns, cells, form or "table")
     if form is None and width is not None:
         form = "vertical" if any(_wide(line) > width for line in text.split("\n")) else "table"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mcshell.client.targeting import Ask
 from mcshell.commands.document import dumps
 from mcshell.commands.result import Table, exit_code
+from mcshell.commands.verbs.asking import put
 from mcshell.commands.verbs.targets import targeting
 from mcshell.filters.nodes import fold
 
@@ -23,7 +24,7 @@ def facts(context: Context, options: argparse.Namespace) -> Table:
     """Each value, how many nodes have it, and which; the most frequent first."""
     wanted = targeting(context, options)
     ask = Ask("rpcutil", "get_fact", {"fact": options.name}, wanted, timeout=options.timeout)
-    replies = context.client(options).ask(ask)
+    replies = put(context, options, ask)
     values: dict[str, Any] = {}
     holders: dict[str, list[str]] = {}
     for row in replies.rows():

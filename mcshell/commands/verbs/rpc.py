@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.targeting import Ask
+from mcshell.commands.verbs.asking import put
 from mcshell.commands.verbs.targets import targeting
 from mcshell.errors import InputError, UsageError
 from mcshell.message import Via
@@ -21,7 +22,16 @@ __all__ = ["inputs", "rpc"]
 
 
 def rpc(context: Context, options: argparse.Namespace) -> Replies:
-    """Ask, and wait for the replies unless the line is `-b` or wants them as they arrive."""
+    """Ask, and wait for the replies unless the line is `-b` or wants them as they arrive.
+
+    Raises:
+        UsageError: `--pool` without `--via pool`; or many nodes would be changed and nobody is
+            there to say yes.
+    """
+    if options.pool is not None and options.via != Via.POOL:
+        raise UsageError("--pool goes with --via pool")
+    if options.timeout is None and options.via in (Via.QUEUE, Via.POOL):
+        options.timeout = context.settings.client.timeout
     action = context.library.get(options.agent).action(options.action)
     ask = Ask(
         agent=options.agent,
@@ -35,8 +45,9 @@ def rpc(context: Context, options: argparse.Namespace) -> Replies:
         batch_sleep=options.batch_sleep,
         max_failures=options.max_failures,
         wait=not options.background and options.format != "jsonl",
+        pool=options.pool,
     )
-    return context.client(options).ask(ask)
+    return put(context, options, ask)
 
 
 def inputs(

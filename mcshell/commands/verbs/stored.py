@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from mcshell.client.session import folder_of
+from mcshell.client.store import Store
 from mcshell.commands.result import Table
+from mcshell.commands.verbs.asking import settle
 from mcshell.message import State
 
 if TYPE_CHECKING:
-    import argparse
-
+    from mcshell.client.client import Client
     from mcshell.client.replies import Replies
     from mcshell.commands.context import Context
 
@@ -18,23 +21,30 @@ __all__ = ["ledger", "replies", "requests"]
 _TIMES = ("sent", "received", "running", "done")
 _LEDGER = ("sender", "state", "late", "duplicate", "unexpected", *_TIMES, "attempt", "reason")
 _REQUESTS = ("requestid", "agent", "action", "via", "created", "expires")
+_DRAIN = 2.0
 
 
-def replies(context: Context, options: argparse.Namespace) -> Replies:
-    """The replies to an earlier request, as they stand now."""
-    return context.client(options).replies(options.request)
+def replies(context: Context, options: Namespace) -> Replies:
+    """The replies to an earlier request, as they stand now; with `-t` when they are complete."""
+    client = _client(context, options, options.request)
+    found = client.replies(options.request)
+    if options.timeout is not None and options.format != "jsonl":
+        with context.progress(client, found):
+            found.wait(options.timeout)
+    return found
 
 
-def ledger(context: Context, options: argparse.Namespace) -> Table:
+def ledger(context: Context, options: Namespace) -> Table:
     """Each target's state, and when it came into it."""
-    entries = context.client(options).replies(options.request).entries()
+    client = _client(context, options, options.request)
+    entries = client.replies(options.request).entries()
     rows = [tuple(getattr(entry, name) for name in _LEDGER) for entry in entries]
     return Table(_LEDGER, rows, times=_TIMES)
 
 
-def requests(context: Context, options: argparse.Namespace) -> Table:
+def requests(context: Context, options: Namespace) -> Table:
     """What was asked in this session, oldest first, with a count for each state."""
-    client = context.client(options)
+    client = _client(context, options, None)
     states = tuple(state.value for state in State)
     rows = []
     for record, counted in client.requests():
@@ -42,3 +52,34 @@ def requests(context: Context, options: argparse.Namespace) -> Table:
         counts = tuple(counted.get(state, 0) for state in states)
         rows.append((*about, record.created, record.expires, *counts))
     return Table((*_REQUESTS, *states), rows, times=("created", "expires"))
+
+
+def _client(context: Context, options: Namespace, request: str | None) -> Client:
+    """The client of the session that has the request; what waited in its queue has come in."""
+    before = context.current()
+    client = context.client(options)
+    other = None if options.session else _elsewhere(client, request)
+    if other is not None:
+        client = context.client(Namespace(session=other))
+    if client is not before:
+        settle(client, _DRAIN)
+    return client
+
+
+def _elsewhere(client: Client, request: str | None) -> str | None:
+    """The other session that a request is of, where it is one of this caller that goes on."""
+    if request is None or client.session.store.find_request(request) is not None:
+        return None
+    for path in sorted(folder_of(client.settings.state_dir).glob("*.sqlite")):
+        if path == client.session.path:
+            continue
+        store = Store(path)
+        try:
+            record = store.find_request(request)
+            mine = store.meta("caller") == client.caller
+            here = store.meta("collective") == client.settings.collective.main
+        finally:
+            store.close()
+        if record is not None:
+            return path.stem if mine and here and record.via.durable else None
+    return None

@@ -14,25 +14,32 @@ if TYPE_CHECKING:
 
     from mcshell.commands.context import Context
 
-__all__ = ["targeting"]
+__all__ = ["filter_of", "targeting"]
 
 
-def targeting(context: Context, options: argparse.Namespace) -> Targeting:
-    """Read who is meant.
-
-    Raises:
-        FilterError: a filter does not parse.
-        UsageError: `--dm` and `--nodes` do not fit together, or `--nodes` names nothing.
-        NoTargets: the source of names is empty.
-    """
-    filter_ = Filter(
+def filter_of(options: argparse.Namespace) -> Filter:
+    """The filter that a line's options say."""
+    return Filter(
         fact=tuple(options.fact),
         cls=tuple(options.cls),
         agent=tuple(options.agent_filter),
         identity=tuple(options.identity),
         compound=tuple(options.compound),
     )
+
+
+def targeting(context: Context, options: argparse.Namespace) -> Targeting:
+    """Read who is meant; the filter in force narrows it.
+
+    Raises:
+        FilterError: a filter does not parse.
+        UsageError: `--dm` and `--nodes` do not fit together, or `--nodes` names nothing.
+        NoTargets: the source of names is empty.
+    """
+    filter_ = filter_of(options)
     compile_filter(filter_)
+    if context.filter is not None:
+        filter_ = _both(filter_, context.filter)
     return Targeting(
         filter=filter_,
         nodes=_nodes(context, options),
@@ -43,6 +50,19 @@ def targeting(context: Context, options: argparse.Namespace) -> Targeting:
         limit_seed=options.limit_seed,
         one=options.one,
         collective=options.collective,
+    )
+
+
+def _both(one: Filter, other: Filter) -> Filter:
+    """The filter that lets through what both do: of identities, several mean any of them."""
+    if one.identity and other.identity:
+        raise UsageError("-I: the filter in force names identities already (filter --off)")
+    return Filter(
+        one.fact + other.fact,
+        one.cls + other.cls,
+        one.agent + other.agent,
+        one.identity + other.identity,
+        one.compound + other.compound,
     )
 
 

@@ -1,0 +1,155 @@
+"""`session …`: durable sessions, listed, named, taken up again, copied and dropped."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcshell.client.session import Session, SessionInfo, folder_of, listing, remove
+from mcshell.client.transfer import export_session, import_session
+from mcshell.commands.result import Table
+from mcshell.commands.verbs.asking import settle, unfinished
+from mcshell.errors import SessionError, UsageError, did_you_mean
+from mcshell.wire.credentials import load_credentials, load_verifier
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mcshell.client.client import Client
+    from mcshell.commands.context import Context
+
+__all__ = ["attach", "detach", "drop", "export", "import_", "list_", "new", "save"]
+
+_LISTED = tuple(field.name for field in fields(SessionInfo))
+_QUIET = 0.6
+
+
+def list_(context: Context, _options: argparse.Namespace) -> Table:
+    """Every session of the state directory; `open` counts targets that may still answer."""
+    rows = [astuple(info) for info in listing(context.settings.state_dir)]
+    return Table(_LISTED, rows, times=("newest",))
+
+
+def new(context: Context, options: argparse.Namespace) -> Table:
+    """Make a session; at a prompt it is the current one from then on."""
+    settings = context.settings
+    if (folder_of(settings.state_dir) / f"{options.name}.sqlite").exists():
+        raise SessionError(f"there is a session {options.name!r} already", options.name)
+    caller = load_credentials(settings.pki).signer.identity.callerid
+    Session.open(settings.state_dir, caller, settings.collective.main, options.name).close()
+    if context.face != "cli":
+        context.attach(options.name)
+    return Table(("name", "caller"), [(options.name, caller)])
+
+
+def save(context: Context, options: argparse.Namespace) -> Table:
+    """Name the current session: from then on it is kept, and found under that name."""
+    client = context.client(options)
+    former = client.session.name
+    client.session.save(options.name)
+    if not options.session:
+        context.attach(options.name)
+    return Table(("name", "was"), [(client.session.name, former)])
+
+
+def attach(context: Context, options: argparse.Namespace) -> Table:
+    """Take a session up again: what it had not sent goes out, what waited for it comes in."""
+    known = {info.name: info for info in listing(context.settings.state_dir)}
+    before = known.get(options.session)
+    context.attach(options.session)
+    client = context.client(options)
+    most = options.timeout
+    settle(client, context.settings.client.timeout if most is None else most, _QUIET)
+    notes = () if before else (_unheard_of(options.session, known),)
+    had = 0 if before is None else before.replies
+    return Table(
+        ("name", "holds", "requests", "replies", "new", "open"), [_row(client, had)], 0, notes
+    )
+
+
+def _row(client: Client, had: int) -> tuple[object, ...]:
+    store, session = client.session.store, client.session
+    replies = store.reply_count()
+    asked = len(store.requests())
+    return (session.name, session.holds, asked, replies, replies - had, unfinished(client))
+
+
+def _unheard_of(name: str, known: dict[str, SessionInfo]) -> str:
+    hint = did_you_mean(name, known)
+    return f"there was no session {name!r} here{hint}: its queue is taken, its history is not here"
+
+
+def detach(context: Context, _options: argparse.Namespace) -> Table:
+    """Leave the current session; its replies wait in its queue from now on."""
+    if context.face == "cli":
+        raise UsageError("session detach: a command line leaves its session when it ends")
+    client = context.current()
+    if client is None and context.session is None:
+        raise UsageError("session detach: no session is attached")
+    name = context.session if client is None else client.session.name
+    context.detach()
+    return Table(("name",), [(name,)])
+
+
+def export(context: Context, options: argparse.Namespace) -> Table:
+    """Copy a session into a file, for another machine; needs no broker."""
+    state = context.settings.state_dir
+    target = Path(options.file).expanduser()
+    if not (folder_of(state) / f"{options.session}.sqlite").exists():
+        raise _nameless(context, options.session)
+    written = export_session(state, options.session, target)
+    return Table(
+        ("name", "file", "bytes"), [(options.session, str(written), written.stat().st_size)]
+    )
+
+
+def import_(context: Context, options: argparse.Namespace) -> Table:
+    """Take in a copied session, or merge it into ours; every signature is verified again."""
+    settings = context.settings
+
+    def is_member(pool: str, sender: str) -> bool:
+        found = settings.pools.get(pool)
+        patterns = () if found is None else found.members
+        return any(fnmatch.fnmatchcase(sender, pattern) for pattern in patterns)
+
+    report = import_session(
+        settings.state_dir,
+        load_verifier(settings.pki),
+        Path(options.file).expanduser(),
+        is_member,
+        options.session,
+    )
+    refused = report.refused.total()
+    notes = [f"refused: {number} by {reason}" for reason, number in report.refused.most_common()]
+    if report.missing:
+        notes.append(f"{report.missing} replies are still only with the former holder")
+    columns = ("name", "caller", "requests", "replies", "refused", "missing")
+    row = (report.name, report.caller, report.requests, report.replies, refused, report.missing)
+    return Table(columns, [row], 2 if refused else 0, tuple(notes))
+
+
+def drop(context: Context, options: argparse.Namespace) -> Table:
+    """Delete a session's file; what its targets still answer is lost."""
+    name = options.session
+    infos = {info.name: info for info in listing(context.settings.state_dir)}
+    if name not in infos:
+        raise _nameless(context, name)
+    if context.is_open(name):
+        raise SessionError(f"session {name!r} is in use here: session detach first", name)
+    if (waiting := infos[name].open) and not options.yes:
+        text = f"session {name!r} still waits for {waiting} targets"
+        if context.ask is None:
+            raise UsageError(f"{text}: say --yes to drop it all the same")
+        if not context.ask(f"{text}; drop it?"):
+            raise UsageError("not confirmed: nothing was dropped")
+    remove(context.settings.state_dir, name)
+    return Table(
+        ("name", "requests", "replies"), [(name, infos[name].requests, infos[name].replies)]
+    )
+
+
+def _nameless(context: Context, name: str) -> SessionError:
+    names = [path.stem for path in folder_of(context.settings.state_dir).glob("*.sqlite")]
+    return SessionError(f"no session {name!r}{did_you_mean(name, names)}", name)

@@ -1,0 +1,35 @@
+"""The operator at a terminal: who is told, who is asked, and who sees the progress."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from mcshell.commands.harmless import harmless
+from mcshell.shell.progress import Progress
+
+if TYPE_CHECKING:
+    from mcshell.commands.context import Context
+
+__all__ = ["meet"]
+
+
+def meet(context: Context) -> Progress:
+    """Have a context speak with whoever sits at the terminal; the progress that it shows."""
+    progress = Progress()
+    context.say = _say
+    context.ask = _ask
+    context.progress = progress
+    return progress
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{harmless(line)}\n")
+    sys.stderr.flush()
+
+
+def _ask(question: str) -> bool:
+    """Put a question; only a yes is one. The end of the input is a no."""
+    sys.stderr.write(f"{harmless(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

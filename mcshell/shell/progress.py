@@ -1,0 +1,102 @@
+"""A bar on standard error while a request is waited for; only at a terminal, after half a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import SessionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tqdm import tqdm
+
+    from mcshell.client.client import Client
+    from mcshell.client.replies import Replies
+
+__all__ = ["Progress"]
+
+_AFTER = 0.5
+_EVERY = 0.1
+
+
+class Progress:
+    """Shows how the request under way stands; `on` is what F2 toggles."""
+
+    def __init__(self, *, on: bool = True) -> None:
+        self.on = on
+
+    @contextmanager
+    def __call__(self, client: Client, replies: Replies | None) -> Iterator[None]:
+        """Show it for as long as the context lasts; without `replies` the one that comes next."""
+        if not self.on:
+            yield
+            return
+        watcher = _Watcher(client, replies)
+        watcher.start()
+        try:
+            yield
+        finally:
+            watcher.stop()
+
+
+class _Watcher(threading.Thread):
+    """Draws the bar. The request itself is waited for in the main thread, where Ctrl-C comes."""
+
+    def __init__(self, client: Client, replies: Replies | None) -> None:
+        super().__init__(name="mcshell-progress", daemon=True)
+        self._client = client
+        self._replies = replies
+        self._began = time.time()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End it, and take the bar away."""
+        self._stopped.set()
+        self.join(timeout=5)
+
+    def run(self) -> None:
+        """Wait half a second, then draw until it is stopped."""
+        if self._stopped.wait(_AFTER):
+            return
+        bar: tqdm[Any] | None = None
+        try:
+            while not self._stopped.wait(_EVERY):
+                replies = self._find()
+                if replies is not None:
+                    bar = bar or _bar(replies)
+                    _draw(bar, replies)
+        finally:
+            if bar is not None:
+                bar.close()
+
+    def _find(self) -> Replies | None:
+        """The request that was made since we began."""
+        if self._replies is None:
+            try:
+                newest = self._client.replies()
+            except SessionError:
+                return None
+            if newest.created >= self._began:
+                self._replies = newest
+        return self._replies
+
+
+def _bar(replies: Replies) -> tqdm[Any]:
+    from tqdm import tqdm  # noqa: PLC0415 - only what takes long needs it
+
+    text = f"{replies.agent} {replies.action}"
+    bar: tqdm[Any] = tqdm(total=int(replies.stats["targets"]), desc=text, leave=False, unit="node")
+    return bar
+
+
+def _draw(bar: tqdm[Any], replies: Replies) -> None:
+    stats = replies.stats
+    waiting = ("pending", "received", "running")
+    bar.n = int(stats["targets"] - sum(stats[state] for state in waiting))
+    counts = {name: stats[name] for name in (*waiting, "failed", "denied", "silent") if stats[name]}
+    bar.set_postfix(counts, refresh=False)
+    bar.refresh()

@@ -137,9 +137,9 @@ class Fleet:
         for name, count in before.items():
             self._wait(name, self.nodes[name], count)
 
-    def emulate(self, count: int, *words: str, name: str = "emulator") -> Child:
+    def emulate(self, count: int, *words: str, name: str = "emulator", more: str = "") -> Child:
         """Start an emulator of so many nodes beside them, and wait until it serves."""
-        self._enrol(name, "node", '[node]\npolicies = "policies"\n')
+        self._enrol(name, "node", f'[node]\npolicies = "policies"\n{more}')
         options = ["--config", str(self.folder / f"{name}.toml"), "--pki", str(self.folder / "pki")]
         self.emulator = self._run(name, ["emulate", str(count), *options, *words])
         self._wait(name, self.emulator, 0)

@@ -15,14 +15,15 @@ from mcshell.errors import Reason
 from mcshell.message import State, Status, Via
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from mcshell import table
     from mcshell.client.known import KnownNode
     from mcshell.client.ledger import Entry
     from mcshell.client.rows import Record
     from mcshell.errors import Rejected
 
-__all__ = ["Cause", "Evidence", "Probe", "causes"]
+__all__ = ["Cause", "Evidence", "Probe", "causes", "columns"]
 
 Kind = Literal["observed", "inferred"]
 
@@ -108,6 +109,16 @@ def causes(evidence: Evidence) -> list[Cause]:
     if not found:
         found = [Cause("unknown", "inferred", "there is no evidence of anything")]
     return found
+
+
+def columns(found: Sequence[Cause]) -> dict[str, table.Column]:
+    """The columns of a table of causes."""
+    return {
+        "cause": ("string", [cause.cause for cause in found]),
+        "kind": ("string", [cause.kind for cause in found]),
+        "evidence": ("string", [cause.evidence for cause in found]),
+        "since": ("Float64", [cause.since for cause in found]),
+    }
 
 
 def _answered(evidence: Evidence) -> Cause | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from mcshell import config, table
 from mcshell.client import current
 from mcshell.client.arguments import TARGETING, seconds_of, targeting_of, via_of
+from mcshell.client.causes import columns
 from mcshell.client.desk import Desk
 from mcshell.client.discovery import Discovery, Found
 from mcshell.client.flight import Flight
@@ -400,30 +401,13 @@ class Client:
         Raises:
             SessionError: there is no such request, or several.
         """
-        node = node.lower()
-        if request is None:
-            history = self.session.store.requests()
-            mine = (one.id for one, _counts in reversed(history) if self._was_for(one.id, node))
-            request = next(mine, None)
-            if request is None:
-                return self.lookout.explain(node, None)
-        flight = self.replies(request).flight
-        return self.lookout.explain(node, flight.record, flight.entries())
+        request = request or self.lookout.newest_for(node)
+        flight = None if request is None else self.replies(request).flight
+        return self.lookout.explain(node, flight)
 
     def explain(self, node: str, request: str | None = None) -> pd.DataFrame:
         """Say why there is no word of a node: a DataFrame of `causes`, the most likely first."""
-        found = self.causes(node, request)
-        return table.frame(
-            {
-                "cause": ("string", [cause.cause for cause in found]),
-                "kind": ("string", [cause.kind for cause in found]),
-                "evidence": ("string", [cause.evidence for cause in found]),
-                "since": ("Float64", [cause.since for cause in found]),
-            }
-        )
-
-    def _was_for(self, request: str, node: str) -> bool:
-        return self.session.store.is_target(request, node)
+        return table.frame(columns(self.causes(node, request)))
 
     def _action(self, record: Record) -> Action | None:
         try:

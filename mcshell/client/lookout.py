@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from mcshell.client.causes import Cause
     from mcshell.client.desk import Desk
+    from mcshell.client.flight import Flight
     from mcshell.client.known import Known, KnownNode
-    from mcshell.client.ledger import Entry
-    from mcshell.client.rows import Record
     from mcshell.config import Settings
     from mcshell.errors import Rejected
     from mcshell.message import Reply
@@ -64,11 +63,17 @@ class Lookout:
         """Why the last word in a node's name was not believed, and when (epoch)."""
         return self._desk.refused(node) or self.listener.refused(node)
 
-    def explain(
-        self, node: str, record: Record | None, entries: Iterable[Entry] = ()
-    ) -> list[Cause]:
+    def newest_for(self, node: str) -> str | None:
+        """The id of the session's newest request that was for a node (or `pool:NAME`)."""
+        store = self._desk.session.store
+        history = reversed(store.requests())
+        return next((one.id for one, _ in history if store.is_target(one.id, node.lower())), None)
+
+    def explain(self, node: str, flight: Flight | None) -> list[Cause]:
         """Why there is no word of a node about a request, the most likely cause first."""
-        return self._explainer.explain(node, record, entries)
+        record = None if flight is None else flight.record
+        entries = () if flight is None else flight.entries()
+        return self._explainer.explain(node.lower(), record, entries)
 
     def newest_crl(self, candidates: Iterable[bytes] = ()) -> tuple[int, bytes] | None:
         """Put the newest of the lists (PEM) in force here; its number and text.

@@ -1,0 +1,295 @@
+"""Reads the literals of Ruby: strings, heredocs, symbols, numbers, regexes, %-literals.
+
+One cursor over the text. A heredoc's body stands after its line: when the cursor reaches the end
+of that line it goes on behind the body.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+from mcshell.ddl.ruby.syntax import Literal, Regexp, Sequence, Symbol, Text
+from mcshell.errors import DDLError
+
+if TYPE_CHECKING:
+    from mcshell.ddl.ruby.syntax import Expression
+
+__all__ = ["MAX_SIZE", "Scanner"]
+
+MAX_SIZE = 1024 * 1024
+"""Characters of a `.ddl` file."""
+
+_BLANK = re.compile(r"(?:[ \t\r\f]|\\\r?\n|#[^\n]*)+")
+_COMMENT_BLOCK = re.compile(r"=begin\b.*?^=end\b[^\n]*", re.DOTALL | re.MULTILINE)
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*[?!]?(?!=>)|[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER = re.compile(
+    r"[-+]?(?:0x[0-9a-fA-F]+|0b[01]+|[0-9][0-9_]*(?:\.[0-9][0-9_]*)?(?:[eE][-+]?[0-9]+)?)"
+)
+_SYMBOL = re.compile(r":(?:[A-Za-z_][A-Za-z0-9_]*[?!=]?(?!>)|[A-Za-z_][A-Za-z0-9_]*)")
+_HEREDOC = re.compile(r"""<<([-~]?)(?:([A-Z_a-z][A-Za-z0-9_]*)|"([^"\n]+)"|'([^'\n]+)')""")
+_PERCENT = re.compile(r"%([qQwWir]?)([^\w\s])")
+_CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
+_FLAGS = re.compile(r"[imxounse]*")
+_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "s": " ",
+    "r": "\r",
+    "e": "\x1b",
+    "a": "\a",
+    "b": "\b",
+    "0": "\0",
+    "f": "\f",
+    "v": "\v",
+    "\n": "",
+}
+_CODE = re.compile(r"x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}")
+_MAX_DIGITS = 100
+
+
+class Scanner:
+    """The cursor and what it can read without knowing the grammar."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self.text = text
+        self.path = path
+        self.at = 0
+        self._resume: dict[int, int] = {}
+        if len(text) > MAX_SIZE:
+            raise DDLError(f"{len(text)} characters: more than {MAX_SIZE}", path)
+
+    def fail(self, what: str, at: int | None = None) -> NoReturn:
+        """Raise DDLError with line and column (from 1)."""
+        where = min(self.at if at is None else at, len(self.text))
+        line = self.text.count("\n", 0, where) + 1
+        column = where - (self.text.rfind("\n", 0, where) + 1) + 1
+        raise DDLError(f"{what} at line {line}, column {column}", self.path)
+
+    def expression(self) -> Expression:
+        """Read an expression; the parser's."""
+        raise NotImplementedError
+
+    def blank(self) -> None:
+        """Skip spaces and comments up to the end of the line."""
+        if found := _BLANK.match(self.text, self.at):
+            self.at = found.end()
+
+    def blanks(self) -> None:
+        """Skip spaces, comments and ends of lines."""
+        while True:
+            self.blank()
+            if self.peek() == "\n":
+                self.at = self._resume.get(self.at, self.at + 1)
+                if self.text.startswith("__END__\n", self.at):
+                    self.at = len(self.text)
+            elif self.peek() == ";":
+                self.at += 1
+            elif (found := _COMMENT_BLOCK.match(self.text, self.at)) and self._starts_line():
+                self.at = found.end()
+            else:
+                return
+
+    def peek(self) -> str:
+        """The character at the cursor, nothing at the end."""
+        return self.text[self.at : self.at + 1]
+
+    def word(self) -> str:
+        """The identifier at the cursor, nothing without one; the cursor stays."""
+        found = _IDENTIFIER.match(self.text, self.at)
+        return found[0] if found else ""
+
+    def take(self, token: str, *, required: bool = False) -> bool:
+        """Go over a token; DDLError if it is required and not there."""
+        if self.text.startswith(token, self.at):
+            self.at += len(token)
+            return True
+        if required:
+            found = self.text[self.at : self.at + 20].split("\n", 1)[0]
+            self.fail(f"expected {token!r}, found {found!r}" if found else f"expected {token!r}")
+        return False
+
+    def literal(self) -> Expression | None:  # noqa: PLR0911 - one for each kind
+        """Read a literal but for arrays and hashes; None when there is none."""
+        start, char = self.at, self.peek()
+        if char in ("'", '"'):
+            self.at += 1
+            return self.string(start, char, char, interpolated=char == '"')
+        if char == ":" and (made := self._symbol(start)) is not None:
+            return made
+        if char == "/":
+            self.at += 1
+            return self._regexp(start, "/", "/")
+        if char == "%" and (found := _PERCENT.match(self.text, self.at)):
+            self.at = found.end()
+            return self._percent(start, found[1], found[2])
+        if char == "<" and (found := _HEREDOC.match(self.text, self.at)):
+            return self._heredoc(start, found)
+        if found := _NUMBER.match(self.text, self.at):
+            self.at = found.end()
+            return self._number(start, found[0])
+        return None
+
+    def string(self, start: int, opening: str, closing: str, *, interpolated: bool) -> Expression:
+        """Read a string's rest, the cursor behind its opening."""
+        parts: list[str | Expression] = []
+        depth = 0
+        plain: list[str] = []
+        while True:
+            char = self.peek()
+            if not char:
+                self.fail("a string that never ends", start)
+            self.at += 1
+            if char == closing and depth == 0:
+                break
+            if char == opening != closing:
+                depth += 1
+            elif char == closing:
+                depth -= 1
+            if char == "\\":
+                plain.append(self._escape() if interpolated else self._quoted(opening + closing))
+            elif char == "#" and interpolated and self.peek() == "{":
+                parts.append("".join(plain))
+                plain = []
+                parts.append(self._interpolation())
+            else:
+                plain.append(char)
+        return _text([*parts, "".join(plain)], start)
+
+    def _interpolation(self) -> Expression:
+        self.at += 1
+        self.blanks()
+        value = self.expression()
+        self.blanks()
+        self.take("}", required=True)
+        return value
+
+    def _quoted(self, delimiters: str) -> str:
+        char = self.peek()
+        if char and (char == "\\" or char in delimiters):
+            self.at += 1
+            return char
+        return "\\"
+
+    def _escape(self) -> str:
+        if found := _CODE.match(self.text, self.at):
+            code = int(found[1] or found[2] or found[3], 16)
+            if code > 0x10FFFF or 0xD800 <= code < 0xE000:  # noqa: PLR2004 - what Unicode has
+                self.fail("an escape that is no character")
+            self.at = found.end()
+            return chr(code)
+        char = self.peek()
+        self.at += 1
+        return _ESCAPES.get(char, char)
+
+    def _symbol(self, start: int) -> Expression | None:
+        following = self.text[self.at + 1 : self.at + 2]
+        if following in ("'", '"') and following:
+            self.at += 2
+            made = self.string(start, following, following, interpolated=following == '"')
+            if isinstance(made, Text):
+                return Text(made.parts, start, symbol=True)
+            return Literal(Symbol(made.value), start) if isinstance(made, Literal) else None
+        if found := _SYMBOL.match(self.text, self.at):
+            self.at = found.end()
+            return Literal(Symbol(found[0][1:]), start)
+        return None
+
+    def _number(self, start: int, text: str) -> Literal:
+        digits = text.replace("_", "")
+        if len(digits) > _MAX_DIGITS:
+            self.fail("a number that is too long", start)
+        if digits.lstrip("+-")[:2] in ("0x", "0b"):
+            return Literal(int(digits, 0), start)
+        if re.search(r"[.eE]", digits):
+            return Literal(float(digits), start)
+        bare = digits.lstrip("+-")
+        octal = len(bare) > 1 and bare[0] == "0"
+        if octal and not set(bare) <= set("01234567"):
+            self.fail("a number that begins with 0 must be octal", start)
+        return Literal(int(digits, 8 if octal else 10), start)
+
+    def _regexp(self, start: int, opening: str, closing: str) -> Literal:
+        """Read a regex; a backslash before the delimiter goes, others stay."""
+        source: list[str] = []
+        depth = 0
+        while True:
+            char = self.peek()
+            if not char:
+                self.fail("a regex that never ends", start)
+            self.at += 1
+            if char == closing and depth == 0:
+                break
+            if char == opening != closing:
+                depth += 1
+            elif char == closing:
+                depth -= 1
+            elif char == "\\":
+                following = self.peek()
+                self.at += 1
+                source.append(following if following == closing == opening else char + following)
+                continue
+            elif char == "#" and self.peek() == "{":
+                self.fail("a regex with #{…} in it is not read")
+            source.append(char)
+        flags = _FLAGS.match(self.text, self.at)
+        assert flags is not None
+        self.at = flags.end()
+        return Literal(Regexp("".join(source), flags[0]), start)
+
+    def _percent(self, start: int, kind: str, opening: str) -> Expression:
+        closing = _CLOSING.get(opening, opening)
+        if kind == "r":
+            return self._regexp(start, opening, closing)
+        text = self.string(start, opening, closing, interpolated=kind in ("", "Q", "W"))
+        if kind in ("", "q", "Q"):
+            return text
+        if not isinstance(text, Literal):
+            self.fail("a %W list with #{…} in it is not read", start)
+        make = Symbol if kind == "i" else str
+        return Sequence(tuple(Literal(make(word), start) for word in text.value.split()), start)
+
+    def _heredoc(self, start: int, found: re.Match[str]) -> Expression:
+        self.at = found.end()
+        end_of_line = self.text.find("\n", self.at)
+        if end_of_line < 0:
+            self.fail("a heredoc without a body", start)
+        begin = self._resume.get(end_of_line, end_of_line + 1)
+        indented = r"[ \t]*" if found[1] else ""
+        word = found[2] or found[3] or found[4]
+        end = re.compile(rf"^{indented}{re.escape(word)}\r?$", re.MULTILINE).search(
+            self.text, begin
+        )
+        if end is None:
+            self.fail(f"a heredoc that no {word} ends", start)
+        body = self.text[begin : end.start()]
+        self._resume[end_of_line] = min(end.end() + 1, len(self.text))
+        if found[1] == "~":
+            body = _outdented(body)
+        if found[4]:
+            return Literal(body, start)
+        return self._inside(body, start)
+
+    def _inside(self, body: str, start: int) -> Expression:
+        """Read a heredoc's body as an interpolated string; its `#{…}` is seldom and not read."""
+        if re.search(r"(?<!\\)#\{", body):
+            self.fail("a heredoc with #{…} in it is not read", start)
+        inner = Scanner(body.replace("\0", "") + "\0", self.path)
+        inner.fail = self.fail  # type: ignore[method-assign]  # places are those of the file
+        return inner.string(start, "\0", "\0", interpolated=True)
+
+    def _starts_line(self) -> bool:
+        return self.at == 0 or self.text[self.at - 1] == "\n"
+
+
+def _text(parts: list[str | Expression], start: int) -> Expression:
+    if len(parts) == 1:
+        return Literal(parts[0], start)
+    return Text(tuple(part for part in parts if part != ""), start)
+
+
+def _outdented(body: str) -> str:
+    lines = body.split("\n")
+    indents = [len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()]
+    least = min(indents, default=0)
+    return "\n".join(line[least:] if line.strip() else line.lstrip(" \t") for line in lines)

@@ -32,7 +32,21 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - light until used
 
+    if name == "connect":
+        _meet_ipython()
     return getattr(import_module(_PLACES[name]), name)
+
+
+def _meet_ipython() -> None:
+    """Have IPython, where we run in it, show our results as they are meant to be seen."""
+    import sys  # noqa: PLC0415 - light until used
+
+    core = sys.modules.get("IPython.core.getipython")
+    shell = core.get_ipython() if core is not None else None
+    if shell is not None:
+        from mcshell.notebook.formats import install  # noqa: PLC0415 - light until used
+
+        install(shell)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -170,6 +170,12 @@ class Flight:
             self._lapse()
             return self._ledger.stats(self._elapsed())
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request was made, or until it was done."""
+        with self._bell:
+            return self._elapsed()
+
     def _elapsed(self) -> float:
         if self.record.via.durable:
             done = [e.done for e in self._ledger.targets.values() if e.done is not None]

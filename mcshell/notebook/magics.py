@@ -29,6 +29,7 @@ from mcshell.commands.parser import help_text, parse, split_line
 from mcshell.commands.result import Feed, Table, Text
 from mcshell.commands.run import run
 from mcshell.errors import UsageError
+from mcshell.notebook.formats import install, uninstall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.client import Client
     from mcshell.commands.result import Result
+    from mcshell.notebook.painter import Painter
 
 __all__ = ["MCMagics", "load", "unload"]
 
@@ -53,6 +55,7 @@ class MCMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell=shell)
+        self.painter: Painter | None = None
         self.context = Context("magic", Path(self.config_file) if self.config_file else None)
         self.observe(self._reconfigure, names=["config_file"])
 
@@ -77,6 +80,8 @@ class MCMagics(Magics):
         if cell is not None and invocation.verb is not None:
             self._take_cell(cell, options)
         self._take_defaults(options)
+        if self.painter is not None:
+            self.context.progress = self.painter.progress
         self._meet()
         found = _value(run(invocation, self.context), options)
         for notice in self.context.notices():
@@ -157,6 +162,7 @@ def load(shell: InteractiveShell) -> None:
     from mcshell.client import accessor  # noqa: F401, PLC0415 - registers df.mco
 
     magics = MCMagics(shell)
+    magics.painter = install(shell)
     current.use(magics.client)
     MCMagics.mco.__doc__ = help_text(face="magic")
     shell.register_magics(magics)
@@ -169,5 +175,6 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.magics[kind].pop("mco", None)
     if isinstance(magics, MCMagics):
         current.use(None)
+        uninstall(shell)
         shell.configurables[:] = [one for one in shell.configurables if id(one) != id(magics)]
         magics.context.close()

@@ -1,0 +1,81 @@
+"""What IPython shows of our results: `Replies` live, and every table harmless.
+
+`install` is called by `%load_ext mcshell`, and by `mcshell.connect` where IPython runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mcshell.client.replies import Replies
+from mcshell.notebook.display import bundle
+from mcshell.notebook.frames import shown, shown_series
+from mcshell.notebook.painter import Painter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["install", "uninstall"]
+
+_PAINTER = "_mcshell_painter"
+
+
+def install(shell: InteractiveShell) -> Painter | None:
+    """Have a shell show our results; the painter where it is a kernel's. A second time changes nothing."""
+    formatter: Any = shell.display_formatter
+    text, page = formatter.formatters["text/plain"], formatter.formatters["text/html"]
+    for kind, drawn in ((pd.DataFrame, shown), (pd.Series, shown_series)):
+        text.for_type(kind, _as_text(drawn))
+    page.for_type(pd.DataFrame, _as_html)
+    formatter.mimebundle_formatter.for_type(Replies, _bundle)
+    painter: Painter | None = getattr(shell, _PAINTER, None)
+    if painter is None and hasattr(shell, "kernel"):
+        painter = Painter(_publisher(shell))
+        setattr(shell, _PAINTER, painter)
+        shell.events.register("post_run_cell", painter.flush)
+        formatter.ipython_display_formatter.for_type(Replies, painter.show)
+    return painter
+
+
+def uninstall(shell: InteractiveShell) -> None:
+    """Undo `install`."""
+    formatter: Any = shell.display_formatter
+    for one in ("text/plain", "text/html"):
+        for kind in (pd.DataFrame, pd.Series):
+            formatter.formatters[one].pop(kind, None)
+    formatter.mimebundle_formatter.pop(Replies, None)
+    painter: Painter | None = getattr(shell, _PAINTER, None)
+    if painter is not None:
+        formatter.ipython_display_formatter.pop(Replies, None)
+        shell.events.unregister("post_run_cell", painter.flush)
+        painter.stop()
+        delattr(shell, _PAINTER)
+
+
+def _publisher(shell: InteractiveShell) -> Any:
+    def publish(data: Mapping[str, str], name: str, update: bool) -> None:  # noqa: FBT001 - Painter's call
+        shell.display_pub.publish(dict(data), transient={"display_id": name}, update=update)
+
+    return publish
+
+
+def _as_html(frame: pd.DataFrame) -> Any:
+    draw: Any = shown(frame)._repr_html_
+    return draw()
+
+
+def _as_text(drawn: Any) -> Any:
+    def pretty(value: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's call
+        del cycle
+        printer.text(repr(drawn(value)))
+
+    return pretty
+
+
+def _bundle(replies: Replies, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    del include, exclude
+    return bundle(replies)

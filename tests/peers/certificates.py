@@ -12,8 +12,14 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
@@ -93,3 +99,27 @@ def write(directory: Path) -> Path:
     ours.issue(directory, "node1", x509.UniformResourceIdentifier("mcshell:node:node1"))
     other.issue(directory, "mallory", x509.UniformResourceIdentifier("mcshell:operator:alice"))
     return directory
+
+
+def rsa_leaf(directory: Path, authority: x509.Certificate, name: str) -> tuple[bytes, bytes]:
+    """A node's certificate with an RSA-2048 key, by the CA whose `ca.key` is in the directory."""
+    issuer = load_pem_private_key((directory / "ca.key").read_bytes(), None)
+    assert isinstance(issuer, Ed25519PrivateKey)
+    key = rsa.generate_private_key(65537, 2048)
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=2))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"mcshell:node:{name}")]),
+            False,
+        )
+        .sign(issuer, None)
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM), secret

@@ -1,0 +1,141 @@
+"""A backlog of queued replies, from the wire to committed rows, beside stomp.py and a bare parser.
+
+Run: python tests/bench/bench_backlog.py [--count 200000] [--brokers activemq,rabbitmq]
+
+The same signed replies are put into three queues: mcshell's session drains one (parse, verify,
+commit with fsync, acknowledge), stomp.py alone receives and acknowledges the second, a bare socket
+with our codec the third. Once with Ed25519 certificates and once with RSA-2048. Then replies of
+200 KB. Prints replies a second, ratios to stomp.py, and the peak memory of the draining process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from figures import ROOT, machine, place, running
+
+from mcshell.message import Reply, State, new_request_id
+from mcshell.wire import destinations
+from mcshell.wire.aio import AioConnection
+from mcshell.wire.envelope import seal_reply
+from mcshell.wire.security import Signer
+from tests.peers.certificates import rsa_leaf
+from tests.peers.fleet import Fleet
+
+if TYPE_CHECKING:
+    from tests.peers.brokers import Broker
+
+NODES = 100
+SESSION = "backlog"
+
+
+def signers(fleet: Fleet, algorithm: str) -> list[Signer]:
+    """One key for each node."""
+    names = [f"{algorithm}{number:03d}" for number in range(NODES)]
+    if algorithm == "rsa":
+        folder, ca = fleet.folder / "pki", fleet.authority.certificate
+        return [Signer.from_pem(*rsa_leaf(folder, ca, name)) for name in names]
+    pems = (fleet.authority.issue_pem(name, "node", renew=True) for name in names)
+    return [Signer.from_pem(*pem) for pem in pems]
+
+
+async def fill(
+    broker: Broker, queues: list[str], sealed: list[tuple[bytes, dict[str, str]]]
+) -> None:
+    """Put the same persistent messages into every queue, confirmed."""
+    link = await AioConnection.open([broker.url], user=broker.user, passcode=broker.passcode)
+    for queue in queues:
+        for number, (body, headers) in enumerate(sealed):
+            link.send(queue, body, headers, persistent=True)
+            if number % 200 == 0:
+                await link.drain()
+        await link.send_confirmed(queue + ".end", b"", persistent=True, timeout=600)
+    await link.close()
+
+
+def seal(keys: list[Signer], requests: list[str], size: int) -> list[tuple[bytes, dict[str, str]]]:
+    """Each request's final word of each node."""
+    filler = {"pong": 1_700_000_000} if size < 1000 else {"text": "x" * size}
+    sealed = []
+    for request in requests:
+        for key in keys:
+            name = key.identity.name
+            reply = Reply(request, name, 2, 0, "OK", filler, time.time(), State.OK)
+            one = seal_reply(reply, key)
+            sealed.append((one.body, one.headers))
+    return sealed
+
+
+def child(*words: str) -> dict[str, float]:
+    """Run one consumer in a process of its own; returns what it prints."""
+    script = str(Path(__file__).with_name("drain.py"))
+    done = subprocess.run(
+        [sys.executable, script, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def one(broker: Broker, fleet: Fleet, algorithm: str, count: int, size: int) -> None:
+    """Fill, drain three times, print a block."""
+    keys = signers(fleet, algorithm)
+    requests = [new_request_id() for _ in range(max(1, count // NODES))]
+    total = len(requests) * NODES
+    sealed = seal(keys, requests, size)
+    name = f"{SESSION}-{algorithm}-{size}"
+    ours = destinations.reply(fleet.collective, "cert=alice", name)
+    queues = [ours, f"/queue/{name}.stomp", f"/queue/{name}.bare"]
+    asyncio.run(fill(broker, queues, sealed))
+    wanted = fleet.folder / f"{name}.json"
+    wanted.write_text(json.dumps({"requests": requests, "nodes": [k.identity.name for k in keys]}))
+    sealed.clear()
+    login = (broker.host, str(broker.port), broker.user, broker.passcode)
+    bare = child("bare", *login, queues[2], str(total))
+    stomp = child("stomp", *login, queues[1], str(total))
+    mine = child("mcshell", str(fleet.config), name, str(wanted), str(total))
+    for label, figure in (("bare socket", bare), ("stomp.py alone", stomp), ("mcshell", mine)):
+        rate = total / figure["seconds"]
+        ratio = stomp["seconds"] / figure["seconds"]
+        print(
+            f"  {label:15} {rate:9.0f} replies/s   {ratio:5.2f} of stomp.py   "
+            f"{figure['peak_mib']:6.0f} MiB peak"
+        )
+
+
+def main() -> None:
+    """Run the blocks."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=200_000)
+    parser.add_argument("--large", type=int, default=5_000)
+    parser.add_argument("--brokers", default="activemq,rabbitmq")
+    options = parser.parse_args()
+    print(machine())
+    for kind in options.brokers.split(","):
+        with place() as folder, running(kind, folder) as broker:
+            (folder / "fleet").mkdir()
+            fleet = Fleet(broker, folder / "fleet")
+            for algorithm in ("ed25519", "rsa"):
+                print(f"{kind}, {options.count} replies of some 230 bytes, {algorithm}")
+                one(broker, fleet, algorithm, options.count, 0)
+            print(f"{kind}, {options.large} replies of 200 KB, ed25519")
+            one(broker, fleet, "ed25519", options.large, 200_000)
+            fleet.stop()
+
+
+if __name__ == "__main__":
+    main()

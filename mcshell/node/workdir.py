@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["WorkDir", "boot_id", "start_time", "write_whole"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,16 @@ class WorkDir:
         return False
 
     def clear(self) -> None:
-        """Drop it with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Drop it with all that is in it, which is files only."""
+        try:
+            with os.scandir(self.path) as found:
+                for one in found:
+                    os.unlink(one)  # noqa: PTH108 - not a Path
+            self.path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("%s cannot be cleared: %s", self.path, error)
 
     def shim_pid(self) -> int | None:
         """The shim's pid, if that process is still the one that wrote it down."""

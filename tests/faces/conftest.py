@@ -18,6 +18,7 @@ NODES = {
     name: Node({"role": role, "rack": {"row": len(name)}}, (f"{role}server",))
     for name, role in ROLES.items()
 }
+POOL = '[pools.sms]\nmembers = ["*"]\n'
 EXEC = "policy default deny\nallow\tcert=alice\trun\t*\t*\n"
 
 
@@ -25,6 +26,15 @@ EXEC = "policy default deny\nallow\tcert=alice\trun\t*\t*\n"
 def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Nodes web1, web2 and db1, serving; a collective of their own on the run's broker."""
     folder = tmp_path_factory.mktemp("faces")
-    with Fleet(embedded, folder, NODES, policies={"exec": EXEC}, collective="faces") as fleet:
+    with Fleet(
+        embedded,
+        folder,
+        NODES,
+        policies={"exec": EXEC},
+        collective="faces",
+        more='serve = ["sms"]\n' + POOL,
+    ) as fleet:
+        with fleet.config.open("a") as file:
+            file.write(POOL)
         fleet.start()
         yield fleet

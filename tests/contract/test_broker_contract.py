@@ -480,10 +480,9 @@ def test_receipted_messages_survive_the_broker(fresh_broker, broker_kind, name):
         broker.kill9()
     broker.restart()
     got: list[bytes] = []
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 45
     while len(got) < 100 and time.monotonic() < deadline:
-        # RabbitMQ, just restarted on a busy machine, has been seen to confirm a subscription and
-        # to deliver nothing to it: who comes again gets everything
+        # a subscription that gets nothing is tried again: what it held goes back to the queue
         with Bare(broker).connect() as reader, contextlib.suppress(TimeoutError):
             reader.subscribe(f"/queue/{name}", prefetch=200)
             while len(got) < 100:
@@ -491,4 +490,4 @@ def test_receipted_messages_survive_the_broker(fresh_broker, broker_kind, name):
                 got.append(message.body)
                 reader.ack(message)
             reader.leave()
-    assert sorted(got) == numbered(100)
+    assert sorted(got) == numbered(100), broker.log.read_text()[-3000:]

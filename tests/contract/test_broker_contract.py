@@ -480,7 +480,7 @@ def test_receipted_messages_survive_the_broker(fresh_broker, broker_kind, name):
         broker.kill9()
     broker.restart()
     got: list[bytes] = []
-    deadline = time.monotonic() + 45
+    deadline = time.monotonic() + 120
     while len(got) < 100 and time.monotonic() < deadline:
         # a subscription that gets nothing is tried again: what it held goes back to the queue
         with Bare(broker).connect() as reader, contextlib.suppress(TimeoutError):

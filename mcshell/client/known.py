@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import PluginError
 from mcshell.filters.data import answer
+from mcshell.message import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +28,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nodes (
     realm TEXT NOT NULL, collective TEXT NOT NULL, identity TEXT NOT NULL, seen REAL NOT NULL,
     about TEXT NOT NULL, PRIMARY KEY (realm, collective, identity)
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS surveys (
+    realm TEXT NOT NULL, collective TEXT NOT NULL, filter TEXT NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (realm, collective, filter)
+) WITHOUT ROWID;
 """
 
 
@@ -119,7 +124,7 @@ class Known:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA busy_timeout=5000")
-        self._db.execute(_SCHEMA)
+        self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
@@ -141,6 +146,21 @@ class Known:
                 " WHERE excluded.seen >= seen",
                 rows,
             )
+
+    def survey(self, collective: str, filter_: Filter, at: float) -> None:
+        """Note that all who match a filter were asked, and waited for until it was silent."""
+        row = (self._realm, collective, _text(filter_), at)
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO surveys VALUES (?,?,?,?)", row)
+
+    def surveyed(self, collective: str, filter_: Filter, since: float) -> bool:
+        """Whether the known are all that match, as of a survey since then of these or of all."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT max(at) FROM surveys WHERE realm=? AND collective=? AND filter IN (?,?)",
+                (self._realm, collective, _text(filter_), _text(Filter())),
+            ).fetchone()
+        return row[0] is not None and row[0] >= since
 
     def touch(self, collective: str, identities: Iterable[str], seen: float) -> None:
         """Note that known nodes gave a signed word just now, whatever it was about."""
@@ -197,6 +217,10 @@ class Known:
                 "DELETE FROM nodes WHERE realm=? AND identity=?", (self._realm, identity)
             )
         return cursor.rowcount > 0
+
+
+def _text(filter_: Filter) -> str:
+    return json.dumps(filter_.as_dict(), sort_keys=True)
 
 
 def _dump(node: KnownNode) -> str:

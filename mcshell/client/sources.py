@@ -144,14 +144,22 @@ def _answers(search: Search, known: dict[str, KnownNode]) -> dict[str, Answer]:
     window = search.targeting.discovery_timeout
     if window is None:
         window = search.settings.discovery_timeout
-    question, answers = search.prober.ping(search.collective, search.filter, known)
-    # With nobody known, a slow node would be missed and not even named: be patient then.
-    silence = min(_SILENCE if known else _FIRST_SILENCE, window)
+    # Those who are known are everyone only where everyone was asked before: a few that happened to
+    # register, or that another filter found, must not close the window for the rest. And with
+    # nobody known, a slow node would be missed and not even named: be patient then.
+    since = time.time() - search.settings.known_for
+    everyone = bool(known) and search.known.surveyed(search.collective, search.filter, since)
+    question, answers = search.prober.ping(
+        search.collective, search.filter, known if everyone else ()
+    )
+    silence = min(_SILENCE if everyone else _FIRST_SILENCE, window)
     answers.gather(window=window, silence=silence, settle=_SETTLE)
     # Who answers after the window is a target next time: the question stays open for a while.
     replies = answers.conclude(search.learn)
     search.retire(question)
     search.learn(replies.values())
+    if replies and not everyone:
+        search.known.survey(search.collective, search.filter, time.time())
     return {
         name: Answer(description(reply.data, name, at), at - answers.began)
         for name, (reply, at) in replies.items()

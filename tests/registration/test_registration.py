@@ -215,3 +215,12 @@ def test_what_is_not_signed_by_the_node_is_not_known(fleet, tmp_path):
             link.close()
         assert known(alice) == {"evil"}
         assert alice.lookout.refused("bank")[0].reason is Reason.WRONG_SENDER
+
+
+def test_the_few_that_have_registered_do_not_stand_for_all(fleet):
+    """A window that closes early, since all who are known have answered, must know everyone."""
+    with fleet.client() as alice:
+        fleet.emulate(400)
+        assert wait_until(lambda: known(alice), PATIENCE)
+        assert len(alice.discover()) == 400
+        assert len(alice.discover()) == 400

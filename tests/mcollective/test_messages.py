@@ -213,7 +213,18 @@ def test_every_captured_message_is_one_of_ours(capture: str) -> None:
             continue
         request = psk.open_request(frame["body"], Limits(), frame["t"])
         if request.request.agent == "registration":
-            assert messages.registration(request.request) == ["rig", "discovery", "rpcutil"]
+            assert messages.read_registration(request.request) == ["rig", "discovery", "rpcutil"]
         else:
             seen.add(messages.read_request(request, "psk").request.action)
     assert {State.OK, "ping"} <= seen
+
+
+def test_a_registration_is_the_list_of_agents() -> None:
+    """Ours has the form that nodes send, and only such a message is read as one."""
+    envelope = messages.write_registration(
+        ["discovery", "rpcutil"], request=REQUEST, callerid="uid=0", sender="node1"
+    )
+    assert envelope.filter["agent"] == ["registration"]
+    assert messages.read_registration(envelope) == ["discovery", "rpcutil"]
+    assert messages.read_registration(replace(envelope, agent="rpcutil")) is None
+    assert messages.read_registration(replace(envelope, body=[1])) is None

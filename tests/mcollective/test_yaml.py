@@ -133,6 +133,8 @@ def test_objects_of_ruby_are_refused(ruby: Ruby, code: str) -> None:
         b"--- " + b"9" * 5000 + b"\n",
         b"--- " + b"[" * 100 + b"]" * 100 + b"\n",
         b"--- \x00\n",
+        b"%TAG ! tag:x,2000:\n--- a\n",
+        b"--- a\n...\n%YAML 1.1\n",
     ],
 )
 def test_what_is_refused(body: bytes) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from mcshell.errors import BodyError, Reason, Rejected
-from mcshell.wire.mcollective import marshal, yamls
+from mcshell.wire.mcollective import marshal
 from mcshell.wire.mcollective.values import Bounds, Symbol
 
 __all__ = [
@@ -77,8 +77,20 @@ class Codec:
         return body.decode() if self.name == "yaml" else body
 
 
+def _load_yaml(body: bytes, bounds: Bounds) -> Any:
+    from mcshell.wire.mcollective import yamls  # noqa: PLC0415 - PyYAML, only where it is spoken
+
+    return yamls.load(body, bounds)
+
+
+def _dump_yaml(value: Any) -> bytes:
+    from mcshell.wire.mcollective import yamls  # noqa: PLC0415 - as above
+
+    return yamls.dump(value)
+
+
 MARSHAL: Final = Codec("marshal", marshal.load, marshal.dump)
-YAML: Final = Codec("yaml", yamls.load, yamls.dump)
+YAML: Final = Codec("yaml", _load_yaml, _dump_yaml)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,19 @@ has no equal there (sessions, work that is kept, `received` and `running`) does 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import Reason, Rejected, UsageError
-from mcshell.message import Filter, Reply, Request, Sequence, State, Status, Via
+from mcshell.message import Filter, Reply, Request, State, Status, Via
+from mcshell.message import Sequence as Word
 from mcshell.wire.mcollective import filters
 from mcshell.wire.mcollective.envelope import ReplyEnvelope, RequestEnvelope
+from mcshell.wire.mcollective.layouts import REGISTRATION
 from mcshell.wire.mcollective.values import Regexp, Symbol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mcshell.wire.mcollective.envelope import Opened
 
@@ -28,9 +30,10 @@ __all__ = [
     "Incoming",
     "caller_of",
     "plain",
+    "read_registration",
     "read_reply",
     "read_request",
-    "registration",
+    "write_registration",
     "write_reply",
     "write_request",
 ]
@@ -155,12 +158,24 @@ def _asked(envelope: RequestEnvelope) -> tuple[str, dict[str, Any]]:
     return action, plain(data or {})
 
 
-def registration(request: RequestEnvelope) -> list[str] | None:
-    """The agents that a registration of the default kind lists; None for another kind."""
+def write_registration(
+    agents: Sequence[str], *, request: Request, callerid: str, sender: str
+) -> RequestEnvelope:
+    """A node's registration of the default kind, the list of its agents.
+
+    `request` gives id, collective and dates; no reply is wanted.
+    """
+    asked = replace(request, agent=REGISTRATION, filter=Filter(), data={}, via=Via.BROADCAST)
+    envelope = write_request(asked, callerid=callerid, sender=sender)
+    return replace(envelope, body=list(agents))
+
+
+def read_registration(request: RequestEnvelope) -> list[str] | None:
+    """The agents that a registration of the default kind lists; None for another message."""
     body = request.body
-    if isinstance(body, list) and all(isinstance(one, str) for one in body):
-        return body
-    return None
+    if request.agent != REGISTRATION or not isinstance(body, list):
+        return None
+    return body if all(isinstance(one, str) for one in body) else None
 
 
 def write_reply(
@@ -218,7 +233,7 @@ def _reply(
     return Reply(
         requestid=envelope.requestid,
         sender=envelope.senderid,
-        sequence=Sequence.FINAL,
+        sequence=Word.FINAL,
         statuscode=min(code, Status.UNKNOWN_ERROR),
         statusmsg=message,
         data=plain(data),

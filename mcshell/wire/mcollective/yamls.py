@@ -38,6 +38,8 @@ _SYMBOL_TAGS: Final = {"!ruby/symbol", "!ruby/sym"}
 _PLAIN_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ESCAPED = re.compile(r'["\\\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\U00010000-\U0010ffff]')
 _LONG_KEY = 200
+# Ruby writes none, and libyaml takes quadratic time for many.
+_DIRECTIVE = re.compile("(?:^|[\r\n\x85\u2028\u2029])\ufeff?%")
 _LETTERS: Final = ((1, "i"), (2, "x"), (4, "m"))
 
 
@@ -49,6 +51,8 @@ def load(body: bytes | str, bounds: Bounds = _DEFAULT) -> Any:
         text = body if isinstance(body, str) else body.decode()
     except UnicodeDecodeError as error:
         raise YAMLError(f"not UTF-8: {error.reason} at byte {error.start}") from error
+    if _DIRECTIVE.search(text):
+        raise YAMLError("a directive (%TAG, %YAML): not read")
     reader = _Reader(text, bounds)
     try:
         return reader.document()

@@ -73,8 +73,8 @@ def _series(kind: Any, values: Sequence[Any]) -> pd.Series[Any]:
     if kind != "object" and _fits(kind, values):
         try:
             return pd.Series(pd.array(values, dtype=kind))
-        except OverflowError:
-            pass  # an integer beyond 64 bits: kept whole, as an object
+        except (OverflowError, UnicodeEncodeError):
+            pass  # an integer beyond 64 bits, half a surrogate pair: kept whole, as an object
     return pd.Series([pd.NA if value is None else value for value in values], dtype=object)
 
 

@@ -72,7 +72,8 @@ class MCMagics(Magics):
     @line_cell_magic
     def mco(self, line: str, cell: str | None = None, local_ns: Any = None) -> Any:
         """Run one line; see `help_text`, which takes this text's place when the magic is loaded."""
-        invocation = parse(split_line(line), face="magic")
+        bare = line.rstrip().removesuffix(";") if cell is None else line
+        invocation = parse(split_line(bare), face="magic")
         options = invocation.options
         self.context.variables = {**self._user_names(), **(local_ns or {})}
         self.context.inputs = None
@@ -88,7 +89,7 @@ class MCMagics(Magics):
             _say(notice)
         store = getattr(options, "store", None)
         if store is None:
-            return found
+            return None if bare != line and self._alone(line) else found
         if not store.isidentifier():
             raise UsageError(f"-o {store}: a Python name is meant")
         self._user_names()[store] = found
@@ -100,6 +101,12 @@ class MCMagics(Magics):
         there = sys.stdin.isatty() if kernel is None else kernel._allow_stdin  # noqa: SLF001 - the kernel has no other word for it
         self.context.say = _say if there else None
         self.context.ask = _ask if there else None
+
+    def _alone(self, line: str) -> bool:
+        """Whether the line is the cell's last and assigns nothing: its `;` says "show nothing"."""
+        history = self._shell().history_manager
+        raw = history.input_hist_raw[-1].rstrip() if history is not None else ""
+        return raw.rpartition("\n")[2].lstrip() == f"%mco {line.strip()}"
 
     def _shell(self) -> InteractiveShell:
         shell = self.shell

@@ -1,0 +1,215 @@
+"""What is drawn of foreign answers: harmless, short, cheap."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import nbconvert
+import nbformat
+import pandas as pd
+import pytest
+
+from mcshell import table
+from mcshell.client.flight import Flight
+from mcshell.client.replies import Replies
+from mcshell.client.rows import Record, StoredData, Word
+from mcshell.message import Filter, Reply, State, Via
+from mcshell.notebook.display import as_html, as_text, bundle, standing
+from mcshell.notebook.frames import shown, shown_series
+from mcshell.notebook.painter import Painter
+
+ID = "0123456789abcdef" * 2
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(1)>\x1b[31mred\x1b]0;title\x07"
+    "\u202egnp.exe\u2066\x00\x85\ud800 ' \" & \n\t$$x^2$$"
+)
+BAD = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def replies(names: list[str]) -> Replies:
+    """A request to these nodes, just sent."""
+    record = Record(
+        ID, "package", "status", Via.DIRECT, "mcs", time.time(), time.time() + 60, Filter(), {}
+    )
+    flight = Flight(record, names)
+    flight.sent(names, time.time())
+    return Replies(flight, None)
+
+
+def word(sender: str, *, state: State = State.OK, **data: Any) -> Word:
+    """A final word of a node."""
+    code, text = (0, "OK") if state is State.OK else (1, data.pop("why", "no"))
+    reply = Reply(ID, sender, 2, code, text, data, time.time(), state)
+    return Word(reply, time.time(), b"", "", "", sender)
+
+
+def harmful(text: str) -> bool:
+    """Whether a browser or a terminal would act on it."""
+    return bool(BAD.search(text) or "<script" in text or "<img" in text)
+
+
+def test_hostile_answers_are_drawn_harmless() -> None:
+    """Markup, escapes, control and bidi characters reach neither drawing, under way or done."""
+    asked = replies(["web1", "web2", "web3"])
+    hostile: dict[str, Any] = {HOSTILE: HOSTILE, "nested": [{HOSTILE: HOSTILE}], "raw": b"\xff\x1b"}
+    asked.flight.words([word("web1", **hostile), word("web2", state=State.FAILED, why=HOSTILE)])
+    for _ in range(2):
+        now = standing(asked)
+        assert not harmful(as_html(now)), as_html(now)
+        assert not BAD.search(as_text(now)), as_text(now)
+        assert "web2" in as_html(now)
+        asked.flight.judge(["web3"], "no word")
+        asked.flight.finish()
+    assert "no answer from web3" in as_text(standing(asked))
+
+
+def test_large_answers_are_cut_and_left_in_the_file() -> None:
+    """A row takes a line whatever it holds; what is in the session file is not read for it."""
+    asked = replies([f"n{number}" for number in range(3)])
+    unread: Any = StoredData(None, ID, "n1", 2)  # type: ignore[arg-type]
+    reply = word("n1").reply
+    kept = Reply(ID, "n1", 2, 0, "OK", unread, 1.0, State.OK)
+    assert reply.sender == kept.sender
+    huge = {f"output{number}": "x" * 10_000_000 for number in range(4)}
+    asked.flight.words([word("n0", **huge), Word(kept, 1.0, b"", "", "", "n1")])
+    began = time.thread_time()
+    drawn = bundle(asked)
+    assert time.thread_time() - began < 0.5
+    assert max(map(len, drawn["text/plain"].split("\n"))) < 200
+    assert len(drawn["text/html"]) < 3000
+    assert "in the session file" in drawn["text/html"]
+
+
+def test_tables_are_shown_harmless_and_stay_as_they_are() -> None:
+    """HTML, text and nbconvert's page of a table are harmless; its cells keep every character."""
+    label = HOSTILE.replace("\ud800", "")  # no label can hold half a pair, and no reply either
+    frame = pd.DataFrame(
+        {
+            "sender": pd.Series(["web1", HOSTILE], dtype=object, index=[label, "b"]),
+            label: [[HOSTILE], {HOSTILE: HOSTILE}],
+            "many": [HOSTILE * 100_000, b"\x1b"],
+        },
+        index=[label, "b"],
+    )
+    safe = shown(frame)
+    draw: Any = safe._repr_html_
+    assert not harmful(draw())
+    for text in (repr(safe), draw(), repr(shown_series(frame[label]))):
+        assert not BAD.search(text), text
+    assert frame["sender"].iloc[1] == HOSTILE
+    assert not BAD.search(repr(shown_series(frame.set_index(["sender", "many"])[label])))
+    plain = pd.DataFrame({"sender": ["a"], "v": [1]})
+    assert shown(plain) is plain
+    output = nbformat.v4.new_output("display_data", {"text/html": draw(), "text/plain": repr(safe)})
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])])
+    page, _ = nbconvert.HTMLExporter(template_name="basic").from_notebook_node(book)
+    assert "alert(1)" in page
+    assert not re.search(r"<(script|img)[^>]*>(alert|[^<]*onerror)", page)
+
+
+def test_only_what_is_seen_is_looked_at() -> None:
+    """A long table is drawn in the time of a short one, and both of its ends are harmless."""
+    size = 200_000
+    frame = pd.DataFrame({"sender": [f"n{n}" for n in range(size)], "v": ["\x1b[1m"] * size})
+    began = time.thread_time()
+    text = repr(shown(frame))
+    assert time.thread_time() - began < 1.0
+    assert f"{size} rows" in text
+    assert not BAD.search(text)
+
+
+def test_half_a_surrogate_pair_makes_no_table_fail() -> None:
+    """Text that is no Unicode, which pyarrow refuses, still makes a column."""
+    found = table.frame({"v": ("string", ["ok", "\ud800"])})
+    assert list(found["v"]) == ["ok", "\ud800"]
+    assert not BAD.search(repr(shown(found)))
+
+
+class Screen:
+    """Takes what a painter publishes; knows when, and from which thread."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[float, str, bool, str]] = []
+        self.threads: set[int] = set()
+        self.bytes = 0
+
+    def __call__(self, data: Any, name: str, update: Any) -> None:
+        """Take one drawing."""
+        self.published.append((time.monotonic(), name, update, data["text/plain"]))
+        self.bytes += sum(map(len, data.values()))
+        self.threads.add(threading.get_ident())
+
+
+def test_one_thread_draws_all_and_rests() -> None:
+    """Three requests that change all the time: one thread, four drawings a second each, then none."""
+    screen = Screen()
+    painter = Painter(screen)
+    asked = [replies([f"n{n}" for n in range(200)]) for _ in range(3)]
+    client: Any = SimpleNamespace(replies=lambda: asked[0])
+    for one in asked[1:]:
+        painter.show(one)
+    screen.threads.clear()
+    began = time.monotonic()
+    with painter.progress(client, asked[0]):
+        for n in range(200):
+            for one in asked:
+                one.flight.words([word(f"n{n}")])
+            time.sleep(0.01)
+        for one in asked:
+            one.flight.finish()
+    painter.flush()
+    took = time.monotonic() - began
+    assert len(screen.threads) == 1
+    assert screen.threads != {threading.get_ident()}
+    names = {name for _, name, _, _ in screen.published}
+    assert len(names) == 3
+    for name in names:
+        mine = [one for one in screen.published if one[1] == name]
+        assert [update for _, _, update, _ in mine] == [False] + [True] * (len(mine) - 1)
+        assert len(mine) <= took * 4 + 4
+        assert "200 ok" in mine[-1][3]
+    painter.stop()
+    assert not [one for one in threading.enumerate() if one.name == "mcshell-painter"]
+
+
+def test_a_quick_call_is_not_drawn() -> None:
+    """What ends within half a second leaves nothing in the cell."""
+    screen = Screen()
+    painter = Painter(screen)
+    asked = replies(["n1"])
+    client: Any = SimpleNamespace(replies=lambda: asked)
+    with painter.progress(client, None):
+        asked.flight.words([word("n1")])
+        asked.flight.finish()
+    painter.stop()
+    assert screen.published == []
+
+
+@pytest.mark.parametrize("size", [50_000])
+def test_a_large_fleet_is_drawn_within_its_share(size: int) -> None:
+    """50,000 rows coming in: the painter takes less than 5 % of a core, the notebook some bytes."""
+    screen = Screen()
+    painter = Painter(screen)
+    asked = replies([f"web{n:05}" for n in range(size)])
+    words = [word(f"web{n:05}", version="1.2") for n in range(size)]
+    painter.show(asked)
+    painter.cost = 0.0
+    began = time.monotonic()
+    step = size // 50
+    for place in range(0, size, step):
+        asked.flight.words(words[place : place + step])
+        time.sleep(0.08)
+    took = time.monotonic() - began
+    share = painter.cost / took
+    asked.flight.finish()
+    painter.flush()
+    painter.stop()
+    assert share < 0.05, share
+    assert "50000 ok" in screen.published[-1][3]
+    assert max(len(one[3]) for one in screen.published) < 2000

@@ -219,7 +219,7 @@ def _of_request(parser: argparse.ArgumentParser) -> None:
 
 def _outliers(parser: argparse.ArgumentParser) -> None:
     _of_request(parser)
-    text = "a value that more of the nodes have is not odd (10%)"
+    text = "a value that more of the nodes have is not odd (10%%)"
     parser.add_argument("--share", type=_percentage, metavar="N%", help=text)
 
 

@@ -23,7 +23,17 @@ from tests.peers.processes import Child, PeerError, free_ports, wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "ActiveMQ", "Broker", "Embedded", "RabbitMQ", "greet", "missing", "start"]
+__all__ = [
+    "KINDS",
+    "ActiveMQ",
+    "Broker",
+    "Configured",
+    "Embedded",
+    "RabbitMQ",
+    "greet",
+    "missing",
+    "start",
+]
 
 USER, PASSCODE = "mcs", "mcs-secret"
 READY = 100.0  # seconds: RabbitMQ takes 10 on an idle machine
@@ -40,7 +50,8 @@ def greet(host: str, port: int, user: str, passcode: str, tls: ssl.SSLContext | 
             with sock:
                 sock.sendall(
                     b"CONNECT\naccept-version:1.2\nhost:/\n"
-                    + f"login:{user}\npasscode:{passcode}\n\n\0".encode()
+                    + (f"login:{user}\npasscode:{passcode}\n" if user else "").encode()
+                    + b"\n\0"
                 )
                 return sock.recv(4096).partition(b"\n")[0].decode(errors="replace")
     except OSError:
@@ -381,6 +392,60 @@ class RabbitMQ(Broker):
         if self._epmd_child is not None:
             self._epmd_child.stop()
             self._epmd_child = None
+
+
+class Configured(Broker):
+    """A broker run by the command that `mcshell broker config` printed, and nothing else.
+
+    It has TLS only, and the certificate is the login. `pki` holds `ca.pem` and alice's files.
+    """
+
+    def __init__(self, kind: str, command: str, port: int, pki: Path) -> None:
+        self.kind, self.package = kind, KINDS[kind].package  # type: ignore[misc] # as instance
+        self._command = command
+        self._epmd: Child | None = None
+        epmd, dist = free_ports(2)
+        self._environ = {
+            "JAVA_OPTIONS": "-Xms64m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            "ERL_EPMD_PORT": str(epmd),
+            "RABBITMQ_DIST_PORT": str(dist),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2",
+        }
+        super().__init__(Path(command).parent, pki, user="", passcode="", tls_port=port)
+
+    def __post_init__(self) -> None:
+        """Start it; the configuration and its port are there."""
+        self.restart()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What its other commands (`ctl`, `reload`) need, to find this instance's ports."""
+        return {**os.environ, **self._environ}
+
+    def launch(self) -> Child:
+        """Run the command as an administrator would; RabbitMQ's epmd is ours, so that it ends."""
+        if self.kind == "rabbitmq" and self._epmd is None:
+            argv = ["epmd", "-address", self.host, "-port", self._environ["ERL_EPMD_PORT"]]
+            self._epmd = Child(argv, self.directory / "epmd.log")
+        return Child(["sh", "-c", f"exec {self._command}"], self.log, self._environ)
+
+    @property
+    def log(self) -> Path:
+        """What the broker wrote (RabbitMQ has a folder called log)."""
+        return self.directory / "start.log"
+
+    def ready(self) -> bool:
+        """Whether it takes alice in."""
+        tls = ssl.create_default_context(cafile=str(self.pki / "ca.pem"))
+        tls.load_cert_chain(self.pki / "alice.pem", self.pki / "alice.key")
+        return greet(self.host, self.tls_port, "", "", tls) == "CONNECTED"
+
+    def stop(self) -> None:
+        """End the broker, then its epmd."""
+        super().stop()
+        if self._epmd is not None:
+            self._epmd.stop()
+            self._epmd = None
 
 
 KINDS: dict[str, type[Broker]] = {"embedded": Embedded, "activemq": ActiveMQ, "rabbitmq": RabbitMQ}

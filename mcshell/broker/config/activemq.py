@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["authorization", "write"]
 
 _COMMON_NAME = 64  # characters of a name that X.509 has room for
-_TAILS = {Tail.NOTHING: "", Tail.WORD: ".*", Tail.NAME: ".>"}
+_TAILS = {Tail.NOTHING: "", Tail.WORD: ".*", Tail.NAME: ".*.>"}
 
 
 def write(site: Site) -> list[str]:

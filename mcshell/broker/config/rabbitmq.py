@@ -28,8 +28,8 @@ _SUBSCRIPTIONS = r"stomp-subscription-.*"  # what a topic's subscriber has; excl
 _TAILS = {Tail.NOTHING: "", Tail.WORD: r"\.[a-z0-9_-]+", Tail.NAME: r"\..+"}
 
 
-def write(site: Site) -> None:
-    """Write all but `server.pem`, `server.key` and `ca.pem`."""
+def write(site: Site) -> list[str]:
+    """Write all but `server.pem`, `server.key` and `ca.pem`; returns notes, here none."""
     conf = site.directory
     values = {"listen": site.listen, "port": site.port, "largest": site.largest}
     put(conf / "rabbitmq.conf", template("rabbitmq.conf").format_map(values))
@@ -39,6 +39,7 @@ def write(site: Site) -> None:
     put(conf / "environment", template("rabbitmq-environment"))
     for name in ("start", "ctl", "reload", "requeue"):
         put(conf / name, template(f"rabbitmq-{name}"), script=True)
+    return []
 
 
 def definitions(site: Site) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.result import Table
+from mcshell.commands.verbs.brokers import check
 from mcshell.errors import ConfigError, MCShellError
 
 if TYPE_CHECKING:
@@ -28,14 +30,14 @@ _OTHERS = 0o077
 Finding = tuple[str, str, str]
 
 
-def doctor(context: Context, _options: argparse.Namespace) -> Table:
+def doctor(context: Context, options: argparse.Namespace) -> Table:
     """One row a check: `ok`, `warn` or `fail`, and why; the exit code is 2 when one fails."""
-    rows = list(_findings(context))
+    rows = list(_findings(context, options.broker))
     failed = any(state == "fail" for _, state, _ in rows)
     return Table(("check", "state", "detail"), list(rows), 2 if failed else 0)
 
 
-def _findings(context: Context) -> Iterator[Finding]:
+def _findings(context: Context, written: str | None) -> Iterator[Finding]:
     try:
         settings = context.settings
     except ConfigError as error:
@@ -50,6 +52,8 @@ def _findings(context: Context) -> Iterator[Finding]:
     yield _check("passcode", lambda: _passcode(settings))
     for url in settings.broker.urls:
         yield _check(f"broker {url}", lambda url=url: _broker(settings, url))  # type: ignore[misc] # as above
+    if written is not None:
+        yield _check(f"broker config {written}", lambda: check(settings, Path(written)))
     yield from _agents(settings)
 
 

@@ -1,0 +1,102 @@
+"""One broker of each kind, set up by `mcshell broker config` for a small fleet, and started so."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.peers.bare import Bare
+from tests.peers.brokers import Configured
+from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NODES = ("web1", "web1.example.com", "db1")
+OPERATORS = ("alice", "alice.smith", "bob+ops@example.com")
+KINDS = [
+    pytest.param("activemq", marks=pytest.mark.activemq),
+    pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
+]
+POOLS = '[pools.sms]\nmembers = ["web1"]\n'
+
+
+class Guarded:
+    """A fleet whose broker was configured for it; nobody has a password."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder / "fleet"
+        self.folder.mkdir()
+        self.port = free_ports(1)[0]
+        place = SimpleNamespace(
+            url=f"stomp+ssl://127.0.0.1:{self.port}", user="", passcode="", kind=kind
+        )
+        self.fleet = Fleet(place, self.folder, dict.fromkeys(NODES, Node()), operators=OPERATORS)
+        (self.folder / "ca.pem").write_bytes(self.fleet.authority.ca_pem)
+        with self.fleet.config.open("a") as config:
+            config.write(POOLS)
+        told = self.configure()
+        assert told["identities"] == len(NODES) + len(OPERATORS)
+        self.broker = Configured(kind, told["start"], self.port, self.folder)
+
+    def configure(self) -> dict[str, Any]:
+        """Run `broker config`, again too; returns what it printed."""
+        words = ("--pki", "pki", "--dir", "conf", "--tls-port", str(self.port), "--json")
+        hosts = ("--listen", "127.0.0.1", "--host", "127.0.0.1", "--host", "localhost")
+        done = self.fleet.cli("broker", "config", self.kind, *words, *hosts)
+        assert done.returncode == 0, done.stderr
+        (told,) = json.loads(done.stdout)
+        return told
+
+    def command(self, name: str, *words: str) -> str:
+        """Run one of RabbitMQ's commands beside `start`; returns what it printed."""
+        done = subprocess.run(
+            [str(self.folder / "conf" / name), *words],
+            env=dict(self.broker.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    def ctl(self, *words: str) -> list[dict[str, Any]]:
+        """What rabbitmqctl lists."""
+        listed: list[dict[str, Any]] = json.loads(
+            self.command("ctl", "-q", *words, "--formatter", "json")
+        )
+        return listed
+
+    def enter(self, who: str) -> Bare:
+        """A bare connection with this identity's certificate, and no login."""
+        tls = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        tls.load_cert_chain(self.folder / f"{who}.pem", self.folder / f"{who}.key")
+        bare = Bare(self.broker, tls=tls)
+        del bare.hello["login"], bare.hello["passcode"]
+        try:
+            return bare.connect()
+        except BaseException:
+            bare.sock.close()
+            raise
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def guarded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guarded]:
+    """Each broker of production with its rights; one for all tests here, so use own queues."""
+    made = Guarded(request.param, tmp_path_factory.mktemp(f"rights-{request.param}"))
+    try:
+        yield made
+    finally:
+        made.fleet.stop()
+        made.broker.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import ConnectionLost, MCShellError, ReceiptTimeout
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 _WINDOW: Final = 200
 _PATIENCE: Final = 20.0
 _PAUSE: Final = 0.5
+_STRIKES: Final = 3
+_ASIDE: Final = 600.0
 
 
 def headers_of(word: Word) -> dict[str, str]:
@@ -41,6 +44,10 @@ class Outbox:
         self._bell = threading.Event()
         self._bell.set()
         self._stopping = False
+        self._window = _WINDOW
+        self._strikes: Counter[int] = Counter()
+        self._aside: dict[int, float] = {}
+        """Words over which the broker ended the connection, and until when (monotonic)."""
         self._thread = threading.Thread(target=self._run, name="mcshell-outbox", daemon=True)
 
     def start(self) -> None:
@@ -60,7 +67,7 @@ class Outbox:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._bell.wait()
+            self._bell.wait(_ASIDE / 10 if self._aside else None)
             self._bell.clear()
             try:
                 while self._send_some():
@@ -72,13 +79,21 @@ class Outbox:
                     self._bell.set()
 
     def _send_some(self) -> bool:
-        """Send a window of words, the oldest first; False when there were none."""
-        words = self._spool.unsaid(limit=_WINDOW)
+        """Send a window of words, the oldest first; False when there were none.
+
+        When the connection breaks the next windows are small, so that a word that breaks it (no
+        right to that queue) is found, and does not keep back the others.
+        """
+        now = time.monotonic()
+        self._aside = {number: until for number, until in self._aside.items() if until > now}
+        found = self._spool.unsaid(limit=self._window + len(self._aside))
+        words = [word for word in found if word.number not in self._aside]
         receipts: list[Receipt] = []
         try:
             receipts.extend(map(self._send, words))
         finally:
             self._confirm(words, receipts)
+        self._window = min(_WINDOW, self._window * 2)
         return bool(words)
 
     def _confirm(self, words: list[Word], receipts: list[Receipt]) -> None:
@@ -90,9 +105,24 @@ class Outbox:
                 receipt.wait(deadline - time.monotonic())
                 self._steps("sent", word.request)
                 said.append(word.number or 0)
+        except (ConnectionLost, ReceiptTimeout):
+            self._suspect(words, receipts)
+            raise
         finally:
             if said:
                 self._spool.said(said)
+
+    def _suspect(self, words: list[Word], receipts: list[Receipt]) -> None:
+        """After a break: one that was alone on its way, again and again, is set aside."""
+        self._window = 1
+        if len(receipts) != 1:
+            return
+        number = words[0].number or 0
+        self._strikes[number] += 1
+        if self._strikes[number] >= _STRIKES:
+            log.error("no broker takes the answer to %s: set aside", words[0].request)
+            self._aside[number] = time.monotonic() + _ASIDE
+            del self._strikes[number]
 
     def _send(self, word: Word) -> Receipt:
         receipt = self._transport.send(

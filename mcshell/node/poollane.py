@@ -196,6 +196,22 @@ class PoolLane:
                 time.sleep(_TROUBLE)
             except Exception:
                 log.exception("a pool's message could not be handled")
+                self._one_by_one(group)
+
+    def _one_by_one(self, group: list[Delivery | _Done]) -> None:
+        """Find the message that we fail at: it is dropped, so that it does not stop the others."""
+        for one in group:
+            try:
+                if len(group) > 1:
+                    self._turn([one])
+                    continue
+            except MCShellError:
+                self._inbox.put(one)
+                continue
+            except Exception:
+                log.exception("it is dropped")
+            if not isinstance(one, _Done):
+                self._transport.ack(one)
 
     def _gather(self) -> list[Delivery | _Done] | None:
         """Take what is there, at least one; None when it is time to end."""

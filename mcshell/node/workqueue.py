@@ -114,7 +114,21 @@ class WorkQueue:
                 self._later(group)
             except Exception:
                 log.exception("work cannot be taken in")
-                self._later(group)
+                self._one_by_one(group)
+
+    def _one_by_one(self, group: list[Delivery]) -> None:
+        """Find the message that we fail at: it is dropped, so that it does not stop the others."""
+        if len(group) > 1:
+            for delivery in group:
+                try:
+                    self._take([delivery])
+                except MCShellError:
+                    self._inbox.put(delivery)
+                except Exception:
+                    log.exception("a message of the work queue is dropped")
+                    self._transport.ack(delivery)
+        else:
+            self._transport.ack(group[0])
 
     def _later(self, group: list[Delivery]) -> None:
         """Read no more for a while, and then try these again: nothing of them is committed."""

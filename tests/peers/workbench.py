@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from mcshell.errors import Rejected
 from mcshell.message import Request, Via, new_request_id
 from mcshell.pki import Authority
 from mcshell.wire import destinations
@@ -130,7 +131,7 @@ class Bench:
                     time.time(),
                     lambda _id: _Everyone(),
                 )
-            except Exception as error:
+            except Rejected as error:
                 self.junk.append(str(error))
             else:
                 word = Word(opened.reply, time.time())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -161,3 +163,56 @@ def test_broker_that_dies_gets_the_results_later(fresh_broker, tmp_path: Path) -
         broker.restart()
         assert bench.final(request, 60).state is State.OK
         assert mark.read_text().split() == [request]
+
+
+@pytest.mark.parametrize(
+    "count", [60, pytest.param(500, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
+)
+def test_random_kills(bench: Bench, tmp_path: Path, count: int) -> None:
+    """Daemon and shims are killed at random: each request ran once, or is named, none twice."""
+    dice = random.Random(count)
+    bench.enrol("n1", "slots = 4")
+    mark = tmp_path / "marks"
+    bench.start()
+    ids = [
+        bench.ask(dice.choice(("once", "again")), {"file": str(mark), "sleep": 0.05})
+        for _ in range(count)
+    ]
+    kills = Counter[str]()
+    work = tmp_path / "state-n1" / "node" / "work"
+    while len([one for one in ids if bench.finals(one)]) < count and kills.total() < count // 5:
+        time.sleep(dice.uniform(0.1, 0.8))
+        folders = sorted(work.iterdir()) if work.exists() else []
+        if folders and dice.random() < 0.6:
+            kills["shim"] += kill_shim(dice.choice(folders))
+        else:
+            kills["daemon"] += 1
+            bench.kill()
+            bench.start()
+    bench.all_final(ids, 600)
+    marks = Counter(mark.read_text().split())
+    replies = {one: bench.finals(one)[0] for one in ids}
+    states = Counter(reply.state.value for reply in replies.values())
+    print(f"\n{count} requests, {dict(kills)} kills: {dict(states)}")
+    assert set(states) <= {"ok", "interrupted"}
+    assert states["interrupted"] <= kills["shim"] + 4 * kills["daemon"]
+    for one, reply in replies.items():
+        safe = reply.sequence > 2 or marks[one] > 1
+        assert marks[one] == 1 or (marks[one] == 0 and reply.state is State.INTERRUPTED) or safe
+        assert len({found.sequence for found in bench.finals(one)}) == 1
+    once = {e["requestid"] for e in bench.audit() if e.get("action") == "once"}
+    assert all(marks[one] <= 1 for one in once)
+
+
+def kill_shim(folder: Path) -> int:
+    """SIGKILL to the shim of a folder; 1 when there was one."""
+    from mcshell.node.workdir import WorkDir
+
+    pid = WorkDir(folder).shim_pid()
+    if pid is None:
+        return 0
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return 0
+    return 1

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.message import State, Via
+from mcshell.node.spool import Spool
+from mcshell.node.work import Word
 from mcshell.wire.envelope import Sealed
 from tests.peers.processes import wait_until
 from tests.peers.workbench import Bench
@@ -122,8 +124,8 @@ def test_what_cannot_be_verified_is_taken_off_the_queue(bench: Bench, tmp_path: 
     assert [e["reason"] for e in bench.audit() if e["event"] == "refused"] == ["bad_signature"]
 
 
-def test_author_revoked_while_it_waits_is_denied(bench: Bench, tmp_path: Path) -> None:
-    """At the start it is judged again: a policy that was changed meanwhile counts."""
+def test_policy_counts_as_it_is_at_the_start(bench: Bench, tmp_path: Path) -> None:
+    """A request whose policy was changed while it waited is judged again, and denied."""
     bench.enrol("n1", "slots = 1")
     bench.start()
     mark = tmp_path / "marks"
@@ -134,6 +136,24 @@ def test_author_revoked_while_it_waits_is_denied(bench: Bench, tmp_path: Path) -
     assert bench.final(first).state is State.OK
     assert bench.final(second).state is State.DENIED
     assert not mark.exists()
+
+
+def test_author_revoked_while_it_waits_is_denied(bench: Bench, tmp_path: Path) -> None:
+    """What waits in the spool of an author who was revoked meanwhile does not run."""
+    bench.enrol("n1", "slots = 1")
+    bench.start()
+    mark = tmp_path / "marks"
+    first = bench.ask("once", {"file": str(mark), "sleep": 4.0})
+    second = bench.ask("once", {"file": str(mark)})
+    assert wait_until(lambda: "received" in bench.states(second) and mark.exists(), 20)
+    bench.kill()
+    bench.authority.revoke("alice")
+    bench.start()
+    assert bench.final(first).state is State.OK
+    reply = bench.final(second)
+    assert reply.state is State.DENIED
+    assert "revoked" in reply.statusmsg
+    assert mark.read_text().split() == [first]
 
 
 def test_failures_and_crashes_are_outcomes(bench: Bench) -> None:
@@ -213,3 +233,18 @@ def test_seen_tells_the_place_in_the_spool(bench: Bench) -> None:
     assert "behind 2" in str(last["reason"])
     bench.all_final([running, *waiting], 60)
     assert seen(waiting[-1])["state"] == "ok"
+
+
+def test_word_that_no_broker_takes_is_set_aside(bench: Bench, tmp_path: Path) -> None:
+    """A word over which the broker ends the connection does not keep back the others for long."""
+    bench.start()
+    bench.stop()
+    spool = Spool(tmp_path / "state-n1" / "node" / "work.sqlite")
+    spool.say([Word("n1", "0" * 32, 2, "/nowhere/at all", b"{}", "s", "c")])
+    spool.close()
+    mark = tmp_path / "marks"
+    ids = [bench.ask("once", {"file": str(mark)}) for _ in range(5)]
+    bench.start()
+    bench.all_final(ids, 90)
+    assert "set aside" in bench.log()
+    assert all(bench.finals(one)[0].state is State.OK for one in ids)

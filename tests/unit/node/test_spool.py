@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -22,6 +22,9 @@ IDENTITIES = ("n1", "n2")
 IDS = tuple(f"{number:032x}" for number in range(6))
 keys = st.tuples(st.sampled_from(IDENTITIES), st.sampled_from(IDS))
 moments = st.floats(0, 100)
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 def row(identity: str = "n1", number: int = 1, **more: object) -> Work:

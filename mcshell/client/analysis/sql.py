@@ -52,7 +52,7 @@ def query(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[Any, ...]]
         db.execute("ATTACH ? AS file", (f"{path.absolute().as_uri()}?mode=ro",))
         db.executescript(_VIEWS)
         db.set_authorizer(_allow)
-        db.set_progress_handler(_guarded(lambda: 0, problems), _STEPS)
+        db.set_progress_handler(lambda: 0, _STEPS)  # Python looks at its signals there
         cursor = db.execute(text)
         if cursor.description is None:
             raise UsageError("sql: a question is meant: SELECT …")
@@ -61,6 +61,8 @@ def query(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[Any, ...]]
         if problems:
             raise problems[0] from error
         said = " ".join(str(error).split())
+        if said == "interrupted":
+            raise KeyboardInterrupt from None
         if "prohibited" in said or "not authorized" in said or "readonly" in said:
             raise UsageError(
                 f"sql: {said}: only the tables {', '.join(_NAMES)} can be asked, and only read"
@@ -71,7 +73,7 @@ def query(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[Any, ...]]
 
 
 def _guarded(function: Callable[..., Any], problems: list[BaseException]) -> Callable[..., Any]:
-    """Keep what SQLite would swallow: Ctrl-C, and what is wrong with a stored reply."""
+    """Keep what SQLite would swallow: what is wrong with a stored reply."""
 
     def guarded(*values: Any) -> Any:
         try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcshell.commands.grammar import Verb
 
-__all__ = ["Face", "Invocation", "help_text", "parse", "split_line", "split_lines"]
+__all__ = ["Face", "Invocation", "help_text", "parse", "parser_of", "split_line", "split_lines"]
 
 Face = Literal["cli", "prompt", "magic"]
 
@@ -105,6 +105,11 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     if extra:
         _refuse(parser, extra)
     return Invocation(verb, options)
+
+
+def parser_of(verb: Verb, face: Face) -> argparse.ArgumentParser:
+    """The parser of one verb, for those who want to know what it would take."""
+    return _Parser(verb, face)
 
 
 def _verb(words: Sequence[str], face: Face) -> tuple[Verb, list[str]]:

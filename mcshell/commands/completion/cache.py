@@ -1,0 +1,221 @@
+"""What completion knows of the fleet, and the thread that keeps it fresh from local files."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import MCShellError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcshell.client.known import KnownNode
+    from mcshell.config import Settings
+    from mcshell.ddl import DDL
+
+__all__ = ["Cache", "Refresher", "Request", "gather", "nodes_cache"]
+
+log = logging.getLogger(__name__)
+
+_VALUES = 300  # of one fact: more are no choice any more
+_EVERY = 2.0
+_FILES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that may be named: its id, what it asked, and when (epoch)."""
+
+    id: str
+    about: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Everything that can be named on a line; the tuples are sorted, requests newest first."""
+
+    ddls: Mapping[str, DDL] = field(default_factory=dict)
+    nodes: tuple[str, ...] = ()
+    facts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    collectives: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    requests: tuple[Request, ...] = ()
+    jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """The part of the cache that is costly with many nodes."""
+
+    names: tuple[str, ...] = ()
+    facts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+
+
+def nodes_cache(nodes: Iterable[KnownNode]) -> _Nodes:
+    """Index what the nodes said of themselves: names, classes, fact names and values."""
+    names: list[str] = []
+    classes: set[str] = set()
+    facts: dict[str, set[str]] = {}
+    for node in nodes:
+        names.append(node.identity)
+        classes |= node.classes
+        _enter(facts, "", node.facts)
+    values = {name: tuple(sorted(found)) for name, found in sorted(facts.items())}
+    return _Nodes(tuple(sorted(names)), values, tuple(sorted(classes)))
+
+
+def _enter(facts: dict[str, set[str]], prefix: str, document: Mapping[str, Any]) -> None:
+    for key, value in document.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            _enter(facts, f"{name}.", value)
+            value = value.get("name")  # noqa: PLW2901 - a hash with a name stands for it
+        values = facts.setdefault(name, set())
+        if isinstance(value, str | int | float) and len(values) < _VALUES:
+            values.add(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def gather(settings: Settings, nodes: _Nodes, requests: Iterable[Request]) -> Cache:
+    """Put a cache together from local files."""
+    from mcshell.client.session import folder_of  # noqa: PLC0415 - in the background only
+    from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - as above
+
+    library = Library([*settings.node.agents, shipped_dir()])
+    ddls: dict[str, DDL] = {}
+    for name in library.agents():
+        try:
+            ddls[name] = library.get(name)
+        except MCShellError as error:
+            log.debug("no completion for the agent %s: %s", name, error)
+    sessions = (path.stem for path in folder_of(settings.state_dir).glob("*.sqlite"))
+    return Cache(
+        ddls,
+        nodes.names,
+        nodes.facts,
+        nodes.classes,
+        tuple(sorted({settings.collective.main, *settings.collective.member})),
+        tuple(sorted(sessions)),
+        tuple(sorted(settings.pools)),
+        tuple(sorted(requests, key=lambda request: -request.created)),
+    )
+
+
+class Refresher:
+    """Keeps a cache fresh in a thread of its own; `cache` is the newest, swapped as a whole.
+
+    `load` gives the settings, when the thread needs them first.
+    """
+
+    def __init__(self, load: Callable[[], Settings]) -> None:
+        self.cache = Cache()
+        self._load = load
+        self._realm = ""
+        self._nodes = _Nodes()
+        self._requests: dict[Path, list[Request]] = {}
+        self._stamps: dict[Path, tuple[int, ...]] = {}
+        self._bell = threading.Event()
+        self._ready = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="mcshell-completion", daemon=True)
+
+    def start(self) -> None:
+        """Begin, unless it has begun already."""
+        if not self._thread.is_alive() and not self._stopped:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        self._bell.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def hurry(self) -> None:
+        """Look for news now: a line has just been run."""
+        self._bell.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait (seconds) until the first cache is there."""
+        return self._ready.wait(timeout)
+
+    def _run(self) -> None:
+        settings: Settings | None = None
+        while not self._stopped:
+            try:
+                settings = settings or self._load()
+                self._refresh(settings)
+            except (MCShellError, OSError, sqlite3.Error) as error:
+                log.debug("no fresh completion: %s", error)
+            self._ready.set()
+            self._bell.wait(_EVERY)
+            self._bell.clear()
+
+    def _refresh(self, settings: Settings) -> None:
+        from mcshell.client.session import folder_of  # noqa: PLC0415 - in the background only
+
+        known = settings.state_dir / "known.sqlite"
+        changed = self._changed(known)
+        if changed and known.exists():
+            self._nodes = nodes_cache(self._known(settings, known))
+        files = [path for path in folder_of(settings.state_dir).glob("*.sqlite") if path.exists()]
+        files.sort(key=lambda path: -path.stat().st_mtime)
+        for path in files[:_FILES]:
+            if self._changed(path):
+                self._requests[path] = _requests(path)
+                changed = True
+        gone = self._requests.keys() - set(files)
+        for path in gone:
+            del self._requests[path]
+        if changed or gone or not self.cache.ddls:
+            every = [request for some in self._requests.values() for request in some]
+            self.cache = gather(settings, self._nodes, every)
+
+    def _changed(self, path: Path) -> bool:
+        """Whether a database was written to since the last look."""
+        wal = path.with_name(f"{path.name}-wal")
+        stamp = tuple(
+            number
+            for one in (path, wal)
+            if one.exists()
+            for number in (one.stat().st_mtime_ns, one.stat().st_size)
+        )
+        before, self._stamps[path] = self._stamps.get(path), stamp
+        return stamp != before
+
+    def _known(self, settings: Settings, path: Path) -> list[KnownNode]:
+        from mcshell.client.known import Known  # noqa: PLC0415 - in the background only
+        from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - as above
+
+        self._realm = self._realm or load_credentials(settings.pki).realm
+        known = Known(path, self._realm)
+        try:
+            since = time.time() - 30 * settings.client.known_for
+            return [
+                node
+                for collective in settings.collective.member
+                for node in known.nodes(collective, since)
+            ]
+        finally:
+            known.close()
+
+
+def _requests(path: Path) -> list[Request]:
+    """The newest requests of a session file, read without touching it."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)
+    try:
+        rows = connection.execute(
+            "SELECT id, agent, action, created FROM requests ORDER BY number DESC LIMIT 100"
+        ).fetchall()
+    finally:
+        connection.close()
+    return [Request(id_, f"{agent} {action}", created) for id_, agent, action, created in rows]

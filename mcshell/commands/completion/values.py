@@ -1,0 +1,169 @@
+"""The words that may stand in one place: names from the cache, allowed values from the DDLs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mcshell.commands.completion.cache import Cache, Request
+    from mcshell.ddl import Action, Input
+
+__all__ = [
+    "LIMIT",
+    "Candidate",
+    "Word",
+    "actions",
+    "agents",
+    "compound",
+    "fact_values",
+    "fitting",
+    "inputs",
+    "requests",
+    "starting",
+]
+
+LIMIT = 200
+
+_OPERATOR = re.compile(r"!=|<=|>=|=~|!~|==|=|<|>")
+_ODD = re.compile(r"[\s'\"\\;|>]")
+_INSIDE = re.compile(r"[^\s()!]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to go on: `text` takes the place of the line from `start` to the cursor.
+
+    `display` is what a menu shows, `kind` what it is (verb, option, agent, …), `meta` a remark.
+    """
+
+    text: str
+    start: int
+    display: str
+    kind: str
+    meta: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word that may stand here. `open`: more is to follow it at once, as after `name=`."""
+
+    text: str
+    meta: str = ""
+    display: str = ""
+    open: bool = False
+
+    def quoted(self, quote: str) -> str:
+        """The word as it is typed; `quote` is the quote that the operator has opened."""
+        if self.open:
+            return quote + self.text
+        if quote and quote not in self.text:
+            return f"{quote}{self.text}{quote}"
+        return shlex.quote(self.text) if _ODD.search(self.text) else self.text
+
+
+def starting(names: Sequence[str], prefix: str) -> list[str]:
+    """Those of sorted names that start so; found by halving, as there may be many."""
+    at = bisect_left(names, prefix)
+    found: list[str] = []
+    while at < len(names) and len(found) < LIMIT and names[at].startswith(prefix):
+        found.append(names[at])
+        at += 1
+    return found
+
+
+def fitting(names: Iterable[str], prefix: str) -> list[str]:
+    """Those of a few names that start so, whatever their case."""
+    low = prefix.lower()
+    return [name for name in names if name.lower().startswith(low)][:LIMIT]
+
+
+def agents(cache: Cache, prefix: str) -> Iterator[Word]:
+    """Agents, with what they are for."""
+    for name in fitting(cache.ddls, prefix):
+        yield Word(name, str(cache.ddls[name].metadata.get("description", "")))
+
+
+def actions(cache: Cache, agent: str, prefix: str, front: str = "") -> Iterator[Word]:
+    """An agent's actions, with what they do."""
+    ddl = cache.ddls.get(agent)
+    for name in fitting(ddl.actions if ddl else (), prefix):
+        assert ddl is not None
+        yield Word(front + name, ddl.actions[name].description, name)
+
+
+def inputs(cache: Cache, action: Action, given: Sequence[str], current: str) -> Iterator[Word]:
+    """`name=` for each input that is not given yet, or the values that one may have."""
+    name, equals, value = current.partition("=")
+    if equals:
+        if name in action.inputs:
+            for text in fitting(_allowed(cache, action.inputs[name]), value):
+                yield Word(f"{name}={text}", display=text)
+        return
+    names = {word.partition("=")[0] for word in given}
+    for one in action.inputs.values():
+        if one.name not in names and one.name.startswith(current):
+            needed = "" if one.optional or one.default is not None else "needed: "
+            yield Word(f"{one.name}=", f"{needed}{one.description}", open=True)
+
+
+def _allowed(cache: Cache, one: Input) -> Iterable[str]:
+    if one.choices:
+        return [one.to_text(choice) for choice in one.choices]
+    if one.type == "boolean":
+        return ["true", "false"]
+    if one.name == "fact":
+        return cache.facts
+    return [] if one.default is None else [one.to_text(one.default)]
+
+
+def fact_values(cache: Cache, current: str) -> Iterator[Word]:
+    """A fact's name with `=`, or after an operator the values that nodes have."""
+    operator = _OPERATOR.search(current)
+    if operator is None:
+        for name in fitting(cache.facts, current):
+            yield Word(f"{name}=", _some(cache.facts[name]), open=True)
+        return
+    name, sign, value = current[: operator.start()], operator[0], current[operator.end() :]
+    for text in fitting(cache.facts.get(name, ()), value):
+        yield Word(f"{name}{sign}{text}", display=text)
+
+
+def _some(values: Sequence[str]) -> str:
+    more = ", …" if len(values) > 3 else ""  # noqa: PLR2004 - a glance
+    return ", ".join(values[:3]) + more
+
+
+def compound(cache: Cache, current: str, *, quoted: bool) -> tuple[int, list[Word]]:
+    """The words at the end of an expression, and how many letters of it they replace."""
+    match = _INSIDE.search(current)
+    last = match[0] if match else ""
+    words = list(fact_values(cache, last))
+    if not _OPERATOR.search(last):
+        words += [Word(name, "class", open=quoted) for name in fitting(cache.classes, last)]
+        if current.rstrip() and current.strip() != last:
+            words += [Word(name, open=quoted) for name in fitting(("and", "or", "not"), last)]
+    if quoted:
+        words = [Word(one.text, one.meta, one.display, open=True) for one in words]
+    return len(last), words
+
+
+def requests(cache: Cache, prefix: str) -> Iterator[Word]:
+    """Requests by the first letters of their ids, the newest first."""
+    found = [one for one in cache.requests if one.id.startswith(prefix)]
+    for one in found[:LIMIT]:
+        yield Word(one.id[: max(10, len(prefix))], _ago(one))
+
+
+def _ago(request: Request) -> str:
+    seconds = max(0.0, time.time() - request.created)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{request.about}, {seconds / size:.0f} {unit} ago"
+    return f"{request.about}, {seconds:.0f} s ago"

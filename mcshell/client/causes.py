@@ -27,6 +27,8 @@ __all__ = ["Cause", "Evidence", "Probe", "causes", "columns"]
 
 Kind = Literal["observed", "inferred"]
 
+_TOO_LATE: Final = "expired before it was taken"
+
 OFF: Final = 5.0
 """A clock that differs by more than this is named, seconds."""
 
@@ -103,7 +105,8 @@ class Evidence:
 def causes(evidence: Evidence) -> list[Cause]:
     """Name the causes, the most likely first; at least one."""
     if (answered := _answered(evidence)) is not None:
-        return [answered]
+        expired = answered.cause == _TOO_LATE
+        return [*(_clock(evidence) if expired else ()), answered]
     rules = (_ours, _theirs, _account, _clock, _expired, _pool, _absent, _broker)
     found = [cause for rule in rules for cause in rule(evidence)]
     if not found:
@@ -141,7 +144,7 @@ def _outcome(state: State, statuscode: int | None, text: str) -> str:
         State.OK: "it answered: ok",
         State.DENIED: "denied by policy",
         State.INTERRUPTED: "interrupted: the node or its worker died in the middle",
-        State.EXPIRED: "expired before it was taken",
+        State.EXPIRED: _TOO_LATE,
     }
     by_code = {
         Status.UNKNOWN_ACTION: "unknown agent or action",
@@ -194,7 +197,7 @@ _REFUSED: Final = {
     Reason.CERT_EXPIRED.value: "our certificate has expired, says the node",
     Reason.STALE_CRL.value: "the node's revocation list is too old",
     Reason.FROM_FUTURE.value: "clock off",
-    Reason.EXPIRED.value: "expired before it was taken",
+    Reason.EXPIRED.value: _TOO_LATE,
     Reason.REPLAYED.value: "replayed: its id ran there before",
 }
 
@@ -289,8 +292,7 @@ def _expired(evidence: Evidence) -> Iterator[Cause]:
     if entry.state is State.EXPIRED or (
         entry.state is State.PENDING and evidence.now > record.expires
     ):
-        cause = "expired before it was taken"
-        yield Cause(cause, "inferred", "no word before its ttl was over", record.expires)
+        yield Cause(_TOO_LATE, "inferred", "no word before its ttl was over", record.expires)
 
 
 def _pool(evidence: Evidence) -> Iterator[Cause]:

@@ -141,6 +141,13 @@ def clock_off(_world: World, alice: Client) -> Case:
     return asked(alice, "fast")
 
 
+def clock_off_and_queued(_world: World, alice: Client) -> Case:
+    """The same node says itself that its work has expired."""
+    replies = queued(alice, "fast", 0.0)
+    assert replies.wait(PATIENCE).done
+    return "fast", replies.requestid
+
+
 def started_later(world: World, alice: Client) -> Case:
     """A node that came up only after it was asked."""
     if "late" in world.nodes:
@@ -210,6 +217,7 @@ CAUSES: list[tuple[Callable[[World, Client], Case], str, str, str]] = [
     (failed, "failed in the action", "observed", "as asked"),
     (too_large, "reply too large", "observed", "4000 are allowed"),
     (clock_off, "clock off", "observed", "2 h ahead"),
+    (clock_off_and_queued, "clock off", "observed", "2 h ahead"),
     (started_later, "it was not running when the request was sent", "observed", "started after"),
     (no_match, "the filter did not match", "observed", "filter"),
     (stopped, "not sent", "observed", "after 1 failures"),
@@ -228,6 +236,18 @@ def test_the_cause_is_named_first(world, alice, inject, cause, kind, evidence):
     found = alice.causes(node, request)
     assert (found[0].cause, found[0].kind) == (cause, kind), found
     assert evidence in found[0].evidence, found
+
+
+def test_the_command_line_gives_the_same_causes(world, alice):
+    """A table with the columns cause, kind, evidence and since; by the first letters of the id."""
+    node, request = asked(alice, "web1", "mark", "fail")
+    environ = {"MCSHELL_STATE": str(world.folder / "state-alice")}
+    done = world.cli("explain", node, request[:12], "--json", **environ)
+    (row,) = json.loads(done.stdout)
+    assert list(row) == ["cause", "kind", "evidence", "since"]
+    assert (row["cause"], row["kind"]) == ("failed in the action", "observed")
+    frame = alice.explain(node, request)
+    assert frame.to_dict("records") == [row]
 
 
 def test_a_queued_request_for_the_dead_waits_in_the_broker(world, alice):

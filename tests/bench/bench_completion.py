@@ -1,0 +1,119 @@
+"""Completion with 10,000 known nodes: what a key costs, idle and while the cache is made anew.
+
+Run: python tests/bench/bench_completion.py
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mcshell import config
+from mcshell.client.known import Known, KnownNode
+from mcshell.commands.completion import Refresher, candidates
+from mcshell.pki import Authority
+from mcshell.wire.credentials import load_credentials
+from tests.bench.figures import machine, ms, place, show
+
+NODES = 10_000
+LINES = (
+    "rpc package status name=openssl -F os.name=Debian -I node0999",
+    "find -C role::we -F site=site3 -S 'os.name=Debian and serial=S99",
+    "rpc service restart name=nginx --via queue --ttl 7d -I node",
+    "replies ",
+    "find -F serial=",
+)
+CONFIG = '[pki]\nca = "pki/ca.pem"\ncert = "alice.pem"\nkey = "alice.key"\n'
+
+
+def fleet(state: Path, realm: str) -> None:
+    """Put 10,000 nodes with some thirty facts each into what is known."""
+    rng = random.Random(1)
+    now = time.time()
+    known = Known(state / "known.sqlite", realm)
+    known.learn(
+        "mcs",
+        (
+            KnownNode(
+                f"node{number:05d}.site{number % 9}.example.com",
+                now,
+                {
+                    "os": {"name": rng.choice(["Debian", "Rocky", "Ubuntu"]), "major": number % 4},
+                    "serial": f"S{number}",
+                    "site": f"site{number % 9}",
+                    **{f"fact{which}": rng.randrange(1000) for which in range(26)},
+                },
+                frozenset({f"role::{rng.choice(['web', 'db', 'cache'])}", f"rack{number % 90}"}),
+                frozenset({"rpcutil", "package", "service"}),
+                ("mcs",),
+            )
+            for number in range(NODES)
+        ),
+    )
+    known.close()
+
+
+def typed(refresher: Refresher, seconds: float) -> list[float]:
+    """Type the lines again and again, letter by letter; seconds a key."""
+    took: list[float] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for line in LINES:
+            for cursor in range(1, len(line) + 1):
+                began = time.perf_counter()
+                candidates(line, cursor, refresher.cache)
+                took.append(time.perf_counter() - began)
+    return took
+
+
+def percentiles(took: list[float]) -> list[str]:
+    """Median, 95th percentile and the worst."""
+    cuts = statistics.quantiles(took, n=100)
+    return [ms(value) for value in (cuts[49], cuts[94], max(took))]
+
+
+def main() -> None:
+    """Measure and print."""
+    with place() as folder:
+        Authority.init(folder / "pki", "bench").issue("alice", "operator", out=folder)
+        (folder / "c.toml").write_text(f'state = "{folder}/state"\n{CONFIG}')
+        settings = config.load(folder / "c.toml")
+        settings.state_dir.mkdir()
+        realm = load_credentials(settings.pki).realm
+        fleet(settings.state_dir, realm)
+        refresher = Refresher(lambda: settings)
+        began = time.perf_counter()
+        refresher.start()
+        assert refresher.wait(60)
+        first = time.perf_counter() - began
+        assert len(refresher.cache.nodes) == NODES
+        idle = typed(refresher, 5)
+        stop = threading.Event()
+
+        def disturb() -> None:
+            known = Known(settings.state_dir / "known.sqlite", realm)
+            while not stop.wait(0.5):
+                known.touch("mcs", ["node00001.site1.example.com"], time.time())
+                refresher.hurry()
+            known.close()
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        busy = typed(refresher, 10)
+        stop.set()
+        thread.join()
+        refresher.stop()
+    print(f"{machine()}\n{NODES} nodes cached; the first cache took {first:.2f} s")
+    show("a key", "median", "p95", "worst")
+    show("idle", *percentiles(idle))
+    show("while the cache is made anew", *percentiles(busy))
+
+
+if __name__ == "__main__":
+    main()

@@ -131,9 +131,9 @@ class Bare:
         prefetch: int = 100,
         id_: str = "",
     ) -> str:
-        """SUBSCRIBE with a receipt; returns the id."""
+        """SUBSCRIBE with a receipt, a queue of replies as the broker wants it; returns the id."""
         id_ = id_ or str(next(self.numbers))
-        headers = {"destination": destination, "id": id_, "ack": ack}
+        headers = {**self.dialect.subscribe_to(destination), "id": id_, "ack": ack}
         if ack != "auto":
             headers |= self.dialect.subscribe_headers(prefetch=prefetch)
         self.confirm("SUBSCRIBE", headers)
@@ -151,7 +151,7 @@ class Bare:
     ) -> None:
         """SEND, with a receipt unless told otherwise; `expires` is seconds since the epoch."""
         how = self.dialect.send_headers(persistent=persistent, expires=expires, now=time.time())
-        full = {"destination": destination, **(headers or {}), **how}
+        full = {"destination": self.dialect.send_to(destination), **(headers or {}), **how}
         (self.confirm if confirm else self.put)("SEND", full, body)
 
     def ack(self, frame: Frame, command: str = "ACK", **more: str) -> None:

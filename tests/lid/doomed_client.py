@@ -15,12 +15,20 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mcshell import config
-from mcshell.client import dispatch, receiver, store
 from mcshell.client.client import Client
+from mcshell.client.dispatch import Dispatch
+from mcshell.client.receiver import Receiver
+from mcshell.client.store import Store
 from mcshell.message import Via
 from mcshell.wire.connector import Connector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcshell.client.rows import Record
 
 
 def die() -> None:
@@ -29,57 +37,56 @@ def die() -> None:
     threading.Event().wait()
 
 
-def arm(phase: str, number: int) -> None:
-    """Have this process die at the phase."""
-    counts = {"sent": 0, "kept": 0, "opened": 0}
-    add, send, enter = store.Store.add, Connector.send, store.Store.enter
-    opened, mark = receiver.Receiver._open, dispatch.Dispatch._mark
+class Doom:
+    """Wraps what a client does on its way, and dies when the phase has come so far."""
 
-    def adding(self, record, *rest):
-        add(self, record, *rest)
+    def __init__(self, phase: str, number: int) -> None:
+        self.phase = phase
+        self.left = {"sending": number, "draining": number, "kept": number}
+
+    def comes(self, phase: str, steps: int = 1) -> None:
+        """Count steps of a phase; the last of them is the end."""
+        if phase != self.phase:
+            return
+        self.left[phase] = self.left.get(phase, 1) - steps
+        if self.left[phase] <= 0:
+            die()
+
+    def wrap(self, owner: type, name: str, after: Callable[..., None]) -> None:
+        """Have `after(result, *arguments)` called behind a method."""
+        method = getattr(owner, name)
+
+        def wrapped(*arguments: object, **more: object) -> object:
+            result = method(*arguments, **more)
+            after(result, *arguments)
+            return result
+
+        setattr(owner, name, wrapped)
+
+    def committed(self, _result: object, _store: object, record: Record, *_rest: object) -> None:
+        """A request is in the file."""
         if record.via is Via.QUEUE:
             print("committed", flush=True)
-            if phase == "before-send":
-                die()
+            self.comes("before-send")
 
-    def sending(self, destination, *rest, **more):
-        result = send(self, destination, *rest, **more)
+    def sent(self, _result: object, _link: object, destination: str, *_rest: object) -> None:
+        """A message is on its way."""
         if ".work." in destination:
-            counts["sent"] += 1
-            if phase == "sending" and counts["sent"] >= number:
-                die()
-        return result
+            self.comes("sending")
 
-    def marking(self, *rest):
-        mark(self, *rest)
-        if phase == "waiting":
-            die()
-
-    def opening(self, *rest):
-        word = opened(self, *rest)
-        counts["opened"] += 1
-        if phase == "draining" and counts["opened"] >= number:
-            die()
-        return word
-
-    def entering(self, words, **more):
-        news = enter(self, words, **more)
-        counts["kept"] += len(news)
-        if phase == "kept" and counts["kept"] >= number:
-            die()
-        return news
-
-    store.Store.add = adding
-    store.Store.enter = entering
-    Connector.send = sending
-    receiver.Receiver._open = opening
-    dispatch.Dispatch._mark = marking
+    def arm(self) -> None:
+        """Lie in wait."""
+        self.wrap(Store, "add", self.committed)
+        self.wrap(Connector, "send", self.sent)
+        self.wrap(Dispatch, "_mark", lambda *_: self.comes("waiting"))
+        self.wrap(Receiver, "_open", lambda *_: self.comes("draining"))
+        self.wrap(Store, "enter", lambda news, *_: self.comes("kept", len(news)))
 
 
 def main() -> None:
     """Ask, and wait for the end."""
     path, state, session, phase, number, nodes = sys.argv[1:]
-    arm(phase, int(number))
+    Doom(phase, int(number)).arm()
     client = Client(config.load(Path(path), overrides={"state": state}), session=session)
     replies = client.rpc("rpcutil", "ping", via="queue", nodes=[nodes], ttl="1h", wait=False)
     replies.wait(120)

@@ -155,6 +155,11 @@ class Client:
         """The name of the broker's dialect: activemq, rabbitmq or mcshell."""
         return self._transport.dialect.name
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection to a broker stands now; a lost one is made again by itself."""
+        return self._transport.connected
+
     def find(self, targeting: Targeting, agent: str | None = None) -> Found:
         """Find the nodes of a targeting; with `agent`, those that have it."""
         return self._discovery.find(targeting, agent)

@@ -37,7 +37,8 @@ class Context:
 
     `session` is the session that lines without `--session` use, `filter` the filter in force.
     `ask` puts a yes-or-no question to the operator, `say` tells him a line; None where nobody is
-    there. `progress` shows how a request stands for as long as its context lasts.
+    there. `progress` shows how a request stands for as long as its context lasts, `seen` is told
+    which replies the operator has been shown.
     """
 
     def __init__(self, face: Face = "cli", path: Path | None = None) -> None:
@@ -50,6 +51,7 @@ class Context:
         self.ask: Callable[[str], bool] | None = None
         self.say: Callable[[str], None] | None = None
         self.progress: Callable[[Client, Replies | None], AbstractContextManager[object]] = _hidden
+        self.seen: Callable[[Replies], None] = _unheeded
         self._told: dict[int, int] = {}
         self._path = path
         self._settings: Settings | None = None
@@ -156,6 +158,10 @@ class Context:
 
 def _hidden(_client: Client, _replies: Replies | None) -> AbstractContextManager[object]:
     return nullcontext()
+
+
+def _unheeded(_replies: Replies) -> None:
+    """Nobody keeps account of what was shown."""
 
 
 def _words(text: str) -> tuple[str, ...]:

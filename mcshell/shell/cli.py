@@ -150,10 +150,9 @@ def _shell(context: Context, form: str | None) -> int:
     """The prompt for an operator at a terminal, else the lines on standard input."""
     if not sys.stdin.isatty():
         return _lines(sys.stdin.read(), context, form)
-    from mcshell.shell.output import Screen  # noqa: PLC0415 - services show nothing
-    from mcshell.shell.prompt import prompt  # noqa: PLC0415 - prompt_toolkit is slow to load
+    from mcshell.shell.prompt import prompt  # noqa: PLC0415 - a command line needs no prompt
 
-    return prompt(context, Screen())
+    return prompt(context)
 
 
 def _lines(text: str, context: Context, form: str | None) -> int:

@@ -123,9 +123,9 @@ def _run(options: Namespace, stack: ExitStack) -> int:
         return _notebook(folder)
     if not sys.stdin.isatty():
         return run_lines(sys.stdin.read(), context, screen)
-    from mcshell.shell.prompt import prompt  # noqa: PLC0415 - prompt_toolkit is slow to load
+    from mcshell.shell.prompt import prompt  # noqa: PLC0415 - lines that are given need no prompt
 
-    return prompt(context, screen)
+    return prompt(context)
 
 
 def _meet(context: Context, count: int) -> None:

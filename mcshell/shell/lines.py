@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from mcshell.client.replies import Replies
 from mcshell.commands.parser import split_line, split_lines
 from mcshell.commands.result import INTERNAL, INTERRUPTED, USAGE, exit_code
 from mcshell.commands.run import run_words
@@ -67,6 +68,8 @@ def run_and_show(
     for notice in context.notices():
         screen.say(notice)
     shower(result, invocation.options, screen, form)
+    if isinstance(result, Replies) and not getattr(invocation.options, "background", False):
+        context.seen(result)
     asked = invocation.options if "nodes" in invocation.options else None
     return exit_code(result, asked)
 

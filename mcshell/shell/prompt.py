@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from mcshell.commands.completion import Refresher
 from mcshell.commands.result import INTERRUPTED
 from mcshell.shell.lines import run_lines
+from mcshell.shell.operator import meet
+from mcshell.shell.output import Screen
+from mcshell.shell.watcher import Watcher
 
 if TYPE_CHECKING:
-    from mcshell.commands.context import Context
-    from mcshell.shell.output import Screen
+    from collections.abc import Iterator
 
-__all__ = ["Lines", "loop", "prompt", "reader"]
+    from prompt_toolkit import PromptSession
+
+    from mcshell.client.replies import Replies
+    from mcshell.commands.context import Context
+    from mcshell.shell.progress import Progress
+
+__all__ = ["Editor", "Lines", "loop", "prompt", "session"]
 
 
 class Lines(Protocol):
@@ -22,25 +33,87 @@ class Lines(Protocol):
         """Read a line; EOFError at Ctrl-D, KeyboardInterrupt at Ctrl-C."""
 
 
-def prompt(context: Context, screen: Screen) -> int:
+def prompt(context: Context) -> int:
     """Talk with an operator at a terminal; the exit code is that of the last line."""
     context.face = "prompt"
-    return loop(reader(context), context, screen)
+    progress = meet(context)
+    with session(context, progress) as lines:
+        return loop(lines, context, Screen(paged=True))
 
 
-def reader(context: Context) -> Lines:
-    """A line editor with the history of this operator's state directory."""
-    from prompt_toolkit import PromptSession  # noqa: PLC0415 - a third of a second
-    from prompt_toolkit.auto_suggest import AutoSuggestFromHistory  # noqa: PLC0415 - as above
-    from prompt_toolkit.history import FileHistory  # noqa: PLC0415 - as above
+@contextmanager
+def session(context: Context, progress: Progress) -> Iterator[Editor]:
+    """The line editor, with what goes on behind it: completion's cache and the watcher."""
+    from mcshell.shell.editor import editor  # noqa: PLC0415 - prompt_toolkit is slow to load
 
-    folder = context.settings.state_dir
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return PromptSession(
-        "mcshell> ",
-        history=FileHistory(str(folder / "history")),
-        auto_suggest=AutoSuggestFromHistory(),
-    )
+    notices = _Notices()
+    refresher = Refresher(lambda: context.settings)
+    watcher = Watcher(context, notices.tell)
+    context.seen = lambda replies: _seen(watcher, replies)
+    with ExitStack() as stack:
+        for one in (refresher, watcher):
+            one.start()
+            stack.callback(one.stop)
+        yield Editor(editor(context, refresher, watcher, progress), refresher, notices)
+
+
+class _Notices:
+    """Lines from the background: shown above the prompt, or held while a line runs."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+        self._open = False
+
+    def tell(self, line: str) -> None:
+        """Show a line when the operator is at the prompt."""
+        if self._open:
+            _print(line)
+        else:
+            self._held.append(line)
+
+    @contextmanager
+    def at_prompt(self) -> Iterator[None]:
+        """Show what was held, and everything for as long as the context lasts."""
+        from prompt_toolkit.patch_stdout import patch_stdout  # noqa: PLC0415 - slow to load
+
+        with patch_stdout():
+            self._open = True
+            try:
+                held, self._held = self._held, []
+                for line in held:
+                    _print(line)
+                yield
+            finally:
+                self._open = False
+
+
+def _print(line: str) -> None:
+    from mcshell.commands.harmless import harmless  # noqa: PLC0415 - with the first notice
+
+    sys.stdout.write(f"{harmless(line)}\n")
+    sys.stdout.flush()
+
+
+class Editor:
+    """prompt_toolkit's session, with the notices above it; `buffer` holds what is being typed."""
+
+    def __init__(self, lines: PromptSession[str], refresher: Refresher, notices: _Notices) -> None:
+        self._lines = lines
+        self._notices = notices
+        self.refresher = refresher
+        self.buffer = lines.default_buffer
+
+    def prompt(self) -> str:
+        """Read a line."""
+        self.refresher.hurry()
+        with self._notices.at_prompt():
+            return self._lines.prompt()
+
+
+def _seen(watcher: Watcher, replies: Replies) -> None:
+    stats = replies.stats
+    waiting = sum(stats[state] for state in ("pending", "received", "running"))
+    watcher.shown(replies.requestid, int(stats["targets"] - waiting))
 
 
 def loop(lines: Lines, context: Context, screen: Screen) -> int:

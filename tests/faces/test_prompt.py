@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import io
+import json
+import threading
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from mcshell.client.targeting import Targeting
 from mcshell.commands.context import Context
 from mcshell.shell.output import Screen
-from mcshell.shell.prompt import loop, reader
+from mcshell.shell.progress import Progress
+from mcshell.shell.prompt import loop, session
+from mcshell.shell.watcher import Watcher
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.faces.conftest import Fleet
 
@@ -33,9 +42,13 @@ def context(fleet: Fleet) -> Iterator[Context]:
 def typed(context: Context, keys: str) -> tuple[int, str, str]:
     """Type keys at the prompt; the exit code and what went to the two streams."""
     out, err = io.StringIO(), io.StringIO()
-    with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+    with (
+        create_pipe_input() as pipe,
+        create_app_session(input=pipe, output=DummyOutput()),
+        session(context, Progress(on=False)) as lines,
+    ):
         pipe.send_text(keys)
-        code = loop(reader(context), context, Screen(out, err, None))
+        code = loop(lines, context, Screen(out, err, None))
     return code, out.getvalue(), err.getvalue()
 
 
@@ -67,6 +80,104 @@ def test_a_bang_is_the_operators_shell(context: Context, capfd: pytest.CaptureFi
     code, _, _ = typed(context, "!echo from $((40+2))\r!exit 3\r\x04")
     assert code == 3
     assert capfd.readouterr().out == "from 42\n"
+
+
+def test_a_pipe_and_a_file_take_what_a_line_gives(
+    context: Context, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`| command` has the text on its standard input, `> file` the format that its name says."""
+    keys = "find --senders | sort -r | head -1\r"
+    for name in ("a.csv", "a.json", "a.jsonl", "a.parquet", "a.txt"):
+        keys += f"rpc rpcutil get_fact fact=rack -F role=web > {tmp_path / name}\r"
+    code, out, _ = typed(context, f"{keys}find > {tmp_path}/no/such\r\x04")
+    assert (code, out) == (64, "")
+    assert capfd.readouterr().out == "web2\n"
+    assert (tmp_path / "a.csv").read_text().startswith("sender,state,statuscode,")
+    assert json.loads((tmp_path / "a.json").read_text())["stats"]["ok"] == 2
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
+    assert "web1" in (tmp_path / "a.txt").read_text()
+    found = pd.read_parquet(tmp_path / "a.parquet")
+    assert list(found["value"]) == ['{"row": 4}'] * 2
+    assert sorted(found["sender"]) == ["web1", "web2"]
+
+
+def test_a_line_goes_on_after_a_backslash_or_in_quotes(context: Context) -> None:
+    """Enter inside an open quote, or after a backslash, adds a line; the whole is run at once."""
+    code, out, err = typed(
+        context, "find \\\r-I db1 --senders\rfind -S 'role=db\r' --senders\r\x04"
+    )
+    assert (code, out) == (0, "db1\ndb1\n"), err
+
+
+def test_the_filter_in_force_narrows_every_line(context: Context) -> None:
+    """`filter` holds for the lines that follow, beside their own filters, until `--off`."""
+    keys = "filter -F role=web\rfind --senders\rfind -I db1 --senders\rfind -I web2 --senders\r"
+    _, out, err = typed(context, f"{keys}filter --off\rfind -I db1 --senders\r\x04")
+    assert out.split()[-4:] == ["web1", "web2", "web2", "db1"]
+    assert "no node matches" in err
+    assert "no filter is in force" in err
+
+
+def test_tab_completes_from_what_is_known(context: Context) -> None:
+    """Tab takes a completion, Enter accepts it, a second Enter runs the line."""
+    context.client(Namespace()).find(Targeting())
+    out = io.StringIO()
+    with (
+        create_pipe_input() as pipe,
+        create_app_session(input=pipe, output=DummyOutput()),
+        session(context, Progress(on=False)) as lines,
+    ):
+        assert lines.refresher.wait(30)
+        assert wait_until(lambda: "db1" in lines.refresher.cache.nodes, 30)
+        buffer = lines.buffer
+
+        def keys() -> None:
+            for text, expected in (("find --senders -I d", " d"), ("\t", " db1")):
+                pipe.send_text(text)
+                wait_until(lambda: buffer.text.endswith(expected), 30)  # noqa: B023 - called here
+            pipe.send_text("\r\r\x04")
+
+        typist = threading.Thread(target=keys)
+        typist.start()
+        loop(lines, context, Screen(out, io.StringIO(), None))
+        typist.join()
+    assert out.getvalue() == "db1\n"
+
+
+def test_a_background_request_announces_its_end(context: Context) -> None:
+    """The watcher counts what is open and new, tells of the end, and forgets what was shown."""
+    told: list[str] = []
+    watcher = Watcher(context, told.append)
+    watcher.look()
+    assert watcher.status.session == ""
+    client = context.client(Namespace())
+    watcher.look()
+    replies = client.rpc("exec", "run", argv=["sleep", "1"], nodes=["web1"], wait=False)
+    watcher.look()
+    assert (watcher.status.open, watcher.status.unseen) == (1, 0)
+    replies.wait(60)
+    assert wait_until(lambda: watcher.look() or bool(told), 30)
+    assert told == [f"request {replies.requestid[:8]} (exec run) is complete: 1 ok"]
+    assert (watcher.status.open, watcher.status.unseen) == (0, 1)
+    watcher.shown(replies.requestid, 1)
+    watcher.look()
+    assert watcher.status.unseen == 0
+
+
+def test_f4_changes_the_keys_and_f2_the_progress(context: Context) -> None:
+    """After F4 the keys are vi's (and back); F2 switches the bar off."""
+    progress = Progress()
+    out = io.StringIO()
+    with (
+        create_pipe_input() as pipe,
+        create_app_session(input=pipe, output=DummyOutput()),
+        session(context, progress) as lines,
+    ):
+        # in vi's keys: Escape, then 0 and x delete the first letter
+        pipe.send_text("\x1bOSxfind -I db1 --senders\x1b0x\r\x1bOQ\x04")
+        loop(lines, context, Screen(out, io.StringIO(), None))
+    assert out.getvalue() == "db1\n"
+    assert not progress.on
 
 
 def test_history_is_kept(context: Context) -> None:

@@ -1,0 +1,121 @@
+"""The line editor of the prompt: prompt_toolkit with our completion, keys and toolbar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import Completer, Completion
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import Condition, completion_is_selected, has_focus
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.key_binding import KeyBindings
+
+from mcshell.commands.completion import candidates
+from mcshell.commands.completion.scan import incomplete
+from mcshell.commands.harmless import harmless
+from mcshell.commands.verbs.filtering import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prompt_toolkit.completion import CompleteEvent
+    from prompt_toolkit.document import Document
+    from prompt_toolkit.key_binding import KeyPressEvent
+
+    from mcshell.commands.completion import Refresher
+    from mcshell.commands.context import Context
+    from mcshell.shell.progress import Progress
+    from mcshell.shell.watcher import Watcher
+
+__all__ = ["editor"]
+
+
+def editor(
+    context: Context, refresher: Refresher, watcher: Watcher, progress: Progress
+) -> PromptSession[str]:
+    """A line editor with the history of this operator's state directory."""
+    folder = context.settings.state_dir
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return PromptSession(
+        f"{context.settings.collective.main}> ",
+        history=FileHistory(str(folder / "history")),
+        auto_suggest=AutoSuggestFromHistory(),
+        completer=_Completer(refresher),
+        complete_while_typing=True,
+        multiline=Condition(lambda: incomplete(get_app().current_buffer.text)),
+        prompt_continuation="... ",
+        key_bindings=_keys(progress),
+        bottom_toolbar=lambda: _toolbar(context, watcher, progress),
+        refresh_interval=1.0,
+        enable_open_in_editor=True,
+    )
+
+
+class _Completer(Completer):
+    """`commands.completion` as prompt_toolkit wants it."""
+
+    def __init__(self, refresher: Refresher) -> None:
+        self._refresher = refresher
+
+    def get_completions(self, document: Document, _event: CompleteEvent) -> Iterator[Completion]:
+        """The ways to go on at the cursor."""
+        cursor = document.cursor_position
+        for one in candidates(document.text, cursor, self._refresher.cache):
+            yield Completion(
+                one.text,
+                start_position=one.start - cursor,
+                display=harmless(one.display),
+                display_meta=harmless(one.meta),
+            )
+
+
+def _keys(progress: Progress) -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("f2")
+    def _live(_event: KeyPressEvent) -> None:
+        progress.on = not progress.on
+
+    @keys.add("f4")
+    def _mode(event: KeyPressEvent) -> None:
+        vi = event.app.editing_mode is EditingMode.VI
+        event.app.editing_mode = EditingMode.EMACS if vi else EditingMode.VI
+
+    @keys.add("enter", filter=completion_is_selected & has_focus("DEFAULT_BUFFER"))
+    def _accept(event: KeyPressEvent) -> None:
+        """Enter takes the completion; the next one runs the line."""
+        event.current_buffer.complete_state = None
+
+    return keys
+
+
+def _toolbar(context: Context, watcher: Watcher, progress: Progress) -> str:
+    """Broker, session, filter in force, and what is still to come."""
+    client, status = context.current(), watcher.status
+    name = status.session or context.session or "none yet"
+    parts = [
+        _broker(context),
+        f"session {name if client is None else client.session.name}",
+        f"collective {context.settings.collective.main}",
+    ]
+    if context.filter is not None:
+        parts.append(
+            "filter " + " ".join(f"{option} {word}" for option, word in words(context.filter))
+        )
+    if status.open:
+        parts.append(f"{status.open} open")
+    if status.unseen:
+        parts.append(f"{status.unseen} new replies")
+    mode = "vi" if get_app().editing_mode is EditingMode.VI else "emacs"
+    parts += [f"F2 progress {'on' if progress.on else 'off'}", f"F4 {mode}"]
+    return harmless(" · ".join(parts))
+
+
+def _broker(context: Context) -> str:
+    client = context.current()
+    if client is None:
+        return "not connected"
+    return f"broker {client.broker}" if client.connected else "broker LOST, reconnecting"

@@ -1,0 +1,121 @@
+"""What goes on in the sessions while the operator types: counts for the toolbar, and notices.
+
+One thread looks once a second. It reads the session's file, never the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcshell.errors import MCShellError
+from mcshell.message import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcshell.client.client import Client
+    from mcshell.client.rows import Record
+    from mcshell.commands.context import Context
+
+__all__ = ["Status", "Watcher"]
+
+log = logging.getLogger(__name__)
+
+_EVERY = 1.0
+_WAITING = (State.PENDING, State.RECEIVED, State.RUNNING)
+_CLOSED = tuple(state for state in State if state not in _WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The session as of the last look: open requests, and replies that were not shown yet."""
+
+    session: str = ""
+    open: int = 0
+    unseen: int = 0
+
+
+class Watcher:
+    """Looks after the requests of the current session.
+
+    `tell` is given a line when a request of which the operator has not seen the end completes.
+    """
+
+    def __init__(self, context: Context, tell: Callable[[str], None]) -> None:
+        self.status = Status()
+        self._context = context
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._session = ""
+        self._seen: dict[str, int] = {}
+        self._open: set[str] = set()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mcshell-watcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def shown(self, requestid: str, closed: int) -> None:
+        """Note that the operator has seen so many answers of a request."""
+        with self._lock:
+            self._seen[requestid] = closed
+            self._open.discard(requestid)
+
+    def look(self) -> None:
+        """Look once: take the counts, and tell of what has completed since the last look."""
+        client = self._context.current()
+        if client is None:
+            self.status = Status(self._context.session or "")
+            return
+        try:
+            history = client.requests()
+        except (MCShellError, sqlite3.Error) as error:
+            log.debug("no look at the session: %s", error)
+            return
+        told = self._enter(client, history)
+        for line in (*self._context.notices(), *told):
+            self._tell(line)
+
+    def _enter(self, client: Client, history: list[tuple[Record, dict[str, int]]]) -> list[str]:
+        told: list[str] = []
+        unseen = 0
+        with self._lock:
+            if client.session.name != self._session:
+                # What was there before this prompt came is known to the operator.
+                self._session = client.session.name
+                self._seen = {record.id: _closed(counts) for record, counts in history}
+                self._open.clear()
+            waiting: set[str] = set()
+            for record, counts in history:
+                unseen += max(0, _closed(counts) - self._seen.setdefault(record.id, 0))
+                if any(counts.get(state, 0) for state in _WAITING):
+                    waiting.add(record.id)
+                elif record.id in self._open:
+                    told.append(_complete(record, counts))
+            self._open = waiting
+            self.status = Status(self._session, len(waiting), unseen)
+        return told
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_EVERY):
+            self.look()
+
+
+def _closed(counts: Mapping[str, int]) -> int:
+    return sum(counts.get(state, 0) for state in _CLOSED)
+
+
+def _complete(record: Record, counts: Mapping[str, int]) -> str:
+    found = ", ".join(f"{counts[state]} {state}" for state in State if counts.get(state))
+    return f"request {record.id[:8]} ({record.agent} {record.action}) is complete: {found}"

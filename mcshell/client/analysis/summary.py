@@ -36,15 +36,14 @@ def rows(answers: Answers, names: Sequence[str] = ()) -> list[tuple[Any, ...]]:
     one. Of outputs only the answers that came out well count.
     """
     well = answers.well()
-    if names:
-        return [_describe(name, answers.column(name)) for name in names]
-    found = [
-        _describe(name, (answers if name == "state" else well).columns[name])
-        for name in ("state", "lag")
-        if name in answers.columns
+    wanted = names or [
+        *(name for name in ("state", "lag") if name in answers.columns),
+        *answers.outputs,
     ]
-    for name in well.outputs:
-        found += [_describe(*one) for one in flat(name, well.columns[name]).items()]
+    found = []
+    for name in wanted:
+        values = (answers if name == "state" else well).column(name)
+        found += [_describe(*one) for one in flat(name, values).items()]
     return found
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mcshell.wire.security import Signer
 from tests.peers.bare import Bare
 from tests.peers.brokers import Configured
 from tests.peers.fleet import Fleet, Node
@@ -25,6 +26,9 @@ KINDS = [
     pytest.param("activemq", marks=pytest.mark.activemq),
     pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
 ]
+ONLY_ACTIVEMQ = pytest.mark.parametrize("guarded", KINDS[:1], indirect=True)
+ONLY_RABBITMQ = pytest.mark.parametrize("guarded", KINDS[1:], indirect=True)
+POLICY = "policy default deny\n" + "".join(f"allow\tcert={name}\t*\t*\t*\n" for name in OPERATORS)
 POOLS = '[pools.sms]\nmembers = ["web1"]\n'
 
 
@@ -39,10 +43,17 @@ class Guarded:
         place = SimpleNamespace(
             url=f"stomp+ssl://127.0.0.1:{self.port}", user="", passcode="", kind=kind
         )
-        self.fleet = Fleet(place, self.folder, dict.fromkeys(NODES, Node()), operators=OPERATORS)
+        self.fleet = Fleet(
+            place,
+            self.folder,
+            dict.fromkeys(NODES, Node()),
+            policies={"default": POLICY},
+            operators=OPERATORS,
+        )
         (self.folder / "ca.pem").write_bytes(self.fleet.authority.ca_pem)
-        with self.fleet.config.open("a") as config:
-            config.write(POOLS)
+        for name, text in (("alice", POOLS), ("web1", 'serve = ["sms"]\n' + POOLS)):
+            with (self.folder / f"{name}.toml").open("a") as config:
+                config.write(text)
         told = self.configure()
         assert told["identities"] == len(NODES) + len(OPERATORS)
         self.broker = Configured(kind, told["start"], self.port, self.folder)
@@ -75,6 +86,10 @@ class Guarded:
             self.command("ctl", "-q", *words, "--formatter", "json")
         )
         return listed
+
+    def signer(self, who: str) -> Signer:
+        """What this identity signs with."""
+        return Signer.load(self.folder / f"{who}.pem", self.folder / f"{who}.key")
 
     def enter(self, who: str) -> Bare:
         """A bare connection with this identity's certificate, and no login."""

@@ -12,6 +12,7 @@ import pytest
 from mcshell.wire import destinations
 from tests.peers.bare import Bare, Closed
 from tests.peers.processes import wait_until
+from tests.rights.conftest import ONLY_RABBITMQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,11 +195,9 @@ def test_a_wildcard_reads_nothing_of_others(guarded: Guarded, kind: str, name: s
         assert spy.silent(QUIET)
 
 
-@pytest.mark.rabbitmq
+@ONLY_RABBITMQ
 def test_on_rabbitmq_a_node_has_no_way_to_others_queues(guarded: Guarded) -> None:
     """No name of STOMP's leads a node to a queue that is not its own: none to write, none to remove."""
-    if guarded.kind != "rabbitmq":
-        return  # the next test is ActiveMQ's
     c = guarded.fleet.collective
     replies, work = f"mcs.{c}.reply.cert~3dalice.kept", f"mcs.{c}.work.db1"
     with guarded.enter("alice") as alice, guarded.enter("db1") as db1:

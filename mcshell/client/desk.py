@@ -85,7 +85,7 @@ class Desk:
         """Listen to the queue, and send what an earlier process left unsent."""
         if self.session.holds and self.session.named:
             self._claim(self._receiver)
-        self._receiver.start(self._own.queue)
+        self._receiver.start(self._own.queue, alone=self.session.holds)
         self.dispatch.start()
         if not self.session.holds:
             self.notices.append(
@@ -161,7 +161,7 @@ class Desk:
         receiver = self._new_receiver(self.session)
         receiver.adopt(self._receiver)
         self._claim(receiver)
-        receiver.start(self.session.queue)
+        receiver.start(self.session.queue, alone=False)
         self._second = receiver
         self.notices.append(f"session {self.session.name}: its holder is gone, this process has it")
         self.dispatch.wake()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mcshell.client.store import Store
     from mcshell.wire.envelope import Limits
     from mcshell.wire.security import Verifier
-    from mcshell.wire.transport import Delivery, Transport
+    from mcshell.wire.transport import AckMode, Delivery, Transport
 
 __all__ = ["Receiver", "Sink"]
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _GROUP = 400
 _PREFETCH = 1000
 _SPLIT = 32
+_PAUSE = 1.0
 _REFUSED = 1000
 _ITS_OWN = (Reason.REVOKED, Reason.CERT_EXPIRED, Reason.STALE_CRL)
 
@@ -85,6 +86,8 @@ class Receiver:
         self._sinks: dict[str, Sink] = {}
         self._about: dict[str, Record] = {}
         self._subscription: str | None = None
+        self._alone = True
+        self._stopped = threading.Event()
         self._quiet = True
         self._handled = time.monotonic()
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="mcshell-verify")
@@ -94,10 +97,18 @@ class Receiver:
         self.keeping = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
-    def start(self, queue: str) -> None:
-        """Subscribe to the reply queue and begin."""
+    def start(self, queue: str, *, alone: bool = True) -> None:
+        """Subscribe to the reply queue and begin.
+
+        `alone` on its connection, one acknowledgement stands for all before it. RabbitMQ counts
+        them over all subscriptions of a connection, so that beside another each has its own.
+        """
+        self._alone = alone
         self._thread.start()
-        self._subscription = self._transport.subscribe(queue, self._inbox, prefetch=_PREFETCH)
+        mode: AckMode = "client" if alone else "client-individual"
+        self._subscription = self._transport.subscribe(
+            queue, self._inbox, ack=mode, prefetch=_PREFETCH
+        )
 
     def adopt(self, other: Receiver) -> None:
         """Serve the same sinks as another receiver."""
@@ -113,6 +124,7 @@ class Receiver:
 
     def stop(self) -> None:
         """End the threads once what has arrived is kept."""
+        self._stopped.set()
         self._inbox.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout=10)
@@ -142,8 +154,10 @@ class Receiver:
             try:
                 self._handle(group)
             except Exception:
-                # Not acknowledged: the broker hands these messages out again after a reconnect.
+                # A later acknowledgement would stand for these too: have them handed out again.
                 log.exception("could not keep %d replies", len(group))
+                self._transport.renew("replies could not be kept")
+                self._stopped.wait(_PAUSE)
             finally:
                 self._handled = time.monotonic()
                 self._quiet = True
@@ -179,7 +193,7 @@ class Receiver:
             if for_file:
                 durable = any(self._record(w.reply.requestid).via.durable for w in for_file)
                 news = passing + self._store.enter(for_file, durable=durable)
-            for delivery in group:
+            for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self._pass_on(news)
 

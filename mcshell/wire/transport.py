@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AckMode", "Delivery", "Inbox", "Receipt", "Transport"]
 
-AckMode = Literal["auto", "client-individual"]
+AckMode = Literal["auto", "client", "client-individual"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Transport(Protocol):
         """End a subscription."""
 
     def ack(self, delivery: Delivery) -> None:
-        """Acknowledge a delivery; one from before a reconnect is dropped in silence."""
+        """Acknowledge a delivery (mode `client`: and all before it); one from before a reconnect is dropped in silence."""
 
     def renew(self, reason: str) -> None:
         """Break the connection and make a new one: what is not acknowledged goes back."""

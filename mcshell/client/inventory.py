@@ -73,7 +73,11 @@ class Listener:
 
     def follow(self, follower: Callable[[KnownNode], None]) -> None:
         """Have each verified registration given to `follower`, in the listener's thread."""
-        self._followers.append(follower)
+        self._followers = [*self._followers, follower]
+
+    def unfollow(self, follower: Callable[[KnownNode], None]) -> None:
+        """Take back `follow`."""
+        self._followers = [one for one in self._followers if one is not follower]
 
     def refused(self, identity: str) -> tuple[Rejected, float] | None:
         """Why the last registration in a node's name was refused, and when (epoch)."""

@@ -5,6 +5,7 @@ It listens to registrations, explains the silent, and carries revocation lists.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,16 @@ class Lookout:
         """Listen no more."""
         self.listener.stop()
 
-    def registrations(self) -> Iterator[KnownNode]:
-        """Each registration from now on, as it comes; never ends by itself."""
+    @contextmanager
+    def registrations(self) -> Iterator[Iterator[KnownNode]]:
+        """Give each registration from now on, as it comes; it never ends by itself."""
         coming: SimpleQueue[KnownNode] = SimpleQueue()
-        self.listener.follow(coming.put)
-        return iter(coming.get, None)
+        follower = coming.put
+        self.listener.follow(follower)
+        try:
+            yield iter(coming.get, None)
+        finally:
+            self.listener.unfollow(follower)
 
     def refused(self, node: str) -> tuple[Rejected, float] | None:
         """Why the last word in a node's name was not believed, and when (epoch)."""

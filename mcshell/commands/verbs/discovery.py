@@ -111,14 +111,14 @@ def _follow(context: Context, options: argparse.Namespace) -> Feed:
     client = context.client(options)
 
     def records() -> Iterator[dict[str, Any]]:
-        coming = client.lookout.registrations()
         matcher = compile_filter(wanted.filter)
-        found = client.find(wanted)
-        for _name, answer in sorted(found.answers.items()):
-            yield _record(answer.node)
-        for node in coming:
-            if matcher.matches(node):
-                yield _record(node)
+        with client.lookout.registrations() as coming:
+            found = client.find(wanted)
+            for _name, answer in sorted(found.answers.items()):
+                yield _record(answer.node)
+            for node in coming:
+                if matcher.matches(node):
+                    yield _record(node)
 
     return Feed(records())
 

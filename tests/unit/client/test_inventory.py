@@ -137,3 +137,13 @@ def test_followers_hear_each_verified_one(ear):
     ear.known.learn("mcs", [KnownNode("web1", time.time() + 0.5)])
     ear.hear(ear.message("web1"))
     assert [node.identity for node in heard] == ["web1"]
+
+
+def test_who_follows_no_more_hears_no_more(ear):
+    """A follower that has gone costs nothing."""
+    heard = []
+    follower = heard.append
+    ear.listener.follow(follower)
+    ear.listener.unfollow(follower)
+    ear.hear(ear.message("web1"))
+    assert (heard, ear.names) == ([], ["web1"])

@@ -230,7 +230,7 @@ class Scanner:
                 source.append(following if following == closing == opening else char + following)
                 continue
             elif char == "#" and self.peek() == "{":
-                self.fail("a regex with #{…} in it is not read")
+                self.fail("a regex with #{…} in it is not read", self.at - 1)
             source.append(char)
         flags = _FLAGS.match(self.text, self.at)
         assert flags is not None

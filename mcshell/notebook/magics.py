@@ -30,6 +30,7 @@ from mcshell.commands.result import Feed, Table, Text
 from mcshell.commands.run import run
 from mcshell.errors import UsageError
 from mcshell.notebook.formats import install, uninstall
+from mcshell.notebook.matcher import Completion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,8 +57,19 @@ class MCMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell=shell)
         self.painter: Painter | None = None
+        self.completion = Completion(lambda: self.context.settings, self._targets)
         self.context = Context("magic", Path(self.config_file) if self.config_file else None)
         self.observe(self._reconfigure, names=["config_file"])
+
+    def _targets(self) -> list[str]:
+        """The names of variables that `--nodes` could take."""
+        kinds = (list, tuple, set, frozenset)
+        return [
+            name
+            for name, value in list(self._user_names().items())
+            if not name.startswith("_")
+            and (isinstance(value, kinds) or hasattr(value, "tolist") or hasattr(value, "columns"))
+        ]
 
     def _reconfigure(self, change: Mapping[str, Any]) -> None:
         self.context.close()
@@ -87,6 +99,7 @@ class MCMagics(Magics):
         found = _value(run(invocation, self.context), options)
         for notice in self.context.notices():
             _say(notice)
+        self.completion.refresher.hurry()
         store = getattr(options, "store", None)
         if store is None:
             return None if bare != line and self._alone(line) else found
@@ -170,6 +183,7 @@ def load(shell: InteractiveShell) -> None:
 
     magics = MCMagics(shell)
     magics.painter = install(shell)
+    magics.completion.install(shell)
     current.use(magics.client)
     MCMagics.mco.__doc__ = help_text(face="magic")
     shell.register_magics(magics)
@@ -183,5 +197,6 @@ def unload(shell: InteractiveShell) -> None:
     if isinstance(magics, MCMagics):
         current.use(None)
         uninstall(shell)
+        magics.completion.uninstall(shell)
         shell.configurables[:] = [one for one in shell.configurables if id(one) != id(magics)]
         magics.context.close()

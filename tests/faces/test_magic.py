@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from mcshell.client.replies import Replies
 from mcshell.commands.result import Text
 from mcshell.errors import MCShellError
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +141,49 @@ def test_reloading_works(shell: InteractiveShell) -> None:
     run(shell, "%mco find")
     run(shell, "%reload_ext mcshell")
     assert len(run(shell, "%mco find")) == 3
+
+
+def completed(shell: InteractiveShell, text: str) -> list[str]:
+    """The lines that completing `text` at its end may give."""
+    offered = list(shell.Completer.completions(text, len(text)))
+    return [text[: one.start] + one.text + text[one.end :] for one in offered]
+
+
+def test_lines_complete_as_at_the_prompt(shell: InteractiveShell) -> None:
+    """`%mco`, `%%mco` and `df = %mco` complete from the same cache; other code is left alone."""
+    run(shell, "df = %mco find")
+    cache = shell.magics_manager.registry["MCMagics"].completion.refresher
+    assert wait_until(lambda: "db1" in cache.cache.nodes, 30)
+    with provisionalcompleter():
+        assert completed(shell, "%mco fin") == ["%mco find"]
+        assert completed(shell, "df = %mco rpc pack") == ["df = %mco rpc package"]
+        assert completed(shell, "%%mco rpc package st") == ["%%mco rpc package status"]
+        assert "x = %mco find -F role=web" in completed(shell, "x = %mco find -F role=w")
+        assert completed(shell, "%mco find -I d") == ["%mco find -I db1"]
+        assert "%mco find --nodes df" in completed(shell, "%mco find --nodes d")
+        assert completed(shell, "%mco rpc package status --via=q")[0].endswith("--via=queue")
+        assert "import_" not in completed(shell, "fin")
+        assert any("find" not in one for one in completed(shell, "prin"))
+
+
+def test_help_of_the_magic_is_the_grammars(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`%mco?` shows the verbs, `%config MCMagics` the settings with their help."""
+    capsys.readouterr()
+    run(shell, "%mco?")
+    assert "find" in capsys.readouterr().out
+    run(shell, "%config MCMagics")
+    assert "Seconds to wait for replies" in capsys.readouterr().out
+
+
+def test_a_session_is_attached_for_the_lines_that_follow(shell: InteractiveShell) -> None:
+    """`session new` makes one the cells' own, `session detach` leaves it."""
+    run(shell, "%mco session new cells")
+    run(shell, "%mco rpc rpcutil ping -I web1")
+    assert len(run(shell, "%mco requests")) == 1
+    run(shell, "%mco session detach")
+    run(shell, "%mco session drop cells")
 
 
 def test_printing_nothing(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:

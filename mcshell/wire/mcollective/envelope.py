@@ -144,10 +144,10 @@ class Security(Protocol):
         """Who we are to the others."""
 
     def seal_request(self, request: RequestEnvelope) -> bytes:
-        """Write and seal a request; its `callerid` must be ours."""
+        """Write and seal a request; BodyError for a value that this wire cannot hold."""
 
     def seal_reply(self, reply: ReplyEnvelope, callerid: str) -> bytes:
-        """Write and seal a reply to a caller."""
+        """Write and seal a reply to a caller; BodyError as above."""
 
     def open_request(self, body: bytes, limits: Limits, now: float) -> Opened:
         """Read and check a request, or raise Rejected."""

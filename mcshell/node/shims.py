@@ -6,9 +6,11 @@ import contextlib
 import logging
 import os
 import signal
+import site
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import MCShellError, Rejected
@@ -18,7 +20,6 @@ from mcshell.wire import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from mcshell.node.work import Work
     from mcshell.node.workdir import WorkDir
@@ -126,17 +127,27 @@ def _broken(why: str) -> Outcome:
     return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
 
 
-def _spawn(path: Path, lock: int) -> subprocess.Popen[bytes]:
+def _environment() -> dict[str, str]:
+    """The daemon's, without what is mcshell's own: a passcode may stand there."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("MCSHELL_")}
+    root = str(Path(__file__).parents[2])
+    if root not in site.getsitepackages():  # a checkout, which only the daemon's path may know
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, env.get("PYTHONPATH"))))
+    return env
+
+
+def _spawn(path: Path, lock: int) -> subprocess.Popen[bytes]:
+    # -P: no code is taken from whatever folder the daemon was started in.
+    command = ["-P", "-m", "mcshell.node.run", str(path), str(lock)]
     with (path / "log").open("wb") as log_file:
         return subprocess.Popen(
-            [sys.executable, "-m", "mcshell.node.run", str(path), str(lock)],
+            [sys.executable, *command],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=log_file,
             pass_fds=(lock,),
             start_new_session=True,
-            env=env,
+            env=_environment(),
         )
 
 

@@ -175,13 +175,13 @@ def test_random_kills(bench: Bench, tmp_path: Path, count: int) -> None:
     mark = tmp_path / "marks"
     bench.start()
     ids = [
-        bench.ask(dice.choice(("once", "again")), {"file": str(mark), "sleep": 0.05})
+        bench.ask(dice.choice(("once", "again")), {"file": str(mark), "sleep": 0.2})
         for _ in range(count)
     ]
     kills = Counter[str]()
     work = tmp_path / "state-n1" / "node" / "work"
     while len([one for one in ids if bench.finals(one)]) < count and kills.total() < count // 5:
-        time.sleep(dice.uniform(0.1, 0.8))
+        time.sleep(dice.uniform(0.02, 0.4))
         folders = sorted(work.iterdir()) if work.exists() else []
         if folders and dice.random() < 0.6:
             kills["shim"] += kill_shim(dice.choice(folders))

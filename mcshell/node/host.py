@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mcshell.node.facts import plain
 from mcshell.node.journal import Journal
 from mcshell.version import VERSION
 
@@ -113,7 +114,7 @@ class Host:
             "inventory": self.inventory(),
             "stats": self.stats(),
             "private": [str(path) for path in self._private],
-            "settings": self._settings,
+            "settings": plain(self._settings),
         }
 
     def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:

@@ -35,13 +35,14 @@ from mcshell.wire.credentials import connector, load_credentials
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
     from types import TracebackType
 
     import pandas as pd
 
     from mcshell.client.causes import Cause
+    from mcshell.client.rows import Outgoing
     from mcshell.client.session import Session
     from mcshell.config import Settings
     from mcshell.ddl import Action
@@ -308,13 +309,9 @@ class Client:
         discovered: bool,
     ) -> Replies:
         """Commit the signed bytes, then send; what is committed is sent, now or after a crash."""
-        ttl = _DURABLE_TTL if ask.ttl is None else ask.ttl
-        record = self._record(ask, action, data, Via(ask.via or Via.QUEUE), ttl)
-        flight = Flight(record, names)
+        flight, outgoing = self._prepare(ask, action, data, names)
         flight.discovered = discovered
-        outgoing = self._desk.courier.prepare(self._desk.courier.request(record, data, ttl), names)
-        self._desk.watch(record.id, flight)
-        self._desk.session.store.add(record, names, outgoing)
+        self._desk.session.store.add(flight.record, names, outgoing)
         self._desk.dispatch.wake()
         replies = Replies(flight, action, dispatch=self._desk.dispatch)
         timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
@@ -322,6 +319,53 @@ class Client:
             return replies.wait(timeout)
         replies.wait_confirmed(timeout)
         return replies
+
+    def _prepare(
+        self, ask: Ask, action: Action, data: dict[str, Any], names: list[str]
+    ) -> tuple[Flight, list[Outgoing]]:
+        """Sign a durable request for each target; from here on its words are expected."""
+        ttl = _DURABLE_TTL if ask.ttl is None else ask.ttl
+        record = self._record(ask, action, data, Via(ask.via or Via.QUEUE), ttl)
+        flight = Flight(record, names)
+        courier = self._desk.courier
+        outgoing = courier.prepare(courier.request(record, data, ttl), names)
+        self._desk.watch(record.id, flight)
+        return flight, outgoing
+
+    def rpc_each(
+        self,
+        agent: str,
+        action: str,
+        rows: Iterable[Mapping[str, Any]],
+        /,
+        *,
+        pool: str | None = None,
+        ttl: float | str | None = None,
+    ) -> list[Replies]:
+        """Ask a pool once for each row of inputs, all kept in one commit; returns at once.
+
+        Args:
+            agent: the agent asked.
+            action: one of its actions.
+            rows: the inputs of each request.
+            pool: the pool, where it is not named as the agent is.
+            ttl: how long each may still run (seconds, or text like "7d").
+
+        Raises:
+            UsageError: an unknown agent, action or input (InputError), or pool; nothing was sent.
+        """
+        schema = self.ddls.get(agent).action(action)
+        ask = Ask(agent, action, via=Via.POOL, ttl=seconds_of(ttl), pool=pool)
+        names = [f"pool:{self._pool(ask)}"]
+        checked = [schema.check(row) for row in rows]
+        prepared = [self._prepare(ask, schema, data, names) for data in checked]
+        self._desk.session.store.add_all(
+            [(flight.record, names, outgoing) for flight, outgoing in prepared]
+        )
+        self._desk.dispatch.wake()
+        return [
+            Replies(flight, schema, dispatch=self._desk.dispatch) for flight, _outgoing in prepared
+        ]
 
     def _pool(self, ask: Ask) -> str:
         """The pool that a request is for."""

@@ -122,20 +122,33 @@ class Store:
         self, record: Record, targets: Sequence[str], outgoing: Sequence[Outgoing] = ()
     ) -> None:
         """Keep a request and its targets, and the bytes that are to go out, in one commit."""
-        with self._commit(durable=record.via.durable) as db:
-            db.execute(
-                "INSERT INTO requests (id, agent, action, via, collective, created, expires,"
-                " filter, data, pool) VALUES (?,?,?,?,?,?,?,?,?,?)",
-                rows.of_record(record),
-            )
-            db.executemany(
-                "INSERT INTO targets (request, sender, place, state) VALUES (?,?,?,?)",
-                [(record.id, name, place, State.PENDING) for place, name in enumerate(targets)],
-            )
-            db.execute(
-                "INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets))
-            )
-            self._add_outgoing(db, outgoing)
+        self.add_all([(record, targets, outgoing)])
+
+    def add_all(self, requests: Sequence[tuple[Record, Sequence[str], Sequence[Outgoing]]]) -> None:
+        """Keep several requests, as `add` keeps one, all in one commit."""
+        durable = any(record.via.durable for record, _targets, _outgoing in requests)
+        with self._commit(durable=durable) as db:
+            for record, targets, outgoing in requests:
+                self._add(db, record, targets, outgoing)
+
+    def _add(
+        self,
+        db: sqlite3.Connection,
+        record: Record,
+        targets: Sequence[str],
+        outgoing: Sequence[Outgoing],
+    ) -> None:
+        db.execute(
+            "INSERT INTO requests (id, agent, action, via, collective, created, expires,"
+            " filter, data, pool) VALUES (?,?,?,?,?,?,?,?,?,?)",
+            rows.of_record(record),
+        )
+        db.executemany(
+            "INSERT INTO targets (request, sender, place, state) VALUES (?,?,?,?)",
+            [(record.id, name, place, State.PENDING) for place, name in enumerate(targets)],
+        )
+        db.execute("INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets)))
+        self._add_outgoing(db, outgoing)
 
     def add_outgoing(self, outgoing: Sequence[Outgoing]) -> None:
         """Keep signed bytes that have already gone out."""

@@ -25,7 +25,7 @@ from mcshell.node.lanes import InteractiveLane
 from mcshell.node.speaker import no_steps
 from mcshell.node.work import FINAL, INTERRUPTED, End
 from mcshell.wire import destinations
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Arrival
+from mcshell.wire.envelope import Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,17 +38,19 @@ if TYPE_CHECKING:
     from mcshell.node.spool import Spool
     from mcshell.node.words import Words
     from mcshell.node.work import Key, Work
-    from mcshell.wire.transport import Delivery, Receipt, Transport
+    from mcshell.wire.transport import Delivery, Transport
 
-__all__ = ["TRIES", "TRIES_HEADER", "PoolLane", "check_pools", "is_member"]
+__all__ = ["TRIES", "PoolLane", "check_pools", "is_member"]
 
 log = logging.getLogger(__name__)
 
 TRIES: Final = 3
-"""How often a request that is safe to run again is begun before it is set aside."""
-TRIES_HEADER: Final = "mcs-tries"
+"""How often one worker begins a request that is safe to run again before it is set aside.
+
+Each counts its own in its spool: a node may not write to the pool's queue, so there is no place
+that all could count in.
+"""
 _GROUP: Final = 100
-_CONFIRM: Final = 10.0
 _TROUBLE: Final = 2.0
 _GOODBYE: Final = 5.0
 _TICK: Final = 0.02
@@ -98,7 +100,6 @@ class _Turn:
     ends: list[End]
     acks: list[Delivery]
     begin: list[tuple[Key, _Held, Admitted]]
-    resend: list[tuple[Delivery, Request, int]]
 
 
 class PoolLane:
@@ -132,7 +133,6 @@ class PoolLane:
         self._here: dict[Key, _Held] = {}
         self._lane = InteractiveLane(host, self, slots=self._settings.slots)
         self._stopping = False
-        self._unbegun: list[tuple[Delivery, Request, int]] = []
         self._finished: list[Delivery] = []
         self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
 
@@ -153,23 +153,25 @@ class PoolLane:
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more, and finish what runs if that does not take long."""
+        """Finish what is here, if that does not take long.
+
+        Nothing is acknowledged meanwhile, so that nothing more comes.
+        """
         if self._thread.is_alive():
             self._stopping = True
             deadline = time.monotonic() + _GOODBYE
-            while self._here and time.monotonic() < deadline:
+            while (self._here or not self._inbox.empty()) and time.monotonic() < deadline:
                 time.sleep(_TICK)
             self._lane.stop()
             self._inbox.put(None)
             self._thread.join(_GOODBYE)
 
     def release(self) -> None:
-        """Acknowledge what is finished, and give back what was never begun.
+        """Acknowledge what is finished: the last thing before the connection is closed.
 
-        The last thing before the connection is closed: each acknowledgement lets another message
-        come, which then looks to other workers as if it had been begun here.
+        Each acknowledgement lets another message come, which then looks to other workers as if it
+        had been begun here.
         """
-        self._give_back(self._unbegun)
         for delivery in self._finished:
             self._transport.ack(delivery)
 
@@ -228,7 +230,7 @@ class PoolLane:
         return group or None
 
     def _turn(self, group: list[Delivery | _Done]) -> None:
-        turn = _Turn([], [], [], [], [])
+        turn = _Turn([], [], [], [])
         now = time.time()
         for one in group:
             if isinstance(one, _Done):
@@ -255,10 +257,6 @@ class PoolLane:
                 self._here[key] = held
                 self._steps("claimed", key[1])
                 self._lane.put(admitted, self._timeout(admitted))
-        if self._stopping:
-            self._unbegun += turn.resend
-        else:
-            self._give_back(turn.resend)
 
     def _finish(self, turn: _Turn, done: _Done, now: float) -> None:
         held = self._here.get(done.key)
@@ -290,32 +288,24 @@ class PoolLane:
             turn.acks.append(delivery)
             return
         verdict = found if isinstance(found, Refusal) else self._gate.judge(found, self._host)
-        tries = _tries(delivery)
-        begun = delivery.redelivered or (row is not None and row.attempt > tries)
+        tries = row.attempt if row is not None else 0
+        begun = delivery.redelivered or tries > 0
         if isinstance(verdict, Refusal):
             self._conclude(turn, item, request, refused(verdict), now)
-        elif self._stopping and not begun:
-            self._unbegun.append((delivery, request, tries))
-        elif begun:
-            self._again(turn, item, verdict, tries + 1, now)
+        elif begun and (tries >= TRIES or not verdict.action.rerun_safe):
+            self._conclude(turn, item, request, self._final_already(verdict, tries), now)
         else:
             work = row_of(request, item, now, attempt=tries + 1)
             turn.claims.append(work)
             turn.begin.append((key, _Held(item, delivery, request), verdict))
 
-    def _again(self, turn: _Turn, item: Item, admitted: Admitted, tries: int, now: float) -> None:
-        """A worker died with it: give it back to the queue, counted, or say how it ended."""
-        request = admitted.request
+    def _final_already(self, admitted: Admitted, tries: int) -> Outcome:
+        """What is said of a message with which a worker died, and that is not begun again."""
         if not admitted.action.rerun_safe:
             text = "a worker died with it, and it is not safe to run twice"
-            outcome = Outcome(State.INTERRUPTED, Status.UNKNOWN_ERROR, text)
-        elif tries >= TRIES:
-            text = f"set aside after {tries} tries: each worker died with it"
-            outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
-        else:
-            turn.resend.append((item.delivery, request, tries))
-            return
-        self._conclude(turn, item, request, outcome, now)
+            return Outcome(State.INTERRUPTED, Status.UNKNOWN_ERROR, text)
+        text = f"set aside after {tries} tries: this worker died with it each time"
+        return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
 
     def _conclude(
         self, turn: _Turn, item: Item, request: Request, outcome: Outcome, now: float
@@ -334,29 +324,6 @@ class PoolLane:
         key = (self._host.identity, request.id)
         return End(key, state, outcome.statuscode, outcome.statusmsg, now, word)
 
-    def _give_back(self, again: list[tuple[Delivery, Request, int]]) -> None:
-        """Put requests back into their queue with their tries, then let go of the old messages."""
-        sent: list[tuple[Delivery, Receipt | None]] = []
-        try:
-            for delivery, request, tries in again:
-                headers = {name: delivery.headers[name] for name in (SIGNATURE, CERTIFICATE)}
-                receipt = self._transport.send(
-                    destinations.pool(request.collective, request.pool or ""),
-                    delivery.body,
-                    {**headers, TRIES_HEADER: str(tries)},
-                    persistent=True,
-                    expires=request.expires,
-                    receipt=True,
-                )
-                sent.append((delivery, receipt))
-            for delivery, receipt in sent:
-                if receipt is not None:
-                    receipt.wait(_CONFIRM)
-                self._transport.ack(delivery)
-        except MCShellError as error:
-            # Unacknowledged, the old messages come again.
-            log.warning("requests could not be given back to their pool: %s", error)
-
     def _timeout(self, admitted: Admitted) -> float:
         limit = self._settings.limits.get(admitted.request.agent)
         if limit is not None and limit.timeout is not None:
@@ -367,8 +334,3 @@ class PoolLane:
 def _forsaken(row: Work) -> bool:
     """Whether a row is of an earlier process that died with it: no last word was said."""
     return row.state not in FINAL or (row.state == INTERRUPTED and row.statuscode is None)
-
-
-def _tries(delivery: Delivery) -> int:
-    text = delivery.headers.get(TRIES_HEADER, "0")
-    return min(int(text), TRIES) if text.isascii() and text.isdigit() and len(text) < 4 else 0  # noqa: PLR2004 - not a novel

@@ -90,16 +90,16 @@ def test_safe_request_of_a_killed_worker_runs_elsewhere(each_pool: Bench, tmp_pa
 
 
 def test_safe_request_is_set_aside_after_three_tries(pool: Bench, tmp_path: Path) -> None:
-    """A request with which every worker dies is begun three times, then set aside, and said so."""
+    """A request with which a worker always dies is begun three times, then set aside: named."""
     mark = tmp_path / "marks"
     (request,) = pool.pools("again", 1, "sms", {"file": str(mark), "sleep": 30.0})
     for number in (1, 2, 3):
-        start(pool, f"w{number}")
+        pool.start("w1")
         assert wait_until(
             lambda count=number: mark.exists() and len(mark.read_text().split()) == count, 30
         )
-        pool.kill(f"w{number}")
-    start(pool, "w4")
+        pool.kill("w1")
+    pool.start("w1")
     reply = pool.final(request)
     assert (reply.state, reply.statuscode) == (State.FAILED, 5)
     assert "set aside after 3 tries" in reply.statusmsg

@@ -235,7 +235,7 @@ def _diff(parser: argparse.ArgumentParser) -> None:
 
 def _sql(parser: argparse.ArgumentParser) -> None:
     text = "over the tables replies, ledger and requests; data ->> '$.version'"
-    parser.add_argument("query", metavar="QUERY", nargs="+", help=text)
+    parser.add_argument("query", metavar="QUERY", nargs="*", help=text)
 
 
 def _replies(parser: argparse.ArgumentParser) -> None:

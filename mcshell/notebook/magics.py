@@ -134,10 +134,12 @@ class MCMagics(Magics):
         """The body is names of nodes where the line asks for them, else the action's inputs."""
         if getattr(options, "nodes", None) == "-" or getattr(options, "source", None) == "stdin":
             return
+        if getattr(options, "query", None) == []:
+            return  # the verb reads the query where names of nodes would stand
         if "inputs" in options:
             self.context.inputs = _yaml(cell)
         elif cell.strip():
-            raise UsageError("this verb takes no cell body (rpc does, and --nodes -)")
+            raise UsageError("this verb takes no cell body (rpc and sql do, and --nodes -)")
 
     def _take_defaults(self, options: Namespace) -> None:
         if "timeout" in options and options.timeout is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from argparse import Namespace
@@ -108,6 +109,10 @@ def test_sql_over_the_session(context: Context) -> None:
     _, result = run_words(["sql", query], context)
     assert result.rows == [("web", 2), ("db", 1)]
     assert rows(context, "sql select count(*) n from requests")[0]["n"] > 0
+    context.stdin = io.StringIO("SELECT 1 AS one")
+    assert rows(context, "sql -") == [{"one": 1}]
+    with pytest.raises(UsageError, match="QUERY is missing"):
+        rows(context, "sql")
     with pytest.raises(UsageError, match="no such column"):
         rows(context, "sql select absent from replies")
 

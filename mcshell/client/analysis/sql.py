@@ -1,8 +1,9 @@
 """`sql`: SQLite's language over one session, read-only.
 
 Three tables: `replies` (requestid, sender, state, statuscode, statusmsg, data, lag, late, trust),
-`ledger` and `requests`. `data` is JSON: `data ->> '$.version'`. They are views on the session file,
-so nothing is copied, and what only the file may know (the signed bytes) is out of reach.
+`ledger` and `requests` (requestid, agent, action, via, collective, created, expires, filter,
+inputs, pool). `data` is JSON: `data ->> '$.version'`. They are views on the session file, so nothing
+is copied, and what only the file may know (the signed bytes) is out of reach.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["query"]
 
 _VIEWS = """
 CREATE TEMP VIEW requests AS SELECT id AS requestid, agent, action, via, collective, created,
-    expires, filter, data, pool FROM file.requests ORDER BY number;
+    expires, filter, data AS inputs, pool FROM file.requests ORDER BY number;
 CREATE TEMP VIEW ledger AS SELECT request AS requestid, coalesce(nullif(worker, ''), sender) AS
     sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason
     FROM file.targets ORDER BY request, place;

@@ -55,7 +55,12 @@ def summary(context: Context, options: argparse.Namespace) -> Table:
 
 def sql(context: Context, options: argparse.Namespace) -> Table:
     """What a query over the session's replies gives."""
-    return Table(*database.query(context.client(options).session.path, " ".join(options.query)))
+    text = " ".join(options.query)
+    if text == "-" or (not text and context.face == "magic"):
+        text = context.stdin.read()
+    if not text.strip():
+        raise UsageError("sql: QUERY is missing (- reads it from standard input)")
+    return Table(*database.query(context.client(options).session.path, text))
 
 
 def diff(context: Context, options: argparse.Namespace) -> Table:

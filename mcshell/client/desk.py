@@ -107,6 +107,7 @@ class Desk:
 
     def connected(self) -> None:
         """The connection is there again: the session may be another machine's by now."""
+        self.dispatch.wake()
         if self.custody is not None:
             self.custody.back()
 

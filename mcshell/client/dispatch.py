@@ -82,6 +82,7 @@ class Dispatch:
     def _run(self) -> None:
         while self._next():
             try:
+                self._meet()
                 while batch := self._store.unconfirmed(_BATCH, time.time()):
                     self._send(batch)
                     if self._stopped:
@@ -92,6 +93,15 @@ class Dispatch:
             except Exception:
                 log.exception("durable requests could not be sent")
                 self._retry()
+
+    def _meet(self) -> None:
+        """Tell another broker than last time's what it may never have been told."""
+        url = self._transport.url
+        before = self._store.meta("broker")
+        if url and url != before:
+            if before is not None:
+                self._store.doubt(time.time())
+            self._store.set_meta("broker", url)
 
     def _next(self) -> bool:
         """Wait until there is something to do; False when it is time to end."""

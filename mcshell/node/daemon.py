@@ -104,7 +104,9 @@ class Daemon:
         """Set up what works from the spool."""
         node = self.settings.node
         self.host.spool = self._spool = Spool(state / "work.sqlite")
-        self._outbox = Outbox(self._spool, self._transport, steps)
+        self._outbox = Outbox(
+            self._spool, self._transport, steps, several=len(self.settings.broker.urls) > 1
+        )
         self._work_lane = WorkLane(
             self.host,
             gate,
@@ -230,6 +232,7 @@ class Daemon:
     def _on_state(self, state: ConnectionState) -> None:
         if state.connected:
             log.info("connected to %s", state.url)
+            self._outbox.ring()
         else:
             log.warning("disconnected from %s: %s", state.url, state.reason)
 

@@ -40,6 +40,7 @@ from mcshell.wire.aio import AioConnection
 from mcshell.wire.credentials import load_verifier, tls_files
 from mcshell.wire.envelope import Arrival, Limits
 from mcshell.wire.security import Signer
+from mcshell.wire.supervisor import RETURN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -157,9 +158,11 @@ class Emulator:
             self._spool.close()
 
     async def _keep(self, line: _Line) -> None:
-        """Connect again whenever the connection is lost."""
+        """Connect again whenever the connection is lost; go back to the list's first broker."""
         while True:
-            await line.lost.wait()
+            if not await self._lost(line):
+                await self._return(line)
+                continue
             pause = 0.2
             while line.lost.is_set():
                 try:
@@ -169,7 +172,31 @@ class Emulator:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 10.0)
 
-    async def _connect(self, line: _Line) -> None:
+    async def _lost(self, line: _Line) -> bool:
+        """Wait until the connection is lost; false when it is time to look for an earlier broker."""
+        first = line.link is not None and line.link.url == self._settings.broker.urls[0]
+        try:
+            async with asyncio.timeout(None if first else RETURN):
+                return await line.lost.wait()
+        except TimeoutError:
+            return False
+
+    async def _return(self, line: _Line) -> None:
+        """Go over to a broker that is named earlier than this one, if one is there again."""
+        urls, here = self._settings.broker.urls, line.link
+        if here is None or here.url not in urls[1:]:
+            return
+        try:
+            await self._connect(line, urls[: urls.index(here.url)])
+        except WireError as error:
+            log.debug("not back yet: %s", error)
+            if here.connected:
+                line.link = here
+                line.lost.clear()
+        else:
+            await here.close()
+
+    async def _connect(self, line: _Line, urls: Sequence[str] = ()) -> None:
         broker = self._settings.broker
         line.lost.clear()
 
@@ -179,7 +206,7 @@ class Emulator:
 
         try:
             line.link = await AioConnection.open(
-                broker.urls,
+                urls or broker.urls,
                 user=broker.user,
                 passcode=broker.passcode(),
                 tls=tls_files(self._settings),

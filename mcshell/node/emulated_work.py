@@ -22,6 +22,7 @@ from mcshell.node.act import Outcome, act, refused
 from mcshell.node.admission import Admission, Item
 from mcshell.node.desk import LATE, Desk, interrupted
 from mcshell.node.gate import Refusal
+from mcshell.node.lately import Lately
 from mcshell.node.outbox import headers_of
 from mcshell.node.words import Words
 from mcshell.wire import destinations
@@ -102,6 +103,7 @@ class EmulatedWork:
         self._busy: Counter[str] = Counter()
         self._acting: dict[Key, asyncio.Task[None]] = {}
         self._lines: dict[str, Line] = {}
+        self._lately = Lately(several=len(settings.broker.urls) > 1)
         self._bell = asyncio.Event()
         self._bell.set()
         self._sweep_at = self._purge_at = 0.0
@@ -267,6 +269,7 @@ class EmulatedWork:
         while True:
             await self._bell.wait()
             self._bell.clear()
+            self._say_again()
             while words := self._spool.unsaid():
                 said = await self._send(words)
                 if not said:
@@ -276,20 +279,32 @@ class EmulatedWork:
                 await asyncio.sleep(_PAUSE)
                 self._bell.set()
 
+    def _say_again(self) -> None:
+        """Give the broker that is there now what only another has."""
+        for url in {line.link.url for line in self._lines.values() if line.link is not None}:
+            if again := self._lately.elsewhere(url, time.monotonic()):
+                log.warning("%d words are said again at %s", len(again), url)
+                self._spool.say(again)
+
     async def _send(self, words: Sequence[Word]) -> list[int]:
         """Send them all at once; returns the numbers of those that the broker has."""
         sent = await asyncio.gather(*(self._send_one(word) for word in words))
-        return [word.number or 0 for word, has in zip(words, sent, strict=True) if has]
+        said = [(word, url) for word, url in zip(words, sent, strict=True) if url]
+        for word, url in said:
+            self._lately.keep(url, [word], time.monotonic())
+        return [word.number or 0 for word, _url in said]
 
-    async def _send_one(self, word: Word) -> bool:
+    async def _send_one(self, word: Word) -> str:
+        """Returns where it was confirmed, "" where it was not."""
         line = self._lines.get(word.identity)
         if line is None or line.link is None:
-            return False
+            return ""
+        url = line.link.url
         try:
             await line.link.send_confirmed(
                 word.destination, word.body, headers_of(word), persistent=True
             )
         except (ConnectionLost, ReceiptTimeout) as error:
             log.debug("the outbox waits: %s", error)
-            return False
-        return True
+            return ""
+        return url

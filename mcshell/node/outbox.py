@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import ConnectionLost, MCShellError, ReceiptTimeout
+from mcshell.node.lately import Lately
 from mcshell.node.speaker import no_steps
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
 
@@ -35,12 +36,23 @@ def headers_of(word: Word) -> dict[str, str]:
 
 
 class Outbox:
-    """One thread that sends what the spool holds unsaid; `ring` tells it that there is more."""
+    """One thread that sends what the spool holds unsaid; `ring` tells it that there is more.
 
-    def __init__(self, spool: Spool, transport: Transport, steps: Steps = no_steps) -> None:
+    `several`: there is more than one broker, so that the next may have to be told again.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        transport: Transport,
+        steps: Steps = no_steps,
+        *,
+        several: bool = False,
+    ) -> None:
         self._spool = spool
         self._transport = transport
         self._steps = steps
+        self._lately = Lately(several=several)
         self._bell = threading.Event()
         self._bell.set()
         self._stopping = False
@@ -55,7 +67,7 @@ class Outbox:
         self._thread.start()
 
     def ring(self) -> None:
-        """Say that there is something to send."""
+        """Say that there is something to send, or another broker."""
         self._bell.set()
 
     def stop(self) -> None:
@@ -85,6 +97,10 @@ class Outbox:
         right to that queue) is found, and does not keep back the others.
         """
         now = time.monotonic()
+        url = self._transport.url
+        if url and (again := self._lately.elsewhere(url, now)):
+            log.warning("%d words are said again at %s", len(again), url)
+            self._spool.say(again)
         self._aside = {number: until for number, until in self._aside.items() if until > now}
         found = self._spool.unsaid(limit=self._window + len(self._aside))
         words = [word for word in found if word.number not in self._aside]
@@ -92,25 +108,26 @@ class Outbox:
         try:
             receipts.extend(map(self._send, words))
         finally:
-            self._confirm(words, receipts)
+            self._confirm(words, receipts, url)
         self._window = min(_WINDOW, self._window * 2)
         return bool(words)
 
-    def _confirm(self, words: list[Word], receipts: list[Receipt]) -> None:
+    def _confirm(self, words: list[Word], receipts: list[Receipt], url: str) -> None:
         """Wait for what was sent of these words, and drop what the broker has."""
-        said: list[int] = []
+        said: list[Word] = []
         deadline = time.monotonic() + _PATIENCE
         try:
             for word, receipt in zip(words, receipts, strict=False):
                 receipt.wait(deadline - time.monotonic())
                 self._steps("sent", word.request)
-                said.append(word.number or 0)
+                said.append(word)
         except (ConnectionLost, ReceiptTimeout):
             self._suspect(words, receipts)
             raise
         finally:
             if said:
-                self._spool.said(said)
+                self._spool.said(word.number or 0 for word in said)
+                self._lately.keep(url, said, time.monotonic())
 
     def _suspect(self, words: list[Word], receipts: list[Receipt]) -> None:
         """After a break: one that was alone on its way, again and again, is set aside."""

@@ -9,26 +9,24 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-import re
 import threading
 import time
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 from mcshell.errors import (
     ConnectError,
     ConnectionLost,
-    FrameError,
     ReceiptTimeout,
     UnknownBroker,
     UsageError,
     WireError,
 )
 from mcshell.wire.endpoint import Endpoint, parse_url
+from mcshell.wire.upkeep import ConnectionState, Subscription, backoff, check_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcshell.wire.connector import Link
     from mcshell.wire.dialects import Dialect
@@ -46,56 +44,7 @@ STABLE = (
     2.0  # seconds after which a connection counts as good: one that a broker ends at once does not
 )
 BYE = 2.0  # seconds for a clean DISCONNECT
-
-_name = re.compile(r"[^\s:\\\0]+").fullmatch
-_OURS = frozenset(["destination", "content-length", "receipt", "id", "ack", "transaction"])
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionState:
-    """What `on_state` is told: the broker, the connection's number, and why it is down."""
-
-    connected: bool
-    url: str
-    epoch: int
-    reason: str
-
-
-@dataclass(slots=True)
-class Subscription:
-    """One subscription; `confirmed` ones are taken over to each new connection."""
-
-    id: str
-    destination: str
-    inbox: Inbox = field(repr=False)
-    ack: AckMode
-    prefetch: int
-    confirmed: bool = False
-
-
-def backoff(first: float = 0.1, most: float = 15.0) -> Iterator[float]:
-    """Seconds to wait before each next round: doubled each time, and scattered.
-
-    Scattered, because a thousand nodes lose a restarted broker in the same second. (tenacity has
-    the same, but loads asyncio, which a node has no memory for.)
-    """
-    for step in itertools.count():
-        yield random.uniform(0.3, 1.0) * min(most, first * 2 ** min(step, 20))  # noqa: S311  # no secret
-
-
-def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Copy headers that a SEND may carry; stomp.py escapes values but not names.
-
-    Raises:
-        FrameError: a name that would break the frame or is the connection's own, or a value that
-            is not text or holds a NUL.
-    """
-    for name, value in headers.items():
-        if not _name(name) or name in _OURS:
-            raise FrameError(f"{name!r} cannot be the name of a message's header")
-        if not isinstance(value, str) or "\0" in value:
-            raise FrameError(f"header {name}: {value!r} is not text without NUL")
-    return dict(headers)
+RETURN = 15.0  # seconds, about, between looks whether a broker named earlier is there again
 
 
 class Supervisor:
@@ -199,7 +148,7 @@ class Supervisor:
             if not started:
                 started = True
                 first.put(None)
-            link.dead.wait()
+            link = self._watch(link)
             self._drop(link)
             if time.monotonic() - since > STABLE:
                 delays = backoff()
@@ -227,6 +176,41 @@ class Supervisor:
             if self._stop.is_set():
                 break
         raise error
+
+    def _watch(self, link: Link) -> Link:
+        """Wait until the connection ends; meanwhile go back to a broker that is named earlier.
+
+        Brokers that share nothing are islands: only where all return to the first do they meet.
+        """
+        while not link.dead.wait(self._until_return(link)):
+            link = self._return(link)
+        return link
+
+    def _until_return(self, link: Link) -> float | None:
+        """Seconds until it is time to look; None for the first of the list."""
+        first = link.endpoint == self._endpoints[0]
+        return None if first else RETURN * random.uniform(0.7, 1.3)  # noqa: S311  # no secret
+
+    def _return(self, link: Link) -> Link:
+        """Try the brokers before this one; the connection that is live then."""
+        for endpoint in self._endpoints[: self._endpoints.index(link.endpoint)]:
+            try:
+                better = self._open(endpoint, next(self._epochs), BYE)
+                self._adopt(better)
+            except WireError as failure:
+                log.debug("%s: not back yet: %s", endpoint.url, failure)
+                self._stay(link)
+            else:
+                link.disconnect(BYE)  # whatever was sent over it has arrived
+                return better
+        return link
+
+    def _stay(self, link: Link) -> None:
+        """Go on with a connection after another was not to be had."""
+        with self._changed:
+            if self._live is None and not self._stop.is_set() and not link.dead.is_set():
+                self._link = self._live = link
+                self._changed.notify_all()
 
     def _adopt(self, link: Link) -> None:
         """Bring the subscriptions over to a new connection, then let everybody use it.
@@ -361,6 +345,11 @@ class Supervisor:
     def pause(self, subscription: str) -> None:
         """End a subscription until `resume`; what is under way of it still comes in."""
         self._end(self._subscriptions.get(subscription))
+
+    def lend(self, subscription: str, destination: str) -> None:
+        """Use a paused subscription's id for another destination; raises as `subscribe`."""
+        one = replace(self._subscriptions[subscription], destination=destination, prefetch=1)
+        self._usable(time.monotonic() + CONFIRM).subscribe(one).wait(CONFIRM)
 
     def resume(self, subscription: str) -> None:
         """Begin it again, under the same id; raises as `subscribe`."""

@@ -69,6 +69,10 @@ class Transport(Protocol):
     def connected(self) -> bool:
         """Whether a connection stands now."""
 
+    @property
+    def url(self) -> str:
+        """The broker at the other end, "" while there is none."""
+
     def send(
         self,
         destination: str,
@@ -103,6 +107,13 @@ class Transport(Protocol):
 
         Where `dialect.keeps_unacked`, the connection goes on holding that, and it may be
         acknowledged after `resume`. Elsewhere the broker takes it back and hands it out again.
+        """
+
+    def lend(self, subscription: str, destination: str) -> None:
+        """Subscribe to something else under the id of a paused subscription.
+
+        Where `dialect.keeps_unacked`, that is how its messages can still be acknowledged without
+        more of them coming. Raises as `subscribe`.
         """
 
     def resume(self, subscription: str) -> None:

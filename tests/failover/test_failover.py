@@ -1,0 +1,186 @@
+"""Two brokers that share nothing: the first dies in the middle of a call, and all go on."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcshell import config
+from mcshell.client.client import Client
+from mcshell.node.lately import Lately
+from mcshell.node.work import Word
+from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.peers.brokers import Broker
+
+pytestmark = pytest.mark.timeout(400)
+
+REAL = tuple(f"real{number}" for number in range(1, 6))
+EMULATED = tuple(f"emu{number:04d}" for number in range(1, 21))
+ALL = {*REAL, *EMULATED}
+LATER = '\n[agents.emulate]\ndelay = "4s"\n'
+EXEC = "policy default deny\nallow\tcert=alice\trun\t*\t*\n"
+SETTLED = 90.0  # seconds: on a busy machine everybody has gone over or come back by then
+
+
+class Pair:
+    """A fleet of 5 daemons and 20 emulated nodes, whose list of brokers has two."""
+
+    def __init__(self, folder: Path, first: Broker, second: Broker) -> None:
+        self.first, self.second = first, second
+        place = SimpleNamespace(
+            url=f'{first.url}", "{second.url}',  # two, in the TOML list that has room for one
+            user=first.user,
+            passcode=first.passcode,
+            kind=first.kind,
+        )
+        self.fleet = Fleet(place, folder, dict.fromkeys(REAL, Node()), policies={"exec": EXEC})
+
+    def start(self) -> None:
+        """Start all of it."""
+        self.fleet.start()
+        self.fleet._enrol("emulator", "node", '[node]\npolicies = "policies"\n' + LATER)
+        self.fleet._enrol = lambda *_args: None  # type: ignore[method-assign] # done, with a delay
+        self.fleet.emulate(len(EMULATED))
+
+    def found_at(self, broker: Broker) -> set[str]:
+        """Who answers there."""
+        settings = config.load(
+            self.fleet.config,
+            overrides={"broker.urls": [broker.url], "state": str(self.fleet.folder / "look")},
+        )
+        with Client(settings) as client:
+            found = client.discover(known=False)
+            return set(found.sender)
+
+    def ran(self, request: str) -> Counter[str]:
+        """How many times each node has run a request."""
+        names = (*REAL, "emulator")
+        events = [event for name in names for event in self.fleet.audit(name)]
+        return Counter(
+            event["identity"]
+            for event in events
+            if event.get("requestid") == request and event["event"] == "started"
+        )
+
+
+@pytest.fixture
+def pair(fresh_broker: Callable[..., Broker], tmp_path: Path) -> Iterator[Pair]:
+    """Both brokers run; everybody is at the first."""
+    made = Pair(tmp_path, fresh_broker(), fresh_broker())
+    made.start()
+    yield made
+    made.fleet.stop()
+
+
+@pytest.fixture
+def alice(pair: Pair) -> Iterator[Client]:
+    """An operator who knows all nodes."""
+    with pair.fleet.client(session=f"s{uuid.uuid4().hex[:8]}") as client:
+        assert wait_until(lambda: set(client.discover().sender) == ALL, 30)
+        yield client
+
+
+def test_what_an_interactive_call_loses_is_silent_and_the_next_one_is_whole(
+    pair: Pair, alice: Client
+) -> None:
+    """The broker dies with the request in it: nobody is missing, all are silent; then all answer."""
+    pair.first.pause()
+    replies = alice.rpc("rpcutil", "ping", nodes=ALL, wait=False, timeout=8)
+    assert wait_until(lambda: replies.ledger().sent.notna().all(), 30)
+    pair.first.kill9()
+    replies.wait(60)
+    assert wait_until(lambda: replies.stats["silent"] == len(ALL), 60), replies.stats
+    assert set(replies.ledger().sender) == ALL
+    assert wait_until(
+        lambda: alice.rpc("rpcutil", "ping", nodes=ALL, timeout=10).stats["ok"] == len(ALL), SETTLED
+    )
+    assert pair.found_at(pair.second) == ALL
+    assert replies.stats["silent"] == len(ALL)  # it was never sent again
+
+
+def test_a_call_under_way_is_answered_over_the_second_broker(pair: Pair, alice: Client) -> None:
+    """Nodes that work while the broker dies answer over the next one."""
+    replies = alice.rpc(
+        "exec", "run", argv=["sleep", "4"], nodes=REAL, wait=False, timeout=60, via="direct"
+    )
+    assert wait_until(lambda: replies.stats["running"] == len(REAL), 30), replies.stats
+    pair.first.kill9()
+    assert replies.wait(60).stats["ok"] == len(REAL), replies.ledger()
+
+
+def test_what_was_queued_arrives_though_the_first_broker_stays_dead(
+    pair: Pair, alice: Client
+) -> None:
+    """Amid the answers of a queued call the broker dies for good: every node ran it once, and says so."""
+    replies = alice.rpc("rpcutil", "ping", nodes=ALL, via="queue", wait=False)
+    assert wait_until(lambda: 3 <= replies.stats["ok"] < len(ALL), 30), replies.stats
+    pair.first.kill9()
+    assert replies.wait(SETTLED).stats["ok"] == len(ALL), replies.ledger()
+    assert pair.ran(replies.requestid) == Counter(ALL)
+    ledger = replies.ledger()
+    assert not ledger.unexpected.any()
+    assert len(ledger) == len(ALL)
+    assert not alice.junk
+
+
+def test_work_for_a_node_that_is_off_goes_to_the_second_broker_too(
+    pair: Pair, alice: Client
+) -> None:
+    """A request that only the dead broker had is sent again where the node will look for it."""
+    pair.fleet.kill9("real1")
+    replies = alice.rpc("rpcutil", "ping", nodes=["real1"], via="queue", wait=False)
+    assert wait_until(lambda: replies.confirmed, 30)
+    pair.first.kill9()
+    assert wait_until(lambda: alice._transport.url == pair.second.url, 60)
+    pair.fleet.start("real1")
+    assert replies.wait(SETTLED).stats["ok"] == 1
+    assert pair.ran(replies.requestid) == {"real1": 1}
+
+
+def test_all_come_back_to_the_first_broker(pair: Pair, alice: Client) -> None:
+    """Once it runs again they meet there, with what waited in it and what was asked meanwhile."""
+    pair.fleet.kill9("real1")
+    waiting = alice.rpc("rpcutil", "ping", nodes=["real1"], via="queue", wait=False)
+    pair.first.kill9()
+    assert wait_until(lambda: pair.found_at(pair.second) == ALL - {"real1"}, SETTLED)
+    meanwhile = alice.rpc("rpcutil", "ping", nodes=["real1"], via="queue", wait=False)
+    pair.first.restart()
+    pair.fleet.start("real1")
+    assert wait_until(lambda: pair.found_at(pair.first) == ALL, SETTLED)
+    assert wait_until(lambda: alice._transport.url == pair.first.url, SETTLED)
+    for replies in (waiting, meanwhile):
+        assert replies.wait(SETTLED).stats["ok"] == 1
+        assert pair.ran(replies.requestid) == {"real1": 1}
+    assert alice.rpc("rpcutil", "ping", timeout=20).stats["ok"] == len(ALL)
+
+
+def _word(number: int, size: int = 10) -> Word:
+    return Word("n1", f"r{number}", 2, "/queue/x", b"x" * size, "s", "c", number)
+
+
+def test_words_are_said_again_once_and_elsewhere_only() -> None:
+    """What another broker has comes back without its number; what is old or too much does not."""
+    lately = Lately(several=True)
+    now = time.monotonic()
+    lately.keep("a", [_word(1)], now - 10_000)
+    lately.keep("a", [_word(2), _word(3)], now)
+    assert lately.elsewhere("a", now) == []
+    again = lately.elsewhere("b", now)
+    assert [(word.request, word.number) for word in again] == [("r2", None), ("r3", None)]
+    assert lately.elsewhere("b", now) == []
+    lately.keep("a", [_word(number, 1 << 18) for number in range(10)], now)
+    assert len(lately.elsewhere("b", now)) == 4
+    alone = Lately(several=False)
+    alone.keep("a", [_word(1)], now)
+    assert alone.elsewhere("b", now) == []

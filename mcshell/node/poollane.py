@@ -170,10 +170,22 @@ class PoolLane:
         """Acknowledge what is finished: the last thing before the connection is closed.
 
         Each acknowledgement lets another message come, which then looks to other workers as if it
-        had been begun here.
+        had been begun here; RabbitMQ has time to send one, so there the queue is left before.
         """
+        if self._finished and self._transport.connected:
+            try:
+                self._leave()
+            except MCShellError as error:
+                log.warning("the pools could not be left in good order: %s", error)
         for delivery in self._finished:
             self._transport.ack(delivery)
+
+    def _leave(self) -> None:
+        if self._transport.dialect.keeps_unacked:
+            for subscription, arrival in self._arrivals.items():
+                self._transport.pause(subscription)
+                elsewhere = destinations.broadcast(arrival.collective)
+                self._transport.lend(subscription, elsewhere)
 
     # --- called by the slots (a lanes.Mouth) ---------------------------------------------------
 

@@ -11,6 +11,7 @@ import logging
 import random
 import threading
 import time
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self
 

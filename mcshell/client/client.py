@@ -7,30 +7,26 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
 from mcshell.client import current
 from mcshell.client.arguments import TARGETING, seconds_of, targeting_of, via_of
+from mcshell.client.asking import Asking
 from mcshell.client.causes import columns
 from mcshell.client.desk import Desk
 from mcshell.client.discovery import Discovery, Found
 from mcshell.client.flight import Flight
 from mcshell.client.known import Known
 from mcshell.client.lookout import Lookout
-from mcshell.client.pilot import Course, Pilot
-from mcshell.client.preview import Preview
 from mcshell.client.replies import Replies
-from mcshell.client.rows import Record
 from mcshell.client.store import Store
-from mcshell.client.targeting import Ask, Targeting, route
+from mcshell.client.targeting import Ask, Targeting
 from mcshell.ddl.library import Library, shipped_dir
-from mcshell.errors import NoTargets, SessionError, UsageError, did_you_mean
-from mcshell.message import Via, new_request_id
+from mcshell.errors import SessionError, UsageError
+from mcshell.message import Via
 from mcshell.wire.credentials import connector, load_credentials
 
 if TYPE_CHECKING:
@@ -42,18 +38,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcshell.client.causes import Cause
-    from mcshell.client.rows import Outgoing
+    from mcshell.client.preview import Preview
+    from mcshell.client.rows import Record
     from mcshell.client.session import Session
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.wire.supervisor import ConnectionState
 
 __all__ = ["Client", "connect"]
-
-_INTERACTIVE_TTL = 60.0
-_DURABLE_TTL = 7 * 86400.0
-# Seconds that each target adds to the default timeout: a large fleet takes longer to drain.
-_PER_TARGET = 0.002
 
 
 def connect(
@@ -93,10 +85,11 @@ class Client:
         self.ddls = Library([*settings.node.agents, shipped_dir()])
         self.known = Known(settings.state_dir / "known.sqlite", credentials.realm)
         self._epoch: int | None = None
-        self._background: list[tuple[Replies, threading.Thread]] = []
         self._transport = connector(settings, self._on_state)
         self._desk = Desk(self._transport, credentials, settings, session)
         self.lookout = Lookout(self._transport, credentials, self._desk, self.known, settings)
+        self._discovery = Discovery(self._desk.prober, self.known, settings)
+        self._asking = Asking(settings, self._desk, self._discovery, self.ddls, self.known)
         try:
             self._transport.start()
             self._desk.start()
@@ -104,7 +97,6 @@ class Client:
         except BaseException:
             self.close()
             raise
-        self._discovery = Discovery(self._desk.prober, self.known, settings)
 
     def _on_state(self, state: ConnectionState) -> None:
         if state.connected and state.epoch != self._epoch:
@@ -129,9 +121,7 @@ class Client:
 
     def close(self) -> None:
         """Disconnect and free the session; nothing is waited for any more."""
-        for replies, thread in self._background:
-            replies.cancel()
-            thread.join(timeout=5)
+        self._asking.stop()
         self._desk.stop()
         self.lookout.stop()
         self._transport.close()
@@ -248,89 +238,7 @@ class Client:
 
         `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
         """
-        action = self.ddls.get(ask.agent).action(ask.action)
-        data = action.check(ask.data)
-        if ask.via is Via.POOL:
-            return self._ask_durable(
-                ask, action, data, [f"pool:{self._pool(ask)}"], discovered=False
-            )
-        found = self.find(ask.targeting, ask.agent)
-        if not found.names:
-            raise NoTargets(f"no node matches, or none of those that do has the agent {ask.agent}")
-        if confirm is not None and action.changes and not confirm(self._preview(ask, found)):
-            raise UsageError("not confirmed: nothing was sent")
-        if ask.via is Via.QUEUE:
-            return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
-        return self._ask_now(ask, action, data, found)
-
-    def _preview(self, ask: Ask, found: Found) -> Preview:
-        collective = ask.targeting.collective or self.settings.collective.main
-        since = time.time() - self.settings.client.known_for
-        fleet = self.known.identities(collective, since).union(found.names)
-        limit = self.settings.client.confirm_share
-        return Preview(ask.agent, ask.action, tuple(found.names), len(fleet), limit)
-
-    def _ask_now(self, ask: Ask, action: Action, data: dict[str, Any], found: Found) -> Replies:
-        record = self._record(ask, action, data, route(ask, len(found.names)))
-        flight = Flight(record, found.names)
-        flight.discovered = found.discovered
-        desk = self._desk
-        pilot = Pilot(flight, desk.courier, desk.prober, desk.session.store)
-        course = self._course(ask, action, data, len(found.names))
-        desk.session.store.add(record, found.names)
-        desk.watch(record.id, flight)
-        replies = Replies(flight, action, pilot)
-        if not ask.wait:
-            thread = threading.Thread(
-                target=self._fly, args=(pilot, course, flight), name="mcshell-pilot", daemon=True
-            )
-            thread.start()
-            self._background = [one for one in self._background if one[1].is_alive()]
-            self._background.append((replies, thread))
-            return replies
-        try:
-            self._fly(pilot, course, flight)
-        except KeyboardInterrupt:
-            replies.cancel()
-        return replies
-
-    def _fly(self, pilot: Pilot, course: Course, flight: Flight) -> None:
-        pilot.fly(course)
-        heard = [entry.sender for entry in flight.entries() if entry.done is not None]
-        self.known.touch(flight.record.collective, heard, time.time())
-
-    def _ask_durable(
-        self,
-        ask: Ask,
-        action: Action,
-        data: dict[str, Any],
-        names: list[str],
-        *,
-        discovered: bool,
-    ) -> Replies:
-        """Commit the signed bytes, then send; what is committed is sent, now or after a crash."""
-        flight, outgoing = self._prepare(ask, action, data, names)
-        flight.discovered = discovered
-        self._desk.session.store.add(flight.record, names, outgoing)
-        self._desk.dispatch.wake()
-        replies = Replies(flight, action, dispatch=self._desk.dispatch)
-        timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
-        if ask.wait:
-            return replies.wait(timeout)
-        replies.wait_confirmed(timeout)
-        return replies
-
-    def _prepare(
-        self, ask: Ask, action: Action, data: dict[str, Any], names: list[str]
-    ) -> tuple[Flight, list[Outgoing]]:
-        """Sign a durable request for each target; from here on its words are expected."""
-        ttl = _DURABLE_TTL if ask.ttl is None else ask.ttl
-        record = self._record(ask, action, data, Via(ask.via or Via.QUEUE), ttl)
-        flight = Flight(record, names)
-        courier = self._desk.courier
-        outgoing = courier.prepare(courier.request(record, data, ttl), names)
-        self._desk.watch(record.id, flight)
-        return flight, outgoing
+        return self._asking.ask(ask, confirm)
 
     def rpc_each(
         self,
@@ -354,62 +262,8 @@ class Client:
         Raises:
             UsageError: an unknown agent, action or input (InputError), or pool; nothing was sent.
         """
-        schema = self.ddls.get(agent).action(action)
         ask = Ask(agent, action, via=Via.POOL, ttl=seconds_of(ttl), pool=pool)
-        names = [f"pool:{self._pool(ask)}"]
-        checked = [schema.check(row) for row in rows]
-        prepared = [self._prepare(ask, schema, data, names) for data in checked]
-        self._desk.session.store.add_all(
-            [(flight.record, names, outgoing) for flight, outgoing in prepared]
-        )
-        self._desk.dispatch.wake()
-        return [
-            Replies(flight, schema, dispatch=self._desk.dispatch) for flight, _outgoing in prepared
-        ]
-
-    def _pool(self, ask: Ask) -> str:
-        """The pool that a request is for."""
-        pools = self.settings.pools
-        name = ask.pool or ask.agent
-        if name not in pools:
-            raise UsageError(
-                f"no pool {name!r} in the configuration ([pools.{name}] members = [...])"
-                + did_you_mean(name, pools)
-            )
-        return name
-
-    def _record(
-        self,
-        ask: Ask,
-        action: Action,
-        data: dict[str, Any],
-        via: Via,
-        ttl: float = _INTERACTIVE_TTL,
-    ) -> Record:
-        now = time.time()
-        filter_ = ask.targeting.filter
-        if ask.agent not in filter_.agent:
-            filter_ = replace(filter_, agent=(*filter_.agent, ask.agent))
-        return Record(
-            new_request_id(),
-            ask.agent,
-            ask.action,
-            via,
-            ask.targeting.collective or self.settings.collective.main,
-            now,
-            now + (ask.ttl or ttl),
-            filter_,
-            action.redact(data),
-            self._pool(ask) if via is Via.POOL else None,
-        )
-
-    def _course(self, ask: Ask, action: Action, data: dict[str, Any], count: int) -> Course:
-        settings = self.settings.client
-        timeout = ask.timeout
-        if timeout is None:
-            timeout = max(settings.timeout, action.timeout) + count * _PER_TARGET
-        ttl = ask.ttl if ask.ttl is not None else max(_INTERACTIVE_TTL, timeout)
-        return Course(ask, data, ttl, timeout, settings.probe)
+        return self._asking.each(ask, rows)
 
     def replies(self, request: str | None = None) -> Replies:
         """The replies to an earlier request: by id, its first letters, or the newest.

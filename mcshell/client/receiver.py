@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
@@ -182,7 +183,9 @@ class Receiver:
 
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()
-        words = [word for word in self._open_all(group, now) if word is not None]
+        opened = [word for word in self._open_all(group, now) if word is not None]
+        now = time.time()
+        words = [replace(word, kept=now) for word in opened]
         with self.keeping:
             for_file: list[Word] = []
             passing: list[Word] = []

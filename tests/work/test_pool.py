@@ -154,10 +154,13 @@ def test_stopped_worker_finishes_what_it_began(each_pool: Bench, tmp_path: Path)
     ids = each_pool.pools("once", 20, "sms", {"file": str(mark), "sleep": 0.2})
     assert wait_until(lambda: sum(bool(each_pool.finals(one)) for one in ids) >= 4, 30)
     each_pool.stop("w1")
+    assert each_pool.children["w1"].process.returncode == 0
     start(each_pool, "w2")
     each_pool.all_final(ids, 60)
     states = Counter(each_pool.finals(one)[0].state.value for one in ids)
     print(f"\n{each_pool.broker.kind}: {dict(states)}")
+    # ActiveMQ may send one more a slot before it reads that the worker has left
+    assert states["ok"] >= (18 if each_pool.broker.kind == "activemq" else 20)
     assert sorted(mark.read_text().split()) == sorted(
         one for one in ids if each_pool.finals(one)[0].state is State.OK
     )

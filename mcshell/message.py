@@ -6,6 +6,7 @@ Times are seconds since the epoch (UTC, float).
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +15,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Filter", "Reply", "Request", "Sequence", "State", "Status", "Via", "new_request_id"]
+__all__ = [
+    "Filter",
+    "Job",
+    "Reply",
+    "Request",
+    "Sequence",
+    "State",
+    "Status",
+    "Turn",
+    "Via",
+    "When",
+    "new_request_id",
+    "run_id",
+]
 
 
 class Via(StrEnum):
@@ -126,7 +140,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to the fleet. `identity` is set when it is addressed to one node."""
+    """One question to the fleet. `identity` is set when it is addressed to one node.
+
+    `job` and `run` do not travel: a node sets them where the question is one run of a job.
+    """
 
     id: str
     agent: str
@@ -141,6 +158,8 @@ class Request:
     filter: Filter = field(default_factory=Filter)
     identity: str | None = None
     pool: str | None = None
+    job: str | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +169,7 @@ class Reply:
     `state` is the node's own word for where it stands: a code alone cannot tell `denied` from
     `failed`. `statuscode` is None until the final word. `trust` is "mcs" for our own signed
     wire, else the name of MCollective's security plugin that vouched for it.
+    `job` and `run` are set on a word about one run of a recurring job (see `run_id`).
     """
 
     requestid: str
@@ -161,11 +181,94 @@ class Reply:
     created: float
     state: State
     trust: str = "mcs"
+    job: str | None = None
+    run: str = ""
 
     @property
     def final(self) -> bool:
         """Whether this is the node's last word (of this attempt)."""
         return self.sequence % Sequence.STEP == Sequence.FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """When a job starts, as wall time in a zone; never an instant (`mcshell.schedule`).
+
+    `at` is "2026-11-25T04:00"; `cron` five fields; `every` seconds from `at` on. None of the three
+    is "at once". `tz` is "node" or an IANA name. `splay` spreads the nodes over so many seconds.
+    `late`: how many seconds after its time a start is still worth it. `until` (epoch): no start
+    after it.
+    """
+
+    at: str | None = None
+    cron: str | None = None
+    every: float | None = None
+    tz: str = "node"
+    splay: float = 0.0
+    late: float = 3600.0
+    until: float | None = None
+
+    @property
+    def recurs(self) -> bool:
+        """Whether it has more than one start."""
+        return self.cron is not None or self.every is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that lives on the nodes until its time, signed by its author (DESIGN §10).
+
+    `id` is that of the request that submitted it; each edit is a new `revision`. `after` are
+    conditions, each a job id with `:ok`, `:failed` or `:done`. `backoff` and `max_runtime` are
+    seconds. Results go to the `session` of the author.
+    """
+
+    id: str
+    revision: int
+    author: str
+    collective: str
+    session: str
+    agent: str
+    action: str
+    created: float
+    data: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    when: When = field(default_factory=When)
+    after: tuple[str, ...] = ()
+    retries: int = 0
+    backoff: float = 60.0
+    max_runtime: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One word of a conversation between an operator and a node; either of them signs it.
+
+    `word` is open, turn, close, ack or reset. The first three are numbered by `sequence`, from 1
+    for each direction; the others have 0. `ack` is the number up to which the sender has got all
+    of the other's, `limit` the number up to which the other may send. `data` is any JSON.
+    """
+
+    id: str
+    protocol: str
+    caller: str
+    node: str
+    collective: str
+    session: str
+    word: str
+    sequence: int
+    ack: int
+    limit: int
+    created: float
+    data: Any = None
+
+
+def run_id(job: str, run: str) -> str:
+    """The request id of one run of a recurring job: the same on all nodes.
+
+    `run` names the start by its wall time, so no run is ever done twice, whatever a clock does.
+    """
+    return hashlib.sha256(f"{job}/{run}".encode()).hexdigest()[:32]
 
 
 def new_request_id() -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mcshell.ddl.model import DDL
 
-__all__ = ["MAX_FILE", "Library", "read", "shipped_dir"]
+__all__ = ["MAX_FILE", "Library", "builtin_dir", "read", "shipped_dir"]
 
 MAX_FILE = 4 * 1024 * 1024
 """Bytes of a DDL file."""
@@ -32,6 +32,11 @@ def shipped_dir() -> Path:
         if folder.is_dir():
             return folder
     raise ConfigError("the agents that ship with mcshell are not there: install it again")
+
+
+def builtin_dir() -> Path:
+    """Return the folder of the DDLs of agents that are part of the node itself."""
+    return Path(__file__).resolve().parent / "builtin"
 
 
 def read(path: Path) -> DDL:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcshell.node.gate import Admitted, Refusal
     from mcshell.node.host import Host
 
-__all__ = ["Outcome", "act", "refused"]
+__all__ = ["NotAllowed", "Outcome", "act", "refused"]
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,14 @@ class Outcome:
     statuscode: int
     statusmsg: str
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NotAllowed(Exception):
+    """Raised inside an action of the node's own that is refused; it is audited already."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.statusmsg)
+        self.refusal = refusal
 
 
 def act(
@@ -46,6 +54,8 @@ def act(
     method = getattr(admitted.service.agent, admitted.action.name)
     try:
         result = method(call)
+    except NotAllowed as error:
+        return refused(error.refusal)
     except AgentError as error:
         return Outcome(State.FAILED, error.statuscode, str(error), error.data)
     except Exception as error:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mcshell.message import Via
+from mcshell.message import State, Status, Via
 from mcshell.node.act import Outcome, refused
-from mcshell.node.gate import Refusal
+from mcshell.node.gate import Admitted, Refusal
 from mcshell.node.work import FINAL, RUNNING, Work
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
 
@@ -79,23 +79,17 @@ class Admission:
                 if known[key] not in FINAL and not isinstance(found, Refusal):
                     taken.append(Taken(item, found, new=False))
                 continue
-            refusal = found if isinstance(found, Refusal) else self._judge(found, item.host)
-            if refusal is None:
-                assert not isinstance(found, Refusal)
-                taken.append(Taken(item, found, new=True))
-                rows.append(row_of(found, item, now))
-            else:
-                outcome = refused(refusal)
-                rows.append(row_of(refusal.request, item, now, outcome))
-                words.append(item.words.kept(refusal.request, outcome))
+            verdict = found if isinstance(found, Refusal) else self._gate.judge(found, item.host)
+            if isinstance(verdict, Admitted) and not verdict.service.inside:
+                taken.append(Taken(item, verdict.request, new=True))
+                rows.append(row_of(verdict.request, item, now))
+            elif (outcome := _at_once(verdict, item.host)) is not None:
+                rows.append(row_of(verdict.request, item, now, outcome))
+                words.append(item.words.kept(verdict.request, outcome))
         if rows:
             self._spool.admit(rows, words)
             self._count(rows, opened)
         return taken
-
-    def _judge(self, request: Request, host: Host) -> Refusal | None:
-        verdict = self._gate.judge(request, host)
-        return verdict if isinstance(verdict, Refusal) else None
 
     def _count(
         self, rows: Sequence[Work], opened: Mapping[Key, tuple[Item, Request | Refusal]]
@@ -105,6 +99,15 @@ class Admission:
             journal.count("messages")
             if row.state in FINAL:
                 journal.count(row.state)
+
+
+def _at_once(verdict: Admitted | Refusal, host: Host) -> Outcome | None:
+    """What comes of a request that needs no slot; None for a job, which the office keeps."""
+    if isinstance(verdict, Refusal):
+        return refused(verdict)
+    if host.office is None:
+        return Outcome(State.FAILED, Status.UNKNOWN_ERROR, "this node keeps no jobs")
+    return host.office.take(verdict, host.identity)
 
 
 def row_of(

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell import ddl
+from mcshell.ddl.library import builtin_dir, read
 from mcshell.errors import DDLError, MCShellError, PluginError, Unavailable
 from mcshell.node.discovery import DISCOVERY, Discovery
+from mcshell.node.jobagent import JobAgent
 from mcshell.node.loading import load_agent
 
 if TYPE_CHECKING:
@@ -29,11 +31,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An agent with its schema. `exempt`: answers every operator, whatever the policy."""
+    """An agent with its schema.
+
+    `exempt`: answers every operator, whatever the policy. `inside`: acts on the node's own records,
+    in the daemon, and at once, also over the work queue.
+    """
 
     agent: Agent
     ddl: ddl.DDL
     exempt: bool = False
+    inside: bool = False
 
     @property
     def source(self) -> Path:
@@ -90,7 +97,10 @@ def _about(schema: ddl.DDL) -> dict[str, Any]:
 
 def load_agents(folders: Iterable[Path]) -> Served:
     """Load every agent of the folders. One that does not load is inactive, with its reason."""
-    services = [Service(Discovery(), ddl.load(DISCOVERY), exempt=True)]
+    services = [
+        Service(Discovery(), ddl.load(DISCOVERY), exempt=True),
+        Service(JobAgent(), read(builtin_dir() / "job.json"), inside=True),
+    ]
     seen = {service.ddl.name for service in services}
     broken: dict[str, str] = {}
     for folder in folders:

@@ -17,6 +17,7 @@ from mcshell.errors import ConfigError, ConnectError
 from mcshell.message import Via
 from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
+from mcshell.node.archive import Archive
 from mcshell.node.audit import AuditLog
 from mcshell.node.claims import Claims
 from mcshell.node.facts import FactSource
@@ -25,6 +26,7 @@ from mcshell.node.hindsight import Hindsight
 from mcshell.node.host import Host, read_classes
 from mcshell.node.intake import Intake
 from mcshell.node.lanes import InteractiveLane
+from mcshell.node.office import Office
 from mcshell.node.outbox import Outbox
 from mcshell.node.policy import Policies
 from mcshell.node.poollane import PoolLane
@@ -129,7 +131,20 @@ class Daemon:
             most=node.spool_max,
             steps=steps,
         )
-
+        archive = Archive(
+            self._spool,
+            self._work_lane.agenda.desks,
+            folders=(state / "work", state / "runs"),
+            slots=node.slots,
+        )
+        self.host.office = Office(
+            self._spool,
+            self._work_lane.agenda,
+            gate,
+            archive,
+            stop=self._work_lane.stop_run,
+            changed=self._work_taken,
+        )
         self._pool_lane = PoolLane(
             self.host,
             gate,

@@ -22,12 +22,13 @@ from mcshell.wire.envelope import (
     open_request,
     read_request,
 )
+from mcshell.wire.jobs import open_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.ddl import Action
-    from mcshell.message import Request
+    from mcshell.message import Job, Request
     from mcshell.node.act import Outcome
     from mcshell.node.agents import Served, Service
     from mcshell.node.audit import AuditLog
@@ -45,6 +46,8 @@ class Admitted:
     request: Request
     service: Service
     action: Action
+    max_runtime: float | None = None
+    """What the job allows it, in seconds, in place of the DDL's timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,12 @@ class Gate:
             return Refusal(read_request(body), State.EXPIRED, Status.UNKNOWN_ERROR, text)
 
     def still_trusted(
-        self, body: bytes, headers: Mapping[str, str], received: float, host: Host
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        received: float,
+        host: Host,
+        request: Request,
     ) -> Refusal | None:
         """Verify a stored request again before it starts: its author may be revoked since.
 
@@ -130,10 +138,35 @@ class Gate:
                 body, headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, ""), now=received
             )
         except Rejected as refusal:
-            request = read_request(body)
-            self.refuse(host, refusal.reason, refusal.detail, request.id, request.via)
-            return Refusal(request, State.DENIED, Status.FAILED, f"denied: {refusal}")
+            return self.deny(request, host, f"denied: {refusal}")
         return None
+
+    def deny(self, request: Request, host: Host, why: str) -> Refusal:
+        """Refuse a verified request for a reason of its own; audited."""
+        return self._refusal(request, host, State.DENIED, Status.FAILED, why)
+
+    def open_job(
+        self, body: bytes, headers: Mapping[str, str], host: Host, request: Request, now: float
+    ) -> Job | Refusal:
+        """Verify the document of a job that a request has brought, and that they fit together."""
+        try:
+            job = open_job(body, headers, self._verifier, self._limits, now)
+        except Rejected as refusal:
+            return self.deny(request, host, f"denied: the job's document: {refusal}")
+        if job.author != request.caller:
+            return self.deny(request, host, f"denied: a job of {job.author}, not of the caller")
+        if job.collective != request.collective:
+            return self.deny(request, host, f"denied: a job for the collective {job.collective}")
+        return job
+
+    def may_touch(self, request: Request, host: Host, owner: str) -> Refusal | None:
+        """Whether the caller may change a job of another: by a rule for `job.edit` with `owner`."""
+        decision = self._policies.decide(
+            request.caller, "job", "edit", host.facts, host.classes, owner
+        )
+        if decision.allowed:
+            return None
+        return self.deny(request, host, f"denied by {decision.why}: it is a job of {owner}")
 
     def refuse(self, host: Host, reason: Reason, detail: str, requestid: str, via: Via) -> None:
         """Note and audit a message that gets no answer."""

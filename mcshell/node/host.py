@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mcshell.node.agents import Served, Service
     from mcshell.node.hindsight import Hindsight
+    from mcshell.node.office import Office
     from mcshell.node.revocation import Revocation
 
 __all__ = ["Host", "read_classes"]
@@ -59,6 +60,8 @@ class Host:
         self._settings = settings or {}
         self.spool: Records | None = None
         """What the work lane and the pools know, for a node that has them."""
+        self.office: Office | None = None
+        """Where its jobs are changed and looked up, for a node that has jobs."""
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -127,8 +127,13 @@ class Policies:
         action: str,
         facts: Mapping[str, Any],
         classes: frozenset[str] | set[str],
+        owner: str | None = None,
     ) -> Decision:
-        """Say whether `caller` may have `agent.action` run here; a doubt is a no."""
+        """Say whether `caller` may have `agent.action` run here; a doubt is a no.
+
+        With `owner` it is about what belongs to another caller: that is the fact `owner` then, and
+        only a rule that asks for it allows (`allow cert=bob edit owner=cert=alice`).
+        """
         if not _AGENT.fullmatch(agent):
             return Decision(False, f"{agent[:40]!r} is no agent's name")
         with self._lock:
@@ -142,8 +147,10 @@ class Policies:
             return Decision(False, file.error)
         if file.policy is None:
             return Decision(False, f"there is neither {agent}.policy nor default.policy")
+        if owner is not None:
+            facts = {**facts, "owner": owner}
         asked = _Asked(facts, frozenset(classes), answer=self._query)
-        return _decide(file.policy, name, caller, action, asked)
+        return _decide(file.policy, name, caller, action, asked, of_another=owner is not None)
 
     def _file(self, name: str) -> _File:
         """The file as it is now, or was a second ago at most."""
@@ -202,9 +209,13 @@ def _uncovered(agent: str, action: str) -> bool:
     return actions is None or action in actions
 
 
-def _decide(policy: Policy, name: str, caller: str, action: str, asked: _Asked) -> Decision:
+def _decide(
+    policy: Policy, name: str, caller: str, action: str, asked: _Asked, *, of_another: bool
+) -> Decision:
     for rule in policy.rules:
         if not rule.callers.include(caller) or not rule.covers(action):
+            continue
+        if of_another and rule.allow and not rule.asks("owner"):
             continue
         matches = _matches(rule, asked)
         if asked.unanswered:
@@ -212,6 +223,8 @@ def _decide(policy: Policy, name: str, caller: str, action: str, asked: _Asked) 
             return Decision(False, why)
         if matches:
             return Decision(rule.allow, f"{name}:{rule.line}")
+    if policy.default_allow and of_another:
+        return Decision(False, f"{name}: its default is not about what belongs to another")
     if policy.default_allow and caller.startswith("mco-"):
         return Decision(False, f"{name}: its default is not for callers of the old wire")
     line = f":{policy.default_line}" if policy.default_line else ""

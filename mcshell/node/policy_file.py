@@ -78,6 +78,12 @@ class Rule:
         """Whether the rule is about an action."""
         return self.actions is None or action in self.actions
 
+    def asks(self, fact: str) -> bool:
+        """Whether one of its conditions is about this fact."""
+        word = re.compile(rf"(?<![\w.-]){re.escape(fact)}(?![\w.-])")
+        filters = (condition.filter for condition in self.conditions)
+        return any(word.search(text) for one in filters for text in (*one.fact, *one.compound))
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

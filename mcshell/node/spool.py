@@ -11,6 +11,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from mcshell.node import jobs
 from mcshell.node.database import Database
 from mcshell.node.work import QUEUED, RUNNING, Word, Work
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from mcshell.node.jobs import JobRow
     from mcshell.node.work import End, Key
 
 __all__ = ["Spool"]
@@ -54,10 +56,13 @@ CREATE TABLE IF NOT EXISTS work (
     ended REAL,
     statuscode INTEGER,
     statusmsg TEXT NOT NULL,
+    job TEXT,
+    run TEXT NOT NULL,
     UNIQUE (identity, id)
 );
 CREATE INDEX IF NOT EXISTS work_open ON work (identity, state, due, number)
     WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS work_job ON work (identity, job) WHERE job IS NOT NULL;
 CREATE INDEX IF NOT EXISTS work_expires ON work (expires);
 CREATE TABLE IF NOT EXISTS outbox (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -96,7 +101,8 @@ _END: Final = (
     " AND state IN ('queued', 'running')"
 )
 _AGAIN: Final = (
-    "UPDATE work SET state = 'queued', due = ? WHERE identity = ? AND id = ? AND state = 'running'"
+    "UPDATE work SET state = 'queued', due = ?, expires = max(expires, ?)"
+    " WHERE identity = ? AND id = ? AND state = 'running'"
 )
 
 
@@ -128,7 +134,8 @@ class Spool:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA + jobs.SCHEMA)
+        self.jobs = jobs.Jobs(self._database)
 
     def close(self) -> None:
         """Close the file."""
@@ -164,13 +171,52 @@ class Spool:
 
         return self._database.write(work)
 
-    def finish(self, ends: Sequence[End]) -> list[bool]:
-        """End open rows and put their words into the outbox; False for one that had ended."""
+    def finish(
+        self, ends: Sequence[End], jobs_after: Sequence[JobRow] = (), more: Sequence[Word] = ()
+    ) -> list[bool]:
+        """End open rows and put their words into the outbox; False for one that had ended.
+
+        `jobs_after` is how their jobs stand then, `more` words about them.
+        """
 
         def work(database: sqlite3.Connection) -> list[bool]:
+            for row in jobs_after:
+                jobs.put(database, row)
+            database.executemany(_ADD_WORD, [_word_values(word) for word in more])
             return [_end(database, end) for end in ends]
 
         return self._database.write(work)
+
+    def arrange(
+        self,
+        rows: Sequence[JobRow],
+        *,
+        runs: Sequence[Work] = (),
+        words: Sequence[Word] = (),
+        awaits: Sequence[tuple[Key, Sequence[tuple[str, str]]]] = (),
+    ) -> None:
+        """Write jobs down with the runs that they become, words about them, what they wait for."""
+
+        def work(database: sqlite3.Connection) -> None:
+            for row in rows:
+                jobs.put(database, row)
+            database.executemany(_ADD_WORK, [_work_values(run) for run in runs])
+            database.executemany(_ADD_WORD, [_word_values(word) for word in words])
+            for key, conditions in awaits:
+                jobs.await_(database, key, conditions)
+
+        self._database.write(work)
+
+    def met(self, key: Key, awaited: str) -> None:
+        """Note that what a job waits for has come."""
+
+        def work(database: sqlite3.Connection) -> None:
+            database.execute(
+                "UPDATE awaited SET met = 1 WHERE identity = ? AND id = ? AND awaited = ?",
+                (*key, awaited),
+            )
+
+        self._database.write(work, durable=False)
 
     def turn(self, claims: Sequence[Work], ends: Sequence[End]) -> list[bool]:
         """Claim rows of a pool and end others, in one commit; returns which claims were won.
@@ -196,11 +242,11 @@ class Spool:
             lambda database: database.execute(_FORSAKE, (now, identity)), durable=False
         )
 
-    def again(self, keys: Sequence[Key], due: float) -> None:
-        """Have running rows wait for a further attempt from `due` on."""
+    def again(self, keys: Sequence[Key], due: float, expires: float = 0.0) -> None:
+        """Have running rows wait for a further attempt from `due` on, at least until `expires`."""
 
         def work(database: sqlite3.Connection) -> None:
-            database.executemany(_AGAIN, [(due, *key) for key in keys])
+            database.executemany(_AGAIN, [(due, expires, *key) for key in keys])
 
         self._database.write(work)
 
@@ -240,6 +286,19 @@ class Spool:
         """One row."""
         rows = self._select("identity = ? AND id = ?", key)
         return rows[0] if rows else None
+
+    def runs_of(self, key: Key, limit: int = 50) -> list[Work]:
+        """The runs of a job, the newest first."""
+        return self._select("identity = ? AND job = ? ORDER BY number DESC LIMIT ?", (*key, limit))
+
+    def withdraw(self, key: Key) -> bool:
+        """Take a row back that is queued and has not started; whether there was one."""
+
+        def work(database: sqlite3.Connection) -> bool:
+            query = "DELETE FROM work WHERE identity = ? AND id = ? AND state = 'queued'"
+            return database.execute(query, key).rowcount == 1
+
+        return self._database.write(work)
 
     def states(self, keys: Iterable[Key]) -> dict[Key, str]:
         """The states of those rows that are there."""

@@ -54,15 +54,23 @@ class Words:
     def kept(self, request: Request, outcome: Outcome, attempt: int = 1) -> Word:
         """Say how it came out, as the outbox keeps it."""
         sealed = self.final(request, outcome, attempt)
+        return self._word(request, _numbered(Sequence.FINAL, attempt), sealed)
+
+    def _word(self, request: Request, sequence: int, sealed: Sealed) -> Word:
         return Word(
             self._signer.identity.name,
             request.id,
-            _numbered(Sequence.FINAL, attempt),
+            sequence,
             self.destination(request),
             sealed.body,
             sealed.headers[SIGNATURE],
             sealed.headers[CERTIFICATE],
         )
+
+    def noted(self, request: Request, state: State) -> Word:
+        """Say that it is received or runs, as the outbox keeps it."""
+        sealed = self.working(request, state)
+        return self._word(request, _WORKING[state], sealed)
 
     def _final(self, request: Request, outcome: Outcome, attempt: int) -> Sealed:
         sequence = _numbered(Sequence.FINAL, attempt)
@@ -81,6 +89,8 @@ class Words:
             data=outcome.data,
             created=time.time(),
             state=outcome.state,
+            job=request.job,
+            run=request.run,
         )
 
 

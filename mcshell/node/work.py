@@ -28,6 +28,8 @@ class Work:
     """One row: a request with its envelope as it came, and where it stands.
 
     Times are seconds since the epoch; `due` is when it may start. `attempt` counts its starts.
+    One of kind "job" is a run of the job `job`, its start's name is `run`; its body is the job's
+    document, and `received` is when that was accepted.
     """
 
     identity: str
@@ -53,6 +55,8 @@ class Work:
     ended: float | None = None
     statuscode: int | None = None
     statusmsg: str = ""
+    job: str | None = None
+    run: str = ""
     number: int | None = None
 
     @property
@@ -77,7 +81,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a row ends, with the word that says so."""
+    """How a row ends, with the word that says so; the last three as in `Work`."""
 
     key: Key
     state: str
@@ -85,3 +89,6 @@ class End:
     statusmsg: str
     ended: float
     word: Word | None = None
+    job: str | None = None
+    started: float | None = None
+    attempt: int = 0

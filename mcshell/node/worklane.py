@@ -7,22 +7,28 @@ again. Shims outlive the daemon: one that starts again adopts them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
+import signal
 import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import MCShellError
 from mcshell.message import State, Status
 from mcshell.node.act import Outcome, act, refused
-from mcshell.node.desk import LATE, Desk, interrupted
+from mcshell.node.agenda import Agenda
+from mcshell.node.desk import Desk, interrupted, late
 from mcshell.node.gate import Refusal
+from mcshell.node.shelf import Shelf
 from mcshell.node.shims import adopt, launch, read_outcome
 from mcshell.node.speaker import no_steps
+from mcshell.node.work import FINAL
 from mcshell.node.workdir import WorkDir
 
 if TYPE_CHECKING:
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
     from mcshell.node.speaker import Speaker, Steps
     from mcshell.node.spool import Spool
     from mcshell.node.words import Words
-    from mcshell.node.work import End, Work
+    from mcshell.node.work import End, Key, Work
 
 __all__ = ["WorkLane"]
 
@@ -68,8 +74,11 @@ class WorkLane:
         self._host = host
         self._desk = Desk(host, gate, words)
         self._spool = spool
+        self.agenda = Agenda(spool, {host.identity: self._desk})
+        self._to_stop: SimpleQueue[Key] = SimpleQueue()
         self._speaker = speaker
         self._folder = folder
+        self._shelf = Shelf(folder.with_name("runs"), settings.retention)
         self._settings = settings
         self._said = said
         self._steps = steps
@@ -93,6 +102,11 @@ class WorkLane:
         except BlockingIOError:
             return  # it has been told often enough
 
+    def stop_run(self, key: Key) -> None:
+        """End a run with all its processes."""
+        self._to_stop.put(key)
+        self.ring()
+
     def stop(self) -> None:
         """Start nothing more; what runs goes on, for the next daemon to adopt."""
         self._stopping = True
@@ -104,7 +118,7 @@ class WorkLane:
 
     def _settle(self) -> None:
         ends: list[End] = []
-        folders: list[WorkDir] = []
+        folders: list[tuple[Work, WorkDir]] = []
         for work in self._spool.running():
             if work.via != "queue":
                 continue
@@ -113,26 +127,53 @@ class WorkLane:
             if running is not None:
                 log.info("%s.%s of %s still runs", work.agent, work.action, work.id)
                 self._running.append(running)
+                if self.agenda.cancelled(work):
+                    self._to_stop.put(work.key)
                 continue
-            folders.append(folder)
-            outcome = read_outcome(folder)
-            if outcome is None and self._desk.may_again(work):
-                self._spool.again([work.key], time.time())
-            else:
-                ends.append(
-                    self._desk.end(work, outcome or interrupted("the node died in the middle"))
-                )
+            folders.append((work, folder))
+            ends += self._conclude(work, read_outcome(folder), "the node died in the middle")
         self._commit(ends)
-        for folder in folders:
+        for work, folder in folders:
+            self._put_away(work, folder)
             folder.clear()
+
+    def _conclude(self, work: Work, outcome: Outcome | None, death: str) -> list[End]:
+        """The end of a run; none when it is to run once more."""
+        who = self.agenda.cancelled(work)
+        if who and (outcome is None or outcome.state is not State.OK):
+            outcome = Outcome(State.FAILED, Status.FAILED, who)
+        elif outcome is None and self._desk.may_again(work):
+            self._spool.again([work.key], time.time())
+            return []
+        elif outcome is not None and self.agenda.again(work, outcome, time.time()):
+            return []
+        return [self._desk.end(work, outcome or interrupted(death))]
+
+    def _put_away(self, work: Work, folder: WorkDir) -> None:
+        """Keep what the run of a job leaves, unless it is to run once more."""
+        if work.kind == "job" and (row := self._spool.get(work.key)) and row.state in FINAL:
+            self._shelf.keep(folder)
+
+    def _stop_some(self) -> None:
+        """End the runs whose jobs were cancelled."""
+        with contextlib.suppress(Empty):
+            while True:
+                key = self._to_stop.get_nowait()
+                for one in self._running:
+                    pid = one.folder.shim_pid() if one.work.key == key else None
+                    if pid is not None:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGTERM)
 
     # --- the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stopping:
             try:
+                self._stop_some()
                 self._reap()
                 self._sweep()
+                self.agenda.turn(time.time())
                 self._fill()
                 self._wait()
             except Exception:
@@ -142,7 +183,11 @@ class WorkLane:
     def _wait(self) -> None:
         """Until something ends or begins, or it is time to look."""
         asks = any(one.handle is None for one in self._running)
-        for key, _ in self._selector.select(_POLL if asks else _SWEEP):
+        patience = _POLL if asks else _SWEEP
+        due = self.agenda.next_due()
+        if due is not None:
+            patience = max(0.0, min(patience, due - time.time()))
+        for key, _ in self._selector.select(patience):
             if key.fd == self._bell:
                 os.read(self._bell, 4096)
 
@@ -151,23 +196,18 @@ class WorkLane:
         if not ended:
             return
         ends: list[End] = []
-        again: list[Work] = []
         for one in ended:
             self._steps("outcome", one.work.id)
             outcome = one.outcome()
             if outcome is None and one.overran():
                 outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, "timed out, and was ended")
-            if outcome is None and self._desk.may_again(one.work):
-                again.append(one.work)
-                continue
-            ends.append(self._desk.end(one.work, outcome or interrupted(one.death())))
-        if again:
-            self._spool.again([work.key for work in again], time.time())
+            ends += self._conclude(one.work, outcome, one.death())
         self._commit(ends)
         for one in ended:
             self._running.remove(one)
             if one.handle is not None:
                 self._selector.unregister(one.handle)
+            self._put_away(one.work, one.folder)
             one.clear()
 
     def _sweep(self) -> None:
@@ -177,10 +217,12 @@ class WorkLane:
             return
         self._sweep_at = now + _SWEEP
         overdue = self._spool.overdue(now)
-        self._commit([self._desk.end(work, LATE) for work in overdue])
+        self._commit([self._desk.end(work, late(work)) for work in overdue])
         if now >= self._purge_at:
             self._purge_at = now + _PURGE
             self._spool.purge(now, self._settings.retention)
+            self._spool.jobs.purge(now, self._settings.retention)
+            self._shelf.purge(now)
 
     def _fill(self) -> None:
         """Give each free slot to the oldest row that may have it."""
@@ -213,7 +255,8 @@ class WorkLane:
     def _start(self, cleared: Sequence[tuple[Work, Request, Admitted]]) -> None:
         if not cleared:
             return
-        claimed = self._spool.start([work.key for work, _, _ in cleared], time.time())
+        now = time.time()
+        claimed = self._spool.start([work.key for work, _, _ in cleared], now)
         for (work, request, admitted), mine in zip(cleared, claimed, strict=True):
             if not mine:
                 continue
@@ -221,10 +264,10 @@ class WorkLane:
             attempt = work.attempt + 1
             if admitted.service.exempt:
                 outcome = act(admitted, self._host, time.monotonic() + admitted.action.timeout)
-                self._commit([self._desk.end(work, outcome, attempt)])
+                self._commit([self._desk.end(replace(work, started=now), outcome, attempt)])
                 continue
             try:
-                self._launch(work, admitted, attempt)
+                self._launch(replace(work, attempt=attempt, started=now), admitted)
             except MCShellError as error:
                 outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, str(error))
                 self._commit([self._desk.end(work, outcome, attempt)])
@@ -232,10 +275,10 @@ class WorkLane:
             self._steps("running", work.id)
             self._speaker.working(request, State.RUNNING, attempt)
 
-    def _launch(self, work: Work, admitted: Admitted, attempt: int) -> None:
+    def _launch(self, work: Work, admitted: Admitted) -> None:
         limit = self._settings.limits.get(work.agent)
         document = self._document(admitted, limit)
-        running = launch(WorkDir(self._folder / work.id), replace(work, attempt=attempt), document)
+        running = launch(WorkDir(self._folder / work.id), work, document)
         self._running.append(running)
         if running.handle is not None:
             self._selector.register(running.handle, selectors.EVENT_READ)
@@ -246,6 +289,9 @@ class WorkLane:
         timeout = admitted.action.timeout
         if limit is not None and limit.timeout is not None:
             timeout = limit.timeout
+        if admitted.max_runtime is not None:
+            most = limit.timeout if limit is not None else None
+            timeout = admitted.max_runtime if most is None else min(most, admitted.max_runtime)
         return {
             "source": str(admitted.service.source),
             "timeout": timeout,
@@ -273,7 +319,7 @@ class WorkLane:
     def _commit(self, ends: Sequence[End]) -> None:
         if not ends:
             return
-        self._spool.finish(ends)
+        self.agenda.finish(ends)
         for end in ends:
             self._steps("outbox", end.key[1])
         self._said()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
-from mcshell.message import Reply, Request, Via
+from mcshell.message import Reply, Request, Via, run_id
 from mcshell.wire import fields, strict_json
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ def seal_reply(reply: Reply, signer: Signer) -> Sealed:
         "created": reply.created,
         "state": reply.state.value,
     }
+    if reply.job is not None:
+        document.update(job=reply.job, run=reply.run)
     try:
         _reply(document)
         return sealed(strict_json.dumps(document), signer)
@@ -285,8 +287,12 @@ def _reply(document: Mapping[str, Any]) -> Reply:
         data=fields.mapping(document, "data"),
         created=fields.moment(document, "created"),
         state=fields.state(document),
+        job=fields.optional(document, "job", fields.job_id),
+        run="" if document.get("job") is None else fields.run(document),
     )
     fields.check_word_of_node(reply)
+    if reply.job is not None and reply.requestid != run_id(reply.job, reply.run):
+        raise Rejected(Reason.MALFORMED, "the id is not that of this run of this job")
     return reply
 
 

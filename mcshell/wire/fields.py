@@ -20,11 +20,13 @@ __all__ = [
     "action",
     "check_word_of_node",
     "filter_of",
+    "job_id",
     "mapping",
     "moment",
     "name",
     "optional",
     "request_id",
+    "run",
     "state",
     "statuscode",
     "text",
@@ -52,6 +54,7 @@ _STATES: Final = {
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 _WORD = re.compile(r"[a-z0-9_-]{1,128}")
+_RUN = re.compile(r"[0-9T:./-]{1,40}")
 _ACTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _UNFIT = re.compile(r"[\s\x00-\x1f\x7f]")
 
@@ -79,6 +82,16 @@ def word(document: Mapping[str, Any], key: str) -> str:
 def request_id(document: Mapping[str, Any]) -> str:
     """A request's id: 32 hexadecimal digits."""
     return _matching(document, "id", _REQUEST_ID)
+
+
+def job_id(document: Mapping[str, Any], key: str) -> str:
+    """A job's id, which is that of the request that brought it."""
+    return _matching(document, key, _REQUEST_ID)
+
+
+def run(document: Mapping[str, Any]) -> str:
+    """The name of a start of a job (`schedule.Start`)."""
+    return _matching(document, "run", _RUN)
 
 
 def action(document: Mapping[str, Any]) -> str:

@@ -199,7 +199,9 @@ class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
 
     # -- called by the supervisor and, through it, by any thread --------------------------------
 
-    def log_in(self, user: str, passcode: str, heartbeat: float, timeout: float) -> None:
+    def log_in(
+        self, user: str, passcode: str, heartbeat: float, timeout: float, vhost: str = VHOST
+    ) -> None:
         """Say CONNECT and wait for the answer.
 
         Raises:
@@ -208,7 +210,7 @@ class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
         """
         self._heartbeat = heartbeat
         beat = int(heartbeat * 1000)
-        headers = {"accept-version": "1.2", "host": VHOST, "heart-beat": f"{beat},{beat}"}
+        headers = {"accept-version": "1.2", "host": vhost, "heart-beat": f"{beat},{beat}"}
         login = {"login": user, "passcode": passcode} if user or passcode else {}
         self._transport.start()
         with contextlib.suppress(ConnectionLost):  # the receiving thread learns why
@@ -240,6 +242,7 @@ class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
         receipt = self.receipts.new(f"the subscription of {subscription.destination}")
         headers = self.dialect.subscribe_headers(prefetch=subscription.prefetch)
         headers |= self.dialect.subscribe_to(subscription.destination)
+        headers.update(subscription.headers)
         headers["receipt"] = receipt.id
         self._protocol.subscribe(
             headers["destination"], subscription.id, subscription.ack, headers=headers
@@ -296,6 +299,7 @@ class Connector(Supervisor):
         user: the login.
         passcode: its secret.
         tls: needed for `stomp+ssl://`; never is anything but TLS spoken there.
+        vhost: RabbitMQ's virtual host; the others do not care.
         heartbeat: seconds between heart-beats that we offer and want; 0 for none.
         on_state: told of each change by the supervisor's thread; must not block.
 
@@ -311,12 +315,14 @@ class Connector(Supervisor):
         user: str = "",
         passcode: str = "",
         tls: TLSFiles | None = None,
+        vhost: str = VHOST,
         heartbeat: float = 10.0,
         on_state: Callable[[ConnectionState], None] | None = None,
     ) -> None:
         super().__init__(urls, on_state=on_state)
         check_login(user, passcode)
         self._login = (user, passcode, heartbeat)
+        self._vhost = vhost
         self._context: ssl.SSLContext | None = None
         if any(endpoint.tls for endpoint in self._endpoints):
             self._context = tls_context(tls)
@@ -338,7 +344,7 @@ class Connector(Supervisor):
         link = Link(endpoint, epoch, self._deliver, sock)
         self._opening = link
         try:
-            link.log_in(user, passcode, heartbeat, timeout)
+            link.log_in(user, passcode, heartbeat, timeout, self._vhost)
         except BaseException:
             link.kill("the attempt failed")
             raise

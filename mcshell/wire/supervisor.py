@@ -326,6 +326,7 @@ class Supervisor:
         *,
         ack: AckMode = "client-individual",
         prefetch: int = 200,
+        headers: Mapping[str, str] | None = None,
     ) -> str:
         """Have a destination's messages put into `inbox` (`Transport.subscribe`).
 
@@ -334,7 +335,8 @@ class Supervisor:
             ReceiptTimeout: the broker does not confirm.
         """
         number = f"s{next(self._numbers)}"
-        one = Subscription(number, destination, inbox, ack, prefetch)
+        more = check_headers(headers) if headers else {}
+        one = Subscription(number, destination, inbox, ack, prefetch, headers=more)
         self._subscriptions[number] = one
         try:
             self.resume(number)
@@ -342,6 +344,10 @@ class Supervisor:
             self.unsubscribe(number)
             raise
         return number
+
+    def expect(self, subscription: str, inbox: Inbox) -> None:
+        """Take what the broker delivers under a subscription of its own making."""
+        self._subscriptions[subscription] = Subscription(subscription, "", inbox, "auto", 0)
 
     def pause(self, subscription: str) -> None:
         """End a subscription until `resume`; what is under way of it still comes in."""

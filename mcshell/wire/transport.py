@@ -96,10 +96,18 @@ class Transport(Protocol):
         *,
         ack: AckMode = "client-individual",
         prefetch: int = 200,
+        headers: Mapping[str, str] | None = None,
     ) -> str:
         """Have every message of a destination put into `inbox`, over reconnects too.
 
+        `headers` go along with SUBSCRIBE (such as a selector).
         Returns the subscription's id once the broker has confirmed it.
+        """
+
+    def expect(self, subscription: str, inbox: Inbox) -> None:
+        """Take what the broker delivers under a subscription of its own making.
+
+        RabbitMQ makes one for a `reply-to` that is a temp-queue.
         """
 
     def pause(self, subscription: str) -> None:

@@ -41,6 +41,7 @@ class Subscription:
     ack: AckMode
     prefetch: int
     confirmed: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def backoff(first: float = 0.1, most: float = 15.0) -> Iterator[float]:

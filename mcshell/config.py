@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcshell.errors import ConfigError, did_you_mean
+from mcshell.mcollective import CIPHERS, SECURITIES, SERIALIZERS, MCollective
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "PKI",
@@ -25,6 +26,7 @@ __all__ = [
     "Client",
     "Collective",
     "Limit",
+    "MCollective",
     "Node",
     "Pool",
     "Settings",
@@ -90,6 +92,29 @@ def _count(raw: Any) -> int:
     if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
         return number
     raise ValueError(f"{raw!r} is no whole number")
+
+
+def _flag(raw: Any) -> bool:
+    found = {"true": True, "false": False}.get(raw) if isinstance(raw, str) else raw
+    if isinstance(found, bool):
+        return found
+    raise ValueError(f"{raw!r} is neither true nor false")
+
+
+def _one_of(known: Sequence[str]) -> Callable[[Any], str]:
+    def read(raw: Any) -> str:
+        if raw in known:
+            return str(raw)
+        listed = ", ".join(known)
+        raise ValueError(f"{raw!r} is not one of {listed}{did_you_mean(str(raw), known)}")
+
+    return read
+
+
+def _some_words(raw: Any) -> tuple[str, ...]:
+    if words := _words(raw):
+        return words
+    raise ValueError("none is named")
 
 
 def _share(raw: Any) -> str:
@@ -260,6 +285,7 @@ class Settings:
     collective: Collective
     client: Client
     node: Node
+    mcollective: MCollective
     pools: Mapping[str, Pool]
     agents: Mapping[str, Mapping[str, Any]]
     state_dir: Path
@@ -267,13 +293,14 @@ class Settings:
     origins: Mapping[str, str]
 
 
-_Section = TypeVar("_Section", Broker, PKI, Collective, Client, Node, Limit, Pool)
+_Section = TypeVar("_Section", Broker, PKI, Collective, Client, Node, MCollective, Limit, Pool)
 _SECTIONS = {
     "broker": Broker,
     "pki": PKI,
     "collective": Collective,
     "client": Client,
     "node": Node,
+    "mcollective": MCollective,
 }
 _READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     Broker: {"urls": _urls, "user": _text, "passcode_file": _path},
@@ -289,6 +316,15 @@ _READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | dict.fromkeys(("slots", "spool_max"), _count)
     | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every"), seconds),
     Pool: {"members": _words},
+    MCollective: {"urls": _urls, "collectives": _some_words, "libdir": _paths, "priority": _count}
+    | {"security": _one_of(SECURITIES), "serializer": _one_of(SERIALIZERS)}
+    | {"cipher": _one_of(CIPHERS)}
+    | dict.fromkeys(("vhost", "user", "identity", "callerid"), _text)
+    | dict.fromkeys(("psk_file", "passcode_file", "private", "public", "nodes", "callers"), _path)
+    | dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), _path)
+    | dict.fromkeys(("enabled", "send_pubkey", "reply_exchange", "base64"), _flag)
+    | dict.fromkeys(("agents_multiplex", "direct_addressing"), _flag)
+    | dict.fromkeys(("ttl", "register_every"), seconds),
 }
 _TOP = (*_SECTIONS, "pools", "agents", "state")
 
@@ -341,6 +377,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
         collective=_section(Collective, "collective", sources),
         client=_section(Client, "client", sources),
         node=_section(Node, "node", sources),
+        mcollective=_section(MCollective, "mcollective", sources),
         pools=_named(Pool, "pools", document.get("pools", {}), sources),
         agents={name: dict(table) for name, table in document.get("agents", {}).items()},
         state_dir=_state_dir(sources),

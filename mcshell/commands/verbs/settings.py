@@ -29,7 +29,7 @@ def show(context: Context, _options: argparse.Namespace) -> Table:
 
 
 def _all(settings: Settings) -> Iterator[tuple[str, Any]]:
-    for section in ("broker", "pki", "collective", "client", "node"):
+    for section in ("broker", "pki", "collective", "client", "node", "mcollective"):
         yield from _inside(section, getattr(settings, section))
     for name, pool in settings.pools.items():
         yield from _inside(f"pools.{name}", pool)

@@ -1,0 +1,139 @@
+"""From `[mcollective]` to what speaks there: the security plugin, the layout, the connection."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from mcshell.errors import ConfigError
+from mcshell.pki.keys import read_private
+from mcshell.wire.connector import Connector
+from mcshell.wire.endpoint import TLSFiles
+from mcshell.wire.mcollective import layouts
+from mcshell.wire.mcollective.aes import AES
+from mcshell.wire.mcollective.envelope import MARSHAL, YAML, Limits
+from mcshell.wire.mcollective.keys import KeyDirectory
+from mcshell.wire.mcollective.psk import PSK
+from mcshell.wire.mcollective.ssl import SSL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mcshell.config import Settings
+    from mcshell.mcollective import MCollective
+    from mcshell.wire.dialects import Dialect
+    from mcshell.wire.mcollective.envelope import Security
+    from mcshell.wire.mcollective.layouts import Layout
+    from mcshell.wire.supervisor import ConnectionState
+
+__all__ = ["Role", "Wire", "connector", "layout_for", "open_wire"]
+
+Role = Literal["client", "node"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What is the same for every message of ours. `sender` is our identity there."""
+
+    settings: MCollective
+    security: Security
+    limits: Limits
+    sender: str
+
+    def wrapped(self, body: bytes) -> bytes:
+        """A body as it goes out."""
+        return layouts.wrap(body) if self.settings.base64 else body
+
+    def unwrapped(self, body: bytes) -> bytes:
+        """A body as it came in, without its base64; Rejected when it has none."""
+        return layouts.unwrap(body) if self.settings.base64 else body
+
+
+def open_wire(settings: MCollective, role: Role, *, sender: str | None = None) -> Wire:
+    """Read the keys; ConfigError names the setting that is missing or cannot be used."""
+    identity = settings.identity or sender or socket.getfqdn()
+    return Wire(settings, _security(settings, role), Limits(), identity)
+
+
+def layout_for(settings: MCollective, dialect: Dialect) -> Layout:
+    """The layout of the broker that we are connected to; ours has ActiveMQ's."""
+    if dialect.name == "rabbitmq":
+        return layouts.RabbitMQ(settings.agents_multiplex, settings.reply_exchange)
+    return layouts.ActiveMQ(settings.agents_multiplex, settings.priority)
+
+
+def connector(
+    settings: Settings, on_state: Callable[[ConnectionState], None] | None = None
+) -> Connector:
+    """Make the connection to the old wire's broker; it is not started yet."""
+    own, broker = settings.mcollective, settings.broker
+    urls = own.urls or broker.urls
+    passcode = broker.passcode()
+    if own.passcode_file is not None:
+        passcode = _first_line(own.passcode_file, "passcode_file")
+    return Connector(
+        urls,
+        user=own.user or broker.user,
+        passcode=passcode,
+        tls=_tls(settings, urls),
+        vhost=own.vhost,
+        on_state=on_state,
+    )
+
+
+def _tls(settings: Settings, urls: tuple[str, ...]) -> TLSFiles | None:
+    if not any(url.startswith("stomp+ssl://") for url in urls):
+        return None
+    own = settings.mcollective
+    if own.tls_ca is not None:
+        return TLSFiles(own.tls_ca, own.tls_cert, own.tls_key)
+    return TLSFiles(*settings.pki.files())
+
+
+def _security(settings: MCollective, role: Role) -> Security:
+    if settings.security == "psk":
+        secret = _first_line(_needed(settings.psk_file, "psk_file"), "psk_file")
+        return PSK(secret, settings.callerid)
+    codec = YAML if settings.serializer == "yaml" else MARSHAL
+    private = read_private(_needed(settings.private, "private"))
+    name = _needed(settings.public, "public").stem
+    callers = None
+    if role == "node":
+        callers = KeyDirectory(_needed(settings.callers, "callers"))
+    if settings.security == "aes":
+        sent = None
+        if settings.send_pubkey:
+            sent = _read(_needed(settings.public, "public"), "public").decode("ascii", "replace")
+        return AES(
+            private,
+            f"cert={name}",
+            callers=callers,
+            codec=codec,
+            cipher=settings.cipher,
+            send_pubkey=sent,
+        )
+    nodes = _read(_needed(settings.nodes, "nodes"), "nodes") if role == "client" else None
+    return SSL(private, f"cert={name}", nodes=nodes, callers=callers, codec=codec)
+
+
+def _needed(path: Path | None, key: str) -> Path:
+    if path is None:
+        raise ConfigError(f"mcollective.{key} is not set", f"mcollective.{key}")
+    return path
+
+
+def _read(path: Path, key: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"mcollective.{key}: {path}: {error.strerror}"
+        raise ConfigError(message, f"mcollective.{key}") from error
+
+
+def _first_line(path: Path, key: str) -> str:
+    text = read_private(path).decode("utf-8", "replace").partition("\n")[0].strip("\r")
+    if not text:
+        raise ConfigError(f"mcollective.{key}: {path} is empty", f"mcollective.{key}")
+    return text

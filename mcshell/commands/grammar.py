@@ -238,6 +238,21 @@ def _sql(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="QUERY", nargs="*", help=text)
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    say = parser.add_argument
+    say("notebook", metavar="NOTEBOOK", help="the .ipynb file")
+    text = "a parameter of the notebook, as YAML; may be repeated"
+    say("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help=text)
+    say("-o", dest="out", metavar="FILE", help="the page (default: NOTEBOOK's name and .html)")
+    say("-t", "--timeout", type=_seconds, metavar="S", help="how long a cell may take")
+    say("--code", action="store_true", help="show the code, too")
+
+
+def _agent_new(parser: argparse.ArgumentParser) -> None:
+    _word("NAME", "the agent's name")(parser)
+    parser.add_argument("--dir", metavar="DIR", help="where its files go (default: here)")
+
+
 def _replies(parser: argparse.ArgumentParser) -> None:
     _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
     parser.add_argument("--arrived", action="store_true", help="only targets that answered")
@@ -425,6 +440,8 @@ _LIST = (
     ),
     Verb("doctor", "what is wrong here, and why", "doctor:doctor", ("output",), _doctor, True),
     Verb("config show", "settings and their origin", "settings:show", ("output",), cli_only=True),
+    Verb("report", "a notebook, run and kept as a page", "report:report", (), _report, True),
+    Verb("agent new", "begin an agent of your own", "scaffold:new", (), _agent_new, True),
     Verb("shell", "the prompt", "face:shell", cli_only=True),
 )
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _LIST}

@@ -84,9 +84,10 @@ def test_the_accessor_sums_up() -> None:
 def test_each_picture_is_a_small_png(what: str, column: str | None, tmp_path: Path) -> None:
     """Every kind of picture is drawn of foreign values, for a notebook and into a file."""
     picture: Any = table().mco.plot(what, column)
-    data = picture._repr_png_()
+    data = picture.png()
     assert data.startswith(PNG)
     assert 1000 < len(data) < 100_000
+    assert picture._repr_mimebundle_()[1]["image/png"]["alt"] in repr(picture)
     assert repr(picture).startswith("<Plot: ")
     picture.save(tmp_path / "plot.svg")
     assert (tmp_path / "plot.svg").stat().st_size > 1000

@@ -48,7 +48,14 @@ class Plot:
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
 
-    def _repr_png_(self) -> bytes:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        """What a notebook shows: the picture, and its title for who cannot see it."""
+        del include, exclude
+        data = {"image/png": self.png(), "text/plain": repr(self)}
+        return data, {"image/png": {"alt": repr(self)[7:-1]}}
+
+    def png(self) -> bytes:
+        """The picture's bytes."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight")
         return buffer.getvalue()

@@ -1,0 +1,138 @@
+"""The prompt in a real terminal (tmux): README's session, completion, Ctrl-C, hostile replies."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.faces.conftest import Fleet
+
+pytestmark = [pytest.mark.tmux, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).resolve().parents[2]
+MCSHELL = [sys.executable, "-m", "mcshell"]
+PROMPT = "mcs>"
+
+
+def readme_session() -> list[str]:
+    """The lines of README's first session at the prompt."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    match = re.search(r"```text\n\$ mcshell demo\n(.*?)```", text, re.DOTALL)
+    assert match is not None, "README has no session that starts with `$ mcshell demo`"
+    return match[1].rstrip().splitlines()
+
+
+def steady(line: str) -> str:
+    """A line without what differs from run to run: times, ids, rulers."""
+    line = re.sub(r"\d+\.\d+ s\b", "T s", line)
+    return re.sub(r"request [0-9a-f]{8}", "request ID", line).rstrip()
+
+
+def test_the_session_of_the_readme(tmp_path: Path) -> None:
+    """What README shows is what a terminal shows when its lines are typed."""
+    shown = readme_session()
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Terminal(tmp_path, [*MCSHELL, "demo"], environ) as terminal:
+        terminal.wait_for(f"\n{PROMPT}")
+        typed = [line for line in shown if line.startswith(PROMPT)]
+        for count, line in enumerate(typed, start=2):
+            terminal.type(line.removeprefix(PROMPT).strip())
+            terminal.wait_for(line)
+            terminal.press("Enter")
+            terminal.wait(lambda screen, count=count: screen.count("\n" + PROMPT) >= count)
+        seen = [steady(line) for line in terminal.screen().splitlines()]
+        missing = [line for line in map(steady, shown) if line not in seen]
+        assert missing == [], terminal.screen()
+        # In order, not only somewhere; the empty prompt and the toolbar come after.
+        places = [seen.index(steady(line)) for line in typed]
+        assert places == sorted(places)
+        terminal.press("C-d")
+        terminal.wait(lambda screen: "Pane is dead" in screen)
+
+
+@pytest.fixture
+def prompt(fleet: Fleet, tmp_path: Path) -> Iterator[Terminal]:
+    """The prompt of the fleet's operator."""
+    environ = {**fleet.environ, "MCSHELL_STATE": str(tmp_path / "state")}
+    with Terminal(tmp_path, [*MCSHELL], environ) as terminal:
+        terminal.wait_for("faces>")
+        yield terminal
+
+
+def test_typing_completes_and_the_toolbar_tells(prompt: Terminal) -> None:
+    """A menu opens while one types; Tab and Enter take a word; the toolbar shows what is in force."""
+    prompt.wait_for("not connected")
+    prompt.type("find --senders")
+    prompt.press("Enter")
+    prompt.wait_for("web2\n")
+    prompt.wait_for("broker mcshell · session scratch-1 · collective faces")
+    prompt.type("rpc rpcutil get_fact fact=rack.r")
+    prompt.wait_for("rack.row")
+    prompt.press("Tab")
+    prompt.wait_for("fact=rack.row")
+    prompt.type(" -I db")
+    prompt.press("Tab")
+    prompt.wait_for("-I db1")
+    prompt.press("Enter", "Enter")  # the first takes the word, the second runs the line
+    screen = prompt.wait_for("1 targets: 1 ok")
+    assert "db1" in screen.partition("1 targets: 1 ok")[0].splitlines()[-1]
+    prompt.type("filter -C webserver")
+    prompt.press("Enter")
+    prompt.wait_for("filter -C webserver ·")
+    prompt.press("F4")
+    prompt.wait_for("F4 vi")
+
+
+def test_ctrl_c_keeps_what_has_arrived(prompt: Terminal) -> None:
+    """A bar shows after half a second; Ctrl-C ends the wait, the rows stay, the prompt lives on."""
+    prompt.type("""rpc exec run 'argv=["sleep", "20"]' -I web1 -t 60""")
+    prompt.press("Enter")
+    prompt.wait(lambda screen: "exec run:" in screen and "0/1" in screen)
+    prompt.press("C-c")
+    prompt.wait(lambda screen: "web1" in screen and "1 targets: 1 r" in screen)
+    prompt.type("find -I db1 --senders")
+    prompt.press("C-c")
+    prompt.type("find -I web2 --senders")
+    prompt.press("Enter")
+    screen = prompt.wait(lambda screen: "\nweb2\n" in screen)
+    assert "\ndb1\n" not in screen
+    assert "Traceback" not in screen
+
+
+def test_a_notice_comes_above_the_prompt(prompt: Terminal) -> None:
+    """A background request tells of its end while the operator types something else."""
+    prompt.type("""rpc exec run 'argv=["sleep", "3"]' -I web2 -b""")
+    prompt.press("Enter")
+    prompt.wait_for("1 open")
+    prompt.type("find -I half-typed")
+    prompt.wait_for("(exec run) is complete: 1 ok")
+    prompt.wait_for("1 new replies")
+    assert "find -I half-typed" in prompt.screen()
+
+
+def test_hostile_replies_are_drawn_not_obeyed(prompt: Terminal, tmp_path: Path) -> None:
+    """Escapes, bells, bidi marks and megabytes in a reply neither colour, move nor fill the screen."""
+    for name, code in (
+        ("escapes", r"print('\\33]0;owned\\7\\33[2J\\33[31mred\\33[0m\\r\\u202eabc\\x9b')"),
+        ("long", "print('x' * 900_000)"),
+    ):
+        (tmp_path / f"{name}.py").write_text(code.replace("\\\\", "\\"))
+        argv = f'["{sys.executable}", "{tmp_path}/{name}.py"]'
+        prompt.type(f"rpc exec run 'argv={argv}' -I web1 --format vertical")
+        prompt.press("Enter")
+        screen = prompt.wait(lambda screen: "1 targets: 1 ok" in screen)
+        if name == "escapes":
+            assert r"\x1b]0;owned\x07\x1b[2J\x1b[31mred" in screen
+            assert r"\u202eabc\x9b" in screen
+            assert "\x1b[31mred" not in prompt.raw()
+    prompt.wait_for("characters; --json has them all)")

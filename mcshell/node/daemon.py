@@ -145,6 +145,9 @@ class Daemon:
             stop=self._work_lane.stop_run,
             changed=self._work_taken,
         )
+        self._wire_pools(gate, words, steps)
+
+    def _wire_pools(self, gate: Gate, words: Words, steps: Steps) -> None:
         self._pool_lane = PoolLane(
             self.host,
             gate,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
 from collections import Counter
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -63,14 +65,22 @@ class Pair:
             found = client.discover(known=False)
             return set(found.sender)
 
-    def ran(self, request: str) -> Counter[str]:
+    def unsaid(self) -> int:
+        """How many words wait in all outboxes."""
+        count = 0
+        for path in self.fleet.folder.glob("state-*/*/work.sqlite"):
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+                count += database.execute("SELECT count(*) FROM outbox").fetchone()[0]
+        return count
+
+    def ran(self, request: str, event: str = "started") -> Counter[str]:
         """How many times each node has run a request."""
         names = (*REAL, "emulator")
-        events = [event for name in names for event in self.fleet.audit(name)]
+        lines = [line for name in names for line in self.fleet.audit(name)]
         return Counter(
-            event["identity"]
-            for event in events
-            if event.get("requestid") == request and event["event"] == "started"
+            line["identity"]
+            for line in lines
+            if line.get("requestid") == request and line["event"] == event
         )
 
 
@@ -132,6 +142,21 @@ def test_what_was_queued_arrives_though_the_first_broker_stays_dead(
     assert not ledger.unexpected.any()
     assert len(ledger) == len(ALL)
     assert not alice.junk
+
+
+def test_replies_that_only_the_dead_broker_had_are_said_again(pair: Pair, alice: Client) -> None:
+    """An operator who was away finds at the second broker what lay in the first when it died."""
+    session = alice.session.name
+    request = alice.rpc("rpcutil", "ping", nodes=ALL, via="queue", wait=False).requestid
+    alice.close()
+    assert wait_until(lambda: pair.ran(request, "finished") == Counter(ALL), SETTLED)
+    assert wait_until(lambda: not pair.unsaid(), SETTLED)
+    pair.first.kill9()
+    with pair.fleet.client(session=session) as again:
+        replies = again.replies(request)
+        assert replies.wait(SETTLED).stats["ok"] == len(ALL), replies.ledger()
+        assert not again.junk
+    assert pair.ran(request) == Counter(ALL)
 
 
 def test_work_for_a_node_that_is_off_goes_to_the_second_broker_too(

@@ -37,7 +37,9 @@ _WORDLESS = ("silent", "expired", "pending")
 class Table:
     """Rows with named columns. `code` is the exit code they come to, `notes` lines for the eye.
 
-    `times` are the columns that hold seconds since the epoch, which a screen shows as a time.
+    `times` are the columns that hold seconds since the epoch, which a screen shows as a time;
+    `ids` those that a terminal may show by their first letters, `quiet` those that it may leave
+    out where there is nothing in them (0, no, none).
     """
 
     columns: tuple[str, ...]
@@ -45,6 +47,8 @@ class Table:
     code: int = 0
     notes: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    quiet: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """The rows as dicts, in the order of the columns."""

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -31,6 +31,7 @@ __all__ = ["Screen", "cell", "harmless", "render", "show"]
 
 _QUIET = ("json", "jsonl")
 _PLAIN = ("csv", "tsv")
+_SHORT = 12  # letters of a request's id
 
 
 def _terminal_width() -> int | None:
@@ -86,6 +87,8 @@ def show(result: Result, options: Namespace, screen: Screen, form: str | None = 
             screen.out.write(f"{dumps(record)}\n")
             screen.out.flush()
     elif isinstance(result, Table):
+        if form is None and screen.width is not None:
+            result = _brief(result)
         _write(screen, render(result.columns, _timed(result, form), form, screen.width))
         _notes(screen, result.notes, form)
     elif getattr(options, "background", False):
@@ -211,6 +214,36 @@ def _summary(replies: Replies) -> list[str]:
     return lines
 
 
+def _brief(table: Table) -> Table:
+    """The table as a terminal has room for it: short ids, no columns that say nothing."""
+    ids = {table.columns.index(name) for name in table.ids}
+    times = {table.columns.index(name) for name in table.times}
+    kept = [
+        at
+        for at, name in enumerate(table.columns)
+        if name not in table.quiet or any(row[at] for row in table.rows)
+    ]
+
+    def drawn(at: int, value: Any) -> Any:
+        if at in ids:
+            return value[:_SHORT]
+        return _glance(value) if at in times else value
+
+    rows = [tuple(drawn(at, row[at]) for at in kept) for row in table.rows]
+    columns = tuple(table.columns[at] for at in kept)
+    return replace(table, columns=columns, rows=rows, times=(), ids=(), quiet=())
+
+
+def _glance(value: float | None) -> str | None:
+    """A moment for the eye: of today only the time, of another day no fractions."""
+    if value is None:
+        return None
+    moment = datetime.fromtimestamp(value, UTC).astimezone().replace(tzinfo=None)
+    if moment.date() == datetime.now(UTC).astimezone().date():
+        return moment.time().isoformat("milliseconds")
+    return moment.isoformat(" ", "seconds")
+
+
 def _timed(table: Table, form: str | None) -> list[tuple[Any, ...]]:
     """The rows; for the eye, times are drawn as local time."""
     if form in (*_QUIET, *_PLAIN) or not table.times:
@@ -225,7 +258,8 @@ def _timed(table: Table, form: str | None) -> list[tuple[Any, ...]]:
 def _clock(value: float | None) -> str | None:
     if value is None:
         return None
-    return datetime.fromtimestamp(value, UTC).astimezone().isoformat(" ", "milliseconds")
+    moment = datetime.fromtimestamp(value, UTC).astimezone().replace(tzinfo=None)
+    return moment.isoformat(" ", "milliseconds")
 
 
 def render(

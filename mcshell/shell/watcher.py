@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ class Watcher:
             waiting: set[str] = set()
             for record, counts in history:
                 unseen += max(0, _closed(counts) - self._seen.setdefault(record.id, 0))
-                if any(counts.get(state, 0) for state in _WAITING):
+                if _is_open(client, record, counts):
                     waiting.add(record.id)
                 elif record.id in self._open:
                     told.append(_complete(record, counts))
@@ -110,6 +111,15 @@ class Watcher:
     def _run(self) -> None:
         while not self._stopped.wait(_EVERY):
             self.look()
+
+
+def _is_open(client: Client, record: Record, counts: Mapping[str, int]) -> bool:
+    """Whether something is still to come; what an interactive request did not send is not."""
+    if not any(counts.get(state, 0) for state in _WAITING):
+        return False
+    if record.via.durable:
+        return True
+    return time.time() < record.expires and not client.replies(record.id).done
 
 
 def _closed(counts: Mapping[str, int]) -> int:

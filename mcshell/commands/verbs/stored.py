@@ -39,7 +39,7 @@ def ledger(context: Context, options: Namespace) -> Table:
     client = _client(context, options, options.request)
     entries = client.replies(options.request).entries()
     rows = [tuple(getattr(entry, name) for name in _LEDGER) for entry in entries]
-    return Table(_LEDGER, rows, times=_TIMES)
+    return Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:])
 
 
 def requests(context: Context, options: Namespace) -> Table:
@@ -51,7 +51,8 @@ def requests(context: Context, options: Namespace) -> Table:
         about = (record.id, record.agent, record.action, record.via.value)
         counts = tuple(counted.get(state, 0) for state in states)
         rows.append((*about, record.created, record.expires, *counts))
-    return Table((*_REQUESTS, *states), rows, times=("created", "expires"))
+    times = ("created", "expires")
+    return Table((*_REQUESTS, *states), rows, times=times, ids=("requestid",), quiet=states)
 
 
 def _client(context: Context, options: Namespace, request: str | None) -> Client:

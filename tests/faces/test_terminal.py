@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.peers.processes import wait_until
 from tests.peers.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def test_the_session_of_the_readme(tmp_path: Path) -> None:
         places = [seen.index(steady(line)) for line in typed]
         assert places == sorted(places)
         terminal.press("C-d")
-        terminal.wait(lambda screen: "Pane is dead" in screen)
+        assert wait_until(terminal.ended, 30)
 
 
 @pytest.fixture

@@ -76,6 +76,10 @@ class Terminal:
         text = self._tmux("capture-pane", "-p", "-S", "-")
         return "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
 
+    def ended(self) -> bool:
+        """Whether the program has ended."""
+        return self._tmux("display-message", "-p", "#{pane_dead}").strip() == "1"
+
     def raw(self) -> str:
         """The screen with its escape sequences."""
         return self._tmux("capture-pane", "-p", "-e")

@@ -461,6 +461,7 @@ def missing(kind: str) -> str:
             "mcollective",
             bool(shutil.which("mcollectived") and shutil.which("mco")),
         ),
+        "tmux": ("tmux", bool(shutil.which("tmux"))),
     }
     package, there = needs[kind]
     return "" if there else package

@@ -12,11 +12,11 @@ import pandas as pd
 
 from mcshell import table
 from mcshell.client import current
+from mcshell.client.again import inputs_again
 from mcshell.client.analysis import diff, fold, outliers, summary
 from mcshell.client.analysis.answers import of_frame
 from mcshell.client.arguments import names_of
-from mcshell.ddl import REDACTED
-from mcshell.errors import InputError, NoTargets, UsageError
+from mcshell.errors import NoTargets, UsageError
 from mcshell.message import Via
 
 if TYPE_CHECKING:
@@ -86,11 +86,9 @@ class Accessor:
         if len(ids) != 1:
             raise UsageError(f"retry: the rows of one request are meant, not of {len(ids)}")
         record = current.client().replies(ids[0]).flight.record
-        inputs = {**record.data, **arguments.pop("inputs", {})}
-        hidden = [name for name in inputs if inputs[name] == REDACTED and name not in arguments]
-        if hidden:
-            raise InputError(f"retry: input {hidden[0]} is secret: give it again", hidden[0], 3)
-        inputs = {name: value for name, value in inputs.items() if name not in arguments}
+        given = {**arguments.pop("inputs", {})}
+        given |= {name: arguments.pop(name) for name in record.data if name in arguments}
+        inputs = inputs_again(record, given)
         if record.via is Via.POOL:
             where: dict[str, Any] = {"via": record.via.value, "pool": record.pool}
         else:

@@ -238,6 +238,17 @@ def _sql(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="QUERY", nargs="*", help=text)
 
 
+def _retry(parser: argparse.ArgumentParser) -> None:
+    say = parser.add_argument
+    text = "an id, its first letters; default: the newest"
+    say("-r", "--request", metavar="REQUEST", help=text)
+    say("inputs", metavar="input=value", nargs="*", help="in place of those of then")
+    say("-t", "--timeout", type=_seconds, metavar="S", help="how long to wait for replies")
+    say("--ttl", type=_seconds, metavar="TIME", help="how long the request is worth running")
+    say("-b", "--background", action="store_true", help="send, print the request id, leave")
+    _yes(parser)
+
+
 def _report(parser: argparse.ArgumentParser) -> None:
     say = parser.add_argument
     say("notebook", metavar="NOTEBOOK", help="the .ipynb file")
@@ -359,6 +370,7 @@ _LIST = (
         _word("AGENT[.ACTION]", "such as package or package.status"),
     ),
     Verb("rpc", "ask an agent to act; the replies", "rpc:rpc", (*_ASKS, "asking"), _rpc),
+    Verb("retry", "ask the failed and silent again", "retry:retry", ("stored", "output"), _retry),
     Verb("replies", "what came back", "stored:replies", ("stored", "output"), _replies),
     Verb(
         "ledger",

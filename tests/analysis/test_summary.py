@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 
 from mcshell.client import accessor
+from mcshell.client.again import inputs_again
 from mcshell.client.analysis.summary import rows
-from mcshell.errors import UsageError
+from mcshell.client.rows import Record
+from mcshell.ddl import REDACTED
+from mcshell.errors import InputError, UsageError
+from mcshell.message import Filter, Via
 from tests.analysis.conftest import answers
 
 if TYPE_CHECKING:
@@ -122,3 +126,21 @@ def test_tables_are_sets_of_nodes() -> None:
     assert list(((a.mco - b.mco).mco - a.mco)["sender"]) == []
     with pytest.raises(AttributeError):
         pd.DataFrame({"name": ["a"]}).mco  # noqa: B018 - looking it up is the test
+
+
+def test_secret_inputs_are_to_be_given_again() -> None:
+    """What was redacted is not sent as it stands in the history; given, it takes its place."""
+    record = Record(
+        "0" * 32,
+        "app",
+        "login",
+        Via.DIRECT,
+        "mcs",
+        0.0,
+        1.0,
+        Filter(),
+        {"user": "x", "token": REDACTED},
+    )
+    with pytest.raises(InputError, match="input token is secret"):
+        inputs_again(record, {"user": "y"})
+    assert inputs_again(record, {"token": "t"}) == {"user": "x", "token": "t"}

@@ -153,3 +153,16 @@ def test_retry_asks_those_again_that_gave_no_word(context: Context) -> None:
         current.use(None)
     with pytest.raises(UsageError, match="not connected"):
         frame.mco.retry()
+
+
+def test_retry_is_a_verb(context: Context) -> None:
+    """`retry` asks the silent of the newest request again, or of the one named; else it refuses."""
+    request = ask(context, "rpc rpcutil get_fact fact=role -I web1 -I ghost2")
+    again = run_words(["retry", "-t", "5"], context)[1]
+    assert [row.sender for row in again.rows()] == ["ghost2"]
+    assert again.flight.record.data == {"fact": "role"}
+    other = run_words(["retry", "-r", request[:12], "fact=rack", "-b"], context)[1]
+    assert other.flight.record.data == {"fact": "rack"}
+    ask(context, "rpc rpcutil ping -I web1")
+    with pytest.raises(NoTargets, match="nobody failed or stayed silent"):
+        run_words(["retry"], context)

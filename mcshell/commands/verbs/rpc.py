@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcshell.commands.context import Context
     from mcshell.ddl import Action
 
-__all__ = ["inputs", "rpc"]
+__all__ = ["inputs", "pairs", "rpc"]
 
 
 def rpc(context: Context, options: argparse.Namespace) -> Replies:
@@ -59,17 +59,27 @@ def inputs(
         UsageError: a word is no `input=value`, or an input is given twice.
         InputError: the DDL refuses one.
     """
-    pairs: dict[str, str] = {}
+    texts = pairs(words)
+    if not beside:
+        return action.from_text(texts)
+    twice = sorted(texts.keys() & beside.keys())
+    if twice:
+        raise InputError(f"input {twice[0]} is given twice, in the line and in the cell", twice[0])
+    return action.check({**action.convert(texts), **beside})
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """The `input=value` words of a line, still as text.
+
+    Raises:
+        UsageError: a word is no `input=value`, or an input is given twice.
+    """
+    found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise UsageError(f"{word!r}: input=value is meant")
-        if name in pairs:
+        if name in found:
             raise InputError(f"input {name} is given twice", name)
-        pairs[name] = value
-    if not beside:
-        return action.from_text(pairs)
-    twice = sorted(pairs.keys() & beside.keys())
-    if twice:
-        raise InputError(f"input {twice[0]} is given twice, in the line and in the cell", twice[0])
-    return action.check({**action.convert(pairs), **beside})
+        found[name] = value
+    return found

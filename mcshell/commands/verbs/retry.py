@@ -1,0 +1,51 @@
+"""`retry [REQUEST]`: ask the same again, of those that failed or gave no word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcshell.client.again import NOT_WELL, inputs_again
+from mcshell.client.targeting import Ask, Targeting
+from mcshell.commands.verbs.asking import put
+from mcshell.commands.verbs.rpc import pairs
+from mcshell.errors import NoTargets
+from mcshell.message import Via
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mcshell.client.replies import Replies
+    from mcshell.commands.context import Context
+
+__all__ = ["retry"]
+
+
+def retry(context: Context, options: argparse.Namespace) -> Replies:
+    """Ask again what a request asked; inputs on the line replace those of then.
+
+    Raises:
+        NoTargets: all of its targets came out well, or are still at it.
+        InputError: an input is secret and was not kept.
+    """
+    client = context.client(options)
+    earlier = client.replies(options.request)
+    record = earlier.flight.record
+    names = [row.sender for row in earlier.rows() if row.state in NOT_WELL]
+    if not names:
+        raise NoTargets(f"retry: nobody failed or stayed silent in request {record.id[:8]}")
+    action = context.library.get(record.agent).action(record.action)
+    pool, timeout = record.via is Via.POOL, options.timeout
+    if record.via.durable and timeout is None:
+        timeout = context.settings.client.timeout
+    ask = Ask(
+        agent=record.agent,
+        action=record.action,
+        data=inputs_again(record, action.convert(pairs(options.inputs))),
+        targeting=Targeting(nodes=None if pool else tuple(names), collective=record.collective),
+        via=record.via if record.via.durable else None,
+        ttl=options.ttl,
+        timeout=timeout,
+        wait=not options.background and options.format != "jsonl",
+        pool=record.pool,
+    )
+    return put(context, options, ask)

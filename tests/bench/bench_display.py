@@ -1,0 +1,67 @@
+"""What a live display costs while 50,000 rows come in, and what it leaves in the notebook.
+
+Run: python tests/bench/bench_display.py [NODES] [SECONDS]
+
+A real ledger takes the words in steps, as a receiver does; the painter publishes into a list
+instead of a kernel. The share is the painter thread's processor time over the time that passed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from figures import machine, show
+
+from mcshell.client.flight import Flight
+from mcshell.client.replies import Replies
+from mcshell.client.rows import Record, Word
+from mcshell.message import Filter, Reply, State, Via
+from mcshell.notebook.display import bundle
+from mcshell.notebook.painter import Painter
+
+ID = "0" * 32
+STEPS = 100
+
+
+def words(size: int) -> list[Word]:
+    """A final word of each node."""
+    found = []
+    for number in range(size):
+        name = f"web{number:05}"
+        reply = Reply(ID, name, 2, 0, "OK", {"version": "3.0.15"}, time.time(), State.OK)
+        found.append(Word(reply, time.time() + number / size, b"", "", "", name))
+    return found
+
+
+def main(size: int = 50_000, seconds: float = 20.0) -> None:
+    """Measure, and print the figures."""
+    now = time.time()
+    record = Record(ID, "package", "status", Via.DIRECT, "mcs", now, now + 600, Filter(), {})
+    asked = Flight(record, [f"web{number:05}" for number in range(size)])
+    replies = Replies(asked, None)
+    published: list[int] = []
+    painter = Painter(lambda data, _name, _update: published.append(sum(map(len, data.values()))))
+    coming = words(size)
+    painter.show(replies)
+    painter.cost = 0.0
+    began = time.monotonic()
+    for step in range(STEPS):
+        asked.words(coming[step * size // STEPS : (step + 1) * size // STEPS])
+        time.sleep(max(0.0, began + seconds * (step + 1) / STEPS - time.monotonic()))
+    took = time.monotonic() - began
+    share = painter.cost / took
+    asked.finish()
+    painter.flush()
+    painter.stop()
+    once = time.thread_time()
+    final = bundle(replies)
+    once = time.thread_time() - once
+    show(machine())
+    show(f"{size} rows in {took:.1f} s: {len(published)} drawings, {share:.1%} of a core")
+    show(f"one drawing: {once * 1e3:.0f} ms; largest update {max(published)} bytes")
+    show(f"left in the notebook: {sum(map(len, final.values()))} bytes")
+
+
+if __name__ == "__main__":
+    main(*(kind(word) for kind, word in zip((int, float), sys.argv[1:], strict=False)))

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcshell.client.causes import Cause
+    from mcshell.client.conversation import Conversation
+    from mcshell.client.mco import Mixed
     from mcshell.client.preview import Preview
     from mcshell.client.rows import Record
     from mcshell.client.session import Session
@@ -87,6 +89,7 @@ class Client:
         self._epoch: int | None = None
         self._transport = connector(settings, self._on_state)
         self._desk = Desk(self._transport, credentials, settings, session)
+        self._old = _old_wire(settings, self._desk, self.known)
         self.lookout = Lookout(self._transport, credentials, self._desk, self.known, settings)
         self._discovery = Discovery(self._desk.prober, self.known, settings)
         self._asking = Asking(settings, self._desk, self._discovery, self.ddls, self.known)
@@ -94,6 +97,8 @@ class Client:
             self._transport.start()
             self._desk.start()
             self.lookout.start()
+            if self._old is not None:
+                self._old.start()
         except BaseException:
             self.close()
             raise
@@ -117,13 +122,15 @@ class Client:
     @property
     def junk(self) -> Counter[str]:
         """How many replies were refused and are in no table, by reason (`errors.Reason`)."""
-        return self._desk.junk
+        return self._desk.junk if self._old is None else self._desk.junk + self._old.junk
 
     def close(self) -> None:
         """Disconnect and free the session; nothing is waited for any more."""
         self._asking.stop()
         self._desk.stop()
         self.lookout.stop()
+        if self._old is not None:
+            self._old.close()
         self._transport.close()
         self._desk.close()
         self.known.close()
@@ -317,3 +324,12 @@ class Client:
             return self.ddls.get(record.agent).action(record.action)
         except UsageError:
             return None  # asked with a DDL that this machine does not have
+
+
+def _old_wire(settings: Settings, desk: Desk, known: Known) -> Mixed | None:
+    """MCollective's nodes beside ours, where they are wanted."""
+    if not settings.mcollective.enabled:
+        return None
+    from mcshell.client.mco import Mixed  # noqa: PLC0415 - nothing of it is loaded while it is off
+
+    return Mixed(settings, desk, known)

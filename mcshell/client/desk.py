@@ -19,12 +19,14 @@ from mcshell.client.dispatch import Dispatch
 from mcshell.client.flight import Flight
 from mcshell.client.probe import Prober
 from mcshell.client.receiver import Receiver
-from mcshell.client.rows import Word, slim, target_of
+from mcshell.client.rows import Word, kept_reply, slim, target_of
 from mcshell.client.session import Session
-from mcshell.wire.envelope import Limits, read_reply
+from mcshell.wire.envelope import Limits
 
 if TYPE_CHECKING:
     from mcshell.client.receiver import Sink
+    from collections.abc import Container, Iterable
+
     from mcshell.client.rows import Record
     from mcshell.config import Settings
     from mcshell.errors import Rejected
@@ -145,6 +147,23 @@ class Desk:
     def flight(self, record: Record) -> Flight:
         """The live ledger of a kept request: the one that is under way, or one from the file."""
         live = self._receiver.sink(record.id)
+    def expected(self, requestid: str) -> Container[str] | None:
+        """The targets of a request of this session; None when nobody here asked."""
+        return self._receiver.expected(requestid)
+
+    def enter(self, words: Iterable[Word]) -> None:
+        """Keep words that came in over another wire, and enter them; they were checked there."""
+        kept: list[Word] = []
+        news: list[Word] = []
+        with self._receiver.keeping:
+            for word in words:
+                sink = self._receiver.sink(word.reply.requestid)
+                (kept if sink is None or sink.kept else news).append(word)
+            fresh = self.session.store.enter(kept, durable=False) if kept else []
+            if self._follower is None or self._second is not None:
+                news += fresh  # else the follower reads them from the file
+            self._receiver.pass_on(news)
+
         if isinstance(live, Flight):
             return live
         with self._receiver.keeping:
@@ -185,7 +204,7 @@ class Desk:
                 record = self.session.store.find_request(request) if sink else None
                 if sink is None or record is None:
                     continue
-                reply = read_reply(body, trust=trust)
+                reply = kept_reply(body, trust)
                 target = target_of(record, reply.sender, self.is_member)
                 word = Word(reply, kept, body, signature, certificate, target)
                 sink.words([slim(word, self.session.store)])

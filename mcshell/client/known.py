@@ -42,7 +42,8 @@ class KnownNode:
 
     `started` is when its daemon did, `crl` the number of the revocation list it works under,
     `interval` how often it registers (seconds), `skew` how far its clock was ahead of ours when
-    it last did; None where it has not said so.
+    it last did; None where it has not said so. `trust` names the wire over which it said all this
+    (see `Reply.trust`).
     """
 
     identity: str
@@ -57,6 +58,7 @@ class KnownNode:
     crl: int | None = None
     interval: float | None = None
     skew: float | None = None
+    trust: str = "mcs"
 
     def inventory(self) -> list[dict[str, Any]]:
         """Its agents, of which only the names are known from afar."""
@@ -92,6 +94,7 @@ def description(document: Mapping[str, Any], identity: str, seen: float) -> Know
         crl=document.get("crl"),
         interval=document.get("interval"),
         skew=document.get("skew"),
+        trust=str(document.get("trust") or "mcs"),
     )
 
 
@@ -181,6 +184,16 @@ class Known:
             ).fetchall()
         return [description(json.loads(about), name, seen) for name, seen, about in rows]
 
+    def trusts(self, collective: str) -> dict[str, str]:
+        """The wire over which each known node is known (see `Reply.trust`)."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT identity, coalesce(json_extract(about, '$.trust'), 'mcs') FROM nodes"
+                " WHERE realm=? AND collective=?",
+                (self._realm, collective),
+            ).fetchall()
+        return dict(rows)
+
     def identities(self, collective: str, since: float = 0.0) -> set[str]:
         """The names of the nodes seen since then, without what is known of them."""
         with self._lock:
@@ -236,6 +249,7 @@ def _dump(node: KnownNode) -> str:
             "crl": node.crl,
             "interval": node.interval,
             "skew": node.skew,
+            "trust": node.trust,
         },
         default=str,
     )

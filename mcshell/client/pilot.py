@@ -30,6 +30,7 @@ __all__ = ["Course", "Pilot"]
 
 _QUIET = 0.5
 _BUSY = {"received": State.RECEIVED, "running": State.RUNNING}
+_ALIVE = "alive"  # is there, but cannot say what became of the request: it is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +145,12 @@ class Pilot:
             self._prober.forget(question)
         silent = [name for name in pending if name not in heard]
         flight.judge(silent, f"no word, and no answer to a probe within {course.probe:g} s")
-        flight.judge(heard, "answered the probe, but its reply is lost")
+        unsure = {name for name in heard if _word(answers.snapshot()[name][0]) == _ALIVE}
+        flight.judge(heard - unsure, "answered the probe, but its reply is lost")
 
     def _believe(self, name: str, reply: Reply) -> None:
         """Enter what a node says of the request: busy with it, or it never came there."""
-        word = str(reply.data.get("state", ""))
+        word = _word(reply)
         if word in _BUSY:
             self._flight.excuse(name, _BUSY[word], "said so when probed")
         elif word == "unknown":
@@ -166,3 +168,8 @@ class Pilot:
                 decided.setdefault(entry.state, []).append((entry.sender, entry.reason))
         for state, verdicts in decided.items():
             self._store.judge(self._flight.record.id, verdicts, state)
+
+
+def _word(reply: Reply) -> str:
+    """What an answer to a probe says of the request."""
+    return str(reply.data.get("state", ""))

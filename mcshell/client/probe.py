@@ -66,11 +66,18 @@ class Answers:
                 return
             for word in words:
                 if word.reply.final:
-                    self._replies.setdefault(word.reply.sender, (word.reply, word.kept))
+                    self._take(word)
                     self._expect(word.reply.sender)
             self._latest = time.monotonic()
             self._bell.notify_all()
         self._ring()
+
+    def _take(self, word: Word) -> None:
+        """The first word of a sender counts; a signed one comes before one that is not."""
+        sender, signed = word.reply.sender, word.reply.trust == "mcs"
+        before = self._replies.get(sender)
+        if before is None or (signed and before[0].trust != "mcs"):
+            self._replies[sender] = (word.reply, word.kept)
 
     def _expect(self, sender: str) -> None:
         if sender in self._awaited:

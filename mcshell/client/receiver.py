@@ -198,9 +198,10 @@ class Receiver:
                 news = passing + self._store.enter(for_file, durable=durable)
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
-            self._pass_on(news)
+            self.pass_on(news)
 
-    def _pass_on(self, news: Iterable[Word]) -> None:
+    def pass_on(self, news: Iterable[Word]) -> None:
+        """Enter words into the ledgers that wait for them."""
         by_request: dict[str, list[Word]] = {}
         for word in news:
             by_request.setdefault(word.reply.requestid, []).append(slim(word, self._store))
@@ -224,7 +225,7 @@ class Receiver:
                 self._verifier,
                 self._limits,
                 now=now,
-                expected=self._expected,
+                expected=self.expected,
             )
         except Rejected as refusal:
             self._refuse(delivery, refusal, now)
@@ -246,7 +247,7 @@ class Receiver:
             while len(self.refused) > _REFUSED:
                 self.refused.popitem(last=False)
 
-    def _expected(self, requestid: str) -> Container[str] | None:
+    def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session, live or from an earlier process."""
         sink = self._sinks.get(requestid)
         if sink is not None:

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     from mcshell.client.store import Store
 
-__all__ = ["LARGE", "Members", "Outgoing", "Record", "StoredData", "Word", "slim", "target_of"]
+__all__ = [
+    "LARGE",
+    "Members",
+    "Outgoing",
+    "Record",
+    "StoredData",
+    "Word",
+    "kept_reply",
+    "slim",
+    "target_of",
+]
 
 #: Replies of more bytes than this leave their data in the file until it is looked at.
 LARGE = 64 * 1024
@@ -173,9 +183,18 @@ def entry_of(
     )
 
 
+def kept_reply(body: bytes, trust: str) -> Reply:
+    """A reply from its kept bytes, which are JSON but for those of the old wire."""
+    if body.startswith(b"{"):
+        return read_reply(body, trust=trust)
+    from mcshell.wire.mcollective import kept  # noqa: PLC0415 - where the old wire was spoken
+
+    return kept.load(body, trust)
+
+
 def data_of(body: bytes) -> Mapping[str, Any]:
     """The outputs in a kept reply's bytes; it was verified when it came in."""
-    return read_reply(body).data
+    return kept_reply(body, "").data
 
 
 def target_of(record: Record, sender: str, members: Members) -> str:

@@ -1,0 +1,260 @@
+"""The old wire of one client: requests go out, replies come in as the words that we know.
+
+One reply queue serves all requests of a client for as long as it lives (MCollective's own client
+makes one for each): so a reply that comes late is still a word.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import threading
+import time
+from collections import Counter, OrderedDict
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from mcshell.client.rows import Word
+from mcshell.errors import Reason, Rejected
+from mcshell.message import Filter, Request, Via
+from mcshell.wire.mcollective import kept
+from mcshell.wire.mcollective.filters import to_ruby
+from mcshell.wire.mcollective.messages import DISCOVERY, read_reply, write_request
+from mcshell.wire.mcollective.setup import connector, layout_for, open_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Mapping, Sequence
+    from typing import Any
+
+    from mcshell.client.desk import Desk
+    from mcshell.client.mco.routes import Routes
+    from mcshell.config import Settings
+    from mcshell.message import Reply
+    from mcshell.wire.mcollective.envelope import ReplyEnvelope
+    from mcshell.wire.mcollective.layouts import Layout, Target
+    from mcshell.wire.transport import Delivery
+
+__all__ = ["Lane"]
+
+log = logging.getLogger(__name__)
+
+_GROUP: Final = 400
+_REMEMBERED: Final = 1000
+_SEQUENCE = itertools.count(1)
+_UNNAMED = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class Lane:
+    """Sends and receives. `junk` counts what was refused, by reason."""
+
+    def __init__(self, settings: Settings, desk: Desk, routes: Routes) -> None:
+        self.wire = open_wire(settings.mcollective, "client")
+        self.trust = self.wire.security.name
+        self.junk: Counter[str] = Counter()
+        self._native = settings.collective.main
+        self._desk = desk
+        self._routes = routes
+        self._transport = connector(settings)
+        self._client = f"{_UNNAMED.sub('_', self.wire.sender)}_{os.getpid()}"
+        self._sequence = next(_SEQUENCE)
+        self._lock = threading.Lock()
+        self._ready: set[str] = set()
+        self._asked: OrderedDict[str, Container[str] | None] = OrderedDict()
+        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._quiet = True
+        self._handled = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="mcshell-mco", daemon=True)
+
+    def start(self) -> None:
+        """Connect; ConnectError with the broker's reason."""
+        self._transport.start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Disconnect, once what has arrived is entered."""
+        self._transport.close()
+        self._inbox.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def quiet_since(self) -> float:
+        """Since when (monotonic) nothing has come in; now, while there is something to do."""
+        if not self._quiet or not self._inbox.empty():
+            return time.monotonic()
+        return self._handled
+
+    def collective(self, ours: str) -> str | None:
+        """The collective there that stands for one of ours: the main one, or of the same name."""
+        known = self.wire.settings.collectives
+        if ours in known:
+            return ours
+        return self.wire.settings.main if ours == self._native else None
+
+    # -- out
+
+    def send(self, request: Request, names: Sequence[str]) -> None:
+        """Send a request to all, or to each of `names`; nothing where it has no such collective."""
+        collective = self.collective(request.collective)
+        if collective is not None:
+            self._expect(request.id, names)
+            self._send(replace(request, collective=collective), names)
+
+    def ping(self, question: str, collective: str, filter_: Filter) -> None:
+        """Ask all that match whether they are there, under the id of a question."""
+        there = self.collective(collective)
+        if there is not None:
+            self._expect(question, None)
+            self._send(self._question(question, there, filter_), ())
+
+    def ping_each(self, question: str, collective: str, names: Sequence[str]) -> None:
+        """Ask each of `names` whether it is there."""
+        there = self.collective(collective)
+        if there is not None and names:
+            self._expect(question, frozenset(names))
+            asked = replace(self._question(question, there, Filter()), via=Via.DIRECT)
+            self._send(asked, names)
+
+    @staticmethod
+    def check(filter_: Filter) -> None:
+        """Refuse a filter that MCollective cannot express; FilterError."""
+        to_ruby(filter_)
+
+    def _question(self, question: str, collective: str, filter_: Filter) -> Request:
+        now = time.time()
+        return Request(
+            id=question,
+            agent=DISCOVERY,
+            action="ping",
+            caller=self.wire.security.callerid,
+            collective=collective,
+            via=Via.BROADCAST,
+            session="",
+            created=now,
+            expires=now + self.wire.settings.ttl,
+            filter=filter_,
+        )
+
+    def _expect(self, requestid: str, names: Collection[str] | None) -> None:
+        """Take answers of these from now on, or (None) of anyone."""
+        with self._lock:
+            before = self._asked.pop(requestid, ())
+            if names is not None and isinstance(before, frozenset):
+                names = before.union(names)
+            self._asked[requestid] = names if names is None else frozenset(names)
+            while len(self._asked) > _REMEMBERED:
+                self._asked.popitem(last=False)
+
+    def _send(self, request: Request, names: Sequence[str]) -> None:
+        """Seal once: whom a direct request is for stands in its headers only."""
+        direct = request.via is Via.DIRECT
+        if direct and not self.wire.settings.direct_addressing:
+            direct, named = False, Filter(identity=tuple(names))
+            request = replace(request, via=Via.BROADCAST, filter=named)
+        asked = replace(request, identity=names[0]) if direct else request
+        sender, callerid = self.wire.sender, self.wire.security.callerid
+        envelope = write_request(asked, callerid=callerid, sender=sender)
+        body = self.wire.wrapped(self.wire.security.seal_request(envelope))
+        layout = layout_for(self.wire.settings, self._transport.dialect)
+        about: Mapping[str, Any] = {
+            "sender": sender,
+            "reply_to": self._reply_to(layout, request.collective, request.agent),
+            "ttl": envelope.ttl,
+            "now": time.time(),
+        }
+        collective, agent = request.collective, request.agent
+        if not direct:
+            self._put(layout.broadcast(collective, agent, **about), body)
+            return
+        for name in names:
+            self._put(layout.direct(collective, agent, name, **about), body)
+
+    def _put(self, target: Target, body: bytes) -> None:
+        self._transport.send(target.destination, body, target.headers)
+
+    def _reply_to(self, layout: Layout, collective: str, agent: str) -> str:
+        """Where replies are to go, and we listen."""
+        reply_to = layout.reply_to(collective, agent, self._client, self._sequence)
+        with self._lock:
+            if reply_to not in self._ready:
+                place = layout.replies(collective, reply_to)
+                if place is None:
+                    self._transport.expect(reply_to, self._inbox)
+                else:
+                    self._transport.subscribe(
+                        place.destination, self._inbox, ack="auto", headers=place.headers
+                    )
+                self._ready.add(reply_to)
+        return reply_to
+
+    # -- in
+
+    def _run(self) -> None:
+        while (group := self._gather()) is not None:
+            self._quiet = False
+            try:
+                now = time.time()
+                words = [self._open(delivery, now) for delivery in group]
+                self._desk.enter([word for word in words if word is not None])
+            except Exception:
+                log.exception("could not keep %d replies of the old wire", len(group))
+            finally:
+                self._handled = time.monotonic()
+                self._quiet = True
+
+    def _gather(self) -> list[Delivery] | None:
+        """Take what is there, at least one; None when it is time to end."""
+        first = self._inbox.get()
+        if first is None:
+            return None
+        group = [first]
+        while len(group) < _GROUP:
+            try:
+                more = self._inbox.get_nowait()
+            except Empty:
+                break
+            if more is None:
+                self._inbox.put(None)
+                break
+            group.append(more)
+        return group
+
+    def _open(self, delivery: Delivery, now: float) -> Word | None:
+        try:
+            body = self.wire.unwrapped(delivery.body)
+            envelope = self.wire.security.open_reply(body, self.wire.limits, self._expected)
+            reply = read_reply(envelope, self.trust)
+            reply = self._known(envelope, reply, now)
+        except Rejected as refusal:
+            self.junk[refusal.reason.value] += 1
+            log.debug("junk on %s: %s", delivery.destination, refusal)
+            return None
+        return Word(reply, now, kept.dump(envelope), "", "", reply.sender)
+
+    def _expected(self, requestid: str, sender: str) -> bool:
+        """Whether it was asked over this wire, or was no target at all (its row says so)."""
+        with self._lock:
+            if requestid not in self._asked:
+                return False
+            asked = self._asked[requestid]
+        if asked is None or sender in asked:
+            return True
+        targets = self._desk.expected(requestid)
+        return targets is not None and sender not in targets
+
+    def _known(self, envelope: ReplyEnvelope, reply: Reply, now: float) -> Reply:
+        """Beside a node's word, what is known of it: here a pong says nothing but that it lives.
+
+        Raises:
+            Rejected: WRONG_SENDER for a node that is known by its certificate; for a while it
+                must not be taken for one that needs none.
+        """
+        about = self._routes.about(self._native, reply.sender, self.trust)
+        if about is None:
+            raise Rejected(Reason.WRONG_SENDER, f"{reply.sender[:80]} is known by its certificate")
+        if envelope.senderagent == DISCOVERY:
+            return replace(reply, data={**about, "state": "alive"})
+        self._routes.heard(self._native, reply, now)
+        return reply

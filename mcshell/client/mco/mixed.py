@@ -1,0 +1,152 @@
+"""The courier and the prober of a mixed fleet: each node is asked over its own wire.
+
+A node of which nothing is known is located first, over both: asked twice, one that speaks both
+would run an action twice.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.client.courier import Courier
+from mcshell.client.known import description
+from mcshell.client.mco.lane import Lane
+from mcshell.client.mco.routes import Routes
+from mcshell.client.probe import Answers, Prober
+from mcshell.errors import UsageError
+from mcshell.filters.nodes import fold
+from mcshell.message import Filter, Request, Via
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Iterable, Sequence
+
+    from mcshell.client.desk import Desk
+    from mcshell.client.flight import Flight
+    from mcshell.client.known import Known
+    from mcshell.client.rows import Outgoing
+    from mcshell.config import Settings
+
+__all__ = ["Mixed"]
+
+_SILENCE = 0.3
+_SETTLE = 0.02
+
+
+class Mixed:
+    """The old wire beside ours, for one client: its desk asks over both."""
+
+    def __init__(self, settings: Settings, desk: Desk, known: Known) -> None:
+        self._routes = Routes(known)
+        self._lane = Lane(settings, desk, self._routes)
+        desk.prober = prober = MixedProber(desk.prober, self._lane, self._routes, known)
+        prober.window = settings.client.probe
+        desk.courier = MixedCourier(desk.courier, self._lane, self._routes, prober)
+
+    @property
+    def junk(self) -> Counter[str]:
+        """How many replies of the old wire were refused, by reason."""
+        return self._lane.junk.copy()
+
+    def start(self) -> None:
+        """Connect; ConnectError with the broker's reason."""
+        self._lane.start()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._lane.close()
+
+
+class MixedCourier(Courier):
+    """Sends each target's message over its own wire."""
+
+    def __init__(self, ours: Courier, lane: Lane, routes: Routes, prober: MixedProber) -> None:
+        super().__init__(ours._transport, ours._signer, ours._session)  # noqa: SLF001 - it is one, and more
+        self._lane = lane
+        self._routes = routes
+        self._prober = prober
+
+    def send(self, request: Request, names: Sequence[str], flight: Flight | None = None) -> None:
+        """Send an interactive request: to all, or to each of `names`, over both wires."""
+        ours, old, unknown = self._routes.split(request.collective, names)
+        if unknown:
+            self._prober.locate(request.collective, unknown)
+            ours, old, unknown = self._routes.split(request.collective, names)
+        if ours or unknown or not old:
+            super().send(request, ours + unknown, flight)
+        if old:
+            at = time.time()
+            if flight is not None:
+                flight.sent(old, at)
+            self._lane.send(request, old)
+            if flight is not None:
+                self._session.store.mark_sent(request.id, old, at)
+
+    def prepare(self, request: Request, names: Sequence[str]) -> list[Outgoing]:
+        """Sign a durable request for each target; UsageError for nodes that keep none."""
+        if request.via is Via.QUEUE:
+            _ours, old, _unknown = self._routes.split(request.collective, names)
+            if old:
+                raise UsageError(
+                    f"MCollective keeps no requests: via=queue is not for {fold(old)} "
+                    "(their trust is not mcs)"
+                )
+        return super().prepare(request, names)
+
+
+class MixedProber(Prober):
+    """Asks its questions over both wires; `window` is seconds for locating a node."""
+
+    window = 1.5
+
+    def __init__(self, ours: Prober, lane: Lane, routes: Routes, known: Known) -> None:
+        super().__init__(ours._courier, ours._receiver)  # noqa: SLF001 - it is one, and more
+        self._lane = lane
+        self._routes = routes
+        self._known = known
+
+    def ping(self, collective: str, filter_: Filter, awaited: Iterable[str]) -> tuple[str, Answers]:
+        """Ask all that match; FilterError for a filter that MCollective cannot express."""
+        self._lane.check(filter_)
+        question, answers = super().ping(collective, filter_, awaited)
+        self._lane.ping(question, collective, filter_)
+        return question, answers
+
+    def probe(
+        self, collective: str, names: Sequence[str], requestid: str, ring: Callable[[], None]
+    ) -> tuple[str, Answers]:
+        """Ask each of ours what it knows of a request, the others whether they are there."""
+        ours, old, unknown = self._routes.split(collective, names)
+        answers = Answers(frozenset(names), names, ring)
+        data = {"requestid": requestid}
+        question = self._ask("probe", collective, data, ours + unknown, Filter(), answers)
+        self._lane.ping_each(question, collective, old)
+        return question, answers
+
+    def carry(self, collective: str, names: Sequence[str], crl: str) -> tuple[str, Answers]:
+        """Bring each of ours a revocation list; the others have no use for it."""
+        ours, _old, unknown = self._routes.split(collective, names)
+        return super().carry(collective, ours + unknown, crl)
+
+    def quiet_since(self) -> float:
+        """Since when (monotonic) no word has come in over either wire."""
+        return max(super().quiet_since(), self._lane.quiet_since())
+
+    def locate(self, collective: str, names: Sequence[str]) -> None:
+        """Learn over which wire these nodes are; what answers over neither stays unknown."""
+        answers = Answers(frozenset(names), names)
+        question = self._ask("ping", collective, {}, names, Filter(), answers)
+        try:
+            self._lane.ping_each(question, collective, names)
+            answers.gather(window=self.window, silence=_SILENCE, settle=_SETTLE)
+            self._known.learn(
+                collective,
+                [
+                    description(reply.data, name, at)
+                    for name, (reply, at) in answers.snapshot().items()
+                    if reply.statuscode == 0
+                ],
+            )
+        finally:
+            self.forget(question)

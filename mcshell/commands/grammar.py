@@ -1,28 +1,21 @@
 """Which verbs there are and which options they take (DESIGN §3): declarations only.
 
-Options that several verbs share are groups, made afresh for each parser. A verb names the
-function that does it as "module:function" below `mcshell.commands.verbs`; what is "face:" is
-the command line's own.
+Options that several verbs share are in `options`. A verb names the function that does it as
+"module:function" below `mcshell.commands.verbs`; what is "face:" is the command line's own.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mcshell import plugins
-from mcshell.config import seconds
-from mcshell.errors import did_you_mean
-from mcshell.message import Via
+from mcshell.commands.options import Choice, duration, percentage, whole
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
-__all__ = ["FORMATS", "GROUPS", "INTRODUCTION", "SOURCES", "VERBS", "Choice", "Verb"]
-
-FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
-SOURCES = ("broadcast", "inventory", "file", "stdin", "table")
+__all__ = ["INTRODUCTION", "VERBS", "Verb"]
 
 INTRODUCTION = {
     "cli": "mcshell talks to a fleet.\n\n"
@@ -46,140 +39,6 @@ class Verb:
     groups: tuple[str, ...] = ()
     build: Callable[[argparse.ArgumentParser], Any] = lambda _parser: None
     cli_only: bool = False
-
-
-class Choice:
-    """One word of several, with "did you mean", which argparse's own `choices` lacks."""
-
-    def __init__(self, *known: str) -> None:
-        self.known = known
-
-    def __call__(self, text: str) -> str:
-        """Read the word."""
-        if text in self.known:
-            return text
-        hint = did_you_mean(text, self.known)
-        listed = ", ".join(self.known)
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {listed}{hint}")
-
-
-def _source(text: str) -> str:
-    return text if text in SOURCES else Choice(*plugins.names("discovery"))(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _whole(text: str) -> int:
-    if text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
-
-
-def _share(text: str) -> str:
-    if text.removesuffix("%").isdecimal() and int(text.removesuffix("%")) > 0:
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no number or percentage above 0, as 5 or 10%")
-
-
-def _percentage(text: str) -> float:
-    number = text.removesuffix("%")
-    if number.isdecimal() and 0 < int(number) <= 100:  # noqa: PLR2004 - per cent
-        return int(number) / 100
-    raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 1% to 100%")
-
-
-def _group() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-
-
-def _output() -> argparse.ArgumentParser:
-    parser = _group()
-    one = parser.add_argument_group("output").add_mutually_exclusive_group()
-    say = one.add_argument
-    say("--format", dest="format", type=Choice(*FORMATS), metavar="FORMAT", help=", ".join(FORMATS))
-    for flag, short in (("json", ["-j"]), ("jsonl", []), ("senders", [])):
-        text = {"json": "one document", "jsonl": "a line a row", "senders": "names only"}[flag]
-        say(*short, f"--{flag}", dest="format", action="store_const", const=flag, help=text)
-    return parser
-
-
-def _filters() -> argparse.ArgumentParser:
-    parser = _group()
-    say = parser.add_argument_group("filters").add_argument
-    for short, long, dest, what in (
-        ("-F", "--wf", "fact", "FACT"),
-        ("-C", "--wc", "cls", "CLASS"),
-        ("-A", "--wa", "agent_filter", "AGENT"),
-        ("-I", "--wi", "identity", "IDENTITY"),
-        ("-S", "--select", "compound", "EXPRESSION"),
-    ):
-        say(short, long, dest=dest, action="append", default=[], metavar=what, help=f"with {what}")
-    return parser
-
-
-def _targets() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, parents=[_filters()])
-    say = parser.add_argument_group("targets").add_argument
-    say("-T", "--target", dest="collective", metavar="COLLECTIVE", help="ask this collective")
-    say("--nodes", metavar="X", help="names from a file, - (standard input), or a variable")
-    say("--dm", dest="source", type=_source, metavar="SOURCE", help=", ".join(SOURCES))
-    say("--dt", dest="discovery_timeout", type=_seconds, metavar="S", help="discovery window")
-    say("--no-known", dest="known", action="store_false", help="only nodes that answer now")
-    say("--limit", type=_share, metavar="N|N%", help="so many of them, at random")
-    say("--limit-seed", type=_whole, metavar="SEED", help="the same choice each time")
-    say("--one", action="store_true", help="one of them")
-    say("--session", metavar="NAME", help="the durable session to use")
-    say("-t", "--timeout", type=_seconds, metavar="S", help="how long to wait for replies")
-    return parser
-
-
-def _asking() -> argparse.ArgumentParser:
-    parser = _group()
-    say = parser.add_argument_group("asking").add_argument
-    ways = tuple(via.value for via in Via)
-    say("--via", type=Choice(*ways), metavar="WAY", help=", ".join(ways))
-    say("--pool", metavar="NAME", help="with --via pool: which (default: the agent's name)")
-    say("--ttl", type=_seconds, metavar="TIME", help="how long the request is worth running")
-    say("--batch", type=_share, metavar="N|N%", help="so many nodes at a time")
-    say("--batch-sleep", type=_seconds, default=0.0, metavar="S", help="rest between batches")
-    say("--max-failures", type=_share, metavar="K|K%", help="stop the batches after K failures")
-    say("-b", "--background", action="store_true", help="send, print the request id, leave")
-    say("-y", "--yes", action="store_true", help="do not ask before a change")
-    return parser
-
-
-def _stored() -> argparse.ArgumentParser:
-    parser = _group()
-    parser.add_argument("--session", metavar="NAME", help="the session to look in")
-    return parser
-
-
-def _pki() -> argparse.ArgumentParser:
-    parser = _group()
-    parser.add_argument("--pki", metavar="DIR", help="the CA's directory (default: that of pki.ca)")
-    return parser
-
-
-def _service() -> argparse.ArgumentParser:
-    parser = _group()
-    parser.add_argument("--log-json", action="store_true", help="log as JSON lines")
-    return parser
-
-
-GROUPS = {
-    "output": _output,
-    "filters": _filters,
-    "targets": _targets,
-    "asking": _asking,
-    "stored": _stored,
-    "pki": _pki,
-    "service": _service,
-}
 
 
 def _word(name: str, text: str, nargs: str | None = None) -> Callable[..., Any]:
@@ -220,7 +79,7 @@ def _of_request(parser: argparse.ArgumentParser) -> None:
 def _outliers(parser: argparse.ArgumentParser) -> None:
     _of_request(parser)
     text = "a value that more of the nodes have is not odd (10%%)"
-    parser.add_argument("--share", type=_percentage, metavar="N%", help=text)
+    parser.add_argument("--share", type=percentage, metavar="N%", help=text)
 
 
 def _diff(parser: argparse.ArgumentParser) -> None:
@@ -243,8 +102,8 @@ def _retry(parser: argparse.ArgumentParser) -> None:
     text = "an id, its first letters; default: the newest"
     say("-r", "--request", metavar="REQUEST", help=text)
     say("inputs", metavar="input=value", nargs="*", help="in place of those of then")
-    say("-t", "--timeout", type=_seconds, metavar="S", help="how long to wait for replies")
-    say("--ttl", type=_seconds, metavar="TIME", help="how long the request is worth running")
+    say("-t", "--timeout", type=duration, metavar="S", help="how long to wait for replies")
+    say("--ttl", type=duration, metavar="TIME", help="how long the request is worth running")
     say("-b", "--background", action="store_true", help="send, print the request id, leave")
     _yes(parser)
 
@@ -255,7 +114,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     text = "a parameter of the notebook, as YAML; may be repeated"
     say("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help=text)
     say("-o", dest="out", metavar="FILE", help="the page (default: NOTEBOOK's name and .html)")
-    say("-t", "--timeout", type=_seconds, metavar="S", help="how long a cell may take")
+    say("-t", "--timeout", type=duration, metavar="S", help="how long a cell may take")
     say("--code", action="store_true", help="show the code, too")
 
 
@@ -268,7 +127,7 @@ def _replies(parser: argparse.ArgumentParser) -> None:
     _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
     parser.add_argument("--arrived", action="store_true", help="only targets that answered")
     text = "wait until it is complete, so long at most"
-    parser.add_argument("-t", "--timeout", type=_seconds, metavar="S", help=text)
+    parser.add_argument("-t", "--timeout", type=duration, metavar="S", help=text)
 
 
 def _yes(parser: argparse.ArgumentParser) -> None:
@@ -278,7 +137,7 @@ def _yes(parser: argparse.ArgumentParser) -> None:
 def _attach(parser: argparse.ArgumentParser) -> None:
     _word("SESSION", "its name")(parser)
     text = "how long to wait for what is in its queue"
-    parser.add_argument("-t", "--timeout", type=_seconds, metavar="S", help=text)
+    parser.add_argument("-t", "--timeout", type=duration, metavar="S", help=text)
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
@@ -317,8 +176,8 @@ def _broker_config(parser: argparse.ArgumentParser) -> None:
     say("--dir", required=True, metavar="DIR", help="where the configuration goes")
     say("--host", action="append", metavar="NAME", help="how others reach it (also several times)")
     say("--listen", default="0.0.0.0", metavar="IP", help="where to listen (default: everywhere)")  # noqa: S104 - behind TLS with client certificates
-    say("--tls-port", type=_whole, default=61614, metavar="PORT", help="for STOMP over TLS")
-    say("--retention", type=_seconds, metavar="TIME", help="default: node.max_ttl and a week")
+    say("--tls-port", type=whole, default=61614, metavar="PORT", help="for STOMP over TLS")
+    say("--retention", type=duration, metavar="TIME", help="default: node.max_ttl and a week")
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
@@ -327,15 +186,15 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
 
 def _emulate(parser: argparse.ArgumentParser) -> None:
     say = parser.add_argument
-    say("count", metavar="N", type=_whole, help="how many nodes")
+    say("count", metavar="N", type=whole, help="how many nodes")
     say("--pki", metavar="DIR", required=True, help="the CA that issues their certificates")
-    say("--seed", type=_whole, default=1, metavar="S", help="facts are drawn from it")
+    say("--seed", type=whole, default=1, metavar="S", help="facts are drawn from it")
     say("--prefix", default="emu", metavar="NAME", help="identities are NAME0001 and on")
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
     say = parser.add_argument
-    say("--nodes", dest="count", type=_whole, default=25, metavar="N", help="emulated nodes (25)")
+    say("--nodes", dest="count", type=whole, default=25, metavar="N", help="emulated nodes (25)")
     say("--dir", metavar="DIR", help="keep the state there, for other shells to join")
     say("--exec", dest="lines", metavar="'LINE; LINE'", help="run lines and leave")
     say("-j", "--json", action="store_true", help="with --exec: a document a line")

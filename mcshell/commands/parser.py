@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from mcshell.commands import grammar
+from mcshell.commands.options import GROUPS
 from mcshell.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(
             prog=prog,
             description=verb.summary,
-            parents=[grammar.GROUPS[name]() for name in verb.groups],
+            parents=[GROUPS[name]() for name in verb.groups],
             add_help=False,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.context import Context
-from mcshell.commands.grammar import FORMATS
+from mcshell.commands.options import FORMATS
 from mcshell.commands.parser import help_text, parse
 from mcshell.commands.result import INTERNAL, INTERRUPTED
 from mcshell.errors import MCShellError, UsageError, did_you_mean

@@ -10,7 +10,7 @@ from argparse import Namespace
 
 import pytest
 
-from mcshell.commands.grammar import FORMATS
+from mcshell.commands.options import FORMATS
 from mcshell.commands.result import Table
 from mcshell.shell.output import Screen, show
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mcshell.commands.harmless import harmless
 from mcshell.errors import MCShellError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = ["Cache", "Refresher", "Request", "gather", "nodes_cache"]
 log = logging.getLogger(__name__)
 
 _VALUES = 300  # of one fact: more are no choice any more
+_LETTERS = 200
 _EVERY = 2.0
 _FILES = 20
 
@@ -68,9 +70,9 @@ def nodes_cache(nodes: Iterable[KnownNode]) -> _Nodes:
     facts: dict[str, set[str]] = {}
     for node in nodes:
         names.append(node.identity)
-        classes |= node.classes
+        classes.update(filter(_typable, node.classes))
         _enter(facts, "", node.facts)
-    values = {name: tuple(sorted(found)) for name, found in sorted(facts.items())}
+    values = {name: tuple(sorted(found)) for name, found in sorted(facts.items()) if _typable(name)}
     return _Nodes(tuple(sorted(names)), values, tuple(sorted(classes)))
 
 
@@ -82,7 +84,14 @@ def _enter(facts: dict[str, set[str]], prefix: str, document: Mapping[str, Any])
             value = value.get("name")  # noqa: PLW2901 - a hash with a name stands for it
         values = facts.setdefault(name, set())
         if isinstance(value, str | int | float) and len(values) < _VALUES:
-            values.add(str(value).lower() if isinstance(value, bool) else str(value))
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            if _typable(text):
+                values.add(text)
+
+
+def _typable(text: str) -> bool:
+    """Whether an operator could have typed it: what nodes say is foreign text."""
+    return len(text) <= _LETTERS and text.isprintable() and harmless(text) == text
 
 
 def gather(settings: Settings, nodes: _Nodes, requests: Iterable[Request]) -> Cache:

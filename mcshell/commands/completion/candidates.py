@@ -12,6 +12,7 @@ from mcshell.commands import grammar
 from mcshell.commands.completion import values
 from mcshell.commands.completion.scan import scan
 from mcshell.commands.completion.values import Candidate, Word
+from mcshell.commands.options import SOURCES, Choice
 from mcshell.commands.parser import parser_of
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _words_for(  # noqa: C901, PLR0911, PLR0912 - one case a kind of word
     place: _Place, action: argparse.Action, given: Sequence[str]
 ) -> tuple[str, Iterable[Word]]:
     cache, current = place.cache, place.current
-    if isinstance(action.type, grammar.Choice):
+    if isinstance(action.type, Choice):
         return "value", _plain(values.fitting(action.type.known, current))
     match action.dest, action.metavar:
         case "fact", _:
@@ -176,7 +177,7 @@ def _words_for(  # noqa: C901, PLR0911, PLR0912 - one case a kind of word
         case "pool", _:
             return "pool", _plain(values.fitting(cache.pools, current))
         case "source", _:
-            known = dict.fromkeys((*grammar.SOURCES, *plugins.names("discovery")))
+            known = dict.fromkeys((*SOURCES, *plugins.names("discovery")))
             return "source", _plain(values.fitting(known, current))
         case "columns", _:
             return "column", _plain(values.fitting(_outputs(cache), current))

@@ -160,6 +160,14 @@ def test_nodes_are_variables_or_files(tmp_path: Path, monkeypatch: pytest.Monkey
     assert offered("find > hosts") == ["hosts.txt"]
 
 
+def test_what_nobody_could_type_is_not_offered() -> None:
+    """Escapes, bidi marks and novels in facts and classes do not come into a menu."""
+    odd = {"a": "\x1b[2J", "b": "\u202eabc", "c": "x" * 1000, "d\x07": "e", "f": "fine"}
+    found = nodes_cache([KnownNode("n", 0.0, odd, frozenset({"ok", "\x9bbad"}))])
+    assert found.classes == ("ok",)
+    assert found.facts == {"a": (), "b": (), "c": (), "f": ("fine",)}
+
+
 def test_an_empty_cache_offers_the_grammar() -> None:
     """Without a fleet, verbs and options still complete, and nothing breaks."""
     line = "rpc "

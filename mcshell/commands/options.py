@@ -1,0 +1,166 @@
+"""Options that several verbs share, and how their values are read (DESIGN §3).
+
+A group is a parser of its own, made afresh for each verb that takes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mcshell import config, plugins
+from mcshell.errors import did_you_mean
+from mcshell.message import Via
+
+__all__ = [
+    "FORMATS",
+    "GROUPS",
+    "SOURCES",
+    "Choice",
+    "duration",
+    "percentage",
+    "share",
+    "source",
+    "whole",
+]
+
+FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
+SOURCES = ("broadcast", "inventory", "file", "stdin", "table")
+
+
+class Choice:
+    """One word of several, with "did you mean", which argparse's own `choices` lacks."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = known
+
+    def __call__(self, text: str) -> str:
+        """Read the word."""
+        if text in self.known:
+            return text
+        hint = did_you_mean(text, self.known)
+        listed = ", ".join(self.known)
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {listed}{hint}")
+
+
+def source(text: str) -> str:
+    """A source of targets: one of ours, or a plugin's."""
+    return text if text in SOURCES else Choice(*plugins.names("discovery"))(text)
+
+
+def duration(text: str) -> float:
+    """A length of time, in seconds."""
+    try:
+        return config.seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def whole(text: str) -> int:
+    """A whole number."""
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+
+
+def share(text: str) -> str:
+    """A number or a percentage, as it is written."""
+    if text.removesuffix("%").isdecimal() and int(text.removesuffix("%")) > 0:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no number or percentage above 0, as 5 or 10%")
+
+
+def percentage(text: str) -> float:
+    """A percentage, as a share of 1."""
+    number = text.removesuffix("%")
+    if number.isdecimal() and 0 < int(number) <= 100:  # noqa: PLR2004 - per cent
+        return int(number) / 100
+    raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 1% to 100%")
+
+
+def _group() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+
+
+def _output() -> argparse.ArgumentParser:
+    parser = _group()
+    one = parser.add_argument_group("output").add_mutually_exclusive_group()
+    say = one.add_argument
+    say("--format", dest="format", type=Choice(*FORMATS), metavar="FORMAT", help=", ".join(FORMATS))
+    for flag, short in (("json", ["-j"]), ("jsonl", []), ("senders", [])):
+        text = {"json": "one document", "jsonl": "a line a row", "senders": "names only"}[flag]
+        say(*short, f"--{flag}", dest="format", action="store_const", const=flag, help=text)
+    return parser
+
+
+def _filters() -> argparse.ArgumentParser:
+    parser = _group()
+    say = parser.add_argument_group("filters").add_argument
+    for short, long, dest, what in (
+        ("-F", "--wf", "fact", "FACT"),
+        ("-C", "--wc", "cls", "CLASS"),
+        ("-A", "--wa", "agent_filter", "AGENT"),
+        ("-I", "--wi", "identity", "IDENTITY"),
+        ("-S", "--select", "compound", "EXPRESSION"),
+    ):
+        say(short, long, dest=dest, action="append", default=[], metavar=what, help=f"with {what}")
+    return parser
+
+
+def _targets() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, parents=[_filters()])
+    say = parser.add_argument_group("targets").add_argument
+    say("-T", "--target", dest="collective", metavar="COLLECTIVE", help="ask this collective")
+    say("--nodes", metavar="X", help="names from a file, - (standard input), or a variable")
+    say("--dm", dest="source", type=source, metavar="SOURCE", help=", ".join(SOURCES))
+    say("--dt", dest="discovery_timeout", type=duration, metavar="S", help="discovery window")
+    say("--no-known", dest="known", action="store_false", help="only nodes that answer now")
+    say("--limit", type=share, metavar="N|N%", help="so many of them, at random")
+    say("--limit-seed", type=whole, metavar="SEED", help="the same choice each time")
+    say("--one", action="store_true", help="one of them")
+    say("--session", metavar="NAME", help="the durable session to use")
+    say("-t", "--timeout", type=duration, metavar="S", help="how long to wait for replies")
+    return parser
+
+
+def _asking() -> argparse.ArgumentParser:
+    parser = _group()
+    say = parser.add_argument_group("asking").add_argument
+    ways = tuple(via.value for via in Via)
+    say("--via", type=Choice(*ways), metavar="WAY", help=", ".join(ways))
+    say("--pool", metavar="NAME", help="with --via pool: which (default: the agent's name)")
+    say("--ttl", type=duration, metavar="TIME", help="how long the request is worth running")
+    say("--batch", type=share, metavar="N|N%", help="so many nodes at a time")
+    say("--batch-sleep", type=duration, default=0.0, metavar="S", help="rest between batches")
+    say("--max-failures", type=share, metavar="K|K%", help="stop the batches after K failures")
+    say("-b", "--background", action="store_true", help="send, print the request id, leave")
+    say("-y", "--yes", action="store_true", help="do not ask before a change")
+    return parser
+
+
+def _stored() -> argparse.ArgumentParser:
+    parser = _group()
+    parser.add_argument("--session", metavar="NAME", help="the session to look in")
+    return parser
+
+
+def _pki() -> argparse.ArgumentParser:
+    parser = _group()
+    parser.add_argument("--pki", metavar="DIR", help="the CA's directory (default: that of pki.ca)")
+    return parser
+
+
+def _service() -> argparse.ArgumentParser:
+    parser = _group()
+    parser.add_argument("--log-json", action="store_true", help="log as JSON lines")
+    return parser
+
+
+GROUPS = {
+    "output": _output,
+    "filters": _filters,
+    "targets": _targets,
+    "asking": _asking,
+    "stored": _stored,
+    "pki": _pki,
+    "service": _service,
+}

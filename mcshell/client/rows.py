@@ -14,7 +14,7 @@ from mcshell.wire.envelope import read_reply
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mcshell.client.store import Store
+    from mcshell.client.sessionfile import SessionFile
 
 __all__ = [
     "LARGE",
@@ -92,7 +92,7 @@ class Word:
 class StoredData(Mapping[str, Any]):
     """The data of a large reply: it stays in the file, and is read whenever it is looked at."""
 
-    def __init__(self, store: Store, request: str, sender: str, sequence: int) -> None:
+    def __init__(self, store: SessionFile, request: str, sender: str, sequence: int) -> None:
         self._where = (request, sender, sequence)
         self._store = store
 
@@ -204,7 +204,7 @@ def target_of(record: Record, sender: str, members: Members) -> str:
     return sender
 
 
-def slim(word: Word, store: Store) -> Word:
+def slim(word: Word, store: SessionFile) -> Word:
     """Leave the data of a large reply in the file."""
     if len(word.body) <= LARGE:
         return word

@@ -83,6 +83,10 @@ class Context:
             self._clients[name] = Client(self.settings, session=name)
         return self._clients[name]
 
+    def has_opened(self, options: argparse.Namespace) -> bool:
+        """Whether the client of the line's session is there already."""
+        return (getattr(options, "session", None) or self.session) in self._clients
+
     def current(self) -> Client | None:
         """The client of the current session, if there is one already; never connects."""
         return self._clients.get(self.session)

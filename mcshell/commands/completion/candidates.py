@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mcshell import plugins
 from mcshell.commands import grammar
@@ -17,7 +17,7 @@ from mcshell.commands.parser import parser_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mcshell.commands.completion.cache import Cache
     from mcshell.commands.completion.scan import Scan
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["candidates"]
 
+_Words: TypeAlias = "Callable[[_Place, Sequence[str]], Iterable[Word]]"
 _BUILT_IN = {"help": "how a verb is used", "exit": "leave", "quit": "leave"}
 
 
@@ -140,53 +141,40 @@ def _values(
     return _placed(found, kind, words_)
 
 
-def _words_for(  # noqa: C901, PLR0911, PLR0912 - one case a kind of word
+def _words_for(
     place: _Place, action: argparse.Action, given: Sequence[str]
 ) -> tuple[str, Iterable[Word]]:
-    cache, current = place.cache, place.current
+    """What kind of word it is, and those that fit."""
     if isinstance(action.type, Choice):
-        return "value", _plain(values.fitting(action.type.known, current))
-    match action.dest, action.metavar:
-        case "fact", _:
-            return "fact", values.fact_values(cache, current)
-        case "cls", _:
-            return "class", _plain(values.fitting(cache.classes, current))
-        case ("agent", "AGENT") | ("agent_filter", _):
-            return "agent", values.agents(cache, current)
-        case "agent", _:
-            agent, dot, action_ = current.partition(".")
-            if dot:
-                return "action", values.actions(cache, agent, action_, f"{agent}.")
-            return "agent", values.agents(cache, current)
-        case "action", _:
-            return "action", values.actions(cache, given[0], current)
-        case "inputs", _:
-            return "input", _inputs(place, given)
-        case ("identity", _) | ("node", _):
-            return "node", _plain(values.starting(cache.nodes, current.lower()))
-        case "name", _ if place.verb == "facts":
-            return "fact", _plain(values.fitting(cache.facts, current))
-        case "name", _ if place.verb == "node forget":
-            return "node", _plain(values.starting(cache.nodes, current.lower()))
-        case ("session", _) if place.verb != "session import":
-            return "session", _plain(values.fitting(cache.sessions, current))
-        case ("request" | "before" | "after", _):
-            return "request", values.requests(cache, current)
-        case "collective", _:
-            return "collective", _plain(values.fitting(cache.collectives, current))
-        case "pool", _:
-            return "pool", _plain(values.fitting(cache.pools, current))
-        case "source", _:
-            known = dict.fromkeys((*SOURCES, *plugins.names("discovery")))
-            return "source", _plain(values.fitting(known, current))
-        case "columns", _:
-            return "column", _plain(values.fitting(_outputs(cache), current))
-        case "nodes", _:
-            names = _plain(values.fitting(sorted(place.variables), current))
-            return "file", [*names, *_files(current)]
-        case "file" | "dir", _:
-            return "file", _files(current)
-    return "value", ()
+        return "value", _plain(values.fitting(action.type.known, place.current))
+    name = _NAMES.get((place.verb, action.dest), action.dest)
+    kind, words = _WORDS.get(name, ("value", lambda _place, _given: ()))
+    return kind, words(place, given)
+
+
+def _few(known: Callable[[Cache], Iterable[str]]) -> _Words:
+    """Names of which there are few."""
+    return lambda place, _given: _plain(values.fitting(known(place.cache), place.current))
+
+
+def _nodes(place: _Place, _given: Sequence[str]) -> Iterable[Word]:
+    return _plain(values.starting(place.cache.nodes, place.current.lower()))
+
+
+def _agents(place: _Place, _given: Sequence[str]) -> Iterable[Word]:
+    agent, dot, action = place.current.partition(".")
+    if dot and place.verb == "doc":
+        return values.actions(place.cache, agent, action, f"{agent}.")
+    return values.agents(place.cache, place.current)
+
+
+def _requests(place: _Place, _given: Sequence[str]) -> Iterable[Word]:
+    return values.requests(place.cache, place.current)
+
+
+def _variables(place: _Place, _given: Sequence[str]) -> Iterable[Word]:
+    names = _plain(values.fitting(sorted(place.variables), place.current))
+    return [*names, *_files(place.current)]
 
 
 def _inputs(place: _Place, given: Sequence[str]) -> Iterable[Word]:
@@ -203,6 +191,43 @@ def _outputs(cache: Cache) -> list[str]:
         if ddl is not None and action in ddl.actions:
             return list(ddl.actions[action].outputs)
     return []
+
+
+#: What the words of some verbs are, where their names do not say it.
+_NAMES = {
+    ("facts", "name"): "fact name",
+    ("node forget", "name"): "node",
+    ("session import", "session"): "new name",
+}
+#: The kinds of words by the names that the grammar gives them.
+_WORDS: dict[str, tuple[str, _Words]] = {
+    "action": (
+        "action",
+        lambda place, given: values.actions(place.cache, given[0], place.current),
+    ),
+    "after": ("request", _requests),
+    "agent": ("agent", _agents),
+    "agent_filter": ("agent", _agents),
+    "before": ("request", _requests),
+    "cls": ("class", _few(lambda cache: cache.classes)),
+    "collective": ("collective", _few(lambda cache: cache.collectives)),
+    "columns": ("column", _few(_outputs)),
+    "dir": ("file", lambda place, _given: _files(place.current)),
+    "fact": ("fact", lambda place, _given: values.fact_values(place.cache, place.current)),
+    "fact name": ("fact", _few(lambda cache: cache.facts)),
+    "file": ("file", lambda place, _given: _files(place.current)),
+    "identity": ("node", _nodes),
+    "inputs": ("input", _inputs),
+    "node": ("node", _nodes),
+    "nodes": ("file", _variables),
+    "pool": ("pool", _few(lambda cache: cache.pools)),
+    "request": ("request", _requests),
+    "session": ("session", _few(lambda cache: cache.sessions)),
+    "source": (
+        "source",
+        _few(lambda _cache: dict.fromkeys((*SOURCES, *plugins.names("discovery")))),
+    ),
+}
 
 
 def _placed(found: Scan, kind: str, words: Iterable[Word]) -> list[Candidate]:

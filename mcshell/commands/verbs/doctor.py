@@ -67,8 +67,7 @@ def _check(name: str, look: Callable[[], str]) -> Finding:
 
 
 def _state(settings: Settings) -> str:
-    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    probe = settings.state_dir / ".doctor"
+    probe = private_folder(settings.state_dir) / ".doctor"
     probe.touch()
     probe.unlink()
     return str(settings.state_dir)

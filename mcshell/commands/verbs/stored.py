@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from mcshell.client.session import folder_of
@@ -10,8 +9,11 @@ from mcshell.client.store import Store
 from mcshell.commands.result import Table
 from mcshell.commands.verbs.asking import settle
 from mcshell.message import State
+from mcshell.wire.credentials import load_credentials
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from mcshell.client.client import Client
     from mcshell.client.replies import Replies
     from mcshell.commands.context import Context
@@ -57,28 +59,28 @@ def requests(context: Context, options: Namespace) -> Table:
 
 def _client(context: Context, options: Namespace, request: str | None) -> Client:
     """The client of the session that has the request; what waited in its queue has come in."""
-    before = context.current()
+    if options.session is None and request is not None:
+        options.session = _session_of(context, request)
+    fresh = not context.has_opened(options)
     client = context.client(options)
-    other = None if options.session else _elsewhere(client, request)
-    if other is not None:
-        client = context.client(Namespace(session=other))
-    if client is not before:
+    if fresh:
         settle(client, _DRAIN)
     return client
 
 
-def _elsewhere(client: Client, request: str | None) -> str | None:
-    """The other session that a request is of, where it is one of this caller that goes on."""
-    if request is None or client.session.store.find_request(request) is not None:
+def _session_of(context: Context, request: str) -> str | None:
+    """The other session of this caller whose request it is, where its queue may have more."""
+    current = context.current()
+    if current is not None and current.session.store.find_request(request) is not None:
         return None
-    for path in sorted(folder_of(client.settings.state_dir).glob("*.sqlite")):
-        if path == client.session.path:
-            continue
+    settings = context.settings
+    caller = load_credentials(settings.pki).signer.identity.callerid
+    for path in sorted(folder_of(settings.state_dir).glob("*.sqlite")):
         store = Store(path)
         try:
             record = store.find_request(request)
-            mine = store.meta("caller") == client.caller
-            here = store.meta("collective") == client.settings.collective.main
+            mine = store.meta("caller") == caller
+            here = store.meta("collective") == settings.collective.main
         finally:
             store.close()
         if record is not None:

@@ -246,7 +246,10 @@ _TOLD: Final[Mapping[str, Callable[[Probe], Cause]]] = {
         "waiting for a free slot", "observed", "the node has received it", probe.at("received")
     ),
     "accepted": lambda probe: Cause(
-        "the daemon was restarted in the middle", "observed", probe.reason, probe.at("up")
+        "the daemon was restarted in the middle",
+        "observed",
+        probe.reason or "the node had accepted it before its daemon started",
+        probe.at("up"),
     ),
     "passed": lambda probe: Cause(
         "the filter did not match",

@@ -10,25 +10,34 @@ import hashlib
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "LATE",
+    "Duty",
     "Filter",
     "Job",
+    "Plan",
     "Reply",
     "Request",
+    "Rule",
     "Sequence",
     "State",
     "Status",
+    "Step",
     "Turn",
     "Via",
     "When",
     "new_request_id",
     "run_id",
 ]
+
+
+LATE: Final = 3600.0
+"""Seconds after its time for which a start is still worth it, where a job does not say."""
 
 
 class Via(StrEnum):
@@ -205,7 +214,7 @@ class When:
     every: float | None = None
     tz: str = "node"
     splay: float = 0.0
-    late: float = 3600.0
+    late: float = LATE
     until: float | None = None
 
     @property
@@ -238,6 +247,72 @@ class Job:
     retries: int = 0
     backoff: float = 60.0
     max_runtime: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """One job of a rule, as `Job`; `after` names other duties of the rule, each with its end."""
+
+    name: str
+    agent: str
+    action: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    when: When = field(default_factory=When)
+    after: tuple[str, ...] = ()
+    retries: int = 0
+    backoff: float = 60.0
+    max_runtime: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which jobs a machine should have that matches a filter, signed by its author (DESIGN §10).
+
+    A new `revision` takes the place of the old one, with its jobs; one without duties withdraws
+    it. No node takes it after `expires` (epoch).
+    """
+
+    name: str
+    revision: int
+    author: str
+    collective: str
+    created: float
+    expires: float
+    filter: Filter
+    duties: tuple[Duty, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a plan: an action on some nodes, wave after wave (DESIGN §10).
+
+    `nodes` are names, else `filter` finds them. `waves` are numbers, percentages and, at the end,
+    "rest". With so many failures as `stop` says ("1", "10%") the plan stops. `gates` are the steps
+    that come before, each with what it takes: "ok", "done" or a percentage of its nodes.
+    """
+
+    name: str
+    agent: str
+    action: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    filter: Filter = field(default_factory=Filter)
+    nodes: tuple[str, ...] | None = None
+    waves: tuple[str, ...] = ("rest",)
+    stop: str = "1"
+    ttl: float = 3600.0
+    gates: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps across nodes with gates between them, signed by the operator who runs it."""
+
+    name: str
+    revision: int
+    author: str
+    collective: str
+    created: float
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError
+from mcshell.private import private_file, private_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +37,8 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = sqlite3.connect(directory / "broker.sqlite", 0, isolation_level=None)
+            place = private_file(private_folder(directory) / "broker.sqlite")
+            self._db = sqlite3.connect(place, 0, isolation_level=None)
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(

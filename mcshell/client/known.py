@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mcshell.errors import PluginError
 from mcshell.filters.data import answer
 from mcshell.message import Filter
+from mcshell.private import private_file, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,10 +121,12 @@ class Known:
     """The cache of known nodes of one realm; safe to call from any thread."""
 
     def __init__(self, path: Path, realm: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(path.parent)
         self._realm = realm
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(
+            private_file(path), check_same_thread=False, isolation_level=None
+        )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA busy_timeout=5000")

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from mcshell.client.store import Store
 from mcshell.errors import SessionError
+from mcshell.private import private_file, private_folder
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Session:
         #: Who we are to the other processes of this caller: host, pid, and a word of chance.
         self.me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._lock = lock
-        self.store = Store(path)
+        self.store = Store(private_file(path))
         owner = self.store.meta("caller")
         if owner is None:
             self._found(caller, collective)
@@ -93,8 +94,7 @@ class Session:
         Raises:
             SessionError: it belongs to another caller or collective, or is no session file.
         """
-        folder = folder_of(state_dir)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = private_folder(folder_of(state_dir))
         if name is not None:
             destinations.check_word("session", name)
             lock = _take(folder / f"{name}.lock")
@@ -231,7 +231,7 @@ def _info(path: Path, store: Store, *, held: bool) -> SessionInfo:
 
 def _take(path: Path) -> IO[str] | None:
     """Hold a lock file for the life of this process, or return None when another does."""
-    handle = path.open("a")
+    handle = private_file(path).open("a")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -18,6 +18,7 @@ from mcshell.client.rows import Record, Word, target_of
 from mcshell.client.session import folder_of
 from mcshell.client.store import Store
 from mcshell.errors import MCShellError, Rejected, SessionError
+from mcshell.private import private_file, private_folder
 from mcshell.wire import destinations
 from mcshell.wire.envelope import read_reply
 
@@ -62,10 +63,9 @@ def export_session(state_dir: Path, name: str, target: Path) -> Path:
         raise SessionError(f"{target} is there already", name)
     store = Store(source)
     try:
-        store.copy(target)
+        store.copy(private_file(target))  # before a byte is in it
     finally:
         store.close()
-    target.chmod(0o600)
     copy = Store(target)
     try:
         copy.set_meta("name", name)
@@ -100,10 +100,8 @@ def _merge(
     state_dir: Path, theirs: Store, verifier: Verifier, members: Members, name: str | None
 ) -> ImportReport:
     name = destinations.check_word("session", name or theirs.meta("address") or "imported")
-    folder = folder_of(state_dir)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{name}.sqlite"
-    ours = Store(path)
+    path = private_folder(folder_of(state_dir)) / f"{name}.sqlite"
+    ours = Store(private_file(path))
     try:
         if ours.meta("address") is None:
             for key in (*_OWN, "holder"):

@@ -35,6 +35,7 @@ from mcshell.node.revocation import Revocation
 from mcshell.node.spool import Spool
 from mcshell.node.words import Words
 from mcshell.pki import Authority
+from mcshell.private import private_folder
 from mcshell.wire import destinations
 from mcshell.wire.aio import AioConnection
 from mcshell.wire.credentials import load_verifier, tls_files
@@ -90,8 +91,7 @@ class Emulator:
         if count < 1:
             raise UsageError(f"emulate {count}: at least one node is meant")
         self._settings = settings
-        state = settings.state_dir / f"emulate-{prefix}"
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state = private_folder(settings.state_dir / f"emulate-{prefix}")
         node = settings.node
         self._collectives = settings.collective.member or (settings.collective.main,)
         self._served = load_agents([*node.agents, shipped_dir()])

@@ -17,6 +17,7 @@ from mcshell.commands.completion import candidates
 from mcshell.commands.completion.scan import incomplete
 from mcshell.commands.harmless import harmless
 from mcshell.commands.verbs.filtering import words
+from mcshell.private import private_file, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +38,10 @@ def editor(
     context: Context, refresher: Refresher, watcher: Watcher, progress: Progress
 ) -> PromptSession[str]:
     """A line editor with the history of this operator's state directory."""
-    folder = context.settings.state_dir
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = private_folder(context.settings.state_dir)
     return PromptSession(
         f"{context.settings.collective.main}> ",
-        history=FileHistory(str(folder / "history")),
+        history=FileHistory(str(private_file(folder / "history"))),
         auto_suggest=AutoSuggestFromHistory(),
         completer=_Completer(refresher),
         complete_while_typing=True,

@@ -10,6 +10,7 @@ from mcshell.commands.parser import split_line, split_lines
 from mcshell.commands.result import INTERNAL, INTERRUPTED, USAGE, exit_code
 from mcshell.commands.run import run_words
 from mcshell.errors import MCShellError
+from mcshell.private import private_file, private_folder
 from mcshell.shell.output import show
 from mcshell.shell.redirect import redirected
 
@@ -85,8 +86,8 @@ def log_traceback(context: Context) -> str:
 
     try:
         path = context.settings.state_dir / "mcshell.log"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("a", encoding="utf-8") as file:
+        private_folder(path.parent)
+        with private_file(path).open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
     except (OSError, MCShellError) as error:
         traceback.print_exc()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mcshell.commands.result import Table
 from mcshell.commands.verbs.brokers import check
 from mcshell.errors import ConfigError, MCShellError
+from mcshell.private import private_folder
 
 if TYPE_CHECKING:
     import argparse

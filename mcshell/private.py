@@ -1,0 +1,36 @@
+"""Folders and files that only their owner can enter and read: state, sessions, queues, history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["private_file", "private_folder"]
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder with mode 0700, and so those above it that are missing; what is there stays.
+
+    `Path.mkdir(parents=True, mode=…)` gives its mode to the last one only.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def private_file(path: Path) -> Path:
+    """Make an empty file with mode 0600; what is there stays as it is.
+
+    SQLite gives the mode of a database to the files beside it (`-wal`, `-shm`).
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.touch(mode=0o600)
+    return path

@@ -1,0 +1,69 @@
+"""What is private is made so from the start, whatever the umask."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from mcshell.broker.store import Store as BrokerStore
+from mcshell.client.known import Known
+from mcshell.client.session import Session
+from mcshell.client.transfer import export_session
+from mcshell.private import private_file, private_folder
+
+
+@pytest.fixture
+def lax_umask():
+    """A umask that hides nothing."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def _modes(top):
+    """Every path below `top`, and its mode."""
+    return {
+        str(path.relative_to(top)): stat.S_IMODE(path.stat().st_mode) for path in top.rglob("*")
+    }
+
+
+def test_missing_parents_are_private_too(tmp_path, lax_umask):
+    """Every folder that is made on the way has mode 0700; one that was there keeps its own."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there").chmod(0o755)
+    private_folder(tmp_path / "there" / "a" / "b")
+    assert _modes(tmp_path) == {"there": 0o755, "there/a": 0o700, "there/a/b": 0o700}
+
+
+def test_a_file_that_is_there_is_kept(tmp_path, lax_umask):
+    """A new file has mode 0600; what an old one holds stays."""
+    path = private_file(tmp_path / "new")
+    path.write_text("kept")
+    assert private_file(path).read_text() == "kept"
+    assert _modes(tmp_path) == {"new": 0o600}
+
+
+def test_a_client_keeps_nothing_that_others_can_read(tmp_path, lax_umask):
+    """State directory, session file, its lock and WAL, the known nodes, and an export: 0700, 0600."""
+    state = tmp_path / "state"
+    known = Known(state / "known.sqlite", "realm")
+    session = Session.open(state, "cert=alice", "mcs", "audit")
+    export_session(state, "audit", tmp_path / "copy.session")
+    modes = _modes(tmp_path)
+    session.close()
+    known.close()
+    assert {"state/sessions/audit.sqlite", "state/known.sqlite-wal"} <= set(modes)
+    assert {mode for name, mode in modes.items() if (tmp_path / name).is_dir()} == {0o700}
+    assert {mode for name, mode in modes.items() if (tmp_path / name).is_file()} == {0o600}
+
+
+def test_the_embedded_broker_keeps_messages_to_itself(tmp_path, lax_umask):
+    """The broker's data directory and its file: 0700, 0600."""
+    store = BrokerStore(tmp_path / "lab" / "broker")
+    modes = _modes(tmp_path)
+    store.close()
+    assert modes.pop("lab") == 0o700
+    assert modes.pop("lab/broker") == 0o700
+    assert set(modes.values()) == {0o600}

@@ -10,9 +10,11 @@ clock on the wall does.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import UsageError
@@ -23,7 +25,18 @@ if TYPE_CHECKING:
 
     from mcshell.message import When
 
-__all__ = ["NODE", "Start", "check", "delay", "next_start", "parse_at", "starts", "zone_of"]
+__all__ = [
+    "NODE",
+    "Start",
+    "check",
+    "delay",
+    "instant",
+    "local_zone",
+    "next_start",
+    "parse_at",
+    "starts",
+    "zone_of",
+]
 
 NODE: Final = "node"
 """The zone of each node, by its own settings."""
@@ -31,6 +44,7 @@ NODE: Final = "node"
 _WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _IN: Final = re.compile(r"\+\s*(.+)")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+_LOCAL: Final = Path("/etc/localtime")
 _FIELDS: Final = 5
 _SHORTEST: Final = 1.0
 _LARGEST: Final = 4e9
@@ -64,6 +78,27 @@ def zone_of(name: str, node: tzinfo = UTC) -> tzinfo:
         raise UsageError(
             f"no time zone {name[:60]!r}: an IANA name such as Europe/Vienna is meant"
         ) from None
+
+
+def local_zone() -> tzinfo:
+    """The zone of this machine, by TZ or its settings; UTC where there is none."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - as above
+
+    if name := os.environ.get("TZ", "").lstrip(":"):
+        try:
+            return ZoneInfo(name)
+        except (ValueError, OSError, LookupError):
+            pass  # a zone of the C library's own form
+    try:
+        with _LOCAL.open("rb") as file:
+            return ZoneInfo.from_file(file)
+    except (OSError, ValueError):
+        return UTC
+
+
+def instant(wall: str, zone: tzinfo) -> float:
+    """The instant (epoch) of a wall time in a zone; raises UsageError."""
+    return _instant(_wall(wall), zone).timestamp()
 
 
 def check(when: When) -> None:
@@ -114,10 +149,10 @@ def starts(
     if when.cron is not None:
         moments = _by_cron(when.cron, after, zone)
     elif when.every is not None:
-        begin = created if when.at is None else _instant(_wall(when.at), zone).timestamp()
+        begin = created if when.at is None else instant(when.at, zone)
         moments = _by_length(begin, when.every, after)
     else:
-        moment = created if when.at is None else _instant(_wall(when.at), zone).timestamp()
+        moment = created if when.at is None else instant(when.at, zone)
         moments = iter([moment] if moment > after else [])
     for moment in moments:
         yield Start(_name(moment, zone), moment, moment + wait)

@@ -68,13 +68,14 @@ class Asking:
         found = self._discovery.find(ask.targeting, ask.agent)
         if not found.names:
             raise NoTargets(f"no node matches, or none of those that do has the agent {ask.agent}")
-        if confirm is not None and action.changes and not confirm(self._preview(ask, found)):
+        if confirm is not None and action.changes and not confirm(self.preview(ask, found)):
             raise UsageError("not confirmed: nothing was sent")
         if ask.via is Via.QUEUE:
             return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
         return self._ask_now(ask, action, data, found)
 
-    def _preview(self, ask: Ask, found: Found) -> Preview:
+    def preview(self, ask: Ask, found: Found) -> Preview:
+        """Who is hit by an action."""
         collective = ask.targeting.collective or self.settings.collective.main
         since = time.time() - self.settings.client.known_for
         fleet = self.known.identities(collective, since).union(found.names)

@@ -19,12 +19,13 @@ from mcshell.client.causes import columns
 from mcshell.client.desk import Desk
 from mcshell.client.discovery import Discovery, Found
 from mcshell.client.flight import Flight
+from mcshell.client.jobs import Jobs
 from mcshell.client.known import Known
 from mcshell.client.lookout import Lookout
 from mcshell.client.replies import Replies
 from mcshell.client.store import Store
 from mcshell.client.targeting import Ask, Targeting
-from mcshell.ddl.library import Library, shipped_dir
+from mcshell.ddl.library import Library, builtin_dir, shipped_dir
 from mcshell.errors import SessionError, UsageError
 from mcshell.message import Via
 from mcshell.wire.credentials import connector, load_credentials
@@ -84,7 +85,7 @@ class Client:
                 "requests need an operator's (mcshell pki issue NAME --kind operator)"
             )
         self.caller = identity.callerid
-        self.ddls = Library([*settings.node.agents, shipped_dir()])
+        self.ddls = Library([*settings.node.agents, shipped_dir(), builtin_dir()])
         self.known = Known(settings.state_dir / "known.sqlite", credentials.realm)
         self._epoch: int | None = None
         self._transport = connector(settings, self._on_state)
@@ -93,6 +94,7 @@ class Client:
         self.lookout = Lookout(self._transport, credentials, self._desk, self.known, settings)
         self._discovery = Discovery(self._desk.prober, self.known, settings)
         self._asking = Asking(settings, self._desk, self._discovery, self.ddls, self.known)
+        self.jobs = Jobs(settings, self._desk, self._discovery, self.ddls, self._asking)
         try:
             self._transport.start()
             self._desk.start()

@@ -10,6 +10,7 @@ from mcshell.client.rows import Outgoing
 from mcshell.message import Filter, Request, Via
 from mcshell.wire import destinations
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, seal_request
+from mcshell.wire.jobs import seal_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from mcshell.client.flight import Flight
     from mcshell.client.rows import Record
     from mcshell.client.session import Session
+    from mcshell.message import Job
+    from mcshell.wire.envelope import Sealed
     from mcshell.wire.security import Signer
     from mcshell.wire.transport import Transport
 
@@ -97,6 +100,10 @@ class Courier:
         if request.via is Via.POOL:
             return [self._seal(name, request) for name in names]
         return [self._seal(name, _to(request, name)) for name in names]
+
+    def job(self, job: Job) -> Sealed:
+        """Sign a job's document."""
+        return seal_job(job, self._signer)
 
     def _seal(self, key: str, request: Request) -> Outgoing:
         sealed = seal_request(request, self._signer)

@@ -233,6 +233,8 @@ class Receiver:
         headers, reply = delivery.headers, opened.reply
         sink = self._sinks.get(reply.requestid)
         target = reply.sender
+        if reply.job is not None and opened.expected and sink is None:
+            self._store.jobs.adopt(reply, now)
         if not opened.expected and (sink is None or sink.kept):
             target = target_of(self._record(reply.requestid), reply.sender, self._members)
         signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]

@@ -1,14 +1,15 @@
 """The tables of a session file.
 
 `targets` is the ledger: one row a target (and a stranger), as `ledger.step` left it. `counts` has
-the number of targets in each state, so that a long history is listed without reading it.
+the number of targets in each state, so that a long history is listed without reading it. `jobs`
+has the documents of jobs that were handed in, `runs` which requests are runs of them.
 """
 
 from __future__ import annotations
 
 __all__ = ["SCHEMA", "VERSION"]
 
-VERSION = 2
+VERSION = 3
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -48,5 +49,13 @@ CREATE TABLE replies (
     number INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, sender TEXT NOT NULL,
     sequence INTEGER NOT NULL, kept REAL NOT NULL, body BLOB NOT NULL, signature TEXT NOT NULL,
     certificate INTEGER NOT NULL, trust TEXT NOT NULL, UNIQUE (request, sender, sequence)
+);
+
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, body BLOB NOT NULL
+);
+
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY, request TEXT NOT NULL UNIQUE, job TEXT NOT NULL, run TEXT NOT NULL
 );
 """

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client import rows
+from mcshell.client.jobstore import JobStore
 from mcshell.client.rows import LARGE, StoredData
 from mcshell.client.schema import SCHEMA, VERSION
 from mcshell.errors import SessionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mcshell.client.ledger import Entry
@@ -92,6 +94,19 @@ class SessionFile:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """One commit, on disk when it ends, for `jobstore`."""
+        return self._commit(durable=True)
+
+    def query(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What is committed, for `jobstore`."""
+        return self._all(query, *values)
+
+    @property
+    def jobs(self) -> JobStore:
+        """The jobs of the session."""
+        return JobStore(self)
 
     def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:

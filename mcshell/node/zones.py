@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell import schedule
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["zone_of_node"]
 
-_LOCAL = Path("/etc/localtime")
 _known: dict[str, tzinfo] = {}
 
 
@@ -29,14 +27,8 @@ def zone_of_node(host: Host) -> tzinfo:
 
 
 def _load(name: str) -> tzinfo:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - an idle daemon needs no zones
-
     try:
         return schedule.zone_of(name) if name else UTC
     except UsageError:
         # A name of the C library's own, such as TZ=CET-1CEST: what the machine says it is.
-        try:
-            with _LOCAL.open("rb") as file:
-                return ZoneInfo.from_file(file)
-        except (OSError, ValueError):
-            return UTC
+        return schedule.local_zone()

@@ -207,6 +207,8 @@ def open_reply(
     refuse_large(body, limits)
     reply = _reply(document_of(body, limits, "reply"))
     targets = expected(reply.requestid)
+    if targets is None and reply.job is not None:
+        targets = expected(reply.job)  # the first word about this run
     if targets is None:
         raise Rejected(Reason.UNKNOWN_REQUEST, reply.requestid)
     identity = verified(body, headers, verifier, now)

@@ -1,0 +1,417 @@
+"""Jobs from the operator's side: `client.jobs` hands them in, and asks the nodes about them.
+
+A job is handed in through the work queues, so it reaches nodes that are down when they are back.
+Its id is that of the request: `submit` gives the replies to come, `received` once a node has the
+job. Each run of a job that recurs is a request of its own in the session's history, made when its
+first word comes (`runs`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from mcshell import schedule, table
+from mcshell.client.arguments import TARGETING, seconds_of, targeting_of
+from mcshell.client.flight import Flight
+from mcshell.client.jobreplies import JobReplies
+from mcshell.client.jobtables import forecast_columns, job_columns
+from mcshell.client.jobwords import read_when, revised
+from mcshell.client.replies import Replies
+from mcshell.client.rows import Record
+from mcshell.client.targeting import Ask
+from mcshell.errors import NoTargets, UsageError, did_you_mean
+from mcshell.message import Job, State, Via, new_request_id
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.jobs import condition, read_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+    from mcshell.client.asking import Asking
+    from mcshell.client.desk import Desk
+    from mcshell.client.discovery import Discovery
+    from mcshell.client.preview import Preview
+    from mcshell.client.targeting import Targeting
+    from mcshell.config import Settings
+    from mcshell.ddl.library import Library
+
+__all__ = ["JobReplies", "Jobs"]
+
+Rows: TypeAlias = "list[dict[str, Any]]"
+
+_TTL: Final = 7 * 86_400.0
+_POLL: Final = 0.05
+_FOLLOW: Final = 0.5
+_QUIET: Final = 1.5
+_ID: Final = 32
+
+
+class Jobs:
+    """The jobs of one client; see `submit`."""
+
+    def __init__(
+        self, settings: Settings, desk: Desk, discovery: Discovery, ddls: Library, asking: Asking
+    ) -> None:
+        self._settings = settings
+        self._desk = desk
+        self._discovery = discovery
+        self._ddls = ddls
+        self._asking = asking
+
+    # --- handing in ----------------------------------------------------------------------------
+
+    def submit(
+        self,
+        agent: str,
+        action: str,
+        /,
+        *,
+        at: str | None = None,
+        cron: str | None = None,
+        every: float | str | None = None,
+        tz: str = schedule.NODE,
+        splay: float | str = 0.0,
+        late: float | str | None = None,
+        until: str | float | None = None,
+        after: str | JobReplies | Iterable[str | JobReplies] = (),
+        name: str = "",
+        ttl: float | str | None = None,
+        retries: int = 0,
+        backoff: float | str = 60.0,
+        max_runtime: float | str | None = None,
+        timeout: float | str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        confirm: Callable[[Preview], bool] | None = None,
+        **others: Any,
+    ) -> JobReplies:
+        """Hand a job in to the nodes that match, those that are down included; does not wait.
+
+        Args:
+            agent: the agent of each run.
+            action: its action.
+            at: wall time ("tomorrow 04:00", "2026-11-25 04:00") or "+2h"; default: at once.
+            cron: five fields, such as "0 4 * * 1".
+            every: a length, counted from `at` or from now on.
+            tz: "node" for the zone of each node, or an IANA name.
+            splay: spread the starts of the nodes over so long.
+            late: how long after its time a start is still worth it (1 h; without a time: `ttl`).
+            until: no start after that; what recurs ends after 90 days by default.
+            after: jobs that have to end before: a job, "JOB:ok" (the same), ":failed", ":done".
+            name: a name for people.
+            ttl: how long the job may wait for a node that is down (7 d).
+            retries: how often a failed run is tried again.
+            backoff: the wait before the first retry; it doubles.
+            max_runtime: in place of the DDL's timeout.
+            timeout: how long to wait for the broker's confirmation.
+            inputs: the action's inputs, for those whose names are taken by arguments.
+            confirm: shown who is hit by an action that changes nodes, before anything is sent.
+            others: the targeting of `Client.rpc`, and the action's inputs.
+
+        Raises:
+            UsageError: an unknown agent, action or input; no such time; a bad filter.
+            NoTargets: no node matches.
+        """
+        targeting = targeting_of(**{key: others.pop(key) for key in TARGETING if key in others})
+        schema = self._ddls.get(agent).action(action)
+        data = schema.check({**(inputs or {}), **others})
+        lifetime = _TTL if ttl is None else seconds_of(ttl) or 0.0
+        now = time.time()
+        when = read_when(
+            {
+                "at": at,
+                "cron": cron,
+                "every": every,
+                "tz": tz,
+                "splay": splay,
+                "late": late,
+                "until": until,
+            },
+            now,
+            lifetime,
+        )
+        job = Job(
+            id=new_request_id(),
+            revision=1,
+            author=self._desk.courier.caller,
+            collective=targeting.collective or self._settings.collective.main,
+            session=self._desk.session.address,
+            agent=agent,
+            action=action,
+            created=now,
+            data=data,
+            name=name,
+            when=when,
+            after=self._conditions(after),
+            retries=retries,
+            backoff=seconds_of(backoff) or 0.0,
+            max_runtime=seconds_of(max_runtime),
+        )
+        found = self._discovery.find(targeting, agent)
+        if not found.names:
+            raise NoTargets(f"no node matches, or none of those that do has the agent {agent}")
+        if confirm is not None and schema.changes:
+            ask = Ask(agent, action, data, targeting)
+            if not confirm(self._asking.preview(ask, found)):
+                raise UsageError("not confirmed: nothing was sent")
+        return self._send(job, targeting, found.names, lifetime, seconds_of(timeout))
+
+    def _send(
+        self,
+        job: Job,
+        targeting: Targeting,
+        names: Sequence[str],
+        ttl: float,
+        timeout: float | None,
+    ) -> JobReplies:
+        desk = self._desk
+        schema = self._ddls.get(job.agent).action(job.action)
+        record = Record(
+            job.id,
+            job.agent,
+            job.action,
+            Via.QUEUE,
+            job.collective,
+            job.created,
+            job.created + ttl,
+            targeting.filter,
+            schema.redact(job.data),
+        )
+        flight = Flight(record, names)
+        request = replace(
+            desk.courier.request(record, self._document(job), ttl), agent="job", action="submit"
+        )
+        outgoing = desk.courier.prepare(request, names)
+        desk.watch(record.id, flight)
+        desk.session.store.jobs.add(job.id, job.name, self._body(job))
+        desk.session.store.add(record, names, outgoing)
+        desk.dispatch.wake()
+        replies = JobReplies(flight, schema, dispatch=desk.dispatch)
+        replies.wait_confirmed(self._settings.client.timeout if timeout is None else timeout)
+        return replies
+
+    def _document(self, job: Job) -> dict[str, Any]:
+        sealed = self._desk.courier.job(job)
+        return {
+            "document": sealed.body.decode(),
+            "signature": sealed.headers[SIGNATURE],
+            "certificate": sealed.headers[CERTIFICATE],
+        }
+
+    def _body(self, job: Job) -> bytes:
+        return self._desk.courier.job(job).body
+
+    def _conditions(self, after: str | JobReplies | Iterable[str | JobReplies]) -> tuple[str, ...]:
+        if isinstance(after, str | JobReplies):
+            after = [after]
+        found = []
+        for one in after:
+            word, _, need = (one.job if isinstance(one, JobReplies) else one).partition(":")
+            text = f"{self.find(word)}:{need or 'ok'}"
+            condition(text)
+            found.append(text)
+        return tuple(found)
+
+    def find(self, job: str | JobReplies) -> str:
+        """The id of a job by its id, its first letters, its name, or what `submit` gave.
+
+        Raises:
+            UsageError: this session knows no such job, or several.
+        """
+        if isinstance(job, JobReplies):
+            return job.job
+        known = self._desk.session.store.jobs.all()
+        found = [one for one, name, _body in known if one == job or (name and name == job)]
+        found = found[-1:] or [one for one, _name, _body in known if one.startswith(job)]
+        if len(found) == 1:
+            return found[0]
+        if len(job) == _ID and not set(job) - set("0123456789abcdef"):
+            return job
+        if found:
+            raise UsageError(f"job {job!r} is ambiguous: {', '.join(one[:12] for one in found)}")
+        near = did_you_mean(job, [name for _one, name, _body in known if name])
+        raise UsageError(
+            f"no job {job!r} in this session{near} (a job of another: by its whole id)"
+        )
+
+    # --- asking --------------------------------------------------------------------------------
+
+    def list(
+        self, job: str = "", *, name: str | None = None, state: str | None = None, **targeting: Any
+    ) -> pd.DataFrame:
+        """Ask the nodes where their jobs stand: one row a node and job."""
+        return table.frame(job_columns(self.rows(job, name=name, state=state, **targeting)))
+
+    def rows(
+        self, job: str = "", *, name: str | None = None, state: str | None = None, **targeting: Any
+    ) -> Rows:
+        """What `list` shows, without pandas; `job` is an id or its first letters."""
+        data = {"job": job or None, "name": name, "state": state}
+        replies = self._ask("list", data, targeting)
+        return [
+            {"sender": row.sender, **one}
+            for row in replies.rows()
+            for one in row.data.get("jobs", ())
+        ]
+
+    def show(self, job: str | JobReplies, **targeting: Any) -> Replies:
+        """Ask the nodes for all about a job: its document, its history, its last result."""
+        return self._ask("show", {"job": self.find(job)}, self._where(job, targeting))
+
+    def runs(self, job: str | JobReplies) -> Sequence[Replies]:
+        """The runs of a job that recurs, as this session heard of them, the oldest first."""
+        store = self._desk.session.store
+        found = []
+        for requestid in store.jobs.runs(self.find(job)):
+            record = store.find_request(requestid)
+            assert record is not None, "it was kept with the run"
+            action = self._ddls.get(record.agent).action(record.action)
+            found.append(Replies(self._desk.flight(record), action))
+        return found
+
+    def forecast(
+        self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
+    ) -> pd.DataFrame:
+        """Ask the nodes what will start when: one row a start, with `sure` and `conflict`."""
+        return table.frame(forecast_columns(self.forecast_rows(from_, within, **targeting)))
+
+    def forecast_rows(
+        self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
+    ) -> Rows:
+        """What `forecast` shows, without pandas, in the order of the starts."""
+        if isinstance(from_, str):
+            here = schedule.local_zone()
+            wall, own = schedule.parse_at(from_, time.time(), here)
+            from_ = schedule.instant(wall, schedule.zone_of(own or schedule.NODE, here))
+        replies = self._ask("forecast", {"from": from_, "within": seconds_of(within)}, targeting)
+        found = [
+            {"sender": row.sender, **one}
+            for row in replies.rows()
+            for one in row.data.get("starts", ())
+        ]
+        return sorted(found, key=lambda one: (one["start"], one["sender"]))
+
+    def log(
+        self, job: str | JobReplies, node: str, *, run: str | None = None, follow: bool = False
+    ) -> Iterator[str]:
+        """What a run wrote to its standard streams, piece by piece; `follow`: until it ends."""
+        offset = 0
+        data = {"job": self.find(job), "run": run}
+        while True:
+            replies = self._ask("log", {**data, "offset": offset}, {"nodes": [node]})
+            row = replies.rows()[0]
+            if row.state is not State.OK:
+                if follow and offset and row.state is State.SILENT:
+                    continue
+                raise UsageError(f"{node}: {row.statusmsg or row.state.value}")
+            text, offset = row.data["text"], row.data["offset"]
+            if text:
+                yield text
+            elif not follow or row.data["state"] not in _GOING_ON:
+                return
+            else:
+                time.sleep(_FOLLOW)
+
+    def progress(self, job: JobReplies) -> pd.DataFrame:
+        """Ask the running targets of a job how far they are; the ledger says it from then on."""
+        nodes = [one.sender for one in job.entries() if one.state is State.RUNNING]
+        rows = self.rows(job.job, nodes=nodes) if nodes else []
+        job.note_progress({one["sender"]: one["progress"] for one in rows})
+        return job.ledger()
+
+    def _ask(self, action: str, data: Mapping[str, Any], targeting: Mapping[str, Any]) -> Replies:
+        others = dict(targeting)
+        timeout = seconds_of(others.pop("timeout", None))
+        given = {key: value for key, value in data.items() if value is not None}
+        return self._asking.ask(Ask("job", action, given, targeting_of(**others), timeout=timeout))
+
+    def _where(self, job: str | JobReplies, targeting: Mapping[str, Any]) -> dict[str, Any]:
+        """Whom to ask about a job: whoever is named, else those that it was handed in to."""
+        if targeting.keys() - {"timeout"}:
+            return dict(targeting)
+        entries = self._desk.session.store.entries(self.find(job))
+        return {**targeting, "nodes": [one.sender for one in entries]} if entries else {**targeting}
+
+    # --- changing ------------------------------------------------------------------------------
+
+    def pause(self, job: str | JobReplies, **targeting: Any) -> Replies:
+        """Have it start no more until it is resumed."""
+        return self._change("pause", job, {}, targeting)
+
+    def resume(self, job: str | JobReplies, **targeting: Any) -> Replies:
+        """Let it start again."""
+        return self._change("resume", job, {}, targeting)
+
+    def skip(self, job: str | JobReplies, **targeting: Any) -> Replies:
+        """Leave out its next start."""
+        return self._change("skip", job, {}, targeting)
+
+    def cancel(self, job: str | JobReplies, **targeting: Any) -> Replies:
+        """End it, and what runs of it."""
+        return self._change("cancel", job, {}, targeting)
+
+    def edit(self, job: str | JobReplies, *, nodes: Any = None, **changes: Any) -> Replies:
+        """Put a new revision in its place: any argument of `submit` about time, or inputs.
+
+        It runs with the rights of whoever edits. What is not named stays as it was.
+        """
+        old = self._known(job)
+        timeout = changes.pop("timeout", None)
+        if "after" in changes:
+            changes["after"] = self._conditions(changes["after"])
+        schema = self._ddls.get(old.agent).action(old.action)
+        fresh = revised(old, changes, schema, time.time())
+        sealed = self._document(fresh)
+        targeting = {"timeout": timeout, **({} if nodes is None else {"nodes": nodes})}
+        replies = self._change("edit", job, sealed, targeting)
+        self._desk.session.store.jobs.add(fresh.id, fresh.name, self._body(fresh))
+        return replies
+
+    def _known(self, job: str | JobReplies) -> Job:
+        wanted = self.find(job)
+        for one, _name, body in self._desk.session.store.jobs.all():
+            if one == wanted:
+                return read_job(body)
+        raise UsageError(f"job {wanted} was not handed in from this session: submit it anew")
+
+    def _change(
+        self,
+        action: str,
+        job: str | JobReplies,
+        data: Mapping[str, Any],
+        targeting: Mapping[str, Any],
+    ) -> Replies:
+        """Through the work queues, so that it comes after the job itself, also to who is down."""
+        where = self._where(job, targeting)
+        timeout = seconds_of(where.pop("timeout", None))
+        ask = Ask(
+            "job",
+            action,
+            {"job": self.find(job), **data},
+            targeting_of(**where),
+            Via.QUEUE,
+            wait=False,
+            timeout=timeout,
+        )
+        replies = self._asking.ask(ask)
+        _settle(replies, self._settings.client.timeout if timeout is None else timeout)
+        return replies
+
+
+_GOING_ON: Final = ("running", "queued", "scheduled", "waiting")
+
+
+def _settle(replies: Replies, most: float) -> None:
+    """Wait until all have answered, or until those that are there have."""
+    end = time.monotonic() + most
+    heard, since = 0, time.monotonic()
+    while not replies.done and (now := time.monotonic()) < end:
+        closed = sum(entry.state.closed for entry in replies.entries())
+        if closed != heard:
+            heard, since = closed, now
+        elif heard and now - since > _QUIET:
+            return
+        time.sleep(_POLL)

@@ -92,5 +92,7 @@ class MCollective:
         return self.collectives[0]
 
     def agent_dirs(self) -> list[Path]:
-        """Where the DDLs of MCollective's agents lie."""
+        """Where the DDLs of MCollective's agents lie; nowhere while it is off."""
+        if not self.enabled:
+            return []
         return [folder / "mcollective" / "agent" for folder in self.libdir]

@@ -85,7 +85,14 @@ class Client:
                 "requests need an operator's (mcshell pki issue NAME --kind operator)"
             )
         self.caller = identity.callerid
-        self.ddls = Library([*settings.node.agents, shipped_dir(), builtin_dir()])
+        self.ddls = Library(
+            [
+                *settings.node.agents,
+                shipped_dir(),
+                builtin_dir(),
+                *settings.mcollective.agent_dirs(),
+            ]
+        )
         self.known = Known(settings.state_dir / "known.sqlite", credentials.realm)
         self._epoch: int | None = None
         self._transport = connector(settings, self._on_state)

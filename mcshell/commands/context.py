@@ -71,7 +71,8 @@ class Context:
         if self._library is None:
             from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - services need none
 
-            self._library = Library([*self.settings.node.agents, shipped_dir()])
+            old = self.settings.mcollective.agent_dirs()
+            self._library = Library([*self.settings.node.agents, shipped_dir(), *old])
         return self._library
 
     def client(self, options: argparse.Namespace) -> Client:

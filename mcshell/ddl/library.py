@@ -1,11 +1,11 @@
-"""The DDLs that are to hand: `NAME.json` in a list of folders, the first one wins."""
+"""The DDLs that are to hand: `NAME.json` or `NAME.ddl` in a list of folders, the first one wins."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcshell.ddl.load import NAME, load
 from mcshell.errors import ConfigError, DDLError, UsageError, did_you_mean
@@ -20,6 +20,8 @@ __all__ = ["MAX_FILE", "Library", "builtin_dir", "read", "shipped_dir"]
 
 MAX_FILE = 4 * 1024 * 1024
 """Bytes of a DDL file."""
+
+_SUFFIXES = (".json", ".ddl")
 
 
 def shipped_dir() -> Path:
@@ -44,7 +46,8 @@ def read(path: Path) -> DDL:
     try:
         if path.stat().st_size > MAX_FILE:
             raise DDLError(f"larger than {MAX_FILE} bytes", str(path))
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = _ruby(text, path) if path.suffix == ".ddl" else json.loads(text)
     except OSError as error:
         raise DDLError(f"cannot be read: {error.strerror}", str(path)) from error
     except (ValueError, RecursionError) as error:
@@ -55,6 +58,22 @@ def read(path: Path) -> DDL:
             f"metadata.name is {ddl.name!r}: the file must be {ddl.name}.json", str(path)
         )
     return ddl
+
+
+def _ruby(text: str, path: Path) -> dict[str, Any]:
+    """The document of a `.ddl` file.
+
+    The default of an optional input is left out: MCollective fills it in nowhere, so that an agent
+    written for it has another meaning for an input that is not there.
+    """
+    from mcshell.ddl import ruby  # noqa: PLC0415 - only where such files are
+
+    document = ruby.read(text, str(path), path.stem)
+    for action in document.get("actions", ()):
+        for one in action["input"].values():
+            if one["optional"]:
+                one.pop("default", None)
+    return document
 
 
 class Library:
@@ -84,14 +103,20 @@ class Library:
         """Return the file of an agent's DDL, or None. A name is a name, never a path."""
         if re.fullmatch(NAME, agent):
             for folder in self.dirs:
-                path = folder / f"{agent}.json"
-                if path.is_file():
-                    return path
+                for suffix in _SUFFIXES:
+                    path = folder / f"{agent}{suffix}"
+                    if path.is_file():
+                        return path
         return None
 
     def agents(self) -> list[str]:
         """Return the names of all agents that have a DDL, sorted."""
-        found = {path.stem for folder in self.dirs for path in folder.glob("*.json")}
+        found = {
+            path.stem
+            for folder in self.dirs
+            for suffix in _SUFFIXES
+            for path in folder.glob(f"*{suffix}")
+        }
         return sorted(name for name in found if re.fullmatch(NAME, name))
 
     def reload(self) -> None:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from mcshell.node.speaker import Steps
     from mcshell.wire.supervisor import ConnectionState
     from mcshell.wire.transport import Delivery
+    from mcshell.node.mco import Member
 
 __all__ = ["Daemon", "run"]
 
@@ -103,6 +104,14 @@ class Daemon:
         self._stopping = False
 
     def _wire_work(self, gate: Gate, words: Words, state: Path, steps: Steps) -> None:
+        self._conversations = Conversations(
+            self.host,
+            Rules(gate, credentials.verifier, policies, audit, self._claims, limits),
+            credentials.signer,
+            self._transport,
+            node.agents,
+        )
+        self._member = _member(settings, self.host, gate, self._claims)
         """Set up what works from the spool."""
         node = self.settings.node
         self.host.spool = self._spool = Spool(state / "work.sqlite")
@@ -181,11 +190,16 @@ class Daemon:
                 self._registrar.start()
                 self._work()
         finally:
+                if self._member is not None:
+                    self._member.start()
             self._registrar.stop()
             self._work_queue.stop()
             self._pool_lane.stop()
             self._work_lane.stop()
             self._lane.stop()
+            if self._member is not None:
+                self._member.stop()
+            self._conversations.stop("the node's daemon was stopped")
             self._outbox.stop()
             self._pool_lane.release()
             self._transport.close()
@@ -264,6 +278,15 @@ def _identity(settings: Settings, credentials: Credentials) -> str:
             "pki.cert",
         )
     wanted = settings.node.identity
+def _member(settings: Settings, host: Host, gate: Gate, claims: Claims) -> Member | None:
+    """The node's place in an MCollective network, where it is wanted."""
+    if not settings.mcollective.enabled:
+        return None
+    from mcshell.node.mco import Member  # noqa: PLC0415 - nothing of it is loaded while it is off
+
+    return Member(settings, host, gate, claims)
+
+
     if wanted is not None and wanted.lower() != identity.name:
         raise ConfigError(
             f"node.identity is {wanted!r}, but the certificate is that of {identity.name!r}",

@@ -99,7 +99,7 @@ def gather(settings: Settings, nodes: _Nodes, requests: Iterable[Request]) -> Ca
     from mcshell.client.session import folder_of  # noqa: PLC0415 - in the background only
     from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - as above
 
-    library = Library([*settings.node.agents, shipped_dir()])
+    library = Library([*settings.node.agents, shipped_dir(), *settings.mcollective.agent_dirs()])
     ddls: dict[str, DDL] = {}
     for name in library.agents():
         try:

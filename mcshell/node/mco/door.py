@@ -1,0 +1,158 @@
+"""The way in from the old wire: what a message of MCollective's comes to on this node.
+
+In order: size, hash or signature, dates, collective, where the answer may go; the filter; replay;
+policy; DDL. Callers are prefixed (`mco-psk:uid=0`), so that no native rule is about them. Ids are
+claimed apart from those of our own wire: they are unsigned there, and whoever read a native id
+could otherwise take it away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import FilterError, Reason, Rejected
+from mcshell.filters import compile_filter
+from mcshell.message import Via
+from mcshell.wire.mcollective.messages import DISCOVERY, read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.message import Request
+    from mcshell.node.claims import Claims
+    from mcshell.node.gate import Admitted, Gate, Refusal
+    from mcshell.node.host import Host
+    from mcshell.wire.mcollective.layouts import Layout
+    from mcshell.wire.mcollective.messages import Incoming
+    from mcshell.wire.mcollective.setup import Wire
+    from mcshell.wire.transport import Delivery
+
+__all__ = ["Asked", "Door", "Guise"]
+
+_LONG: Final = 30 * 86400.0
+"""Seconds for which a one-time key of aes is remembered: whoever has one could use it for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that is for this node. `verdict` is None for a discovery, which needs none."""
+
+    incoming: Incoming
+    reply_to: str
+    verdict: Admitted | Refusal | None
+
+    @property
+    def request(self) -> Request:
+        """What is asked."""
+        return self.incoming.request
+
+
+class Guise:
+    """The node under its name on the old wire, as filters see it."""
+
+    def __init__(self, host: Host, identity: str) -> None:
+        self._host = host
+        self.identity = identity
+
+    @property
+    def agents(self) -> frozenset[str]:
+        """The names of the active agents."""
+        return self._host.agents
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """The configuration classes."""
+        return self._host.classes
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """All facts."""
+        return self._host.facts
+
+    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
+        """Answer a data plugin of a compound filter."""
+        return self._host.query(plugin, params)
+
+
+class Door:
+    """Decides about messages; called from one thread."""
+
+    def __init__(self, wire: Wire, host: Host, gate: Gate, claims: Claims) -> None:
+        self._wire = wire
+        self._host = host
+        self._gate = gate
+        self._claims = claims
+        self._guise = Guise(host, wire.sender)
+
+    def take(
+        self, delivery: Delivery, layout: Layout, collective: str, *, direct: bool, now: float
+    ) -> Asked | None:
+        """What a message comes to; None when it is not for this node, or refused (audited)."""
+        via = Via.DIRECT if direct else Via.BROADCAST
+        try:
+            asked = self._open(delivery, layout, collective, now, direct=direct)
+        except Rejected as refusal:
+            if refusal.reason is Reason.EXPIRED:
+                self._host.journal.count("ttlexpired")
+            self._refuse(refusal.reason, refusal.detail, "", via)
+            return None
+        except FilterError as error:
+            self._refuse(Reason.MALFORMED, str(error), "", via)
+            return None
+        if asked is None or not self._claim(asked.incoming, via, now):
+            return None
+        request = asked.request
+        if request.agent == DISCOVERY:
+            return asked
+        self._host.journal.note(request.id, "received")
+        verdict = self._gate.judge(request, self._host)
+        return Asked(asked.incoming, asked.reply_to, verdict)
+
+    def _open(
+        self, delivery: Delivery, layout: Layout, collective: str, now: float, *, direct: bool
+    ) -> Asked | None:
+        wire = self._wire
+        opened = wire.security.open_request(wire.unwrapped(delivery.body), wire.limits, now)
+        me = wire.sender if direct else None
+        incoming = read_request(opened, wire.security.name, identity=me)
+        self._host.journal.count("validated")
+        request = incoming.request
+        if request.collective != collective:
+            raise Rejected(
+                Reason.WRONG_COLLECTIVE, f"for {request.collective}, came in over {collective}"
+            )
+        reply_to = delivery.headers.get("reply-to", "")
+        if incoming.answer:
+            layout.reply(reply_to, sender=wire.sender, ttl=1, now=now)
+        if not self._is_here(request) or not compile_filter(request.filter).matches(self._guise):
+            self._host.journal.passed(request.id)
+            self._host.journal.count("filtered")
+            return None
+        return Asked(incoming, reply_to, None)
+
+    def _is_here(self, request: Request) -> bool:
+        """Whether we have the agent; MCollective's nodes say nothing of one that they have not."""
+        service = self._host.service(request.agent)
+        return service is not None and not service.inside
+
+    def _claim(self, incoming: Incoming, via: Via, now: float) -> bool:
+        """Take it, if it is no replay.
+
+        What is signed is taken once, too: under ssl the body (a ping, which has no action, may be
+        the same within a second), under aes the one-time key.
+        """
+        request, name = incoming.request, f"mco:{self._host.identity}"
+        wanted = [(name, request.id, request.expires)]
+        if self._wire.security.name == "aes":
+            wanted.append((name, incoming.once, now + _LONG))
+        elif incoming.once != request.id and request.agent != DISCOVERY:
+            wanted.append((name, incoming.once, request.expires))
+        if all(self._claims.claim_many(wanted, now)):
+            return True
+        self._refuse(Reason.REPLAYED, "this ran here before", request.id, via)
+        return False
+
+    def _refuse(self, reason: Reason, detail: str, requestid: str, via: Via) -> None:
+        self._host.journal.count("unvalidated")
+        self._gate.refuse(self._host, reason, f"old wire: {detail}", requestid, via)

@@ -77,7 +77,7 @@ def _lines(spec: Spec, title: str, result: Mapping[str, int] | float) -> tuple[s
     if spec.format is not None:
         return (spec.format % result,)
     label = {"average": "Average", "sum": "Sum"}.get(spec.function, spec.function.capitalize())
-    return (f"{label} of {title}: {result:f}",)
+    return (f"{label} of {title}: {result if isinstance(result, int) else f'{result:f}'}",)
 
 
 def summary(values: Iterable[Any], options: Mapping[str, Any]) -> Mapping[str, int]:

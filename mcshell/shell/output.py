@@ -202,7 +202,8 @@ def _summary(replies: Replies) -> list[str]:
     elapsed, targets = stats.pop("elapsed"), stats.pop("targets")
     counts = ", ".join(f"{number} {name}" for name, number in stats.items() if number)
     lines = [
-        f"{targets} targets: {counts or 'none'}; {elapsed:.2f} s; request {replies.requestid[:8]}"
+        f"{targets} target{'' if targets == 1 else 's'}: {counts or 'none'}; {elapsed:.2f} s; "
+        f"request {replies.requestid[:8]}"
     ]
     silent = [row.sender for row in replies.rows() if row.state.judged]
     if silent:

@@ -58,7 +58,7 @@ def test_lines_run_until_ctrl_d(context: Context) -> None:
     assert code == 0
     assert out.startswith("web1\nweb2\n")
     assert "db1" in out
-    assert "1 targets: 1 ok" in err
+    assert "1 target: 1 ok" in err
 
 
 def test_ctrl_c_clears_the_line_and_errors_do_not_leave(context: Context) -> None:

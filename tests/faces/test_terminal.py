@@ -85,8 +85,8 @@ def test_typing_completes_and_the_toolbar_tells(prompt: Terminal) -> None:
     prompt.press("Tab")
     prompt.wait_for("-I db1")
     prompt.press("Enter", "Enter")  # the first takes the word, the second runs the line
-    screen = prompt.wait_for("1 targets: 1 ok")
-    assert "db1" in screen.partition("1 targets: 1 ok")[0].splitlines()[-1]
+    screen = prompt.wait_for("1 target: 1 ok")
+    assert "db1" in screen.partition("1 target: 1 ok")[0].splitlines()[-1]
     prompt.type("filter -C webserver")
     prompt.press("Enter")
     prompt.wait_for("filter -C webserver ·")
@@ -100,7 +100,7 @@ def test_ctrl_c_keeps_what_has_arrived(prompt: Terminal) -> None:
     prompt.press("Enter")
     prompt.wait(lambda screen: "exec run:" in screen and "0/1" in screen)
     prompt.press("C-c")
-    prompt.wait(lambda screen: "web1" in screen and "1 targets: 1 r" in screen)
+    prompt.wait(lambda screen: "web1" in screen and "1 target: 1 r" in screen)
     prompt.type("find -I db1 --senders")
     prompt.press("C-c")
     prompt.type("find -I web2 --senders")
@@ -131,7 +131,7 @@ def test_hostile_replies_are_drawn_not_obeyed(prompt: Terminal, tmp_path: Path) 
         argv = f'["{sys.executable}", "{tmp_path}/{name}.py"]'
         prompt.type(f"rpc exec run 'argv={argv}' -I web1 --format vertical")
         prompt.press("Enter")
-        screen = prompt.wait(lambda screen: "1 targets: 1 ok" in screen)
+        screen = prompt.wait(lambda screen: "1 target: 1 ok" in screen)
         if name == "escapes":
             assert r"\x1b]0;owned\x07\x1b[2J\x1b[31mred" in screen
             assert r"\u202eabc\x9b" in screen

@@ -109,4 +109,4 @@ def test_a_plugged_in_function():
         (one,) = aggregates([{"n": 3}, {"n": 9}], {"function": "largest", "args": ["n"]})
     finally:
         plugins.unregister("aggregate", "largest")
-    assert one.lines == ("Largest of n: 9.000000",)
+    assert one.lines == ("Largest of n: 9",)

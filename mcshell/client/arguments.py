@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from mcshell import config
 from mcshell.client.targeting import Targeting
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["TARGETING", "names_of", "seconds_of", "targeting_of", "via_of"]
 
@@ -79,6 +77,8 @@ def names_of(nodes: Any) -> tuple[str, ...]:
         if "sender" not in nodes.columns:
             raise UsageError("nodes: a DataFrame needs a `sender` column")
         nodes = nodes["sender"]
+    if not isinstance(nodes, Iterable):
+        raise UsageError(f"nodes: {nodes!r}: names, a Series or a DataFrame are meant")
     names = list(nodes)
     strange = next((name for name in names if not isinstance(name, str)), None)
     if strange is not None:

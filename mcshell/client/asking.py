@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Asking"]
 
 _INTERACTIVE_TTL = 60.0
-_DURABLE_TTL = 7 * 86400.0
+_DAY = 86400.0
+_DURABLE_TTL = 7 * _DAY
 # Seconds that each target adds to the default timeout: a large fleet takes longer to drain.
 _PER_TARGET = 0.002
 
@@ -61,6 +62,7 @@ class Asking:
         """
         action = self.ddls.get(ask.agent).action(ask.action)
         data = action.check(ask.data)
+        self._check_ttl(ask.ttl)
         if ask.via is Via.POOL:
             return self._ask_durable(
                 ask, action, data, [f"pool:{self._pool(ask)}"], discovered=False
@@ -73,6 +75,15 @@ class Asking:
         if ask.via is Via.QUEUE:
             return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
         return self._ask_now(ask, action, data, found)
+
+    def _check_ttl(self, ttl: float | None) -> None:
+        """Refuse here what every node would refuse unheard: it would be `pending` to its end."""
+        most = self.settings.node.max_ttl
+        if ttl is not None and not 0 < ttl <= most:
+            raise UsageError(
+                f"a ttl of {ttl:g} s: above 0 and at most {most:g} s ({most / _DAY:g} d, "
+                "node.max_ttl) is meant"
+            )
 
     def preview(self, ask: Ask, found: Found) -> Preview:
         """Who is hit by an action."""
@@ -147,6 +158,7 @@ class Asking:
     def each(self, ask: Ask, rows: Iterable[Mapping[str, Any]]) -> list[Replies]:
         """Ask a pool once for each row of inputs, all kept in one commit."""
         schema = self.ddls.get(ask.agent).action(ask.action)
+        self._check_ttl(ask.ttl)
         names = [f"pool:{self._pool(ask)}"]
         checked = [schema.check(row) for row in rows]
         prepared = [self._prepare(ask, schema, data, names) for data in checked]

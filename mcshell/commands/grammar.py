@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mcshell.commands import joboptions
 from mcshell.commands.options import Choice, duration, percentage, whole
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ def _issue(parser: argparse.ArgumentParser) -> None:
     say = parser.add_argument
     say("--kind", required=True, type=Choice("operator", "node"), metavar="operator|node")
     say("--out", metavar="DIR", help="where NAME.pem and NAME.key go (default: here)")
+    say("--renew", action="store_true", help="another one, beside or over the one that is valid")
 
 
 _ASKS = ("targets", "output")
@@ -260,6 +262,16 @@ _LIST = (
     Verb("session export", "copy it into a file", "session:export", ("output",), _export),
     Verb("session import", "take in a copy", "session:import_", ("output",), _import),
     Verb("session drop", "delete one", "session:drop", ("output",), _drop),
+    Verb("job submit", "work for a later time", "jobs:submit", _ASKS, joboptions.submit),
+    Verb("job list", "where the jobs of the nodes stand", "jobs:list_", _ASKS, joboptions.list_),
+    Verb("job show", "all about one, with its runs", "jobs:show", _ASKS, joboptions.change),
+    Verb("job edit", "put a new revision in its place", "jobs:edit", _ASKS, joboptions.edit),
+    Verb("job pause", "start it no more", "jobs:pause", _ASKS, joboptions.change),
+    Verb("job resume", "let it start again", "jobs:resume", _ASKS, joboptions.change),
+    Verb("job skip", "leave out its next start", "jobs:skip", _ASKS, joboptions.change),
+    Verb("job cancel", "end it, and what runs of it", "jobs:cancel", _ASKS, joboptions.change),
+    Verb("job log", "what a run wrote", "jobs:log", ("stored", "output"), joboptions.log),
+    Verb("job forecast", "what will start when", "jobs:forecast", _ASKS, joboptions.forecast),
     Verb("demo", "a fleet on this machine, to try", "face:demo", ("service",), _demo, True),
     Verb("broker", "run the embedded broker", "services:broker", ("service",), _broker, True),
     Verb(

@@ -166,7 +166,7 @@ class Gate:
         )
         if decision.allowed:
             return None
-        return self.deny(request, host, f"denied by {decision.why}: it is a job of {owner}")
+        return self.deny(request, host, f"denied by policy: {decision.why}: it is a job of {owner}")
 
     def refuse(self, host: Host, reason: Reason, detail: str, requestid: str, via: Via) -> None:
         """Note and audit a message that gets no answer."""
@@ -198,7 +198,7 @@ class Gate:
             )
             if not decision.allowed:
                 return self._refusal(
-                    request, host, State.DENIED, Status.FAILED, f"denied by {decision.why}"
+                    request, host, State.DENIED, Status.FAILED, f"denied by policy: {decision.why}"
                 )
         return self._check(request, host, service, event)
 

@@ -267,7 +267,7 @@ class Authority:
         if valid and not renew and max(e.expires for e in valid) - now > RENEWAL:
             until = datetime.fromtimestamp(valid[-1].expires, UTC).date()
             raise UsageError(
-                f"{name!r} has a certificate, valid until {until}; revoke it first, or renew it"
+                f"{name!r} has a certificate, valid until {until}; revoke it first, or say --renew"
             )
 
     @contextmanager

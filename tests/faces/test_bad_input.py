@@ -73,6 +73,15 @@ def test_bad_input_needs_no_broker(fleet: Fleet) -> None:
         assert words in done.stderr
 
 
+@pytest.mark.parametrize("ttl", ["0s", "181d"])
+def test_a_ttl_that_no_node_takes_is_refused(fleet: Fleet, ttl: str) -> None:
+    """Nodes refuse it without a reply, so the client does, and says how long is taken."""
+    words = ["rpc", "rpcutil", "ping", "--via", "queue", "--ttl", ttl, "-I", "web1"]
+    done = fleet.cli(*words)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "180 d, node.max_ttl" in done.stderr
+
+
 def test_a_bad_configuration_is_refused(fleet: Fleet, tmp_path: Path) -> None:
     """An unknown key and a missing file are one line and exit 64."""
     bad = tmp_path / "bad.toml"

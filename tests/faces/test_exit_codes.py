@@ -233,9 +233,11 @@ def test_pki_on_the_command_line(fleet: Fleet) -> None:
     assert (fleet.folder / "issued" / "bob.key").stat().st_mode & 0o077 == 0
     (row,) = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
     assert (row["name"], row["kind"], row["status"]) == ("bob", "operator", "valid")
+    assert "--renew" in fleet.cli(*words[:-3], "--out", f"{out}/again").stderr
+    assert fleet.cli(*words, "--renew").returncode == 0
     assert fleet.cli("pki", "revoke", "bob", "--pki", home).returncode == 0
-    (row,) = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
-    assert row["status"] == "revoked"
+    rows = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
+    assert [row["status"] for row in rows] == ["revoked", "revoked"]  # the first and the renewed
     assert fleet.cli("pki", "revoke", "bbo", "--pki", home).returncode == 64
 
 

@@ -26,10 +26,10 @@ def init(_context: Context, options: argparse.Namespace) -> Table:
 
 
 def issue(context: Context, options: argparse.Namespace) -> Table:
-    """Issue a certificate and its key, as NAME.pem and NAME.key."""
+    """Issue a certificate and its key, as NAME.pem and NAME.key; `--renew` writes over them."""
     authority = Authority.open(context.ca_dir(options.pki))
     out = Path(options.out) if options.out else Path.cwd()
-    cert, key = authority.issue(options.name, options.kind, out=out)
+    cert, key = authority.issue(options.name, options.kind, out=out, renew=options.renew)
     return Table(
         ("name", "kind", "cert", "key"), [(options.name, options.kind, str(cert), str(key))]
     )

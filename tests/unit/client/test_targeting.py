@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcshell.client.arguments import names_of
 from mcshell.client.targeting import Ask, Targeting, batches, choose, plain_names, route, share
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via
@@ -84,3 +85,10 @@ def test_a_broadcast_cannot_be_limited(targeting):
 def test_plain_names_need_no_discovery(filter_, names):
     """A filter of nothing but names is a list of targets."""
     assert plain_names(filter_) == names
+
+
+@pytest.mark.parametrize("nodes", [42, 4.2, [1], object])
+def test_nodes_that_are_no_names_are_refused(nodes):
+    """What is neither names nor a table of them is one line that says what is meant."""
+    with pytest.raises(UsageError, match="nodes: "):
+        names_of(nodes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from mcshell import schedule, table
 from mcshell.client.arguments import TARGETING, seconds_of, targeting_of
@@ -115,7 +115,7 @@ class Jobs:
             UsageError: an unknown agent, action or input; no such time; a bad filter.
             NoTargets: no node matches.
         """
-        targeting = targeting_of(**{key: others.pop(key) for key in TARGETING if key in others})
+        targeting = _targeting(others)
         schema = self._ddls.get(agent).action(action)
         data = schema.check({**(inputs or {}), **others})
         lifetime = _TTL if ttl is None else seconds_of(ttl) or 0.0
@@ -326,7 +326,7 @@ class Jobs:
         others = dict(targeting)
         timeout = seconds_of(others.pop("timeout", None))
         given = {key: value for key, value in data.items() if value is not None}
-        return self._asking.ask(Ask("job", action, given, targeting_of(**others), timeout=timeout))
+        return self._asking.ask(Ask("job", action, given, _targeting(others), timeout=timeout))
 
     def _where(self, job: str | JobReplies, targeting: Mapping[str, Any]) -> dict[str, Any]:
         """Whom to ask about a job: whoever is named, else those that it was handed in to."""
@@ -353,24 +353,33 @@ class Jobs:
         """End it, and what runs of it."""
         return self._change("cancel", job, {}, targeting)
 
-    def edit(self, job: str | JobReplies, *, nodes: Any = None, **changes: Any) -> Replies:
+    def edit(
+        self,
+        job: str | JobReplies,
+        *,
+        nodes: Any = None,
+        targeting: Targeting | None = None,
+        timeout: float | str | None = None,
+        **changes: Any,
+    ) -> Replies:
         """Put a new revision in its place: any argument of `submit` about time, or inputs.
 
         It runs with the rights of whoever edits. What is not named stays as it was.
         """
-        old = self._known(job)
-        timeout = changes.pop("timeout", None)
+        old = self.document(job)
         if "after" in changes:
             changes["after"] = self._conditions(changes["after"])
         schema = self._ddls.get(old.agent).action(old.action)
         fresh = revised(old, changes, schema, time.time())
         sealed = self._document(fresh)
-        targeting = {"timeout": timeout, **({} if nodes is None else {"nodes": nodes})}
-        replies = self._change("edit", job, sealed, targeting)
+        where = {"timeout": timeout, "nodes": nodes, "targeting": targeting}
+        given = {name: value for name, value in where.items() if value is not None}
+        replies = self._change("edit", job, sealed, given)
         self._desk.session.store.jobs.add(fresh.id, fresh.name, self._body(fresh))
         return replies
 
-    def _known(self, job: str | JobReplies) -> Job:
+    def document(self, job: str | JobReplies) -> Job:
+        """The newest revision of a job of this session."""
         wanted = self.find(job)
         for one, _name, body in self._desk.session.store.jobs.all():
             if one == wanted:
@@ -391,27 +400,39 @@ class Jobs:
             "job",
             action,
             {"job": self.find(job), **data},
-            targeting_of(**where),
+            _targeting(where),
             Via.QUEUE,
             wait=False,
             timeout=timeout,
         )
         replies = self._asking.ask(ask)
-        _settle(replies, self._settings.client.timeout if timeout is None else timeout)
+        self.settle(replies, timeout)
         return replies
+
+    def settle(self, replies: Replies, most: float | None = None) -> None:
+        """Wait until every target has said something, or those that are there have.
+
+        At most for `most` seconds, by default the settings' timeout.
+        """
+        end = time.monotonic() + (self._settings.client.timeout if most is None else most)
+        heard, since = 0, time.monotonic()
+        while (now := time.monotonic()) < end:
+            states = [entry.state for entry in replies.entries()]
+            silent = states.count(State.PENDING)
+            if not silent:
+                return
+            if len(states) - silent != heard:
+                heard, since = len(states) - silent, now
+            elif heard and now - since > _QUIET:
+                return
+            time.sleep(_POLL)
 
 
 _GOING_ON: Final = ("running", "queued", "scheduled", "waiting")
 
 
-def _settle(replies: Replies, most: float) -> None:
-    """Wait until all have answered, or until those that are there have."""
-    end = time.monotonic() + most
-    heard, since = 0, time.monotonic()
-    while not replies.done and (now := time.monotonic()) < end:
-        closed = sum(entry.state.closed for entry in replies.entries())
-        if closed != heard:
-            heard, since = closed, now
-        elif heard and now - since > _QUIET:
-            return
-        time.sleep(_POLL)
+def _targeting(others: dict[str, Any]) -> Targeting:
+    """Take the arguments about targets out of `others`; `targeting` is all of them at once."""
+    if (whole := others.pop("targeting", None)) is not None:
+        return cast("Targeting", whole)
+    return targeting_of(**{key: others.pop(key) for key in TARGETING if key in others})

@@ -69,10 +69,16 @@ class Context:
     def library(self) -> Library:
         """The schemas of all agents that are installed here."""
         if self._library is None:
-            from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - services need none
+            from mcshell.ddl.library import (  # noqa: PLC0415 - services need none
+                Library,
+                builtin_dir,
+                shipped_dir,
+            )
 
             old = self.settings.mcollective.agent_dirs()
-            self._library = Library([*self.settings.node.agents, shipped_dir(), *old])
+            self._library = Library(
+                [*self.settings.node.agents, shipped_dir(), builtin_dir(), *old]
+            )
         return self._library
 
     def client(self, options: argparse.Namespace) -> Client:

@@ -207,7 +207,6 @@ def _issue(parser: argparse.ArgumentParser) -> None:
     say = parser.add_argument
     say("--kind", required=True, type=Choice("operator", "node"), metavar="operator|node")
     say("--out", metavar="DIR", help="where NAME.pem and NAME.key go (default: here)")
-    say("--renew", action="store_true", help="another one, beside or over the one that is valid")
 
 
 _ASKS = ("targets", "output")

@@ -66,9 +66,13 @@ class Text(str):
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Records that come one by one for as long as somebody looks; each is shown as it comes."""
+    """Records that come one by one for as long as somebody looks; each is shown as it comes.
+
+    `text` names the field that a reader wants; without it, and with `--jsonl`, it is all of them.
+    """
 
     records: Iterator[Mapping[str, Any]]
+    text: str = ""
 
 
 Result: TypeAlias = "Replies | Table | Feed | Text | None"

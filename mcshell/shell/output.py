@@ -84,7 +84,8 @@ def show(result: Result, options: Namespace, screen: Screen, form: str | None = 
         _write(screen, result if result.endswith("\n") else f"{result}\n")
     elif isinstance(result, Feed):
         for record in result.records:
-            screen.out.write(f"{dumps(record)}\n")
+            plain = result.text and form != "jsonl"
+            screen.out.write(harmless(record[result.text]) if plain else f"{dumps(record)}\n")
             screen.out.flush()
     elif isinstance(result, Table):
         if form is None and screen.width is not None:

@@ -1,0 +1,166 @@
+"""`job …`: work that lives on the nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.client.jobtables import FORECAST, JOBS
+from mcshell.client.jobwords import WORDS
+from mcshell.client.targeting import Targeting
+from mcshell.commands.result import Feed, Table, Text
+from mcshell.commands.verbs.asking import confirmation
+from mcshell.commands.verbs.rpc import inputs, pairs
+from mcshell.commands.verbs.targets import targeting
+from mcshell.errors import UsageError
+from mcshell.message import State
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from mcshell.client.client import Client
+    from mcshell.client.replies import Replies
+    from mcshell.commands.context import Context
+
+__all__ = [
+    "cancel",
+    "edit",
+    "forecast",
+    "list_",
+    "log",
+    "pause",
+    "resume",
+    "show",
+    "skip",
+    "submit",
+]
+
+_SUBMITTED: Final = ("sender", "job", "state", "reason")
+_TIMES: Final = ("next", "last", "start")
+_REFUSED: Final = (State.FAILED, State.DENIED, State.INTERRUPTED)
+_PLAIN: Final = ("after", "name", "retries", "backoff", "max_runtime")
+
+
+def submit(context: Context, options: argparse.Namespace) -> Table:
+    """Hand a job in; waits until the nodes that are there have taken it or not."""
+    action = context.library.get(options.agent).action(options.action)
+    data = inputs(action, options.inputs, context.inputs)
+    wanted = targeting(context, options)
+    client = context.client(options)
+    replies = client.jobs.submit(
+        options.agent,
+        options.action,
+        targeting=wanted,
+        ttl=options.ttl,
+        timeout=options.timeout,
+        inputs=data,
+        confirm=confirmation(context, options),
+        **_given(options),
+    )
+    if not options.background:
+        client.jobs.settle(replies, options.timeout)
+    entries = replies.entries()
+    rows = [
+        (one.sender, replies.job, one.state.value, _why(one.reason, one.reply)) for one in entries
+    ]
+    states = {one.state for one in entries}
+    code = 2 if states & set(_REFUSED) else 5 if State.PENDING in states else 0
+    if options.background:
+        code = 0 if replies.confirmed else 5
+    return Table(_SUBMITTED, rows, code)
+
+
+def _why(reason: str, reply: Any) -> str:
+    return reason or (reply.statusmsg if reply is not None and reply.statuscode else "")
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """What the line says about time and the like, without what it does not."""
+    names = (*WORDS, *_PLAIN)
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def list_(context: Context, options: argparse.Namespace) -> Table:
+    """Where the jobs of the nodes stand."""
+    wanted = targeting(context, options)
+    client = context.client(options)
+    job = client.jobs.find(options.job) if options.job else ""
+    rows = client.jobs.rows(
+        job, name=options.name, state=options.state, targeting=wanted, timeout=options.timeout
+    )
+    return _table(JOBS, rows)
+
+
+def _table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Table:
+    names = tuple(columns)
+    times = tuple(name for name in _TIMES if name in columns)
+    return Table(names, [tuple(row.get(name) for name in names) for row in rows], times=times)
+
+
+def show(context: Context, options: argparse.Namespace) -> Replies:
+    """All about one job: its document, its newest runs, what the last one answered."""
+    wanted, client = _asked(context, options)
+    return client.jobs.show(options.job, **wanted)
+
+
+def edit(context: Context, options: argparse.Namespace) -> Replies:
+    """Put a new revision in its place; it runs with the rights of whoever edits."""
+    wanted, client = _asked(context, options)
+    old = client.jobs.document(options.job)
+    texts = context.library.get(old.agent).action(old.action).convert(pairs(options.inputs))
+    changes = {**_given(options), "inputs": {**(context.inputs or {}), **texts}}
+    return client.jobs.edit(options.job, **wanted, **changes)
+
+
+def pause(context: Context, options: argparse.Namespace) -> Replies:
+    """Have it start no more until it is resumed."""
+    wanted, client = _asked(context, options)
+    return client.jobs.pause(options.job, **wanted)
+
+
+def resume(context: Context, options: argparse.Namespace) -> Replies:
+    """Let it start again."""
+    wanted, client = _asked(context, options)
+    return client.jobs.resume(options.job, **wanted)
+
+
+def skip(context: Context, options: argparse.Namespace) -> Replies:
+    """Leave out its next start."""
+    wanted, client = _asked(context, options)
+    return client.jobs.skip(options.job, **wanted)
+
+
+def cancel(context: Context, options: argparse.Namespace) -> Replies:
+    """End it, with all processes of a run."""
+    wanted, client = _asked(context, options)
+    return client.jobs.cancel(options.job, **wanted)
+
+
+def _asked(context: Context, options: argparse.Namespace) -> tuple[dict[str, Any], Client]:
+    """Whom to ask about a job: those that the line names, else those that have it."""
+    found = targeting(context, options)
+    wanted: dict[str, Any] = {"timeout": options.timeout}
+    if found != Targeting(source=found.source, known=found.known):
+        wanted["targeting"] = found
+    return wanted, context.client(options)
+
+
+def log(context: Context, options: argparse.Namespace) -> Text | Feed:
+    """What a run wrote; with `-f` as it comes, until the run ends."""
+    client = context.client(options)
+    pieces = client.jobs.log(options.job, options.node, run=options.run, follow=options.follow)
+    if not options.follow:
+        return Text("".join(pieces))
+    if context.face == "magic":
+        raise UsageError("job log --follow: only on the command line or at the prompt")
+    return Feed(({"sender": options.node, "text": piece} for piece in pieces), text="text")
+
+
+def forecast(context: Context, options: argparse.Namespace) -> Table:
+    """What will start when, by the nodes' own records."""
+    wanted = targeting(context, options)
+    client = context.client(options)
+    rows = client.jobs.forecast_rows(
+        options.from_, options.within, targeting=wanted, timeout=options.timeout
+    )
+    return _table(FORECAST, rows)

@@ -14,8 +14,8 @@ from mcshell.node.agent import Call
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mcshell.node.agent import NodeView
     from mcshell.node.gate import Admitted, Refusal
-    from mcshell.node.host import Host
 
 __all__ = ["NotAllowed", "Outcome", "act", "refused"]
 
@@ -41,7 +41,7 @@ class NotAllowed(Exception):
 
 
 def act(
-    admitted: Admitted, host: Host, deadline: float, cancelled: threading.Event | None = None
+    admitted: Admitted, host: NodeView, deadline: float, cancelled: threading.Event | None = None
 ) -> Outcome:
     """Run the action; `deadline` is on the monotonic clock. Whatever it raises is an outcome."""
     call = Call(

@@ -17,17 +17,26 @@ from typing import TYPE_CHECKING, Protocol
 
 from mcshell.message import State, Status
 from mcshell.node.act import Outcome, act
+from mcshell.node.agent import NodeView
 
 if TYPE_CHECKING:
     from mcshell.message import Request
     from mcshell.node.gate import Admitted
-    from mcshell.node.host import Host
+    from mcshell.node.journal import Journal
 
-__all__ = ["InteractiveLane", "Mouth"]
+__all__ = ["InteractiveLane", "Mouth", "Place"]
 
 log = logging.getLogger(__name__)
 
 _HERALD = 0.3
+
+
+class Place(NodeView, Protocol):
+    """The node that actions run on."""
+
+    @property
+    def journal(self) -> Journal:
+        """What it remembers of requests."""
 
 
 class Mouth(Protocol):
@@ -52,7 +61,7 @@ class _Task:
 class InteractiveLane:
     """At most `slots` actions at a time, the others wait in order."""
 
-    def __init__(self, host: Host, mouth: Mouth, *, slots: int = 16) -> None:
+    def __init__(self, host: Place, mouth: Mouth, *, slots: int = 16) -> None:
         self._host = host
         self._mouth = mouth
         self._slots = slots

@@ -9,7 +9,7 @@ could otherwise take it away.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import FilterError, Reason, Rejected
 from mcshell.filters import compile_filter
@@ -17,18 +17,16 @@ from mcshell.message import Via
 from mcshell.wire.mcollective.messages import DISCOVERY, read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mcshell.message import Request
     from mcshell.node.claims import Claims
     from mcshell.node.gate import Admitted, Gate, Refusal
-    from mcshell.node.host import Host
+    from mcshell.node.mco.guise import Guise
     from mcshell.wire.mcollective.layouts import Layout
     from mcshell.wire.mcollective.messages import Incoming
     from mcshell.wire.mcollective.setup import Wire
     from mcshell.wire.transport import Delivery
 
-__all__ = ["Asked", "Door", "Guise"]
+__all__ = ["Asked", "Door"]
 
 _LONG: Final = 30 * 86400.0
 """Seconds for which a one-time key of aes is remembered: whoever has one could use it for ever."""
@@ -48,53 +46,27 @@ class Asked:
         return self.incoming.request
 
 
-class Guise:
-    """The node under its name on the old wire, as filters see it."""
-
-    def __init__(self, host: Host, identity: str) -> None:
-        self._host = host
-        self.identity = identity
-
-    @property
-    def agents(self) -> frozenset[str]:
-        """The names of the active agents."""
-        return self._host.agents
-
-    @property
-    def classes(self) -> frozenset[str]:
-        """The configuration classes."""
-        return self._host.classes
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """All facts."""
-        return self._host.facts
-
-    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
-        """Answer a data plugin of a compound filter."""
-        return self._host.query(plugin, params)
-
-
 class Door:
     """Decides about messages; called from one thread."""
 
-    def __init__(self, wire: Wire, host: Host, gate: Gate, claims: Claims) -> None:
+    def __init__(self, wire: Wire, guise: Guise, gate: Gate, claims: Claims) -> None:
         self._wire = wire
-        self._host = host
+        self._guise = guise
+        self._host = guise.host
         self._gate = gate
         self._claims = claims
-        self._guise = Guise(host, wire.sender)
 
     def take(
         self, delivery: Delivery, layout: Layout, collective: str, *, direct: bool, now: float
     ) -> Asked | None:
         """What a message comes to; None when it is not for this node, or refused (audited)."""
         via = Via.DIRECT if direct else Via.BROADCAST
+        self._guise.count("total")
         try:
             asked = self._open(delivery, layout, collective, now, direct=direct)
         except Rejected as refusal:
             if refusal.reason is Reason.EXPIRED:
-                self._host.journal.count("ttlexpired")
+                self._guise.count("ttlexpired")
             self._refuse(refusal.reason, refusal.detail, "", via)
             return None
         except FilterError as error:
@@ -116,7 +88,7 @@ class Door:
         opened = wire.security.open_request(wire.unwrapped(delivery.body), wire.limits, now)
         me = wire.sender if direct else None
         incoming = read_request(opened, wire.security.name, identity=me)
-        self._host.journal.count("validated")
+        self._guise.count("validated")
         request = incoming.request
         if request.collective != collective:
             raise Rejected(
@@ -125,16 +97,14 @@ class Door:
         reply_to = delivery.headers.get("reply-to", "")
         if incoming.answer:
             layout.reply(reply_to, sender=wire.sender, ttl=1, now=now)
-        if not self._is_here(request) or not compile_filter(request.filter).matches(self._guise):
+        # MCollective's nodes, too, say nothing of an agent that they have not.
+        here = self._guise.service(request.agent) is not None
+        if not here or not compile_filter(request.filter).matches(self._guise):
             self._host.journal.passed(request.id)
-            self._host.journal.count("filtered")
+            self._guise.count("filtered")
             return None
+        self._guise.count("passed")
         return Asked(incoming, reply_to, None)
-
-    def _is_here(self, request: Request) -> bool:
-        """Whether we have the agent; MCollective's nodes say nothing of one that they have not."""
-        service = self._host.service(request.agent)
-        return service is not None and not service.inside
 
     def _claim(self, incoming: Incoming, via: Via, now: float) -> bool:
         """Take it, if it is no replay.
@@ -154,5 +124,5 @@ class Door:
         return False
 
     def _refuse(self, reason: Reason, detail: str, requestid: str, via: Via) -> None:
-        self._host.journal.count("unvalidated")
+        self._guise.count("unvalidated")
         self._gate.refuse(self._host, reason, f"old wire: {detail}", requestid, via)

@@ -18,6 +18,7 @@ from mcshell.node.act import refused
 from mcshell.node.gate import Admitted
 from mcshell.node.lanes import InteractiveLane
 from mcshell.node.mco.door import Door
+from mcshell.node.mco.guise import Guise
 from mcshell.node.mco.mouth import Mouth
 from mcshell.wire.mcollective.layouts import REGISTRATION
 from mcshell.wire.mcollective.messages import write_registration
@@ -44,12 +45,13 @@ class Member:
 
     def __init__(self, settings: Settings, host: Host, gate: Gate, claims: Claims) -> None:
         self._settings = settings
-        self._host = host
         self._wire = open_wire(settings.mcollective, "node", sender=host.identity)
         self._transport = connector(settings)
-        self._door = Door(self._wire, host, gate, claims)
-        self._mouth = Mouth(self._wire, self._transport, host, settings.node.max_reply)
-        self._lane = InteractiveLane(host, self._mouth)
+        own = settings.mcollective
+        self._guise = Guise(host, self._wire.sender, own.collectives, str(settings.path or ""))
+        self._door = Door(self._wire, self._guise, gate, claims)
+        self._mouth = Mouth(self._wire, self._transport, self._guise, settings.node.max_reply)
+        self._lane = InteractiveLane(self._guise, self._mouth)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._places: dict[str, tuple[str, bool]] = {}
         self._layout: Layout | None = None
@@ -87,7 +89,7 @@ class Member:
 
     def _subscribe(self, layout: Layout) -> None:
         settings = self._settings.mcollective
-        agents = sorted(name for name in self._host.agents if self._is_served(name))
+        agents = sorted(self._guise.agents)
         for collective in settings.collectives:
             for place in layout.node([collective], agents, self._wire.sender):
                 direct = place.id.endswith("_directed_to_identity")
@@ -97,10 +99,6 @@ class Member:
                     place.destination, self._inbox, ack="auto", headers=place.headers
                 )
                 self._places[subscription] = (collective, direct)
-
-    def _is_served(self, agent: str) -> bool:
-        service = self._host.service(agent)
-        return service is not None and not service.inside
 
     def _run(self) -> None:
         while self._layout is None and not self._stopped.wait(_AGAIN):
@@ -120,7 +118,7 @@ class Member:
 
     def _handle(self, delivery: Delivery) -> None:
         assert self._layout is not None, "it came over a subscription"
-        self._host.journal.count("messages")
+        self._guise.journal.count("messages")
         collective, direct = self._places[delivery.subscription]
         now = time.time()
         asked = self._door.take(delivery, self._layout, collective, direct=direct, now=now)
@@ -167,7 +165,7 @@ class Member:
             created=now,
             expires=now + settings.ttl,
         )
-        agents = sorted(name for name in self._host.agents if self._is_served(name))
+        agents = sorted(self._guise.agents)
         envelope = write_registration(
             agents, request=request, callerid=request.caller, sender=self._wire.sender
         )

@@ -11,11 +11,14 @@ from mcshell.errors import BodyError, ConnectionLost, Rejected
 from mcshell.message import Reply, Sequence, State, Status
 from mcshell.node.act import Outcome
 from mcshell.wire.mcollective.messages import DISCOVERY, write_reply
+from mcshell.wire.mcollective.values import Symbol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcshell.message import Request
-    from mcshell.node.host import Host
     from mcshell.node.mco.door import Asked
+    from mcshell.node.mco.guise import Guise
     from mcshell.wire.mcollective.layouts import Layout
     from mcshell.wire.mcollective.setup import Wire
     from mcshell.wire.transport import Transport
@@ -25,15 +28,17 @@ __all__ = ["Mouth"]
 log = logging.getLogger(__name__)
 
 _TTL = 60
+_SYMBOLS = {("rpcutil", "daemon_stats"): "times", ("rpcutil", "agent_inventory"): "agents"}
+"""Outputs in which `mco inventory` and `mco plugin` look for keys that are Symbols."""
 
 
 class Mouth:
     """Answers requests that were announced by `expect`. `max_reply` in bytes."""
 
-    def __init__(self, wire: Wire, transport: Transport, host: Host, max_reply: int) -> None:
+    def __init__(self, wire: Wire, transport: Transport, guise: Guise, max_reply: int) -> None:
         self._wire = wire
         self.transport = transport
-        self._host = host
+        self._guise = guise
         self._max_reply = max_reply
         self._lock = threading.Lock()
         self._open: dict[str, tuple[Asked, Layout]] = {}
@@ -50,7 +55,7 @@ class Mouth:
         """Say how it came out."""
         with self._lock:
             asked, layout = self._open.pop(request.id)
-        journal = self._host.journal
+        journal = self._guise.journal
         journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
         journal.count(outcome.state.value)
         if asked.incoming.answer:
@@ -68,9 +73,9 @@ class Mouth:
                 asked.reply_to, sender=self._wire.sender, ttl=_TTL, now=time.time()
             )
             self.transport.send(target.destination, body, target.headers)
-            self._host.journal.count("replies")
+            self._guise.count("replies")
         except (ConnectionLost, Rejected) as error:
-            self._host.journal.count("unsent")
+            self._guise.journal.count("unsent")
             log.warning("the answer to %s is lost: %s", request.id, error)
 
     def _sealed(self, asked: Asked, outcome: Outcome) -> bytes:
@@ -93,7 +98,7 @@ class Mouth:
             sequence=Sequence.FINAL,
             statuscode=outcome.statuscode,
             statusmsg=outcome.statusmsg,
-            data=outcome.data,
+            data=_symbolic(request, outcome.data),
             created=time.time(),
             state=outcome.state,
         )
@@ -103,8 +108,22 @@ class Mouth:
 
     def _outputs(self, request: Request) -> dict[str, Any]:
         """The outputs that the DDL declares, at their defaults."""
-        service = self._host.service(request.agent)
+        service = self._guise.service(request.agent)
         action = None if service is None else service.ddl.actions.get(request.action)
         if request.agent == DISCOVERY or action is None:
             return {}
         return {name: output.default for name, output in action.outputs.items()}
+
+
+def _symbolic(request: Request, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The outputs, with Symbols where MCollective's own agents have them below the top."""
+    name = _SYMBOLS.get((request.agent, request.action))
+    if name is None or name not in data:
+        return data
+    return {**data, name: _keyed(data[name])}
+
+
+def _keyed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_keyed(one) for one in value]
+    return {Symbol(key): one for key, one in value.items()} if isinstance(value, dict) else value

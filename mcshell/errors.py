@@ -21,6 +21,8 @@
     ├── Rejected                a message that fails verification, with its Reason
     ├── NoTargets               a request that would reach nobody
     ├── SessionError            a session that is not there, busy or another's
+    ├── ConversationError       a conversation that is over, or was never begun
+    │   └── TurnTimeout         no turn came, or none could be sent, in time; it goes on
     └── AgentError              what an agent raises to answer "failed"
         └── Unavailable         an agent that this platform cannot serve
 
@@ -42,6 +44,7 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "ConnectionLost",
+    "ConversationError",
     "DDLError",
     "FilterError",
     "FrameError",
@@ -54,6 +57,7 @@ __all__ = [
     "ReceiptTimeout",
     "Rejected",
     "SessionError",
+    "TurnTimeout",
     "Unavailable",
     "UnknownBroker",
     "UsageError",
@@ -242,6 +246,22 @@ class SessionError(MCShellError):
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)
         self.name = name
+
+
+class ConversationError(MCShellError):
+    """A conversation that is over, or was never begun.
+
+    `state` is what became of it: closed, denied (by policy), failed (its handler), interrupted
+    (one side is gone and has forgotten it), or open, for a wait that was too short.
+    """
+
+    def __init__(self, message: str, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class TurnTimeout(ConversationError):
+    """Nothing came, or nothing could be sent, in time; the conversation goes on."""
 
 
 class AgentError(MCShellError):

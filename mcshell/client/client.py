@@ -281,6 +281,37 @@ class Client:
         ask = Ask(agent, action, via=Via.POOL, ttl=seconds_of(ttl), pool=pool)
         return self._asking.each(ask, rows)
 
+    def open(
+        self,
+        node: str,
+        protocol: str,
+        data: Any = None,
+        *,
+        collective: str | None = None,
+        timeout: float | str | None = None,
+    ) -> Conversation:
+        """Open a conversation with one node: an ordered two-way channel for many turns.
+
+        Args:
+            node: its identity.
+            protocol: what is spoken: the name of a handler there, and of a right (`converse`).
+            data: given along to the handler.
+            collective: the one to use, by default the main one.
+            timeout: how long to wait for the node's word (seconds, or text like "30s").
+
+        Raises:
+            TurnTimeout: the node did not answer.
+            ConversationError: it said no; `state` is denied or failed.
+        """
+        wait = seconds_of(timeout)
+        return self._desk.conversations.open(
+            node,
+            protocol,
+            collective=collective or self.settings.collective.main,
+            data=data,
+            timeout=self.settings.client.timeout if wait is None else wait,
+        )
+
     def replies(self, request: str | None = None) -> Replies:
         """The replies to an earlier request: by id, its first letters, or the newest.
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from mcshell.client.conversation import Conversations
 from mcshell.client.courier import Courier
 from mcshell.client.custody import Custody
 from mcshell.client.dispatch import Dispatch
@@ -24,9 +25,9 @@ from mcshell.client.session import Session
 from mcshell.wire.envelope import Limits
 
 if TYPE_CHECKING:
-    from mcshell.client.receiver import Sink
     from collections.abc import Container, Iterable
 
+    from mcshell.client.receiver import Sink
     from mcshell.client.rows import Record
     from mcshell.config import Settings
     from mcshell.errors import Rejected
@@ -58,6 +59,10 @@ class Desk:
         #: The session whose queue is ours: this one, or a scratch one while we follow.
         self._own = self.session if self.session.holds else self._open(None)
         self._receiver = self._new_receiver(self._own)
+        self.conversations = Conversations(
+            transport, credentials.signer, credentials.verifier, self._own.address
+        )
+        self._receiver.turned = self.conversations.put
         self._second: Receiver | None = None
         self.custody: Custody | None = None
         self._follower: _Follower | None = None
@@ -112,9 +117,11 @@ class Desk:
         self.dispatch.wake()
         if self.custody is not None:
             self.custody.back()
+        self.conversations.again()
 
     def stop(self) -> None:
         """End the threads that send, while there is still a connection."""
+        self.conversations.stop("the client was closed")
         if self._follower is not None:
             self._follower.stop()
         if self.custody is not None:
@@ -134,19 +141,12 @@ class Desk:
     def junk(self) -> Counter[str]:
         """How many messages on the reply queues were refused, by reason; a snapshot."""
         second: Counter[str] = Counter() if self._second is None else self._second.junk
-        return self._receiver.junk + second
+        return self._receiver.junk + second + self.conversations.junk
 
     def watch(self, requestid: str, sink: Sink) -> None:
         """Have the words about a request entered into `sink` from now on."""
         self._receiver.watch(requestid, sink)
 
-    def refused(self, sender: str) -> tuple[Rejected, float] | None:
-        """Why the last word in a node's name was refused, and when (epoch)."""
-        return self._receiver.refused.get(sender)
-
-    def flight(self, record: Record) -> Flight:
-        """The live ledger of a kept request: the one that is under way, or one from the file."""
-        live = self._receiver.sink(record.id)
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session; None when nobody here asked."""
         return self._receiver.expected(requestid)
@@ -164,6 +164,13 @@ class Desk:
                 news += fresh  # else the follower reads them from the file
             self._receiver.pass_on(news)
 
+    def refused(self, sender: str) -> tuple[Rejected, float] | None:
+        """Why the last word in a node's name was refused, and when (epoch)."""
+        return self._receiver.refused.get(sender)
+
+    def flight(self, record: Record) -> Flight:
+        """The live ledger of a kept request: the one that is under way, or one from the file."""
+        live = self._receiver.sink(record.id)
         if isinstance(live, Flight):
             return live
         with self._receiver.keeping:

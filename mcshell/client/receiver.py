@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Protocol
 from mcshell.client.rows import Word, slim, target_of
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, open_reply, read_reply
+from mcshell.wire.turns import is_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from mcshell.client.rows import Members, Record
     from mcshell.client.store import Store
@@ -92,6 +93,8 @@ class Receiver:
         self._quiet = True
         self._handled = time.monotonic()
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="mcshell-verify")
+        self.turned: Callable[[Delivery], None] | None = None
+        """Takes the turns of conversations, which come to the same queue."""
         self.junk: Counter[str] = Counter()
         self.refused: OrderedDict[str, tuple[Rejected, float]] = OrderedDict()
         #: Held while words are kept and entered: whoever restores a ledger from the file takes it.
@@ -114,6 +117,7 @@ class Receiver:
     def adopt(self, other: Receiver) -> None:
         """Serve the same sinks as another receiver."""
         self._sinks = other._sinks
+        self.turned = other.turned
 
     def let_go(self) -> None:
         """Take nothing more from the queue; what is not acknowledged goes back to the broker."""
@@ -183,7 +187,8 @@ class Receiver:
 
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()
-        opened = [word for word in self._open_all(group, now) if word is not None]
+        replies = [one for one in group if not self._turned(one)]
+        opened = [word for word in self._open_all(replies, now) if word is not None]
         now = time.time()
         words = [replace(word, kept=now) for word in opened]
         with self.keeping:
@@ -209,6 +214,13 @@ class Receiver:
             sink = self._sinks.get(requestid)
             if sink is not None:
                 sink.words(words)
+
+    def _turned(self, delivery: Delivery) -> bool:
+        """Whether it is a turn, and so no longer our business."""
+        if self.turned is None or not is_turn(delivery.body):
+            return False
+        self.turned(delivery)
+        return True
 
     def _open_all(self, group: list[Delivery], now: float) -> Iterable[Word | None]:
         if len(group) < _SPLIT:

@@ -20,6 +20,7 @@ from mcshell.node.agents import load_agents
 from mcshell.node.archive import Archive
 from mcshell.node.audit import AuditLog
 from mcshell.node.claims import Claims
+from mcshell.node.conversations import Conversations, Rules
 from mcshell.node.facts import FactSource
 from mcshell.node.gate import Admitted, Gate
 from mcshell.node.hindsight import Hindsight
@@ -38,9 +39,11 @@ from mcshell.node.spool import Spool
 from mcshell.node.words import Words
 from mcshell.node.worklane import WorkLane
 from mcshell.node.workqueue import WorkQueue
+from mcshell.private import private_folder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import Credentials, connector, load_credentials
 from mcshell.wire.envelope import Arrival, Limits
+from mcshell.wire.turns import is_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,10 +51,10 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
     from mcshell.node.gate import Refusal
+    from mcshell.node.mco import Member
     from mcshell.node.speaker import Steps
     from mcshell.wire.supervisor import ConnectionState
     from mcshell.wire.transport import Delivery
-    from mcshell.node.mco import Member
 
 __all__ = ["Daemon", "run"]
 
@@ -64,8 +67,7 @@ class Daemon:
     def __init__(self, settings: Settings, steps: Steps = no_steps) -> None:
         self.settings = settings
         credentials = load_credentials(settings.pki)
-        state = settings.state_dir / "node"
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state = private_folder(settings.state_dir / "node")
         node = settings.node
         served = load_agents([*node.agents, shipped_dir()])
         audit = AuditLog(node.audit or state / "audit.jsonl")
@@ -82,10 +84,12 @@ class Daemon:
             hindsight=Hindsight(audit.path),
         )
         served.activate(self.host)
+        limits = Limits(max_skew=node.max_skew, max_ttl=node.max_ttl)
+        policies = Policies(node.policies or state / "policies")
         gate = Gate(
             verifier=credentials.verifier,
-            limits=Limits(max_skew=node.max_skew, max_ttl=node.max_ttl),
-            policies=Policies(node.policies or state / "policies"),
+            limits=limits,
+            policies=policies,
             served=served,
             audit=audit,
         )
@@ -100,10 +104,6 @@ class Daemon:
         self._registrar = Registrar(
             Announcer(self.host, credentials.signer, node.register_every), self._transport
         )
-        self._arrivals: dict[str, Arrival] = {}
-        self._stopping = False
-
-    def _wire_work(self, gate: Gate, words: Words, state: Path, steps: Steps) -> None:
         self._conversations = Conversations(
             self.host,
             Rules(gate, credentials.verifier, policies, audit, self._claims, limits),
@@ -112,6 +112,10 @@ class Daemon:
             node.agents,
         )
         self._member = _member(settings, self.host, gate, self._claims)
+        self._arrivals: dict[str, Arrival] = {}
+        self._stopping = False
+
+    def _wire_work(self, gate: Gate, words: Words, state: Path, steps: Steps) -> None:
         """Set up what works from the spool."""
         node = self.settings.node
         self.host.spool = self._spool = Spool(state / "work.sqlite")
@@ -186,20 +190,20 @@ class Daemon:
                 self._outbox.start()
                 self._work_queue.start()
                 self._pool_lane.start()
+                if self._member is not None:
+                    self._member.start()
                 ready()
                 self._registrar.start()
                 self._work()
         finally:
-                if self._member is not None:
-                    self._member.start()
             self._registrar.stop()
+            if self._member is not None:
+                self._member.stop()
+            self._conversations.stop("the node's daemon was stopped")
             self._work_queue.stop()
             self._pool_lane.stop()
             self._work_lane.stop()
             self._lane.stop()
-            if self._member is not None:
-                self._member.stop()
-            self._conversations.stop("the node's daemon was stopped")
             self._outbox.stop()
             self._pool_lane.release()
             self._transport.close()
@@ -244,7 +248,11 @@ class Daemon:
 
     def _handle(self, delivery: Delivery) -> None:
         self.host.journal.count("messages")
-        whom = [(self.host, self._arrivals[delivery.subscription])]
+        arrival = self._arrivals[delivery.subscription]
+        if arrival.via is Via.DIRECT and is_turn(delivery.body):
+            self._conversations.put((delivery, arrival.collective))
+            return
+        whom = [(self.host, arrival)]
         for host, verdict in self._intake.take(delivery.body, delivery.headers, whom, time.time()):
             self._admit(host, verdict)
 
@@ -265,8 +273,18 @@ class Daemon:
         if state.connected:
             log.info("connected to %s", state.url)
             self._outbox.ring()
+            self._conversations.again()
         else:
             log.warning("disconnected from %s: %s", state.url, state.reason)
+
+
+def _member(settings: Settings, host: Host, gate: Gate, claims: Claims) -> Member | None:
+    """The node's place in an MCollective network, where it is wanted."""
+    if not settings.mcollective.enabled:
+        return None
+    from mcshell.node.mco import Member  # noqa: PLC0415 - nothing of it is loaded while it is off
+
+    return Member(settings, host, gate, claims)
 
 
 def _identity(settings: Settings, credentials: Credentials) -> str:
@@ -278,15 +296,6 @@ def _identity(settings: Settings, credentials: Credentials) -> str:
             "pki.cert",
         )
     wanted = settings.node.identity
-def _member(settings: Settings, host: Host, gate: Gate, claims: Claims) -> Member | None:
-    """The node's place in an MCollective network, where it is wanted."""
-    if not settings.mcollective.enabled:
-        return None
-    from mcshell.node.mco import Member  # noqa: PLC0415 - nothing of it is loaded while it is off
-
-    return Member(settings, host, gate, claims)
-
-
     if wanted is not None and wanted.lower() != identity.name:
         raise ConfigError(
             f"node.identity is {wanted!r}, but the certificate is that of {identity.name!r}",

@@ -35,6 +35,7 @@ __all__ = ["UNCOVERED", "Decision", "Policies"]
 UNCOVERED: Final[Mapping[str, frozenset[str] | None]] = {
     "exec": None,
     "file": None,
+    "converse": None,
     "process": frozenset({"signal"}),
     "package": frozenset({"install", "update", "remove"}),
 }

@@ -137,6 +137,7 @@ def pair(window=4):
     ends[0].put("open")
     exchange(ends, 0.0)
     assert ends[1].take() == "open"
+    exchange(ends, 0.5)
     return ends
 
 
@@ -203,7 +204,7 @@ def test_resends_become_rarer_and_a_new_connection_sends_at_once():
     """Without an answer the pauses grow to their most; a new connection waits for nothing."""
     ends = pair()
     ends[0].put("lost")
-    ends[0].due(0.0)
+    ends[0].due(0.5)
     moments = []
     for _ in range(8):
         now = ends[0].wake()

@@ -144,6 +144,7 @@ def test_default_policy_stands_in(ask):
     [
         ("exec", "run"),
         ("file", "read"),
+        ("converse", "echo"),
         ("process", "signal"),
         ("package", "install"),
         ("package", "update"),

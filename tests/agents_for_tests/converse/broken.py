@@ -1,0 +1,3 @@
+"""A handler that does not load."""
+
+raise RuntimeError("broken on purpose")

@@ -22,6 +22,7 @@ from mcshell.client.flight import Flight
 from mcshell.client.jobs import Jobs
 from mcshell.client.known import Known
 from mcshell.client.lookout import Lookout
+from mcshell.client.plans import Plans
 from mcshell.client.replies import Replies
 from mcshell.client.store import Store
 from mcshell.client.targeting import Ask, Targeting
@@ -102,6 +103,9 @@ class Client:
         self._discovery = Discovery(self._desk.prober, self.known, settings)
         self._asking = Asking(settings, self._desk, self._discovery, self.ddls, self.known)
         self.jobs = Jobs(settings, self._desk, self._discovery, self.ddls, self._asking)
+        self.plans = Plans(
+            settings, credentials, self._desk, self._discovery, self.ddls, self.known
+        )
         try:
             self._transport.start()
             self._desk.start()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mcshell.commands import joboptions
+from mcshell.commands import joboptions, planoptions
 from mcshell.commands.options import Choice, duration, percentage, whole
 
 if TYPE_CHECKING:
@@ -207,9 +207,11 @@ def _issue(parser: argparse.ArgumentParser) -> None:
     say = parser.add_argument
     say("--kind", required=True, type=Choice("operator", "node"), metavar="operator|node")
     say("--out", metavar="DIR", help="where NAME.pem and NAME.key go (default: here)")
+    say("--renew", action="store_true", help="another one, beside or over the one that is valid")
 
 
 _ASKS = ("targets", "output")
+_OUT = ("output",)
 _LIST = (
     Verb("ping", "who is there, and how far away", "discovery:ping", _ASKS),
     Verb("find", "the identities that match", "discovery:find", _ASKS),
@@ -271,6 +273,10 @@ _LIST = (
     Verb("job cancel", "end it, and what runs of it", "jobs:cancel", _ASKS, joboptions.change),
     Verb("job log", "what a run wrote", "jobs:log", ("stored", "output"), joboptions.log),
     Verb("job forecast", "what will start when", "jobs:forecast", _ASKS, joboptions.forecast),
+    Verb("plan run", "steps across nodes, with gates", "plans:run", _OUT, planoptions.run),
+    Verb("plan preview", "who would run what, when", "plans:preview", _OUT, planoptions.preview),
+    Verb("plan resume", "go on where it was left", "plans:resume", _OUT, planoptions.resume),
+    Verb("plan list", "the plans of the session", "plans:list_", _OUT, planoptions.list_),
     Verb("demo", "a fleet on this machine, to try", "face:demo", ("service",), _demo, True),
     Verb("broker", "run the embedded broker", "services:broker", ("service",), _broker, True),
     Verb(

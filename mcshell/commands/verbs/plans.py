@@ -1,0 +1,89 @@
+"""`plan run`, `preview`, `resume`, `list`: work across nodes, with gates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcshell.client.planstore import OK, STOPPED
+from mcshell.commands.result import INTERRUPTED, Table
+from mcshell.commands.verbs.asking import confirmation
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from mcshell.client.plans import Progress
+    from mcshell.commands.context import Context
+
+__all__ = ["list_", "preview", "resume", "run"]
+
+_PREVIEW = ("order", "step", "wave", "sender", "agent", "action", "after", "stop")
+_WAVES = ("order", "step", "wave", "request", "agent", "action", "targets", "ok", "failed", "open")
+_LIST = ("plan", "name", "revision", "state", "ok", "failed", "open", "created", "reason")
+_BAD, _OPEN = 2, 5
+
+
+def preview(context: Context, options: argparse.Namespace) -> Table:
+    """Who would run what in which order; nothing is sent."""
+    rows = context.client(options).plans.preview(options.file)
+    return Table(_PREVIEW, [tuple(row[name] for name in _PREVIEW) for row in rows])
+
+
+def run(context: Context, options: argparse.Namespace) -> Table:
+    """Run a plan: a row a wave, and on standard error what became of it."""
+    client = context.client(options)
+    progress = client.plans.run(
+        options.file,
+        timeout=options.timeout,
+        confirm=confirmation(context, options),
+        say=_say(context),
+        again=options.again,
+    )
+    return _waves(progress)
+
+
+def resume(context: Context, options: argparse.Namespace) -> Table:
+    """Go on with a plan where it was left."""
+    client = context.client(options)
+    progress = client.plans.resume(options.plan, timeout=options.timeout, say=_say(context))
+    return _waves(progress)
+
+
+def list_(context: Context, options: argparse.Namespace) -> Table:
+    """The plans of the session."""
+    rows = [
+        (
+            one.id,
+            one.name,
+            one.revision,
+            one.state,
+            one.count("ok"),
+            one.count("failed"),
+            one.count("open"),
+            one.created,
+            one.reason,
+        )
+        for one in context.client(options).plans.list()
+    ]
+    return Table(_LIST, rows, times=("created",), ids=("plan",), quiet=("reason",))
+
+
+def _waves(progress: Progress) -> Table:
+    rows = [tuple(step[name] for name in _WAVES) for step in progress.steps]
+    note = f"plan {progress.name} {progress.id[:8]}: {progress.state}"
+    if progress.reason:
+        note += f": {progress.reason}"
+    elif progress.state not in (OK, STOPPED):
+        note += f" (plan resume {progress.id[:8]} goes on with it)"
+    code = {OK: 0, STOPPED: _BAD}.get(progress.state, _OPEN)
+    if progress.interrupted:
+        code = INTERRUPTED
+    return Table(_WAVES, rows, code, (note,), ids=("request",), quiet=("failed",))
+
+
+def _say(context: Context) -> Callable[[str], None]:
+    return context.say if context.say is not None else _hush
+
+
+def _hush(_line: str) -> None:
+    """Nobody is there."""

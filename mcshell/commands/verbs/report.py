@@ -142,7 +142,7 @@ def _run(source: Path, done: Path, parameters: dict[str, Any], timeout: float | 
             language="python",
             progress_bar=False,
             cwd=str(source.absolute().parent),
-            extra_arguments=["--log-level=ERROR"],  # the kernel's, on our standard error
+            extra_arguments=["--log-level=CRITICAL"],  # the kernel's, on our standard error
             execution_timeout=None if timeout is None else max(1, round(timeout)),
         )
     except PapermillException as error:

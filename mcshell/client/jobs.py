@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from mcshell.client.targeting import Targeting
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
+    from mcshell.wire.envelope import Sealed
 
 __all__ = ["JobReplies", "Jobs"]
 
+Names: TypeAlias = "list[str]"
 Rows: TypeAlias = "list[dict[str, Any]]"
 
 _TTL: Final = 7 * 86_400.0
@@ -48,6 +50,7 @@ _POLL: Final = 0.05
 _FOLLOW: Final = 0.5
 _QUIET: Final = 1.5
 _ID: Final = 32
+_HEX: Final = frozenset("0123456789abcdef")
 
 
 class Jobs:
@@ -150,6 +153,7 @@ class Jobs:
             backoff=seconds_of(backoff) or 0.0,
             max_runtime=seconds_of(max_runtime),
         )
+        sealed = self._desk.courier.job(job)
         found = self._discovery.find(targeting, agent)
         if not found.names:
             raise NoTargets(f"no node matches, or none of those that do has the agent {agent}")
@@ -157,11 +161,12 @@ class Jobs:
             ask = Ask(agent, action, data, targeting)
             if not confirm(self._asking.preview(ask, found)):
                 raise UsageError("not confirmed: nothing was sent")
-        return self._send(job, targeting, found.names, lifetime, seconds_of(timeout))
+        return self._send(job, sealed, targeting, found.names, lifetime, seconds_of(timeout))
 
     def _send(
         self,
         job: Job,
+        sealed: Sealed,
         targeting: Targeting,
         names: Sequence[str],
         ttl: float,
@@ -182,27 +187,16 @@ class Jobs:
         )
         flight = Flight(record, names)
         request = replace(
-            desk.courier.request(record, self._document(job), ttl), agent="job", action="submit"
+            desk.courier.request(record, _inputs(sealed), ttl), agent="job", action="submit"
         )
         outgoing = desk.courier.prepare(request, names)
         desk.watch(record.id, flight)
-        desk.session.store.jobs.add(job.id, job.name, self._body(job))
+        desk.session.store.jobs.add(job.id, job.name, sealed.body)
         desk.session.store.add(record, names, outgoing)
         desk.dispatch.wake()
         replies = JobReplies(flight, schema, dispatch=desk.dispatch)
         replies.wait_confirmed(self._settings.client.timeout if timeout is None else timeout)
         return replies
-
-    def _document(self, job: Job) -> dict[str, Any]:
-        sealed = self._desk.courier.job(job)
-        return {
-            "document": sealed.body.decode(),
-            "signature": sealed.headers[SIGNATURE],
-            "certificate": sealed.headers[CERTIFICATE],
-        }
-
-    def _body(self, job: Job) -> bytes:
-        return self._desk.courier.job(job).body
 
     def _conditions(self, after: str | JobReplies | Iterable[str | JobReplies]) -> tuple[str, ...]:
         if isinstance(after, str | JobReplies):
@@ -218,8 +212,10 @@ class Jobs:
     def find(self, job: str | JobReplies) -> str:
         """The id of a job by its id, its first letters, its name, or what `submit` gave.
 
+        One that this session has not handed in is asked for among the nodes.
+
         Raises:
-            UsageError: this session knows no such job, or several.
+            UsageError: there is no such job, or there are several.
         """
         if isinstance(job, JobReplies):
             return job.job
@@ -228,14 +224,25 @@ class Jobs:
         found = found[-1:] or [one for one, _name, _body in known if one.startswith(job)]
         if len(found) == 1:
             return found[0]
-        if len(job) == _ID and not set(job) - set("0123456789abcdef"):
+        if len(job) == _ID and not set(job) - _HEX:
             return job
+        found = found or self._elsewhere(job)
+        if len(found) == 1:
+            return found[0]
         if found:
             raise UsageError(f"job {job!r} is ambiguous: {', '.join(one[:12] for one in found)}")
         near = did_you_mean(job, [name for _one, name, _body in known if name])
-        raise UsageError(
-            f"no job {job!r} in this session{near} (a job of another: by its whole id)"
-        )
+        raise UsageError(f"no job {job!r} in this session, nor on a node that answers{near}")
+
+    def _elsewhere(self, job: str) -> Names:
+        """The ids of jobs on nodes that have this name, or else begin so."""
+        try:
+            found = {one["job"] for one in self.rows(name=job)}
+            if not found and not set(job) - _HEX:
+                found = {one["job"] for one in self.rows(job)}
+        except NoTargets:
+            return []
+        return sorted(found)
 
     # --- asking --------------------------------------------------------------------------------
 
@@ -371,11 +378,11 @@ class Jobs:
             changes["after"] = self._conditions(changes["after"])
         schema = self._ddls.get(old.agent).action(old.action)
         fresh = revised(old, changes, schema, time.time())
-        sealed = self._document(fresh)
+        sealed = self._desk.courier.job(fresh)
         where = {"timeout": timeout, "nodes": nodes, "targeting": targeting}
         given = {name: value for name, value in where.items() if value is not None}
-        replies = self._change("edit", job, sealed, given)
-        self._desk.session.store.jobs.add(fresh.id, fresh.name, self._body(fresh))
+        replies = self._change("edit", job, _inputs(sealed), given)
+        self._desk.session.store.jobs.add(fresh.id, fresh.name, sealed.body)
         return replies
 
     def document(self, job: str | JobReplies) -> Job:
@@ -429,6 +436,15 @@ class Jobs:
 
 
 _GOING_ON: Final = ("running", "queued", "scheduled", "waiting")
+
+
+def _inputs(sealed: Sealed) -> dict[str, Any]:
+    """The inputs of the agent `job` that carry a signed document."""
+    return {
+        "document": sealed.body.decode(),
+        "signature": sealed.headers[SIGNATURE],
+        "certificate": sealed.headers[CERTIFICATE],
+    }
 
 
 def _targeting(others: dict[str, Any]) -> Targeting:

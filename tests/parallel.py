@@ -1,0 +1,62 @@
+"""Runs all tests as a few pytest processes side by side: most of them wait for brokers and nodes.
+
+Each group is one process with brokers of its own. A folder of tests that no group names belongs to
+the last one. Ends with one line for all, and with a failure if any group failed.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+GROUPS = {
+    "brokers": ["contract", "wire", "peers", "hostile", "rights", "failover", "analysis"],
+    "fleets": ["lid", "fleet", "work", "sessions", "explain", "registration"],
+    "the rest": [],
+}
+COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
+
+
+def groups() -> dict[str, list[str]]:
+    """The folders of each group, as arguments."""
+    found = sorted({path.parent.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py")})
+    named = {folder for folders in GROUPS.values() for folder in folders}
+    wanted = {name: [one for one in folders if one in found] for name, folders in GROUPS.items()}
+    wanted["the rest"] = [one for one in found if one not in named]
+    return {name: [str(TESTS / one) for one in folders] for name, folders in wanted.items()}
+
+
+def main() -> int:
+    """Run the groups, show what each said, and sum up."""
+    total: Counter[str] = Counter()
+    worst = 0
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        running = []
+        for name, folders in groups().items():
+            log = Path(folder) / f"{name}.log"
+            with log.open("wb") as out:
+                argv = [sys.executable, "-m", "pytest", "-q", "--durations=10", *folders]
+                argv += sys.argv[1:]
+                running.append((name, log, subprocess.Popen(argv, stdout=out, stderr=out)))
+        for name, log, process in running:
+            code = process.wait()
+            worst = worst or code
+            text = log.read_text(errors="replace")
+            print(f"===== {name}: exit {code}\n{text}", flush=True)
+            last = text.rstrip().rpartition("\n")[2]
+            total.update({word: int(number) for number, word in COUNT.findall(last)})
+    print(f"took {time.monotonic() - began:.0f} s")
+    failed = total["failed"] + total["error"]
+    print(f"{total['passed']} passed, {failed} failed, {total['skipped']} skipped")
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())

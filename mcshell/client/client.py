@@ -24,7 +24,7 @@ from mcshell.client.known import Known
 from mcshell.client.lookout import Lookout
 from mcshell.client.plans import Plans
 from mcshell.client.replies import Replies
-from mcshell.client.store import Store
+from mcshell.client.session import stores
 from mcshell.client.targeting import Ask, Targeting
 from mcshell.ddl.library import Library, builtin_dir, shipped_dir
 from mcshell.errors import SessionError, UsageError
@@ -330,16 +330,13 @@ class Client:
             return Replies(self._desk.flight(record), self._action(record))
         if request is None:
             raise SessionError("nothing was asked yet in this session", self.session.name)
-        for path in sorted(self.session.path.parent.glob("*.sqlite")):
-            if path != self.session.path:
-                store = Store(path)
-                try:
-                    if (record := store.find_request(request)) is not None:
-                        flight = Flight(record, entries=store.entries(record.id, whole=True))
-                        flight.finish()
-                        return Replies(flight, self._action(record))
-                finally:
-                    store.close()
+        for store in stores(self.settings.state_dir):
+            if store.path == self.session.path:
+                continue
+            if (record := store.find_request(request)) is not None:
+                flight = Flight(record, entries=store.entries(record.id, whole=True))
+                flight.finish()
+                return Replies(flight, self._action(record))
         raise SessionError(f"no request {request!r} in any session", self.session.name)
 
     def requests(self) -> list[tuple[Record, dict[str, int]]]:

@@ -12,6 +12,7 @@ when it is saved under a name.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import socket
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Session", "SessionInfo", "folder_of", "listing", "remove"]
+__all__ = ["Session", "SessionInfo", "folder_of", "listing", "remove", "stores"]
+
+log = logging.getLogger(__name__)
 
 _SCRATCH = "scratch-"
 
@@ -185,16 +188,31 @@ def folder_of(state_dir: Path) -> Path:
 
 def listing(state_dir: Path) -> Iterator[SessionInfo]:
     """Describe every session file of the state directory, by name."""
-    for path in sorted(folder_of(state_dir).glob("*.sqlite")):
-        lock = _take(path.with_suffix(".lock"))
-        store = Store(path)
+    for store in stores(state_dir):
+        lock = _take(store.path.with_suffix(".lock"))
         try:
             store.lapse(time.time())
-            yield _info(path, store, held=lock is None)
+            yield _info(store.path, store, held=lock is None)
         finally:
-            store.close()
             if lock is not None:
                 lock.close()
+
+
+def stores(state_dir: Path) -> Iterator[Store]:
+    """Each session file of the state directory, by name, open while it is looked at.
+
+    What is no session file is named in the log: one that is broken takes no other with it.
+    """
+    for path in sorted(folder_of(state_dir).glob("*.sqlite")):
+        try:
+            store = Store(path)
+        except SessionError as error:
+            log.warning("%s", error)
+            continue
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 def remove(state_dir: Path, name: str) -> None:

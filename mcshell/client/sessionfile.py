@@ -49,8 +49,15 @@ class SessionFile:
         self._full = False
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        except sqlite3.Error as error:
+            raise SessionError(f"{path} cannot be opened: {error}", path.stem) from error
+        try:
             self._prepare()
+        except SessionError:
+            self._db.close()
+            raise
         except sqlite3.DatabaseError as error:
+            self._db.close()
             raise SessionError(f"{path} is no session file: {error}", path.stem) from error
 
     def _prepare(self) -> None:

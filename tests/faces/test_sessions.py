@@ -214,3 +214,19 @@ def test_what_a_session_has_to_tell_is_told_once(fleet: Fleet, run: Run, context
         assert err.count("following it") == 1
         assert "following it" not in run("requests --session shared")[2]
     assert context.session is None
+
+
+def test_a_broken_file_takes_no_other_session_with_it(context: Context, fleet: Fleet) -> None:
+    """Junk among the session files is named; the list and earlier requests are still there."""
+    asked = fleet.cli("rpc", "rpcutil", "ping", "-I", "web1", "--session", "sound", "--json")
+    identity = json.loads(asked.stdout)["request"]["id"]
+    junk = context.settings.state_dir / "sessions" / "a-broken-one.sqlite"
+    junk.write_bytes(b"no database" * 100)
+    try:
+        listed = fleet.cli("session", "list", "--json")
+        found = fleet.cli("replies", identity, "--json")
+    finally:
+        junk.unlink()
+    assert "a-broken-one.sqlite is no session file" in listed.stderr
+    assert "sound" in {row["name"] for row in json.loads(listed.stdout)}
+    assert json.loads(found.stdout)["stats"]["ok"] == 1

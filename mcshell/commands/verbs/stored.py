@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.client.session import folder_of
-from mcshell.client.store import Store
+from mcshell.client.session import stores
 from mcshell.commands.result import Table
 from mcshell.commands.verbs.asking import settle
 from mcshell.message import State
@@ -75,14 +74,10 @@ def _session_of(context: Context, request: str) -> str | None:
         return None
     settings = context.settings
     caller = load_credentials(settings.pki).signer.identity.callerid
-    for path in sorted(folder_of(settings.state_dir).glob("*.sqlite")):
-        store = Store(path)
-        try:
-            record = store.find_request(request)
+    for store in stores(settings.state_dir):
+        record = store.find_request(request)
+        if record is not None:
             mine = store.meta("caller") == caller
             here = store.meta("collective") == settings.collective.main
-        finally:
-            store.close()
-        if record is not None:
-            return path.stem if mine and here and record.via.durable else None
+            return store.path.stem if mine and here and record.via.durable else None
     return None

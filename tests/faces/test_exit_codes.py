@@ -70,6 +70,8 @@ def test_a_named_node_that_is_not_there_is_a_row(fleet: Fleet) -> None:
 
 def test_ctrl_c_returns_what_came_and_130(fleet: Fleet) -> None:
     """An interrupt during the wait prints the partial result."""
+    audit = fleet.folder / "state-web1" / "node" / "audit.jsonl"
+    before = audit.read_text().count('"agent":"exec"')
     argv = json.dumps(["sleep", "30"])
     words = ["rpc", "exec", "run", f"argv={argv}", "-I", "web1", "-t", "60", "--json"]
     process = subprocess.Popen(
@@ -80,8 +82,7 @@ def test_ctrl_c_returns_what_came_and_130(fleet: Fleet) -> None:
         cwd=fleet.folder,
         env=fleet.environ,
     )
-    audit = fleet.folder / "state-web1" / "node" / "audit.jsonl"
-    assert wait_until(lambda: '"agent":"exec"' in audit.read_text(), 60.0)
+    assert wait_until(lambda: audit.read_text().count('"agent":"exec"') > before, 60.0)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

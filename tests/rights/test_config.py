@@ -1,0 +1,204 @@
+"""What `mcshell broker config` writes, without a broker: names, modes, refusals."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.broker.config import activemq, rabbitmq, write
+from mcshell.broker.config.rights import Do, Holder, own_rights, role_rights
+from mcshell.broker.config.site import DAY, Site, holders_of, survey
+from mcshell.commands.context import Context
+from mcshell.commands.run import run_words
+from mcshell.errors import UsageError
+from mcshell.pki import Authority
+from mcshell.wire import destinations
+from mcshell.wire.dialects import ACTIVEMQ, RABBITMQ
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,12}", fullmatch=True)
+CALLERS = st.from_regex(r"[a-z0-9][a-z0-9._@+-]{0,12}", fullmatch=True)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A CA with an operator and two nodes."""
+    made = Authority.init(tmp_path / "ca")
+    for name, kind in (("alice", "operator"), ("web1", "node"), ("db1", "node")):
+        made.issue(name, kind, out=tmp_path / "pki")
+    return made
+
+
+def site(directory: Path, authority: Authority) -> Site:
+    """A broker on the loopback interface."""
+    return survey(
+        directory,
+        authority,
+        collectives=["mcs", "eu"],
+        members={"sms": ["web*"]},
+        listen="127.0.0.1",
+        port=61614,
+        retention=187 * DAY,
+        longest_ttl=180 * DAY,
+    )
+
+
+@pytest.mark.parametrize("kind", ["activemq", "rabbitmq"])
+def test_secrets_are_the_owners_alone(kind: str, authority: Authority, tmp_path: Path) -> None:
+    """Keys, key stores and what holds their password are 0600; the directory is 0700."""
+    write(kind, site(tmp_path / "conf", authority), authority, ["localhost"], 180 * DAY)
+    assert stat.S_IMODE((tmp_path / "conf").stat().st_mode) == 0o700
+    secrets = {"server.key"} | ({"activemq.xml", "server.p12", "trust.p12"} & _names(tmp_path))
+    for name in secrets:
+        assert stat.S_IMODE((tmp_path / "conf" / name).stat().st_mode) == 0o600, name
+    assert (tmp_path / "conf" / "start").stat().st_mode & 0o100
+    assert "start" in (tmp_path / "conf" / "README.md").read_text()
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "conf").iterdir()}
+
+
+def test_a_certificate_that_serves_is_kept_and_one_that_does_not_is_replaced(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Written again for the same hosts it stays; for another host there is a new one."""
+    pem = tmp_path / "conf" / "server.pem"
+    found = []
+    for hosts in (["localhost", "127.0.0.1"], ["127.0.0.1"], ["mq.example.com"]):
+        write("activemq", site(tmp_path / "conf", authority), authority, hosts, 180 * DAY)
+        found.append(pem.read_bytes())
+    assert found[0] == found[1] != found[2]
+    assert {holder.name for holder in holders_of(authority, {})} == {"alice", "web1", "db1"}
+
+
+def test_impossible_wishes_are_refused(authority: Authority, tmp_path: Path) -> None:
+    """A retention below the longest ttl, or without end, and a host that is no address to listen at."""
+    wishes = {"listen": "127.0.0.1", "retention": 187 * DAY}
+    for wrong, text in (
+        ({"retention": 10 * DAY}, "shorter than the longest ttl"),
+        ({"retention": 9999 * DAY}, "no broker keeps time"),
+        ({"listen": "mq.example.com"}, "IP address"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            survey(
+                tmp_path,
+                authority,
+                collectives=["mcs"],
+                members={},
+                port=1,
+                longest_ttl=180 * DAY,
+                **{**wishes, **wrong},
+            )
+
+
+def test_doctor_warns_when_requests_outlive_what_the_broker_keeps(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The written retention is held against node.max_ttl as it is now."""
+    write("rabbitmq", site(tmp_path / "conf", authority), authority, ["localhost"], 180 * DAY)
+    monkeypatch.setenv("MCSHELL_STATE", str(tmp_path / "state"))
+    config = tmp_path / "mcshell.toml"
+    for ttl, state in (("180d", "ok"), ("200d", "warn")):
+        config.write_text(f'[node]\nmax_ttl = "{ttl}"\n[broker]\nurls = ["stomp://127.0.0.1:9"]\n')
+        words = ["doctor", "--config", str(config), "--broker", str(tmp_path / "conf")]
+        _, table = run_words(words, Context())
+        (row,) = [row for row in table.rows if row[0].startswith("broker config")]
+        assert row[1] == state, row
+    (tmp_path / "conf" / "mcshell.json").unlink()
+    _, table = run_words(words, Context())
+    assert [row[1] for row in table.rows if row[0].startswith("broker config")] == ["fail"]
+
+
+def test_two_with_one_common_name_are_left_out_on_activemq() -> None:
+    """ActiveMQ could not tell them apart, so neither gets the other's rights."""
+    long = "n" * 64
+    holders = [Holder("node", f"{long}{end}") for end in "ab"] + [Holder("node", "web1")]
+    kept, apart = activemq._distinct(holders)
+    assert [holder.name for holder in kept] == ["web1"]
+    assert len(apart) == 2
+
+
+def test_a_pool_is_read_by_its_members_whoever_they_are() -> None:
+    """An operator who serves a pool (a supervisor) may read it, and answer."""
+    members = {"inventory": ["sup*"], "sms": ["web*"]}
+    supervisor = Holder.of("operator", "sup1", members)
+    rights = own_rights(supervisor, ["mcs"])
+    assert any(r.do is Do.READ and r.name == "mcs.mcs.pool.inventory" for r in rights)
+    assert any(r.do is Do.WRITE and r.name == "mcs.mcs.reply" for r in rights)
+    assert Holder.of("node", "web1", members).pools == ("sms",)
+
+
+def _allows(holder: Holder, do: Do, destination: str, broker: str) -> bool:
+    """Whether a right matches, as this broker understands its own words."""
+    _, kind, name = destination.split("/", 2)
+    for right in [*role_rights(holder.kind, ["mcs"]), *own_rights(holder, ["mcs"])]:
+        if right.kind == kind and right.do is do:
+            if broker == "rabbitmq" and re.fullmatch(rabbitmq._regex(right), name):
+                return True
+            if broker == "activemq" and _wild(
+                (right.name + activemq._TAILS[right.tail]).split("."), name.split(".")
+            ):
+                return True
+    return False
+
+
+def _wild(pattern: list[str], name: list[str]) -> bool:
+    """ActiveMQ's wildcards: `*` is a word, `>` is the rest, which may be nothing."""
+    if not pattern or pattern[0] == ">":
+        return bool(pattern) or not name
+    return bool(name) and pattern[0] in ("*", name[0]) and _wild(pattern[1:], name[1:])
+
+
+@pytest.mark.parametrize("broker", ["activemq", "rabbitmq"])
+@given(one=CALLERS, other=CALLERS, session=st.from_regex(r"[a-z0-9_-]{1,6}", fullmatch=True))
+def test_no_operator_is_named_into_anothers_replies(
+    broker: str, one: str, other: str, session: str
+) -> None:
+    """Whatever two operators are called, each reads her own reply queues and only those."""
+    hers = destinations.reply("mcs", f"cert={other}", session)
+    assert _allows(Holder("operator", one), Do.READ, hers, broker) is (one == other)
+    assert _allows(Holder("node", "web1"), Do.WRITE, hers, broker)
+
+
+@pytest.mark.parametrize("broker", ["activemq", "rabbitmq"])
+@given(one=NAMES, other=NAMES)
+def test_no_node_is_named_into_anothers_queues(broker: str, one: str, other: str) -> None:
+    """Whatever two nodes are called, dots and all, each reads its own queues and only those."""
+    for queue in (destinations.node("mcs", other), destinations.work("mcs", other)):
+        assert _allows(Holder("node", one), Do.READ, queue, broker) is (one == other)
+        assert not _allows(Holder("node", one), Do.WRITE, queue, broker)
+        assert _allows(Holder("operator", "alice"), Do.WRITE, queue, broker)
+
+
+def test_replies_go_by_topic_on_rabbitmq_alone() -> None:
+    """The reply queue is bound to the topic of its name; every other destination stays as it is."""
+    queue = destinations.reply("mcs", "cert=alice", "s1")
+    name = queue.removeprefix("/queue/")
+    assert RABBITMQ.send_to(queue) == f"/topic/{name}"
+    assert RABBITMQ.subscribe_to(queue) == {
+        "destination": f"/topic/{name}",
+        "durable": "true",
+        "auto-delete": "false",
+        "x-queue-name": name,
+    }
+    for other in (destinations.work("mcs", "a.reply.b"), destinations.broadcast("mcs")):
+        assert RABBITMQ.send_to(other) == other
+        assert RABBITMQ.subscribe_to(other) == {"destination": other}
+    assert ACTIVEMQ.send_to(queue) == queue
+
+
+def test_rabbitmq_users_have_no_password(authority: Authority, tmp_path: Path) -> None:
+    """No user is made with a password, nor with any right in the management."""
+    made = rabbitmq.definitions(site(tmp_path, authority))
+    assert {user["password_hash"] for user in made["users"]} == {""}
+    assert all(user["tags"] == [] for user in made["users"])
+    assert json.dumps(made)

@@ -116,6 +116,9 @@ class Client:
             self.close()
             raise
 
+    def __repr__(self) -> str:
+        return f"<Client {self.caller}, session {self.session.name}>"
+
     def _on_state(self, state: ConnectionState) -> None:
         if state.connected and state.epoch != self._epoch:
             first, self._epoch = self._epoch is None, state.epoch

@@ -17,6 +17,7 @@ from mcshell.client.targeting import Targeting, choose, plain_names
 from mcshell.errors import PluginError, UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand
+from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +49,8 @@ class Discovery:
             UsageError: the source is unknown, or wants names and has none.
         """
         source = _source(targeting.source)
+        if targeting.collective is not None:
+            check_word("collective", targeting.collective)
         compile_filter(targeting.filter)
         if targeting.nodes is not None and targeting.filter:
             asked = source if source is not named else _source("broadcast")

@@ -81,6 +81,9 @@ class Session:
         if lock is not None:
             self.store.set_meta("holder", self.me)
 
+    def __repr__(self) -> str:
+        return f"<Session {self.name}, {'held' if self.holds else 'followed'}>"
+
     def _found(self, caller: str, collective: str) -> None:
         """Make a new file ours."""
         name = self.path.stem

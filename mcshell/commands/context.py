@@ -154,7 +154,9 @@ class Context:
             return _words(Path(source).expanduser().read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             kinds = "variable or file" if self.face == "magic" else "file"
-            raise UsageError(f"--nodes {source}: there is no such {kinds}") from error
+            raise UsageError(
+                f"--nodes {source}: there is no such {kinds} (a node's name goes with -I)"
+            ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--nodes {source}: {error}") from error
 

@@ -38,8 +38,9 @@ class Table:
     """Rows with named columns. `code` is the exit code they come to, `notes` lines for the eye.
 
     `times` are the columns that hold seconds since the epoch, which a screen shows as a time;
-    `ids` those that a terminal may show by their first letters, `quiet` those that it may leave
-    out where there is nothing in them (0, no, none).
+    `ids` those that a terminal may show by their first letters, `bulky` those whose contents it
+    may only count, `quiet` those that it may leave out where there is nothing in them (0, no,
+    none).
     """
 
     columns: tuple[str, ...]
@@ -48,6 +49,7 @@ class Table:
     notes: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    bulky: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:

@@ -172,7 +172,7 @@ def _read_boolean(text: str) -> bool:
     raise NotOfType("must be true or false")
 
 
-def _read_json(text: str) -> Any:
+def _read_json(text: str, example: str = "") -> Any:
     def refuse(constant: str) -> Any:
         raise NotOfType(f"must hold finite numbers only, not {constant}")
 
@@ -183,7 +183,7 @@ def _read_json(text: str) -> Any:
     except RecursionError:
         raise NotOfType(f"must not be nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
-        raise NotOfType(f"must be JSON ({error})") from error
+        raise NotOfType(f"must be JSON, {example} ({error})") from error
 
 
 def _read_any(text: str) -> Any:
@@ -209,7 +209,7 @@ _READ: Final[Mapping[str, Callable[[str], Any]]] = {
     "number": _read_number,
     "float": _read_float,
     "boolean": _read_boolean,
-    "array": _read_json,
-    "hash": _read_json,
+    "array": lambda text: _read_json(text, 'such as ["a", "b"]'),
+    "hash": lambda text: _read_json(text, 'such as {"a": 1}'),
     "any": _read_any,
 }

@@ -202,9 +202,9 @@ def _summary(replies: Replies) -> list[str]:
     stats = dict(replies.stats)
     elapsed, targets = stats.pop("elapsed"), stats.pop("targets")
     counts = ", ".join(f"{number} {name}" for name, number in stats.items() if number)
+    many = "target" if targets == 1 else "targets"
     lines = [
-        f"{targets} target{'' if targets == 1 else 's'}: {counts or 'none'}; {elapsed:.2f} s; "
-        f"request {replies.requestid[:8]}"
+        f"{targets} {many}: {counts or 'none'}; {elapsed:.2f} s; request {replies.requestid[:8]}"
     ]
     silent = [row.sender for row in replies.rows() if row.state.judged]
     if silent:
@@ -217,8 +217,9 @@ def _summary(replies: Replies) -> list[str]:
 
 
 def _brief(table: Table) -> Table:
-    """The table as a terminal has room for it: short ids, no columns that say nothing."""
+    """The table as a terminal has room for it: short ids, counts, no columns that say nothing."""
     ids = {table.columns.index(name) for name in table.ids}
+    bulky = {table.columns.index(name) for name in table.bulky}
     times = {table.columns.index(name) for name in table.times}
     kept = [
         at
@@ -229,11 +230,13 @@ def _brief(table: Table) -> Table:
     def drawn(at: int, value: Any) -> Any:
         if at in ids:
             return value[:_SHORT]
+        if at in bulky:
+            return len(value)
         return _glance(value) if at in times else value
 
     rows = [tuple(drawn(at, row[at]) for at in kept) for row in table.rows]
     columns = tuple(table.columns[at] for at in kept)
-    return replace(table, columns=columns, rows=rows, times=(), ids=(), quiet=())
+    return replace(table, columns=columns, rows=rows, times=(), ids=(), bulky=(), quiet=())
 
 
 def _glance(value: float | None) -> str | None:

@@ -73,9 +73,7 @@ def inventory(context: Context, options: argparse.Namespace) -> Table | Replies 
     rows += [(node.identity, State.SILENT, node) for node in found.absent]
     rows.sort(key=lambda row: row[0])
     code = _code([state for _, state, _ in rows], found)
-    return Table(
-        _INVENTORY, [_described(node, state) for _, state, node in rows], code, _notes(found)
-    )
+    return _inventoried([_described(node, state) for _, state, node in rows], code, found)
 
 
 def forget(context: Context, options: argparse.Namespace) -> Table:
@@ -95,7 +93,11 @@ def _remembered(client: Client, found: Found) -> Table:
         if name not in nodes and (node := client.known.node(collective, name)) is not None:
             nodes[name] = node
     rows = [_described(nodes[name], None) for name in sorted(nodes)]
-    return Table(_INVENTORY, rows, 0 if rows else 1, _notes(found))
+    return _inventoried(rows, 0 if rows else 1, found)
+
+
+def _inventoried(rows: list[tuple[Any, ...]], code: int, found: Found) -> Table:
+    return Table(_INVENTORY, rows, code, _notes(found), bulky=("agents", "facts"))
 
 
 def _follow(context: Context, options: argparse.Namespace) -> Feed:

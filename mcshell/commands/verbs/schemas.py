@@ -47,7 +47,10 @@ def _actions(ddl: DDL) -> Table:
 def _inside(action: Action) -> Table:
     rows: list[tuple[Any, ...]] = []
     for name, one in action.inputs.items():
-        rows.append(("input", name, one.type, not one.optional, one.default, one.description))
+        text = one.description
+        if one.choices:
+            text += f" (one of {', '.join(map(str, one.choices))})"
+        rows.append(("input", name, one.type, not one.optional, one.default, text))
     for name, out in action.outputs.items():
         rows.append(("output", name, out.type, None, None, out.description))
     columns = ("kind", "name", "type", "required", "default", "description")

@@ -53,7 +53,10 @@ def requests(context: Context, options: Namespace) -> Table:
         counts = tuple(counted.get(state, 0) for state in states)
         rows.append((*about, record.created, record.expires, *counts))
     times = ("created", "expires")
-    return Table((*_REQUESTS, *states), rows, times=times, ids=("requestid",), quiet=states)
+    notes = () if rows else (f"nothing was asked yet in session {client.session.name}",)
+    return Table(
+        (*_REQUESTS, *states), rows, notes=notes, times=times, ids=("requestid",), quiet=states
+    )
 
 
 def _client(context: Context, options: Namespace, request: str | None) -> Client:

@@ -157,7 +157,7 @@ def test_from_text(kind, text, value):
         ("float", "nan", "number"),
         ("float", "1e999", "finite"),
         ("boolean", "maybe", "true or false"),
-        ("array", "a,b", "JSON"),
+        ("array", "a,b", 'JSON, such as ["a", "b"]'),
         ("array", "[NaN]", "finite"),
         ("array", "[" * 100_000, "nested"),
         ("hash", "[1]", "must be a hash"),

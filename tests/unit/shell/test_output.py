@@ -131,3 +131,13 @@ def test_text_and_nothing() -> None:
     assert shown(Text("help"))[0] == "help\n"
     assert shown(None) == ("", "")
     assert shown(Table((), [])) == ("", "")
+
+
+def test_a_terminal_counts_what_is_bulky() -> None:
+    """Facts and agents are numbers at a terminal; a pipe and a named format have them whole."""
+    table = Table(
+        ("sender", "facts"), [("web1", {"os": "Debian", "role": "web"})], bulky=("facts",)
+    )
+    assert shown(table, None, 80)[0].splitlines()[-1].split() == ["web1", "2"]
+    assert "Debian" in shown(table)[0]
+    assert json.loads(shown(table, "json", 80)[0])[0]["facts"]["role"] == "web"

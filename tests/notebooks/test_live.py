@@ -25,7 +25,7 @@ def shown(outputs: list[Any]) -> list[dict[str, str]]:
 def test_a_display_ends_in_its_cell_after_the_cell(demo: Demo) -> None:
     """Replies shown while they come in are complete at the end, in that cell, without scripts."""
     cells = [
-        "%load_ext mcshell",
+        "%load_ext mcshell\n%reload_ext mcshell",
         f"r = %mco rpc rpcutil ping -b {SLOW}\nr",
         "r.wait(60)\nlen(r.ok)",
     ]

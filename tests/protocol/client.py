@@ -1,0 +1,100 @@
+"""Asks a fleet, and verifies the answers by mcshell/wire/PROTOCOL.md alone, without mcshell:
+client.py HOST:PORT USER PASSCODE CA CERT KEY COLLECTIVE CALLER AGENT ACTION [SECONDS]
+prints a JSON document for each verified word, then how many were refused, and why.
+"""
+
+import base64
+import json
+import re
+import sys
+import time
+import uuid
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import stomp
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+
+def algorithm(key):
+    """What goes with a key's `sign` and `verify`: nothing for Ed25519."""
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return (ec.ECDSA(hashes.SHA384() if key.curve.name == "secp384r1" else hashes.SHA256()),)
+    is_rsa = isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey)
+    return (padding.PKCS1v15(), hashes.SHA256()) if is_rsa else ()
+
+
+def quote(name):
+    """An identity or a caller as one segment of a destination."""
+    return re.sub("[^a-z0-9._-]", lambda c: "~" + c[0].encode().hex("~"), name)
+
+
+def make_request(collective, caller, session, agent, action):
+    """A request to all that have the agent, good for a minute."""
+    now, parts = time.time(), {"fact": [], "class": [], "identity": [], "compound": []}
+    kind = {"v": 1, "kind": "request", "id": uuid.uuid4().hex, "via": "broadcast"}
+    what = {"agent": agent, "action": action, "data": {}, "filter": {**parts, "agent": [agent]}}
+    whom = {"collective": collective, "identity": None, "pool": None, "session": session}
+    return kind | what | whom | {"caller": caller, "created": now, "expires": now + 60}
+
+
+def open_reply(body, headers, ca, request_id):
+    """Check one message and return the reply; raises ValueError with the reason's code."""
+    reply = json.loads(body) if len(body) <= 1 << 20 else {}
+    if (reply.get("v"), reply.get("kind"), reply.get("id")) != (1, "reply", request_id):
+        raise ValueError("unknown_request")
+    leaf = x509.load_der_x509_certificate(base64.b64decode(headers["mcs-certificate"]))
+    try:
+        leaf.verify_directly_issued_by(ca)
+        signature, key = base64.b64decode(headers["mcs-signature"]), leaf.public_key()
+        key.verify(signature, body, *algorithm(key))
+    except (InvalidSignature, ValueError):
+        raise ValueError("bad_signature") from None
+    if not leaf.not_valid_before_utc <= datetime.now(UTC) <= leaf.not_valid_after_utc:
+        raise ValueError("cert_expired")
+    san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    (uri,) = san.get_values_for_type(x509.UniformResourceIdentifier)
+    if uri != f"mcshell:node:{reply['sender']}":
+        raise ValueError("wrong_sender")
+    return reply
+
+
+def main(place, user, passcode, ca, cert, key, collective, caller, agent, action, seconds="5"):
+    """Ask, and print what comes in so many seconds."""
+    inbox, refused, session = SimpleQueue(), Counter(), uuid.uuid4().hex
+    trusted = x509.load_pem_x509_certificate(Path(ca).read_bytes())
+    private = load_pem_private_key(Path(key).read_bytes(), None)
+    leaf = x509.load_pem_x509_certificate(Path(cert).read_bytes()).public_bytes(Encoding.DER)
+    broker = stomp.Connection12([place.split(":")], vhost="/", auto_decode=False)
+    calls = {f"on_{name}": lambda _, frame: inbox.put(frame) for name in ("connected", "message")}
+    broker.set_listener("", type("Ear", (stomp.ConnectionListener,), calls)())
+    broker.connect(user, passcode, wait=True)
+    name = f"mcs.{collective}.reply.{quote(caller)}.{session}"
+    kind = "topic" if "RabbitMQ/" in inbox.get(timeout=5).headers["server"] else "queue"
+    own = {"durable": "true", "auto-delete": "false", "x-queue-name": name}
+    broker.subscribe(f"/{kind}/{name}", "1", "auto", headers=own if kind == "topic" else {})
+    body = json.dumps(make_request(collective, caller, session, agent, action)).encode()
+    raw = {"mcs-signature": private.sign(body, *algorithm(private)), "mcs-certificate": leaf}
+    signed = {header: base64.b64encode(value).decode() for header, value in raw.items()}
+    broker.send(f"/topic/mcs.{collective}.broadcast", body, headers=signed)
+    end = time.time() + float(seconds)
+    while (left := end - time.time()) > 0:
+        try:
+            frame = inbox.get(timeout=left)
+            reply = open_reply(frame.body, frame.headers, trusted, json.loads(body)["id"])
+            print(json.dumps(reply))
+        except ValueError as reason:
+            refused[str(reason)] += 1
+        except Empty:
+            print(json.dumps({"refused": refused}))
+    broker.disconnect()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -44,7 +44,7 @@ class KnownNode:
     `started` is when its daemon did, `crl` the number of the revocation list it works under,
     `interval` how often it registers (seconds), `skew` how far its clock was ahead of ours when
     it last did; None where it has not said so. `trust` names the wire over which it said all this
-    (see `Reply.trust`).
+    (see `Reply.trust`), `described` when it did, where a sign of life does not say it.
     """
 
     identity: str
@@ -60,6 +60,7 @@ class KnownNode:
     interval: float | None = None
     skew: float | None = None
     trust: str = "mcs"
+    described: float | None = None
 
     def inventory(self) -> list[dict[str, Any]]:
         """Its agents, of which only the names are known from afar."""
@@ -96,6 +97,7 @@ def description(document: Mapping[str, Any], identity: str, seen: float) -> Know
         interval=document.get("interval"),
         skew=document.get("skew"),
         trust=str(document.get("trust") or "mcs"),
+        described=document.get("described"),
     )
 
 
@@ -197,6 +199,17 @@ class Known:
             ).fetchall()
         return dict(rows)
 
+    def undescribed(self, collective: str, since: float) -> bool:
+        """Whether there are nodes, seen since then, of which nothing but that is known."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT EXISTS (SELECT 1 FROM nodes WHERE realm=? AND collective=? AND seen>=?"
+                " AND coalesce(json_extract(about, '$.trust'), 'mcs')<>'mcs'"
+                " AND json_extract(about, '$.described') IS NULL)",
+                (self._realm, collective, since),
+            ).fetchone()
+        return bool(row[0])
+
     def identities(self, collective: str, since: float = 0.0) -> set[str]:
         """The names of the nodes seen since then, without what is known of them."""
         with self._lock:
@@ -253,6 +266,7 @@ def _dump(node: KnownNode) -> str:
             "interval": node.interval,
             "skew": node.skew,
             "trust": node.trust,
+            "described": node.described,
         },
         default=str,
     )

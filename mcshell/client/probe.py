@@ -140,6 +140,19 @@ class Prober:
         answers = Answers(frozenset(names), names)
         return self._ask("crl", collective, {"crl": crl}, names, Filter(), answers), answers
 
+    def unsure(self, collective: str, since: float) -> bool:
+        """Whether there are nodes, seen since then, of which nobody knows what they match."""
+        del collective, since
+        return False
+
+    def unmatched(self, collective: str, names: Sequence[str]) -> set[str]:
+        """Those of the absent that do live, so that what is known of them is no longer true.
+
+        A node of our own wire says in each answer what it is; it is never one of them.
+        """
+        del collective, names
+        return set()
+
     def quiet_since(self) -> float:
         """Since when (monotonic) no word about anything has come in."""
         return self._receiver.quiet_since()

@@ -129,6 +129,9 @@ def broadcast(search: Search) -> Found:
     targeting = search.targeting
     known = {node.identity: node for node in search.matching_known()} if targeting.known else {}
     answers = _answers(search, known)
+    absent = [name for name in known if name not in answers]
+    for name in search.prober.unmatched(search.collective, absent):
+        del known[name]
     names = sorted({*answers, *known})
     chosen = choose(names, targeting)
     kept = set(chosen)
@@ -148,7 +151,8 @@ def _answers(search: Search, known: dict[str, KnownNode]) -> dict[str, Answer]:
     # register, or that another filter found, must not close the window for the rest. And with
     # nobody known, a slow node would be missed and not even named: be patient then.
     since = time.time() - search.settings.known_for
-    everyone = bool(known) and search.known.surveyed(search.collective, search.filter, since)
+    surveyed = search.known.surveyed(search.collective, search.filter, since)
+    everyone = bool(known) and surveyed and not search.prober.unsure(search.collective, since)
     question, answers = search.prober.ping(
         search.collective, search.filter, known if everyone else ()
     )

@@ -17,6 +17,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+from mcshell.client.mco.census import Census
 from mcshell.client.rows import Word
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Filter, Request, Via
@@ -63,6 +64,7 @@ class Lane:
         self._lock = threading.Lock()
         self._ready: set[str] = set()
         self._asked: OrderedDict[str, Container[str] | None] = OrderedDict()
+        self.census = Census(self, routes, self._native)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._quiet = True
         self._handled = time.monotonic()
@@ -101,6 +103,12 @@ class Lane:
         if collective is not None:
             self._expect(request.id, names)
             self._send(replace(request, collective=collective), names)
+
+    def inventory(self, requestid: str, names: Sequence[str]) -> None:
+        """Ask each of `names` what it is (`rpcutil.inventory`)."""
+        self._expect(requestid, names)
+        asked = self._question(requestid, self.wire.settings.main, Filter())
+        self._send(replace(asked, agent="rpcutil", action="inventory", via=Via.DIRECT), names)
 
     def ping(self, question: str, collective: str, filter_: Filter) -> None:
         """Ask all that match whether they are there, under the id of a question."""
@@ -198,6 +206,7 @@ class Lane:
                 now = time.time()
                 words = [self._open(delivery, now) for delivery in group]
                 self._desk.enter([word for word in words if word is not None])
+                self.census.ask()
             except Exception:
                 log.exception("could not keep %d replies of the old wire", len(group))
             finally:
@@ -227,6 +236,8 @@ class Lane:
             envelope = self.wire.security.open_reply(body, self.wire.limits, self._expected)
             reply = read_reply(envelope, self.trust)
             reply = self._known(envelope, reply, now)
+            if self.census.took(reply, now):
+                return None
         except Rejected as refusal:
             self.junk[refusal.reason.value] += 1
             log.debug("junk on %s: %s", delivery.destination, refusal)
@@ -255,6 +266,7 @@ class Lane:
         if about is None:
             raise Rejected(Reason.WRONG_SENDER, f"{reply.sender[:80]} is known by its certificate")
         if envelope.senderagent == DISCOVERY:
+            self.census.met(reply.sender, about.get("described"), now)
             return replace(reply, data={**about, "state": "alive"})
         self._routes.heard(self._native, reply, now)
         return reply

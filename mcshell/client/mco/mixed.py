@@ -129,6 +129,26 @@ class MixedProber(Prober):
         ours, _old, unknown = self._routes.split(collective, names)
         return super().carry(collective, ours + unknown, crl)
 
+    def unsure(self, collective: str, since: float) -> bool:
+        """Whether a node of the old wire has not yet told us its facts."""
+        return self._known.undescribed(collective, since)
+
+    def unmatched(self, collective: str, names: Sequence[str]) -> set[str]:
+        """Those of the old wire that answer when they are asked by name alone."""
+        _ours, old, _unknown = self._routes.split(collective, names)
+        if not old:
+            return set()
+        answers = Answers(frozenset(old), old)
+        question = self._ask("ping", collective, {}, [], Filter(), answers)
+        try:
+            self._lane.ping_each(question, collective, old)
+            answers.gather(window=_SILENCE, silence=_SILENCE, settle=0.0)
+        finally:
+            self.forget(question)
+        there = set(answers.snapshot())
+        self._lane.census.again(there)
+        return there
+
     def quiet_since(self) -> float:
         """Since when (monotonic) no word has come in over either wire."""
         return max(super().quiet_since(), self._lane.quiet_since())

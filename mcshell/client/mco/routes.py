@@ -54,9 +54,14 @@ class Routes:
             "agents": sorted(node.agents),
             "collectives": list(node.collectives),
             "version": node.version,
+            "described": node.described,
         }
 
     def heard(self, collective: str, reply: Reply, now: float) -> None:
         """Note that a node of the old wire is there, when it was not known."""
         if self._known.node(collective, reply.sender) is None:
             self._known.learn(collective, [KnownNode(reply.sender, now, trust=reply.trust)])
+
+    def learn(self, collective: str, node: KnownNode) -> None:
+        """Keep what a node of the old wire has said of itself."""
+        self._known.learn(collective, [node])

@@ -268,6 +268,18 @@ class Jobs:
         """Ask the nodes for all about a job: its document, its history, its last result."""
         return self._ask("show", {"job": self.find(job)}, self._where(job, targeting))
 
+    def replies(self, job: str | JobReplies) -> JobReplies:
+        """What has come, and is to come, of a job that this session has handed in.
+
+        Raises:
+            UsageError: it has not.
+        """
+        record = self._desk.session.store.find_request(self.find(job))
+        if record is None:
+            raise UsageError(f"job {job} was not handed in from this session")
+        action = self._ddls.get(record.agent).action(record.action)
+        return JobReplies(self._desk.flight(record), action, dispatch=self._desk.dispatch)
+
     def runs(self, job: str | JobReplies) -> Sequence[Replies]:
         """The runs of a job that recurs, as this session heard of them, the oldest first."""
         store = self._desk.session.store

@@ -32,7 +32,7 @@ from mcshell.node.zones import zone_of_node
 from mcshell.wire.jobs import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcshell.message import Job
     from mcshell.node.desk import Desk
@@ -94,11 +94,15 @@ def _request(row: JobRow, requestid: str, caller: str, session: str) -> Request:
 
 
 class Agenda:
-    """Moves the jobs of one process. `lock` is held by whoever reads a job and writes it back."""
+    """Moves the jobs of one process. `lock` is held by whoever reads a job and writes it back.
 
-    def __init__(self, spool: Spool, desks: Mapping[str, Desk]) -> None:
+    `said` is called when there are words in the outbox.
+    """
+
+    def __init__(self, spool: Spool, desks: Mapping[str, Desk], said: Callable[[], None]) -> None:
         self._spool = spool
         self.desks = desks
+        self._said = said
         self.lock = threading.RLock()
         self._look = True
         """Whether jobs may wait for what has happened already."""
@@ -137,6 +141,8 @@ class Agenda:
             runs += [run] if run is not None else []
             words += [word] if word is not None else []
         self._spool.arrange(after, runs=runs, words=words)
+        if words:
+            self._said()
         for row in after:
             if row.ended is not None:
                 self._spread(row)
@@ -286,6 +292,7 @@ class Agenda:
         word = last_word(self.desks[row.identity], row, state, text)
         row = replace(row, state=state, ended=now, due=None, statusmsg=text)
         self._spool.arrange([row], words=[word])
+        self._said()
         self._spread(row)
 
     # --- jobs that wait for others -------------------------------------------------------------
@@ -298,7 +305,7 @@ class Agenda:
                 if awaited != row.id or met:
                     continue
                 if _fits(need, state or row.state):
-                    self._spool.met(waiting.key, row.id)
+                    self._spool.jobs.met(waiting.key, row.id)
                 elif row.state in ENDED:
                     text = f"{row.id[:8]} is {row.state}, {need} was waited for"
                     self.close(waiting, "cancelled", text, now)
@@ -316,7 +323,7 @@ class Agenda:
                 self.close(row, "cancelled", text, now)
                 return
             if other.ended is not None:
-                self._spool.met(row.key, awaited)
+                self._spool.jobs.met(row.key, awaited)
         self._release(row)
 
     def _release(self, row: JobRow) -> None:

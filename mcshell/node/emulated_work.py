@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from mcshell.config import seconds
 from mcshell.errors import ConnectionLost, MCShellError, ReceiptTimeout
-from mcshell.message import State, Via
+from mcshell.message import State, Status, Via
 from mcshell.node.act import Outcome, act, refused
 from mcshell.node.admission import Admission, Item
-from mcshell.node.desk import LATE, Desk, interrupted
+from mcshell.node.agenda import Agenda
+from mcshell.node.archive import Archive
+from mcshell.node.desk import Desk, interrupted, late
 from mcshell.node.gate import Refusal
 from mcshell.node.lately import Lately
+from mcshell.node.office import Office
 from mcshell.node.outbox import headers_of
 from mcshell.node.words import Words
 from mcshell.wire import destinations
@@ -79,6 +82,10 @@ class _Done:
     outcome: Outcome
 
 
+def _cancelled(who: str) -> Outcome:
+    return Outcome(State.FAILED, Status.FAILED, who)
+
+
 class EmulatedWork:
     """The work lanes of all nodes of an emulator. `lines` says over which each speaks."""
 
@@ -96,10 +103,12 @@ class EmulatedWork:
         self._nodes: Mapping[str, Node] = {node.host.identity: node for node in nodes}
         self._desks = {name: Desk(one.host, gate, one.words) for name, one in self._nodes.items()}
         self._slots = settings.node.slots
+        self._later: set[str] = set()
+        """Nodes that have a run which is to be tried again."""
         self._retention = settings.node.retention
         self._delay = seconds(settings.agents.get("emulate", {}).get("delay", 0))
         self._seed = seed
-        self._inbox: asyncio.Queue[tuple[AioConnection, Item] | _Done] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[AioConnection, Item] | _Done | None] = asyncio.Queue()
         self._busy: Counter[str] = Counter()
         self._acting: dict[Key, asyncio.Task[None]] = {}
         self._lines: dict[str, Line] = {}
@@ -107,6 +116,20 @@ class EmulatedWork:
         self._bell = asyncio.Event()
         self._bell.set()
         self._sweep_at = self._purge_at = 0.0
+        self._agenda = Agenda(spool, self._desks, self._bell.set)
+        self._open_office(gate)
+
+    def _open_office(self, gate: Gate) -> None:
+        office = Office(
+            self._spool,
+            self._agenda,
+            gate,
+            Archive(self._spool, self._desks, slots=self._slots),
+            stop=self._stop_run,
+            changed=self._look,
+        )
+        for one in self._nodes.values():
+            one.host.office = office
 
     async def subscribe(
         self, link: AioConnection, line: Line, nodes: Sequence[Node], collective: str
@@ -156,36 +179,63 @@ class EmulatedWork:
             desk = self._desks.get(work.identity)
             if desk is None:
                 continue  # fewer nodes than last time
-            if desk.may_again(work):
+            who = self._agenda.cancelled(work)
+            if not who and desk.may_again(work):
                 self._spool.again([work.key], time.time())
             else:
-                ends.append(desk.end(work, interrupted("the node died in the middle")))
-        self._spool.finish(ends)
+                outcome = _cancelled(who) if who else interrupted("the node died in the middle")
+                ends.append(desk.end(work, outcome))
+        self._agenda.finish(ends)
         self._fill(name for name in self._spool.waiters() if name in self._nodes)
 
     async def _gather(self) -> list[tuple[AioConnection, Item] | _Done]:
         """Take what is there; nothing when it is only time to look around."""
         group: list[tuple[AioConnection, Item] | _Done] = []
+        due = self._agenda.next_due()
+        patience = _SWEEP if due is None else max(0.0, min(_SWEEP, due - time.time()))
         try:
-            async with asyncio.timeout(_SWEEP):
-                group.append(await self._inbox.get())
+            async with asyncio.timeout(patience):
+                first = await self._inbox.get()
         except TimeoutError:
             return group
+        group += [] if first is None else [first]
         while len(group) < _GROUP and not self._inbox.empty():
-            group.append(self._inbox.get_nowait())
+            more = self._inbox.get_nowait()
+            group += [] if more is None else [more]
         return group
+
+    def _look(self) -> None:
+        """Have the task see what there is to start and to say."""
+        self._bell.set()
+        self._inbox.put_nowait(None)
+
+    def _stop_run(self, key: Key) -> None:
+        if (task := self._acting.get(key)) is not None:
+            task.cancel()
 
     def _turn(self, group: Sequence[tuple[AioConnection, Item] | _Done]) -> None:
         done = [one for one in group if isinstance(one, _Done)]
         came = [one for one in group if not isinstance(one, _Done)]
         touched = {one.work.identity for one in done}
-        self._finish([self._desks[one.work.identity].end(one.work, one.outcome) for one in done])
+        self._finish([end for one in done for end in self._conclude(one)])
         for one in done:
             self._busy[one.work.identity] -= 1
             del self._acting[one.work.key]
         touched.update(self._take(came))
-        self._sweep()
+        touched |= self._sweep()
+        touched |= self._agenda.turn(time.time())
         self._fill(touched)
+
+    def _conclude(self, done: _Done) -> list[End]:
+        """The end of a run; none when it is to run once more."""
+        work, outcome = done.work, done.outcome
+        who = self._agenda.cancelled(work)
+        if who and outcome.state is not State.OK:
+            outcome = _cancelled(who)
+        elif self._agenda.again(work, outcome, time.time()):
+            self._later.add(work.identity)
+            return []
+        return [self._desks[work.identity].end(work, outcome)]
 
     def _take(self, came: Sequence[tuple[AioConnection, Item]]) -> set[str]:
         """Commit what came, then acknowledge it and say so; returns the nodes with new work."""
@@ -201,19 +251,24 @@ class EmulatedWork:
 
     def _finish(self, ends: Sequence[End]) -> None:
         if ends:
-            self._spool.finish(ends)
+            self._agenda.finish(ends)
             self._bell.set()
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> set[str]:
+        """Now and then: end what waited for too long; returns nodes that may have work again."""
         now = time.time()
         if now < self._sweep_at:
-            return
+            return set()
         self._sweep_at = now + _SWEEP
         overdue = [work for work in self._spool.overdue(now) if work.identity in self._desks]
-        self._finish([self._desks[work.identity].end(work, LATE) for work in overdue])
+        self._finish([self._desks[work.identity].end(work, late(work)) for work in overdue])
         if now >= self._purge_at:
             self._purge_at = now + _PURGE
             self._spool.purge(now, self._retention)
+            self._spool.jobs.purge(now, self._retention)
+        later, self._later = self._later, set()
+        self._later = {name for name in later if self._spool.waiting(name)}
+        return later
 
     def _fill(self, identities: Iterable[str]) -> None:
         """Start what the slots of these nodes allow, all in one commit."""
@@ -235,7 +290,8 @@ class EmulatedWork:
         claimed = self._spool.start([work.key for work, _, _ in cleared], now)
         for (work, request, admitted), mine in zip(cleared, claimed, strict=True):
             if mine:
-                self._begin(replace(work, attempt=work.attempt + 1), request, admitted)
+                attempt = work.attempt + 1
+                self._begin(replace(work, attempt=attempt, started=now), request, admitted)
 
     def _begin(self, work: Work, request: Request, admitted: Admitted) -> None:
         node = self._nodes[work.identity]
@@ -247,7 +303,11 @@ class EmulatedWork:
     async def _act(self, work: Work, node: Node, admitted: Admitted) -> None:
         if self._delay:
             dice = random.Random(f"{self._seed}:{work.identity}:{work.id}")  # noqa: S311 - no secret
-            await asyncio.sleep(dice.uniform(0, self._delay))
+            try:
+                await asyncio.sleep(dice.uniform(0, self._delay))
+            except asyncio.CancelledError:
+                self._inbox.put_nowait(_Done(work, interrupted("stopped")))
+                raise
         outcome = act(admitted, node.host, time.monotonic() + admitted.action.timeout)
         self._inbox.put_nowait(_Done(work, outcome))
 

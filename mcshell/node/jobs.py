@@ -207,6 +207,17 @@ class Jobs:
         )
         return [(row["awaited"], row["need"], bool(row["met"])) for row in rows]
 
+    def met(self, key: Key, awaited: str) -> None:
+        """Note that what a job waits for has come; after a power cut it is found again."""
+
+        def work(database: sqlite3.Connection) -> None:
+            database.execute(
+                "UPDATE awaited SET met = 1 WHERE identity = ? AND id = ? AND awaited = ?",
+                (*key, awaited),
+            )
+
+        self._database.write(work, durable=False)
+
     def count(self, identity: str) -> int:
         """How many jobs of a node may still start."""
         query = "SELECT count(*) AS n FROM jobs WHERE identity = ? AND ended IS NULL"

@@ -207,17 +207,6 @@ class Spool:
 
         self._database.write(work)
 
-    def met(self, key: Key, awaited: str) -> None:
-        """Note that what a job waits for has come."""
-
-        def work(database: sqlite3.Connection) -> None:
-            database.execute(
-                "UPDATE awaited SET met = 1 WHERE identity = ? AND id = ? AND awaited = ?",
-                (*key, awaited),
-            )
-
-        self._database.write(work, durable=False)
-
     def turn(self, claims: Sequence[Work], ends: Sequence[End]) -> list[bool]:
         """Claim rows of a pool and end others, in one commit; returns which claims were won.
 

@@ -74,7 +74,7 @@ class WorkLane:
         self._host = host
         self._desk = Desk(host, gate, words)
         self._spool = spool
-        self.agenda = Agenda(spool, {host.identity: self._desk})
+        self.agenda = Agenda(spool, {host.identity: self._desk}, said)
         self._to_stop: SimpleQueue[Key] = SimpleQueue()
         self._speaker = speaker
         self._folder = folder

@@ -35,6 +35,17 @@ class Mark(Agent):
             time.sleep(min(left, 0.02))
         return {"pid": os.getpid(), "text": call.get("text", "")}
 
+    def count(self, call: Call) -> dict[str, Any]:
+        """Mark, and say a number each tenth of a second, aloud and as progress."""
+        self._mark(Call(call.request, {"file": call["file"]}, call.node, call.deadline))
+        steps = int(call.get("sleep", 1.0) * 10)
+        for number in range(1, steps + 1):
+            print(number, flush=True)
+            call.progress(100 * number / steps, f"said {number}")
+            if call.cancelled.wait(0.1):
+                raise AgentError("stopped")
+        return {"pid": os.getpid(), "text": str(steps)}
+
     def nap(self, call: Call) -> dict[str, Any]:
         """Sleep, deaf to everything."""
         time.sleep(call["sleep"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Part", "load", "read_text"]
 
 _MAX: Final = 1 << 20
-_FILTERS: Final = ("where", "facts", "classes", "agents", "identities")
+_FILTERS: Final = ("facts", "classes", "agents", "identities", "compound")
 
 
 def read_text(path: Path) -> str:
@@ -140,10 +140,10 @@ class Part:
         return agent, action
 
     def matching(self, key: str) -> Filter:
-        """Whom it is for: text is a compound filter, a table has where, facts, classes, …"""
+        """Whom it is for: text is a compound filter, a table has facts, classes, …"""
         value = self._value.get(key)
         if isinstance(value, str):
-            value = {"where": value}
+            value = {"compound": value}
         if value is None:
             raise self.wrong(key, "missing")
         part = Part(value, f"{self.place}: {key}", _FILTERS)
@@ -152,7 +152,7 @@ class Part:
             part.words("classes") or (),
             part.words("agents") or (),
             part.words("identities") or (),
-            part.words("where") or (),
+            part.words("compound") or (),
         )
         try:
             compile_filter(found)

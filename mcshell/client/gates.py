@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mcshell.message import Step
 
-__all__ = ["Outcome", "cut", "gate", "in_order", "stopped"]
+__all__ = ["Outcome", "cut", "gate", "in_order", "named", "stopped"]
 
 _NAMED: Final = 3
 
@@ -74,7 +74,7 @@ def stopped(step: Step, outcomes: Sequence[Outcome], total: int) -> str:
     if len(failed) < limit:
         return ""
     allowed = f"it stops at {step.stop}" if step.stop != "1" else "the first one stops it"
-    return f"{step.name}: {_many(failed, total)} failed, {allowed}: {_named(failed)}"
+    return f"{step.name}: {_many(failed, total)} failed, {allowed}: {named(failed)}"
 
 
 def gate(step: Step, ends: Mapping[str, Sequence[Outcome]]) -> str:
@@ -90,7 +90,7 @@ def gate(step: Step, ends: Mapping[str, Sequence[Outcome]]) -> str:
             what = {"ok": "all ok", "done": "all done"}.get(need, f"{need} ok")
             return (
                 f"{step.name} wants {name} {what}, but {_many(bad, len(outcomes))} "
-                f"{'is' if len(bad) == 1 else 'are'} not: {_named(bad)}"
+                f"{'is' if len(bad) == 1 else 'are'} not: {named(bad)}"
             )
     return ""
 
@@ -99,8 +99,8 @@ def _many(some: Sequence[Outcome], total: int) -> str:
     return f"{len(some)} of {total}"
 
 
-def _named(outcomes: Sequence[Outcome]) -> str:
-    """The first few with what they said; names only where there are many."""
+def named(outcomes: Sequence[Outcome]) -> str:
+    """Nodes with what they said; where there are many, their names and the first one's word."""
     if len(outcomes) > _NAMED:
         first = outcomes[0]
         return f"{fold(one.sender for one in outcomes)} ({first.sender}: {_said(first)})"

@@ -7,14 +7,14 @@
       - step: db
         ask: package.update
         inputs: {name: openssl}
-        on: role=db               # or nodes: db[1-3]
+        where: role=db            # or nodes: db[1-3]
         waves: [1, 10%, rest]     # a canary, then 10 %, then the rest
         stop: 20%                 # so many failures stop the plan (by default the first)
         ttl: 1h                   # how long a node may be down
       - step: web
         ask: service.restart
-        inputs: {service: nginx}
-        on: {classes: [web]}
+        inputs: {name: nginx}
+        where: {classes: web}
         after: {db: ok}           # or done, or 90%; by default: the step before, ok
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["read_plan"]
 
 _PLAN: Final = ("plan", "revision", "collective", "steps")
-_STEP: Final = ("step", "ask", "inputs", "on", "nodes", "after", "waves", "stop", "ttl")
+_STEP: Final = ("step", "ask", "inputs", "where", "nodes", "after", "waves", "stop", "ttl")
 _NEEDS: Final = re.compile(r"ok|done|(?:100|[1-9]\d?)%")
 _SHARE: Final = re.compile(r"(?=.*[1-9])\d{1,6}%?")
 _REST: Final = "rest"
@@ -67,8 +67,8 @@ def read_plan(
 
 def _step(part: Part, ddls: Library, before: list[Step]) -> Step:
     agent, action = part.action("ask")
-    if ("on" in part) == ("nodes" in part):
-        raise part.wrong("on", "who is meant? Either on (a filter) or nodes (names)")
+    if ("where" in part) == ("nodes" in part):
+        raise part.wrong("where", "who is meant? Either where (a filter) or nodes (names)")
     try:
         data = ddls.get(agent).action(action).check(part.table("inputs"))
     except UsageError as error:
@@ -78,7 +78,7 @@ def _step(part: Part, ddls: Library, before: list[Step]) -> Step:
         agent=agent,
         action=action,
         data=data,
-        filter=part.matching("on") if "on" in part else Filter(),
+        filter=part.matching("where") if "where" in part else Filter(),
         nodes=part.names("nodes"),
         waves=_waves(part),
         stop=_stop(part),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.arguments import seconds_of
 from mcshell.client.documents import read_text
-from mcshell.client.gates import cut, in_order
+from mcshell.client.gates import cut, in_order, named
 from mcshell.client.planfile import read_plan
 from mcshell.client.planrun import Run, Waves, outcomes_of
 from mcshell.client.planstore import OK, OPEN, KeptPlan, PlanStore
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.desk import Desk
     from mcshell.client.discovery import Discovery
+    from mcshell.client.flight import Flight
     from mcshell.client.known import Known
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
@@ -44,7 +45,7 @@ class Progress:
     """How a plan stands: `state` is open, ok or stopped, and `reason` says why it stopped.
 
     `steps` has a row for each wave: order, step, wave, request, agent, action, targets, ok, failed,
-    open. `interrupted`: the wait for it was broken off with Ctrl-C. A snapshot.
+    open, reason. `interrupted`: the wait for it was broken off with Ctrl-C. A snapshot.
     """
 
     def __init__(self, kept: KeptPlan, steps: Sequence[Mapping[str, Any]]) -> None:
@@ -96,7 +97,7 @@ class Plans:
     def read(self, path: str | Path) -> Plan:
         """Read a plan's file (see `planfile`); UsageError says what is wrong with it, and where."""
         where = Path(path).expanduser()
-        return read_plan(
+        plan = read_plan(
             read_text(where),
             str(path),
             self._ddls,
@@ -104,6 +105,8 @@ class Plans:
             collective=self._settings.collective.main,
             now=time.time(),
         )
+        seal_plan(plan, self._credentials.signer)  # what cannot be sealed is no plan
+        return plan
 
     def preview(self, path: str | Path) -> list[dict[str, Any]]:
         """Who would run what in which order: a row a node; nothing is sent.
@@ -277,29 +280,35 @@ class Plans:
         return progress
 
     def _progress(self, kept: KeptPlan, plan: Plan) -> Progress:
-        rows = []
+        rows: list[dict[str, Any]] = []
+        reason = kept.reason
         for order, step in enumerate(in_order(plan.steps), 1):
             for number, names in enumerate(kept.waves[step.name], 1):
                 request = wave_id(kept.id, kept.revision, step.name, number)
                 flight = self._waves.flight(request)
-                ends = [] if flight is None else outcomes_of(flight)
-                ok = sum(one.state is State.OK for one in ends)
-                failed = sum(one.failed for one in ends)
-                rows.append(
-                    {
-                        "order": order,
-                        "step": step.name,
-                        "wave": number,
-                        "request": None if flight is None else request,
-                        "agent": step.agent,
-                        "action": step.action,
-                        "targets": len(names),
-                        "ok": ok,
-                        "failed": failed,
-                        "open": len(names) - ok - failed,
-                    }
-                )
+                row = {"order": order, "step": step.name, "wave": number}
+                row |= {"request": None, "agent": step.agent, "action": step.action}
+                row |= {"targets": len(names), "ok": 0, "failed": 0, "open": len(names)}
+                if flight is None:
+                    # The first that does not go out is where the plan has stopped.
+                    row["reason"], reason = reason, ""
+                else:
+                    row |= {"request": request, **_counted(flight)}
+                rows.append(row)
         return Progress(kept, rows)
+
+
+def _counted(flight: Flight) -> dict[str, Any]:
+    """How the targets of a wave stand, in numbers, and what is to say about the failed."""
+    outcomes = outcomes_of(flight)
+    failed = [one for one in outcomes if one.failed]
+    ok = sum(one.state is State.OK for one in outcomes)
+    return {
+        "ok": ok,
+        "failed": len(failed),
+        "open": len(outcomes) - ok - len(failed),
+        "reason": named(failed),
+    }
 
 
 def _hush(_line: str) -> None:

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["list_", "preview", "resume", "run"]
 
 _PREVIEW = ("order", "step", "wave", "sender", "agent", "action", "after", "stop")
-_WAVES = ("order", "step", "wave", "request", "agent", "action", "targets", "ok", "failed", "open")
+_WAVES = (
+    "order",
+    "step",
+    "wave",
+    "request",
+    "agent",
+    "action",
+    "targets",
+    "ok",
+    "failed",
+    "open",
+    "reason",
+)
 _LIST = ("plan", "name", "revision", "state", "ok", "failed", "open", "created", "reason")
 _BAD, _OPEN = 2, 5
 
@@ -78,7 +90,7 @@ def _waves(progress: Progress) -> Table:
     code = {OK: 0, STOPPED: _BAD}.get(progress.state, _OPEN)
     if progress.interrupted:
         code = INTERRUPTED
-    return Table(_WAVES, rows, code, (note,), ids=("request",), quiet=("failed",))
+    return Table(_WAVES, rows, code, (note,), ids=("request",), quiet=("failed", "reason"))
 
 
 def _say(context: Context) -> Callable[[str], None]:

@@ -120,6 +120,22 @@ def test_a_part_that_does_not_start_is_named(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_the_demo_never_asks_before_a_change(tmp_path: Path) -> None:
+    """Its fleet may be broken: a change of every node is sent, and here fails on every node."""
+    line = "rpc service restart name=no-such-service -F emulated=true"
+    done = subprocess.run(
+        [*DEMO, "--nodes", "2", "--exec", line, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+        env=environ(),
+    )
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stdout)["stats"]["failed"] == 2
+
+
 def test_json_goes_with_exec() -> None:
     """`--json` without lines would have nothing to draw."""
     done = subprocess.run(

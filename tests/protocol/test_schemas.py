@@ -1,0 +1,376 @@
+"""The schemas that others build against say what our code writes and takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mcshell.wire
+from mcshell.errors import Reason, Rejected
+from mcshell.message import Filter, Job, Reply, Request, State, Turn, Via, When, run_id
+from mcshell.pki import Authority
+from mcshell.wire import strict_json
+from mcshell.wire.announce import Registration, open_registration, seal_registration
+from mcshell.wire.envelope import (
+    CERTIFICATE,
+    SIGNATURE,
+    Arrival,
+    Limits,
+    open_reply,
+    open_request,
+    seal_reply,
+    seal_request,
+)
+from mcshell.wire.handover import HANDOVER, HOLDING, TAKEOVER, Claim, open_claim, seal_claim
+from mcshell.wire.jobs import open_job, seal_job
+from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.turns import open_turn_of_node, open_turn_of_operator, seal_turn
+
+HOME = Path(mcshell.wire.__file__).parent
+SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (HOME / "schemas").glob("*.json")}
+PROTOCOL = (HOME / "PROTOCOL.md").read_text()
+EXAMPLES = {
+    kind: json.loads(text)
+    for kind, text in re.findall(r"^```json (\w+)\n(.*?)^```", PROTOCOL, re.DOTALL | re.MULTILINE)
+}
+NOW = time.time()
+KINDS = ("request", "reply", "registration", "job", "claim", "turn")
+
+words = st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True)
+actions = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True)
+ids = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
+moments = st.floats(0, 1e11)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | st.binary(max_size=20)
+)
+keys = st.text(max_size=8) | st.sampled_from(["$base64", "$", "$x"])
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=10,
+)
+objects = st.dictionaries(keys, values, max_size=4)
+terms = st.lists(st.text(max_size=20), max_size=3).map(tuple)
+names = st.lists(st.text(max_size=20), max_size=3).map(tuple)
+
+
+@st.composite
+def requests(draw):
+    """Any request of alice's."""
+    via = draw(st.sampled_from(Via))
+    created = draw(st.floats(0, 1e9))
+    return Request(
+        id=draw(ids),
+        agent=draw(words),
+        action=draw(actions),
+        caller="cert=alice",
+        collective=draw(words),
+        via=via,
+        session=draw(words),
+        created=created,
+        expires=created + draw(st.floats(1, 1e6)),
+        data=draw(objects),
+        filter=draw(st.builds(Filter, terms, terms, terms, terms, terms)),
+        identity="web1" if via in (Via.DIRECT, Via.QUEUE) else None,
+        pool=draw(words) if via is Via.POOL else None,
+    )
+
+
+@st.composite
+def replies(draw):
+    """Any word of web1's."""
+    step = draw(st.integers(0, 2))
+    final = [State.OK, State.FAILED, State.DENIED, State.INTERRUPTED, State.EXPIRED]
+    state = draw(st.sampled_from([[State.RECEIVED], [State.RUNNING], final][step]))
+    job = draw(st.none() | ids)
+    run = draw(st.from_regex(r"[0-9T:./-]{1,30}", fullmatch=True)) if job else ""
+    return Reply(
+        requestid=run_id(job, run) if job else draw(ids),
+        sender="web1",
+        sequence=step + 3 * draw(st.integers(0, 1000)),
+        statuscode=draw(st.integers(0, 5)) if step == 2 else None,
+        statusmsg=draw(st.text(max_size=40)),
+        data=draw(objects),
+        created=draw(moments),
+        state=state,
+        job=job,
+        run=run,
+    )
+
+
+@st.composite
+def jobs(draw):
+    """Any job of alice's."""
+    recurs = draw(st.sampled_from([{}, {"cron": "0 4 * * 1"}, {"every": 3600.0}]))
+    when = When(
+        at=draw(st.none() | st.just("2026-11-25T04:00")), tz="node", splay=draw(st.floats(0, 86400))
+    )
+    if recurs:
+        start = {"at": "2026-11-25T04:00"} if "every" in recurs else {}
+        when = When(**recurs, **start, until=2e9)
+    after = () if recurs else tuple(f"{one}:ok" for one in draw(st.lists(ids, max_size=2)))
+    return Job(
+        id=draw(ids),
+        revision=draw(st.integers(1, 1_000_000)),
+        author="cert=alice",
+        collective=draw(words),
+        session=draw(words),
+        agent=draw(words),
+        action=draw(actions),
+        created=draw(moments),
+        data=draw(objects),
+        name=draw(words),
+        when=when,
+        after=after,
+        retries=draw(st.integers(0, 1000)),
+        backoff=draw(moments),
+        max_runtime=draw(st.none() | st.floats(0.1, 1e9)),
+    )
+
+
+registrations = st.builds(
+    Registration,
+    identity=st.just("web1"),
+    created=moments,
+    interval=moments,
+    facts=objects,
+    classes=names,
+    agents=names,
+    collectives=names,
+    pools=names,
+    version=st.text(max_size=9),
+    started=moments,
+    crl=st.none() | st.integers(0, 1 << 62),
+)
+numbers = st.integers(0, 2**53)
+turns = st.builds(
+    Turn,
+    id=ids,
+    protocol=words,
+    caller=st.just("cert=alice"),
+    node=st.just("web1"),
+    collective=words,
+    session=words,
+    word=st.sampled_from(["open", "turn", "close", "ack", "reset"]),
+    sequence=st.integers(1, 2**53),
+    ack=numbers,
+    limit=numbers,
+    created=moments,
+    data=values,
+).map(lambda turn: Turn(**{**asdict(turn), "sequence": numbered(turn)}))
+claims = st.builds(
+    Claim,
+    kind=st.sampled_from([TAKEOVER, HANDOVER, HOLDING]),
+    caller=st.just("cert=alice"),
+    collective=words,
+    address=words,
+    holder=st.text(max_size=40),
+    epoch=st.integers(0, 2**53),
+    rows=st.integers(0, 2**53),
+    created=moments,
+)
+
+
+def numbered(turn):
+    """The sequence that goes with the word."""
+    return turn.sequence if turn.word in ("open", "turn", "close") else 0
+
+
+class Party:
+    """A CA, an operator and a node; opens whatever it is given, as our code does."""
+
+    def __init__(self, folder):
+        authority = Authority.init(folder / "ca")
+        self.alice = Signer.from_pem(*authority.issue_pem("alice", "operator"))
+        self.web1 = Signer.from_pem(*authority.issue_pem("web1.example.com", "node"))
+        self.short = Signer.from_pem(*authority.issue_pem("web1", "node"))
+        self.verifier = Verifier(authority.ca_pem)
+
+    def open(self, document):
+        """Sign a document as whoever it is of, and open it as whoever gets it does."""
+        body = json.dumps(document).encode()
+        signer = self.web1 if document.get("kind") in ("reply", "registration") else self.alice
+        headers = {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate}
+        verifier, limits = self.verifier, Limits()
+        kind = document.get("kind")
+        if kind == "request":
+            arrival = Arrival("mcs", Via.BROADCAST, "web1.example.com")
+            return open_request(body, headers, verifier, arrival, limits, NOW)
+        if kind == "reply":
+            return open_reply(body, headers, verifier, limits, NOW, lambda _id: {"web1"})
+        if kind == "registration":
+            return open_registration(body, headers, verifier, limits, NOW)
+        if kind == "job":
+            return open_job(body, headers, verifier, limits, NOW)
+        if kind == "turn":
+            place = {"collective": "mcs", "node": "web1.example.com"}
+            return open_turn_of_operator(body, headers, verifier, now=NOW, **place)
+        return open_claim(body, headers, verifier, "cert=alice", now=NOW)
+
+
+@pytest.fixture(scope="module")
+def party(tmp_path_factory):
+    """The participants, made once."""
+    return Party(tmp_path_factory.mktemp("party"))
+
+
+def example_of(kind):
+    """The text's example, of now where that matters."""
+    moments = {"claim": {"created": NOW}, "request": {"created": NOW, "expires": NOW + 60}}
+    return {**EXAMPLES[kind], **moments.get(kind, {})}
+
+
+def check(kind, document):
+    """Raise unless the document is what the schema of its kind says."""
+    jsonschema.validate(document, SCHEMAS[kind], cls=jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_schemas_are_schemas(kind):
+    """Each is valid, and fixes version and kind."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[kind])
+    assert SCHEMAS[kind]["properties"]["v"] == {"const": 1}
+    assert set(SCHEMAS) == set(KINDS)
+
+
+@settings(deadline=None, max_examples=60)
+@given(request=requests())
+def test_every_request_that_is_sealed_fits(party, request):
+    """Whatever an operator of ours sends is what the schema says."""
+    check("request", json.loads(seal_request(request, party.alice).body))
+
+
+@settings(deadline=None, max_examples=60)
+@given(reply=replies())
+def test_every_reply_that_is_sealed_fits(party, reply):
+    """Whatever a node of ours answers is what the schema says."""
+    check("reply", json.loads(seal_reply(reply, party.short).body))
+
+
+@settings(deadline=None, max_examples=60)
+@given(registration=registrations)
+def test_every_registration_that_is_sealed_fits(party, registration):
+    """Whatever a node of ours says of itself is what the schema says."""
+    check("registration", json.loads(seal_registration(registration, party.short).body))
+
+
+@settings(deadline=None, max_examples=60)
+@given(job=jobs())
+def test_every_job_that_is_sealed_fits(party, job):
+    """Whatever job is submitted is what the schema says."""
+    check("job", json.loads(seal_job(job, party.alice).body))
+
+
+@settings(deadline=None, max_examples=60)
+@given(claim=claims)
+def test_every_claim_that_is_sealed_fits(party, claim):
+    """Whatever is said about who holds a session is what the schema says."""
+    check("claim", json.loads(seal_claim(claim, party.alice).body))
+
+
+@settings(deadline=None, max_examples=60)
+@given(turn=turns)
+def test_every_turn_that_is_sealed_fits_and_opens(party, turn):
+    """Whatever is said in a conversation is what the schema says, and opens as it was."""
+    sealed = seal_turn(turn, party.alice)
+    check("turn", json.loads(sealed.body))
+    place = {"collective": turn.collective, "node": "web1", "now": NOW}
+    opened, _identity = open_turn_of_operator(sealed.body, sealed.headers, party.verifier, **place)
+    assert opened == turn
+    back = seal_turn(turn, party.short)
+    assert turn == open_turn_of_node(
+        back.body, back.headers, party.verifier, NOW, {turn.id: "web1"}.get
+    )
+
+
+def test_a_turn_is_believed_of_nobody_else(party):
+    """A node does not take a node's turn, nor an operator an operator's, nor one for another."""
+    turn = Turn("0" * 32, "echo", "cert=alice", "web1", "mcs", "s", "ack", 0, 0, 33, NOW)
+    mine, theirs = seal_turn(turn, party.alice), seal_turn(turn, party.short)
+    verifier = party.verifier
+
+    def at_node(sealed, collective="mcs", node="web1"):
+        return lambda: open_turn_of_operator(
+            sealed.body, sealed.headers, verifier, collective=collective, node=node, now=NOW
+        )
+
+    def at_operator(sealed, partner):
+        return lambda: open_turn_of_node(sealed.body, sealed.headers, verifier, NOW, partner)
+
+    cases = [
+        (at_node(theirs), Reason.WRONG_KIND),
+        (at_node(mine, collective="eu"), Reason.WRONG_COLLECTIVE),
+        (at_node(mine, node="web2"), Reason.MISROUTED),
+        (at_operator(mine, lambda _id: "web1"), Reason.WRONG_KIND),
+        (at_operator(theirs, lambda _id: None), Reason.UNKNOWN_REQUEST),
+        (at_operator(theirs, lambda _id: "web2"), Reason.WRONG_SENDER),
+        (at_operator(seal_turn(turn, party.web1), lambda _id: "web1"), Reason.WRONG_SENDER),
+    ]
+    for call, reason in cases:
+        with pytest.raises(Rejected) as refused:
+            call()
+        assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_examples_in_the_text_hold(party, kind):
+    """Each example fits its schema, and our code takes it from whoever should have signed it."""
+    example = example_of(kind)
+    check(kind, EXAMPLES[kind])
+    party.open(example)
+
+
+def test_the_example_of_bytes_holds():
+    """The escape in the text is read as the text says."""
+    found = strict_json.loads(json.dumps(EXAMPLES["values"]).encode())
+    assert found["bytes"] == b"\x00\xff"
+    assert found["an object with the one key $base64"] == {"$base64": "AP8="}
+    assert set(EXAMPLES) == {*KINDS, "values"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_schema_demands_the_code_demands(party, kind):
+    """Without any one of the required fields neither the schema nor our code takes a document."""
+    example = example_of(kind)
+    for missing in SCHEMAS[kind]["required"]:
+        short = {name: value for name, value in example.items() if name != missing}
+        with pytest.raises(jsonschema.ValidationError):
+            check(kind, short)
+        if missing in ("created", "kind"):
+            continue  # the test itself asks for them
+        with pytest.raises(Rejected):
+            party.open(short)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_of_another_type_are_refused_by_both(party, kind):
+    """A field of a type that it cannot have is refused by the schema and by our code."""
+    example = example_of(kind)
+    for name in SCHEMAS[kind]["required"]:
+        if name in ("data", "created", "kind") and kind != "reply":
+            continue
+        wrong = {**example, name: [{"no": "such"}]}
+        with pytest.raises(jsonschema.ValidationError):
+            check(kind, wrong)
+        if name not in ("created", "kind"):
+            with pytest.raises(Rejected):
+                party.open(wrong)
+
+
+def test_every_reason_is_in_the_text():
+    """Each code with which a message is refused is named in PROTOCOL.md."""
+    missing = [reason.value for reason in Reason if f"`{reason.value}`" not in PROTOCOL]
+    assert missing == ["not_a_target"]  # nothing is refused with it: a row of its own instead

@@ -10,60 +10,37 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from mcshell import schedule, table
-from mcshell.client.arguments import TARGETING, seconds_of, targeting_of
+from mcshell import schedule
+from mcshell.client.arguments import seconds_of
 from mcshell.client.flight import Flight
+from mcshell.client.jobasking import JobQuestions, targeting_in
 from mcshell.client.jobreplies import JobReplies
-from mcshell.client.jobtables import forecast_columns, job_columns
+from mcshell.client.jobstore import KeptJob
 from mcshell.client.jobwords import read_when, revised
-from mcshell.client.replies import Replies
 from mcshell.client.rows import Record
 from mcshell.client.targeting import Ask
-from mcshell.errors import NoTargets, UsageError, did_you_mean
-from mcshell.message import Job, State, Via, new_request_id
+from mcshell.errors import NoTargets, UsageError
+from mcshell.message import Job, Via, new_request_id
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
-from mcshell.wire.jobs import condition, read_job
+from mcshell.wire.jobs import condition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    import pandas as pd
-
-    from mcshell.client.asking import Asking
-    from mcshell.client.desk import Desk
-    from mcshell.client.discovery import Discovery
     from mcshell.client.preview import Preview
+    from mcshell.client.replies import Replies
     from mcshell.client.targeting import Targeting
-    from mcshell.config import Settings
-    from mcshell.ddl.library import Library
     from mcshell.wire.envelope import Sealed
 
 __all__ = ["JobReplies", "Jobs"]
 
-Names: TypeAlias = "list[str]"
-Rows: TypeAlias = "list[dict[str, Any]]"
-
 _TTL: Final = 7 * 86_400.0
-_POLL: Final = 0.05
-_FOLLOW: Final = 0.5
-_QUIET: Final = 1.5
-_ID: Final = 32
-_HEX: Final = frozenset("0123456789abcdef")
 
 
-class Jobs:
+class Jobs(JobQuestions):
     """The jobs of one client; see `submit`."""
-
-    def __init__(
-        self, settings: Settings, desk: Desk, discovery: Discovery, ddls: Library, asking: Asking
-    ) -> None:
-        self._settings = settings
-        self._desk = desk
-        self._discovery = discovery
-        self._ddls = ddls
-        self._asking = asking
 
     # --- handing in ----------------------------------------------------------------------------
 
@@ -118,7 +95,7 @@ class Jobs:
             UsageError: an unknown agent, action or input; no such time; a bad filter.
             NoTargets: no node matches.
         """
-        targeting = _targeting(others)
+        targeting = targeting_in(others)
         schema = self._ddls.get(agent).action(action)
         data = schema.check({**(inputs or {}), **others})
         lifetime = _TTL if ttl is None else seconds_of(ttl) or 0.0
@@ -191,7 +168,7 @@ class Jobs:
         )
         outgoing = desk.courier.prepare(request, names)
         desk.watch(record.id, flight)
-        desk.session.store.jobs.add(job.id, job.name, sealed.body)
+        desk.session.store.jobs.add(KeptJob(job.id, job.name, sealed.body, job.id))
         desk.session.store.add(record, names, outgoing)
         desk.dispatch.wake()
         replies = JobReplies(flight, schema, dispatch=desk.dispatch)
@@ -209,168 +186,23 @@ class Jobs:
             found.append(text)
         return tuple(found)
 
-    def find(self, job: str | JobReplies) -> str:
-        """The id of a job by its id, its first letters, its name, or what `submit` gave.
-
-        One that this session has not handed in is asked for among the nodes.
-
-        Raises:
-            UsageError: there is no such job, or there are several.
-        """
-        if isinstance(job, JobReplies):
-            return job.job
-        known = self._desk.session.store.jobs.all()
-        found = [one for one, name, _body in known if one == job or (name and name == job)]
-        found = found[-1:] or [one for one, _name, _body in known if one.startswith(job)]
-        if len(found) == 1:
-            return found[0]
-        if len(job) == _ID and not set(job) - _HEX:
-            return job
-        found = found or self._elsewhere(job)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UsageError(f"job {job!r} is ambiguous: {', '.join(one[:12] for one in found)}")
-        near = did_you_mean(job, [name for _one, name, _body in known if name])
-        raise UsageError(f"no job {job!r} in this session, nor on a node that answers{near}")
-
-    def _elsewhere(self, job: str) -> Names:
-        """The ids of jobs on nodes that have this name, or else begin so."""
-        try:
-            found = {one["job"] for one in self.rows(name=job)}
-            if not found and not set(job) - _HEX:
-                found = {one["job"] for one in self.rows(job)}
-        except NoTargets:
-            return []
-        return sorted(found)
-
-    # --- asking --------------------------------------------------------------------------------
-
-    def list(
-        self, job: str = "", *, name: str | None = None, state: str | None = None, **targeting: Any
-    ) -> pd.DataFrame:
-        """Ask the nodes where their jobs stand: one row a node and job."""
-        return table.frame(job_columns(self.rows(job, name=name, state=state, **targeting)))
-
-    def rows(
-        self, job: str = "", *, name: str | None = None, state: str | None = None, **targeting: Any
-    ) -> Rows:
-        """What `list` shows, without pandas; `job` is an id or its first letters."""
-        data = {"job": job or None, "name": name, "state": state}
-        replies = self._ask("list", data, targeting)
-        return [
-            {"sender": row.sender, **one}
-            for row in replies.rows()
-            for one in row.data.get("jobs", ())
-        ]
-
-    def show(self, job: str | JobReplies, **targeting: Any) -> Replies:
-        """Ask the nodes for all about a job: its document, its history, its last result."""
-        return self._ask("show", {"job": self.find(job)}, self._where(job, targeting))
-
-    def replies(self, job: str | JobReplies) -> JobReplies:
-        """What has come, and is to come, of a job that this session has handed in.
-
-        Raises:
-            UsageError: it has not.
-        """
-        record = self._desk.session.store.find_request(self.find(job))
-        if record is None:
-            raise UsageError(f"job {job} was not handed in from this session")
-        action = self._ddls.get(record.agent).action(record.action)
-        return JobReplies(self._desk.flight(record), action, dispatch=self._desk.dispatch)
-
-    def runs(self, job: str | JobReplies) -> Sequence[Replies]:
-        """The runs of a job that recurs, as this session heard of them, the oldest first."""
-        store = self._desk.session.store
-        found = []
-        for requestid in store.jobs.runs(self.find(job)):
-            record = store.find_request(requestid)
-            assert record is not None, "it was kept with the run"
-            action = self._ddls.get(record.agent).action(record.action)
-            found.append(Replies(self._desk.flight(record), action))
-        return found
-
-    def forecast(
-        self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
-    ) -> pd.DataFrame:
-        """Ask the nodes what will start when: one row a start, with `sure` and `conflict`."""
-        return table.frame(forecast_columns(self.forecast_rows(from_, within, **targeting)))
-
-    def forecast_rows(
-        self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
-    ) -> Rows:
-        """What `forecast` shows, without pandas, in the order of the starts."""
-        if isinstance(from_, str):
-            here = schedule.local_zone()
-            wall, own = schedule.parse_at(from_, time.time(), here)
-            from_ = schedule.instant(wall, schedule.zone_of(own or schedule.NODE, here))
-        replies = self._ask("forecast", {"from": from_, "within": seconds_of(within)}, targeting)
-        found = [
-            {"sender": row.sender, **one}
-            for row in replies.rows()
-            for one in row.data.get("starts", ())
-        ]
-        return sorted(found, key=lambda one: (one["start"], one["sender"]))
-
-    def log(
-        self, job: str | JobReplies, node: str, *, run: str | None = None, follow: bool = False
-    ) -> Iterator[str]:
-        """What a run wrote to its standard streams, piece by piece; `follow`: until it ends."""
-        offset = 0
-        data = {"job": self.find(job), "run": run}
-        while True:
-            replies = self._ask("log", {**data, "offset": offset}, {"nodes": [node]})
-            row = replies.rows()[0]
-            if row.state is not State.OK:
-                if follow and offset and row.state is State.SILENT:
-                    continue
-                raise UsageError(f"{node}: {row.statusmsg or row.state.value}")
-            text, offset = row.data["text"], row.data["offset"]
-            if text:
-                yield text
-            elif not follow or row.data["state"] not in _GOING_ON:
-                return
-            else:
-                time.sleep(_FOLLOW)
-
-    def progress(self, job: JobReplies) -> pd.DataFrame:
-        """Ask the running targets of a job how far they are; the ledger says it from then on."""
-        nodes = [one.sender for one in job.entries() if one.state is State.RUNNING]
-        rows = self.rows(job.job, nodes=nodes) if nodes else []
-        job.note_progress({one["sender"]: one["progress"] for one in rows})
-        return job.ledger()
-
-    def _ask(self, action: str, data: Mapping[str, Any], targeting: Mapping[str, Any]) -> Replies:
-        others = dict(targeting)
-        timeout = seconds_of(others.pop("timeout", None))
-        given = {key: value for key, value in data.items() if value is not None}
-        return self._asking.ask(Ask("job", action, given, _targeting(others), timeout=timeout))
-
-    def _where(self, job: str | JobReplies, targeting: Mapping[str, Any]) -> dict[str, Any]:
-        """Whom to ask about a job: whoever is named, else those that it was handed in to."""
-        if targeting.keys() - {"timeout"}:
-            return dict(targeting)
-        entries = self._desk.session.store.entries(self.find(job))
-        return {**targeting, "nodes": [one.sender for one in entries]} if entries else {**targeting}
-
     # --- changing ------------------------------------------------------------------------------
 
     def pause(self, job: str | JobReplies, **targeting: Any) -> Replies:
         """Have it start no more until it is resumed."""
-        return self._change("pause", job, {}, targeting)
+        return self._change("pause", job, targeting)
 
     def resume(self, job: str | JobReplies, **targeting: Any) -> Replies:
         """Let it start again."""
-        return self._change("resume", job, {}, targeting)
+        return self._change("resume", job, targeting)
 
     def skip(self, job: str | JobReplies, **targeting: Any) -> Replies:
         """Leave out its next start."""
-        return self._change("skip", job, {}, targeting)
+        return self._change("skip", job, targeting)
 
     def cancel(self, job: str | JobReplies, **targeting: Any) -> Replies:
         """End it, and what runs of it."""
-        return self._change("cancel", job, {}, targeting)
+        return self._change("cancel", job, targeting)
 
     def edit(
         self,
@@ -383,71 +215,54 @@ class Jobs:
     ) -> Replies:
         """Put a new revision in its place: any argument of `submit` about time, or inputs.
 
-        It runs with the rights of whoever edits. What is not named stays as it was.
+        It runs with the rights of whoever edits. What is not named stays as it was. The job of
+        another is asked for first: its inputs that are sensitive are to be given anew, and the
+        results of its runs come to this session from then on.
         """
-        old = self.document(job)
+        where = {"timeout": timeout, "nodes": nodes, "targeting": targeting}
+        given = {name: value for name, value in where.items() if value is not None}
+        old = self.document(job, **given)
+        if old.author != self._desk.courier.caller:
+            old = replace(old, author=self._desk.courier.caller, session=self._desk.session.address)
         if "after" in changes:
             changes["after"] = self._conditions(changes["after"])
         schema = self._ddls.get(old.agent).action(old.action)
         fresh = revised(old, changes, schema, time.time())
         sealed = self._desk.courier.job(fresh)
-        where = {"timeout": timeout, "nodes": nodes, "targeting": targeting}
-        given = {name: value for name, value in where.items() if value is not None}
-        replies = self._change("edit", job, _inputs(sealed), given)
-        self._desk.session.store.jobs.add(fresh.id, fresh.name, sealed.body)
+        store = self._desk.session.store
+        kept = store.jobs.get(old.id)
+        ask = self._question("edit", job, _inputs(sealed), given)
+        replies = self._asking.ask(ask)
+        request = replies.requestid if kept is None else kept.request
+        store.jobs.add(KeptJob(fresh.id, fresh.name, sealed.body, request))
+        self.settle(replies, ask.timeout)
         return replies
 
-    def document(self, job: str | JobReplies) -> Job:
-        """The newest revision of a job of this session."""
-        wanted = self.find(job)
-        for one, _name, body in self._desk.session.store.jobs.all():
-            if one == wanted:
-                return read_job(body)
-        raise UsageError(f"job {wanted} was not handed in from this session: submit it anew")
+    def _change(self, action: str, job: str | JobReplies, targeting: Mapping[str, Any]) -> Replies:
+        ask = self._question(action, job, {}, targeting)
+        replies = self._asking.ask(ask)
+        self.settle(replies, ask.timeout)
+        return replies
 
-    def _change(
+    def _question(
         self,
         action: str,
         job: str | JobReplies,
         data: Mapping[str, Any],
         targeting: Mapping[str, Any],
-    ) -> Replies:
+    ) -> Ask:
         """Through the work queues, so that it comes after the job itself, also to who is down."""
         where = self._where(job, targeting)
         timeout = seconds_of(where.pop("timeout", None))
-        ask = Ask(
+        return Ask(
             "job",
             action,
             {"job": self.find(job), **data},
-            _targeting(where),
+            targeting_in(where),
             Via.QUEUE,
             wait=False,
             timeout=timeout,
         )
-        replies = self._asking.ask(ask)
-        self.settle(replies, timeout)
-        return replies
-
-    def settle(self, replies: Replies, most: float | None = None) -> None:
-        """Wait until every target has said something, or those that are there have.
-
-        At most for `most` seconds, by default the settings' timeout.
-        """
-        end = time.monotonic() + (self._settings.client.timeout if most is None else most)
-        heard, since = 0, time.monotonic()
-        while (now := time.monotonic()) < end:
-            states = [entry.state for entry in replies.entries()]
-            silent = states.count(State.PENDING)
-            if not silent:
-                return
-            if len(states) - silent != heard:
-                heard, since = len(states) - silent, now
-            elif heard and now - since > _QUIET:
-                return
-            time.sleep(_POLL)
-
-
-_GOING_ON: Final = ("running", "queued", "scheduled", "waiting")
 
 
 def _inputs(sealed: Sealed) -> dict[str, Any]:
@@ -457,10 +272,3 @@ def _inputs(sealed: Sealed) -> dict[str, Any]:
         "signature": sealed.headers[SIGNATURE],
         "certificate": sealed.headers[CERTIFICATE],
     }
-
-
-def _targeting(others: dict[str, Any]) -> Targeting:
-    """Take the arguments about targets out of `others`; `targeting` is all of them at once."""
-    if (whole := others.pop("targeting", None)) is not None:
-        return cast("Targeting", whole)
-    return targeting_of(**{key: others.pop(key) for key in TARGETING if key in others})

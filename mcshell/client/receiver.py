@@ -266,6 +266,9 @@ class Receiver:
         sink = self._sinks.get(requestid)
         if sink is not None:
             return sink.expected
+        if requestid.startswith("job:"):
+            kept = self._store.jobs.get(requestid[4:])
+            return None if kept is None else _Asked(self._store, kept.request)
         if requestid not in self._about and self._store.find_request(requestid) is None:
             return None
         return _Asked(self._store, requestid)

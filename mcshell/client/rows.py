@@ -145,11 +145,6 @@ def record_of(row: Sequence[Any]) -> Record:
     )
 
 
-def run_record(job: Record, reply: Reply, now: float, expires: float) -> Record:
-    """The request that a run of a job is, from the job's."""
-    return replace(job, id=reply.requestid, created=now, expires=expires)
-
-
 def entry_of(
     request: str, row: Sequence[Any], data: Mapping[tuple[str, int], Mapping[str, Any]]
 ) -> Entry:

@@ -137,6 +137,7 @@ class _Merger:
     def run(self) -> None:
         for record, _counts in self._theirs.requests():
             self._request(record)
+        self._jobs()
         for words in self._words():
             news = self._ours.enter(words, durable=True)
             self._report.replies += len(news)
@@ -160,6 +161,16 @@ class _Merger:
         for one, confirmed in outgoing:
             if confirmed is not None:
                 self._ours.mark_confirmed([one], confirmed)
+
+    def _jobs(self) -> None:
+        """Take over the jobs whose requests are theirs, and which requests are runs of them."""
+        for kept in self._theirs.jobs.all():
+            if kept.request not in self._records:
+                continue
+            if self._ours.jobs.get(kept.id) is None:
+                self._ours.jobs.add(kept)
+            for request, run in self._theirs.jobs.runs(kept.id):
+                self._ours.jobs.add_run(request, kept.id, run)
 
     def _is_ours(self, one: Outgoing) -> bool:
         """Whether the caller of the session signed these bytes, while he might."""

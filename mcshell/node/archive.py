@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, MCShellError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mcshell.message import Job
     from mcshell.node.desk import Desk
     from mcshell.node.jobs import JobRow
     from mcshell.node.spool import Spool
@@ -104,6 +106,7 @@ class Archive:
             found["until"] = when.until
             found["after"] = list(document.after)
             found["data"] = self._redacted(document.agent, document.action, document.data, row)
+            found["document"] = self._document(document, row)
         runs = self._spool.runs_of(row.key)
         found["history"] = [
             {
@@ -120,6 +123,14 @@ class Archive:
         ]
         found["result"] = self._result(runs[0]) if runs else {}
         return found
+
+    def _document(self, job: Job, row: JobRow) -> dict[str, Any]:
+        """The job's fields for whoever edits it, without the inputs that are nobody's to see."""
+        service = self._desks[row.identity].host.service(job.agent)
+        known = service.ddl.actions.get(job.action) if service is not None else None
+        hidden = job.data.keys() if known is None else known.sensitive
+        shown = {name: value for name, value in job.data.items() if name not in hidden}
+        return {**asdict(job), "after": list(job.after), "data": shown}
 
     def _redacted(
         self, agent: str, action: str, data: Mapping[str, Any], row: JobRow

@@ -195,7 +195,8 @@ def open_reply(
 ) -> OpenedReply:
     """Check a reply and return it; `now` (epoch) is when it came in, also for a stored one.
 
-    `expected` gives the targets of a request id, or None when nobody here asked. A verified
+    `expected` gives the targets of a request id, or of "job:ID" those of a job (a run of it has
+    an id that nobody here has seen), or None when nobody here asked. A verified
     sender that is no target comes back with `expected=False`: the ledger makes it a row of its
     own.
 
@@ -208,7 +209,7 @@ def open_reply(
     reply = _reply(document_of(body, limits, "reply"))
     targets = expected(reply.requestid)
     if targets is None and reply.job is not None:
-        targets = expected(reply.job)  # the first word about this run
+        targets = expected(f"job:{reply.job}")  # the first word about this run
     if targets is None:
         raise Rejected(Reason.UNKNOWN_REQUEST, reply.requestid)
     identity = verified(body, headers, verifier, now)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcshell.wire.envelope import Limits
     from mcshell.wire.security import Signer, Verifier
 
-__all__ = ["MAX_AFTER", "condition", "open_job", "read_job", "seal_job"]
+__all__ = ["MAX_AFTER", "condition", "job_of", "open_job", "read_job", "seal_job"]
 
 MAX_AFTER: Final = 100
 """How many jobs a job may wait for."""
@@ -55,7 +55,7 @@ def seal_job(job: Job, signer: Signer) -> Sealed:
     document["after"] = list(job.after)
     try:
         body = strict_json.dumps(document)
-        _job(strict_json.loads(body))
+        job_of(strict_json.loads(body))
     except Rejected as error:
         raise UsageError(f"the job cannot be sent: {error.detail}") from error
     except strict_json.Unwritable as error:
@@ -76,7 +76,7 @@ def open_job(
     identity = verified(body, headers, verifier, now)
     if identity.kind != "operator":
         raise Rejected(Reason.WRONG_KIND, f"a job signed by the node {identity.name}")
-    job = _job(document_of(body, limits, "job"))
+    job = job_of(document_of(body, limits, "job"))
     if job.author != identity.callerid:
         raise Rejected(Reason.CALLER_MISMATCH, f"{job.author!r} is signed by {identity.callerid}")
     return job
@@ -84,10 +84,11 @@ def open_job(
 
 def read_job(body: bytes) -> Job:
     """Read a job that was verified when it was kept; checks form, not signature."""
-    return _job(strict_json.loads(body))
+    return job_of(strict_json.loads(body))
 
 
-def _job(document: Mapping[str, Any]) -> Job:
+def job_of(document: Mapping[str, Any]) -> Job:
+    """A job from the fields of its document; Rejected when they are no job."""
     job = Job(
         id=fields.request_id(document),
         revision=fields.whole(document, "revision", _REVISIONS),

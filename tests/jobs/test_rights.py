@@ -1,0 +1,209 @@
+"""Who may what with jobs: asked when a job comes, and again at each start. Nothing runs otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mcshell.message import State
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
+from tests.jobs.town import Town
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mcshell.client.jobreplies import JobReplies
+    from mcshell.client.ledger import Entry
+    from tests.peers.brokers import Broker
+
+pytestmark = pytest.mark.timeout(180)
+
+ALL = "policy default deny\nallow\tcert=alice\t*\t*\t*\nallow\tcert=bob\t*\t*\t*\n"
+NONE = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
+
+
+@pytest.fixture
+def town(embedded: Broker, tmp_path: Path) -> Iterator[Town]:
+    """One node; alice and bob may all that default.policy covers."""
+    with Town(
+        embedded, tmp_path, "n1", policies={"default": ALL}, operators=("alice", "bob")
+    ) as one:
+        one.start("n1")
+        yield one
+
+
+def allow(town: Town, agent: str, text: str) -> None:
+    """Write a policy file, and wait until daemons have seen that it changed."""
+    path = town.folder / "policies" / f"{agent}.policy"
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").replace(path)
+
+
+def denial(town: Town, replies: JobReplies, why: str) -> Entry:
+    """The job is denied, with these words, and audited with them; nothing ran."""
+    replies.wait(40)
+    entry = replies.entries()[0]
+    assert entry.state is State.DENIED, (entry, town.logs())
+    assert entry.reply is not None
+    assert why in entry.reply.statusmsg
+    assert audited(town, why)
+    assert town.runs().total() == 0
+    return entry
+
+
+def audited(town: Town, why: str) -> list[dict[str, Any]]:
+    """The audit's events that deny for this reason."""
+    return [
+        event
+        for event in town.audit("n1")
+        if event["event"] == "denied" and why in str(event.get("reason"))
+    ]
+
+
+def submit(town: Town, operator: str = "bob", **more: Any) -> JobReplies:
+    """Hand in a job that marks, and wait until the node has said whether it takes it."""
+    more = {"at": "+6s", "file": str(town.marks), "text": "ran", "nodes": ["n1"], **more}
+    replies = town.client(operator, state=f"state-{operator}").jobs.submit("mark", "once", **more)
+    assert replies.wait_accepted(30), town.logs()
+    return replies
+
+
+def publish(town: Town) -> None:
+    """Send the newest revocation list to the nodes that are up."""
+    done = town.fleet.cli("pki", "publish", "--pki", str(town.folder / "pki"), "-I", "n1")
+    assert done.returncode == 0, done.stderr
+
+
+def test_author_revoked_before_the_start(town: Town) -> None:
+    """A job whose author is revoked after handing it in is denied at its start."""
+    replies = submit(town)
+    assert replies.stats["received"] == 1
+    town.fleet.authority.revoke("bob")
+    publish(town)
+    denial(town, replies, "revoked")
+
+
+def test_policy_withdrawn_before_the_start(town: Town) -> None:
+    """A job that the policy allowed when it came is denied at its start when it no longer does."""
+    replies = submit(town)
+    assert replies.stats["received"] == 1
+    allow(town, "default", NONE)
+    denial(town, replies, "default.policy")
+
+
+def test_node_that_was_off_during_the_revocation(town: Town) -> None:
+    """A node that comes up with a newer revocation list denies what it took in before."""
+    replies = submit(town, at="+4s")
+    town.kill("n1")
+    town.fleet.authority.revoke("bob")
+    town.set_clock(60.0)
+    town.start("n1")
+    denial(town, replies, "revoked")
+
+
+def test_submit_is_not_enough(town: Town) -> None:
+    """Who may hand jobs in, but not do what the job does, is denied when it comes."""
+    client = town.client("bob", state="state-bob")
+    replies = client.jobs.submit(
+        "exec", "run", argv=["touch", str(town.marks)], at="+1s", nodes=["n1"]
+    )
+    denial(town, replies, "default.policy does not cover exec.run")
+    assert client.jobs.rows(replies.job) == []
+
+
+def test_the_right_to_the_action_is_not_enough(town: Town) -> None:
+    """Who may do what the job does, but not hand jobs in, is denied when it comes."""
+    allow(town, "job", NONE)
+    denial(town, submit(town, at="+1s"), "job.policy")
+
+
+def forbidden(replies: Any) -> str:
+    """Why a change was denied."""
+    replies.wait(20)
+    entry = replies.entries()[0]
+    assert entry.state is State.DENIED, entry
+    assert entry.reply is not None
+    return str(entry.reply.statusmsg)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "skip", "cancel"])
+def test_job_of_another(town: Town, verb: str) -> None:
+    """Without a rule for job.edit that asks for the owner nobody touches the job of another."""
+    replies = submit(town, "alice")
+    bob = town.client("bob", state="state-bob")
+    change: Callable[..., Any] = getattr(bob.jobs, verb)
+    assert "it is a job of cert=alice" in forbidden(change(replies.job, nodes=["n1"]))
+    assert audited(town, "it is a job of cert=alice")
+    replies.wait(40)
+    assert replies.stats["ok"] == 1
+    assert town.runs() == {"ran": 1}
+
+
+def test_edit_without_the_right(town: Town) -> None:
+    """An edit by someone without job.edit changes nothing, and is audited."""
+    replies = submit(town, "alice", at="+8s")
+    bob = town.client("bob", state="state-bob")
+    denied = bob.jobs.edit(replies.job, nodes=["n1"], text="bob's")
+    assert "it is a job of cert=alice" in forbidden(denied)
+    replies.wait(40)
+    assert town.runs() == {"ran": 1}
+
+
+def test_edit_runs_with_the_editors_rights(town: Town) -> None:
+    """With the right, another's edit is taken: it runs as the editor, who gets the result."""
+    allow(
+        town,
+        "job",
+        f"{ALL}allow\tcert=bob\tedit\towner=cert=alice\t*\n",
+    )
+    replies = submit(town, "alice", at="+1h")
+    bob = town.client("bob", state="state-bob")
+    edited = bob.jobs.edit(replies.job, nodes=["n1"], text="bob's", at="+1s")
+    assert edited.wait(20).stats["ok"] == 1
+    entry = replies.wait(30).entries()[0]
+    assert entry.state is State.FAILED
+    assert entry.reply is not None
+    assert "edited by cert=bob" in entry.reply.statusmsg
+    assert wait_until(lambda: town.runs() == {"bob's": 1}, 30), town.logs()
+    assert wait_until(lambda: len(bob.jobs.runs(replies.job)) == 1, 20)
+    (run,) = bob.jobs.runs(replies.job)
+    assert run.wait(20).stats["ok"] == 1
+    started = [event for event in town.audit("n1") if event["event"] == "started"]
+    assert {event["caller"] for event in started if event["agent"] == "mark"} == {"cert=bob"}
+
+
+def test_recurring_job_past_its_end(town: Town) -> None:
+    """A job that recurs starts no more after its end: denied, audited, and over."""
+    replies = submit(town, every="1h", at="+1h", until="+90m")
+    town.set_clock(3600.0 * 2.5)
+    entry = denial(town, replies, "past its end")
+    assert entry.state is State.DENIED
+    assert town.states(town.client("alice"), replies.job) == {"n1": "denied"}
+
+
+def test_forged_documents(town: Town) -> None:
+    """A document that another signed, or that its author did not sign so, is refused."""
+    mine = submit(town, at="+1h")
+    bob = next(one for one in town.clients if one.caller == "cert=bob")
+    alice = town.client("alice")
+    document = replace(bob.jobs.document(mine), author="cert=alice", revision=2)
+    sealed = alice._desk.courier.job(document)
+
+    def edit(body: str) -> str:
+        inputs = {
+            "document": body,
+            "signature": sealed.headers[SIGNATURE],
+            "certificate": sealed.headers[CERTIFICATE],
+        }
+        return forbidden(
+            bob.rpc("job", "edit", job=mine.job, via="queue", nodes=["n1"], inputs=inputs)
+        )
+
+    body = sealed.body.decode()
+    assert "a job of cert=alice, not of the caller" in edit(body)
+    assert "bad_signature" in edit(body.replace("ran", "won"))
+    assert town.states(bob, mine.job) == {"n1": "scheduled"}

@@ -37,7 +37,8 @@ class Everyone:
 class Answers:
     """The final words about one question, by sender, as they come in.
 
-    `awaited` are those whose answers make it complete; without any it never is.
+    `awaited` are those whose answers make it complete; without any it never is. Where only
+    `signed` ones count for that, it goes on being silent for a while after others.
     """
 
     kept = False
@@ -47,9 +48,12 @@ class Answers:
         expected: Container[str],
         awaited: Iterable[str],
         ring: Callable[[], None] = lambda: None,
+        *,
+        signed: bool = False,
     ) -> None:
         self.expected = expected
         self._ring = ring
+        self._signed = signed
         self._tail: Callable[[Iterable[tuple[Reply, float]]], None] | None = None
         self._awaited = set(awaited)
         self._complete = False
@@ -67,7 +71,8 @@ class Answers:
             for word in words:
                 if word.reply.final:
                     self._take(word)
-                    self._expect(word.reply.sender)
+                    if word.reply.trust == "mcs" or not self._signed:
+                        self._expect(word.reply.sender)
             self._latest = time.monotonic()
             self._bell.notify_all()
         self._ring()

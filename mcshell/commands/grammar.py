@@ -181,6 +181,20 @@ def _broker_config(parser: argparse.ArgumentParser) -> None:
     say("--retention", type=duration, metavar="TIME", help="default: node.max_ttl and a week")
 
 
+def _config_import(parser: argparse.ArgumentParser) -> None:
+    say = parser.add_argument
+    say("source", metavar="CFG", help="the file (plugin.d beside it is read, too)")
+    say("-o", dest="out", required=True, metavar="FILE", help="the configuration to write")
+    kinds = "client|server"
+    say("--role", type=Choice("client", "server"), metavar=kinds, help="whose (default: by name)")
+
+
+def _ddl_export(parser: argparse.ArgumentParser) -> None:
+    _word("DIR", "where mcollective/agent/NAME.ddl go")(parser)
+    text = "only these (default: all but rpcutil)"
+    parser.add_argument("agents", metavar="AGENT", nargs="*", help=text)
+
+
 def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--broker", metavar="DIR", help="look at what `broker config` wrote, too")
 
@@ -328,6 +342,15 @@ _LIST = (
     ),
     Verb("doctor", "what is wrong here, and why", "doctor:doctor", ("output",), _doctor, True),
     Verb("config show", "settings and their origin", "settings:show", ("output",), cli_only=True),
+    Verb(
+        "config import",
+        "MCollective's client.cfg or server.cfg",
+        "importing:import_",
+        ("output",),
+        _config_import,
+        True,
+    ),
+    Verb("ddl export", "schemas for the real mco", "ddls:export", ("output",), _ddl_export, True),
     Verb("report", "a notebook, run and kept as a page", "report:report", (), _report, True),
     Verb("agent new", "begin an agent of your own", "scaffold:new", (), _agent_new, True),
     Verb("shell", "the prompt", "face:shell", cli_only=True),

@@ -154,8 +154,12 @@ class MixedProber(Prober):
         return max(super().quiet_since(), self._lane.quiet_since())
 
     def locate(self, collective: str, names: Sequence[str]) -> None:
-        """Learn over which wire these nodes are; what answers over neither stays unknown."""
-        answers = Answers(frozenset(names), names)
+        """Learn over which wire these nodes are; what answers over neither stays unknown.
+
+        A node that speaks both is one of ours: who answered over the old wire alone is given a
+        moment to do so over ours.
+        """
+        answers = Answers(frozenset(names), names, signed=True)
         question = self._ask("ping", collective, {}, names, Filter(), answers)
         try:
             self._lane.ping_each(question, collective, names)

@@ -52,8 +52,8 @@ class Guise:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """All facts."""
-        return self.host.facts
+        """All facts, as text: MCollective's nodes know no other (`facts/base.rb`)."""
+        return {name: _text(value) for name, value in self.host.facts.items()}
 
     @property
     def classes(self) -> frozenset[str]:
@@ -98,3 +98,14 @@ class Guise:
         from mcshell.filters.data import answer  # noqa: PLC0415 - only compound filters ask
 
         return answer(plugin, params, self)
+
+
+def _text(value: Any) -> Any:
+    """A fact's value as Ruby's `to_s` has it, hashes and arrays kept."""
+    if isinstance(value, dict):
+        return {str(name): _text(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_text(one) for one in value]
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    return value if isinstance(value, str) else str(value)

@@ -232,11 +232,17 @@ class Network:
 
     # -- the real client
 
-    def mco(self, *words: str, stdin: str | None = None, timeout: float = 90.0) -> Answer:
-        """Run the real `mco`."""
+    def mco(
+        self,
+        *words: str,
+        stdin: str | None = None,
+        config: Path | None = None,
+        timeout: float = 90.0,
+    ) -> Answer:
+        """Run the real `mco`, with its standard configuration or another."""
         app, *rest = words
         done = subprocess.run(
-            ["mco", app, "-c", str(self.folder / "client.cfg"), *rest],
+            ["mco", app, "-c", str(config or self.folder / "client.cfg"), *rest],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,

@@ -1,0 +1,255 @@
+"""From MCollective's client.cfg or server.cfg to a configuration of ours: pure text to text.
+
+The form is MCollective's own (`config.rb`): `key = value` lines, `#` comments, `plugin.NAME.…`,
+and files of `plugin.d/NAME.cfg` that leave the prefix out. Secrets go into files of their own.
+What has no counterpart here is named, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Imported", "convert", "parse"]
+
+_LINE = re.compile(r"(.+?)\s*=\s*(.+)")
+_TRUE: Final = re.compile(r"(?:1|t|true|y|yes)\Z", re.IGNORECASE)
+_CONNECTORS: Final = ("activemq", "rabbitmq")
+_SECURITIES: Final = {"psk": "psk", "ssl": "ssl", "aes_security": "aes"}
+# Settings of MCollective's process that mean nothing here, whatever they say.
+_MOOT: Final = re.compile(
+    r"logger_type|logfile|loglevel|keeplogs|max_log_size|logfacility|daemonize|color|threaded"
+    r"|fact_cache_time|rpchelptemplate|helptemplatedir|topicprefix|topicsep|queueprefix"
+    r"|soft_shutdown.*|publish_timeout|connection_timeout|direct_addressing_threshold"
+    r"|default_discovery_options|registration_splay|activate_agents"
+    r"|plugin\.[a-z]+\.(?:pool\.size|use_exponential_back_off|initial_reconnect_delay"
+    r"|back_off_multiplier|max_reconnect_\w+|randomize|backup|timeout|connect_timeout"
+    r"|max_hb\w+|heartbeat_interval|stomp_1_0_fallback)"
+)
+
+
+@dataclass
+class Imported:
+    """What an import came to: sections of TOML, secrets by file name, notes for the operator."""
+
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def put(self, section: str, key: str, value: Any) -> None:
+        """Set a key, unless there is no value for it."""
+        if value is not None:
+            self.sections.setdefault(section, {})[key] = value
+
+    def toml(self, source: str) -> str:
+        """The configuration file."""
+        lines = [f"# from {source}; [broker] and [pki] of your own wire are still to be added"]
+        for section, table in self.sections.items():
+            lines += ["", f"[{section}]"]
+            lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
+        return "\n".join([*lines, ""])
+
+
+def parse(text: str, origin: str = "", prefix: str = "") -> dict[str, str]:
+    """Read one file; `prefix` is put before each key (`plugin.NAME.` in plugin.d).
+
+    Raises:
+        ConfigError: a line that is neither a setting nor a comment.
+    """
+    found: dict[str, str] = {}
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.rstrip()
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            raise ConfigError(f"{origin}:{number}: {line[:60]!r} is no key = value", origin=origin)
+        found[prefix + match[1].strip()] = match[2]
+    return found
+
+
+def convert(settings: Mapping[str, str], role: str, name: str) -> Imported:
+    """Turn the settings of a `client` or a `server` into ours; `name` begins its secrets' files.
+
+    Raises:
+        ConfigError: a security provider or connector that is not spoken here.
+    """
+    made = Imported()
+    known = _Reader(settings)
+    made.put("mcollective", "enabled", True)
+    _network(known, made, name)
+    _security(known, made, role, name)
+    if role == "server":
+        _node(known, made)
+    made.notes += [
+        f"{key} = {'(hidden)' if 'pass' in key else value}: nothing here stands for it"
+        for key, value in settings.items()
+        if key not in known.used and not _MOOT.fullmatch(key)
+    ]
+    return made
+
+
+class _Reader:
+    """Settings, with an account of which were read."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._settings = settings
+        self.used: set[str] = set()
+
+    def get(self, key: str) -> str | None:
+        self.used.add(key)
+        return self._settings.get(key)
+
+    def flag(self, key: str) -> bool | None:
+        value = self.get(key)
+        return None if value is None else bool(_TRUE.match(value))
+
+    def of(self, key: str, read: Callable[[str], Any]) -> Any:
+        value = self.get(key)
+        if value is None:
+            return None
+        try:
+            return read(value)
+        except ValueError as error:
+            raise ConfigError(f"{key} = {value}: no number", key) from error
+
+
+def _network(known: _Reader, made: Imported, name: str) -> None:
+    kind = known.get("connector") or "activemq"
+    if kind.lower() not in _CONNECTORS:
+        raise ConfigError(f"connector = {kind}: only activemq and rabbitmq are spoken", "connector")
+    plugin = f"plugin.{kind.lower()}"
+    main = known.get("main_collective")
+    names = [one.strip() for one in (known.get("collectives") or main or "mcollective").split(",")]
+    main = main or names[0]
+    ordered = [main, *(one for one in names if one != main)]
+    made.put("mcollective", "collectives", ordered)
+    made.put("mcollective", "identity", known.get("identity"))
+    _pool(known, made, plugin, name)
+    made.put("mcollective", "vhost", known.get(f"{plugin}.vhost"))
+    for ours, theirs in (
+        ("agents_multiplex", f"{plugin}.agents_multiplex"),
+        ("base64", f"{plugin}.base64"),
+        ("reply_exchange", f"{plugin}.use_reply_exchange"),
+        ("direct_addressing", "direct_addressing"),
+    ):
+        made.put("mcollective", ours, known.flag(theirs))
+    made.put("mcollective", "priority", known.of(f"{plugin}.priority", int))
+    made.put("mcollective", "ttl", known.of("ttl", lambda text: f"{int(text)}s"))
+    libdir = known.get("libdir")
+    made.put("mcollective", "libdir", None if libdir is None else libdir.split(os.pathsep))
+
+
+def _pool(known: _Reader, made: Imported, plugin: str, name: str) -> None:
+    """The brokers; all have the login and the TLS files of the first that has some."""
+    urls: list[str] = []
+    login: dict[str, str | None] = {}
+    for number in range(1, 1 + int(known.of(f"{plugin}.pool.size", int) or 0)):
+        place = f"{plugin}.pool.{number}"
+        scheme = "stomp+ssl" if known.flag(f"{place}.ssl") else "stomp"
+        port = known.get(f"{place}.port") or "61613"
+        host = known.get(f"{place}.host") or "127.0.0.1"
+        urls.append(f"{scheme}://{host}:{port}")
+        for key in ("user", "password", "ssl.ca", "ssl.cert", "ssl.key"):
+            value = known.get(f"{place}.{key}")
+            if value is not None and login.setdefault(key, value) != value:
+                made.notes.append(
+                    f"{place}.{key} differs from the first broker's: one login is kept"
+                )
+        known.get(f"{place}.ssl.fallback")
+    made.put("mcollective", "urls", urls or None)
+    made.put("mcollective", "user", login.get("user"))
+    for ours, theirs in (("tls_ca", "ssl.ca"), ("tls_cert", "ssl.cert"), ("tls_key", "ssl.key")):
+        made.put("mcollective", ours, login.get(theirs))
+    if (password := login.get("password")) is not None:
+        made.secrets[f"{name}.pass"] = password
+        made.put("mcollective", "passcode_file", f"{name}.pass")
+
+
+def _security(known: _Reader, made: Imported, role: str, name: str) -> None:
+    provider = known.get("securityprovider") or "psk"
+    if provider.lower() not in _SECURITIES:
+        raise ConfigError(
+            f"securityprovider = {provider}: psk, ssl and aes_security are spoken",
+            "securityprovider",
+        )
+    security = _SECURITIES[provider.lower()]
+    made.put("mcollective", "security", security)
+    secret = known.get("plugin.psk")
+    callertype = known.get("plugin.psk.callertype")
+    if security == "psk":
+        if secret is not None:
+            made.secrets[f"{name}.psk"] = secret
+            made.put("mcollective", "psk_file", f"{name}.psk")
+        made.put("mcollective", "callerid", _callerid(callertype, known.get("identity")))
+    for kind, prefix in (("ssl", "plugin.ssl_"), ("aes", "plugin.aes.")):
+        keys = {
+            "serializer": f"{prefix}serializer",
+            "private": f"{prefix}{role}_private",
+            "public": f"{prefix}{role}_public",
+            "callers": f"{prefix}client_cert_dir",
+        }
+        nodes = known.get(f"{prefix}server_public")
+        values = {ours: known.get(theirs) for ours, theirs in keys.items()}
+        for other in ("client_private", "client_public", "server_private"):
+            known.get(f"{prefix}{other}")
+        if kind == security:
+            for ours, value in values.items():
+                made.put("mcollective", ours, value)
+            made.put("mcollective", "nodes", nodes)
+    made.put("mcollective", "cipher", known.get("ssl_cipher"))
+    made.put("mcollective", "send_pubkey", known.flag("plugin.aes.send_pubkey") or None)
+
+
+def _callerid(callertype: str | None, identity: str | None) -> str | None:
+    """Who we are under psk, as `psk.callertype` makes it of this process."""
+    if callertype is None:
+        return None
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    ids: dict[str, str | None] = {
+        "uid": f"uid={os.getuid()}",
+        "gid": f"gid={os.getgid()}",
+        "user": f"user={user}",
+        "identity": None if identity is None else f"identity={identity}",
+    }
+    return ids.get(callertype)
+
+
+def _node(known: _Reader, made: Imported) -> None:
+    every = known.of("registerinterval", int)
+    made.put("mcollective", "register_every", f"{every}s" if every else None)
+    facts = known.get("plugin.yaml")
+    if (known.get("factsource") or "yaml").lower() == "yaml" and facts is not None:
+        made.put("node", "facts", facts.split(os.pathsep))
+    made.put("node", "classes", known.get("classesfile"))
+    if known.flag("rpcauthorization"):
+        provider = known.get("rpcauthprovider") or ""
+        if provider.lower() in {"action_policy", "actionpolicy"}:
+            folder = "/etc/mcollective/policies"
+            made.put("node", "policies", folder)
+            made.notes.append(
+                f"policies are read from {folder}; callers there are written mco-psk:uid=0 here"
+            )
+        else:
+            made.notes.append(f"rpcauthprovider = {provider}: policies must be written anew")
+    if known.flag("rpcaudit"):
+        known.get("rpcauditprovider")
+        log = known.get("plugin.rpcaudit.logfile")
+        made.notes.append(f"{log or 'the audit log'}: ours is node.audit, as JSON lines")
+
+
+def _toml(value: Any) -> str:
+    # TOML's basic strings, booleans, numbers and arrays are JSON's, but for DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,61 @@
+"""Each security plugin, serializer and connector: six calls, and a mixed fleet in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mcollective.interop.calls import SIX
+from tests.mcollective.interop.conftest import fleet_beside
+from tests.mcollective.interop.network import Pair
+from tests.mcollective.interop.test_client import asked, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.mcollective.interop.network import Network
+
+pytestmark = [pytest.mark.timeout(300)]
+COUNT = 3
+PAIRS = [
+    Pair("ssl", "marshal"),
+    Pair("ssl", "yaml"),
+    Pair("aes", "marshal"),
+    Pair("aes", "yaml"),
+]
+ALL = [("activemq", pair) for pair in PAIRS] + [("rabbitmq", pair) for pair in (Pair(), *PAIRS)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pair"),
+    [
+        pytest.param(kind, pair, marks=getattr(pytest.mark, kind), id=f"{kind}-{pair}")
+        for kind, pair in ALL
+    ],
+)
+def test_six_calls(
+    kind: str,
+    pair: Pair,
+    networks: Callable[..., Network],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Six calls of our client and six of the real one get the same; so do ours of our own nodes."""
+    network = networks(kind, pair, COUNT)
+    folder = tmp_path_factory.mktemp("beside")
+    with fleet_beside(network.broker, folder, network, 1) as fleet:
+        lines = [(*call.words("node"), "-j", "--dt", "1") for call in SIX]
+        theirs = network.many(lines)
+        with fleet.client() as client:
+            for call, answer in zip(SIX, theirs, strict=True):
+                assert rows_of(answer), (call, answer.err)
+                assert asked(client, call, pair.security) == rows_of(answer), call
+            fleet.start()
+            rows = client.rpc("rpcutil", "ping", nodes=["ours0001", "node0001"]).rows()
+            assert {row.sender: row.trust for row in rows} == {
+                "ours0001": "mcs",
+                "node0001": pair.security,
+            }
+        answer = network.mco("rpc", "rpcutil", "ping", "-j", "--dt", "1")
+        assert set(rows_of(answer)) == {"node0001", "node0002", "node0003", "ours0001"}
+    network.stop()

@@ -153,12 +153,8 @@ class Desk:
 
     def enter(self, words: Iterable[Word]) -> None:
         """Keep words that came in over another wire, and enter them; they were checked there."""
-        kept: list[Word] = []
-        news: list[Word] = []
         with self._receiver.keeping:
-            for word in words:
-                sink = self._receiver.sink(word.reply.requestid)
-                (kept if sink is None or sink.kept else news).append(word)
+            news, kept, _durable = self._receiver.part(words)
             fresh = self.session.store.enter(kept, durable=False) if kept else []
             if self._follower is None or self._second is not None:
                 news += fresh  # else the follower reads them from the file

@@ -192,18 +192,30 @@ class Receiver:
         now = time.time()
         words = [replace(word, kept=now) for word in opened]
         with self.keeping:
-            for_file: list[Word] = []
-            passing: list[Word] = []
-            for word in words:
-                sink = self._sinks.get(word.reply.requestid)
-                (for_file if sink is None or sink.kept else passing).append(word)
-            news = passing
+            news, for_file, durable = self.part(words)
             if for_file:
-                durable = any(self._record(w.reply.requestid).via.durable for w in for_file)
-                news = passing + self._store.enter(for_file, durable=durable)
+                news += self._store.enter(for_file, durable=durable)
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self.pass_on(news)
+
+    def part(self, words: Iterable[Word]) -> tuple[list[Word], list[Word], bool]:
+        """Tell passing words from those for the file, and whether one is of a durable request.
+
+        Call it with `keeping` held. Whoever asked may have left since a word was verified: what
+        nobody wants any more is in neither.
+        """
+        passing: list[Word] = []
+        for_file: list[Word] = []
+        durable = False
+        for word in words:
+            sink = self._sinks.get(word.reply.requestid)
+            if sink is not None and not sink.kept:
+                passing.append(word)
+            elif (record := self._record(word.reply.requestid)) is not None:
+                for_file.append(word)
+                durable = durable or record.via.durable
+        return passing, for_file, durable
 
     def pass_on(self, news: Iterable[Word]) -> None:
         """Enter words into the ledgers that wait for them."""
@@ -248,7 +260,10 @@ class Receiver:
         if reply.job is not None and opened.expected and sink is None:
             self._store.jobs.adopt(reply, now)
         if not opened.expected and (sink is None or sink.kept):
-            target = target_of(self._record(reply.requestid), reply.sender, self._members)
+            record = self._record(reply.requestid)
+            if record is None:
+                return None  # whoever asked has left in this moment
+            target = target_of(record, reply.sender, self._members)
         signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
         return Word(reply, now, delivery.body, signature, certificate, target)
 
@@ -273,11 +288,11 @@ class Receiver:
             return None
         return _Asked(self._store, requestid)
 
-    def _record(self, requestid: str) -> Record:
-        """What is kept of a request that this session made."""
+    def _record(self, requestid: str) -> Record | None:
+        """What is kept of a request of this session; nothing of a question such as discovery's."""
         record = self._about.get(requestid)
         if record is None:
             record = self._store.find_request(requestid)
-            assert record is not None, "only words about kept requests come here"
-            self._about[requestid] = record
+            if record is not None:
+                self._about[requestid] = record
         return record

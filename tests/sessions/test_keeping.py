@@ -1,9 +1,10 @@
-"""What cannot be kept is not acknowledged: a disk that is full for a while loses nothing."""
+"""What cannot be kept is not acknowledged, what nobody wants any more is dropped."""
 
 from __future__ import annotations
 
 import sqlite3
 
+from mcshell.client.receiver import Receiver
 from mcshell.client.store import Store
 from tests.peers.processes import wait_until
 
@@ -27,3 +28,28 @@ def test_replies_that_cannot_be_kept_come_again(fleet, state, monkeypatch):
         assert wait_until(lambda: replies.stats["ok"] == len(NAMES), 30)
         assert len(failures) == 2
         assert replies.stats["duplicate"] == 0
+
+
+def test_an_answer_that_comes_as_its_asker_leaves_is_dropped(fleet, state, monkeypatch):
+    """Discovery may end while answers to it are verified: that costs nobody the connection."""
+    open_all = Receiver._open_all
+    left = []
+
+    def leaving(self, group, now):
+        words = list(open_all(self, group, now))
+        for requestid in {word.reply.requestid for word in words if word is not None}:
+            sink = self.sink(requestid)
+            if sink is not None and not sink.kept:
+                left.append(requestid)
+                self.unwatch(requestid)
+        return words
+
+    with fleet.client(state=state) as client:
+        renewed = []
+        monkeypatch.setattr(Receiver, "_open_all", leaving)
+        monkeypatch.setattr(client._transport, "renew", renewed.append)
+        client.discover(discovery_timeout=1)
+        replies = client.rpc("rpcutil", "ping", nodes=NAMES)
+        assert left
+        assert replies.stats["ok"] == len(NAMES)
+        assert renewed == []

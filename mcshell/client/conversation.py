@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
-from mcshell.errors import ConversationError, Rejected, UsageError
+from mcshell.errors import ConversationError, Reason, Rejected, UsageError
 from mcshell.message import new_request_id
 from mcshell.wire import destinations, fields
 from mcshell.wire.channel import OPENING, Channel, Head
@@ -165,8 +165,9 @@ class Conversations(Switchboard["Delivery"]):
             message.body, message.headers, self._verifier, time.time(), self._partner
         )
         channel = self._channels[turn.id]
-        if channel.head.heads(turn):
-            channel.heard(turn, time.monotonic())
+        if not channel.head.heads(turn):
+            raise Rejected(Reason.MALFORMED, f"not the conversation {turn.id} that we hold")
+        channel.heard(turn, time.monotonic())
 
     def _partner(self, conversation: str) -> str | None:
         channel = self._channels.get(conversation)

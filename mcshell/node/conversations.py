@@ -99,6 +99,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         self._rules = rules
         self._folders = folders
         self._certificates: dict[str, str] = {}
+        """The caller's, of each conversation whose handler has not ended."""
 
     def destination(self, turn: Turn) -> str:
         """The queue of the session that talks: derived, never taken from the turn."""
@@ -132,7 +133,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
             self.say(reset(_head(turn), INTERRUPTED, f"{self._host.identity} does not know it"))
 
     def look(self, channel: Channel, now: float) -> None:
-        """End it when the caller has lost his certificate or his right; forget those that ended."""
+        """End it when the caller has lost his certificate or his right."""
         certificate = self._certificates.get(channel.head.id)
         if certificate is None or channel.ended:
             return
@@ -180,7 +181,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
             return FAILED, f"opened {off:+.0f} s from this node's time; compare the clocks"
         if why := self._denied(turn.caller, turn.protocol):
             return DENIED, why
-        if sum(not channel.ended for channel in self._channels.values()) >= MOST:
+        if len(self._certificates) >= MOST:
             return FAILED, f"{self._host.identity} holds {MOST} conversations already"
         expires = now + 2 * (skew + _FRESH)
         if not self._rules.claims.claim(self._host.identity, turn.id, expires, now):

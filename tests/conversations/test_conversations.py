@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -132,6 +133,45 @@ def test_a_slow_handler_holds_up_nobody_else(talkers):
         assert reply.stats["ok"] == 1
         assert time.monotonic() - began < 3.5
         assert slow.receive(WAIT) == 0
+
+
+def test_a_busy_conversation_holds_up_nobody_else(talkers):
+    """While turns come as fast as they can, each ping is answered at once."""
+    with talkers.client() as client, client.open("n1", "echo", timeout=WAIT) as busy:
+        client.rpc("rpcutil", "ping", nodes=["n1"])
+        quiet = threading.Event()
+
+        def flood():
+            while not quiet.is_set():
+                busy.send("x" * 1000, WAIT)
+
+        def drain():
+            return sum(1 for _ in busy)
+
+        threads = [threading.Thread(target=one, daemon=True) for one in (flood, drain)]
+        for thread in threads:
+            thread.start()
+        replies = [client.rpc("rpcutil", "ping", nodes=["n1"]) for _ in range(20)]
+        quiet.set()
+        threads[0].join()
+        lags = sorted(float(one.frame().lag[0]) for one in replies)
+        assert [one.stats["ok"] for one in replies] == [1] * 20
+        print(f"\npings beside a busy conversation: median {lags[10] * 1000:.0f} ms")
+        assert lags[10] < 1.0
+        talked = busy._channel.received
+    assert talked > 100
+
+
+def test_more_than_a_node_holds_are_refused(own):
+    """A node holds 32 conversations; the next one is told so, and has room when one has ended."""
+    with own.client() as client:
+        talks = [client.open("n1", "echo", timeout=WAIT) for _ in range(32)]
+        with pytest.raises(ConversationError, match="holds 32 conversations already"):
+            client.open("n1", "echo", timeout=WAIT)
+        talks[0].close(WAIT)
+        assert wait_until(lambda: len(events(own, talks[0].id)) == 2, WAIT)
+        one = client.open("n1", "echo", timeout=WAIT)
+        assert exchange(one, 1) == 1
 
 
 def test_a_killed_daemon_interrupts_it(own):

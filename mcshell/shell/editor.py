@@ -10,7 +10,6 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import Completer, Completion
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, completion_is_selected, has_focus
-from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings
 
 from mcshell.commands.completion import candidates
@@ -18,6 +17,7 @@ from mcshell.commands.completion.scan import incomplete
 from mcshell.commands.harmless import harmless
 from mcshell.commands.verbs.filtering import words
 from mcshell.private import private_file, private_folder
+from mcshell.shell.history import History
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def editor(
     folder = private_folder(context.settings.state_dir)
     return PromptSession(
         f"{context.settings.collective.main}> ",
-        history=FileHistory(str(private_file(folder / "history"))),
+        history=History(private_file(folder / "history"), context.library),
         auto_suggest=AutoSuggestFromHistory(),
         completer=_Completer(refresher),
         complete_while_typing=True,

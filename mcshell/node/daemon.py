@@ -19,6 +19,7 @@ from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
 from mcshell.node.archive import Archive
 from mcshell.node.audit import AuditLog
+from mcshell.node.carried import took
 from mcshell.node.claims import Claims
 from mcshell.node.conversations import Conversations, Rules
 from mcshell.node.facts import FactSource
@@ -27,6 +28,7 @@ from mcshell.node.hindsight import Hindsight
 from mcshell.node.host import Host, read_classes
 from mcshell.node.intake import Intake
 from mcshell.node.lanes import InteractiveLane
+from mcshell.node.machineid import machine_id
 from mcshell.node.office import Office
 from mcshell.node.outbox import Outbox
 from mcshell.node.policy import Policies
@@ -82,6 +84,7 @@ class Daemon:
             pools=node.serve,
             revocation=Revocation(credentials.verifier, state / "crl.pem", audit),
             hindsight=Hindsight(audit.path),
+            machine=machine_id(state),
         )
         served.activate(self.host)
         limits = Limits(max_skew=node.max_skew, max_ttl=node.max_ttl)
@@ -93,6 +96,7 @@ class Daemon:
             served=served,
             audit=audit,
         )
+        self._gate = gate
         self._claims = Claims(state / "claims.sqlite")
         self._intake = Intake(gate, self._claims)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
@@ -104,6 +108,7 @@ class Daemon:
         self._registrar = Registrar(
             Announcer(self.host, credentials.signer, node.register_every), self._transport
         )
+        self.host.announce = self._registrar.again
         self._conversations = Conversations(
             self.host,
             Rules(gate, credentials.verifier, policies, audit, self._claims, limits),
@@ -251,6 +256,8 @@ class Daemon:
         arrival = self._arrivals[delivery.subscription]
         if arrival.via is Via.DIRECT and is_turn(delivery.body):
             self._conversations.put((delivery, arrival.collective))
+            return
+        if took(delivery, arrival, self.host, self._gate):
             return
         whom = [(self.host, arrival)]
         for host, verdict in self._intake.take(delivery.body, delivery.headers, whom, time.time()):

@@ -13,6 +13,7 @@ import logging
 import signal
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mcshell.ddl.library import shipped_dir
@@ -21,6 +22,7 @@ from mcshell.message import Via
 from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
 from mcshell.node.audit import AuditLog
+from mcshell.node.carried import took
 from mcshell.node.claims import Claims
 from mcshell.node.emulated_work import EmulatedWork
 from mcshell.node.fleet import machine
@@ -28,6 +30,7 @@ from mcshell.node.gate import Admitted, Gate
 from mcshell.node.hindsight import Hindsight
 from mcshell.node.host import Host
 from mcshell.node.intake import Intake
+from mcshell.node.machineid import hashed
 from mcshell.node.policy import Policies
 from mcshell.node.ready import say_ready
 from mcshell.node.registration import Announcer, next_turn
@@ -78,6 +81,8 @@ class _Line:
     inbox: asyncio.Queue[tuple[Delivery, list[tuple[_Node, Arrival]]]] = field(
         default_factory=asyncio.Queue
     )
+    soon: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    """Nodes, by number, that have something new to say of themselves."""
     link: AioConnection | None = None
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -100,7 +105,7 @@ class Emulator:
         audit = AuditLog(node.audit or state / "audit.jsonl")
         self._revocation = Revocation(verifier, state / "crl.pem", audit)
         self._hindsight = Hindsight(audit.path)
-        gate = Gate(
+        self._gate = gate = Gate(
             verifier=verifier,
             limits=Limits(max_skew=node.max_skew, max_ttl=node.max_ttl),
             policies=Policies(node.policies or state / "policies"),
@@ -131,6 +136,7 @@ class Emulator:
                 pools=self._settings.node.serve,
                 revocation=self._revocation,
                 hindsight=self._hindsight,
+                machine=hashed(made_up.seed),
             )
             announcer = Announcer(host, signer, self._settings.node.register_every)
             yield _Node(host, Words(signer, self._settings.node.max_reply), announcer)
@@ -141,6 +147,9 @@ class Emulator:
             _Line(self._nodes[start : start + _PER_CONNECTION])
             for start in range(0, len(self._nodes), _PER_CONNECTION)
         ]
+        for line in lines:
+            for number, node in enumerate(line.nodes):
+                node.host.announce = partial(line.soon.put_nowait, number)
         try:
             await asyncio.gather(*(self._connect(line) for line in lines))
             ready()
@@ -254,6 +263,8 @@ class Emulator:
         by_host = {id(node.host): node for node, _arrival in whom}
         pairs = [(node.host, arrival) for node, arrival in whom]
         try:
+            if len(whom) == 1 and took(delivery, whom[0][1], whom[0][0].host, self._gate):
+                return
             for host, verdict in self._intake.take(
                 delivery.body, delivery.headers, pairs, time.time()
             ):
@@ -281,9 +292,9 @@ async def _register(line: _Line) -> None:
     now = time.time()
     due = [(now, number) for number, node in enumerate(line.nodes) if node.announcer.interval > 0]
     while due:
-        when, number = heapq.heappop(due)
-        await asyncio.sleep(max(1 / _REGISTRATIONS, when - time.time()))
-        announcer = line.nodes[number].announcer
+        when, number = due[0]
+        early = await _early(line, when)
+        announcer = line.nodes[number if early is None else early].announcer
         if line.link is not None and not line.lost.is_set():
             try:
                 registration = announcer.write()
@@ -296,8 +307,19 @@ async def _register(line: _Line) -> None:
                     )
             except ConnectionLost as error:
                 log.info("not registered: %s", error)
-        turn = next_turn(announcer.host.identity, announcer.interval, time.time())
-        heapq.heappush(due, (turn, number))
+        if early is None:
+            turn = next_turn(announcer.host.identity, announcer.interval, time.time())
+            heapq.heapreplace(due, (turn, number))
+
+
+async def _early(line: _Line, when: float) -> int | None:
+    """Wait until it is time, or a node has something new to say; in any case for a moment."""
+    await asyncio.sleep(1 / _REGISTRATIONS)
+    try:
+        async with asyncio.timeout(max(0.0, when - time.time())):
+            return await line.soon.get()
+    except TimeoutError:
+        return None
 
 
 def _constant(facts: dict[str, object]) -> Callable[[], dict[str, object]]:

@@ -314,7 +314,7 @@ class EmulatedWork:
     def _say(self, sealed: Sealed, request: Request) -> None:
         """Send a word that may be lost."""
         line = self._lines.get(request.identity or "")
-        if line is None or line.link is None:
+        if line is None or line.link is None or not request.session:
             return
         destination = Words.destination(request)
         try:

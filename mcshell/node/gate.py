@@ -23,12 +23,13 @@ from mcshell.wire.envelope import (
     read_request,
 )
 from mcshell.wire.jobs import open_job
+from mcshell.wire.rules import digest_of, open_rule, signed_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.ddl import Action
-    from mcshell.message import Job, Request
+    from mcshell.message import Job, Request, Rule
     from mcshell.node.act import Outcome
     from mcshell.node.agents import Served, Service
     from mcshell.node.audit import AuditLog
@@ -134,9 +135,8 @@ class Gate:
         Dates are judged as of `received`, when it was accepted.
         """
         try:
-            self._verifier.verify(
-                body, headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, ""), now=received
-            )
+            signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
+            self._verifier.verify(signed_part(body), signature, certificate, now=received)
         except Rejected as refusal:
             return self.deny(request, host, f"denied: {refusal}")
         return None
@@ -158,6 +158,39 @@ class Gate:
         if job.collective != request.collective:
             return self.deny(request, host, f"denied: a job for the collective {job.collective}")
         return job
+
+    def open_rule(
+        self, body: bytes, headers: Mapping[str, str], host: Host, collective: str, now: float
+    ) -> Rule | None:
+        """Verify a rule that came over a collective; None, and audited, when it is refused."""
+        try:
+            return open_rule(body, headers, self._verifier, self._limits, now, collective)
+        except Rejected as refusal:
+            self.refuse(host, refusal.reason, refusal.detail, digest_of(body), Via.DIRECT)
+            return None
+
+    def may(self, request: Request, host: Host) -> Refusal | None:
+        """Whether policy lets the caller do this here; DDL and inputs are another question."""
+        decision = self._policies.decide(
+            request.caller, request.agent, request.action, host.facts, host.classes
+        )
+        if decision.allowed:
+            return None
+        return self.deny(request, host, f"denied by policy: {decision.why}")
+
+    def ruled(self, host: Host, rule: Rule, digest: str, jobs: int) -> None:
+        """Audit that a rule was taken, with how many new jobs."""
+        self._audit.write(
+            {
+                "event": "rule",
+                "identity": host.identity,
+                "requestid": digest,
+                "caller": rule.author,
+                "rule": rule.name,
+                "revision": rule.revision,
+                "jobs": jobs,
+            }
+        )
 
     def may_touch(self, request: Request, host: Host, owner: str) -> Refusal | None:
         """Whether the caller may change a job of another: by a rule for `job.edit` with `owner`."""
@@ -192,14 +225,8 @@ class Gate:
             return self._refusal(
                 request, host, State.FAILED, Status.UNKNOWN_ACTION, f"no agent {request.agent!r}"
             )
-        if not service.exempt:
-            decision = self._policies.decide(
-                request.caller, request.agent, request.action, host.facts, host.classes
-            )
-            if not decision.allowed:
-                return self._refusal(
-                    request, host, State.DENIED, Status.FAILED, f"denied by policy: {decision.why}"
-                )
+        if not service.exempt and (refusal := self.may(request, host)) is not None:
+            return refusal
         return self._check(request, host, service, event)
 
     def _check(

@@ -46,8 +46,11 @@ class Host:
         pools: Iterable[str] = (),
         revocation: Revocation | None = None,
         hindsight: Hindsight | None = None,
+        machine: str = "",
     ) -> None:
         self.identity = identity
+        self.machine = machine
+        """What tells this machine from another of the same name."""
         self.classes = frozenset(classes)
         self.collectives = tuple(collectives)
         self.pools = tuple(pools)
@@ -60,6 +63,8 @@ class Host:
         self._settings = settings or {}
         self.spool: Records | None = None
         """What the work lane and the pools know, for a node that has them."""
+        self.announce: Callable[[], None] = _nothing
+        """Have it register at once: there is something new to say."""
         self.office: Office | None = None
         """Where its jobs are changed and looked up, for a node that has jobs."""
 
@@ -102,6 +107,10 @@ class Host:
         real = Path(path).resolve()
         return any(real == private or private in real.parents for private in self._private)
 
+    def rules(self) -> dict[str, int]:
+        """The rules that this machine has: the revision of each AUTHOR/NAME."""
+        return {} if self.office is None else self.office.rules.held(self.identity, self.machine)
+
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""
         return self._settings.get(agent, {})
@@ -138,6 +147,10 @@ class Host:
             "started": self.journal.started,
             "crl": None if self.revocation is None else self.revocation.number,
         }
+
+
+def _nothing() -> None:
+    """Nobody registers this node."""
 
 
 def read_classes(path: Path | None) -> list[str]:

@@ -18,6 +18,7 @@ from mcshell.node.act import NotAllowed, Outcome, act
 from mcshell.node.agenda import following, last_word
 from mcshell.node.gate import Admitted, Refusal
 from mcshell.node.jobs import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
+from mcshell.node.rulebook import Rulebook
 from mcshell.node.work import CANCELLED, QUEUED, RUNNING
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.jobs import condition, read_job
@@ -65,7 +66,8 @@ class Office:
         self._desks = agenda.desks
         self.archive = archive
         self._stop = stop
-        self._changed = changed
+        self.changed = changed
+        self.rules = Rulebook(self, spool, agenda, gate)
 
     # --- handing in ----------------------------------------------------------------------------
 
@@ -97,10 +99,10 @@ class Office:
                 return Outcome(State.FAILED, 1, known.statusmsg)
             if known is not None and known.body is not None:
                 return None
-            self._judge(request, job, desk)
+            self.judge(request, job, desk)
             if self._spool.jobs.count(identity) >= _MOST:
                 raise AgentError(f"this node has {_MOST} jobs: no more are taken")
-            row = self._scheduled(self._row_of(request, job, identity, now), job, desk, now)
+            row = self.scheduled(self._row_of(request, job, identity, now), job, desk, now)
             self._spool.arrange(
                 [row],
                 words=[desk.words.noted(request, State.RECEIVED)],
@@ -108,7 +110,7 @@ class Office:
             )
             if row.state == WAITING:
                 self._agenda.consider(row, now)
-        self._changed()
+        self.changed()
         return None
 
     def _opened(self, request: Request, desk: Desk, now: float) -> Job:
@@ -120,7 +122,7 @@ class Office:
             raise NotAllowed(found)
         return found
 
-    def _judge(self, request: Request, job: Job, desk: Desk) -> None:
+    def judge(self, request: Request, job: Job, desk: Desk) -> None:
         """Whether the author may have the inner action done here, with these inputs."""
         service = desk.host.service(job.agent)
         if service is not None and service.inside:
@@ -152,7 +154,7 @@ class Office:
             touched=request.id,
         )
 
-    def _scheduled(
+    def scheduled(
         self, row: JobRow, job: Job, desk: Desk, now: float, after: float | None = None
     ) -> JobRow:
         """The row with its first start; one that waits for others has none as yet."""
@@ -183,7 +185,7 @@ class Office:
             self._must_be_open(row)
             if job.revision != row.revision + 1:
                 raise AgentError(f"revision {row.revision} is in force, it was edited meanwhile")
-            self._judge(request, job, desk)
+            self.judge(request, job, desk)
             running = self._take_back(row)
             if running and not job.when.recurs:
                 raise AgentError("it runs: there is nothing to edit any more")
@@ -195,7 +197,7 @@ class Office:
                 last=row.last,
                 last_state=row.last_state,
             )
-            fresh = self._scheduled(fresh, job, desk, now, now if job.when.recurs else None)
+            fresh = self.scheduled(fresh, job, desk, now, now if job.when.recurs else None)
             state = PAUSED if row.state == PAUSED else QUEUED if running else fresh.state
             fresh = replace(fresh, state=state)
             words = []
@@ -206,7 +208,7 @@ class Office:
             self._spool.arrange([fresh], words=words, awaits=awaits)
             if fresh.state == WAITING:
                 self._agenda.consider(fresh, now)
-        self._changed()
+        self.changed()
         return self.archive.stand(self._get(row.key))
 
     def pause(self, identity: str, request: Request) -> dict[str, Any]:
@@ -237,7 +239,7 @@ class Office:
                     state = WAITING
                 row = replace(row, state=state, touched=request.id)
                 self._spool.arrange([row])
-        self._changed()
+        self.changed()
         return self.archive.stand(self._get(row.key))
 
     def skip(self, identity: str, request: Request) -> dict[str, Any]:
@@ -276,7 +278,7 @@ class Office:
             self._stop(run.key)
         else:
             self._agenda.close(row, CANCELLED, text, now)
-        self._changed()
+        self.changed()
         return self.archive.stand(self._get(row.key))
 
     def _entomb(self, identity: str, request: Request) -> dict[str, Any]:

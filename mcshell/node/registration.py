@@ -60,6 +60,8 @@ class Announcer:
                 version=about["version"],
                 started=about["started"],
                 crl=about["crl"],
+                machine=self.host.machine,
+                rules=self.host.rules(),
             ),
             self._signer,
         )
@@ -78,7 +80,8 @@ class Registrar:
     def __init__(self, announcer: Announcer, transport: Transport) -> None:
         self._announcer = announcer
         self._transport = transport
-        self._stopped = threading.Event()
+        self._stopped = False
+        self._bell = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mcshell-register", daemon=True)
 
     def start(self) -> None:
@@ -86,9 +89,14 @@ class Registrar:
         if self._announcer.interval > 0:
             self._thread.start()
 
+    def again(self) -> None:
+        """Register now, out of turn: there is something new to say."""
+        self._bell.set()
+
     def stop(self) -> None:
         """Register no more."""
-        self._stopped.set()
+        self._stopped = True
+        self._bell.set()
 
     def _run(self) -> None:
         announcer = self._announcer
@@ -96,7 +104,9 @@ class Registrar:
             self._register()
             now = time.time()
             turn = next_turn(announcer.host.identity, announcer.interval, now)
-            if self._stopped.wait(max(0.0, turn - now)):
+            self._bell.wait(max(0.0, turn - now))
+            self._bell.clear()
+            if self._stopped:
                 return
 
     def _register(self) -> None:

@@ -41,6 +41,8 @@ class Speaker:
 
     def working(self, request: Request, state: State, attempt: int = 1) -> None:
         """Say that the request was received or is running."""
+        if not request.session:
+            return  # a rule has brought it: nobody waits for a word
         if request.via.durable and not self._transport.connected:
             return  # the lane has better to do than to wait, and the last word will come
         self._send(request, self._words.working(request, state, attempt))

@@ -11,7 +11,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.node import jobs
+from mcshell.node import jobs, rules
 from mcshell.node.database import Database
 from mcshell.node.work import QUEUED, RUNNING, Word, Work
 
@@ -88,7 +88,12 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 _ADD_WORK: Final = _insert("work", _WORK)
-_ADD_WORD: Final = _insert("outbox", _WORD)
+# A word without a destination is for nobody: that of a job which a rule has brought.
+_ADD_WORD: Final = (
+    f"INSERT OR IGNORE INTO outbox ({', '.join(_WORD)}) SELECT "
+    f"{', '.join(f'?{place}' for place in range(1, len(_WORD) + 1))}"
+    f" WHERE ?{_WORD.index('destination') + 1} != ''"
+)
 _work_values: Final = attrgetter(*_WORK)
 _word_values: Final = attrgetter(*_WORD)
 _START: Final = (
@@ -134,8 +139,9 @@ class Spool:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._database = Database(path, _SCHEMA + jobs.SCHEMA)
+        self._database = Database(path, _SCHEMA + jobs.SCHEMA + rules.SCHEMA)
         self.jobs = jobs.Jobs(self._database)
+        self.rules = rules.Rules(self._database)
 
     def close(self) -> None:
         """Close the file."""

@@ -30,7 +30,12 @@ class Words:
 
     @staticmethod
     def destination(request: Request) -> str:
-        """The queue of the session that asked: derived, never taken from the request."""
+        """The queue of the session that asked: derived, never taken from the request.
+
+        Empty for a job that a rule has brought: no session waits for it.
+        """
+        if not request.session:
+            return ""
         return destinations.reply(request.collective, request.caller, request.session)
 
     def working(self, request: Request, state: State, attempt: int = 1) -> Sealed:

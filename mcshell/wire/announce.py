@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Registration", "open_registration", "read_registration", "seal_registration"]
 
 _MOST = 1 << 62
+_MOST_RULES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A node's word about itself. `crl` is the number of the revocation list it works under.
+
+    `machine` tells a machine from another of the same name, `rules` says which rules it has: the
+    revision of each AUTHOR/NAME.
 
     `started` is when its daemon started, `created` when this was written (its own clock, seconds
     since the epoch); the next one comes within `interval` seconds.
@@ -44,6 +48,8 @@ class Registration:
     version: str = ""
     started: float = 0.0
     crl: int | None = None
+    machine: str = ""
+    rules: Mapping[str, int] = field(default_factory=dict)
 
     def seen(self, now: float) -> float:
         """As of when it counts: when it was written, but never later than now."""
@@ -66,6 +72,8 @@ def seal_registration(registration: Registration, signer: Signer) -> Sealed:
         "version": registration.version,
         "started": registration.started,
         "crl": registration.crl,
+        "machine": registration.machine,
+        "rules": registration.rules,
     }
     try:
         _registration(document)
@@ -121,7 +129,16 @@ def _registration(document: Mapping[str, Any]) -> Registration:
         version=fields.text(document, "version"),
         started=fields.moment(document, "started"),
         crl=fields.optional(document, "crl", lambda of, key: fields.whole(of, key, _MOST)),
+        machine=fields.optional(document, "machine", fields.text) or "",
+        rules=_rules(document),
     )
+
+
+def _rules(document: Mapping[str, Any]) -> dict[str, int]:
+    value = fields.optional(document, "rules", fields.mapping) or {}
+    if not all(isinstance(one, str) for one in value) or len(value) > _MOST_RULES:
+        raise Rejected(Reason.MALFORMED, f"rules: at most {_MOST_RULES} names are meant")
+    return {name: fields.whole(value, name, _MOST) for name in value}
 
 
 def _names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -20,10 +20,20 @@ from mcshell.wire.envelope import VERSION, Sealed, document_of, refuse_large, se
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mcshell.message import Duty
     from mcshell.wire.envelope import Limits
     from mcshell.wire.security import Signer, Verifier
 
-__all__ = ["MAX_AFTER", "condition", "job_of", "open_job", "read_job", "seal_job"]
+__all__ = [
+    "MAX_AFTER",
+    "check_job",
+    "condition",
+    "job_of",
+    "open_job",
+    "read_job",
+    "seal_job",
+    "when_of",
+]
 
 MAX_AFTER: Final = 100
 """How many jobs a job may wait for."""
@@ -83,8 +93,16 @@ def open_job(
 
 
 def read_job(body: bytes) -> Job:
-    """Read a job that was verified when it was kept; checks form, not signature."""
-    return job_of(strict_json.loads(body))
+    """Read a job that was verified when it was kept; checks form, not signature.
+
+    A job that a rule brought is kept with the rule (`rules.duty_body`).
+    """
+    document = strict_json.loads(body)
+    if isinstance(document, dict) and document.get("kind") == "duty":
+        from mcshell.wire.rules import job_of_duty  # noqa: PLC0415 - rules are made of jobs
+
+        return job_of_duty(document)
+    return job_of(document)
 
 
 def job_of(document: Mapping[str, Any]) -> Job:
@@ -100,7 +118,7 @@ def job_of(document: Mapping[str, Any]) -> Job:
         created=fields.moment(document, "created"),
         data=fields.mapping(document, "data"),
         name=fields.text(document, "name"),
-        when=_when(fields.mapping(document, "when")),
+        when=when_of(fields.mapping(document, "when")),
         after=_after(document),
         retries=fields.whole(document, "retries", _RETRIES),
         backoff=fields.moment(document, "backoff"),
@@ -110,16 +128,22 @@ def job_of(document: Mapping[str, Any]) -> Job:
         raise Rejected(Reason.MALFORMED, "revision: the first is 1")
     if len(job.name) > _NAME or not job.name.isprintable():
         raise Rejected(Reason.MALFORMED, f"name: at most {_NAME} printable characters are meant")
+    check_job(job)
+    return job
+
+
+def check_job(job: Job | Duty) -> None:
+    """Refuse what does not go together; raises Rejected."""
     if job.max_runtime is not None and job.max_runtime <= 0:
         raise Rejected(Reason.MALFORMED, "max_runtime: no length of time")
     if job.after and job.when.recurs:
         raise Rejected(Reason.MALFORMED, "after does not go with cron or every")
     if job.when.recurs and job.when.until is None:
         raise Rejected(Reason.MALFORMED, "until: what recurs has an end")
-    return job
 
 
-def _when(document: Mapping[str, Any]) -> When:
+def when_of(document: Mapping[str, Any]) -> When:
+    """Read the time of a job; raises Rejected."""
     if not document.keys() <= _WHEN:
         strange = min(document.keys() - _WHEN)
         raise Rejected(Reason.MALFORMED, f"when: {strange[:40]!r} is not known here")

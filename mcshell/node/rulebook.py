@@ -1,0 +1,203 @@
+"""Rules as a node takes them: its own look at the signature, the filter and the author's rights.
+
+Whoever carries a rule needs no right; its author needs policy `job.rule`, and each of its jobs is
+judged as if he had handed it in: all of them may run here, or nothing is taken. A rule that is for
+other machines leaves no trace. A newer revision takes the place of the older one: what of that has
+not ended is cancelled. Jobs of rules are asked for their outcomes; they send no words.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.errors import AgentError, FilterError, Reason
+from mcshell.filters import compile_filter
+from mcshell.message import Request, Via
+from mcshell.node.act import NotAllowed
+from mcshell.node.jobs import SCHEDULED, WAITING, JobRow
+from mcshell.node.rules import RuleRow
+from mcshell.node.work import CANCELLED, QUEUED
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.jobs import condition, read_job
+from mcshell.wire.rules import digest_of, duty_body, duty_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.message import Job, Rule
+    from mcshell.node.agenda import Agenda
+    from mcshell.node.desk import Desk
+    from mcshell.node.gate import Gate
+    from mcshell.node.office import Office
+    from mcshell.node.spool import Spool
+
+__all__ = ["Rulebook"]
+
+
+class Rulebook:
+    """The rules of all nodes of a process. Any thread may call."""
+
+    def __init__(self, office: Office, spool: Spool, agenda: Agenda, gate: Gate) -> None:
+        self._office = office
+        self._spool = spool
+        self._agenda = agenda
+        self._gate = gate
+
+    def held(self, identity: str, machine: str) -> dict[str, int]:
+        """The revision of each rule that a machine has, by AUTHOR/NAME."""
+        return self._spool.rules.held(identity, machine)
+
+    def take(self, body: bytes, headers: Mapping[str, str], identity: str, collective: str) -> None:
+        """Take a rule that somebody brought, if it is to be believed and for this machine.
+
+        Raises:
+            MCShellError: nothing could be committed; it is brought again.
+        """
+        now, desk = time.time(), self._agenda.desks[identity]
+        host = desk.host
+        rule = self._gate.open_rule(body, headers, host, collective, now)
+        if rule is None:
+            return
+        with self._agenda.lock:
+            held = self._spool.rules.get(identity, host.machine, rule.author, rule.name)
+            if held is not None and held.revision >= rule.revision:
+                self._refuse_other(desk, rule, held, digest_of(body))
+                return
+            try:
+                mine = compile_filter(rule.filter).matches(host)
+            except FilterError as error:
+                self._gate.refuse(host, Reason.MALFORMED, str(error), digest_of(body), Via.DIRECT)
+                return
+            if mine or held is not None:
+                self._adopt(rule, body, headers, desk, held, now, mine=mine)
+
+    def _refuse_other(self, desk: Desk, rule: Rule, held: RuleRow, digest: str) -> None:
+        """Nothing new; but two rules under one name and revision are a slip, or worse."""
+        if held.revision == rule.revision and held.digest != digest:
+            text = f"{rule.name}: another revision {rule.revision} is here"
+            self._gate.refuse(desk.host, Reason.REPLAYED, text, digest, Via.DIRECT)
+        elif held.digest == digest:
+            desk.host.announce()
+
+    def _adopt(
+        self,
+        rule: Rule,
+        body: bytes,
+        headers: Mapping[str, str],
+        desk: Desk,
+        held: RuleRow | None,
+        now: float,
+        *,
+        mine: bool,
+    ) -> None:
+        host = desk.host
+        request = _request(rule, digest_of(body), host.identity)
+        try:
+            rows = self._rows(rule, body, headers, desk, request, now) if mine else []
+        except (NotAllowed, AgentError):
+            return  # audited where it was refused
+        for job in held.jobs.split() if held is not None else ():
+            self._drop(host.identity, job, f"replaced by revision {rule.revision}", now)
+        fresh = [(row, job) for row, job in rows if self._spool.jobs.get(row.key) is None]
+        self._spool.arrange(
+            [row for row, _ in fresh],
+            awaits=[(row.key, list(map(condition, job.after))) for row, job in fresh],
+        )
+        self._spool.rules.put(
+            RuleRow(
+                host.identity,
+                host.machine,
+                rule.author,
+                rule.name,
+                rule.revision,
+                request.id,
+                " ".join(row.id for row, _ in rows),
+                now,
+            )
+        )
+        for row, _job in fresh:
+            if row.state == WAITING:
+                self._agenda.consider(row, now)
+        self._gate.ruled(host, rule, request.id, len(fresh))
+        self._office.changed()
+        host.announce()
+
+    def _rows(
+        self,
+        rule: Rule,
+        body: bytes,
+        headers: Mapping[str, str],
+        desk: Desk,
+        request: Request,
+        now: float,
+    ) -> list[tuple[JobRow, Job]]:
+        """The jobs of a rule here.
+
+        Raises:
+            NotAllowed: the author may not have one of them done here.
+            AgentError: one of them makes no sense here.
+        """
+        refusal = self._gate.may(request, desk.host)
+        if refusal is not None:
+            raise NotAllowed(refusal)
+        ids = duty_ids(body, rule, desk.host.identity, desk.host.machine)
+        found = []
+        for duty in rule.duties:
+            kept = duty_body(body, duty, ids, now)
+            job = read_job(kept)
+            try:
+                self._office.judge(request, job, desk)
+                row = self._office.scheduled(_row(job, kept, headers, request, now), job, desk, now)
+            except AgentError as error:
+                self._gate.deny(request, desk.host, f"denied: {duty.name}: {error}")
+                raise
+            found.append((row, job))
+        return found
+
+    def _drop(self, identity: str, job: str, text: str, now: float) -> None:
+        """End a job of an older revision; a run that is under way comes to its own end."""
+        row = self._spool.jobs.get((identity, job))
+        if row is None or not row.open:
+            return
+        for run in self._spool.runs_of(row.key, 1):
+            if run.state == QUEUED:
+                self._spool.withdraw(run.key)
+        self._agenda.close(row, CANCELLED, text, now)
+
+
+def _request(rule: Rule, digest: str, identity: str) -> Request:
+    """What is asked by a rule, for policy and audit."""
+    return Request(
+        id=digest,
+        agent="job",
+        action="rule",
+        caller=rule.author,
+        collective=rule.collective,
+        via=Via.DIRECT,
+        session="",
+        created=rule.created,
+        expires=rule.expires,
+        identity=identity,
+    )
+
+
+def _row(job: Job, kept: bytes, headers: Mapping[str, str], request: Request, now: float) -> JobRow:
+    return JobRow(
+        identity=request.identity or "",
+        id=job.id,
+        revision=job.revision,
+        owner=job.author,
+        session="",
+        author=job.author,
+        collective=job.collective,
+        name=job.name,
+        agent=job.agent,
+        action=job.action,
+        body=kept,
+        signature=headers[SIGNATURE],
+        certificate=headers[CERTIFICATE],
+        received=now,
+        state=SCHEDULED,
+        touched=request.id,
+    )

@@ -1,10 +1,24 @@
-"""`python -m mcshell`: the command line."""
+"""`mcshell` and `python -m mcshell`: the command line, loaded."""
 
 from __future__ import annotations
 
 import sys
 
-from mcshell.shell.cli import main
+__all__ = ["main"]
+
+_INTERRUPTED = 130  # `commands.result` says so, too, and is not loaded yet
+
+
+def main() -> int:
+    """Run the command line; Ctrl-C while its modules load is one line, as it is later."""
+    try:
+        from mcshell.shell.cli import main as run  # noqa: PLC0415 - Ctrl-C may come meanwhile
+
+        return run()
+    except KeyboardInterrupt:
+        sys.stderr.write("mcshell: interrupted\n")
+        return _INTERRUPTED
+
 
 if __name__ == "__main__":
     sys.exit(main())

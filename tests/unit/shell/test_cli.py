@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 import mcshell
+from mcshell.__main__ import main as begin
 from mcshell.commands.context import Context
 from mcshell.commands.verbs import schemas
 from mcshell.shell.cli import main
@@ -89,3 +91,17 @@ def test_starting_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, check=False, timeout=60, cwd=root
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_while_modules_load_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback for who changes his mind at once: one line, and 130."""
+
+    class Loading(types.ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "mcshell.shell.cli", Loading("mcshell.shell.cli"))
+    assert begin() == 130
+    assert capsys.readouterr() == ("", "mcshell: interrupted\n")

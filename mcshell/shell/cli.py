@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from mcshell.commands.context import Context
 from mcshell.commands.options import FORMATS
 from mcshell.commands.parser import help_text, parse
-from mcshell.commands.result import INTERNAL, INTERRUPTED
+from mcshell.commands.result import INTERNAL, INTERRUPTED, exit_code
+from mcshell.commands.run import run
 from mcshell.errors import MCShellError, UsageError, did_you_mean
+from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,9 +109,7 @@ def _read(words: list[str]) -> _Start:
 
 def _main(start: _Start, context: Context) -> int:
     if start.version:
-        import importlib.metadata  # noqa: PLC0415 - only --version wants it
-
-        sys.stdout.write(f"mcshell {importlib.metadata.version('mcshell')}\n")
+        sys.stdout.write(f"mcshell {VERSION}\n")
         return 0
     if start.help:
         sys.stdout.write(help_text(start.words))
@@ -133,9 +133,6 @@ def _verb(start: _Start, context: Context) -> int:
         from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
 
         return demo(invocation.options)
-    from mcshell.commands.result import exit_code  # noqa: PLC0415 - kept for symmetry
-    from mcshell.commands.run import run  # noqa: PLC0415 - kept for symmetry
-
     result = run(invocation, context)
     for notice in context.notices():
         _complain(notice)

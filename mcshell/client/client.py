@@ -86,6 +86,7 @@ class Client:
                 "requests need an operator's (mcshell pki issue NAME --kind operator)"
             )
         self.caller = identity.callerid
+        self._closed = False
         self.ddls = Library(
             [
                 *settings.node.agents,
@@ -142,6 +143,7 @@ class Client:
 
     def close(self) -> None:
         """Disconnect and free the session; nothing is waited for any more."""
+        self._closed = True
         self._asking.stop()
         self._desk.stop()
         self.lookout.stop()
@@ -150,6 +152,10 @@ class Client:
         self._transport.close()
         self._desk.close()
         self.known.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this client is closed; mcshell.connect() makes another")
 
     def __enter__(self) -> Self:
         """Use it in a with statement."""
@@ -176,6 +182,7 @@ class Client:
 
     def find(self, targeting: Targeting, agent: str | None = None) -> Found:
         """Find the nodes of a targeting; with `agent`, those that have it."""
+        self._check_open()
         return self._discovery.find(targeting, agent)
 
     def discover(self, **targeting: Any) -> pd.DataFrame:
@@ -261,6 +268,7 @@ class Client:
 
         `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
         """
+        self._check_open()
         return self._asking.ask(ask, confirm)
 
     def rpc_each(
@@ -286,6 +294,7 @@ class Client:
             UsageError: an unknown agent, action or input (InputError), or pool; nothing was sent.
         """
         ask = Ask(agent, action, via=Via.POOL, ttl=seconds_of(ttl), pool=pool)
+        self._check_open()
         return self._asking.each(ask, rows)
 
     def open(
@@ -328,6 +337,7 @@ class Client:
         Raises:
             SessionError: there is no such request, or several.
         """
+        self._check_open()
         record = self.session.store.find_request(request)
         if record is not None:
             return Replies(self._desk.flight(record), self._action(record))
@@ -344,6 +354,7 @@ class Client:
 
     def requests(self) -> list[tuple[Record, dict[str, int]]]:
         """The history of the session, oldest first, each with its counts by state."""
+        self._check_open()
         self.session.store.lapse(time.time())
         return self.session.store.requests()
 

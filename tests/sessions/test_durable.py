@@ -100,3 +100,16 @@ def test_a_request_for_an_unknown_pool_is_refused(fleet, state):
         with pytest.raises(UsageError, match="no pool 'sms'"):
             client.rpc("rpcutil", "ping", via="pool", pool="sms")
         assert client.requests() == []
+
+
+def test_a_closed_client_says_so(fleet, state):
+    """After `close` each call is one line that says what to do, not a fault of the database."""
+    with fleet.client(state=state) as client:
+        pass
+    client.close()
+    for call in (client.requests, client.replies, client.discover):
+        with pytest.raises(UsageError, match="this client is closed"):
+            call()
+    with pytest.raises(UsageError, match="this client is closed"):
+        client.rpc("rpcutil", "ping")
+    assert "cert=" in repr(client)

@@ -1,0 +1,89 @@
+"""Submit today what shall run at four tomorrow morning, go home, and ask the day after."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.jobs.town import Town
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from tests.peers.brokers import Broker
+
+NAMES = [f"n{number:02d}" for number in range(1, 21)]
+LATE = NAMES[-3:]
+DAY = 86_400.0
+
+
+@pytest.mark.timeout(420)
+def test_story(embedded: Broker, tmp_path: Path) -> None:
+    """Five jobs with dependencies on 20 nodes, 3 of them off; the next day it is all there."""
+    with Town(embedded, tmp_path, *NAMES) as town:
+        town.start(*NAMES[:10])
+        town.start(*NAMES[10:])
+        client = town.client(session="patch-friday")
+        assert len(client.discover()) == 20
+        for name in LATE:
+            town.kill(name)
+
+        def submit(name: str, **more: object) -> str:
+            return client.jobs.submit(
+                "mark", "once", file=str(town.marks), text=name, name=name, late="2d", **more
+            ).job
+
+        submit("drain", at="tomorrow 04:00", splay="30m")
+        submit("patch", after="drain")
+        submit("check", after="patch:ok")
+        submit("report", after=["patch:done", "check:failed"])
+        last = submit("mail", at="tomorrow 05:00")
+        for name in ("drain", "patch", "check", "report", "mail"):
+            client.jobs.settle(client.jobs.replies(name), 60)
+        edited = client.jobs.edit("mail", text="letter", at="tomorrow 06:00")
+        assert edited.stats["ok"] == 17
+        assert client.jobs.cancel("check").stats["ok"] == 17
+
+        soon = client.jobs.forecast("tomorrow 03:30", "4h")
+        sure = soon[soon["sure"]]
+        assert Counter(sure["name"]) == {"drain": 17, "mail": 17}
+        assert set(soon[~soon["sure"]]["name"]) == {"patch"}
+        assert sure[sure["name"] == "drain"]["start"].nunique() == 17
+        assert sure[sure["job"] == last]["start"].nunique() == 1
+        client.close()
+
+        town.set_clock(1.5 * DAY)
+        assert wait_until(lambda: town.runs()["letter"] == 17, 120), (town.runs(), town.logs())
+        assert wait_until(lambda: town.runs()["patch"] == 17, 60), (town.runs(), town.logs())
+        town.start(*LATE)
+        names = ["drain", "patch", "check", "report", "mail"]
+        done = subprocess.run(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("next_day.py")),
+                str(town.folder / "alice.toml"),
+                "patch-friday",
+                "90",
+                *names,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+            env=town.fleet.environ,
+        )
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)
+        states = {name: Counter(row["state"] for row in rows[name]) for name in names}
+        print(states, town.runs())
+        assert all(sorted(row["sender"] for row in rows[name]) == NAMES for name in names)
+        assert states["drain"] == states["patch"] == states["mail"] == {"ok": 20}
+        assert {row["text"] for row in rows["mail"]} == {"letter"}
+        assert states["check"] == states["report"] == {"failed": 20}
+        assert {row["statusmsg"] for row in rows["check"]} == {"cancelled by cert=alice"}
+        assert town.runs() == {"drain": 20, "patch": 20, "letter": 20}

@@ -233,6 +233,7 @@ class Client:
     known_for: float = 86400.0
     confirm_share: str = "50%"
 
+    external_discovery: str = ""
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -308,7 +309,7 @@ _READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | {"crl_max_age": seconds, "operators": _words},
     Collective: {"main": _name, "member": _names},
     Client: dict.fromkeys(("timeout", "probe", "discovery_timeout", "known_for"), seconds)
-    | {"confirm_share": _share},
+    | {"confirm_share": _share, "external_discovery": _text},
     Limit: {"slots": _count, "timeout": seconds, "memory": size, "output": size},
     Node: {"identity": _text, "serve": _names, "limits": _table, "max_reply": size}
     | dict.fromkeys(("classes", "policies", "audit"), _path)

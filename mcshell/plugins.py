@@ -39,6 +39,7 @@ KINDS: Final = (
 BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
     "discovery": {
         "broadcast": "mcshell.client.sources:broadcast",
+        "external": "mcshell.client.external:external",
         "file": "mcshell.client.sources:named",
         "inventory": "mcshell.client.sources:inventory",
         "stdin": "mcshell.client.sources:named",

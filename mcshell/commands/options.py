@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
-SOURCES = ("broadcast", "inventory", "file", "stdin", "table")
+SOURCES = ("broadcast", "inventory", "file", "stdin", "table", "external")
 
 
 class Choice:
@@ -112,6 +112,8 @@ def _targets() -> argparse.ArgumentParser:
     say("-T", "--target", dest="collective", metavar="COLLECTIVE", help="ask this collective")
     say("--nodes", metavar="X", help="names from a file, - (standard input), or a variable")
     say("--dm", dest="source", type=source, metavar="SOURCE", help=", ".join(SOURCES))
+    text = "for the source external; may be repeated (command=PROGRAM is the program)"
+    say("--do", dest="source_options", action="append", default=[], metavar="KEY=VALUE", help=text)
     say("--dt", dest="discovery_timeout", type=duration, metavar="S", help="discovery window")
     say("--no-known", dest="known", action="store_false", help="only nodes that answer now")
     say("--limit", type=share, metavar="N|N%", help="so many of them, at random")

@@ -6,7 +6,6 @@ agent wins, so that a site replaces one of ours by its own.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell import ddl
 from mcshell.ddl.library import builtin_dir, read
-from mcshell.errors import DDLError, MCShellError, PluginError, Unavailable
+from mcshell.errors import MCShellError, PluginError, Unavailable
 from mcshell.node.discovery import DISCOVERY, Discovery
 from mcshell.node.jobagent import JobAgent
 from mcshell.node.loading import load_agent
@@ -44,8 +43,8 @@ class Service:
 
     @property
     def source(self) -> Path:
-        """The agent's file, beside its DDL."""
-        return Path(self.ddl.path).with_suffix(".py")
+        """The agent's file, beside its DDL: Python, or an executable of any language."""
+        return _source(Path(self.ddl.path))
 
 
 class Served:
@@ -104,9 +103,9 @@ def load_agents(folders: Iterable[Path]) -> Served:
     seen = {service.ddl.name for service in services}
     broken: dict[str, str] = {}
     for folder in folders:
-        for schema in sorted(folder.glob("*.json")):
+        for schema in sorted([*folder.glob("*.json"), *folder.glob("*.ddl")], key=_order):
             name = schema.stem
-            if name in seen or not schema.with_suffix(".py").exists():
+            if name in seen or not _source(schema).is_file():
                 continue
             seen.add(name)
             try:
@@ -119,13 +118,26 @@ def load_agents(folders: Iterable[Path]) -> Served:
     return served
 
 
+def _source(schema: Path) -> Path:
+    """The file of the agent whose DDL this is: Python's, else the executable."""
+    python = schema.with_suffix(".py")
+    return python if python.exists() else schema.with_suffix("")
+
+
+def _order(schema: Path) -> tuple[str, bool]:
+    """By name, JSON first."""
+    return schema.stem, schema.suffix != ".json"
+
+
 def _load(path: Path) -> Service:
-    try:
-        schema = ddl.load(json.loads(path.read_bytes()), str(path))
-    except ValueError as error:
-        raise DDLError(f"is no JSON: {error}", str(path)) from error
-    source = path.with_suffix(".py")
+    schema = read(path)
+    source = _source(path)
     agent = load_agent(source)
+    if source.suffix != ".py":
+        from mcshell.node.external import External  # noqa: PLC0415 - only where there is one
+
+        assert isinstance(agent, External)
+        agent.check(schema.actions)
     missing = [name for name in schema.actions if not callable(getattr(agent, name, None))]
     if missing:
         raise PluginError(f"{source} has no method {missing[0]!r}", "agent", path.stem)

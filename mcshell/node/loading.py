@@ -15,7 +15,14 @@ __all__ = ["load_agent"]
 
 
 def load_agent(source: Path) -> Agent:
-    """Import `NAME.py` and make its one `Agent` whose name is NAME; raises PluginError."""
+    """Import `NAME.py` and make its one `Agent` whose name is NAME; raises PluginError.
+
+    A file without an ending is an external agent.
+    """
+    if source.suffix != ".py":
+        from mcshell.node.external import External  # noqa: PLC0415 - only where there is one
+
+        return External(source)
     name = source.stem
     spec = importlib.util.spec_from_file_location(f"mcshell_agent_{name}", source)
     if spec is None or spec.loader is None:

@@ -44,6 +44,7 @@ def targeting(context: Context, options: argparse.Namespace) -> Targeting:
         filter=filter_,
         nodes=_nodes(context, options),
         source=options.source or "broadcast",
+        source_options=tuple(options.source_options),
         discovery_timeout=options.discovery_timeout,
         known=options.known,
         limit=options.limit,

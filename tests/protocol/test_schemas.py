@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -15,7 +16,19 @@ from hypothesis import strategies as st
 
 import mcshell.wire
 from mcshell.errors import Reason, Rejected
-from mcshell.message import Filter, Job, Reply, Request, State, Turn, Via, When, run_id
+from mcshell.message import (
+    Duty,
+    Filter,
+    Job,
+    Reply,
+    Request,
+    Rule,
+    State,
+    Turn,
+    Via,
+    When,
+    run_id,
+)
 from mcshell.pki import Authority
 from mcshell.wire import strict_json
 from mcshell.wire.announce import Registration, open_registration, seal_registration
@@ -31,6 +44,7 @@ from mcshell.wire.envelope import (
 )
 from mcshell.wire.handover import HANDOVER, HOLDING, TAKEOVER, Claim, open_claim, seal_claim
 from mcshell.wire.jobs import open_job, seal_job
+from mcshell.wire.rules import RULE, duty_ids, kind_of, open_rule, read_crl, seal_crl, seal_rule
 from mcshell.wire.security import Signer, Verifier
 from mcshell.wire.turns import open_turn_of_node, open_turn_of_operator, seal_turn
 
@@ -42,7 +56,7 @@ EXAMPLES = {
     for kind, text in re.findall(r"^```json (\w+)\n(.*?)^```", PROTOCOL, re.DOTALL | re.MULTILINE)
 }
 NOW = time.time()
-KINDS = ("request", "reply", "registration", "job", "claim", "turn")
+KINDS = ("request", "reply", "registration", "job", "rule", "crl", "claim", "turn")
 
 words = st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True)
 actions = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True)
@@ -204,21 +218,20 @@ class Party:
         body = json.dumps(document).encode()
         signer = self.web1 if document.get("kind") in ("reply", "registration") else self.alice
         headers = {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate}
-        verifier, limits = self.verifier, Limits()
-        kind = document.get("kind")
-        if kind == "request":
-            arrival = Arrival("mcs", Via.BROADCAST, "web1.example.com")
-            return open_request(body, headers, verifier, arrival, limits, NOW)
-        if kind == "reply":
-            return open_reply(body, headers, verifier, limits, NOW, lambda _id: {"web1"})
-        if kind == "registration":
-            return open_registration(body, headers, verifier, limits, NOW)
-        if kind == "job":
-            return open_job(body, headers, verifier, limits, NOW)
-        if kind == "turn":
-            place = {"collective": "mcs", "node": "web1.example.com"}
-            return open_turn_of_operator(body, headers, verifier, now=NOW, **place)
-        return open_claim(body, headers, verifier, "cert=alice", now=NOW)
+        message = body, headers, self.verifier
+        limits, place = Limits(), {"collective": "mcs", "node": "web1.example.com"}
+        arrival = Arrival("mcs", Via.BROADCAST, "web1.example.com")
+        ways = {
+            "request": lambda: open_request(*message, arrival, limits, NOW),
+            "reply": lambda: open_reply(*message, limits, NOW, lambda _id: {"web1"}),
+            "registration": lambda: open_registration(*message, limits, NOW),
+            "job": lambda: open_job(*message, limits, NOW),
+            "rule": lambda: open_rule(*message, limits, NOW, "mcs"),
+            "crl": lambda: read_crl(body, limits),
+            "turn": lambda: open_turn_of_operator(*message, now=NOW, **place),
+        }
+        claim = lambda: open_claim(*message, "cert=alice", now=NOW)  # noqa: E731 - of three kinds
+        return ways.get(document.get("kind"), claim)()
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +242,8 @@ def party(tmp_path_factory):
 
 def example_of(kind):
     """The text's example, of now where that matters."""
-    moments = {"claim": {"created": NOW}, "request": {"created": NOW, "expires": NOW + 60}}
+    life = {"created": NOW, "expires": NOW + 60}
+    moments = {"claim": {"created": NOW}, "request": life, "rule": life}
     return {**EXAMPLES[kind], **moments.get(kind, {})}
 
 
@@ -272,6 +286,63 @@ def test_every_registration_that_is_sealed_fits(party, registration):
 def test_every_job_that_is_sealed_fits(party, job):
     """Whatever job is submitted is what the schema says."""
     check("job", json.loads(seal_job(job, party.alice).body))
+
+
+@st.composite
+def rules(draw):
+    """Any rule of alice's."""
+    duties = draw(st.lists(jobs(), max_size=3))
+    return Rule(
+        name=draw(actions),
+        revision=draw(st.integers(1, 1_000_000)),
+        author="cert=alice",
+        collective=draw(words),
+        created=draw(moments),
+        expires=draw(moments),
+        filter=draw(st.builds(Filter, terms, terms, terms, terms, terms)),
+        duties=tuple(
+            Duty(
+                name=f"d{number}",
+                agent=one.agent,
+                action=one.action,
+                data=one.data,
+                when=one.when,
+                after=() if one.when.recurs or not number else (f"d{number - 1}:ok",),
+                retries=one.retries,
+                backoff=one.backoff,
+                max_runtime=one.max_runtime,
+            )
+            for number, one in enumerate(duties)
+        ),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(rule=rules())
+def test_every_rule_that_is_sealed_fits(party, rule):
+    """Whatever rule is written is what the schema says."""
+    sealed = seal_rule(rule, party.alice)
+    check("rule", json.loads(sealed.body))
+    assert kind_of(sealed.body) == RULE
+
+
+def test_the_ids_of_duties_are_made_as_the_text_says(party):
+    """DIGEST/REVISION/IDENTITY/MACHINE/NAME, hashed."""
+    body = json.dumps(EXAMPLES["rule"]).encode()
+    rule = party.open(example_of("rule"))
+
+    def digits(text):
+        return hashlib.sha256(text).hexdigest()[:32]
+
+    path = f"{digits(body)}/3/web1/m/openssl"
+    assert duty_ids(body, rule, "web1", "m") == {"openssl": digits(path.encode())}
+
+
+def test_a_revocation_list_that_is_sealed_fits(party):
+    """It travels as the schema says, and comes back as it was."""
+    body = seal_crl(b"-----BEGIN X509 CRL-----\n-----END X509 CRL-----\n")
+    check("crl", json.loads(body))
+    assert read_crl(body, Limits()).startswith(b"-----BEGIN")
 
 
 @settings(deadline=None, max_examples=60)

@@ -8,10 +8,10 @@ is first asked for, by a caller whom the policy `converse` allows the action PRO
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from mcshell.errors import AgentError, PluginError
+from mcshell.errors import AgentError
+from mcshell.node.loading import load_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,26 +74,5 @@ def load_handler(folders: Iterable[Path], protocol: str) -> type[Handler] | None
     for folder in folders:
         source = folder / FOLDER / f"{protocol}.py"
         if source.is_file():
-            return _load(source)
+            return load_class(source, Handler, "protocol")
     return None
-
-
-def _load(source: Path) -> type[Handler]:
-    name = source.stem
-    spec = importlib.util.spec_from_file_location(f"mcshell_converse_{name}", source)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{source} cannot be imported", "handler", name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    classes = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Handler) and value.protocol == name
-    ]
-    if len(classes) != 1:
-        raise PluginError(
-            f"{source} must hold one Handler whose protocol is {name!r}, it holds {len(classes)}",
-            "handler",
-            name,
-        )
-    return classes[0]

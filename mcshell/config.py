@@ -30,6 +30,7 @@ __all__ = [
     "Node",
     "Pool",
     "Settings",
+    "Supervisor",
     "load",
     "seconds",
     "size",
@@ -232,8 +233,8 @@ class Client:
     discovery_timeout: float = 2.0
     known_for: float = 86400.0
     confirm_share: str = "50%"
-
     external_discovery: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -278,6 +279,13 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Supervisor:
+    """`[supervisor]`: `rules` is the folder of the signed rules (by default one in the state)."""
+
+    rules: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `origins` maps "section.key" to where its value came from."""
 
@@ -286,6 +294,7 @@ class Settings:
     collective: Collective
     client: Client
     node: Node
+    supervisor: Supervisor
     mcollective: MCollective
     pools: Mapping[str, Pool]
     agents: Mapping[str, Mapping[str, Any]]
@@ -294,13 +303,16 @@ class Settings:
     origins: Mapping[str, str]
 
 
-_Section = TypeVar("_Section", Broker, PKI, Collective, Client, Node, MCollective, Limit, Pool)
+_Section = TypeVar(
+    "_Section", Broker, PKI, Collective, Client, Node, Supervisor, MCollective, Limit, Pool
+)
 _SECTIONS = {
     "broker": Broker,
     "pki": PKI,
     "collective": Collective,
     "client": Client,
     "node": Node,
+    "supervisor": Supervisor,
     "mcollective": MCollective,
 }
 _READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
@@ -317,6 +329,7 @@ _READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | dict.fromkeys(("slots", "spool_max"), _count)
     | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every"), seconds),
     Pool: {"members": _words},
+    Supervisor: {"rules": _path},
     MCollective: {"urls": _urls, "collectives": _some_words, "libdir": _paths, "priority": _count}
     | {"security": _one_of(SECURITIES), "serializer": _one_of(SERIALIZERS)}
     | {"cipher": _one_of(CIPHERS)}
@@ -378,6 +391,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
         collective=_section(Collective, "collective", sources),
         client=_section(Client, "client", sources),
         node=_section(Node, "node", sources),
+        supervisor=_section(Supervisor, "supervisor", sources),
         mcollective=_section(MCollective, "mcollective", sources),
         pools=_named(Pool, "pools", document.get("pools", {}), sources),
         agents={name: dict(table) for name, table in document.get("agents", {}).items()},

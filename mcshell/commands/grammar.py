@@ -311,6 +311,21 @@ _LIST = (
     ),
     Verb("emulate", "run emulated nodes", "services:emulate", ("service",), _emulate, True),
     Verb(
+        "supervisor",
+        "give machines the jobs of their rules",
+        "services:supervisor",
+        ("service",),
+        cli_only=True,
+    ),
+    Verb(
+        "supervisor sign",
+        "sign a rule, for supervisors to carry",
+        "rules:sign",
+        ("output",),
+        planoptions.sign,
+        True,
+    ),
+    Verb(
         "pki init",
         "make a small CA",
         "pki:init",

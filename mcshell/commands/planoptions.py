@@ -1,4 +1,4 @@
-"""What the verbs `plan …` take (DESIGN §3)."""
+"""What the verbs `plan …` and `supervisor sign` take (DESIGN §3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mcshell.commands.options import duration
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["list_", "preview", "resume", "run"]
+__all__ = ["list_", "preview", "resume", "run", "sign"]
 
 
 def preview(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,13 @@ def resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", metavar="PLAN", nargs="?", help=text)
     list_(parser)
     _stay(parser)
+
+
+def sign(parser: argparse.ArgumentParser) -> None:
+    """A rule's file, and where the signed one goes."""
+    parser.add_argument("file", metavar="RULE", help="the rule, YAML")
+    text = "the folder of the signed rules (default: supervisor.rules, else here)"
+    parser.add_argument("-o", "--out", metavar="DIR", help=text)
 
 
 def list_(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`broker`, `node`, `emulate`: what runs until it is told to stop. Loaded inside, each its own."""
+"""`broker`, `node`, `emulate`, `supervisor`: what runs until it is told to stop. Loaded inside, each its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mcshell.commands.context import Context
 
-__all__ = ["broker", "emulate", "node"]
+__all__ = ["broker", "emulate", "node", "supervisor"]
 
 
 def broker(_context: Context, options: argparse.Namespace) -> Table:
@@ -58,6 +58,15 @@ def emulate(context: Context, options: argparse.Namespace) -> Table:
         seed=options.seed,
         prefix=options.prefix,
     )
+    return _ended(0)
+
+
+def supervisor(context: Context, options: argparse.Namespace) -> Table:
+    """Run a supervisor in the foreground."""
+    from mcshell.supervisor.service import run  # noqa: PLC0415 - a broker needs no supervisor
+
+    _log(options)
+    run(context.settings)
     return _ended(0)
 
 

@@ -1,0 +1,57 @@
+"""`supervisor sign FILE`: a rule, checked and signed by the operator, for supervisors to carry."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcshell.client.documents import read_text
+from mcshell.client.rulefile import SUFFIX, read_rule_file, save_sealed
+from mcshell.commands.result import Table
+from mcshell.errors import UsageError
+from mcshell.wire.credentials import load_credentials
+from mcshell.wire.rules import digest_of, seal_rule
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mcshell.commands.context import Context
+
+__all__ = ["sign"]
+
+
+def sign(context: Context, options: argparse.Namespace) -> Table:
+    """Write AUTHOR_NAME.rule into the folder; no broker is asked.
+
+    Raises:
+        UsageError: what is no rule, with its place; or the key is not an operator's.
+    """
+    settings = context.settings
+    signer = load_credentials(settings.pki).signer
+    if signer.identity.kind != "operator":
+        raise UsageError(f"{settings.pki.cert} is a node's certificate: operators sign rules")
+    path = Path(options.file).expanduser()
+    rule = read_rule_file(
+        read_text(path),
+        options.file,
+        context.library,
+        author=signer.identity.callerid,
+        collective=settings.collective.main,
+        now=time.time(),
+    )
+    sealed = seal_rule(rule, signer)
+    folder = Path(options.out).expanduser() if options.out else settings.supervisor.rules
+    folder = folder or Path.cwd()
+    target = folder / f"{signer.identity.name}_{rule.name}{SUFFIX}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_sealed(target, sealed)
+    except OSError as error:
+        raise UsageError(f"{target}: {error.strerror}") from error
+    row = (rule.name, rule.revision, rule.author, len(rule.duties), rule.expires)
+    return Table(
+        ("rule", "revision", "author", "jobs", "expires", "digest", "file"),
+        [(*row, digest_of(sealed.body), str(target))],
+        times=("expires",),
+    )

@@ -1,0 +1,232 @@
+"""The supervisor: listens to registrations, brings nodes what they lack, and tells who asks.
+
+It only carries, and has a node's certificate: it can sign no request, so whoever takes it over can
+order nothing. Any number may run; none leads, since a node takes each rule once. One thread does
+everything. `run` is what `mcshell supervisor` calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from fnmatch import fnmatchcase
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from mcshell.errors import ConfigError, ConnectError, MCShellError, Rejected
+from mcshell.node.ready import say_ready
+from mcshell.private import private_folder
+from mcshell.supervisor.carrier import Carrier
+from mcshell.supervisor.counter import POOL, Counter
+from mcshell.supervisor.folder import Folder
+from mcshell.supervisor.inventory import Heard, Inventory
+from mcshell.wire import destinations
+from mcshell.wire.announce import open_registration, read_registration
+from mcshell.wire.credentials import connector, load_credentials
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mcshell.config import Settings
+    from mcshell.wire.transport import Delivery
+
+__all__ = ["Supervisor", "rules_folder", "run"]
+
+log = logging.getLogger(__name__)
+
+_GROUP: Final = 200
+_LOOK: Final = 1.0
+_FORGET: Final = 30 * 86_400.0
+_MOST: Final = 1000
+"""So many registrations are verified a second; what is missed is said again."""
+
+
+def rules_folder(settings: Settings) -> Path:
+    """Where the signed rules lie."""
+    return settings.supervisor.rules or settings.state_dir / "supervisor" / "rules"
+
+
+class Supervisor:
+    """One supervisor; `serve` until `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._credentials = load_credentials(settings.pki)
+        identity = self._credentials.signer.identity
+        if identity.kind != "node":
+            raise ConfigError(
+                f"{settings.pki.cert} is the certificate of an {identity.kind}: a supervisor only"
+                " carries, and has a node's (mcshell pki issue NAME --kind node)",
+                "pki.cert",
+            )
+        state = private_folder(settings.state_dir / "supervisor")
+        self._verifier = self._credentials.verifier
+        self._folder = Folder(private_folder(rules_folder(settings)), self._verifier)
+        self._inventory = Inventory(state / "inventory.sqlite", self._credentials.realm)
+        self._transport = connector(settings)
+        self._carrier = Carrier(self._transport, self._verifier, self._folder)
+        self._counter = Counter(
+            self._transport, self._credentials, self._inventory, settings.node.max_reply
+        )
+        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._topics: dict[str, str] = {}
+        self._pools: dict[str, str] = {}
+        self._stopping = False
+        self._looked = self._budget_of = float("-inf")
+        self._budget = 0
+        self._crl: object = None
+
+    def stop(self) -> None:
+        """End `serve`; may be called from a signal handler."""
+        self._stopping = True
+        self._inbox.put(None)
+
+    def serve(self, ready: Callable[[], None]) -> None:
+        """Connect, call `ready` once the broker has confirmed the subscriptions, and work."""
+        try:
+            if self._connect():
+                ready()
+                while not self._stopping:
+                    self._turn()
+        finally:
+            self._transport.close()
+            self._inventory.close()
+
+    def _connect(self) -> bool:
+        """Connect, however long it takes; False when it is stopped meanwhile."""
+        pause = 0.5
+        while not self._stopping:
+            try:
+                self._transport.start()
+            except ConnectError as error:
+                log.warning("%s; next try in %g s", error, pause)
+                end = time.monotonic() + pause
+                while not self._stopping and time.monotonic() < end:
+                    time.sleep(0.1)
+                pause = min(pause * 2, 30.0)
+            else:
+                self._listen()
+                return True
+        return False
+
+    def _listen(self) -> None:
+        pool = self._settings.pools.get(POOL)
+        name = self._credentials.signer.identity.name
+        serves = pool is not None and any(fnmatchcase(name, one) for one in pool.members)
+        if not serves:
+            log.warning("pools.%s.members does not name %s: it answers nobody", POOL, name)
+        for collective in self._settings.collective.member:
+            topic = destinations.registration(collective)
+            self._topics[self._transport.subscribe(topic, self._inbox, ack="auto")] = collective
+            if serves:
+                queue = destinations.pool(collective, POOL)
+                self._pools[self._transport.subscribe(queue, self._inbox)] = collective
+
+    # --- the one thread ------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        try:
+            group = self._gather()
+            now = time.time()
+            self._hear([one for one in group if one.subscription in self._topics], now)
+            for one in group:
+                if one.subscription in self._pools:
+                    self._counter.answer(one, self._pools[one.subscription], now)
+            self._look(now)
+        except MCShellError as error:
+            log.error("%s", error)  # noqa: TRY400 - said in full
+        except Exception:
+            log.exception("a turn of the supervisor failed")
+
+    def _gather(self) -> list[Delivery]:
+        """Take what is there; nothing when it is only time to look around."""
+        group: list[Delivery] = []
+        try:
+            item = self._inbox.get(timeout=_LOOK)
+            while item is not None:
+                group.append(item)
+                if len(group) >= _GROUP:
+                    break
+                item = self._inbox.get_nowait()
+        except Empty:
+            pass
+        return group
+
+    def _hear(self, group: list[Delivery], now: float) -> None:
+        """Verify the newest registration of each node, keep them, and bring what is lacking."""
+        newest: dict[tuple[str, str], tuple[float, Delivery]] = {}
+        for delivery in group:
+            try:
+                claim = read_registration(delivery.body, Limits())
+            except Rejected as refusal:
+                log.debug("a registration is refused: %s", refusal)
+                continue
+            place = self._topics[delivery.subscription], claim.identity
+            if place not in newest or claim.created >= newest[place][0]:
+                newest[place] = claim.created, delivery
+        found = [
+            heard
+            for (collective, _name), (_at, delivery) in newest.items()
+            if self._afford(now) and (heard := self._open(delivery, collective, now)) is not None
+        ]
+        if found:
+            self._inventory.keep(found)
+        for heard in found:
+            self._carrier.look(heard, now, time.monotonic())
+
+    def _afford(self, now: float) -> bool:
+        if now - self._budget_of >= 1.0 or now < self._budget_of:
+            self._budget_of, self._budget = now, 0
+        self._budget += 1
+        return self._budget <= _MOST
+
+    def _open(self, delivery: Delivery, collective: str, now: float) -> Heard | None:
+        body, headers = delivery.body, delivery.headers
+        try:
+            registration = open_registration(body, headers, self._verifier, Limits(), now)
+        except Rejected as refusal:
+            log.info("a registration is refused: %s", refusal)
+            return None
+        if collective not in registration.collectives:
+            return None
+        signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
+        return Heard(collective, registration, now, body, signature, certificate)
+
+    def _look(self, now: float) -> None:
+        """Once a second: are there other rules, or a newer revocation list?"""
+        clock = time.monotonic()
+        if clock < self._looked + _LOOK:
+            return
+        self._looked = clock
+        before = self._verifier.crl_number
+        self._read_crl()
+        if self._folder.refresh(now) or self._verifier.crl_number != before:
+            self._inventory.forget(now - _FORGET)
+            for heard in self._inventory.all():
+                self._carrier.look(heard, now, clock)
+
+    def _read_crl(self) -> None:
+        path = self._settings.pki.crl
+        if path is None:
+            return
+        try:
+            status = path.stat()
+            stamp = status.st_mtime_ns, status.st_size, status.st_ino
+            if stamp != self._crl:
+                self._crl = stamp
+                self._verifier.update_crl(path.read_bytes())
+        except OSError as error:
+            log.debug("%s: %s", path, error.strerror)
+        except Rejected as refusal:
+            log.warning("%s is not used: %s", path, refusal)
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does."""
+    supervisor = Supervisor(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    supervisor.serve(say_ready)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.errors import ConversationError
 from mcshell.message import Reply, Request, Sequence, State, Via, new_request_id
 from mcshell.wire import destinations
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Sealed, seal_reply, seal_request
@@ -53,6 +54,14 @@ def test_a_pool_is_served_by_those_who_may(alice: Client) -> None:
     replies = alice.rpc("rpcutil", "ping", via="pool", pool="sms", timeout=60)
     frame = replies.frame()
     assert (list(frame.sender), list(frame.state)) == (["web1"], ["ok"])
+
+
+def test_turns_travel_with_the_same_rights(alice: Client) -> None:
+    """A conversation needs no right at the broker beyond those of a request; the node says no."""
+    with pytest.raises(ConversationError, match=r"it wants converse\.policy") as denied:
+        alice.open("web1", "echo", timeout=60)
+    assert denied.value.state == "denied"
+    assert not alice.junk
 
 
 def test_two_operators_do_not_see_each_others_replies(three: Guarded, alice: Client) -> None:

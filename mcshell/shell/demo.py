@@ -59,7 +59,8 @@ _NODE = """\
 policies = "policies"
 """
 _POLICY = """\
-# Whoever holds the demo's own certificate may ask for all that default.policy can cover.
+# Whoever holds the demo's own certificate may look at everything; exec.policy, package.policy and
+# process.policy, which let him change this machine, are for its owner to write.
 policy default deny
 allow\t{caller}\t*\t*\t*
 """
@@ -157,9 +158,10 @@ def _prepare(folder: Path) -> Path:
         secret.write_text(secrets.token_urlsafe(24) + "\n", encoding="utf-8")
     policies = folder / "policies"
     policies.mkdir(exist_ok=True)
-    if not (policies / "default.policy").exists():
-        text = _POLICY.format(caller=f"cert={operator.stem}")
-        (policies / "default.policy").write_text(text, encoding="utf-8")
+    for name in ("default.policy", "file.policy"):
+        if not (policies / name).exists():
+            text = _POLICY.format(caller=f"cert={operator.stem}")
+            (policies / name).write_text(text, encoding="utf-8")
     port = _free_port()
     for name, cert, more in (("mcshell", operator, ""), ("node", host, _NODE)):
         place = cert.relative_to(folder)

@@ -143,3 +143,24 @@ def test_json_goes_with_exec() -> None:
     )
     assert done.returncode == 64
     assert "--exec" in done.stderr
+
+
+def test_this_host_is_there_as_it_is(tmp_path: Path) -> None:
+    """Its packages, processes and files can be looked at; what changes it wants a policy of its own."""
+    asked = (
+        "rpc file stat path=/etc/passwd",
+        "rpc process list limit=1",
+        "rpc rpcutil ping",
+        "rpc exec run argv='[\"true\"]'",
+    )
+    done = subprocess.run(
+        [*DEMO, "--nodes", "0", "--exec", "; ".join(asked), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+        env=environ(),
+    )
+    states = [json.loads(line)["replies"][0]["state"] for line in done.stdout.splitlines()]
+    assert states == ["ok", "ok", "ok", "denied"], done.stderr

@@ -23,6 +23,7 @@ from mcshell.client.jobs import Jobs
 from mcshell.client.known import Known
 from mcshell.client.lookout import Lookout
 from mcshell.client.plans import Plans
+from mcshell.client.registry import Registry
 from mcshell.client.replies import Replies
 from mcshell.client.session import stores
 from mcshell.client.targeting import Ask, Targeting
@@ -101,7 +102,8 @@ class Client:
         self._desk = Desk(self._transport, credentials, settings, session)
         self._old = _old_wire(settings, self._desk, self.known)
         self.lookout = Lookout(self._transport, credentials, self._desk, self.known, settings)
-        self._discovery = Discovery(self._desk.prober, self.known, settings)
+        registry = Registry(settings, self._desk.prober, self.known, credentials.verifier)
+        self._discovery = Discovery(self._desk.prober, self.known, settings, registry.fill)
         self._asking = Asking(settings, self._desk, self._discovery, self.ddls, self.known)
         self.jobs = Jobs(settings, self._desk, self._discovery, self.ddls, self._asking)
         self.plans = Plans(

@@ -64,11 +64,11 @@ class Courier:
         )
 
     def send(self, request: Request, names: Sequence[str], flight: Flight | None = None) -> None:
-        """Send an interactive request: one message to all, or one to each of `names`.
+        """Send an interactive request: one message to all or to a pool, or one to each of `names`.
 
         The bytes are kept after the SEND: an interactive request is never sent again.
         """
-        if request.via is Via.BROADCAST:
+        if request.via in (Via.BROADCAST, Via.POOL):
             self._send_some([("*", request)], names, flight)
             return
         for start in range(0, len(names), _CHUNK):

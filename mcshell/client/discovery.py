@@ -20,7 +20,7 @@ from mcshell.filters.nodes import expand
 from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mcshell.client.known import Known
     from mcshell.client.probe import Prober
@@ -33,9 +33,16 @@ _OPEN = 8
 
 
 class Discovery:
-    """Finds the targets of one client's requests."""
+    """Finds the targets of one client's requests; `fill` as of a `Search`."""
 
-    def __init__(self, prober: Prober, known: Known, settings: Settings) -> None:
+    def __init__(
+        self,
+        prober: Prober,
+        known: Known,
+        settings: Settings,
+        fill: Callable[[str], None] = lambda _collective: None,
+    ) -> None:
+        self._fill = fill
         self._prober = prober
         self._known = known
         self._settings = settings
@@ -89,6 +96,7 @@ class Discovery:
             self._prober,
             self._settings.client,
             self._retire,
+            self._fill,
         )
 
     def _retire(self, question: str) -> None:

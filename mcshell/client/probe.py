@@ -158,6 +158,24 @@ class Prober:
         del collective, names
         return set()
 
+    def inquire(
+        self,
+        collective: str,
+        pool: str,
+        action: str,
+        data: dict[str, str],
+        members: Container[str],
+    ) -> tuple[str, Answers]:
+        """Ask one of the nodes that serve a pool; the agent is called as the pool is."""
+        answers = Answers(members, ())
+        question = new_request_id()
+        now = time.time()
+        record = Record(
+            question, pool, action, Via.POOL, collective, now, now + _TTL, Filter(), {**data}, pool
+        )
+        self._send(record, data, (), answers)
+        return question, answers
+
     def quiet_since(self) -> float:
         """Since when (monotonic) no word about anything has come in."""
         return self._receiver.quiet_since()
@@ -176,16 +194,20 @@ class Prober:
         answers: Answers,
     ) -> str:
         question = new_request_id()
-        self._receiver.watch(question, answers)
         via = Via.BROADCAST if names is None else Via.DIRECT
         now = time.time()
         record = Record(
             question, "discovery", action, via, collective, now, now + _TTL, filter_, dict(data)
         )
-        try:
-            request = self._courier.request(record, data, _TTL)
-            self._courier.send(request, names or ())
-        except BaseException:
-            self.forget(question)
-            raise
+        self._send(record, data, names or (), answers)
         return question
+
+    def _send(
+        self, record: Record, data: dict[str, str], names: Sequence[str], answers: Answers
+    ) -> None:
+        self._receiver.watch(record.id, answers)
+        try:
+            self._courier.send(self._courier.request(record, data, _TTL), names)
+        except BaseException:
+            self.forget(record.id)
+            raise

@@ -16,15 +16,16 @@ from mcshell.client.targeting import choose
 from mcshell.errors import UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand
+from mcshell.message import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mcshell.client.known import Known
     from mcshell.client.probe import Prober
     from mcshell.client.targeting import Targeting
     from mcshell.config import Client as ClientSettings
-    from mcshell.message import Filter, Reply
+    from mcshell.message import Reply
 
 __all__ = ["Answer", "Found", "Search", "Source", "broadcast", "inventory", "named"]
 
@@ -61,7 +62,8 @@ class Search:
     """What a source is asked, and what it may ask itself.
 
     `filter` is the targeting's with the agent that is to be asked; `retire` ends the question
-    (by its id) when late answers to it are of no more use.
+    (by its id) when late answers to it are of no more use; `fill` makes known what others have
+    heard of a collective.
     """
 
     targeting: Targeting
@@ -71,6 +73,7 @@ class Search:
     prober: Prober
     settings: ClientSettings
     retire: Retire
+    fill: Callable[[str], None] = lambda _collective: None
 
     def matching_known(self) -> list[KnownNode]:
         """The known nodes that match by their last known facts and were seen lately, by name."""
@@ -116,7 +119,13 @@ def named(search: Search) -> Found:
 
 
 def inventory(search: Search) -> Found:
-    """Only what is known, without a word to the network; says how old it is."""
+    """Only what is known, without a word to the nodes; says how old it is.
+
+    Who has neither asked nor listened asks the pool `inventory`, where there is one.
+    """
+    since = time.time() - search.settings.known_for
+    if not search.known.surveyed(search.collective, Filter(), since):
+        search.fill(search.collective)
     known = {node.identity: node for node in search.matching_known()}
     chosen = choose(sorted(known), search.targeting)
     nodes = [known[name] for name in chosen]

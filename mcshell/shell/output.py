@@ -91,7 +91,8 @@ def show(result: Result, options: Namespace, screen: Screen, form: str | None = 
         if form is None and screen.width is not None:
             result = _brief(result)
         _write(screen, render(result.columns, _timed(result, form), form, screen.width))
-        _notes(screen, result.notes, form)
+        empty = screen.width is not None and not result.rows and not result.notes
+        _notes(screen, ("nothing there",) if empty else result.notes, form)
     elif getattr(options, "background", False):
         _write(
             screen, f"{dumps(document(result))}\n" if form == "json" else f"{result.requestid}\n"

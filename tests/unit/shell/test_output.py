@@ -141,3 +141,12 @@ def test_a_terminal_counts_what_is_bulky() -> None:
     assert shown(table, None, 80)[0].splitlines()[-1].split() == ["web1", "2"]
     assert "Debian" in shown(table)[0]
     assert json.loads(shown(table, "json", 80)[0])[0]["facts"]["role"] == "web"
+
+
+def test_an_empty_table_is_said_to_be_empty_at_a_terminal() -> None:
+    """Who looks at a screen is told; a pipe, JSON, and a table with a note of its own are not."""
+    table = Table(("job", "state"), [])
+    assert shown(table, None, 80) == ("", "nothing there\n")
+    assert shown(table) == ("", "")
+    assert shown(table, "json", 80) == ("[]\n", "")
+    assert shown(Table(("a",), [], notes=("no node matches",)), None, 80)[1] == "no node matches\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell.errors import AgentError, MCShellError
 from mcshell.node.forecast import forecast
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Archive"]
 
+Stands: TypeAlias = "list[dict[str, Any]]"
+
 _MOST: Final = 10_000
+_IDS: Final = 400
 _TAIL: Final = 4096
 
 
@@ -75,19 +78,18 @@ class Archive:
 
     def list(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """The jobs of a node that are asked for, the next to start first."""
-        starts = tuple((data.get("job") or "").split())
         most = max(0, min(data.get("limit", 1000), _MOST))
-        found = []
-        for row in self._spool.jobs.of(identity):
-            if starts and not row.id.startswith(starts):
-                continue
-            if data.get("name") not in (None, row.name):
-                continue
-            found.append(row)
-        stands = [self.stand(row) for row in found]
         state = data.get("state")
-        stands = [one for one in stands if state in (None, one["state"])]
-        return {"jobs": stands[:most], "more": max(0, len(stands) - most)}
+        ids = (data.get("job") or "").split()[:_IDS]
+        stands: Stands = []
+        more = 0
+        for row in self._spool.jobs.of(identity, ids, data.get("name")):
+            if len(stands) >= most and state in (None, row.state):
+                more += 1
+            elif state in (None, row.state, RUNNING):
+                stand = self.stand(row)
+                stands += [stand] if state in (None, stand["state"]) else []
+        return {"jobs": stands, "more": more}
 
     def show(self, identity: str, job: str) -> dict[str, Any]:
         """One job in full, with its newest runs."""

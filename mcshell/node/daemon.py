@@ -17,7 +17,6 @@ from mcshell.errors import ConfigError, ConnectError
 from mcshell.message import Via
 from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
-from mcshell.node.archive import Archive
 from mcshell.node.audit import AuditLog
 from mcshell.node.carried import took
 from mcshell.node.claims import Claims
@@ -149,17 +148,12 @@ class Daemon:
             most=node.spool_max,
             steps=steps,
         )
-        archive = Archive(
-            self._spool,
-            self._work_lane.agenda.desks,
-            folders=(state / "work", state / "runs"),
-            slots=node.slots,
-        )
         self.host.office = Office(
             self._spool,
             self._work_lane.agenda,
             gate,
-            archive,
+            folders=(state / "work", state / "runs"),
+            slots=node.slots,
             stop=self._work_lane.stop_run,
             changed=self._work_taken,
         )

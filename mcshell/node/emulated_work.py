@@ -21,7 +21,6 @@ from mcshell.message import State, Status, Via
 from mcshell.node.act import Outcome, act, refused
 from mcshell.node.admission import Admission, Item
 from mcshell.node.agenda import Agenda
-from mcshell.node.archive import Archive
 from mcshell.node.desk import Desk, interrupted, late
 from mcshell.node.gate import Refusal
 from mcshell.node.lately import Lately
@@ -124,7 +123,7 @@ class EmulatedWork:
             self._spool,
             self._agenda,
             gate,
-            Archive(self._spool, self._desks, slots=self._slots),
+            slots=self._slots,
             stop=self._stop_run,
             changed=self._look,
         )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from heapq import nsmallest
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import schedule
-from mcshell.node.jobs import PAUSED, SCHEDULED, WAITING
+from mcshell.node.jobs import SCHEDULED, WAITING
 from mcshell.node.zones import zone_of_node
 from mcshell.wire.jobs import read_job
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from mcshell.node.spool import Spool
 
 __all__ = ["Planned", "forecast", "planned_starts"]
+
+_SPARE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +54,31 @@ def forecast(
 ) -> list[Planned]:
     """The starts of a node within a window (from, to), in order; more than `most` when so many."""
     found: list[tuple[Planned, float]] = []
-    for row in spool.jobs.open_of(desk.host.identity):
-        if row.body is None or row.state == PAUSED:
-            continue
+    for row in spool.jobs.coming(desk.host.identity, window[1]):
+        assert row.body is not None, "an open job has its document"
         job = read_job(row.body)
         length = _length(row, job, desk)
         if row.state == WAITING:
-            begin = max(window[0], row.due or window[0])
-            open_ = [
-                f"{awaited[:8]}:{need}"
-                for awaited, need, met in spool.jobs.awaits(row.key)
-                if not met
-            ]
-            if begin < window[1]:
-                text = "after " + " and ".join(open_)
-                found.append((_planned(row, row.run, begin, sure=False, why=text), length))
-            continue
-        one_more = most + 1
-        for start in planned_starts(row, job, desk, window):
-            found.append((_planned(row, start.name, start.due), length))
-            one_more -= 1
-            if not one_more:
-                break
-    found.sort(key=lambda one: (one[0].start, one[0].job))
-    return _throttled(found, slots)[: most + 1]
+            found += [(one, length) for one in _waiting(spool, row, window)]
+        else:
+            starts = islice(planned_starts(row, job, desk, window), most + 1)
+            found += [(_planned(row, one.name, one.due), length) for one in starts]
+        if len(found) > 2 * most + _SPARE:
+            found = nsmallest(most + 1, found, key=_order)
+    return _throttled(sorted(found, key=_order)[: most + 1], slots)
+
+
+def _order(one: tuple[Planned, float]) -> tuple[float, str]:
+    return one[0].start, one[0].job
+
+
+def _waiting(spool: Spool, row: JobRow, window: tuple[float, float]) -> Iterator[Planned]:
+    """A job that waits for others: not before its time, and not before they have ended."""
+    begin = max(window[0], row.due or window[0])
+    if begin < window[1]:
+        awaited = [f"{job[:8]}:{need}" for job, need, met in spool.jobs.awaits(row.key) if not met]
+        why = f"after {' and '.join(awaited)}"
+        yield _planned(row, row.run, begin, sure=False, why=why)
 
 
 def planned_starts(

@@ -21,7 +21,7 @@ from mcshell.node.work import QUEUED
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mcshell.node.database import Database
     from mcshell.node.work import Key
@@ -134,6 +134,9 @@ class JobRow:
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(JobRow))
+_HEAVY: Final = ("body", "signature", "certificate")
+_LIGHT: Final = ", ".join(f"NULL AS {name}" if name in _HEAVY else name for name in _COLUMNS)
+_PAGE: Final = 200
 _values: Final = attrgetter(*_COLUMNS)
 _PUT: Final = (
     f"INSERT OR REPLACE INTO jobs ({', '.join(_COLUMNS)})"  # noqa: S608 - our own names
@@ -167,14 +170,33 @@ class Jobs:
         rows = self._select("identity = ? AND id = ?", key)
         return rows[0] if rows else None
 
-    def of(self, identity: str, limit: int = 10_000) -> list[JobRow]:
-        """The jobs of a node: the next to start first, what has ended last."""
-        where = "identity = ? ORDER BY ended IS NOT NULL, ended DESC, due IS NULL, due LIMIT ?"
-        return self._select(where, (identity, limit))
+    def of(
+        self, identity: str, ids: Sequence[str] = (), name: str | None = None, limit: int = -1
+    ) -> list[JobRow]:
+        """The jobs of a node without their documents: the next to start first, then the ended.
 
-    def open_of(self, identity: str) -> list[JobRow]:
-        """The jobs of a node that may still start."""
-        return self._select("identity = ? AND ended IS NULL", (identity,))
+        `ids` are ids or first letters of ids, `name` is that of a job.
+        """
+        where, values = ["identity = ?"], [identity]
+        if ids:
+            where.append(f"({' OR '.join(['(id >= ? AND id < ?)'] * len(ids))})")
+            values += [bound for one in ids for bound in (one, f"{one}g")]
+        if name is not None:
+            where.append("name = ?")
+            values.append(name)
+        order = " ORDER BY ended IS NOT NULL, ended DESC, due IS NULL, due LIMIT ?"
+        return self._select(" AND ".join(where) + order, (*values, limit), _LIGHT)
+
+    def coming(self, identity: str, end: float) -> Iterator[JobRow]:
+        """The jobs of a node that may start before `end`, by and by."""
+        after = ""
+        where = (
+            "identity = ? AND id > ? AND ended IS NULL AND body IS NOT NULL AND state != 'paused'"
+            " AND (state != 'scheduled' OR due < ?) ORDER BY id LIMIT ?"
+        )
+        while rows := self._select(where, (identity, after, end, _PAGE)):
+            yield from rows
+            after = rows[-1].id
 
     def due(self, now: float, limit: int) -> list[JobRow]:
         """Scheduled jobs of all identities whose time has come, the oldest first."""
@@ -238,6 +260,8 @@ class Jobs:
 
         return self._database.write(work, durable=False)
 
-    def _select(self, where: str, values: Sequence[Any]) -> list[JobRow]:
-        found = self._database.read(f"SELECT * FROM jobs WHERE {where}", tuple(values))  # noqa: S608 - our own text
+    def _select(
+        self, where: str, values: Sequence[Any], columns: str = ", ".join(_COLUMNS)
+    ) -> list[JobRow]:
+        found = self._database.read(f"SELECT {columns} FROM jobs WHERE {where}", tuple(values))  # noqa: S608 - our own text
         return [JobRow(**{name: row[name] for name in _COLUMNS}) for row in found]

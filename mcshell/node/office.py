@@ -25,6 +25,7 @@ from mcshell.wire.jobs import condition, read_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mcshell.message import Job, Request
     from mcshell.node.agenda import Agenda
@@ -46,6 +47,9 @@ class Office:
     """The jobs of all nodes of a process. Any thread may call.
 
     Args:
+        folders: where runs are at work, and where those that have ended are kept; none for
+            emulated nodes.
+        slots: how many runs a node does at a time.
         stop: called with the key of a run that is to be stopped.
         changed: called when there may be something to start or to send.
     """
@@ -55,8 +59,9 @@ class Office:
         spool: Spool,
         agenda: Agenda,
         gate: Gate,
-        archive: Archive,
         *,
+        folders: tuple[Path, ...] = (),
+        slots: int,
         stop: Callable[[Key], None],
         changed: Callable[[], None],
     ) -> None:
@@ -64,10 +69,23 @@ class Office:
         self._agenda = agenda
         self._gate = gate
         self._desks = agenda.desks
-        self.archive = archive
+        self._folders = folders
+        self._slots = slots
+        self._archive: Archive | None = None
         self._stop = stop
         self.changed = changed
         self.rules = Rulebook(self, spool, agenda, gate)
+
+    @property
+    def archive(self) -> Archive:
+        """What is told of jobs; loaded when it is first asked for."""
+        if self._archive is None:
+            from mcshell.node.archive import Archive  # noqa: PLC0415 - an idle daemon is small
+
+            self._archive = Archive(
+                self._spool, self._desks, folders=self._folders, slots=self._slots
+            )
+        return self._archive
 
     # --- handing in ----------------------------------------------------------------------------
 

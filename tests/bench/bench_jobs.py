@@ -1,0 +1,164 @@
+"""What 10,000 stored jobs cost the node that stores them.
+
+Run: python tests/bench/bench_jobs.py [JOBS] [SECONDS]
+
+A real daemon on the embedded broker, without jobs and with so many, all scheduled for a later
+hour. Start: from exec to `ready`. Memory: resident set when it is ready, after one `job list` of
+all and one forecast of an hour. Idle hour: the processor time of SECONDS of doing nothing, times
+what makes an hour of it; and on a fake clock, what the agenda does in each second of an hour in
+which one job in a hundred comes due.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+from figures import machine, ms, place, running, show
+
+from mcshell.message import Job, When, new_request_id
+from mcshell.node.agenda import following
+from mcshell.node.agents import Served
+from mcshell.node.desk import Desk
+from mcshell.node.host import Host
+from mcshell.node.jobs import JobRow
+from mcshell.node.spool import Spool
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.jobs import seal_job
+from mcshell.wire.security import Signer
+from tests.peers.fleet import Fleet, Node
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.peers.brokers import Broker
+
+MIB = 1 << 20
+HOUR = 3600.0
+
+
+class Taken(NamedTuple):
+    """What one daemon took: seconds, MiB, MiB, seconds of processor an hour."""
+
+    start: float
+    fresh: float
+    used: float
+    hour: float
+
+
+def store(path: Path, collective: str, author: Signer, count: int, identity: str) -> None:
+    """Write so many jobs into a node's file, one in three of each kind."""
+    spool = Spool(path)
+    host = Host(identity, facts=dict, served=Served([]))
+    desk = Desk(host, None, None)  # type: ignore[arg-type] - only its zone is asked
+    now = time.time()
+    day = datetime.fromtimestamp(now + 86_400, UTC).date()
+    whens = [
+        When(at=f"{day}T04:00", splay=1800.0),
+        When(cron=f"30 {(datetime.now(UTC).hour + 12) % 24} * * *", until=now + 90 * 86_400),
+        When(every=6 * HOUR, splay=600.0, until=now + 90 * 86_400),
+    ]
+    rows = []
+    for number in range(count):
+        when = whens[number % len(whens)]
+        job = Job(
+            new_request_id(),
+            1,
+            "cert=alice",
+            collective,
+            "s",
+            "rpcutil",
+            "ping",
+            now,
+            name=f"job {number}",
+            when=when,
+        )
+        sealed = seal_job(job, author)
+        row = JobRow(
+            identity,
+            job.id,
+            1,
+            job.author,
+            job.session,
+            job.author,
+            collective,
+            job.name,
+            job.agent,
+            job.action,
+            sealed.body,
+            sealed.headers[SIGNATURE],
+            sealed.headers[CERTIFICATE],
+            now,
+            "scheduled",
+        )
+        rows.append(following(row, job, now if when.recurs else float("-inf"), desk))
+    spool.arrange(rows)
+    spool.close()
+
+
+def daemon(broker: Broker, folder: Path, count: int, seconds: float) -> Taken:
+    """Start one with so many jobs, ask it, and watch it do nothing."""
+    folder.mkdir()
+    with Fleet(broker, folder, {"node01": Node()}) as fleet:
+        fleet.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        fleet.start()
+        fleet.stop()
+        author = Signer.load(folder / "alice.pem", folder / "alice.key")
+        state = folder / "state-node01" / "node" / "work.sqlite"
+        store(state, fleet.collective, author, count, "node01")
+        began = time.monotonic()
+        fleet.start()
+        start = time.monotonic() - began
+        process = psutil.Process(fleet.nodes["node01"].pid)
+        fresh = process.memory_info().rss / MIB
+        before = sum(process.cpu_times()[:2])
+        time.sleep(seconds)
+        hour = (sum(process.cpu_times()[:2]) - before) * HOUR / seconds
+        with fleet.client() as client:
+            began = time.monotonic()
+            listed = len(client.jobs.rows(timeout=60.0))
+            took = time.monotonic() - began
+            began = time.monotonic()
+            starts = client.jobs.forecast_rows(within="1d", timeout=60.0)
+            show(
+                f"{count:,} jobs: list, forecast of a day",
+                f"{ms(took)} ({listed})",
+                f"{ms(time.monotonic() - began)} ({len(starts)})",
+            )
+        return Taken(start, fresh, process.memory_info().rss / MIB, hour)
+
+
+def fake_hour(folder: Path, count: int) -> tuple[float, int]:
+    """Processor seconds of the agenda in an hour on a fake clock, and how many jobs came due."""
+    from tests.jobs.simulation import World
+
+    folder.mkdir()
+    world = World(folder, count // 3, time.time())
+    due = sum(start < world.now + HOUR for *_rest, start in world.forecast(HOUR))
+    spent = time.process_time()
+    for _second in range(int(HOUR)):
+        world.live(1.0, 0.0)
+    return time.process_time() - spent, due
+
+
+def main() -> None:
+    """Print the figures."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
+    print(machine())
+    with place() as folder, running("embedded", folder) as broker:
+        taken = {some: daemon(broker, folder / str(some), some, seconds) for some in (0, count)}
+        show("", *(f"{some:,} jobs" for some in taken))
+        show("start to ready", *(f"{one.start:.2f} s" for one in taken.values()))
+        show("memory when ready", *(f"{one.fresh:.1f} MiB" for one in taken.values()))
+        show("memory after list and forecast", *(f"{one.used:.1f} MiB" for one in taken.values()))
+        show("processor time of an idle hour", *(f"{one.hour:.1f} s" for one in taken.values()))
+        spent, due = fake_hour(folder / "fake", count)
+        show(f"the agenda's part, fake clock, {due} starts", f"{spent:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Many nodes with jobs, their own records and rules, and a clock that only the test moves."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from mcshell.message import Job, State, When
+from mcshell.node.act import Outcome
+from mcshell.node.agenda import Agenda, following
+from mcshell.node.agents import Served
+from mcshell.node.desk import Desk
+from mcshell.node.forecast import forecast
+from mcshell.node.host import Host
+from mcshell.node.jobs import JobRow
+from mcshell.node.spool import Spool
+from mcshell.node.words import Words
+from mcshell.node.work import End
+from mcshell.pki import Authority
+from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.jobs import seal_job
+from mcshell.wire.security import Signer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Started", "World"]
+
+Started = tuple[str, str, str, float]
+"""Identity, job, name of the start, instant."""
+
+ZONES = ("Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC")
+WHENS = (
+    When(cron="30 2 * * *", splay=1800.0),
+    When(cron="0 */4 * * *"),
+    When(cron="*/30 1-3 * * *", tz="Europe/Vienna", splay=600.0),
+    When(cron="15 3 * * 0"),
+    When(every=7 * 3600.0, splay=60.0),
+    When(every=86_400.0, at="2026-01-01T04:00"),
+)
+
+
+class World:
+    """`count` nodes with two jobs each that recur, and one that starts once."""
+
+    def __init__(self, folder: Path, count: int, now: float, *, seed: int = 1) -> None:
+        self.now = now
+        authority = Authority.init(folder / "pki", "simulation")
+        author = Signer.from_pem(*authority.issue_pem("alice", "operator"))
+        voice = Words(Signer.from_pem(*authority.issue_pem("n", "node")), 1 << 20)
+        self.spool = Spool(folder / "work.sqlite")
+        served = Served([])
+        dice = random.Random(seed)
+        self.desks: dict[str, Desk] = {}
+        for number in range(count):
+            facts = {"timezone": dice.choice(ZONES)}
+            host = Host(f"n{number:05d}", facts=lambda facts=facts: facts, served=served)
+            self.desks[host.identity] = Desk(host, None, voice)  # type: ignore[arg-type] - nothing is judged here
+        self.agenda = Agenda(self.spool, self.desks, lambda: None)
+        self._hand_in(author, dice)
+
+    def _hand_in(self, author: Signer, dice: random.Random) -> None:
+        bodies = [self._job(author, number, when) for number, when in enumerate(self._whens())]
+        rows = []
+        for identity, desk in self.desks.items():
+            for job, sealed in dice.sample(bodies[:-1], 2) + bodies[-1:]:
+                row = JobRow(
+                    identity=identity,
+                    id=job.id,
+                    revision=1,
+                    owner=job.author,
+                    session=job.session,
+                    author=job.author,
+                    collective=job.collective,
+                    name="",
+                    agent="mark",
+                    action="once",
+                    body=sealed.body,
+                    signature=sealed.headers[SIGNATURE],
+                    certificate=sealed.headers[CERTIFICATE],
+                    received=self.now,
+                    state="scheduled",
+                )
+                after = job.created if job.when.recurs else float("-inf")
+                rows.append(following(row, job, after, desk))
+        for start in range(0, len(rows), 5000):
+            self.spool.arrange(rows[start : start + 5000])
+
+    def _whens(self) -> list[When]:
+        from dataclasses import replace
+        from datetime import UTC, datetime
+
+        end = self.now + 30 * 86_400
+        day = datetime.fromtimestamp(self.now + 86_400, UTC).date()
+        once = When(at=f"{day}T02:30", splay=900.0)
+        return [replace(when, until=end) for when in WHENS] + [once]
+
+    def _job(self, author: Signer, number: int, when: When):
+        job = Job(
+            id=f"{number:032x}",
+            revision=1,
+            author="cert=alice",
+            collective="mcs",
+            session="s",
+            agent="mark",
+            action="once",
+            created=self.now,
+            when=when,
+        )
+        return job, seal_job(job, author)
+
+    def forecast(self, seconds: float) -> set[Started]:
+        """What all nodes say will start, by time alone."""
+        window = (self.now, self.now + seconds)
+        found: set[Started] = set()
+        for identity, desk in self.desks.items():
+            starts = forecast(self.spool, desk, 1000, window, 100_000)
+            assert all(one.sure for one in starts)
+            found.update((identity, one.job, one.run, one.start) for one in starts)
+        return found
+
+    def live(self, seconds: float, late: float = 0.5) -> dict[tuple[str, str, str], float]:
+        """Let time go by, from one start to the next; returns what started when.
+
+        `late` is how long after a start is due the daemon gets to it, at most.
+        """
+        end = self.now + seconds
+        dice = random.Random(7)
+        happened: dict[tuple[str, str, str], float] = {}
+        while (due := self.agenda.next_due()) is not None and due < end:
+            self.now = max(self.now, due) + dice.uniform(0, late)
+            touched = self.agenda.turn(self.now)
+            works = [work for name in touched for work in self.spool.due(name, self.now, 100)]
+            claimed = self.spool.start([work.key for work in works], self.now)
+            assert all(claimed)
+            ends = []
+            for work in works:
+                key = (work.identity, work.job or "", work.run)
+                assert key not in happened, "started twice"
+                happened[key] = self.now
+                outcome = Outcome(State.OK, 0, "OK")
+                ends.append(
+                    End(
+                        work.key,
+                        outcome.state.value,
+                        0,
+                        "OK",
+                        self.now,
+                        None,
+                        work.job,
+                        self.now,
+                        1,
+                    )
+                )
+            self.agenda.finish(ends)
+        self.now = end
+        return happened

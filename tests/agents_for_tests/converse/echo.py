@@ -35,8 +35,10 @@ class Echo(Handler):
         elif order == "count":
             for number in range(data["to"]):
                 line.send(number)
-        elif order == "sleep":
-            time.sleep(data["seconds"])
+        elif order == "wait":
+            end = time.monotonic() + 60
+            while not Path(data["file"]).exists() and time.monotonic() < end:
+                time.sleep(0.05)
         else:
             line.send(data)
 

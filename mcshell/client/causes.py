@@ -251,6 +251,12 @@ _TOLD: Final[Mapping[str, Callable[[Probe], Cause]]] = {
         probe.reason or "the node had accepted it before its daemon started",
         probe.at("up"),
     ),
+    "alive": lambda probe: Cause(
+        "its reply has not come, or it did not take the request",
+        "observed",
+        "it answers now; nodes of MCollective's cannot be asked about a request",
+        probe.at("described"),
+    ),
     "passed": lambda probe: Cause(
         "the filter did not match",
         "observed",

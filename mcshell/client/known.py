@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS surveys (
     PRIMARY KEY (realm, collective, filter)
 ) WITHOUT ROWID;
 """
+_SIGNED = "coalesce(json_extract(excluded.about, '$.trust'), 'mcs')='mcs'"
+_WAS_SIGNED = "coalesce(json_extract(about, '$.trust'), 'mcs')='mcs'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class Known:
     def learn(self, collective: str, nodes: Iterable[KnownNode]) -> None:
         """Keep what nodes said of themselves; an older word never replaces a newer one.
 
+        What is not signed never replaces what is, until the node is forgotten: else whoever is on
+        the old wire could speak for it.
         How often a node registers is kept over words that do not say it.
         """
         rows = [(self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes]
@@ -151,7 +155,8 @@ class Known:
                 "INSERT INTO nodes VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE"
                 " SET seen=excluded.seen, about=json_set(excluded.about, '$.interval', coalesce("
                 "json_extract(excluded.about, '$.interval'), json_extract(about, '$.interval')))"
-                " WHERE excluded.seen >= seen",
+                f" WHERE CASE WHEN {_SIGNED} THEN excluded.seen>=seen OR NOT {_WAS_SIGNED}"
+                f" ELSE excluded.seen>=seen AND NOT {_WAS_SIGNED} END",  # noqa: S608 - constants
                 rows,
             )
 

@@ -71,8 +71,9 @@ class Lane:
         self._thread = threading.Thread(target=self._run, name="mcshell-mco", daemon=True)
 
     def start(self) -> None:
-        """Connect; ConnectError with the broker's reason."""
+        """Connect; ConnectError with the broker's reason, ConfigError for a broker of no use."""
         self._transport.start()
+        layout_for(self.wire.settings, self._transport.dialect)
         self._thread.start()
 
     def close(self) -> None:

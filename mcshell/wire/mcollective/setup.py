@@ -58,9 +58,19 @@ def open_wire(settings: MCollective, role: Role, *, sender: str | None = None) -
 
 
 def layout_for(settings: MCollective, dialect: Dialect) -> Layout:
-    """The layout of the broker that we are connected to; ours has ActiveMQ's."""
+    """The layout of the broker that we are connected to; ours has ActiveMQ's.
+
+    Raises:
+        ConfigError: our own broker knows no selectors, which direct addressing wants.
+    """
     if dialect.name == "rabbitmq":
         return layouts.RabbitMQ(settings.agents_multiplex, settings.reply_exchange)
+    if dialect.name == "mcshell" and settings.direct_addressing:
+        raise ConfigError(
+            "the old wire wants ActiveMQ or RabbitMQ; on mcshell's own broker it works with "
+            "mcollective.direct_addressing = false only",
+            "mcollective.direct_addressing",
+        )
     return layouts.ActiveMQ(settings.agents_multiplex, settings.priority)
 
 

@@ -98,7 +98,9 @@ def read_job(body: bytes) -> Job:
     A job that a rule brought is kept with the rule (`rules.duty_body`).
     """
     document = strict_json.loads(body)
-    if isinstance(document, dict) and document.get("kind") == "duty":
+    if not isinstance(document, dict):
+        raise Rejected(Reason.MALFORMED, "the document is no object")
+    if document.get("kind") == "duty":
         from mcshell.wire.rules import job_of_duty  # noqa: PLC0415 - rules are made of jobs
 
         return job_of_duty(document)

@@ -221,11 +221,12 @@ class Receiver:
         """Enter words into the ledgers that wait for them."""
         by_request: dict[str, list[Word]] = {}
         for word in news:
-            by_request.setdefault(word.reply.requestid, []).append(slim(word, self._store))
+            by_request.setdefault(word.reply.requestid, []).append(word)
         for requestid, words in by_request.items():
             sink = self._sinks.get(requestid)
             if sink is not None:
-                sink.words(words)
+                # Only what is in the file can be left there.
+                sink.words([slim(one, self._store) for one in words] if sink.kept else words)
 
     def _turned(self, delivery: Delivery) -> bool:
         """Whether it is a turn, and so no longer our business."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import fcntl
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["private_file", "private_folder"]
+__all__ = ["lock_file", "private_file", "private_folder"]
 
 
 def private_folder(path: Path) -> Path:
@@ -34,3 +35,18 @@ def private_file(path: Path) -> Path:
     """
     path.touch(mode=0o600)
     return path
+
+
+def lock_file(path: Path) -> IO[str] | None:
+    """Hold a lock file for the life of this process or until closed; None when another does.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    handle = private_file(path).open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return None
+    return handle

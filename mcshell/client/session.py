@@ -11,7 +11,6 @@ when it is saved under a name.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import secrets
@@ -22,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from mcshell.client.store import Store
 from mcshell.errors import SessionError
-from mcshell.private import private_file, private_folder
+from mcshell.private import lock_file, private_file, private_folder
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class Session:
         folder = private_folder(folder_of(state_dir))
         if name is not None:
             destinations.check_word("session", name)
-            lock = _take(folder / f"{name}.lock")
+            lock = lock_file(folder / f"{name}.lock")
             return cls(folder / f"{name}.sqlite", lock, caller, collective)
         return cls._scratch(folder, caller, collective)
 
@@ -112,7 +111,7 @@ class Session:
         number = 0
         while True:
             number += 1
-            lock = _take(folder / f"{_SCRATCH}{number}.lock")
+            lock = lock_file(folder / f"{_SCRATCH}{number}.lock")
             if lock is None:
                 continue
             try:
@@ -139,7 +138,7 @@ class Session:
     def take(self) -> bool:
         """Take hold of the queue if its holder is gone; whether this process holds it now."""
         if self._lock is None:
-            self._lock = _take(self.path.with_suffix(".lock"))
+            self._lock = lock_file(self.path.with_suffix(".lock"))
             if self._lock is not None:
                 self.store.set_meta("holder", self.me)
         return self._lock is not None
@@ -163,7 +162,7 @@ class Session:
         if self._lock is None:
             raise SessionError(f"session {self.name!r} is held by another process", self.name)
         target = self.path.with_name(f"{name}.sqlite")
-        lock = _take(target.with_suffix(".lock"))
+        lock = lock_file(target.with_suffix(".lock"))
         if lock is None or target.exists():
             raise SessionError(f"there is a session {name!r} already", name)
         self.store.close()
@@ -192,7 +191,7 @@ def folder_of(state_dir: Path) -> Path:
 def listing(state_dir: Path) -> Iterator[SessionInfo]:
     """Describe every session file of the state directory, by name."""
     for store in stores(state_dir):
-        lock = _take(store.path.with_suffix(".lock"))
+        lock = lock_file(store.path.with_suffix(".lock"))
         try:
             store.lapse(time.time())
             yield _info(store.path, store, held=lock is None)
@@ -225,7 +224,7 @@ def remove(state_dir: Path, name: str) -> None:
         SessionError: a process holds it.
     """
     path = folder_of(state_dir) / f"{name}.sqlite"
-    lock = _take(path.with_suffix(".lock"))
+    lock = lock_file(path.with_suffix(".lock"))
     if lock is None:
         raise SessionError(f"session {name!r} is held by a process", name)
     for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
@@ -248,14 +247,3 @@ def _info(path: Path, store: Store, *, held: bool) -> SessionInfo:
         (store.meta("holder") or "another process") if held else "",
         history[-1][0].created if history else None,
     )
-
-
-def _take(path: Path) -> IO[str] | None:
-    """Hold a lock file for the life of this process, or return None when another does."""
-    handle = private_file(path).open("a")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        return None
-    return handle

@@ -17,6 +17,7 @@ from mcshell.errors import ConfigError, ConnectError
 from mcshell.message import Via
 from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
+from mcshell.node.alone import alone
 from mcshell.node.audit import AuditLog
 from mcshell.node.carried import took
 from mcshell.node.claims import Claims
@@ -69,6 +70,7 @@ class Daemon:
         self.settings = settings
         credentials = load_credentials(settings.pki)
         state = private_folder(settings.state_dir / "node")
+        self._lock = alone(state)
         node = settings.node
         served = load_agents([*node.agents, shipped_dir()])
         audit = AuditLog(node.audit or state / "audit.jsonl")
@@ -208,6 +210,7 @@ class Daemon:
             self._transport.close()
             self._claims.close()
             self._spool.close()
+            self._lock.close()
 
     def _connect(self) -> bool:
         """Connect, however long it takes; False when the daemon is stopped meanwhile."""

@@ -21,6 +21,7 @@ from mcshell.errors import ConnectionLost, UsageError, WireError
 from mcshell.message import Via
 from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
+from mcshell.node.alone import alone
 from mcshell.node.audit import AuditLog
 from mcshell.node.carried import took
 from mcshell.node.claims import Claims
@@ -97,6 +98,7 @@ class Emulator:
             raise UsageError(f"emulate {count}: at least one node is meant")
         self._settings = settings
         state = private_folder(settings.state_dir / f"emulate-{prefix}")
+        self._lock = alone(state)
         node = settings.node
         self._collectives = settings.collective.member or (settings.collective.main,)
         self._served = load_agents([*node.agents, shipped_dir()])
@@ -165,6 +167,7 @@ class Emulator:
             await asyncio.gather(*(line.link.close() for line in lines if line.link))
             self._claims.close()
             self._spool.close()
+            self._lock.close()
 
     async def _keep(self, line: _Line) -> None:
         """Connect again whenever the connection is lost; go back to the list's first broker."""

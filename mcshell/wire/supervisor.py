@@ -81,7 +81,7 @@ class Supervisor:
     # -- life -----------------------------------------------------------------------------------
 
     def start(self, timeout: float | None = 5.0) -> None:
-        """Connect, and stay connected until `close`.
+        """Connect, and stay connected until `close`; where it fails it may be called again.
 
         Args:
             timeout: seconds for trying every broker once; None tries on until one is there.
@@ -108,6 +108,9 @@ class Supervisor:
             raise
         if failure is not None:
             self.close()
+            if not thread.is_alive():  # a node tries again until its broker is there
+                self._thread = None
+                self._stop.clear()
             raise failure
 
     def close(self) -> None:

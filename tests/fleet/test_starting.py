@@ -1,0 +1,46 @@
+"""How a node daemon starts where something is not as it should be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.peers.brokers import Broker
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_a_node_waits_for_its_broker(fresh_broker: Callable[[str], Broker], tmp_path: Path) -> None:
+    """Started before its broker it says so, tries again, and serves once the broker is there."""
+    broker = fresh_broker("embedded")
+    broker.kill9()
+    with Fleet(broker, tmp_path, {"early": Node()}) as fleet:
+        child = fleet.nodes["early"] = fleet._run(
+            "early", ["node", "--config", str(tmp_path / "early.toml")]
+        )
+        assert wait_until(lambda: child.tail().count("next try in") >= 2, 60), child.tail()
+        broker.restart()
+        fleet._wait("early", child, 0)
+        with fleet.client() as client:
+            assert client.rpc("rpcutil", "ping", nodes="early").stats["ok"] == 1
+
+
+def test_one_daemon_works_in_a_state_directory(
+    fresh_broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    """A second one is refused with one line; after a kill -9 the next one starts at once."""
+    with Fleet(fresh_broker("embedded"), tmp_path, {"only": Node()}) as fleet:
+        fleet.start()
+        second = fleet.cli("node", "--config", "only.toml")
+        assert second.returncode == 64
+        assert "another daemon is at work in" in second.stderr
+        fleet.kill9("only")
+        fleet.start()

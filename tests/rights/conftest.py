@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NODES = ("web1", "web1.example.com", "db1")
+NODES = ("web1", "web1.example.com", "db1", "sup1")
 OPERATORS = ("alice", "alice.smith", "bob+ops@example.com")
 KINDS = [
     pytest.param("activemq", marks=pytest.mark.activemq),
@@ -29,7 +29,7 @@ KINDS = [
 ONLY_ACTIVEMQ = pytest.mark.parametrize("guarded", KINDS[:1], indirect=True)
 ONLY_RABBITMQ = pytest.mark.parametrize("guarded", KINDS[1:], indirect=True)
 POLICY = "policy default deny\n" + "".join(f"allow\tcert={name}\t*\t*\t*\n" for name in OPERATORS)
-POOLS = '[pools.sms]\nmembers = ["web1"]\n'
+POOLS = '[pools.sms]\nmembers = ["web1"]\n[pools.inventory]\nmembers = ["sup1"]\n'
 
 
 class Guarded:

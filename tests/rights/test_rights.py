@@ -69,6 +69,17 @@ TABLE: dict[str, dict[str, str]] = {
         "/queue/mcs.C.pool.sms": "",
     },
 }
+# A supervisor. (What it reads, its pool's queue, it may also write to on RabbitMQ: whoever may make
+# a queue and send to some may send to that one. What is not signed is not believed.)
+TABLE["sup1"] = {
+    "/topic/mcs.C.broadcast": "r",
+    "/topic/mcs.C.registration": "rw",
+    "/queue/mcs.C.node.web1": "w",
+    "/queue/mcs.C.node.web1.example.com": "w",
+    "/queue/mcs.C.work.web1": "",
+    "/queue/mcs.C.pool.sms": "",
+    "/queue/mcs.C.reply.cert~3dalice.s1": "w",
+}
 # Outside everything that we use: for nobody.
 NOBODYS = (
     "/topic/mcs.other.broadcast",

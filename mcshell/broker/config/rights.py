@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Do", "Holder", "Right", "Tail", "own_rights", "role_rights"]
 
 
+SUPERVISORS = "inventory"
+"""The pool that supervisors serve; whoever is a member of it may carry."""
+
+
 class Do(StrEnum):
     """What a right allows."""
 
@@ -104,6 +108,11 @@ def own_rights(holder: Holder, collectives: Iterable[str]) -> list[Right]:
                 Right(Do.READ, *_of(destinations.node(c, holder.name))),
                 Right(Do.READ, *_of(destinations.work(c, holder.name))),
             ]
+            if SUPERVISORS in holder.pools:  # it hears of nodes, and brings them what they lack
+                rights += [
+                    Right(Do.READ, *_of(destinations.registration(c))),
+                    Right(Do.WRITE, "queue", f"mcs.{c}.node", Tail.NAME),
+                ]
         else:
             caller = f"cert={holder.name}"
             session = _of(destinations.session(c, caller))

@@ -6,7 +6,6 @@ and the ledger is made again from the words. What another caller asked can be re
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tempfile
 from collections import Counter
@@ -18,7 +17,7 @@ from mcshell.client.rows import Record, Word, target_of
 from mcshell.client.session import folder_of
 from mcshell.client.store import Store
 from mcshell.errors import MCShellError, Rejected, SessionError
-from mcshell.private import private_file, private_folder
+from mcshell.private import lock_file, private_file, private_folder
 from mcshell.wire import destinations
 from mcshell.wire.envelope import read_reply
 
@@ -229,9 +228,7 @@ class _Merger:
 
 def _is_free(lock: Path) -> bool:
     """Whether no process holds the session."""
-    with lock.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+    held = lock_file(lock)
+    if held is not None:
+        held.close()
+    return held is not None

@@ -103,6 +103,8 @@ def load_agents(folders: Iterable[Path]) -> Served:
     seen = {service.ddl.name for service in services}
     broken: dict[str, str] = {}
     for folder in folders:
+        if not folder.is_dir():
+            log.warning("no agents from %s: there is no such folder", folder)
         for schema in sorted([*folder.glob("*.json"), *folder.glob("*.ddl")], key=_order):
             name = schema.stem
             if name in seen or not _source(schema).is_file():
@@ -110,9 +112,13 @@ def load_agents(folders: Iterable[Path]) -> Served:
             seen.add(name)
             try:
                 services.append(_load(schema))
-            except (MCShellError, OSError, ValueError, ImportError, SyntaxError) as error:
-                broken[name] = f"does not load: {error}"
-                log.warning("agent %s does not load: %s", name, error)
+            except Exception as error:  # noqa: BLE001 - another's module may raise anything
+                known = isinstance(
+                    error, (MCShellError, OSError, ValueError, ImportError, SyntaxError)
+                )
+                text = str(error) if known else f"{type(error).__name__}: {error}"
+                broken[name] = f"does not load: {text}"
+                log.warning("agent %s does not load: %s", name, text)
     served = Served(services)
     served.inactive.update(broken)
     return served

@@ -58,7 +58,7 @@ def act(
         return refused(error.refusal)
     except AgentError as error:
         return Outcome(State.FAILED, error.statuscode, str(error), error.data)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() ends the action, not our thread
         name = f"{admitted.request.agent}.{admitted.request.action}"
         log.exception("%s crashed", name)
         text = f"{name} crashed: {type(error).__name__}: {error}"

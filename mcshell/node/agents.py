@@ -68,6 +68,10 @@ class Served:
                 del self._services[name]
                 self.inactive[name] = str(reason)
                 log.info("agent %s is not active: %s", name, reason)
+            except Exception as error:
+                del self._services[name]
+                self.inactive[name] = f"does not activate: {type(error).__name__}: {error}"
+                log.exception("agent %s does not activate", name)
         self._refresh()
 
     def inventory(self) -> list[dict[str, Any]]:

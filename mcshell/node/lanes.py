@@ -106,6 +106,8 @@ class InteractiveLane:
                 self._running.add(task)
             try:
                 self._act(task)
+            except Exception:  # the thread serves the next one
+                log.exception("could not answer for %s", task.admitted.request.id)
             finally:
                 with self._lock:
                     self._running.discard(task)

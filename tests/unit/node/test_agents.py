@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mcshell.ddl.library import shipped_dir
-from mcshell.node.agents import load_agents
+from mcshell.message import State
+from mcshell.node.act import act
+from mcshell.node.agent import Agent, Call
+from mcshell.node.agents import Served, Service, load_agents
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mcshell.node.agent import NodeView
 
 
 @pytest.mark.parametrize(
@@ -43,3 +51,38 @@ def test_a_folder_that_is_not_there_is_named(
     with caplog.at_level(logging.WARNING):
         load_agents([tmp_path / "nowhere"])
     assert f"no agents from {tmp_path / 'nowhere'}" in caplog.text
+
+
+class Quitter(Agent):
+    """An agent of somebody else: it ends the interpreter where it should raise."""
+
+    name = "quitter"
+
+    def activate(self, node: NodeView) -> None:
+        """Fail as code fails that has a slip in it."""
+        raise KeyError(node.identity)
+
+    def quit(self, call: Call) -> dict[str, object]:
+        """End."""
+        sys.exit(f"no {call['what']}")
+
+
+def test_an_agent_that_does_not_activate_is_inactive() -> None:
+    """Whatever `activate` raises is its reason."""
+    schema = SimpleNamespace(name="quitter", metadata={}, actions={})
+    served = Served([Service(Quitter(), schema)])  # type: ignore[arg-type] # no DDL is needed
+    served.activate(SimpleNamespace(identity="web1"))  # type: ignore[arg-type] # nor a node
+    assert served.inactive == {"quitter": "does not activate: KeyError: 'web1'"}
+    assert served.get("quitter") is None
+
+
+def test_an_action_that_exits_has_failed() -> None:
+    """`sys.exit()` in an action is its crash: neither the thread nor the emulator ends with it."""
+    request = SimpleNamespace(agent="quitter", action="quit", data={"what": "luck"})
+    service = SimpleNamespace(agent=Quitter())
+    admitted = SimpleNamespace(
+        request=request, service=service, action=SimpleNamespace(name="quit")
+    )
+    outcome = act(admitted, SimpleNamespace(identity="web1"), time.monotonic() + 1)  # type: ignore[arg-type] # as above
+    assert (outcome.state, outcome.statuscode) == (State.FAILED, 5)
+    assert "SystemExit: no luck" in outcome.statusmsg

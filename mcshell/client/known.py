@@ -152,11 +152,11 @@ class Known:
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(
-                "INSERT INTO nodes VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE"
+                "INSERT INTO nodes VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE"  # noqa: S608 - constants
                 " SET seen=excluded.seen, about=json_set(excluded.about, '$.interval', coalesce("
                 "json_extract(excluded.about, '$.interval'), json_extract(about, '$.interval')))"
                 f" WHERE CASE WHEN {_SIGNED} THEN excluded.seen>=seen OR NOT {_WAS_SIGNED}"
-                f" ELSE excluded.seen>=seen AND NOT {_WAS_SIGNED} END",  # noqa: S608 - constants
+                f" ELSE excluded.seen>=seen AND NOT {_WAS_SIGNED} END",
                 rows,
             )
 

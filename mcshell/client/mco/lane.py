@@ -63,6 +63,7 @@ class Lane:
         self._sequence = next(_SEQUENCE)
         self._lock = threading.Lock()
         self._ready: set[str] = set()
+        self._ponged: set[str] = set()
         self._asked: OrderedDict[str, Container[str] | None] = OrderedDict()
         self.census = Census(self, routes, self._native)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
@@ -98,12 +99,19 @@ class Lane:
 
     # -- out
 
-    def send(self, request: Request, names: Sequence[str]) -> None:
-        """Send a request to all, or to each of `names`; nothing where it has no such collective."""
+    def send(self, request: Request, names: Sequence[str], others: Sequence[str]) -> None:
+        """Send a request to all, or to each of `names`; nothing where it has no such collective.
+
+        `others` are targets that are asked over our own wire. Where one of them is on this one,
+        too, nothing is sent to all: it would be asked twice.
+        """
         collective = self.collective(request.collective)
-        if collective is not None:
-            self._expect(request.id, names)
-            self._send(replace(request, collective=collective), names)
+        if collective is None:
+            return
+        self._expect(request.id, names)
+        both = request.via is Via.BROADCAST and not self._ponged.isdisjoint(others)
+        via = Via.DIRECT if both else request.via
+        self._send(replace(request, collective=collective, via=via), names)
 
     def inventory(self, requestid: str, names: Sequence[str]) -> None:
         """Ask each of `names` what it is (`rpcutil.inventory`)."""
@@ -263,6 +271,8 @@ class Lane:
             Rejected: WRONG_SENDER for a node that is known by its certificate; for a while it
                 must not be taken for one that needs none.
         """
+        if envelope.senderagent == DISCOVERY:
+            self._ponged.add(reply.sender)
         about = self._routes.about(self._native, reply.sender, self.trust)
         if about is None:
             raise Rejected(Reason.WRONG_SENDER, f"{reply.sender[:80]} is known by its certificate")

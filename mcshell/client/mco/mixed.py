@@ -79,7 +79,7 @@ class MixedCourier(Courier):
             at = time.time()
             if flight is not None:
                 flight.sent(old, at)
-            self._lane.send(request, old)
+            self._lane.send(request, old, ours)
             if flight is not None:
                 self._session.store.mark_sent(request.id, old, at)
 

@@ -1,9 +1,8 @@
 """The way in from the old wire: what a message of MCollective's comes to on this node.
 
 In order: size, hash or signature, dates, collective, where the answer may go; the filter; replay;
-policy; DDL. Callers are prefixed (`mco-psk:uid=0`), so that no native rule is about them. Ids are
-claimed apart from those of our own wire: they are unsigned there, and whoever read a native id
-could otherwise take it away.
+policy; DDL. Callers are prefixed (`mco-psk:uid=0`), so that no native rule is about them. An id is
+claimed for both wires, so that nothing runs twice that comes over both.
 """
 
 from __future__ import annotations
@@ -107,16 +106,17 @@ class Door:
         return Asked(incoming, reply_to, None)
 
     def _claim(self, incoming: Incoming, via: Via, now: float) -> bool:
-        """Take it, if it is no replay.
+        """Take it, if it is no replay. A ping does nothing, and may come over both wires.
 
         What is signed is taken once, too: under ssl the body (a ping, which has no action, may be
         the same within a second), under aes the one-time key.
         """
         request, name = incoming.request, f"mco:{self._host.identity}"
-        wanted = [(name, request.id, request.expires)]
+        pinged = request.agent == DISCOVERY
+        wanted = [(name if pinged else self._host.identity, request.id, request.expires)]
         if self._wire.security.name == "aes":
             wanted.append((name, incoming.once, now + _LONG))
-        elif incoming.once != request.id and request.agent != DISCOVERY:
+        elif incoming.once != request.id and not pinged:
             wanted.append((name, incoming.once, request.expires))
         if all(self._claims.claim_many(wanted, now)):
             return True

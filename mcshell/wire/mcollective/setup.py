@@ -53,7 +53,7 @@ class Wire:
 
 def open_wire(settings: MCollective, role: Role, *, sender: str | None = None) -> Wire:
     """Read the keys; ConfigError names the setting that is missing or cannot be used."""
-    identity = settings.identity or sender or socket.getfqdn()
+    identity = settings.identity or sender or socket.gethostname()
     return Wire(settings, _security(settings, role), Limits(), identity)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcshell.errors import NoTargets
+from mcshell.errors import InputError, NoTargets, UsageError
+from mcshell.message import State
 from tests.mcollective.interop.calls import CALLS, Call, normal
 from tests.mcollective.interop.conftest import fleet_beside
 from tests.mcollective.interop.network import Pair
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from mcshell.client.client import Client
     from tests.mcollective.interop.network import Answer, Network
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.timeout(300)]
 COUNT = 5
+NAMES = {f"node{number:04d}" for number in range(1, COUNT + 1)}
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +87,86 @@ def test_the_table_is_no_empty_one(theirs: dict[str, Answer]) -> None:
     silent = [name for name, answer in theirs.items() if not rows_of(answer)]
     assert len(silent) == 2
     assert len(theirs) >= 40
+
+
+def test_bytes(client: Client) -> None:
+    """Bytes that are no text, over which the real client fails, come as they are."""
+    rows = client.rpc("rig", "blob", bytes=1000, text=False).rows()
+    assert {row.sender for row in rows} == NAMES
+    assert {row.data["blob"] for row in rows} == {(bytes(range(256)) * 4)[:1000]}
+
+
+def test_odd_inputs_are_refused_before_they_are_sent(client: Client) -> None:
+    """What the agent's .ddl does not allow is refused here, with the DDL's words."""
+    with pytest.raises(InputError, match="color"):
+        client.rpc("rig", "echo", color="pink")
+    with pytest.raises(UsageError, match="no action"):
+        client.rpc("rig", "nothing")
+
+
+def test_batches_stop_after_failures(client: Client) -> None:
+    """--max-failures stops the batches on the old wire, too."""
+    replies = client.rpc("rig", "work", code=1, batch=2, max_failures=1)
+    stats = replies.stats
+    assert (stats["failed"], stats["pending"]) == (2, 3)
+
+
+def test_a_session_keeps_their_replies(operator: Fleet) -> None:
+    """What nodes of MCollective's have said is read again by another process, numbers and all."""
+    with operator.client(session="kept") as client:
+        asked = client.rpc("rig", "values", kind="integers", identities=["node0001"])
+        blob = client.rpc("rig", "blob", bytes=300, text=False, identities=["node0001"])
+        ids = asked.requestid, blob.requestid
+    with operator.client(session="kept") as client:
+        (row,) = client.replies(ids[0]).rows()
+        assert row.data["values"][-2:] == [-(2**80), 10**40]
+        assert row.trust == "psk"
+        (row,) = client.replies(ids[1]).rows()
+        assert row.data["blob"] == (bytes(range(256)) * 2)[:300]
+        (entry,) = client.replies(ids[0]).entries()
+        assert entry.sent is not None
+        assert entry.done is not None
+    done = operator.cli("replies", ids[0], "--session", "kept", "-j")
+    (reply,) = json.loads(done.stdout)["replies"]
+    assert reply["trust"] == "psk"
+    assert reply["data"]["values"][-1] == 10**40
+
+
+def test_large_replies_stay_in_the_file(client: Client) -> None:
+    """A reply of a megabyte is kept, and read when it is looked at."""
+    rows = client.rpc("rig", "blob", bytes=1_000_000, identities=["node0002"]).rows()
+    assert [len(row.data["blob"]) for row in rows] == [500_000]
+
+
+def test_an_import_takes_no_words_that_nobody_can_verify(operator: Fleet, tmp_path: Path) -> None:
+    """Words of the old wire are refused by `session import`, and counted."""
+    with operator.client(session="carried") as client:
+        client.rpc("rpcutil", "ping", identities=["node0001"])
+    copy = tmp_path / "carried.sqlite"
+    assert operator.cli("session", "export", "carried", str(copy)).returncode == 0
+    done = operator.cli("session", "import", str(copy), "--session", "other")
+    assert done.returncode == 2
+    assert "unsigned" in done.stdout + done.stderr
+
+
+def test_a_dead_node_is_a_row(client: Client, network: Network) -> None:
+    """A node of MCollective's that has gone away is silent in the table, and explained."""
+    assert wait_until(lambda: client.known.node(*described(client, "node0005")) is not None, 20.0)
+    assert wait_until(lambda: not client.known.undescribed(main_of(client), 0.0), 20.0)
+    network.stop_node("node0005")
+    rows = {row.sender: row for row in client.rpc("rpcutil", "ping", facts=["city=Zürich"]).rows()}
+    assert rows["node0005"].state is State.SILENT
+    assert {row.state for name, row in rows.items() if name != "node0005"} == {State.OK}
+    assert "no answer to a probe" in rows["node0005"].statusmsg
+    causes = client.causes("node0005")
+    assert causes
+
+
+def main_of(client: Client) -> str:
+    """The client's own collective."""
+    return client.settings.collective.main
+
+
+def described(client: Client, name: str) -> tuple[str, str]:
+    """What `known.node` takes."""
+    return main_of(client), name

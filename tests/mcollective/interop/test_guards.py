@@ -254,6 +254,24 @@ def test_a_node_that_only_the_old_wire_knows(outsider: Outsider, fleet: Fleet) -
         helper.join()
 
 
+def test_nothing_runs_twice_that_is_on_both_wires(outsider: Outsider, fleet: Fleet) -> None:
+    """A broadcast to a mixed fleet runs once on a node that hears both wires, and is signed."""
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    outsider.connection.subscribe("/topic/guarded.discovery.agent", requests, ack="auto")
+    outsider.connection.subscribe("/topic/guarded.rpcutil.agent", requests, ack="auto")
+    selector = {"selector": "mc_identity = 'old0002'"}
+    outsider.connection.subscribe("/queue/guarded.nodes", requests, ack="auto", headers=selector)
+    helper = threading.Thread(target=answer_all, args=(outsider, requests, "old0002", 10.0))
+    helper.start()
+    with fleet.client(state="state-both") as client:
+        replies = client.rpc("rpcutil", "ping", via="broadcast")
+        trusts = {row.sender: row.trust for row in replies.rows()}
+    helper.join()
+    assert trusts == {"ours0001": "mcs", "ours0002": "mcs", "old0002": "psk"}
+    runs = [e for e in fleet.audit("ours0001") if e["requestid"] == replies.requestid]
+    assert [event["event"] for event in runs] == ["accepted"], runs
+
+
 def test_without_the_section_nothing_of_it_is_loaded() -> None:
     """Daemon, client and command line load nothing of the old wire while it is off."""
     code = (

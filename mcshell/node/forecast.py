@@ -128,9 +128,12 @@ def _throttled(found: list[tuple[Planned, float]], slots: int) -> list[Planned]:
     ends: list[float] = []
     marked = []
     for one, length in found:
+        if not one.sure:  # nobody knows when it starts
+            marked.append(one)
+            continue
         busy = len(ends) - bisect_right(ends, one.start)
         if busy >= slots:
-            why = one.why or f"{busy} others may have the {slots} slots"
+            why = f"{busy} others may have the {slots} slots"
             one = replace(one, sure=False, conflict=True, why=why)  # noqa: PLW2901 - as it is then
         marked.append(one)
         end = one.start + length

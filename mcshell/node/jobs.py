@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mcshell.node.database import Database
     from mcshell.node.work import Key
 
-__all__ = ["ENDED", "OPEN", "PAUSED", "SCHEDULED", "SCHEMA", "WAITING", "JobRow", "Jobs"]
+__all__ = ["ENDED", "OPEN", "PAUSED", "SCHEDULED", "SCHEMA", "WAITING", "JobRow", "Jobs", "seen"]
 
 SCHEDULED: Final = "scheduled"
 WAITING: Final = "waiting"
@@ -142,6 +142,20 @@ _PUT: Final = (
     f"INSERT OR REPLACE INTO jobs ({', '.join(_COLUMNS)})"  # noqa: S608 - our own names
     f" VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
+
+
+def seen(row: JobRow) -> dict[str, Any]:
+    """What is known of a job that has not run yet, in the words of `explain`."""
+    known = {
+        "requestid": row.id,
+        "state": "received" if row.open else row.state,
+        "received": row.received,
+        "ended": row.ended,
+        "reason": row.statusmsg or f"a job: {row.state}",
+    }
+    if row.state == SCHEDULED and row.due is not None:
+        known["reason"] = f"a job: it starts at {row.run}, by its zone"
+    return known
 
 
 def put(database: sqlite3.Connection, row: JobRow) -> None:

@@ -352,23 +352,12 @@ class Spool:
         """What is known of a request, in the words of `explain`; None when nothing is."""
         row = self.get((identity, requestid))
         if row is None:
-            return None
-        known = {
-            "requestid": requestid,
-            "state": row.state,
-            "received": row.received,
-            "started": row.started,
-            "ended": row.ended,
-            "attempt": row.attempt,
-            "statuscode": row.statuscode,
-        }
+            job = self.jobs.get((identity, requestid))
+            return None if job is None else jobs.seen(job)
+        known = row.told()
         if row.state == QUEUED:
             known["place"] = before = self._before(row)
             known["reason"] = f"waits in the spool behind {before} others"
-        elif row.state == RUNNING:
-            known["reason"] = "runs"
-        elif row.statusmsg and row.state != "ok":
-            known["reason"] = row.statusmsg
         return known
 
     def _before(self, row: Work) -> int:

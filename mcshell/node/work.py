@@ -9,7 +9,7 @@ The states of a row move only along these arrows:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["CANCELLED", "FINAL", "INTERRUPTED", "QUEUED", "RUNNING", "End", "Key", "Word", "Work"]
 
@@ -63,6 +63,23 @@ class Work:
     def key(self) -> Key:
         """Its name in the spool."""
         return self.identity, self.id
+
+    def told(self) -> dict[str, Any]:
+        """What is known of it, in the words of `explain`."""
+        known: dict[str, Any] = {
+            "requestid": self.id,
+            "state": self.state,
+            "received": self.received,
+            "started": self.started,
+            "ended": self.ended,
+            "attempt": self.attempt,
+            "statuscode": self.statuscode,
+        }
+        if self.state == RUNNING:
+            known["reason"] = "runs"
+        elif self.statusmsg and self.state != "ok":
+            known["reason"] = self.statusmsg
+        return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,3 +239,10 @@ def test_max_runtime(town: Town, client: Client) -> None:
     )
     state, text = final(replies)
     assert (state, text) == (State.FAILED, "timed out after 1 s")
+
+
+def test_explain_knows_of_jobs(town: Town, client: Client) -> None:
+    """Asked about a job that waits for its time, a node says so."""
+    replies = submit(client, town, "x", at="2035-01-01 04:00")
+    told = client.rpc("rpcutil", "seen", requestid=replies.job, nodes=["n1"]).rows()[0]
+    assert told.data["reason"] == "a job: it starts at 2035-01-01T04:00, by its zone"

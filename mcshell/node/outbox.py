@@ -89,6 +89,10 @@ class Outbox:
                     log.warning("the outbox waits: %s", error)
                     time.sleep(_PAUSE)
                     self._bell.set()
+            except Exception:  # what it holds was promised: it never ends by itself
+                log.exception("the outbox stumbled")
+                time.sleep(_PAUSE)
+                self._bell.set()
 
     def _send_some(self) -> bool:
         """Send a window of words, the oldest first; False when there were none.

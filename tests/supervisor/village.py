@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mcshell.wire import destinations
 from mcshell.wire.connector import Connector
-from tests.peers.fleet import COMMON, READY, Fleet
+from tests.peers.fleet import COMMON, READY, Fleet, Node
 from tests.peers.processes import Child, wait_until
 
 if TYPE_CHECKING:
@@ -36,23 +36,30 @@ members = ["sup*"]
 
 
 class Village:
-    """A fleet whose nodes are emulated; `sup1` and `sup2` share a folder of rules."""
+    """A fleet, emulated but for `nodes`; `sup1` and `sup2` share a folder of rules."""
 
     def __init__(
         self,
         broker: Broker,
         folder: Path,
-        *,
+        *nodes: str,
         policies: Mapping[str, str] | None = None,
         every: str = "2s",
     ) -> None:
         self.folder = folder
         self.marks = folder / "marks"
         self.rules = folder / "rules"
-        self.fleet = Fleet(broker, folder, policies=policies, operators=("alice", "bob"))
+        self.more = f'agents = ["{AGENTS}"]\nregister_every = "{every}"\n'
+        self.fleet = Fleet(
+            broker,
+            folder,
+            {name: Node({"role": "web"}) for name in nodes},
+            policies=policies,
+            operators=("alice", "bob"),
+            more=self.more,
+        )
         with self.fleet.config.open("a") as file:
             file.write(f'[node]\nagents = ["{AGENTS}"]\n[pools.inventory]\nmembers = ["sup*"]\n')
-        self.more = f'agents = ["{AGENTS}"]\nregister_every = "{every}"\n'
         self.emulators: dict[str, Child] = {}
         self.supervisors: dict[str, Child] = {}
 

@@ -206,7 +206,9 @@ class PKI:
         for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):
             if path is None:
                 raise ConfigError(
-                    f"pki.{name} is not set, and nothing goes unsigned", f"pki.{name}"
+                    f"pki.{name} is not set, and nothing goes unsigned "
+                    "(mcshell doctor says what else is missing; mcshell demo needs nothing)",
+                    f"pki.{name}",
                 )
             found.append(path)
         return found[0], found[1], found[2]

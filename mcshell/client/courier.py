@@ -86,7 +86,9 @@ class Courier:
             flight.sent(names, at)
         outgoing = [self._send_one(key, request) for key, request in requests]
         if flight is not None:
-            self._session.store.add_outgoing(outgoing)
+            if requests[0][1].data == flight.record.data:
+                # Else the inputs are sensitive, and what is never sent again need not be kept.
+                self._session.store.add_outgoing(outgoing)
             self._session.store.mark_sent(requests[0][1].id, names, at)
 
     def _send_one(self, key: str, request: Request) -> Outgoing:

@@ -7,6 +7,7 @@ they share is the event loop, the connections and one SQLite file with an identi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import heapq
 import logging
@@ -153,7 +154,8 @@ class Emulator:
             for number, node in enumerate(line.nodes):
                 node.host.announce = partial(line.soon.put_nowait, number)
         try:
-            await asyncio.gather(*(self._connect(line) for line in lines))
+            if not await self._connect_all(lines, stop):
+                return
             ready()
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._work(line)) for line in lines]
@@ -168,6 +170,21 @@ class Emulator:
             self._claims.close()
             self._spool.close()
             self._lock.close()
+
+    async def _connect_all(self, lines: list[_Line], stop: asyncio.Event) -> bool:
+        """Connect, however long it takes; False when it is stopped meanwhile."""
+        pause = 0.5
+        while not stop.is_set():
+            try:
+                await asyncio.gather(*(self._connect(one) for one in lines if one.link is None))
+            except WireError as error:
+                log.warning("%s; next try in %g s", error, pause)
+            else:
+                return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+            pause = min(pause * 2, 10.0)
+        return False
 
     async def _keep(self, line: _Line) -> None:
         """Connect again whenever the connection is lost; go back to the list's first broker."""
@@ -228,6 +245,9 @@ class Emulator:
                 await self._listen(line, collective)
         except WireError:
             line.lost.set()
+            if line.link is not None:
+                await line.link.close()
+                line.link = None
             raise
 
     async def _listen(self, line: _Line, collective: str) -> None:

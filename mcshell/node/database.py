@@ -23,6 +23,10 @@ __all__ = ["Database"]
 T = TypeVar("T")
 
 
+VERSION = 1
+"""The version of the tables; a file of another one is not touched."""
+
+
 @dataclass(slots=True, eq=False)
 class _Ticket:
     """One writer's piece of work, and what became of it."""
@@ -57,9 +61,20 @@ class Database:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute("PRAGMA cache_size=-1024")
+            self._check_version()
             self._connection.executescript(schema)
+            self._connection.execute(f"PRAGMA user_version={VERSION}")
         except sqlite3.Error as error:
             raise ConfigError(f"{path}: no file for work: {error}", origin=str(path)) from error
+
+    def _check_version(self) -> None:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if found not in (0, VERSION):
+            raise ConfigError(
+                f"{self.path} is of version {found}, this mcshell works with version {VERSION}: "
+                "run the mcshell that made it, or move the file away (what it holds is then lost)",
+                origin=str(self.path),
+            )
 
     def close(self) -> None:
         """Close the file; nobody may be at work in it any more."""

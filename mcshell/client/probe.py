@@ -150,13 +150,15 @@ class Prober:
         del collective, since
         return False
 
-    def unmatched(self, collective: str, names: Sequence[str]) -> set[str]:
-        """Those of the absent that do live, so that what is known of them is no longer true.
+    def recheck(
+        self, collective: str, filter_: Filter, names: Sequence[str]
+    ) -> tuple[dict[str, tuple[Reply, float]], set[str]]:
+        """Ask the absent once more; the answers of those that match, and who lives but does not.
 
-        A node of our own wire says in each answer what it is; it is never one of them.
+        A node of our own wire says in each answer what it is, so that nobody need be asked.
         """
-        del collective, names
-        return set()
+        del collective, filter_, names
+        return {}, set()
 
     def inquire(
         self,

@@ -139,7 +139,9 @@ def broadcast(search: Search) -> Found:
     known = {node.identity: node for node in search.matching_known()} if targeting.known else {}
     answers = _answers(search, known)
     absent = [name for name in known if name not in answers]
-    for name in search.prober.unmatched(search.collective, absent):
+    late, gone = search.prober.recheck(search.collective, search.filter, absent)
+    answers |= _described(late, began)
+    for name in gone:
         del known[name]
     names = sorted({*answers, *known})
     chosen = choose(names, targeting)
@@ -173,8 +175,13 @@ def _answers(search: Search, known: dict[str, KnownNode]) -> dict[str, Answer]:
     search.learn(replies.values())
     if replies and not everyone:
         search.known.survey(search.collective, search.filter, time.time())
+    return _described(replies, answers.began)
+
+
+def _described(replies: dict[str, tuple[Reply, float]], began: float) -> dict[str, Answer]:
+    """What nodes said of themselves, to a question that was asked then."""
     return {
-        name: Answer(description(reply.data, name, at), at - answers.began)
+        name: Answer(description(reply.data, name, at), at - began)
         for name, (reply, at) in replies.items()
         if reply.statuscode == 0
     }

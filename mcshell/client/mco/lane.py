@@ -126,13 +126,15 @@ class Lane:
             self._expect(question, None)
             self._send(self._question(question, there, filter_), ())
 
-    def ping_each(self, question: str, collective: str, names: Sequence[str]) -> None:
-        """Ask each of `names` whether it is there."""
+    def ping_each(
+        self, question: str, collective: str, names: Sequence[str], filter_: Filter | None = None
+    ) -> None:
+        """Ask each of `names` whether it is there, and matches."""
         there = self.collective(collective)
         if there is not None and names:
             self._expect(question, frozenset(names))
             asked = replace(self._question(question, there, Filter()), via=Via.DIRECT)
-            self._send(asked, names)
+            self._send(asked, names, filter_)
 
     @staticmethod
     def check(filter_: Filter) -> None:
@@ -164,8 +166,11 @@ class Lane:
             while len(self._asked) > _REMEMBERED:
                 self._asked.popitem(last=False)
 
-    def _send(self, request: Request, names: Sequence[str]) -> None:
-        """Seal once: whom a direct request is for stands in its headers only."""
+    def _send(self, request: Request, names: Sequence[str], filter_: Filter | None = None) -> None:
+        """Seal once: whom a direct request is for stands in its headers only.
+
+        A direct request has no filter but for its agent, unless one is given along.
+        """
         direct = request.via is Via.DIRECT
         if direct and not self.wire.settings.direct_addressing:
             direct, named = False, Filter(identity=tuple(names))
@@ -173,6 +178,8 @@ class Lane:
         asked = replace(request, identity=names[0]) if direct else request
         sender, callerid = self.wire.sender, self.wire.security.callerid
         envelope = write_request(asked, callerid=callerid, sender=sender)
+        if filter_ is not None:
+            envelope = replace(envelope, filter=to_ruby(filter_))
         body = self.wire.wrapped(self.wire.security.seal_request(envelope))
         layout = layout_for(self.wire.settings, self._transport.dialect)
         about: Mapping[str, Any] = {

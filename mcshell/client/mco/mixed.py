@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mcshell.client.known import Known
     from mcshell.client.rows import Outgoing
     from mcshell.config import Settings
+    from mcshell.message import Reply
 
 __all__ = ["Mixed"]
 
@@ -133,21 +134,34 @@ class MixedProber(Prober):
         """Whether a node of the old wire has not yet told us its facts."""
         return self._known.undescribed(collective, since)
 
-    def unmatched(self, collective: str, names: Sequence[str]) -> set[str]:
-        """Those of the old wire that answer when they are asked by name alone."""
+    def recheck(
+        self, collective: str, filter_: Filter, names: Sequence[str]
+    ) -> tuple[dict[str, tuple[Reply, float]], set[str]]:
+        """Ask those of the old wire by name, with the filter and without.
+
+        Facts there are as old as the census: who answers only without the filter matches no more.
+        """
         _ours, old, _unknown = self._routes.split(collective, names)
-        if not old:
-            return set()
-        answers = Answers(frozenset(old), old)
+        there = list(self._ping_each(collective, old, None, _SILENCE))
+        found = self._ping_each(collective, there, filter_, self.window)
+        gone = set(there).difference(found)
+        self._lane.census.again(gone)
+        return found, gone
+
+    def _ping_each(
+        self, collective: str, names: Sequence[str], filter_: Filter | None, window: float
+    ) -> dict[str, tuple[Reply, float]]:
+        """The answers of these nodes of the old wire, until all have come or it is silent."""
+        if not names:
+            return {}
+        answers = Answers(frozenset(names), names)
         question = self._ask("ping", collective, {}, [], Filter(), answers)
         try:
-            self._lane.ping_each(question, collective, old)
-            answers.gather(window=_SILENCE, silence=_SILENCE, settle=0.0)
+            self._lane.ping_each(question, collective, names, filter_)
+            answers.gather(window=window, silence=window, settle=0.0)
         finally:
             self.forget(question)
-        there = set(answers.snapshot())
-        self._lane.census.again(there)
-        return there
+        return answers.snapshot()
 
     def quiet_since(self) -> float:
         """Since when (monotonic) no word has come in over either wire."""

@@ -103,9 +103,7 @@ class Rulebook:
         self._spool.arrange(
             [row for row, _ in fresh],
             awaits=[(row.key, list(map(condition, job.after))) for row, job in fresh],
-        )
-        self._spool.rules.put(
-            RuleRow(
+            rule=RuleRow(
                 host.identity,
                 host.machine,
                 rule.author,
@@ -114,7 +112,7 @@ class Rulebook:
                 request.id,
                 " ".join(row.id for row, _ in rows),
                 now,
-            )
+            ),
         )
         for row, _job in fresh:
             if row.state == WAITING:

@@ -45,8 +45,14 @@ class RuleRow:
     taken: float
 
 
+def put(database: sqlite3.Connection, row: RuleRow) -> None:
+    """Write down that a machine has a rule; for the inside of a transaction."""
+    query = "INSERT OR REPLACE INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    database.execute(query, astuple(row))
+
+
 class Rules:
-    """The table."""
+    """The table, for reading."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -58,15 +64,6 @@ class Rules:
             (identity, machine, author, name),
         )
         return RuleRow(**{key: rows[0][key] for key in RuleRow.__slots__}) if rows else None
-
-    def put(self, row: RuleRow) -> None:
-        """Write down that a machine has a rule, on disk when this returns."""
-
-        def work(database: sqlite3.Connection) -> None:
-            query = "INSERT OR REPLACE INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            database.execute(query, astuple(row))
-
-        self._database.write(work)
 
     def held(self, identity: str, machine: str) -> dict[str, int]:
         """The revision of each rule that a machine has, by AUTHOR/NAME."""

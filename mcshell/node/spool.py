@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mcshell.node.jobs import JobRow
+    from mcshell.node.rules import RuleRow
     from mcshell.node.work import End, Key
 
 __all__ = ["Spool"]
@@ -200,8 +201,12 @@ class Spool:
         runs: Sequence[Work] = (),
         words: Sequence[Word] = (),
         awaits: Sequence[tuple[Key, Sequence[tuple[str, str]]]] = (),
+        rule: RuleRow | None = None,
     ) -> None:
-        """Write jobs down with the runs that they become, words about them, what they wait for."""
+        """Write jobs down with the runs that they become, words about them, what they wait for.
+
+        `rule` is the one that has brought them.
+        """
 
         def work(database: sqlite3.Connection) -> None:
             for row in rows:
@@ -210,6 +215,8 @@ class Spool:
             database.executemany(_ADD_WORD, [_word_values(word) for word in words])
             for key, conditions in awaits:
                 jobs.await_(database, key, conditions)
+            if rule is not None:
+                rules.put(database, rule)
 
         self._database.write(work)
 

@@ -128,7 +128,7 @@ class World:
         dice = random.Random(7)
         happened: dict[tuple[str, str, str], float] = {}
         while (due := self.agenda.next_due()) is not None and due < end:
-            self.now = max(self.now, due) + dice.uniform(0, late)
+            self.now = min(max(self.now, due) + dice.uniform(0, late), end - 0.001)
             touched = self.agenda.turn(self.now)
             works = [work for name in touched for work in self.spool.due(name, self.now, 100)]
             claimed = self.spool.start([work.key for work in works], self.now)

@@ -19,20 +19,20 @@ SPAN = 2 * 86_400.0
 
 @pytest.mark.parametrize("begin", [SPRING, AUTUMN], ids=["spring", "autumn"])
 @pytest.mark.parametrize(
-    "count",
+    ("count", "late"),
     [
-        pytest.param(300, marks=pytest.mark.timeout(180)),
-        pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(3000)]),
+        pytest.param(300, 0.5, marks=pytest.mark.timeout(180)),
+        pytest.param(10_000, 60.0, marks=[pytest.mark.soak, pytest.mark.timeout(3000)]),
     ],
 )
-def test_forecast_is_what_happens(tmp_path: Path, begin: float, count: int) -> None:
+def test_forecast_is_what_happens(tmp_path: Path, begin: float, count: int, late: float) -> None:
     """Every time-triggered start was foretold to the instant, and every foretold one happened."""
     world = World(tmp_path, count, begin)
     foretold = world.forecast(SPAN)
-    happened = world.live(SPAN)
+    happened = world.live(SPAN, late)
     due = {(identity, job, run): start for identity, job, run, start in foretold}
     assert happened.keys() == due.keys()
-    assert all(0 <= happened[key] - due[key] <= 1.0 for key in due)
+    assert all(0 <= happened[key] - due[key] <= late for key in due)
     print(f"\n{count} nodes, {len(due)} starts foretold, as many happened")
 
 

@@ -149,6 +149,29 @@ def test_an_import_takes_no_words_that_nobody_can_verify(operator: Fleet, tmp_pa
     assert "unsigned" in done.stdout + done.stderr
 
 
+def test_a_node_that_matches_no_more_is_no_row(client: Client, network: Network) -> None:
+    """Who lives and has other facts than it once told is no silent target; it is asked anew."""
+    assert set(asked(client, Call("rpcutil", "ping", facts=("dc=ams",)))) == {
+        "node0001",
+        "node0004",
+    }
+    assert wait_until(lambda: not client.known.undescribed(main_of(client), 0.0), 20.0)
+    path = network.folder / "node0004.facts.yaml"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "dc": "moved"}))
+    try:
+        rows = client.rpc("rpcutil", "ping", facts=["dc=ams"]).rows()
+        assert [row.sender for row in rows] == ["node0001"]
+
+        def told() -> bool:
+            node = client.known.node(*described(client, "node0004"))
+            return node is not None and node.facts["dc"] == "moved"
+
+        assert wait_until(told, 20.0)
+    finally:
+        path.write_text(before)
+
+
 def test_a_dead_node_is_a_row(client: Client, network: Network) -> None:
     """A node of MCollective's that has gone away is silent in the table, and explained."""
     assert wait_until(lambda: client.known.node(*described(client, "node0005")) is not None, 20.0)

@@ -91,7 +91,9 @@ class Dialect:
 
 ACTIVEMQ = Dialect("activemq", "*", ">", "expires", False, "activemq.prefetchSize")
 MCSHELL = Dialect("mcshell", "*", ">", "expires", False, "activemq.prefetchSize")
-RABBITMQ = Dialect("rabbitmq", "*", "#", "expiration", True, "prefetch-count", True, keeps_unacked=True)
+RABBITMQ = Dialect(
+    "rabbitmq", "*", "#", "expiration", True, "prefetch-count", True, keeps_unacked=True
+)
 
 _SERVERS = {"ActiveMQ": ACTIVEMQ, "RabbitMQ": RABBITMQ, "mcshell": MCSHELL}
 

@@ -64,9 +64,16 @@ class Schedule(RuleBasedStateMachine):
         code = None if state in SEQUENCE else int(state is not State.OK)
         reply = Reply(ID, sender, number, code, "", {}, self.now, state)
         document = {
-            "v": 1, "kind": "reply", "id": ID, "sender": sender, "sequence": number,
-            "statuscode": code, "statusmsg": "", "data": {"said": self.said},
-            "created": self.now, "state": state.value,
+            "v": 1,
+            "kind": "reply",
+            "id": ID,
+            "sender": sender,
+            "sequence": number,
+            "statuscode": code,
+            "statusmsg": "",
+            "data": {"said": self.said},
+            "created": self.now,
+            "state": state.value,
         }
         body = json.dumps(document).encode()
         self.under_way.append(Word(reply, 0.0, body, "s", "c", sender))

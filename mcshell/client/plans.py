@@ -170,13 +170,8 @@ class Plans:
         """
         self._must_hold()
         plan = self.read(path)
-        for one in self._store.all():
-            same = (one.name, one.revision) == (plan.name, plan.revision)
-            if same and one.state == OPEN and not again:
-                raise UsageError(
-                    f"{plan.name} revision {plan.revision} is under way: plan resume {one.id[:8]}"
-                    " goes on with it (--again begins another)"
-                )
+        if not again:
+            self._refuse_twice(plan)
         waves = self._targets(plan)
         if confirm is not None and not self._confirmed(plan, waves, confirm):
             raise UsageError("not confirmed: nothing was sent")
@@ -193,6 +188,16 @@ class Plans:
         )
         self._store.add(kept)
         return self._go(kept, plan, timeout, say)
+
+    def _refuse_twice(self, plan: Plan) -> None:
+        """Refuse to begin what is under way."""
+        for one in self._store.all():
+            same = (one.name, one.revision) == (plan.name, plan.revision)
+            if same and one.state == OPEN:
+                raise UsageError(
+                    f"{plan.name} revision {plan.revision} is under way: plan resume {one.id[:8]}"
+                    " goes on with it (--again begins another)"
+                )
 
     def resume(
         self,

@@ -150,6 +150,7 @@ class Daemon:
             most=node.spool_max,
             steps=steps,
         )
+        self._work_lane.settled = self._work_queue.settled
         self.host.office = Office(
             self._spool,
             self._work_lane.agenda,
@@ -188,11 +189,12 @@ class Daemon:
         self._work_lane.start()
         try:
             if self._connect():
-                self._outbox.start()
                 self._work_queue.start()
                 self._pool_lane.start()
                 if self._member is not None:
                     self._member.start()
+                # After the subscriptions: a word that no broker takes ends the connection.
+                self._outbox.start()
                 ready()
                 self._registrar.start()
                 self._work()
@@ -276,6 +278,7 @@ class Daemon:
     def _on_state(self, state: ConnectionState) -> None:
         if state.connected:
             log.info("connected to %s", state.url)
+            self._work_queue.begun()
             self._outbox.ring()
             self._conversations.again()
         else:

@@ -82,6 +82,8 @@ class WorkLane:
         self._settings = settings
         self._said = said
         self._steps = steps
+        self.settled: Callable[[], bool] = lambda: True
+        """Whether jobs may begin (see `WorkQueue.settled`)."""
         self._running: list[Running] = []
         self._stopping = False
         self._sweep_at = self._purge_at = 0.0
@@ -173,7 +175,8 @@ class WorkLane:
                 self._stop_some()
                 self._reap()
                 self._sweep()
-                self.agenda.turn(time.time())
+                if self.settled():
+                    self.agenda.turn(time.time())
                 self._fill()
                 self._wait()
             except Exception:
@@ -186,7 +189,8 @@ class WorkLane:
         patience = _POLL if asks else _SWEEP
         due = self.agenda.next_due()
         if due is not None:
-            patience = max(0.0, min(patience, due - time.time()))
+            soonest = 0.0 if self.settled() else _POLL
+            patience = max(soonest, min(patience, due - time.time()))
         for key, _ in self._selector.select(patience):
             if key.fd == self._bell:
                 os.read(self._bell, 4096)

@@ -35,6 +35,8 @@ __all__ = ["WorkQueue"]
 
 log = logging.getLogger(__name__)
 
+_SETTLED: Final = 0.5
+_PATIENCE: Final = 10.0
 _PREFETCH: Final = 20
 _GROUP: Final = 100
 _RESUME: Final = 0.9
@@ -77,6 +79,7 @@ class WorkQueue:
         self._paused_until: float | None = 0.0
         """Not before then (monotonic) it reads again; None while it reads."""
         self._owed: list[Delivery] = []
+        self._since = self._taken_at = time.monotonic()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="mcshell-work", daemon=True)
 
@@ -84,6 +87,21 @@ class WorkQueue:
     def reading(self) -> bool:
         """Whether it is subscribed to the work queues now."""
         return self._paused_until is None
+
+    def settled(self) -> bool:
+        """Whether what had waited for this node is in: work of its own may begin.
+
+        A job that is long due must not begin before its edit, which waits behind it. Without a
+        broker, or where there is no end of messages, it is held up for a few seconds only.
+        """
+        now = time.monotonic()
+        if now - self._since > _PATIENCE:
+            return True
+        return self.reading and now - max(self._since, self._taken_at) > _SETTLED
+
+    def begun(self) -> None:
+        """A connection stands: what has waited meanwhile comes now."""
+        self._since = time.monotonic()
 
     def start(self) -> None:
         """Subscribe, unless the spool is full already, and begin.
@@ -167,6 +185,7 @@ class WorkQueue:
         self._tell("acked", items)
         for one in taken:
             self._speaker.working(one.request, State.RECEIVED)
+        self._taken_at = time.monotonic()
         self._taken()
 
     def _tell(self, step: str, items: list[Item]) -> None:
@@ -208,6 +227,7 @@ class WorkQueue:
         else:
             self._subscribe()
         self._paused_until = None
+        self.begun()
         if self._transport.dialect.keeps_unacked:
             for delivery in owed:
                 self._transport.ack(delivery)

@@ -16,7 +16,10 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 GROUPS = {
-    "brokers": ["contract", "wire", "peers", "hostile", "rights", "failover", "analysis"],
+    "brokers": [
+        *("contract", "wire", "peers", "hostile", "rights", "failover"),
+        *("jobs", "conversations", "mcollective"),
+    ],
     "fleets": ["lid", "fleet", "work", "sessions", "explain", "registration"],
     "the rest": [],
 }

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.completion import Completer, Completion
+from prompt_toolkit.buffer import CompletionState
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, completion_is_selected, has_focus
 from prompt_toolkit.key_binding import KeyBindings
@@ -22,7 +23,6 @@ from mcshell.shell.history import History
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
     from prompt_toolkit.key_binding import KeyPressEvent
 
@@ -39,15 +39,16 @@ def editor(
 ) -> PromptSession[str]:
     """A line editor with the history of this operator's state directory."""
     folder = private_folder(context.settings.state_dir)
+    completer = _Completer(refresher)
     return PromptSession(
         f"{context.settings.collective.main}> ",
         history=History(private_file(folder / "history"), context.library),
         auto_suggest=AutoSuggestFromHistory(),
-        completer=_Completer(refresher),
+        completer=completer,
         complete_while_typing=True,
         multiline=Condition(lambda: incomplete(get_app().current_buffer.text)),
         prompt_continuation="... ",
-        key_bindings=_keys(progress),
+        key_bindings=_keys(progress, completer),
         bottom_toolbar=lambda: _toolbar(context, watcher, progress),
         refresh_interval=1.0,
         enable_open_in_editor=True,
@@ -72,8 +73,18 @@ class _Completer(Completer):
             )
 
 
-def _keys(progress: Progress) -> KeyBindings:
+def _keys(progress: Progress, completer: Completer) -> KeyBindings:
     keys = KeyBindings()
+
+    @keys.add("tab", filter=has_focus("DEFAULT_BUFFER"))
+    def _complete(event: KeyPressEvent) -> None:
+        """Tab takes the next completion; it doesn't wait for the menu that typing is to open."""
+        buffer = event.current_buffer
+        if not (buffer.complete_state and buffer.complete_state.completions):
+            asked = CompleteEvent(completion_requested=True)
+            found = list(completer.get_completions(buffer.document, asked))
+            buffer.complete_state = CompletionState(buffer.document, found) if found else None
+        buffer.complete_next()
 
     @keys.add("f2")
     def _live(_event: KeyPressEvent) -> None:

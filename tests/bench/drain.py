@@ -1,4 +1,5 @@
-"""One consumer of a backlog, in a process of its own; prints seconds and peak memory as JSON.
+"""One consumer of a backlog, in a process of its own; prints seconds, processor seconds and
+peak memory as JSON.
 
 drain.py bare|stomp HOST PORT USER PASSCODE QUEUE COUNT
 drain.py mcshell CONFIG SESSION REQUESTS.json COUNT
@@ -92,7 +93,7 @@ def main() -> None:
     # getrusage's figure begins with our parent's; this one begins with our own program.
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    print(json.dumps({"seconds": seconds, "peak_mib": peak}))
+    print(json.dumps({"seconds": seconds, "cpu": time.process_time(), "peak_mib": peak}))
 
 
 main()

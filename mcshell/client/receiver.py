@@ -12,10 +12,9 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from mcshell.client.inbox import Inbox
 from mcshell.client.rows import Word, slim, target_of
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, open_reply, read_reply
@@ -35,6 +34,7 @@ __all__ = ["Receiver", "Sink"]
 log = logging.getLogger(__name__)
 
 _GROUP = 400
+_GROUP_BYTES = 4 << 20
 _PREFETCH = 1000
 _SPLIT = 32
 _PAUSE = 1.0
@@ -94,7 +94,7 @@ class Receiver:
         self._verifier = verifier
         self._limits = limits
         self._members = members
-        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._inbox = Inbox()
         self._sinks: dict[str, Sink] = {}
         self._about: dict[str, Record] = {}
         self._subscription: str | None = None
@@ -140,7 +140,7 @@ class Receiver:
     def stop(self) -> None:
         """End the threads once what has arrived is kept."""
         self._stopped.set()
-        self._inbox.put(None)
+        self._inbox.end()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         self._helper.shutdown()
@@ -164,7 +164,7 @@ class Receiver:
         return self._handled
 
     def _run(self) -> None:
-        while (group := self._gather()) is not None:
+        while (group := self._inbox.take(_GROUP, _GROUP_BYTES)) is not None:
             self._quiet = False
             try:
                 self._handle(group)
@@ -177,30 +177,10 @@ class Receiver:
                 self._handled = time.monotonic()
                 self._quiet = True
 
-    def _gather(self) -> list[Delivery] | None:
-        """Take what is there, at least one; None when it is time to end."""
-        first = self._inbox.get()
-        group = []
-        while first is not None:
-            group.append(first)
-            if len(group) >= _GROUP:
-                break
-            try:
-                first = self._inbox.get_nowait()
-            except Empty:
-                break
-        else:
-            if not group:
-                return None
-            self._inbox.put(None)
-        return group
-
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()
         replies = [one for one in group if not self._turned(one)]
-        opened = [word for word in self._open_all(replies, now) if word is not None]
-        now = time.time()
-        words = [replace(word, kept=now) for word in opened]
+        words = [word for word in self._open_all(replies, now) if word is not None]
         with self.keeping:
             news, for_file, durable = self.part(words)
             if for_file:
@@ -276,7 +256,7 @@ class Receiver:
                 return None  # whoever asked has left in this moment
             target = target_of(record, reply.sender, self._members)
         signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
-        return Word(reply, now, delivery.body, signature, certificate, target)
+        return Word(reply, time.time(), delivery.body, signature, certificate, target)
 
     def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
         """Count it; what is wrong with a node's certificate is remembered, for `explain`."""

@@ -77,8 +77,8 @@ class Outgoing:
 class Word:
     """A word of a node with the bytes it came in as.
 
-    `kept` is when it was committed (epoch); `target` whose row in the ledger it is about: the
-    sender's own, or its pool's.
+    `kept` is when it was verified (epoch), a moment before its commit; `target` whose row in the
+    ledger it is about: the sender's own, or its pool's.
     """
 
     reply: Reply

@@ -36,7 +36,11 @@ class Delivery:
 
 
 class Inbox(Protocol):
-    """Where deliveries are put; never blocks. A `queue.SimpleQueue` is one."""
+    """Where deliveries are put. A `queue.SimpleQueue` is one.
+
+    One that waits for room holds the broker back; a few seconds at most, for the thread that waits
+    also keeps the heart-beats.
+    """
 
     def put(self, item: Delivery, /) -> None:
         """Take a delivery."""

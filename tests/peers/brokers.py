@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from xml.sax.saxutils import quoteattr
@@ -226,7 +227,7 @@ ACTIVEMQ_XML = """\
       trustStore={truststore} trustStorePassword={secret} trustStoreType="PKCS12"/></sslContext>
     <systemUsage><systemUsage>
       <memoryUsage><memoryUsage limit="128 mb"/></memoryUsage>
-      <storeUsage><storeUsage limit="1 gb"/></storeUsage>
+      <storeUsage><storeUsage limit="4 gb"/></storeUsage>
       <tempUsage><tempUsage limit="1 gb"/></tempUsage>
     </systemUsage></systemUsage>
     <transportConnectors>
@@ -462,6 +463,10 @@ def missing(kind: str) -> str:
             bool(shutil.which("mcollectived") and shutil.which("mco")),
         ),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
+        "chromium": (
+            "chromium (and PyPI's playwright and jupyterlab)",
+            bool(shutil.which("chromium") and find_spec("playwright") and find_spec("jupyterlab")),
+        ),
     }
     package, there = needs[kind]
     return "" if there else package

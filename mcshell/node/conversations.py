@@ -28,17 +28,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.message import Turn
-    from mcshell.node.audit import AuditLog
-    from mcshell.node.claims import Claims
-    from mcshell.node.gate import Gate
     from mcshell.node.handler import Handler
     from mcshell.node.host import Host
-    from mcshell.node.policy import Policies
-    from mcshell.wire.envelope import Limits
-    from mcshell.wire.security import Signer, Verifier
+    from mcshell.node.station import Judges
+    from mcshell.wire.security import Signer
     from mcshell.wire.transport import Delivery, Transport
 
-__all__ = ["AGENT", "Conversations", "Rules"]
+__all__ = ["AGENT", "Conversations"]
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +42,6 @@ AGENT: Final = "converse"
 """The name under which policies know conversations; the action is the protocol."""
 MOST: Final = 32
 _FRESH: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What decides about a conversation; all of it is shared with the node's requests."""
-
-    gate: Gate
-    verifier: Verifier
-    policies: Policies
-    audit: AuditLog
-    claims: Claims
-    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +73,14 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
     def __init__(
         self,
         host: Host,
-        rules: Rules,
+        judges: Judges,
         signer: Signer,
         transport: Transport,
         folders: Sequence[Path],
     ) -> None:
         super().__init__(transport, signer)
         self._host = host
-        self._rules = rules
+        self._judges = judges
         self._folders = folders
         self._certificates: dict[str, str] = {}
         """The caller's, of each conversation whose handler has not ended."""
@@ -108,7 +92,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
     def refuse(self, message: tuple[Delivery, str], refusal: Rejected) -> None:
         """Audit a turn that gets no answer."""
         requestid = claimed_id(message[0].body)
-        self._rules.gate.refuse(self._host, refusal.reason, refusal.detail, requestid, Via.DIRECT)
+        self._judges.gate.refuse(self._host, refusal.reason, refusal.detail, requestid, Via.DIRECT)
 
     def hear(self, message: tuple[Delivery, str]) -> None:
         """Verify a turn, and give it to its conversation."""
@@ -116,7 +100,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         turn, _identity = open_turn_of_operator(
             delivery.body,
             delivery.headers,
-            self._rules.verifier,
+            self._judges.verifier,
             collective=collective,
             node=self._host.identity,
             now=time.time(),
@@ -138,7 +122,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         if certificate is None or channel.ended:
             return
         try:
-            self._rules.verifier.examine(certificate, now=now)
+            self._judges.verifier.examine(certificate, now=now)
         except Rejected as refusal:
             channel.end(DENIED, str(refusal))
             return
@@ -151,7 +135,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
     def _denied(self, caller: str, protocol: str) -> str:
         """Why policy does not allow it; nothing when it does."""
         host = self._host
-        decision = self._rules.policies.decide(caller, AGENT, protocol, host.facts, host.classes)
+        decision = self._judges.policies.decide(caller, AGENT, protocol, host.facts, host.classes)
         return "" if decision.allowed else f"denied by {decision.why}"
 
     def _open(self, turn: Turn, certificate: str) -> None:
@@ -175,7 +159,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
 
     def _refusal(self, turn: Turn) -> tuple[str, str] | None:
         """Why it may not be opened: the state it ends in, and the reason."""
-        now, skew = time.time(), self._rules.limits.max_skew
+        now, skew = time.time(), self._judges.limits.max_skew
         if not now - skew - _FRESH <= turn.created <= now + skew:
             off = turn.created - now
             return FAILED, f"opened {off:+.0f} s from this node's time; compare the clocks"
@@ -184,7 +168,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         if len(self._certificates) >= MOST:
             return FAILED, f"{self._host.identity} holds {MOST} conversations already"
         expires = now + 2 * (skew + _FRESH)
-        if not self._rules.claims.claim(self._host.identity, turn.id, expires, now):
+        if not self._judges.claims.claim(self._host.identity, turn.id, expires, now):
             return INTERRUPTED, f"{self._host.identity} had it before, and does not know it now"
         return None
 
@@ -235,7 +219,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         channel.close()
 
     def _write(self, event: str, head: Head, **more: Any) -> None:
-        self._rules.audit.write(
+        self._judges.audit.write(
             {
                 "event": event,
                 "identity": self._host.identity,

@@ -18,33 +18,27 @@ from mcshell.message import Via
 from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
 from mcshell.node.alone import alone
-from mcshell.node.audit import AuditLog
 from mcshell.node.carried import took
-from mcshell.node.claims import Claims
-from mcshell.node.conversations import Conversations, Rules
+from mcshell.node.conversations import Conversations
 from mcshell.node.facts import FactSource
-from mcshell.node.gate import Admitted, Gate
+from mcshell.node.gate import Admitted
 from mcshell.node.hindsight import Hindsight
 from mcshell.node.host import Host, read_classes
 from mcshell.node.intake import Intake
 from mcshell.node.lanes import InteractiveLane
 from mcshell.node.machineid import machine_id
-from mcshell.node.office import Office
-from mcshell.node.outbox import Outbox
-from mcshell.node.policy import Policies
-from mcshell.node.poollane import PoolLane
 from mcshell.node.ready import say_ready
 from mcshell.node.registration import Announcer, Registrar
 from mcshell.node.revocation import Revocation
 from mcshell.node.speaker import Speaker, no_steps
 from mcshell.node.spool import Spool
+from mcshell.node.station import Station, appoint
 from mcshell.node.words import Words
-from mcshell.node.worklane import WorkLane
-from mcshell.node.workqueue import WorkQueue
+from mcshell.node.works import Works
 from mcshell.private import private_folder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import Credentials, connector, load_credentials
-from mcshell.wire.envelope import Arrival, Limits
+from mcshell.wire.envelope import Arrival
 from mcshell.wire.turns import is_turn
 
 if TYPE_CHECKING:
@@ -52,7 +46,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import Settings
-    from mcshell.node.gate import Refusal
+    from mcshell.node.agents import Served
+    from mcshell.node.audit import AuditLog
+    from mcshell.node.claims import Claims
+    from mcshell.node.gate import Gate, Refusal
     from mcshell.node.mco import Member
     from mcshell.node.speaker import Steps
     from mcshell.wire.supervisor import ConnectionState
@@ -71,113 +68,31 @@ class Daemon:
         credentials = load_credentials(settings.pki)
         state = private_folder(settings.state_dir / "node")
         self._lock = alone(state)
-        node = settings.node
-        served = load_agents([*node.agents, shipped_dir()])
-        audit = AuditLog(node.audit or state / "audit.jsonl")
-        self.host = Host(
-            _identity(settings, credentials),
-            facts=FactSource([str(path) for path in node.facts], state).facts,
-            served=served,
-            classes=read_classes(node.classes),
-            collectives=settings.collective.member or (settings.collective.main,),
-            private=[path for path in (settings.pki.key, state) if path is not None],
-            settings=settings.agents,
-            pools=node.serve,
-            revocation=Revocation(credentials.verifier, state / "crl.pem", audit),
-            hindsight=Hindsight(audit.path),
-            machine=machine_id(state),
-        )
+        served = load_agents([*settings.node.agents, shipped_dir()])
+        judges = appoint(settings, credentials.verifier, served, state)
+        self.host = _host(settings, credentials, served, judges.audit, state)
         served.activate(self.host)
-        limits = Limits(max_skew=node.max_skew, max_ttl=node.max_ttl)
-        policies = Policies(node.policies or state / "policies")
-        gate = Gate(
-            verifier=credentials.verifier,
-            limits=limits,
-            policies=policies,
-            served=served,
-            audit=audit,
-        )
-        self._gate = gate
-        self._claims = Claims(state / "claims.sqlite")
-        self._intake = Intake(gate, self._claims)
+        self._gate, self._claims = judges.gate, judges.claims
+        self._intake = Intake(self._gate, self._claims)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._transport = connector(settings, self._on_state)
-        words = Words(credentials.signer, node.max_reply)
+        words = Words(credentials.signer, settings.node.max_reply)
         self._speaker = Speaker(words, self._transport, self.host)
         self._lane = InteractiveLane(self.host, self._speaker)
-        self._wire_work(gate, words, state, steps)
-        self._registrar = Registrar(
-            Announcer(self.host, credentials.signer, node.register_every), self._transport
+        spool = Spool(state / "work.sqlite")
+        station = Station(
+            self.host, self._gate, spool, words, self._speaker, self._transport, steps
         )
+        self._works = Works(station, settings, state)
+        announcer = Announcer(self.host, credentials.signer, settings.node.register_every)
+        self._registrar = Registrar(announcer, self._transport)
         self.host.announce = self._registrar.again
         self._conversations = Conversations(
-            self.host,
-            Rules(gate, credentials.verifier, policies, audit, self._claims, limits),
-            credentials.signer,
-            self._transport,
-            node.agents,
+            self.host, judges, credentials.signer, self._transport, settings.node.agents
         )
-        self._member = _member(settings, self.host, gate, self._claims)
+        self._member = _member(settings, self.host, self._gate, self._claims)
         self._arrivals: dict[str, Arrival] = {}
         self._stopping = False
-
-    def _wire_work(self, gate: Gate, words: Words, state: Path, steps: Steps) -> None:
-        """Set up what works from the spool."""
-        node = self.settings.node
-        self.host.spool = self._spool = Spool(state / "work.sqlite")
-        self._outbox = Outbox(
-            self._spool, self._transport, steps, several=len(self.settings.broker.urls) > 1
-        )
-        self._work_lane = WorkLane(
-            self.host,
-            gate,
-            self._spool,
-            words,
-            self._speaker,
-            folder=state / "work",
-            settings=node,
-            said=self._outbox.ring,
-            steps=steps,
-        )
-        self._work_queue = WorkQueue(
-            self.host,
-            gate,
-            self._spool,
-            words,
-            self._speaker,
-            self._transport,
-            taken=self._work_taken,
-            most=node.spool_max,
-            steps=steps,
-        )
-        self._work_lane.settled = self._work_queue.settled
-        self.host.office = Office(
-            self._spool,
-            self._work_lane.agenda,
-            gate,
-            folders=(state / "work", state / "runs"),
-            slots=node.slots,
-            stop=self._work_lane.stop_run,
-            changed=self._work_taken,
-        )
-        self._wire_pools(gate, words, steps)
-
-    def _wire_pools(self, gate: Gate, words: Words, steps: Steps) -> None:
-        self._pool_lane = PoolLane(
-            self.host,
-            gate,
-            self._spool,
-            words,
-            self._speaker,
-            self._transport,
-            self.settings,
-            said=self._outbox.ring,
-            steps=steps,
-        )
-
-    def _work_taken(self) -> None:
-        self._work_lane.ring()
-        self._outbox.ring()
 
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
@@ -186,15 +101,13 @@ class Daemon:
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed every subscription, and work."""
-        self._work_lane.start()
+        self._works.start()
         try:
             if self._connect():
-                self._work_queue.start()
-                self._pool_lane.start()
+                self._works.open()
                 if self._member is not None:
                     self._member.start()
-                # After the subscriptions: a word that no broker takes ends the connection.
-                self._outbox.start()
+                self._works.speak()
                 ready()
                 self._registrar.start()
                 self._work()
@@ -203,15 +116,11 @@ class Daemon:
             if self._member is not None:
                 self._member.stop()
             self._conversations.stop("the node's daemon was stopped")
-            self._work_queue.stop()
-            self._pool_lane.stop()
-            self._work_lane.stop()
             self._lane.stop()
-            self._outbox.stop()
-            self._pool_lane.release()
+            self._works.stop()
             self._transport.close()
             self._claims.close()
-            self._spool.close()
+            self._works.close()
             self._lock.close()
 
     def _connect(self) -> bool:
@@ -278,11 +187,30 @@ class Daemon:
     def _on_state(self, state: ConnectionState) -> None:
         if state.connected:
             log.info("connected to %s", state.url)
-            self._work_queue.begun()
-            self._outbox.ring()
+            self._works.connected()
             self._conversations.again()
         else:
             log.warning("disconnected from %s: %s", state.url, state.reason)
+
+
+def _host(
+    settings: Settings, credentials: Credentials, served: Served, audit: AuditLog, state: Path
+) -> Host:
+    """Who this node is, and what it knows of itself."""
+    node = settings.node
+    return Host(
+        _identity(settings, credentials),
+        facts=FactSource([str(path) for path in node.facts], state).facts,
+        served=served,
+        classes=read_classes(node.classes),
+        collectives=settings.collective.member or (settings.collective.main,),
+        private=[path for path in (settings.pki.key, state) if path is not None],
+        settings=settings.agents,
+        pools=node.serve,
+        revocation=Revocation(credentials.verifier, state / "crl.pem", audit),
+        hindsight=Hindsight(audit.path),
+        machine=machine_id(state),
+    )
 
 
 def _member(settings: Settings, host: Host, gate: Gate, claims: Claims) -> Member | None:

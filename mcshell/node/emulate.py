@@ -23,28 +23,26 @@ from mcshell.message import Via
 from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
 from mcshell.node.alone import alone
-from mcshell.node.audit import AuditLog
 from mcshell.node.carried import took
-from mcshell.node.claims import Claims
 from mcshell.node.emulated_work import EmulatedWork
 from mcshell.node.fleet import machine
-from mcshell.node.gate import Admitted, Gate
+from mcshell.node.gate import Admitted
 from mcshell.node.hindsight import Hindsight
 from mcshell.node.host import Host
 from mcshell.node.intake import Intake
 from mcshell.node.machineid import hashed
-from mcshell.node.policy import Policies
 from mcshell.node.ready import say_ready
 from mcshell.node.registration import Announcer, next_turn
 from mcshell.node.revocation import Revocation
 from mcshell.node.spool import Spool
+from mcshell.node.station import appoint
 from mcshell.node.words import Words
 from mcshell.pki import Authority
 from mcshell.private import private_folder
 from mcshell.wire import destinations
 from mcshell.wire.aio import AioConnection
 from mcshell.wire.credentials import load_verifier, tls_files
-from mcshell.wire.envelope import Arrival, Limits
+from mcshell.wire.envelope import Arrival
 from mcshell.wire.security import Signer
 from mcshell.wire.supervisor import RETURN
 
@@ -100,28 +98,19 @@ class Emulator:
         self._settings = settings
         state = private_folder(settings.state_dir / f"emulate-{prefix}")
         self._lock = alone(state)
-        node = settings.node
         self._collectives = settings.collective.member or (settings.collective.main,)
-        self._served = load_agents([*node.agents, shipped_dir()])
-        self._claims = Claims(state / "claims.sqlite")
-        verifier = load_verifier(settings.pki)
-        audit = AuditLog(node.audit or state / "audit.jsonl")
-        self._revocation = Revocation(verifier, state / "crl.pem", audit)
-        self._hindsight = Hindsight(audit.path)
-        self._gate = gate = Gate(
-            verifier=verifier,
-            limits=Limits(max_skew=node.max_skew, max_ttl=node.max_ttl),
-            policies=Policies(node.policies or state / "policies"),
-            served=self._served,
-            audit=audit,
-        )
-        self._intake = Intake(gate, self._claims)
+        self._served = load_agents([*settings.node.agents, shipped_dir()])
+        judges = appoint(settings, load_verifier(settings.pki), self._served, state)
+        self._revocation = Revocation(judges.verifier, state / "crl.pem", judges.audit)
+        self._hindsight = Hindsight(judges.audit.path)
+        self._gate, self._claims = judges.gate, judges.claims
+        self._intake = Intake(self._gate, self._claims)
         self._nodes = list(self._make(Authority.open(pki_dir), count, seed, prefix))
         self._served.activate(self._nodes[0].host)
         self._spool = Spool(state / "work.sqlite")
         for one in self._nodes:
             one.host.spool = self._spool
-        self._lane = EmulatedWork(gate, self._spool, self._nodes, settings, seed=seed)
+        self._lane = EmulatedWork(self._gate, self._spool, self._nodes, settings, seed=seed)
 
     def _make(self, authority: Authority, count: int, seed: int, prefix: str) -> Iterator[_Node]:
         width = max(4, len(str(count)))

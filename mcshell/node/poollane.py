@@ -22,7 +22,6 @@ from mcshell.node.act import Outcome, refused
 from mcshell.node.admission import Item, row_of
 from mcshell.node.gate import Admitted, Refusal
 from mcshell.node.lanes import InteractiveLane
-from mcshell.node.speaker import no_steps
 from mcshell.node.work import FINAL, INTERRUPTED, End
 from mcshell.wire import destinations
 from mcshell.wire.envelope import Arrival
@@ -32,13 +31,9 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
     from mcshell.message import Request
-    from mcshell.node.gate import Gate
-    from mcshell.node.host import Host
-    from mcshell.node.speaker import Speaker, Steps
-    from mcshell.node.spool import Spool
-    from mcshell.node.words import Words
+    from mcshell.node.station import Station
     from mcshell.node.work import Key, Work
-    from mcshell.wire.transport import Delivery, Transport
+    from mcshell.wire.transport import Delivery
 
 __all__ = ["TRIES", "PoolLane", "check_pools", "is_member"]
 
@@ -105,33 +100,18 @@ class _Turn:
 class PoolLane:
     """Serves pools. `said` is called when there are words in the outbox."""
 
-    def __init__(
-        self,
-        host: Host,
-        gate: Gate,
-        spool: Spool,
-        words: Words,
-        speaker: Speaker,
-        transport: Transport,
-        settings: Settings,
-        *,
-        said: Callable[[], None],
-        steps: Steps = no_steps,
-    ) -> None:
-        self._host = host
-        self._gate = gate
-        self._spool = spool
-        self._words = words
-        self._speaker = speaker
-        self._transport = transport
+    def __init__(self, station: Station, settings: Settings, said: Callable[[], None]) -> None:
+        self._station = station
+        self._host = station.host
+        self._spool = station.spool
+        self._transport = station.transport
         self._settings = settings.node
-        self._pools = check_pools(settings, host.identity)
+        self._pools = check_pools(settings, station.host.identity)
         self._said = said
-        self._steps = steps
         self._inbox: SimpleQueue[Delivery | _Done | None] = SimpleQueue()
         self._arrivals: dict[str, Arrival] = {}
         self._here: dict[Key, _Held] = {}
-        self._lane = InteractiveLane(host, self, slots=self._settings.slots)
+        self._lane = InteractiveLane(self._host, self, slots=self._settings.slots)
         self._stopping = False
         self._finished: list[Delivery] = []
         self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
@@ -191,7 +171,7 @@ class PoolLane:
 
     def working(self, request: Request, state: State) -> None:
         """Say that a request takes its time."""
-        self._speaker.working(request, state)
+        self._station.speaker.working(request, state)
 
     def final(self, request: Request, outcome: Outcome) -> None:
         """Bring a result back."""
@@ -255,7 +235,7 @@ class PoolLane:
     def _after(self, turn: _Turn, won: dict[Key, bool]) -> None:
         """Do what may be done once it is committed."""
         for end in turn.ends:
-            self._steps("outbox", end.key[1])
+            self._station.steps("outbox", end.key[1])
             self._here.pop(end.key, None)
         if self._stopping:
             self._finished += turn.acks
@@ -267,22 +247,24 @@ class PoolLane:
         for key, held, admitted in turn.begin:
             if won[key]:
                 self._here[key] = held
-                self._steps("claimed", key[1])
+                self._station.steps("claimed", key[1])
                 self._lane.put(admitted, self._timeout(admitted))
 
     def _finish(self, turn: _Turn, done: _Done, now: float) -> None:
         held = self._here.get(done.key)
         if held is None:
             return
-        self._steps("outcome", done.key[1])
+        self._station.steps("outcome", done.key[1])
         turn.ends.append(self._end(held.request, done.outcome, now))
         turn.acks.append(held.delivery)
 
     def _sort(self, turn: _Turn, delivery: Delivery, now: float) -> None:
         """Decide what becomes of a message."""
         arrival = self._arrivals[delivery.subscription]
-        item = Item(self._host, self._words, arrival, delivery)
-        found = self._gate.open_work(delivery.body, delivery.headers, arrival, self._host, now)
+        item = Item(self._host, self._station.words, arrival, delivery)
+        found = self._station.gate.open_work(
+            delivery.body, delivery.headers, arrival, self._host, now
+        )
         if found is None:
             turn.acks.append(delivery)
             return
@@ -299,7 +281,9 @@ class PoolLane:
         if row is not None and not _forsaken(row):
             turn.acks.append(delivery)
             return
-        verdict = found if isinstance(found, Refusal) else self._gate.judge(found, self._host)
+        verdict = (
+            found if isinstance(found, Refusal) else self._station.gate.judge(found, self._host)
+        )
         tries = row.attempt if row is not None else 0
         begun = delivery.redelivered or tries > 0
         if isinstance(verdict, Refusal):
@@ -328,8 +312,8 @@ class PoolLane:
         turn.acks.append(item.delivery)
 
     def _end(self, request: Request, outcome: Outcome, now: float) -> End:
-        word = self._words.kept(request, outcome)
-        self._gate.finished(request, self._host, outcome)
+        word = self._station.words.kept(request, outcome)
+        self._station.gate.finished(request, self._host, outcome)
         state = outcome.state.value
         self._host.journal.note(request.id, state, statuscode=outcome.statuscode)
         self._host.journal.count(state)

@@ -9,6 +9,7 @@ not ended is cancelled. Jobs of rules are asked for their outcomes; they send no
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell.errors import AgentError, FilterError, Reason
@@ -23,7 +24,7 @@ from mcshell.wire.jobs import condition, read_job
 from mcshell.wire.rules import digest_of, duty_body, duty_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mcshell.message import Job, Rule
     from mcshell.node.agenda import Agenda
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
     from mcshell.node.spool import Spool
 
 __all__ = ["Rulebook"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """A rule as it came to one node, and what is asked by it."""
+
+    rule: Rule
+    body: bytes
+    headers: Mapping[str, str]
+    desk: Desk
+    request: Request
+    at: float
 
 
 class Rulebook:
@@ -70,7 +83,13 @@ class Rulebook:
                 self._gate.refuse(host, Reason.MALFORMED, str(error), digest_of(body), Via.DIRECT)
                 return
             if mine or held is not None:
-                self._adopt(rule, body, headers, desk, held, now, mine=mine)
+                request = _request(rule, digest_of(body), identity)
+                brought = _Brought(rule, body, headers, desk, request, now)
+                try:
+                    rows = self._rows(brought) if mine else []
+                except (NotAllowed, AgentError):
+                    return  # audited where it was refused
+                self._adopt(brought, rows, held)
 
     def _refuse_other(self, desk: Desk, rule: Rule, held: RuleRow, digest: str) -> None:
         """Nothing new; but two rules under one name and revision are a slip, or worse."""
@@ -81,72 +100,44 @@ class Rulebook:
             desk.host.announce()
 
     def _adopt(
-        self,
-        rule: Rule,
-        body: bytes,
-        headers: Mapping[str, str],
-        desk: Desk,
-        held: RuleRow | None,
-        now: float,
-        *,
-        mine: bool,
+        self, brought: _Brought, rows: Sequence[tuple[JobRow, Job]], held: RuleRow | None
     ) -> None:
-        host = desk.host
-        request = _request(rule, digest_of(body), host.identity)
-        try:
-            rows = self._rows(rule, body, headers, desk, request, now) if mine else []
-        except (NotAllowed, AgentError):
-            return  # audited where it was refused
+        """Put a revision and its jobs in the place of the one that was held, in one commit."""
+        rule, host, now = brought.rule, brought.desk.host, brought.at
         for job in held.jobs.split() if held is not None else ():
             self._drop(host.identity, job, f"replaced by revision {rule.revision}", now)
         fresh = [(row, job) for row, job in rows if self._spool.jobs.get(row.key) is None]
         self._spool.arrange(
             [row for row, _ in fresh],
             awaits=[(row.key, list(map(condition, job.after))) for row, job in fresh],
-            rule=RuleRow(
-                host.identity,
-                host.machine,
-                rule.author,
-                rule.name,
-                rule.revision,
-                request.id,
-                " ".join(row.id for row, _ in rows),
-                now,
-            ),
+            rule=_rule_row(brought, [row.id for row, _ in rows]),
         )
         for row, _job in fresh:
             if row.state == WAITING:
                 self._agenda.consider(row, now)
-        self._gate.ruled(host, rule, request.id, len(fresh))
+        self._gate.ruled(host, rule, brought.request.id, len(fresh))
         self._office.changed()
         host.announce()
 
-    def _rows(
-        self,
-        rule: Rule,
-        body: bytes,
-        headers: Mapping[str, str],
-        desk: Desk,
-        request: Request,
-        now: float,
-    ) -> list[tuple[JobRow, Job]]:
+    def _rows(self, brought: _Brought) -> list[tuple[JobRow, Job]]:
         """The jobs of a rule here.
 
         Raises:
             NotAllowed: the author may not have one of them done here.
             AgentError: one of them makes no sense here.
         """
+        body, desk, request, now = brought.body, brought.desk, brought.request, brought.at
         refusal = self._gate.may(request, desk.host)
         if refusal is not None:
             raise NotAllowed(refusal)
-        ids = duty_ids(body, rule, desk.host.identity, desk.host.machine)
+        ids = duty_ids(body, brought.rule, desk.host.identity, desk.host.machine)
         found = []
-        for duty in rule.duties:
+        for duty in brought.rule.duties:
             kept = duty_body(body, duty, ids, now)
             job = read_job(kept)
             try:
                 self._office.judge(request, job, desk)
-                row = self._office.scheduled(_row(job, kept, headers, request, now), job, desk, now)
+                row = self._office.scheduled(_job_row(job, kept, brought), job, desk, now)
             except AgentError as error:
                 self._gate.deny(request, desk.host, f"denied: {duty.name}: {error}")
                 raise
@@ -180,9 +171,23 @@ def _request(rule: Rule, digest: str, identity: str) -> Request:
     )
 
 
-def _row(job: Job, kept: bytes, headers: Mapping[str, str], request: Request, now: float) -> JobRow:
+def _rule_row(brought: _Brought, jobs: Sequence[str]) -> RuleRow:
+    rule, host = brought.rule, brought.desk.host
+    return RuleRow(
+        host.identity,
+        host.machine,
+        rule.author,
+        rule.name,
+        rule.revision,
+        brought.request.id,
+        " ".join(jobs),
+        brought.at,
+    )
+
+
+def _job_row(job: Job, kept: bytes, brought: _Brought) -> JobRow:
     return JobRow(
-        identity=request.identity or "",
+        identity=brought.desk.host.identity,
         id=job.id,
         revision=job.revision,
         owner=job.author,
@@ -193,9 +198,9 @@ def _row(job: Job, kept: bytes, headers: Mapping[str, str], request: Request, no
         agent=job.agent,
         action=job.action,
         body=kept,
-        signature=headers[SIGNATURE],
-        certificate=headers[CERTIFICATE],
-        received=now,
+        signature=brought.headers[SIGNATURE],
+        certificate=brought.headers[CERTIFICATE],
+        received=brought.at,
         state=SCHEDULED,
-        touched=request.id,
+        touched=brought.request.id,
     )

@@ -27,7 +27,6 @@ from mcshell.node.desk import Desk, interrupted, late
 from mcshell.node.gate import Refusal
 from mcshell.node.shelf import Shelf
 from mcshell.node.shims import adopt, launch, read_outcome
-from mcshell.node.speaker import no_steps
 from mcshell.node.work import FINAL
 from mcshell.node.workdir import WorkDir
 
@@ -37,12 +36,9 @@ if TYPE_CHECKING:
 
     from mcshell.config import Node
     from mcshell.message import Request
-    from mcshell.node.gate import Admitted, Gate
-    from mcshell.node.host import Host
+    from mcshell.node.gate import Admitted
     from mcshell.node.shims import Running
-    from mcshell.node.speaker import Speaker, Steps
-    from mcshell.node.spool import Spool
-    from mcshell.node.words import Words
+    from mcshell.node.station import Station
     from mcshell.node.work import End, Key, Work
 
 __all__ = ["WorkLane"]
@@ -59,29 +55,19 @@ class WorkLane:
     """Runs one node's queued requests. `said` is called when there are words in the outbox."""
 
     def __init__(
-        self,
-        host: Host,
-        gate: Gate,
-        spool: Spool,
-        words: Words,
-        speaker: Speaker,
-        *,
-        folder: Path,
-        settings: Node,
-        said: Callable[[], None],
-        steps: Steps = no_steps,
+        self, station: Station, folder: Path, settings: Node, said: Callable[[], None]
     ) -> None:
-        self._host = host
-        self._desk = Desk(host, gate, words)
-        self._spool = spool
-        self.agenda = Agenda(spool, {host.identity: self._desk}, said)
+        self._host = station.host
+        self._desk = Desk(station.host, station.gate, station.words)
+        self._spool = station.spool
+        self._speaker = station.speaker
+        self._steps = station.steps
+        self.agenda = Agenda(self._spool, {self._host.identity: self._desk}, said)
         self._to_stop: SimpleQueue[Key] = SimpleQueue()
-        self._speaker = speaker
         self._folder = folder
         self._shelf = Shelf(folder.with_name("runs"), settings.retention)
         self._settings = settings
         self._said = said
-        self._steps = steps
         self.settled: Callable[[], bool] = lambda: True
         """Whether jobs may begin (see `WorkQueue.settled`)."""
         self._running: list[Running] = []

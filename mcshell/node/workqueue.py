@@ -24,12 +24,8 @@ from mcshell.wire.envelope import Arrival
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcshell.node.gate import Gate
-    from mcshell.node.host import Host
-    from mcshell.node.speaker import Speaker, Steps
-    from mcshell.node.spool import Spool
-    from mcshell.node.words import Words
-    from mcshell.wire.transport import Delivery, Transport
+    from mcshell.node.station import Station
+    from mcshell.wire.transport import Delivery
 
 __all__ = ["WorkQueue"]
 
@@ -52,28 +48,13 @@ class WorkQueue:
         most: rows in the spool above which it stops reading.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        gate: Gate,
-        spool: Spool,
-        words: Words,
-        speaker: Speaker,
-        transport: Transport,
-        *,
-        taken: Callable[[], None],
-        most: int,
-        steps: Steps = no_steps,
-    ) -> None:
-        self._host = host
-        self._spool = spool
-        self._words = words
-        self._speaker = speaker
-        self._transport = transport
+    def __init__(self, station: Station, taken: Callable[[], None], most: int) -> None:
+        self._station = station
+        self._spool = station.spool
+        self._transport = station.transport
         self._taken = taken
         self._most = most
-        self._steps = steps
-        self._admission = Admission(gate, spool)
+        self._admission = Admission(station.gate, station.spool)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._arrivals: dict[str, Arrival] = {}
         self._paused_until: float | None = 0.0
@@ -109,7 +90,7 @@ class WorkQueue:
         Raises:
             WireError: there is no connection, or the broker refuses.
         """
-        if self._spool.waiting(self._host.identity) < self._most:
+        if self._spool.waiting(self._station.host.identity) < self._most:
             self._resume()
         self._thread.start()
 
@@ -171,9 +152,8 @@ class WorkQueue:
         return group
 
     def _take(self, group: list[Delivery]) -> None:
-        items = [
-            Item(self._host, self._words, self._arrivals[one.subscription], one) for one in group
-        ]
+        host, words = self._station.host, self._station.words
+        items = [Item(host, words, self._arrivals[one.subscription], one) for one in group]
         self._tell("received", items)
         taken = self._admission.take(items, time.time())
         self._tell("committed", items)
@@ -184,27 +164,27 @@ class WorkQueue:
             self._owed += group
         self._tell("acked", items)
         for one in taken:
-            self._speaker.working(one.request, State.RECEIVED)
+            self._station.speaker.working(one.request, State.RECEIVED)
         self._taken_at = time.monotonic()
         self._taken()
 
     def _tell(self, step: str, items: list[Item]) -> None:
-        if self._steps is not no_steps:
+        if self._station.steps is not no_steps:
             for item in items:
-                self._steps(step, item.delivery.headers.get("message-id", ""))
+                self._station.steps(step, item.delivery.headers.get("message-id", ""))
 
     def _regulate(self) -> None:
         """Stop reading when the spool is full; read again when there is room."""
         if self._stopping:
             return
         if self.reading:
-            if self._spool.waiting(self._host.identity) >= self._most:
+            if self._spool.waiting(self._station.host.identity) >= self._most:
                 log.warning("the spool is full (%d): no work is read", self._most)
                 self._pause(0.0)
         elif (
             self._transport.connected
             and time.monotonic() >= (self._paused_until or 0.0)
-            and self._spool.waiting(self._host.identity) < self._most * _RESUME
+            and self._spool.waiting(self._station.host.identity) < self._most * _RESUME
         ):
             try:
                 self._resume()
@@ -233,8 +213,9 @@ class WorkQueue:
                 self._transport.ack(delivery)
 
     def _subscribe(self) -> None:
-        for collective in self._host.collectives:
-            destination = destinations.work(collective, self._host.identity)
-            arrival = Arrival(collective, Via.QUEUE, self._host.identity)
+        host = self._station.host
+        for collective in host.collectives:
+            destination = destinations.work(collective, host.identity)
+            arrival = Arrival(collective, Via.QUEUE, host.identity)
             subscription = self._transport.subscribe(destination, self._inbox, prefetch=_PREFETCH)
             self._arrivals[subscription] = arrival

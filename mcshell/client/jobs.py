@@ -96,61 +96,56 @@ class Jobs(JobQuestions):
             NoTargets: no node matches.
         """
         targeting = targeting_in(others)
-        schema = self._ddls.get(agent).action(action)
-        data = schema.check({**(inputs or {}), **others})
         lifetime = _TTL if ttl is None else seconds_of(ttl) or 0.0
-        now = time.time()
-        when = read_when(
-            {
-                "at": at,
-                "cron": cron,
-                "every": every,
-                "tz": tz,
-                "splay": splay,
-                "late": late,
-                "until": until,
-            },
-            now,
-            lifetime,
-        )
-        job = Job(
-            id=new_request_id(),
-            revision=1,
-            author=self._desk.courier.caller,
-            collective=targeting.collective or self._settings.collective.main,
-            session=self._desk.session.address,
-            agent=agent,
-            action=action,
-            created=now,
-            data=data,
+        asked = {**(inputs or {}), **others}
+        wait = seconds_of(timeout)
+        ask = Ask(agent, action, asked, targeting, Via.QUEUE, lifetime, wait)
+        times = {"at": at, "cron": cron, "every": every, "tz": tz, "splay": splay, "late": late}
+        job = replace(
+            self._draft(ask, {**times, "until": until}),
             name=name,
-            when=when,
             after=self._conditions(after),
             retries=retries,
             backoff=seconds_of(backoff) or 0.0,
             max_runtime=seconds_of(max_runtime),
         )
-        sealed = self._desk.courier.job(job)
-        found = self._discovery.find(targeting, agent)
-        if not found.names:
-            raise NoTargets(f"no node matches, or none of those that do has the agent {agent}")
-        if confirm is not None and schema.changes:
-            ask = Ask(agent, action, data, targeting)
-            if not confirm(self._asking.preview(ask, found)):
-                raise UsageError("not confirmed: nothing was sent")
-        return self._send(job, sealed, targeting, found.names, lifetime, seconds_of(timeout))
+        return self._hand_in(job, ask, confirm)
 
-    def _send(
-        self,
-        job: Job,
-        sealed: Sealed,
-        targeting: Targeting,
-        names: Sequence[str],
-        ttl: float,
-        timeout: float | None,
-    ) -> JobReplies:
-        desk = self._desk
+    def _draft(self, ask: Ask, times: Mapping[str, Any]) -> Job:
+        """What is asked as a job of its own, with its inputs and times read."""
+        data = self._ddls.get(ask.agent).action(ask.action).check(ask.data)
+        now = time.time()
+        return Job(
+            id=new_request_id(),
+            revision=1,
+            author=self._desk.courier.caller,
+            collective=ask.targeting.collective or self._settings.collective.main,
+            session=self._desk.session.address,
+            agent=ask.agent,
+            action=ask.action,
+            created=now,
+            data=data,
+            when=read_when(times, now, ask.ttl or 0.0),
+        )
+
+    def _hand_in(self, job: Job, ask: Ask, confirm: Callable[[Preview], bool] | None) -> JobReplies:
+        """Send a job to the nodes that match, if that is confirmed."""
+        sealed = self._desk.courier.job(job)
         schema = self._ddls.get(job.agent).action(job.action)
+        found = self._discovery.find(ask.targeting, job.agent)
+        if not found.names:
+            raise NoTargets(f"no node matches, or none of those that do has the agent {job.agent}")
+        if confirm is not None and schema.changes and not confirm(self._asking.preview(ask, found)):
+            raise UsageError("not confirmed: nothing was sent")
+        flight = self._send(job, sealed, ask, found.names)
+        replies = JobReplies(flight, schema, dispatch=self._desk.dispatch)
+        wait = self._settings.client.timeout if ask.timeout is None else ask.timeout
+        replies.wait_confirmed(wait)
+        return replies
+
+    def _send(self, job: Job, sealed: Sealed, ask: Ask, names: Sequence[str]) -> Flight:
+        """Commit the job with what goes out, then have it sent."""
+        desk, lifetime = self._desk, ask.ttl or 0.0
         record = Record(
             job.id,
             job.agent,
@@ -158,22 +153,20 @@ class Jobs(JobQuestions):
             Via.QUEUE,
             job.collective,
             job.created,
-            job.created + ttl,
-            targeting.filter,
-            schema.redact(job.data),
+            job.created + lifetime,
+            ask.targeting.filter,
+            self._ddls.get(job.agent).action(job.action).redact(job.data),
         )
         flight = Flight(record, names)
         request = replace(
-            desk.courier.request(record, _inputs(sealed), ttl), agent="job", action="submit"
+            desk.courier.request(record, _inputs(sealed), lifetime), agent="job", action="submit"
         )
         outgoing = desk.courier.prepare(request, names)
         desk.watch(record.id, flight)
         desk.session.store.jobs.add(KeptJob(job.id, job.name, sealed.body, job.id))
         desk.session.store.add(record, names, outgoing)
         desk.dispatch.wake()
-        replies = JobReplies(flight, schema, dispatch=desk.dispatch)
-        replies.wait_confirmed(self._settings.client.timeout if timeout is None else timeout)
-        return replies
+        return flight
 
     def _conditions(self, after: str | JobReplies | Iterable[str | JobReplies]) -> tuple[str, ...]:
         if isinstance(after, str | JobReplies):

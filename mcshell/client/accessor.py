@@ -13,7 +13,7 @@ import pandas as pd
 from mcshell import table
 from mcshell.client import current
 from mcshell.client.again import inputs_again
-from mcshell.client.analysis import diff, fold, outliers, summary
+from mcshell.client.analysis import diff, fold, outliers, select, summary
 from mcshell.client.analysis.answers import of_frame
 from mcshell.client.arguments import names_of
 from mcshell.errors import NoTargets, UsageError
@@ -22,6 +22,7 @@ from mcshell.message import Via
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from mcshell.client.analysis.answers import Answers
     from mcshell.client.analysis.plots import Plot
     from mcshell.client.replies import Replies
 
@@ -116,6 +117,27 @@ class Accessor:
         """The odd ones out; a value that more than `share` of the nodes have is not odd."""
         found = outliers.outliers(of_frame(self._frame), columns, share=share)
         return table.frame_of_rows(outliers.COLUMNS, outliers.rows(found))
+
+    def odd(self, column: str) -> pd.DataFrame:
+        """The rows whose value in a column is not the one that most have."""
+        return self._frame.iloc[select.odd(self._answers(), column)]
+
+    def top(self, count: int, column: str) -> pd.DataFrame:
+        """The rows with the largest numbers in a column, the largest first.
+
+        A path into a list of hashes, such as "processes.rss_bytes", makes a row of each hash.
+        """
+        answers = self._answers()
+        spread = select.spread(answers, column)
+        if spread is None:
+            return self._frame.iloc[select.top(answers, count, column)]
+        answers, column = spread
+        found = answers.at(select.top(answers, count, column)).columns
+        return table.frame_of_rows(list(found), list(zip(*found.values(), strict=True)))
+
+    def _answers(self) -> Answers:
+        """The rows as answers; one without a sender keeps its place."""
+        return of_frame(self._frame.assign(sender=self._frame["sender"].fillna("")))
 
     def summary(self, *columns: str) -> pd.DataFrame:
         """Each column in one row: how many answered, what is usual, the span of numbers."""

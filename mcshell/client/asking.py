@@ -63,6 +63,7 @@ class Asking:
         action = self.ddls.get(ask.agent).action(ask.action)
         data = action.check(ask.data)
         self._check_ttl(ask.ttl)
+        route(ask, 0)
         if ask.via is Via.POOL:
             return self._ask_durable(
                 ask, action, data, [f"pool:{self._pool(ask)}"], discovered=False

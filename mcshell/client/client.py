@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
-from mcshell.client import current
+from mcshell.client import current, references
 from mcshell.client.arguments import TARGETING, seconds_of, targeting_of, via_of
 from mcshell.client.asking import Asking
 from mcshell.client.causes import columns
@@ -221,6 +221,7 @@ class Client:
         batch: int | str | None = None,
         batch_sleep: float | str = 0.0,
         max_failures: int | str | None = None,
+        canary: int | str | None = None,
         wait: bool = True,
         inputs: dict[str, Any] | None = None,
         **others: Any,
@@ -238,6 +239,7 @@ class Client:
             batch: how many nodes at a time, a number or a percentage.
             batch_sleep: the pause between batches.
             max_failures: stop after so many failures, a number or a percentage.
+            canary: so many nodes first, a number or a percentage; the rest if all of them are ok.
             wait: whether to wait for the replies.
             inputs: the action's inputs, for those whose names are taken by arguments.
             others: the targeting (`where`, `facts`, `classes`, `agents`, `identities`, `nodes`,
@@ -262,6 +264,7 @@ class Client:
             None if max_failures is None else str(max_failures),
             wait,
             pool,
+            None if canary is None else str(canary),
         )
         return self.ask(ask)
 
@@ -331,7 +334,10 @@ class Client:
         )
 
     def replies(self, request: str | None = None) -> Replies:
-        """The replies to an earlier request: by id, its first letters, or the newest.
+        """The replies to an earlier request, by default the newest.
+
+        `request` is an id, its first letters, "package.status" (the newest that asked this),
+        "@yesterday", "@7d" (the newest as of then), or both: "package.status@yesterday".
 
         The own session is looked at first, then every session file of the state directory; those
         of the own session go on growing.
@@ -340,19 +346,23 @@ class Client:
             SessionError: there is no such request, or several.
         """
         self._check_open()
-        record = self.session.store.find_request(request)
+        record = references.find(self.session.store, request)
         if record is not None:
             return Replies(self._desk.flight(record), self._action(record))
         if request is None:
             raise SessionError("nothing was asked yet in this session", self.session.name)
+        found: Replies | None = None
         for store in stores(self.settings.state_dir):
             if store.path == self.session.path:
                 continue
-            if (record := store.find_request(request)) is not None:
+            record = references.find(store, request)
+            if record is not None and (found is None or found.created < record.created):
                 flight = Flight(record, entries=store.entries(record.id, whole=True))
                 flight.finish()
-                return Replies(flight, self._action(record))
-        raise SessionError(f"no request {request!r} in any session", self.session.name)
+                found = Replies(flight, self._action(record))
+        if found is None:
+            raise SessionError(f"no request {request!r} in any session", self.session.name)
+        return found
 
     def requests(self) -> list[tuple[Record, dict[str, int]]]:
         """The history of the session, oldest first, each with its counts by state."""

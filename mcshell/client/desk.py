@@ -92,6 +92,7 @@ class Desk:
         """Listen to the queue, and send what an earlier process left unsent."""
         if self.session.holds and self.session.named:
             self._claim(self._receiver)
+        self.session.saved = self._saved
         self._receiver.start(self._own.queue, alone=self.session.holds)
         self.dispatch.start()
         if not self.session.holds:
@@ -111,6 +112,11 @@ class Desk:
             tell=self.notices.append,
         )
         self.custody.claim()
+
+    def _saved(self) -> None:
+        """The session has a name from now on: another machine may come to claim it."""
+        if self.custody is None:
+            self._claim(self._receiver)
 
     def connected(self) -> None:
         """The connection is there again: the session may be another machine's by now."""

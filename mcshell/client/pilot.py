@@ -77,6 +77,7 @@ class Pilot:
         if ask.max_failures is not None:
             allowed = share(ask.max_failures, len(names), "--max-failures")
         waiting = list(batches(names, ask))
+        canary = ask.canary is not None
         while waiting:
             batch = waiting.pop(0)
             before = flight.wait_count()
@@ -84,17 +85,23 @@ class Pilot:
             self._courier.send(request, batch, flight)
             self._await(course, batch, before)
             left = [name for some in waiting for name in some]
-            if left and allowed is not None and (failures := self._failures()) >= allowed:
-                flight.note(left, f"not sent: stopped after {failures} failures")
+            if left and (why := self._halt(batch if canary else [], allowed)):
+                flight.note(left, f"not sent: {why}")
                 return
+            canary = False
             if left and self._stop.wait(ask.batch_sleep):
                 flight.note(left, "not sent: stopped")
                 return
 
-    def _failures(self) -> int:
-        """How many of the targets did not come out well: failed, or never heard of."""
+    def _halt(self, canary: list[str], allowed: int | None) -> str:
+        """Why nothing more is to be sent: a canary that is not ok, or too many failures; else ""."""
+        states = {entry.sender: entry.state for entry in self._flight.entries()}
+        dead = [name for name in canary if states[name] is not State.OK]
+        if dead:
+            return f"the canary {dead[0]} is {states[dead[0]]}"
         bad = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT)
-        return sum(entry.state in bad for entry in self._flight.entries())
+        failures = sum(state in bad for state in states.values())
+        return f"stopped after {failures} failures" if allowed and failures >= allowed else ""
 
     def _await(self, course: Course, batch: list[str], before: int) -> None:
         """Wait for one batch: to its end, to the probe's verdict or to the timeout."""

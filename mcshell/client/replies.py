@@ -53,11 +53,20 @@ class Replies:
         action: Action | None,
         pilot: Pilot | None = None,
         dispatch: Dispatch | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self._flight = flight
         self._action = action
         self._pilot = pilot
         self._dispatch = dispatch
+        self._names = names
+
+    def narrowed(self, names: Sequence[str]) -> Replies:
+        """The same request with only the rows of these senders, in this order.
+
+        Its counts and aggregates are those of all targets.
+        """
+        return Replies(self._flight, self._action, self._pilot, self._dispatch, tuple(names))
 
     @property
     def requestid(self) -> str:
@@ -134,7 +143,16 @@ class Replies:
 
     def rows(self) -> list[Row]:
         """One row a target in the order of the targets, then the unexpected senders."""
+        return self._chosen(self._every())
+
+    def _every(self) -> list[Row]:
         return [_row(entry, self.requestid) for entry in self._flight.entries()]
+
+    def _chosen(self, every: list[Row]) -> list[Row]:
+        if self._names is None:
+            return every
+        found = {row.sender: row for row in every}
+        return [found[name] for name in self._names if name in found]
 
     def arrivals(self, timeout: float | None = None) -> Iterator[Row]:
         """Yield each row as it gets its last word, then those that never got one."""
@@ -154,7 +172,8 @@ class Replies:
         """The reply table (DESIGN §4), one row a target; outputs in the DDL's order."""
         from mcshell.client import accessor  # noqa: F401, PLC0415 - registers df.mco
 
-        return table.frame(self._columns(self.rows()))
+        every = self._every()
+        return table.frame(self._columns(self._chosen(every), self._outputs(every)))
 
     def ledger(self) -> pd.DataFrame:
         """One row a target: states and times (seconds since the epoch)."""
@@ -179,7 +198,7 @@ class Replies:
         """The summaries that the DDL declares, over the rows that came out well."""
         if self._action is None:
             return []
-        return self._action.aggregate(row.data for row in self.rows() if row.state is State.OK)
+        return self._action.aggregate(row.data for row in self._every() if row.state is State.OK)
 
     def entries(self) -> list[Entry]:
         """The ledger's entries, without pandas."""
@@ -187,11 +206,11 @@ class Replies:
 
     def outputs(self) -> list[str]:
         """The names of the outputs: the DDL's, then what else nodes sent."""
-        return list(self._outputs(self.rows()))
+        return list(self._outputs(self._every()))
 
     def __len__(self) -> int:
-        """The number of targets and unexpected senders."""
-        return len(self._flight.entries())
+        """The number of rows: targets and unexpected senders."""
+        return len(self._flight.entries()) if self._names is None else len(self.rows())
 
     def __repr__(self) -> str:
         """One line: what was asked, and the counts that are not zero."""
@@ -200,9 +219,9 @@ class Replies:
         return f"<Replies {self.agent} {self.action} {self.requestid[:8]}: {words or 'no targets'}>"
 
     def _in(self, *states: State) -> pd.DataFrame:
-        every = self.rows()
-        columns = self._columns([row for row in every if row.state in states], self._outputs(every))
-        return table.frame(columns)
+        every = self._every()
+        rows = [row for row in self._chosen(every) if row.state in states]
+        return table.frame(self._columns(rows, self._outputs(every)))
 
     def _outputs(self, rows: Sequence[Row]) -> dict[str, str]:
         kinds: dict[str, str] = {}
@@ -214,9 +233,7 @@ class Replies:
                 kinds.setdefault(name, "object")
         return kinds
 
-    def _columns(
-        self, rows: Sequence[Row], outputs: Mapping[str, str] | None = None
-    ) -> dict[str, table.Column]:
+    def _columns(self, rows: Sequence[Row], outputs: Mapping[str, str]) -> dict[str, table.Column]:
         columns: dict[str, table.Column] = {
             "sender": ("string", [row.sender for row in rows]),
             "state": ("string", [row.state.value for row in rows]),
@@ -224,7 +241,7 @@ class Replies:
             "statusmsg": ("string", [row.statusmsg for row in rows]),
         }
         taken = {*_FIRST, *_LAST}
-        for name, kind in (self._outputs(rows) if outputs is None else outputs).items():
+        for name, kind in outputs.items():
             column = f"data_{name}" if name in taken else name
             columns[column] = (kind, [row.data.get(name) for row in rows])
         columns["lag"] = ("Float64", [row.lag for row in rows])

@@ -25,7 +25,7 @@ from mcshell.private import lock_file, private_file, private_folder
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["Session", "SessionInfo", "folder_of", "listing", "remove", "stores"]
@@ -58,6 +58,8 @@ class Session:
         self.collective = collective
         #: Who we are to the other processes of this caller: host, pid, and a word of chance.
         self.me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+        #: Called when the session has been given a name: other machines may have it from then on.
+        self.saved: Callable[[], None] | None = None
         self._lock = lock
         self.store = Store(private_file(path))
         owner = self.store.meta("caller")
@@ -172,6 +174,8 @@ class Session:
         self._lock.close()
         self.path, self._lock = target, lock
         self.store.reopen(target)
+        if self.saved is not None:
+            self.saved()
 
     def close(self) -> None:
         """Close the file and let the next process have the session."""

@@ -58,6 +58,7 @@ class Ask:
     max_failures: str | None = None
     wait: bool = True
     pool: str | None = None
+    canary: str | None = None
 
 
 def share(text: str, total: int, option: str) -> int:
@@ -91,26 +92,33 @@ def choose(names: Sequence[str], targeting: Targeting) -> list[str]:
 
 
 def batches(names: Sequence[str], ask: Ask) -> Iterator[list[str]]:
-    """Cut the targets into the batches that `--batch` asks for; one without it."""
+    """Cut the targets into the canary, if there is one, and the batches that `--batch` asks for."""
+    first = 0 if ask.canary is None else share(ask.canary, len(names), "--canary")
     size = len(names) if ask.batch is None else share(ask.batch, len(names), "--batch")
-    for start in range(0, len(names), max(1, size)):
+    if first:
+        yield list(names[:first])
+    for start in range(first, len(names), max(1, size)):
         yield list(names[start : start + size])
 
 
 def route(ask: Ask, count: int) -> Via:
     """Choose the way where the operator did not: direct to few or named nodes (DESIGN §5)."""
+    targeting = ask.targeting
+    in_parts = bool(ask.batch or ask.canary)
+    few = in_parts or bool(targeting.limit) or targeting.one or targeting.nodes is not None
     if ask.via is not None:
-        if ask.via is Via.BROADCAST and (
-            ask.batch or ask.targeting.limit or ask.targeting.one or ask.targeting.nodes is not None
-        ):
+        if ask.via is Via.BROADCAST and few:
             raise UsageError(
                 "--via broadcast reaches every node that matches: it cannot be combined with "
-                "--nodes, --limit, --one or --batch (leave --via out for direct requests)"
+                "--nodes, --limit, --one, --batch or --canary (leave --via out for direct requests)"
+            )
+        if ask.via.durable and in_parts:
+            raise UsageError(
+                f"--via {ask.via} hands everything over at once: it cannot be combined with "
+                "--batch or --canary (leave --via out for direct requests)"
             )
         return ask.via
-    targeting = ask.targeting
-    named = targeting.nodes is not None or bool(plain_names(targeting.filter))
-    if named or ask.batch or targeting.limit or targeting.one or count <= _DIRECT_UP_TO:
+    if few or plain_names(targeting.filter) or count <= _DIRECT_UP_TO:
         return Via.DIRECT
     return Via.BROADCAST
 

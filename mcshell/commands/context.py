@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcshell import config
+from mcshell.commands.result import Feed, Table, Text
 from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from mcshell.client.replies import Replies
     from mcshell.commands.parser import Face
+    from mcshell.commands.result import Result
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
     from mcshell.message import Filter
@@ -32,8 +34,8 @@ __all__ = ["Context"]
 class Context:
     """The surroundings of the lines of one face. Not for several threads.
 
-    `variables` are the names that `--nodes X` may mean before a file (IPython's), `inputs` the
-    action's inputs that came beside the line (a cell's YAML). The face sets both for each line.
+    `variables` are the names that `--nodes X` may mean before a file (IPython's; at the prompt `_`,
+    the last rows shown), `inputs` the action's inputs that came beside the line (a cell's YAML).
 
     `session` is the session that lines without `--session` use, `filter` the filter in force.
     `ask` puts a yes-or-no question to the operator, `say` tells him a line; None where nobody is
@@ -57,6 +59,11 @@ class Context:
         self._settings: Settings | None = None
         self._library: Library | None = None
         self._clients: dict[str | None, Client] = {}
+
+    @property
+    def path(self) -> Path | None:
+        """The configuration file that a line, a face or its caller has named."""
+        return self._path
 
     @property
     def settings(self) -> Settings:
@@ -126,6 +133,16 @@ class Context:
             self._told[id(client)] = len(client.notices)
         return fresh
 
+    def remember(self, result: Result) -> None:
+        """Let `--nodes _` mean the nodes of a line's rows from now on, as in IPython.
+
+        What shows no nodes leaves it as it is.
+        """
+        if isinstance(result, Table) and "sender" not in result.columns:
+            return
+        if result is not None and not isinstance(result, Text | Feed):
+            self.variables = {"_": result}
+
     def close(self) -> None:
         """Close every connection that lines have opened."""
         clients, self._clients = self._clients, {}
@@ -148,6 +165,8 @@ class Context:
         """
         if source in self.variables:
             return _names_of(source, self.variables[source])
+        if source == "_" and self.face != "magic":
+            raise UsageError("--nodes _: no line has shown nodes yet (./_ is the file)")
         if source == "-":
             return _words(self.stdin.read())
         try:
@@ -197,6 +216,8 @@ def _names_of(name: str, value: Any) -> tuple[str, ...]:
     """Names from a Python value: a list, a Series, or a table with a `sender` column."""
     if hasattr(value, "frame") and hasattr(value, "requestid"):
         value = [row.sender for row in value.rows()]
+    elif isinstance(value, Table):
+        value = [row["sender"] for row in value.records()]
     elif hasattr(value, "columns"):
         if "sender" not in value.columns:
             raise UsageError(f"--nodes {name}: the table has no column 'sender'")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INTRODUCTION", "VERBS", "Verb"]
 
+_REQUEST = "an id, package.status, @yesterday or package.status@7d; default: the newest"
 INTRODUCTION = {
     "cli": "mcshell talks to a fleet.\n\n"
     "  mcshell VERB ...           run one line\n"
@@ -52,7 +53,9 @@ def _word(name: str, text: str, nargs: str | None = None) -> Callable[..., Any]:
 def _rpc(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("agent", metavar="AGENT", help="whom to ask; `agents` lists them")
     parser.add_argument("action", metavar="ACTION", help="what to ask; `doc AGENT` lists them")
-    parser.add_argument("inputs", metavar="input=value", nargs="*", help="the action's inputs")
+    parser.add_argument("inputs", metavar="input=value", nargs="*", help=joboptions.INPUTS)
+    text = "what has changed since a request, or since the same was asked as of a moment (@7d)"
+    parser.add_argument("--diff", metavar="BEFORE", help=text)
 
 
 def _inventory(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +66,7 @@ def _inventory(parser: argparse.ArgumentParser) -> None:
 
 def _explain(parser: argparse.ArgumentParser) -> None:
     _word("NODE", "the node, or pool:NAME")(parser)
-    _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
+    _word("REQUEST", _REQUEST, "?")(parser)
 
 
 def _columns(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +76,7 @@ def _columns(parser: argparse.ArgumentParser) -> None:
 
 def _of_request(parser: argparse.ArgumentParser) -> None:
     _columns(parser)
-    text = "an id, its first letters; default: the newest"
-    parser.add_argument("-r", "--request", metavar="REQUEST", help=text)
+    parser.add_argument("-r", "--request", metavar="REQUEST", help=_REQUEST)
 
 
 def _outliers(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +86,7 @@ def _outliers(parser: argparse.ArgumentParser) -> None:
 
 
 def _diff(parser: argparse.ArgumentParser) -> None:
-    what = "a request, or a moment (@7d, @2026-11-20T09:00): when the same was asked"
+    what = "a request, or a moment (@7d, @yesterday, @2026-11-20T09:00): when the same was asked"
     _word("BEFORE", f"{what}; default: the time before", "?")(parser)
     _word("AFTER", f"{what}; default: the newest", "?")(parser)
     text = "compare only this column; may be repeated"
@@ -100,9 +102,8 @@ def _sql(parser: argparse.ArgumentParser) -> None:
 
 def _retry(parser: argparse.ArgumentParser) -> None:
     say = parser.add_argument
-    text = "an id, its first letters; default: the newest"
-    say("-r", "--request", metavar="REQUEST", help=text)
-    say("inputs", metavar="input=value", nargs="*", help="in place of those of then")
+    say("-r", "--request", metavar="REQUEST", help=_REQUEST)
+    say("inputs", metavar="input=value", nargs="*", help=f"{joboptions.INPUTS}, over those of then")
     say("-t", "--timeout", type=duration, metavar="S", help="how long to wait for replies")
     say("--ttl", type=duration, metavar="TIME", help="how long the request is worth running")
     say("-b", "--background", action="store_true", help="send, print the request id, leave")
@@ -125,7 +126,7 @@ def _agent_new(parser: argparse.ArgumentParser) -> None:
 
 
 def _replies(parser: argparse.ArgumentParser) -> None:
-    _word("REQUEST", "an id, its first letters; default: the newest", "?")(parser)
+    _word("REQUEST", _REQUEST, "?")(parser)
     parser.add_argument("--arrived", action="store_true", help="only targets that answered")
     text = "wait until it is complete, so long at most"
     parser.add_argument("-t", "--timeout", type=duration, metavar="S", help=text)
@@ -142,7 +143,7 @@ def _attach(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
-    _word("SESSION", "its name")(parser)
+    _word("SESSION", "its name (default: the one that lines use)", "?")(parser)
     _word("FILE", "where the copy goes")(parser)
 
 
@@ -225,16 +226,17 @@ def _issue(parser: argparse.ArgumentParser) -> None:
 
 
 _ASKS = ("targets", "output")
+_ROWS = ("rows", "output")
 _OUT = ("output",)
 _LIST = (
-    Verb("ping", "who is there, and how far away", "discovery:ping", _ASKS),
+    Verb("ping", "who is there, and how far away", "discovery:ping", ("targets", *_ROWS)),
     Verb("find", "the identities that match", "discovery:find", _ASKS),
     Verb("facts", "how a fact is distributed", "facts:facts", _ASKS, _word("NAME", "the fact")),
     Verb(
         "inventory",
         "facts, classes, agents and versions",
         "discovery:inventory",
-        _ASKS,
+        ("targets", *_ROWS),
         _inventory,
     ),
     Verb("agents", "the agents that can be asked", "schemas:agents", ("output",)),
@@ -245,15 +247,15 @@ _LIST = (
         ("output",),
         _word("AGENT[.ACTION]", "such as package or package.status"),
     ),
-    Verb("rpc", "ask an agent to act; the replies", "rpc:rpc", (*_ASKS, "asking"), _rpc),
-    Verb("retry", "ask the failed and silent again", "retry:retry", ("stored", "output"), _retry),
-    Verb("replies", "what came back", "stored:replies", ("stored", "output"), _replies),
+    Verb("rpc", "ask an agent to act; the replies", "rpc:rpc", ("targets", "asking", *_ROWS), _rpc),
+    Verb("retry", "ask the failed and silent again", "retry:retry", ("stored", *_ROWS), _retry),
+    Verb("replies", "what came back", "stored:replies", ("stored", *_ROWS), _replies),
     Verb(
         "ledger",
         "each target's state and times",
         "stored:ledger",
-        ("stored", "output"),
-        _word("REQUEST", "an id, its first letters; default: the newest", "?"),
+        ("stored", *_ROWS),
+        _word("REQUEST", _REQUEST, "?"),
     ),
     Verb("explain", "why a node is silent", "explain:explain", ("stored", "output"), _explain),
     Verb("requests", "what was asked", "stored:requests", ("stored", "output")),
@@ -366,7 +368,7 @@ _LIST = (
         True,
     ),
     Verb("ddl export", "schemas for the real mco", "ddls:export", ("output",), _ddl_export, True),
-    Verb("report", "a notebook, run and kept as a page", "report:report", (), _report, True),
+    Verb("report", "a notebook, run and kept as a page", "report:report", (), _report),
     Verb("agent new", "begin an agent of your own", "scaffold:new", (), _agent_new, True),
     Verb("shell", "the prompt", "face:shell", cli_only=True),
 )

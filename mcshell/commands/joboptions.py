@@ -9,8 +9,9 @@ from mcshell.commands.options import duration, whole
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["change", "edit", "forecast", "list_", "log", "submit"]
+__all__ = ["INPUTS", "change", "edit", "forecast", "list_", "log", "submit"]
 
+INPUTS = "the action's inputs; behind -- the words of its one list (exec run -- ls -l)"
 _JOB = "a job's id, its first letters, or its name"
 
 
@@ -19,7 +20,7 @@ def _job(parser: argparse.ArgumentParser) -> None:
 
 
 def _inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", metavar="input=value", nargs="*", help="the action's inputs")
+    parser.add_argument("inputs", metavar="input=value", nargs="*", help=INPUTS)
 
 
 def _length(text: str) -> float:

@@ -110,7 +110,8 @@ def _targets() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, parents=[_filters()])
     say = parser.add_argument_group("targets").add_argument
     say("-T", "--target", dest="collective", metavar="COLLECTIVE", help="ask this collective")
-    say("--nodes", metavar="X", help="names from a file, - (standard input), or a variable")
+    text = "names from a file, - (standard input), _ (the last rows) or a variable"
+    say("--nodes", metavar="X", help=text)
     say("--dm", dest="source", type=source, metavar="SOURCE", help=", ".join(SOURCES))
     text = "for the source external; may be repeated (command=PROGRAM is the program)"
     say("--do", dest="source_options", action="append", default=[], metavar="KEY=VALUE", help=text)
@@ -124,6 +125,19 @@ def _targets() -> argparse.ArgumentParser:
     return parser
 
 
+def _rows() -> argparse.ArgumentParser:
+    parser = _group()
+    say = parser.add_argument_group("rows").add_argument
+    text = "those of which it is true: state=silent, 'installed=false and lag>2'"
+    say("--only", metavar="EXPRESSION", help=text)
+    say("--odd", metavar="COLUMN", help="those whose COLUMN is not what most have")
+    text = "the N largest; of a list of hashes (processes.rss_bytes) each is a row"
+    say("--top", nargs=2, metavar=("N", "COLUMN"), help=text)
+    text = "nodes that have the same there as one line; may be repeated"
+    say("--fold", action="append", default=[], metavar="COLUMN", help=text)
+    return parser
+
+
 def _asking() -> argparse.ArgumentParser:
     parser = _group()
     say = parser.add_argument_group("asking").add_argument
@@ -132,6 +146,7 @@ def _asking() -> argparse.ArgumentParser:
     say("--pool", metavar="NAME", help="with --via pool: which (default: the agent's name)")
     say("--ttl", type=duration, metavar="TIME", help="how long the request is worth running")
     say("--batch", type=share, metavar="N|N%", help="so many nodes at a time")
+    say("--canary", type=share, metavar="N|N%", help="these first; the rest if all of them are ok")
     say("--batch-sleep", type=duration, default=0.0, metavar="S", help="rest between batches")
     say("--max-failures", type=share, metavar="K|K%", help="stop the batches after K failures")
     say("-b", "--background", action="store_true", help="send, print the request id, leave")
@@ -161,6 +176,7 @@ GROUPS = {
     "output": _output,
     "filters": _filters,
     "targets": _targets,
+    "rows": _rows,
     "asking": _asking,
     "stored": _stored,
     "pki": _pki,

@@ -29,6 +29,7 @@ Face = Literal["cli", "prompt", "magic"]
 class Invocation:
     """One line, understood: `verb` is what to do, `options` the grammar's namespace.
 
+    Where the verb takes inputs, `options.behind` are the words behind `--`, None without it.
     `help` is set instead when the line asks for help; nothing is to be run then.
     """
 
@@ -99,12 +100,17 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
         return Invocation(None, argparse.Namespace(), help_text(words[1:], face=face))
     verb, rest = _verb(words, face)
     parser = _Parser(verb, face)
+    behind = None
+    if "--" in rest and any(action.dest == "inputs" for action in parser._actions):  # noqa: SLF001 - argparse has no other list
+        at = rest.index("--")
+        rest, behind = rest[:at], rest[at + 1 :]
     try:
         options, extra = parser.parse_known_intermixed_args(rest)
     except _HelpAskedError:
         return Invocation(None, argparse.Namespace(), parser.format_help())
     if extra:
         _refuse(parser, extra)
+    options.behind = behind
     return Invocation(verb, options)
 
 

@@ -68,6 +68,7 @@ def run_and_show(
     invocation, result = run_words(words, context)
     for notice in context.notices():
         screen.say(notice)
+    context.remember(result)
     shower(result, invocation.options, screen, form)
     if isinstance(result, Replies) and not getattr(invocation.options, "background", False):
         context.seen(result)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from mcshell.commands.document import document, dumps, row_document
 from mcshell.commands.harmless import harmless, shortened
 from mcshell.commands.result import Feed, Result, Table, Text
+from mcshell.commands.told import told
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _show_replies(replies: Replies, options: Namespace, screen: Screen, form: st
         return
     columns, cells = _reply_table(replies, rows, whole=form in _PLAIN)
     _write(screen, render(columns, cells, form, screen.width))
-    _notes(screen, _summary(replies), form)
+    _notes(screen, told(replies, {row.sender for row in rows}), form)
 
 
 def _reply_table(
@@ -196,25 +197,6 @@ def _reply_table(
         for row in rows
     ]
     return (*first, *names, *last), cells
-
-
-def _summary(replies: Replies) -> list[str]:
-    """The counts, who is missing, and what the DDL sums up."""
-    stats = dict(replies.stats)
-    elapsed, targets = stats.pop("elapsed"), stats.pop("targets")
-    counts = ", ".join(f"{number} {name}" for name, number in stats.items() if number)
-    many = "target" if targets == 1 else "targets"
-    lines = [
-        f"{targets} {many}: {counts or 'none'}; {elapsed:.2f} s; request {replies.requestid[:8]}"
-    ]
-    silent = [row.sender for row in replies.rows() if row.state.judged]
-    if silent:
-        from mcshell.filters.nodes import fold  # noqa: PLC0415 - only when someone is missing
-
-        lines.append(f"no answer from {fold(silent)}")
-    for aggregate in replies.aggregates():
-        lines += [f"{aggregate.title}:", *(f"  {line}" for line in aggregate.lines)]
-    return lines
 
 
 def _brief(table: Table) -> Table:

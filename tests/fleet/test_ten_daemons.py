@@ -257,6 +257,24 @@ def test_too_many_failures_stop_the_batches(ten: Fleet, alice: Client) -> None:
     assert [event["event"] for event in reads] == ["denied"] * 4
 
 
+def test_a_canary_goes_before_the_rest(alice: Client) -> None:
+    """The others are asked once it has come out well, all at once or in batches."""
+    ledger = alice.rpc("rpcutil", "ping", canary=2, batch=5).ledger()
+    assert list(ledger.state) == ["ok"] * len(TEN)
+    waves = [group for _, group in sorted(ledger.groupby("sent"), key=lambda pair: pair[0])]
+    assert [len(wave) for wave in waves] == [2, 5, 3]
+    assert waves[1].sent.iloc[0] >= last_reply(waves[0])
+
+
+def test_a_canary_that_is_not_well_saves_the_rest(ten: Fleet, alice: Client) -> None:
+    """Denied by policy: one node was asked, nine were not, and each says which canary it was."""
+    replies = alice.rpc("file", "read", path="/etc/passwd", canary=1)
+    assert (replies.stats["denied"], replies.stats["pending"]) == (1, 9)
+    rest = replies.ledger().query("state == 'pending'")
+    assert rest.sent.isna().all()
+    assert set(rest.reason) == {f"not sent: the canary {replies.failed.sender[0]} is denied"}
+
+
 def test_a_sample_of_the_nodes(alice: Client) -> None:
     """`limit` asks so many, a seed always the same ones, `one` a single node."""
     some = alice.rpc("rpcutil", "ping", limit=3, limit_seed=7).frame()

@@ -64,6 +64,20 @@ def test_the_older_one_is_told(fleet, state):
             assert (stats["ok"], stats["duplicate"], stats["unexpected"]) == (len(NAMES), 0, 0)
 
 
+def test_a_session_that_was_only_just_named_is_handed_over(fleet, state):
+    """What began as a scratch session is claimed elsewhere as soon as it has a name."""
+    older = fleet.client(state=state)
+    asked = older.rpc("rpcutil", "ping", via="queue", nodes=[NAMES[0], "ghost"], wait=False)
+    older.session.save("friday")
+    path = export_session(fleet.folder / state, "friday", fleet.folder / f"{state}.mcs")
+    bring_in(fleet, f"{state}-b", path)
+    with fleet.client(state=f"{state}-b", session="friday") as newer:
+        assert wait_until(lambda: not older.session.holds, 10)
+        assert any("was taken over by" in notice for notice in older.notices)
+        assert newer.replies(asked.requestid).wait(10).stats["ok"] == 1
+    older.close()
+
+
 def test_a_session_of_another_is_read_and_not_attached(fleet, state):
     """Import verifies it, its replies can be read, but its queue is its caller's."""
     with fleet.client(state=state, session="hers") as client:

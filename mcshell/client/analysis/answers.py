@@ -73,12 +73,13 @@ class Answers:
 
     def only(self, wanted: Sequence[bool]) -> Answers:
         """The rows for which `wanted` is true."""
+        return self.at([place for place, want in enumerate(wanted) if want])
+
+    def at(self, places: Sequence[int]) -> Answers:
+        """The rows at these places, in this order."""
         return Answers(
-            tuple(name for name, want in zip(self.senders, wanted, strict=True) if want),
-            {
-                name: [value for value, want in zip(values, wanted, strict=True) if want]
-                for name, values in self.columns.items()
-            },
+            tuple(self.senders[place] for place in places),
+            {name: [values[at] for at in places] for name, values in self.columns.items()},
         )
 
 

@@ -14,6 +14,7 @@ from mcshell.commands.completion.scan import scan
 from mcshell.commands.completion.values import Candidate, Word
 from mcshell.commands.options import SOURCES, Choice
 from mcshell.commands.parser import parser_of
+from mcshell.message import State
 
 if TYPE_CHECKING:
     import argparse
@@ -81,6 +82,8 @@ def _after_verb(found: Scan, cache: Cache, face: Face, variables: Iterable[str])
 def _in_verb(found: Scan, place: _Place, face: Face) -> list[Candidate]:
     """Options, their values, and the verb's own words."""
     options, positionals = _grammar(place.verb, face)
+    if "--" in place.given and any(one.dest == "inputs" for one in positionals):
+        return []  # the words of a command that only the nodes know
     pending, given = _walk(place.given, options)
     if pending is not None:
         return _values(found, place, pending, given)
@@ -111,16 +114,23 @@ def _grammar(
 def _walk(
     words: Sequence[str], options: dict[str, argparse.Action]
 ) -> tuple[argparse.Action | None, list[str]]:
-    """The option whose value is to come, and the words that are no options."""
+    """The option whose value is to come, and the words that are no options.
+
+    Of an option with several values the last is meant: those before it are numbers.
+    """
     pending: argparse.Action | None = None
     given: list[str] = []
+    more = 0
     for word in words:
-        if pending is not None:
+        if pending is not None and more > 1:
+            more -= 1
+        elif pending is not None:
             pending = None
         elif word.startswith("-") and word != "-":
             name, equals, _ = word.partition("=")
             action = options.get(name)
             pending = action if action is not None and not equals and action.nargs != 0 else None
+            more = action.nargs if action is not None and isinstance(action.nargs, int) else 1
         else:
             given.append(word)
     return pending, given
@@ -183,14 +193,27 @@ def _inputs(place: _Place, given: Sequence[str]) -> Iterable[Word]:
     return () if action is None else values.inputs(place.cache, action, given[2:], place.current)
 
 
-def _outputs(cache: Cache) -> list[str]:
-    """The outputs of the newest request's action, which analysis is mostly about."""
-    for request in cache.requests:
+def _outputs(place: _Place, given: Sequence[str]) -> Iterable[Word]:
+    """The outputs of the action that is asked, else of the newest request's: analysis is of that."""
+    asked = [(given[0], given[1])] if place.verb == "rpc" and len(given) > 1 else []
+    for request in place.cache.requests:
         agent, _, action = request.about.partition(" ")
-        ddl = cache.ddls.get(agent)
+        asked.append((agent, action))
+    for agent, action in asked:
+        ddl = place.cache.ddls.get(agent)
         if ddl is not None and action in ddl.actions:
-            return list(ddl.actions[action].outputs)
+            return _plain(values.fitting(ddl.actions[action].outputs, place.current))
     return []
+
+
+def _conditions(place: _Place, given: Sequence[str]) -> Iterable[Word]:
+    """The first column of an expression, open for what it is compared with."""
+    states = [f"state={one.value}" for one in State]
+    if place.current.startswith("state="):
+        return _plain(values.fitting(states, place.current))
+    outputs = [Word(f"{one.text}=", open=True) for one in _outputs(place, given)]
+    named = values.fitting(["state="], place.current)
+    return [*(Word(one, open=True) for one in named), *outputs]
 
 
 #: What the words of some verbs are, where their names do not say it.
@@ -211,15 +234,19 @@ _WORDS: dict[str, tuple[str, _Words]] = {
     "before": ("request", _requests),
     "cls": ("class", _few(lambda cache: cache.classes)),
     "collective": ("collective", _few(lambda cache: cache.collectives)),
-    "columns": ("column", _few(_outputs)),
+    "columns": ("column", _outputs),
+    "diff": ("request", _requests),
     "dir": ("file", lambda place, _given: _files(place.current)),
     "fact": ("fact", lambda place, _given: values.fact_values(place.cache, place.current)),
     "fact name": ("fact", _few(lambda cache: cache.facts)),
     "file": ("file", lambda place, _given: _files(place.current)),
+    "fold": ("column", _outputs),
     "identity": ("node", _nodes),
     "inputs": ("input", _inputs),
     "node": ("node", _nodes),
     "nodes": ("file", _variables),
+    "odd": ("column", _outputs),
+    "only": ("column", _conditions),
     "pool": ("pool", _few(lambda cache: cache.pools)),
     "request": ("request", _requests),
     "session": ("session", _few(lambda cache: cache.sessions)),
@@ -227,6 +254,7 @@ _WORDS: dict[str, tuple[str, _Words]] = {
         "source",
         _few(lambda _cache: dict.fromkeys((*SOURCES, *plugins.names("discovery")))),
     ),
+    "top": ("column", _outputs),
 }
 
 
@@ -293,7 +321,9 @@ def _options(options: dict[str, argparse.Action], prefix: str) -> list[Word]:
             short and prefix == "-" and len(action.option_strings) > 1
         ):
             continue
-        meta = f"{action.metavar}: {action.help}" if action.metavar else str(action.help or "")
+        name = action.metavar
+        name = " ".join(name) if isinstance(name, tuple) else name
+        meta = f"{name}: {action.help}" if name else str(action.help or "")
         found.append(Word(text, meta.replace("%%", "%")))
     return sorted(found, key=lambda word: word.text)
 

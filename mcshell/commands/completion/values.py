@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 LIMIT = 200
+_MOMENTS = {"today": "the newest of today", "yesterday": "of yesterday", "7d": "as of a week ago"}
 
 _OPERATOR = re.compile(r"!=|<=|>=|=~|!~|==|=|<|>")
 _ODD = re.compile(r"[\s'\"\\;|>]")
@@ -159,6 +160,11 @@ def requests(cache: Cache, prefix: str) -> Iterator[Word]:
     found = [one for one in cache.requests if one.id.startswith(prefix)]
     for one in found[:LIMIT]:
         yield Word(one.id[: max(10, len(prefix))], _ago(one))
+    what, at, _moment = prefix.rpartition("@")
+    if at:
+        for text, meta in _MOMENTS.items():
+            if (whole := f"{what}@{text}").startswith(prefix):
+                yield Word(whole, meta)
 
 
 def _ago(request: Request) -> str:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mcshell import config
 from mcshell.client.analysis import diff as differences
 from mcshell.client.analysis import fold as folds
 from mcshell.client.analysis import outliers as odd
 from mcshell.client.analysis import sql as database
 from mcshell.client.analysis import summary as descriptions
 from mcshell.client.analysis.answers import of_replies
+from mcshell.client.references import newest, parse_moment
 from mcshell.commands.result import Table
 from mcshell.errors import SessionError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mcshell.client.client import Client
     from mcshell.client.replies import Replies
     from mcshell.client.rows import Record
     from mcshell.commands.context import Context
 
-__all__ = ["diff", "fold", "outliers", "sql", "summary"]
+__all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]
 
 
 def fold(context: Context, options: argparse.Namespace) -> Table:
@@ -66,8 +64,18 @@ def sql(context: Context, options: argparse.Namespace) -> Table:
 def diff(context: Context, options: argparse.Namespace) -> Table:
     """What changed between two requests, or since an earlier time the same was asked."""
     first, second = _pair(context.client(options), options.before, options.after)
+    return _different(first, second, options.columns)
+
+
+def since(client: Client, replies: Replies, before: str) -> Table:
+    """What changed to these replies since a request, or since the same was asked as of @MOMENT."""
+    earlier = _before(client, replies.flight.record, before)
+    return _different(client.replies(earlier), replies, ())
+
+
+def _different(first: Replies, second: Replies, columns: Sequence[str]) -> Table:
     before, after = of_replies(first), of_replies(second)
-    changes = differences.diff(before, after, options.columns)
+    changes = differences.diff(before, after, columns)
     ids = f"{first.requestid[:8]} and {second.requestid[:8]}"
     note = f"{differences.told(changes, before, after)} ({ids})"
     return Table(differences.COLUMNS, differences.rows(changes), notes=(note,))
@@ -81,20 +89,30 @@ def _pair(client: Client, before: str | None, after: str | None) -> tuple[Replie
         record = client.replies(before).flight.record
         second = client.replies(_as_of(client, record, after).id)
     else:
-        newest = client.replies(None)
-        same = newest.flight.record
-        second = newest if after is None else client.replies(_as_of(client, same, after).id)
+        last = client.replies(None)
+        same = last.flight.record
+        second = last if after is None else client.replies(_as_of(client, same, after).id)
     if before is None:
         return client.replies(_earlier(client, second.flight.record).id), second
     if before.startswith("@"):
-        return client.replies(_as_of(client, second.flight.record, before).id), second
+        return client.replies(_before(client, second.flight.record, before)), second
     return client.replies(before), second
 
 
-def _as_of(client: Client, like: Record, moment: str) -> Record:
-    """The newest request, as of a moment, that asked the same."""
-    at = _moment(moment[1:])
-    return _newest(client, like, lambda one: one.created <= at, f"as of {moment}")
+def _before(client: Client, record: Record, text: str) -> str:
+    """The id of the request to compare a later one with: the one named, or as of @MOMENT."""
+    if not text.startswith("@"):
+        return text
+    moment = parse_moment(text[1:])
+    other = _newest(
+        client, record, lambda one: one.id != record.id and moment.holds(one), f"as of {text}"
+    )
+    return other.id
+
+
+def _as_of(client: Client, like: Record, text: str) -> Record:
+    """The newest request, as of @MOMENT, that asked the same."""
+    return _newest(client, like, parse_moment(text[1:]).holds, f"as of {text}")
 
 
 def _earlier(client: Client, than: Record) -> Record:
@@ -102,25 +120,12 @@ def _earlier(client: Client, than: Record) -> Record:
 
 
 def _newest(client: Client, like: Record, fits: Callable[[Record], bool], when: str) -> Record:
-    asked = (like.agent, like.action, like.data)
-    for one, _counts in reversed(client.requests()):
-        if (one.agent, one.action, one.data) == asked and fits(one):
-            return one
+    def again(one: Record) -> bool:
+        same = (one.agent, one.action, one.data) == (like.agent, like.action, like.data)
+        return same and fits(one)
+
+    found = newest((record for record, _counts in client.requests()), again)
+    if found is not None:
+        return found
     line = f"diff: {like.agent} {like.action} was not asked so in this session {when}"
     raise SessionError(line, client.session.name)
-
-
-def _moment(text: str) -> float:
-    """Seconds since the epoch: `now`, a time ago like `7d`, or a local date and time."""
-    if text == "now":
-        return time.time()
-    try:
-        return time.time() - config.seconds(text)
-    except ValueError:
-        pass  # a date, then
-    try:
-        return datetime.fromisoformat(text).astimezone().timestamp()
-    except ValueError as error:
-        raise UsageError(
-            f"diff: @{text}: @now, a time ago like @7d, or a date like @2026-11-20T09:00 is meant"
-        ) from error

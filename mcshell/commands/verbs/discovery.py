@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.targeting import Ask, Targeting
 from mcshell.commands.result import Feed, Table, counts_code
+from mcshell.commands.verbs.shaping import check, shaped, shaped_table
 from mcshell.commands.verbs.targets import targeting
 from mcshell.errors import UsageError, did_you_mean
 from mcshell.filters import compile_filter
@@ -39,6 +40,7 @@ def find(context: Context, options: argparse.Namespace) -> Table:
 
 def ping(context: Context, options: argparse.Namespace) -> Table:
     """Who answers, and how long it took; who should have answered is `silent`."""
+    check(options)
     wanted = targeting(context, options)
     client = context.client(options)
     found = client.find(wanted)
@@ -52,11 +54,14 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
         times = {row.sender: row.lag for row in asked.rows() if row.lag is not None}
         states = {row.sender: row.state for row in asked.rows()}
     rows = [(name, str(states[name]), _milliseconds(times.get(name))) for name in sorted(states)]
-    return Table(_PING, rows, _code(states.values(), found), _notes(found))
+    table = Table(_PING, rows, _code(states.values(), found), _notes(found))
+    return shaped_table(options, table)
 
 
 def inventory(context: Context, options: argparse.Namespace) -> Table | Replies | Feed:
     """What the nodes say of themselves; nodes that are named are asked in full."""
+    if check(options) and options.follow:
+        raise UsageError("inventory --follow shows every node as it comes: it takes no such option")
     if options.follow:
         return _follow(context, options)
     source = options.source or "broadcast"
@@ -66,14 +71,16 @@ def inventory(context: Context, options: argparse.Namespace) -> Table | Replies 
     client = context.client(options)
     found = client.find(wanted)
     if source == "inventory":
-        return _remembered(client, found)
+        return shaped_table(options, _remembered(client, found))
     if not found.discovered:
-        return client.ask(Ask("rpcutil", "inventory", targeting=wanted, timeout=options.timeout))
+        ask = Ask("rpcutil", "inventory", targeting=wanted, timeout=options.timeout)
+        return shaped(context, options, client.ask(ask))
     rows = [(name, State.OK, answer.node) for name, answer in found.answers.items()]
     rows += [(node.identity, State.SILENT, node) for node in found.absent]
     rows.sort(key=lambda row: row[0])
     code = _code([state for _, state, _ in rows], found)
-    return _inventoried([_described(node, state) for _, state, node in rows], code, found)
+    described = [_described(node, state) for _, state, node in rows]
+    return shaped_table(options, _inventoried(described, code, found))
 
 
 def forget(context: Context, options: argparse.Namespace) -> Table:

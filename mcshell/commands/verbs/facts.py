@@ -25,6 +25,7 @@ def facts(context: Context, options: argparse.Namespace) -> Table:
     wanted = targeting(context, options)
     ask = Ask("rpcutil", "get_fact", {"fact": options.name}, wanted, timeout=options.timeout)
     replies = put(context, options, ask)
+    context.seen(replies)
     values: dict[str, Any] = {}
     holders: dict[str, list[str]] = {}
     for row in replies.rows():

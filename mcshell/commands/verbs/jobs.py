@@ -9,7 +9,7 @@ from mcshell.client.jobwords import WORDS
 from mcshell.client.targeting import Targeting
 from mcshell.commands.result import Feed, Table, Text
 from mcshell.commands.verbs.asking import confirmation
-from mcshell.commands.verbs.rpc import inputs, pairs
+from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.targets import targeting
 from mcshell.errors import UsageError
 from mcshell.message import State
@@ -44,7 +44,7 @@ _PLAIN: Final = ("after", "name", "retries", "backoff", "max_runtime")
 def submit(context: Context, options: argparse.Namespace) -> Table:
     """Hand a job in; waits until the nodes that are there have taken it or not."""
     action = context.library.get(options.agent).action(options.action)
-    data = inputs(action, options.inputs, context.inputs)
+    data = action.check(inputs(action, options, context.inputs))
     wanted = targeting(context, options)
     client = context.client(options)
     replies = client.jobs.submit(
@@ -107,8 +107,8 @@ def edit(context: Context, options: argparse.Namespace) -> Replies:
     """Put a new revision in its place; it runs with the rights of whoever edits."""
     wanted, client = _asked(context, options)
     old = client.jobs.document(options.job)
-    texts = context.library.get(old.agent).action(old.action).convert(pairs(options.inputs))
-    changes = {**_given(options), "inputs": {**(context.inputs or {}), **texts}}
+    action = context.library.get(old.agent).action(old.action)
+    changes = {**_given(options), "inputs": inputs(action, options, context.inputs)}
     return client.jobs.edit(options.job, **wanted, **changes)
 
 

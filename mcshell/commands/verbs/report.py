@@ -66,7 +66,6 @@ def report(context: Context, options: argparse.Namespace) -> Text:
         UsageError: there is no such notebook or parameter, or the extra is not installed.
         ReportError: a cell failed; the page is there all the same.
     """
-    del context
     try:
         import nbconvert  # noqa: F401, PLC0415 - an extra
         import papermill  # noqa: F401, PLC0415 - an extra
@@ -77,8 +76,8 @@ def report(context: Context, options: argparse.Namespace) -> Text:
     target = Path(options.out or source.with_suffix(".html").name)
     if not target.absolute().parent.is_dir():
         raise UsageError(f"report: -o {target}: there is no such folder")
-    if options.config is not None:
-        os.environ["MCSHELL_CONFIG"] = str(Path(options.config).absolute())
+    if context.path is not None:
+        os.environ["MCSHELL_CONFIG"] = str(context.path.absolute())
     with tempfile.TemporaryDirectory(prefix="mcshell-report-") as folder:
         done = Path(folder) / "report.ipynb"
         failure = _run(source, done, parameters, options.timeout)

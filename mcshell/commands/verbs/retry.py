@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mcshell.client.again import NOT_WELL, inputs_again
 from mcshell.client.targeting import Ask, Targeting
 from mcshell.commands.verbs.asking import put
-from mcshell.commands.verbs.rpc import pairs
+from mcshell.commands.verbs.rpc import inputs
+from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.errors import NoTargets
 from mcshell.message import Via
 
@@ -16,17 +17,19 @@ if TYPE_CHECKING:
 
     from mcshell.client.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.result import Table
 
 __all__ = ["retry"]
 
 
-def retry(context: Context, options: argparse.Namespace) -> Replies:
+def retry(context: Context, options: argparse.Namespace) -> Replies | Table:
     """Ask again what a request asked; inputs on the line replace those of then.
 
     Raises:
         NoTargets: all of its targets came out well, or are still at it.
         InputError: an input is secret and was not kept.
     """
+    shaping = check(options)
     client = context.client(options)
     earlier = client.replies(options.request)
     record = earlier.flight.record
@@ -40,12 +43,12 @@ def retry(context: Context, options: argparse.Namespace) -> Replies:
     ask = Ask(
         agent=record.agent,
         action=record.action,
-        data=inputs_again(record, action.convert(pairs(options.inputs))),
+        data=inputs_again(record, inputs(action, options)),
         targeting=Targeting(nodes=None if pool else tuple(names), collective=record.collective),
         via=record.via if record.via.durable else None,
         ttl=options.ttl,
         timeout=timeout,
-        wait=not options.background and options.format != "jsonl",
+        wait=not options.background and (shaping or options.format != "jsonl"),
         pool=record.pool,
     )
-    return put(context, options, ask)
+    return shaped(context, options, put(context, options, ask))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.targeting import Ask
 from mcshell.commands.verbs.asking import put
+from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.commands.verbs.targets import targeting
 from mcshell.errors import InputError, UsageError
 from mcshell.message import Via
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
     from mcshell.client.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.result import Table
     from mcshell.ddl import Action
 
 __all__ = ["inputs", "pairs", "rpc"]
 
 
-def rpc(context: Context, options: argparse.Namespace) -> Replies:
+def rpc(context: Context, options: argparse.Namespace) -> Replies | Table:
     """Ask, and wait for the replies unless the line is `-b` or wants them as they arrive.
 
     Raises:
@@ -30,13 +32,14 @@ def rpc(context: Context, options: argparse.Namespace) -> Replies:
     """
     if options.pool is not None and options.via != Via.POOL:
         raise UsageError("--pool goes with --via pool")
+    shaping = check(options)
     if options.timeout is None and options.via in (Via.QUEUE, Via.POOL):
         options.timeout = context.settings.client.timeout
     action = context.library.get(options.agent).action(options.action)
     ask = Ask(
         agent=options.agent,
         action=options.action,
-        data=inputs(action, options.inputs, context.inputs),
+        data=action.check(inputs(action, options, context.inputs)),
         targeting=targeting(context, options),
         via=None if options.via is None else Via(options.via),
         ttl=options.ttl,
@@ -44,28 +47,45 @@ def rpc(context: Context, options: argparse.Namespace) -> Replies:
         batch=options.batch,
         batch_sleep=options.batch_sleep,
         max_failures=options.max_failures,
-        wait=not options.background and options.format != "jsonl",
+        wait=not options.background and (shaping or options.format != "jsonl"),
         pool=options.pool,
+        canary=options.canary,
     )
-    return put(context, options, ask)
+    return shaped(context, options, put(context, options, ask))
 
 
 def inputs(
-    action: Action, words: Sequence[str], beside: Mapping[str, Any] | None
+    action: Action, options: argparse.Namespace, beside: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The action's inputs from `input=value` words and from a cell's YAML, checked.
+    """The action's inputs that a line and a cell's YAML give, typed but not yet checked.
 
     Raises:
-        UsageError: a word is no `input=value`, or an input is given twice.
-        InputError: the DDL refuses one.
+        UsageError: a word is no `input=value`, or the action takes no words behind `--`.
+        InputError: an input is given twice, is none of the action's, or its text is no value.
     """
-    texts = pairs(words)
-    if not beside:
-        return action.from_text(texts)
-    twice = sorted(texts.keys() & beside.keys())
+    texts = pairs(options.inputs)
+    found = action.convert(texts)
+    if options.behind is not None:
+        name = _list_of(action)
+        if name in found:
+            raise InputError(f"input {name} is given twice, once behind --", name)
+        found[name] = list(options.behind)
+    twice = sorted(found.keys() & (beside or {}).keys())
     if twice:
         raise InputError(f"input {twice[0]} is given twice, in the line and in the cell", twice[0])
-    return action.check({**action.convert(texts), **beside})
+    return {**found, **(beside or {})}
+
+
+def _list_of(action: Action) -> str:
+    """The one input of an action that takes a list: the words behind `--`."""
+    lists = [name for name, one in action.inputs.items() if one.type == "array"]
+    if len(lists) == 1:
+        return lists[0]
+    raise UsageError(
+        f"--: {action.agent} {action.name} takes "
+        + (f"several lists ({', '.join(lists)})" if lists else "no list")
+        + ": input=value is meant"
+    )
 
 
 def pairs(words: Sequence[str]) -> dict[str, str]:

@@ -94,15 +94,32 @@ def detach(context: Context, _options: argparse.Namespace) -> Table:
 
 
 def export(context: Context, options: argparse.Namespace) -> Table:
-    """Copy a session into a file, for another machine; needs no broker."""
+    """Copy a session into a file, for another machine; needs no broker.
+
+    Without a name it is the one that lines use. If that has none yet, it is saved under the file's.
+    """
     state = context.settings.state_dir
     target = Path(options.file).expanduser()
-    if not (folder_of(state) / f"{options.session}.sqlite").exists():
-        raise _nameless(context, options.session)
-    written = export_session(state, options.session, target)
-    return Table(
-        ("name", "file", "bytes"), [(options.session, str(written), written.stat().st_size)]
-    )
+    name = _current(context, target) if options.session is None else options.session
+    if not (folder_of(state) / f"{name}.sqlite").exists():
+        raise _nameless(context, name)
+    written = export_session(state, name, target)
+    return Table(("name", "file", "bytes"), [(name, str(written), written.stat().st_size)])
+
+
+def _current(context: Context, target: Path) -> str:
+    """The name of the session that lines use; it is given one, so that it can be attached."""
+    client = context.current()
+    if client is None:
+        if context.session is None:
+            raise UsageError("session export: no session is in use here: SESSION FILE is meant")
+        return context.session
+    if not client.session.named:
+        if target.exists():
+            raise SessionError(f"{target} is there already", client.session.name)
+        client.session.save(target.stem)
+        context.attach(target.stem)
+    return client.session.name
 
 
 def import_(context: Context, options: argparse.Namespace) -> Table:

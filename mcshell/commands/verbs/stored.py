@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mcshell.client.session import stores
 from mcshell.commands.result import Table
 from mcshell.commands.verbs.asking import settle
+from mcshell.commands.verbs.shaping import check, shaped, shaped_table
 from mcshell.message import State
 from mcshell.wire.credentials import load_credentials
 
@@ -25,22 +26,24 @@ _REQUESTS = ("requestid", "agent", "action", "via", "created", "expires")
 _DRAIN = 2.0
 
 
-def replies(context: Context, options: Namespace) -> Replies:
+def replies(context: Context, options: Namespace) -> Replies | Table:
     """The replies to an earlier request, as they stand now; with `-t` when they are complete."""
+    check(options)
     client = _client(context, options, options.request)
     found = client.replies(options.request)
     if options.timeout is not None and options.format != "jsonl":
         with context.progress(client, found):
             found.wait(options.timeout)
-    return found
+    return shaped(context, options, found)
 
 
 def ledger(context: Context, options: Namespace) -> Table:
     """Each target's state, and when it came into it."""
+    check(options)
     client = _client(context, options, options.request)
     entries = client.replies(options.request).entries()
     rows = [tuple(getattr(entry, name) for name in _LEDGER) for entry in entries]
-    return Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:])
+    return shaped_table(options, Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:]))
 
 
 def requests(context: Context, options: Namespace) -> Table:

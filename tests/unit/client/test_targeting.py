@@ -47,9 +47,28 @@ def test_batches_cover_every_target_once(names, size):
     assert all(len(batch) <= size for batch in cut)
 
 
+@given(NAMES, st.integers(1, 50), st.none() | st.integers(1, 50))
+def test_a_canary_goes_first(names, canary, size):
+    """So many of them, or all there are, alone in the first batch; then the rest as ever."""
+    batch = None if size is None else str(size)
+    first, *rest = batches(names, Ask("a", "b", batch=batch, canary=str(canary)))
+    assert first == names[:canary]
+    assert [name for batch in rest for name in batch] == names[canary:]
+    assert all(size is None or len(batch) <= size for batch in rest)
+
+
+@pytest.mark.parametrize("via", [Via.BROADCAST, Via.QUEUE, Via.POOL])
+@pytest.mark.parametrize("parts", [{"batch": "5"}, {"canary": "1"}])
+def test_only_direct_requests_go_in_parts(via, parts):
+    """What hands everything over at once refuses a batch or a canary rather than ignores it."""
+    with pytest.raises(UsageError, match="--canary"):
+        route(Ask("a", "b", via=via, **parts), 5)
+
+
 @pytest.mark.parametrize(
     ("ask", "count", "way"),
     [
+        (Ask("a", "b", canary="1"), 500, Via.DIRECT),
         (Ask("a", "b"), 10, Via.DIRECT),
         (Ask("a", "b"), 11, Via.BROADCAST),
         (Ask("a", "b", batch="5"), 500, Via.DIRECT),

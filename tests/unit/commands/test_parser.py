@@ -42,6 +42,22 @@ def test_every_targeting_option_of_mcollective_is_read() -> None:
     assert (found["session"], found["format"]) == ("s", "senders")
 
 
+def test_words_behind_two_dashes_are_no_options() -> None:
+    """For a verb that takes inputs they are kept as they are; without dashes there are none."""
+    found = parse(split_line("rpc exec run -I web1 x=1 -- ls -l --json 'a b' -- c")).options
+    assert found.behind == ["ls", "-l", "--json", "a b", "--", "c"]
+    assert (found.inputs, found.identity, found.format) == (["x=1"], ["web1"], None)
+    assert parse(split_line("job submit exec run --at 04:00 -- ls")).options.behind == ["ls"]
+    assert parse(split_line("rpc exec run")).options.behind is None
+    assert parse(split_line("facts -- os")).options.name == "os"
+
+
+def test_a_session_may_go_without_its_name() -> None:
+    """`session export FILE` is the current one, with two words the first is its name."""
+    options = [parse(split_line(f"session export {words}")).options for words in ("f", "s f")]
+    assert [(one.session, one.file) for one in options] == [(None, "f"), ("s", "f")]
+
+
 @pytest.mark.parametrize("face", ["cli", "prompt", "magic"])
 @pytest.mark.parametrize("line", ["ping -F os=Debian", "rpc rpcutil ping x=1", "requests --json"])
 def test_the_faces_read_a_line_alike(face: str, line: str) -> None:

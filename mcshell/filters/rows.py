@@ -1,0 +1,74 @@
+"""The filter language over the rows of a table: `installed=false and lag>2`.
+
+What a filter calls a fact is a column here. A value that is missing matches no comparison, `!=`
+included. There are neither classes nor data plugins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import FilterError
+from mcshell.filters.matcher import compile_expression, parse_compound
+from mcshell.filters.tree import And, ClassTest, DataTest, Expression, FactTest, Not, Or, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from mcshell.filters.matcher import Subject
+
+__all__ = ["RowTest", "compile_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowTest:
+    """A compiled expression; `columns` are the names, or paths, that it looks at."""
+
+    columns: tuple[str, ...]
+    _test: Callable[[Subject], bool]
+
+    def __call__(self, row: Mapping[str, Any]) -> bool:
+        """Whether it is true of a row."""
+        return self._test(_Row(row))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row in the place of a node: its columns are the facts."""
+
+    facts: Mapping[str, Any]
+    identity: str = ""
+    agents: AbstractSet[str] = frozenset()
+    classes: AbstractSet[str] = frozenset()
+
+    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
+        """Never asked: `compile_rows` takes no data plugins."""
+        raise FilterError(f"a row answers no data plugin: {plugin}({params or ''})")
+
+
+def compile_rows(text: str) -> RowTest:
+    """Compile an expression over columns.
+
+    Raises:
+        FilterError: it does not parse, or holds something else than comparisons.
+    """
+    expression = parse_compound(text)
+    names = tuple(dict.fromkeys(_columns(expression, text)))
+    return RowTest(names, compile_expression(expression))
+
+
+def _columns(expression: Expression, text: str) -> Iterator[str]:
+    match expression:
+        case FactTest(name):
+            yield name
+        case ClassTest() | DataTest():
+            raise FilterError(
+                f"{show(expression)!r} compares no column: COLUMN=VALUE is meant", text
+            )
+        case Not(operand):
+            yield from _columns(operand, text)
+        case And(operands) | Or(operands):
+            for operand in operands:
+                yield from _columns(operand, text)

@@ -178,11 +178,8 @@ class Daemon:
         elif verdict.service.exempt:
             self._speaker.final(request, act(verdict, host, time.monotonic() + 5.0))
         else:
-            limit = self.settings.node.limits.get(request.agent)
-            timeout = verdict.action.timeout
-            if limit is not None and limit.timeout is not None:
-                timeout = limit.timeout
-            self._lane.put(verdict, timeout)
+            time_for = self.settings.node.time_for
+            self._lane.put(verdict, time_for(request.agent, verdict.action.timeout))
 
     def _on_state(self, state: ConnectionState) -> None:
         if state.connected:

@@ -248,7 +248,8 @@ class PoolLane:
             if won[key]:
                 self._here[key] = held
                 self._station.steps("claimed", key[1])
-                self._lane.put(admitted, self._timeout(admitted))
+                declared = admitted.action.timeout
+                self._lane.put(admitted, self._settings.time_for(admitted.request.agent, declared))
 
     def _finish(self, turn: _Turn, done: _Done, now: float) -> None:
         held = self._here.get(done.key)
@@ -319,12 +320,6 @@ class PoolLane:
         self._host.journal.count(state)
         key = (self._host.identity, request.id)
         return End(key, state, outcome.statuscode, outcome.statusmsg, now, word)
-
-    def _timeout(self, admitted: Admitted) -> float:
-        limit = self._settings.limits.get(admitted.request.agent)
-        if limit is not None and limit.timeout is not None:
-            return limit.timeout
-        return admitted.action.timeout
 
 
 def _forsaken(row: Work) -> bool:

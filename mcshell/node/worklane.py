@@ -276,9 +276,7 @@ class WorkLane:
     def _document(self, admitted: Admitted, limit: Any) -> Mapping[str, Any]:
         """What the shim is told (request.json)."""
         request = admitted.request
-        timeout = admitted.action.timeout
-        if limit is not None and limit.timeout is not None:
-            timeout = limit.timeout
+        timeout = self._settings.time_for(request.agent, admitted.action.timeout)
         if admitted.max_runtime is not None:
             most = limit.timeout if limit is not None else None
             timeout = admitted.max_runtime if most is None else min(most, admitted.max_runtime)

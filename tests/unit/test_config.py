@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell import config
+from mcshell.config import loading
 from mcshell.errors import ConfigError
 
 FULL = """
@@ -212,7 +213,7 @@ def test_settings_are_frozen_and_hide_the_passcode(monkeypatch: pytest.MonkeyPat
 
 def test_every_key_has_a_reader() -> None:
     """No field of a section is out of a file's reach, but for the passcode itself."""
-    for section, readers in config._READERS.items():
+    for section, readers in loading.READERS.items():
         assert {field.name for field in fields(section)} - {"secret"} == set(readers)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import Settings
-    from mcshell.mcollective import MCollective
+    from mcshell.config import MCollective
     from mcshell.wire.dialects import Dialect
     from mcshell.wire.mcollective.envelope import Security
     from mcshell.wire.mcollective.layouts import Layout

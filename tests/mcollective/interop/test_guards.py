@@ -276,7 +276,7 @@ def test_without_the_section_nothing_of_it_is_loaded() -> None:
     """Daemon, client and command line load nothing of the old wire while it is off."""
     code = (
         "import sys, mcshell.node.daemon, mcshell.client.client, mcshell.shell.cli\n"
-        "bad = [m for m in sys.modules if 'mco' in m and m != 'mcshell.mcollective']\n"
+        "bad = [m for m in sys.modules if 'mco' in m and m != 'mcshell.config.mcollective']\n"
         "sys.exit(', '.join(bad) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

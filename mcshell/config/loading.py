@@ -1,0 +1,258 @@
+"""Reads the settings: flag > environment > file > default, and what may stand where."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mcshell.config.mcollective import CIPHERS, SECURITIES, SERIALIZERS, MCollective
+from mcshell.config.readers import (
+    one_of,
+    read_count,
+    read_flag,
+    read_name,
+    read_names,
+    read_path,
+    read_paths,
+    read_share,
+    read_some_words,
+    read_table,
+    read_text,
+    read_urls,
+    read_words,
+    seconds,
+    size,
+)
+from mcshell.config.sections import (
+    PKI,
+    Broker,
+    Client,
+    Collective,
+    Limit,
+    Node,
+    Pool,
+    Settings,
+    Supervisor,
+)
+from mcshell.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["READERS", "load", "variables"]
+
+_Section = TypeVar(
+    "_Section", Broker, PKI, Collective, Client, Node, Supervisor, MCollective, Limit, Pool
+)
+_SECTIONS = {
+    "broker": Broker,
+    "pki": PKI,
+    "collective": Collective,
+    "client": Client,
+    "node": Node,
+    "supervisor": Supervisor,
+    "mcollective": MCollective,
+}
+READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
+    Broker: {"urls": read_urls, "user": read_text, "passcode_file": read_path},
+    PKI: dict.fromkeys(("ca", "cert", "key", "crl"), read_path)
+    | {"crl_max_age": seconds, "operators": read_words},
+    Collective: {"main": read_name, "member": read_names},
+    Client: dict.fromkeys(("timeout", "probe", "discovery_timeout", "known_for"), seconds)
+    | {"confirm_share": read_share, "external_discovery": read_text},
+    Limit: {"slots": read_count, "timeout": seconds, "memory": size, "output": size},
+    Node: {"identity": read_text, "serve": read_names, "limits": read_table, "max_reply": size}
+    | dict.fromkeys(("classes", "policies", "audit"), read_path)
+    | dict.fromkeys(("facts", "agents"), read_paths)
+    | dict.fromkeys(("slots", "spool_max"), read_count)
+    | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every"), seconds),
+    Pool: {"members": read_words},
+    Supervisor: {"rules": read_path},
+    MCollective: {
+        "urls": read_urls,
+        "collectives": read_some_words,
+        "libdir": read_paths,
+        "priority": read_count,
+    }
+    | {"security": one_of(SECURITIES), "serializer": one_of(SERIALIZERS)}
+    | {"cipher": one_of(CIPHERS)}
+    | dict.fromkeys(("vhost", "user", "identity", "callerid"), read_text)
+    | dict.fromkeys(
+        ("psk_file", "passcode_file", "private", "public", "nodes", "callers"), read_path
+    )
+    | dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), read_path)
+    | dict.fromkeys(("enabled", "send_pubkey", "reply_exchange", "base64"), read_flag)
+    | dict.fromkeys(("agents_multiplex", "direct_addressing"), read_flag)
+    | dict.fromkeys(("ttl", "register_every"), seconds),
+}
+_TOP = (*_SECTIONS, "pools", "agents", "state")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The four places a value may come from, and the note of which it was."""
+
+    document: Mapping[str, Any]
+    origin: str
+    base: Path
+    environ: Mapping[str, str]
+    overrides: Mapping[str, Any]
+    origins: dict[str, str]
+
+    def pick(self, section: str, key: str) -> tuple[Any, str, Path]:
+        """The raw value that wins, its origin, and what its relative paths start from."""
+        dotted = f"{section}.{key}"
+        if self.overrides.get(dotted) is not None:
+            return self.overrides[dotted], "flag", Path.cwd()
+        variable = f"MCSHELL_{section}_{key}".upper()
+        if variable in self.environ:
+            return self.environ[variable], variable, Path.cwd()
+        table = self.document.get(section, {})
+        if key in table:
+            return table[key], self.origin, self.base
+        return None, "default", self.base
+
+
+def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Load the settings; `overrides` maps "section.key" to a flag's value (None: not given).
+
+    Raises:
+        ConfigError: the file is missing or no TOML, a key unknown, a value of the wrong kind.
+    """
+    environ = dict(os.environ)
+    path = path or (Path(environ["MCSHELL_CONFIG"]) if environ.get("MCSHELL_CONFIG") else None)
+    path = path.expanduser().absolute() if path else _default_file()
+    document = _read(path) if path else {}
+    base = path.parent if path else Path.cwd()
+    sources = _Sources(document, str(path), base, environ, dict(overrides or {}), {})
+    _refuse_unknown(sources)
+    broker = _section(Broker, "broker", sources)
+    if "MCSHELL_PASSCODE" in environ:
+        broker = Broker(broker.urls, broker.user, broker.passcode_file, environ["MCSHELL_PASSCODE"])
+        sources.origins["broker.passcode"] = "MCSHELL_PASSCODE"
+    return Settings(
+        broker=broker,
+        pki=_section(PKI, "pki", sources),
+        collective=_section(Collective, "collective", sources),
+        client=_section(Client, "client", sources),
+        node=_section(Node, "node", sources),
+        supervisor=_section(Supervisor, "supervisor", sources),
+        mcollective=_section(MCollective, "mcollective", sources),
+        pools=_named(Pool, "pools", document.get("pools", {}), sources),
+        agents={name: dict(table) for name, table in document.get("agents", {}).items()},
+        state_dir=_state_dir(sources),
+        path=path,
+        origins=sources.origins,
+    )
+
+
+def variables() -> set[str]:
+    """The names of the environment variables that `load` reads."""
+    sections = {f"{name}_{key}" for name, cls in _SECTIONS.items() for key in READERS[cls]}
+    return {f"MCSHELL_{name.upper()}" for name in (*sections, "config", "state", "passcode")}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}", origin=str(path)) from error
+
+
+def _default_file() -> Path | None:
+    import platformdirs  # noqa: PLC0415 - only when nobody named a file
+
+    for place in (platformdirs.user_config_path("mcshell"), Path("/etc/mcshell")):
+        if (place / "config.toml").is_file():
+            return place / "config.toml"
+    return None
+
+
+def _state_dir(sources: _Sources) -> Path:
+    for raw, origin, base in (
+        (sources.overrides.get("state"), "flag", Path.cwd()),
+        (sources.environ.get("MCSHELL_STATE"), "MCSHELL_STATE", Path.cwd()),
+        (sources.document.get("state"), sources.origin, sources.base),
+    ):
+        if raw is not None:
+            sources.origins["state"] = origin
+            return _value(read_path, raw, base, "state", origin)  # type: ignore[no-any-return]
+    import platformdirs  # noqa: PLC0415 - only when nobody named a directory
+
+    sources.origins["state"] = "default"
+    return platformdirs.user_state_path("mcshell")
+
+
+def _refuse_unknown(sources: _Sources) -> None:
+    """Refuse keys that mean nothing, in the file, the environment and the overrides."""
+    for name, table in sources.document.items():
+        _known(name, _TOP, name, sources.origin)
+        if name == "state":
+            continue
+        if not isinstance(table, dict):
+            raise ConfigError(f"{sources.origin}: {name}: it is a table", name, sources.origin)
+        inner = READERS[_SECTIONS[name]] if name in _SECTIONS else {}
+        for key, value in table.items():
+            if name in _SECTIONS:
+                _known(key, inner, f"{name}.{key}", sources.origin)
+            elif not isinstance(value, dict):
+                message = f"{sources.origin}: {name}.{key}: it is a table"
+                raise ConfigError(message, f"{name}.{key}", sources.origin)
+    dotted = [f"{name}.{key}" for name, cls in _SECTIONS.items() for key in READERS[cls]]
+    for key in sources.overrides:
+        _known(key, [*dotted, "state"], key, "flag")
+    prefixes = tuple(f"MCSHELL_{name}_".upper() for name in _SECTIONS)
+    for name in sources.environ:
+        if name.startswith(prefixes):
+            _known(name, variables(), name, "environment")
+
+
+def _known(word: str, known: Any, key: str, origin: str) -> None:
+    if word not in known:
+        hint = did_you_mean(word, known)
+        raise ConfigError(f"{origin}: unknown key {key}{hint}", key, origin)
+
+
+def _section(cls: type[_Section], name: str, sources: _Sources) -> _Section:
+    values: dict[str, Any] = {}
+    for entry, read in READERS[cls].items():
+        key = f"{name}.{entry}"
+        raw, origin, base = sources.pick(name, entry)
+        sources.origins[key] = origin
+        if origin == "default":
+            continue
+        values[entry] = _value(read, raw, base, key, origin)
+        if entry == "limits":
+            values[entry] = _named(Limit, key, raw, sources)
+    return cls(**values)
+
+
+def _named(cls: type[_Section], name: str, tables: Any, sources: _Sources) -> dict[str, _Section]:
+    """Read `[name.X]` tables of one kind, which only a file can hold."""
+    found: dict[str, _Section] = {}
+    origin, base = sources.origin, sources.base
+    for label, table in _value(read_table, tables, base, name, origin).items():
+        values: dict[str, Any] = {}
+        for key, raw in _value(read_table, table, base, f"{name}.{label}", origin).items():
+            dotted = f"{name}.{label}.{key}"
+            _known(key, READERS[cls], dotted, origin)
+            values[key] = _value(READERS[cls][key], raw, base, dotted, origin)
+            sources.origins[dotted] = origin
+        found[label] = cls(**values)
+    return found
+
+
+def _value(read: Callable[[Any], Any], raw: Any, base: Path, key: str, origin: str) -> Any:
+    """Read one value; relative paths start from `base`."""
+    try:
+        value = read(raw)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {key}: {error}", key, origin) from error
+    if isinstance(value, tuple):
+        return tuple(base / one if isinstance(one, Path) else one for one in value)
+    return base / value if isinstance(value, Path) else value

@@ -1,0 +1,169 @@
+"""The sections of the settings as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mcshell.config.mcollective import MCollective
+
+__all__ = [
+    "PKI",
+    "Broker",
+    "Client",
+    "Collective",
+    "Limit",
+    "Node",
+    "Pool",
+    "Settings",
+    "Supervisor",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """`[broker]`: where the STOMP brokers are (several: fail-over) and how to log in."""
+
+    urls: tuple[str, ...] = ("stomp://127.0.0.1:61613",)
+    user: str = ""
+    passcode_file: Path | None = None
+    secret: str | None = field(default=None, repr=False, compare=False)
+
+    def passcode(self) -> str:
+        """The passcode: `MCSHELL_PASSCODE`, else the file's first line, else empty."""
+        if self.secret is not None:
+            return self.secret
+        if self.passcode_file is None:
+            return ""
+        try:
+            return self.passcode_file.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
+        except OSError as error:
+            message = f"broker.passcode_file: {self.passcode_file}: {error.strerror}"
+            raise ConfigError(message, "broker.passcode_file") from error
+
+
+@dataclass(frozen=True, slots=True)
+class PKI:
+    """`[pki]`: who we are and whom we trust. `crl_max_age` is seconds, None: any age."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    crl: Path | None = None
+    crl_max_age: float | None = None
+    operators: tuple[str, ...] = ()
+
+    def files(self) -> tuple[Path, Path, Path]:
+        """CA, certificate and key; raises ConfigError naming the first that is not set."""
+        found: list[Path] = []
+        for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):
+            if path is None:
+                raise ConfigError(
+                    f"pki.{name} is not set, and nothing goes unsigned "
+                    "(mcshell doctor says what else is missing; mcshell demo needs nothing)",
+                    f"pki.{name}",
+                )
+            found.append(path)
+        return found[0], found[1], found[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Collective:
+    """`[collective]`: `main` is where requests go; a node listens to every `member`."""
+
+    main: str = "mcs"
+    member: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.main not in self.member:
+            object.__setattr__(self, "member", (self.main, *self.member))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """`[client]`: how long an operator waits (seconds), and when mcshell asks back."""
+
+    timeout: float = 10.0
+    probe: float = 1.5
+    discovery_timeout: float = 2.0
+    known_for: float = 86400.0
+    confirm_share: str = "50%"
+    external_discovery: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`limits.AGENT`: what one agent's actions may use; seconds and bytes, None: no limit."""
+
+    slots: int | None = None
+    timeout: float | None = None
+    memory: int | None = None
+    output: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute."""
+
+    identity: str | None = None
+    facts: tuple[str, ...] = ()
+    classes: Path | None = None
+    agents: tuple[Path, ...] = ()
+    policies: Path | None = None
+    audit: Path | None = None
+    slots: int = 2
+    spool_max: int = 1000
+    max_reply: int = 2**20
+    max_skew: float = 60.0
+    max_ttl: float = 180 * 86400.0
+    retention: float = 30 * 86400.0
+    register_every: float = 300.0
+    serve: tuple[str, ...] = ()
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Read as paths, so that they start from the file; they are patterns all the same.
+        object.__setattr__(self, "facts", tuple(map(str, self.facts)))
+
+    def time_for(self, agent: str, declared: float) -> float:
+        """How long an action of an agent may take: its limit's time, else what its DDL declares."""
+        limit = self.limits.get(agent)
+        return declared if limit is None or limit.timeout is None else limit.timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """`[pools.NAME]`: which nodes may answer for a pool, as patterns of identities."""
+
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """`[supervisor]`: `rules` is the folder of the signed rules (by default one in the state)."""
+
+    rules: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `origins` maps "section.key" to where its value came from."""
+
+    broker: Broker
+    pki: PKI
+    collective: Collective
+    client: Client
+    node: Node
+    supervisor: Supervisor
+    mcollective: MCollective
+    pools: Mapping[str, Pool]
+    agents: Mapping[str, Mapping[str, Any]]
+    state_dir: Path
+    path: Path | None
+    origins: Mapping[str, str]

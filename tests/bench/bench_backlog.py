@@ -55,11 +55,11 @@ async def fill(broker: Broker, queue: str, sealed: list[tuple[bytes, dict[str, s
     await link.subscribe(queue, lambda _delivery: None, ack="client-individual", prefetch=1)
     await link.close()
     link = await AioConnection.open([broker.url], user=broker.user, passcode=broker.passcode)
-    for number, (body, headers) in enumerate(sealed):
-        link.send(queue, body, headers, persistent=True)
-        if number % 200 == 0:
-            await link.drain()
-    await link.send_confirmed(queue + ".end", b"", persistent=True, timeout=600)
+    for number, (body, headers) in enumerate(sealed, 1):
+        if number % 500 and number < len(sealed):
+            link.send(queue, body, headers, persistent=True)
+        else:  # ActiveMQ falls silent when it is fed much faster than it can store
+            await link.send_confirmed(queue, body, headers, persistent=True, timeout=600)
     await link.close()
 
 

@@ -4,7 +4,7 @@ What stomp.py does here: it builds the frames that we send, runs the thread that
 knows the state of the protocol. What it does not do is left to others, through the methods that it
 means to be overridden: the socket (`patient`: it never hangs, TLS with a private CA), the bytes that come in
 (`frame`: twice as fast as `stomp.utils.parse_headers`), heart-beats, receipts and reconnecting
-(`supervisor`).
+(`supervisor`, `exchange`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from mcshell.errors import ConnectError, ConnectionLost, FrameError
 from mcshell.wire.dialects import VHOST, Dialect, dialect_of
 from mcshell.wire.endpoint import Endpoint, TLSFiles, check_login, reason_of, tls_context, words_of
+from mcshell.wire.exchange import Exchange
 from mcshell.wire.frame import Frame, Parser, dump
 from mcshell.wire.patient import PatientSocket, agree_heartbeat
 from mcshell.wire.receipts import PendingReceipt, ReceiptTable
-from mcshell.wire.supervisor import ConnectionState, Supervisor
-from mcshell.wire.transport import Delivery
+from mcshell.wire.transport import delivery_of
+from mcshell.wire.upkeep import ConnectionState
 
 # without this, importing stomp.py asks DNS for our own name, which can take a minute
 os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-    from mcshell.wire.supervisor import Subscription
+    from mcshell.wire.transport import Delivery
+    from mcshell.wire.upkeep import Subscription
 
 __all__ = ["ConnectionState", "Connector", "TLSFiles"]
 
@@ -168,7 +170,7 @@ class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
         """Take one frame; whatever goes wrong in here must not end stomp.py's thread."""
         try:
             if frame.command == "MESSAGE":
-                self._deliver(_delivery(frame, self.epoch))
+                self._deliver(delivery_of(frame, self.epoch))
             else:
                 theirs = stomp.utils.Frame(frame.command, frame.headers, frame.body)
                 self._answer = self._answer or frame
@@ -278,20 +280,7 @@ class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
             thread.join(5)
 
 
-def _delivery(frame: Frame, epoch: int) -> Delivery:
-    headers = frame.headers
-    return Delivery(
-        headers.get("destination", ""),
-        frame.body,
-        headers,
-        headers.get("subscription", ""),
-        headers.get("ack", ""),
-        epoch,
-        headers.get("redelivered") == "true",
-    )
-
-
-class Connector(Supervisor):
+class Connector(Exchange):
     """A supervised connection to the first of `urls` that takes us; see `Transport`.
 
     Args:

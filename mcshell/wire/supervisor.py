@@ -1,7 +1,7 @@
 """The thread that keeps a connection: reconnecting, fail-over and the subscriptions over both.
 
 It knows nothing of STOMP's frames or of stomp.py; `_open` makes one connection. One thread, the
-supervisor's, makes and drops connections; other threads use the one that is live.
+supervisor's, makes and drops connections; other threads use the one that is live (`exchange`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import random
 import threading
 import time
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self
 
@@ -24,32 +23,26 @@ from mcshell.errors import (
     WireError,
 )
 from mcshell.wire.endpoint import Endpoint, parse_url
-from mcshell.wire.upkeep import ConnectionState, Subscription, backoff, check_headers
+from mcshell.wire.upkeep import ConnectionState, Subscription, backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from mcshell.wire.connector import Link
-    from mcshell.wire.dialects import Dialect
-    from mcshell.wire.receipts import PendingReceipt
-    from mcshell.wire.transport import AckMode, Delivery, Inbox
 
 __all__ = ["ConnectionState", "Subscription", "Supervisor", "backoff"]
 
 log = logging.getLogger(__name__)
 
 ATTEMPT = 5.0  # seconds that one round over all the brokers may take
-PATIENCE = 5.0  # seconds that a send waits for a connection
 CONFIRM = 10.0  # seconds in which the broker confirms a subscription
-STABLE = (
-    2.0  # seconds after which a connection counts as good: one that a broker ends at once does not
-)
+STABLE = 2.0  # seconds after which a connection is good: one that a broker ends at once is not
 BYE = 2.0  # seconds for a clean DISCONNECT
 RETURN = 15.0  # seconds, about, between looks whether a broker named earlier is there again
 
 
 class Supervisor:
-    """A connection that comes back by itself (`transport.Transport`, without the wire)."""
+    """A connection that comes back by itself, and the subscriptions that it brings along."""
 
     def __init__(
         self,
@@ -269,18 +262,13 @@ class Supervisor:
             except Exception:  # another's error must not end the supervision
                 log.exception("on_state failed")
 
-    # -- called by any thread -------------------------------------------------------------------
+    # -- for other threads ----------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
         """Whether a connection stands now, with all its subscriptions."""
         link = self._live
         return link is not None and not link.dead.is_set()
-
-    @property
-    def dialect(self) -> Dialect:
-        """How the broker at the other end wants things said; raises ConnectionLost without one."""
-        return self._usable(time.monotonic() + PATIENCE).dialect
 
     @property
     def url(self) -> str:
@@ -300,124 +288,3 @@ class Supervisor:
                     raise ConnectionLost(f"no connection to a broker: {self._reason}")
                 self._changed.wait(min(left, 0.5))
         return link
-
-    def send(
-        self,
-        destination: str,
-        body: bytes,
-        headers: Mapping[str, str] | None = None,
-        *,
-        persistent: bool = False,
-        expires: float | None = None,
-        receipt: bool = False,
-    ) -> PendingReceipt | None:
-        """SEND one message (`Transport.send`); FrameError for headers that cannot be sent."""
-        ready = check_headers(headers) if headers else {}
-        link = self._usable(time.monotonic() + PATIENCE)
-        ready |= link.dialect.send_headers(persistent=persistent, expires=expires, now=time.time())
-        pending = None
-        if receipt:
-            pending = link.receipts.new(f"a message to {destination}")
-            ready["receipt"] = pending.id
-        link.send(destination, body, ready)
-        return pending
-
-    def subscribe(
-        self,
-        destination: str,
-        inbox: Inbox,
-        *,
-        ack: AckMode = "client-individual",
-        prefetch: int = 200,
-        headers: Mapping[str, str] | None = None,
-    ) -> str:
-        """Have a destination's messages put into `inbox` (`Transport.subscribe`).
-
-        Raises:
-            ConnectionLost: there is no connection, or the broker refuses, with its reason.
-            ReceiptTimeout: the broker does not confirm.
-        """
-        number = f"s{next(self._numbers)}"
-        more = check_headers(headers) if headers else {}
-        one = Subscription(number, destination, inbox, ack, prefetch, headers=more)
-        self._subscriptions[number] = one
-        try:
-            self.resume(number)
-        except BaseException:
-            self.unsubscribe(number)
-            raise
-        return number
-
-    def expect(self, subscription: str, inbox: Inbox) -> None:
-        """Take what the broker delivers under a subscription of its own making."""
-        self._subscriptions[subscription] = Subscription(subscription, "", inbox, "auto", 0)
-
-    def pause(self, subscription: str) -> None:
-        """End a subscription until `resume`; what is under way of it still comes in."""
-        self._end(self._subscriptions.get(subscription))
-
-    def lend(self, subscription: str, destination: str) -> None:
-        """Use a paused subscription's id for another destination; raises as `subscribe`."""
-        one = replace(self._subscriptions[subscription], destination=destination, prefetch=1)
-        self._usable(time.monotonic() + CONFIRM).subscribe(one).wait(CONFIRM)
-
-    def resume(self, subscription: str) -> None:
-        """Begin it again, under the same id; raises as `subscribe`."""
-        one = self._subscriptions[subscription]
-        deadline = time.monotonic() + CONFIRM
-        # a broker may also close the connection over a destination, and not say so
-        if not self._confirm(one, deadline):
-            self._confirm(one, deadline, last=True)
-
-    def _confirm(self, one: Subscription, deadline: float, *, last: bool = False) -> bool:
-        """Subscribe on the connection that is live; false (at `last` an error) when it breaks."""
-        link = self._usable(deadline)
-        try:
-            link.subscribe(one).wait(deadline - time.monotonic())
-        except ConnectionLost:
-            if link.refusal or last:
-                raise
-            return False
-        with self._changed:
-            # else a new connection has taken over the others without this one
-            one.confirmed = self._link is link
-        if last and not one.confirmed:
-            raise ConnectionLost(link.reason)
-        return one.confirmed
-
-    def unsubscribe(self, subscription: str) -> None:
-        """End a subscription; what is under way of it is dropped."""
-        self._end(self._subscriptions.pop(subscription, None))
-
-    def _end(self, one: Subscription | None) -> None:
-        with self._changed:
-            link = self._link
-            if one is not None:
-                one.confirmed = False
-        if one is not None and link is not None:
-            try:
-                link.unsubscribe(one.id)
-            except ConnectionLost:
-                log.debug("%s: ended with its connection", one.destination)
-
-    def renew(self, reason: str) -> None:
-        """Break the connection and make a new one: what is not acknowledged goes back."""
-        link = self._live
-        if link is not None:
-            link.kill(reason)
-
-    def ack(self, delivery: Delivery) -> None:
-        """Acknowledge a delivery; one from before a reconnect is dropped in silence."""
-        link = self._link
-        if link is None or link.epoch != delivery.epoch or not delivery.ack_id:
-            return
-        try:
-            link.ack(delivery.ack_id)
-        except ConnectionLost:
-            log.debug("%s: an acknowledgement was lost", delivery.destination)
-
-    def _deliver(self, delivery: Delivery) -> None:
-        """Called by the receiving thread: put a message where it belongs."""
-        one = self._subscriptions.get(delivery.subscription)
-        if one is not None:
-            one.inbox.put(delivery)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.wire.dialects import Dialect
+    from mcshell.wire.frame import Frame
 
-__all__ = ["AckMode", "Delivery", "Inbox", "Receipt", "Transport"]
+__all__ = ["AckMode", "Delivery", "Inbox", "Receipt", "Transport", "delivery_of"]
 
 AckMode = Literal["auto", "client", "client-individual"]
 
@@ -33,6 +34,20 @@ class Delivery:
     ack_id: str
     epoch: int
     redelivered: bool = False
+
+
+def delivery_of(frame: Frame, epoch: int) -> Delivery:
+    """A MESSAGE frame as the delivery that it is."""
+    headers = frame.headers
+    return Delivery(
+        headers.get("destination", ""),
+        frame.body,
+        headers,
+        headers.get("subscription", ""),
+        headers.get("ack", ""),
+        epoch,
+        headers.get("redelivered") == "true",
+    )
 
 
 class Inbox(Protocol):

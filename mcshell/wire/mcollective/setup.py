@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mcshell.config import Settings
-    from mcshell.config import MCollective
+    from mcshell.config import MCollective, Settings
     from mcshell.wire.dialects import Dialect
     from mcshell.wire.mcollective.envelope import Security
     from mcshell.wire.mcollective.layouts import Layout

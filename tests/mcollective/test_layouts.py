@@ -8,7 +8,7 @@ import pytest
 
 from mcshell.errors import Rejected, UsageError
 from mcshell.wire.mcollective import marshal
-from mcshell.wire.mcollective.layouts import ActiveMQ, RabbitMQ, Subscription, unwrap, wrap
+from mcshell.wire.mcollective.layouts import ActiveMQ, RabbitMQ, Stamp, Subscription, unwrap, wrap
 from mcshell.wire.mcollective.values import Symbol
 from tests.mcollective.conftest import sampled
 
@@ -37,20 +37,16 @@ def test_every_send_of_a_real_fleet_is_ours(capture: str, layout: ActiveMQ | Rab
         destination, sender = frame["headers"]["destination"], message[Symbol("senderid")]
         if Symbol("senderagent") in message:
             now = int(headers.get("timestamp", 0)) // 1000
-            target = layout.reply(destination, sender=sender, ttl=60, now=now + 0.4)
+            target = layout.reply(destination, Stamp(sender, 60, now + 0.4))
         else:
             collective, agent = message[Symbol("collective")], message[Symbol("agent")]
-            sent = {
-                "sender": sender,
-                "reply_to": headers["reply-to"],
-                "ttl": message[Symbol("ttl")],
-                "now": message[Symbol("msgtime")] + 0.4,
-            }
+            now = message[Symbol("msgtime")] + 0.4
+            stamp = Stamp(sender, message[Symbol("ttl")], now, headers["reply-to"])
             if "nodes" in destination or "directed" in destination:
                 node = headers.get("mc_identity") or destination.rpartition("/")[2]
-                target = layout.direct(collective, agent, node, **sent)
+                target = layout.direct(collective, agent, node, stamp)
             else:
-                target = layout.broadcast(collective, agent, **sent)
+                target = layout.broadcast(collective, agent, stamp)
         assert target.destination == destination
         times = {"timestamp", "expires"}
         assert {k: v for k, v in target.headers.items() if k not in times} == {
@@ -104,7 +100,7 @@ def test_multiplexed_agents_share_a_destination() -> None:
 
 def test_a_priority_is_sent_only_when_it_is_set() -> None:
     """`plugin.activemq.priority` of 0 sends no header."""
-    sent = ActiveMQ(priority=5).reply("/queue/mcollective.reply.a.1", sender="n", ttl=60, now=0)
+    sent = ActiveMQ(priority=5).reply("/queue/mcollective.reply.a.1", Stamp("n", 60, 0))
     assert sent.headers["priority"] == "5"
 
 
@@ -130,7 +126,7 @@ def test_a_node_is_not_made_to_send_where_requests_go(reply_to: str) -> None:
     """The reply-to is unsigned: requests' own destinations and ours are refused."""
     for layout in (ActiveMQ(), RabbitMQ()):
         with pytest.raises(Rejected):
-            layout.reply(reply_to, sender="n", ttl=60, now=0)
+            layout.reply(reply_to, Stamp("n", 60, 0))
 
 
 @pytest.mark.parametrize("name", ["", "a'b", "a/b", "a b", "a\n", "é"])
@@ -139,7 +135,7 @@ def test_names_cannot_leave_their_part_of_a_destination(name: str) -> None:
     with pytest.raises(UsageError):
         ActiveMQ().node(["mcollective"], [], name)
     with pytest.raises(UsageError):
-        RabbitMQ().direct("mcollective", "a", name, sender="c", reply_to="r", ttl=1, now=0)
+        RabbitMQ().direct("mcollective", "a", name, Stamp("c", 1, 0, "r"))
 
 
 def test_base64_bodies() -> None:

@@ -23,12 +23,12 @@ from mcshell.errors import Reason, Rejected
 from mcshell.message import Filter, Request, Via
 from mcshell.wire.mcollective import kept
 from mcshell.wire.mcollective.filters import to_ruby
+from mcshell.wire.mcollective.layouts import Stamp
 from mcshell.wire.mcollective.messages import DISCOVERY, read_reply, write_request
 from mcshell.wire.mcollective.setup import connector, layout_for, open_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Collection, Container, Sequence
 
     from mcshell.client.desk import Desk
     from mcshell.client.mco.routes import Routes
@@ -182,18 +182,14 @@ class Lane:
             envelope = replace(envelope, filter=to_ruby(filter_))
         body = self.wire.wrapped(self.wire.security.seal_request(envelope))
         layout = layout_for(self.wire.settings, self._transport.dialect)
-        about: Mapping[str, Any] = {
-            "sender": sender,
-            "reply_to": self._reply_to(layout, request.collective, request.agent),
-            "ttl": envelope.ttl,
-            "now": time.time(),
-        }
+        reply_to = self._reply_to(layout, request.collective, request.agent)
+        stamp = Stamp(sender, envelope.ttl, time.time(), reply_to)
         collective, agent = request.collective, request.agent
         if not direct:
-            self._put(layout.broadcast(collective, agent, **about), body)
+            self._put(layout.broadcast(collective, agent, stamp), body)
             return
         for name in names:
-            self._put(layout.direct(collective, agent, name, **about), body)
+            self._put(layout.direct(collective, agent, name, stamp), body)
 
     def _put(self, target: Target, body: bytes) -> None:
         self._transport.send(target.destination, body, target.headers)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mcshell.errors import FilterError, Reason, Rejected
 from mcshell.filters import compile_filter
 from mcshell.message import Via
+from mcshell.wire.mcollective.layouts import Stamp
 from mcshell.wire.mcollective.messages import DISCOVERY, read_request
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Door:
             )
         reply_to = delivery.headers.get("reply-to", "")
         if incoming.answer:
-            layout.reply(reply_to, sender=wire.sender, ttl=1, now=now)
+            layout.reply(reply_to, Stamp(wire.sender, 1, now))
         # MCollective's nodes, too, say nothing of an agent that they have not.
         here = self._guise.service(request.agent) is not None
         if not here or not compile_filter(request.filter).matches(self._guise):

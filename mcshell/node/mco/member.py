@@ -20,7 +20,7 @@ from mcshell.node.lanes import InteractiveLane
 from mcshell.node.mco.door import Door
 from mcshell.node.mco.guise import Guise
 from mcshell.node.mco.mouth import Mouth
-from mcshell.wire.mcollective.layouts import REGISTRATION
+from mcshell.wire.mcollective.layouts import REGISTRATION, Stamp
 from mcshell.wire.mcollective.messages import write_registration
 from mcshell.wire.mcollective.setup import connector, layout_for, open_wire
 
@@ -171,14 +171,8 @@ class Member:
         )
         body = self._wire.wrapped(self._wire.security.seal_request(envelope))
         reply_to = self._layout.reply_to(settings.main, REGISTRATION, self._wire.sender, 0)
-        target = self._layout.broadcast(
-            settings.main,
-            REGISTRATION,
-            sender=self._wire.sender,
-            reply_to=reply_to,
-            ttl=envelope.ttl,
-            now=now,
-        )
+        stamp = Stamp(self._wire.sender, envelope.ttl, now, reply_to)
+        target = self._layout.broadcast(settings.main, REGISTRATION, stamp)
         try:
             self._transport.send(target.destination, body, target.headers)
         except ConnectionLost as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mcshell.errors import BodyError, ConnectionLost, Rejected
 from mcshell.message import Reply, Sequence, State, Status
 from mcshell.node.act import Outcome
+from mcshell.wire.mcollective.layouts import Stamp
 from mcshell.wire.mcollective.messages import DISCOVERY, write_reply
 from mcshell.wire.mcollective.values import Symbol
 
@@ -69,9 +70,8 @@ class Mouth:
         request = asked.request
         try:
             body = self._sealed(asked, outcome)
-            target = layout.reply(
-                asked.reply_to, sender=self._wire.sender, ttl=_TTL, now=time.time()
-            )
+            stamp = Stamp(self._wire.sender, _TTL, time.time())
+            target = layout.reply(asked.reply_to, stamp)
             self.transport.send(target.destination, body, target.headers)
             self._guise.count("replies")
         except (ConnectionLost, Rejected) as error:

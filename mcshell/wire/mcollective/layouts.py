@@ -23,6 +23,7 @@ __all__ = [
     "ActiveMQ",
     "Layout",
     "RabbitMQ",
+    "Stamp",
     "Subscription",
     "Target",
     "unwrap",
@@ -48,6 +49,16 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """What stands on every message: whose it is, how long it is good, where answers are to go."""
+
+    sender: str
+    ttl: int
+    now: float
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """One SUBSCRIBE: destination, MCollective's id for it, and headers such as a selector."""
 
@@ -65,25 +76,13 @@ class Layout(Protocol):
     def replies(self, collective: str, reply_to: str) -> Subscription | None:
         """What to subscribe to for them; None where the broker does so by itself."""
 
-    def broadcast(
-        self, collective: str, agent: str, *, sender: str, reply_to: str, ttl: int, now: float
-    ) -> Target:
+    def broadcast(self, collective: str, agent: str, stamp: Stamp) -> Target:
         """A request to all that run an agent."""
 
-    def direct(
-        self,
-        collective: str,
-        agent: str,
-        identity: str,
-        *,
-        sender: str,
-        reply_to: str,
-        ttl: int,
-        now: float,
-    ) -> Target:
+    def direct(self, collective: str, agent: str, identity: str, stamp: Stamp) -> Target:
         """A request to one node."""
 
-    def reply(self, reply_to: str, *, sender: str, ttl: int, now: float) -> Target:
+    def reply(self, reply_to: str, stamp: Stamp) -> Target:
         """A reply, to what the request said in `reply-to`."""
 
     def node(
@@ -109,34 +108,22 @@ class ActiveMQ:
         del collective
         return Subscription(reply_to, reply_to)
 
-    def broadcast(
-        self, collective: str, agent: str, *, sender: str, reply_to: str, ttl: int, now: float
-    ) -> Target:
+    def broadcast(self, collective: str, agent: str, stamp: Stamp) -> Target:
         """To the agent's topic, or the one for all agents."""
-        return Target(self._topic(collective, agent), self._headers(sender, reply_to, ttl, now))
+        return Target(self._topic(collective, agent), self._headers(stamp))
 
-    def direct(
-        self,
-        collective: str,
-        agent: str,
-        identity: str,
-        *,
-        sender: str,
-        reply_to: str,
-        ttl: int,
-        now: float,
-    ) -> Target:
+    def direct(self, collective: str, agent: str, identity: str, stamp: Stamp) -> Target:
         """To the one queue of all nodes, for the one whose selector matches."""
         del agent
-        headers = self._headers(sender, reply_to, ttl, now)
+        headers = self._headers(stamp)
         headers["mc_identity"] = _part(identity)
         return Target(f"/queue/{_part(collective)}.nodes", headers)
 
-    def reply(self, reply_to: str, *, sender: str, ttl: int, now: float) -> Target:
+    def reply(self, reply_to: str, stamp: Stamp) -> Target:
         """To the queue that the request named, if it is one of replies."""
         return Target(
             checked_reply_to(reply_to, "/queue/", "/topic/", "/remote-temp-queue/"),
-            self._headers(sender, None, ttl, now),
+            self._headers(stamp),
         )
 
     def node(
@@ -158,13 +145,13 @@ class ActiveMQ:
             return f"/topic/{_part(collective)}.agents"
         return f"/topic/{_part(collective)}.{_part(agent)}.agent"
 
-    def _headers(self, sender: str, reply_to: str | None, ttl: int, now: float) -> dict[str, str]:
+    def _headers(self, stamp: Stamp) -> dict[str, str]:
         headers = {"priority": str(self.priority)} if self.priority > 0 else {}
-        headers["timestamp"] = str(int(now) * 1000)
-        headers["expires"] = str((int(now) + ttl + _GRACE) * 1000)
-        if reply_to is not None:
-            headers["reply-to"] = reply_to
-        return headers | {"mc_sender": sender}
+        headers["timestamp"] = str(int(stamp.now) * 1000)
+        headers["expires"] = str((int(stamp.now) + stamp.ttl + _GRACE) * 1000)
+        if stamp.reply_to is not None:
+            headers["reply-to"] = stamp.reply_to
+        return headers | {"mc_sender": stamp.sender}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,34 +173,20 @@ class RabbitMQ:
         del collective
         return Subscription(reply_to, reply_to) if self.use_reply_exchange else None
 
-    def broadcast(
-        self, collective: str, agent: str, *, sender: str, reply_to: str, ttl: int, now: float
-    ) -> Target:
+    def broadcast(self, collective: str, agent: str, stamp: Stamp) -> Target:
         """To the collective's topic exchange, keyed by the agent unless multiplexed."""
-        del now
-        return Target(self._exchange(collective, agent), _expiring(sender, ttl, reply_to))
+        return Target(self._exchange(collective, agent), _expiring(stamp))
 
-    def direct(
-        self,
-        collective: str,
-        agent: str,
-        identity: str,
-        *,
-        sender: str,
-        reply_to: str,
-        ttl: int,
-        now: float,
-    ) -> Target:
+    def direct(self, collective: str, agent: str, identity: str, stamp: Stamp) -> Target:
         """To the collective's direct exchange, keyed by the node."""
-        del agent, now
+        del agent
         destination = f"/exchange/{_part(collective)}_directed/{_part(identity)}"
-        return Target(destination, _expiring(sender, ttl, reply_to))
+        return Target(destination, _expiring(stamp))
 
-    def reply(self, reply_to: str, *, sender: str, ttl: int, now: float) -> Target:
+    def reply(self, reply_to: str, stamp: Stamp) -> Target:
         """To what the broker made of the request's reply-to, if it is one of replies."""
-        del now
         allowed = ("/reply-queue/", "/exchange/", "/queue/", "/amq/queue/", "/temp-queue/")
-        return Target(checked_reply_to(reply_to, *allowed), _expiring(sender, ttl, None))
+        return Target(checked_reply_to(reply_to, *allowed), _expiring(stamp))
 
     def node(
         self, collectives: Iterable[str], agents: Iterable[str], identity: str
@@ -265,9 +238,10 @@ def checked_reply_to(reply_to: str, *allowed: str) -> str:
     return reply_to
 
 
-def _expiring(sender: str, ttl: int, reply_to: str | None) -> dict[str, str]:
-    headers = {} if reply_to is None else {"reply-to": reply_to}
-    return headers | {"expiration": str((ttl + _GRACE) * 1000), "mc_sender": sender}
+def _expiring(stamp: Stamp) -> dict[str, str]:
+    headers = {} if stamp.reply_to is None else {"reply-to": stamp.reply_to}
+    expiration = str((stamp.ttl + _GRACE) * 1000)
+    return headers | {"expiration": expiration, "mc_sender": stamp.sender}
 
 
 def _part(name: str) -> str:

@@ -16,7 +16,7 @@ from mcshell.errors import FilterError, UsageError
 from mcshell.message import Filter, Reply, Request, Sequence, State, Via, new_request_id
 from mcshell.wire.connector import Connector
 from mcshell.wire.mcollective.envelope import Limits
-from mcshell.wire.mcollective.layouts import ActiveMQ
+from mcshell.wire.mcollective.layouts import ActiveMQ, Stamp
 from mcshell.wire.mcollective.messages import read_reply, write_reply, write_request
 from mcshell.wire.mcollective.psk import PSK
 from mcshell.wire.mcollective.values import Symbol
@@ -74,9 +74,8 @@ class Outsider:
 
     def send(self, body: bytes, agent: str, reply_to: str | None = None) -> None:
         """Put a body on an agent's topic."""
-        place = LAYOUT.broadcast(
-            "guarded", agent, sender="outsider", reply_to="/queue/x.reply", ttl=60, now=time.time()
-        )
+        stamp = Stamp("outsider", 60, time.time(), "/queue/x.reply")
+        place = LAYOUT.broadcast("guarded", agent, stamp)
         headers = place.headers | {"reply-to": reply_to or self.reply_to}
         self.connection.send(place.destination, body, headers)
 
@@ -229,7 +228,7 @@ def answer_all(
         reply = Reply(asked.requestid, name, Sequence.FINAL, 0, "OK", {}, time.time(), State.OK)
         made: ReplyEnvelope = write_reply(reply, asked.agent)
         body = outsider.security.seal_reply(made, asked.callerid)
-        place = LAYOUT.reply(delivery.headers["reply-to"], sender=name, ttl=60, now=time.time())
+        place = LAYOUT.reply(delivery.headers["reply-to"], Stamp(name, 60, time.time()))
         outsider.connection.send(place.destination, body, place.headers)
 
 

@@ -13,6 +13,8 @@ from mcshell.ddl.ruby.syntax import Literal, Regexp, Sequence, Symbol, Text
 from mcshell.errors import DDLError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mcshell.ddl.ruby.syntax import Expression
 
 __all__ = ["MAX_SIZE", "Scanner"]
@@ -133,19 +135,8 @@ class Scanner:
     def string(self, start: int, opening: str, closing: str, *, interpolated: bool) -> Expression:
         """Read a string's rest, the cursor behind its opening."""
         parts: list[str | Expression] = []
-        depth = 0
         plain: list[str] = []
-        while True:
-            char = self.peek()
-            if not char:
-                self.fail("a string that never ends", start)
-            self.at += 1
-            if char == closing and depth == 0:
-                break
-            if char == opening != closing:
-                depth += 1
-            elif char == closing:
-                depth -= 1
+        for char in self._delimited(start, opening, closing, "a string"):
             if char == "\\":
                 plain.append(self._escape() if interpolated else self._quoted(opening + closing))
             elif char == "#" and interpolated and self.peek() == "{":
@@ -155,6 +146,20 @@ class Scanner:
             else:
                 plain.append(char)
         return _text([*parts, "".join(plain)], start)
+
+    def _delimited(self, start: int, opening: str, closing: str, what: str) -> Iterator[str]:
+        """Each character up to the closing delimiter, the cursor behind it; pairs nest."""
+        depth = 0
+        while char := self.peek():
+            self.at += 1
+            if char == closing and depth == 0:
+                return
+            if char == opening != closing:
+                depth += 1
+            elif char == closing:
+                depth -= 1
+            yield char
+        self.fail(f"{what} that never ends", start)
 
     def _interpolation(self) -> Expression:
         self.at += 1
@@ -212,24 +217,13 @@ class Scanner:
     def _regexp(self, start: int, opening: str, closing: str) -> Literal:
         """Read a regex; a backslash before the delimiter goes, others stay."""
         source: list[str] = []
-        depth = 0
-        while True:
-            char = self.peek()
-            if not char:
-                self.fail("a regex that never ends", start)
-            self.at += 1
-            if char == closing and depth == 0:
-                break
-            if char == opening != closing:
-                depth += 1
-            elif char == closing:
-                depth -= 1
-            elif char == "\\":
+        for char in self._delimited(start, opening, closing, "a regex"):
+            if char == "\\":
                 following = self.peek()
                 self.at += 1
                 source.append(following if following == closing == opening else char + following)
                 continue
-            elif char == "#" and self.peek() == "{":
+            if char == "#" and self.peek() == "{":
                 self.fail("a regex with #{…} in it is not read", self.at - 1)
             source.append(char)
         flags = _FLAGS.match(self.text, self.at)

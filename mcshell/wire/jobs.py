@@ -12,16 +12,16 @@ from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import schedule
-from mcshell.errors import InputError, Reason, Rejected, UsageError
+from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.message import Job, When
 from mcshell.wire import fields, strict_json
-from mcshell.wire.envelope import VERSION, Sealed, document_of, refuse_large, sealed, verified
+from mcshell.wire.authored import open_authored, seal_authored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.message import Duty
-    from mcshell.wire.envelope import Limits
+    from mcshell.wire.envelope import Limits, Sealed
     from mcshell.wire.security import Signer, Verifier
 
 __all__ = [
@@ -59,37 +59,15 @@ def seal_job(job: Job, signer: Signer) -> Sealed:
         InputError: an input that JSON cannot carry.
         UsageError: what no node would take, such as another's name as author.
     """
-    if job.author != signer.identity.callerid:
-        raise UsageError(f"a job of {job.author} cannot be signed by {signer.identity.callerid}")
-    document = {"v": VERSION, "kind": "job", **asdict(job)}
-    document["after"] = list(job.after)
-    try:
-        body = strict_json.dumps(document)
-        job_of(strict_json.loads(body))
-    except Rejected as error:
-        raise UsageError(f"the job cannot be sent: {error.detail}") from error
-    except strict_json.Unwritable as error:
-        raise InputError(f"the job cannot be sent: {error}") from error
-    return sealed(body, signer)
+    document = {**asdict(job), "after": list(job.after)}
+    return seal_authored("job", document, job_of, signer, "the job cannot be sent")
 
 
 def open_job(
     body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: Limits, now: float
 ) -> Job:
-    """Check a job and return it; `now` (epoch) is when it came in.
-
-    Raises:
-        Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
-            STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED; CALLER_MISMATCH.
-    """
-    refuse_large(body, limits)
-    identity = verified(body, headers, verifier, now)
-    if identity.kind != "operator":
-        raise Rejected(Reason.WRONG_KIND, f"a job signed by the node {identity.name}")
-    job = job_of(document_of(body, limits, "job"))
-    if job.author != identity.callerid:
-        raise Rejected(Reason.CALLER_MISMATCH, f"{job.author!r} is signed by {identity.callerid}")
-    return job
+    """Check a job and return it; `now` (epoch) is when it came in; Rejected as `open_authored`."""
+    return open_authored("job", job_of, body, headers, verifier, limits, now)
 
 
 def read_job(body: bytes) -> Job:

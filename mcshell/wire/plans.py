@@ -11,15 +11,15 @@ import re
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.errors import InputError, Reason, Rejected, UsageError
+from mcshell.errors import Reason, Rejected
 from mcshell.message import Plan, Step
-from mcshell.wire import fields, strict_json
-from mcshell.wire.envelope import VERSION, Sealed, document_of, refuse_large, sealed, verified
+from mcshell.wire import fields
+from mcshell.wire.authored import open_authored, seal_authored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.wire.envelope import Limits
+    from mcshell.wire.envelope import Limits, Sealed
     from mcshell.wire.security import Signer, Verifier
 
 __all__ = ["REVISIONS", "open_plan", "plan_id", "seal_plan", "wave_id"]
@@ -50,11 +50,7 @@ def seal_plan(plan: Plan, signer: Signer) -> Sealed:
         InputError: an input that JSON cannot carry.
         UsageError: what could not be read again; steps that wait for each other in a circle.
     """
-    if plan.author != signer.identity.callerid:
-        raise UsageError(f"a plan of {plan.author} cannot be signed by {signer.identity.callerid}")
     document = {
-        "v": VERSION,
-        "kind": "plan",
         "name": plan.name,
         "revision": plan.revision,
         "author": plan.author,
@@ -62,14 +58,7 @@ def seal_plan(plan: Plan, signer: Signer) -> Sealed:
         "created": plan.created,
         "steps": [_written(step) for step in plan.steps],
     }
-    try:
-        body = strict_json.dumps(document)
-        _plan(strict_json.loads(body))
-    except Rejected as error:
-        raise UsageError(f"plan {plan.name[:60]}: {error.detail}") from error
-    except strict_json.Unwritable as error:
-        raise InputError(f"plan {plan.name[:60]}: {error}") from error
-    return sealed(body, signer)
+    return seal_authored("plan", document, _plan, signer, f"plan {plan.name[:60]}")
 
 
 def open_plan(
@@ -78,16 +67,9 @@ def open_plan(
     """Check a plan and return it; `now` (epoch) is when to judge the certificate's dates.
 
     Raises:
-        Rejected: as `open_job`.
+        Rejected: as `open_authored`.
     """
-    refuse_large(body, limits)
-    identity = verified(body, headers, verifier, now)
-    if identity.kind != "operator":
-        raise Rejected(Reason.WRONG_KIND, f"a plan signed by the node {identity.name}")
-    plan = _plan(document_of(body, limits, "plan"))
-    if plan.author != identity.callerid:
-        raise Rejected(Reason.CALLER_MISMATCH, f"{plan.author!r} is signed by {identity.callerid}")
-    return plan
+    return open_authored("plan", _plan, body, headers, verifier, limits, now)
 
 
 def _written(step: Step) -> dict[str, Any]:

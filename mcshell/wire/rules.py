@@ -15,16 +15,17 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.errors import InputError, Reason, Rejected, UsageError
+from mcshell.errors import Reason, Rejected
 from mcshell.message import Duty, Job, Rule
 from mcshell.wire import fields, strict_json
-from mcshell.wire.envelope import VERSION, Sealed, document_of, refuse_large, sealed, verified
+from mcshell.wire.authored import open_authored, seal_authored
+from mcshell.wire.envelope import VERSION, document_of, refuse_large
 from mcshell.wire.jobs import check_job, when_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.wire.envelope import Limits
+    from mcshell.wire.envelope import Limits, Sealed
     from mcshell.wire.security import Signer, Verifier
 
 __all__ = [
@@ -87,11 +88,7 @@ def seal_rule(rule: Rule, signer: Signer) -> Sealed:
         InputError: an input that JSON cannot carry.
         UsageError: what no node would take.
     """
-    if rule.author != signer.identity.callerid:
-        raise UsageError(f"a rule of {rule.author} cannot be signed by {signer.identity.callerid}")
     document = {
-        "v": VERSION,
-        "kind": RULE,
         "name": rule.name,
         "revision": rule.revision,
         "author": rule.author,
@@ -101,14 +98,7 @@ def seal_rule(rule: Rule, signer: Signer) -> Sealed:
         "filter": rule.filter.as_dict(),
         "duties": [{**asdict(duty), "after": list(duty.after)} for duty in rule.duties],
     }
-    try:
-        body = strict_json.dumps(document)
-        _rule(strict_json.loads(body))
-    except Rejected as error:
-        raise UsageError(f"rule {rule.name[:60]}: {error.detail}") from error
-    except strict_json.Unwritable as error:
-        raise InputError(f"rule {rule.name[:60]}: {error}") from error
-    return sealed(body, signer)
+    return seal_authored(RULE, document, _rule, signer, f"rule {rule.name[:60]}")
 
 
 def open_rule(
@@ -122,15 +112,9 @@ def open_rule(
     """Check a rule and return it; `now` (epoch) is when it came in, over a collective.
 
     Raises:
-        Rejected: as `open_job`; WRONG_COLLECTIVE; EXPIRED, FROM_FUTURE.
+        Rejected: as `open_authored`; WRONG_COLLECTIVE; EXPIRED, FROM_FUTURE.
     """
-    refuse_large(body, limits)
-    identity = verified(body, headers, verifier, now)
-    if identity.kind != "operator":
-        raise Rejected(Reason.WRONG_KIND, f"a rule signed by the node {identity.name}")
-    rule = _rule(document_of(body, limits, RULE))
-    if rule.author != identity.callerid:
-        raise Rejected(Reason.CALLER_MISMATCH, f"{rule.author!r} is signed by {identity.callerid}")
+    rule = open_authored(RULE, _rule, body, headers, verifier, limits, now)
     if collective not in (None, rule.collective):
         detail = f"for {rule.collective}, came in over {collective}"
         raise Rejected(Reason.WRONG_COLLECTIVE, detail)

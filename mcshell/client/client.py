@@ -23,6 +23,7 @@ from mcshell.client.jobs import Jobs
 from mcshell.client.known import Known
 from mcshell.client.lookout import Lookout
 from mcshell.client.plans import Plans
+from mcshell.client.references import parse_reference
 from mcshell.client.registry import Registry
 from mcshell.client.replies import Replies
 from mcshell.client.session import stores
@@ -34,7 +35,7 @@ from mcshell.wire.credentials import connector, load_credentials
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from mcshell.client.preview import Preview
     from mcshell.client.rows import Record
     from mcshell.client.session import Session
+    from mcshell.client.store import Store
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.wire.supervisor import ConnectionState
@@ -340,28 +342,47 @@ class Client:
         "@yesterday", "@7d" (the newest as of then), or both: "package.status@yesterday".
 
         The own session is looked at first, then every session file of the state directory; those
-        of the own session go on growing.
+        of the own session go on growing. A moment looks in all of them.
 
         Raises:
             SessionError: there is no such request, or several.
         """
         self._check_open()
-        record = references.find(self.session.store, request)
+        reference = None if request is None else parse_reference(request)
+        if reference is not None:
+            meant = self.newest(reference.fits, anywhere=reference.moment is not None)
+            if meant is None:
+                raise SessionError(f"no request {request!r} in any session", self.session.name)
+            request = meant.id
+        record = self.session.store.find_request(request)
         if record is not None:
             return Replies(self._desk.flight(record), self._action(record))
         if request is None:
             raise SessionError("nothing was asked yet in this session", self.session.name)
-        found: Replies | None = None
-        for store in stores(self.settings.state_dir):
-            if store.path == self.session.path:
-                continue
-            record = references.find(store, request)
-            if record is not None and (found is None or found.created < record.created):
+        for store in self._other_stores():
+            if (record := store.find_request(request)) is not None:
                 flight = Flight(record, entries=store.entries(record.id, whole=True))
                 flight.finish()
-                found = Replies(flight, self._action(record))
-        if found is None:
-            raise SessionError(f"no request {request!r} in any session", self.session.name)
+                return Replies(flight, self._action(record))
+        raise SessionError(f"no request {request!r} in any session", self.session.name)
+
+    def _other_stores(self) -> Iterator[Store]:
+        stored = stores(self.settings.state_dir)
+        return (store for store in stored if store.path != self.session.path)
+
+    def newest(self, fits: Callable[[Record], bool], *, anywhere: bool = True) -> Record | None:
+        """The newest request of this caller that fits, in whatever session of this machine.
+
+        Not `anywhere`: other sessions count only where this one has none that fits.
+        """
+        found = references.newest(self.session.store.requests(), fits)
+        if found is not None and not anywhere:
+            return found
+        for store in self._other_stores():
+            if store.meta("caller") == self.caller:
+                other = references.newest(store.requests(), fits)
+                if other is not None and (found is None or found.created < other.created):
+                    found = other
         return found
 
     def requests(self) -> list[tuple[Record, dict[str, int]]]:

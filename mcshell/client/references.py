@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mcshell.client.rows import Record
-    from mcshell.client.store import Store
 
-__all__ = ["Moment", "Reference", "find", "newest", "parse_moment", "parse_reference"]
+__all__ = ["Moment", "Reference", "newest", "parse_moment", "parse_reference"]
 
 _REFERENCE = re.compile(r"(?:([a-z0-9_-]+)\.([A-Za-z0-9_]+))?(?:@(.*))?", re.DOTALL)
 _DAYS = {"today": 0, "yesterday": 1}
@@ -98,19 +97,9 @@ def parse_moment(text: str) -> Moment:
         ) from error
 
 
-def find(store: Store, text: str | None) -> Record | None:
-    """The request of a session file that is meant; None is its newest.
-
-    Raises:
-        SessionError: several ids begin so.
-        UsageError: there is no such moment.
-    """
-    reference = None if text is None else parse_reference(text)
-    if reference is None:
-        return store.find_request(text)
-    return newest((record for record, _counts in store.requests()), reference.fits)
-
-
-def newest(records: Iterable[Record], fits: Callable[[Record], bool]) -> Record | None:
-    """The newest request that fits; `records` are in the order in which they were made."""
-    return next((one for one in reversed(list(records)) if fits(one)), None)
+def newest(
+    history: Iterable[tuple[Record, object]], fits: Callable[[Record], bool]
+) -> Record | None:
+    """The newest request that fits; `history` (`Store.requests`) has the oldest first."""
+    records = [record for record, _counts in history]
+    return next((one for one in reversed(records) if fits(one)), None)

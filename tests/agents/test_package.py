@@ -3,70 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
 from mcshell.errors import InputError
 from mcshell.node.agent import AgentError, Outcome
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-class Repository:
-    """A flat apt repository and an empty root that installs from it."""
-
-    def __init__(self, top: Path) -> None:
-        self.top = top
-        self.root = top / "root"
-        self.debs = top / "repo"
-        self.debs.mkdir()
-        for folder in (
-            "etc/apt/apt.conf.d",
-            "etc/apt/preferences.d",
-            "var/lib/dpkg/info",
-            "var/lib/dpkg/updates",
-            "var/lib/dpkg/triggers",
-            "var/lib/apt/lists/partial",
-            "var/cache/apt/archives/partial",
-            "var/log/apt",
-            "usr/bin",
-        ):
-            (self.root / folder).mkdir(parents=True)
-        for name in ("status", "available"):
-            (self.root / "var/lib/dpkg" / name).touch()
-        (self.root / "etc/apt/sources.list").write_text(f"deb [trusted=yes] copy:{self.debs} ./\n")
-        (self.root / "etc/apt/apt.conf.d/test").write_text('APT::Sandbox::User "root";\n')
-
-    def add(self, name: str, version: str, **fields: str) -> None:
-        """Build a package and list it in the index; the root sees it after a refresh."""
-        tree = self.top / f"{name}_{version.replace(':', '%')}"
-        (tree / "DEBIAN").mkdir(parents=True)
-        (tree / f"etc/{name}").mkdir(parents=True)
-        (tree / f"etc/{name}/conf").write_text(f"{version}\n")
-        (tree / "DEBIAN/conffiles").write_text(f"/etc/{name}/conf\n")
-        control = {
-            "Package": name,
-            "Version": version,
-            "Architecture": "all",
-            "Maintainer": "tests <tests@example.com>",
-            **fields,
-            "Description": f"the tiny {name}",
-        }
-        text = "".join(f"{key}: {value}\n" for key, value in control.items())
-        (tree / "DEBIAN/control").write_text(text)
-        deb = self.debs / f"{tree.name}.deb"
-        build = ["dpkg-deb", "--build", "--root-owner-group", str(tree), str(deb)]
-        subprocess.run(build, check=True, capture_output=True)
-        digest = hashlib.sha256(deb.read_bytes()).hexdigest()
-        with (self.debs / "Packages").open("a") as index:
-            size = deb.stat().st_size
-            index.write(f"{text}Filename: ./{deb.name}\nSize: {size}\nSHA256: {digest}\n\n")
+from tests.peers.debian import Repository
 
 
 @pytest.fixture

@@ -14,32 +14,9 @@ from pathlib import Path
 import pytest
 
 from mcshell.errors import InputError
+from tests.peers.debian import SCRIPT
 
 ROOT = Path(__file__).parents[2]
-
-SCRIPT = """#!/bin/sh
-### BEGIN INIT INFO
-# Provides:          {name}
-# Required-Start:
-# Required-Stop:
-# Default-Start:     2 3 4 5
-# Default-Stop:      0 1 6
-# Short-Description: tests
-### END INIT INFO
-PIDFILE={folder}/{name}.pid
-alive() {{ [ -s $PIDFILE ] && grep -qs '^State:[[:space:]]*[RSDTtI]' "/proc/$(cat $PIDFILE)/status"; }}
-case "$1" in
-  start) alive && exit 0
-         sleep 600 </dev/null >/dev/null 2>&1 & echo $! > $PIDFILE ;;
-  stop)  alive || exit 0
-         kill "$(cat $PIDFILE)"; while alive; do sleep 0.05; done; rm -f $PIDFILE ;;
-  restart) "$0" stop; exec "$0" start ;;
-  status) if alive; then echo running; exit 0; fi
-          [ -s $PIDFILE ] && exit 1
-          exit 3 ;;
-  *) echo "Usage: $0 start|stop|restart|status" >&2; exit 2 ;;
-esac
-"""
 
 UNIT = """[Unit]
 Description=tests

@@ -127,7 +127,7 @@ def test_diff_compares_with_the_last_time(run: Run, tmp_path: Path) -> None:
     place.write_text("12.1")
     code, _, err = run(line)
     assert code == 64
-    assert "exec run was not asked so in this session as of @now" in err
+    assert "exec run was not asked so as of @now in any session" in err
     place.write_text("12.2")
     code, out, err = run(line)
     found = {row["column"]: (row["before"], row["after"]) for row in json.loads(out)}

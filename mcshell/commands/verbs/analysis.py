@@ -10,7 +10,7 @@ from mcshell.client.analysis import outliers as odd
 from mcshell.client.analysis import sql as database
 from mcshell.client.analysis import summary as descriptions
 from mcshell.client.analysis.answers import of_replies
-from mcshell.client.references import newest, parse_moment
+from mcshell.client.references import parse_moment
 from mcshell.commands.result import Table
 from mcshell.errors import SessionError, UsageError
 
@@ -120,12 +120,13 @@ def _earlier(client: Client, than: Record) -> Record:
 
 
 def _newest(client: Client, like: Record, fits: Callable[[Record], bool], when: str) -> Record:
-    def again(one: Record) -> bool:
-        same = (one.agent, one.action, one.data) == (like.agent, like.action, like.data)
-        return same and fits(one)
+    asked = (like.agent, like.action, like.data, like.collective)
 
-    found = newest((record for record, _counts in client.requests()), again)
+    def again(one: Record) -> bool:
+        return (one.agent, one.action, one.data, one.collective) == asked and fits(one)
+
+    found = client.newest(again)
     if found is not None:
         return found
-    line = f"diff: {like.agent} {like.action} was not asked so in this session {when}"
+    line = f"diff: {like.agent} {like.action} was not asked so {when} in any session"
     raise SessionError(line, client.session.name)

@@ -59,14 +59,16 @@ def test_the_newest_that_fits(text: str, place: int | None) -> None:
     """A moment looks back to the newest as of then, a day to the newest of that day."""
     reference = parse_reference(text)
     assert reference is not None
-    assert newest(HISTORY, reference.fits) is (None if place is None else HISTORY[place])
+    assert newest(((one, {}) for one in HISTORY), reference.fits) is (
+        None if place is None else HISTORY[place]
+    )
 
 
 def test_a_day_without_a_request_is_not_another_day() -> None:
     """`@yesterday` is never the day before."""
     reference = parse_reference("package.status@yesterday")
     assert reference is not None
-    assert newest(HISTORY[:2], reference.fits) is None
+    assert newest([(one, {}) for one in HISTORY[:2]], reference.fits) is None
 
 
 @pytest.mark.parametrize("text", ["", "5f1c9a", "package", "a b@now", "Ä.b"])

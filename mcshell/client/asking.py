@@ -12,8 +12,9 @@ from mcshell.client.pilot import Course, Pilot
 from mcshell.client.preview import Preview
 from mcshell.client.replies import Replies
 from mcshell.client.rows import Record
+from mcshell.client.sources import nobody
 from mcshell.client.targeting import Ask, route
-from mcshell.errors import NoTargets, UsageError, did_you_mean
+from mcshell.errors import UsageError, did_you_mean
 from mcshell.message import Via, new_request_id
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Asking:
             )
         found = self._discovery.find(ask.targeting, ask.agent)
         if not found.names:
-            raise NoTargets(f"no node matches, or none of those that do has the agent {ask.agent}")
+            raise nobody(found, ask.agent)
         if confirm is not None and action.changes and not confirm(self.preview(ask, found)):
             raise UsageError("not confirmed: nothing was sent")
         if ask.via is Via.QUEUE:

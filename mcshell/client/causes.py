@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcshell import table
     from mcshell.client.known import KnownNode
     from mcshell.client.ledger import Entry
+    from mcshell.client.refusals import Refusal
     from mcshell.client.rows import Record
     from mcshell.errors import Rejected
 
@@ -74,7 +75,7 @@ class Evidence:
     """All that is known of one node and one request. None is: there is no such evidence.
 
     `entry` is its row of the ledger; `confirmed` when the broker confirmed the SEND of a durable
-    request; `refused` why a word of the node was refused here, with the time; `own` what is
+    request; `refused` why a message in the node's name was refused here; `own` what is
     wrong with our own certificate; `members` the known nodes that serve the request's pool;
     `offline` why we could ask nobody.
     """
@@ -86,7 +87,7 @@ class Evidence:
     confirmed: float | None = None
     known: KnownNode | None = None
     probe: Probe | None = None
-    refused: tuple[Rejected, float] | None = None
+    refused: Refusal | None = None
     own: Rejected | None = None
     members: tuple[str, ...] = ()
     offline: str = ""
@@ -107,7 +108,7 @@ def causes(evidence: Evidence) -> list[Cause]:
     if (answered := _answered(evidence)) is not None:
         expired = answered.cause == _TOO_LATE
         return [*(_clock(evidence) if expired else ()), answered]
-    rules = (_ours, _theirs, _account, _clock, _expired, _pool, _absent, _broker)
+    rules = (_ours, _theirs, _account, _clock, _expired, _pool, _absent, _broker, _claimed)
     found = [cause for rule in rules for cause in rule(evidence)]
     if not found:
         found = [Cause("unknown", "inferred", "there is no evidence of anything")]
@@ -180,16 +181,25 @@ def _ours(evidence: Evidence) -> Iterator[Cause]:
 
 def _theirs(evidence: Evidence) -> Iterator[Cause]:
     """What the node says is not believed here."""
-    if evidence.refused is None:
+    refusal = evidence.refused
+    if refusal is None or not refusal.proven:
         return
-    refusal, at = evidence.refused
     names = {
         Reason.REVOKED: "the node's certificate is revoked",
         Reason.CERT_EXPIRED: "the node's certificate has expired",
         Reason.STALE_CRL: "our revocation list is too old",
     }
-    cause = names.get(refusal.reason, "the node's words are refused")
-    yield Cause(cause, "observed", f"its answer was refused here: {refusal}", at)
+    cause = names.get(refusal.error.reason, "the node's words are refused")
+    text = f"its answer was refused here: {refusal.error}"
+    yield Cause(cause, "observed", text, refusal.at)
+
+
+def _claimed(evidence: Evidence) -> Iterator[Cause]:
+    """Somebody has written in its name; who that was is not known, so it proves nothing."""
+    refusal = evidence.refused
+    if refusal is not None and not refusal.proven:
+        text = f"a message in its name was refused here: {refusal.error}"
+        yield Cause("someone who claims to be it is not believed", "inferred", text, refusal.at)
 
 
 _REFUSED: Final = {

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from mcshell.client.receiver import Sink
+    from mcshell.client.refusals import Refusal
     from mcshell.client.rows import Record
     from mcshell.config import Settings
-    from mcshell.errors import Rejected
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.transport import Transport
 
@@ -166,9 +166,9 @@ class Desk:
                 news += fresh  # else the follower reads them from the file
             self._receiver.pass_on(news)
 
-    def refused(self, sender: str) -> tuple[Rejected, float] | None:
-        """Why the last word in a node's name was refused, and when (epoch)."""
-        return self._receiver.refused.get(sender)
+    def refused(self, sender: str) -> Refusal | None:
+        """Why the last word in a node's name was refused."""
+        return self._receiver.refused.of(sender)
 
     def flight(self, record: Record) -> Flight:
         """The live ledger of a kept request: the one that is under way, or one from the file."""

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mcshell.client.causes import Cause, Evidence, Probe, causes
+from mcshell.client.refusals import weightiest
 from mcshell.errors import ConnectionLost, Rejected
 from mcshell.message import new_request_id
 
@@ -59,7 +60,7 @@ class Explainer:
                 offline = error.reason
         now = time.time()
         collective = self._collective(record)
-        refused = self._desk.refused(node) or self._listener.refused(node)
+        refused = weightiest(self._desk.refused(node), self._listener.refused(node))
         return causes(
             Evidence(
                 node,

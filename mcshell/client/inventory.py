@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.client.known import registered
+from mcshell.client.refusals import Refusals
 from mcshell.errors import Rejected
 from mcshell.wire import destinations
 from mcshell.wire.announce import open_registration, read_registration
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcshell.client.known import Known, KnownNode
+    from mcshell.client.refusals import Refusal
     from mcshell.wire.announce import Registration
     from mcshell.wire.security import Verifier
     from mcshell.wire.transport import Delivery, Transport
@@ -35,7 +37,6 @@ log = logging.getLogger(__name__)
 _GROUP = 200
 _AGAIN = 1.0
 _MOST = 500
-_REFUSED = 1000
 
 
 class Listener:
@@ -54,7 +55,7 @@ class Listener:
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._followers: list[Callable[[KnownNode], None]] = []
         self._heard: dict[str, float] = {}
-        self._refused: OrderedDict[str, tuple[Rejected, float]] = OrderedDict()
+        self._refused = Refusals(verifier)
         self._second, self._spent = 0, 0
         self.counts: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="mcshell-inventory", daemon=True)
@@ -79,9 +80,9 @@ class Listener:
         """Take back `follow`."""
         self._followers = [one for one in self._followers if one is not follower]
 
-    def refused(self, identity: str) -> tuple[Rejected, float] | None:
-        """Why the last registration in a node's name was refused, and when (epoch)."""
-        return self._refused.get(identity)
+    def refused(self, identity: str) -> Refusal | None:
+        """Why the last registration in a node's name was refused."""
+        return self._refused.of(identity)
 
     def _run(self) -> None:
         while (group := self._gather()) is not None:
@@ -130,7 +131,7 @@ class Listener:
             try:
                 claim = read_registration(delivery.body, Limits())
             except Rejected as refusal:
-                self._refuse("", refusal, now)
+                self._refuse("", refusal)
                 continue
             name = claim.identity
             if now - self._heard.get(name, 0.0) < _AGAIN or self._collective not in (
@@ -160,16 +161,13 @@ class Listener:
             )
         except Rejected as refusal:
             name = read_registration(delivery.body, Limits()).identity
-            self._refuse(name, refusal, now)
+            self._refuse(name, refusal)
+            self._refused.note(name, delivery, refusal, now)
             return None
         self._heard[registration.identity] = now
-        self._refused.pop(registration.identity, None)
+        self._refused.forget(registration.identity)
         return registered(registration, now)
 
-    def _refuse(self, name: str, refusal: Rejected, now: float) -> None:
+    def _refuse(self, name: str, refusal: Rejected) -> None:
         self.counts[refusal.reason.value] += 1
         log.debug("a registration of %s is refused: %s", name or "nobody", refusal)
-        if name:
-            self._refused[name] = refusal, now
-            while len(self._refused) > _REFUSED:
-                self._refused.popitem(last=False)

@@ -20,8 +20,9 @@ from mcshell.client.jobreplies import JobReplies
 from mcshell.client.jobstore import KeptJob
 from mcshell.client.jobwords import read_when, revised
 from mcshell.client.rows import Record
+from mcshell.client.sources import nobody
 from mcshell.client.targeting import Ask
-from mcshell.errors import NoTargets, UsageError
+from mcshell.errors import UsageError
 from mcshell.message import Job, Via, new_request_id
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.jobs import condition
@@ -134,7 +135,7 @@ class Jobs(JobQuestions):
         schema = self._ddls.get(job.agent).action(job.action)
         found = self._discovery.find(ask.targeting, job.agent)
         if not found.names:
-            raise NoTargets(f"no node matches, or none of those that do has the agent {job.agent}")
+            raise nobody(found, job.agent)
         if confirm is not None and schema.changes and not confirm(self._asking.preview(ask, found)):
             raise UsageError("not confirmed: nothing was sent")
         flight = self._send(job, sealed, ask, found.names)

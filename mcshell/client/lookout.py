@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.client.explain import Explainer
 from mcshell.client.inventory import Listener
+from mcshell.client.refusals import told, weightiest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from mcshell.client.desk import Desk
     from mcshell.client.flight import Flight
     from mcshell.client.known import Known, KnownNode
+    from mcshell.client.refusals import Refusal
     from mcshell.config import Settings
-    from mcshell.errors import Rejected
     from mcshell.message import Reply
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.transport import Transport
@@ -65,9 +66,13 @@ class Lookout:
         finally:
             self.listener.unfollow(follower)
 
-    def refused(self, node: str) -> tuple[Rejected, float] | None:
-        """Why the last word in a node's name was not believed, and when (epoch)."""
-        return self._desk.refused(node) or self.listener.refused(node)
+    def refused(self, node: str) -> Refusal | None:
+        """Why the last word in a node's name was not believed."""
+        return weightiest(self._desk.refused(node), self.listener.refused(node))
+
+    def refused_since(self, at: float) -> str:
+        """One line about the answers that were not believed since then (epoch), or nothing."""
+        return told(self._desk.prober.refused_since(at))
 
     def newest_for(self, node: str) -> str | None:
         """The id of the session's newest request that was for a node (or `pool:NAME`)."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.courier import Courier
     from mcshell.client.receiver import Receiver
+    from mcshell.client.refusals import Refusal
     from mcshell.client.rows import Word
     from mcshell.message import Reply
 
@@ -181,6 +182,10 @@ class Prober:
     def quiet_since(self) -> float:
         """Since when (monotonic) no word about anything has come in."""
         return self._receiver.quiet_since()
+
+    def refused_since(self, at: float) -> dict[str, Refusal]:
+        """Answers that were not believed since then (epoch), by the name on them."""
+        return self._receiver.refused.since(at)
 
     def forget(self, question: str) -> None:
         """Stop listening for answers."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from mcshell.client.inbox import Inbox
+from mcshell.client.refusals import Refusals
 from mcshell.client.rows import Word, slim, target_of
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, open_reply, read_reply
@@ -38,8 +39,17 @@ _GROUP_BYTES = 4 << 20
 _PREFETCH = 1000
 _SPLIT = 32
 _PAUSE = 1.0
-_REFUSED = 1000
-_ITS_OWN = (Reason.REVOKED, Reason.CERT_EXPIRED, Reason.STALE_CRL)
+# What is wrong with who is said to have written it, not with what is written.
+_ABOUT_THE_SENDER = (
+    Reason.UNSIGNED,
+    Reason.BAD_CERTIFICATE,
+    Reason.FOREIGN_CA,
+    Reason.CERT_EXPIRED,
+    Reason.REVOKED,
+    Reason.STALE_CRL,
+    Reason.BAD_SIGNATURE,
+    Reason.WRONG_SENDER,
+)
 
 
 class Sink(Protocol):
@@ -106,7 +116,7 @@ class Receiver:
         self.turned: Callable[[Delivery], None] | None = None
         """Takes the turns of conversations, which come to the same queue."""
         self.junk: Counter[str] = Counter()
-        self.refused: OrderedDict[str, tuple[Rejected, float]] = OrderedDict()
+        self.refused = Refusals(verifier)
         #: Held while words are kept and entered: whoever restores a ledger from the file takes it.
         self.keeping = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
@@ -259,13 +269,11 @@ class Receiver:
         return Word(reply, time.time(), delivery.body, signature, certificate, target)
 
     def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
-        """Count it; what is wrong with a node's certificate is remembered, for `explain`."""
+        """Count it; what is wrong with its sender is remembered, for `explain`."""
         self.junk[refusal.reason.value] += 1
         log.debug("junk on %s: %s", delivery.destination, refusal)
-        if refusal.reason in _ITS_OWN:
-            self.refused[read_reply(delivery.body).sender] = refusal, now
-            while len(self.refused) > _REFUSED:
-                self.refused.popitem(last=False)
+        if refusal.reason in _ABOUT_THE_SENDER:
+            self.refused.note(read_reply(delivery.body).sender, delivery, refusal, now)
 
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session, live or from an earlier process."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mcshell.client.known import KnownNode, description
+from mcshell.client.refusals import told
 from mcshell.client.targeting import choose
-from mcshell.errors import UsageError
+from mcshell.errors import NoTargets, UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand
 from mcshell.message import Filter
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mcshell.config import Client as ClientSettings
     from mcshell.message import Reply
 
-__all__ = ["Answer", "Found", "Search", "Source", "broadcast", "inventory", "named"]
+__all__ = ["Answer", "Found", "Search", "Source", "broadcast", "inventory", "named", "nobody"]
 
 _SILENCE = 0.3
 _FIRST_SILENCE = 1.0
@@ -55,6 +56,12 @@ class Found:
     discovered: bool = True
     elapsed: float = 0.0
     notes: tuple[str, ...] = ()
+
+
+def nobody(found: Found, agent: str) -> NoTargets:
+    """What to raise when there is nobody to ask, with what is known of the reason."""
+    text = f"no node matches, or none of those that do has the agent {agent}"
+    return NoTargets("; ".join([text, *found.notes]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,7 @@ def broadcast(search: Search) -> Found:
         {name: answer for name, answer in answers.items() if name in kept},
         [node for name, node in known.items() if name in kept and name not in answers],
         elapsed=time.time() - began,
+        notes=tuple(filter(None, [told(search.prober.refused_since(began))])),
     )
 
 

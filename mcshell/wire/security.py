@@ -193,6 +193,20 @@ class Verifier:
         self._judge(leaf, now)
         return leaf.identity
 
+    def signer_of(self, body: bytes, signature: str, certificate: str) -> Identity | None:
+        """Whose key has signed a body: also one that is revoked or out of its dates.
+
+        For telling who it was that is not believed; None when it cannot be told.
+        """
+        if len(signature) > MAX_SIGNATURE:
+            return None
+        try:
+            leaf = self._young.get(certificate) or self._recall(certificate)
+            leaf.check(_decode(signature), body)
+        except (Rejected, InvalidSignature, ValueError):
+            return None
+        return leaf.identity
+
     def _judge(self, leaf: _Leaf, now: float) -> None:
         identity, anchor = leaf.identity, leaf.anchor
         if not identity.not_before <= now <= identity.not_after:

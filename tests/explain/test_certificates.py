@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.errors import MCShellError
+from mcshell.message import Reply, State
 from mcshell.pki import Authority
+from mcshell.wire import destinations
+from mcshell.wire.connector import Connector
+from mcshell.wire.envelope import CERTIFICATE, seal_reply
+from mcshell.wire.security import Signer
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
 
@@ -134,6 +139,48 @@ def test_a_revoked_node_is_named(fleet):
         request = alice.rpc("rpcutil", "ping", nodes="web2", timeout=2).requestid
         first = alice.causes("web2", request)[0]
     assert (first.cause, first.kind) == ("the node's certificate is revoked", "observed")
+
+
+def test_ping_says_whose_answers_were_refused_and_what_to_do(fleet):
+    """One line beside the table, whether the node is found or named by hand."""
+    fleet.authority.revoke("web2")
+    for words in (("ping",), ("ping", "-I", "web2", "-t", "2")):
+        done = fleet.cli(*words)
+        assert "1 answer was refused: revoked (web2): " in done.stderr
+        assert "mcshell pki issue NAME --kind node --renew" in done.stderr
+
+
+def test_who_finds_nobody_hears_that_answers_were_refused(fleet, tmp_path):
+    """An operator who trusts another CA does not take the fleet for empty."""
+    (fleet.folder / "other.pem").write_bytes(Authority.init(tmp_path / "foreign", "mcs").ca_pem)
+    text = (fleet.folder / "alice.toml").read_text().replace('crl = "pki/crl.pem"\n', "")
+    (fleet.folder / "astray.toml").write_text(text.replace("pki/ca.pem", "other.pem"))
+    for words in (("ping",), ("rpc", "rpcutil", "ping")):
+        done = fleet.cli(*words, MCSHELL_CONFIG=str(fleet.folder / "astray.toml"))
+        assert done.returncode == 1
+        assert "3 answers were refused: foreign_ca (in the name of web1, web2, web3)" in done.stderr
+
+
+def test_a_copied_certificate_accuses_nobody(fleet):
+    """Certificates are public: who has not signed with its key says nothing about the node."""
+    old = Signer.load(fleet.folder / "web3.pem", fleet.folder / "web3.key").certificate
+    fleet.authority.revoke("web3")
+    fleet.authority.issue("web3", "node", out=fleet.folder, renew=True)
+    fleet.kill9("web3")
+    thief = Signer.from_pem(*fleet.authority.issue_pem("thief", "node"))
+    link = Connector([fleet.broker.url], user=fleet.broker.user, passcode=fleet.broker.passcode)
+    link.start(timeout=20)
+    with fleet.client("alice") as alice, link:
+        request = alice.rpc("rpcutil", "ping", nodes="web3", timeout=1).requestid
+        word = Reply(request, "web3", 2, 0, "OK", {}, time.time(), State.OK)
+        sealed = seal_reply(word, thief)
+        queue = destinations.reply(fleet.collective, alice.caller, alice.session.address)
+        link.send(queue, sealed.body, {**sealed.headers, CERTIFICATE: old})
+        assert wait_until(lambda: alice.junk["revoked"] == 1, PATIENCE)
+        found = alice.causes("web3", request)
+    assert {cause.kind for cause in found} == {"inferred"}
+    assert found[-1].cause == "someone who claims to be it is not believed"
+    assert "in its name was refused here: revoked" in found[-1].evidence
 
 
 def test_a_node_whose_certificate_has_expired_is_named(fleet):

@@ -214,7 +214,7 @@ def test_what_is_not_signed_by_the_node_is_not_known(fleet, tmp_path):
         finally:
             link.close()
         assert known(alice) == {"evil"}
-        assert alice.lookout.refused("bank")[0].reason is Reason.WRONG_SENDER
+        assert alice.lookout.refused("bank").error.reason is Reason.WRONG_SENDER
 
 
 def test_the_few_that_have_registered_do_not_stand_for_all(fleet):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "forget", "inventory", "ping"]
 
-_NOBODY = "no node matches"
 _PING = ("sender", "state", "time_ms")
 _INVENTORY = ("sender", "state", "version", "collectives", "classes", "agents", "facts", "seen")
 
@@ -43,9 +43,11 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
     check(options)
     wanted = targeting(context, options)
     client = context.client(options)
+    began = time.time()
     found = client.find(wanted)
     if not found.names:
         return Table(_PING, [], 1, _notes(found))
+    notes = _notes(found)
     if found.discovered:
         times = {name: answer.rtt for name, answer in found.answers.items()}
         states = {name: State.OK if name in times else State.SILENT for name in found.names}
@@ -53,8 +55,9 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
         asked = client.ask(Ask("rpcutil", "ping", targeting=wanted, timeout=options.timeout))
         times = {row.sender: row.lag for row in asked.rows() if row.lag is not None}
         states = {row.sender: row.state for row in asked.rows()}
+        notes = tuple(filter(None, [client.lookout.refused_since(began)]))
     rows = [(name, str(states[name]), _milliseconds(times.get(name))) for name in sorted(states)]
-    table = Table(_PING, rows, _code(states.values(), found), _notes(found))
+    table = Table(_PING, rows, _code(states.values(), found), notes)
     return shaped_table(options, table)
 
 
@@ -160,7 +163,11 @@ def _described(node: KnownNode, state: State | None) -> tuple[Any, ...]:
 
 
 def _notes(found: Found) -> tuple[str, ...]:
-    return found.notes if found.names else (_NOBODY, *found.notes)
+    if found.names:
+        return found.notes
+    # Who does not match does not answer: only time tells that there is nobody.
+    waited = f": nobody answered within {found.elapsed:.1f} s" if found.discovered else ""
+    return (f"no node matches{waited}", *found.notes)
 
 
 def _code(states: Iterable[State], found: Found) -> int:

@@ -12,6 +12,7 @@ from mcshell.message import State
 if TYPE_CHECKING:
     import argparse
 
+    from mcshell.client.refusals import Refusal
     from mcshell.client.sources import Found
     from mcshell.commands.context import Context
 
@@ -42,13 +43,19 @@ def publish(context: Context, options: argparse.Namespace) -> Table:
             rows.append((name, str(State.OK), had, had, "has it"))
         elif (reply := answers.get(name)) is None:
             refused = client.lookout.refused(name)
-            why = "no answer" if refused is None else f"its answer is refused: {refused[0]}"
+            why = "no answer" if refused is None else _not_believed(refused)
             rows.append((name, str(State.SILENT), had, None, why))
         else:
             rows.append((name, str(reply.state), had, reply.data.get("crl"), reply.statusmsg))
     states = [row[1] for row in rows]
     counts = {str(state): states.count(str(state)) for state in State}
     return Table(_COLUMNS, rows, counts_code({"targets": len(rows), **counts}))
+
+
+def _not_believed(refused: Refusal) -> str:
+    if refused.proven:
+        return f"its answer is refused: {refused.error}"
+    return f"no answer; someone who claims to be it is refused: {refused.error}"
 
 
 def _numbers(found: Found) -> dict[str, int | None]:

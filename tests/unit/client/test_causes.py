@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mcshell.client.causes import Evidence, Probe, causes
 from mcshell.client.known import KnownNode
 from mcshell.client.ledger import Entry
+from mcshell.client.refusals import Refusal
 from mcshell.client.rows import Record
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Filter, Reply, State, Via
@@ -66,7 +67,8 @@ OLD = KnownNode("web1", SENT - 5)
         (about(), "never seen", "inferred"),
         (about(offline="connection refused"), "we have no broker", "observed"),
         (about(own=Rejected(Reason.REVOKED)), "our own certificate: revoked", "observed"),
-        (about(refused=(Rejected(Reason.STALE_CRL), NOW)), "our revocation list is too old", "observed"),
+        (about(refused=Refusal(Rejected(Reason.STALE_CRL), NOW, proven=True)), "our revocation list is too old", "observed"),
+        (about(refused=Refusal(Rejected(Reason.REVOKED), NOW, proven=False)), "never seen", "inferred"),
         (about(Via.POOL, pool="sms", members=("web1",)), "waiting in the pool's queue", "inferred"),
         (about(Via.POOL, pool="sms"), "no member serves the pool", "inferred"),
         (about(entry=final(State.INTERRUPTED, 5, "died")), "interrupted: the node or its worker died in the middle", "observed"),

@@ -7,35 +7,31 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
-from mcshell.client import current, references
+from mcshell.client import current
 from mcshell.client.arguments import TARGETING, seconds_of, targeting_of, via_of
 from mcshell.client.asking import Asking
 from mcshell.client.causes import columns
 from mcshell.client.desk import Desk
 from mcshell.client.discovery import Discovery, Found
-from mcshell.client.flight import Flight
+from mcshell.client.history import History
 from mcshell.client.jobs import Jobs
 from mcshell.client.known import Known
 from mcshell.client.lookout import Lookout
 from mcshell.client.plans import Plans
-from mcshell.client.references import parse_reference
 from mcshell.client.registry import Registry
-from mcshell.client.replies import Replies
-from mcshell.client.session import stores
 from mcshell.client.targeting import Ask, Targeting
 from mcshell.ddl.library import Library, builtin_dir, shipped_dir
-from mcshell.errors import SessionError, UsageError
+from mcshell.errors import UsageError
 from mcshell.message import Via
 from mcshell.wire.credentials import connector, load_credentials
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -45,11 +41,11 @@ if TYPE_CHECKING:
     from mcshell.client.conversation import Conversation
     from mcshell.client.mco import Mixed
     from mcshell.client.preview import Preview
+    from mcshell.client.replies import Replies
     from mcshell.client.rows import Record
     from mcshell.client.session import Session
-    from mcshell.client.store import Store
     from mcshell.config import Settings
-    from mcshell.ddl import Action
+    from mcshell.wire.credentials import Credentials
     from mcshell.wire.supervisor import ConnectionState
 
 __all__ = ["Client", "connect"]
@@ -82,26 +78,15 @@ class Client:
     def __init__(self, settings: Settings, *, session: str | None = None) -> None:
         self.settings = settings
         credentials = load_credentials(settings.pki)
-        identity = credentials.signer.identity
-        if identity.kind != "operator":
-            raise UsageError(
-                f"{settings.pki.cert} is the certificate of a {identity.kind}: "
-                "requests need an operator's (mcshell pki issue NAME --kind operator)"
-            )
-        self.caller = identity.callerid
+        self.caller = _operator(settings, credentials)
         self._closed = False
-        self.ddls = Library(
-            [
-                *settings.node.agents,
-                shipped_dir(),
-                builtin_dir(),
-                *settings.mcollective.agent_dirs(),
-            ]
-        )
+        own, old = settings.node.agents, settings.mcollective.agent_dirs()
+        self.ddls = Library([*own, shipped_dir(), builtin_dir(), *old])
         self.known = Known(settings.state_dir / "known.sqlite", credentials.realm)
         self._epoch: int | None = None
         self._transport = connector(settings, self._on_state)
         self._desk = Desk(self._transport, credentials, settings, session)
+        self._history = History(settings, self._desk, self.ddls, self.caller)
         self._old = _old_wire(settings, self._desk, self.known)
         self.lookout = Lookout(self._transport, credentials, self._desk, self.known, settings)
         registry = Registry(settings, self._desk.prober, self.known, credentials.verifier)
@@ -348,48 +333,19 @@ class Client:
             SessionError: there is no such request, or several.
         """
         self._check_open()
-        reference = None if request is None else parse_reference(request)
-        if reference is not None:
-            meant = self.newest(reference.fits, anywhere=reference.moment is not None)
-            if meant is None:
-                raise SessionError(f"no request {request!r} in any session", self.session.name)
-            request = meant.id
-        record = self.session.store.find_request(request)
-        if record is not None:
-            return Replies(self._desk.flight(record), self._action(record))
-        if request is None:
-            raise SessionError("nothing was asked yet in this session", self.session.name)
-        for store in self._other_stores():
-            if (record := store.find_request(request)) is not None:
-                flight = Flight(record, entries=store.entries(record.id, whole=True))
-                flight.finish()
-                return Replies(flight, self._action(record))
-        raise SessionError(f"no request {request!r} in any session", self.session.name)
-
-    def _other_stores(self) -> Iterator[Store]:
-        stored = stores(self.settings.state_dir)
-        return (store for store in stored if store.path != self.session.path)
+        return self._history.replies(request)
 
     def newest(self, fits: Callable[[Record], bool], *, anywhere: bool = True) -> Record | None:
         """The newest request of this caller that fits, in whatever session of this machine.
 
         Not `anywhere`: other sessions count only where this one has none that fits.
         """
-        found = references.newest(self.session.store.requests(), fits)
-        if found is not None and not anywhere:
-            return found
-        for store in self._other_stores():
-            if store.meta("caller") == self.caller:
-                other = references.newest(store.requests(), fits)
-                if other is not None and (found is None or found.created < other.created):
-                    found = other
-        return found
+        return self._history.newest(fits, anywhere=anywhere)
 
     def requests(self) -> list[tuple[Record, dict[str, int]]]:
         """The history of the session, oldest first, each with its counts by state."""
         self._check_open()
-        self.session.store.lapse(time.time())
-        return self.session.store.requests()
+        return self._history.requests()
 
     def causes(self, node: str, request: str | None = None) -> list[Cause]:
         """Why there is no word of a node, the most likely cause first.
@@ -407,11 +363,16 @@ class Client:
         """Say why there is no word of a node: a DataFrame of `causes`, the most likely first."""
         return table.frame(columns(self.causes(node, request)))
 
-    def _action(self, record: Record) -> Action | None:
-        try:
-            return self.ddls.get(record.agent).action(record.action)
-        except UsageError:
-            return None  # asked with a DDL that this machine does not have
+
+def _operator(settings: Settings, credentials: Credentials) -> str:
+    """The callerid of who asks; UsageError for a certificate that may not."""
+    identity = credentials.signer.identity
+    if identity.kind != "operator":
+        raise UsageError(
+            f"{settings.pki.cert} is the certificate of a {identity.kind}: "
+            "requests need an operator's (mcshell pki issue NAME --kind operator)"
+        )
+    return identity.callerid
 
 
 def _old_wire(settings: Settings, desk: Desk, known: Known) -> Mixed | None:

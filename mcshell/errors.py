@@ -219,7 +219,6 @@ class Reason(StrEnum):
     FROM_FUTURE = "from_future"
     REPLAYED = "replayed"
     UNKNOWN_REQUEST = "unknown_request"
-    NOT_A_TARGET = "not_a_target"
     WRONG_SENDER = "wrong_sender"
 
 

@@ -118,7 +118,3 @@ class Library:
             for path in folder.glob(f"*{suffix}")
         }
         return sorted(name for name in found if re.fullmatch(NAME, name))
-
-    def reload(self) -> None:
-        """Forget what was read, so that changed files count."""
-        self._known.clear()

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from mcshell.commands.grammar import Verb
 
-__all__ = ["Face", "Invocation", "help_text", "parse", "parser_of", "split_line", "split_lines"]
+__all__ = [
+    "Face",
+    "Invocation",
+    "help_text",
+    "numbered_lines",
+    "parse",
+    "parser_of",
+    "split_line",
+    "split_lines",
+]
 
 Face = Literal["cli", "prompt", "magic"]
 
@@ -71,9 +80,9 @@ class _Parser(argparse.ArgumentParser):
         )
         if face == "cli":
             self.add_argument("--config", metavar="FILE", help="the configuration file")
-        if face == "magic":
-            self.add_argument("-o", dest="store", metavar="NAME", help="store the result as NAME")
         verb.build(self)
+        if face == "magic" and "-o" not in self._option_string_actions:  # `report` has its own
+            self.add_argument("-o", dest="store", metavar="NAME", help="store the result as NAME")
 
     def error(self, message: str) -> NoReturn:
         """Say what was wrong on one line."""
@@ -186,16 +195,26 @@ def split_lines(text: str) -> list[str]:
 
     A backslash at the end of a line continues it; a quoted line end belongs to its word.
     """
-    lines: list[str] = []
+    return [line for _number, line in numbered_lines(text)]
+
+
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """As `split_lines`, each with the number of the line on which it begins, from 1."""
+    lines: list[tuple[int, str]] = []
     current: list[str] = []
+    number = begun = 1
     quote = ""
     letters = iter(text)
     for letter in letters:
+        if not current:
+            begun = number
+        number += letter == "\n"
         if letter == "\\" and quote != "'":
             after = next(letters, "")
+            number += after == "\n"
             current.append("" if after == "\n" else letter + after)
         elif letter in "\n;" and not quote and not (letter == ";" and _comment(current)):
-            lines.append("".join(current))
+            lines.append((begun, "".join(current)))
             current.clear()
         else:
             current.append(letter)
@@ -203,8 +222,8 @@ def split_lines(text: str) -> list[str]:
                 quote = "" if letter == quote else quote
             elif letter in "'\"" and not _comment(current):
                 quote = letter
-    lines.append("".join(current))
-    return [line.strip() for line in lines if line.strip() and not _comment([line])]
+    lines.append((begun, "".join(current)))
+    return [(at, line.strip()) for at, line in lines if line.strip() and not _comment([line])]
 
 
 def _comment(current: list[str]) -> bool:

@@ -146,15 +146,15 @@ def _verb(start: _Start, context: Context) -> int:
 def _shell(context: Context, form: str | None) -> int:
     """The prompt for an operator at a terminal, else the lines on standard input."""
     if not sys.stdin.isatty():
-        return _lines(sys.stdin.read(), context, form)
+        return _lines(sys.stdin.read(), context, form, numbered=True)
     from mcshell.shell.prompt import prompt  # noqa: PLC0415 - a command line needs no prompt
 
     return prompt(context)
 
 
-def _lines(text: str, context: Context, form: str | None) -> int:
+def _lines(text: str, context: Context, form: str | None, *, numbered: bool = False) -> int:
     from mcshell.shell.lines import run_lines  # noqa: PLC0415 - services run no lines
     from mcshell.shell.output import Screen  # noqa: PLC0415 - services show nothing
 
     context.face = "prompt"
-    return run_lines(text, context, Screen(), form)
+    return run_lines(text, context, Screen(), form, numbered=numbered)

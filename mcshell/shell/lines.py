@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from mcshell.client.replies import Replies
-from mcshell.commands.parser import split_line, split_lines
+from mcshell.commands.parser import numbered_lines, split_line
 from mcshell.commands.result import INTERNAL, INTERRUPTED, USAGE, exit_code
 from mcshell.commands.run import run_words
 from mcshell.errors import MCShellError
@@ -24,36 +24,48 @@ __all__ = ["run_line", "run_lines"]
 log = logging.getLogger(__name__)
 
 
-def run_lines(text: str, context: Context, screen: Screen, form: str | None = None) -> int:
+def run_lines(
+    text: str,
+    context: Context,
+    screen: Screen,
+    form: str | None = None,
+    *,
+    numbered: bool = False,
+) -> int:
     """Run a script; the exit code is that of the first line that was not all well.
+
+    `numbered`: what is said of a line that fails begins with its number.
 
     A line that means nothing, an internal error and Ctrl-C end it: what follows was written for
     a line that did not happen. A node that failed or is silent does not.
     """
     code = 0
-    for line in split_lines(text):
-        found = run_line(line, context, screen, form)
+    for number, line in numbered_lines(text):
+        found = run_line(line, context, screen, form, f"line {number}: " if numbered else "")
         code = code or found
         if found in (USAGE, INTERNAL, INTERRUPTED):
             break
     return code
 
 
-def run_line(line: str, context: Context, screen: Screen, form: str | None = None) -> int:
+def run_line(
+    line: str, context: Context, screen: Screen, form: str | None = None, where: str = ""
+) -> int:
     """Run one line and show what it gives; errors become one line on standard error."""
     try:
         line, shower = redirected(line)
         return run_and_show(split_line(line), context, screen, form, shower)
     except MCShellError as error:
-        screen.say(one_line(error))
+        screen.say(f"{where}{one_line(error)}")
         return error.exit_code
     except KeyboardInterrupt:
-        screen.say("interrupted")
+        screen.say(f"{where}interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - a line's fault must not end the prompt
-        screen.say(f"internal error: {type(error).__name__}: {error} ({log_traceback(context)})")
+        text = f"internal error: {type(error).__name__}: {error} ({log_traceback(context)})"
+        screen.say(f"{where}{text}")
         return INTERNAL
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell.commands import grammar
-from mcshell.commands.parser import help_text, parse, split_line, split_lines
+from mcshell.commands.parser import help_text, numbered_lines, parse, split_line, split_lines
 from mcshell.errors import UsageError
 
 
@@ -149,6 +149,7 @@ def test_a_script_is_cut_at_line_ends_and_semicolons_outside_quotes() -> None:
     """Quotes protect `;`, a backslash continues a line, `#` lines are dropped."""
     script = "a 'b;c' ; d \\; e\n# don't; run\n\nf \\\n g\nh 'two\nlines'\n   # end"
     assert split_lines(script) == ["a 'b;c'", "d \\; e", "f  g", "h 'two\nlines'"]
+    assert [number for number, _line in numbered_lines(script)] == [1, 1, 4, 6]
 
 
 @given(st.lists(st.from_regex(r"[a-z]([a-z #=.]*[a-z])?", fullmatch=True), max_size=5))

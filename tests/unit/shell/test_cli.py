@@ -78,6 +78,17 @@ def test_a_script_ends_at_a_line_that_means_nothing(context: Context) -> None:
     assert "find" not in screen.out.getvalue().split("usage:")[-1].split("\n")[0]  # type: ignore[attr-defined]
 
 
+def test_a_piped_script_says_which_of_its_lines_is_bad(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`mcshell < script`: what is said of a line begins with its number, from the top of the file."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("# agents\n\nhelp find; pnig\nhelp rpc\n"))
+    assert main([]) == 64
+    assert capsys.readouterr().err.startswith("line 3: ")
+    assert main(["-e", "help find\npnig"]) == 64
+    assert not capsys.readouterr().err.startswith("line")
+
+
 def test_starting_is_light() -> None:
     """The modules that a node daemon's start passes through load nothing heavy."""
     code = (

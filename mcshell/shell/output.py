@@ -24,7 +24,7 @@ from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from mcshell.client.replies import Replies, Row
 
@@ -122,14 +122,23 @@ def _notes(screen: Screen, notes: Iterable[str], form: str | None) -> None:
 
 
 def _stream(replies: Replies, options: Namespace, screen: Screen) -> None:
-    """A line a row, as they arrive; Ctrl-C ends the wait, not what came."""
+    """A line a row, as they arrive; after Ctrl-C the rows that are still open, as they stand."""
+    shown: set[str] = set()
+
+    def put(row: Row) -> None:
+        if _wanted(row, options):
+            screen.out.write(f"{dumps(row_document(row))}\n")
+            screen.out.flush()
+        shown.add(row.sender)
+
     try:
-        for row in _arrivals(replies, _patience(replies, options)):
-            if _wanted(row, options):
-                screen.out.write(f"{dumps(row_document(row))}\n")
-                screen.out.flush()
+        for row in _arrivals(replies, _patience(replies, options), shown):
+            put(row)
     except KeyboardInterrupt:
         replies.cancel()
+        for row in replies.rows():
+            if row.sender not in shown:
+                put(row)
         raise
 
 
@@ -140,16 +149,14 @@ def _patience(replies: Replies, options: Namespace) -> float | None:
     return options.timeout if replies.via.durable else None
 
 
-def _arrivals(replies: Replies, patience: float | None) -> Iterator[Row]:
-    """Each row as it gets its last word; at the end those that have none."""
+def _arrivals(replies: Replies, patience: float | None, shown: Container[str]) -> Iterator[Row]:
+    """Each row that is not `shown` yet as it gets its last word; at the end those without one."""
     end = None if patience is None else time.monotonic() + patience
-    seen: set[str] = set()
     while True:
         revision = replies.flight.revision
         over = replies.done or (end is not None and time.monotonic() >= end)
         for row in replies.rows():
-            if row.sender not in seen and (row.state.closed or over):
-                seen.add(row.sender)
+            if row.sender not in shown and (row.state.closed or over):
                 yield row
         if over:
             return

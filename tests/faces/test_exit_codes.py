@@ -68,12 +68,13 @@ def test_a_named_node_that_is_not_there_is_a_row(fleet: Fleet) -> None:
     assert {row["sender"]: row["state"] for row in json.loads(done.stdout)} == states
 
 
-def test_ctrl_c_returns_what_came_and_130(fleet: Fleet) -> None:
-    """An interrupt during the wait prints the partial result."""
+@pytest.mark.parametrize("form", ["--json", "--jsonl"])
+def test_ctrl_c_returns_what_came_and_130(fleet: Fleet, form: str) -> None:
+    """An interrupt during the wait prints the partial result, what is open with its state."""
     audit = fleet.folder / "state-web1" / "node" / "audit.jsonl"
     before = audit.read_text().count('"agent":"exec"')
     argv = json.dumps(["sleep", "30"])
-    words = ["rpc", "exec", "run", f"argv={argv}", "-I", "web1", "-t", "60", "--json"]
+    words = ["rpc", "exec", "run", f"argv={argv}", "-I", "web1", "-t", "60", form]
     process = subprocess.Popen(
         [sys.executable, "-m", "mcshell", *words],
         stdout=subprocess.PIPE,
@@ -86,7 +87,8 @@ def test_ctrl_c_returns_what_came_and_130(fleet: Fleet) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    (row,) = json.loads(out)["replies"]
+    found = json.loads(out)  # a line of --jsonl is a row
+    (row,) = found["replies"] if form == "--json" else [found]
     assert row["sender"] == "web1"
     assert row["state"] not in ("ok", "failed")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-PEERS = ("activemq", "rabbitmq", "mcollective", "tmux")
+PEERS = ("activemq", "rabbitmq", "mcollective", "tmux", "chromium")
 EACH_BROKER = [
     "embedded",
     pytest.param("activemq", marks=pytest.mark.activemq),

@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": [
         *("contract", "wire", "peers", "hostile", "rights", "failover"),
-        *("jobs", "conversations", "mcollective"),
+        *("jobs", "conversations", "mcollective", "jupyterlab"),
     ],
     "fleets": ["lid", "fleet", "work", "sessions", "explain", "registration"],
     "the rest": [],

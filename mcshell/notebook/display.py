@@ -1,6 +1,6 @@
-"""How a request stands, drawn as plain HTML and text: no scripts, no styles, all foreign text escaped.
+"""How a request stands, drawn as plain HTML and text: no scripts, all foreign text escaped.
 
-What is drawn survives nbconvert and GitHub. `Standing` is a snapshot; drawing one costs one pass
+What is drawn survives nbconvert and GitHub, which drop the little style it has. `Standing` is a snapshot; drawing one costs one pass
 over the ledger, whatever the replies hold.
 """
 
@@ -30,12 +30,16 @@ __all__ = ["Standing", "as_html", "as_text", "bundle", "cut", "standing"]
 _ROWS = 8
 _WIDE = 80
 _FOLDED = 400
+_LEFT = ' style="text-align: left"'  # JupyterLab puts all cells to the right
 _BAD = (State.FAILED, State.DENIED, State.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A request at one instant. `rows` are (sender, state, what it said, lag), worth a look."""
+    """A request at one instant. `rows` are (sender, state, what it said, lag), worth a look.
+
+    `waiting`: somebody still waits, so there is more to come here.
+    """
 
     title: str
     requestid: str
@@ -43,14 +47,17 @@ class Standing:
     closed: int
     counts: Mapping[str, int]
     elapsed: float
-    done: bool
+    waiting: bool
     heading: str = ""
     rows: Sequence[tuple[str, str, str, str]] = ()
     notes: Sequence[str] = ()
 
 
-def standing(replies: Replies, rows: int = _ROWS) -> Standing:
-    """Take a snapshot: while it is under way with the newest rows, then with the bad ones."""
+def standing(replies: Replies, rows: int = _ROWS, *, given_up: bool = False) -> Standing:
+    """Take a snapshot: while it is under way with the newest rows, then with the bad ones.
+
+    `given_up`: whoever waited has stopped, and what still comes is not drawn here any more.
+    """
     done = replies.done
     entries = replies.entries()
     targets = [entry for entry in entries if not entry.unexpected]
@@ -60,7 +67,7 @@ def standing(replies: Replies, rows: int = _ROWS) -> Standing:
         "duplicate": sum(entry.duplicate for entry in entries),
         "unexpected": len(entries) - len(targets),
     }
-    if done:
+    if done or given_up:
         heading, chosen = "not well", [entry for entry in entries if entry.state in _BAD][:rows]
     else:
         answered = [entry for entry in entries if entry.done is not None]
@@ -75,16 +82,19 @@ def standing(replies: Replies, rows: int = _ROWS) -> Standing:
             **{word: number for word, number in odd.items() if number},
         },
         elapsed=replies.flight.elapsed,
-        done=done,
+        waiting=not (done or given_up),
         heading=heading if chosen else "",
         rows=[_row(entry) for entry in chosen],
-        notes=_notes(replies, targets) if done else (),
+        notes=_notes(replies, targets) if done or given_up else (),
     )
 
 
 def _notes(replies: Replies, targets: Iterable[Entry]) -> list[str]:
     absent = [entry.sender for entry in targets if entry.state.judged]
     notes = [f"no answer from {cut(fold(absent), _FOLDED)}"] if absent else []
+    if not all(entry.state.closed for entry in targets):
+        why = "interrupted" if replies.interrupted else "the wait is over"
+        notes.append(f"{why}; to see what still comes: replies {replies.requestid[:8]}")
     for aggregate in replies.aggregates():
         notes.append(f"{aggregate.title}:")
         notes += [f"  {cut(line)}" for line in aggregate.lines[:_ROWS]]
@@ -120,25 +130,28 @@ def as_html(now: Standing) -> str:
     counts = ", ".join(f"{number:,} {word}" for word, number in now.counts.items())
     title, progress = html.escape(cut(now.title)), html.escape(_progress(now))
     lines = [f"<div><b>{title}</b> {progress} <code>{now.requestid}</code></div>"]
-    if not now.done:
+    if now.waiting:
         lines.append(f'<progress value="{now.closed}" max="{max(1, now.targets)}"></progress>')
     lines.append(f"<div>{html.escape(counts)}</div>")
     lines += [f"<div>{html.escape(note)}</div>" for note in now.notes]
     if now.rows:
         heads = ("sender", "state", now.heading, "lag")
-        lines.append(f"<table><thead>{_cells(heads, 'th')}</thead><tbody>")
-        lines += [_cells(row, "td") for row in now.rows]
+        lines.append(f"<table><thead>{_line(heads, 'th')}</thead><tbody>")
+        lines += [_line(row, "td") for row in now.rows]
         lines.append("</tbody></table>")
     return "\n".join(lines)
 
 
-def _cells(row: Iterable[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in row) + "</tr>"
+def _line(row: Sequence[str], tag: str) -> str:
+    """One line of the table: all but the last cell, a number, is text."""
+    *texts, number = map(html.escape, row)
+    cells = "".join(f"<{tag}{_LEFT}>{text}</{tag}>" for text in texts)
+    return f"<tr>{cells}<{tag}>{number}</{tag}></tr>"
 
 
 def _progress(now: Standing) -> str:
-    waiting = "" if now.done else f"{now.closed:,} of "
-    return f"{waiting}{now.targets:,} targets, {now.elapsed:.1f} s"
+    part = f"{now.closed:,} of " if now.waiting or now.closed < now.targets else ""
+    return f"{part}{now.targets:,} targets, {now.elapsed:.1f} s"
 
 
 def as_text(now: Standing) -> str:
@@ -150,7 +163,7 @@ def as_text(now: Standing) -> str:
     return "\n".join(lines)
 
 
-def bundle(replies: Replies) -> dict[str, str]:
+def bundle(replies: Replies, *, given_up: bool = False) -> dict[str, str]:
     """Both drawings of how a request stands now, by MIME type."""
-    now = standing(replies)
+    now = standing(replies, given_up=given_up)
     return {"text/plain": as_text(now), "text/html": as_html(now)}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mcshell.client.replies import Replies
 from mcshell.notebook.display import bundle
-from mcshell.notebook.frames import shown, shown_series
+from mcshell.notebook.frames import page, shown, shown_series
 from mcshell.notebook.painter import Painter
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ _PAINTER = "_mcshell_painter"
 def install(shell: InteractiveShell) -> Painter | None:
     """Have a shell show our results; the painter where it is a kernel's. A second time changes nothing."""
     formatter: Any = shell.display_formatter
-    text, page = formatter.formatters["text/plain"], formatter.formatters["text/html"]
+    text, web = formatter.formatters["text/plain"], formatter.formatters["text/html"]
     for kind, drawn in ((pd.DataFrame, shown), (pd.Series, shown_series)):
         text.for_type(kind, _as_text(drawn))
-    page.for_type(pd.DataFrame, _as_html)
+    web.for_type(pd.DataFrame, page)
     formatter.mimebundle_formatter.for_type(Replies, _bundle)
     painter: Painter | None = getattr(shell, _PAINTER, None)
     if painter is None and hasattr(shell, "kernel"):
@@ -61,11 +61,6 @@ def _publisher(shell: InteractiveShell) -> Any:
         shell.display_pub.publish(dict(data), transient={"display_id": name}, update=update)
 
     return publish
-
-
-def _as_html(frame: pd.DataFrame) -> Any:
-    draw: Any = shown(frame)._repr_html_
-    return draw()
 
 
 def _as_text(drawn: Any) -> Any:

@@ -1,6 +1,7 @@
 """DataFrames in IPython with the foreign text in them made harmless, as it is shown.
 
-The table itself keeps every byte. pandas escapes HTML but passes terminal escapes, control
+The table itself keeps every byte; a browser gets text that can be read: from the left, and not cut
+after fifty characters. pandas escapes HTML but passes terminal escapes, control
 characters and bidi controls on, which act in a terminal and reorder text in a browser.
 """
 
@@ -13,11 +14,58 @@ import pandas as pd
 from mcshell.commands.harmless import harmless, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["shown", "shown_series"]
+__all__ = ["page", "shown", "shown_series"]
 
 _PLAIN = (int, float, bool, type(None))
+_CUT = "display.max_colwidth"
+_PANDAS_CUTS, _CUTS = 50, 160  # characters of a cell: pandas's own choice, and ours in its place
+_SHORT = 12  # letters of a request's id, as at the prompt: `replies` takes them
+_LEFT = ' style="text-align: left"'
+
+
+def page(frame: pd.DataFrame) -> str | None:
+    """The table for a browser, harmless; None where pandas is told to draw no HTML."""
+    safe = shown(frame)
+    if "requestid" in safe and safe.columns.is_unique:
+        ids = _cleaned(safe["requestid"], _seen(len(safe)), _brief)
+        safe = safe if ids is None else safe.assign(requestid=ids)
+    draw: Any = safe._repr_html_
+    wide = _CUTS if pd.get_option(_CUT) == _PANDAS_CUTS else pd.get_option(_CUT)
+    with pd.option_context(_CUT, wide):
+        drawn: str | None = draw()
+    return drawn and _aligned(drawn, safe)
+
+
+def _aligned(drawn: str, frame: pd.DataFrame) -> str:
+    """What pandas has drawn, with text to the left; as it is where columns are left out.
+
+    What stands in the cells is escaped, so every tag is the table's own.
+    """
+    places = _seen(len(frame))
+    texts = [_is_text(frame.iloc[:, place], places) for place in range(frame.shape[1])]
+    head, row, rest = drawn.partition('<tr style="text-align: right;">')
+    if not row or frame.columns.nlevels > 1:
+        return drawn
+    titles, end, body = rest.partition("</tr>")
+    found = _put_left(titles, "<th>", [False] * frame.index.nlevels + texts)
+    rows = [_put_left(one, "<td>", texts) for one in body.split("<tr>")]
+    return head + row + found + end + "<tr>".join(rows)
+
+
+def _put_left(row: str, tag: str, texts: Sequence[bool]) -> str:
+    first, *cells = row.split(tag)
+    if len(cells) != len(texts):
+        return row
+    opened = [f"{tag[:-1]}{_LEFT}>" if text else tag for text in texts]
+    return first + "".join(tag + cell for tag, cell in zip(opened, cells, strict=True))
+
+
+def _is_text(series: pd.Series[Any], places: Sequence[int]) -> bool:
+    if not _foreign(series.dtype) or isinstance(series.dtype, pd.StringDtype):
+        return _foreign(series.dtype)
+    return any(isinstance(cell, str | dict | list) for cell in series.iloc[list(places)])
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
@@ -68,10 +116,12 @@ def _seen(size: int) -> Sequence[int]:
     return [*range(half), *range(size - half, size)]
 
 
-def _cleaned(series: pd.Series[Any], places: Sequence[int]) -> pd.Series[Any] | None:
+def _cleaned(
+    series: pd.Series[Any], places: Sequence[int], clean_one: Callable[[Any], Any] | None = None
+) -> pd.Series[Any] | None:
     """A copy in which the cells at `places` are harmless; None where they all are already."""
     cells = series.iloc[list(places)].tolist()
-    clean = [_cell(value) for value in cells]
+    clean = list(map(clean_one or _cell, cells))
     if all(one is other for one, other in zip(clean, cells, strict=True)):
         return None
     found = series.astype(object)
@@ -89,6 +139,10 @@ def _cell(value: Any) -> Any:
     if isinstance(value, dict | list | tuple | set | frozenset | bytes):
         return shortened(repr(value))  # Python's repr draws all that is not printable as escapes
     return value
+
+
+def _brief(value: Any) -> Any:
+    return value[:_SHORT] if isinstance(value, str) else value
 
 
 def _labels(labels: pd.Index[Any], places: Sequence[int]) -> pd.Index[Any] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import math
 import threading
 import time
 import uuid
@@ -32,19 +33,41 @@ _EVERY = 0.25
 _REST = 25
 _AFTER = 0.5
 _FLUSH = 2.0
+_TICK = 1.0
 
 
 class _Picture:
     """One display: what it shows, and what of it is drawn already."""
 
-    def __init__(self, find: Callable[[], Replies | None], due: float) -> None:
+    def __init__(
+        self, find: Callable[[], Replies | None], due: float = 0.0, tick: float = math.inf
+    ) -> None:
         self.find = find
         self.due = due  # monotonic: not shown before
+        self.tick = tick  # seconds after which it is drawn again though nothing has come
         self.id = uuid.uuid4().hex
         self.shown = False
         self.over = False  # the wait has ended; what was shown gets a last drawing
-        self.drawn = -1  # the revision that was drawn
+        self.drawn = (-1, False)  # the revision that was drawn, and whether the wait was over
+        self.at = 0.0  # monotonic: when that was
         self.replies: Replies | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be drawn: the last state is there, or it was never shown."""
+        if not self.over:
+            return False
+        replies = self.replies
+        return not self.shown or replies is None or self.drawn == (replies.flight.revision, True)
+
+    @property
+    def stale(self) -> bool:
+        """Whether it shows what is not so any more."""
+        replies = self.replies
+        if replies is None or (self.over and not self.shown):
+            return False
+        news = replies.done or self.drawn != (replies.flight.revision, self.over)
+        return news or time.monotonic() - self.at >= self.tick
 
 
 class Painter:
@@ -61,7 +84,7 @@ class Painter:
 
     def show(self, replies: Replies) -> None:
         """Show a request here and now, and keep its display up to date until it is done."""
-        picture = _Picture(lambda: replies, 0.0)
+        picture = _Picture(lambda: replies)
         self._draw(picture)
         if not picture.over:
             self._add(picture)
@@ -81,9 +104,8 @@ class Painter:
                 return None
             return found if found.created >= began else None
 
-        picture = _Picture(
-            newest if replies is None else lambda: replies, time.monotonic() + _AFTER
-        )
+        find = newest if replies is None else lambda: replies
+        picture = _Picture(find, time.monotonic() + _AFTER, _TICK)
         self._add(picture)
         try:
             yield
@@ -129,7 +151,7 @@ class Painter:
             with self._lock:
                 if not self._hurry:
                     self._lock.wait(pause)
-                self._pictures = [one for one in self._pictures if not self._ended(one)]
+                self._pictures = [one for one in self._pictures if not one.ended]
                 pictures = list(self._pictures)
                 if not pictures:
                     self._thread = None
@@ -146,14 +168,6 @@ class Painter:
                 self._rounds += 1
                 self._lock.notify_all()
 
-    @staticmethod
-    def _ended(picture: _Picture) -> bool:
-        """Whether nothing more is to be drawn: the last state is there, or it was never shown."""
-        if not picture.over:
-            return False
-        replies = picture.replies
-        return not picture.shown or replies is None or picture.drawn == replies.flight.revision
-
     def _look(self, picture: _Picture) -> None:
         """Draw what has changed, if it is time; a display that fails is given up."""
         try:
@@ -161,10 +175,7 @@ class Painter:
                 if time.monotonic() < picture.due or picture.over:
                     return
                 picture.replies = picture.find()
-            replies = picture.replies
-            if replies is None or (picture.over and not picture.shown):
-                return
-            if replies.done or replies.flight.revision != picture.drawn:
+            if picture.stale:
                 self._draw(picture)
         except Exception:
             log.exception("the display of a request is given up")
@@ -173,8 +184,9 @@ class Painter:
     def _draw(self, picture: _Picture) -> None:
         replies = picture.replies = picture.replies or picture.find()
         assert replies is not None
-        revision, done = replies.flight.revision, replies.done
-        self._publish(bundle(replies), picture.id, picture.shown)
+        revision, given_up = replies.flight.revision, picture.over
+        over = given_up or replies.done
+        self._publish(bundle(replies, given_up=given_up), picture.id, picture.shown)
         picture.shown = True
-        picture.drawn = revision
-        picture.over = picture.over or done
+        picture.drawn, picture.at = (revision, over), time.monotonic()
+        picture.over = picture.over or over

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import tempfile
 import threading
 import time
 from argparse import Namespace
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -278,7 +279,32 @@ def _part(verb: str, words: list[str], logs: Path) -> Iterator[_Part]:
 
 
 def _notebook(folder: Path) -> int:
-    """JupyterLab on the tour, where the repository has it, else in the demo's directory."""
-    tour = Path(__file__).resolve().parents[2] / "notebooks"
-    where = tour if tour.is_dir() else folder
-    return subprocess.run([sys.executable, "-m", "jupyterlab", str(where)], check=False).returncode
+    """JupyterLab on the tour until it is told to end, by Ctrl-C or from its own menu."""
+    argv = [sys.executable, "-m", "jupyterlab", str(_books(folder))]
+    with subprocess.Popen(argv) as lab:
+        try:
+            while True:
+                try:
+                    code = lab.wait()
+                    return code if code >= 0 else 128 - code  # as a shell says it
+                except KeyboardInterrupt:
+                    continue  # it has heard it too, and asks whether it shall end
+        except _TerminatedError:
+            lab.terminate()  # it ends its kernels first
+            with suppress(subprocess.TimeoutExpired):
+                lab.wait(_STOP)
+            lab.kill()
+            raise
+
+
+def _books(folder: Path) -> Path:
+    """The tour, among copies of the notebooks that ship: what is tried out changes no original."""
+    package = Path(__file__).resolve().parents[1]
+    books = folder / "notebooks"
+    books.mkdir(exist_ok=True)
+    for shipped in (package / "notebooks", package.parent / "notebooks"):
+        for book in shipped.glob("*.ipynb"):
+            if not (books / book.name).exists():
+                shutil.copyfile(book, books / book.name)
+    tour = books / "01_explore.ipynb"
+    return tour if tour.exists() else books

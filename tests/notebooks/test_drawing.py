@@ -19,8 +19,9 @@ from mcshell.client.replies import Replies
 from mcshell.client.rows import Record, StoredData, Word
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.notebook.display import as_html, as_text, bundle, standing
-from mcshell.notebook.frames import shown, shown_series
+from mcshell.notebook.frames import page, shown, shown_series
 from mcshell.notebook.painter import Painter
+from tests.peers.processes import wait_until
 
 ID = "0123456789abcdef" * 2
 HOSTILE = (
@@ -32,10 +33,10 @@ BAD = re.compile(
 )
 
 
-def replies(names: list[str]) -> Replies:
+def replies(names: list[str], via: Via = Via.DIRECT) -> Replies:
     """A request to these nodes, just sent."""
     record = Record(
-        ID, "package", "status", Via.DIRECT, "mcs", time.time(), time.time() + 60, Filter(), {}
+        ID, "package", "status", via, "mcs", time.time(), time.time() + 60, Filter(), {}
     )
     flight = Flight(record, names)
     flight.sent(names, time.time())
@@ -100,6 +101,7 @@ def test_tables_are_shown_harmless_and_stay_as_they_are() -> None:
     safe = shown(frame)
     draw: Any = safe._repr_html_
     assert not harmful(draw())
+    assert not harmful(page(frame) or "")
     for text in (repr(safe), draw(), repr(shown_series(frame[label]))):
         assert not BAD.search(text), text
     assert frame["sender"].iloc[1] == HOSTILE
@@ -108,9 +110,33 @@ def test_tables_are_shown_harmless_and_stay_as_they_are() -> None:
     assert shown(plain) is plain
     output = nbformat.v4.new_output("display_data", {"text/html": draw(), "text/plain": repr(safe)})
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])])
-    page, _ = nbconvert.HTMLExporter(template_name="basic").from_notebook_node(book)
-    assert "alert(1)" in page
-    assert not re.search(r"<(script|img)[^>]*>(alert|[^<]*onerror)", page)
+    exported, _ = nbconvert.HTMLExporter(template_name="basic").from_notebook_node(book)
+    assert "alert(1)" in exported
+    assert not re.search(r"<(script|img)[^>]*>(alert|[^<]*onerror)", exported)
+
+
+def test_text_in_a_browser_is_to_the_left_and_can_be_read() -> None:
+    """Columns of text start at the left and are not cut at 50; ids are short, numbers as before."""
+    frame = pd.DataFrame(
+        {
+            "sender": pd.Series(["web1", "web2"], dtype="string"),
+            "lag": [0.5, 1.5],
+            "value": ["<td>" * 20, {"a": 1}],
+            "number": pd.Series([1, None], dtype=object),
+            "requestid": [ID, ID],
+        }
+    )
+    drawn = page(frame) or ""
+    left = re.findall(r'<(t[hd]) style="text-align: left">([^<]*)<', drawn)
+    assert [text for tag, text in left if tag == "th"] == ["sender", "value", "requestid"]
+    cells = [text for tag, text in left if tag == "td"]
+    assert cells[:3] == ["web1", "&lt;td&gt;" * 20, ID[:12]]
+    assert len(cells) == 6
+    assert "<td>0.5</td>" in drawn
+    assert frame["requestid"].iloc[0] == ID
+    with pd.option_context("display.max_columns", 2, "display.max_colwidth", 20):
+        assert "left" not in (page(frame) or "")
+        assert "<td>" * 20 not in (page(frame) or "")
 
 
 def test_only_what_is_seen_is_looked_at() -> None:
@@ -119,6 +145,7 @@ def test_only_what_is_seen_is_looked_at() -> None:
     frame = pd.DataFrame({"sender": [f"n{n}" for n in range(size)], "v": ["\x1b[1m"] * size})
     began = time.thread_time()
     text = repr(shown(frame))
+    assert len(page(frame) or "") < 100_000
     assert time.thread_time() - began < 1.0
     assert f"{size} rows" in text
     assert not BAD.search(text)
@@ -176,6 +203,25 @@ def test_one_thread_draws_all_and_rests() -> None:
         assert "200 ok" in mine[-1][3]
     painter.stop()
     assert not [one for one in threading.enumerate() if one.name == "mcshell-painter"]
+
+
+def test_a_wait_that_was_given_up_leaves_no_bar() -> None:
+    """The last drawing of a wait that ended too soon says so, and how to see the rest."""
+    screen = Screen()
+    painter = Painter(screen)
+    asked = replies(["n1", "n2"], Via.QUEUE)
+    client: Any = SimpleNamespace(replies=lambda: asked)
+    with painter.progress(client, asked):
+        asked.flight.words([word("n1")])
+        assert wait_until(lambda: len(screen.published) > 1, 20)  # the clock in it goes on
+    painter.stop()
+    last = screen.published[-1][3]
+    assert "1 of 2 targets" in last
+    assert f"the wait is over; to see what still comes: replies {ID[:8]}" in last
+    assert "<progress" in as_html(standing(asked))
+    assert "<progress" not in as_html(standing(asked, given_up=True))
+    asked.flight.interrupted = True
+    assert "interrupted; to see" in as_text(standing(asked, given_up=True))
 
 
 def test_a_quick_call_is_not_drawn() -> None:

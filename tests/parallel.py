@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": [
         *("contract", "wire", "peers", "hostile", "rights", "failover"),
-        *("jobs", "conversations", "mcollective", "jupyterlab"),
+        *("jobs", "conversations", "mcollective", "jupyterlab", "tasks"),
     ],
     "fleets": ["lid", "fleet", "work", "sessions", "explain", "registration"],
     "the rest": [],

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -269,14 +270,17 @@ def render(
     if form == "senders":
         return _senders(columns, rows)
     columns = tuple(harmless(name) for name in columns)  # outputs are named by nodes
-    cells = [[cell(value) for value in row] for row in rows]
     if form in _PLAIN:
-        return _separated(columns, cells, form)
-    cells = [[shortened(text) for text in row] for row in cells]
-    text = "" if form == "vertical" or not rows else _tabulated(columns, cells, form or "table")
+        return _separated(columns, [[cell(value) for value in row] for row in rows], form)
+    text = ""
+    if form != "vertical" and rows:
+        cells = [[shortened(cell(value)) for value in row] for row in rows]
+        text = _tabulated(columns, cells, form or "table")
     if form is None and width is not None:
         form = "vertical" if any(_wide(line) > width for line in text.split("\n")) else "table"
-    return _vertical(columns, cells) if form == "vertical" else text
+    if form == "vertical":
+        return _vertical(columns, [[shortened(_upright(value)) for value in row] for row in rows])
+    return text
 
 
 def _objects(found: list[dict[str, Any]], form: str) -> str:
@@ -314,6 +318,24 @@ def _tabulated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> s
     cells = [[text.expandtabs(4) for text in row] for row in cells]
     # Without disable_numparse tabulate draws the version "1.10" as 1.1.
     return tabulate(cells, headers=columns, tablefmt=style, disable_numparse=True) + "\n"
+
+
+def _upright(value: Any) -> str:
+    """A value for a reader who has the whole height: of a hash a line for each path, as -F takes it."""
+    if isinstance(value, Mapping) and value:
+        return "\n".join(f"{harmless(path)}: {cell(leaf)}" for path, leaf in _leaves("", value))
+    if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+        return "\n".join(map(dumps, value))
+    return cell(value)
+
+
+def _leaves(front: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        path = f"{front}{key}"
+        if isinstance(inner, Mapping) and inner:
+            yield from _leaves(f"{path}.", inner)
+        else:
+            yield path, inner
 
 
 def _vertical(columns: tuple[str, ...], cells: list[list[str]]) -> str:

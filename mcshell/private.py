@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import struct
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["lock_file", "private_file", "private_folder"]
+__all__ = ["is_locked", "lock_file", "private_file", "private_folder"]
+
+# struct flock (fcntl(2)). A lock of an open file, as flock(2) takes it, that can also be asked for.
+_FLOCK = "hhqqi0q"
+_WHOLE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def private_folder(path: Path) -> Path:
@@ -45,8 +51,19 @@ def lock_file(path: Path) -> IO[str] | None:
     """
     handle = private_file(path).open("a")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE)
+    except (BlockingIOError, PermissionError):  # fcntl(2): EAGAIN or EACCES
         handle.close()
         return None
     return handle
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds a lock file; nothing is held or made meanwhile."""
+    try:
+        with path.open("rb") as handle:
+            found = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE)
+    except FileNotFoundError:
+        return False
+    kind: int = struct.unpack(_FLOCK, found)[0]
+    return kind != fcntl.F_UNLCK

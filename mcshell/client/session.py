@@ -21,12 +21,14 @@ from typing import IO, TYPE_CHECKING
 
 from mcshell.client.store import Store
 from mcshell.errors import SessionError
-from mcshell.private import lock_file, private_file, private_folder
+from mcshell.private import is_locked, lock_file, private_file, private_folder
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from mcshell.client.rows import Record
 
 __all__ = ["Session", "SessionInfo", "folder_of", "listing", "remove", "stores"]
 
@@ -193,15 +195,10 @@ def folder_of(state_dir: Path) -> Path:
 
 
 def listing(state_dir: Path) -> Iterator[SessionInfo]:
-    """Describe every session file of the state directory, by name."""
+    """Describe every session file of the state directory, by name; changes and locks none."""
     for store in stores(state_dir):
-        lock = lock_file(store.path.with_suffix(".lock"))
-        try:
-            store.lapse(time.time())
-            yield _info(store.path, store, held=lock is None)
-        finally:
-            if lock is not None:
-                lock.close()
+        held = is_locked(store.path.with_suffix(".lock"))
+        yield _info(store.path, store, time.time(), held=held)
 
 
 def stores(state_dir: Path) -> Iterator[Store]:
@@ -237,9 +234,8 @@ def remove(state_dir: Path, name: str) -> None:
     lock.close()
 
 
-def _info(path: Path, store: Store, *, held: bool) -> SessionInfo:
+def _info(path: Path, store: Store, now: float, *, held: bool) -> SessionInfo:
     history = store.requests()
-    unfinished = ("pending", "received", "running")
     return SessionInfo(
         path.stem,
         store.meta("address") or path.stem,
@@ -247,7 +243,14 @@ def _info(path: Path, store: Store, *, held: bool) -> SessionInfo:
         store.meta("collective") or "",
         len(history),
         store.reply_count(),
-        sum(counts.get(state, 0) for _record, counts in history for state in unfinished),
+        sum(_unfinished(record, counts, now) for record, counts in history),
         (store.meta("holder") or "another process") if held else "",
         history[-1][0].created if history else None,
     )
+
+
+def _unfinished(record: Record, counts: Mapping[str, int], now: float) -> int:
+    """How many targets may still answer; what has expired unheard is over (`Store.lapse`)."""
+    over = record.via.durable and record.expires < now
+    waiting = ("received", "running") if over else ("pending", "received", "running")
+    return sum(counts.get(state, 0) for state in waiting)

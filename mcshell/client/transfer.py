@@ -17,7 +17,7 @@ from mcshell.client.rows import Record, Word, target_of
 from mcshell.client.session import folder_of
 from mcshell.client.store import Store
 from mcshell.errors import MCShellError, Rejected, SessionError
-from mcshell.private import lock_file, private_file, private_folder
+from mcshell.private import is_locked, private_file, private_folder
 from mcshell.wire import destinations
 from mcshell.wire.envelope import read_reply
 
@@ -68,7 +68,7 @@ def export_session(state_dir: Path, name: str, target: Path) -> Path:
     copy = Store(target)
     try:
         copy.set_meta("name", name)
-        if _is_free(source.with_suffix(".lock")):
+        if not is_locked(source.with_suffix(".lock")):
             copy.set_meta("holder", "")
         copy.settle()
     finally:
@@ -224,11 +224,3 @@ class _Merger:
         for state, entries in decided.items():
             verdicts = [(entry.sender, entry.reason) for entry in entries]
             self._ours.judge(record.id, verdicts, state)
-
-
-def _is_free(lock: Path) -> bool:
-    """Whether no process holds the session."""
-    held = lock_file(lock)
-    if held is not None:
-        held.close()
-    return held is not None

@@ -246,6 +246,18 @@ def test_a_listing_shows_what_is_open(tmp_path):
     held.close()
 
 
+def test_a_listing_is_in_nobodys_way(tmp_path):
+    """While it looks at a session another process may take it; what it shows it does not write."""
+    first = Session.open(tmp_path, "cert=alice", "mcs", "audit")
+    first.store.add(replace(record(), via=Via.QUEUE), ["web1"])
+    first.close()
+    for info in listing(tmp_path):
+        again = Session.open(tmp_path, "cert=alice", "mcs", info.name)
+        assert (again.holds, info.holder, info.open) == (True, "", 0)
+        assert again.store.requests()[0][1] == {"pending": 1}
+        again.close()
+
+
 def test_the_known_never_go_back_in_time(tmp_path):
     """An older word about a node does not replace a newer one; realms are apart."""
     known = Known(tmp_path / "known.sqlite", "realm")

@@ -16,6 +16,8 @@ import pytest
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.faces.conftest import Fleet
 
 pytestmark = pytest.mark.timeout(240)
@@ -207,6 +209,42 @@ def test_doctor_says_what_is_wrong(fleet: Fleet) -> None:
     assert rows["key"]["state"] == "fail"
     broker = next(row for check, row in rows.items() if check.startswith("broker "))
     assert broker["state"] == "fail"
+
+
+def test_doctor_says_once_that_there_are_no_certificates(tmp_path: Path) -> None:
+    """Without [pki] that is one row, not one for each thing that needs it."""
+    (tmp_path / "mcshell.toml").write_text(f'state = "{tmp_path}"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "mcshell", "doctor", "--json"],
+        env={**os.environ, "MCSHELL_CONFIG": str(tmp_path / "mcshell.toml")},
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
+    said = [row for row in json.loads(done.stdout) if "pki." in row["detail"]]
+    assert [(row["check"], row["state"]) for row in said] == [("pki", "fail")]
+    assert "pki.ca, pki.cert, pki.key" in said[0]["detail"]
+
+
+def test_doctor_looks_at_the_old_wire_where_it_is_spoken(fleet: Fleet) -> None:
+    """With [mcollective] enabled its keys and its broker are checked; else nothing is said of it."""
+    old = {"MCSHELL_MCOLLECTIVE_ENABLED": "true"}
+
+    def rows(**environ: str) -> dict[str, tuple[str, str]]:
+        done = fleet.cli("doctor", "--json", **environ)
+        found = json.loads(done.stdout)
+        return {r["check"]: (r["state"], r["detail"]) for r in found if "mco" in r["check"]}
+
+    assert rows() == {}
+    found = rows(**old)
+    assert found["mcollective keys"] == ("fail", "mcollective.psk_file is not set")
+    assert "direct_addressing = false" in found["mcollective broker"][1]
+    (fleet.folder / "psk").touch(mode=0o600)
+    (fleet.folder / "psk").write_text("secret\n")
+    old |= {"MCSHELL_MCOLLECTIVE_PSK_FILE": "psk"}
+    found = rows(**old, MCSHELL_MCOLLECTIVE_DIRECT_ADDRESSING="false")
+    assert {state for state, _detail in found.values()} == {"ok"}
+    assert "psk as uid=" in found["mcollective keys"][1]
 
 
 def test_config_show_tells_the_origin_and_no_secret(fleet: Fleet) -> None:

@@ -46,13 +46,13 @@ def _findings(context: Context, written: str | None) -> Iterator[Finding]:
         return
     yield "configuration", "ok", str(settings.path or "defaults and environment only")
     yield _check("state directory", lambda: _state(settings))
-    yield _check("key", lambda: _key(settings))
-    for name in ("ca", "cert"):
-        yield _check(name, lambda name=name: _dates(settings, name))  # type: ignore[misc] # mypy cannot type a lambda's default
-    yield _check("identity", lambda: _identity(settings))
+    yield from _signing(settings)
     yield _check("passcode", lambda: _passcode(settings))
     for url in settings.broker.urls:
         yield _check(f"broker {url}", lambda url=url: _broker(settings, url))  # type: ignore[misc] # as above
+    if settings.mcollective.enabled:
+        yield _check("mcollective keys", lambda: _old_keys(settings))
+        yield _check("mcollective broker", lambda: _old_broker(settings))
     if written is not None:
         yield _check(f"broker config {written}", lambda: check(settings, Path(written)))
     yield from _agents(settings)
@@ -72,6 +72,20 @@ def _state(settings: Settings) -> str:
     probe.touch()
     probe.unlink()
     return str(settings.state_dir)
+
+
+def _signing(settings: Settings) -> Iterator[Finding]:
+    """Key and certificates; where they are not configured, that is one finding."""
+    missing = [name for name in ("ca", "cert", "key") if getattr(settings.pki, name) is None]
+    if missing:
+        names = ", ".join(f"pki.{name}" for name in missing)
+        advice = "mcshell pki init and pki issue make them, mcshell demo needs none"
+        yield "pki", "fail", f"not set: {names}; nothing goes unsigned ({advice})"
+        return
+    yield _check("key", lambda: _key(settings))
+    for name in ("ca", "cert"):
+        yield _check(name, lambda name=name: _dates(settings, name))  # type: ignore[misc] # mypy cannot type a lambda's default
+    yield _check("identity", lambda: _identity(settings))
 
 
 def _key(settings: Settings) -> str:
@@ -141,6 +155,29 @@ def _broker(settings: Settings, url: str) -> str:
         return f"speaks {connection.dialect.name}, connected in {took:.0f} ms"
     finally:
         connection.close()
+
+
+def _old_keys(settings: Settings) -> str:
+    """Read what the old wire's security needs, as a client or, with a node's certificate, a node."""
+    from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - cryptography is slow to load
+    from mcshell.wire.mcollective.setup import open_wire  # noqa: PLC0415 - as above
+
+    kind = load_credentials(settings.pki).signer.identity.kind
+    wire = open_wire(settings.mcollective, "node" if kind == "node" else "client")
+    security = wire.security
+    return f"{security.name} as {security.callerid}, {wire.sender} in {settings.mcollective.main}"
+
+
+def _old_broker(settings: Settings) -> str:
+    """Connect as the old wire does, to a broker whose layout it knows."""
+    from mcshell.wire.mcollective.setup import connector, layout_for  # noqa: PLC0415 - as above
+
+    with connector(settings) as connection:
+        connection.start(_CONNECT)
+        layout = layout_for(settings.mcollective, connection.dialect)
+        return (
+            f"{connection.url} speaks {connection.dialect.name}: {type(layout).__name__}'s layout"
+        )
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:

@@ -136,7 +136,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         """Why policy does not allow it; nothing when it does."""
         host = self._host
         decision = self._judges.policies.decide(caller, AGENT, protocol, host.facts, host.classes)
-        return "" if decision.allowed else f"denied by {decision.why}"
+        return "" if decision.allowed else f"denied by policy: {decision.why}"
 
     def _open(self, turn: Turn, certificate: str) -> None:
         head = _head(turn)

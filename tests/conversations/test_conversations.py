@@ -64,7 +64,7 @@ def test_the_node_may_talk_and_end_it(talkers):
 
 def test_who_may_not_is_told_so(talkers):
     """Policy `converse` decides by protocol; a refusal names the rule and is audited."""
-    refused = pytest.raises(ConversationError, match=r"denied by converse\.policy")
+    refused = pytest.raises(ConversationError, match=r"denied by policy: converse\.policy:\d+")
     with talkers.client("bob", state="state-bob") as client, refused as denied:
         client.open("n1", "echo", timeout=WAIT)
     assert denied.value.state == "denied"
@@ -218,7 +218,7 @@ def test_a_right_that_is_withdrawn_ends_it(own):
     with own.client() as client:
         talk = client.open("n1", "echo", timeout=WAIT)
         (own.folder / "policies" / "converse.policy").write_text("policy default deny\n")
-        with pytest.raises(ConversationError, match=r"denied by converse\.policy"):
+        with pytest.raises(ConversationError, match=r"denied by policy: converse\.policy:\d+"):
             talk.receive(WAIT)
         assert talk.state == "denied"
 

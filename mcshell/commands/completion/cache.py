@@ -8,19 +8,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.harmless import harmless
 from mcshell.errors import MCShellError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mcshell.client.known import KnownNode
     from mcshell.config import Settings
     from mcshell.ddl import DDL
 
-__all__ = ["Cache", "Refresher", "Request", "gather", "nodes_cache"]
+__all__ = ["Cache", "Kept", "Refresher", "Request", "gather", "kept", "nodes_cache"]
 
 log = logging.getLogger(__name__)
 
@@ -28,20 +30,38 @@ _VALUES = 300  # of one fact: more are no choice any more
 _LETTERS = 200
 _EVERY = 2.0
 _FILES = 20
+#: By table: id, what was asked, when, and the name where there is one.
+_KEPT = {
+    "requests": "SELECT id, agent || ' ' || action, created FROM requests"
+    " ORDER BY number DESC LIMIT 100",
+    "jobs": "SELECT j.id, r.agent || ' ' || r.action, r.created, j.name FROM jobs j"
+    " JOIN requests r ON r.id=j.request ORDER BY j.number DESC LIMIT 100",
+    "plans": "SELECT id, state, created, name FROM plans ORDER BY number DESC LIMIT 100",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request that may be named: its id, what it asked, and when (epoch)."""
+    """A request, job or plan that may be named: its id, what it asked, when (epoch), its name."""
 
     id: str
     about: str
     created: float
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one session file has of them, the newest of each first."""
+
+    requests: tuple[Request, ...] = ()
+    jobs: tuple[Request, ...] = ()
+    plans: tuple[Request, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Everything that can be named on a line; the tuples are sorted, requests newest first."""
+    """Everything that can be named on a line; the tuples are sorted, what was asked newest first."""
 
     ddls: Mapping[str, DDL] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()
@@ -51,7 +71,8 @@ class Cache:
     sessions: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
     requests: tuple[Request, ...] = ()
-    jobs: tuple[str, ...] = ()
+    jobs: tuple[Request, ...] = ()
+    plans: tuple[Request, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +115,7 @@ def _typable(text: str) -> bool:
     return len(text) <= _LETTERS and text.isprintable() and harmless(text) == text
 
 
-def gather(settings: Settings, nodes: _Nodes, requests: Iterable[Request]) -> Cache:
+def gather(settings: Settings, nodes: _Nodes, files: Sequence[Kept]) -> Cache:
     """Put a cache together from local files."""
     from mcshell.client.session import folder_of  # noqa: PLC0415 - in the background only
     from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - as above
@@ -115,8 +136,15 @@ def gather(settings: Settings, nodes: _Nodes, requests: Iterable[Request]) -> Ca
         tuple(sorted({settings.collective.main, *settings.collective.member})),
         tuple(sorted(sessions)),
         tuple(sorted(settings.pools)),
-        tuple(sorted(requests, key=lambda request: -request.created)),
+        _newest(one.requests for one in files),
+        _newest(one.jobs for one in files),
+        _newest(one.plans for one in files),
     )
+
+
+def _newest(some: Iterable[Iterable[Request]]) -> tuple[Request, ...]:
+    """All of them, the newest first."""
+    return tuple(sorted(chain.from_iterable(some), key=lambda one: -one.created))
 
 
 class Refresher:
@@ -130,7 +158,7 @@ class Refresher:
         self._load = load
         self._realm = ""
         self._nodes = _Nodes()
-        self._requests: dict[Path, list[Request]] = {}
+        self._kept: dict[Path, Kept] = {}
         self._stamps: dict[Path, tuple[int, ...]] = {}
         self._bell = threading.Event()
         self._ready = threading.Event()
@@ -180,14 +208,13 @@ class Refresher:
         files.sort(key=lambda path: -path.stat().st_mtime)
         for path in files[:_FILES]:
             if self._changed(path):
-                self._requests[path] = _requests(path)
+                self._kept[path] = kept(path)
                 changed = True
-        gone = self._requests.keys() - set(files)
+        gone = self._kept.keys() - set(files)
         for path in gone:
-            del self._requests[path]
+            del self._kept[path]
         if changed or gone or not self.cache.ddls:
-            every = [request for some in self._requests.values() for request in some]
-            self.cache = gather(settings, self._nodes, every)
+            self.cache = gather(settings, self._nodes, list(self._kept.values()))
 
     def _changed(self, path: Path) -> bool:
         """Whether a database was written to since the last look."""
@@ -218,13 +245,15 @@ class Refresher:
             known.close()
 
 
-def _requests(path: Path) -> list[Request]:
-    """The newest requests of a session file, read without touching it."""
+def kept(path: Path) -> Kept:
+    """The newest requests, jobs and plans of a session file, read without touching it."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)
     try:
-        rows = connection.execute(
-            "SELECT id, agent, action, created FROM requests ORDER BY number DESC LIMIT 100"
-        ).fetchall()
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        found = [
+            tuple(Request(*row) for row in connection.execute(query)) if name in tables else ()
+            for name, query in _KEPT.items()
+        ]
     finally:
         connection.close()
-    return [Request(id_, f"{agent} {action}", created) for id_, agent, action, created in rows]
+    return Kept(*found)

@@ -219,6 +219,9 @@ def _conditions(place: _Place, given: Sequence[str]) -> Iterable[Word]:
 #: What the words of some verbs are, where their names do not say it.
 _NAMES = {
     ("facts", "name"): "fact name",
+    ("job edit", "after"): "job",
+    ("job list", "name"): "job",
+    ("job submit", "after"): "job",
     ("node forget", "name"): "node",
     ("session import", "session"): "new name",
 }
@@ -243,10 +246,12 @@ _WORDS: dict[str, tuple[str, _Words]] = {
     "fold": ("column", _outputs),
     "identity": ("node", _nodes),
     "inputs": ("input", _inputs),
+    "job": ("job", lambda place, _given: values.named(place.cache.jobs, place.current)),
     "node": ("node", _nodes),
     "nodes": ("file", _variables),
     "odd": ("column", _outputs),
     "only": ("column", _conditions),
+    "plan": ("plan", lambda place, _given: values.named(place.cache.plans, place.current)),
     "pool": ("pool", _few(lambda cache: cache.pools)),
     "request": ("request", _requests),
     "session": ("session", _few(lambda cache: cache.sessions)),

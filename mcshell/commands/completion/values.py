@@ -25,6 +25,7 @@ __all__ = [
     "fact_values",
     "fitting",
     "inputs",
+    "named",
     "requests",
     "starting",
 ]
@@ -153,6 +154,18 @@ def compound(cache: Cache, current: str, *, quoted: bool) -> tuple[int, list[Wor
     if quoted:
         words = [Word(one.text, one.meta, one.display, open=True) for one in words]
     return len(last), words
+
+
+def named(known: Iterable[Request], prefix: str) -> Iterator[Word]:
+    """Those that have a name by it, others by the first letters of their ids, newest first."""
+    low, seen = prefix.lower(), set()
+    for one in known:
+        text = one.name
+        if not (text and text.lower().startswith(low)):
+            text = one.id[: max(10, len(prefix))] if one.id.startswith(low) else ""
+        if text and text not in seen:
+            seen.add(text)
+            yield Word(text, _ago(one))
 
 
 def requests(cache: Cache, prefix: str) -> Iterator[Word]:

@@ -10,13 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcshell.client.jobstore import KeptJob
 from mcshell.client.known import KnownNode
+from mcshell.client.planstore import KeptPlan, PlanStore
+from mcshell.client.rows import Record
+from mcshell.client.store import Store
 from mcshell.commands.completion import Cache, candidates
-from mcshell.commands.completion.cache import Request, nodes_cache
+from mcshell.commands.completion.cache import Request, kept, nodes_cache
 from mcshell.commands.completion.scan import incomplete, scan
 from mcshell.commands.parser import split_line
 from mcshell.ddl.library import Library, shipped_dir
 from mcshell.errors import UsageError
+from mcshell.message import Filter, Via
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +52,11 @@ CACHE = Cache(
         Request("beef" * 8, "package status", time.time() - 7200),
         Request("babe" * 8, "rpcutil ping", time.time() - 90000),
     ),
+    (
+        Request("f00d" * 8, "service restart", time.time() - 60, "drain"),
+        Request("fade" * 8, "package update", time.time() - 90),
+    ),
+    (Request("ace" * 10, "stopped", time.time() - 60, "patch"),),
 )
 
 
@@ -91,6 +101,12 @@ def offered(line: str, **more: object) -> list[str]:
         ("explain web1 be", ["beefbeefbe"]),
         ("replies b", ["beefbeefbe", "babebabeba"]),
         ("rpc sms x --via pool --pool ", ["sms"]),
+        ("job show ", ["drain", "fadefadefa"]),
+        ("job cancel d", ["drain"]),
+        ("job log f0", ["f00df00df0"]),
+        ("job log drain we", ["web1", "web2"]),
+        ("job submit rpcutil ping --after dr", ["drain"]),
+        ("plan resume ", ["patch"]),
         ("doc package.st", ["package.status"]),
         ("fold v", ["version"]),
         ("ping; find -I d", ["db1"]),
@@ -113,6 +129,23 @@ def offered(line: str, **more: object) -> list[str]:
 def test_what_may_follow(line: str, texts: list[str]) -> None:
     """Each place on a line is offered what can stand there."""
     assert offered(line) == texts
+
+
+def test_jobs_and_plans_are_read_from_the_session_file(tmp_path: Path) -> None:
+    """No node is asked while somebody types: what this session has handed in is in its file."""
+    path = tmp_path / "s.sqlite"
+    store = Store(path)
+    job, plan = "f00d" * 8, "ace0" * 8
+    record = Record(job, "service", "restart", Via.QUEUE, "mcs", 100.0, 200.0, Filter(), {})
+    store.add(record, ["web1"])
+    assert kept(path).jobs == ()
+    store.jobs.add(KeptJob(job, "drain", b"{}", job))
+    PlanStore(store).add(KeptPlan(plan, "patch", 1, 50.0, b"{}", "", "", {}))
+    found = kept(path)
+    store.close()
+    assert found.requests == (Request(job, "service restart", 100.0),)
+    assert found.jobs == (Request(job, "service restart", 100.0, "drain"),)
+    assert found.plans == (Request(plan, "open", 50.0, "patch"),)
 
 
 def test_facts_are_offered_for_the_input_that_names_one() -> None:

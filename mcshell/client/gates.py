@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mcshell.message import Step
 
-__all__ = ["Outcome", "cut", "gate", "in_order", "named", "stopped"]
+__all__ = ["Outcome", "cut", "gate", "in_order", "named", "said", "stopped"]
 
 _NAMED: Final = 3
 
@@ -103,9 +103,10 @@ def named(outcomes: Sequence[Outcome]) -> str:
     """Nodes with what they said; where there are many, their names and the first one's word."""
     if len(outcomes) > _NAMED:
         first = outcomes[0]
-        return f"{fold(one.sender for one in outcomes)} ({first.sender}: {_said(first)})"
-    return ", ".join(f"{one.sender} ({_said(one)})" for one in outcomes)
+        return f"{fold(one.sender for one in outcomes)} ({first.sender}: {said(first)})"
+    return ", ".join(f"{one.sender} ({said(one)})" for one in outcomes)
 
 
-def _said(outcome: Outcome) -> str:
+def said(outcome: Outcome) -> str:
+    """How a node stands, and its words."""
     return f"{outcome.state}{': ' if outcome.reason else ''}{outcome.reason[:200]}"

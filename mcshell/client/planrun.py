@@ -7,6 +7,7 @@ is asked what became of the request there: at the start of a later go, and now a
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mcshell.client.flight import Flight
@@ -17,7 +18,7 @@ from mcshell.message import State, Via
 from mcshell.wire.plans import wave_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcshell.client.desk import Desk
     from mcshell.client.planstore import KeptPlan
@@ -124,6 +125,37 @@ class Run:
         self._end = end
         self._say = say
 
+    def blamed(self) -> list[tuple[str, Outcome]]:
+        """The failures, each with its step, for which the plan stands still now; asks the nodes."""
+        ends: dict[str, list[Outcome]] = {}
+        for step in in_order(self._plan.steps):
+            if gate(step, ends):
+                return [(name, one) for name, _ in step.gates for one in ends[name] if one.failed]
+            waves = self._kept.waves[step.name]
+            ends[step.name] = []
+            for number in range(1, len(waves) + 1):
+                flight = self._waves.flight(self._request(step, number))
+                if flight is None:
+                    return []
+                ends[step.name] += self._outcomes(step, flight, self._waves.reread(flight))
+                if stopped(step, ends[step.name], sum(map(len, waves))):
+                    return [(step.name, one) for one in ends[step.name] if one.failed]
+            if not all(one.state.closed for one in ends[step.name]):
+                return []
+        return []
+
+    def _request(self, step: Step, number: int) -> str:
+        return wave_id(self._kept.id, self._kept.revision, step.name, number)
+
+    def _outcomes(self, step: Step, flight: Flight, read: Mapping[str, Outcome]) -> list[Outcome]:
+        """How a wave stands, by the ledger and by what nodes said since; failures may be accepted."""
+        accepted = self._kept.accepts(step.name)
+        found = [_newest(one, read) for one in outcomes_of(flight)]
+        return [
+            replace(one, state=State.OK) if one.failed and one.sender in accepted else one
+            for one in found
+        ]
+
     def go(self) -> tuple[str, str]:
         """Go as far as it goes: the plan's state and why."""
         ends: dict[str, list[Outcome]] = {}
@@ -152,7 +184,7 @@ class Run:
         total: int,
     ) -> list[Outcome] | None:
         """Have a wave done, or see what became of it; None when the time is over."""
-        request = wave_id(self._kept.id, self._kept.revision, step.name, number)
+        request = self._request(step, number)
         flight = self._waves.flight(request)
         read: dict[str, Outcome] = {}
         if flight is None:
@@ -163,7 +195,7 @@ class Run:
         look = time.monotonic() + _AGAIN
         while True:
             revision = flight.revision
-            outcomes = [_newest(one, read) for one in outcomes_of(flight)]
+            outcomes = self._outcomes(step, flight, read)
             closed = all(one.state.closed for one in outcomes)
             if closed or stopped(step, [*before, *outcomes], total):
                 return outcomes
@@ -187,6 +219,6 @@ def outcomes_of(flight: Flight) -> list[Outcome]:
     ]
 
 
-def _newest(outcome: Outcome, read: dict[str, Outcome]) -> Outcome:
+def _newest(outcome: Outcome, read: Mapping[str, Outcome]) -> Outcome:
     """What the node said when it was asked, where the ledger has no last word of it."""
     return outcome if outcome.state.final else read.get(outcome.sender, outcome)

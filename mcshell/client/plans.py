@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.arguments import seconds_of
 from mcshell.client.documents import read_text
-from mcshell.client.gates import cut, in_order, named
+from mcshell.client.gates import cut, in_order, named, said
 from mcshell.client.planfile import read_plan
 from mcshell.client.planrun import Run, Waves, outcomes_of
-from mcshell.client.planstore import OK, OPEN, KeptPlan, PlanStore
+from mcshell.client.planstore import OK, OPEN, Accepted, KeptPlan, PlanStore
 from mcshell.client.preview import Preview
 from mcshell.client.targeting import Targeting
 from mcshell.errors import NoTargets, Rejected, SessionError, UsageError
@@ -45,7 +45,8 @@ class Progress:
     """How a plan stands: `state` is open, ok or stopped, and `reason` says why it stopped.
 
     `steps` has a row for each wave: order, step, wave, request, agent, action, targets, ok, failed,
-    open, reason. `interrupted`: the wait for it was broken off with Ctrl-C. A snapshot.
+    accepted, open, reason. `accepted` are the failures in spite of which it goes on.
+    `interrupted`: the wait for it was broken off with Ctrl-C. A snapshot.
     """
 
     def __init__(self, kept: KeptPlan, steps: Sequence[Mapping[str, Any]]) -> None:
@@ -55,11 +56,12 @@ class Progress:
         self.created = kept.created
         self.state = kept.state
         self.reason = kept.reason
+        self.accepted = kept.accepted
         self.steps = [dict(step) for step in steps]
         self.interrupted = False
 
     def count(self, what: str) -> int:
-        """How many nodes, over all waves, are `ok`, `failed` or `open` (also those to come)."""
+        """How many nodes, over all waves, are ok, failed, accepted or open (also those to come)."""
         return sum(step[what] for step in self.steps)
 
     def __repr__(self) -> str:
@@ -205,21 +207,41 @@ class Plans:
         *,
         timeout: float | str | None = None,
         say: Callable[[str], None] | None = None,
+        accept: bool = False,
     ) -> Progress:
         """Go on with a plan (by id, its first letters, or name; default: the newest).
 
-        One that has stopped is judged again: its nodes may have come round.
+        One that has stopped is judged again: its nodes may have come round. With `accept` the
+        failures for which it stands still count as mended by hand, in this run of the plan for
+        good; those that come later do not.
 
         Raises:
-            UsageError: there is no such plan, or its signature does not hold.
+            UsageError: there is no such plan, its signature does not hold, or there is nothing to
+                accept.
             SessionError: another process holds the session.
         """
         self._must_hold()
         kept = self._store.find(plan)
         opened = self._opened(kept)
+        if accept:
+            kept = self._accept(kept, opened, say or _hush)
         if kept.state == OK:
             return self._progress(kept, opened)
         return self._go(kept, opened, timeout, say)
+
+    def _accept(self, kept: KeptPlan, plan: Plan, say: Callable[[str], None]) -> KeptPlan:
+        """Write down that the failures for which a plan stands still are accepted."""
+        blamed = Run(self._waves, kept, plan, None, say).blamed()
+        if not blamed:
+            raise UsageError(
+                f"{kept.name} {kept.id[:8]} stands still for no failure: there is nothing to accept"
+            )
+        caller, now = self._credentials.signer.identity.callerid, time.time()
+        self._store.accept(
+            kept.id, [Accepted(step, one.sender, said(one), caller, now) for step, one in blamed]
+        )
+        say(f"accepted by {caller}: {named([one for _step, one in blamed])}")
+        return self._store.find(kept.id)
 
     def list(self) -> list[Progress]:
         """The plans of this session, the oldest first."""
@@ -293,26 +315,33 @@ class Plans:
                 flight = self._waves.flight(request)
                 row = {"order": order, "step": step.name, "wave": number}
                 row |= {"request": None, "agent": step.agent, "action": step.action}
-                row |= {"targets": len(names), "ok": 0, "failed": 0, "open": len(names)}
+                row |= {"targets": len(names), "ok": 0, "failed": 0, "accepted": 0}
+                row["open"] = len(names)
                 if flight is None:
                     # The first that does not go out is where the plan has stopped.
                     row["reason"], reason = reason, ""
                 else:
-                    row |= {"request": request, **_counted(flight)}
+                    row |= {"request": request, **_counted(flight, kept, step.name)}
                 rows.append(row)
         return Progress(kept, rows)
 
 
-def _counted(flight: Flight) -> dict[str, Any]:
+def _counted(flight: Flight, kept: KeptPlan, step: str) -> dict[str, Any]:
     """How the targets of a wave stand, in numbers, and what is to say about the failed."""
     outcomes = outcomes_of(flight)
-    failed = [one for one in outcomes if one.failed]
-    ok = sum(one.state is State.OK for one in outcomes)
+    fine = {one.sender for one in outcomes if one.state is State.OK}
+    rest = {one.sender for one in outcomes} - fine
+    accepted = [one for one in kept.accepted if one.step == step and one.sender in rest]
+    names = {one.sender for one in accepted}
+    failed = [one for one in outcomes if one.failed and one.sender not in names]
+    reasons = [named(failed)] if failed else []
+    reasons += [f"accepted by {one.by}: {one.sender} ({one.said})" for one in accepted]
     return {
-        "ok": ok,
+        "ok": len(fine),
         "failed": len(failed),
-        "open": len(outcomes) - ok - len(failed),
-        "reason": named(failed),
+        "accepted": len(accepted),
+        "open": len(outcomes) - len(fine) - len(failed) - len(accepted),
+        "reason": "; ".join(reasons),
     }
 
 

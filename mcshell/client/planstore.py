@@ -1,7 +1,7 @@
 """The plans of a session, in its file: the signed document, and whom each wave is for.
 
 Both are committed before anything is sent. Which waves have been sent is not written down here:
-the requests in the file say it.
+the requests in the file say it. Which failures were accepted is, with who did it and when.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mcshell.client.store import Store
 
-__all__ = ["OK", "OPEN", "STOPPED", "KeptPlan", "PlanStore"]
+__all__ = ["OK", "OPEN", "STOPPED", "Accepted", "KeptPlan", "PlanStore"]
 
 OPEN: Final = "open"
 OK: Final = "ok"
@@ -27,14 +29,31 @@ _SCHEMA: Final = (
     " signature TEXT NOT NULL, certificate TEXT NOT NULL, waves TEXT NOT NULL,"
     " state TEXT NOT NULL, reason TEXT NOT NULL)"
 )
+_ACCEPTED: Final = (
+    "CREATE TABLE IF NOT EXISTS accepted (plan TEXT NOT NULL, step TEXT NOT NULL,"
+    " sender TEXT NOT NULL, said TEXT NOT NULL, caller TEXT NOT NULL, at REAL NOT NULL,"
+    " PRIMARY KEY (plan, step, sender))"
+)
 _COLUMNS: Final = "id, name, revision, created, body, signature, certificate, waves, state, reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A failure that was accepted: of which step and node, what it said; by whom and when."""
+
+    step: str
+    sender: str
+    said: str
+    by: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
 class KeptPlan:
     """One run of a plan. `waves` are the nodes of each wave of each step, fixed at the start.
 
-    `state` is open, ok, or stopped (`reason` says why); `created` is epoch seconds.
+    `state` is open, ok, or stopped (`reason` says why); `created` is epoch seconds. `accepted` are
+    the failures in spite of which it goes on.
     """
 
     id: str
@@ -47,6 +66,11 @@ class KeptPlan:
     waves: dict[str, list[tuple[str, ...]]]
     state: str = OPEN
     reason: str = ""
+    accepted: tuple[Accepted, ...] = ()
+
+    def accepts(self, step: str) -> frozenset[str]:
+        """The nodes whose failures in a step are accepted."""
+        return frozenset(one.sender for one in self.accepted if one.step == step)
 
 
 class PlanStore:
@@ -81,13 +105,27 @@ class PlanStore:
         with self._store.transaction() as db:
             db.execute("UPDATE plans SET state=?, reason=? WHERE id=?", (state, reason, plan))
 
+    def accept(self, plan: str, failures: Iterable[Accepted]) -> None:
+        """Write down which failures are accepted, on disk when this returns; they stay so."""
+        rows = [(plan, one.step, one.sender, one.said, one.by, one.at) for one in failures]
+        with self._store.transaction() as db:
+            db.execute(_ACCEPTED)
+            db.executemany("INSERT OR IGNORE INTO accepted VALUES (?,?,?,?,?,?)", rows)
+
     def all(self) -> list[KeptPlan]:
         """The plans of the session, the oldest first."""
-        there = "SELECT 1 FROM sqlite_master WHERE name='plans'"
-        if not self._store.query(there):
+        if not self._there("plans"):
             return []
+        accepted: dict[str, list[Accepted]] = {}
+        if self._there("accepted"):
+            query = "SELECT plan, step, sender, said, caller, at FROM accepted ORDER BY at, sender"
+            for plan, *row in self._store.query(query):
+                accepted.setdefault(plan, []).append(Accepted(*row))
         rows = self._store.query(f"SELECT {_COLUMNS} FROM plans ORDER BY number")  # noqa: S608 - our own names
-        return [_kept(row) for row in rows]
+        return [_kept(row, tuple(accepted.get(row[0], ()))) for row in rows]
+
+    def _there(self, table: str) -> bool:
+        return bool(self._store.query("SELECT 1 FROM sqlite_master WHERE name=?", table))
 
     def find(self, word: str | None = None) -> KeptPlan:
         """A plan by its id, its first letters or its name (the newest of that name), or the newest.
@@ -112,9 +150,19 @@ class PlanStore:
         return found[0]
 
 
-def _kept(row: tuple[Any, ...]) -> KeptPlan:
+def _kept(row: tuple[Any, ...], accepted: tuple[Accepted, ...]) -> KeptPlan:
     plan, name, revision, created, body, signature, certificate, text, state, reason = row
     waves = {step: [tuple(wave) for wave in waves] for step, waves in json.loads(text).items()}
     return KeptPlan(
-        plan, name, revision, created, bytes(body), signature, certificate, waves, state, reason
+        plan,
+        name,
+        revision,
+        created,
+        bytes(body),
+        signature,
+        certificate,
+        waves,
+        state,
+        reason,
+        accepted,
     )

@@ -33,6 +33,8 @@ def resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", metavar="PLAN", nargs="?", help=text)
     list_(parser)
     _stay(parser)
+    text = "take the failures for which it stands still as mended by hand; it is written down"
+    parser.add_argument("--accept", action="store_true", help=text)
 
 
 def sign(parser: argparse.ArgumentParser) -> None:

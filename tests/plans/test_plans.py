@@ -55,6 +55,18 @@ steps:
     nodes: db1
     after: {{web: {need}}}
 """
+TWICE = """\
+plan: twice
+steps:
+  - step: one
+    ask: mark.again
+    inputs: {{file: {file}, text: one}}
+    nodes: web2
+  - step: two
+    ask: mark.again
+    inputs: {{file: {file}, text: two}}
+    nodes: web2
+"""
 SLOW = """\
 plan: slow
 steps:
@@ -156,6 +168,38 @@ def test_a_gate_that_stays_closed_stops_the_plan_and_says_why(fleet, tmp_path):
     assert done.returncode == 2
     assert "end wants web all ok, but 1 of 4 is not: web2 (denied: " in done.stderr
     assert marks(tmp_path) == ["web"] * 3
+
+
+@pytest.mark.parametrize("stop", ["1", "50%"])
+def test_a_failure_that_was_mended_by_hand_can_be_accepted(fleet, tmp_path, stop):
+    """`--accept` goes on past a step or a gate, and the plan's record says who did it."""
+    path, session = written(tmp_path, GATED, stop=stop, need="ok"), name_of_session()
+    assert fleet.cli("plan", "run", str(path), "-y", "--session", session).returncode == 2
+    words = ["plan", "resume", "gated", "--accept", "--json", "--session", session]
+    done = fleet.cli(*words)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["ok"], row["failed"], row["accepted"]) for row in rows] == [
+        (1, 0, 0),
+        (0, 0, 1),
+        (2, 0, 0),
+        (1, 0, 0),
+    ]
+    assert rows[1]["reason"].startswith("accepted by cert=alice: web2 (denied: ")
+    assert marks(tmp_path) == ["web"] * 3 + ["end"]
+    (row,) = json.loads(fleet.cli("plan", "list", "--json", "--session", session).stdout)
+    assert (row["state"], row["ok"], row["failed"], row["accepted"]) == ("ok", 4, 0, 1)
+    again = fleet.cli(*words)
+    assert (again.returncode, "there is nothing to accept" in again.stderr) == (64, True)
+
+
+def test_what_fails_later_is_not_accepted(fleet, tmp_path):
+    """Only failures that stood there when they were accepted are; the next one stops it again."""
+    path, session = written(tmp_path, TWICE), name_of_session()
+    assert fleet.cli("plan", "run", str(path), "-y", "--session", session).returncode == 2
+    done = fleet.cli("plan", "resume", "--accept", "--session", session)
+    assert done.returncode == 2
+    assert "two: 1 of 1 failed, the first one stops it: web2 (denied: " in done.stderr
 
 
 @pytest.mark.parametrize("need", ["75%", "done"])

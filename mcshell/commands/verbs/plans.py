@@ -28,10 +28,23 @@ _WAVES = (
     "targets",
     "ok",
     "failed",
+    "accepted",
     "open",
     "reason",
 )
-_LIST = ("plan", "name", "revision", "state", "ok", "failed", "open", "created", "reason")
+_LIST = (
+    "plan",
+    "name",
+    "revision",
+    "state",
+    "ok",
+    "failed",
+    "accepted",
+    "open",
+    "created",
+    "reason",
+)
+_QUIET = ("accepted", "reason")
 _BAD, _OPEN = 2, 5
 
 
@@ -57,7 +70,9 @@ def run(context: Context, options: argparse.Namespace) -> Table:
 def resume(context: Context, options: argparse.Namespace) -> Table:
     """Go on with a plan where it was left."""
     client = context.client(options)
-    progress = client.plans.resume(options.plan, timeout=options.timeout, say=_say(context))
+    progress = client.plans.resume(
+        options.plan, timeout=options.timeout, say=_say(context), accept=options.accept
+    )
     return _waves(progress)
 
 
@@ -71,13 +86,14 @@ def list_(context: Context, options: argparse.Namespace) -> Table:
             one.state,
             one.count("ok"),
             one.count("failed"),
+            one.count("accepted"),
             one.count("open"),
             one.created,
             one.reason,
         )
         for one in context.client(options).plans.list()
     ]
-    return Table(_LIST, rows, times=("created",), ids=("plan",), quiet=("reason",))
+    return Table(_LIST, rows, times=("created",), ids=("plan",), quiet=_QUIET)
 
 
 def _waves(progress: Progress) -> Table:
@@ -90,7 +106,7 @@ def _waves(progress: Progress) -> Table:
     code = {OK: 0, STOPPED: _BAD}.get(progress.state, _OPEN)
     if progress.interrupted:
         code = INTERRUPTED
-    return Table(_WAVES, rows, code, (note,), ids=("request",), quiet=("failed", "reason"))
+    return Table(_WAVES, rows, code, (note,), ids=("request",), quiet=("failed", *_QUIET))
 
 
 def _say(context: Context) -> Callable[[str], None]:

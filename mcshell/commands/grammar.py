@@ -228,6 +228,7 @@ def _issue(parser: argparse.ArgumentParser) -> None:
 _ASKS = ("targets", "output")
 _ROWS = ("rows", "output")
 _OUT = ("output",)
+_SERVICE = ("service", "part")
 _LIST = (
     Verb("ping", "who is there, and how far away", "discovery:ping", ("targets", *_ROWS)),
     Verb("find", "the identities that match", "discovery:find", _ASKS),
@@ -294,7 +295,7 @@ _LIST = (
     Verb("plan resume", "go on where it was left", "plans:resume", _OUT, planoptions.resume),
     Verb("plan list", "the plans of the session", "plans:list_", _OUT, planoptions.list_),
     Verb("demo", "a fleet on this machine, to try", "face:demo", ("service",), _demo, True),
-    Verb("broker", "run the embedded broker", "services:broker", ("service",), _broker, True),
+    Verb("broker", "run the embedded broker", "services:broker", _SERVICE, _broker, True),
     Verb(
         "broker config",
         "write a broker's configuration: TLS, rights",
@@ -303,7 +304,7 @@ _LIST = (
         _broker_config,
         True,
     ),
-    Verb("node", "run a node daemon", "services:node", ("service",), cli_only=True),
+    Verb("node", "run a node daemon", "services:node", _SERVICE, cli_only=True),
     Verb(
         "node forget",
         "drop a node from what is known",
@@ -311,12 +312,12 @@ _LIST = (
         ("stored", "output"),
         _word("NAME", "the node"),
     ),
-    Verb("emulate", "run emulated nodes", "services:emulate", ("service",), _emulate, True),
+    Verb("emulate", "run emulated nodes", "services:emulate", _SERVICE, _emulate, True),
     Verb(
         "supervisor",
         "give machines the jobs of their rules",
         "services:supervisor",
-        ("service",),
+        _SERVICE,
         cli_only=True,
     ),
     Verb(

@@ -172,6 +172,13 @@ def _service() -> argparse.ArgumentParser:
     return parser
 
 
+def _part() -> argparse.ArgumentParser:
+    parser = _group()
+    text = "end when standard input does: with whoever holds its other end, however he ends"
+    parser.add_argument("--until-eof", action="store_true", help=text)
+    return parser
+
+
 GROUPS = {
     "output": _output,
     "filters": _filters,
@@ -181,4 +188,5 @@ GROUPS = {
     "stored": _stored,
     "pki": _pki,
     "service": _service,
+    "part": _part,
 }

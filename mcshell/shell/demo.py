@@ -250,6 +250,8 @@ class _Part:
     def stop(self) -> None:
         """End it, gently if it lets us."""
         self.process.terminate()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         try:
             self.process.wait(_STOP)
         except subprocess.TimeoutExpired:
@@ -262,10 +264,11 @@ def _part(verb: str, words: list[str], logs: Path) -> Iterator[_Part]:
     """Run one of our services for as long as the context lasts.
 
     It has a process group of its own: Ctrl-C at the prompt is for the request, not for the fleet.
+    Its standard input is a pipe that nothing is written to: it closes with us, also after SIGKILL.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "mcshell", verb, *words],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "mcshell", verb, *words, "--until-eof"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,11 +26,17 @@ def environ() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def start(*words: str, **more: int | None) -> subprocess.Popen[str]:
-    """Start a demo whose streams we hold."""
+def serving(*words: str) -> subprocess.Popen[str]:
+    """Start a demo whose streams we hold; it would be at its prompt."""
     pipe = subprocess.PIPE
-    streams = {"stdin": pipe, "stdout": pipe, "stderr": pipe, **more}
-    return subprocess.Popen([*DEMO, *words], text=True, env=environ(), **streams)  # type: ignore[call-overload]
+    demo = subprocess.Popen(
+        [*DEMO, *words], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environ()
+    )
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if line.startswith("other shells join"):
+            break
+    return demo
 
 
 def test_the_command_of_the_readme(tmp_path: Path) -> None:
@@ -58,11 +65,7 @@ def test_the_command_of_the_readme(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_nothing_is_left_after_a_signal(number: signal.Signals) -> None:
     """Ctrl-C, SIGTERM and a terminal that closes end every process of the demo."""
-    demo = start("--nodes", "3")
-    assert demo.stderr is not None
-    for line in demo.stderr:
-        if line.startswith("other shells join"):
-            break
+    demo = serving("--nodes", "3")
     family = psutil.Process(demo.pid).children(recursive=True)
     assert len(family) == 3
     demo.send_signal(number)
@@ -71,14 +74,25 @@ def test_nothing_is_left_after_a_signal(number: signal.Signals) -> None:
     assert wait_until(lambda: not any(map(psutil.Process.is_running, family)), 20.0)
 
 
+def test_nothing_is_left_after_sigkill() -> None:
+    """The parts of a demo that was killed end by themselves: nobody is there to end them."""
+    demo = serving("--nodes", "3")
+    family = psutil.Process(demo.pid).children(recursive=True)
+    assert len(family) == 3
+    demo.kill()
+    demo.communicate(timeout=60)
+    try:
+        assert wait_until(lambda: not any(map(psutil.Process.is_running, family)), 20.0)
+    finally:
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
 def test_another_shell_joins_and_the_directory_stays(tmp_path: Path) -> None:
     """DIR holds a configuration that another process uses; a second demo takes it up again."""
     folder = tmp_path / "lab"
-    demo = start("--nodes", "2", "--dir", str(folder))
-    assert demo.stderr is not None
-    for line in demo.stderr:
-        if line.startswith("other shells join"):
-            break
+    demo = serving("--nodes", "2", "--dir", str(folder))
     other = subprocess.run(
         [sys.executable, "-m", "mcshell", "find", "--senders"],
         capture_output=True,

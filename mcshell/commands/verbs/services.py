@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,7 @@ def broker(_context: Context, options: argparse.Namespace) -> Table:
     """Run the embedded broker in the foreground."""
     from mcshell.broker.server import run  # noqa: PLC0415 - a node needs no broker
 
-    _log(options)
+    _begin(options)
     secret = Path(options.passcode_file) if options.passcode_file else None
     return _ended(
         run(
@@ -41,7 +44,7 @@ def node(context: Context, options: argparse.Namespace) -> Table:
     """Run a node daemon in the foreground."""
     from mcshell.node.daemon import run  # noqa: PLC0415 - a broker needs no node
 
-    _log(options)
+    _begin(options)
     run(context.settings)
     return _ended(0)
 
@@ -50,7 +53,7 @@ def emulate(context: Context, options: argparse.Namespace) -> Table:
     """Run emulated nodes in the foreground."""
     from mcshell.node.emulate import run  # noqa: PLC0415 - a broker needs no node
 
-    _log(options)
+    _begin(options)
     run(
         context.settings,
         options.count,
@@ -65,7 +68,7 @@ def supervisor(context: Context, options: argparse.Namespace) -> Table:
     """Run a supervisor in the foreground."""
     from mcshell.supervisor.service import run  # noqa: PLC0415 - a broker needs no supervisor
 
-    _log(options)
+    _begin(options)
     run(context.settings)
     return _ended(0)
 
@@ -77,6 +80,19 @@ def _ended(code: int | None) -> Table:
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
+
+
+def _begin(options: argparse.Namespace) -> None:
+    _log(options)
+    if options.until_eof:
+        threading.Thread(target=_watch, name="mcshell-eof", daemon=True).start()
+
+
+def _watch() -> None:
+    """End as SIGTERM does once standard input has: whoever started us is gone, perhaps killed."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _log(options: argparse.Namespace) -> None:

@@ -264,7 +264,10 @@ def render(
     form: str | None,
     width: int | None = None,
 ) -> str:
-    """Draw rows in a format; without one as a table, or upright when it would not fit `width`."""
+    """Draw rows in a format; without one as a table, or upright when it would not fit `width`.
+
+    Without a `width` nobody looks who could be shown too much: nothing is cut.
+    """
     if form in _QUIET:
         return _objects([dict(zip(columns, row, strict=True)) for row in rows], form)
     if form == "senders":
@@ -272,14 +275,15 @@ def render(
     columns = tuple(harmless(name) for name in columns)  # outputs are named by nodes
     if form in _PLAIN:
         return _separated(columns, [[cell(value) for value in row] for row in rows], form)
+    fit = str if width is None else shortened
     text = ""
     if form != "vertical" and rows:
-        cells = [[shortened(cell(value)) for value in row] for row in rows]
+        cells = [[fit(cell(value)) for value in row] for row in rows]
         text = _tabulated(columns, cells, form or "table")
     if form is None and width is not None:
         form = "vertical" if any(_wide(line) > width for line in text.split("\n")) else "table"
     if form == "vertical":
-        return _vertical(columns, [[shortened(_upright(value)) for value in row] for row in rows])
+        return _vertical(columns, [[fit(_upright(value)) for value in row] for row in rows])
     return text
 
 

@@ -118,6 +118,14 @@ def test_data_and_notes_go_to_their_streams() -> None:
     assert shown(result, "json") == ('[{"a": 1}]\n', "")
 
 
+@pytest.mark.parametrize("form", [None, "table", "vertical", "github", "psql"])
+def test_a_pipe_is_given_all_of_it(form: str | None) -> None:
+    """A terminal is spared what is far too long to read; what goes to a program is whole."""
+    result = Table(("sender", "output"), [("web1", "x" * 30_000)])
+    assert "x" * 30_000 in shown(result, form)[0]
+    assert "x" * 30_000 not in shown(result, form, 80)[0]
+
+
 def test_times_are_local_for_the_eye_and_seconds_for_programs() -> None:
     """Epoch columns are drawn as times in tables only."""
     result = Table(("sent",), [(1.5e9,), (None,)], times=("sent",))

@@ -27,6 +27,7 @@ __all__ = ["Status", "Watcher"]
 log = logging.getLogger(__name__)
 
 _EVERY = 1.0
+_QUESTIONS = "job"
 _WAITING = (State.PENDING, State.RECEIVED, State.RUNNING)
 _CLOSED = tuple(state for state in State if state not in _WAITING)
 
@@ -99,6 +100,8 @@ class Watcher:
                 self._open.clear()
             waiting: set[str] = set()
             for record, counts in history:
+                if record.agent == _QUESTIONS and not record.via.durable:
+                    continue  # what the line that has asked shows: where jobs stand, what will start
                 unseen += max(0, _closed(counts) - self._seen.setdefault(record.id, 0))
                 if _is_open(client, record, counts):
                     waiting.add(record.id)

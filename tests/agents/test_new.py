@@ -58,6 +58,19 @@ def test_a_new_agent_passes_its_own_test(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_ten_lines_of_the_readme_are_an_agent(tmp_path: Path) -> None:
+    """They serve beside the DDL and the test that `agent new hello` writes."""
+    files = new("hello", "--dir", str(tmp_path))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## An agent in ten lines\n")[2]
+    code = section.partition("```python\n")[2].partition("```")[0]
+    Path(files[1]).write_text(code)
+    kit = Kit(tmp_path, Node(identity="web1"))
+    assert kit.call("hello", "greet", who="you") == {"text": "Hello you, this is web1"}
+    assert str(kit.fails("hello", "greet", who="nobody")) == "there is nobody to greet"
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """A name that is taken, or is none, is refused, and no file is touched."""
     new("greet", "--dir", str(tmp_path))

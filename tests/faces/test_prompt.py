@@ -16,6 +16,7 @@ from prompt_toolkit.output import DummyOutput
 
 from mcshell.client.targeting import Targeting
 from mcshell.commands.context import Context
+from mcshell.shell.lines import run_line
 from mcshell.shell.output import Screen
 from mcshell.shell.progress import Progress
 from mcshell.shell.prompt import loop, session
@@ -162,6 +163,28 @@ def test_a_background_request_announces_its_end(context: Context) -> None:
     watcher.shown(replies.requestid, 1)
     watcher.look()
     assert watcher.status.unseen == 0
+
+
+def test_what_a_line_has_shown_is_not_new(context: Context) -> None:
+    """Rows that were folded or picked, a ping and a look at the jobs leave nothing to be seen."""
+    told: list[str] = []
+    watcher = Watcher(context, told.append)
+    context.seen = lambda replies: watcher.shown(replies.requestid, len(replies))
+    context.client(Namespace())
+    watcher.look()
+    screen = Screen(io.StringIO(), io.StringIO(), None)
+    for line in (
+        "rpc rpcutil get_fact fact=role --fold value",
+        "facts role",
+        "ping -I db1",
+        "inventory db1",
+        "job list",
+        "job forecast",
+    ):
+        run_line(line, context, screen)
+        watcher.look()
+        assert (line, watcher.status.open, watcher.status.unseen) == (line, 0, 0)
+    assert told == []
 
 
 def test_f4_changes_the_keys_and_f2_the_progress(context: Context) -> None:

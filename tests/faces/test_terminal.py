@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faces import picture
+from tests.faces.picture import steady
 from tests.peers.processes import wait_until
 from tests.peers.terminal import Terminal
 
@@ -33,12 +35,6 @@ def readme_session() -> list[str]:
     return match[1].rstrip().splitlines()
 
 
-def steady(line: str) -> str:
-    """A line without what differs from run to run: times, ids, rulers."""
-    line = re.sub(r"\d+\.\d+ s\b", "T s", line)
-    return re.sub(r"request [0-9a-f]{8}", "request ID", line).rstrip()
-
-
 def test_the_session_of_the_readme(tmp_path: Path) -> None:
     """What README shows is what a terminal shows when its lines are typed."""
     shown = readme_session()
@@ -59,6 +55,19 @@ def test_the_session_of_the_readme(tmp_path: Path) -> None:
         assert places == sorted(places)
         terminal.press("C-d")
         assert wait_until(terminal.ended, 30)
+
+
+def test_the_picture_of_the_readme(tmp_path: Path) -> None:
+    """What the picture shows, menu and toolbar too, is what a terminal shows when it is typed."""
+    shown = [steady(line) for line in picture.text_of(picture.PICTURE.read_text(encoding="utf-8"))]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Terminal(tmp_path, [*MCSHELL, "demo"], environ, picture.SIZE) as terminal:
+        drawn = picture.draw(picture.play(terminal))
+        assert [steady(line) for line in picture.text_of(drawn)] == shown
+        terminal.press("C-c", "C-d")
+        assert wait_until(terminal.ended, 30)
+    place = picture.PICTURE.relative_to(ROOT)
+    assert f"]({place})" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
         states = {name: State.OK if name in times else State.SILENT for name in found.names}
     else:
         asked = client.ask(Ask("rpcutil", "ping", targeting=wanted, timeout=options.timeout))
+        context.seen(asked)
         times = {row.sender: row.lag for row in asked.rows() if row.lag is not None}
         states = {row.sender: row.state for row in asked.rows()}
         notes = tuple(filter(None, [client.lookout.refused_since(began)]))

@@ -158,3 +158,21 @@ def test_an_empty_table_is_said_to_be_empty_at_a_terminal() -> None:
     assert shown(table) == ("", "")
     assert shown(table, "json", 80) == ("[]\n", "")
     assert shown(Table(("a",), [], notes=("no node matches",)), None, 80)[1] == "no node matches\n"
+
+
+def test_upright_a_hash_is_a_line_for_each_path() -> None:
+    """Paths are written as a filter takes them; a list of hashes is a line each."""
+    row = (
+        "web1",
+        {"os": {"name": "Debian", "release": {"major": "12"}}, "disks": ["sda", "sdb"], "tags": {}},
+        [{"pid": 1}, {"pid": 2}],
+    )
+    assert render(("sender", "facts", "processes"), [row], "vertical").splitlines() == [
+        "sender:    web1",
+        "facts:     os.name: Debian",
+        "           os.release.major: 12",
+        "           disks: sda, sdb",
+        "           tags: {}",
+        'processes: {"pid": 1}',
+        '           {"pid": 2}',
+    ]

@@ -16,11 +16,9 @@ import contextlib
 import fnmatch
 import os
 import re
-import shutil
-import tempfile
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.node.agent import Agent, AgentError, Call, NodeView, Outcome, Unavailable, run
+from mcshell.node.agent import Agent, AgentError, Call, NodeView, Outcome, Unavailable, run, which
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -199,11 +197,11 @@ def _provider(root: str) -> str:
     def has(path: str) -> bool:
         return os.path.exists(os.path.join(root, path))  # noqa: PTH110, PTH118 - strings in, strings out
 
-    if has("var/lib/dpkg/status") and shutil.which("dpkg-query"):
+    if has("var/lib/dpkg/status") and which("dpkg-query"):
         return "apt"
-    if (has("var/lib/rpm") or has("usr/lib/sysimage/rpm")) and shutil.which("rpm"):
+    if (has("var/lib/rpm") or has("usr/lib/sysimage/rpm")) and which("rpm"):
         for tool in ("dnf", "yum"):
-            if shutil.which(tool):
+            if which(tool):
                 return tool
         raise Unavailable("package: rpm is here, but neither dnf nor yum")
     raise Unavailable("package: neither a dpkg nor an rpm database here")
@@ -273,6 +271,8 @@ class Apt:
         if self._root == "/":
             yield env
             return
+        import tempfile  # noqa: PLC0415 - only for another root than the node's
+
         # apt.conf(5): what APT_CONFIG names is read first, so the hooks of the other root count.
         with tempfile.NamedTemporaryFile("w", prefix="mcshell-apt-", suffix=".conf") as file:
             file.write(f'Dir "{self._root}";\n')

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.node.agent import Agent, AgentError, Call, NodeView, Outcome, Unavailable, run
+from mcshell.node.agent import Agent, AgentError, Call, NodeView, Outcome, Unavailable, run, which
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -111,7 +110,7 @@ def _name(call: Call) -> str:
 def _manager(settings: Mapping[str, Any]) -> Manager:
     provider = settings.get("provider") or ("systemd" if SYSTEMD.is_dir() else "sysv")
     if provider == "systemd":
-        if not shutil.which("systemctl"):
+        if not which("systemctl"):
             raise Unavailable("service: systemd runs here, but there is no systemctl")
         return Systemd(str(settings.get("scope", "system")))
     if provider == "sysv":
@@ -197,7 +196,7 @@ class Sysv:
         return script
 
     def _call(self, call: Call, name: str, verb: str) -> Outcome:
-        if self._root == Path("/") and shutil.which("service"):
+        if self._root == Path("/") and which("service"):
             return run(call, ["service", name, verb])
         # What service(8) does, which knows no other root: run it in / with a clean environment.
         keep = [f"{key}={value}" for key, value in os.environ.items() if key in ("PATH", "LANG")]
@@ -232,7 +231,7 @@ class Sysv:
             raise AgentError(
                 f"cannot {verb} {name}: update-rc.d(8) works on the machine's own root"
             )
-        if not shutil.which("update-rc.d"):
+        if not which("update-rc.d"):
             raise AgentError(f"cannot {verb} {name}: there is no update-rc.d here")
         if not any(self._root.glob(f"etc/rc?.d/[SK][0-9][0-9]{name}")):
             outcome = run(call, ["update-rc.d", name, "defaults"])

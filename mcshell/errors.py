@@ -31,7 +31,6 @@ Exit codes are the command line's (DESIGN §3); each class knows its own.
 
 from __future__ import annotations
 
-import difflib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -283,5 +282,7 @@ class Unavailable(AgentError):
 
 def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
     """Return " (did you mean …?)" with the known words nearest to `word`, or nothing."""
+    import difflib  # noqa: PLC0415 - a node that is not misused has no need of it
+
     near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)
     return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from mcshell.commands import grammar
-from mcshell.commands.options import GROUPS
+from mcshell.commands.options import GROUPS, Formatter
 from mcshell.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Parser(argparse.ArgumentParser):
             parents=[GROUPS[name]() for name in verb.groups],
             add_help=False,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
         )
         self.verb = verb
         self.add_argument(

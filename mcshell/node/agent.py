@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.errors import AgentError, Unavailable
-from mcshell.node.command import Outcome, run, text
+from mcshell.node.command import Outcome, run, text, which
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "lookup",
     "run",
     "text",
+    "which",
 ]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mcshell.node.agent import Call
 
-__all__ = ["Outcome", "run", "text"]
+__all__ = ["Outcome", "run", "text", "which"]
 
 LIMIT = 64 * 1024
 TICK = 0.05
@@ -92,6 +92,15 @@ def text(data: bytes, *, cut: bool = False) -> str | bytes:
         return data
 
 
+def which(program: str) -> str | None:
+    """Where `run` would find a program; None when it is not on this node.
+
+    In place of `shutil.which`: a daemon has no other need of what that loads.
+    """
+    places = (f"{folder}/{program}" for folder in _path().split(":"))
+    return next((at for at in places if os.path.isfile(at) and os.access(at, os.X_OK)), None)  # noqa: PTH113 - strings in, strings out
+
+
 def run(
     call: Call,
     argv: Sequence[str],
@@ -151,9 +160,13 @@ def _signal_name(number: int) -> str:
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith("MCSHELL_")}
-    path = env.get("PATH", "").split(":")
-    env["PATH"] = ":".join([*filter(None, path), *(d for d in SYSTEM_PATH if d not in path)])
-    return {**env, **extra}
+    return {**env, "PATH": _path(), **extra}
+
+
+def _path() -> str:
+    """The daemon's own, and where a system's programs are."""
+    path = os.environ.get("PATH", "").split(":")
+    return ":".join([*filter(None, path), *(d for d in SYSTEM_PATH if d not in path)])
 
 
 def _start(

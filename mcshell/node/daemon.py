@@ -19,7 +19,6 @@ from mcshell.node.act import act, refused
 from mcshell.node.agents import load_agents
 from mcshell.node.alone import alone
 from mcshell.node.carried import took
-from mcshell.node.conversations import Conversations
 from mcshell.node.facts import FactSource
 from mcshell.node.gate import Admitted
 from mcshell.node.hindsight import Hindsight
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from mcshell.node.agents import Served
     from mcshell.node.audit import AuditLog
     from mcshell.node.claims import Claims
+    from mcshell.node.conversations import Conversations
     from mcshell.node.gate import Gate, Refusal
     from mcshell.node.mco import Member
     from mcshell.node.speaker import Steps
@@ -87,9 +87,8 @@ class Daemon:
         announcer = Announcer(self.host, credentials.signer, settings.node.register_every)
         self._registrar = Registrar(announcer, self._transport)
         self.host.announce = self._registrar.again
-        self._conversations = Conversations(
-            self.host, judges, credentials.signer, self._transport, settings.node.agents
-        )
+        self._judges, self._signer = judges, credentials.signer
+        self._talks: Conversations | None = None
         self._member = _member(settings, self.host, self._gate, self._claims)
         self._arrivals: dict[str, Arrival] = {}
         self._stopping = False
@@ -115,7 +114,8 @@ class Daemon:
             self._registrar.stop()
             if self._member is not None:
                 self._member.stop()
-            self._conversations.stop("the node's daemon was stopped")
+            if self._talks is not None:
+                self._talks.stop("the node's daemon was stopped")
             self._lane.stop()
             self._works.stop()
             self._transport.close()
@@ -163,13 +163,24 @@ class Daemon:
         self.host.journal.count("messages")
         arrival = self._arrivals[delivery.subscription]
         if arrival.via is Via.DIRECT and is_turn(delivery.body):
-            self._conversations.put((delivery, arrival.collective))
+            self._conversations().put((delivery, arrival.collective))
             return
         if took(delivery, arrival, self.host, self._gate):
             return
         whom = [(self.host, arrival)]
         for host, verdict in self._intake.take(delivery.body, delivery.headers, whom, time.time()):
             self._admit(host, verdict)
+
+    def _conversations(self) -> Conversations:
+        """All of this node; only the thread that reads makes them."""
+        if self._talks is None:
+            from mcshell.node.conversations import Conversations  # noqa: PLC0415 - few nodes talk
+
+            agents = self.settings.node.agents
+            self._talks = Conversations(
+                self.host, self._judges, self._signer, self._transport, agents
+            )
+        return self._talks
 
     def _admit(self, host: Host, verdict: Admitted | Refusal) -> None:
         request = verdict.request
@@ -185,7 +196,8 @@ class Daemon:
         if state.connected:
             log.info("connected to %s", state.url)
             self._works.connected()
-            self._conversations.again()
+            if self._talks is not None:
+                self._talks.again()
         else:
             log.warning("disconnected from %s: %s", state.url, state.reason)
 

@@ -96,8 +96,10 @@ class PatientSocket:
     def _connect(self, endpoint: Endpoint, deadline: float) -> socket.socket:
         """Try each address of the host; raises what the last one failed with."""
         failure: OSError = TimeoutError("no address")
+        # As bytes, a name is not sent through Python's tables of international ones (0.4 MiB).
+        host = endpoint.host.encode() if endpoint.host.isascii() else endpoint.host
         for family, kind, protocol, _, address in socket.getaddrinfo(
-            endpoint.host, endpoint.port, type=socket.SOCK_STREAM
+            host, endpoint.port, type=socket.SOCK_STREAM
         ):
             sock = socket.socket(family, kind, protocol)
             sock.setblocking(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,6 @@ from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.peers.brokers import Broker
 
@@ -31,6 +31,19 @@ def test_a_node_waits_for_its_broker(fresh_broker: Callable[[str], Broker], tmp_
         fleet._wait("early", child, 0)
         with fleet.client() as client:
             assert client.rpc("rpcutil", "ping", nodes="early").stats["ok"] == 1
+
+
+def test_a_daemon_loads_no_compressors_and_no_tables_of_letters(
+    fresh_broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    """What `shutil` and a host's name as text would bring along is a megabyte that nobody uses."""
+    with Fleet(fresh_broker("embedded"), tmp_path, {"lean": Node()}) as fleet:
+        fleet.start()
+        with fleet.client() as client:
+            assert client.rpc("package", "status", name="bash", nodes="lean").stats["ok"] == 1
+        maps = Path(f"/proc/{fleet.nodes['lean'].pid}/maps").read_text()
+    assert "_sqlite3" in maps
+    assert not [name for name in ("_lzma", "_bz2", "unicodedata") if name in maps]
 
 
 def test_one_daemon_works_in_a_state_directory(

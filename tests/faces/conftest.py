@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.commands.context import Context
 from tests.peers.fleet import Fleet, Node
 
 if TYPE_CHECKING:
@@ -38,3 +39,11 @@ def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             file.write(POOL)
         fleet.start()
         yield fleet
+
+
+@pytest.fixture(scope="module")
+def context(fleet: Fleet) -> Iterator[Context]:
+    """The surroundings of one prompt, from line to line."""
+    found = Context("prompt", fleet.config)
+    yield found
+    found.close()

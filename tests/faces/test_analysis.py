@@ -13,25 +13,16 @@ import pandas as pd
 import pytest
 
 from mcshell.client import current
-from mcshell.commands.context import Context
 from mcshell.commands.run import run_words
 from mcshell.errors import MCShellError, NoTargets, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from mcshell.commands.context import Context
     from tests.faces.conftest import Fleet
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def context(fleet: Fleet) -> Iterator[Context]:
-    """A prompt's surroundings."""
-    found = Context("prompt", fleet.config)
-    yield found
-    found.close()
 
 
 def rows(context: Context, line: str) -> list[dict[str, Any]]:

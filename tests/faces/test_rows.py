@@ -15,20 +15,12 @@ from mcshell.shell.lines import run_line
 from mcshell.shell.output import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.faces.conftest import Fleet
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def context(fleet: Fleet) -> Iterator[Context]:
-    """The surroundings of one prompt, from line to line."""
-    found = Context("prompt", fleet.config)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from mcshell.wire.turns import open_turn_of_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from mcshell.message import Turn
     from mcshell.wire.security import Signer, Verifier
@@ -105,12 +104,7 @@ class Conversation:
         """Use it in a with statement."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from mcshell.ddl.library import Library
+
 __all__ = ["Part", "load", "read_text"]
 
 _MAX: Final = 1 << 20
@@ -132,12 +134,25 @@ class Part:
             raise self.wrong(key, f"a list of words is meant, not {value!r}")
         return tuple(map(str, listed))
 
-    def action(self, key: str) -> tuple[str, str]:
-        """The agent and the action of `AGENT.ACTION`."""
-        agent, dot, action = self.text(key).partition(".")
+    def asked(self, ddls: Library) -> tuple[str, str, dict[str, Any]]:
+        """The agent and action of `ask: AGENT.ACTION`, and the checked `inputs`."""
+        agent, dot, action = self.text("ask").partition(".")
         if not (agent and dot and action):
-            raise self.wrong(key, f"AGENT.ACTION is meant, not {self.text(key)!r}")
-        return agent, action
+            raise self.wrong("ask", f"AGENT.ACTION is meant, not {self.text('ask')!r}")
+        try:
+            data = ddls.get(agent).action(action).check(self.table("inputs"))
+        except UsageError as error:
+            raise self.wrong("ask", str(error)) from error
+        return agent, action, data
+
+    def after(self) -> dict[str, Any]:
+        """What it comes `after`, and how that has to end: `ok` where it does not say."""
+        value = self._value.get("after")
+        if isinstance(value, str):
+            return {value: "ok"}
+        if isinstance(value, list):
+            return {str(name): "ok" for name in value}
+        return self.table("after")
 
     def matching(self, key: str) -> Filter:
         """Whom it is for: text is a compound filter, a table has facts, classes, …"""

@@ -24,7 +24,6 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mcshell.client.documents import load
-from mcshell.errors import UsageError
 from mcshell.message import Filter, Plan, Step
 
 if TYPE_CHECKING:
@@ -66,13 +65,9 @@ def read_plan(
 
 
 def _step(part: Part, ddls: Library, before: list[Step]) -> Step:
-    agent, action = part.action("ask")
     if ("where" in part) == ("nodes" in part):
         raise part.wrong("where", "who is meant? Either where (a filter) or nodes (names)")
-    try:
-        data = ddls.get(agent).action(action).check(part.table("inputs"))
-    except UsageError as error:
-        raise part.wrong("ask", str(error)) from error
+    agent, action, data = part.asked(ddls)
     return Step(
         name=part.text("step"),
         agent=agent,
@@ -105,14 +100,8 @@ def _stop(part: Part) -> str:
 def _gates(part: Part, before: list[Step]) -> tuple[tuple[str, str], ...]:
     if "after" not in part:
         return ((before[-1].name, "ok"),) if before else ()
-    value = part.get("after")
-    if isinstance(value, str):
-        value = {value: "ok"}
-    elif isinstance(value, list):
-        value = {str(name): "ok" for name in value}
-    if not isinstance(value, dict):
-        raise part.wrong("after", f"a step, or a table of steps, is meant, not {value!r}")
-    for name, need in value.items():
-        if not isinstance(name, str) or not isinstance(need, str) or not _NEEDS.fullmatch(need):
+    gates = part.after()
+    for name, need in gates.items():
+        if not isinstance(need, str) or not _NEEDS.fullmatch(need):
             raise part.wrong("after", f"{name}: ok, done or a percentage is meant, not {need!r}")
-    return tuple(value.items())
+    return tuple(gates.items())

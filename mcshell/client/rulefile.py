@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mcshell.client.documents import load
 from mcshell.client.jobwords import WORDS, read_when
@@ -71,18 +71,14 @@ def read_rule_file(
 
 
 def _duty(part: Part, ddls: Library, now: float, expires: float) -> Duty:
-    agent, action = part.action("ask")
-    try:
-        data = ddls.get(agent).action(action).check(part.table("inputs"))
-    except UsageError as error:
-        raise part.wrong("ask", str(error)) from error
+    agent, action, data = part.asked(ddls)
     return Duty(
         name=part.text("job"),
         agent=agent,
         action=action,
         data=data,
         when=_when(part, now, expires),
-        after=tuple(f"{name}:{need}" for name, need in _after(part).items()),
+        after=tuple(f"{name}:{need}" for name, need in part.after().items()),
         retries=part.whole("retries", 0),
         backoff=part.seconds("backoff", 60.0),
         max_runtime=part.maybe_seconds("max_runtime"),
@@ -99,15 +95,6 @@ def _when(part: Part, now: float, expires: float) -> When:
     if when.recurs and said["until"] is None:
         when = replace(when, until=expires)
     return when
-
-
-def _after(part: Part) -> dict[str, Any]:
-    value = part.get("after")
-    if isinstance(value, str):
-        return {value: "ok"}
-    if isinstance(value, list):
-        return {str(name): "ok" for name in value}
-    return part.table("after")
 
 
 def save_sealed(path: Path, sealed: Sealed) -> None:

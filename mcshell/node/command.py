@@ -20,7 +20,6 @@ from mcshell.errors import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from mcshell.node.agent import Call
 
@@ -210,13 +209,8 @@ class _Pump:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
             self._kill(signal.SIGKILL)
         self._selector.close()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):

@@ -309,14 +309,7 @@ async def _register(line: _Line) -> None:
         announcer = line.nodes[number if early is None else early].announcer
         if line.link is not None and not line.lost.is_set():
             try:
-                registration = announcer.write()
-                for collective in announcer.host.collectives:
-                    line.link.send(
-                        destinations.registration(collective),
-                        registration.body,
-                        registration.headers,
-                        expires=announcer.expires(),
-                    )
+                announcer.send(line.link)
             except ConnectionLost as error:
                 log.info("not registered: %s", error)
         if early is None:

@@ -11,13 +11,15 @@ import hashlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mcshell.errors import AgentError, ConnectionLost
 from mcshell.wire import destinations
 from mcshell.wire.announce import Registration, seal_registration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcshell.node.host import Host
     from mcshell.wire.envelope import Sealed
     from mcshell.wire.security import Signer
@@ -33,6 +35,20 @@ def next_turn(identity: str, interval: float, now: float) -> float:
     share = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
     offset = share * interval
     return ((now - offset) // interval + 1) * interval + offset
+
+
+class Post(Protocol):
+    """A connection that takes messages: the node's, or one of the emulator's."""
+
+    def send(
+        self,
+        destination: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        expires: float | None = None,
+    ) -> object:
+        """SEND one message."""
 
 
 class Announcer:
@@ -66,9 +82,22 @@ class Announcer:
             self._signer,
         )
 
-    def expires(self) -> float:
-        """Until when a registration that is written now is worth delivering (epoch)."""
-        return time.time() + 2 * self.interval
+    def send(self, post: Post) -> None:
+        """Register in every collective, over a connection; good for two intervals.
+
+        Raises:
+            ConnectionLost: there is none.
+            AgentError: a fact or class that cannot be written.
+        """
+        registration = self.write()
+        expires = time.time() + 2 * self.interval
+        for collective in self.host.collectives:
+            post.send(
+                destinations.registration(collective),
+                registration.body,
+                registration.headers,
+                expires=expires,
+            )
 
 
 class Registrar:
@@ -110,16 +139,8 @@ class Registrar:
                 return
 
     def _register(self) -> None:
-        announcer = self._announcer
         try:
-            registration = announcer.write()
-            for collective in announcer.host.collectives:
-                self._transport.send(
-                    destinations.registration(collective),
-                    registration.body,
-                    registration.headers,
-                    expires=announcer.expires(),
-                )
+            self._announcer.send(self._transport)
         except ConnectionLost as error:
             log.info("not registered: %s", error)
         except AgentError as error:

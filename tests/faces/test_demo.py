@@ -39,19 +39,24 @@ def serving(*words: str) -> subprocess.Popen[str]:
     return demo
 
 
-def test_the_command_of_the_readme(tmp_path: Path) -> None:
-    """25 emulated nodes and this host answer in one document, soon, and all ends."""
-    began = time.monotonic()
-    line = "rpc rpcutil get_fact fact=os"
-    done = subprocess.run(
-        [*DEMO, "--nodes", "25", "--exec", line, "--json"],
+def ended(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a demo to its end."""
+    return subprocess.run(
+        [*DEMO, *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
-        cwd=tmp_path,
+        cwd=folder,
         env=environ(),
     )
+
+
+def test_the_command_of_the_readme(tmp_path: Path) -> None:
+    """25 emulated nodes and this host answer in one document, soon, and all ends."""
+    began = time.monotonic()
+    line = "rpc rpcutil get_fact fact=os"
+    done = ended("--nodes", "25", "--exec", line, "--json", folder=tmp_path)
     took = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -105,14 +110,7 @@ def test_another_shell_joins_and_the_directory_stays(tmp_path: Path) -> None:
     out, err = demo.communicate("find --senders\n", timeout=60)
     assert demo.returncode == 0, err
     assert out.split() == other.stdout.split()
-    again = subprocess.run(
-        [*DEMO, "--nodes", "2", "--dir", str(folder), "--exec", "find --senders"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=environ(),
-    )
+    again = ended("--nodes", "2", "--dir", str(folder), "--exec", "find --senders")
     assert again.returncode == 0, again.stderr
     assert again.stdout == other.stdout
 
@@ -121,14 +119,7 @@ def test_a_part_that_does_not_start_is_named(tmp_path: Path) -> None:
     """A demo whose policies or CA cannot be used says which part failed, and leaves."""
     (tmp_path / "pki").mkdir()
     (tmp_path / "pki" / "ca.key").write_text("no key")
-    done = subprocess.run(
-        [*DEMO, "--nodes", "1", "--dir", str(tmp_path), "--exec", "find"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=environ(),
-    )
+    done = ended("--nodes", "1", "--dir", str(tmp_path), "--exec", "find")
     assert done.returncode == 64
     assert "ca.key" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -137,24 +128,14 @@ def test_a_part_that_does_not_start_is_named(tmp_path: Path) -> None:
 def test_the_demo_never_asks_before_a_change(tmp_path: Path) -> None:
     """Its fleet may be broken: a change of every node is sent, and here fails on every node."""
     line = "rpc service restart name=no-such-service -F emulated=true"
-    done = subprocess.run(
-        [*DEMO, "--nodes", "2", "--exec", line, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-        env=environ(),
-    )
+    done = ended("--nodes", "2", "--exec", line, "--json", folder=tmp_path)
     assert done.returncode == 2, done.stderr
     assert json.loads(done.stdout)["stats"]["failed"] == 2
 
 
 def test_json_goes_with_exec() -> None:
     """`--json` without lines would have nothing to draw."""
-    done = subprocess.run(
-        [*DEMO, "--json"], capture_output=True, text=True, check=False, timeout=60, env=environ()
-    )
+    done = ended("--json")
     assert done.returncode == 64
     assert "--exec" in done.stderr
 
@@ -167,14 +148,6 @@ def test_this_host_is_there_as_it_is(tmp_path: Path) -> None:
         "rpc rpcutil ping",
         "rpc exec run argv='[\"true\"]'",
     )
-    done = subprocess.run(
-        [*DEMO, "--nodes", "0", "--exec", "; ".join(asked), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-        env=environ(),
-    )
+    done = ended("--nodes", "0", "--exec", "; ".join(asked), "--json", folder=tmp_path)
     states = [json.loads(line)["replies"][0]["state"] for line in done.stdout.splitlines()]
     assert states == ["ok", "ok", "ok", "denied"], done.stderr

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import PluginError
 from mcshell.wire.mcollective import marshal
-from tests.mcollective.ruby import RubyError
+from tests.mcollective.ruby import RubyChild
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +32,7 @@ class Node:
         raise PluginError("no such fact", "data", plugin)
 
 
-class RealMatcher:
+class RealMatcher(RubyChild):
     """A child that parses filters as mco does, and evaluates them as mcollectived does."""
 
     def __init__(self, folder: Path) -> None:
@@ -48,14 +46,7 @@ classesfile = {folder}/classes.txt
 factsource = given
 """
         )
-        argv = ["ruby", str(SCRIPT), str(config)]
-        self._child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def close(self) -> None:
-        """End the process by closing what it reads from."""
-        self._child.communicate(timeout=30)
+        super().__init__(SCRIPT, config)
 
     def matches(self, structure: Any, node: Node) -> bool:
         """Whether the node that is described would answer; an error there is no answer."""
@@ -73,13 +64,3 @@ factsource = given
         """The structure that mco sends for -F, -C, -I and -S."""
         parts = {key: filters.get(key, []) for key in ("fact", "class", "identity", "compound")}
         return marshal.load(bytes.fromhex(self._ask({"do": "parse"} | parts)["filter"]))
-
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.stdin.write(json.dumps(question) + "\n")
-        self._child.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._child.stdout.readline())
-        if "error" in answer:
-            raise RubyError(answer["error"])
-        return answer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mcshell.wire.mcollective.values import Symbol
-from tests.mcollective.ruby import RubyError
+from tests.mcollective.ruby import RubyChild
 
 SCRIPT = Path(__file__).with_name("security.rb")
 PROVIDERS = {"psk": "psk", "ssl": "ssl", "aes": "aes_security"}
@@ -49,7 +47,7 @@ class Keys:
             (self.folder / "clients" / f"{name}.pem").write_bytes(public)
 
 
-class Plugin:
+class Plugin(RubyChild):
     """One real plugin in one role."""
 
     def __init__(self, keys: Keys, name: str, role: str, serializer: str, more: str = "") -> None:
@@ -75,14 +73,7 @@ plugin.{prefix}client_cert_dir = {folder}/clients
 {more}
 """
         )
-        argv = ["ruby", str(SCRIPT), str(config), role]
-        self._child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def close(self) -> None:
-        """End the process by closing what it reads from."""
-        self._child.communicate(timeout=30)
+        super().__init__(SCRIPT, config, role)
 
     def request(self, body: Any, **fields: Any) -> bytes:
         """Have the plugin seal a request."""
@@ -97,16 +88,6 @@ plugin.{prefix}client_cert_dir = {folder}/clients
         asked = {"do": "open", "payload": payload.hex(), "expected": expected}
         opened: dict[str, Any] = self._ask(asked)["opened"]
         return opened
-
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.stdin.write(json.dumps(question) + "\n")
-        self._child.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._child.stdout.readline())
-        if "error" in answer:
-            raise RubyError(answer["error"])
-        return answer
 
 
 def colons(value: Any) -> Any:

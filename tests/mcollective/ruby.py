@@ -18,17 +18,35 @@ class RubyError(Exception):
     """What Ruby raised."""
 
 
-class Ruby:
+class RubyChild:
     """A ruby process that answers one JSON line for each that it is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *argv: object) -> None:
+        words = ["ruby", *map(str, argv)]
         self._child = subprocess.Popen(
-            ["ruby", str(PEER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def close(self) -> None:
         """End the process by closing what it reads from."""
         self._child.communicate(timeout=30)
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(json.dumps(question) + "\n")
+        self._child.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._child.stdout.readline())
+        if "error" in answer:
+            raise RubyError(answer["error"])
+        return answer
+
+
+class Ruby(RubyChild):
+    """Reads and writes what MCollective's peers do."""
+
+    def __init__(self) -> None:
+        super().__init__(PEER)
 
     def load(self, form: str, body: bytes) -> Any:
         """Have Ruby read a body; the value is what it saw, as `describe` has it."""
@@ -46,16 +64,6 @@ class Ruby:
     def run(self, code: str) -> Any:
         """Have Ruby describe what a piece of Ruby gives."""
         return self._ask({"do": "ruby", "code": code})["value"]
-
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.stdin.write(json.dumps(question) + "\n")
-        self._child.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._child.stdout.readline())
-        if "error" in answer:
-            raise RubyError(answer["error"])
-        return answer
 
 
 def describe(value: Any) -> list[Any]:  # noqa: PLR0911 - one for each type

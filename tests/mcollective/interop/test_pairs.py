@@ -12,7 +12,7 @@ from tests.mcollective.interop.network import Pair
 from tests.mcollective.interop.test_client import asked, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.mcollective.interop.network import Network
 
@@ -24,16 +24,23 @@ PAIRS = [
     Pair("aes", "marshal"),
     Pair("aes", "yaml"),
 ]
+
+
+def on_each(some: Iterable[tuple[str, Pair]]) -> pytest.MarkDecorator:
+    """A test for each broker and pair, with the broker's mark."""
+    return pytest.mark.parametrize(
+        ("kind", "pair"),
+        [
+            pytest.param(kind, pair, marks=getattr(pytest.mark, kind), id=f"{kind}-{pair}")
+            for kind, pair in some
+        ],
+    )
+
+
 ALL = [("activemq", pair) for pair in PAIRS] + [("rabbitmq", pair) for pair in (Pair(), *PAIRS)]
 
 
-@pytest.mark.parametrize(
-    ("kind", "pair"),
-    [
-        pytest.param(kind, pair, marks=getattr(pytest.mark, kind), id=f"{kind}-{pair}")
-        for kind, pair in ALL
-    ],
-)
+@on_each(ALL)
 def test_six_calls(
     kind: str,
     pair: Pair,

@@ -13,7 +13,7 @@ from tests.mcollective.interop.calls import CALLS
 from tests.mcollective.interop.conftest import fleet_beside
 from tests.mcollective.interop.network import Pair
 from tests.mcollective.interop.test_client import asked, rows_of
-from tests.mcollective.interop.test_pairs import PAIRS
+from tests.mcollective.interop.test_pairs import PAIRS, on_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +25,7 @@ COUNT = 20
 MATRIX = [(kind, pair) for kind in ("activemq", "rabbitmq") for pair in (Pair(), *PAIRS)]
 
 
-@pytest.mark.parametrize(
-    ("kind", "pair"),
-    [
-        pytest.param(kind, pair, marks=getattr(pytest.mark, kind), id=f"{kind}-{pair}")
-        for kind, pair in MATRIX
-    ],
-)
+@on_each(MATRIX)
 def test_whole_table(
     kind: str,
     pair: Pair,

@@ -76,6 +76,8 @@ def report(context: Context, options: argparse.Namespace) -> Text:
     target = Path(options.out or source.with_suffix(".html").name)
     if not target.absolute().parent.is_dir():
         raise UsageError(f"report: -o {target}: there is no such folder")
+    if context.say is not None:
+        context.say(f"running {source}")
     if context.path is not None:
         os.environ["MCSHELL_CONFIG"] = str(context.path.absolute())
     with tempfile.TemporaryDirectory(prefix="mcshell-report-") as folder:

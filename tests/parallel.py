@@ -18,9 +18,9 @@ TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": [
         *("contract", "wire", "peers", "hostile", "rights", "failover"),
-        *("jobs", "conversations", "mcollective", "jupyterlab", "tasks"),
+        *("jobs", "mcollective"),
     ],
-    "fleets": ["lid", "fleet", "work", "sessions", "explain", "registration"],
+    "fleets": ["lid", "fleet", "work", "sessions", "explain", "registration", "conversations"],
     "the rest": [],
 }
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")

@@ -100,9 +100,11 @@ def _columns() -> int:
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told):
         return int(told)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
-    except (AttributeError, ValueError, OSError):  # it is replaced, closed, or no terminal
+    if sys.__stdout__ is None:
+        return 80
+    try:  # not sys.stdout: at the prompt that is a stand-in
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80
+    except (ValueError, OSError):  # it is closed, or no terminal
         return 80
 
 

@@ -80,11 +80,17 @@ def _keys(progress: Progress, completer: Completer) -> KeyBindings:
     def _complete(event: KeyPressEvent) -> None:
         """Tab takes the next completion; it doesn't wait for the menu that typing is to open."""
         buffer = event.current_buffer
-        if not (buffer.complete_state and buffer.complete_state.completions):
-            asked = CompleteEvent(completion_requested=True)
-            found = list(completer.get_completions(buffer.document, asked))
-            buffer.complete_state = CompletionState(buffer.document, found) if found else None
-        buffer.complete_next()
+        if buffer.complete_state and buffer.complete_state.completions:
+            buffer.complete_next()
+            return
+        asked = CompleteEvent(completion_requested=True)
+        found = list(completer.get_completions(buffer.document, asked))
+        buffer.complete_state = None
+        if len(found) == 1:
+            buffer.apply_completion(found[0])
+        elif found:
+            buffer.complete_state = CompletionState(buffer.document, found)
+            buffer.complete_next()
 
     @keys.add("f2")
     def _live(_event: KeyPressEvent) -> None:

@@ -35,7 +35,8 @@ def test_queued_request_runs_in_a_process_of_its_own(each_bench: Bench, tmp_path
     assert mark.read_text() == f"{request} hello\n"
     events = [e["event"] for e in each_bench.audit() if e.get("requestid") == request]
     assert events == ["accepted", "started", "finished"]
-    assert not list((tmp_path / "state-n1" / "node" / "work").iterdir())
+    work = tmp_path / "state-n1" / "node" / "work"
+    assert wait_until(lambda: not list(work.iterdir()), 30)  # once the broker has the answer
 
 
 def test_work_waits_for_a_node_that_is_down(each_bench: Bench, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,9 @@ def _verb(start: _Start, context: Context) -> int:
         from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
 
         return demo(invocation.options)
+    if "format" in invocation.options:
+        # Before anything is sent: Ctrl-C must not come while what is to show the rows is loaded.
+        import_module("mcshell.shell.output")
     result = run(invocation, context)
     for notice in context.notices():
         _complain(notice)

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _PROTOCOL: Final = "io.choria.choria.discovery.v1"
 _SCHEMA: Final = "https://choria.io/schemas/choria/discovery/v1/external_request.json"
-_LEAST: Final = 1.0
+_LEAST: Final = 10.0  # seconds: a program has to start, and to ask a database
 
 
 def external(search: Search) -> Found:
@@ -50,7 +50,7 @@ def external(search: Search) -> Found:
             "--dm external wants a program: client.external_discovery, or --do command=PROGRAM"
         )
     window = search.targeting.discovery_timeout
-    timeout = max(_LEAST, search.settings.discovery_timeout if window is None else window)
+    timeout = max(_LEAST, search.settings.discovery_timeout) if window is None else window
     request = {
         "$schema": _SCHEMA,
         "protocol": f"{_PROTOCOL}.external_request",

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 _PROTOCOL: Final = "io.choria.mcorpc.external.v1"
 _SCHEMA: Final = "https://choria.io/schemas/mcorpc/external/v1"
-_ACTIVATION: Final = 5.0
+_ACTIVATION: Final = 30.0  # seconds: a machine that boots is busy, and an agent left out stays out
 _MAX_REPLY: Final = 64 << 20
 _OWN: Final = frozenset(("activate", "name"))
 

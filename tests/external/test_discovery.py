@@ -114,5 +114,7 @@ def test_without_a_program() -> None:
 def test_on_a_line(fleet: Fleet, program: Callable[[str], Path]) -> None:
     """`--dm external --do command=…` asks those that the program names."""
     path = program("self.reply.nodes = ['node01']")
-    done = fleet.cli("rpc", "rpcutil", "ping", "--dm", "external", "--do", f"command={path}", "-j")
+    done = fleet.cli(
+        "rpc", "rpcutil", "ping", "--dm", "external", "--do", f"command={path}", "--dt", "60", "-j"
+    )
     assert [row["sender"] for row in json.loads(done.stdout)["replies"]] == ["node01"], done.stderr

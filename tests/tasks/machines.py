@@ -27,7 +27,7 @@ from mcshell.ddl.library import shipped_dir
 from mcshell.node.kit import Kit
 from tests.peers.debian import SCRIPT, Repository
 from tests.peers.fleet import ROOT, Fleet, Node
-from tests.peers.processes import Child
+from tests.peers.processes import Child, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -219,14 +219,25 @@ class Machines(Fleet):
                 self.repair(name, service)
         with self.observer() as client:
             for service in SERVICES:
-                stats = client.rpc("service", "start", name=service, known=False).stats
-                assert stats["ok"] == len(NAMES), stats
+                self._all_run(client, service)
             rows = client.jobs.rows(name="openssl", state="scheduled", known=False)
             for job in {row["job"] for row in rows}:
                 client.jobs.cancel(job, nodes=[row["sender"] for row in rows if row["job"] == job])
         for name in ("web03", "web05"):
             self.spoil(name, "chrony")
         return folder
+
+    @staticmethod
+    def _all_run(client: Client, service: str) -> None:
+        """Have a service run everywhere; one that an earlier task left half way is given time."""
+        said: list[str] = []
+
+        def started() -> bool:
+            rows = client.rpc("service", "start", name=service, known=False).rows()
+            said[:] = [f"{row.sender}: {row.statusmsg}" for row in rows if row.state != "ok"]
+            return len(rows) == len(NAMES) and not said
+
+        assert wait_until(started, 60), said
 
     def spoil(self, name: str, service: str) -> None:
         """Have a service not come back once it is stopped."""

@@ -170,9 +170,10 @@ def test_random_kills(fresh_broker: Callable[[str], Broker], tmp_path: Path, cou
             states = Counter(entry.state.value for entry in replies.entries())
             mark = town.folder / f"marks-{text}"
             ran = len(mark.read_text().split()) if mark.exists() else 0
-            least = states["ok"] + states["failed"]
-            assert least <= ran <= least + states["interrupted"], (text, states, ran, town.logs())
-            assert states.total() == least + states["interrupted"], (text, states, town.logs())
+            # One that was killed, and so has failed, may not have come to its first line.
+            most = states["ok"] + states["failed"] + states["interrupted"]
+            assert states["ok"] <= ran <= most, (text, states, ran, town.logs())
+            assert states.total() == most, (text, states, town.logs())
         assert killer.count >= count // 6, killer.kills
         for name in NODES:
             town.kill(name)

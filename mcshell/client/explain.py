@@ -6,17 +6,16 @@ import time
 from typing import TYPE_CHECKING
 
 from mcshell.client.causes import Cause, Evidence, Probe, causes
-from mcshell.client.refusals import weightiest
 from mcshell.errors import ConnectionLost, Rejected
 from mcshell.message import new_request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mcshell.client.desk import Desk
-    from mcshell.client.inventory import Listener
     from mcshell.client.known import Known
     from mcshell.client.ledger import Entry
+    from mcshell.client.refusals import Refusal
     from mcshell.client.rows import Record
     from mcshell.config import Settings
     from mcshell.wire.credentials import Credentials
@@ -33,13 +32,13 @@ class Explainer:
         self,
         desk: Desk,
         known: Known,
-        listener: Listener,
+        refused: Callable[[str], Refusal | None],
         settings: Settings,
         credentials: Credentials,
     ) -> None:
         self._desk = desk
         self._known = known
-        self._listener = listener
+        self._refused = refused
         self._settings = settings
         self._credentials = credentials
 
@@ -60,7 +59,6 @@ class Explainer:
                 offline = error.reason
         now = time.time()
         collective = self._collective(record)
-        refused = weightiest(self._desk.refused(node), self._listener.refused(node))
         return causes(
             Evidence(
                 node,
@@ -70,7 +68,7 @@ class Explainer:
                 confirmed=None if record is None else self._confirmed(record, node),
                 known=self._known.node(collective, node),
                 probe=probe,
-                refused=None if probe is not None else refused,
+                refused=None if probe is not None else self._refused(node),
                 own=self._own(now),
                 offline=offline,
                 members=() if record is None else self._members(record, now),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Inbox"]
 
 _ROOM: Final = 32 << 20
+_SIZE: Final = 4 << 20
 _PATIENCE: Final = 2.0  # seconds; the same thread keeps the heart-beats
 
 
@@ -53,7 +54,7 @@ class Inbox:
         """Have None come out after what is there."""
         self._queue.put(None)
 
-    def take(self, most: int, size: int) -> list[Delivery] | None:
+    def take(self, most: int, size: int = _SIZE) -> list[Delivery] | None:
         """Take what is there, at least one, up to `most` deliveries or some `size` bytes.
 
         Returns None at the end. Waits as long as there is nothing.

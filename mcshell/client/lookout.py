@@ -45,7 +45,7 @@ class Lookout:
         self._settings = settings
         verifier, collective = credentials.verifier, settings.collective.main
         self.listener = Listener(transport, verifier, known, collective)
-        self._explainer = Explainer(desk, known, self.listener, settings, credentials)
+        self._explainer = Explainer(desk, known, self.refused, settings, credentials)
 
     def start(self) -> None:
         """Listen to registrations."""

@@ -35,7 +35,6 @@ __all__ = ["Receiver", "Sink"]
 log = logging.getLogger(__name__)
 
 _GROUP = 400
-_GROUP_BYTES = 4 << 20
 _PREFETCH = 1000
 _SPLIT = 32
 _PAUSE = 1.0
@@ -174,7 +173,7 @@ class Receiver:
         return self._handled
 
     def _run(self) -> None:
-        while (group := self._inbox.take(_GROUP, _GROUP_BYTES)) is not None:
+        while (group := self._inbox.take(_GROUP)) is not None:
             self._quiet = False
             try:
                 self._handle(group)
@@ -283,9 +282,7 @@ class Receiver:
         if requestid.startswith("job:"):
             kept = self._store.jobs.get(requestid[4:])
             return None if kept is None else _Asked(self._store, kept.request)
-        if requestid not in self._about and self._store.find_request(requestid) is None:
-            return None
-        return _Asked(self._store, requestid)
+        return None if self._record(requestid) is None else _Asked(self._store, requestid)
 
     def _expected(self, requestid: str) -> Container[str] | None:
         """As `expected`, without a look into the file for each word of a backlog."""

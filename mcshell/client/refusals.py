@@ -6,7 +6,6 @@ signed it with the certificate's key has shown that the certificate is his.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -48,12 +47,15 @@ class Refusal:
 
 
 class Refusals:
-    """The newest refusal in each name; a flood of claims does not push out what is proven."""
+    """The newest refusal in each name; a flood of claims does not push out what is proven.
+
+    One thread notes; any may ask: plain dicts are copied in one go, beside changes.
+    """
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-        self._proven: OrderedDict[str, Refusal] = OrderedDict()
-        self._claimed: OrderedDict[str, Refusal] = OrderedDict()
+        self._proven: dict[str, Refusal] = {}
+        self._claimed: dict[str, Refusal] = {}
 
     def note(self, name: str, delivery: Delivery, error: Rejected, now: float) -> None:
         """Remember why a message in this name was refused."""
@@ -63,10 +65,10 @@ class Refusals:
         )
         proven = signer is not None and (signer.kind, signer.name) == ("node", name)
         kept = self._proven if proven else self._claimed
+        kept.pop(name, None)  # so that it stands behind all older ones
         kept[name] = Refusal(error, now, proven)
-        kept.move_to_end(name)
-        while len(kept) > _MOST:
-            kept.popitem(last=False)
+        if len(kept) > _MOST:
+            del kept[next(iter(kept))]
 
     def forget(self, name: str) -> None:
         """A word of this node was believed."""

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from mcshell.client.ledger import Entry
     from mcshell.client.replies import Replies
 
-__all__ = ["Standing", "as_html", "as_text", "bundle", "cut", "standing"]
+__all__ = ["LEFT", "Standing", "as_html", "as_text", "bundle", "cut", "standing"]
 
 _ROWS = 8
 _WIDE = 80
 _FOLDED = 400
-_LEFT = ' style="text-align: left"'  # JupyterLab puts all cells to the right
+LEFT = ' style="text-align: left"'  # JupyterLab puts all cells to the right
 _BAD = (State.FAILED, State.DENIED, State.INTERRUPTED)
 
 
@@ -145,7 +145,7 @@ def as_html(now: Standing) -> str:
 def _line(row: Sequence[str], tag: str) -> str:
     """One line of the table: all but the last cell, a number, is text."""
     *texts, number = map(html.escape, row)
-    cells = "".join(f"<{tag}{_LEFT}>{text}</{tag}>" for text in texts)
+    cells = "".join(f"<{tag}{LEFT}>{text}</{tag}>" for text in texts)
     return f"<tr>{cells}<{tag}>{number}</{tag}></tr>"
 
 

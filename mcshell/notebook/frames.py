@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mcshell.commands.harmless import harmless, shortened
+from mcshell.notebook.display import LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,6 @@ _PLAIN = (int, float, bool, type(None))
 _CUT = "display.max_colwidth"
 _PANDAS_CUTS, _CUTS = 50, 160  # characters of a cell: pandas's own choice, and ours in its place
 _SHORT = 12  # letters of a request's id, as at the prompt: `replies` takes them
-_LEFT = ' style="text-align: left"'
 
 
 def page(frame: pd.DataFrame) -> str | None:
@@ -58,7 +58,7 @@ def _put_left(row: str, tag: str, texts: Sequence[bool]) -> str:
     first, *cells = row.split(tag)
     if len(cells) != len(texts):
         return row
-    opened = [f"{tag[:-1]}{_LEFT}>" if text else tag for text in texts]
+    opened = [f"{tag[:-1]}{LEFT}>" if text else tag for text in texts]
     return first + "".join(tag + cell for tag, cell in zip(opened, cells, strict=True))
 
 

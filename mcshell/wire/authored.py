@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mcshell.errors import InputError, Reason, Rejected, UsageError
 from mcshell.wire import strict_json
-from mcshell.wire.envelope import VERSION, Sealed, document_of, refuse_large, sealed, verified
+from mcshell.wire.envelope import VERSION, Sealed, of_operator, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,11 +73,8 @@ def open_authored(
         Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED; CALLER_MISMATCH.
     """
-    refuse_large(body, limits)
-    identity = verified(body, headers, verifier, now)
-    if identity.kind != "operator":
-        raise Rejected(Reason.WRONG_KIND, f"a {kind} signed by the node {identity.name}")
-    found = read(document_of(body, limits, kind))
+    document, identity = of_operator(kind, body, headers, verifier, limits, now)
+    found = read(document)
     if found.author != identity.callerid:
         raise Rejected(Reason.CALLER_MISMATCH, f"{found.author!r} is signed by {identity.callerid}")
     return found

@@ -33,6 +33,7 @@ __all__ = [
     "OpenedReply",
     "Sealed",
     "document_of",
+    "of_operator",
     "open_reply",
     "open_request",
     "read_reply",
@@ -170,11 +171,7 @@ def open_request(
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED;
             CALLER_MISMATCH; WRONG_COLLECTIVE; MISROUTED; EXPIRED, FROM_FUTURE.
     """
-    refuse_large(body, limits)
-    identity = verified(body, headers, verifier, now)
-    if identity.kind != "operator":
-        raise Rejected(Reason.WRONG_KIND, f"a request signed by the node {identity.name}")
-    document = document_of(body, limits, "request")
+    document, identity = of_operator("request", body, headers, verifier, limits, now)
     request = _request(document)
     if request.caller != identity.callerid:
         raise Rejected(
@@ -246,6 +243,27 @@ def verified(body: bytes, headers: Mapping[str, str], verifier: Verifier, now: f
     """Return whose word a body is, by its two headers; raises Rejected."""
     signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
     return verifier.verify(body, signature, certificate, now=now)
+
+
+def of_operator(
+    kind: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    verifier: Verifier,
+    limits: Limits,
+    now: float,
+) -> tuple[dict[str, Any], Identity]:
+    """Return a document of this kind that an operator has signed, and who that is.
+
+    Raises:
+        Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
+            STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED.
+    """
+    refuse_large(body, limits)
+    identity = verified(body, headers, verifier, now)
+    if identity.kind != "operator":
+        raise Rejected(Reason.WRONG_KIND, f"a {kind} signed by the node {identity.name}")
+    return document_of(body, limits, kind), identity
 
 
 def document_of(body: bytes, limits: Limits, kind: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mcshell.wire.envelope import (
     Limits,
     Sealed,
     document_of,
+    of_operator,
     refuse_large,
     sealed,
     verified,
@@ -115,11 +116,8 @@ def open_turn_of_operator(
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED;
             CALLER_MISMATCH; WRONG_COLLECTIVE; MISROUTED.
     """
-    refuse_large(body, _LIMITS)
-    identity = verified(body, headers, verifier, now)
-    if identity.kind != "operator":
-        raise Rejected(Reason.WRONG_KIND, f"a turn signed by the node {identity.name}")
-    turn = _turn(document_of(body, _LIMITS, TURN))
+    document, identity = of_operator(TURN, body, headers, verifier, _LIMITS, now)
+    turn = _turn(document)
     if turn.caller != identity.callerid:
         raise Rejected(Reason.CALLER_MISMATCH, f"{turn.caller!r} is signed by {identity.callerid}")
     if turn.collective != collective:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import pytest
 from mcshell.ddl import check, load, ruby
 from mcshell.ddl.ruby import patterns
 from mcshell.errors import DDLError
-from tests.mcollective.ruby import RubyError
+from tests.mcollective.ruby import RubyChild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,7 @@ META = """metadata :name => "x", :description => "d", :author => "a", :license =
 """
 
 
-class RealDDL:
+class RealDDL(RubyChild):
     """MCollective's DDL classes in a Ruby child."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,26 +36,11 @@ class RealDDL:
             "libdir = /usr/share/mcollective/plugins\nidentity = here\n"
             "logger_type = console\nloglevel = fatal\nsecurityprovider = psk\n"
         )
-        argv = ["ruby", str(HERE.with_name("ddl.rb")), str(config)]
-        self._child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def close(self) -> None:
-        """End the process by closing what it reads from."""
-        self._child.communicate(timeout=30)
+        super().__init__(HERE.with_name("ddl.rb"), config)
 
     def read(self, text: str, kind: str = "agent") -> dict[str, Any]:
         """What MCollective understands of a file."""
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        question = {"name": "x", "type": kind, "text": text}
-        self._child.stdin.write(json.dumps(question) + "\n")
-        self._child.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._child.stdout.readline())
-        if "error" in answer:
-            raise RubyError(answer["error"])
-        return answer
+        return self._ask({"name": "x", "type": kind, "text": text})
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from dataclasses import replace
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+from mcshell.client.inbox import Inbox
 from mcshell.client.mco.census import Census
 from mcshell.client.rows import Word
 from mcshell.errors import Reason, Rejected
@@ -66,7 +66,7 @@ class Lane:
         self._ponged: set[str] = set()
         self._asked: OrderedDict[str, Container[str] | None] = OrderedDict()
         self.census = Census(self, routes, self._native)
-        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._inbox = Inbox()
         self._quiet = True
         self._handled = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="mcshell-mco", daemon=True)
@@ -80,7 +80,7 @@ class Lane:
     def close(self) -> None:
         """Disconnect, once what has arrived is entered."""
         self._transport.close()
-        self._inbox.put(None)
+        self._inbox.end()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
 
@@ -212,7 +212,7 @@ class Lane:
     # -- in
 
     def _run(self) -> None:
-        while (group := self._gather()) is not None:
+        while (group := self._inbox.take(_GROUP)) is not None:
             self._quiet = False
             try:
                 now = time.time()
@@ -224,23 +224,6 @@ class Lane:
             finally:
                 self._handled = time.monotonic()
                 self._quiet = True
-
-    def _gather(self) -> list[Delivery] | None:
-        """Take what is there, at least one; None when it is time to end."""
-        first = self._inbox.get()
-        if first is None:
-            return None
-        group = [first]
-        while len(group) < _GROUP:
-            try:
-                more = self._inbox.get_nowait()
-            except Empty:
-                break
-            if more is None:
-                self._inbox.put(None)
-                break
-            group.append(more)
-        return group
 
     def _open(self, delivery: Delivery, now: float) -> Word | None:
         try:

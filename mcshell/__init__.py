@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client, connect
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
 
 __all__ = ["Client", "MCShellError", "Replies", "connect", "load_ipython_extension"]
 __version__ = VERSION
@@ -22,7 +22,7 @@ __version__ = VERSION
 _PLACES = {
     "Client": "mcshell.client.client",
     "connect": "mcshell.client.client",
-    "Replies": "mcshell.client.replies",
+    "Replies": "mcshell.client.rpc.replies",
 }
 
 

@@ -38,12 +38,12 @@ KINDS: Final = (
 
 BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
     "discovery": {
-        "broadcast": "mcshell.client.sources:broadcast",
-        "external": "mcshell.client.external:external",
-        "file": "mcshell.client.sources:named",
-        "inventory": "mcshell.client.sources:inventory",
-        "stdin": "mcshell.client.sources:named",
-        "table": "mcshell.client.sources:named",
+        "broadcast": "mcshell.client.discovery.methods:broadcast",
+        "external": "mcshell.client.discovery.external:external",
+        "file": "mcshell.client.discovery.methods:named",
+        "inventory": "mcshell.client.discovery.methods:inventory",
+        "stdin": "mcshell.client.discovery.methods:named",
+        "table": "mcshell.client.discovery.methods:named",
     },
     "validator": {
         "ipaddress": "mcshell.ddl.validators:ipaddress",

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
-__all__ = ["KINDS", "Column", "frame", "frame_of_rows", "kind_of"]
+__all__ = ["KINDS", "Column", "at_first", "frame", "frame_of_rows", "kind_of"]
 
 #: DDL types to pandas dtypes; what is not here stays `object`.
 KINDS = {
@@ -41,10 +41,20 @@ def kind_of(ddl_type: str) -> str:
     return KINDS.get(ddl_type, "object")
 
 
+_first: list[Callable[[], object]] = []
+
+
+def at_first(call: Callable[[], object]) -> None:
+    """Have something done when the first table is made (pandas is loaded then)."""
+    _first.append(call)
+
+
 def frame(columns: Mapping[str, Column]) -> pd.DataFrame:
     """Build a DataFrame; every column has the dtype it was given, if its values allow it."""
     import pandas as pd  # noqa: PLC0415 - half a second, and only tables need it
 
+    while _first:
+        _first.pop()()
     return pd.DataFrame({name: _series(kind, values) for name, (kind, values) in columns.items()})
 
 

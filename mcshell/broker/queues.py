@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from mcshell.wire.frame import Parser, dump_head
+from mcshell.wire.stomp.frame import Parser, dump_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mcshell.broker.server import Connection
     from mcshell.broker.store import Message, Store
 
 __all__ = ["Queue", "Subscription", "Topics", "head_for"]
@@ -31,11 +30,30 @@ def head_for(head: bytes, version: str) -> bytes:
     return dump_head("MESSAGE", headers, version)
 
 
+class Consumer(Protocol):
+    """A client's connection, as its subscriptions see it."""
+
+    version: str
+    closing: bool
+    starved: set[Queue]
+    subscriptions: dict[str, Subscription]
+    inflight: dict[str, Subscription]
+
+    def has_room(self) -> bool:
+        """Whether a queue may give it more."""
+
+    def backlog(self) -> int:
+        """How many bytes are not sent yet."""
+
+    def push(self, *pieces: bytes) -> None:
+        """Have these bytes sent."""
+
+
 @dataclass(slots=True, eq=False)
 class Subscription:
     """One SUBSCRIBE; `line` is its header, `unacked` what it holds, in order of delivery."""
 
-    connection: Connection
+    connection: Consumer
     destination: str
     ack: str
     prefetch: int

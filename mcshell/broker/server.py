@@ -18,13 +18,15 @@ from mcshell.broker.queues import Queue, Subscription, Topics, head_for
 from mcshell.broker.store import Message, Store
 from mcshell.errors import ConfigError, WireError
 from mcshell.version import VERSION
-from mcshell.wire.frame import Frame, dump_head
-from mcshell.wire.listen import address_of, listen_on, server_context
-from mcshell.wire.serving import ServerConnection, number
+from mcshell.wire.stomp.frame import Frame, dump_head
+from mcshell.wire.stomp.listen import address_of, listen_on, server_context
+from mcshell.wire.stomp.server import ServerConnection, number
 
 if TYPE_CHECKING:
     import ssl
     from pathlib import Path
+
+    from mcshell.broker.queues import Consumer
 
 __all__ = ["Broker", "run"]
 
@@ -205,7 +207,7 @@ class Broker:
         """Give a topic's message to all who listen; who is too far behind loses it."""
         id_ = next(self._ids)
         tail = b"message-id:%d\ncontent-length:%d\n\n%s\0" % (id_, len(body), body)
-        heads: dict[Connection, bytes] = {}
+        heads: dict[Consumer, bytes] = {}
         for subscription in self._topics.route(destination):
             connection = subscription.connection
             if connection not in heads:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mcshell import table
-from mcshell.client import current
-from mcshell.client.again import inputs_again
+from mcshell.client import default as current
 from mcshell.client.analysis import diff, fold, outliers, select, summary
 from mcshell.client.analysis.answers import of_frame
-from mcshell.client.arguments import names_of
+from mcshell.client.discovery.arguments import names_of
+from mcshell.client.rpc.retry import inputs_again
 from mcshell.errors import NoTargets, UsageError
 from mcshell.message import Via
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.analysis.answers import Answers
     from mcshell.client.analysis.plots import Plot
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
 
 __all__ = ["Accessor"]
 

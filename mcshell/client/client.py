@@ -11,19 +11,19 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
-from mcshell.client import current
-from mcshell.client.arguments import TARGETING, seconds_of, targeting_of, via_of
-from mcshell.client.asking import Asking
-from mcshell.client.causes import columns
-from mcshell.client.desk import Desk
-from mcshell.client.discovery import Discovery, Found
-from mcshell.client.history import History
-from mcshell.client.jobs import Jobs
-from mcshell.client.known import Known
-from mcshell.client.lookout import Lookout
-from mcshell.client.plans import Plans
-from mcshell.client.registry import Registry
-from mcshell.client.targeting import Ask, Targeting
+from mcshell.client import default as current
+from mcshell.client.discovery.arguments import TARGETING, seconds_of, targeting_of, via_of
+from mcshell.client.discovery.finder import Discovery, Found
+from mcshell.client.discovery.inventory_pool import Registry
+from mcshell.client.discovery.node_cache import Known
+from mcshell.client.discovery.targeting import Ask, Targeting
+from mcshell.client.explain.causes import columns
+from mcshell.client.fleet import Lookout
+from mcshell.client.jobs.manager import Jobs
+from mcshell.client.messaging.hub import Desk
+from mcshell.client.plans.manager import Plans
+from mcshell.client.rpc.history import History
+from mcshell.client.rpc.requester import Asking
 from mcshell.ddl.library import Library, builtin_dir, shipped_dir
 from mcshell.errors import UsageError
 from mcshell.message import Via
@@ -36,18 +36,25 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mcshell.client.causes import Cause
-    from mcshell.client.conversation import Conversation
-    from mcshell.client.mco import Mixed
-    from mcshell.client.preview import Preview
-    from mcshell.client.replies import Replies
-    from mcshell.client.rows import Record
-    from mcshell.client.session import Session
+    from mcshell.client.explain.causes import Cause
+    from mcshell.client.mcollective import Mixed
+    from mcshell.client.messaging.conversations import Conversation
+    from mcshell.client.rpc.preview import Preview
+    from mcshell.client.rpc.replies import Replies
+    from mcshell.client.session.session import Session
+    from mcshell.client.store.records import Record
     from mcshell.config import Settings
     from mcshell.wire.credentials import Credentials
-    from mcshell.wire.supervisor import ConnectionState
+    from mcshell.wire.stomp.reconnect import ConnectionState
 
 __all__ = ["Client", "connect"]
+
+
+def _register_accessor() -> None:
+    from mcshell.client import accessor  # noqa: F401, PLC0415 - pandas is there by then
+
+
+table.at_first(_register_accessor)
 
 
 def connect(
@@ -373,6 +380,6 @@ def _old_wire(settings: Settings, desk: Desk, known: Known) -> Mixed | None:
     """MCollective's nodes beside ours, where they are wanted."""
     if not settings.mcollective.enabled:
         return None
-    from mcshell.client.mco import Mixed  # noqa: PLC0415 - nothing of it is loaded while it is off
+    from mcshell.client.mcollective import Mixed  # noqa: PLC0415 - nothing of it is loaded while it is off
 
     return Mixed(settings, desk, known)

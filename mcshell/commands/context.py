@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcshell import config
-from mcshell.commands.result import Feed, Table, Text
+from mcshell.commands.output.result import Feed, Table, Text
 from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mcshell.client.client import Client
-    from mcshell.client.replies import Replies
-    from mcshell.commands.parser import Face
-    from mcshell.commands.result import Result
+    from mcshell.client.rpc.replies import Replies
+    from mcshell.commands.grammar.parser import Face
+    from mcshell.commands.output.result import Result
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
     from mcshell.message import Filter

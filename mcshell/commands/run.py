@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from mcshell.commands.parser import parse
-from mcshell.commands.result import Result, Text
+from mcshell.commands.grammar.parser import parse
+from mcshell.commands.output.result import Result, Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcshell.commands.context import Context
-    from mcshell.commands.parser import Invocation
+    from mcshell.commands.grammar.parser import Invocation
 
 __all__ = ["run", "run_words"]
 

@@ -14,14 +14,14 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from mcshell.errors import AgentError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping, Sequence
 
-    from mcshell.node.agent import Call
 
 __all__ = ["Outcome", "run", "text", "which"]
 
@@ -77,6 +77,22 @@ class Outcome:
         return f"{how}: {self.complaint}" if self.complaint else how
 
 
+class Deadline(Protocol):
+    """Whatever has an end (`agent.Call`): monotonic seconds, and whether it was cancelled."""
+
+    @property
+    def deadline(self) -> float:
+        """When it is over."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until then."""
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """Set when it is to end at once."""
+
+
 def text(data: bytes, *, cut: bool = False) -> str | bytes:
     """Return text when `data` is UTF-8, else the bytes as they are.
 
@@ -101,7 +117,7 @@ def which(program: str) -> str | None:
 
 
 def run(
-    call: Call,
+    call: Deadline,
     argv: Sequence[str],
     *,
     stdin: bytes = b"",

@@ -18,21 +18,29 @@ from mcshell.message import Via
 from mcshell.node.handler import load_handler
 from mcshell.node.journal import claimed_id
 from mcshell.wire import destinations
-from mcshell.wire.channel import CLOSED, DENIED, FAILED, INTERRUPTED, Channel, Head, reset
-from mcshell.wire.envelope import CERTIFICATE
-from mcshell.wire.switchboard import Switchboard
-from mcshell.wire.turns import OPEN, RESET, open_turn_of_operator
+from mcshell.wire.conversation.channel import (
+    CLOSED,
+    DENIED,
+    FAILED,
+    INTERRUPTED,
+    Channel,
+    Head,
+    reset,
+)
+from mcshell.wire.conversation.multiplexer import Switchboard
+from mcshell.wire.documents.envelope import CERTIFICATE
+from mcshell.wire.documents.turn import OPEN, RESET, open_turn_of_operator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from mcshell.message import Turn
+    from mcshell.node.context import Judges
     from mcshell.node.handler import Handler
     from mcshell.node.host import Host
-    from mcshell.node.station import Judges
-    from mcshell.wire.security import Signer
-    from mcshell.wire.transport import Delivery, Transport
+    from mcshell.wire.documents.signatures import Signer
+    from mcshell.wire.stomp.transport import Delivery, Transport
 
 __all__ = ["AGENT", "Conversations"]
 

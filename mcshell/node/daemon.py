@@ -15,45 +15,47 @@ from typing import TYPE_CHECKING
 from mcshell.ddl.library import shipped_dir
 from mcshell.errors import ConfigError, ConnectError
 from mcshell.message import Via
-from mcshell.node.act import act, refused
-from mcshell.node.agents import load_agents
-from mcshell.node.alone import alone
-from mcshell.node.carried import took
-from mcshell.node.facts import FactSource
-from mcshell.node.gate import Admitted
-from mcshell.node.hindsight import Hindsight
+from mcshell.node.admission.direct_documents import took
+from mcshell.node.admission.intake import Intake
+from mcshell.node.agents.registry import load_agents
+from mcshell.node.audit.history import Hindsight
+from mcshell.node.builtin import builtin_agents
+from mcshell.node.context import Station, appoint
+from mcshell.node.execution.action import act
+from mcshell.node.execution.threads import InteractiveLane
+from mcshell.node.facts.machine_id import machine_id
+from mcshell.node.facts.source import FactSource
 from mcshell.node.host import Host, read_classes
-from mcshell.node.intake import Intake
-from mcshell.node.lanes import InteractiveLane
-from mcshell.node.machineid import machine_id
-from mcshell.node.ready import say_ready
+from mcshell.node.process import say_ready
 from mcshell.node.registration import Announcer, Registrar
+from mcshell.node.replies.sender import Speaker, no_steps
+from mcshell.node.replies.writer import Words
 from mcshell.node.revocation import Revocation
-from mcshell.node.speaker import Speaker, no_steps
-from mcshell.node.spool import Spool
-from mcshell.node.station import Station, appoint
-from mcshell.node.words import Words
-from mcshell.node.works import Works
+from mcshell.node.single_instance import alone
+from mcshell.node.store.spool import Spool
+from mcshell.node.verdicts import Admitted, refused
+from mcshell.node.workers.services import Works
 from mcshell.private import private_folder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import Credentials, connector, load_credentials
-from mcshell.wire.envelope import Arrival
-from mcshell.wire.turns import is_turn
+from mcshell.wire.documents.envelope import Arrival
+from mcshell.wire.documents.turn import is_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mcshell.config import Settings
-    from mcshell.node.agents import Served
-    from mcshell.node.audit import AuditLog
-    from mcshell.node.claims import Claims
+    from mcshell.node.admission.controller import Gate
+    from mcshell.node.admission.replay import Claims
+    from mcshell.node.agents.registry import Served
+    from mcshell.node.audit.log import AuditLog
     from mcshell.node.conversations import Conversations
-    from mcshell.node.gate import Gate, Refusal
-    from mcshell.node.mco import Member
-    from mcshell.node.speaker import Steps
-    from mcshell.wire.supervisor import ConnectionState
-    from mcshell.wire.transport import Delivery
+    from mcshell.node.mcollective import Member
+    from mcshell.node.replies.sender import Steps
+    from mcshell.node.verdicts import Refusal
+    from mcshell.wire.stomp.reconnect import ConnectionState
+    from mcshell.wire.stomp.transport import Delivery
 
 __all__ = ["Daemon", "run"]
 
@@ -68,7 +70,7 @@ class Daemon:
         credentials = load_credentials(settings.pki)
         state = private_folder(settings.state_dir / "node")
         self._lock = alone(state)
-        served = load_agents([*settings.node.agents, shipped_dir()])
+        served = load_agents([*settings.node.agents, shipped_dir()], builtin_agents())
         judges = appoint(settings, credentials.verifier, served, state)
         self.host = _host(settings, credentials, served, judges.audit, state)
         served.activate(self.host)
@@ -226,7 +228,7 @@ def _member(settings: Settings, host: Host, gate: Gate, claims: Claims) -> Membe
     """The node's place in an MCollective network, where it is wanted."""
     if not settings.mcollective.enabled:
         return None
-    from mcshell.node.mco import Member  # noqa: PLC0415 - nothing of it is loaded while it is off
+    from mcshell.node.mcollective import Member  # noqa: PLC0415 - nothing of it is loaded while it is off
 
     return Member(settings, host, gate, claims)
 

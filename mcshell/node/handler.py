@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.errors import AgentError
-from mcshell.node.loading import load_class
+from mcshell.node.agents.loading import load_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

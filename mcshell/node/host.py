@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.node.facts import plain
+from mcshell.node.facts.source import plain
 from mcshell.node.journal import Journal
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mcshell.node.agents import Served, Service
-    from mcshell.node.hindsight import Hindsight
-    from mcshell.node.office import Office
+    from mcshell.message import Request
+    from mcshell.node.agents.registry import Served, Service
+    from mcshell.node.audit.history import Hindsight
     from mcshell.node.revocation import Revocation
+    from mcshell.node.verdicts import Admitted, Outcome
 
 __all__ = ["Host", "read_classes"]
 
@@ -28,6 +29,62 @@ class Records(Protocol):
 
     def seen(self, identity: str, requestid: str) -> dict[str, Any] | None:
         """What is known of a request; None when nothing is."""
+
+
+class RuleRecords(Protocol):
+    """Which rules a machine has, and the taking of new ones."""
+
+    def held(self, identity: str, machine: str) -> dict[str, int]:
+        """The revision of each rule, by AUTHOR/NAME."""
+
+    def take(self, body: bytes, headers: Mapping[str, str], identity: str, collective: str) -> None:
+        """Take a rule that somebody brought."""
+
+
+class JobReports(Protocol):
+    """What is told of jobs (`jobs.queries.Archive`)."""
+
+    def list(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The jobs of a node that are asked for."""
+
+    def show(self, identity: str, job: str) -> dict[str, Any]:
+        """One job in full, with its newest runs."""
+
+    def log(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """A part of what a run wrote."""
+
+    def forecast(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Which jobs start when."""
+
+
+class JobRecords(Protocol):
+    """Where jobs are changed and looked up (`jobs.manager.Office`)."""
+
+    @property
+    def rules(self) -> RuleRecords:
+        """The rules of the machine."""
+
+    @property
+    def archive(self) -> JobReports:
+        """What is told of jobs (`jobs.queries.Archive`)."""
+
+    def take(self, admitted: Admitted, identity: str) -> Outcome | None:
+        """Do what a request over the work queue says."""
+
+    def edit(self, identity: str, request: Request) -> dict[str, Any]:
+        """Put a new revision in the place of the old one."""
+
+    def pause(self, identity: str, request: Request) -> dict[str, Any]:
+        """Start it no more until it is resumed."""
+
+    def resume(self, identity: str, request: Request) -> dict[str, Any]:
+        """Let a paused job start again."""
+
+    def skip(self, identity: str, request: Request) -> dict[str, Any]:
+        """Leave out the next start."""
+
+    def cancel(self, identity: str, request: Request) -> dict[str, Any]:
+        """End it."""
 
 
 class Host:
@@ -65,7 +122,7 @@ class Host:
         """What the work lane and the pools know, for a node that has them."""
         self.announce: Callable[[], None] = _nothing
         """Have it register at once: there is something new to say."""
-        self.office: Office | None = None
+        self.office: JobRecords | None = None
         """Where its jobs are changed and looked up, for a node that has jobs."""
 
     @property

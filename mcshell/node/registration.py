@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from mcshell.errors import AgentError, ConnectionLost
 from mcshell.wire import destinations
-from mcshell.wire.announce import Registration, seal_registration
+from mcshell.wire.documents.registration import Registration, seal_registration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.node.host import Host
-    from mcshell.wire.envelope import Sealed
-    from mcshell.wire.security import Signer
-    from mcshell.wire.transport import Transport
+    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.signatures import Signer
+    from mcshell.wire.stomp.transport import Transport
 
 __all__ = ["Announcer", "Registrar", "next_turn"]
 

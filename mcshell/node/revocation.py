@@ -11,13 +11,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import Rejected
-from mcshell.wire import strict_json
+from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcshell.node.audit import AuditLog
-    from mcshell.wire.security import Verifier
+    from mcshell.node.audit.log import AuditLog
+    from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["Revocation"]
 

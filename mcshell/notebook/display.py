@@ -13,17 +13,17 @@ from heapq import nlargest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.rows import StoredData
-from mcshell.commands.document import dumps
-from mcshell.commands.harmless import harmless
+from mcshell.client.store.records import StoredData
+from mcshell.commands.output.json_document import dumps
+from mcshell.commands.output.sanitize import harmless
 from mcshell.filters.nodes import fold
 from mcshell.message import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mcshell.client.ledger import Entry
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
+    from mcshell.client.store.ledger import Entry
 
 __all__ = ["LEFT", "Standing", "as_html", "as_text", "bundle", "cut", "standing"]
 

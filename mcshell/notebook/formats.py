@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mcshell.client.replies import Replies
+from mcshell.client.rpc.replies import Replies
 from mcshell.notebook.display import bundle
 from mcshell.notebook.frames import page, shown, shown_series
 from mcshell.notebook.painter import Painter

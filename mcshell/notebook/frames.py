@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mcshell.commands.harmless import harmless, shortened
+from mcshell.commands.output.sanitize import harmless, shortened
 from mcshell.notebook.display import LEFT
 
 if TYPE_CHECKING:

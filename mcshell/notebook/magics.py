@@ -21,12 +21,12 @@ from IPython.core.magic import (
 )
 from traitlets import Float, Unicode
 
-from mcshell.client import current
+from mcshell.client import default as current
 from mcshell.commands.context import Context
-from mcshell.commands.frames import frame_of
-from mcshell.commands.harmless import harmless
-from mcshell.commands.parser import help_text, parse, split_line
-from mcshell.commands.result import Feed, Table, Text
+from mcshell.commands.grammar.parser import help_text, parse, split_line
+from mcshell.commands.output.dataframes import frame_of
+from mcshell.commands.output.result import Feed, Table, Text
+from mcshell.commands.output.sanitize import harmless
 from mcshell.commands.run import run
 from mcshell.errors import UsageError
 from mcshell.notebook.formats import install, uninstall
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client
-    from mcshell.commands.result import Result
+    from mcshell.commands.output.result import Result
     from mcshell.notebook.painter import Painter
 
 __all__ = ["MCMagics", "load", "unload"]

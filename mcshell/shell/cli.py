@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.context import Context
-from mcshell.commands.options import FORMATS
-from mcshell.commands.parser import help_text, parse
-from mcshell.commands.result import INTERNAL, INTERRUPTED, exit_code
+from mcshell.commands.grammar.options import FORMATS
+from mcshell.commands.grammar.parser import help_text, parse
+from mcshell.commands.output.result import INTERNAL, INTERRUPTED, exit_code
 from mcshell.commands.run import run
 from mcshell.errors import MCShellError, UsageError, did_you_mean
 from mcshell.version import VERSION
@@ -77,7 +77,7 @@ def _meet(context: Context) -> None:
 
 
 def _complain(line: str) -> None:
-    from mcshell.commands.harmless import harmless  # noqa: PLC0415 - only when there is something
+    from mcshell.commands.output.sanitize import harmless  # noqa: PLC0415 - only when there is something
 
     sys.stderr.write(f"mcshell: {harmless(line)}\n")
 

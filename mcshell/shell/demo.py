@@ -136,7 +136,7 @@ def _meet(context: Context, count: int) -> None:
     Raises:
         DemoError: some do not answer at all.
     """
-    from mcshell.client.targeting import Targeting  # noqa: PLC0415 - the client is slow to load
+    from mcshell.client.discovery.targeting import Targeting  # noqa: PLC0415 - the client is slow to load
 
     deadline = time.monotonic() + _READY
     client = context.client(Namespace(session=None))

@@ -15,8 +15,8 @@ from prompt_toolkit.key_binding import KeyBindings
 
 from mcshell.commands.completion import candidates
 from mcshell.commands.completion.scan import incomplete
-from mcshell.commands.harmless import harmless
-from mcshell.commands.verbs.filtering import words
+from mcshell.commands.output.sanitize import harmless
+from mcshell.commands.verbs.filter import words
 from mcshell.private import private_file, private_folder
 from mcshell.shell.history import History
 

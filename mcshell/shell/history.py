@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit.history import FileHistory
 
-from mcshell.commands.parser import split_line
+from mcshell.commands.grammar.parser import split_line
 from mcshell.errors import MCShellError, UsageError
 
 if TYPE_CHECKING:

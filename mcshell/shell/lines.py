@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from mcshell.client.replies import Replies
-from mcshell.commands.parser import numbered_lines, split_line
-from mcshell.commands.result import INTERNAL, INTERRUPTED, USAGE, exit_code
+from mcshell.client.rpc.replies import Replies
+from mcshell.commands.grammar.parser import numbered_lines, split_line
+from mcshell.commands.output.result import INTERNAL, INTERRUPTED, USAGE, exit_code
 from mcshell.commands.run import run_words
 from mcshell.errors import MCShellError
 from mcshell.private import private_file, private_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mcshell.commands.harmless import harmless
+from mcshell.commands.output.sanitize import harmless
 from mcshell.shell.progress import Progress
 
 if TYPE_CHECKING:

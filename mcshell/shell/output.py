@@ -17,17 +17,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from mcshell.commands.document import document, dumps, row_document
-from mcshell.commands.harmless import harmless, shortened
-from mcshell.commands.result import Feed, Result, Table, Text
-from mcshell.commands.told import told
+from mcshell.commands.output.json_document import document, dumps, row_document
+from mcshell.commands.output.result import Feed, Result, Table, Text
+from mcshell.commands.output.sanitize import harmless, shortened
+from mcshell.commands.output.summary import told
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Container, Iterable, Iterator
 
-    from mcshell.client.replies import Replies, Row
+    from mcshell.client.rpc.replies import Replies, Row
 
 __all__ = ["Screen", "cell", "harmless", "render", "show"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from mcshell.client.client import Client
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
 
 __all__ = ["Progress"]
 

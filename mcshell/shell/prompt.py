@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from mcshell.commands.completion import Refresher
-from mcshell.commands.result import INTERRUPTED
+from mcshell.commands.output.result import INTERRUPTED
 from mcshell.shell.lines import run_lines
 from mcshell.shell.operator import meet
 from mcshell.shell.output import Screen
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from prompt_toolkit import PromptSession
 
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
     from mcshell.shell.progress import Progress
 
@@ -88,7 +88,7 @@ class _Notices:
 
 
 def _print(line: str) -> None:
-    from mcshell.commands.harmless import harmless  # noqa: PLC0415 - with the first notice
+    from mcshell.commands.output.sanitize import harmless  # noqa: PLC0415 - with the first notice
 
     sys.stdout.write(f"{harmless(line)}\n")
     sys.stdout.flush()

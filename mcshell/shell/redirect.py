@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from mcshell.commands.result import Feed, Result, Text
+from mcshell.commands.output.result import Feed, Result, Text
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
 
@@ -94,8 +94,8 @@ def _write(
 
 def _write_parquet(path: Path, result: Result, options: Namespace) -> None:
     """Columns keep their types; what is nested is kept as JSON text."""
-    from mcshell.commands.document import dumps  # noqa: PLC0415 - pandas comes with it
-    from mcshell.commands.frames import frame_of  # noqa: PLC0415 - as above
+    from mcshell.commands.output.dataframes import frame_of  # noqa: PLC0415 - as above
+    from mcshell.commands.output.json_document import dumps  # noqa: PLC0415 - pandas comes with it
 
     if result is None or isinstance(result, Text | Feed):
         raise UsageError(f"> {path}: a table is meant, and this line gives none")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mcshell.client.client import Client
-    from mcshell.client.rows import Record
+    from mcshell.client.store.records import Record
     from mcshell.commands.context import Context
 
 __all__ = ["Status", "Watcher"]

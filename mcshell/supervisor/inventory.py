@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import ConfigError
 from mcshell.private import private_file
-from mcshell.wire.announce import read_registration
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Limits
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Limits
+from mcshell.wire.documents.registration import read_registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from mcshell.wire.announce import Registration
+    from mcshell.wire.documents.registration import Registration
 
 __all__ = ["Heard", "Inventory"]
 

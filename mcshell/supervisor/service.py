@@ -15,23 +15,23 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import ConfigError, ConnectError, MCShellError, Rejected
-from mcshell.node.ready import say_ready
+from mcshell.node.process import say_ready
 from mcshell.private import private_folder
-from mcshell.supervisor.carrier import Carrier
-from mcshell.supervisor.counter import POOL, Counter
-from mcshell.supervisor.folder import Folder
+from mcshell.supervisor.distributor import Carrier
 from mcshell.supervisor.inventory import Heard, Inventory
+from mcshell.supervisor.inventory_pool import POOL, Counter
+from mcshell.supervisor.rule_folder import Folder
 from mcshell.wire import destinations
-from mcshell.wire.announce import open_registration, read_registration
 from mcshell.wire.credentials import connector, load_credentials
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Limits
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Limits
+from mcshell.wire.documents.registration import open_registration, read_registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mcshell.config import Settings
-    from mcshell.wire.transport import Delivery
+    from mcshell.wire.stomp.transport import Delivery
 
 __all__ = ["Supervisor", "rules_folder", "run"]
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError
-from mcshell.wire.connector import Connector
-from mcshell.wire.endpoint import TLSFiles
-from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.documents.signatures import Signer, Verifier
+from mcshell.wire.stomp.connector import Connector
+from mcshell.wire.stomp.endpoint import TLSFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mcshell.config import PKI, Settings
-    from mcshell.wire.supervisor import ConnectionState
+    from mcshell.wire.stomp.reconnect import ConnectionState
 
 __all__ = ["Credentials", "connector", "load_credentials", "load_verifier", "tls_files"]
 

@@ -1,4 +1,4 @@
-"""The kit (`mcshell.node.kit`) on the project's own agents."""
+"""The kit (`mcshell.node.testing`) on the project's own agents."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.node import kit as kits
-from mcshell.node.kit import Node
+from mcshell.node import testing as kits
+from mcshell.node.testing import Node
 
 if TYPE_CHECKING:
     from mcshell.node.agent import NodeView

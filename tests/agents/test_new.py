@@ -13,7 +13,7 @@ from mcshell import ddl
 from mcshell.commands.context import Context
 from mcshell.commands.run import run_words
 from mcshell.errors import InputError, UsageError
-from mcshell.node.kit import Kit, Node
+from mcshell.node.testing import Kit, Node
 
 ROOT = Path(__file__).resolve().parents[2]
 

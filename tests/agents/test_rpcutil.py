@@ -10,7 +10,8 @@ import pytest
 
 from mcshell.errors import InputError
 from mcshell.message import State
-from mcshell.node.agents import load_agents
+from mcshell.node.agents.registry import load_agents
+from mcshell.node.builtin import builtin_agents
 from mcshell.node.host import Host
 from mcshell.version import VERSION
 
@@ -132,7 +133,7 @@ def test_seen_says_when_the_node_never_saw_it(kit):
 
 def test_on_the_daemons_own_view_of_a_node(kit):
     """With the daemon's own host behind it, the counters and records are those of its journal."""
-    served = load_agents([kit.folder])
+    served = load_agents([kit.folder], builtin_agents())
     host = Host("web1.example.com", facts=lambda: FACTS, served=served, classes=["base"])
     served.activate(host)
     kit.node = host

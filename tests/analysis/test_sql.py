@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.client.analysis.sql import query
-from mcshell.client.rows import Outgoing, Record, Word
-from mcshell.client.store import Store
+from mcshell.client.store.records import Outgoing, Record, Word
+from mcshell.client.store.store import Store
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, seal_reply
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
+from mcshell.wire.documents.signatures import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from mcshell.client import accessor
-from mcshell.client.again import inputs_again
 from mcshell.client.analysis.summary import rows
-from mcshell.client.rows import Record
+from mcshell.client.rpc.retry import inputs_again
+from mcshell.client.store.records import Record
 from mcshell.ddl import REDACTED
 from mcshell.errors import InputError, UsageError
 from mcshell.message import Filter, Via

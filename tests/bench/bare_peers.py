@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mcshell.wire.aio import AioConnection  # after the path is right
+from mcshell.wire.stomp.aio import AioConnection  # after the path is right
 
 if TYPE_CHECKING:
-    from mcshell.wire.transport import Delivery
+    from mcshell.wire.stomp.transport import Delivery
 
 TOPIC, REPLIES = "/topic/bench.fanout", "/queue/bench.replies"
 _CHUNK = 50

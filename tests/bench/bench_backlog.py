@@ -24,9 +24,9 @@ from figures import ROOT, machine, place, running
 
 from mcshell.message import Reply, State, new_request_id
 from mcshell.wire import destinations
-from mcshell.wire.aio import AioConnection
-from mcshell.wire.envelope import seal_reply
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.envelope import seal_reply
+from mcshell.wire.documents.signatures import Signer
+from mcshell.wire.stomp.aio import AioConnection
 from tests.peers.certificates import rsa_leaf
 from tests.peers.fleet import Fleet
 

@@ -14,8 +14,8 @@ import uuid
 import psutil
 import pytest
 
-from mcshell.wire.aio import AioConnection
-from mcshell.wire.frame import Frame, Parser, dump
+from mcshell.wire.stomp.aio import AioConnection
+from mcshell.wire.stomp.frame import Frame, Parser, dump
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 ROUNDS = 5

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mcshell import config
-from mcshell.client.known import Known, KnownNode
+from mcshell.client.discovery.node_cache import Known, KnownNode
 from mcshell.commands.completion import Refresher, candidates
 from mcshell.pki import Authority
 from mcshell.wire.credentials import load_credentials

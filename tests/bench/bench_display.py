@@ -13,9 +13,9 @@ import time
 
 from figures import machine, show
 
-from mcshell.client.flight import Flight
-from mcshell.client.replies import Replies
-from mcshell.client.rows import Record, Word
+from mcshell.client.messaging.tracker import Flight
+from mcshell.client.rpc.replies import Replies
+from mcshell.client.store.records import Record, Word
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.notebook.display import bundle
 from mcshell.notebook.painter import Painter

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from figures import bare_peers, machine, median, ms, place, running, show
 
-from mcshell.client.targeting import Targeting
+from mcshell.client.discovery.targeting import Targeting
 from mcshell.message import Via, new_request_id
 from mcshell.wire import destinations
-from mcshell.wire.envelope import seal_request
+from mcshell.wire.documents.envelope import seal_request
 from tests.bench.bare_peers import Asker
 from tests.hostile.forge import Forge, changed
 from tests.peers.bare import Bare

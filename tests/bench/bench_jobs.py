@@ -20,15 +20,15 @@ import psutil
 from figures import machine, ms, place, running, show
 
 from mcshell.message import Job, When, new_request_id
-from mcshell.node.agenda import following
-from mcshell.node.agents import Served
-from mcshell.node.desk import Desk
+from mcshell.node.agents.registry import Served
+from mcshell.node.execution.lifecycle import Desk
 from mcshell.node.host import Host
-from mcshell.node.jobs import JobRow
-from mcshell.node.spool import Spool
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
-from mcshell.wire.jobs import seal_job
-from mcshell.wire.security import Signer
+from mcshell.node.jobs.scheduler import following
+from mcshell.node.store.job_table import JobRow
+from mcshell.node.store.spool import Spool
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.job import seal_job
+from mcshell.wire.documents.signatures import Signer
 from tests.peers.fleet import Fleet, Node
 
 if TYPE_CHECKING:

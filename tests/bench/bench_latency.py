@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from figures import bare_peers, machine, median, ms, place, running, show
 
-from mcshell.client.targeting import Targeting
+from mcshell.client.discovery.targeting import Targeting
 from tests.bench.bare_peers import Asker
 from tests.peers.fleet import Fleet, Node
 

@@ -14,12 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mcshell.message import Reply, Request, State, Via, new_request_id
-from mcshell.node.audit import AuditLog
-from mcshell.node.claims import Claims
-from mcshell.node.policy import Policies
+from mcshell.node.admission.policy import Policies
+from mcshell.node.admission.replay import Claims
+from mcshell.node.audit.log import AuditLog
 from mcshell.pki import Authority
-from mcshell.wire import strict_json
-from mcshell.wire.envelope import (
+from mcshell.wire.documents import strict_json
+from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
@@ -29,7 +29,7 @@ from mcshell.wire.envelope import (
     seal_reply,
     seal_request,
 )
-from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable

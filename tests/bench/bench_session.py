@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from figures import machine, place
 
-from mcshell.client.flight import Flight
-from mcshell.client.replies import Replies, ledger_columns
-from mcshell.client.rows import Record, Word
-from mcshell.client.store import Store
+from mcshell.client.messaging.tracker import Flight
+from mcshell.client.rpc.replies import Replies, ledger_columns
+from mcshell.client.store.records import Record, Word
+from mcshell.client.store.store import Store
 from mcshell.message import Filter, Reply, State, Via, new_request_id
 from mcshell.pki import Authority
 from mcshell.table import frame
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, seal_reply
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
+from mcshell.wire.documents.signatures import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

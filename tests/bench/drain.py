@@ -61,8 +61,8 @@ def mcshell(path: str, session: str, wanted: str, count: str) -> float:
     """A client that attaches the session; every reply is verified and committed."""
     from mcshell import config
     from mcshell.client.client import Client
-    from mcshell.client.rows import Record
-    from mcshell.client.session import Session
+    from mcshell.client.session.session import Session
+    from mcshell.client.store.records import Record
     from mcshell.message import Filter, Via
 
     settings = config.load(Path(path))

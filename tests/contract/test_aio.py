@@ -17,8 +17,8 @@ from mcshell.errors import (
     UnknownBroker,
     UsageError,
 )
-from mcshell.wire.aio import AioConnection
-from mcshell.wire.endpoint import TLSFiles
+from mcshell.wire.stomp.aio import AioConnection
+from mcshell.wire.stomp.endpoint import TLSFiles
 from tests.peers.processes import free_ports
 
 LONG = 60.0

@@ -19,8 +19,8 @@ import pytest
 
 from mcshell.broker.server import Broker
 from mcshell.errors import ConfigError
-from mcshell.wire.aio import AioConnection
-from mcshell.wire.frame import MAX_BODY, Frame, dump
+from mcshell.wire.stomp.aio import AioConnection
+from mcshell.wire.stomp.frame import MAX_BODY, Frame, dump
 from tests.peers.bare import Bare, Closed
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from mcshell.errors import ConversationError, InputError, TurnTimeout, UsageErro
 from mcshell.message import Turn, new_request_id
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector, load_credentials
-from mcshell.wire.strict_json import loads
-from mcshell.wire.turns import MAX_DATA, seal_turn
+from mcshell.wire.documents.strict_json import loads
+from mcshell.wire.documents.turn import MAX_DATA, seal_turn
 from tests.peers.processes import wait_until
 
 WAIT = 30.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcshell.client.client import Client
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
     from tests.explain.world import World
 
 Case = tuple[str, str]

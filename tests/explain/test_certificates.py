@@ -12,9 +12,9 @@ from mcshell.errors import MCShellError
 from mcshell.message import Reply, State
 from mcshell.pki import Authority
 from mcshell.wire import destinations
-from mcshell.wire.connector import Connector
-from mcshell.wire.envelope import CERTIFICATE, seal_reply
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.envelope import CERTIFICATE, seal_reply
+from mcshell.wire.documents.signatures import Signer
+from mcshell.wire.stomp.connector import Connector
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
 

@@ -11,7 +11,7 @@ from mcshell.message import State
 
 if TYPE_CHECKING:
     from mcshell.client.client import Client
-    from mcshell.client.replies import Row
+    from mcshell.client.rpc.replies import Row
     from tests.peers.fleet import Fleet
 
 NODES = ["node01"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell import plugins
-from mcshell.client.sources import Search
-from mcshell.client.targeting import Targeting
+from mcshell.client.discovery.methods import Search
+from mcshell.client.discovery.targeting import Targeting
 from mcshell.config import Client
 from mcshell.errors import PluginError, UsageError
 from mcshell.message import Filter

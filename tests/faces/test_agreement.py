@@ -61,7 +61,7 @@ def by_cli(fleet: Fleet) -> list[list[dict[str, Any]]]:
     (fleet.folder / "names.txt").write_text("web[1-2] db1\n")
     found = []
     for line in SCRIPT:
-        from mcshell.commands.parser import split_line
+        from mcshell.commands.grammar.parser import split_line
 
         done = fleet.cli(*split_line(line), "--json")
         assert done.stdout, f"{line}: {done.stderr}"

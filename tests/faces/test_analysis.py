@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from mcshell.client import current
+from mcshell.client import default as current
 from mcshell.commands.run import run_words
 from mcshell.errors import MCShellError, NoTargets, UsageError
 

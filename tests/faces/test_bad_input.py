@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.commands.parser import split_line
+from mcshell.commands.grammar.parser import split_line
 from tests.peers.processes import free_ports
 
 if TYPE_CHECKING:

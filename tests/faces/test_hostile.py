@@ -10,8 +10,8 @@ from argparse import Namespace
 
 import pytest
 
-from mcshell.commands.options import FORMATS
-from mcshell.commands.result import Table
+from mcshell.commands.grammar.options import FORMATS
+from mcshell.commands.output.result import Table
 from mcshell.shell.output import Screen, show
 
 HOSTILE = {

@@ -9,8 +9,8 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
-from mcshell.client.replies import Replies
-from mcshell.commands.result import Text
+from mcshell.client.rpc.replies import Replies
+from mcshell.commands.output.result import Text
 from mcshell.errors import MCShellError
 from tests.peers.processes import wait_until
 

@@ -14,7 +14,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from mcshell.client.targeting import Targeting
+from mcshell.client.discovery.targeting import Targeting
 from mcshell.commands.context import Context
 from mcshell.shell.lines import run_line
 from mcshell.shell.output import Screen

@@ -14,8 +14,8 @@ import pytest
 
 from mcshell import config
 from mcshell.client.client import Client
-from mcshell.node.lately import Lately
-from mcshell.node.work import Word
+from mcshell.node.queue.resend import Lately
+from mcshell.node.store.records import Word
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
 

@@ -23,7 +23,7 @@ from mcshell.errors import Reason
 from mcshell.message import Reply, Request, State, Via, new_request_id
 from mcshell.pki import Authority
 from mcshell.wire import destinations
-from mcshell.wire.envelope import (
+from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
@@ -32,7 +32,7 @@ from mcshell.wire.envelope import (
     seal_reply,
     seal_request,
 )
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.signatures import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from mcshell.errors import Reason, Rejected
 from mcshell.message import new_request_id
-from mcshell.node.claims import Claims
+from mcshell.node.admission.replay import Claims
 from mcshell.pki import Authority
-from mcshell.wire.envelope import Limits, open_reply, open_request
-from mcshell.wire.security import Verifier
+from mcshell.wire.documents.envelope import Limits, open_reply, open_request
+from mcshell.wire.documents.signatures import Verifier
 from tests.hostile.forge import Forge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcshell.wire.envelope import Sealed
+    from mcshell.wire.documents.envelope import Sealed
     from tests.hostile.forge import Case
 
 __all__ = ["Receiver", "arena"]

@@ -8,7 +8,7 @@ import pytest
 
 from mcshell.errors import Reason
 from mcshell.pki import Authority
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Sealed
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Sealed
 from tests.hostile.receiver import arena
 from tests.peers import brokers
 from tests.peers.bare import Bare

@@ -16,7 +16,7 @@ import pytest
 from mcshell.errors import Reason
 from mcshell.message import State, Via, new_request_id
 from mcshell.wire import destinations
-from mcshell.wire.envelope import read_reply, seal_request
+from mcshell.wire.documents.envelope import read_reply, seal_request
 from tests.hostile.forge import CLASSES, Case, Forge, changed
 from tests.peers.bare import Bare
 from tests.peers.fleet import Fleet, Node
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mcshell.client.client import Client
-    from mcshell.client.replies import Replies
-    from mcshell.wire.envelope import Sealed
+    from mcshell.client.rpc.replies import Replies
+    from mcshell.wire.documents.envelope import Sealed
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(300)

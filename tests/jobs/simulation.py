@@ -6,20 +6,20 @@ import random
 from typing import TYPE_CHECKING
 
 from mcshell.message import Job, State, When
-from mcshell.node.act import Outcome
-from mcshell.node.agenda import Agenda, following
-from mcshell.node.agents import Served
-from mcshell.node.desk import Desk
-from mcshell.node.forecast import forecast
+from mcshell.node.agents.registry import Served
+from mcshell.node.execution.lifecycle import Desk
 from mcshell.node.host import Host
-from mcshell.node.jobs import JobRow
-from mcshell.node.spool import Spool
-from mcshell.node.words import Words
-from mcshell.node.work import End
+from mcshell.node.jobs.forecast import forecast
+from mcshell.node.jobs.scheduler import Agenda, following
+from mcshell.node.replies.writer import Words
+from mcshell.node.store.job_table import JobRow
+from mcshell.node.store.records import End
+from mcshell.node.store.spool import Spool
+from mcshell.node.verdicts import Outcome
 from mcshell.pki import Authority
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
-from mcshell.wire.jobs import seal_job
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.job import seal_job
+from mcshell.wire.documents.signatures import Signer
 
 if TYPE_CHECKING:
     from pathlib import Path

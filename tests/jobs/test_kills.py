@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.node.workdir import WorkDir
+from mcshell.node.execution.run_directory import WorkDir
 from tests.jobs.town import Town
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcshell.client.jobreplies import JobReplies
+    from mcshell.client.jobs.replies import JobReplies
     from tests.peers.brokers import Broker
 
 NODES = ("n1", "n2")

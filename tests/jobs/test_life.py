@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcshell.client.session import Session
-from mcshell.client.transfer import export_session, import_session
+from mcshell.client.session.session import Session
+from mcshell.client.session.transfer import export_session, import_session
 from mcshell.message import State
 from mcshell.wire.credentials import load_verifier
 from tests.jobs.town import Town
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.client.client import Client
-    from mcshell.client.jobreplies import JobReplies
-    from mcshell.client.ledger import Entry
+    from mcshell.client.jobs.replies import JobReplies
+    from mcshell.client.store.ledger import Entry
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(180)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.message import State
-from mcshell.node.workdir import WorkDir
+from mcshell.node.execution.run_directory import WorkDir
 from tests.jobs.town import Town
 from tests.peers.processes import wait_until
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.client.client import Client
-    from mcshell.client.jobreplies import JobReplies
+    from mcshell.client.jobs.replies import JobReplies
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(240)

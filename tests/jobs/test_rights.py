@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.message import State
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from tests.jobs.town import Town
 from tests.peers.processes import wait_until
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mcshell.client.jobreplies import JobReplies
-    from mcshell.client.ledger import Entry
+    from mcshell.client.jobs.replies import JobReplies
+    from mcshell.client.store.ledger import Entry
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(180)

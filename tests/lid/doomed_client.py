@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 from mcshell import config
 from mcshell.client.client import Client
-from mcshell.client.dispatch import Dispatch
-from mcshell.client.receiver import Receiver
-from mcshell.client.store import Store
+from mcshell.client.messaging.outbox import Dispatch
+from mcshell.client.messaging.receiver import Receiver
+from mcshell.client.store.store import Store
 from mcshell.message import Via
-from mcshell.wire.connector import Connector
+from mcshell.wire.stomp.connector import Connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcshell.client.rows import Record
+    from mcshell.client.store.records import Record
 
 
 def die() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mcshell import config
 from mcshell.client.client import Client
-from mcshell.client.transfer import export_session, import_session
+from mcshell.client.session.transfer import export_session, import_session
 from mcshell.wire.credentials import load_verifier
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import math
 
 from hypothesis import given
 
-from mcshell.client.rows import data_of, kept_reply
+from mcshell.client.store.records import data_of, kept_reply
 from mcshell.message import State
-from mcshell.wire.mcollective import kept
+from mcshell.wire.mcollective import stored as kept
 from mcshell.wire.mcollective.envelope import ReplyEnvelope
 from mcshell.wire.mcollective.messages import plain, read_reply
 from mcshell.wire.mcollective.values import Symbol

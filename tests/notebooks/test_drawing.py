@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from mcshell import table
-from mcshell.client.flight import Flight
-from mcshell.client.replies import Replies
-from mcshell.client.rows import Record, StoredData, Word
+from mcshell.client.messaging.tracker import Flight
+from mcshell.client.rpc.replies import Replies
+from mcshell.client.store.records import Record, StoredData, Word
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.notebook.display import as_html, as_text, bundle, standing
 from mcshell.notebook.frames import page, shown, shown_series

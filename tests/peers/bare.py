@@ -7,8 +7,8 @@ import socket
 import time
 from typing import TYPE_CHECKING, Self
 
-from mcshell.wire.dialects import VHOST, dialect_of
-from mcshell.wire.frame import HEARTBEAT, Frame, Parser, dump
+from mcshell.wire.stomp.dialects import VHOST, dialect_of
+from mcshell.wire.stomp.frame import HEARTBEAT, Frame, Parser, dump
 
 if TYPE_CHECKING:
     import ssl

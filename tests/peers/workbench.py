@@ -21,16 +21,16 @@ from mcshell.errors import Rejected
 from mcshell.message import Request, Via, new_request_id
 from mcshell.pki import Authority
 from mcshell.wire import destinations
-from mcshell.wire.connector import Connector
-from mcshell.wire.envelope import Limits, open_reply, seal_request
-from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.documents.envelope import Limits, open_reply, seal_request
+from mcshell.wire.documents.signatures import Signer, Verifier
+from mcshell.wire.stomp.connector import Connector
 from tests.peers.processes import Child, PeerError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mcshell.message import Reply
-    from mcshell.wire.envelope import Sealed
+    from mcshell.wire.documents.envelope import Sealed
     from tests.peers.brokers import Broker
 
 __all__ = ["Bench"]

@@ -15,7 +15,7 @@ import pytest
 
 from mcshell.errors import NoTargets, UsageError
 from mcshell.wire import destinations
-from mcshell.wire.connector import Connector
+from mcshell.wire.stomp.connector import Connector
 from tests.peers.processes import Child, wait_until
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def test_a_plan_that_is_killed_again_and_again_repeats_nothing_and_skips_nothing
 
 def test_a_plan_killed_before_its_first_word_goes_on(fleet, tmp_path, monkeypatch):
     """A wave that is committed and not sent is sent by whoever comes next, once."""
-    from mcshell.client.dispatch import Dispatch
+    from mcshell.client.messaging.outbox import Dispatch
 
     path, session = written(tmp_path, SLOW, nodes="[db1, db2]", sleep=0), name_of_session()
     with fleet.client(session=session) as alice, monkeypatch.context() as patch:

@@ -22,8 +22,8 @@ from mcshell.message import Reply, State
 from mcshell.pki import Authority
 from mcshell.pki.keys import checking, signing
 from mcshell.wire import destinations
-from mcshell.wire.envelope import seal_reply
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.envelope import seal_reply
+from mcshell.wire.documents.signatures import Signer
 from tests.peers.fleet import Fleet, Node
 
 CLIENT = Path(__file__).with_name("client.py")

@@ -30,9 +30,8 @@ from mcshell.message import (
     run_id,
 )
 from mcshell.pki import Authority
-from mcshell.wire import strict_json
-from mcshell.wire.announce import Registration, open_registration, seal_registration
-from mcshell.wire.envelope import (
+from mcshell.wire.documents import strict_json
+from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
@@ -42,11 +41,27 @@ from mcshell.wire.envelope import (
     seal_reply,
     seal_request,
 )
-from mcshell.wire.handover import HANDOVER, HOLDING, TAKEOVER, Claim, open_claim, seal_claim
-from mcshell.wire.jobs import open_job, seal_job
-from mcshell.wire.rules import RULE, duty_ids, kind_of, open_rule, read_crl, seal_crl, seal_rule
-from mcshell.wire.security import Signer, Verifier
-from mcshell.wire.turns import open_turn_of_node, open_turn_of_operator, seal_turn
+from mcshell.wire.documents.job import open_job, seal_job
+from mcshell.wire.documents.registration import Registration, open_registration, seal_registration
+from mcshell.wire.documents.rule import (
+    RULE,
+    duty_ids,
+    kind_of,
+    open_rule,
+    read_crl,
+    seal_crl,
+    seal_rule,
+)
+from mcshell.wire.documents.signatures import Signer, Verifier
+from mcshell.wire.documents.takeover import (
+    HANDOVER,
+    HOLDING,
+    TAKEOVER,
+    Claim,
+    open_claim,
+    seal_claim,
+)
+from mcshell.wire.documents.turn import open_turn_of_node, open_turn_of_operator, seal_turn
 
 HOME = Path(mcshell.wire.__file__).parent
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (HOME / "schemas").glob("*.json")}

@@ -14,10 +14,10 @@ import pytest
 
 from mcshell.errors import Reason
 from mcshell.wire import destinations
-from mcshell.wire.announce import open_registration
-from mcshell.wire.connector import Connector
-from mcshell.wire.envelope import Limits
-from mcshell.wire.security import Verifier
+from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.registration import open_registration
+from mcshell.wire.documents.signatures import Verifier
+from mcshell.wire.stomp.connector import Connector
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
 
@@ -102,7 +102,7 @@ def test_the_inventory_as_a_source_asks_nobody(fleet):
 def test_a_source_of_ones_own_is_a_plugin(fleet):
     """What a site registers as a discovery source is asked like the built-in ones."""
     from mcshell import plugins
-    from mcshell.client.sources import Found
+    from mcshell.client.discovery.methods import Found
 
     plugins.register("discovery", "cmdb", lambda search: Found(["web1"], discovered=False))
     try:
@@ -190,8 +190,8 @@ def test_an_emulated_fleet_registers_paced(fleet):
 
 def test_what_is_not_signed_by_the_node_is_not_known(fleet, tmp_path):
     """A registration in another's name is counted and dropped, and its repeats are not verified."""
-    from mcshell.wire.announce import Registration, seal_registration
-    from mcshell.wire.security import Signer
+    from mcshell.wire.documents.registration import Registration, seal_registration
+    from mcshell.wire.documents.signatures import Signer
 
     evil = Signer.from_pem(*fleet.authority.issue_pem("evil", "node"))
     with fleet.client() as alice:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.signatures import Signer
 from tests.peers.bare import Bare
 from tests.peers.brokers import Configured
 from tests.peers.fleet import Fleet, Node

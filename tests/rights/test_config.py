@@ -19,7 +19,7 @@ from mcshell.commands.run import run_words
 from mcshell.errors import UsageError
 from mcshell.pki import Authority
 from mcshell.wire import destinations
-from mcshell.wire.dialects import ACTIVEMQ, RABBITMQ
+from mcshell.wire.stomp.dialects import ACTIVEMQ, RABBITMQ
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import pytest
 from mcshell.errors import ConversationError
 from mcshell.message import Reply, Request, Sequence, State, Via, new_request_id
 from mcshell.wire import destinations
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Sealed, seal_reply, seal_request
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Sealed, seal_reply, seal_request
 from tests.peers.processes import wait_until
 from tests.rights.conftest import NODES, ONLY_ACTIVEMQ, ONLY_RABBITMQ
 

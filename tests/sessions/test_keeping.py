@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from mcshell.client.receiver import Receiver
-from mcshell.client.store import Store
+from mcshell.client.messaging.receiver import Receiver
+from mcshell.client.store.store import Store
 from tests.peers.processes import wait_until
 
 from .conftest import NAMES

@@ -7,8 +7,8 @@ import sqlite3
 import pytest
 
 from mcshell import config
-from mcshell.client.session import listing
-from mcshell.client.transfer import export_session, import_session
+from mcshell.client.session.session import listing
+from mcshell.client.session.transfer import export_session, import_session
 from mcshell.errors import SessionError
 from mcshell.wire.credentials import load_verifier
 from tests.peers.processes import wait_until

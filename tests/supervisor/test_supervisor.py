@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.client.rulefile import load_sealed
+from mcshell.client.documents.rule_file import load_sealed
 from mcshell.message import Duty, Filter, Rule
-from mcshell.wire.rules import seal_rule
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.rule import seal_rule
+from mcshell.wire.documents.signatures import Signer
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:

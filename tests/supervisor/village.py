@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell.wire import destinations
-from mcshell.wire.connector import Connector
+from mcshell.wire.stomp.connector import Connector
 from tests.peers.fleet import COMMON, READY, Fleet, Node
 from tests.peers.processes import Child, wait_until
 

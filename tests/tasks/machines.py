@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.ddl.library import shipped_dir
-from mcshell.node.kit import Kit
+from mcshell.node.testing import Kit
 from tests.peers.debian import SCRIPT, Repository
 from tests.peers.fleet import ROOT, Fleet, Node
 from tests.peers.processes import Child, wait_until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcshell.commands.parser import parse, split_line, split_lines
+from mcshell.commands.grammar.parser import parse, split_line, split_lines
 from mcshell.shell.redirect import redirected
 from tests.tasks.checks import CHECKS, ORDER
 from tests.tasks.tasks import README, TASKS, Task, placed, table

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mcshell.errors import AgentError, Reason, Rejected
 from mcshell.node.registration import next_turn
 from mcshell.pki import Authority
-from mcshell.wire.announce import Registration, open_registration, seal_registration
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, Limits, sealed
-from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Limits, sealed
+from mcshell.wire.documents.registration import Registration, open_registration, seal_registration
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 NOW = 1_800_000_000.0
 

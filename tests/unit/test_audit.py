@@ -12,8 +12,8 @@ import time
 import pytest
 
 from mcshell.errors import ConfigError
-from mcshell.node import audit
-from mcshell.node.audit import AuditLog
+from mcshell.node.audit import log as audit
+from mcshell.node.audit.log import AuditLog
 
 
 def lines(path):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConversationError, TurnTimeout
-from mcshell.wire.channel import LINGER, LOST, Channel, Head
+from mcshell.wire.conversation.channel import LINGER, LOST, Channel, Head
 
 HEAD = Head("0" * 32, "echo", "cert=alice", "web1", "mcs", "s1")
 

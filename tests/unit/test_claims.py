@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConfigError, MCShellError
-from mcshell.node.claims import Claims, _Ticket
+from mcshell.node.admission.replay import Claims, _Ticket
 
 NOW = 1_800_000_000.0
 
@@ -48,7 +48,7 @@ def test_a_claim_outlives_kill_9(tmp_path, synchronous):
     """What was claimed by a process that was killed right after is claimed still."""
     path = tmp_path / "claims.db"
     code = (
-        "import sys, time; from mcshell.node.claims import Claims\n"
+        "import sys, time; from mcshell.node.admission.replay import Claims\n"
         f"c = Claims({str(path)!r}, synchronous={synchronous!r})\n"
         f"print(c.claim('web1', 'a', {NOW + 60}, {NOW}), flush=True); time.sleep(60)"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcshell.errors import UnknownBroker
-from mcshell.wire.dialects import ACTIVEMQ, MCSHELL, RABBITMQ, dialect_of
+from mcshell.wire.stomp.dialects import ACTIVEMQ, MCSHELL, RABBITMQ, dialect_of
 
 NOW = 1_800_000_000.0
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
 from mcshell.message import Filter, Reply, Request, State, Via, new_request_id
 from mcshell.pki import Authority
-from mcshell.wire import strict_json
-from mcshell.wire.envelope import (
+from mcshell.wire.documents import strict_json
+from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
@@ -29,7 +29,7 @@ from mcshell.wire.envelope import (
     seal_reply,
     seal_request,
 )
-from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 NOW = 1_800_000_000.0
 LIMITS = Limits()

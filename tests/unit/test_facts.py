@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell.filters.facts import lookup
-from mcshell.node import machine
-from mcshell.node.facts import FactSource, merge, plain
+from mcshell.node.facts import system as machine
+from mcshell.node.facts.source import FactSource, merge, plain
 from mcshell.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +104,7 @@ def test_facts_can_travel(tmp_path):
 def test_facts_are_light():
     """The first facts are there in a moment, without yaml, psutil, asyncio or a name server."""
     code = (
-        "import sys; from pathlib import Path; from mcshell.node.facts import FactSource;"
+        "import sys; from pathlib import Path; from mcshell.node.facts.source import FactSource;"
         "import socket; socket.getaddrinfo = socket.gethostbyname = None;"
         "FactSource(['facts.d/*.yaml'], Path('/nosuch')).facts();"
         "print([m for m in ('yaml', 'psutil', 'asyncio', 'email') if m in sys.modules])"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell.errors import FrameError
-from mcshell.wire.frame import HEARTBEAT, Frame, Parser, dump, negotiate
+from mcshell.wire.stomp.frame import HEARTBEAT, Frame, Parser, dump, negotiate
 
 COMMANDS = ["SEND", "SUBSCRIBE", "ACK", "MESSAGE", "RECEIPT", "ERROR", "DISCONNECT"]
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from mcshell.errors import InputError, Rejected, UsageError
 from mcshell.message import Job, When, new_request_id, run_id
 from mcshell.pki import Authority
-from mcshell.wire.envelope import Limits, Sealed
-from mcshell.wire.jobs import open_job, read_job, seal_job
-from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.documents.envelope import Limits, Sealed
+from mcshell.wire.documents.job import open_job, seal_job
+from mcshell.wire.documents.rule import read_job
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ class Party:
 
     def sign(self, document: Any, signer: Signer | None = None) -> Sealed:
         """Any document, signed as it is."""
-        from mcshell.wire.envelope import sealed
+        from mcshell.wire.documents.envelope import sealed
 
         return sealed(json.dumps(document).encode(), signer or self.alice)
 

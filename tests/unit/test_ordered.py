@@ -10,7 +10,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcshell.wire.ordered import AT_ONCE, LAZY, MOST_WAIT, Ordered, Packet
+from mcshell.wire.conversation.sliding_window import AT_ONCE, LAZY, MOST_WAIT, Ordered, Packet
 
 UNKIND = st.fixed_dictionaries(
     {

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import PluginError
-from mcshell.node.policy import Policies
-from mcshell.node.policy_file import PolicyError, parse_groups, parse_policy
+from mcshell.node.admission.policy import Policies
+from mcshell.node.admission.policy_file import PolicyError, parse_groups, parse_policy
 
 FACTS = {"os": "Debian", "role": "web", "environment": "production", "cpu": {"count": 8}}
 CLASSES = frozenset({"webserver", "acme::devserver"})

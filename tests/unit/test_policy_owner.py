@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.node.policy import Policies
+from mcshell.node.admission.policy import Policies
 
 if TYPE_CHECKING:
     from pathlib import Path

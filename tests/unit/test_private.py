@@ -8,9 +8,9 @@ import stat
 import pytest
 
 from mcshell.broker.store import Store as BrokerStore
-from mcshell.client.known import Known
-from mcshell.client.session import Session
-from mcshell.client.transfer import export_session
+from mcshell.client.discovery.node_cache import Known
+from mcshell.client.session.session import Session
+from mcshell.client.session.transfer import export_session
 from mcshell.private import private_file, private_folder
 
 

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.rulefile import load_sealed, read_rule_file, save_sealed
+from mcshell.client.documents.rule_file import load_sealed, read_rule_file, save_sealed
 from mcshell.ddl.library import Library, shipped_dir
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.message import Duty, Filter, Rule, When
-from mcshell.node.machineid import machine_id
+from mcshell.node.facts.machine_id import machine_id
 from mcshell.pki import Authority
-from mcshell.wire.envelope import Limits, sealed
-from mcshell.wire.jobs import read_job
-from mcshell.wire.rules import (
+from mcshell.wire.documents.envelope import Limits, sealed
+from mcshell.wire.documents.rule import (
     CRL,
     RULE,
     digest_of,
@@ -26,12 +25,13 @@ from mcshell.wire.rules import (
     kind_of,
     open_rule,
     read_crl,
+    read_job,
     read_rule,
     seal_crl,
     seal_rule,
     signed_part,
 )
-from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 NOW = 1_800_000_000.0
 YAML = """\

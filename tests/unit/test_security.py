@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki import Authority
 from mcshell.pki.keys import hash_for
-from mcshell.wire.security import MAX_CERTIFICATE, Signer, Verifier
+from mcshell.wire.documents.signatures import MAX_CERTIFICATE, Signer, Verifier
 
 # Certificates are made when a test wants them, which may be long after this module was read.
 NOW = time.time() + 3000

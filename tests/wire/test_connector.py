@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.errors import ConnectError, ConnectionLost, FrameError
-from mcshell.wire.connector import ConnectionState, Connector, TLSFiles
+from mcshell.wire.stomp.connector import ConnectionState, Connector, TLSFiles
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mcshell.wire.transport import Delivery
+    from mcshell.wire.stomp.transport import Delivery
     from tests.peers.brokers import Broker
 
 SOON = 20.0  # seconds: a bound for what takes milliseconds on an idle machine

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.errors import ConfigError, ConnectError, UnknownBroker, UsageError
-from mcshell.wire.connector import Connector, TLSFiles
-from mcshell.wire.endpoint import parse_url, reason_of
-from mcshell.wire.frame import Frame
+from mcshell.wire.stomp.connector import Connector, TLSFiles
+from mcshell.wire.stomp.endpoint import parse_url, reason_of
+from mcshell.wire.stomp.frame import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

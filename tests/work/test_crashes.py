@@ -17,7 +17,7 @@ from tests.peers.processes import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcshell.node.workdir import WorkDir
+    from mcshell.node.execution.run_directory import WorkDir
     from tests.peers.workbench import Bench
 
 pytestmark = pytest.mark.timeout(240)
@@ -49,7 +49,7 @@ def test_daemon_killed_at_a_step(bench: Bench, tmp_path: Path, step: str, action
 
 def shim_of(bench: Bench, request: str) -> WorkDir:
     """The folder of a running action, once its shim is at work."""
-    from mcshell.node.workdir import WorkDir
+    from mcshell.node.execution.run_directory import WorkDir
 
     folder = WorkDir(bench.folder / "state-n1" / "node" / "work" / request)
     assert wait_until(lambda: folder.shim_pid() is not None, 30)
@@ -206,7 +206,7 @@ def test_random_kills(bench: Bench, tmp_path: Path, count: int) -> None:
 
 def kill_shim(folder: Path) -> int:
     """SIGKILL to the shim of a folder; 1 when there was one."""
-    from mcshell.node.workdir import WorkDir
+    from mcshell.node.execution.run_directory import WorkDir
 
     pid = WorkDir(folder).shim_pid()
     if pid is None:

@@ -22,7 +22,7 @@ START = """\
 import sys
 from pathlib import Path
 from mcshell import config
-from mcshell.node.emulate import run
+from mcshell.node.emulator.emulator import run
 run(config.load(Path(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]))
 """
 

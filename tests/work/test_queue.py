@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.message import State, Via
-from mcshell.node.spool import Spool
-from mcshell.node.work import Word
-from mcshell.wire.envelope import Sealed
+from mcshell.node.store.records import Word
+from mcshell.node.store.spool import Spool
+from mcshell.wire.documents.envelope import Sealed
 from tests.peers.processes import wait_until
 from tests.peers.workbench import Bench
 

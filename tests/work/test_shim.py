@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.message import State
-from mcshell.node.workdir import WorkDir, boot_id, start_time, write_whole
+from mcshell.node.execution.run_directory import WorkDir, boot_id, start_time, write_whole
 
 if TYPE_CHECKING:
     import pytest
@@ -24,7 +24,7 @@ HEAVY = ("cryptography", "stomp", "pandas", "psutil", "yaml", "lark", "jsonschem
 
 def test_shim_loads_nothing_heavy() -> None:
     """What an action's process loads has no broker, no keys and no data frames in it."""
-    code = f"import sys, mcshell.node.run; print([m for m in {HEAVY} if m in sys.modules])"
+    code = f"import sys, mcshell.node.execution.shim_main; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
@@ -70,7 +70,13 @@ def test_shim_begins_soon(tmp_path: Path) -> None:
         lock = folder.take_lock()
         assert lock is not None
         began = time.monotonic()
-        command = [sys.executable, "-m", "mcshell.node.run", str(folder.path), str(lock)]
+        command = [
+            sys.executable,
+            "-m",
+            "mcshell.node.execution.shim_main",
+            str(folder.path),
+            str(lock),
+        ]
         subprocess.run(command, pass_fds=(lock,), start_new_session=True, check=False, cwd=ROOT)
         times.append(time.monotonic() - began)
         os.close(lock)

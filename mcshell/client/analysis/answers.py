@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
 
 __all__ = ["FIXED", "Answers", "flat", "frozen", "kind", "number", "of_frame", "of_replies"]
 

@@ -13,7 +13,7 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.rows import data_of
+from mcshell.client.store.records import data_of
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from mcshell.commands.harmless import harmless
+from mcshell.commands.output.sanitize import harmless
 from mcshell.errors import MCShellError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mcshell.client.known import KnownNode
+    from mcshell.client.discovery.node_cache import KnownNode
     from mcshell.config import Settings
     from mcshell.ddl import DDL
 
@@ -117,7 +117,7 @@ def _typable(text: str) -> bool:
 
 def gather(settings: Settings, nodes: _Nodes, files: Sequence[Kept]) -> Cache:
     """Put a cache together from local files."""
-    from mcshell.client.session import folder_of  # noqa: PLC0415 - in the background only
+    from mcshell.client.session.session import folder_of  # noqa: PLC0415 - in the background only
     from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - as above
 
     library = Library([*settings.node.agents, shipped_dir(), *settings.mcollective.agent_dirs()])
@@ -198,7 +198,7 @@ class Refresher:
             self._bell.clear()
 
     def _refresh(self, settings: Settings) -> None:
-        from mcshell.client.session import folder_of  # noqa: PLC0415 - in the background only
+        from mcshell.client.session.session import folder_of  # noqa: PLC0415 - in the background only
 
         known = settings.state_dir / "known.sqlite"
         changed = self._changed(known)
@@ -229,7 +229,7 @@ class Refresher:
         return stamp != before
 
     def _known(self, settings: Settings, path: Path) -> list[KnownNode]:
-        from mcshell.client.known import Known  # noqa: PLC0415 - in the background only
+        from mcshell.client.discovery.node_cache import Known  # noqa: PLC0415 - in the background only
         from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - as above
 
         self._realm = self._realm or load_credentials(settings.pki).realm

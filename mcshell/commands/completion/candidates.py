@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mcshell import plugins
-from mcshell.commands import grammar
 from mcshell.commands.completion import values
 from mcshell.commands.completion.scan import scan
 from mcshell.commands.completion.values import Candidate, Word
-from mcshell.commands.options import SOURCES, Choice
-from mcshell.commands.parser import parser_of
+from mcshell.commands.grammar import verbs as grammar
+from mcshell.commands.grammar.options import SOURCES, Choice
+from mcshell.commands.grammar.parser import parser_of
 from mcshell.message import State
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mcshell.commands.completion.cache import Cache
     from mcshell.commands.completion.scan import Scan
-    from mcshell.commands.parser import Face
+    from mcshell.commands.grammar.parser import Face
 
 __all__ = ["candidates"]
 

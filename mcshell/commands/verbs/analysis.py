@@ -10,8 +10,8 @@ from mcshell.client.analysis import outliers as odd
 from mcshell.client.analysis import sql as database
 from mcshell.client.analysis import summary as descriptions
 from mcshell.client.analysis.answers import of_replies
-from mcshell.client.references import parse_moment
-from mcshell.commands.result import Table
+from mcshell.client.session.references import parse_moment
+from mcshell.commands.output.result import Table
 from mcshell.errors import SessionError, UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mcshell.client.client import Client
-    from mcshell.client.replies import Replies
-    from mcshell.client.rows import Record
+    from mcshell.client.rpc.replies import Replies
+    from mcshell.client.store.records import Record
     from mcshell.commands.context import Context
 
 __all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]

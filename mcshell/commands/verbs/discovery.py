@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.targeting import Ask, Targeting
-from mcshell.commands.result import Feed, Table, counts_code
+from mcshell.client.discovery.targeting import Ask, Targeting
+from mcshell.commands.output.result import Feed, Table, counts_code
 from mcshell.commands.verbs.shaping import check, shaped, shaped_table
-from mcshell.commands.verbs.targets import targeting
+from mcshell.commands.verbs.targeting import targeting
 from mcshell.errors import UsageError, did_you_mean
 from mcshell.filters import compile_filter
 from mcshell.message import State
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mcshell.client.client import Client
-    from mcshell.client.known import KnownNode
-    from mcshell.client.replies import Replies
-    from mcshell.client.sources import Found
+    from mcshell.client.discovery.methods import Found
+    from mcshell.client.discovery.node_cache import KnownNode
+    from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
 
 __all__ = ["find", "forget", "inventory", "ping"]

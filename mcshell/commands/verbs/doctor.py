@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.commands.result import Table
-from mcshell.commands.verbs.brokers import check
+from mcshell.commands.output.result import Table
+from mcshell.commands.verbs.broker_config import check
 from mcshell.errors import ConfigError, MCShellError
 from mcshell.private import private_folder
 
@@ -141,8 +141,8 @@ def _passcode(settings: Settings) -> str:
 
 def _broker(settings: Settings, url: str) -> str:
     """Connect as the client does; the dialect is the proof that it is a broker we know."""
-    from mcshell.wire.connector import Connector  # noqa: PLC0415 - stomp.py is slow to load
     from mcshell.wire.credentials import tls_files  # noqa: PLC0415 - as above
+    from mcshell.wire.stomp.connector import Connector  # noqa: PLC0415 - stomp.py is slow to load
 
     broker = settings.broker
     began = time.monotonic()
@@ -183,8 +183,8 @@ def _old_broker(settings: Settings) -> str:
 def _agents(settings: Settings) -> Iterator[Finding]:
     """Which agents a node on this machine would have, and why not the others."""
     from mcshell.ddl.library import shipped_dir  # noqa: PLC0415 - agents are the last check
-    from mcshell.node.agents import load_agents  # noqa: PLC0415 - as above
-    from mcshell.node.facts import FactSource  # noqa: PLC0415 - as above
+    from mcshell.node.agents.registry import load_agents  # noqa: PLC0415 - as above
+    from mcshell.node.facts.source import FactSource  # noqa: PLC0415 - as above
     from mcshell.node.host import Host  # noqa: PLC0415 - as above
 
     served = load_agents([*settings.node.agents, shipped_dir()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.commands.result import Table
+from mcshell.commands.output.result import Table
 
 if TYPE_CHECKING:
     import argparse

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.targeting import Ask
-from mcshell.commands.document import dumps
-from mcshell.commands.result import Table, exit_code
-from mcshell.commands.verbs.asking import put
-from mcshell.commands.verbs.targets import targeting
+from mcshell.client.discovery.targeting import Ask
+from mcshell.commands.output.json_document import dumps
+from mcshell.commands.output.result import Table, exit_code
+from mcshell.commands.verbs.submitting import put
+from mcshell.commands.verbs.targeting import targeting
 from mcshell.filters.nodes import fold
 
 if TYPE_CHECKING:
     import argparse
 
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
 
 __all__ = ["facts"]

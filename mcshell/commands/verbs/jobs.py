@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.client.jobtables import FORECAST, JOBS
-from mcshell.client.jobwords import WORDS
-from mcshell.client.targeting import Targeting
-from mcshell.commands.result import Feed, Table, Text
-from mcshell.commands.verbs.asking import confirmation
+from mcshell.client.discovery.targeting import Targeting
+from mcshell.client.jobs.tables import FORECAST, JOBS
+from mcshell.client.jobs.times import WORDS
+from mcshell.commands.output.result import Feed, Table, Text
 from mcshell.commands.verbs.rpc import inputs
-from mcshell.commands.verbs.targets import targeting
+from mcshell.commands.verbs.submitting import confirmation
+from mcshell.commands.verbs.targeting import targeting
 from mcshell.errors import UsageError
 from mcshell.message import State
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mcshell.client.client import Client
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.commands.result import Table
+from mcshell.commands.output.result import Table
 from mcshell.pki import Authority
 
 if TYPE_CHECKING:

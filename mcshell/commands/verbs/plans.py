@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.client.planstore import OK, STOPPED
-from mcshell.commands.result import INTERRUPTED, Table
-from mcshell.commands.verbs.asking import confirmation
+from mcshell.client.store.plans import OK, STOPPED
+from mcshell.commands.output.result import INTERRUPTED, Table
+from mcshell.commands.verbs.submitting import confirmation
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from mcshell.client.plans import Progress
+    from mcshell.client.plans.manager import Progress
     from mcshell.commands.context import Context
 
 __all__ = ["list_", "preview", "resume", "run"]

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mcshell.commands.harmless import harmless
-from mcshell.commands.result import Text
+from mcshell.commands.output.result import Text
+from mcshell.commands.output.sanitize import harmless
 from mcshell.errors import MCShellError, UsageError, did_you_mean
 
 if TYPE_CHECKING:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.client.again import NOT_WELL, inputs_again
-from mcshell.client.targeting import Ask, Targeting
-from mcshell.commands.verbs.asking import put
+from mcshell.client.discovery.targeting import Ask, Targeting
+from mcshell.client.rpc.retry import NOT_WELL, inputs_again
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.shaping import check, shaped
+from mcshell.commands.verbs.submitting import put
 from mcshell.errors import NoTargets
 from mcshell.message import Via
 
 if TYPE_CHECKING:
     import argparse
 
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.commands.result import Table
+    from mcshell.commands.output.result import Table
 
 __all__ = ["retry"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.targeting import Ask
-from mcshell.commands.verbs.asking import put
+from mcshell.client.discovery.targeting import Ask
 from mcshell.commands.verbs.shaping import check, shaped
-from mcshell.commands.verbs.targets import targeting
+from mcshell.commands.verbs.submitting import put
+from mcshell.commands.verbs.targeting import targeting
 from mcshell.errors import InputError, UsageError
 from mcshell.message import Via
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.commands.result import Table
+    from mcshell.commands.output.result import Table
     from mcshell.ddl import Action
 
 __all__ = ["inputs", "pairs", "rpc"]

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.client.documents import read_text
-from mcshell.client.rulefile import SUFFIX, read_rule_file, save_sealed
-from mcshell.commands.result import Table
+from mcshell.client.documents.reader import read_text
+from mcshell.client.documents.rule_file import SUFFIX, read_rule_file, save_sealed
+from mcshell.commands.output.result import Table
 from mcshell.errors import UsageError
 from mcshell.wire.credentials import load_credentials
-from mcshell.wire.rules import digest_of, seal_rule
+from mcshell.wire.documents.rule import digest_of, seal_rule
 
 if TYPE_CHECKING:
     import argparse

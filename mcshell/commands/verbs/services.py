@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.commands.result import Table
+from mcshell.commands.output.result import Table
 from mcshell.config import Broker
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def node(context: Context, options: argparse.Namespace) -> Table:
 
 def emulate(context: Context, options: argparse.Namespace) -> Table:
     """Run emulated nodes in the foreground."""
-    from mcshell.node.emulate import run  # noqa: PLC0415 - a broker needs no node
+    from mcshell.node.emulator.emulator import run  # noqa: PLC0415 - a broker needs no node
 
     _begin(options)
     run(

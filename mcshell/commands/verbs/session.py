@@ -7,10 +7,10 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.client.session import Session, SessionInfo, folder_of, listing, remove
-from mcshell.client.transfer import export_session, import_session
-from mcshell.commands.result import Table
-from mcshell.commands.verbs.asking import settle, unfinished
+from mcshell.client.session.session import Session, SessionInfo, folder_of, listing, remove
+from mcshell.client.session.transfer import export_session, import_session
+from mcshell.commands.output.result import Table
+from mcshell.commands.verbs.submitting import settle, unfinished
 from mcshell.errors import SessionError, UsageError, did_you_mean
 from mcshell.wire.credentials import load_credentials, load_verifier
 

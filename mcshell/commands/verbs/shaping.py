@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mcshell.client.analysis import fold as folds
 from mcshell.client.analysis import select
 from mcshell.client.analysis.answers import Answers, of_replies
-from mcshell.commands.result import Table, exit_code
-from mcshell.commands.told import told
+from mcshell.commands.output.result import Table, exit_code
+from mcshell.commands.output.summary import told
 from mcshell.commands.verbs.analysis import since
 from mcshell.errors import UsageError
 from mcshell.filters.rows import compile_rows
@@ -17,7 +17,7 @@ from mcshell.filters.rows import compile_rows
 if TYPE_CHECKING:
     import argparse
 
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
 
 __all__ = ["check", "shaped", "shaped_table"]

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Literal
 
 from mcshell.errors import ConfigError
 from mcshell.pki.keys import read_private
-from mcshell.wire.connector import Connector
-from mcshell.wire.endpoint import TLSFiles
 from mcshell.wire.mcollective import layouts
 from mcshell.wire.mcollective.aes import AES
 from mcshell.wire.mcollective.envelope import MARSHAL, YAML, Limits
 from mcshell.wire.mcollective.keys import KeyDirectory
 from mcshell.wire.mcollective.psk import PSK
 from mcshell.wire.mcollective.ssl import SSL
+from mcshell.wire.stomp.connector import Connector
+from mcshell.wire.stomp.endpoint import TLSFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mcshell.config import MCollective, Settings
-    from mcshell.wire.dialects import Dialect
     from mcshell.wire.mcollective.envelope import Security
     from mcshell.wire.mcollective.layouts import Layout
-    from mcshell.wire.supervisor import ConnectionState
+    from mcshell.wire.stomp.dialects import Dialect
+    from mcshell.wire.stomp.reconnect import ConnectionState
 
 __all__ = ["Role", "Wire", "connector", "layout_for", "open_wire"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.client.client import Client
-    from mcshell.client.replies import Replies
+    from mcshell.client.rpc.replies import Replies
 
 __all__ = ["CALLS", "SIX", "Call", "normal"]
 

@@ -14,12 +14,12 @@ import pytest
 
 from mcshell.errors import FilterError, UsageError
 from mcshell.message import Filter, Reply, Request, Sequence, State, Via, new_request_id
-from mcshell.wire.connector import Connector
 from mcshell.wire.mcollective.envelope import Limits
 from mcshell.wire.mcollective.layouts import ActiveMQ, Stamp
 from mcshell.wire.mcollective.messages import read_reply, write_reply, write_request
 from mcshell.wire.mcollective.psk import PSK
 from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.stomp.connector import Connector
 from tests.mcollective.interop.conftest import fleet_beside
 from tests.mcollective.interop.network import Network, Pair
 from tests.peers.processes import wait_until

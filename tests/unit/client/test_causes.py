@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.causes import Evidence, Probe, causes
-from mcshell.client.known import KnownNode
-from mcshell.client.ledger import Entry
-from mcshell.client.refusals import Refusal
-from mcshell.client.rows import Record
+from mcshell.client.discovery.node_cache import KnownNode
+from mcshell.client.explain.causes import Evidence, Probe, causes
+from mcshell.client.messaging.rejections import Refusal
+from mcshell.client.store.ledger import Entry
+from mcshell.client.store.records import Record
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Filter, Reply, State, Via
 

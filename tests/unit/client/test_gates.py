@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.gates import Outcome, cut, gate, in_order, stopped
+from mcshell.client.plans.gates import Outcome, cut, gate, in_order, stopped
 from mcshell.message import State, Step
 
 SHARES = st.one_of(

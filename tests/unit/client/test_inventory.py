@@ -7,13 +7,13 @@ from itertools import count
 
 import pytest
 
-from mcshell.client.inventory import Listener
-from mcshell.client.known import Known, KnownNode
+from mcshell.client.discovery.node_cache import Known, KnownNode
+from mcshell.client.discovery.registrations import Listener
 from mcshell.errors import Reason
 from mcshell.pki import Authority
-from mcshell.wire.announce import Registration, seal_registration
-from mcshell.wire.security import Signer, Verifier
-from mcshell.wire.transport import Delivery
+from mcshell.wire.documents.registration import Registration, seal_registration
+from mcshell.wire.documents.signatures import Signer, Verifier
+from mcshell.wire.stomp.transport import Delivery
 
 NUMBERS = count()
 
@@ -99,9 +99,9 @@ def test_a_forged_one_does_not_silence_the_true_one(ear):
 
 def test_a_flood_costs_a_bounded_number_of_checks(ear, monkeypatch):
     """Past the limit of a second nothing is verified; later it is again."""
-    monkeypatch.setattr("mcshell.client.inventory._MOST", 3)
+    monkeypatch.setattr("mcshell.client.discovery.registrations._MOST", 3)
     moment = time.time()
-    monkeypatch.setattr("mcshell.client.inventory.time.time", lambda: moment)
+    monkeypatch.setattr("mcshell.client.discovery.registrations.time.time", lambda: moment)
     ear.hear(*(ear.message(f"web{number}", created=moment) for number in range(9)))
     assert ear.verifier.asked == 3
     moment += 1.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcshell.client.known import Known, KnownNode
+from mcshell.client.discovery.node_cache import Known, KnownNode
 from mcshell.message import Filter
 
 

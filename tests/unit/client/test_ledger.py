@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.ledger import Entry, Ledger, judge, step
+from mcshell.client.store.ledger import Entry, Ledger, judge, step
 from mcshell.message import Reply, Sequence, State
 
 FINALS = (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)

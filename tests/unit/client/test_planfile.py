@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.planfile import read_plan
+from mcshell.client.documents.plan_file import read_plan
 from mcshell.ddl.library import Library, shipped_dir
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.pki import Authority
-from mcshell.wire.envelope import Limits
-from mcshell.wire.plans import open_plan, seal_plan, wave_id
-from mcshell.wire.security import Signer, Verifier
+from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.plan import open_plan, seal_plan, wave_id
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 if TYPE_CHECKING:
     from mcshell.message import Plan

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.references import newest, parse_moment, parse_reference
+from mcshell.client.session.references import newest, parse_moment, parse_reference
 from mcshell.errors import MCShellError, UsageError
 
 NOW = datetime(2026, 11, 24, 9, 30).astimezone()

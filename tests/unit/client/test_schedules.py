@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from mcshell.client.flight import Flight
-from mcshell.client.rows import Record, Word
-from mcshell.client.store import Store
+from mcshell.client.messaging.tracker import Flight
+from mcshell.client.store.records import Record, Word
+from mcshell.client.store.store import Store
 from mcshell.message import Filter, Reply, State, Via
 
 ID = "ab" * 16

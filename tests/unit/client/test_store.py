@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from mcshell.client.flight import Flight
-from mcshell.client.known import Known, KnownNode
-from mcshell.client.rows import Outgoing, Record, StoredData, Word
-from mcshell.client.session import Session, listing
-from mcshell.client.store import Store
+from mcshell.client.discovery.node_cache import Known, KnownNode
+from mcshell.client.messaging.tracker import Flight
+from mcshell.client.session.session import Session, listing
+from mcshell.client.store.records import Outgoing, Record, StoredData, Word
+from mcshell.client.store.store import Store
 from mcshell.errors import MCShellError, PluginError, SessionError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
-from mcshell.wire.envelope import CERTIFICATE, SIGNATURE, seal_reply
-from mcshell.wire.security import Signer
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
+from mcshell.wire.documents.signatures import Signer
 
 ID = "0123456789abcdef" * 2
 

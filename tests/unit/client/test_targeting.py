@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.arguments import names_of
-from mcshell.client.targeting import Ask, Targeting, batches, choose, plain_names, route, share
+from mcshell.client.discovery.arguments import names_of
+from mcshell.client.discovery.targeting import (
+    Ask,
+    Targeting,
+    batches,
+    choose,
+    plain_names,
+    route,
+    share,
+)
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.jobstore import KeptJob
-from mcshell.client.known import KnownNode
-from mcshell.client.planstore import KeptPlan, PlanStore
-from mcshell.client.rows import Record
-from mcshell.client.store import Store
+from mcshell.client.discovery.node_cache import KnownNode
+from mcshell.client.store.jobs import KeptJob
+from mcshell.client.store.plans import KeptPlan, PlanStore
+from mcshell.client.store.records import Record
+from mcshell.client.store.store import Store
 from mcshell.commands.completion import Cache, candidates
 from mcshell.commands.completion.cache import Request, kept, nodes_cache
 from mcshell.commands.completion.scan import incomplete, scan
-from mcshell.commands.parser import split_line
+from mcshell.commands.grammar.parser import split_line
 from mcshell.ddl.library import Library, shipped_dir
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via

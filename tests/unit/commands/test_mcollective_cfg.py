@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell import config
-from mcshell.commands.mcollective_cfg import convert, parse
+from mcshell.commands.mcollective_import import convert, parse
 from mcshell.ddl.library import Library, shipped_dir
 from mcshell.errors import ConfigError
 from mcshell.shell.cli import main

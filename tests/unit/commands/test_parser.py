@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.commands import grammar
-from mcshell.commands.parser import help_text, numbered_lines, parse, split_line, split_lines
+from mcshell.commands.grammar import verbs as grammar
+from mcshell.commands.grammar.parser import (
+    help_text,
+    numbered_lines,
+    parse,
+    split_line,
+    split_lines,
+)
 from mcshell.errors import UsageError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcshell.commands.parser import parse, split_line
+from mcshell.commands.grammar.parser import parse, split_line
 from mcshell.shell.redirect import redirected
 
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.commands.document import document, dumps, plain
-from mcshell.commands.parser import parse
-from mcshell.commands.result import Table, Text, counts_code, exit_code
+from mcshell.commands.grammar.parser import parse
+from mcshell.commands.output.json_document import document, dumps, plain
+from mcshell.commands.output.result import Table, Text, counts_code, exit_code
 from mcshell.message import State
 
 
@@ -88,7 +88,7 @@ def test_a_table_is_a_list_of_objects() -> None:
 
 def test_named_targets_are_told_from_discovered_ones() -> None:
     """Only names given by hand, without any filter beside them, were never discovered."""
-    from mcshell.commands.result import _named
+    from mcshell.commands.output.result import _named
 
     for line, named in (
         ("rpc a b", False),

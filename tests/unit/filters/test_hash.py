@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcshell.client.known import KnownNode
+from mcshell.client.discovery.node_cache import KnownNode
 from mcshell.filters import compile_filter
 from mcshell.message import Filter
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.node.agenda import Agenda
+from mcshell.node.jobs.scheduler import Agenda
 from tests.jobs.simulation import World
 
 if TYPE_CHECKING:

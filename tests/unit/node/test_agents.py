@@ -13,9 +13,9 @@ import pytest
 
 from mcshell.ddl.library import shipped_dir
 from mcshell.message import State
-from mcshell.node.act import act
 from mcshell.node.agent import Agent, Call
-from mcshell.node.agents import Served, Service, load_agents
+from mcshell.node.agents.registry import Served, Service, load_agents
+from mcshell.node.execution.action import act
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from mcshell.errors import ConfigError
-from mcshell.node.database import VERSION, Database
+from mcshell.node.store.database import VERSION, Database
 
 
 def test_a_file_of_another_version_is_not_touched(tmp_path):

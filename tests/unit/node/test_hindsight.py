@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from mcshell.node.audit import AuditLog
-from mcshell.node.hindsight import TAIL, Hindsight, recall
+from mcshell.node.audit.history import TAIL, Hindsight, recall
+from mcshell.node.audit.log import AuditLog
 
 ID, OTHER = "a" * 32, "b" * 32
 

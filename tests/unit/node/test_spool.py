@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mcshell.errors import ConfigError, MCShellError
-from mcshell.node.database import Database
-from mcshell.node.spool import Spool
-from mcshell.node.work import FINAL, QUEUED, RUNNING, End, Word, Work
+from mcshell.node.store.database import Database
+from mcshell.node.store.records import FINAL, QUEUED, RUNNING, End, Word, Work
+from mcshell.node.store.spool import Spool
 
 IDENTITIES = ("n1", "n2")
 IDS = tuple(f"{number:032x}" for number in range(6))

@@ -13,7 +13,7 @@ import pytest
 import mcshell
 from mcshell.__main__ import main as begin
 from mcshell.commands.context import Context
-from mcshell.commands.verbs import schemas
+from mcshell.commands.verbs import doc as schemas
 from mcshell.shell.cli import main
 from mcshell.shell.lines import run_line, run_lines
 from mcshell.shell.output import Screen

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.commands.result import Table, Text
+from mcshell.commands.output.result import Table, Text
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, cell, harmless, render, show
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.commands.result import Table, Text
+from mcshell.commands.output.result import Table, Text
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
 from mcshell.shell.redirect import redirected

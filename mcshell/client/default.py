@@ -1,0 +1,45 @@
+"""The client that `df.mco` asks through: the one that was opened last in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mcshell.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcshell.client.rpc.replies import Replies
+
+__all__ = ["client", "use"]
+
+
+class Asks(Protocol):
+    """What `df.mco` asks through: a `client.Client`."""
+
+    def rpc(self, agent: str, action: str, /, **others: Any) -> Replies:
+        """Ask the nodes."""
+
+    def replies(self, request: str | None = None) -> Replies:
+        """The replies to an earlier request."""
+
+
+class _Source:
+    get: Callable[[], Asks | None] | None = None
+
+
+def use(source: Callable[[], Asks | None] | None) -> None:
+    """Have `df.mco` ask through what `source` returns when it is asked; None for nobody."""
+    _Source.get = source
+
+
+def client() -> Asks:
+    """The client to ask through.
+
+    Raises:
+        UsageError: none was opened, or it is gone.
+    """
+    found = None if _Source.get is None else _Source.get()
+    if found is None:
+        raise UsageError("df.mco: not connected: mcshell.connect(), or %load_ext mcshell")
+    return found

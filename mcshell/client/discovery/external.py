@@ -1,0 +1,151 @@
+"""The discovery source `external`: a program of yours, by Choria's external-discovery protocol.
+
+`client.external_discovery` or `--do command=…` names it, with arguments. It is called with three
+more: a file with the request (JSON), a file for the reply, and the protocol; the same stand in
+CHORIA_EXTERNAL_REQUEST, _REPLY and _PROTOCOL. Other options (`--do key=value`) go into the request.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.client.discovery.methods import Found
+from mcshell.client.discovery.targeting import choose
+from mcshell.errors import PluginError, UsageError
+from mcshell.filters.simple import parse_fact
+from mcshell.filters.values import Regex
+
+if TYPE_CHECKING:
+    from mcshell.client.discovery.methods import Search
+    from mcshell.filters.values import Value
+    from mcshell.message import Filter
+
+__all__ = ["external"]
+
+log = logging.getLogger(__name__)
+
+_PROTOCOL: Final = "io.choria.choria.discovery.v1"
+_SCHEMA: Final = "https://choria.io/schemas/choria/discovery/v1/external_request.json"
+_LEAST: Final = 10.0  # seconds: a program has to start, and to ask a database
+
+
+def external(search: Search) -> Found:
+    """The names that the program gives.
+
+    Raises:
+        UsageError: no program is named, or an option is no key=value.
+        PluginError: it failed, or said what is no reply.
+    """
+    options = _options(search.targeting.source_options)
+    command = options.pop("command", search.settings.external_discovery)
+    if not command:
+        raise UsageError(
+            "--dm external wants a program: client.external_discovery, or --do command=PROGRAM"
+        )
+    window = search.targeting.discovery_timeout
+    timeout = max(_LEAST, search.settings.discovery_timeout) if window is None else window
+    request = {
+        "$schema": _SCHEMA,
+        "protocol": f"{_PROTOCOL}.external_request",
+        "timeout": timeout,
+        "collective": search.collective,
+        "filter": _filter(search.filter),
+        "options": options,
+    }
+    names = _ask(shlex.split(command), request, timeout)
+    return Found(choose(list(dict.fromkeys(names)), search.targeting), discovered=False)
+
+
+def _options(words: tuple[str, ...]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--do {word}: key=value is meant")
+        options[key] = value
+    return options
+
+
+def _filter(filter_: Filter) -> dict[str, Any]:
+    """The filter in Choria's form."""
+    facts = [parse_fact(text) for text in filter_.fact]
+    return {
+        "fact": [
+            {"fact": fact.fact, "operator": fact.operator, "value": _written(fact.value)}
+            for fact in facts
+        ],
+        "cf_class": list(filter_.cls),
+        "agent": list(filter_.agent),
+        "identity": list(filter_.identity),
+        "compound": list(filter_.compound),
+    }
+
+
+def _written(value: Value) -> str:
+    return f"/{value.pattern}/" if isinstance(value, Regex) else value.text
+
+
+def _ask(argv: list[str], request: dict[str, Any], timeout: float) -> list[str]:
+    protocol = request["protocol"]
+    with tempfile.TemporaryDirectory(prefix="mcshell-discovery-") as place:
+        asked, said = Path(place) / "request", Path(place) / "reply"
+        asked.write_text(json.dumps(request), encoding="utf-8")
+        said.touch()
+        environ = _environment() | {
+            "CHORIA_EXTERNAL_REQUEST": str(asked),
+            "CHORIA_EXTERNAL_REPLY": str(said),
+            "CHORIA_EXTERNAL_PROTOCOL": protocol,
+        }
+        try:
+            done = subprocess.run(
+                [*argv, str(asked), str(said), protocol],
+                env=environ,
+                cwd=place,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise _failed(argv, f"no answer within {timeout:g} s") from None
+        except OSError as error:
+            raise _failed(argv, str(error.strerror)) from error
+        for line in (done.stdout + done.stderr).decode(errors="replace").splitlines():
+            log.info("%s: %s", argv[0], line)
+        if done.returncode:
+            said_last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise _failed(argv, ": ".join([f"exit code {done.returncode}", *said_last]))
+        return _names(argv, said.read_bytes())
+
+
+def _names(argv: list[str], body: bytes) -> list[str]:
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _failed(argv, f"its reply is no JSON: {error}") from error
+    if not isinstance(reply, dict):
+        raise _failed(argv, "its reply is no object")
+    if reply.get("error"):
+        raise _failed(argv, str(reply["error"])[:500])
+    if reply.get("protocol") != f"{_PROTOCOL}.external_reply":
+        raise _failed(argv, f"its reply is of the protocol {str(reply.get('protocol'))[:80]!r}")
+    nodes = reply.get("nodes") or []
+    if not isinstance(nodes, list) or not all(isinstance(one, str) and one for one in nodes):
+        raise _failed(argv, "its nodes are no list of names")
+    return nodes
+
+
+def _environment() -> dict[str, str]:
+    """Our environment, without what is mcshell's own: a passcode may stand there."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("MCSHELL_")}
+
+
+def _failed(argv: list[str], why: str) -> PluginError:
+    return PluginError(f"discovery by {argv[0]}: {why}", "discovery", "external")

@@ -1,0 +1,106 @@
+"""What others have heard: the pool `inventory`, which supervisors serve, for who did not listen.
+
+It hands out registrations as the nodes have signed them, page by page, and each is verified here:
+nobody is believed about another.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.client.discovery.node_cache import registered
+from mcshell.errors import Rejected
+from mcshell.message import State
+from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.registration import open_registration
+
+if TYPE_CHECKING:
+    from mcshell.client.discovery.node_cache import Known, KnownNode
+    from mcshell.client.messaging.queries import Prober
+    from mcshell.config import Settings
+    from mcshell.message import Reply
+    from mcshell.wire.documents.signatures import Verifier
+
+__all__ = ["POOL", "Registry"]
+
+log = logging.getLogger(__name__)
+
+POOL: Final = "inventory"
+_AGAIN: Final = 60.0
+_FIRST: Final = 2.0
+_PAGE: Final = 10.0
+
+
+class _Members:
+    """The senders that may answer for the pool."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._patterns = patterns
+
+    def __contains__(self, name: object) -> bool:
+        return any(fnmatch.fnmatchcase(str(name), one) for one in self._patterns)
+
+
+class Registry:
+    """Asks for one client, and remembers in `known`."""
+
+    def __init__(
+        self, settings: Settings, prober: Prober, known: Known, verifier: Verifier
+    ) -> None:
+        pool = settings.pools.get(POOL)
+        self._members = _Members(pool.members if pool is not None else ())
+        self._there = pool is not None
+        self._prober = prober
+        self._known = known
+        self._verifier = verifier
+        self._asked: dict[str, float] = {}
+
+    def fill(self, collective: str) -> None:
+        """Learn what the pool has heard of a collective, unless it was asked just now.
+
+        Where there is no such pool, or nobody answers for it, what is known stays as it is.
+        """
+        now = time.monotonic()
+        if not self._there or now - self._asked.get(collective, float("-inf")) < _AGAIN:
+            return
+        self._asked[collective] = now
+        after, patience = "", _FIRST
+        while (reply := self._page(collective, after, patience)) is not None:
+            nodes, last = self._verified(collective, reply.data.get("registrations"))
+            self._known.learn(collective, nodes)
+            if reply.data.get("complete") or last <= after:
+                return
+            after, patience = last, _PAGE
+        log.info("nobody answers for the pool %s", POOL)
+
+    def _page(self, collective: str, after: str, patience: float) -> Reply | None:
+        data = {"after": after} if after else {}
+        question, answers = self._prober.inquire(
+            collective, POOL, "registrations", data, self._members
+        )
+        try:
+            answers.gather(window=patience, silence=0.0, settle=0.0)
+            replies = [reply for reply, _at in answers.snapshot().values()]
+        finally:
+            self._prober.forget(question)
+        good = (one for one in replies if one.sender in self._members and one.state is State.OK)
+        return next(good, None)
+
+    def _verified(self, collective: str, page: Any) -> tuple[list[KnownNode], str]:
+        """The nodes whose own word is in a page, and the last name in it."""
+        now, last = time.time(), ""
+        found: list[KnownNode] = []
+        for one in page if isinstance(page, list) else []:
+            try:
+                body = str(one["body"]).encode()
+                node = open_registration(body, one, self._verifier, Limits(), now)
+            except (Rejected, KeyError, TypeError, AttributeError) as refusal:
+                log.info("a registration from the pool is refused: %s", refusal)
+                continue
+            last = max(last, node.identity)
+            if collective in node.collectives:
+                found.append(registered(node, now))
+        return found, last

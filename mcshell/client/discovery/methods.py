@@ -1,0 +1,212 @@
+"""Where targets come from: the discovery sources that are built in (plugin kind `discovery`).
+
+A source is a callable: it takes a `Search` and returns what it `Found`. `broadcast` asks the
+network, `inventory` only what is known; `file`, `stdin` and `table` are names given by hand.
+A site adds its own by an entry point `mcshell.discovery`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from mcshell.client.discovery.node_cache import KnownNode, description
+from mcshell.client.discovery.targeting import choose
+from mcshell.client.messaging.rejections import told
+from mcshell.errors import NoTargets, UsageError
+from mcshell.filters import compile_filter
+from mcshell.filters.nodes import expand
+from mcshell.message import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mcshell.client.discovery.node_cache import Known
+    from mcshell.client.discovery.targeting import Targeting
+    from mcshell.client.messaging.queries import Prober
+    from mcshell.config import Client as ClientSettings
+    from mcshell.message import Reply
+
+__all__ = ["Answer", "Found", "Search", "Source", "broadcast", "inventory", "named", "nobody"]
+
+_SILENCE = 0.3
+_FIRST_SILENCE = 1.0
+_SETTLE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One node's answer to discovery. `rtt` is seconds from our SEND to its arrival."""
+
+    node: KnownNode
+    rtt: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a targeting came to. `names` are the targets; `answers` those who answered now;
+    `absent` the known nodes among the targets that did not. `discovered`: the network was asked.
+    `notes` are lines for the eye, such as how old the knowledge is.
+    """
+
+    names: list[str]
+    answers: dict[str, Answer] = field(default_factory=dict)
+    absent: list[KnownNode] = field(default_factory=list)
+    discovered: bool = True
+    elapsed: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+def nobody(found: Found, agent: str) -> NoTargets:
+    """What to raise when there is nobody to ask, with what is known of the reason."""
+    text = f"no node matches, or none of those that do has the agent {agent}"
+    return NoTargets("; ".join([text, *found.notes]))
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a source is asked, and what it may ask itself.
+
+    `filter` is the targeting's with the agent that is to be asked; `retire` ends the question
+    (by its id) when late answers to it are of no more use; `fill` makes known what others have
+    heard of a collective.
+    """
+
+    targeting: Targeting
+    filter: Filter
+    collective: str
+    known: Known
+    prober: Prober
+    settings: ClientSettings
+    retire: Retire
+    fill: Callable[[str], None] = lambda _collective: None
+
+    def matching_known(self) -> list[KnownNode]:
+        """The known nodes that match by their last known facts and were seen lately, by name."""
+        matcher = compile_filter(self.filter)
+        nodes = self.known.nodes(self.collective, time.time() - self.settings.known_for)
+        return [node for node in nodes if matcher.matches(node)]
+
+    def learn(self, replies: Iterable[tuple[Reply, float]]) -> None:
+        """Remember the nodes that answered."""
+        self.known.learn(
+            self.collective,
+            [
+                description(reply.data, reply.sender, at)
+                for reply, at in replies
+                if reply.final and reply.statuscode == 0
+            ],
+        )
+
+
+class Retire(Protocol):
+    """Keeps a question open for late answers until newer ones take its place."""
+
+    def __call__(self, question: str, /) -> None: ...
+
+
+class Source(Protocol):
+    """A way to find targets."""
+
+    def __call__(self, search: Search, /) -> Found:
+        """Find the targets, `--limit` and `--one` already applied.
+
+        Raises:
+            MCShellError: the source cannot be asked.
+        """
+
+
+def named(search: Search) -> Found:
+    """The names that came with the line, in a file, on standard input or in a table."""
+    if search.targeting.nodes is None:
+        raise UsageError(f"the source {search.targeting.source} wants names (nodes)")
+    unique = list(dict.fromkeys(expand(search.targeting.nodes)))
+    return Found(choose(unique, search.targeting), discovered=False)
+
+
+def inventory(search: Search) -> Found:
+    """Only what is known, without a word to the nodes; says how old it is.
+
+    Who has neither asked nor listened asks the pool `inventory`, where there is one.
+    """
+    since = time.time() - search.settings.known_for
+    if not search.known.surveyed(search.collective, Filter(), since):
+        search.fill(search.collective)
+    known = {node.identity: node for node in search.matching_known()}
+    chosen = choose(sorted(known), search.targeting)
+    nodes = [known[name] for name in chosen]
+    return Found(chosen, absent=nodes, discovered=False, notes=_ages(nodes, time.time()))
+
+
+def broadcast(search: Search) -> Found:
+    """Who answers now, and the known ones who should have."""
+    began = time.time()
+    targeting = search.targeting
+    known = {node.identity: node for node in search.matching_known()} if targeting.known else {}
+    answers = _answers(search, known)
+    absent = [name for name in known if name not in answers]
+    late, gone = search.prober.recheck(search.collective, search.filter, absent)
+    answers |= _described(late, began)
+    for name in gone:
+        del known[name]
+    names = sorted({*answers, *known})
+    chosen = choose(names, targeting)
+    kept = set(chosen)
+    return Found(
+        chosen,
+        {name: answer for name, answer in answers.items() if name in kept},
+        [node for name, node in known.items() if name in kept and name not in answers],
+        elapsed=time.time() - began,
+        notes=tuple(filter(None, [told(search.prober.refused_since(began))])),
+    )
+
+
+def _answers(search: Search, known: dict[str, KnownNode]) -> dict[str, Answer]:
+    window = search.targeting.discovery_timeout
+    if window is None:
+        window = search.settings.discovery_timeout
+    # Those who are known are everyone only where everyone was asked before: a few that happened to
+    # register, or that another filter found, must not close the window for the rest. And with
+    # nobody known, a slow node would be missed and not even named: be patient then.
+    since = time.time() - search.settings.known_for
+    surveyed = search.known.surveyed(search.collective, search.filter, since)
+    everyone = bool(known) and surveyed and not search.prober.unsure(search.collective, since)
+    question, answers = search.prober.ping(
+        search.collective, search.filter, known if everyone else ()
+    )
+    silence = min(_SILENCE if everyone else _FIRST_SILENCE, window)
+    answers.gather(window=window, silence=silence, settle=_SETTLE)
+    # Who answers after the window is a target next time: the question stays open for a while.
+    replies = answers.conclude(search.learn)
+    search.retire(question)
+    search.learn(replies.values())
+    if replies and not everyone:
+        search.known.survey(search.collective, search.filter, time.time())
+    return _described(replies, answers.began)
+
+
+def _described(replies: dict[str, tuple[Reply, float]], began: float) -> dict[str, Answer]:
+    """What nodes said of themselves, to a question that was asked then."""
+    return {
+        name: Answer(description(reply.data, name, at), at - began)
+        for name, (reply, at) in replies.items()
+        if reply.statuscode == 0
+    }
+
+
+def _ages(nodes: list[KnownNode], now: float) -> tuple[str, ...]:
+    if not nodes:
+        return ()
+    ages = sorted(max(0.0, now - node.seen) for node in nodes)
+    newest, oldest = age(ages[0]), age(ages[-1])
+    span = newest if newest == oldest else f"{newest} to {oldest}"
+    return (f"from the inventory, nobody was asked: last seen {span} ago",)
+
+
+def age(seconds: float) -> str:
+    """A length of time for the eye, in its largest unit: 12 s, 3 min, 5 h, 2 d."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

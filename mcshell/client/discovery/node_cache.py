@@ -1,0 +1,277 @@
+"""The nodes this operator has seen: identity, last word, last known facts.
+
+Fed by every discovery and registration; it is why a dead node is a row and not an absence.
+One SQLite file for all of the operator's processes, apart by realm (the fleet's CA) and collective.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import PluginError
+from mcshell.filters.data import answer
+from mcshell.message import Filter
+from mcshell.private import private_file, private_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from mcshell.wire.documents.registration import Registration
+
+__all__ = ["Known", "KnownNode", "description", "registered"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS nodes (
+    realm TEXT NOT NULL, collective TEXT NOT NULL, identity TEXT NOT NULL, seen REAL NOT NULL,
+    about TEXT NOT NULL, PRIMARY KEY (realm, collective, identity)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS surveys (
+    realm TEXT NOT NULL, collective TEXT NOT NULL, filter TEXT NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (realm, collective, filter)
+) WITHOUT ROWID;
+"""
+_SIGNED = "coalesce(json_extract(excluded.about, '$.trust'), 'mcs')='mcs'"
+_WAS_SIGNED = "coalesce(json_extract(about, '$.trust'), 'mcs')='mcs'"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNode:
+    """What a node last said of itself, and when (seconds since the epoch).
+
+    `started` is when its daemon did, `crl` the number of the revocation list it works under,
+    `interval` how often it registers (seconds), `skew` how far its clock was ahead of ours when
+    it last did; None where it has not said so. `trust` names the wire over which it said all this
+    (see `Reply.trust`), `described` when it did, where a sign of life does not say it.
+    """
+
+    identity: str
+    seen: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    classes: frozenset[str] = frozenset()
+    agents: frozenset[str] = frozenset()
+    collectives: tuple[str, ...] = ()
+    version: str = ""
+    pools: tuple[str, ...] = ()
+    started: float | None = None
+    crl: int | None = None
+    interval: float | None = None
+    skew: float | None = None
+    trust: str = "mcs"
+    described: float | None = None
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """Its agents, of which only the names are known from afar."""
+        return [{"name": name} for name in sorted(self.agents)]
+
+    def protects(self, path: str) -> bool:
+        """Every path: a file can only be asked of the node itself."""
+        return bool(path)
+
+    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
+        """Answer a data plugin of a compound filter from what is known.
+
+        Raises:
+            PluginError: only the node itself can answer; the filter then does not match.
+        """
+        if plugin == "fstat":
+            raise PluginError("a file can only be asked of the node itself", "data", plugin)
+        return answer(plugin, params, self)
+
+
+def description(document: Mapping[str, Any], identity: str, seen: float) -> KnownNode:
+    """Read what a node says of itself in an answer to discovery or a registration."""
+    return KnownNode(
+        identity,
+        seen,
+        facts=dict(document.get("facts") or {}),
+        classes=frozenset(document.get("classes") or ()),
+        agents=frozenset(document.get("agents") or ()),
+        collectives=tuple(document.get("collectives") or ()),
+        version=str(document.get("version") or ""),
+        pools=tuple(document.get("pools") or ()),
+        started=document.get("started"),
+        crl=document.get("crl"),
+        interval=document.get("interval"),
+        skew=document.get("skew"),
+        trust=str(document.get("trust") or "mcs"),
+        described=document.get("described"),
+    )
+
+
+def registered(registration: Registration, now: float) -> KnownNode:
+    """What a registration that came in at `now` (epoch) makes known."""
+    return KnownNode(
+        registration.identity,
+        registration.seen(now),
+        facts=registration.facts,
+        classes=frozenset(registration.classes),
+        agents=frozenset(registration.agents),
+        collectives=registration.collectives,
+        version=registration.version,
+        pools=registration.pools,
+        started=registration.started,
+        crl=registration.crl,
+        interval=registration.interval,
+        skew=registration.created - now,
+    )
+
+
+class Known:
+    """The cache of known nodes of one realm; safe to call from any thread."""
+
+    def __init__(self, path: Path, realm: str) -> None:
+        private_folder(path.parent)
+        self._realm = realm
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(
+            private_file(path), check_same_thread=False, isolation_level=None
+        )
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA busy_timeout=5000")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def learn(self, collective: str, nodes: Iterable[KnownNode]) -> None:
+        """Keep what nodes said of themselves; an older word never replaces a newer one.
+
+        What is not signed never replaces what is, until the node is forgotten: else whoever is on
+        the old wire could speak for it.
+        How often a node registers is kept over words that do not say it.
+        """
+        rows = [(self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes]
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(
+                "INSERT INTO nodes VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE"  # noqa: S608 - constants
+                " SET seen=excluded.seen, about=json_set(excluded.about, '$.interval', coalesce("
+                "json_extract(excluded.about, '$.interval'), json_extract(about, '$.interval')))"
+                f" WHERE CASE WHEN {_SIGNED} THEN excluded.seen>=seen OR NOT {_WAS_SIGNED}"
+                f" ELSE excluded.seen>=seen AND NOT {_WAS_SIGNED} END",
+                rows,
+            )
+
+    def survey(self, collective: str, filter_: Filter, at: float) -> None:
+        """Note that all who match a filter were asked, and waited for until it was silent."""
+        row = (self._realm, collective, _text(filter_), at)
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO surveys VALUES (?,?,?,?)", row)
+
+    def surveyed(self, collective: str, filter_: Filter, since: float) -> bool:
+        """Whether the known are all that match, as of a survey since then of these or of all."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT max(at) FROM surveys WHERE realm=? AND collective=? AND filter IN (?,?)",
+                (self._realm, collective, _text(filter_), _text(Filter())),
+            ).fetchone()
+        return row[0] is not None and row[0] >= since
+
+    def touch(self, collective: str, identities: Iterable[str], seen: float) -> None:
+        """Note that known nodes gave a signed word just now, whatever it was about."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(
+                "UPDATE nodes SET seen=max(seen,?) WHERE realm=? AND collective=? AND identity=?",
+                [(seen, self._realm, collective, name) for name in identities],
+            )
+
+    def nodes(self, collective: str, since: float = 0.0) -> list[KnownNode]:
+        """The nodes seen since then, by name."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT identity, seen, about FROM nodes"
+                " WHERE realm=? AND collective=? AND seen>=? ORDER BY identity",
+                (self._realm, collective, since),
+            ).fetchall()
+        return [description(json.loads(about), name, seen) for name, seen, about in rows]
+
+    def trusts(self, collective: str) -> dict[str, str]:
+        """The wire over which each known node is known (see `Reply.trust`)."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT identity, coalesce(json_extract(about, '$.trust'), 'mcs') FROM nodes"
+                " WHERE realm=? AND collective=?",
+                (self._realm, collective),
+            ).fetchall()
+        return dict(rows)
+
+    def undescribed(self, collective: str, since: float) -> bool:
+        """Whether there are nodes, seen since then, of which nothing but that is known."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT EXISTS (SELECT 1 FROM nodes WHERE realm=? AND collective=? AND seen>=?"
+                " AND coalesce(json_extract(about, '$.trust'), 'mcs')<>'mcs'"
+                " AND json_extract(about, '$.described') IS NULL)",
+                (self._realm, collective, since),
+            ).fetchone()
+        return bool(row[0])
+
+    def identities(self, collective: str, since: float = 0.0) -> set[str]:
+        """The names of the nodes seen since then, without what is known of them."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT identity FROM nodes WHERE realm=? AND collective=? AND seen>=?",
+                (self._realm, collective, since),
+            ).fetchall()
+        return {name for (name,) in rows}
+
+    def seen(self, collective: str, identities: Iterable[str]) -> dict[str, float]:
+        """When those of `identities` that are known gave their last signed word (epoch)."""
+        query = "SELECT seen FROM nodes WHERE realm=? AND collective=? AND identity=?"
+        found: dict[str, float] = {}
+        with self._lock:
+            for name in identities:
+                row = self._db.execute(query, (self._realm, collective, name)).fetchone()
+                if row is not None:
+                    found[name] = row[0]
+        return found
+
+    def node(self, collective: str, identity: str) -> KnownNode | None:
+        """One known node; None when it is not."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT seen, about FROM nodes WHERE realm=? AND collective=? AND identity=?",
+                (self._realm, collective, identity),
+            ).fetchone()
+        return None if row is None else description(json.loads(row[1]), identity, row[0])
+
+    def forget(self, identity: str) -> bool:
+        """Drop a node from what is known; False when it was not."""
+        with self._lock:
+            cursor = self._db.execute(
+                "DELETE FROM nodes WHERE realm=? AND identity=?", (self._realm, identity)
+            )
+        return cursor.rowcount > 0
+
+
+def _text(filter_: Filter) -> str:
+    return json.dumps(filter_.as_dict(), sort_keys=True)
+
+
+def _dump(node: KnownNode) -> str:
+    return json.dumps(
+        {
+            "facts": node.facts,
+            "classes": sorted(node.classes),
+            "agents": sorted(node.agents),
+            "collectives": node.collectives,
+            "version": node.version,
+            "pools": node.pools,
+            "started": node.started,
+            "crl": node.crl,
+            "interval": node.interval,
+            "skew": node.skew,
+            "trust": node.trust,
+            "described": node.described,
+        },
+        default=str,
+    )

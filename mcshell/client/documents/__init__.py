@@ -1,0 +1,1 @@
+"""Plans and rules as their authors write them: YAML files."""

@@ -1,0 +1,124 @@
+"""`explain`: gathers the evidence about one node and one request, and names the causes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.client.explain.causes import Cause, Evidence, Probe, causes
+from mcshell.errors import ConnectionLost, Rejected
+from mcshell.message import new_request_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mcshell.client.discovery.node_cache import Known
+    from mcshell.client.messaging.hub import Desk
+    from mcshell.client.messaging.rejections import Refusal
+    from mcshell.client.store.ledger import Entry
+    from mcshell.client.store.records import Record
+    from mcshell.config import Settings
+    from mcshell.wire.credentials import Credentials
+
+__all__ = ["Explainer"]
+
+_POOL = "pool:"
+
+
+class Explainer:
+    """Explains for one client: from its session, from what it knows, and by asking the node."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        known: Known,
+        refused: Callable[[str], Refusal | None],
+        settings: Settings,
+        credentials: Credentials,
+    ) -> None:
+        self._desk = desk
+        self._known = known
+        self._refused = refused
+        self._settings = settings
+        self._credentials = credentials
+
+    def explain(
+        self, node: str, record: Record | None, entries: Iterable[Entry] = ()
+    ) -> list[Cause]:
+        """Name the causes, the most likely first; `entries` is the ledger of the request.
+
+        Takes as long as the node takes to answer, `client.probe` seconds at most.
+        """
+        entry = next((entry for entry in entries if entry.sender == node), None)
+        answered = entry is not None and entry.reply is not None
+        probe, offline = None, ""
+        if not answered and not node.startswith(_POOL):
+            try:
+                probe = self._probe(node, record)
+            except ConnectionLost as error:
+                offline = error.reason
+        now = time.time()
+        collective = self._collective(record)
+        return causes(
+            Evidence(
+                node,
+                now,
+                record=record,
+                entry=entry,
+                confirmed=None if record is None else self._confirmed(record, node),
+                known=self._known.node(collective, node),
+                probe=probe,
+                refused=None if probe is not None else self._refused(node),
+                own=self._own(now),
+                offline=offline,
+                members=() if record is None else self._members(record, now),
+            )
+        )
+
+    def _collective(self, record: Record | None) -> str:
+        return self._settings.collective.main if record is None else record.collective
+
+    def _probe(self, node: str, record: Record | None) -> Probe | None:
+        """Ask the node what it knows of the request; None when it does not answer."""
+        about = new_request_id() if record is None else record.id
+        asked = time.time()
+        prober = self._desk.prober
+        question, answers = prober.probe(self._collective(record), [node], about, lambda: None)
+        window = self._settings.client.probe
+        try:
+            answers.gather(window=window, silence=0.0, settle=0.0)
+            found = answers.snapshot().get(node)
+        finally:
+            prober.forget(question)
+        if found is None or found[0].statuscode != 0:
+            return None
+        reply, at = found
+        # It was written at some moment between our SEND and its arrival: only what lies outside
+        # of that is the clock's.
+        skew = max(0.0, reply.created - at) + min(0.0, reply.created - asked)
+        return Probe(reply.data, skew)
+
+    def _confirmed(self, record: Record, node: str) -> float | None:
+        if not record.via.durable:
+            return None
+        return self._desk.session.store.confirmed(record.id, node)
+
+    def _own(self, now: float) -> Rejected | None:
+        """What is wrong with our own certificate, by our own clock and revocation list."""
+        credentials = self._credentials
+        try:
+            credentials.verifier.examine(credentials.signer.certificate, now=now)
+        except Rejected as refusal:
+            return refusal
+        return None
+
+    def _members(self, record: Record, now: float) -> tuple[str, ...]:
+        pool = record.pool
+        if pool is None:
+            return ()
+        nodes = self._known.nodes(record.collective, now - self._settings.client.known_for)
+        return tuple(
+            node.identity
+            for node in nodes
+            if pool in node.pools and self._desk.is_member(pool, node.identity)
+        )

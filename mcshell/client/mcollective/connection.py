@@ -1,0 +1,269 @@
+"""The old wire of one client: requests go out, replies come in as the words that we know.
+
+One reply queue serves all requests of a client for as long as it lives (MCollective's own client
+makes one for each): so a reply that comes late is still a word.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import threading
+import time
+from collections import Counter, OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mcshell.client.mcollective.inventory import Census
+from mcshell.client.messaging.receive_buffer import Inbox
+from mcshell.client.store.records import Word
+from mcshell.errors import Reason, Rejected
+from mcshell.message import Filter, Request, Via
+from mcshell.wire.mcollective import stored as kept
+from mcshell.wire.mcollective.filters import to_ruby
+from mcshell.wire.mcollective.layouts import Stamp
+from mcshell.wire.mcollective.messages import DISCOVERY, read_reply, write_request
+from mcshell.wire.mcollective.setup import connector, layout_for, open_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Sequence
+
+    from mcshell.client.mcollective.routes import Routes
+    from mcshell.client.messaging.hub import Desk
+    from mcshell.config import Settings
+    from mcshell.message import Reply
+    from mcshell.wire.mcollective.envelope import ReplyEnvelope
+    from mcshell.wire.mcollective.layouts import Layout, Target
+    from mcshell.wire.stomp.transport import Delivery
+
+__all__ = ["Lane"]
+
+log = logging.getLogger(__name__)
+
+_GROUP: Final = 400
+_REMEMBERED: Final = 1000
+_SEQUENCE = itertools.count(1)
+_UNNAMED = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class Lane:
+    """Sends and receives. `junk` counts what was refused, by reason."""
+
+    def __init__(self, settings: Settings, desk: Desk, routes: Routes) -> None:
+        self.wire = open_wire(settings.mcollective, "client")
+        self.trust = self.wire.security.name
+        self.junk: Counter[str] = Counter()
+        self._native = settings.collective.main
+        self._desk = desk
+        self._routes = routes
+        self._transport = connector(settings)
+        self._client = f"{_UNNAMED.sub('_', self.wire.sender)}_{os.getpid()}"
+        self._sequence = next(_SEQUENCE)
+        self._lock = threading.Lock()
+        self._ready: set[str] = set()
+        self._ponged: set[str] = set()
+        self._asked: OrderedDict[str, Container[str] | None] = OrderedDict()
+        self.census = Census(self, routes, self._native)
+        self._inbox = Inbox()
+        self._quiet = True
+        self._handled = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="mcshell-mco", daemon=True)
+
+    def start(self) -> None:
+        """Connect; ConnectError with the broker's reason, ConfigError for a broker of no use."""
+        self._transport.start()
+        layout_for(self.wire.settings, self._transport.dialect)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Disconnect, once what has arrived is entered."""
+        self._transport.close()
+        self._inbox.end()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def quiet_since(self) -> float:
+        """Since when (monotonic) nothing has come in; now, while there is something to do."""
+        if not self._quiet or not self._inbox.empty():
+            return time.monotonic()
+        return self._handled
+
+    def collective(self, ours: str) -> str | None:
+        """The collective there that stands for one of ours: the main one, or of the same name."""
+        known = self.wire.settings.collectives
+        if ours in known:
+            return ours
+        return self.wire.settings.main if ours == self._native else None
+
+    # -- out
+
+    def send(self, request: Request, names: Sequence[str], others: Sequence[str]) -> None:
+        """Send a request to all, or to each of `names`; nothing where it has no such collective.
+
+        `others` are targets that are asked over our own wire. Where one of them is on this one,
+        too, nothing is sent to all: it would be asked twice.
+        """
+        collective = self.collective(request.collective)
+        if collective is None:
+            return
+        self._expect(request.id, names)
+        both = request.via is Via.BROADCAST and not self._ponged.isdisjoint(others)
+        via = Via.DIRECT if both else request.via
+        self._send(replace(request, collective=collective, via=via), names)
+
+    def inventory(self, requestid: str, names: Sequence[str]) -> None:
+        """Ask each of `names` what it is (`rpcutil.inventory`)."""
+        self._expect(requestid, names)
+        asked = self._question(requestid, self.wire.settings.main, Filter())
+        self._send(replace(asked, agent="rpcutil", action="inventory", via=Via.DIRECT), names)
+
+    def ping(self, question: str, collective: str, filter_: Filter) -> None:
+        """Ask all that match whether they are there, under the id of a question."""
+        there = self.collective(collective)
+        if there is not None:
+            self._expect(question, None)
+            self._send(self._question(question, there, filter_), ())
+
+    def ping_each(
+        self, question: str, collective: str, names: Sequence[str], filter_: Filter | None = None
+    ) -> None:
+        """Ask each of `names` whether it is there, and matches."""
+        there = self.collective(collective)
+        if there is not None and names:
+            self._expect(question, frozenset(names))
+            asked = replace(self._question(question, there, Filter()), via=Via.DIRECT)
+            self._send(asked, names, filter_)
+
+    @staticmethod
+    def check(filter_: Filter) -> None:
+        """Refuse a filter that MCollective cannot express; FilterError."""
+        to_ruby(filter_)
+
+    def _question(self, question: str, collective: str, filter_: Filter) -> Request:
+        now = time.time()
+        return Request(
+            id=question,
+            agent=DISCOVERY,
+            action="ping",
+            caller=self.wire.security.callerid,
+            collective=collective,
+            via=Via.BROADCAST,
+            session="",
+            created=now,
+            expires=now + self.wire.settings.ttl,
+            filter=filter_,
+        )
+
+    def _expect(self, requestid: str, names: Collection[str] | None) -> None:
+        """Take answers of these from now on, or (None) of anyone."""
+        with self._lock:
+            before = self._asked.pop(requestid, ())
+            if names is not None and isinstance(before, frozenset):
+                names = before.union(names)
+            self._asked[requestid] = names if names is None else frozenset(names)
+            while len(self._asked) > _REMEMBERED:
+                self._asked.popitem(last=False)
+
+    def _send(self, request: Request, names: Sequence[str], filter_: Filter | None = None) -> None:
+        """Seal once: whom a direct request is for stands in its headers only.
+
+        A direct request has no filter but for its agent, unless one is given along.
+        """
+        direct = request.via is Via.DIRECT
+        if direct and not self.wire.settings.direct_addressing:
+            direct, named = False, Filter(identity=tuple(names))
+            request = replace(request, via=Via.BROADCAST, filter=named)
+        asked = replace(request, identity=names[0]) if direct else request
+        sender, callerid = self.wire.sender, self.wire.security.callerid
+        envelope = write_request(asked, callerid=callerid, sender=sender)
+        if filter_ is not None:
+            envelope = replace(envelope, filter=to_ruby(filter_))
+        body = self.wire.wrapped(self.wire.security.seal_request(envelope))
+        layout = layout_for(self.wire.settings, self._transport.dialect)
+        reply_to = self._reply_to(layout, request.collective, request.agent)
+        stamp = Stamp(sender, envelope.ttl, time.time(), reply_to)
+        collective, agent = request.collective, request.agent
+        if not direct:
+            self._put(layout.broadcast(collective, agent, stamp), body)
+            return
+        for name in names:
+            self._put(layout.direct(collective, agent, name, stamp), body)
+
+    def _put(self, target: Target, body: bytes) -> None:
+        self._transport.send(target.destination, body, target.headers)
+
+    def _reply_to(self, layout: Layout, collective: str, agent: str) -> str:
+        """Where replies are to go, and we listen."""
+        reply_to = layout.reply_to(collective, agent, self._client, self._sequence)
+        with self._lock:
+            if reply_to not in self._ready:
+                place = layout.replies(collective, reply_to)
+                if place is None:
+                    self._transport.expect(reply_to, self._inbox)
+                else:
+                    self._transport.subscribe(
+                        place.destination, self._inbox, ack="auto", headers=place.headers
+                    )
+                self._ready.add(reply_to)
+        return reply_to
+
+    # -- in
+
+    def _run(self) -> None:
+        while (group := self._inbox.take(_GROUP)) is not None:
+            self._quiet = False
+            try:
+                now = time.time()
+                words = [self._open(delivery, now) for delivery in group]
+                self._desk.enter([word for word in words if word is not None])
+                self.census.ask()
+            except Exception:
+                log.exception("could not keep %d replies of the old wire", len(group))
+            finally:
+                self._handled = time.monotonic()
+                self._quiet = True
+
+    def _open(self, delivery: Delivery, now: float) -> Word | None:
+        try:
+            body = self.wire.unwrapped(delivery.body)
+            envelope = self.wire.security.open_reply(body, self.wire.limits, self._expected)
+            reply = read_reply(envelope, self.trust)
+            reply = self._known(envelope, reply, now)
+            if self.census.took(reply, now):
+                return None
+        except Rejected as refusal:
+            self.junk[refusal.reason.value] += 1
+            log.debug("junk on %s: %s", delivery.destination, refusal)
+            return None
+        return Word(reply, now, kept.dump(envelope), "", "", reply.sender)
+
+    def _expected(self, requestid: str, sender: str) -> bool:
+        """Whether it was asked over this wire, or was no target at all (its row says so)."""
+        with self._lock:
+            if requestid not in self._asked:
+                return False
+            asked = self._asked[requestid]
+        if asked is None or sender in asked:
+            return True
+        targets = self._desk.expected(requestid)
+        return targets is not None and sender not in targets
+
+    def _known(self, envelope: ReplyEnvelope, reply: Reply, now: float) -> Reply:
+        """Beside a node's word, what is known of it: here a pong says nothing but that it lives.
+
+        Raises:
+            Rejected: WRONG_SENDER for a node that is known by its certificate; for a while it
+                must not be taken for one that needs none.
+        """
+        if envelope.senderagent == DISCOVERY:
+            self._ponged.add(reply.sender)
+        about = self._routes.about(self._native, reply.sender, self.trust)
+        if about is None:
+            raise Rejected(Reason.WRONG_SENDER, f"{reply.sender[:80]} is known by its certificate")
+        if envelope.senderagent == DISCOVERY:
+            self.census.met(reply.sender, about.get("described"), now)
+            return replace(reply, data={**about, "state": "alive"})
+        self._routes.heard(self._native, reply, now)
+        return reply

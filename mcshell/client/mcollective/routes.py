@@ -1,0 +1,67 @@
+"""Which wire a node is asked over: the one over which it is known.
+
+A node that was ever known by its certificate is never taken for one of the old wire's, until it is
+forgotten (`node forget`): else whoever has the psk could answer for it while it is down.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mcshell.client.discovery.node_cache import KnownNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mcshell.client.discovery.node_cache import Known
+    from mcshell.message import Reply
+
+__all__ = ["Routes"]
+
+_NATIVE = "mcs"
+
+
+class Routes:
+    """What is known of where nodes are."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def split(
+        self, collective: str, names: Iterable[str]
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Names of nodes of our wire, of the old one, and those of which nothing is known."""
+        trusts = self._known.trusts(collective)
+        ours: list[str] = []
+        old: list[str] = []
+        unknown: list[str] = []
+        for name in names:
+            trust = trusts.get(name)
+            (unknown if trust is None else ours if trust == _NATIVE else old).append(name)
+        return ours, old, unknown
+
+    def about(self, collective: str, sender: str, trust: str) -> dict[str, Any] | None:
+        """What is known of a node of the old wire, as it would say it; None for one of ours."""
+        node = self._known.node(collective, sender)
+        if node is None:
+            return {"trust": trust}
+        if node.trust == _NATIVE:
+            return None
+        return {
+            "trust": trust,
+            "facts": node.facts,
+            "classes": sorted(node.classes),
+            "agents": sorted(node.agents),
+            "collectives": list(node.collectives),
+            "version": node.version,
+            "described": node.described,
+        }
+
+    def heard(self, collective: str, reply: Reply, now: float) -> None:
+        """Note that a node of the old wire is there, when it was not known."""
+        if self._known.node(collective, reply.sender) is None:
+            self._known.learn(collective, [KnownNode(reply.sender, now, trust=reply.trust)])
+
+    def learn(self, collective: str, node: KnownNode) -> None:
+        """Keep what a node of the old wire has said of itself."""
+        self._known.learn(collective, [node])

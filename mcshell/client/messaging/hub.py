@@ -1,0 +1,250 @@
+"""One session at work: its file, what goes out, what comes in, and whoever waits for it.
+
+A process that does not hold the session's queue follows the file: it asks its own questions
+through a scratch session, and takes the queue over when the holder is gone.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mcshell.client.messaging.conversations import Conversations
+from mcshell.client.messaging.outbox import Dispatch
+from mcshell.client.messaging.queries import Prober
+from mcshell.client.messaging.receiver import Receiver
+from mcshell.client.messaging.sender import Courier
+from mcshell.client.messaging.tracker import Flight
+from mcshell.client.session.session import Session
+from mcshell.client.session.takeover import Custody
+from mcshell.client.store.records import Word, kept_reply, slim, target_of
+from mcshell.wire.documents.envelope import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from mcshell.client.messaging.receiver import Sink
+    from mcshell.client.messaging.rejections import Refusal
+    from mcshell.client.store.records import Record
+    from mcshell.config import Settings
+    from mcshell.wire.credentials import Credentials
+    from mcshell.wire.stomp.transport import Transport
+
+__all__ = ["Desk"]
+
+log = logging.getLogger(__name__)
+
+_POLL = 0.05
+
+
+class Desk:
+    """What a client has of its session. `notices` are for the operator."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        settings: Settings,
+        name: str | None,
+    ) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._settings = settings
+        self.notices: list[str] = []
+        self.session = self._open(name)
+        #: The session whose queue is ours: this one, or a scratch one while we follow.
+        self._own = self.session if self.session.holds else self._open(None)
+        self._receiver = self._new_receiver(self._own)
+        self.conversations = Conversations(
+            transport, credentials.signer, credentials.verifier, self._own.address
+        )
+        self._receiver.turned = self.conversations.put
+        self._second: Receiver | None = None
+        self.custody: Custody | None = None
+        self._follower: _Follower | None = None
+        self.courier = Courier(transport, credentials.signer, self.session)
+        self.prober = Prober(Courier(transport, credentials.signer, self._own), self._receiver)
+        self.dispatch = Dispatch(transport, self.session.store, self._sent)
+
+    def _open(self, name: str | None) -> Session:
+        caller = self._credentials.signer.identity.callerid
+        settings = self._settings
+        return Session.open(settings.state_dir, caller, settings.collective.main, name)
+
+    def _new_receiver(self, session: Session) -> Receiver:
+        limits = Limits(max_body=max(Limits().max_body, self._settings.node.max_reply))
+        return Receiver(
+            self._transport, session.store, self._credentials.verifier, limits, self.is_member
+        )
+
+    def is_member(self, pool: str, sender: str) -> bool:
+        """Whether a node may answer for a pool, by the configuration."""
+        found = self._settings.pools.get(pool)
+        return found is not None and any(
+            fnmatch.fnmatchcase(sender, pattern) for pattern in found.members
+        )
+
+    def start(self) -> None:
+        """Listen to the queue, and send what an earlier process left unsent."""
+        if self.session.holds and self.session.named:
+            self._claim(self._receiver)
+        self.session.saved = self._saved
+        self._receiver.start(self._own.queue, alone=self.session.holds)
+        self.dispatch.start()
+        if not self.session.holds:
+            self.notices.append(
+                f"session {self.session.name} is held by {self.session.left_by}: following it"
+            )
+            self._follower = _Follower(self)
+            self._follower.start()
+
+    def _claim(self, receiver: Receiver) -> None:
+        """Settle with the caller's other machines that this process has the session."""
+        self.custody = Custody(
+            self._transport,
+            self._credentials,
+            self.session,
+            let_go=receiver.let_go,
+            tell=self.notices.append,
+        )
+        self.custody.claim()
+
+    def _saved(self) -> None:
+        """The session has a name from now on: another machine may come to claim it."""
+        if self.custody is None:
+            self._claim(self._receiver)
+
+    def connected(self) -> None:
+        """The connection is there again: the session may be another machine's by now."""
+        self.dispatch.wake()
+        if self.custody is not None:
+            self.custody.back()
+        self.conversations.again()
+
+    def stop(self) -> None:
+        """End the threads that send, while there is still a connection."""
+        self.conversations.stop("the client was closed")
+        if self._follower is not None:
+            self._follower.stop()
+        if self.custody is not None:
+            self.custody.stop()
+        self.dispatch.stop()
+
+    def close(self) -> None:
+        """Keep what has arrived, and free the session."""
+        self._receiver.stop()
+        if self._second is not None:
+            self._second.stop()
+        self.session.close()
+        if self._own is not self.session:
+            self._own.close()
+
+    @property
+    def junk(self) -> Counter[str]:
+        """How many messages on the reply queues were refused, by reason; a snapshot."""
+        second: Counter[str] = Counter() if self._second is None else self._second.junk
+        return self._receiver.junk + second + self.conversations.junk
+
+    def watch(self, requestid: str, sink: Sink) -> None:
+        """Have the words about a request entered into `sink` from now on."""
+        self._receiver.watch(requestid, sink)
+
+    def expected(self, requestid: str) -> Container[str] | None:
+        """The targets of a request of this session; None when nobody here asked."""
+        return self._receiver.expected(requestid)
+
+    def enter(self, words: Iterable[Word]) -> None:
+        """Keep words that came in over another wire, and enter them; they were checked there."""
+        with self._receiver.keeping:
+            news, kept, _durable = self._receiver.part(words)
+            fresh = self.session.store.enter(kept, durable=False) if kept else []
+            if self._follower is None or self._second is not None:
+                news += fresh  # else the follower reads them from the file
+            self._receiver.pass_on(news)
+
+    def refused(self, sender: str) -> Refusal | None:
+        """Why the last word in a node's name was refused."""
+        return self._receiver.refused.of(sender)
+
+    def flight(self, record: Record) -> Flight:
+        """The live ledger of a kept request: the one that is under way, or one from the file."""
+        live = self._receiver.sink(record.id)
+        if isinstance(live, Flight):
+            return live
+        with self._receiver.keeping:
+            flight = Flight(record, entries=self.session.store.entries(record.id))
+            if not record.via.durable:
+                flight.finish()
+            self._receiver.watch(record.id, flight)
+        return flight
+
+    def promote(self) -> bool:
+        """Take the session's queue, if its holder is gone."""
+        if not self.session.take():
+            return False
+        log.info("taking over the queue of session %s", self.session.name)
+        receiver = self._new_receiver(self.session)
+        receiver.adopt(self._receiver)
+        self._claim(receiver)
+        receiver.start(self.session.queue, alone=False)
+        self._second = receiver
+        self.notices.append(f"session {self.session.name}: its holder is gone, this process has it")
+        self.dispatch.wake()
+        return True
+
+    def follow(self, after: int) -> int:
+        """Enter what the holder has kept since word number `after`; the newest number."""
+        with self._receiver.keeping:
+            for (
+                number,
+                request,
+                body,
+                kept,
+                signature,
+                certificate,
+                trust,
+            ) in self.session.store.words(after):
+                after = number
+                sink = self._receiver.sink(request)
+                record = self.session.store.find_request(request) if sink else None
+                if sink is None or record is None:
+                    continue
+                reply = kept_reply(body, trust)
+                target = target_of(record, reply.sender, self.is_member)
+                word = Word(reply, kept, body, signature, certificate, target)
+                sink.words([slim(word, self.session.store)])
+        return after
+
+    def _sent(self, request: str, names: list[str], at: float) -> None:
+        sink = self._receiver.sink(request)
+        if isinstance(sink, Flight):
+            sink.sent(names, at)
+
+
+class _Follower(threading.Thread):
+    """Reads what the holder of the session keeps, until the holder is gone."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(name="mcshell-follower", daemon=True)
+        self._desk = desk
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self.join(timeout=5)
+
+    def run(self) -> None:
+        """Poll the file, and try to take the queue once a second."""
+        after = self._desk.session.store.latest()
+        tried = 0.0
+        while not self._stopped.wait(_POLL):
+            after = self._desk.follow(after)
+            if time.monotonic() - tried > 1.0:
+                tried = time.monotonic()
+                if self._desk.promote():
+                    return

@@ -1,0 +1,302 @@
+"""From the reply queue into the session file and the ledgers, in this order.
+
+Verify, commit, acknowledge, enter. What arrives together is verified in two threads (the signature
+check leaves the interpreter free) and committed together. Words about discovery go to whoever
+waits for them and are not kept; junk is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from mcshell.client.messaging.receive_buffer import Inbox
+from mcshell.client.messaging.rejections import Refusals
+from mcshell.client.store.records import Word, slim, target_of
+from mcshell.errors import Reason, Rejected
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, open_reply, read_reply
+from mcshell.wire.documents.turn import is_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable
+
+    from mcshell.client.store.records import Members, Record
+    from mcshell.client.store.store import Store
+    from mcshell.wire.documents.envelope import Limits
+    from mcshell.wire.documents.signatures import Verifier
+    from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
+
+__all__ = ["Receiver", "Sink"]
+
+log = logging.getLogger(__name__)
+
+_GROUP = 400
+_PREFETCH = 1000
+_SPLIT = 32
+_PAUSE = 1.0
+# What is wrong with who is said to have written it, not with what is written.
+_ABOUT_THE_SENDER = (
+    Reason.UNSIGNED,
+    Reason.BAD_CERTIFICATE,
+    Reason.FOREIGN_CA,
+    Reason.CERT_EXPIRED,
+    Reason.REVOKED,
+    Reason.STALE_CRL,
+    Reason.BAD_SIGNATURE,
+    Reason.WRONG_SENDER,
+)
+
+
+class Sink(Protocol):
+    """Whoever waits for the words about one request. `kept`: they go into the session file."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the words go into the session file."""
+
+    @property
+    def expected(self) -> Container[str]:
+        """The senders that were asked."""
+
+    def words(self, words: Iterable[Word]) -> None:
+        """Take words."""
+
+
+class _Asked:
+    """The targets of a request of an earlier process, looked up in the file one by one."""
+
+    def __init__(self, store: Store, requestid: str) -> None:
+        self._store = store
+        self._requestid = requestid
+
+    def __contains__(self, sender: object) -> bool:
+        return self._store.is_target(self._requestid, str(sender))
+
+
+class _Anybody:
+    """Takes every sender: whether it was asked, the row says into which its word is entered."""
+
+    def __contains__(self, sender: object) -> bool:
+        return True
+
+
+_ANYBODY = _Anybody()
+
+
+class Receiver:
+    """Owns the session's reply queue. `junk` counts what was refused, by reason."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        store: Store,
+        verifier: Verifier,
+        limits: Limits,
+        members: Members,
+    ) -> None:
+        self._transport = transport
+        self._store = store
+        self._verifier = verifier
+        self._limits = limits
+        self._members = members
+        self._inbox = Inbox()
+        self._sinks: dict[str, Sink] = {}
+        self._about: dict[str, Record] = {}
+        self._subscription: str | None = None
+        self._alone = True
+        self._stopped = threading.Event()
+        self._quiet = True
+        self._handled = time.monotonic()
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="mcshell-verify")
+        self.turned: Callable[[Delivery], None] | None = None
+        """Takes the turns of conversations, which come to the same queue."""
+        self.junk: Counter[str] = Counter()
+        self.refused = Refusals(verifier)
+        #: Held while words are kept and entered: whoever restores a ledger from the file takes it.
+        self.keeping = threading.RLock()
+        self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
+
+    def start(self, queue: str, *, alone: bool = True) -> None:
+        """Subscribe to the reply queue and begin.
+
+        `alone` on its connection, one acknowledgement stands for all before it. RabbitMQ counts
+        them over all subscriptions of a connection, so that beside another each has its own.
+        """
+        self._alone = alone
+        self._thread.start()
+        mode: AckMode = "client" if alone else "client-individual"
+        self._subscription = self._transport.subscribe(
+            queue, self._inbox, ack=mode, prefetch=_PREFETCH
+        )
+
+    def adopt(self, other: Receiver) -> None:
+        """Serve the same sinks as another receiver."""
+        self._sinks = other._sinks
+        self.turned = other.turned
+
+    def let_go(self) -> None:
+        """Take nothing more from the queue; what is not acknowledged goes back to the broker."""
+        if self._subscription is not None:
+            self._transport.unsubscribe(self._subscription)
+            self._subscription = None
+        with self.keeping:
+            self._transport.renew("the reply queue was handed over")
+
+    def stop(self) -> None:
+        """End the threads once what has arrived is kept."""
+        self._stopped.set()
+        self._inbox.end()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+        self._helper.shutdown()
+
+    def watch(self, requestid: str, sink: Sink) -> None:
+        """Have the words about a request entered into `sink` from now on."""
+        self._sinks[requestid] = sink
+
+    def sink(self, requestid: str) -> Sink | None:
+        """Whoever takes the words about a request now."""
+        return self._sinks.get(requestid)
+
+    def unwatch(self, requestid: str) -> None:
+        """Stop entering them; those of a kept request still go into the file."""
+        self._sinks.pop(requestid, None)
+
+    def quiet_since(self) -> float:
+        """Since when (monotonic) nothing has come in; now, while there is something to do."""
+        if not self._quiet or not self._inbox.empty():
+            return time.monotonic()
+        return self._handled
+
+    def _run(self) -> None:
+        while (group := self._inbox.take(_GROUP)) is not None:
+            self._quiet = False
+            try:
+                self._handle(group)
+            except Exception:
+                # A later acknowledgement would stand for these too: have them handed out again.
+                log.exception("could not keep %d replies", len(group))
+                self._transport.renew("replies could not be kept")
+                self._stopped.wait(_PAUSE)
+            finally:
+                self._handled = time.monotonic()
+                self._quiet = True
+
+    def _handle(self, group: list[Delivery]) -> None:
+        now = time.time()
+        replies = [one for one in group if not self._turned(one)]
+        words = [word for word in self._open_all(replies, now) if word is not None]
+        with self.keeping:
+            news, for_file, durable = self.part(words)
+            if for_file:
+                news += self._store.enter(for_file, durable=durable)
+            for delivery in group[-1:] if self._alone else group:
+                self._transport.ack(delivery)
+            self.pass_on(news)
+
+    def part(self, words: Iterable[Word]) -> tuple[list[Word], list[Word], bool]:
+        """Tell passing words from those for the file, and whether one is of a durable request.
+
+        Call it with `keeping` held. Whoever asked may have left since a word was verified: what
+        nobody wants any more is in neither.
+        """
+        passing: list[Word] = []
+        for_file: list[Word] = []
+        durable = False
+        for word in words:
+            sink = self._sinks.get(word.reply.requestid)
+            if sink is not None and not sink.kept:
+                passing.append(word)
+            elif (record := self._record(word.reply.requestid)) is not None:
+                for_file.append(word)
+                durable = durable or record.via.durable
+        return passing, for_file, durable
+
+    def pass_on(self, news: Iterable[Word]) -> None:
+        """Enter words into the ledgers that wait for them."""
+        by_request: dict[str, list[Word]] = {}
+        for word in news:
+            by_request.setdefault(word.reply.requestid, []).append(word)
+        for requestid, words in by_request.items():
+            sink = self._sinks.get(requestid)
+            if sink is not None:
+                # Only what is in the file can be left there.
+                sink.words([slim(one, self._store) for one in words] if sink.kept else words)
+
+    def _turned(self, delivery: Delivery) -> bool:
+        """Whether it is a turn, and so no longer our business."""
+        if self.turned is None or not is_turn(delivery.body):
+            return False
+        self.turned(delivery)
+        return True
+
+    def _open_all(self, group: list[Delivery], now: float) -> Iterable[Word | None]:
+        if len(group) < _SPLIT:
+            return [self._open(delivery, now) for delivery in group]
+        half = len(group) // 2
+        rest = self._helper.submit(lambda: [self._open(one, now) for one in group[half:]])
+        return [self._open(one, now) for one in group[:half]] + rest.result()
+
+    def _open(self, delivery: Delivery, now: float) -> Word | None:
+        try:
+            opened = open_reply(
+                delivery.body,
+                delivery.headers,
+                self._verifier,
+                self._limits,
+                now=now,
+                expected=self._expected,
+            )
+        except Rejected as refusal:
+            self._refuse(delivery, refusal, now)
+            return None
+        headers, reply = delivery.headers, opened.reply
+        sink = self._sinks.get(reply.requestid)
+        target = reply.sender
+        if reply.job is not None and opened.expected and sink is None:
+            self._store.jobs.adopt(reply, now)
+        if not opened.expected and (sink is None or sink.kept):
+            record = self._record(reply.requestid)
+            if record is None:
+                return None  # whoever asked has left in this moment
+            target = target_of(record, reply.sender, self._members)
+        signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
+        return Word(reply, time.time(), delivery.body, signature, certificate, target)
+
+    def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
+        """Count it; what is wrong with its sender is remembered, for `explain`."""
+        self.junk[refusal.reason.value] += 1
+        log.debug("junk on %s: %s", delivery.destination, refusal)
+        if refusal.reason in _ABOUT_THE_SENDER:
+            self.refused.note(read_reply(delivery.body).sender, delivery, refusal, now)
+
+    def expected(self, requestid: str) -> Container[str] | None:
+        """The targets of a request of this session, live or from an earlier process."""
+        sink = self._sinks.get(requestid)
+        if sink is not None:
+            return sink.expected
+        if requestid.startswith("job:"):
+            kept = self._store.jobs.get(requestid[4:])
+            return None if kept is None else _Asked(self._store, kept.request)
+        return None if self._record(requestid) is None else _Asked(self._store, requestid)
+
+    def _expected(self, requestid: str) -> Container[str] | None:
+        """As `expected`, without a look into the file for each word of a backlog."""
+        if requestid not in self._sinks:
+            record = self._record(requestid)
+            if record is not None and record.pool is None:
+                return _ANYBODY
+        return self.expected(requestid)
+
+    def _record(self, requestid: str) -> Record | None:
+        """What is kept of a request of this session; nothing of a question such as discovery's."""
+        record = self._about.get(requestid)
+        if record is None:
+            record = self._store.find_request(requestid)
+            if record is not None:
+                self._about[requestid] = record
+        return record

@@ -1,0 +1,133 @@
+"""Out to the fleet: a request is signed, kept and sent, to all or to each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mcshell.client.store.records import Outgoing
+from mcshell.message import Filter, Request, Via
+from mcshell.wire import destinations
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_request
+from mcshell.wire.documents.job import seal_job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from mcshell.client.messaging.tracker import Flight
+    from mcshell.client.session.session import Session
+    from mcshell.client.store.records import Record
+    from mcshell.message import Job
+    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.signatures import Signer
+    from mcshell.wire.stomp.transport import Transport
+
+__all__ = ["Courier"]
+
+_CHUNK = 100
+
+
+class Courier:
+    """Signs and sends for one session. Safe to call from any thread."""
+
+    def __init__(self, transport: Transport, signer: Signer, session: Session) -> None:
+        self._transport = transport
+        self._signer = signer
+        self._session = session
+
+    @property
+    def caller(self) -> str:
+        """The callerid under which everything goes out."""
+        return self._signer.identity.callerid
+
+    def request(self, record: Record, data: Mapping[str, Any], ttl: float) -> Request:
+        """Build the request value of a record, from now and for `ttl` seconds.
+
+        `data` are the inputs as they are; those in the record may be redacted.
+        """
+        now = time.time()
+        return Request(
+            id=record.id,
+            agent=record.agent,
+            action=record.action,
+            caller=self.caller,
+            collective=record.collective,
+            via=record.via,
+            session=self._session.address,
+            created=now,
+            expires=now + ttl,
+            data=data,
+            filter=Filter() if record.via.durable else record.filter,
+            pool=record.pool,
+        )
+
+    def send(self, request: Request, names: Sequence[str], flight: Flight | None = None) -> None:
+        """Send an interactive request: one message to all or to a pool, or one to each of `names`.
+
+        The bytes are kept after the SEND: an interactive request is never sent again.
+        """
+        if request.via in (Via.BROADCAST, Via.POOL):
+            self._send_some([("*", request)], names, flight)
+            return
+        for start in range(0, len(names), _CHUNK):
+            some = names[start : start + _CHUNK]
+            self._send_some([(name, _to(request, name)) for name in some], some, flight)
+
+    def _send_some(
+        self,
+        requests: Sequence[tuple[str, Request]],
+        names: Sequence[str],
+        flight: Flight | None,
+    ) -> None:
+        at = time.time()
+        if flight is not None:
+            flight.sent(names, at)
+        outgoing = [self._send_one(key, request) for key, request in requests]
+        if flight is not None:
+            if requests[0][1].data == flight.record.data:
+                # Else the inputs are sensitive, and what is never sent again need not be kept.
+                self._session.store.add_outgoing(outgoing)
+            self._session.store.mark_sent(requests[0][1].id, names, at)
+
+    def _send_one(self, key: str, request: Request) -> Outgoing:
+        one = self._seal(key, request)
+        headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
+        self._transport.send(one.destination, one.body, headers, expires=request.expires)
+        return one
+
+    def prepare(self, request: Request, names: Sequence[str]) -> list[Outgoing]:
+        """Sign a durable request, once for each target; nothing is sent."""
+        if request.via is Via.POOL:
+            return [self._seal(name, request) for name in names]
+        return [self._seal(name, _to(request, name)) for name in names]
+
+    def job(self, job: Job) -> Sealed:
+        """Sign a job's document."""
+        return seal_job(job, self._signer)
+
+    def _seal(self, key: str, request: Request) -> Outgoing:
+        sealed = seal_request(request, self._signer)
+        return Outgoing(
+            request.id,
+            key,
+            _destination(request),
+            sealed.body,
+            sealed.headers[SIGNATURE],
+            sealed.headers[CERTIFICATE],
+            request.expires,
+        )
+
+
+def _destination(request: Request) -> str:
+    if request.via is Via.BROADCAST:
+        return destinations.broadcast(request.collective)
+    if request.via is Via.POOL:
+        return destinations.pool(request.collective, request.pool or "")
+    place = destinations.work if request.via is Via.QUEUE else destinations.node
+    return place(request.collective, request.identity or "")
+
+
+def _to(request: Request, name: str) -> Request:
+    return replace(request, identity=name, filter=Filter())

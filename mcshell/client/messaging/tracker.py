@@ -1,0 +1,188 @@
+"""A request under way: its ledger behind a lock, and a bell for whoever waits for it.
+
+The receiver enters words, the pilot enters sends and judgements, anyone takes snapshots. A durable
+request needs no pilot: it is finished when its ledger is closed, and what is pending when its time
+is over has expired.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.client.store.ledger import Entry, Ledger, Stats
+from mcshell.message import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Sequence
+
+    from mcshell.client.store.records import Record, Word
+
+__all__ = ["Flight"]
+
+
+class Flight:
+    """One request and its ledger, safe for all threads.
+
+    `discovered` says whether the network was asked for the targets, or they were only named.
+    """
+
+    kept = True
+
+    def __init__(
+        self, record: Record, targets: Sequence[str] = (), entries: Sequence[Entry] | None = None
+    ) -> None:
+        self.record = record
+        verdict = State.EXPIRED if record.via.durable else State.SILENT
+        self._ledger = (
+            Ledger(targets, verdict=verdict)
+            if entries is None
+            else Ledger.of(entries, verdict=verdict)
+        )
+        self._bell = threading.Condition()
+        self._revision = 0
+        self._over = False
+        self.began = time.monotonic()
+        self.ended: float | None = None
+        self.last_word = self.began
+        self.interrupted = False
+        self.discovered = True
+
+    @property
+    def expected(self) -> Container[str]:
+        """The targets; a set that never changes, so it is read without the lock."""
+        return self._ledger.targets
+
+    @property
+    def revision(self) -> int:
+        """A number that grows with every change."""
+        return self._revision
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is waited for; late words still enter."""
+        with self._bell:
+            return self._finished()
+
+    def _finished(self) -> bool:
+        if self.record.via.durable:
+            self._lapse()
+            return self._ledger.closed
+        return self._over
+
+    def _lapse(self) -> None:
+        """Judge what is pending past the request's time."""
+        if self.record.via.durable and time.time() > self.record.expires:
+            pending = self._ledger.pending()
+            if pending:
+                self._ledger.judge(pending, "no word before it expired")
+                self._changed()
+
+    def words(self, words: Iterable[Word]) -> None:
+        """Enter words of nodes."""
+        with self._bell:
+            for word in words:
+                self._ledger.word(word.reply, word.kept, word.target)
+            self.last_word = time.monotonic()
+            self._changed()
+
+    def sent(self, names: Iterable[str], at: float) -> None:
+        """Note that the request is on its way to these targets."""
+        with self._bell:
+            self._ledger.sent(names, at)
+            self.last_word = time.monotonic()
+            self._changed()
+
+    def judge(self, names: Iterable[str], reason: str) -> None:
+        """Judge those of `names` of which there is still no word."""
+        with self._bell:
+            self._ledger.judge(names, reason)
+            self._changed()
+
+    def excuse(self, name: str, state: State, reason: str) -> None:
+        """Note that a probe found the target busy with the request."""
+        with self._bell:
+            self._ledger.excuse(name, state, reason)
+            self._changed()
+
+    def note(self, names: Iterable[str], reason: str) -> None:
+        """Say why these targets stand where they stand."""
+        with self._bell:
+            self._ledger.note(names, reason)
+            self._changed()
+
+    def finish(self) -> None:
+        """Note that nothing more is done for this request; late words still enter."""
+        with self._bell:
+            self._over = True
+            self.ended = time.monotonic()
+            self._changed()
+
+    def ring(self) -> None:
+        """Wake whoever waits, though nothing has changed in the ledger."""
+        with self._bell:
+            self._changed()
+
+    def wait(self, until: Callable[[Ledger], bool], timeout: float) -> bool:
+        """Wait (seconds) until the ledger looks so; False when it did not in time."""
+        with self._bell:
+            return self._bell.wait_for(lambda: until(self._ledger), max(0.0, timeout))
+
+    def wait_finished(self, timeout: float | None) -> bool:
+        """Wait (seconds, None for ever) until nothing more is waited for."""
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._bell:
+            while not self._finished():
+                left = 3600.0 if end is None else end - time.monotonic()
+                if left <= 0:
+                    return False
+                if self.record.via.durable:
+                    left = min(left, max(0.05, self.record.expires - time.time()))
+                self._bell.wait(left)
+            return True
+
+    def wait_news(self, revision: int, timeout: float) -> bool:
+        """Wait (seconds) until something changes after `revision`."""
+        with self._bell:
+            return self._bell.wait_for(lambda: self._revision != revision, max(0.0, timeout))
+
+    def wait_count(self) -> int:
+        """How many targets were sent to and are not closed."""
+        with self._bell:
+            return self._ledger.outstanding
+
+    def entries(self) -> list[Entry]:
+        """A snapshot of all entries, targets first."""
+        with self._bell:
+            self._lapse()
+            return list(self._ledger)
+
+    def pending(self, among: Iterable[str]) -> list[str]:
+        """Those of `among` of which there was no word yet."""
+        with self._bell:
+            pending = set(self._ledger.pending())
+        return [name for name in among if name in pending]
+
+    def stats(self) -> Stats:
+        """A snapshot of the counts; `elapsed` in seconds since the request was made."""
+        with self._bell:
+            self._lapse()
+            return self._ledger.stats(self._elapsed())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request was made, or until it was done."""
+        with self._bell:
+            return self._elapsed()
+
+    def _elapsed(self) -> float:
+        if self.record.via.durable:
+            done = [e.done for e in self._ledger.targets.values() if e.done is not None]
+            end = max(done) if done and self._ledger.closed else time.time()
+            return max(0.0, end - self.record.created)
+        return (time.monotonic() if self.ended is None else self.ended) - self.began
+
+    def _changed(self) -> None:
+        self._revision += 1
+        self._bell.notify_all()

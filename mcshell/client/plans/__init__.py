@@ -1,0 +1,1 @@
+"""Plans: steps across nodes with gates between them."""

@@ -1,0 +1,349 @@
+"""Plans: `client.plans` runs steps across nodes, gate after gate, and goes on where it was left.
+
+Whom each wave of each step is for is fixed, and committed with the signed plan, before anything is
+sent. A wave is one queued request whose id is a hash of plan, revision, step and wave: once it is
+in the session file it is never made again, and a node runs no id twice. So whoever resumes,
+after a kill or elsewhere, repeats nothing and skips nothing. What stands open is asked of the nodes
+themselves: their last word may have been lost with the machine that waited for it.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcshell.client.discovery.arguments import seconds_of
+from mcshell.client.discovery.targeting import Targeting
+from mcshell.client.documents.plan_file import read_plan
+from mcshell.client.documents.reader import read_text
+from mcshell.client.plans.gates import cut, in_order, named, said
+from mcshell.client.plans.runner import Run, Waves, outcomes_of
+from mcshell.client.rpc.preview import Preview
+from mcshell.client.store.plans import OK, OPEN, Accepted, KeptPlan, PlanStore
+from mcshell.errors import NoTargets, Rejected, SessionError, UsageError
+from mcshell.message import State
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Limits
+from mcshell.wire.documents.plan import open_plan, plan_id, seal_plan, wave_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mcshell.client.discovery.finder import Discovery
+    from mcshell.client.discovery.node_cache import Known
+    from mcshell.client.messaging.hub import Desk
+    from mcshell.client.messaging.tracker import Flight
+    from mcshell.config import Settings
+    from mcshell.ddl.library import Library
+    from mcshell.message import Plan
+    from mcshell.wire.credentials import Credentials
+
+__all__ = ["Plans", "Progress"]
+
+
+class Progress:
+    """How a plan stands: `state` is open, ok or stopped, and `reason` says why it stopped.
+
+    `steps` has a row for each wave: order, step, wave, request, agent, action, targets, ok, failed,
+    accepted, open, reason. `accepted` are the failures in spite of which it goes on.
+    `interrupted`: the wait for it was broken off with Ctrl-C. A snapshot.
+    """
+
+    def __init__(self, kept: KeptPlan, steps: Sequence[Mapping[str, Any]]) -> None:
+        self.id = kept.id
+        self.name = kept.name
+        self.revision = kept.revision
+        self.created = kept.created
+        self.state = kept.state
+        self.reason = kept.reason
+        self.accepted = kept.accepted
+        self.steps = [dict(step) for step in steps]
+        self.interrupted = False
+
+    def count(self, what: str) -> int:
+        """How many nodes, over all waves, are ok, failed, accepted or open (also those to come)."""
+        return sum(step[what] for step in self.steps)
+
+    def __repr__(self) -> str:
+        counts = " ".join(f"{self.count(what)} {what}" for what in ("ok", "failed", "open"))
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"<Plan {self.name} {self.id[:8]}: {self.state}{reason}; {counts}>"
+
+
+class Plans:
+    """The plans of one client's session."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        desk: Desk,
+        discovery: Discovery,
+        ddls: Library,
+        known: Known,
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._desk = desk
+        self._discovery = discovery
+        self._ddls = ddls
+        self._known = known
+        self._waves = Waves(settings, desk, ddls)
+
+    @property
+    def _store(self) -> PlanStore:
+        return PlanStore(self._desk.session.store)
+
+    # --- what it would do ----------------------------------------------------------------------
+
+    def read(self, path: str | Path) -> Plan:
+        """Read a plan's file (see `planfile`); UsageError says what is wrong with it, and where."""
+        where = Path(path).expanduser()
+        plan = read_plan(
+            read_text(where),
+            str(path),
+            self._ddls,
+            author=self._credentials.signer.identity.callerid,
+            collective=self._settings.collective.main,
+            now=time.time(),
+        )
+        seal_plan(plan, self._credentials.signer)  # what cannot be sealed is no plan
+        return plan
+
+    def preview(self, path: str | Path) -> list[dict[str, Any]]:
+        """Who would run what in which order: a row a node; nothing is sent.
+
+        Raises:
+            UsageError: no plan, or an unknown action or input.
+            NoTargets: a step that nobody would run.
+        """
+        plan = self.read(path)
+        waves = self._targets(plan)
+        return [
+            {
+                "order": order,
+                "step": step.name,
+                "wave": number,
+                "sender": name,
+                "agent": step.agent,
+                "action": step.action,
+                "after": ", ".join(f"{before} {need}" for before, need in step.gates),
+                "stop": step.stop,
+            }
+            for order, step in enumerate(in_order(plan.steps), 1)
+            for number, names in enumerate(waves[step.name], 1)
+            for name in names
+        ]
+
+    def _targets(self, plan: Plan) -> dict[str, list[tuple[str, ...]]]:
+        found = {}
+        for step in plan.steps:
+            wanted = Targeting(filter=step.filter, nodes=step.nodes, collective=plan.collective)
+            names = self._discovery.find(wanted, step.agent).names
+            if not names:
+                raise NoTargets(f"step {step.name}: no node matches that has {step.agent}")
+            found[step.name] = cut(names, step.waves)
+        return found
+
+    # --- doing it ------------------------------------------------------------------------------
+
+    def run(
+        self,
+        path: str | Path,
+        *,
+        timeout: float | str | None = None,
+        confirm: Callable[[Preview], bool] | None = None,
+        say: Callable[[str], None] | None = None,
+        again: bool = False,
+    ) -> Progress:
+        """Run a plan to its end, or until a gate stays closed; Ctrl-C leaves it to be resumed.
+
+        Args:
+            path: its file.
+            timeout: how long to stay with it; what has been sent then goes on.
+            confirm: shown who is hit, where an action changes nodes, before anything is sent.
+            say: told what happens, line by line.
+            again: though the same revision is still under way.
+
+        Raises:
+            UsageError: no plan, not confirmed, or the same one is under way.
+            NoTargets: a step that nobody would run.
+            SessionError: another process holds the session.
+        """
+        self._must_hold()
+        plan = self.read(path)
+        if not again:
+            self._refuse_twice(plan)
+        waves = self._targets(plan)
+        if confirm is not None and not self._confirmed(plan, waves, confirm):
+            raise UsageError("not confirmed: nothing was sent")
+        sealed = seal_plan(plan, self._credentials.signer)
+        kept = KeptPlan(
+            plan_id(sealed.body),
+            plan.name,
+            plan.revision,
+            plan.created,
+            sealed.body,
+            sealed.headers[SIGNATURE],
+            sealed.headers[CERTIFICATE],
+            waves,
+        )
+        self._store.add(kept)
+        return self._go(kept, plan, timeout, say)
+
+    def _refuse_twice(self, plan: Plan) -> None:
+        """Refuse to begin what is under way."""
+        for one in self._store.all():
+            same = (one.name, one.revision) == (plan.name, plan.revision)
+            if same and one.state == OPEN:
+                raise UsageError(
+                    f"{plan.name} revision {plan.revision} is under way: plan resume {one.id[:8]}"
+                    " goes on with it (--again begins another)"
+                )
+
+    def resume(
+        self,
+        plan: str | None = None,
+        *,
+        timeout: float | str | None = None,
+        say: Callable[[str], None] | None = None,
+        accept: bool = False,
+    ) -> Progress:
+        """Go on with a plan (by id, its first letters, or name; default: the newest).
+
+        One that has stopped is judged again: its nodes may have come round. With `accept` the
+        failures for which it stands still count as mended by hand, in this run of the plan for
+        good; those that come later do not.
+
+        Raises:
+            UsageError: there is no such plan, its signature does not hold, or there is nothing to
+                accept.
+            SessionError: another process holds the session.
+        """
+        self._must_hold()
+        kept = self._store.find(plan)
+        opened = self._opened(kept)
+        if accept:
+            kept = self._accept(kept, opened, say or _hush)
+        if kept.state == OK:
+            return self._progress(kept, opened)
+        return self._go(kept, opened, timeout, say)
+
+    def _accept(self, kept: KeptPlan, plan: Plan, say: Callable[[str], None]) -> KeptPlan:
+        """Write down that the failures for which a plan stands still are accepted."""
+        blamed = Run(self._waves, kept, plan, None, say).blamed()
+        if not blamed:
+            raise UsageError(
+                f"{kept.name} {kept.id[:8]} stands still for no failure: there is nothing to accept"
+            )
+        caller, now = self._credentials.signer.identity.callerid, time.time()
+        self._store.accept(
+            kept.id, [Accepted(step, one.sender, said(one), caller, now) for step, one in blamed]
+        )
+        say(f"accepted by {caller}: {named([one for _step, one in blamed])}")
+        return self._store.find(kept.id)
+
+    def list(self) -> list[Progress]:
+        """The plans of this session, the oldest first."""
+        return [self._progress(kept, self._opened(kept)) for kept in self._store.all()]
+
+    def _opened(self, kept: KeptPlan) -> Plan:
+        headers = {SIGNATURE: kept.signature, CERTIFICATE: kept.certificate}
+        verifier = self._credentials.verifier
+        try:
+            plan = open_plan(kept.body, headers, verifier, Limits(max_body=1 << 24), kept.created)
+        except Rejected as error:
+            raise UsageError(f"plan {kept.name}: {error}") from error
+        mine = self._credentials.signer.identity.callerid
+        if plan.author != mine or plan_id(kept.body) != kept.id:
+            raise UsageError(f"plan {kept.name} is one of {plan.author}, not of {mine}")
+        return plan
+
+    def _must_hold(self) -> None:
+        session = self._desk.session
+        if not session.holds:
+            raise SessionError(
+                f"session {session.name} is held by {session.left_by}: its plans go on there",
+                session.name,
+            )
+
+    def _confirmed(
+        self,
+        plan: Plan,
+        waves: Mapping[str, Sequence[Sequence[str]]],
+        confirm: Callable[[Preview], bool],
+    ) -> bool:
+        """Show who is hit by the steps that change nodes."""
+        hit = {
+            name
+            for step in plan.steps
+            if self._ddls.get(step.agent).action(step.action).changes
+            for wave in waves[step.name]
+            for name in wave
+        }
+        since = time.time() - self._settings.client.known_for
+        fleet = self._known.identities(plan.collective, since) | hit
+        share = self._settings.client.confirm_share
+        shown = Preview("plan", plan.name, tuple(sorted(hit)), len(fleet), share)
+        return not hit or confirm(shown)
+
+    def _go(
+        self,
+        kept: KeptPlan,
+        plan: Plan,
+        timeout: float | str | None,
+        say: Callable[[str], None] | None,
+    ) -> Progress:
+        wait = seconds_of(timeout)
+        end = None if wait is None else time.monotonic() + wait
+        interrupted = False
+        try:
+            found = Run(self._waves, kept, plan, end, say or _hush).go()
+        except KeyboardInterrupt:
+            found, interrupted = (OPEN, ""), True
+        self._store.settle(kept.id, *found)
+        progress = self._progress(self._store.find(kept.id), plan)
+        progress.interrupted = interrupted
+        return progress
+
+    def _progress(self, kept: KeptPlan, plan: Plan) -> Progress:
+        rows: list[dict[str, Any]] = []
+        reason = kept.reason
+        for order, step in enumerate(in_order(plan.steps), 1):
+            for number, names in enumerate(kept.waves[step.name], 1):
+                request = wave_id(kept.id, kept.revision, step.name, number)
+                flight = self._waves.flight(request)
+                row = {"order": order, "step": step.name, "wave": number}
+                row |= {"request": None, "agent": step.agent, "action": step.action}
+                row |= {"targets": len(names), "ok": 0, "failed": 0, "accepted": 0}
+                row["open"] = len(names)
+                if flight is None:
+                    # The first that does not go out is where the plan has stopped.
+                    row["reason"], reason = reason, ""
+                else:
+                    row |= {"request": request, **_counted(flight, kept, step.name)}
+                rows.append(row)
+        return Progress(kept, rows)
+
+
+def _counted(flight: Flight, kept: KeptPlan, step: str) -> dict[str, Any]:
+    """How the targets of a wave stand, in numbers, and what is to say about the failed."""
+    outcomes = outcomes_of(flight)
+    fine = {one.sender for one in outcomes if one.state is State.OK}
+    rest = {one.sender for one in outcomes} - fine
+    accepted = [one for one in kept.accepted if one.step == step and one.sender in rest]
+    names = {one.sender for one in accepted}
+    failed = [one for one in outcomes if one.failed and one.sender not in names]
+    reasons = [named(failed)] if failed else []
+    reasons += [f"accepted by {one.by}: {one.sender} ({one.said})" for one in accepted]
+    return {
+        "ok": len(fine),
+        "failed": len(failed),
+        "accepted": len(accepted),
+        "open": len(outcomes) - len(fine) - len(failed) - len(accepted),
+        "reason": "; ".join(reasons),
+    }
+
+
+def _hush(_line: str) -> None:
+    """Nobody listens."""

@@ -1,0 +1,224 @@
+"""One go at a plan: wave after wave is sent and waited for, until a gate stays closed.
+
+A wave that is in the session file already is only waited for. Who has no last word in the ledger
+is asked what became of the request there: at the start of a later go, and now and then.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mcshell.client.messaging.tracker import Flight
+from mcshell.client.plans.gates import Outcome, gate, in_order, stopped
+from mcshell.client.store.plans import OK, OPEN, STOPPED
+from mcshell.client.store.records import Record
+from mcshell.message import State, Via
+from mcshell.wire.documents.plan import wave_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mcshell.client.messaging.hub import Desk
+    from mcshell.client.store.plans import KeptPlan
+    from mcshell.config import Settings
+    from mcshell.ddl.library import Library
+    from mcshell.message import Plan, Step
+
+__all__ = ["Run", "Waves", "outcomes_of"]
+
+_AGAIN: Final = 30.0
+_READ: Final = 500
+_SILENCE: Final = 0.5
+_STATES: Final = {
+    "ok": State.OK,
+    "failed": State.FAILED,
+    "denied": State.DENIED,
+    "interrupted": State.INTERRUPTED,
+    "cancelled": State.FAILED,
+    "expired": State.EXPIRED,
+    "running": State.RUNNING,
+    "queued": State.RECEIVED,
+}
+
+
+class Waves:
+    """Sends waves, and finds those that were sent."""
+
+    def __init__(self, settings: Settings, desk: Desk, ddls: Library) -> None:
+        self._settings = settings
+        self._desk = desk
+        self._ddls = ddls
+
+    def flight(self, request: str) -> Flight | None:
+        """The ledger of a wave; None when it has not been sent."""
+        record = self._desk.session.store.find_request(request)
+        return None if record is None else self._desk.flight(record)
+
+    def send(self, request: str, plan: Plan, step: Step, names: Sequence[str]) -> Flight:
+        """Commit a wave and have it sent."""
+        schema = self._ddls.get(step.agent).action(step.action)
+        data = schema.check(step.data)
+        now = time.time()
+        record = Record(
+            request,
+            step.agent,
+            step.action,
+            Via.QUEUE,
+            plan.collective,
+            now,
+            now + step.ttl,
+            step.filter,
+            schema.redact(data),
+        )
+        desk = self._desk
+        flight = Flight(record, names)
+        outgoing = desk.courier.prepare(desk.courier.request(record, data, step.ttl), names)
+        desk.watch(record.id, flight)
+        desk.session.store.add(record, names, outgoing)
+        desk.dispatch.wake()
+        return flight
+
+    def reread(self, flight: Flight) -> dict[str, Outcome]:
+        """Ask those whose last word is missing what became of the request; who answers."""
+        record, prober = flight.record, self._desk.prober
+        names = [one.sender for one in outcomes_of(flight) if not one.state.final]
+        found: dict[str, Outcome] = {}
+        for start in range(0, len(names), _READ):
+            some = names[start : start + _READ]
+            question, answers = prober.probe(record.collective, some, record.id, flight.ring)
+            try:
+                answers.gather(window=self._settings.client.probe, silence=_SILENCE, settle=0.0)
+                replies = answers.snapshot()
+            finally:
+                prober.forget(question)
+            for name, (reply, _at) in replies.items():
+                state = _STATES.get(str(reply.data.get("state")))
+                if state is not None:
+                    found[name] = Outcome(name, state, str(reply.data.get("reason") or ""))
+        return found
+
+
+class Run:
+    """One go at a plan, from where it stands.
+
+    Args:
+        waves: what sends them.
+        kept: the plan's row, with the nodes of each wave.
+        plan: its document.
+        end: until when to stay with it (monotonic), None: to its end.
+        say: told what happens.
+    """
+
+    def __init__(
+        self,
+        waves: Waves,
+        kept: KeptPlan,
+        plan: Plan,
+        end: float | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._waves = waves
+        self._kept = kept
+        self._plan = plan
+        self._end = end
+        self._say = say
+
+    def blamed(self) -> list[tuple[str, Outcome]]:
+        """The failures, each with its step, for which the plan stands still now; asks the nodes."""
+        ends: dict[str, list[Outcome]] = {}
+        for step in in_order(self._plan.steps):
+            if gate(step, ends):
+                return [(name, one) for name, _ in step.gates for one in ends[name] if one.failed]
+            waves = self._kept.waves[step.name]
+            ends[step.name] = []
+            for number in range(1, len(waves) + 1):
+                flight = self._waves.flight(self._request(step, number))
+                if flight is None:
+                    return []
+                ends[step.name] += self._outcomes(step, flight, self._waves.reread(flight))
+                if stopped(step, ends[step.name], sum(map(len, waves))):
+                    return [(step.name, one) for one in ends[step.name] if one.failed]
+            if not all(one.state.closed for one in ends[step.name]):
+                return []
+        return []
+
+    def _request(self, step: Step, number: int) -> str:
+        return wave_id(self._kept.id, self._kept.revision, step.name, number)
+
+    def _outcomes(self, step: Step, flight: Flight, read: Mapping[str, Outcome]) -> list[Outcome]:
+        """How a wave stands, by the ledger and by what nodes said since; failures may be accepted."""
+        accepted = self._kept.accepts(step.name)
+        found = [_newest(one, read) for one in outcomes_of(flight)]
+        return [
+            replace(one, state=State.OK) if one.failed and one.sender in accepted else one
+            for one in found
+        ]
+
+    def go(self) -> tuple[str, str]:
+        """Go as far as it goes: the plan's state and why."""
+        ends: dict[str, list[Outcome]] = {}
+        for step in in_order(self._plan.steps):
+            waves = self._kept.waves[step.name]
+            total = sum(map(len, waves))
+            if reason := gate(step, ends):
+                return STOPPED, reason
+            ends[step.name] = []
+            for number, names in enumerate(waves, 1):
+                before = ends[step.name]
+                outcomes = self._wave(step, number, names, before, total)
+                if outcomes is None:
+                    return OPEN, ""
+                ends[step.name] = [*before, *outcomes]
+                if reason := stopped(step, ends[step.name], total):
+                    return STOPPED, reason
+        return OK, ""
+
+    def _wave(
+        self,
+        step: Step,
+        number: int,
+        names: Sequence[str],
+        before: Sequence[Outcome],
+        total: int,
+    ) -> list[Outcome] | None:
+        """Have a wave done, or see what became of it; None when the time is over."""
+        request = self._request(step, number)
+        flight = self._waves.flight(request)
+        read: dict[str, Outcome] = {}
+        if flight is None:
+            self._say(f"{step.name}, wave {number}: {step.agent}.{step.action} on {len(names)}")
+            flight = self._waves.send(request, self._plan, step, names)
+        else:
+            read = self._waves.reread(flight)
+        look = time.monotonic() + _AGAIN
+        while True:
+            revision = flight.revision
+            outcomes = self._outcomes(step, flight, read)
+            closed = all(one.state.closed for one in outcomes)
+            if closed or stopped(step, [*before, *outcomes], total):
+                return outcomes
+            now = time.monotonic()
+            if self._end is not None and now > self._end:
+                return None
+            if now >= look:
+                read |= self._waves.reread(flight)
+                look = time.monotonic() + _AGAIN
+            else:
+                until = look if self._end is None else min(look, self._end + 0.01)
+                flight.wait_news(revision, max(0.01, min(1.0, until - now)))
+
+
+def outcomes_of(flight: Flight) -> list[Outcome]:
+    """How the targets of a wave stand, by the ledger."""
+    return [
+        Outcome(one.sender, one.state, one.reply.statusmsg if one.reply else one.reason)
+        for one in flight.entries()
+        if not one.unexpected
+    ]
+
+
+def _newest(outcome: Outcome, read: Mapping[str, Outcome]) -> Outcome:
+    """What the node said when it was asked, where the ledger has no last word of it."""
+    return outcome if outcome.state.final else read.get(outcome.sender, outcome)

@@ -1,0 +1,1 @@
+"""One request: asked, sent, waited for; its replies, and those of earlier ones."""

@@ -1,0 +1,88 @@
+"""What was asked before: the own session's requests, then those of every session file here."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.client.messaging.tracker import Flight
+from mcshell.client.rpc.replies import Replies
+from mcshell.client.session import references
+from mcshell.client.session.references import parse_reference
+from mcshell.client.session.session import stores
+from mcshell.errors import SessionError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mcshell.client.messaging.hub import Desk
+    from mcshell.client.store.records import Record
+    from mcshell.client.store.store import Store
+    from mcshell.config import Settings
+    from mcshell.ddl import Action
+    from mcshell.ddl.library import Library
+
+__all__ = ["History"]
+
+
+class History:
+    """The earlier requests of one client's caller."""
+
+    def __init__(self, settings: Settings, desk: Desk, ddls: Library, caller: str) -> None:
+        self._settings = settings
+        self._desk = desk
+        self._ddls = ddls
+        self._caller = caller
+
+    def requests(self) -> list[tuple[Record, dict[str, int]]]:
+        """Those of the session, oldest first, each with its counts by state."""
+        store = self._desk.session.store
+        store.lapse(time.time())
+        return store.requests()
+
+    def replies(self, request: str | None = None) -> Replies:
+        """The replies to one, by default the newest; see `Client.replies`.
+
+        Raises:
+            SessionError: there is no such request, or several.
+        """
+        session = self._desk.session
+        reference = None if request is None else parse_reference(request)
+        if reference is not None:
+            meant = self.newest(reference.fits, anywhere=reference.moment is not None)
+            if meant is None:
+                raise SessionError(f"no request {request!r} in any session", session.name)
+            request = meant.id
+        record = session.store.find_request(request)
+        if record is not None:
+            return Replies(self._desk.flight(record), self._action(record))
+        if request is None:
+            raise SessionError("nothing was asked yet in this session", session.name)
+        for store in self._others():
+            if (record := store.find_request(request)) is not None:
+                flight = Flight(record, entries=store.entries(record.id, whole=True))
+                flight.finish()
+                return Replies(flight, self._action(record))
+        raise SessionError(f"no request {request!r} in any session", session.name)
+
+    def newest(self, fits: Callable[[Record], bool], *, anywhere: bool = True) -> Record | None:
+        """The newest that fits, in whatever session; see `Client.newest`."""
+        found = references.newest(self._desk.session.store.requests(), fits)
+        if found is not None and not anywhere:
+            return found
+        for store in self._others():
+            if store.meta("caller") == self._caller:
+                other = references.newest(store.requests(), fits)
+                if other is not None and (found is None or found.created < other.created):
+                    found = other
+        return found
+
+    def _others(self) -> Iterator[Store]:
+        stored = stores(self._settings.state_dir)
+        return (store for store in stored if store.path != self._desk.session.path)
+
+    def _action(self, record: Record) -> Action | None:
+        try:
+            return self._ddls.get(record.agent).action(record.action)
+        except UsageError:
+            return None  # asked with a DDL that this machine does not have

@@ -1,0 +1,284 @@
+"""What a request gives back: a handle on replies that may still be coming in.
+
+Everything it hands out is a snapshot that never changes; a later word shows in the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcshell import table
+from mcshell.message import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+    from mcshell.client.messaging.outbox import Dispatch
+    from mcshell.client.messaging.tracker import Flight
+    from mcshell.client.rpc.interactive import Pilot
+    from mcshell.client.store.ledger import Entry
+    from mcshell.ddl import Action, Aggregate
+    from mcshell.message import Via
+
+__all__ = ["Replies", "Row"]
+
+_FIRST = ("sender", "state", "statuscode", "statusmsg")
+_LAST = ("lag", "late", "trust", "requestid")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One target's row: its state, and the outputs once it answered. `lag` in seconds."""
+
+    sender: str
+    state: State
+    statuscode: int | None
+    statusmsg: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    lag: float | None = None
+    late: bool = False
+    trust: str = ""
+    requestid: str = ""
+
+
+class Replies:
+    """The replies to one request: complete, timed out, or still coming in."""
+
+    def __init__(
+        self,
+        flight: Flight,
+        action: Action | None,
+        pilot: Pilot | None = None,
+        dispatch: Dispatch | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self._flight = flight
+        self._action = action
+        self._pilot = pilot
+        self._dispatch = dispatch
+        self._names = names
+
+    def narrowed(self, names: Sequence[str]) -> Replies:
+        """The same request with only the rows of these senders, in this order.
+
+        Its counts and aggregates are those of all targets.
+        """
+        return Replies(self._flight, self._action, self._pilot, self._dispatch, tuple(names))
+
+    @property
+    def requestid(self) -> str:
+        """The request's id, 32 hexadecimal digits."""
+        return self._flight.record.id
+
+    @property
+    def flight(self) -> Flight:
+        """The request as it was kept, and its ledger."""
+        return self._flight
+
+    @property
+    def agent(self) -> str:
+        """The agent asked."""
+        return self._flight.record.agent
+
+    @property
+    def action(self) -> str:
+        """The action asked for."""
+        return self._flight.record.action
+
+    @property
+    def via(self) -> Via:
+        """The way the request went."""
+        return self._flight.record.via
+
+    @property
+    def created(self) -> float:
+        """When it was made, seconds since the epoch."""
+        return self._flight.record.created
+
+    @property
+    def expires(self) -> float:
+        """When it runs nowhere any more, seconds since the epoch."""
+        return self._flight.record.expires
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is waited for. A later word still joins the table."""
+        return self._flight.finished
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the wait was broken off with Ctrl-C."""
+        return self._flight.interrupted
+
+    def wait(self, timeout: float | None = None) -> Replies:
+        """Wait (seconds) until it is done; Ctrl-C and the timeout return what has arrived."""
+        try:
+            self._flight.wait_finished(timeout)
+        except KeyboardInterrupt:
+            self._flight.interrupted = True
+        return self
+
+    def wait_confirmed(self, timeout: float) -> bool:
+        """Wait (seconds) until the broker has confirmed every SEND of a durable request."""
+        return self._dispatch is None or self._dispatch.wait(self.requestid, timeout)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the broker has confirmed every SEND; a request that is not durable needs none."""
+        return self.wait_confirmed(0)
+
+    def cancel(self) -> None:
+        """Send no further batch and stop waiting; what is on its way still comes back."""
+        if self._pilot is not None:
+            self._pilot.stop()
+            self._flight.ring()
+
+    @property
+    def stats(self) -> dict[str, int | float]:
+        """Counts by state, the oddities, and `elapsed` seconds."""
+        return self._flight.stats().as_dict()
+
+    def rows(self) -> list[Row]:
+        """One row a target in the order of the targets, then the unexpected senders."""
+        return self._chosen(self._every())
+
+    def _every(self) -> list[Row]:
+        return [_row(entry, self.requestid) for entry in self._flight.entries()]
+
+    def _chosen(self, every: list[Row]) -> list[Row]:
+        if self._names is None:
+            return every
+        found = {row.sender: row for row in every}
+        return [found[name] for name in self._names if name in found]
+
+    def arrivals(self, timeout: float | None = None) -> Iterator[Row]:
+        """Yield each row as it gets its last word, then those that never got one."""
+        seen: set[str] = set()
+        while True:
+            revision, finished = self._flight.revision, self._flight.finished
+            for row in self.rows():
+                if row.sender not in seen and (row.state.closed or finished):
+                    seen.add(row.sender)
+                    yield row
+            if finished:
+                return
+            if not self._flight.wait_news(revision, 3600.0 if timeout is None else timeout):
+                return
+
+    def frame(self) -> pd.DataFrame:
+        """The reply table (DESIGN §4), one row a target; outputs in the DDL's order."""
+        every = self._every()
+        return table.frame(self._columns(self._chosen(every), self._outputs(every)))
+
+    def ledger(self) -> pd.DataFrame:
+        """One row a target: states and times (seconds since the epoch)."""
+        return table.frame(ledger_columns(self._flight.entries()))
+
+    @property
+    def ok(self) -> pd.DataFrame:
+        """The rows that came out well."""
+        return self._in(State.OK)
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The rows that failed, were denied or interrupted."""
+        return self._in(State.FAILED, State.DENIED, State.INTERRUPTED)
+
+    @property
+    def silent(self) -> pd.DataFrame:
+        """The rows of targets that gave no word in time."""
+        return self._in(State.SILENT, State.EXPIRED)
+
+    def aggregates(self) -> list[Aggregate]:
+        """The summaries that the DDL declares, over the rows that came out well."""
+        if self._action is None:
+            return []
+        return self._action.aggregate(row.data for row in self._every() if row.state is State.OK)
+
+    def entries(self) -> list[Entry]:
+        """The ledger's entries, without pandas."""
+        return self._flight.entries()
+
+    def outputs(self) -> list[str]:
+        """The names of the outputs: the DDL's, then what else nodes sent."""
+        return list(self._outputs(self._every()))
+
+    def __len__(self) -> int:
+        """The number of rows: targets and unexpected senders."""
+        return len(self._flight.entries()) if self._names is None else len(self.rows())
+
+    def __repr__(self) -> str:
+        """One line: what was asked, and the counts that are not zero."""
+        counts = self._flight.stats().states
+        words = " ".join(f"{number} {state}" for state, number in counts.items())
+        return f"<Replies {self.agent} {self.action} {self.requestid[:8]}: {words or 'no targets'}>"
+
+    def _in(self, *states: State) -> pd.DataFrame:
+        every = self._every()
+        rows = [row for row in self._chosen(every) if row.state in states]
+        return table.frame(self._columns(rows, self._outputs(every)))
+
+    def _outputs(self, rows: Sequence[Row]) -> dict[str, str]:
+        kinds: dict[str, str] = {}
+        if self._action is not None:
+            for name, output in self._action.outputs.items():
+                kinds[name] = table.kind_of(output.type)
+        for row in rows:
+            for name in row.data:
+                kinds.setdefault(name, "object")
+        return kinds
+
+    def _columns(self, rows: Sequence[Row], outputs: Mapping[str, str]) -> dict[str, table.Column]:
+        columns: dict[str, table.Column] = {
+            "sender": ("string", [row.sender for row in rows]),
+            "state": ("string", [row.state.value for row in rows]),
+            "statuscode": ("Int64", [row.statuscode for row in rows]),
+            "statusmsg": ("string", [row.statusmsg for row in rows]),
+        }
+        taken = {*_FIRST, *_LAST}
+        for name, kind in outputs.items():
+            column = f"data_{name}" if name in taken else name
+            columns[column] = (kind, [row.data.get(name) for row in rows])
+        columns["lag"] = ("Float64", [row.lag for row in rows])
+        columns["late"] = ("boolean", [row.late for row in rows])
+        columns["trust"] = ("string", [row.trust or None for row in rows])
+        columns["requestid"] = ("string", [row.requestid for row in rows])
+        return columns
+
+
+def _row(entry: Entry, requestid: str) -> Row:
+    reply = entry.reply
+    sender = entry.worker or entry.sender
+    if reply is None:
+        return Row(sender, entry.state, None, entry.reason, late=entry.late, requestid=requestid)
+    return Row(
+        sender,
+        entry.state,
+        reply.statuscode,
+        reply.statusmsg,
+        reply.data,
+        entry.lag,
+        entry.late,
+        reply.trust,
+        requestid,
+    )
+
+
+def ledger_columns(entries: Sequence[Entry]) -> dict[str, table.Column]:
+    """The columns of the ledger's table (DESIGN §4)."""
+    return {
+        "sender": ("string", [e.worker or e.sender for e in entries]),
+        "state": ("string", [e.state.value for e in entries]),
+        "late": ("boolean", [e.late for e in entries]),
+        "duplicate": ("boolean", [e.duplicate for e in entries]),
+        "unexpected": ("boolean", [e.unexpected for e in entries]),
+        "sent": ("Float64", [e.sent for e in entries]),
+        "received": ("Float64", [e.received for e in entries]),
+        "running": ("Float64", [e.running for e in entries]),
+        "done": ("Float64", [e.done for e in entries]),
+        "attempt": ("Int64", [e.attempt for e in entries]),
+        "reason": ("string", [e.reason for e in entries]),
+    }

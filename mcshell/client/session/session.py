@@ -1,0 +1,256 @@
+"""Which session this process has: its file, its lock and its reply queue (DESIGN §8).
+
+A process without a named session takes the first `scratch-N` of the state directory that no live
+process holds, and reuses its queue, so that queues do not pile up on the broker. One process holds
+a session's queue; others that open the same file follow it.
+
+The `address` is what nodes answer to. It is the name of a session that was made by name; a
+scratch session has one of its own, so that two machines never share a queue unawares, and keeps it
+when it is saved under a name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from mcshell.client.store.store import Store
+from mcshell.errors import SessionError
+from mcshell.private import is_locked, lock_file, private_file, private_folder
+from mcshell.wire import destinations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from mcshell.client.store.records import Record
+
+__all__ = ["Session", "SessionInfo", "folder_of", "listing", "remove", "stores"]
+
+log = logging.getLogger(__name__)
+
+_SCRATCH = "scratch-"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A session file as `session list` shows it; times are seconds since the epoch."""
+
+    name: str
+    address: str
+    caller: str
+    collective: str
+    requests: int
+    replies: int
+    open: int
+    holder: str
+    newest: float | None
+
+
+class Session:
+    """An open session: `name`, `address`, `store`, and whether this process `holds` its queue."""
+
+    def __init__(self, path: Path, lock: IO[str] | None, caller: str, collective: str) -> None:
+        self.path = path
+        self.collective = collective
+        #: Who we are to the other processes of this caller: host, pid, and a word of chance.
+        self.me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+        #: Called when the session has been given a name: other machines may have it from then on.
+        self.saved: Callable[[], None] | None = None
+        self._lock = lock
+        self.store = Store(private_file(path))
+        owner = self.store.meta("caller")
+        if owner is None:
+            self._found(caller, collective)
+        elif owner != caller:
+            self.close()
+            raise SessionError(
+                f"session {path.stem!r} belongs to {owner}, not to {caller}", path.stem
+            )
+        elif (theirs := self.store.meta("collective")) != collective:
+            self.close()
+            raise SessionError(
+                f"session {path.stem!r} is of collective {theirs}, not {collective}", path.stem
+            )
+        self.address = self.store.meta("address") or path.stem
+        self.queue = destinations.reply(collective, caller, self.address)
+        #: Who held the queue last without letting go of it: they may still do.
+        self.left_by = self.store.meta("holder") or ""
+        if lock is not None:
+            self.store.set_meta("holder", self.me)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.name}, {'held' if self.holds else 'followed'}>"
+
+    def _found(self, caller: str, collective: str) -> None:
+        """Make a new file ours."""
+        name = self.path.stem
+        address = f"{name}-{secrets.token_hex(3)}" if name.startswith(_SCRATCH) else name
+        for key, value in (("caller", caller), ("collective", collective), ("address", address)):
+            self.store.set_meta(key, value)
+
+    @classmethod
+    def open(cls, state_dir: Path, caller: str, collective: str, name: str | None) -> Session:
+        """Open the named session, or the first free scratch one.
+
+        A named session that another process of this machine holds is opened without its queue.
+
+        Raises:
+            SessionError: it belongs to another caller or collective, or is no session file.
+        """
+        folder = private_folder(folder_of(state_dir))
+        if name is not None:
+            destinations.check_word("session", name)
+            lock = lock_file(folder / f"{name}.lock")
+            return cls(folder / f"{name}.sqlite", lock, caller, collective)
+        return cls._scratch(folder, caller, collective)
+
+    @classmethod
+    def _scratch(cls, folder: Path, caller: str, collective: str) -> Session:
+        number = 0
+        while True:
+            number += 1
+            lock = lock_file(folder / f"{_SCRATCH}{number}.lock")
+            if lock is None:
+                continue
+            try:
+                return cls(folder / f"{_SCRATCH}{number}.sqlite", lock, caller, collective)
+            except SessionError:
+                # Another caller's or collective's scratch session is no use to this one.
+                lock.close()
+
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self.path.stem
+
+    @property
+    def named(self) -> bool:
+        """Whether it was given a name, under which other machines may have it too."""
+        return not self.name.startswith(_SCRATCH)
+
+    @property
+    def holds(self) -> bool:
+        """Whether this process holds the session's queue."""
+        return self._lock is not None
+
+    def take(self) -> bool:
+        """Take hold of the queue if its holder is gone; whether this process holds it now."""
+        if self._lock is None:
+            self._lock = lock_file(self.path.with_suffix(".lock"))
+            if self._lock is not None:
+                self.store.set_meta("holder", self.me)
+        return self._lock is not None
+
+    def yield_to(self, other: str) -> None:
+        """Give up the queue to another machine, but keep the file open."""
+        if self._lock is not None:
+            self.store.set_meta("holder", other)
+            self._lock.close()
+            self._lock = None
+
+    def save(self, name: str) -> None:
+        """Give the session a name, under which it is found again and kept.
+
+        Raises:
+            SessionError: the name is taken, or this process does not hold the session.
+        """
+        destinations.check_word("session", name)
+        if name.startswith(_SCRATCH):
+            raise SessionError(f"session {name!r}: names that begin so are mcshell's own", name)
+        if self._lock is None:
+            raise SessionError(f"session {self.name!r} is held by another process", self.name)
+        target = self.path.with_name(f"{name}.sqlite")
+        lock = lock_file(target.with_suffix(".lock"))
+        if lock is None or target.exists():
+            raise SessionError(f"there is a session {name!r} already", name)
+        self.store.close()
+        self.path.rename(target)
+        for ending in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+        self._lock.close()
+        self.path, self._lock = target, lock
+        self.store.reopen(target)
+        if self.saved is not None:
+            self.saved()
+
+    def close(self) -> None:
+        """Close the file and let the next process have the session."""
+        if self._lock is not None:
+            self.store.set_meta("holder", "")
+        self.store.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def folder_of(state_dir: Path) -> Path:
+    """Where the session files are."""
+    return state_dir / "sessions"
+
+
+def listing(state_dir: Path) -> Iterator[SessionInfo]:
+    """Describe every session file of the state directory, by name; changes and locks none."""
+    for store in stores(state_dir):
+        held = is_locked(store.path.with_suffix(".lock"))
+        yield _info(store.path, store, time.time(), held=held)
+
+
+def stores(state_dir: Path) -> Iterator[Store]:
+    """Each session file of the state directory, by name, open while it is looked at.
+
+    What is no session file is named in the log: one that is broken takes no other with it.
+    """
+    for path in sorted(folder_of(state_dir).glob("*.sqlite")):
+        try:
+            store = Store(path)
+        except SessionError as error:
+            log.warning("%s", error)
+            continue
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def remove(state_dir: Path, name: str) -> None:
+    """Delete a session's file.
+
+    Raises:
+        SessionError: a process holds it.
+    """
+    path = folder_of(state_dir) / f"{name}.sqlite"
+    lock = lock_file(path.with_suffix(".lock"))
+    if lock is None:
+        raise SessionError(f"session {name!r} is held by a process", name)
+    for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        gone.unlink(missing_ok=True)
+    path.with_suffix(".lock").unlink()
+    lock.close()
+
+
+def _info(path: Path, store: Store, now: float, *, held: bool) -> SessionInfo:
+    history = store.requests()
+    return SessionInfo(
+        path.stem,
+        store.meta("address") or path.stem,
+        store.meta("caller") or "",
+        store.meta("collective") or "",
+        len(history),
+        store.reply_count(),
+        sum(_unfinished(record, counts, now) for record, counts in history),
+        (store.meta("holder") or "another process") if held else "",
+        history[-1][0].created if history else None,
+    )
+
+
+def _unfinished(record: Record, counts: Mapping[str, int], now: float) -> int:
+    """How many targets may still answer; what has expired unheard is over (`Store.lapse`)."""
+    over = record.via.durable and record.expires < now
+    waiting = ("received", "running") if over else ("pending", "received", "running")
+    return sum(counts.get(state, 0) for state in waiting)

@@ -1,0 +1,1 @@
+"""The session file, and the ledger that lives in it."""

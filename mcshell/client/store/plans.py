@@ -1,0 +1,168 @@
+"""The plans of a session, in its file: the signed document, and whom each wave is for.
+
+Both are committed before anything is sent. Which waves have been sent is not written down here:
+the requests in the file say it. Which failures were accepted is, with who did it and when.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mcshell.client.store.store import Store
+
+__all__ = ["OK", "OPEN", "STOPPED", "Accepted", "KeptPlan", "PlanStore"]
+
+OPEN: Final = "open"
+OK: Final = "ok"
+STOPPED: Final = "stopped"
+
+_SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS plans (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+    " name TEXT NOT NULL, revision INTEGER NOT NULL, created REAL NOT NULL, body BLOB NOT NULL,"
+    " signature TEXT NOT NULL, certificate TEXT NOT NULL, waves TEXT NOT NULL,"
+    " state TEXT NOT NULL, reason TEXT NOT NULL)"
+)
+_ACCEPTED: Final = (
+    "CREATE TABLE IF NOT EXISTS accepted (plan TEXT NOT NULL, step TEXT NOT NULL,"
+    " sender TEXT NOT NULL, said TEXT NOT NULL, caller TEXT NOT NULL, at REAL NOT NULL,"
+    " PRIMARY KEY (plan, step, sender))"
+)
+_COLUMNS: Final = "id, name, revision, created, body, signature, certificate, waves, state, reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A failure that was accepted: of which step and node, what it said; by whom and when."""
+
+    step: str
+    sender: str
+    said: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlan:
+    """One run of a plan. `waves` are the nodes of each wave of each step, fixed at the start.
+
+    `state` is open, ok, or stopped (`reason` says why); `created` is epoch seconds. `accepted` are
+    the failures in spite of which it goes on.
+    """
+
+    id: str
+    name: str
+    revision: int
+    created: float
+    body: bytes
+    signature: str
+    certificate: str
+    waves: dict[str, list[tuple[str, ...]]]
+    state: str = OPEN
+    reason: str = ""
+    accepted: tuple[Accepted, ...] = ()
+
+    def accepts(self, step: str) -> frozenset[str]:
+        """The nodes whose failures in a step are accepted."""
+        return frozenset(one.sender for one in self.accepted if one.step == step)
+
+
+class PlanStore:
+    """The plans in one session file."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, plan: KeptPlan) -> None:
+        """Keep a plan that begins, on disk when this returns."""
+        waves = json.dumps(plan.waves)
+        with self._store.transaction() as db:
+            db.execute(_SCHEMA)
+            db.execute(
+                f"INSERT INTO plans ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - our own names
+                (
+                    plan.id,
+                    plan.name,
+                    plan.revision,
+                    plan.created,
+                    plan.body,
+                    plan.signature,
+                    plan.certificate,
+                    waves,
+                    plan.state,
+                    plan.reason,
+                ),
+            )
+
+    def settle(self, plan: str, state: str, reason: str) -> None:
+        """Write down what became of it."""
+        with self._store.transaction() as db:
+            db.execute("UPDATE plans SET state=?, reason=? WHERE id=?", (state, reason, plan))
+
+    def accept(self, plan: str, failures: Iterable[Accepted]) -> None:
+        """Write down which failures are accepted, on disk when this returns; they stay so."""
+        rows = [(plan, one.step, one.sender, one.said, one.by, one.at) for one in failures]
+        with self._store.transaction() as db:
+            db.execute(_ACCEPTED)
+            db.executemany("INSERT OR IGNORE INTO accepted VALUES (?,?,?,?,?,?)", rows)
+
+    def all(self) -> list[KeptPlan]:
+        """The plans of the session, the oldest first."""
+        if not self._there("plans"):
+            return []
+        accepted: dict[str, list[Accepted]] = {}
+        if self._there("accepted"):
+            query = "SELECT plan, step, sender, said, caller, at FROM accepted ORDER BY at, sender"
+            for plan, *row in self._store.query(query):
+                accepted.setdefault(plan, []).append(Accepted(*row))
+        rows = self._store.query(f"SELECT {_COLUMNS} FROM plans ORDER BY number")  # noqa: S608 - our own names
+        return [_kept(row, tuple(accepted.get(row[0], ()))) for row in rows]
+
+    def _there(self, table: str) -> bool:
+        return bool(self._store.query("SELECT 1 FROM sqlite_master WHERE name=?", table))
+
+    def find(self, word: str | None = None) -> KeptPlan:
+        """A plan by its id, its first letters or its name (the newest of that name), or the newest.
+
+        Raises:
+            UsageError: there is none, or several ids begin so.
+        """
+        known = self.all()
+        if not known:
+            raise UsageError("no plan was run in this session")
+        if word is None:
+            return known[-1]
+        named = [one for one in known if one.name == word]
+        begun = [one for one in known if one.id.startswith(word)]
+        found = named[-1:] or begun
+        if len(found) > 1:
+            ids = ", ".join(one.id[:12] for one in found)
+            raise UsageError(f"plan {word!r} is ambiguous: {ids}")
+        if not found:
+            near = did_you_mean(word, {one.name for one in known})
+            raise UsageError(f"no plan {word!r} was run in this session{near}")
+        return found[0]
+
+
+def _kept(row: tuple[Any, ...], accepted: tuple[Accepted, ...]) -> KeptPlan:
+    plan, name, revision, created, body, signature, certificate, text, state, reason = row
+    waves = {step: [tuple(wave) for wave in waves] for step, waves in json.loads(text).items()}
+    return KeptPlan(
+        plan,
+        name,
+        revision,
+        created,
+        bytes(body),
+        signature,
+        certificate,
+        waves,
+        state,
+        reason,
+        accepted,
+    )

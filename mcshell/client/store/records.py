@@ -1,0 +1,219 @@
+"""The rows of a session file as values, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mcshell.client.store.ledger import Entry
+from mcshell.message import Filter, Reply, State, Via
+from mcshell.wire.documents.envelope import read_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+__all__ = [
+    "LARGE",
+    "Members",
+    "Outgoing",
+    "Record",
+    "StoredData",
+    "Word",
+    "kept_reply",
+    "slim",
+    "target_of",
+]
+
+#: Replies of more bytes than this leave their data in the file until it is looked at.
+LARGE = 64 * 1024
+
+#: Whether a node may answer for a pool: (pool, sender).
+Members = Callable[[str, str], bool]
+
+RECORDS = (
+    "SELECT id, agent, action, via, collective, created, expires, filter, data, pool FROM requests"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One request of the session's history. `data` is redacted where the DDL says so."""
+
+    id: str
+    agent: str
+    action: str
+    via: Via
+    collective: str
+    created: float
+    expires: float
+    filter: Filter
+    data: dict[str, Any]
+    pool: str | None = None
+
+    @property
+    def pool_target(self) -> str:
+        """The one target of a request to a pool."""
+        return f"pool:{self.pool}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One signed message of a request: to one target, or to `*`. `expires` is epoch seconds."""
+
+    request: str
+    sender: str
+    destination: str
+    body: bytes
+    signature: str
+    certificate: str
+    expires: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a node with the bytes it came in as.
+
+    `kept` is when it was verified (epoch), a moment before its commit; `target` whose row in the
+    ledger it is about: the sender's own, or its pool's.
+    """
+
+    reply: Reply
+    kept: float
+    body: bytes
+    signature: str
+    certificate: str
+    target: str
+
+
+class Bodies(Protocol):
+    """Where replies are kept (`database.SessionFile`)."""
+
+    def body(self, request: str, sender: str, sequence: int) -> bytes:
+        """One reply's bytes."""
+
+
+class StoredData(Mapping[str, Any]):
+    """The data of a large reply: it stays in the file, and is read whenever it is looked at."""
+
+    def __init__(self, store: Bodies, request: str, sender: str, sequence: int) -> None:
+        self._where = (request, sender, sequence)
+        self._store = store
+
+    def _load(self) -> Mapping[str, Any]:
+        return data_of(self._store.body(*self._where))
+
+    def __getitem__(self, name: str) -> Any:
+        """One output, read from the file."""
+        return self._load()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the outputs, read from the file."""
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        """The number of outputs, read from the file."""
+        return len(self._load())
+
+
+def of_record(record: Record) -> tuple[Any, ...]:
+    """The columns of a request."""
+    return (
+        record.id,
+        record.agent,
+        record.action,
+        record.via.value,
+        record.collective,
+        record.created,
+        record.expires,
+        json.dumps(record.filter.as_dict()),
+        json.dumps(record.data, default=str),
+        record.pool,
+    )
+
+
+def record_of(row: Sequence[Any]) -> Record:
+    """A request from its columns."""
+    id_, agent, action, via, collective, created, expires, filter_, data, pool = row
+    return Record(
+        id_,
+        agent,
+        action,
+        Via(via),
+        collective,
+        created,
+        expires,
+        Filter.from_dict(json.loads(filter_)),
+        json.loads(data),
+        pool,
+    )
+
+
+def entry_of(
+    request: str, row: Sequence[Any], data: Mapping[tuple[str, int], Mapping[str, Any]]
+) -> Entry:
+    """A ledger's entry from its columns; `data` gives the outputs by (sender, sequence)."""
+    sender, state, late, duplicate, unexpected, sent, received, running, done = row[:9]
+    attempt, reason, sequence, statuscode, statusmsg, trust, worker = row[9:]
+    reply = None
+    if sequence is not None:
+        author = worker or sender
+        outputs = data.get((author, sequence), {})
+        reply = Reply(
+            request,
+            author,
+            sequence,
+            statuscode,
+            statusmsg,
+            outputs,
+            done,
+            State(state),
+            trust,
+        )
+    return Entry(
+        sender,
+        State(state),
+        bool(late),
+        bool(duplicate),
+        bool(unexpected),
+        sent,
+        received,
+        running,
+        done,
+        attempt,
+        reason,
+        reply,
+        worker,
+    )
+
+
+def kept_reply(body: bytes, trust: str) -> Reply:
+    """A reply from its kept bytes, which are JSON but for those of the old wire."""
+    if body.startswith(b"{"):
+        return read_reply(body, trust=trust)
+    from mcshell.wire.mcollective import stored as kept  # noqa: PLC0415 - where the old wire was spoken
+
+    return kept.load(body, trust)
+
+
+def data_of(body: bytes) -> Mapping[str, Any]:
+    """The outputs in a kept reply's bytes; it was verified when it came in."""
+    return kept_reply(body, "").data
+
+
+def target_of(record: Record, sender: str, members: Members) -> str:
+    """Whose row a word is about: a pool's, when the sender may answer for it; else its own."""
+    if record.pool is not None and members(record.pool, sender):
+        return record.pool_target
+    return sender
+
+
+def slim(word: Word, store: Bodies) -> Word:
+    """Leave the data of a large reply in the file."""
+    if len(word.body) <= LARGE:
+        return word
+    reply = word.reply
+    data = StoredData(store, reply.requestid, reply.sender, reply.sequence)
+    return replace(word, reply=replace(reply, data=data))

@@ -1,0 +1,298 @@
+"""The session file: one SQLite database (WAL) with everything a session asked and heard.
+
+Requests are kept as the signed bytes that went out, replies as the bytes that came in, so that
+another process, or another machine, can verify them again. The key of a reply is
+(request, sender, sequence): a redelivery changes nothing.
+
+All methods may be called from any thread, and several processes may have the file open. What
+belongs to a durable request is committed with fsync, the rest without.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mcshell.client.store import records as rows
+from mcshell.client.store.database import FIELDS, SessionFile
+from mcshell.client.store.jobs import JobStore
+from mcshell.client.store.ledger import Entry, judge, step
+from mcshell.client.store.records import Outgoing, Record, Word
+from mcshell.message import State
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["Store"]
+
+_REMEMBERED = 50_000
+
+
+class Store(SessionFile):
+    """One session file, open for what goes out and what comes in."""
+
+    @property
+    def jobs(self) -> JobStore:
+        """The jobs of the session."""
+        return JobStore(self)
+
+    def add(
+        self, record: Record, targets: Sequence[str], outgoing: Sequence[Outgoing] = ()
+    ) -> None:
+        """Keep a request and its targets, and the bytes that are to go out, in one commit."""
+        self.add_all([(record, targets, outgoing)])
+
+    def add_all(self, requests: Sequence[tuple[Record, Sequence[str], Sequence[Outgoing]]]) -> None:
+        """Keep several requests, as `add` keeps one, all in one commit."""
+        durable = any(record.via.durable for record, _targets, _outgoing in requests)
+        with self._commit(durable=durable) as db:
+            for record, targets, outgoing in requests:
+                self._add(db, record, targets, outgoing)
+
+    def _add(
+        self,
+        db: sqlite3.Connection,
+        record: Record,
+        targets: Sequence[str],
+        outgoing: Sequence[Outgoing],
+    ) -> None:
+        db.execute(
+            "INSERT INTO requests (id, agent, action, via, collective, created, expires,"
+            " filter, data, pool) VALUES (?,?,?,?,?,?,?,?,?,?)",
+            rows.of_record(record),
+        )
+        db.executemany(
+            "INSERT INTO targets (request, sender, place, state) VALUES (?,?,?,?)",
+            [(record.id, name, place, State.PENDING) for place, name in enumerate(targets)],
+        )
+        db.execute("INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets)))
+        self._add_outgoing(db, outgoing)
+
+    def add_outgoing(self, outgoing: Sequence[Outgoing]) -> None:
+        """Keep signed bytes that have already gone out."""
+        with self._commit() as db:
+            self._add_outgoing(db, outgoing)
+
+    def _add_outgoing(self, db: sqlite3.Connection, outgoing: Sequence[Outgoing]) -> None:
+        db.executemany(
+            "INSERT INTO outgoing VALUES (?,?,?,?,?,?,NULL)",
+            [
+                (
+                    one.request,
+                    one.sender,
+                    one.destination,
+                    one.body,
+                    one.signature,
+                    self._certificate(one.certificate),
+                )
+                for one in outgoing
+            ],
+        )
+
+    def unconfirmed(self, limit: int, now: float) -> list[Outgoing]:
+        """Bytes of durable requests that the broker has not confirmed, oldest requests first."""
+        found = self._all(
+            "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires"
+            " FROM outgoing o JOIN requests r ON r.id=o.request"
+            " JOIN certificates c ON c.id=o.certificate"
+            " WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool') AND r.expires>?"
+            " ORDER BY r.number, o.sender LIMIT ?",
+            now,
+            limit,
+        )
+        return [Outgoing(*row) for row in found]
+
+    def mark_sent(self, request: str, names: Iterable[str], at: float) -> None:
+        """Note when the request went out to these targets; the first time counts."""
+        with self._commit() as db:
+            db.executemany(
+                "UPDATE targets SET sent=coalesce(sent,?) WHERE request=? AND sender=?",
+                [(at, request, name) for name in names],
+            )
+
+    def mark_confirmed(self, sent: Iterable[Outgoing], at: float) -> None:
+        """Note that the broker has these."""
+        with self._commit() as db:
+            db.executemany(
+                "UPDATE outgoing SET confirmed=? WHERE request=? AND sender=?",
+                [(at, one.request, one.sender) for one in sent],
+            )
+
+    def doubt(self, now: float) -> None:
+        """Have queued requests sent again of which no node has said that it has them.
+
+        For another broker than the one that has confirmed them: a node drops the second.
+        """
+        with self._commit() as db:
+            db.execute(
+                "UPDATE outgoing SET confirmed=NULL WHERE confirmed IS NOT NULL AND"
+                " (request, sender) IN (SELECT t.request, t.sender FROM counts c"
+                " JOIN requests r ON r.id=c.request JOIN targets t ON t.request=c.request"
+                " WHERE c.state='pending' AND c.number>0 AND r.via='queue' AND r.expires>?"
+                " AND t.state='pending')",
+                (now,),
+            )
+
+    def outgoing(self, request: str) -> list[tuple[Outgoing, float | None]]:
+        """The signed bytes of a request, each with when the broker confirmed it."""
+        found = self._all(
+            "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires,"
+            " o.confirmed FROM outgoing o JOIN requests r ON r.id=o.request"
+            " JOIN certificates c ON c.id=o.certificate WHERE o.request=?",
+            request,
+        )
+        return [(Outgoing(*row[:-1]), row[-1]) for row in found]
+
+    def open_outgoing(self, request: str) -> int:
+        """How many messages of a request the broker has not confirmed."""
+        query = "SELECT count(*) FROM outgoing WHERE request=? AND confirmed IS NULL"
+        return int(self._all(query, request)[0][0])
+
+    def confirmed(self, request: str, sender: str) -> float | None:
+        """When the broker confirmed a request's message to a target (epoch); None if not yet."""
+        query = "SELECT confirmed FROM outgoing WHERE request=? AND sender=?"
+        found = self._all(query, request, sender)
+        return found[0][0] if found else None
+
+    # -- in
+
+    def enter(self, words: Sequence[Word], *, durable: bool) -> list[Word]:
+        """Keep words of nodes and what they make of the ledger, in one commit.
+
+        Returns those that say something new: a redelivery is none.
+        """
+        news: list[Word] = []
+        changes: Counter[tuple[str, str]] = Counter()
+        with self._commit(durable=durable) as db:
+            for word in words:
+                if self._keep(db, word):
+                    news.append(word)
+                    self._step(db, word, changes)
+            _count(db, changes)
+        return news
+
+    def _keep(self, db: sqlite3.Connection, word: Word) -> bool:
+        """Insert a word; False when this very word is there already."""
+        reply = word.reply
+        cursor = db.execute(
+            "INSERT OR IGNORE INTO replies (request, sender, sequence, kept, body, signature,"
+            " certificate, trust) VALUES (?,?,?,?,?,?,?,?)",
+            (
+                reply.requestid,
+                reply.sender,
+                reply.sequence,
+                word.kept,
+                word.body,
+                word.signature,
+                self._certificate(word.certificate),
+                reply.trust,
+            ),
+        )
+        if cursor.rowcount:
+            return True
+        (body,) = db.execute(
+            "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?",
+            (reply.requestid, reply.sender, reply.sequence),
+        ).fetchone()
+        # Another word under the same number is a second answer: the ledger shall say so.
+        return bool(body != word.body)
+
+    def _step(self, db: sqlite3.Connection, word: Word, changes: Counter[tuple[str, str]]) -> None:
+        reply = word.reply
+        row = db.execute(
+            f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
+            (reply.requestid, word.target),
+        ).fetchone()
+        before = None if row is None else rows.entry_of(reply.requestid, row, {})
+        entry = before or Entry(reply.sender, unexpected=True)
+        after = step(entry, reply, word.kept)
+        if before is None:
+            db.execute(
+                "INSERT INTO targets (request, sender, place, state, unexpected)"
+                " VALUES (?,?,1000000000,?,1)",
+                (reply.requestid, reply.sender, State.PENDING),
+            )
+            changes[reply.requestid, "unexpected"] += 1
+        _write(db, reply.requestid, after)
+        if not entry.unexpected and after.state is not entry.state:
+            changes[reply.requestid, entry.state] -= 1
+            changes[reply.requestid, after.state] += 1
+
+    def judge(self, request: str, verdicts: Iterable[tuple[str, str]], verdict: State) -> None:
+        """Judge targets that are still pending, each with its reason."""
+        changes: Counter[tuple[str, str]] = Counter()
+        with self._commit() as db:
+            for sender, reason in verdicts:
+                row = db.execute(
+                    f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608
+                    (request, sender),
+                ).fetchone()
+                before = rows.entry_of(request, row, {})
+                if before.state is not State.PENDING:
+                    continue
+                after = judge(before, verdict, reason)
+                _write(db, request, after)
+                changes[request, before.state] -= 1
+                changes[request, after.state] += 1
+            _count(db, changes)
+
+    def lapse(self, now: float) -> None:
+        """Judge the pending targets of durable requests whose time is over."""
+        over = self._all(
+            "SELECT r.id FROM requests r JOIN counts c ON c.request=r.id AND c.state='pending'"
+            " WHERE r.via IN ('queue', 'pool') AND r.expires<? AND c.number>0",
+            now,
+        )
+        for (request,) in over:
+            pending = self._all(
+                "SELECT sender FROM targets WHERE request=? AND state='pending'", request
+            )
+            self.judge(
+                request,
+                [(name, "no word before it expired") for (name,) in pending],
+                State.EXPIRED,
+            )
+
+    def _certificate(self, text: str) -> int:
+        number = self._certificates.get(text)
+        if number is None:
+            self._db.execute("INSERT OR IGNORE INTO certificates (text) VALUES (?)", (text,))
+            ((number,),) = self._all("SELECT id FROM certificates WHERE text=?", text)
+            if len(self._certificates) < _REMEMBERED:
+                self._certificates[text] = number
+        return int(number)
+
+
+def _write(db: sqlite3.Connection, request: str, entry: Entry) -> None:
+    reply = entry.reply
+    db.execute(
+        "UPDATE targets SET state=?, late=?, duplicate=?, sent=?, received=?, running=?, done=?,"
+        " attempt=?, reason=?, sequence=?, statuscode=?, statusmsg=?, trust=?, worker=?"
+        " WHERE request=? AND sender=?",
+        (
+            entry.state,
+            entry.late,
+            entry.duplicate,
+            entry.sent,
+            entry.received,
+            entry.running,
+            entry.done,
+            entry.attempt,
+            entry.reason,
+            reply.sequence if reply else None,
+            reply.statuscode if reply else None,
+            reply.statusmsg if reply else None,
+            reply.trust if reply else None,
+            entry.worker,
+            request,
+            entry.sender,
+        ),
+    )
+
+
+def _count(db: sqlite3.Connection, changes: Mapping[tuple[str, str], int]) -> None:
+    db.executemany(
+        "INSERT INTO counts VALUES (?,?,?) ON CONFLICT DO UPDATE SET number=number+excluded.number",
+        [(request, state, by) for (request, state), by in changes.items() if by],
+    )

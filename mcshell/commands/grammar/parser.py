@@ -1,0 +1,230 @@
+"""The one grammar: argv, a prompt line and a `%mco` line all become an `Invocation` here.
+
+argparse does the work, one parser a verb, built when the verb is asked for. It never exits,
+never prints and takes no abbreviations; what it cannot read is a `UsageError` of one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from mcshell.commands.grammar import verbs as grammar
+from mcshell.commands.grammar.options import GROUPS, Formatter
+from mcshell.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcshell.commands.grammar.verbs import Verb
+
+__all__ = [
+    "Face",
+    "Invocation",
+    "help_text",
+    "numbered_lines",
+    "parse",
+    "parser_of",
+    "split_line",
+    "split_lines",
+]
+
+Face = Literal["cli", "prompt", "magic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One line, understood: `verb` is what to do, `options` the grammar's namespace.
+
+    Where the verb takes inputs, `options.behind` are the words behind `--`, None without it.
+    `help` is set instead when the line asks for help; nothing is to be run then.
+    """
+
+    verb: Verb | None
+    options: argparse.Namespace
+    help: str = ""
+
+
+class _HelpAskedError(Exception):
+    """A `-h` was read. The text is made later: argparse's usage is in disorder just now."""
+
+
+class _HelpAction(argparse.Action):
+    def __call__(self, *_: Any) -> NoReturn:
+        raise _HelpAskedError
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse without a process: no exit, no print, no abbreviation, no file arguments."""
+
+    def __init__(self, verb: Verb, face: Face) -> None:
+        prog = {"cli": "mcshell ", "prompt": "", "magic": "%mco "}[face] + verb.name
+        super().__init__(
+            prog=prog,
+            description=verb.summary,
+            parents=[GROUPS[name]() for name in verb.groups],
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=Formatter,
+        )
+        self.verb = verb
+        self.add_argument(
+            "-h",
+            "--help",
+            action=_HelpAction,
+            nargs=0,
+            default=argparse.SUPPRESS,
+            help="show this help",
+        )
+        if face == "cli":
+            self.add_argument("--config", metavar="FILE", help="the configuration file")
+        verb.build(self)
+        if face == "magic" and "-o" not in self._option_string_actions:  # `report` has its own
+            self.add_argument("-o", dest="store", metavar="NAME", help="store the result as NAME")
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong on one line."""
+        _, missing, names = message.partition("the following arguments are required: ")
+        if missing:
+            # While options and words are mixed, argparse counts optional words as required too.
+            optional = {a.metavar for a in self._actions if a.nargs in ("?", "*")}
+            message = " and ".join(n for n in names.split(", ") if n not in optional)
+            message += " is missing" if " and " not in message else " are missing"
+        raise UsageError(f"{self.verb.name}: {message.removeprefix('argument ')}")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Never end the process: a prompt and a kernel live on."""
+        self.error(message or f"cannot go on ({status})")
+
+
+def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
+    """Understand one line, already split into words.
+
+    Raises:
+        UsageError: an unknown verb, option or value; the message says what was meant.
+    """
+    if not words or words[0] in ("-h", "--help", "help"):
+        return Invocation(None, argparse.Namespace(), help_text(words[1:], face=face))
+    verb, rest = _verb(words, face)
+    parser = _Parser(verb, face)
+    behind = None
+    if "--" in rest and any(action.dest == "inputs" for action in parser._actions):  # noqa: SLF001 - argparse has no other list
+        at = rest.index("--")
+        rest, behind = rest[:at], rest[at + 1 :]
+    try:
+        options, extra = parser.parse_known_intermixed_args(rest)
+    except _HelpAskedError:
+        return Invocation(None, argparse.Namespace(), parser.format_help())
+    if extra:
+        _refuse(parser, extra)
+    options.behind = behind
+    return Invocation(verb, options)
+
+
+def parser_of(verb: Verb, face: Face) -> argparse.ArgumentParser:
+    """The parser of one verb, for those who want to know what it would take."""
+    return _Parser(verb, face)
+
+
+def _verb(words: Sequence[str], face: Face) -> tuple[Verb, list[str]]:
+    """Find the verb that the line starts with; two words ("pki issue") win over one."""
+    verbs = grammar.VERBS
+    pair = " ".join(words[:2])
+    if pair in verbs:
+        found, rest = verbs[pair], list(words[2:])
+    elif words[0] in verbs:
+        found, rest = verbs[words[0]], list(words[1:])
+    else:
+        inner = [name.split()[1] for name in verbs if name.startswith(f"{words[0]} ")]
+        raise UsageError(_unknown(words, inner, face))
+    if found.cli_only and face != "cli":
+        raise UsageError(f"{found.name}: only on the command line: mcshell {found.name}")
+    return found, rest
+
+
+def _unknown(words: Sequence[str], inner: list[str], face: Face) -> str:
+    if not inner:
+        known = {name.split()[0] for name, verb in grammar.VERBS.items() if _offered(verb, face)}
+        return f"unknown verb {words[0]!r}{did_you_mean(words[0], sorted(known))}"
+    listed = ", ".join(inner)
+    if len(words) == 1 or words[1].startswith("-"):
+        return f"{words[0]}: one of {listed} is meant"
+    return f"unknown verb '{words[0]} {words[1]}'{did_you_mean(words[1], inner)}: one of {listed}"
+
+
+def _offered(verb: Verb, face: Face) -> bool:
+    return face == "cli" or not verb.cli_only
+
+
+def _refuse(parser: _Parser, extra: list[str]) -> NoReturn:
+    odd = next((word for word in extra if word.startswith("-") and word != "-"), None)
+    if odd is None:
+        raise UsageError(f"{parser.verb.name}: {extra[0]!r} is one word too many")
+    option = odd.partition("=")[0]
+    known = [text for action in parser._actions for text in action.option_strings]  # noqa: SLF001 - argparse has no other list of its options
+    raise UsageError(f"{parser.verb.name}: unknown option {option}{did_you_mean(option, known)}")
+
+
+def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
+    """Help as text: of one verb, or the list of verbs."""
+    if words:
+        return _Parser(_verb(words, face)[0], face).format_help()
+    lines = [grammar.INTRODUCTION[face], ""]
+    shown = [verb for verb in grammar.VERBS.values() if _offered(verb, face)]
+    width = max(len(verb.name) for verb in shown)
+    lines += [f"  {verb.name:<{width}}  {verb.summary}" for verb in shown]
+    return "\n".join([*lines, "", "help VERB, or VERB --help, tells a verb's options.", ""])
+
+
+def split_line(line: str) -> list[str]:
+    """Split a line into words as a POSIX shell quotes them.
+
+    Raises:
+        UsageError: a quote or an escape is left open.
+    """
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"{str(error).lower()}: {line.strip()}") from error
+
+
+def split_lines(text: str) -> list[str]:
+    """Cut a script at line ends and at `;` outside quotes; drop blank lines and `#` lines.
+
+    A backslash at the end of a line continues it; a quoted line end belongs to its word.
+    """
+    return [line for _number, line in numbered_lines(text)]
+
+
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """As `split_lines`, each with the number of the line on which it begins, from 1."""
+    lines: list[tuple[int, str]] = []
+    current: list[str] = []
+    number = begun = 1
+    quote = ""
+    letters = iter(text)
+    for letter in letters:
+        if not current:
+            begun = number
+        number += letter == "\n"
+        if letter == "\\" and quote != "'":
+            after = next(letters, "")
+            number += after == "\n"
+            current.append("" if after == "\n" else letter + after)
+        elif letter in "\n;" and not quote and not (letter == ";" and _comment(current)):
+            lines.append((begun, "".join(current)))
+            current.clear()
+        else:
+            current.append(letter)
+            if quote:
+                quote = "" if letter == quote else quote
+            elif letter in "'\"" and not _comment(current):
+                quote = letter
+    lines.append((begun, "".join(current)))
+    return [(at, line.strip()) for at, line in lines if line.strip() and not _comment([line])]
+
+
+def _comment(current: list[str]) -> bool:
+    return "".join(current).lstrip().startswith("#")

@@ -1,0 +1,119 @@
+"""What verbs return besides `Replies`: small values that every face can draw, and exit codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator, Mapping
+
+    from mcshell.client.rpc.replies import Replies
+
+__all__ = [
+    "INTERNAL",
+    "INTERRUPTED",
+    "USAGE",
+    "Feed",
+    "Result",
+    "Table",
+    "Text",
+    "counts_code",
+    "exit_code",
+]
+
+USAGE = 64
+INTERNAL = 70
+INTERRUPTED = 130
+
+_NO_TARGETS, _BAD, _NO_WORD, _NOT_EVEN_FOUND, _OPEN = 1, 2, 3, 4, 5
+_BAD_STATES = ("failed", "denied", "interrupted")
+_OPEN_STATES = ("silent", "expired", "pending", "received", "running")
+_WORDLESS = ("silent", "expired", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with named columns. `code` is the exit code they come to, `notes` lines for the eye.
+
+    `times` are the columns that hold seconds since the epoch, which a screen shows as a time;
+    `ids` those that a terminal may show by their first letters, `bulky` those whose contents it
+    may only count, `quiet` those that it may leave out where there is nothing in them (0, no,
+    none).
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    code: int = 0
+    notes: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    bulky: tuple[str, ...] = ()
+    quiet: tuple[str, ...] = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as dicts, in the order of the columns."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+class Text(str):
+    """Prose for a reader, such as help; IPython shows it as it is, not as a quoted string."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Records that come one by one for as long as somebody looks; each is shown as it comes.
+
+    `text` names the field that a reader wants; without it, and with `--jsonl`, it is all of them.
+    """
+
+    records: Iterator[Mapping[str, Any]]
+    text: str = ""
+
+
+Result: TypeAlias = "Replies | Table | Feed | Text | None"
+
+
+def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
+    """The exit code that a request's counts come to (DESIGN §3, first that fits).
+
+    `stats` has "targets" and one key a state; `discovered` is False when all targets were named
+    by hand and nobody had asked the network for them.
+    """
+    if not stats["targets"]:
+        return _NO_TARGETS
+    if sum(stats[state] for state in _WORDLESS) == stats["targets"]:
+        return _NO_WORD if discovered else _NOT_EVEN_FOUND
+    if any(stats[state] for state in _BAD_STATES):
+        return _BAD
+    return _OPEN if any(stats[state] for state in _OPEN_STATES) else 0
+
+
+def exit_code(result: Result, options: Namespace | None = None) -> int:
+    """The exit code of what a line returned; `options` are the line's."""
+    if result is None or isinstance(result, Text | Feed):
+        return 0
+    if isinstance(result, Table):
+        return result.code
+    if result.interrupted:
+        return INTERRUPTED
+    if getattr(options, "background", False):
+        if not result.stats["targets"]:
+            return _NO_TARGETS
+        return 0 if result.confirmed else _OPEN
+    return counts_code(result.stats, discovered=options is None or not _named(options))
+
+
+def _named(options: Namespace) -> bool:
+    """Whether the line's targets were all named by hand, so that nobody asked the network."""
+    others = [*options.fact, *options.cls, *options.agent_filter, *options.compound]
+    if options.nodes is not None or options.source == "stdin":
+        return not others and not options.identity
+    patterns = [name for name in options.identity if name.startswith("/")]
+    return bool(options.identity) and not others and not patterns

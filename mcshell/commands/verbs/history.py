@@ -1,0 +1,89 @@
+"""`replies`, `ledger`, `requests`: what the session remembers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcshell.client.session.session import stores
+from mcshell.commands.output.result import Table
+from mcshell.commands.verbs.shaping import check, shaped, shaped_table
+from mcshell.commands.verbs.submitting import settle
+from mcshell.message import State
+from mcshell.wire.credentials import load_credentials
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from mcshell.client.client import Client
+    from mcshell.client.rpc.replies import Replies
+    from mcshell.commands.context import Context
+
+__all__ = ["ledger", "replies", "requests"]
+
+_TIMES = ("sent", "received", "running", "done")
+_LEDGER = ("sender", "state", "late", "duplicate", "unexpected", *_TIMES, "attempt", "reason")
+_REQUESTS = ("requestid", "agent", "action", "via", "created", "expires")
+_DRAIN = 2.0
+
+
+def replies(context: Context, options: Namespace) -> Replies | Table:
+    """The replies to an earlier request, as they stand now; with `-t` when they are complete."""
+    check(options)
+    client = _client(context, options, options.request)
+    found = client.replies(options.request)
+    if options.timeout is not None and options.format != "jsonl":
+        with context.progress(client, found):
+            found.wait(options.timeout)
+    return shaped(context, options, found)
+
+
+def ledger(context: Context, options: Namespace) -> Table:
+    """Each target's state, and when it came into it."""
+    check(options)
+    client = _client(context, options, options.request)
+    entries = client.replies(options.request).entries()
+    rows = [tuple(getattr(entry, name) for name in _LEDGER) for entry in entries]
+    return shaped_table(options, Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:]))
+
+
+def requests(context: Context, options: Namespace) -> Table:
+    """What was asked in this session, oldest first, with a count for each state."""
+    client = _client(context, options, None)
+    states = tuple(state.value for state in State)
+    rows = []
+    for record, counted in client.requests():
+        about = (record.id, record.agent, record.action, record.via.value)
+        counts = tuple(counted.get(state, 0) for state in states)
+        rows.append((*about, record.created, record.expires, *counts))
+    times = ("created", "expires")
+    notes = () if rows else (f"nothing was asked yet in session {client.session.name}",)
+    return Table(
+        (*_REQUESTS, *states), rows, notes=notes, times=times, ids=("requestid",), quiet=states
+    )
+
+
+def _client(context: Context, options: Namespace, request: str | None) -> Client:
+    """The client of the session that has the request; what waited in its queue has come in."""
+    if options.session is None and request is not None:
+        options.session = _session_of(context, request)
+    fresh = not context.has_opened(options)
+    client = context.client(options)
+    if fresh:
+        settle(client, _DRAIN)
+    return client
+
+
+def _session_of(context: Context, request: str) -> str | None:
+    """The other session of this caller whose request it is, where its queue may have more."""
+    current = context.current()
+    if current is not None and current.session.store.find_request(request) is not None:
+        return None
+    settings = context.settings
+    caller = load_credentials(settings.pki).signer.identity.callerid
+    for store in stores(settings.state_dir):
+        record = store.find_request(request)
+        if record is not None:
+            mine = store.meta("caller") == caller
+            here = store.meta("collective") == settings.collective.main
+            return store.path.stem if mine and here and record.via.durable else None
+    return None

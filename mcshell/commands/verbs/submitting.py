@@ -1,0 +1,90 @@
+"""A request put to the fleet by a line: the preview before harm, and the wait in sight."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.errors import UsageError
+from mcshell.message import State
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from mcshell.client.client import Client
+    from mcshell.client.discovery.targeting import Ask
+    from mcshell.client.rpc.preview import Preview
+    from mcshell.client.rpc.replies import Replies
+    from mcshell.commands.context import Context
+
+__all__ = ["confirmation", "put", "settle", "unfinished"]
+
+_POLL = 0.05
+_SENDING = 60.0
+
+
+def put(context: Context, options: argparse.Namespace, ask: Ask) -> Replies:
+    """Ask; a command line that leaves at once (`-b`) has sent everything before it does."""
+    client = context.client(options)
+    with context.progress(client, None):
+        replies = client.ask(ask, confirmation(context, options))
+    if context.face == "cli" and getattr(options, "background", False) and not replies.via.durable:
+        _until_sent(replies)
+    return replies
+
+
+def confirmation(context: Context, options: argparse.Namespace) -> Callable[[Preview], bool]:
+    """Show who is hit, and ask where it is more than `client.confirm_share` (`-y`: never)."""
+
+    def confirm(preview: Preview) -> bool:
+        if getattr(options, "yes", False):
+            return True
+        if context.say is not None:
+            context.say(str(preview))
+        if not preview.exceeds:
+            return True
+        if context.ask is None:
+            raise UsageError(
+                f"{preview}; that is more than {preview.limit} (client.confirm_share): "
+                "say --yes, or ask fewer"
+            )
+        return context.ask("go on?")
+
+    return confirm
+
+
+def settle(client: Client, most: float, quiet: float = 0.3) -> None:
+    """Wait until what was unsent is sent, and what waited in the queue is in the file.
+
+    `most` and `quiet` (how long nothing may come before it counts as all) are seconds.
+    """
+    store = client.session.store
+    end = time.monotonic() + most
+    newest, since = store.latest(), time.monotonic()
+    while (now := time.monotonic()) < end and unfinished(client):
+        if store.latest() != newest or store.unconfirmed(1, time.time()):
+            newest, since = store.latest(), now
+        elif now - since >= quiet:
+            return
+        time.sleep(_POLL)
+
+
+def unfinished(client: Client) -> int:
+    """How many targets of queue and pool requests may still say something."""
+    waiting = (State.PENDING, State.RECEIVED, State.RUNNING)
+    return sum(
+        counts.get(state, 0)
+        for record, counts in client.requests()
+        if record.via.durable
+        for state in waiting
+    )
+
+
+def _until_sent(replies: Replies) -> None:
+    """Wait until each target was sent to, or the request has come to its end."""
+    end = time.monotonic() + _SENDING
+    while not replies.done and any(entry.sent is None for entry in replies.entries()):
+        if time.monotonic() > end:
+            return
+        time.sleep(_POLL / 5)

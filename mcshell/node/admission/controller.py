@@ -1,0 +1,257 @@
+"""The way in: is this message to be believed, is it for this node, may it, and does it make sense.
+
+In this order (DESIGN §6): size, signature, kind, expiry and skew; the filter; replay (by `claims`,
+between `open` and `judge`); policy; DDL. Every refusal is audited. What cannot be verified gets
+no answer; what is verified and refused gets one that says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import FilterError, InputError, Reason, Rejected, UsageError
+from mcshell.filters import compile_filter
+from mcshell.message import State, Status, Via
+from mcshell.node.journal import claimed_id
+from mcshell.node.verdicts import Admitted, Refusal
+from mcshell.wire.documents.envelope import (
+    CERTIFICATE,
+    SIGNATURE,
+    Arrival,
+    Limits,
+    open_request,
+    read_request,
+)
+from mcshell.wire.documents.job import open_job
+from mcshell.wire.documents.rule import digest_of, open_rule, signed_part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.message import Job, Request, Rule
+    from mcshell.node.admission.policy import Policies
+    from mcshell.node.agents.registry import Served, Service
+    from mcshell.node.audit.log import AuditLog
+    from mcshell.node.host import Host
+    from mcshell.node.verdicts import Outcome
+    from mcshell.wire.documents.signatures import Verifier
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Decides for the nodes of one process; each question is about one of them."""
+
+    def __init__(
+        self,
+        *,
+        verifier: Verifier,
+        limits: Limits,
+        policies: Policies,
+        served: Served,
+        audit: AuditLog,
+    ) -> None:
+        self._verifier = verifier
+        self._limits = limits
+        self._policies = policies
+        self._served = served
+        self._audit = audit
+
+    def open(
+        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+    ) -> Request | None:
+        """Verify a message and see whether it is for this node; None when it is not."""
+        try:
+            request = self._opened(body, headers, arrival, host, now)
+            if request.via is Via.BROADCAST and not compile_filter(request.filter).matches(host):
+                host.journal.passed(request.id)
+                return None
+        except Rejected as refusal:
+            self.refuse(host, refusal.reason, refusal.detail, claimed_id(body), arrival.via)
+            return None
+        except FilterError as error:
+            self.refuse(host, Reason.MALFORMED, str(error), claimed_id(body), arrival.via)
+            return None
+        return request
+
+    def _opened(
+        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+    ) -> Request:
+        """Verify; under a stale revocation list, once more with the newer one that it carries."""
+        try:
+            return open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+        except Rejected as refusal:
+            lists = host.revocation if refusal.reason is Reason.STALE_CRL else None
+            if lists is None or not lists.carried(body, host.identity):
+                raise
+        return open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+
+    def open_work(
+        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+    ) -> Request | Refusal | None:
+        """Verify a message from a queue: whoever asked is told when it came too late."""
+        try:
+            return self._opened(body, headers, arrival, host, now)
+        except Rejected as refusal:
+            self.refuse(host, refusal.reason, refusal.detail, claimed_id(body), arrival.via)
+            if refusal.reason is not Reason.EXPIRED:
+                return None
+            # The dates come last: all else about it was found right.
+            text = f"expired {refusal.detail}"
+            return Refusal(read_request(body), State.EXPIRED, Status.UNKNOWN_ERROR, text)
+
+    def still_trusted(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        received: float,
+        host: Host,
+        request: Request,
+    ) -> Refusal | None:
+        """Verify a stored request again before it starts: its author may be revoked since.
+
+        Dates are judged as of `received`, when it was accepted.
+        """
+        try:
+            signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
+            self._verifier.verify(signed_part(body), signature, certificate, now=received)
+        except Rejected as refusal:
+            return self.deny(request, host, f"denied: {refusal}")
+        return None
+
+    def deny(self, request: Request, host: Host, why: str) -> Refusal:
+        """Refuse a verified request for a reason of its own; audited."""
+        return self._refusal(request, host, State.DENIED, Status.FAILED, why)
+
+    def open_job(
+        self, body: bytes, headers: Mapping[str, str], host: Host, request: Request, now: float
+    ) -> Job | Refusal:
+        """Verify the document of a job that a request has brought, and that they fit together."""
+        try:
+            job = open_job(body, headers, self._verifier, self._limits, now)
+        except Rejected as refusal:
+            return self.deny(request, host, f"denied: the job's document: {refusal}")
+        if job.author != request.caller:
+            return self.deny(request, host, f"denied: a job of {job.author}, not of the caller")
+        if job.collective != request.collective:
+            return self.deny(request, host, f"denied: a job for the collective {job.collective}")
+        return job
+
+    def open_rule(
+        self, body: bytes, headers: Mapping[str, str], host: Host, collective: str, now: float
+    ) -> Rule | None:
+        """Verify a rule that came over a collective; None, and audited, when it is refused."""
+        try:
+            return open_rule(body, headers, self._verifier, self._limits, now, collective)
+        except Rejected as refusal:
+            self.refuse(host, refusal.reason, refusal.detail, digest_of(body), Via.DIRECT)
+            return None
+
+    def may(self, request: Request, host: Host) -> Refusal | None:
+        """Whether policy lets the caller do this here; DDL and inputs are another question."""
+        decision = self._policies.decide(
+            request.caller, request.agent, request.action, host.facts, host.classes
+        )
+        if decision.allowed:
+            return None
+        return self.deny(request, host, f"denied by policy: {decision.why}")
+
+    def ruled(self, host: Host, rule: Rule, digest: str, jobs: int) -> None:
+        """Audit that a rule was taken, with how many new jobs."""
+        self._audit.write(
+            {
+                "event": "rule",
+                "identity": host.identity,
+                "requestid": digest,
+                "caller": rule.author,
+                "rule": rule.name,
+                "revision": rule.revision,
+                "jobs": jobs,
+            }
+        )
+
+    def may_touch(self, request: Request, host: Host, owner: str) -> Refusal | None:
+        """Whether the caller may change a job of another: by a rule for `job.edit` with `owner`."""
+        decision = self._policies.decide(
+            request.caller, "job", "edit", host.facts, host.classes, owner
+        )
+        if decision.allowed:
+            return None
+        return self.deny(request, host, f"denied by policy: {decision.why}: it is a job of {owner}")
+
+    def refuse(self, host: Host, reason: Reason, detail: str, requestid: str, via: Via) -> None:
+        """Note and audit a message that gets no answer."""
+        host.journal.refuse(requestid, reason.value, detail)
+        self._audit.write(
+            {
+                "event": "refused",
+                "identity": host.identity,
+                "reason": reason.value,
+                "detail": detail,
+                "requestid": requestid,
+                "via": via.value,
+            }
+        )
+
+    def judge(self, request: Request, host: Host, event: str = "accepted") -> Admitted | Refusal:
+        """Decide what becomes of a verified request that this node has claimed.
+
+        `event` is what the audit calls it when it may run.
+        """
+        service = self._served.get(request.agent)
+        if service is None:
+            return self._refusal(
+                request, host, State.FAILED, Status.UNKNOWN_ACTION, f"no agent {request.agent!r}"
+            )
+        if not service.exempt and (refusal := self.may(request, host)) is not None:
+            return refusal
+        return self._check(request, host, service, event)
+
+    def _check(
+        self, request: Request, host: Host, service: Service, event: str
+    ) -> Admitted | Refusal:
+        try:
+            action = service.ddl.action(request.action)
+        except UsageError as error:
+            return self._refusal(request, host, State.FAILED, Status.UNKNOWN_ACTION, str(error))
+        try:
+            data = action.check(request.data)
+        except InputError as error:
+            return self._refusal(request, host, State.FAILED, error.statuscode, str(error))
+        if not service.exempt:
+            self._write(event, request, host, inputs=action.redact(data))
+        return Admitted(replace(request, data=data), service, action)
+
+    def finished(self, request: Request, host: Host, outcome: Outcome) -> None:
+        """Audit how a request of the work lane or a pool came out."""
+        self._write(
+            "finished",
+            request,
+            host,
+            state=outcome.state.value,
+            statuscode=outcome.statuscode,
+            reason=outcome.statusmsg,
+        )
+
+    def _refusal(
+        self, request: Request, host: Host, state: State, statuscode: int, message: str
+    ) -> Refusal:
+        event = "denied" if state is State.DENIED else "refused"
+        self._write(event, request, host, statuscode=statuscode, reason=message)
+        host.journal.count(event)
+        return Refusal(request, state, statuscode, message)
+
+    def _write(self, event: str, request: Request, host: Host, **more: Any) -> None:
+        self._audit.write(
+            {
+                "event": event,
+                "identity": host.identity,
+                "requestid": request.id,
+                "caller": request.caller,
+                "agent": request.agent,
+                "action": request.action,
+                "via": request.via.value,
+                **more,
+            }
+        )

@@ -1,0 +1,58 @@
+"""From a message to what this node makes of it: gate, claim, judgement.
+
+One message may concern many nodes of one process (the emulator's): each verifies it for itself,
+their claims are committed together, before anything runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcshell.errors import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mcshell.message import Request
+    from mcshell.node.admission.controller import Gate
+    from mcshell.node.admission.replay import Claims
+    from mcshell.node.host import Host
+    from mcshell.node.verdicts import Admitted, Refusal
+    from mcshell.wire.documents.envelope import Arrival
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """Takes messages for the nodes of one process; called from one thread."""
+
+    def __init__(self, gate: Gate, claims: Claims) -> None:
+        self._gate = gate
+        self._claims = claims
+
+    def take(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        whom: Iterable[tuple[Host, Arrival]],
+        now: float,
+    ) -> Iterator[tuple[Host, Admitted | Refusal]]:
+        """Yield what each node that the message concerns makes of it."""
+        concerned: list[tuple[Host, Request]] = []
+        for host, arrival in whom:
+            request = self._gate.open(body, headers, arrival, host, now)
+            if request is not None:
+                concerned.append((host, request))
+        if not concerned:
+            return
+        claimed = self._claims.claim_many(
+            [(host.identity, request.id, request.expires) for host, request in concerned], now
+        )
+        for (host, request), mine in zip(concerned, claimed, strict=True):
+            if not mine:
+                self._gate.refuse(
+                    host, Reason.REPLAYED, "this id ran here before", request.id, request.via
+                )
+                continue
+            host.journal.note(request.id, "received")
+            yield host, self._gate.judge(request, host)

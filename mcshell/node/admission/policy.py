@@ -1,0 +1,261 @@
+"""Policy: may this caller have this agent do that here? ActionPolicy's files and meaning.
+
+`AGENT.policy`, else `default.policy`, else no. The form is that of MCollective's ActionPolicy
+(github.com/choria-plugins/action-policy): see `policy_file`. Rules are asked in order, the first
+that matches decides.
+
+Where we are stricter than ActionPolicy, always towards "no": a line that does not parse denies
+everything for that agent until it is repaired (there, it is skipped, and a skipped `deny` is an
+"allow"); a data plugin that cannot answer denies; `default.policy` never covers what changes a
+machine at the caller's will (`UNCOVERED`); callers of MCollective's old wire (`mco-psk:uid=0`)
+match only where a rule names their prefix, never `*` nor a default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import PluginError
+from mcshell.node.admission.policy_file import Policy, PolicyError, parse_groups, parse_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcshell.node.admission.policy_file import Rule
+
+__all__ = ["UNCOVERED", "Decision", "Policies"]
+
+UNCOVERED: Final[Mapping[str, frozenset[str] | None]] = {
+    "exec": None,
+    "file": None,
+    "converse": None,
+    "process": frozenset({"signal"}),
+    "package": frozenset({"install", "update", "remove"}),
+}
+_CHECK_EVERY: Final = 1.0
+_AGENT = re.compile(r"[a-z0-9_-]+")
+# No file there: as good a stamp as any, and equal to itself.
+_ABSENT: Final = (0, 0, 0, 0, 0)
+
+# A stat that failed says nothing about the file: to take it for absent would open default.policy.
+_UNKNOWN: Final = -1
+
+Stamp = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether, and the rule that says so: `exec.policy:12`."""
+
+    allowed: bool
+    why: str
+
+
+def _no_answer(plugin: str, _params: str | None) -> Mapping[str, Any]:
+    raise PluginError("no data plugins here", kind="data", name=plugin)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a rule's conditions are asked of; remembers when a question had no answer."""
+
+    facts: Mapping[str, Any]
+    classes: frozenset[str]
+    identity: str = ""
+    agents: frozenset[str] = frozenset()
+    answer: Callable[[str, str | None], Mapping[str, Any]] = field(default=_no_answer)
+    unanswered: str = ""
+
+    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
+        """Ask a data plugin of the node."""
+        try:
+            return self.answer(plugin, params)
+        except PluginError:
+            self.unanswered = plugin
+            raise
+
+
+@dataclass(slots=True)
+class _File:
+    """One file as it was read last; `checked` is the monotonic clock's time of the last stat."""
+
+    checked: float = float("-inf")
+    stamp: Stamp | None = None
+    groups: Stamp | None = None
+    policy: Policy | None = None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Groups:
+    checked: float = float("-inf")
+    stamp: Stamp | None = None
+    members: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    error: str = ""
+
+
+class Policies:
+    """The policy files of one directory, read again when they change (looked at once a second).
+
+    `query` answers data plugins in compound conditions. May be called from any thread.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        query: Callable[[str, str | None], Mapping[str, Any]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.directory = Path(directory)
+        self._query = query or _no_answer
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._files: dict[str, _File] = {}
+        self._groups = _Groups()
+
+    def decide(
+        self,
+        caller: str,
+        agent: str,
+        action: str,
+        facts: Mapping[str, Any],
+        classes: frozenset[str] | set[str],
+        owner: str | None = None,
+    ) -> Decision:
+        """Say whether `caller` may have `agent.action` run here; a doubt is a no.
+
+        With `owner` it is about what belongs to another caller: that is the fact `owner` then, and
+        only a rule that asks for it allows (`allow cert=bob edit owner=cert=alice`).
+        """
+        if not _AGENT.fullmatch(agent):
+            return Decision(False, f"{agent[:40]!r} is no agent's name")
+        with self._lock:
+            file, name = self._file(f"{agent}.policy"), f"{agent}.policy"
+            if file.policy is None and not file.error:
+                if _uncovered(agent, action):
+                    why = f"default.policy does not cover {agent}.{action}: it wants {name}"
+                    return Decision(False, why)
+                file, name = self._file("default.policy"), "default.policy"
+        if file.error:
+            return Decision(False, file.error)
+        if file.policy is None:
+            return Decision(False, f"there is neither {agent}.policy nor default.policy")
+        if owner is not None:
+            facts = {**facts, "owner": owner}
+        asked = _Asked(facts, frozenset(classes), answer=self._query)
+        return _decide(file.policy, name, caller, action, asked, of_another=owner is not None)
+
+    def _file(self, name: str) -> _File:
+        """The file as it is now, or was a second ago at most."""
+        file = self._files.setdefault(name, _File())
+        clock = self._clock()
+        if clock - file.checked < _CHECK_EVERY:
+            return file
+        groups = self._current_groups(clock)
+        stamp = _stamp(self.directory / name)
+        if stamp != file.stamp or groups.stamp != file.groups:
+            file = self._read(name, stamp, groups)
+            self._files[name] = file
+        file.checked = clock
+        return file
+
+    def _read(self, name: str, stamp: Stamp, groups: _Groups) -> _File:
+        file = _File(stamp=stamp, groups=groups.stamp)
+        if stamp == _ABSENT:
+            return file
+        try:
+            text = _text(self.directory / name, stamp)
+            file.policy = parse_policy(text, groups.members, groups.error)
+        except PolicyError as error:
+            file.error = f"{name}:{error.line}: {error}"
+        except OSError as error:
+            file.error = f"{name}: {error.strerror}"
+        except ValueError as error:
+            file.error = f"{name}: {error}"
+        return file
+
+    def _current_groups(self, clock: float) -> _Groups:
+        groups = self._groups
+        if clock - groups.checked < _CHECK_EVERY:
+            return groups
+        path = self.directory / "groups"
+        stamp = _stamp(path)
+        if stamp != groups.stamp:
+            groups = _Groups(stamp=stamp)
+            try:
+                groups.members = {} if stamp == _ABSENT else parse_groups(_text(path, stamp))
+            except PolicyError as error:
+                groups.error = f"groups:{error.line}: {error}"
+            except OSError as error:
+                groups.error = f"groups: {error.strerror}"
+            except ValueError as error:
+                groups.error = f"groups: {error}"
+            self._groups = groups
+        groups.checked = clock
+        return groups
+
+
+def _uncovered(agent: str, action: str) -> bool:
+    if agent not in UNCOVERED:
+        return False
+    actions = UNCOVERED[agent]
+    return actions is None or action in actions
+
+
+def _decide(
+    policy: Policy, name: str, caller: str, action: str, asked: _Asked, *, of_another: bool
+) -> Decision:
+    for rule in policy.rules:
+        if not rule.callers.include(caller) or not rule.covers(action):
+            continue
+        if of_another and rule.allow and not rule.asks("owner"):
+            continue
+        matches = _matches(rule, asked)
+        if asked.unanswered:
+            why = f"{name}:{rule.line}: the data plugin {asked.unanswered} has no answer here"
+            return Decision(False, why)
+        if matches:
+            return Decision(rule.allow, f"{name}:{rule.line}")
+    if policy.default_allow and of_another:
+        return Decision(False, f"{name}: its default is not about what belongs to another")
+    if policy.default_allow and caller.startswith("mco-"):
+        return Decision(False, f"{name}: its default is not for callers of the old wire")
+    line = f":{policy.default_line}" if policy.default_line else ""
+    return Decision(policy.default_allow, f"{name}{line} (default)")
+
+
+def _matches(rule: Rule, asked: _Asked) -> bool:
+    return all(condition.matches(asked) for condition in rule.conditions)
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return _ABSENT
+    except OSError as error:
+        return (_UNKNOWN, error.errno or 0, 0, 0, 0)
+    return (
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_size,
+        status.st_ino,
+        status.st_mode,
+    )
+
+
+def _text(path: Path, stamp: Stamp) -> str:
+    if stamp[0] == _UNKNOWN:
+        raise OSError(stamp[1], os.strerror(stamp[1]))
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+            raise ValueError(f"anyone can write it; run: chmod o-w {path}")
+        return file.read().decode("utf-8")

@@ -1,0 +1,73 @@
+"""The built-in agent `job`: what operators ask of a node's jobs, under policy like any other.
+
+A job is handed in over the work queue, so that it waits for a node that is down; all the rest may
+also come by broadcast or directly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mcshell.node.agent import Agent, AgentError
+from mcshell.node.host import Host
+
+if TYPE_CHECKING:
+    from mcshell.node.agent import Call
+    from mcshell.node.host import JobRecords
+
+__all__ = ["JobAgent"]
+
+
+class JobAgent(Agent):
+    """Acts on the records of the node, in the daemon."""
+
+    name = "job"
+
+    def submit(self, call: Call) -> dict[str, Any]:
+        """Over the work queue the office takes it in before it comes here."""
+        via = call.request.via
+        raise AgentError(f"a job is handed in over the work queue, not by {via}", statuscode=4)
+
+    def edit(self, call: Call) -> dict[str, Any]:
+        """Put a new revision in the place of the old one."""
+        return _office(call).edit(call.node.identity, call.request)
+
+    def pause(self, call: Call) -> dict[str, Any]:
+        """Start it no more until it is resumed."""
+        return _office(call).pause(call.node.identity, call.request)
+
+    def resume(self, call: Call) -> dict[str, Any]:
+        """Let a paused job start again."""
+        return _office(call).resume(call.node.identity, call.request)
+
+    def skip(self, call: Call) -> dict[str, Any]:
+        """Leave out its next start."""
+        return _office(call).skip(call.node.identity, call.request)
+
+    def cancel(self, call: Call) -> dict[str, Any]:
+        """End it."""
+        return _office(call).cancel(call.node.identity, call.request)
+
+    def list(self, call: Call) -> dict[str, Any]:
+        """Where the jobs of this node stand."""
+        return _office(call).archive.list(call.node.identity, call.data)
+
+    def show(self, call: Call) -> dict[str, Any]:
+        """One job with its history."""
+        return _office(call).archive.show(call.node.identity, call["job"])
+
+    def log(self, call: Call) -> dict[str, Any]:
+        """What a run of it wrote."""
+        return _office(call).archive.log(call.node.identity, call.data)
+
+    def forecast(self, call: Call) -> dict[str, Any]:
+        """Which jobs start when."""
+        return _office(call).archive.forecast(call.node.identity, call.data)
+
+
+def _office(call: Call) -> JobRecords:
+    node = call.node
+    assert isinstance(node, Host), "it acts in the daemon"
+    if node.office is None:
+        raise AgentError("this node keeps no jobs")
+    return node.office

@@ -1,0 +1,1 @@
+"""Emulated nodes: many identities in one process."""

@@ -1,0 +1,55 @@
+"""What runs of jobs leave: what they wrote, how far they were, how it came out; kept for a while.
+
+By age and by size: what is older than the node's `retention` goes, and the oldest beyond 256 MiB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from mcshell.node.execution.run_directory import WorkDir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Shelf"]
+
+log = logging.getLogger(__name__)
+
+_MOST: Final = 256 << 20
+_KEPT: Final = ("log", "progress.jsonl", "outcome.json")
+
+
+class Shelf:
+    """A folder of folders, one a run. `retention` is seconds, `most` bytes."""
+
+    def __init__(self, folder: Path, retention: float, most: int = _MOST) -> None:
+        self._folder = folder
+        self._retention = retention
+        self._most = most
+
+    def keep(self, run: WorkDir) -> None:
+        """Move what a run leaves here; what cannot be moved is lost, the run is not."""
+        place = self._folder / run.path.name
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in _KEPT:
+                with contextlib.suppress(FileNotFoundError):
+                    (run.path / name).replace(place / name)
+        except OSError as error:
+            log.warning("what %s leaves cannot be kept: %s", run.path.name, error)
+
+    def purge(self, now: float) -> None:
+        """Drop what is too old, and the oldest of what is too much."""
+        found = []
+        for place in self._folder.iterdir() if self._folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                size = sum(one.stat().st_size for one in place.iterdir())
+                found.append((place.stat().st_mtime, size, place))
+        total = 0
+        for made, size, place in sorted(found, key=lambda one: -one[0]):
+            total += size
+            if made < now - self._retention or total > self._most:
+                WorkDir(place).clear()

@@ -1,0 +1,141 @@
+"""What will start when on a node, by its own records: the same arithmetic that starts it.
+
+What depends on time alone starts then. What waits for another job, for a free slot or is under way
+already starts "not before" (`sure` is false), and `why` says what it waits for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import asdict, dataclass, replace
+from heapq import nsmallest
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell import schedule
+from mcshell.node.jobs.timezone import zone_of_node
+from mcshell.node.store.job_table import SCHEDULED, WAITING
+from mcshell.wire.documents.rule import read_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcshell.message import Job
+    from mcshell.node.execution.lifecycle import Desk
+    from mcshell.node.store.job_table import JobRow
+    from mcshell.node.store.spool import Spool
+
+__all__ = ["Planned", "forecast", "planned_starts"]
+
+_SPARE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One start to come: `start` is epoch seconds. `conflict`: the slots may be taken then."""
+
+    job: str
+    name: str
+    agent: str
+    action: str
+    run: str
+    start: float
+    sure: bool = True
+    conflict: bool = False
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its form in a reply."""
+        return asdict(self)
+
+
+def forecast(
+    spool: Spool, desk: Desk, slots: int, window: tuple[float, float], most: int
+) -> list[Planned]:
+    """The starts of a node within a window (from, to), in order; more than `most` when so many."""
+    found: list[tuple[Planned, float]] = []
+    for row in spool.jobs.coming(desk.host.identity, window[1]):
+        assert row.body is not None, "an open job has its document"
+        job = read_job(row.body)
+        length = _length(row, job, desk)
+        if row.state == WAITING:
+            found += [(one, length) for one in _waiting(spool, row, window)]
+        else:
+            starts = islice(planned_starts(row, job, desk, window), most + 1)
+            found += [(_planned(row, one.name, one.due), length) for one in starts]
+        if len(found) > 2 * most + _SPARE:
+            found = nsmallest(most + 1, found, key=_order)
+    return _throttled(sorted(found, key=_order)[: most + 1], slots)
+
+
+def _order(one: tuple[Planned, float]) -> tuple[float, str]:
+    return one[0].start, one[0].job
+
+
+def _waiting(spool: Spool, row: JobRow, window: tuple[float, float]) -> Iterator[Planned]:
+    """A job that waits for others: not before its time, and not before they have ended."""
+    begin = max(window[0], row.due or window[0])
+    if begin < window[1]:
+        awaited = [f"{job[:8]}:{need}" for job, need, met in spool.jobs.awaits(row.key) if not met]
+        why = f"after {' and '.join(awaited)}"
+        yield _planned(row, row.run, begin, sure=False, why=why)
+
+
+def planned_starts(
+    row: JobRow, job: Job, desk: Desk, window: tuple[float, float]
+) -> Iterator[schedule.Start]:
+    """The starts of a job by time alone, within a window."""
+    begin, end = window
+    until = float("inf") if job.when.until is None else job.when.until
+    skips = row.skips
+    if row.state == SCHEDULED and row.due is not None and row.planned is not None:
+        first = schedule.Start(row.run, row.planned, row.due)
+        if skips:
+            skips -= 1
+        elif begin <= row.due < end and row.due <= until:
+            yield first
+    if not job.when.recurs or row.planned is None:
+        return
+    seed = f"{row.id}/{row.identity}"
+    # Far ahead, only the window is looked at; near by, the starts to be skipped count.
+    after = row.planned if skips else max(row.planned, begin - job.when.splay - 1)
+    for start in schedule.starts(
+        job.when, after, seed=seed, node=zone_of_node(desk.host), created=job.created
+    ):
+        if start.due >= end or start.due > until:
+            return
+        if skips:
+            skips -= 1
+        elif start.due >= begin:
+            yield start
+
+
+def _planned(row: JobRow, run: str, start: float, *, sure: bool = True, why: str = "") -> Planned:
+    return Planned(row.id, row.name, row.agent, row.action, run, start, sure=sure, why=why)
+
+
+def _length(row: JobRow, job: Job, desk: Desk) -> float:
+    """How long a run may take, in seconds."""
+    if job.max_runtime is not None:
+        return job.max_runtime
+    service = desk.host.service(row.agent)
+    action = service.ddl.actions.get(row.action) if service is not None else None
+    return action.timeout if action is not None else 0.0
+
+
+def _throttled(found: list[tuple[Planned, float]], slots: int) -> list[Planned]:
+    """Mark the starts at which others may still have all slots."""
+    ends: list[float] = []
+    marked = []
+    for one, length in found:
+        if not one.sure:  # nobody knows when it starts
+            marked.append(one)
+            continue
+        busy = len(ends) - bisect_right(ends, one.start)
+        if busy >= slots:
+            why = f"{busy} others may have the {slots} slots"
+            one = replace(one, sure=False, conflict=True, why=why)  # noqa: PLW2901 - as it is then
+        marked.append(one)
+        end = one.start + length
+        ends.insert(bisect_right(ends, end), end)
+    return marked

@@ -1,0 +1,331 @@
+"""What operators do to the jobs of a node: hand one in, change it, end it. Rights are asked here.
+
+At acceptance, as again at each start (`desk.judge`): the author's signature, the policy for author and
+inner action, the DDL for the inputs. Touching the job of another wants a rule for `job.edit` that
+asks for `owner`. Whatever is done twice (a request that the broker hands out again) is done once:
+a job remembers the request that touched it last.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import AgentError
+from mcshell.message import State
+from mcshell.node.execution.action import act
+from mcshell.node.jobs.acceptance import judge, scheduled
+from mcshell.node.jobs.rules import Rulebook
+from mcshell.node.jobs.scheduler import following, last_word
+from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
+from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
+from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.job import condition
+from mcshell.wire.documents.rule import read_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mcshell.message import Job, Request
+    from mcshell.node.admission.controller import Gate
+    from mcshell.node.execution.lifecycle import Desk
+    from mcshell.node.jobs.queries import Archive
+    from mcshell.node.jobs.scheduler import Agenda
+    from mcshell.node.store.records import Key, Work
+    from mcshell.node.store.spool import Spool
+
+__all__ = ["Office"]
+
+_MOST: Final = 100_000
+
+
+class Office:
+    """The jobs of all nodes of a process. Any thread may call.
+
+    Args:
+        folders: where runs are at work, and where those that have ended are kept; none for
+            emulated nodes.
+        slots: how many runs a node does at a time.
+        stop: called with the key of a run that is to be stopped.
+        changed: called when there may be something to start or to send.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        agenda: Agenda,
+        gate: Gate,
+        *,
+        folders: tuple[Path, ...] = (),
+        slots: int,
+        stop: Callable[[Key], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._spool = spool
+        self._agenda = agenda
+        self._gate = gate
+        self._desks = agenda.desks
+        self._folders = folders
+        self._slots = slots
+        self._archive: Archive | None = None
+        self._stop = stop
+        self.changed = changed
+        self.rules = Rulebook(spool, agenda, gate, changed)
+
+    @property
+    def archive(self) -> Archive:
+        """What is told of jobs; loaded when it is first asked for."""
+        if self._archive is None:
+            from mcshell.node.jobs.queries import Archive  # noqa: PLC0415 - an idle daemon is small
+
+            self._archive = Archive(
+                self._spool, self._desks, folders=self._folders, slots=self._slots
+            )
+        return self._archive
+
+    # --- handing in ----------------------------------------------------------------------------
+
+    def take(self, admitted: Admitted, identity: str) -> Outcome | None:
+        """Do what a request over the work queue says; None when it is a job that is open now.
+
+        Whatever it changes is committed when it returns.
+        """
+        request, desk = admitted.request, self._desks[identity]
+        if request.action != "submit":
+            return act(admitted, desk.host, time.monotonic() + admitted.action.timeout)
+        try:
+            return self._submit(request, desk)
+        except NotAllowed as error:
+            refusal = error.refusal
+            return Outcome(refusal.state, refusal.statuscode, refusal.statusmsg)
+        except AgentError as error:
+            return Outcome(State.FAILED, error.statuscode, str(error))
+
+    def _submit(self, request: Request, desk: Desk) -> Outcome | None:
+        now = time.time()
+        job = self._opened(request, desk, now)
+        if job.id != request.id or job.revision != 1 or job.session != request.session:
+            raise AgentError("the job does not fit the request that brings it", statuscode=4)
+        identity = desk.host.identity
+        with self._agenda.lock:
+            known = self._spool.jobs.get((identity, job.id))
+            if known is not None and known.body is None and known.author == job.author:
+                return Outcome(State.FAILED, 1, known.statusmsg)
+            if known is not None and known.body is not None:
+                return None
+            judge(self._gate, request, job, desk)
+            if self._spool.jobs.count(identity) >= _MOST:
+                raise AgentError(f"this node has {_MOST} jobs: no more are taken")
+            row = scheduled(self._row_of(request, job, identity, now), job, desk, now)
+            self._spool.arrange(
+                [row],
+                words=[desk.words.noted(request, State.RECEIVED)],
+                awaits=[(row.key, list(map(condition, job.after)))],
+            )
+            if row.state == WAITING:
+                self._agenda.consider(row, now)
+        self.changed()
+        return None
+
+    def _opened(self, request: Request, desk: Desk, now: float) -> Job:
+        data = request.data
+        headers = {SIGNATURE: data["signature"], CERTIFICATE: data["certificate"]}
+        body = data["document"].encode()
+        found = self._gate.open_job(body, headers, desk.host, request, now)
+        if isinstance(found, Refusal):
+            raise NotAllowed(found)
+        return found
+
+    def _row_of(self, request: Request, job: Job, identity: str, now: float) -> JobRow:
+        return JobRow(
+            identity=identity,
+            id=job.id,
+            revision=job.revision,
+            owner=request.caller,
+            session=request.session,
+            author=job.author,
+            collective=job.collective,
+            name=job.name,
+            agent=job.agent,
+            action=job.action,
+            body=request.data["document"].encode(),
+            signature=request.data["signature"],
+            certificate=request.data["certificate"],
+            received=now,
+            state=SCHEDULED,
+            touched=request.id,
+        )
+
+    # --- changing ------------------------------------------------------------------------------
+
+    def edit(self, identity: str, request: Request) -> dict[str, Any]:
+        """Put a new revision in the place of the old one; it runs with its author's rights."""
+        now, desk = time.time(), self._desks[identity]
+        job = self._opened(request, desk, now)
+        if job.id != request.data["job"]:
+            raise AgentError("the document is that of another job", statuscode=4)
+        with self._agenda.lock:
+            row = self._touch(identity, request)
+            if row.revision == job.revision and row.body == request.data["document"].encode():
+                return self.archive.stand(row)
+            self._must_be_open(row)
+            if job.revision != row.revision + 1:
+                raise AgentError(f"revision {row.revision} is in force, it was edited meanwhile")
+            judge(self._gate, request, job, desk)
+            running = self._take_back(row)
+            if running and not job.when.recurs:
+                raise AgentError("it runs: there is nothing to edit any more")
+            fresh = replace(
+                self._row_of(request, job, identity, now),
+                owner=row.owner,
+                session=row.session,
+                runs=row.runs,
+                last=row.last,
+                last_state=row.last_state,
+            )
+            fresh = scheduled(fresh, job, desk, now, now if job.when.recurs else None)
+            state = PAUSED if row.state == PAUSED else QUEUED if running else fresh.state
+            fresh = replace(fresh, state=state)
+            words = []
+            if job.author != row.owner and row.author == row.owner:
+                text = f"edited by {job.author}, who gets the results"
+                words.append(last_word(desk, row, "failed", text))
+            awaits = [(row.key, list(map(condition, job.after)))]
+            self._spool.arrange([fresh], words=words, awaits=awaits)
+            if fresh.state == WAITING:
+                self._agenda.consider(fresh, now)
+        self.changed()
+        return self.archive.stand(self._get(row.key))
+
+    def pause(self, identity: str, request: Request) -> dict[str, Any]:
+        """Start it no more until it is resumed; a run under way goes on."""
+        with self._agenda.lock:
+            row = self._touch(identity, request)
+            self._must_be_open(row)
+            job = read_job(row.body or b"")
+            if self._take_back(row) and not job.when.recurs:
+                raise AgentError("it runs: it can only be cancelled")
+            self._spool.arrange([replace(row, state=PAUSED, touched=request.id)])
+        return self.archive.stand(self._get(row.key))
+
+    def resume(self, identity: str, request: Request) -> dict[str, Any]:
+        """Let a paused job start again: what recurs, at its next start from now on."""
+        now, desk = time.time(), self._desks[identity]
+        with self._agenda.lock:
+            row = self._touch(identity, request)
+            self._must_be_open(row)
+            if row.state == PAUSED:
+                job = read_job(row.body or b"")
+                state = SCHEDULED
+                if self._current(row) is not None:
+                    state = QUEUED
+                elif job.when.recurs:
+                    row = following(row, job, max(now, row.planned or now), desk)
+                elif not all(met for _job, _need, met in self._spool.jobs.awaits(row.key)):
+                    state = WAITING
+                row = replace(row, state=state, touched=request.id)
+                self._spool.arrange([row])
+        self.changed()
+        return self.archive.stand(self._get(row.key))
+
+    def skip(self, identity: str, request: Request) -> dict[str, Any]:
+        """Leave out the next start; of a job that has only one, that ends it."""
+        with self._agenda.lock:
+            row = self._touch(identity, request)
+            if row.touched != request.id:
+                self._must_be_open(row)
+                job = read_job(row.body or b"")
+                if not job.when.recurs:
+                    return self._cancel(row, request, f"skipped by {request.caller}")
+                self._spool.arrange([replace(row, skips=row.skips + 1, touched=request.id)])
+        return self.archive.stand(self._get(row.key))
+
+    def cancel(self, identity: str, request: Request) -> dict[str, Any]:
+        """End it, with all processes of a run; one that is not here yet will not be taken."""
+        with self._agenda.lock:
+            if self._spool.jobs.get((identity, request.data["job"])) is None:
+                return self._entomb(identity, request)
+            row = self._touch(identity, request)
+            if row.touched == request.id:
+                return self.archive.stand(row)
+            self._must_be_open(row)
+            return self._cancel(row, request, f"cancelled by {request.caller}")
+
+    def _cancel(self, row: JobRow, request: Request, text: str) -> dict[str, Any]:
+        now = time.time()
+        row = replace(row, touched=request.id)
+        run = self._current(row)
+        if run is not None and not self._spool.withdraw(run.key):
+            # Its word comes when its processes have ended.
+            row = replace(row, state=CANCELLED, ended=now, due=None, statusmsg=text)
+            recurs = read_job(row.body or b"").when.recurs
+            words = [last_word(self._desks[row.identity], row, CANCELLED, text)] if recurs else []
+            self._spool.arrange([row], words=words)
+            self._stop(run.key)
+        else:
+            self._agenda.close(row, CANCELLED, text, now)
+        self.changed()
+        return self.archive.stand(self._get(row.key))
+
+    def _entomb(self, identity: str, request: Request) -> dict[str, Any]:
+        now = time.time()
+        row = JobRow(
+            identity=identity,
+            id=request.data["job"],
+            revision=0,
+            owner=request.caller,
+            session=request.session,
+            author=request.caller,
+            collective=request.collective,
+            name="",
+            agent="",
+            action="",
+            body=None,
+            signature=None,
+            certificate=None,
+            received=now,
+            state=CANCELLED,
+            ended=now,
+            statusmsg=f"cancelled by {request.caller}, before it came",
+            touched=request.id,
+        )
+        self._spool.arrange([row])
+        return self.archive.stand(row)
+
+    # --- helpers -------------------------------------------------------------------------------
+
+    def _touch(self, identity: str, request: Request) -> JobRow:
+        """The job that a request is about, once the caller may change it."""
+        row = self._get((identity, request.data["job"]))
+        if row.owner != request.caller:
+            refusal = self._gate.may_touch(request, self._desks[identity].host, row.owner)
+            if refusal is not None:
+                raise NotAllowed(refusal)
+        return row
+
+    def _get(self, key: Key) -> JobRow:
+        row = self._spool.jobs.get(key)
+        if row is None:
+            raise AgentError(f"no job {key[1]} here")
+        return row
+
+    def _must_be_open(self, row: JobRow) -> None:
+        if row.state in ENDED or row.body is None:
+            raise AgentError(f"it is {row.state} already")
+
+    def _current(self, row: JobRow) -> Work | None:
+        """The run that is under way, queued or running."""
+        for run in self._spool.runs_of(row.key, 1):
+            if run.state in (QUEUED, RUNNING):
+                return run
+        return None
+
+    def _take_back(self, row: JobRow) -> bool:
+        """Take a run back that has not started; whether one runs and cannot be."""
+        run = self._current(row)
+        if run is None:
+            return False
+        return not (run.state == QUEUED and self._spool.withdraw(run.key))

@@ -1,0 +1,208 @@
+"""Rules as a node takes them: its own look at the signature, the filter and the author's rights.
+
+Whoever carries a rule needs no right; its author needs policy `job.rule`, and each of its jobs is
+judged as if he had handed it in: all of them may run here, or nothing is taken. A rule that is for
+other machines leaves no trace. A newer revision takes the place of the older one: what of that has
+not ended is cancelled. Jobs of rules are asked for their outcomes; they send no words.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcshell.errors import AgentError, FilterError, Reason
+from mcshell.filters import compile_filter
+from mcshell.message import Request, Via
+from mcshell.node.jobs.acceptance import judge, scheduled
+from mcshell.node.store.job_table import SCHEDULED, WAITING, JobRow
+from mcshell.node.store.records import CANCELLED, QUEUED
+from mcshell.node.store.rule_table import RuleRow
+from mcshell.node.verdicts import NotAllowed
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.job import condition
+from mcshell.wire.documents.rule import digest_of, duty_body, duty_ids, read_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mcshell.message import Job, Rule
+    from mcshell.node.admission.controller import Gate
+    from mcshell.node.execution.lifecycle import Desk
+    from mcshell.node.jobs.scheduler import Agenda
+    from mcshell.node.store.spool import Spool
+
+__all__ = ["Rulebook"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """A rule as it came to one node, and what is asked by it."""
+
+    rule: Rule
+    body: bytes
+    headers: Mapping[str, str]
+    desk: Desk
+    request: Request
+    at: float
+
+
+class Rulebook:
+    """The rules of all nodes of a process. Any thread may call."""
+
+    def __init__(
+        self, spool: Spool, agenda: Agenda, gate: Gate, changed: Callable[[], None]
+    ) -> None:
+        self._changed = changed
+        self._spool = spool
+        self._agenda = agenda
+        self._gate = gate
+
+    def held(self, identity: str, machine: str) -> dict[str, int]:
+        """The revision of each rule that a machine has, by AUTHOR/NAME."""
+        return self._spool.rules.held(identity, machine)
+
+    def take(self, body: bytes, headers: Mapping[str, str], identity: str, collective: str) -> None:
+        """Take a rule that somebody brought, if it is to be believed and for this machine.
+
+        Raises:
+            MCShellError: nothing could be committed; it is brought again.
+        """
+        now, desk = time.time(), self._agenda.desks[identity]
+        host = desk.host
+        rule = self._gate.open_rule(body, headers, host, collective, now)
+        if rule is None:
+            return
+        with self._agenda.lock:
+            held = self._spool.rules.get(identity, host.machine, rule.author, rule.name)
+            if held is not None and held.revision >= rule.revision:
+                self._refuse_other(desk, rule, held, digest_of(body))
+                return
+            try:
+                mine = compile_filter(rule.filter).matches(host)
+            except FilterError as error:
+                self._gate.refuse(host, Reason.MALFORMED, str(error), digest_of(body), Via.DIRECT)
+                return
+            if mine or held is not None:
+                request = _request(rule, digest_of(body), identity)
+                brought = _Brought(rule, body, headers, desk, request, now)
+                try:
+                    rows = self._rows(brought) if mine else []
+                except (NotAllowed, AgentError):
+                    return  # audited where it was refused
+                self._adopt(brought, rows, held)
+
+    def _refuse_other(self, desk: Desk, rule: Rule, held: RuleRow, digest: str) -> None:
+        """Nothing new; but two rules under one name and revision are a slip, or worse."""
+        if held.revision == rule.revision and held.digest != digest:
+            text = f"{rule.name}: another revision {rule.revision} is here"
+            self._gate.refuse(desk.host, Reason.REPLAYED, text, digest, Via.DIRECT)
+        elif held.digest == digest:
+            desk.host.announce()
+
+    def _adopt(
+        self, brought: _Brought, rows: Sequence[tuple[JobRow, Job]], held: RuleRow | None
+    ) -> None:
+        """Put a revision and its jobs in the place of the one that was held, in one commit."""
+        rule, host, now = brought.rule, brought.desk.host, brought.at
+        for job in held.jobs.split() if held is not None else ():
+            self._drop(host.identity, job, f"replaced by revision {rule.revision}", now)
+        fresh = [(row, job) for row, job in rows if self._spool.jobs.get(row.key) is None]
+        self._spool.arrange(
+            [row for row, _ in fresh],
+            awaits=[(row.key, list(map(condition, job.after))) for row, job in fresh],
+            rule=_rule_row(brought, [row.id for row, _ in rows]),
+        )
+        for row, _job in fresh:
+            if row.state == WAITING:
+                self._agenda.consider(row, now)
+        self._gate.ruled(host, rule, brought.request.id, len(fresh))
+        self._changed()
+        host.announce()
+
+    def _rows(self, brought: _Brought) -> list[tuple[JobRow, Job]]:
+        """The jobs of a rule here.
+
+        Raises:
+            NotAllowed: the author may not have one of them done here.
+            AgentError: one of them makes no sense here.
+        """
+        body, desk, request, now = brought.body, brought.desk, brought.request, brought.at
+        refusal = self._gate.may(request, desk.host)
+        if refusal is not None:
+            raise NotAllowed(refusal)
+        ids = duty_ids(body, brought.rule, desk.host.identity, desk.host.machine)
+        found = []
+        for duty in brought.rule.duties:
+            kept = duty_body(body, duty, ids, now)
+            job = read_job(kept)
+            try:
+                judge(self._gate, request, job, desk)
+                row = scheduled(_job_row(job, kept, brought), job, desk, now)
+            except AgentError as error:
+                self._gate.deny(request, desk.host, f"denied: {duty.name}: {error}")
+                raise
+            found.append((row, job))
+        return found
+
+    def _drop(self, identity: str, job: str, text: str, now: float) -> None:
+        """End a job of an older revision; a run that is under way comes to its own end."""
+        row = self._spool.jobs.get((identity, job))
+        if row is None or not row.open:
+            return
+        for run in self._spool.runs_of(row.key, 1):
+            if run.state == QUEUED:
+                self._spool.withdraw(run.key)
+        self._agenda.close(row, CANCELLED, text, now)
+
+
+def _request(rule: Rule, digest: str, identity: str) -> Request:
+    """What is asked by a rule, for policy and audit."""
+    return Request(
+        id=digest,
+        agent="job",
+        action="rule",
+        caller=rule.author,
+        collective=rule.collective,
+        via=Via.DIRECT,
+        session="",
+        created=rule.created,
+        expires=rule.expires,
+        identity=identity,
+    )
+
+
+def _rule_row(brought: _Brought, jobs: Sequence[str]) -> RuleRow:
+    rule, host = brought.rule, brought.desk.host
+    return RuleRow(
+        host.identity,
+        host.machine,
+        rule.author,
+        rule.name,
+        rule.revision,
+        brought.request.id,
+        " ".join(jobs),
+        brought.at,
+    )
+
+
+def _job_row(job: Job, kept: bytes, brought: _Brought) -> JobRow:
+    return JobRow(
+        identity=brought.desk.host.identity,
+        id=job.id,
+        revision=job.revision,
+        owner=job.author,
+        session="",
+        author=job.author,
+        collective=job.collective,
+        name=job.name,
+        agent=job.agent,
+        action=job.action,
+        body=kept,
+        signature=brought.headers[SIGNATURE],
+        certificate=brought.headers[CERTIFICATE],
+        received=brought.at,
+        state=SCHEDULED,
+        touched=brought.request.id,
+    )

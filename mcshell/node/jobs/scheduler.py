@@ -1,0 +1,337 @@
+"""What happens to jobs as time goes by: starts that come due, runs that end, jobs that wait.
+
+For all nodes of one process. Every change is one commit: a job that comes due and its row of work;
+a run that ends, its word and the job's next start; a job that waited and what it waited for.
+
+**Words.** A job's id is that of the request that submitted it. `received` (through the outbox)
+says that the node has it. Of a job that starts once, the run has the same id, so its last word is
+that of the request; retries count as attempts. Of a job that recurs each run has an id of its own,
+`message.run_id(job, start's name)`, and its words name job and run; the job's own last word comes
+when there will be no further start. A job that another than its owner edited: the owner gets a last
+word, the runs go to the editor, as for a job that recurs.
+
+**Time.** A run is named by its wall time, and no name is used twice: a clock that is put back
+starts nothing again. One that is put forward, or a node that was off, finds starts in the past:
+the newest of them happens if it is not later than the job's `late`, the others are missed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mcshell import schedule
+from mcshell.message import Request, State, Status, Via, run_id
+from mcshell.node.jobs.timezone import zone_of_node
+from mcshell.node.store.job_table import ENDED, SCHEDULED, WAITING
+from mcshell.node.store.records import QUEUED, Work
+from mcshell.node.verdicts import Outcome
+from mcshell.wire.documents.rule import read_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mcshell.message import Job
+    from mcshell.node.execution.lifecycle import Desk
+    from mcshell.node.store.job_table import JobRow
+    from mcshell.node.store.records import End, Word
+    from mcshell.node.store.spool import Spool
+
+__all__ = ["Agenda", "following", "last_word"]
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 500
+_MOST_MISSED: Final = 10_000
+_STATES: Final = {
+    "ok": State.OK,
+    "denied": State.DENIED,
+    "interrupted": State.INTERRUPTED,
+    "missed": State.EXPIRED,
+    "expired": State.EXPIRED,
+    "skipped": State.EXPIRED,
+}
+_CODES: Final = {State.OK: Status.OK, State.FAILED: Status.FAILED, State.DENIED: Status.FAILED}
+
+
+def following(row: JobRow, job: Job, after: float, desk: Desk) -> JobRow:
+    """The row with its next start, the first that is planned later than `after`."""
+    start = schedule.next_start(
+        job.when,
+        after,
+        seed=f"{row.id}/{row.identity}",
+        node=zone_of_node(desk.host),
+        created=job.created,
+    )
+    if start is None:
+        return replace(row, run="", planned=None, due=None)
+    return replace(row, run=start.name, planned=start.planned, due=start.due)
+
+
+def last_word(desk: Desk, row: JobRow, state: str, text: str) -> Word:
+    """The job's own last word, for its owner: a job's state in the words of a ledger."""
+    said = _STATES.get(state, State.FAILED)
+    outcome = Outcome(said, _CODES.get(said, Status.UNKNOWN_ERROR), text)
+    return desk.words.kept(_request(row, row.id, row.owner, row.session), outcome)
+
+
+def _request(row: JobRow, requestid: str, caller: str, session: str) -> Request:
+    return Request(
+        id=requestid,
+        agent=row.agent,
+        action=row.action,
+        caller=caller,
+        collective=row.collective,
+        via=Via.QUEUE,
+        session=session,
+        created=row.received,
+        expires=row.received,
+        identity=row.identity,
+    )
+
+
+class Agenda:
+    """Moves the jobs of one process. `lock` is held by whoever reads a job and writes it back.
+
+    `said` is called when there are words in the outbox.
+    """
+
+    def __init__(self, spool: Spool, desks: Mapping[str, Desk], said: Callable[[], None]) -> None:
+        self._spool = spool
+        self.desks = desks
+        self._said = said
+        spool.jobs.serve(desks)
+        self.lock = threading.RLock()
+        self._look = True
+        """Whether jobs may wait for what has happened already."""
+
+    def next_due(self) -> float | None:
+        """When there is something to do next."""
+        return self._spool.jobs.next_due()
+
+    # --- time goes by --------------------------------------------------------------------------
+
+    def turn(self, now: float) -> set[str]:
+        """Do what is due; returns the identities that have new work."""
+        touched: set[str] = set()
+        with self.lock:
+            if self._look:
+                self._look = False
+                for row in self._spool.jobs.waiting():
+                    self.consider(row, now)
+            for row in self._spool.jobs.over(now):
+                self.close(row, "expired", "what it waits for did not come in time", now)
+            while rows := self._spool.jobs.due(now, _AT_ONCE):
+                touched |= self._begin(rows, now)
+        return touched
+
+    def _begin(self, rows: Sequence[JobRow], now: float) -> set[str]:
+        after: list[JobRow] = []
+        runs: list[Work] = []
+        words: list[Word] = []
+        for row in rows:
+            moved, run, word = self._begin_one(row, now)
+            after.append(moved)
+            runs += [run] if run is not None else []
+            words += [word] if word is not None else []
+        self._spool.arrange(after, runs=runs, words=words)
+        if words:
+            self._said()
+        for row in after:
+            if row.ended is not None:
+                self._spread(row)
+        return {run.identity for run in runs}
+
+    def _begin_one(self, row: JobRow, now: float) -> tuple[JobRow, Work | None, Word | None]:
+        """What becomes of a job whose time has come: its run, or the word that there is none."""
+        assert row.body is not None, "it is scheduled"
+        job = read_job(row.body)
+        row, missed = self._newest(row, job, now)
+        assert row.due is not None, "there is one at least"
+        if row.skips:
+            return self._pass(row, job, "skipped", "skipped, as asked", now)
+        if now > row.due + job.when.late:
+            text = f"missed: its time was {now - row.due:.0f} s ago"
+            more = f", as were {missed} before it" if missed else ""
+            return self._pass(row, job, "missed", text + more, now)
+        run = self._run_of(row, job)
+        if self._spool.get(run.key) is not None:
+            # The clock was put back, and this start has been.
+            return self._pass(row, job, row.last_state, "", now)
+        return replace(row, state=QUEUED, attempt=0), run, None
+
+    def _newest(self, row: JobRow, job: Job, now: float) -> tuple[JobRow, int]:
+        """Go on to the newest start that is due, when several are; with how many were passed."""
+        passed = 0
+        if not job.when.recurs or row.skips:
+            return row, passed
+        while passed < _MOST_MISSED:
+            later = following(row, job, row.planned or 0.0, self.desks[row.identity])
+            if later.due is None or later.due > now:
+                break
+            row, passed = later, passed + 1
+        return row, passed
+
+    def _pass(
+        self, row: JobRow, job: Job, state: str, text: str, now: float
+    ) -> tuple[JobRow, None, Word | None]:
+        """Leave a start out, and go on to the next."""
+        desk = self.desks[row.identity]
+        if not job.when.recurs:
+            state = "cancelled" if state == "skipped" else state
+            row = replace(row, state=state, ended=now, due=None, statusmsg=text)
+            return row, None, last_word(desk, row, state, text)
+        word = None
+        if text:
+            said = _STATES.get(state, State.EXPIRED)
+            run = replace(
+                _request(row, run_id(row.id, row.run), job.author, job.session),
+                job=row.id,
+                run=row.run,
+            )
+            word = desk.words.kept(run, Outcome(said, Status.UNKNOWN_ERROR, text))
+        row = following(row, job, row.planned or now, desk)
+        row = replace(row, last_state=state, skips=max(0, row.skips - 1), statusmsg=text)
+        if row.due is None:
+            row = replace(row, state="expired", ended=now)
+        return row, None, word
+
+    def _run_of(self, row: JobRow, job: Job) -> Work:
+        """The row of work that a start becomes."""
+        due = row.due or 0.0
+        once = not job.when.recurs and job.author == row.owner
+        return Work(
+            identity=row.identity,
+            id=row.id if once else run_id(row.id, row.run),
+            via=Via.QUEUE.value,
+            collective=row.collective,
+            agent=row.agent,
+            action=row.action,
+            caller=job.author,
+            session=job.session,
+            created=row.received,
+            expires=due + max(job.when.late, 1.0),
+            due=due,
+            received=row.received,
+            body=row.body,
+            signature=row.signature,
+            certificate=row.certificate,
+            kind="job",
+            job=row.id,
+            run=row.run,
+        )
+
+    # --- runs end ------------------------------------------------------------------------------
+
+    def finish(self, ends: Sequence[End]) -> None:
+        """End rows of work, and have the jobs that they are runs of go on."""
+        if not any(end.job for end in ends):
+            self._spool.finish(ends)
+            return
+        with self.lock:
+            after: list[JobRow] = []
+            words: list[Word] = []
+            for end in ends:
+                row = self._spool.jobs.get((end.key[0], end.job)) if end.job else None
+                if row is not None and row.identity in self.desks:
+                    moved, word = self._after(row, end)
+                    after.append(moved)
+                    words += [word] if word is not None else []
+            self._spool.finish(ends, after, words)
+            for row in after:
+                self._spread(row, row.last_state)
+
+    def _after(self, row: JobRow, end: End) -> tuple[JobRow, Word | None]:
+        """How a job stands after a run: at its end, or at its next start."""
+        state = "missed" if end.state == "expired" else end.state
+        row = replace(row, last_state=state, statusmsg=end.statusmsg, attempt=end.attempt)
+        if end.started is not None:
+            row = replace(row, runs=row.runs + 1, last=end.started)
+        if row.ended is not None:  # cancelled meanwhile
+            return row, None
+        assert row.body is not None, "an open job has its document"
+        job = read_job(row.body)
+        if not job.when.recurs:
+            return replace(row, state=state, ended=end.ended, due=None), None
+        desk = self.desks[row.identity]
+        row = following(row, job, row.planned or end.ended, desk)
+        over = job.when.until is not None and end.ended > job.when.until
+        if row.due is None or (over and state == "denied"):
+            final = "denied" if state == "denied" else "expired"
+            row = replace(row, state=final, ended=end.ended, due=None)
+            return row, last_word(desk, row, final, end.statusmsg or "its last start has been")
+        if row.state == QUEUED:
+            row = replace(row, state=SCHEDULED)
+        return row, None
+
+    def again(self, work: Work, outcome: Outcome, now: float) -> bool:
+        """Have a failed run tried once more, if its job says so; whether it will be."""
+        if work.kind != "job" or outcome.state is not State.FAILED or work.body is None:
+            return False
+        row = self._spool.jobs.get((work.identity, work.job or ""))
+        job = read_job(work.body)
+        if row is None or row.ended is not None or work.attempt > job.retries:
+            return False
+        due = now + job.backoff * 2 ** min(work.attempt - 1, 20)
+        self._spool.again([work.key], due, due + max(job.when.late, 1.0))
+        return True
+
+    def cancelled(self, work: Work) -> str:
+        """Who has cancelled the job of a run, in words; nothing when nobody has."""
+        row = self._spool.jobs.get((work.identity, work.job or "")) if work.job else None
+        return row.statusmsg if row is not None and row.state == "cancelled" else ""
+
+    def close(self, row: JobRow, state: str, text: str, now: float) -> None:
+        """End a job that has no run under way, and say so to its owner."""
+        word = last_word(self.desks[row.identity], row, state, text)
+        row = replace(row, state=state, ended=now, due=None, statusmsg=text)
+        self._spool.arrange([row], words=[word])
+        self._said()
+        self._spread(row)
+
+    # --- jobs that wait for others -------------------------------------------------------------
+
+    def _spread(self, row: JobRow, state: str = "") -> None:
+        """Tell those who wait for a job how it, or a run of it, ended."""
+        now = time.time()
+        for waiting in self._spool.jobs.waiting_for(row.key):
+            for awaited, need, met in self._spool.jobs.awaits(waiting.key):
+                if awaited != row.id or met:
+                    continue
+                if _fits(need, state or row.state):
+                    self._spool.jobs.met(waiting.key, row.id)
+                elif row.state in ENDED:
+                    text = f"{row.id[:8]} is {row.state}, {need} was waited for"
+                    self.close(waiting, "cancelled", text, now)
+            if (fresh := self._spool.jobs.get(waiting.key)) is not None and fresh.state == WAITING:
+                self._release(fresh)
+
+    def consider(self, row: JobRow, now: float) -> None:
+        """See whether what a job waits for has happened already."""
+        for awaited, need, met in self._spool.jobs.awaits(row.key):
+            other = self._spool.jobs.get((row.identity, awaited))
+            if met or other is None:
+                continue
+            if other.ended is not None and not _fits(need, other.state):
+                text = f"{awaited[:8]} is {other.state}, {need} was waited for"
+                self.close(row, "cancelled", text, now)
+                return
+            if other.ended is not None:
+                self._spool.jobs.met(row.key, awaited)
+        self._release(row)
+
+    def _release(self, row: JobRow) -> None:
+        """Schedule a job that has waited for the last of what it waits for."""
+        if not all(met for _job, _need, met in self._spool.jobs.awaits(row.key)):
+            return
+        now = time.time()
+        due = max(now, row.due or now)
+        self._spool.arrange([replace(row, state=SCHEDULED, due=due, planned=row.planned or due)])
+
+
+def _fits(need: str, state: str) -> bool:
+    """Whether an end is one that was waited for."""
+    return state in ENDED if need == "done" else state == need

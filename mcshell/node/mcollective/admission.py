@@ -1,0 +1,130 @@
+"""The way in from the old wire: what a message of MCollective's comes to on this node.
+
+In order: size, hash or signature, dates, collective, where the answer may go; the filter; replay;
+policy; DDL. Callers are prefixed (`mco-psk:uid=0`), so that no native rule is about them. An id is
+claimed for both wires, so that nothing runs twice that comes over both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mcshell.errors import FilterError, Reason, Rejected
+from mcshell.filters import compile_filter
+from mcshell.message import Via
+from mcshell.wire.mcollective.layouts import Stamp
+from mcshell.wire.mcollective.messages import DISCOVERY, read_request
+
+if TYPE_CHECKING:
+    from mcshell.message import Request
+    from mcshell.node.admission.controller import Gate
+    from mcshell.node.admission.replay import Claims
+    from mcshell.node.mcollective.host import Guise
+    from mcshell.node.verdicts import Admitted, Refusal
+    from mcshell.wire.mcollective.layouts import Layout
+    from mcshell.wire.mcollective.messages import Incoming
+    from mcshell.wire.mcollective.setup import Wire
+    from mcshell.wire.stomp.transport import Delivery
+
+__all__ = ["Asked", "Door"]
+
+_LONG: Final = 30 * 86400.0
+"""Seconds for which a one-time key of aes is remembered: whoever has one could use it for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that is for this node. `verdict` is None for a discovery, which needs none."""
+
+    incoming: Incoming
+    reply_to: str
+    verdict: Admitted | Refusal | None
+
+    @property
+    def request(self) -> Request:
+        """What is asked."""
+        return self.incoming.request
+
+
+class Door:
+    """Decides about messages; called from one thread."""
+
+    def __init__(self, wire: Wire, guise: Guise, gate: Gate, claims: Claims) -> None:
+        self._wire = wire
+        self._guise = guise
+        self._host = guise.host
+        self._gate = gate
+        self._claims = claims
+
+    def take(
+        self, delivery: Delivery, layout: Layout, collective: str, *, direct: bool, now: float
+    ) -> Asked | None:
+        """What a message comes to; None when it is not for this node, or refused (audited)."""
+        via = Via.DIRECT if direct else Via.BROADCAST
+        self._guise.count("total")
+        try:
+            asked = self._open(delivery, layout, collective, now, direct=direct)
+        except Rejected as refusal:
+            if refusal.reason is Reason.EXPIRED:
+                self._guise.count("ttlexpired")
+            self._refuse(refusal.reason, refusal.detail, "", via)
+            return None
+        except FilterError as error:
+            self._refuse(Reason.MALFORMED, str(error), "", via)
+            return None
+        if asked is None or not self._claim(asked.incoming, via, now):
+            return None
+        request = asked.request
+        if request.agent == DISCOVERY:
+            return asked
+        self._host.journal.note(request.id, "received")
+        verdict = self._gate.judge(request, self._host)
+        return Asked(asked.incoming, asked.reply_to, verdict)
+
+    def _open(
+        self, delivery: Delivery, layout: Layout, collective: str, now: float, *, direct: bool
+    ) -> Asked | None:
+        wire = self._wire
+        opened = wire.security.open_request(wire.unwrapped(delivery.body), wire.limits, now)
+        me = wire.sender if direct else None
+        incoming = read_request(opened, wire.security.name, identity=me)
+        self._guise.count("validated")
+        request = incoming.request
+        if request.collective != collective:
+            raise Rejected(
+                Reason.WRONG_COLLECTIVE, f"for {request.collective}, came in over {collective}"
+            )
+        reply_to = delivery.headers.get("reply-to", "")
+        if incoming.answer:
+            layout.reply(reply_to, Stamp(wire.sender, 1, now))
+        # MCollective's nodes, too, say nothing of an agent that they have not.
+        here = self._guise.service(request.agent) is not None
+        if not here or not compile_filter(request.filter).matches(self._guise):
+            self._host.journal.passed(request.id)
+            self._guise.count("filtered")
+            return None
+        self._guise.count("passed")
+        return Asked(incoming, reply_to, None)
+
+    def _claim(self, incoming: Incoming, via: Via, now: float) -> bool:
+        """Take it, if it is no replay. A ping does nothing, and may come over both wires.
+
+        What is signed is taken once, too: under ssl the body (a ping, which has no action, may be
+        the same within a second), under aes the one-time key.
+        """
+        request, name = incoming.request, f"mco:{self._host.identity}"
+        pinged = request.agent == DISCOVERY
+        wanted = [(name if pinged else self._host.identity, request.id, request.expires)]
+        if self._wire.security.name == "aes":
+            wanted.append((name, incoming.once, now + _LONG))
+        elif incoming.once != request.id and not pinged:
+            wanted.append((name, incoming.once, request.expires))
+        if all(self._claims.claim_many(wanted, now)):
+            return True
+        self._refuse(Reason.REPLAYED, "this ran here before", request.id, via)
+        return False
+
+    def _refuse(self, reason: Reason, detail: str, requestid: str, via: Via) -> None:
+        self._guise.count("unvalidated")
+        self._gate.refuse(self._host, reason, f"old wire: {detail}", requestid, via)

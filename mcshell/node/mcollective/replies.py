@@ -1,0 +1,129 @@
+"""A node's answers on the old wire: last words only, each to where its request said."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import BodyError, ConnectionLost, Rejected
+from mcshell.message import Reply, Sequence, State, Status
+from mcshell.node.verdicts import Outcome
+from mcshell.wire.mcollective.layouts import Stamp
+from mcshell.wire.mcollective.messages import DISCOVERY, write_reply
+from mcshell.wire.mcollective.values import Symbol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.message import Request
+    from mcshell.node.mcollective.admission import Asked
+    from mcshell.node.mcollective.host import Guise
+    from mcshell.wire.mcollective.layouts import Layout
+    from mcshell.wire.mcollective.setup import Wire
+    from mcshell.wire.stomp.transport import Transport
+
+__all__ = ["Mouth"]
+
+log = logging.getLogger(__name__)
+
+_TTL = 60
+_SYMBOLS = {("rpcutil", "daemon_stats"): "times", ("rpcutil", "agent_inventory"): "agents"}
+"""Outputs in which `mco inventory` and `mco plugin` look for keys that are Symbols."""
+
+
+class Mouth:
+    """Answers requests that were announced by `expect`. `max_reply` in bytes."""
+
+    def __init__(self, wire: Wire, transport: Transport, guise: Guise, max_reply: int) -> None:
+        self._wire = wire
+        self.transport = transport
+        self._guise = guise
+        self._max_reply = max_reply
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[Asked, Layout]] = {}
+
+    def expect(self, asked: Asked, layout: Layout) -> None:
+        """Remember whom to answer, and where."""
+        with self._lock:
+            self._open[asked.request.id] = (asked, layout)
+
+    def working(self, request: Request, state: State) -> None:
+        """Say nothing: that wire has no words ahead of the last."""
+
+    def final(self, request: Request, outcome: Outcome) -> None:
+        """Say how it came out."""
+        with self._lock:
+            asked, layout = self._open.pop(request.id)
+        journal = self._guise.journal
+        journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
+        journal.count(outcome.state.value)
+        if asked.incoming.answer:
+            self._send(asked, layout, outcome)
+
+    def pong(self, asked: Asked, layout: Layout) -> None:
+        """Answer a discovery."""
+        self._send(asked, layout, Outcome(State.OK, Status.OK, "OK"))
+
+    def _send(self, asked: Asked, layout: Layout, outcome: Outcome) -> None:
+        request = asked.request
+        try:
+            body = self._sealed(asked, outcome)
+            stamp = Stamp(self._wire.sender, _TTL, time.time())
+            target = layout.reply(asked.reply_to, stamp)
+            self.transport.send(target.destination, body, target.headers)
+            self._guise.count("replies")
+        except (ConnectionLost, Rejected) as error:
+            self._guise.journal.count("unsent")
+            log.warning("the answer to %s is lost: %s", request.id, error)
+
+    def _sealed(self, asked: Asked, outcome: Outcome) -> bytes:
+        """What goes out; what cannot is said to have failed, and why."""
+        try:
+            body = self._written(asked, outcome)
+        except BodyError as error:
+            text = f"the reply cannot be sent: {error}"
+            return self._written(asked, Outcome(State.FAILED, Status.UNKNOWN_ERROR, text))
+        if len(body) > self._max_reply:
+            text = f"reply too large: {len(body)} bytes, {self._max_reply} are allowed (max_reply)"
+            return self._written(asked, Outcome(State.FAILED, Status.UNKNOWN_ERROR, text))
+        return body
+
+    def _written(self, asked: Asked, outcome: Outcome) -> bytes:
+        request = asked.request
+        reply = Reply(
+            requestid=request.id,
+            sender=self._wire.sender,
+            sequence=Sequence.FINAL,
+            statuscode=outcome.statuscode,
+            statusmsg=outcome.statusmsg,
+            data=_symbolic(request, outcome.data),
+            created=time.time(),
+            state=outcome.state,
+        )
+        envelope = write_reply(reply, request.agent, outputs=self._outputs(request))
+        security = self._wire.security
+        return self._wire.wrapped(security.seal_reply(envelope, asked.incoming.callerid))
+
+    def _outputs(self, request: Request) -> dict[str, Any]:
+        """The outputs that the DDL declares, at their defaults."""
+        service = self._guise.service(request.agent)
+        action = None if service is None else service.ddl.actions.get(request.action)
+        if request.agent == DISCOVERY or action is None:
+            return {}
+        return {name: output.default for name, output in action.outputs.items()}
+
+
+def _symbolic(request: Request, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The outputs, with Symbols where MCollective's own agents have them below the top."""
+    name = _SYMBOLS.get((request.agent, request.action))
+    if name is None or name not in data:
+        return data
+    return {**data, name: _keyed(data[name])}
+
+
+def _keyed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_keyed(one) for one in value]
+    return {Symbol(key): one for key, one in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,1 @@
+"""The work queue: consumed into the spool, and what is said of it through the outbox."""

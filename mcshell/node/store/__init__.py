@@ -1,0 +1,1 @@
+"""The spool's file: work, outbox, jobs, rules."""

@@ -1,0 +1,400 @@
+"""The spool: what this node was given to do, on disk, and what it has still to say (DESIGN §9).
+
+One table gives at-most-once over restarts, the order of work, and the evidence for `explain`; a
+second, the outbox, holds final words as signed bytes until the broker has them. A row's last
+state and its word are one commit. An identity column lets the emulator's nodes share a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.node.store import job_table as jobs
+from mcshell.node.store import rule_table as rules
+from mcshell.node.store.database import Database
+from mcshell.node.store.records import QUEUED, RUNNING, Word, Work
+
+if TYPE_CHECKING:
+    import os
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from mcshell.node.store.job_table import JobRow
+    from mcshell.node.store.records import End, Key
+    from mcshell.node.store.rule_table import RuleRow
+
+__all__ = ["Spool"]
+
+# A clock that was put forward and back again must not make an old request look new.
+_GRACE: Final = 3600.0
+_PURGE_ROWS: Final = 500
+_AT_ONCE: Final = 4 << 20
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS work (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    via TEXT NOT NULL,
+    pool TEXT,
+    collective TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    action TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    session TEXT NOT NULL,
+    body BLOB,
+    signature TEXT,
+    certificate TEXT,
+    created REAL NOT NULL,
+    expires REAL NOT NULL,
+    due REAL NOT NULL,
+    state TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    received REAL NOT NULL,
+    started REAL,
+    ended REAL,
+    statuscode INTEGER,
+    statusmsg TEXT NOT NULL,
+    job TEXT,
+    run TEXT NOT NULL,
+    UNIQUE (identity, id)
+);
+CREATE INDEX IF NOT EXISTS work_open ON work (identity, state, due, number)
+    WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS work_job ON work (identity, job) WHERE job IS NOT NULL;
+CREATE INDEX IF NOT EXISTS work_expires ON work (expires);
+CREATE TABLE IF NOT EXISTS outbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity TEXT NOT NULL,
+    request TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    body BLOB NOT NULL,
+    signature TEXT NOT NULL,
+    certificate TEXT NOT NULL,
+    UNIQUE (identity, request, sequence)
+);
+"""
+
+
+_WORK: Final = tuple(field.name for field in fields(Work))
+_WORD: Final = tuple(field.name for field in fields(Word))
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    return f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - our own names
+
+
+_ADD_WORK: Final = _insert("work", _WORK)
+# A word without a destination is for nobody: that of a job which a rule has brought.
+_ADD_WORD: Final = (
+    f"INSERT OR IGNORE INTO outbox ({', '.join(_WORD)}) SELECT "
+    f"{', '.join(f'?{place}' for place in range(1, len(_WORD) + 1))}"
+    f" WHERE ?{_WORD.index('destination') + 1} != ''"
+)
+_work_values: Final = attrgetter(*_WORK)
+_word_values: Final = attrgetter(*_WORD)
+_START: Final = (
+    "UPDATE work SET state = 'running', attempt = attempt + 1, started = ?"
+    " WHERE identity = ? AND id = ? AND state = 'queued'"
+)
+_END: Final = (
+    "UPDATE work SET state = ?, statuscode = ?, statusmsg = ?, ended = ?, body = NULL,"
+    " signature = NULL, certificate = NULL WHERE identity = ? AND id = ?"
+    " AND state IN ('queued', 'running')"
+)
+_AGAIN: Final = (
+    "UPDATE work SET state = 'queued', due = ?, expires = max(expires, ?)"
+    " WHERE identity = ? AND id = ? AND state = 'running'"
+)
+
+
+_CLAIM: Final = _ADD_WORK.replace("OR IGNORE ", "") + (
+    " ON CONFLICT (identity, id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,"
+    " started = excluded.started, ended = NULL, statusmsg = '', body = excluded.body,"
+    " signature = excluded.signature, certificate = excluded.certificate"
+    " WHERE work.state = 'interrupted' AND work.statuscode IS NULL"
+)
+_FORSAKE: Final = (
+    "UPDATE work SET state = 'interrupted', statusmsg = 'the worker died', ended = ?, body = NULL,"
+    " signature = NULL, certificate = NULL"
+    " WHERE state = 'running' AND identity = ? AND via = 'pool'"
+)
+
+
+def _end(database: sqlite3.Connection, end: End) -> bool:
+    values = (end.state, end.statuscode, end.statusmsg, end.ended, *end.key)
+    mine = database.execute(_END, values).rowcount == 1
+    if mine and end.word is not None:
+        database.execute(_ADD_WORD, _word_values(end.word))
+    return mine
+
+
+class Spool:
+    """The work and the outbox of one file. Any thread may call; each call that writes commits.
+
+    Raises (all methods): MCShellError when the file cannot be read or written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._database = Database(path, _SCHEMA + jobs.SCHEMA + rules.SCHEMA)
+        self.jobs = jobs.Jobs(self._database)
+        self.rules = rules.Rules(self._database)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # --- what changes it -----------------------------------------------------------------------
+
+    def admit(
+        self, rows: Sequence[Work], words: Iterable[Word] = (), *, durable: bool = True
+    ) -> list[bool]:
+        """Take rows in, in any state; returns, for each, whether its id is new.
+
+        `words` go into the outbox only with the row that they belong to.
+        """
+        said = {(word.identity, word.request): word for word in words}
+
+        def work(database: sqlite3.Connection) -> list[bool]:
+            taken = []
+            for row in rows:
+                new = database.execute(_ADD_WORK, _work_values(row)).rowcount == 1
+                if new and row.key in said:
+                    database.execute(_ADD_WORD, _word_values(said[row.key]))
+                taken.append(new)
+            return taken
+
+        return self._database.write(work, durable=durable)
+
+    def start(self, keys: Sequence[Key], now: float) -> list[bool]:
+        """Claim queued rows for running; False for one that is no longer queued."""
+
+        def work(database: sqlite3.Connection) -> list[bool]:
+            return [database.execute(_START, (now, *key)).rowcount == 1 for key in keys]
+
+        return self._database.write(work)
+
+    def finish(
+        self, ends: Sequence[End], jobs_after: Sequence[JobRow] = (), more: Sequence[Word] = ()
+    ) -> list[bool]:
+        """End open rows and put their words into the outbox; False for one that had ended.
+
+        `jobs_after` is how their jobs stand then, `more` words about them.
+        """
+
+        def work(database: sqlite3.Connection) -> list[bool]:
+            for row in jobs_after:
+                jobs.put(database, row)
+            database.executemany(_ADD_WORD, [_word_values(word) for word in more])
+            return [_end(database, end) for end in ends]
+
+        return self._database.write(work)
+
+    def arrange(
+        self,
+        rows: Sequence[JobRow],
+        *,
+        runs: Sequence[Work] = (),
+        words: Sequence[Word] = (),
+        awaits: Sequence[tuple[Key, Sequence[tuple[str, str]]]] = (),
+        rule: RuleRow | None = None,
+    ) -> None:
+        """Write jobs down with the runs that they become, words about them, what they wait for.
+
+        `rule` is the one that has brought them.
+        """
+
+        def work(database: sqlite3.Connection) -> None:
+            for row in rows:
+                jobs.put(database, row)
+            database.executemany(_ADD_WORK, [_work_values(run) for run in runs])
+            database.executemany(_ADD_WORD, [_word_values(word) for word in words])
+            for key, conditions in awaits:
+                jobs.await_(database, key, conditions)
+            if rule is not None:
+                rules.put(database, rule)
+
+        self._database.write(work)
+
+    def turn(self, claims: Sequence[Work], ends: Sequence[End]) -> list[bool]:
+        """Claim rows of a pool and end others, in one commit; returns which claims were won.
+
+        A row that `forsake` left without a word may be claimed again. What is only claimed need
+        not survive a power cut: the broker has the message, and marks it when it comes again.
+        """
+
+        def work(database: sqlite3.Connection) -> list[bool]:
+            won = [database.execute(_CLAIM, _work_values(row)).rowcount == 1 for row in claims]
+            for end in ends:
+                _end(database, end)
+            return won
+
+        return self._database.write(work, durable=bool(ends))
+
+    def forsake(self, identity: str, now: float) -> None:
+        """Mark what an earlier process was doing for pools: interrupted, and nobody was told.
+
+        The broker hands the messages out again, to whoever is there.
+        """
+        self._database.write(
+            lambda database: database.execute(_FORSAKE, (now, identity)), durable=False
+        )
+
+    def again(self, keys: Sequence[Key], due: float, expires: float = 0.0) -> None:
+        """Have running rows wait for a further attempt from `due` on, at least until `expires`."""
+
+        def work(database: sqlite3.Connection) -> None:
+            database.executemany(_AGAIN, [(due, expires, *key) for key in keys])
+
+        self._database.write(work)
+
+    def say(self, words: Sequence[Word]) -> None:
+        """Put words into the outbox whose rows ended before."""
+
+        def work(database: sqlite3.Connection) -> None:
+            database.executemany(_ADD_WORD, [_word_values(word) for word in words])
+
+        self._database.write(work)
+
+    def said(self, numbers: Iterable[int]) -> None:
+        """Drop words from the outbox: the broker has them."""
+
+        def work(database: sqlite3.Connection) -> None:
+            gone = [(number,) for number in numbers]
+            database.executemany("DELETE FROM outbox WHERE number = ?", gone)
+
+        # Lost in a power cut it is only said again, the same bytes.
+        self._database.write(work, durable=False)
+
+    def purge(self, now: float, retention: float) -> int:
+        """Forget some rows that ended `retention` seconds ago and whose ttl is over."""
+
+        def work(database: sqlite3.Connection) -> int:
+            return database.execute(
+                "DELETE FROM work WHERE number IN (SELECT number FROM work WHERE expires < ?"
+                " AND ended < ? AND state NOT IN ('queued', 'running') LIMIT ?)",
+                (now - _GRACE, now - retention, _PURGE_ROWS),
+            ).rowcount
+
+        return self._database.write(work, durable=False)
+
+    # --- what asks it --------------------------------------------------------------------------
+
+    def get(self, key: Key) -> Work | None:
+        """One row."""
+        rows = self._select("identity = ? AND id = ?", key)
+        return rows[0] if rows else None
+
+    def runs_of(self, key: Key, limit: int = 50) -> list[Work]:
+        """The runs of a job, the newest first."""
+        return self._select("identity = ? AND job = ? ORDER BY number DESC LIMIT ?", (*key, limit))
+
+    def withdraw(self, key: Key) -> bool:
+        """Take a row back that is queued and has not started; whether there was one."""
+
+        def work(database: sqlite3.Connection) -> bool:
+            query = "DELETE FROM work WHERE identity = ? AND id = ? AND state = 'queued'"
+            return database.execute(query, key).rowcount == 1
+
+        return self._database.write(work)
+
+    def states(self, keys: Iterable[Key]) -> dict[Key, str]:
+        """The states of those rows that are there."""
+        query = "SELECT state FROM work WHERE identity = ? AND id = ?"
+        found = {key: self._database.read(query, key) for key in keys}
+        return {key: rows[0]["state"] for key, rows in found.items() if rows}
+
+    def due(self, identity: str, now: float, limit: int, without: Iterable[str] = ()) -> list[Work]:
+        """Queued rows whose time has come, the oldest first, `without` those of some agents."""
+        agents = tuple(without)
+        marks = ", ".join("?" * len(agents))
+        where = (
+            "state = 'queued' AND identity = ? AND due <= ?"
+            f" AND agent NOT IN ({marks}) ORDER BY due, number LIMIT ?"
+        )
+        return self._select(where, (identity, now, *agents, limit))
+
+    def overdue(self, now: float, limit: int = 100) -> list[Work]:
+        """Queued rows, of all identities, whose ttl ended before they could start."""
+        return self._select("state = 'queued' AND expires < ? LIMIT ?", (now, limit))
+
+    def running(self) -> list[Work]:
+        """The rows that run, or ran when the process died, of all identities."""
+        return self._select("state = 'running'", ())
+
+    def waiters(self) -> list[str]:
+        """The identities that have queued rows."""
+        rows = self._database.read("SELECT DISTINCT identity FROM work WHERE state = 'queued'")
+        return [row["identity"] for row in rows]
+
+    def counts(self, identity: str) -> dict[str, int]:
+        """How many rows of an identity wait (`spooled`), run, and how many words are unsaid."""
+        rows = self._database.read(
+            "SELECT state, count(*) AS n FROM work WHERE state IN ('queued', 'running')"
+            " AND identity = ? GROUP BY state",
+            (identity,),
+        )
+        states = {row["state"]: row["n"] for row in rows}
+        (said,) = self._database.read(
+            "SELECT count(*) AS n FROM outbox WHERE identity = ?", (identity,)
+        )
+        return {
+            "spooled": states.get(QUEUED, 0),
+            "running": states.get(RUNNING, 0),
+            "outbox": said["n"],
+        }
+
+    def waiting(self, identity: str) -> int:
+        """How many rows of an identity are queued."""
+        (row,) = self._database.read(
+            "SELECT count(*) AS n FROM work WHERE state = 'queued' AND identity = ?", (identity,)
+        )
+        return int(row["n"])
+
+    def seen(self, identity: str, requestid: str) -> dict[str, Any] | None:
+        """What is known of a request, in the words of `explain`; None when nothing is."""
+        row = self.get((identity, requestid))
+        if row is None:
+            job = self.jobs.get((identity, requestid))
+            return None if job is None else jobs.seen(job)
+        known = row.told()
+        if row.state == QUEUED:
+            known["place"] = before = self._before(row)
+            known["reason"] = f"waits in the spool behind {before} others"
+        return known
+
+    def _before(self, row: Work) -> int:
+        """How many queued rows of its identity go before this one."""
+        (found,) = self._database.read(
+            "SELECT count(*) AS n FROM work WHERE state = 'queued' AND identity = ?"
+            " AND (due, number) < (?, ?)",
+            (row.identity, row.due, row.number),
+        )
+        return int(found["n"])
+
+    def unsaid(self, after: int = 0, limit: int = 200) -> list[Word]:
+        """Words of the outbox whose number is above `after`, in their order; 4 MiB at once."""
+        sizes = self._database.read(
+            "SELECT number, length(body) AS size FROM outbox WHERE number > ?"
+            " ORDER BY number LIMIT ?",
+            (after, limit),
+        )
+        last = total = 0
+        for row in sizes:
+            total += row["size"]
+            if last and total > _AT_ONCE:
+                break
+            last = row["number"]
+        rows = self._database.read(
+            "SELECT * FROM outbox WHERE number > ? AND number <= ? ORDER BY number", (after, last)
+        )
+        return [Word(**{name: row[name] for name in _WORD}) for row in rows]
+
+    def _select(self, where: str, values: tuple[Any, ...]) -> list[Work]:
+        rows = self._database.read(f"SELECT * FROM work WHERE {where}", values)  # noqa: S608 - our own text
+        return [Work(**{name: row[name] for name in _WORK}) for row in rows]

@@ -1,0 +1,1 @@
+"""Who runs what waits: the queue's worker, the pools' worker."""

@@ -1,0 +1,326 @@
+"""The pools that a node serves: one message for each free slot, acknowledged after its result.
+
+Pool actions are short, so they run in threads of this process. One thread owns the queue's
+messages: it claims what comes, hands it to the slots, and commits what they bring back together
+with its last word, before it acknowledges. So a message that comes again was begun by a worker
+that died: only what is safe to run again is run again, and that a few times at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from mcshell.errors import ConfigError, MCShellError
+from mcshell.message import State, Status, Via
+from mcshell.node.execution.threads import InteractiveLane
+from mcshell.node.queue.intake import Item, row_of
+from mcshell.node.store.records import FINAL, INTERRUPTED, End
+from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
+from mcshell.wire import destinations
+from mcshell.wire.documents.envelope import Arrival
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mcshell.config import Settings
+    from mcshell.message import Request
+    from mcshell.node.context import Station
+    from mcshell.node.store.records import Key, Work
+    from mcshell.wire.stomp.transport import Delivery
+
+__all__ = ["TRIES", "PoolLane", "check_pools", "is_member"]
+
+log = logging.getLogger(__name__)
+
+TRIES: Final = 3
+"""How often one worker begins a request that is safe to run again before it is set aside.
+
+Each counts its own in its spool: a node may not write to the pool's queue, so there is no place
+that all could count in.
+"""
+_GROUP: Final = 100
+_TROUBLE: Final = 2.0
+_GOODBYE: Final = 5.0
+_TICK: Final = 0.02
+
+
+def is_member(identity: str, members: Iterable[str]) -> bool:
+    """Whether a node may answer for a pool with these members (patterns as in a shell)."""
+    return any(fnmatchcase(identity, pattern) for pattern in members)
+
+
+def check_pools(settings: Settings, identity: str) -> tuple[str, ...]:
+    """The pools that the node is to serve; ConfigError when it is no member of one of them."""
+    for name in settings.node.serve:
+        pool = settings.pools.get(name)
+        if pool is None or not is_member(identity, pool.members):
+            members = ", ".join(pool.members) if pool and pool.members else "nobody"
+            raise ConfigError(
+                f"node.serve names the pool {name!r}, but {identity} is none of its members"
+                f" (pools.{name}.members: {members})",
+                f"pools.{name}.members",
+            )
+    return settings.node.serve
+
+
+@dataclass(slots=True)
+class _Held:
+    """A message that is being worked on; `delivery` is the newest of it."""
+
+    item: Item
+    delivery: Delivery
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a slot brings back."""
+
+    key: Key
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one turn of the owner's loop has to commit and to do after that."""
+
+    claims: list[Work]
+    ends: list[End]
+    acks: list[Delivery]
+    begin: list[tuple[Key, _Held, Admitted]]
+
+
+class PoolLane:
+    """Serves pools. `said` is called when there are words in the outbox."""
+
+    def __init__(self, station: Station, settings: Settings, said: Callable[[], None]) -> None:
+        self._station = station
+        self._host = station.host
+        self._spool = station.spool
+        self._transport = station.transport
+        self._settings = settings.node
+        self._pools = check_pools(settings, station.host.identity)
+        self._said = said
+        self._inbox: SimpleQueue[Delivery | _Done | None] = SimpleQueue()
+        self._arrivals: dict[str, Arrival] = {}
+        self._here: dict[Key, _Held] = {}
+        self._lane = InteractiveLane(self._host, self, slots=self._settings.slots)
+        self._stopping = False
+        self._finished: list[Delivery] = []
+        self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
+
+    def start(self) -> None:
+        """Subscribe and begin; raises WireError."""
+        if not self._pools:
+            return
+        self._spool.forsake(self._host.identity, time.time())
+        for collective in self._host.collectives:
+            for name in self._pools:
+                subscription = self._transport.subscribe(
+                    destinations.pool(collective, name),
+                    self._inbox,
+                    prefetch=self._settings.slots,
+                )
+                arrival = Arrival(collective, Via.POOL, self._host.identity, name)
+                self._arrivals[subscription] = arrival
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is here, if that does not take long.
+
+        Nothing is acknowledged meanwhile, so that nothing more comes.
+        """
+        if self._thread.is_alive():
+            self._stopping = True
+            deadline = time.monotonic() + _GOODBYE
+            while (self._here or not self._inbox.empty()) and time.monotonic() < deadline:
+                time.sleep(_TICK)
+            self._lane.stop()
+            self._inbox.put(None)
+            self._thread.join(_GOODBYE)
+
+    def release(self) -> None:
+        """Acknowledge what is finished: the last thing before the connection is closed.
+
+        Each acknowledgement lets another message come, which then looks to other workers as if it
+        had been begun here; RabbitMQ has time to send one, so there the queue is left before.
+        """
+        if self._finished and self._transport.connected:
+            try:
+                self._leave()
+            except MCShellError as error:
+                log.warning("the pools could not be left in good order: %s", error)
+        for delivery in self._finished:
+            self._transport.ack(delivery)
+
+    def _leave(self) -> None:
+        if self._transport.dialect.keeps_unacked:
+            for subscription, arrival in self._arrivals.items():
+                self._transport.pause(subscription)
+                elsewhere = destinations.broadcast(arrival.collective)
+                self._transport.lend(subscription, elsewhere)
+
+    # --- called by the slots (a lanes.Mouth) ---------------------------------------------------
+
+    def working(self, request: Request, state: State) -> None:
+        """Say that a request takes its time."""
+        self._station.speaker.working(request, state)
+
+    def final(self, request: Request, outcome: Outcome) -> None:
+        """Bring a result back."""
+        self._inbox.put(_Done((self._host.identity, request.id), outcome))
+
+    # --- the owner's thread --------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (group := self._gather()) is not None:
+            try:
+                self._turn(group)
+            except MCShellError as error:
+                log.error("results of a pool cannot be kept: %s", error)  # noqa: TRY400 - said in full
+                for item in group:
+                    self._inbox.put(item)
+                time.sleep(_TROUBLE)
+            except Exception:
+                log.exception("a pool's message could not be handled")
+                self._one_by_one(group)
+
+    def _one_by_one(self, group: list[Delivery | _Done]) -> None:
+        """Find the message that we fail at: it is dropped, so that it does not stop the others."""
+        for one in group:
+            try:
+                if len(group) > 1:
+                    self._turn([one])
+                    continue
+            except MCShellError:
+                self._inbox.put(one)
+                continue
+            except Exception:
+                log.exception("it is dropped")
+            if not isinstance(one, _Done):
+                self._transport.ack(one)
+
+    def _gather(self) -> list[Delivery | _Done] | None:
+        """Take what is there, at least one; None when it is time to end."""
+        first = self._inbox.get()
+        group: list[Delivery | _Done] = []
+        while first is not None:
+            group.append(first)
+            try:
+                first = self._inbox.get_nowait() if len(group) < _GROUP else None
+            except Empty:
+                return group
+        if group and len(group) < _GROUP:
+            self._inbox.put(None)
+        return group or None
+
+    def _turn(self, group: list[Delivery | _Done]) -> None:
+        turn = _Turn([], [], [], [])
+        now = time.time()
+        for one in group:
+            if isinstance(one, _Done):
+                self._finish(turn, one, now)
+            else:
+                self._sort(turn, one, now)
+        won = self._spool.turn(turn.claims, turn.ends)
+        self._after(turn, dict(zip((work.key for work in turn.claims), won, strict=True)))
+
+    def _after(self, turn: _Turn, won: dict[Key, bool]) -> None:
+        """Do what may be done once it is committed."""
+        for end in turn.ends:
+            self._station.steps("outbox", end.key[1])
+            self._here.pop(end.key, None)
+        if self._stopping:
+            self._finished += turn.acks
+        else:
+            for delivery in turn.acks:
+                self._transport.ack(delivery)
+        if turn.ends:
+            self._said()
+        for key, held, admitted in turn.begin:
+            if won[key]:
+                self._here[key] = held
+                self._station.steps("claimed", key[1])
+                declared = admitted.action.timeout
+                self._lane.put(admitted, self._settings.time_for(admitted.request.agent, declared))
+
+    def _finish(self, turn: _Turn, done: _Done, now: float) -> None:
+        held = self._here.get(done.key)
+        if held is None:
+            return
+        self._station.steps("outcome", done.key[1])
+        turn.ends.append(self._end(held.request, done.outcome, now))
+        turn.acks.append(held.delivery)
+
+    def _sort(self, turn: _Turn, delivery: Delivery, now: float) -> None:
+        """Decide what becomes of a message."""
+        arrival = self._arrivals[delivery.subscription]
+        item = Item(self._host, self._station.words, arrival, delivery)
+        found = self._station.gate.open_work(
+            delivery.body, delivery.headers, arrival, self._host, now
+        )
+        if found is None:
+            turn.acks.append(delivery)
+            return
+        request = found.request if isinstance(found, Refusal) else found
+        key = (self._host.identity, request.id)
+        if key in self._here:
+            # The connection was lost while it ran: this is the message to acknowledge now.
+            self._here[key].delivery = delivery
+            return
+        if any(work.key == key for work in turn.claims):
+            self._inbox.put(delivery)  # twice at once: the next turn knows what to make of it
+            return
+        row = self._spool.get(key)
+        if row is not None and not _forsaken(row):
+            turn.acks.append(delivery)
+            return
+        verdict = (
+            found if isinstance(found, Refusal) else self._station.gate.judge(found, self._host)
+        )
+        tries = row.attempt if row is not None else 0
+        begun = delivery.redelivered or tries > 0
+        if isinstance(verdict, Refusal):
+            self._conclude(turn, item, request, refused(verdict), now)
+        elif begun and (tries >= TRIES or not verdict.action.rerun_safe):
+            self._conclude(turn, item, request, self._final_already(verdict, tries), now)
+        else:
+            work = row_of(request, item, now, attempt=tries + 1)
+            turn.claims.append(work)
+            turn.begin.append((key, _Held(item, delivery, request), verdict))
+
+    def _final_already(self, admitted: Admitted, tries: int) -> Outcome:
+        """What is said of a message with which a worker died, and that is not begun again."""
+        if not admitted.action.rerun_safe:
+            text = "a worker died with it, and it is not safe to run twice"
+            return Outcome(State.INTERRUPTED, Status.UNKNOWN_ERROR, text)
+        text = f"set aside after {tries} tries: this worker died with it each time"
+        return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
+
+    def _conclude(
+        self, turn: _Turn, item: Item, request: Request, outcome: Outcome, now: float
+    ) -> None:
+        """End what never began here."""
+        turn.claims.append(row_of(request, item, now))
+        turn.ends.append(self._end(request, outcome, now))
+        turn.acks.append(item.delivery)
+
+    def _end(self, request: Request, outcome: Outcome, now: float) -> End:
+        word = self._station.words.kept(request, outcome)
+        self._station.gate.finished(request, self._host, outcome)
+        state = outcome.state.value
+        self._host.journal.note(request.id, state, statuscode=outcome.statuscode)
+        self._host.journal.count(state)
+        key = (self._host.identity, request.id)
+        return End(key, state, outcome.statuscode, outcome.statusmsg, now, word)
+
+
+def _forsaken(row: Work) -> bool:
+    """Whether a row is of an earlier process that died with it: no last word was said."""
+    return row.state not in FINAL or (row.state == INTERRUPTED and row.statuscode is None)

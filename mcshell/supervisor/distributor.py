@@ -1,0 +1,132 @@
+"""What a node lacks, by its registration, and bringing it: rules, and a newer revocation list.
+
+Both speak for themselves (`wire.rules`), so a supervisor needs no operator's rights. It goes to the
+node's direct queue and is not kept there: whether it was taken, the node's next registration says,
+and what was not is brought again, ever more seldom.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.client.discovery.node_cache import registered
+from mcshell.errors import ConnectionLost, PluginError
+from mcshell.wire import destinations
+from mcshell.wire.documents.rule import seal_crl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.client.discovery.node_cache import KnownNode
+    from mcshell.supervisor.inventory import Heard
+    from mcshell.supervisor.rule_folder import Folder, Kept
+    from mcshell.wire.documents.registration import Registration
+    from mcshell.wire.documents.signatures import Verifier
+    from mcshell.wire.stomp.transport import Transport
+
+__all__ = ["Carrier"]
+
+log = logging.getLogger(__name__)
+
+_WORTH: Final = 60.0
+_SELDOM: Final = 86_400.0
+_CRL: Final = "crl"
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """What was brought to whom, how often, and when last (monotonic)."""
+
+    what: tuple[Any, ...]
+    times: int
+    at: float
+
+
+class _Subject:
+    """A node as its registration describes it; `unsure` when only the node itself can tell."""
+
+    def __init__(self, node: KnownNode) -> None:
+        self.identity = node.identity
+        self.facts = node.facts
+        self.classes = node.classes
+        self.agents = node.agents
+        self.unsure = False
+        self._node = node
+
+    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
+        """Answer a data plugin from what is known."""
+        try:
+            return self._node.query(plugin, params)
+        except PluginError:
+            self.unsure = True
+            raise
+
+
+class Carrier:
+    """Looks at registrations, in one thread. `carried` counts what was brought."""
+
+    def __init__(self, transport: Transport, verifier: Verifier, folder: Folder) -> None:
+        self._transport = transport
+        self._verifier = verifier
+        self._folder = folder
+        self._brought: dict[tuple[str, str, str], _Brought] = {}
+        self.carried = 0
+
+    def look(self, heard: Heard, now: float, clock: float) -> None:
+        """Bring a node what it lacks; `now` is epoch, `clock` monotonic seconds."""
+        node = heard.registration
+        for key, kept in self._folder.rules.items():
+            place = heard.collective, node.identity, key
+            if self._lacks(heard, kept, now):
+                what = node.machine, node.started, kept.rule.revision
+                self._bring(place, what, kept.sealed.body, kept.sealed.headers, node, now, clock)
+            else:
+                self._brought.pop(place, None)
+        number = self._verifier.crl_number
+        place = heard.collective, node.identity, _CRL
+        if number is not None and (node.crl or 0) < number:
+            body = seal_crl(self._verifier.crl_pem)
+            self._bring(place, (node.started, number), body, {}, node, now, clock)
+        else:
+            self._brought.pop(place, None)
+
+    def _lacks(self, heard: Heard, kept: Kept, now: float) -> bool:
+        """Whether a node should have a rule, as far as one can tell from here, and has not."""
+        node, rule = heard.registration, kept.rule
+        if rule.collective != heard.collective or now > rule.expires:
+            return False
+        held = node.rules.get(kept.key, 0)
+        if held:
+            return held < rule.revision
+        subject = _Subject(registered(node, heard.heard))
+        return kept.matcher.matches(subject) or subject.unsure
+
+    def _bring(
+        self,
+        place: tuple[str, str, str],
+        what: tuple[Any, ...],
+        body: bytes,
+        headers: Mapping[str, str],
+        node: Registration,
+        now: float,
+        clock: float,
+    ) -> None:
+        before = self._brought.get(place)
+        times = 0
+        if before is not None and before.what == what:
+            times = before.times
+            pause = min(node.interval / 2 * 2 ** min(times - 1, 20), _SELDOM)
+            if clock < before.at + pause:
+                return
+        collective, identity, key = place
+        destination = destinations.node(collective, identity)
+        try:
+            self._transport.send(destination, body, headers, expires=now + _WORTH)
+        except ConnectionLost as error:
+            log.warning("%s is not brought to %s: %s", key, identity, error)
+            return
+        self._brought[place] = _Brought(what, times + 1, clock)
+        self.carried += 1
+        log.info("%s is brought to %s", key, identity)

@@ -1,0 +1,90 @@
+"""The rules of a supervisor: signed files in a folder, read again when they change.
+
+A file that is not to be believed is said so in the log, and not carried: nodes would refuse it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcshell.client.documents.rule_file import SUFFIX, load_sealed
+from mcshell.errors import FilterError, Rejected, UsageError
+from mcshell.filters import compile_filter
+from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.rule import open_rule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcshell.filters import Matcher
+    from mcshell.message import Rule
+    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.signatures import Verifier
+
+__all__ = ["Folder", "Kept"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A rule that is carried, with the bytes that are."""
+
+    rule: Rule
+    sealed: Sealed
+    matcher: Matcher
+
+    @property
+    def key(self) -> str:
+        """Its name in registrations: AUTHOR/NAME."""
+        return f"{self.rule.author}/{self.rule.name}"
+
+
+class Folder:
+    """The newest revision of each rule in a folder; `rules` by AUTHOR/NAME."""
+
+    def __init__(self, path: Path, verifier: Verifier) -> None:
+        self._path = path
+        self._verifier = verifier
+        self._stamp: object = None
+        self.rules: dict[str, Kept] = {}
+
+    def refresh(self, now: float) -> bool:
+        """Look whether something has changed (a file, the revocation list); whether it has."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        self.rules = {}
+        for path in sorted(self._path.glob(f"*{SUFFIX}")):
+            kept = self._read(path, now)
+            if kept is None:
+                continue
+            before = self.rules.get(kept.key)
+            if before is None or before.rule.revision < kept.rule.revision:
+                self.rules[kept.key] = kept
+        log.info("%d rules in %s", len(self.rules), self._path)
+        return True
+
+    def _look(self) -> object:
+        found = []
+        for path in sorted(self._path.glob(f"*{SUFFIX}")):
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            found.append((path.name, status.st_mtime_ns, status.st_size, status.st_ino))
+        return found, self._verifier.crl_number
+
+    def _read(self, path: Path, now: float) -> Kept | None:
+        try:
+            sealed = load_sealed(path)
+            rule = open_rule(sealed.body, sealed.headers, self._verifier, Limits(), now)
+            return Kept(rule, sealed, compile_filter(rule.filter))
+        except Rejected as refusal:
+            log.warning("%s is not carried: %s", path, refusal)
+        except (UsageError, FilterError) as error:
+            log.warning("%s", error)
+        return None

@@ -1,0 +1,1 @@
+"""Conversations: an ordered two-way channel over queues."""

@@ -1,0 +1,317 @@
+"""One end of a conversation, as its application has it: send, receive, close.
+
+The application's threads and the switchboard's meet here, under one lock; nothing here sends.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import ConversationError, TurnTimeout
+from mcshell.message import Turn
+from mcshell.wire.conversation.sliding_window import AT_ONCE, Ordered, Packet
+from mcshell.wire.documents.turn import ACK, CLOSE, OPEN, RESET, TURN, check_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "CLOSED",
+    "DENIED",
+    "FAILED",
+    "INTERRUPTED",
+    "LOST",
+    "OPENED",
+    "OPENING",
+    "Channel",
+    "Head",
+    "reset",
+]
+
+OPENING: Final = "opening"
+OPENED: Final = "open"
+CLOSED: Final = "closed"
+DENIED: Final = "denied"
+FAILED: Final = "failed"
+INTERRUPTED: Final = "interrupted"
+_ENDS: Final = frozenset({DENIED, FAILED, INTERRUPTED})
+
+LOST: Final = 120.0
+"""Seconds without a word after which the other end counts as gone."""
+LINGER: Final = 30.0
+"""Seconds for which an ended one still answers what comes late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is the same in all turns of a conversation."""
+
+    id: str
+    protocol: str
+    caller: str
+    node: str
+    collective: str
+    session: str
+
+    def turn(self, word: str, packet: Packet[Any], data: Any = None) -> Turn:
+        """Write one of its turns, now."""
+        return Turn(
+            self.id,
+            self.protocol,
+            self.caller,
+            self.node,
+            self.collective,
+            self.session,
+            word,
+            packet.sequence,
+            packet.ack,
+            packet.limit,
+            time.time(),
+            data,
+        )
+
+    def heads(self, turn: Turn) -> bool:
+        """Whether a turn is one of this conversation."""
+        return self == Head(
+            turn.id, turn.protocol, turn.caller, turn.node, turn.collective, turn.session
+        )
+
+
+def reset(head: Head, state: str, reason: str) -> Turn:
+    """Write the turn that ends a conversation at once, and says why."""
+    return head.turn(RESET, Packet(0, 0, 0), {"state": state, "reason": reason})
+
+
+class Channel:
+    """One end. `state` is opening, open, closed, denied, failed or interrupted; `reason` why.
+
+    `ring` tells the switchboard that there is something to send. The end that `asks` (the
+    client's) sees to it that the other is still there, and answers a close with its own.
+    """
+
+    def __init__(self, head: Head, ring: Callable[[], None], now: float, *, asks: bool) -> None:
+        self.head = head
+        self.state = OPENING
+        self.reason = ""
+        self.received = 0
+        self._ring = ring
+        self._asks = asks
+        self._bell = threading.Condition()
+        self._ordered: Ordered[tuple[str, Any]] = Ordered(now, keepalive=10.0 if asks else None)
+        self._theirs = False
+        self._ours = False
+        self._discards = False
+        self._read_out = False
+        self._forgotten = False
+        self._done_at = math.inf
+        self._tell = False
+
+    # -- called by the application ----------------------------------------------------------------
+
+    def put_open(self, data: Any) -> None:
+        """Ask for the conversation, or agree to it."""
+        check_data(data)
+        with self._bell:
+            if not self._asks and self.state == OPENING:
+                self.state = OPENED
+            self._ordered.put((OPEN, data))
+        self._ring()
+
+    def wait_open(self, timeout: float) -> None:
+        """Wait for the other end's word; raises ConversationError when it says no, or nothing."""
+        with self._bell:
+            self._bell.wait_for(lambda: self.state != OPENING, timeout)
+            if self.state in _ENDS:
+                raise ConversationError(self._why(), self.state)
+            if self.state == OPENING:
+                raise TurnTimeout(f"no answer from {self._other} within {timeout:g} s", OPENING)
+
+    def send(self, data: Any, timeout: float | None = None) -> None:
+        """Send one turn; waits (seconds) while the other end does not keep up.
+
+        Raises:
+            InputError: data that no turn can carry.
+            TurnTimeout: the other end took nothing that long; the turn is not sent.
+            ConversationError: it is over; what was not acknowledged may not have arrived.
+        """
+        check_data(data)
+        with self._bell:
+            self._bell.wait_for(lambda: self._deaf or not self._ordered.full, timeout)
+            if self._deaf:
+                raise ConversationError(self._why(), self.state)
+            if self._ordered.full:
+                raise TurnTimeout(f"{self._other} took nothing for {timeout:g} s", self.state)
+            self._ordered.put((TURN, data))
+        self._ring()
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """Return the data of the next turn, waiting so many seconds for it.
+
+        Raises:
+            TurnTimeout: none came in time.
+            ConversationError: it is over, and all that came was returned; `state` says how.
+        """
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        with self._bell:
+            while True:
+                item = self._take()
+                if item is not None and item[0] == TURN:
+                    self.received += 1
+                    return item[1]
+                if item is not None:
+                    continue
+                if self._read_out or self._discards or self.state in _ENDS:
+                    raise ConversationError(self._why(), self.state)
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TurnTimeout(
+                        f"no turn from {self._other} within {timeout:g} s", self.state
+                    )
+                self._bell.wait(None if left == math.inf else left)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Each turn as it comes, until the other end closes; raises when it is interrupted."""
+        while True:
+            try:
+                data = self.receive()
+            except ConversationError as over:
+                if over.state in _ENDS:
+                    raise
+                return
+            yield data
+
+    def close(self, timeout: float = 0.0) -> bool:
+        """Say that nothing more is sent or read; returns whether both ends agree by then."""
+        with self._bell:
+            self._put_close()
+            self._discards = True
+            self._drain()
+            self._bell.notify_all()
+        self._ring()
+        with self._bell:
+            return self._bell.wait_for(lambda: self._complete or self.state in _ENDS, timeout)
+
+    def end(self, state: str, reason: str) -> None:
+        """End it at once, and tell the other end why."""
+        with self._bell:
+            if self._end(state, reason):
+                self._tell = True
+        self._ring()
+
+    # -- called by the switchboard's thread -------------------------------------------------------
+
+    def heard(self, turn: Turn, now: float) -> None:
+        """Take in a turn of the other end."""
+        with self._bell:
+            if turn.word == RESET:
+                said = turn.data if isinstance(turn.data, dict) else {}
+                state = said.get("state")
+                self._end(state if state in _ENDS else INTERRUPTED, str(said.get("reason", "")))
+                return
+            if self.state in _ENDS:
+                self._tell = True
+                return
+            payload = (turn.word, turn.data) if turn.word != ACK else None
+            packet = Packet(turn.sequence, turn.ack, turn.limit, payload)
+            for word, _data in self._ordered.heard(packet, now):
+                if word == OPEN and self._asks and self.state == OPENING:
+                    self.state = OPENED
+                self._theirs = self._theirs or word == CLOSE
+            if self._theirs and self._asks:
+                self._put_close()
+            if self._discards:
+                self._drain()
+            self._bell.notify_all()
+
+    def due(self, now: float) -> list[Turn]:
+        """What is to be sent now."""
+        with self._bell:
+            if now - self._ordered.heard_at > LOST and self._done_at == math.inf:
+                self._tell = self._end(INTERRUPTED, f"no word of {self._other} for {LOST:g} s")
+            if self._tell:
+                self._tell = False
+                return [reset(self.head, self.state, self.reason)]
+            if self.state in _ENDS or self._forgotten:
+                return []
+            turns = []
+            for packet in self._ordered.due(now):
+                word, data = packet.payload or (ACK, None)
+                turns.append(self.head.turn(word, packet, data))
+            return turns
+
+    def wake(self) -> float:
+        """When to call `due` next, if nothing happens before."""
+        with self._bell:
+            if self._tell:
+                return AT_ONCE
+            if self.state in _ENDS:
+                return self._done_at + LINGER
+            return min(self._ordered.wake(), self._ordered.heard_at + LOST + 1)
+
+    def again(self) -> None:
+        """The connection is a new one."""
+        with self._bell:
+            self._ordered.again()
+
+    def over(self, now: float) -> bool:
+        """Whether it may be forgotten."""
+        with self._bell:
+            if self._done_at == math.inf and (self._complete or self.state in _ENDS):
+                self._done_at = now
+            return now >= self._done_at + LINGER
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody talks any more."""
+        return self._complete or self.state in _ENDS
+
+    # -- under the lock ---------------------------------------------------------------------------
+
+    @property
+    def _other(self) -> str:
+        return self.head.node if self._asks else self.head.caller
+
+    @property
+    def _deaf(self) -> bool:
+        """Whether sending makes no sense any more."""
+        return self._ours or self.state in _ENDS
+
+    @property
+    def _complete(self) -> bool:
+        return self._forgotten or (self._ours and self._theirs and self._ordered.settled)
+
+    def _take(self) -> tuple[str, Any] | None:
+        item = self._ordered.take()
+        if item is not None and item[0] == CLOSE:
+            self._read_out = True
+        if item is not None and self._ordered.wake() == AT_ONCE:
+            self._ring()
+        return item
+
+    def _drain(self) -> None:
+        while self._take() is not None:
+            pass
+
+    def _put_close(self) -> None:
+        if not self._deaf:
+            self._ours = True
+            self.state = CLOSED
+            self._ordered.put((CLOSE, None))
+
+    def _end(self, state: str, reason: str) -> bool:
+        self._bell.notify_all()
+        if self.state in _ENDS or self._complete:
+            return False
+        if self.state == CLOSED:
+            self._forgotten = self._read_out = True
+            return False
+        self.state, self.reason = state, reason
+        return True
+
+    def _why(self) -> str:
+        about = f"the conversation {self.head.protocol} with {self._other} is {self.state}"
+        return f"{about}: {self.reason}" if self.reason else about

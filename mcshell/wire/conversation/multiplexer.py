@@ -1,0 +1,174 @@
+"""All conversations of one process: one thread that hears, sends, and sends again.
+
+It starts with the first conversation. What comes in is put into its inbox by whoever reads from
+the broker, so that nobody else waits for a turn's signature.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from mcshell.errors import ConnectionLost, Rejected
+from mcshell.wire.conversation.channel import INTERRUPTED
+from mcshell.wire.documents.turn import RESET, seal_turn
+
+if TYPE_CHECKING:
+    from mcshell.message import Turn
+    from mcshell.wire.conversation.channel import Channel
+    from mcshell.wire.documents.signatures import Signer
+    from mcshell.wire.stomp.transport import Transport
+
+__all__ = ["Switchboard"]
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M")
+
+_TTL: Final = 60.0
+_TOGETHER: Final = 100
+_LONGEST: Final = 5.0
+
+
+class _Ring:
+    """Something is to be sent."""
+
+
+class _Again:
+    """The connection is a new one."""
+
+
+class Switchboard(Generic[M]):
+    """`M` is what comes in. The subclass opens it and finds its channel."""
+
+    def __init__(self, transport: Transport, signer: Signer) -> None:
+        self._transport = transport
+        self._signer = signer
+        self._inbox: SimpleQueue[M | _Ring | _Again | None] = SimpleQueue()
+        self._channels: dict[str, Channel] = {}
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def hear(self, message: M) -> None:
+        """Called within the thread: open a message and give it to its channel; Rejected if junk."""
+        raise NotImplementedError
+
+    def refuse(self, message: M, refusal: Rejected) -> None:
+        """Called within the thread: take note of junk."""
+        raise NotImplementedError
+
+    def destination(self, turn: Turn) -> str:
+        """Where a turn of ours goes."""
+        raise NotImplementedError
+
+    def look(self, channel: Channel, now: float) -> None:
+        """Called within the thread, every few seconds: may it go on?"""
+
+    # -- called by any thread ---------------------------------------------------------------------
+
+    def put(self, message: M) -> None:
+        """Take a message that came in."""
+        self._begin()
+        self._inbox.put(message)
+
+    def ring(self) -> None:
+        """See what is to be sent."""
+        self._begin()
+        self._inbox.put(_Ring())
+
+    def again(self) -> None:
+        """Send again what may have been lost with the connection."""
+        if self._thread is not None:
+            self._inbox.put(_Again())
+
+    def stop(self, reason: str) -> None:
+        """Interrupt all conversations, tell the other ends, and end the thread."""
+        with self._starting:
+            thread = self._thread
+        if thread is None:
+            return
+        for channel in list(self._channels.values()):
+            channel.end(INTERRUPTED, reason)
+        self._inbox.put(None)
+        thread.join(timeout=5)
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._run, name="mcshell-converse", daemon=True
+                    )
+                    self._thread.start()
+
+    # -- the thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        look_at = 0.0
+        going = True
+        while going:
+            for item in self._gather():
+                if item is None:
+                    going = False
+                elif isinstance(item, _Again):
+                    for channel in list(self._channels.values()):
+                        channel.again()
+                elif not isinstance(item, _Ring):
+                    self._hear(item)
+            now = time.monotonic()
+            if now >= look_at:
+                look_at = now + _LONGEST
+                for channel in list(self._channels.values()):
+                    self.look(channel, time.time())
+            self._flush(now)
+
+    def _gather(self) -> list[M | _Ring | _Again | None]:
+        try:
+            items = [self._inbox.get(timeout=self._pause())]
+        except Empty:
+            return []
+        while len(items) < _TOGETHER:
+            try:
+                items.append(self._inbox.get_nowait())
+            except Empty:
+                break
+        return items
+
+    def _pause(self) -> float | None:
+        channels = list(self._channels.values())
+        if not channels:
+            return None
+        if not self._transport.connected:
+            return 0.2
+        wake = min(channel.wake() for channel in channels)
+        return max(0.001, min(_LONGEST, wake - time.monotonic()))
+
+    def _hear(self, message: M) -> None:
+        try:
+            self.hear(message)
+        except Rejected as refusal:
+            self.refuse(message, refusal)
+        except Exception:
+            log.exception("could not take a turn")
+
+    def _flush(self, now: float) -> None:
+        for key, channel in list(self._channels.items()):
+            if channel.over(now):
+                del self._channels[key]
+            elif self._transport.connected:
+                for turn in channel.due(now):
+                    self.say(turn)
+
+    def say(self, turn: Turn) -> None:
+        """Called within the thread: sign and send one turn; what is lost is sent again."""
+        sealed = seal_turn(turn, self._signer)
+        try:
+            self._transport.send(
+                self.destination(turn), sealed.body, sealed.headers, expires=turn.created + _TTL
+            )
+        except ConnectionLost as lost:
+            level = logging.WARNING if turn.word == RESET else logging.DEBUG
+            log.log(level, "a turn of %s is lost: %s", turn.id, lost)

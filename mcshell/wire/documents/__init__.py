@@ -1,0 +1,1 @@
+"""Signed documents: requests, replies, registrations, jobs, rules, plans, turns."""

@@ -1,0 +1,80 @@
+"""Documents that outlive the message that carried them: jobs, rules, plans.
+
+Each is signed by the operator whom it names as its author, is kept byte by byte, and is verified
+again by whoever takes it up later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from mcshell.errors import InputError, Reason, Rejected, UsageError
+from mcshell.wire.documents import strict_json
+from mcshell.wire.documents.envelope import VERSION, Sealed, of_operator, sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcshell.wire.documents.envelope import Limits
+    from mcshell.wire.documents.signatures import Signer, Verifier
+
+__all__ = ["open_authored", "seal_authored"]
+
+
+class Authored(Protocol):
+    """Whatever names its author (a callerid)."""
+
+    @property
+    def author(self) -> str:
+        """Who answers for it."""
+
+
+_Kind = TypeVar("_Kind", bound=Authored)
+
+
+def seal_authored(
+    kind: str,
+    document: Mapping[str, Any],
+    read: Callable[[Any], Authored],
+    signer: Signer,
+    called: str,
+) -> Sealed:
+    """Write and sign a document; `called` is how messages speak of it.
+
+    Raises:
+        InputError: an input that JSON cannot carry.
+        UsageError: what `read` would refuse; another's name as author.
+    """
+    author = document["author"]
+    if author != signer.identity.callerid:
+        raise UsageError(f"a {kind} of {author} cannot be signed by {signer.identity.callerid}")
+    try:
+        body = strict_json.dumps({"v": VERSION, "kind": kind, **document})
+        read(strict_json.loads(body))
+    except Rejected as error:
+        raise UsageError(f"{called}: {error.detail}") from error
+    except strict_json.Unwritable as error:
+        raise InputError(f"{called}: {error}") from error
+    return sealed(body, signer)
+
+
+def open_authored(
+    kind: str,
+    read: Callable[[Any], _Kind],
+    body: bytes,
+    headers: Mapping[str, str],
+    verifier: Verifier,
+    limits: Limits,
+    now: float,
+) -> _Kind:
+    """Check a document and return what `read` makes of it; `now` (epoch) is when it came in.
+
+    Raises:
+        Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
+            STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED; CALLER_MISMATCH.
+    """
+    document, identity = of_operator(kind, body, headers, verifier, limits, now)
+    found = read(document)
+    if found.author != identity.callerid:
+        raise Rejected(Reason.CALLER_MISMATCH, f"{found.author!r} is signed by {identity.callerid}")
+    return found

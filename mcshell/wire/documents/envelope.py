@@ -1,0 +1,343 @@
+"""The envelope: a `Request` or a `Reply` as signed bytes, and the checks on the way back in.
+
+The body is one UTF-8 JSON document, signed as the bytes it is; signature and certificate travel
+in two headers. `open_request` checks in the order of DESIGN §6: size, signature, kind, caller,
+collective, routing, dates; replay, policy and DDL are the node's gate. `open_reply` asks first
+what costs little: size, JSON, is the request known; then the signature and whose it is.
+
+Unknown fields are signed like the others and are ignored, so that a later version can add what
+older nodes may overlook; what must not be overlooked gets another `v`, which is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
+from mcshell.message import Reply, Request, Via, run_id
+from mcshell.wire.documents import fields, strict_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping
+
+    from mcshell.pki import Identity
+    from mcshell.wire.documents.signatures import Signer, Verifier
+
+__all__ = [
+    "CERTIFICATE",
+    "SIGNATURE",
+    "VERSION",
+    "Arrival",
+    "Limits",
+    "OpenedReply",
+    "Sealed",
+    "document_of",
+    "of_operator",
+    "open_reply",
+    "open_request",
+    "read_reply",
+    "read_request",
+    "refuse_large",
+    "seal_reply",
+    "seal_request",
+    "sealed",
+    "verified",
+]
+
+SIGNATURE: Final = "mcs-signature"
+CERTIFICATE: Final = "mcs-certificate"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A message ready for SEND: the signed body and the two headers that vouch for it."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is taken at all: `max_body` in bytes, `max_depth` in levels, the others in seconds."""
+
+    max_body: int = 1 << 20
+    max_depth: int = strict_json.MAX_DEPTH
+    max_skew: float = 60.0
+    max_ttl: float = 180 * 86_400.0
+
+
+# What is in a store was measured when it came in, perhaps under other settings than today's.
+_STORED: Final = Limits(max_body=1 << 40)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a request came in, as the receiver knows from its own subscription.
+
+    `collective` and `via` are the destination's, `identity` the node's own name, `pool` the pool
+    whose queue it was.
+    """
+
+    collective: str
+    via: Via
+    identity: str
+    pool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedReply:
+    """A verified reply; `expected` says whether its sender was a target of the request."""
+
+    reply: Reply
+    identity: Identity
+    expected: bool
+
+
+def seal_request(request: Request, signer: Signer) -> Sealed:
+    """Write and sign a request.
+
+    Raises:
+        InputError: an input that JSON cannot carry.
+        UsageError: a field that no node would take, such as another's caller id.
+    """
+    if request.caller != signer.identity.callerid:
+        mine = signer.identity.callerid
+        raise UsageError(f"a request of {request.caller} cannot be signed by {mine}")
+    document = {
+        "v": VERSION,
+        "kind": "request",
+        "id": request.id,
+        "collective": request.collective,
+        "via": request.via.value,
+        "identity": request.identity,
+        "pool": request.pool,
+        "agent": request.agent,
+        "action": request.action,
+        "data": request.data,
+        "filter": request.filter.as_dict(),
+        "caller": request.caller,
+        "session": request.session,
+        "created": request.created,
+        "expires": request.expires,
+    }
+    try:
+        _request(document)
+        return sealed(strict_json.dumps(document), signer)
+    except Rejected as error:
+        raise UsageError(f"the request cannot be sent: {error.detail}") from error
+    except strict_json.Unwritable as error:
+        raise InputError(f"the request cannot be sent: {error}") from error
+
+
+def seal_reply(reply: Reply, signer: Signer) -> Sealed:
+    """Write and sign a reply; AgentError (5) when its data cannot be carried by JSON."""
+    document = {
+        "v": VERSION,
+        "kind": "reply",
+        "id": reply.requestid,
+        "sender": reply.sender,
+        "sequence": reply.sequence,
+        "statuscode": reply.statuscode,
+        "statusmsg": reply.statusmsg,
+        "data": reply.data,
+        "created": reply.created,
+        "state": reply.state.value,
+    }
+    if reply.job is not None:
+        document.update(job=reply.job, run=reply.run)
+    try:
+        _reply(document)
+        return sealed(strict_json.dumps(document), signer)
+    except Rejected as error:
+        raise AgentError(f"the reply cannot be sent: {error.detail}", statuscode=5) from error
+    except strict_json.Unwritable as error:
+        raise AgentError(f"the reply cannot be sent: {error}", statuscode=5) from error
+
+
+def open_request(
+    body: bytes,
+    headers: Mapping[str, str],
+    verifier: Verifier,
+    arrival: Arrival,
+    limits: Limits,
+    now: float,
+) -> Request:
+    """Check a request and return it; `now` (epoch) is when it came in.
+
+    Raises:
+        Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
+            STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED;
+            CALLER_MISMATCH; WRONG_COLLECTIVE; MISROUTED; EXPIRED, FROM_FUTURE.
+    """
+    document, identity = of_operator("request", body, headers, verifier, limits, now)
+    request = _request(document)
+    if request.caller != identity.callerid:
+        raise Rejected(
+            Reason.CALLER_MISMATCH, f"{request.caller!r} is signed by {identity.callerid}"
+        )
+    _check_route(request, arrival)
+    _check_dates(request, limits, now)
+    return request
+
+
+def open_reply(
+    body: bytes,
+    headers: Mapping[str, str],
+    verifier: Verifier,
+    limits: Limits,
+    now: float,
+    expected: Callable[[str], Container[str] | None],
+) -> OpenedReply:
+    """Check a reply and return it; `now` (epoch) is when it came in, also for a stored one.
+
+    `expected` gives the targets of a request id, or of "job:ID" those of a job (a run of it has
+    an id that nobody here has seen), or None when nobody here asked. A verified
+    sender that is no target comes back with `expected=False`: the ledger makes it a row of its
+    own.
+
+    Raises:
+        Rejected: TOO_LARGE; NOT_JSON, TOO_DEEP, MALFORMED; UNKNOWN_REQUEST; UNSIGNED,
+            BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL, BAD_SIGNATURE;
+            WRONG_KIND; WRONG_SENDER.
+    """
+    refuse_large(body, limits)
+    reply = _reply(document_of(body, limits, "reply"))
+    targets = expected(reply.requestid)
+    if targets is None and reply.job is not None:
+        targets = expected(f"job:{reply.job}")  # the first word about this run
+    if targets is None:
+        raise Rejected(Reason.UNKNOWN_REQUEST, reply.requestid)
+    identity = verified(body, headers, verifier, now)
+    if identity.kind != "node":
+        raise Rejected(Reason.WRONG_KIND, f"a reply signed by the operator {identity.name}")
+    if identity.name != reply.sender:
+        raise Rejected(Reason.WRONG_SENDER, f"{reply.sender!r} is signed by {identity.name}")
+    return OpenedReply(reply, identity, reply.sender in targets)
+
+
+def read_reply(body: bytes, *, trust: str = "mcs", limits: Limits | None = None) -> Reply:
+    """Read the body of a reply that was verified when it was stored; checks form, not signature."""
+    document = document_of(body, limits or _STORED, "reply")
+    return replace(_reply(document), trust=trust)
+
+
+def read_request(body: bytes, *, limits: Limits | None = None) -> Request:
+    """Read the body of a request of our own, or one verified when stored; checks form only."""
+    return _request(document_of(body, limits or _STORED, "request"))
+
+
+def sealed(body: bytes, signer: Signer) -> Sealed:
+    """Sign a body; for every kind of document."""
+    return Sealed(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+
+
+def refuse_large(body: bytes, limits: Limits) -> None:
+    """Refuse a body that is larger than what is taken; raises Rejected."""
+    if len(body) > limits.max_body:
+        raise Rejected(Reason.TOO_LARGE, f"{len(body)} bytes; {limits.max_body} are taken")
+
+
+def verified(body: bytes, headers: Mapping[str, str], verifier: Verifier, now: float) -> Identity:
+    """Return whose word a body is, by its two headers; raises Rejected."""
+    signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
+    return verifier.verify(body, signature, certificate, now=now)
+
+
+def of_operator(
+    kind: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    verifier: Verifier,
+    limits: Limits,
+    now: float,
+) -> tuple[dict[str, Any], Identity]:
+    """Return a document of this kind that an operator has signed, and who that is.
+
+    Raises:
+        Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
+            STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED.
+    """
+    refuse_large(body, limits)
+    identity = verified(body, headers, verifier, now)
+    if identity.kind != "operator":
+        raise Rejected(Reason.WRONG_KIND, f"a {kind} signed by the node {identity.name}")
+    return document_of(body, limits, kind), identity
+
+
+def document_of(body: bytes, limits: Limits, kind: str) -> dict[str, Any]:
+    """Read a body whose document is of this kind and of our version; raises Rejected."""
+    document = strict_json.loads(body, max_depth=limits.max_depth)
+    if not isinstance(document, dict):
+        raise Rejected(Reason.MALFORMED, "the document is no object")
+    version = document.get("v")
+    if type(version) is not int or version != VERSION:
+        raise Rejected(Reason.MALFORMED, f"version {str(version)[:20]}; {VERSION} is spoken here")
+    if document.get("kind") != kind:
+        found = str(document.get("kind"))[:20]
+        raise Rejected(Reason.WRONG_KIND, f"a document of kind {found} where a {kind} belongs")
+    return document
+
+
+def _request(document: Mapping[str, Any]) -> Request:
+    return Request(
+        id=fields.request_id(document),
+        agent=fields.word(document, "agent"),
+        action=fields.action(document),
+        caller=fields.name(document, "caller"),
+        collective=fields.word(document, "collective"),
+        via=fields.via(document),
+        session=fields.word(document, "session"),
+        created=fields.moment(document, "created"),
+        expires=fields.moment(document, "expires"),
+        data=fields.mapping(document, "data"),
+        filter=fields.filter_of(document),
+        identity=fields.optional(document, "identity", fields.name),
+        pool=fields.optional(document, "pool", fields.word),
+    )
+
+
+def _reply(document: Mapping[str, Any]) -> Reply:
+    reply = Reply(
+        requestid=fields.request_id(document),
+        sender=fields.name(document, "sender"),
+        sequence=fields.whole(document, "sequence", fields.MAX_SEQUENCE),
+        statuscode=fields.optional(document, "statuscode", fields.statuscode),
+        statusmsg=fields.text(document, "statusmsg"),
+        data=fields.mapping(document, "data"),
+        created=fields.moment(document, "created"),
+        state=fields.state(document),
+        job=fields.optional(document, "job", fields.job_id),
+        run="" if document.get("job") is None else fields.run(document),
+    )
+    fields.check_word_of_node(reply)
+    if reply.job is not None and reply.requestid != run_id(reply.job, reply.run):
+        raise Rejected(Reason.MALFORMED, "the id is not that of this run of this job")
+    return reply
+
+
+def _check_route(request: Request, arrival: Arrival) -> None:
+    if request.collective != arrival.collective:
+        raise Rejected(
+            Reason.WRONG_COLLECTIVE,
+            f"for {request.collective}, came in over {arrival.collective}",
+        )
+    if request.via is not arrival.via:
+        raise Rejected(Reason.MISROUTED, f"sent by {request.via}, came in by {arrival.via}")
+    addressed = request.via in (Via.DIRECT, Via.QUEUE)
+    if request.identity != (arrival.identity if addressed else None):
+        raise Rejected(Reason.MISROUTED, f"addressed to {request.identity or 'nobody'}")
+    if request.pool != (arrival.pool if request.via is Via.POOL else None):
+        raise Rejected(Reason.MISROUTED, f"addressed to the pool {request.pool or '(none)'}")
+
+
+def _check_dates(request: Request, limits: Limits, now: float) -> None:
+    ttl = request.expires - request.created
+    if not 0 < ttl <= limits.max_ttl:
+        raise Rejected(Reason.MALFORMED, f"a ttl of {ttl:.0f} s; {limits.max_ttl:.0f} are taken")
+    if request.created > now + limits.max_skew:
+        ahead = request.created - now
+        raise Rejected(Reason.FROM_FUTURE, f"made {ahead:.0f} s from now; compare the clocks")
+    if now > request.expires:
+        raise Rejected(Reason.EXPIRED, f"{now - request.expires:.0f} s ago")

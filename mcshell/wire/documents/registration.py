@@ -1,0 +1,155 @@
+"""A registration: what a node says of itself unasked, signed as its replies are (DESIGN §9).
+
+Its dates are not judged here: a node whose clock is off is there all the same, and its own word
+is the evidence. Whoever keeps registrations counts them as of `seen`, which no replay can make
+newer than it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import AgentError, Reason, Rejected
+from mcshell.wire.documents import fields, strict_json
+from mcshell.wire.documents.envelope import (
+    VERSION,
+    Sealed,
+    document_of,
+    refuse_large,
+    sealed,
+    verified,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.wire.documents.envelope import Limits
+    from mcshell.wire.documents.signatures import Signer, Verifier
+
+__all__ = ["Registration", "open_registration", "read_registration", "seal_registration"]
+
+_MOST = 1 << 62
+_MOST_RULES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A node's word about itself. `crl` is the number of the revocation list it works under.
+
+    `machine` tells a machine from another of the same name, `rules` says which rules it has: the
+    revision of each AUTHOR/NAME.
+
+    `started` is when its daemon started, `created` when this was written (its own clock, seconds
+    since the epoch); the next one comes within `interval` seconds.
+    """
+
+    identity: str
+    created: float
+    interval: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    collectives: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    version: str = ""
+    started: float = 0.0
+    crl: int | None = None
+    machine: str = ""
+    rules: Mapping[str, int] = field(default_factory=dict)
+
+    def seen(self, now: float) -> float:
+        """As of when it counts: when it was written, but never later than now."""
+        return min(self.created, now)
+
+
+def seal_registration(registration: Registration, signer: Signer) -> Sealed:
+    """Write and sign a registration; AgentError (5) for facts that JSON cannot carry."""
+    document = {
+        "v": VERSION,
+        "kind": "registration",
+        "identity": registration.identity,
+        "created": registration.created,
+        "interval": registration.interval,
+        "facts": registration.facts,
+        "classes": registration.classes,
+        "agents": registration.agents,
+        "collectives": registration.collectives,
+        "pools": registration.pools,
+        "version": registration.version,
+        "started": registration.started,
+        "crl": registration.crl,
+        "machine": registration.machine,
+        "rules": registration.rules,
+    }
+    try:
+        _registration(document)
+        return sealed(strict_json.dumps(document), signer)
+    except Rejected as error:
+        raise AgentError(
+            f"the registration cannot be sent: {error.detail}", statuscode=5
+        ) from error
+    except strict_json.Unwritable as error:
+        raise AgentError(f"the registration cannot be sent: {error}", statuscode=5) from error
+
+
+def read_registration(body: bytes, limits: Limits) -> Registration:
+    """Read a registration without believing it: who says so is still open.
+
+    Raises:
+        Rejected: TOO_LARGE; NOT_JSON, TOO_DEEP, MALFORMED, WRONG_KIND.
+    """
+    refuse_large(body, limits)
+    return _registration(document_of(body, limits, "registration"))
+
+
+def open_registration(
+    body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: Limits, now: float
+) -> Registration:
+    """Check a registration and return it; `now` (epoch) is when it came in.
+
+    Raises:
+        Rejected: as `read_registration`; then UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA,
+            CERT_EXPIRED, REVOKED, STALE_CRL, BAD_SIGNATURE; WRONG_KIND; WRONG_SENDER.
+    """
+    registration = read_registration(body, limits)
+    identity = verified(body, headers, verifier, now)
+    if identity.kind != "node":
+        raise Rejected(Reason.WRONG_KIND, f"a registration signed by the operator {identity.name}")
+    if identity.name != registration.identity:
+        raise Rejected(
+            Reason.WRONG_SENDER, f"{registration.identity!r} is signed by {identity.name}"
+        )
+    return registration
+
+
+def _registration(document: Mapping[str, Any]) -> Registration:
+    return Registration(
+        identity=fields.name(document, "identity"),
+        created=fields.moment(document, "created"),
+        interval=fields.moment(document, "interval"),
+        facts=fields.mapping(document, "facts"),
+        classes=_names(document, "classes"),
+        agents=_names(document, "agents"),
+        collectives=_names(document, "collectives"),
+        pools=_names(document, "pools"),
+        version=fields.text(document, "version"),
+        started=fields.moment(document, "started"),
+        crl=fields.optional(document, "crl", lambda of, key: fields.whole(of, key, _MOST)),
+        machine=fields.optional(document, "machine", fields.text) or "",
+        rules=_rules(document),
+    )
+
+
+def _rules(document: Mapping[str, Any]) -> dict[str, int]:
+    value = fields.optional(document, "rules", fields.mapping) or {}
+    if not all(isinstance(one, str) for one in value) or len(value) > _MOST_RULES:
+        raise Rejected(Reason.MALFORMED, f"rules: at most {_MOST_RULES} names are meant")
+    return {name: fields.whole(value, name, _MOST) for name in value}
+
+
+def _names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = document.get(key)
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise Rejected(Reason.MALFORMED, f"{key}: no list of names: {str(value)[:60]!r}")
+    return tuple(value)

@@ -1,0 +1,270 @@
+"""Signing and checking: the only code that decides whose word a message is (DESIGN §6).
+
+A certificate is trusted when it was issued directly by one of the CAs in the file that the
+administrator installed (a CA that is itself an intermediate may stand in that file; longer chains
+do not travel), is a leaf that may sign, and is neither out of date nor revoked *now*.
+The chain is checked once for each certificate and cached; dates and revocation are checked for
+each message. What is left then is the signature: some 150 µs for Ed25519.
+"""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mcshell.errors import ConfigError, Reason, Rejected
+from mcshell.pki import load_private, read_private
+from mcshell.pki.identity import identity_of
+from mcshell.pki.keys import checking, same_key, signing
+from mcshell.wire.documents.trust import UNPARSABLE, Anchor, load_anchors, load_crls, refuse_unfit
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from mcshell.pki import Identity, PrivateKey
+    from mcshell.wire.documents.trust import Revocations
+
+__all__ = ["MAX_CERTIFICATE", "MAX_SIGNATURE", "Signer", "Verifier"]
+
+# Characters of base64: an RSA-4096 certificate with many names has some 3,000.
+MAX_CERTIFICATE: Final = 8192
+MAX_SIGNATURE: Final = 1024
+
+
+class Signer:
+    """One identity's key at work. Its methods may be called from any thread."""
+
+    def __init__(
+        self, certificate: x509.Certificate, key: PrivateKey, operators: Sequence[str] = ()
+    ) -> None:
+        if not same_key(key, certificate.public_key()):
+            raise ConfigError("the key is not the certificate's")
+        der = certificate.public_bytes(Encoding.DER)
+        self.identity: Identity = identity_of(certificate, operators)
+        self.certificate: str = _encode(der)
+        self._sign = signing(key)
+
+    @classmethod
+    def load(
+        cls,
+        cert_path: str | os.PathLike[str],
+        key_path: str | os.PathLike[str],
+        operators: Sequence[str] = (),
+    ) -> Signer:
+        """Read certificate and key (PEM); ConfigError names the file and what is wrong with it."""
+        try:
+            with open(cert_path, "rb") as file:  # noqa: PTH123  a path may be str or Path here
+                cert = file.read()
+        except OSError as error:
+            raise ConfigError(f"{cert_path}: {error.strerror}", origin=str(cert_path)) from error
+        key = read_private(key_path)
+        try:
+            return cls.from_pem(cert, key, operators)
+        except ConfigError as error:
+            raise ConfigError(f"{cert_path}, {key_path}: {error}", origin=str(cert_path)) from error
+
+    @classmethod
+    def from_pem(cls, cert: bytes, key: bytes, operators: Sequence[str] = ()) -> Signer:
+        """Take certificate (the leaf first) and key as PEM; ConfigError when they do not fit."""
+        try:
+            certificate = x509.load_pem_x509_certificate(cert)
+            return cls(certificate, load_private(key), operators)
+        except ValueError as error:
+            raise ConfigError(f"no PEM certificate: {error}") from error
+        except Rejected as error:
+            raise ConfigError(f"the certificate speaks for nobody: {error.detail}") from error
+
+    def sign(self, body: bytes) -> str:
+        """Sign a body; base64, one line."""
+        return _encode(self._sign(body))
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A certificate whose chain has been checked."""
+
+    identity: Identity
+    anchor: Anchor
+    check: Callable[[bytes, bytes], None]
+
+
+class Verifier:
+    """Decides whose word a message is. Its methods may be called from any thread.
+
+    Args:
+        ca_pem: the trusted CAs, one or more PEM certificates.
+        crl_pem: their revocation lists, if any.
+        operators: patterns for the operators of a foreign CA (see `pki.identity_of`).
+        crl_max_age: seconds after which a CRL is too old to work under; None: never.
+        cache: how many certificates are remembered, at most.
+
+    Raises:
+        ConfigError: a CA that is none, or a CRL that is not signed by one of them.
+    """
+
+    def __init__(
+        self,
+        ca_pem: bytes,
+        *,
+        crl_pem: bytes | None = None,
+        operators: Sequence[str] = (),
+        crl_max_age: float | None = None,
+        cache: int = 20_000,
+    ) -> None:
+        self._anchors = load_anchors(ca_pem)
+        self._operators = tuple(operators)
+        self._crl_max_age = crl_max_age
+        self._revocations: dict[bytes, Revocations] = {}
+        self._half = max(1, cache // 2)
+        # Two generations make a bounded cache whose hit is one look-up, without a lock: when the
+        # young one is full it becomes the old one, and what the old one still held is forgotten.
+        self._young: dict[str, _Leaf] = {}
+        self._old: dict[str, _Leaf] = {}
+        if crl_pem:
+            try:
+                self.update_crl(crl_pem)
+            except Rejected as error:
+                raise ConfigError(f"the CRL: {error.detail}") from error
+
+    @property
+    def crl_number(self) -> int | None:
+        """The number of the CRL in force (the highest, with several CAs); None without one."""
+        return max((r.number for r in self._revocations.values()), default=None)
+
+    @property
+    def crl_pem(self) -> bytes:
+        """The revocation lists in force, as the CAs signed them; empty without any."""
+        return b"".join(r.pem for r in self._revocations.values())
+
+    def update_crl(self, pem: bytes) -> bool:
+        """Take newer revocation lists; anyone may have carried them, the CA must have signed them.
+
+        Returns whether anything was newer than what was known: an older list is never taken back.
+
+        Raises:
+            Rejected: BAD_CERTIFICATE (no CRL), FOREIGN_CA or BAD_SIGNATURE (not our CA's).
+        """
+        newer = {
+            revocations.issuer: revocations
+            for revocations in load_crls(pem, self._anchors)
+            if revocations.newer_than(self._revocations.get(revocations.issuer))
+        }
+        self._revocations = {**self._revocations, **newer}
+        return bool(newer)
+
+    def verify(self, body: bytes, signature: str, certificate: str, *, now: float) -> Identity:
+        """Return whose word the body is, or raise Rejected.
+
+        `signature` and `certificate` are the base64 of the headers; `now` (epoch) is when to
+        judge dates: the time of reception. Revocation knows no dates: who is revoked is not
+        believed about the past either, for only he says when he wrote.
+
+        Raises:
+            Rejected: UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL or
+                BAD_SIGNATURE.
+        """
+        if not signature or not certificate:
+            raise Rejected(Reason.UNSIGNED)
+        leaf = self._young.get(certificate) or self._recall(certificate)
+        self._judge(leaf, now)
+        if len(signature) > MAX_SIGNATURE:
+            raise Rejected(Reason.BAD_SIGNATURE, "it is too long")
+        try:
+            leaf.check(_decode(signature), body)
+        except InvalidSignature:
+            name = leaf.identity.callerid
+            raise Rejected(Reason.BAD_SIGNATURE, f"not signed by {name}") from None
+        except ValueError as error:
+            raise Rejected(Reason.BAD_SIGNATURE, f"not base64: {error}") from None
+        return leaf.identity
+
+    def examine(self, certificate: str, *, now: float) -> Identity:
+        """Return whose certificate it is (base64, as in the header), or raise as `verify` does.
+
+        It says nothing about who sent it: certificates are public.
+        """
+        leaf = self._young.get(certificate) or self._recall(certificate)
+        self._judge(leaf, now)
+        return leaf.identity
+
+    def signer_of(self, body: bytes, signature: str, certificate: str) -> Identity | None:
+        """Whose key has signed a body: also one that is revoked or out of its dates.
+
+        For telling who it was that is not believed; None when it cannot be told.
+        """
+        if len(signature) > MAX_SIGNATURE:
+            return None
+        try:
+            leaf = self._young.get(certificate) or self._recall(certificate)
+            leaf.check(_decode(signature), body)
+        except (Rejected, InvalidSignature, ValueError):
+            return None
+        return leaf.identity
+
+    def _judge(self, leaf: _Leaf, now: float) -> None:
+        identity, anchor = leaf.identity, leaf.anchor
+        if not identity.not_before <= now <= identity.not_after:
+            raise Rejected(Reason.CERT_EXPIRED, f"{identity.callerid}: out of its dates")
+        if not anchor.not_before <= now <= anchor.not_after:
+            raise Rejected(Reason.CERT_EXPIRED, f"the CA {anchor.name}: out of its dates")
+        revocations = self._revocations.get(anchor.subject)
+        if revocations is None:
+            if self._crl_max_age is not None:
+                raise Rejected(Reason.STALE_CRL, f"no CRL of {anchor.name}")
+            return
+        if identity.serial in revocations.serials:
+            raise Rejected(Reason.REVOKED, f"{identity.callerid}, serial {identity.serial:x}")
+        if self._crl_max_age is not None and now - revocations.issued > self._crl_max_age:
+            age = now - revocations.issued
+            raise Rejected(Reason.STALE_CRL, f"the CRL of {anchor.name} is {age:.0f} s old")
+
+    def _recall(self, certificate: str) -> _Leaf:
+        leaf = self._old.get(certificate) or self._examine(certificate)
+        young = self._young
+        if len(young) >= self._half:
+            self._old, self._young = young, {}
+            young = self._young
+        young[certificate] = leaf
+        return leaf
+
+    def _examine(self, text: str) -> _Leaf:
+        """Parse a certificate and check its chain: once for each text, only good ones are kept."""
+        if len(text) > MAX_CERTIFICATE:
+            raise Rejected(Reason.BAD_CERTIFICATE, f"it has {len(text)} characters")
+        try:
+            certificate = x509.load_der_x509_certificate(_decode(text))
+            anchor = self._anchor_of(certificate)
+            refuse_unfit(certificate)
+            check = checking(certificate.public_key())
+            return _Leaf(identity_of(certificate, self._operators), anchor, check)
+        except UNPARSABLE as error:
+            raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from None
+
+    def _anchor_of(self, certificate: x509.Certificate) -> Anchor:
+        for anchor in self._anchors:
+            try:
+                certificate.verify_directly_issued_by(anchor.certificate)
+            except (*UNPARSABLE, InvalidSignature):
+                continue
+            return anchor
+        raise Rejected(
+            Reason.FOREIGN_CA, f"issued by {certificate.issuer.rfc4514_string()[:120]!r}"
+        )
+
+
+def _encode(raw: bytes) -> str:
+    return binascii.b2a_base64(raw, newline=False).decode("ascii")
+
+
+def _decode(text: str) -> bytes:
+    """Read base64 that has one form only, so that a header with one changed letter never passes."""
+    raw = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    if _encode(raw) != text:
+        raise ValueError("not canonical")
+    return raw

@@ -1,0 +1,98 @@
+"""What the processes of one caller say to each other about a session: who holds its queue.
+
+A `takeover` claims it, a `handover` answers that its former holder has let go and how many replies
+it has, a `holding` asks after a lost connection whether it is still held here. The higher epoch
+has it. Each is a JSON document signed by the operator, on the caller's session topic (DESIGN §8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mcshell.errors import Reason, Rejected
+from mcshell.wire.documents import strict_json
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, VERSION, Sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.wire.documents.signatures import Signer, Verifier
+
+__all__ = ["HANDOVER", "HOLDING", "TAKEOVER", "Claim", "open_claim", "seal_claim"]
+
+TAKEOVER = "takeover"
+HANDOVER = "handover"
+HOLDING = "holding"
+
+_MAX_BODY = 4096
+_MAX_AGE = 300.0
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "caller": str,
+    "collective": str,
+    "address": str,
+    "holder": str,
+    "epoch": int,
+    "rows": int,
+    "created": (int, float),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One such word. `holder` is "host:pid:word" of who says it, `rows` the replies it has kept."""
+
+    kind: str
+    caller: str
+    collective: str
+    address: str
+    holder: str
+    epoch: int
+    rows: int
+    created: float
+
+
+def seal_claim(claim: Claim, signer: Signer) -> Sealed:
+    """Write and sign it."""
+    body = strict_json.dumps({"v": VERSION, **asdict(claim)})
+    return Sealed(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+
+
+def open_claim(
+    body: bytes, headers: Mapping[str, str], verifier: Verifier, caller: str, *, now: float
+) -> Claim:
+    """Check it: signed by this very caller, and of now (300 s either way).
+
+    Raises:
+        Rejected: TOO_LARGE, the verifier's reasons, WRONG_KIND, NOT_JSON, MALFORMED,
+            CALLER_MISMATCH, EXPIRED, FROM_FUTURE.
+    """
+    if len(body) > _MAX_BODY:
+        raise Rejected(Reason.TOO_LARGE)
+    identity = verifier.verify(
+        body, headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, ""), now=now
+    )
+    if identity.kind != "operator":
+        raise Rejected(Reason.WRONG_KIND, f"signed by the node {identity.name}")
+    claim = _claim(strict_json.loads(body))
+    if claim.caller != identity.callerid or claim.caller != caller:
+        raise Rejected(Reason.CALLER_MISMATCH, f"{claim.caller}, signed by {identity.callerid}")
+    if claim.created < now - _MAX_AGE:
+        raise Rejected(Reason.EXPIRED)
+    if claim.created > now + _MAX_AGE:
+        raise Rejected(Reason.FROM_FUTURE)
+    return claim
+
+
+def _claim(document: Any) -> Claim:
+    if not isinstance(document, dict) or document.get("v") != VERSION:
+        raise Rejected(Reason.MALFORMED, "no document of this version")
+    if document.get("kind") not in (TAKEOVER, HANDOVER, HOLDING):
+        raise Rejected(Reason.WRONG_KIND)
+    values: dict[str, Any] = {}
+    for name, kind in _TYPES.items():
+        value = document.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise Rejected(Reason.MALFORMED, name)
+        values[name] = value
+    return Claim(kind=document["kind"], **values)

@@ -1,0 +1,1 @@
+"""STOMP: frames, dialects, connections."""

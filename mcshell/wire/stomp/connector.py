@@ -1,0 +1,347 @@
+"""`Transport` over stomp.py: the only module that knows stomp.py.
+
+What stomp.py does here: it builds the frames that we send, runs the thread that receives, and
+knows the state of the protocol. What it does not do is left to others, through the methods that it
+means to be overridden: the socket (`patient`: it never hangs, TLS with a private CA), the bytes that come in
+(`frame`: twice as fast as `stomp.utils.parse_headers`), heart-beats, receipts and reconnecting
+(`supervisor`, `exchange`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from mcshell.errors import ConnectError, ConnectionLost, FrameError
+from mcshell.wire.stomp.dialects import VHOST, Dialect, dialect_of
+from mcshell.wire.stomp.endpoint import (
+    Endpoint,
+    TLSFiles,
+    check_login,
+    reason_of,
+    tls_context,
+    words_of,
+)
+from mcshell.wire.stomp.exchange import Exchange
+from mcshell.wire.stomp.frame import Frame, Parser, dump
+from mcshell.wire.stomp.receipts import PendingReceipt, ReceiptTable
+from mcshell.wire.stomp.subscriptions import ConnectionState
+from mcshell.wire.stomp.tcp import PatientSocket, agree_heartbeat
+from mcshell.wire.stomp.transport import delivery_of
+
+# without this, importing stomp.py asks DNS for our own name, which can take a minute
+os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
+import stomp.connect
+import stomp.listener
+import stomp.protocol
+import stomp.transport
+import stomp.utils
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Sequence
+
+    from mcshell.wire.stomp.subscriptions import Subscription
+    from mcshell.wire.stomp.transport import Delivery
+
+__all__ = ["ConnectionState", "Connector", "TLSFiles"]
+
+log = logging.getLogger(__name__)
+CLOSED = "the broker closed the connection"
+STALL = 20.0  # seconds, at least, in which the broker must take some of what we send
+
+
+class _Forward(logging.Handler):
+    """Hands stomp.py's own records on to our logger, whose name is in our tree."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        target = logging.getLogger("mcshell.wire.stomp")
+        if target.isEnabledFor(record.levelno):
+            target.handle(record)
+
+
+def _route_log() -> None:
+    """Bring the logger `stomp.py` into our tree, once, unless the application handles it."""
+    theirs = logging.getLogger("stomp.py")
+    if not theirs.handlers:
+        theirs.addHandler(_Forward())
+        theirs.propagate = False
+
+
+class _Transport(stomp.transport.BaseTransport):  # type: ignore[misc]  # stomp.py has no types
+    """stomp.py's transport with our socket under it and our parser in front."""
+
+    def __init__(self, sock: PatientSocket, on_frame: Callable[[Frame], None]) -> None:
+        super().__init__(auto_decode=False)
+        self.failure = ""
+        self._patient = sock
+        self._parser = Parser()
+        self._on_frame = on_frame
+        self.thread: threading.Thread | None = None
+        self.override_threading(self._start_thread)
+
+    def _start_thread(self, loop: Callable[[], None]) -> threading.Thread:
+        self.thread = threading.Thread(target=loop, name="mcshell-stomp-io", daemon=True)
+        self.thread.start()
+        return self.thread
+
+    def attempt_connection(self) -> None:
+        """The socket stands already: an attempt of stomp.py has no bound, and hides its reason."""
+        self.current_host_and_port = ("", 0)
+
+    def send(self, encoded_frame: bytes) -> None:
+        """Write a frame; raises ConnectionLost."""
+        self._patient.send(encoded_frame)
+
+    def receive(self) -> bytes:
+        """Hand on every frame that comes, to the end of the connection, which is b"" to stomp.py.
+
+        Its own loop has nothing to cut, then, and starts no search for NULs.
+        """
+        chunk = b""
+        try:
+            while chunk := self._patient.receive():
+                for frame in self._parser.feed(chunk):
+                    self._on_frame(frame)
+            self.failure = CLOSED
+        except ConnectionLost as ended:
+            self.failure = ended.reason
+        except FrameError as wrong:
+            self.failure = _not_stomp(chunk, wrong, connected=self.connected)
+        except OSError as broken:
+            self.failure = words_of(broken)
+        return b""
+
+    def disconnect_socket(self) -> None:
+        """End it; stomp.py calls this when the receipt for DISCONNECT has come."""
+        self.running = False
+        self._patient.shutdown("closed")
+
+    def cleanup(self) -> None:
+        """Close the socket; stomp.py's thread calls this at its end."""
+        self._patient.close()
+
+
+def _not_stomp(chunk: bytes, wrong: FrameError, *, connected: bool) -> str:
+    """Say what the other end is, when it isn't a STOMP broker."""
+    if connected:
+        return f"the broker sent what is not STOMP: {wrong}"
+    if chunk[:2] == b"\x15\x03":  # a TLS alert
+        return "does not speak STOMP here but TLS: stomp+ssl:// is meant"
+    start = chunk.partition(b"\n")[0][:60].decode("latin-1").strip()
+    said = start if start.isprintable() else wrong
+    return f"does not speak STOMP: it said {said!r}"
+
+
+class _Protocol(stomp.protocol.Protocol12, stomp.connect.BaseConnection):  # type: ignore[misc]  # as above
+    """stomp.py's STOMP 1.2 over a transport of ours, without its heart-beats."""
+
+    def __init__(self, transport: _Transport) -> None:
+        stomp.connect.BaseConnection.__init__(self, transport)
+        stomp.protocol.Protocol12.__init__(self, transport, heartbeats=(0, 0))
+
+
+class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
+    """One connection from its first byte to its last; never used again after that."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        epoch: int,
+        deliver: Callable[[Delivery], None],
+        sock: PatientSocket,
+    ) -> None:
+        self.endpoint = endpoint
+        self.epoch = epoch
+        self.receipts = ReceiptTable()
+        self.dead = threading.Event()
+        self.reason = ""
+        self.refusal = ""
+        """The broker's ERROR, when it sent one."""
+        self.dialect: Dialect
+        self._deliver = deliver
+        self._sock = sock
+        self._heartbeat = 0.0
+        self._answer: Frame | None = None
+        self._answered = threading.Event()
+        self._transport = _Transport(sock, self._take)
+        self._protocol = _Protocol(self._transport)
+        self._transport.set_listener("link", self)
+
+    # -- called by stomp.py's thread: enqueue, and nothing else --------------------------------
+
+    def _take(self, frame: Frame) -> None:
+        """Take one frame; whatever goes wrong in here must not end stomp.py's thread."""
+        try:
+            if frame.command == "MESSAGE":
+                self._deliver(delivery_of(frame, self.epoch))
+            else:
+                theirs = stomp.utils.Frame(frame.command, frame.headers, frame.body)
+                self._answer = self._answer or frame
+                self._transport.process_frame(theirs, frame.body)
+        except Exception:  # an error here would end the connection without a word
+            log.exception("could not take a %s frame", frame.command)
+
+    def on_connected(self, frame: stomp.utils.Frame) -> None:
+        # in this thread, which is the one that keeps them
+        theirs = frame.headers.get("heart-beat", "0,0")
+        self._sock.set_heartbeat(*agree_heartbeat(self._heartbeat, theirs))
+        self._answered.set()
+
+    def on_receipt(self, frame: stomp.utils.Frame) -> None:
+        self.receipts.settle(frame.headers.get("receipt-id", ""))
+
+    def on_error(self, frame: stomp.utils.Frame) -> None:
+        self.refusal = reason_of(Frame("ERROR", frame.headers, frame.body))
+        log.info("%s: ERROR: %s", self.endpoint.url, self.refusal)
+        # ERROR is a connection's last frame (STOMP 1.2); ActiveMQ leaves some open all the same
+        self._sock.shutdown(self.refusal)
+
+    def on_disconnected(self) -> None:
+        self.reason = self.refusal or self.reason or self._transport.failure or "connection lost"
+        self.dead.set()  # first, so that who wakes up from a receipt finds it dead
+        self.receipts.end(self.reason)
+        self._answered.set()
+
+    # -- called by the supervisor and, through it, by any thread --------------------------------
+
+    def log_in(
+        self, user: str, passcode: str, heartbeat: float, timeout: float, vhost: str = VHOST
+    ) -> None:
+        """Say CONNECT and wait for the answer.
+
+        Raises:
+            ConnectError: with the broker's reason.
+            UnknownBroker: it is none whose dialect we know.
+        """
+        self._heartbeat = heartbeat
+        beat = int(heartbeat * 1000)
+        headers = {"accept-version": "1.2", "host": vhost, "heart-beat": f"{beat},{beat}"}
+        login = {"login": user, "passcode": passcode} if user or passcode else {}
+        self._transport.start()
+        with contextlib.suppress(ConnectionLost):  # the receiving thread learns why
+            # not by stomp.py, which writes the passcode into its debug log
+            self._transport.send(dump(Frame("STOMP", headers | login)))
+        answered = self._answered.wait(timeout)
+        answer = self._answer
+        if answer is None or answer.command != "CONNECTED":
+            silence = f"accepted the connection but said nothing for {timeout:.1f} s"
+            raise ConnectError(self.endpoint.url, self._why() if answered else silence)
+        if (version := answer.headers.get("version")) != "1.2":
+            why = f"speaks STOMP {version or '1.0'}; 1.2 is needed"
+            raise ConnectError(self.endpoint.url, why)
+        self.dialect = dialect_of(answer.headers.get("server", ""))
+
+    def _why(self) -> str:
+        """Say why it ended before it began, with a hint when the broker itself gave none."""
+        if self.refusal or self._transport.failure != CLOSED:
+            return self.refusal or self.reason
+        tls = self.endpoint.tls
+        return f"{CLOSED} ({'is our certificate known there?' if tls else 'is it a TLS port?'})"
+
+    def send(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
+        """SEND; raises ConnectionLost."""
+        self._protocol.send(self.dialect.send_to(destination), body, headers=headers)
+
+    def subscribe(self, subscription: Subscription) -> PendingReceipt:
+        """SUBSCRIBE; raises ConnectionLost."""
+        receipt = self.receipts.new(f"the subscription of {subscription.destination}")
+        headers = self.dialect.subscribe_headers(prefetch=subscription.prefetch)
+        headers |= self.dialect.subscribe_to(subscription.destination)
+        headers.update(subscription.headers)
+        headers["receipt"] = receipt.id
+        self._protocol.subscribe(
+            headers["destination"], subscription.id, subscription.ack, headers=headers
+        )
+        return receipt
+
+    def unsubscribe(self, number: str) -> None:
+        """UNSUBSCRIBE; raises ConnectionLost."""
+        self._protocol.unsubscribe(number)
+
+    def ack(self, number: str) -> None:
+        """ACK; raises ConnectionLost."""
+        self._protocol.ack(number)
+
+    def disconnect(self, timeout: float) -> None:
+        """Say DISCONNECT, so that all that was sent has been taken, and wait for the end."""
+        if not self.dead.is_set():
+            try:
+                self._protocol.disconnect()
+            except ConnectionLost:
+                log.debug("%s: lost before it was closed", self.endpoint.url)
+            self.dead.wait(timeout)
+        self.kill("closed")
+
+    def kill(self, reason: str) -> None:
+        """End it at once; its thread ends by itself, this waits for that."""
+        self.reason = self.reason or reason
+        self._sock.shutdown(reason)
+        thread = self._transport.thread
+        if thread is None:
+            self._sock.close()
+        elif thread is not threading.current_thread():
+            thread.join(5)
+
+
+class Connector(Exchange):
+    """A supervised connection to the first of `urls` that takes us; see `Transport`.
+
+    Args:
+        urls: `stomp://host:port` or `stomp+ssl://host:port`, in the order of preference.
+        user: the login.
+        passcode: its secret.
+        tls: needed for `stomp+ssl://`; never is anything but TLS spoken there.
+        vhost: RabbitMQ's virtual host; the others do not care.
+        heartbeat: seconds between heart-beats that we offer and want; 0 for none.
+        on_state: told of each change by the supervisor's thread; must not block.
+
+    Raises:
+        UsageError: an URL that is none.
+        ConfigError: TLS files or a login that cannot be used.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        user: str = "",
+        passcode: str = "",
+        tls: TLSFiles | None = None,
+        vhost: str = VHOST,
+        heartbeat: float = 10.0,
+        on_state: Callable[[ConnectionState], None] | None = None,
+    ) -> None:
+        super().__init__(urls, on_state=on_state)
+        check_login(user, passcode)
+        self._login = (user, passcode, heartbeat)
+        self._vhost = vhost
+        self._context: ssl.SSLContext | None = None
+        if any(endpoint.tls for endpoint in self._endpoints):
+            self._context = tls_context(tls)
+        _route_log()
+
+    def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> Link:
+        """Make one attempt; raises ConnectError or UnknownBroker within the timeout (seconds)."""
+        user, passcode, heartbeat = self._login
+        try:
+            sock = PatientSocket(
+                endpoint,
+                self._context,
+                timeout=timeout,
+                stall=max(STALL, 2 * heartbeat),
+                called_off=self._stop.is_set,
+            )
+        except OSError as failure:
+            raise ConnectError(endpoint.url, words_of(failure)) from None
+        link = Link(endpoint, epoch, self._deliver, sock)
+        self._opening = link
+        try:
+            link.log_in(user, passcode, heartbeat, timeout, self._vhost)
+        except BaseException:
+            link.kill("the attempt failed")
+            raise
+        return link

@@ -1,0 +1,119 @@
+"""Where a broker is, how it is trusted, and what its refusals mean: what both connections share."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mcshell.errors import ConfigError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcshell.wire.stomp.frame import Frame
+
+__all__ = [
+    "Endpoint",
+    "TLSFiles",
+    "check_login",
+    "parse_url",
+    "reason_of",
+    "tls_context",
+    "words_of",
+]
+
+_PORTS = {"stomp": 61613, "stomp+ssl": 61614}
+_LOGIN_LINE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TLSFiles:
+    """The CA that vouches for the broker, and the certificate that we show it (PEM files)."""
+
+    ca: str | Path
+    cert: str | Path | None = None
+    key: str | Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One broker's address; `tls` says whether anything but TLS may be spoken there."""
+
+    url: str
+    host: str
+    port: int
+    tls: bool
+
+
+def parse_url(url: str) -> Endpoint:
+    """Read `stomp://host[:port]` or `stomp+ssl://host[:port]` (ports 61613 and 61614).
+
+    Raises:
+        UsageError: it is something else, or holds a login.
+    """
+    meant = "stomp://HOST:PORT or stomp+ssl://HOST:PORT is meant"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as wrong:
+        raise UsageError(f"broker {url!r}: {wrong}; {meant}") from None
+    if parts.scheme not in _PORTS:
+        hint = did_you_mean(parts.scheme, _PORTS)
+        raise UsageError(f"broker {url!r}: unknown scheme {parts.scheme!r}{hint}; {meant}")
+    if parts.username or parts.password:
+        raise UsageError("a broker's URL holds no login: user and passcode_file are for that")
+    if not parts.hostname or port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
+        raise UsageError(f"broker {url!r}: {meant}")
+    return Endpoint(url, parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "stomp+ssl")
+
+
+def check_login(user: str, passcode: str) -> None:
+    """Refuse what CONNECT, which knows no escapes, cannot carry; raises ConfigError."""
+    for key, value in (("broker.user", user), ("broker.passcode_file", passcode)):
+        if any(character in value for character in "\n\r\0"):
+            raise ConfigError(f"{key}: it holds a line break or a NUL", key=key)
+
+
+def tls_context(files: TLSFiles | None) -> ssl.SSLContext:
+    """Trust the given CA only, and show the given certificate.
+
+    Raises:
+        ConfigError: no CA, or a file that cannot be read.
+    """
+    if files is None:
+        raise ConfigError("stomp+ssl:// needs a CA to trust", key="pki.ca")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    key, origin = "pki.ca", str(files.ca)
+    try:
+        context.load_verify_locations(cafile=origin)
+        if files.cert is not None:
+            key, origin = "pki.cert", f"{files.cert} with {files.key or files.cert}"
+            context.load_cert_chain(files.cert, files.key)
+    except (OSError, ValueError) as wrong:
+        raise ConfigError(f"{key}: cannot use {origin}: {wrong}", key=key, origin=origin) from None
+    return context
+
+
+def reason_of(error: Frame) -> str:
+    """The words of a broker's ERROR frame: its message and, when it says more, its body's first line.
+
+    ActiveMQ puts a stack trace into the body, RabbitMQ the particulars.
+    """
+    message = error.headers.get("message", "").strip()
+    body = error.body.decode(errors="replace").strip()
+    first = body.partition("\n")[0].strip()[:_LOGIN_LINE]
+    if message and (not first or first in message or "\n\tat " in body or message in first):
+        return message
+    return f"{message}: {first}" if message and first else first or "ERROR without a reason"
+
+
+def words_of(failure: OSError) -> str:
+    """Say in a few words what went wrong with a socket or a handshake."""
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return f"TLS: the broker's certificate is not trusted: {failure.verify_message}"
+    if isinstance(failure, ssl.SSLError):
+        return f"TLS: {(failure.reason or str(failure)).replace('_', ' ').lower()}"
+    return failure.strerror.lower() if failure.strerror else str(failure) or type(failure).__name__

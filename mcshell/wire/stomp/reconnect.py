@@ -1,0 +1,290 @@
+"""The thread that keeps a connection: reconnecting, fail-over and the subscriptions over both.
+
+It knows nothing of STOMP's frames or of stomp.py; `_open` makes one connection. One thread, the
+supervisor's, makes and drops connections; other threads use the one that is live (`exchange`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Self
+
+from mcshell.errors import (
+    ConnectError,
+    ConnectionLost,
+    ReceiptTimeout,
+    UnknownBroker,
+    UsageError,
+    WireError,
+)
+from mcshell.wire.stomp.endpoint import Endpoint, parse_url
+from mcshell.wire.stomp.subscriptions import ConnectionState, Subscription, backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mcshell.wire.stomp.subscriptions import Link
+
+__all__ = ["ConnectionState", "Subscription", "Supervisor", "backoff"]
+
+log = logging.getLogger(__name__)
+
+ATTEMPT = 5.0  # seconds that one round over all the brokers may take
+CONFIRM = 10.0  # seconds in which the broker confirms a subscription
+STABLE = 2.0  # seconds after which a connection is good: one that a broker ends at once is not
+BYE = 2.0  # seconds for a clean DISCONNECT
+RETURN = 15.0  # seconds, about, between looks whether a broker named earlier is there again
+
+
+class Supervisor:
+    """A connection that comes back by itself, and the subscriptions that it brings along."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        on_state: Callable[[ConnectionState], None] | None = None,
+    ) -> None:
+        self._endpoints = [parse_url(url) for url in urls]
+        if not self._endpoints:
+            raise UsageError("no broker is named: broker.urls is empty")
+        self._on_state = on_state
+        self._changed = threading.Condition()
+        """Guards what follows up to the blank line; notified when a connection is live or gone."""
+        self._link: Link | None = None
+        self._live: Link | None = None
+        self._subscriptions: dict[str, Subscription] = {}
+        self._reason = "not started"
+
+        self._epochs = itertools.count(1)
+        self._numbers = itertools.count(1)
+        self._stop = threading.Event()
+        self._opening: Link | None = None
+        self._thread: threading.Thread | None = None
+
+    def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> Link:
+        """Make one connection, logged in; raises ConnectError or UnknownBroker."""
+        raise NotImplementedError
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def start(self, timeout: float | None = 5.0) -> None:
+        """Connect, and stay connected until `close`; where it fails it may be called again.
+
+        Args:
+            timeout: seconds for trying every broker once; None tries on until one is there.
+
+        Raises:
+            ConnectError: none took us, with the broker's or the system's reason.
+            UnknownBroker: there is one, whose dialect we don't know.
+        """
+        if self._thread is not None:
+            raise UsageError("this connection was started already")
+        first: SimpleQueue[WireError | None] = SimpleQueue()
+        thread = threading.Thread(
+            target=self._run, args=(first, timeout), name="mcshell-supervisor", daemon=True
+        )
+        thread.start()
+        self._thread = thread
+        failure: WireError | None
+        try:
+            failure = first.get(timeout=None if timeout is None else timeout + 1.0)
+        except Empty:  # the system's resolver has no bound of its own
+            failure = ConnectError(self._endpoints[-1].url, f"no answer within {timeout:g} s")
+        except BaseException:
+            self.close()
+            raise
+        if failure is not None:
+            self.close()
+            if not thread.is_alive():  # a node tries again until its broker is there
+                self._thread = None
+                self._stop.clear()
+            raise failure
+
+    def close(self) -> None:
+        """Disconnect cleanly and end the threads, within a bounded time; harmless when repeated."""
+        self._stop.set()
+        with self._changed:
+            link, self._live = self._link, None
+            self._reason = "closed"
+            self._changed.notify_all()
+        if link is not None:
+            link.disconnect(BYE)
+        elif (opening := self._opening) is not None:
+            opening.kill("closed")
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(ATTEMPT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- the supervisor's thread ----------------------------------------------------------------
+
+    def _run(self, first: SimpleQueue[WireError | None], timeout: float | None) -> None:
+        delays = backoff()
+        started = False
+        while not self._stop.is_set():
+            since = time.monotonic()
+            try:
+                link = self._round(ATTEMPT if started or timeout is None else timeout)
+            except WireError as failure:
+                if not started and timeout is not None:
+                    first.put(failure)
+                    return
+                self._tell(None, getattr(failure, "reason", str(failure)))
+                self._stop.wait(next(delays))
+                continue
+            if not started:
+                started = True
+                first.put(None)
+            link = self._watch(link)
+            self._drop(link)
+            if time.monotonic() - since > STABLE:
+                delays = backoff()
+            self._stop.wait(next(delays))
+        if not started:
+            first.put(ConnectError(self._endpoints[-1].url, "closed"))
+
+    def _round(self, budget: float) -> Link:
+        """Try each broker once; raises what the last one failed with, naming the others."""
+        deadline = time.monotonic() + budget
+        before = ""
+        for left, endpoint in zip(range(len(self._endpoints), 0, -1), self._endpoints, strict=True):
+            share = max(0.2, (deadline - time.monotonic()) / left)
+            try:
+                link = self._open(endpoint, next(self._epochs), share)
+                self._adopt(link)
+            except ConnectError as failure:
+                error: WireError = ConnectError(endpoint.url, failure.reason + before)
+                before += f"; {endpoint.url}: {failure.reason}"
+            except UnknownBroker as unknown:
+                error = unknown
+                before += f"; {endpoint.url}: {unknown}"
+            else:
+                return link
+            if self._stop.is_set():
+                break
+        raise error
+
+    def _watch(self, link: Link) -> Link:
+        """Wait until the connection ends; meanwhile go back to a broker that is named earlier.
+
+        Brokers that share nothing are islands: only where all return to the first do they meet.
+        """
+        while not link.dead.wait(self._until_return(link)):
+            link = self._return(link)
+        return link
+
+    def _until_return(self, link: Link) -> float | None:
+        """Seconds until it is time to look; None for the first of the list."""
+        first = link.endpoint == self._endpoints[0]
+        return None if first else RETURN * random.uniform(0.7, 1.3)  # noqa: S311  # no secret
+
+    def _return(self, link: Link) -> Link:
+        """Try the brokers before this one; the connection that is live then."""
+        for endpoint in self._endpoints[: self._endpoints.index(link.endpoint)]:
+            try:
+                better = self._open(endpoint, next(self._epochs), BYE)
+                self._adopt(better)
+            except WireError as failure:
+                log.debug("%s: not back yet: %s", endpoint.url, failure)
+                self._stay(link)
+            else:
+                link.disconnect(BYE)  # whatever was sent over it has arrived
+                return better
+        return link
+
+    def _stay(self, link: Link) -> None:
+        """Go on with a connection after another was not to be had."""
+        with self._changed:
+            if self._live is None and not self._stop.is_set() and not link.dead.is_set():
+                self._link = self._live = link
+                self._changed.notify_all()
+
+    def _adopt(self, link: Link) -> None:
+        """Bring the subscriptions over to a new connection, then let everybody use it.
+
+        Raises:
+            ConnectError: it broke, or a subscription was not confirmed in time.
+        """
+        with self._changed:
+            self._link, self._opening = link, None
+            kept = [one for one in self._subscriptions.values() if one.confirmed]
+        deadline = time.monotonic() + CONFIRM
+        try:
+            for receipt in [link.subscribe(one) for one in kept]:
+                receipt.wait(deadline - time.monotonic())
+        except (ConnectionLost, ReceiptTimeout) as failure:
+            self._drop(link)
+            link.kill(str(failure))
+            raise ConnectError(link.endpoint.url, str(failure)) from None
+        with self._changed:
+            if self._stop.is_set():
+                link.kill("closed")
+                return
+            self._live = link
+            self._changed.notify_all()
+        self._tell(link, "")
+
+    def _drop(self, link: Link) -> None:
+        """Take a dead connection out of use."""
+        with self._changed:
+            was_live = self._live is link
+            self._link = self._live = None
+            self._reason = link.reason or "connection lost"
+        if was_live and not self._stop.is_set():
+            self._tell(link, self._reason)
+
+    def _tell(self, link: Link | None, reason: str) -> None:
+        """Log a change and report it."""
+        endpoint = link.endpoint if link else self._endpoints[-1]
+        if reason:
+            self._reason = reason
+        connected = link is not None and not reason
+        log.log(
+            logging.INFO if connected else logging.WARNING,
+            "%s: %s",
+            endpoint.url,
+            reason or "connected",
+        )
+        if self._on_state is not None:
+            state = ConnectionState(connected, endpoint.url, link.epoch if link else 0, reason)
+            try:
+                self._on_state(state)
+            except Exception:  # another's error must not end the supervision
+                log.exception("on_state failed")
+
+    # -- for other threads ----------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands now, with all its subscriptions."""
+        link = self._live
+        return link is not None and not link.dead.is_set()
+
+    @property
+    def url(self) -> str:
+        """The broker that we are connected to, "" without one."""
+        link = self._live
+        return link.endpoint.url if link else ""
+
+    def _usable(self, deadline: float) -> Link:
+        """Wait for a connection that stands; raises ConnectionLost at the deadline."""
+        link = self._live
+        if link is not None and not link.dead.is_set():
+            return link
+        with self._changed:
+            while (link := self._live) is None or link.dead.is_set():
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stop.is_set() or self._thread is None:
+                    raise ConnectionLost(f"no connection to a broker: {self._reason}")
+                self._changed.wait(min(left, 0.5))
+        return link

@@ -1,0 +1,203 @@
+"""The broker's end of one STOMP connection: bytes, handshake, receipts, heart-beats, back-pressure.
+
+What the commands mean is for the subclass (`mcshell.broker.server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from typing import TYPE_CHECKING
+
+from mcshell.errors import WireError
+from mcshell.wire.stomp.frame import HEARTBEAT, Frame, Parser, dump, negotiate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ServerConnection", "number"]
+
+log = logging.getLogger(__name__)
+
+BEAT = 1.0
+"""The shortest heart-beat that is promised and asked for, seconds."""
+GREETING = 10.0
+"""How long a client may take to CONNECT, seconds."""
+HIGH_WATER = 1024 * 1024
+"""Unsent bytes above which the connection counts as full."""
+STUCK = 64 * 1024 * 1024
+"""Unsent bytes above which nothing more is read from it: it only asks and never listens."""
+
+
+def number(headers: dict[str, str], name: str, default: str = "0") -> int:
+    """Read a header that is a whole number; raises WireError."""
+    text = headers.get(name, default)
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**53))):
+        raise WireError(f"{name} {text[:40]!r} is not a whole number")
+    return int(text)
+
+
+class ServerConnection(asyncio.Protocol):
+    """One client. What it is sent is collected until its owner calls `flush`.
+
+    Args:
+        name: what we call ourselves in CONNECTED.
+        login: the user and passcode that CONNECT must say; an empty user asks nobody.
+        on_output: called when there begins to be something to flush.
+        peers: all connections that stand; each adds and removes itself.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        name: str,
+        login: tuple[str, str],
+        on_output: Callable[[ServerConnection], None],
+        peers: set[ServerConnection],
+    ) -> None:
+        self.version = ""
+        self.closing = False
+        self.out_size = 0
+        self._name = name
+        self._login = login
+        self._on_output = on_output
+        self._peers = peers
+        self._parser = Parser()
+        self._paused = False
+        self._out: list[bytes] = []
+        self._clock = asyncio.get_running_loop().time
+        self._last_read = self._last_write = self._clock()
+        self._read_every = self._write_every = 0.0
+
+    def execute(self, frame: Frame) -> None:
+        """Do what a client's frame asks; raises WireError when it can't be done."""
+        raise NotImplementedError
+
+    def has_room_again(self) -> None:
+        """Go on with what waited while the connection was full."""
+        raise NotImplementedError
+
+    # ── asyncio's calls ─────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there, its TLS handshake done; asyncio itself has set TCP_NODELAY."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.transport = transport
+        self._peers.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """The client is gone."""
+        self.closing = True
+        self._peers.discard(self)
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._paused = False
+        self.transport.resume_reading()
+        self.has_room_again()
+
+    def data_received(self, data: bytes) -> None:
+        """Do what the client says, up to the first thing that is wrong: that gets ERROR."""
+        self._last_read = self._clock()
+        receipt: str | None = None
+        try:
+            for frame in self._parser.feed(data):
+                if self.closing:
+                    return
+                receipt = frame.headers.get("receipt")
+                if self.version:
+                    self.execute(frame)
+                else:
+                    self._greet(frame)
+                if receipt:
+                    self.send("RECEIPT", {"receipt-id": receipt})
+                self.closing = frame.command == "DISCONNECT"
+        except WireError as error:
+            more = {"receipt-id": receipt} if receipt else {}
+            self.send("ERROR", {"message": str(error).replace("\n", " "), **more})
+            self.closing = True
+        if self.closing:
+            self.flush_later()
+        elif self.backlog() > STUCK:
+            self.transport.pause_reading()
+
+    def _greet(self, frame: Frame) -> None:
+        """Agree on a version, check the login (in constant time), agree on heart-beats."""
+        headers = frame.headers
+        if frame.command not in ("CONNECT", "STOMP"):
+            raise WireError(f"{frame.command} before CONNECT")
+        version = negotiate(headers.get("accept-version"))
+        if version is None:
+            raise WireError("this broker speaks STOMP 1.0, 1.1 and 1.2")
+        said = (headers.get("login", ""), headers.get("passcode", ""))
+        right = [
+            hmac.compare_digest(one.encode(), other.encode())
+            for one, other in zip(said, self._login, strict=True)
+        ]
+        if self._login[0] and not all(right):
+            raise WireError("login refused: user or passcode is wrong")
+        theirs, _, wanted = headers.get("heart-beat", "0,0").partition(",")
+        reads, writes = (number({"heart-beat": beat}, "heart-beat") for beat in (theirs, wanted))
+        self._read_every = max(BEAT, reads / 1000) if reads else 0.0
+        self._write_every = max(BEAT, writes / 1000) if writes else 0.0
+        self.version = version
+        beats = f"{BEAT * 1000:.0f},{BEAT * 1000:.0f}"
+        self.send("CONNECTED", {"version": version, "server": self._name, "heart-beat": beats})
+
+    # ── sending ─────────────────────────────────────────────────────────────────────────────
+
+    def push(self, *pieces: bytes) -> None:
+        """Have these bytes sent by the next `flush`."""
+        if not self._out:
+            self._on_output(self)
+        self._out += pieces
+        self.out_size += sum(map(len, pieces))
+
+    def send(self, command: str, headers: dict[str, str]) -> None:
+        """Have a frame sent by the next `flush`."""
+        self.push(dump(Frame(command, headers), self.version or "1.2"))
+
+    def flush_later(self) -> None:
+        """Have `flush` called even though there may be nothing to send."""
+        self.push(b"")
+
+    def flush(self) -> None:
+        """Give what was collected to the socket."""
+        self._last_write = self._clock()
+        if not self.transport.is_closing():
+            self.transport.write(b"".join(self._out))
+        self._out.clear()
+        self.out_size = 0
+        if self.closing:
+            self.transport.close()
+        elif not self._paused:
+            self.has_room_again()
+
+    def backlog(self) -> int:
+        """How many bytes are not sent yet."""
+        return self.out_size + self.transport.get_write_buffer_size()
+
+    def has_room(self) -> bool:
+        """Whether a queue may give it more."""
+        return self.out_size < HIGH_WATER and not (self._paused or self.closing)
+
+    def beat(self, *, late: bool) -> None:
+        """Send a heart-beat when one is due; end a client that is silent for two of its own.
+
+        `late` says that our own loop was busy: what the client sent meanwhile is unread.
+        """
+        now = self._clock()
+        silence = now - self._last_read
+        limit = 2 * self._read_every if self.version else GREETING
+        if 0 < limit < silence and not late:
+            log.info("a client was silent for %.1f s", silence)
+            self.transport.abort()
+        elif 0 < self._write_every <= 2 * (now - self._last_write):
+            self.push(HEARTBEAT)

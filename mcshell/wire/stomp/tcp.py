@@ -1,0 +1,261 @@
+"""A TCP or TLS connection on which no call waits without a bound.
+
+One thread receives, any number send. The socket never blocks, every wait is a poll with a
+deadline, and the receiving thread keeps STOMP's heart-beats in both directions, so that no thread
+of their own is needed. Only the receiving thread closes the descriptor; others `shutdown` it, and
+never through `ssl`'s own method, which would leave a socket that writes plain text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.errors import ConnectionLost
+from mcshell.wire.stomp.frame import HEARTBEAT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcshell.wire.stomp.endpoint import Endpoint
+
+__all__ = ["PatientSocket", "agree_heartbeat"]
+
+CHUNK = 64 * 1024
+_SLICE = 0.1  # seconds between looks at whether the attempt was called off
+_GRACE = 3.0  # intervals of silence that end a connection; ActiveMQ begins after two
+_EAGER = 0.7  # the part of the interval after which we send ours
+_WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def agree_heartbeat(ours: float, theirs: str) -> tuple[float, float]:
+    """Settle the intervals (seconds; 0: none) in which we send and they do.
+
+    `theirs` is the header of CONNECTED: what the broker can send and wants to get, milliseconds.
+    """
+    words = theirs.replace(" ", "").split(",")
+    if not ours or len(words) != 2 or not all(word.isdigit() for word in words):  # noqa: PLR2004  # a pair
+        return 0.0, 0.0
+    sends, wants = (int(word) / 1000 for word in words)
+    return max(ours, wants) if wants else 0.0, max(ours, sends) if sends else 0.0
+
+
+class PatientSocket:
+    """One connection, made by the constructor.
+
+    Args:
+        endpoint: where to; TLS, or nothing, when it says so.
+        context: the TLS side of it.
+        timeout: seconds for connecting and the handshake together.
+        stall: seconds after which a send without progress ends the connection.
+        called_off: asked again and again while connecting; true gives up at once.
+
+    Raises:
+        OSError: it was refused, or the handshake failed.
+        TimeoutError: it took too long, or was called off.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        context: ssl.SSLContext | None,
+        *,
+        timeout: float,
+        stall: float,
+        called_off: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._stall = stall
+        self._called_off = called_off
+        self._frames = threading.Lock()
+        """Held while one frame is written: nothing may come into its middle."""
+        self._shut = ""
+        self._owed = b""
+        """A heart-beat that did not fit into the socket's buffer."""
+        self._beat_out = self._beat_in = 0.0
+        deadline = time.monotonic() + timeout
+        self._sock = self._connect(endpoint, deadline)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # OpenSSL's object takes one caller at a time; a plain socket minds nobody
+        self._guard: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if endpoint.tls:
+            assert context is not None, "TLS without a context"
+            self._guard = threading.Lock()
+            try:
+                self._handshake(context, endpoint.host, deadline)
+            except BaseException:
+                self._sock.close()
+                raise
+        self._sent = self._heard = time.monotonic()
+
+    def _connect(self, endpoint: Endpoint, deadline: float) -> socket.socket:
+        """Try each address of the host; raises what the last one failed with."""
+        failure: OSError = TimeoutError("no address")
+        # As bytes, a name is not sent through Python's tables of international ones (0.4 MiB).
+        host = endpoint.host.encode() if endpoint.host.isascii() else endpoint.host
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, endpoint.port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, protocol)
+            sock.setblocking(False)
+            try:
+                with contextlib.suppress(BlockingIOError):
+                    sock.connect(address)
+                self._await(sock, select.POLLOUT, deadline, "connection attempt")
+                if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise OSError(code, os.strerror(code))  # noqa: TRY301  # joins what connect raises
+            except OSError as refused:
+                sock.close()
+                failure = refused
+            else:
+                return sock
+        raise failure
+
+    def _handshake(self, context: ssl.SSLContext, host: str, deadline: float) -> None:
+        self._sock = secured = context.wrap_socket(
+            self._sock, server_hostname=host, do_handshake_on_connect=False
+        )
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                self._await(secured, select.POLLIN, deadline, "TLS handshake")
+            except ssl.SSLWantWriteError:
+                self._await(secured, select.POLLOUT, deadline, "TLS handshake")
+            else:
+                return
+
+    def _await(self, sock: socket.socket, event: int, deadline: float, what: str) -> None:
+        """Wait for the socket while connecting."""
+        poll = select.poll()
+        poll.register(sock, event)
+        while not poll.poll(_SLICE * 1000):
+            if self._called_off():
+                raise TimeoutError("called off")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no answer to the {what}")
+
+    def set_heartbeat(self, out: float, into: float) -> None:
+        """Begin to keep heart-beats (seconds; 0: none in that direction)."""
+        self._beat_out, self._beat_in = out, into
+        self._heard = time.monotonic()
+
+    def send(self, data: bytes) -> None:
+        """Write a whole frame.
+
+        Raises:
+            ConnectionLost: it is closed, or the broker takes nothing any more.
+        """
+        start = time.monotonic()
+        while not self._frames.acquire(timeout=_SLICE):
+            self._check_progress(max(start, self._sent))
+        try:
+            self._write(self._owed + data)
+            self._owed = b""
+        finally:
+            self._frames.release()
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        progress = time.monotonic()
+        poll: select.poll | None = None
+        while view:
+            if self._shut:
+                raise ConnectionLost(self._shut)
+            wait_for = select.POLLOUT
+            try:
+                with self._guard:
+                    count = self._sock.send(view)
+            except ssl.SSLWantReadError:
+                wait_for = select.POLLIN
+            except _WOULD_BLOCK:
+                pass
+            except OSError as failure:
+                # the receiving thread learns why: a TLS alert or the broker's ERROR may wait there
+                raise ConnectionLost(failure.strerror or str(failure)) from None
+            else:
+                view = view[count:]
+                self._sent = progress = time.monotonic()
+                continue
+            self._check_progress(progress)
+            poll = poll or select.poll()
+            poll.register(self._sock, wait_for)
+            poll.poll(_SLICE * 1000)
+
+    def _check_progress(self, since: float) -> None:
+        """End the connection when nothing was written since then for too long."""
+        if time.monotonic() - since > self._stall:
+            self.shutdown(f"the broker has taken nothing for {self._stall:g} s")
+            raise ConnectionLost(self._shut)
+
+    def receive(self) -> bytes:
+        """Wait for bytes, keeping the heart-beats; returns b"" when the other side has closed.
+
+        Raises:
+            ConnectionLost: it is closed from our side, or the broker fell silent.
+            OSError: the connection broke.
+        """
+        poll = select.poll()
+        while not self._shut:
+            wait_for = select.POLLIN
+            try:
+                with self._guard:
+                    chunk = self._sock.recv(CHUNK)
+            except ssl.SSLWantWriteError:
+                wait_for = select.POLLOUT
+            except _WOULD_BLOCK:
+                pass
+            else:
+                self._heard = time.monotonic()
+                return chunk
+            poll.register(self._sock, wait_for)
+            if not poll.poll(self._until_beat()):
+                self._keep_beat()
+        raise ConnectionLost(self._shut)
+
+    def _until_beat(self) -> float | None:
+        """Milliseconds until a heart-beat is due in either direction."""
+        due = []
+        if self._beat_out:
+            due.append(self._sent + self._beat_out * _EAGER)
+        if self._beat_in:
+            due.append(self._heard + self._beat_in * _GRACE)
+        return max(1.0, (min(due) - time.monotonic()) * 1000) if due else None
+
+    def _keep_beat(self) -> None:
+        """Send ours when it is due; judge theirs, now that nothing waits to be read."""
+        now = time.monotonic()
+        if self._beat_in and now - self._heard >= self._beat_in * _GRACE:
+            self.shutdown(f"the broker has been silent for {now - self._heard:.0f} s")
+        # a frame that is being written is as good as a heart-beat
+        elif (
+            self._beat_out
+            and now - self._sent >= self._beat_out * _EAGER
+            and self._frames.acquire(blocking=False)
+        ):
+            self._sent = now
+            try:
+                with self._guard:
+                    self._sock.send(HEARTBEAT)
+            except _WOULD_BLOCK:
+                # OpenSSL has it already; the next write must begin with it
+                self._owed = HEARTBEAT
+            finally:
+                self._frames.release()
+
+    def shutdown(self, reason: str) -> None:
+        """Wake up whoever waits on it, with a reason; `close` is the receiving thread's."""
+        self._shut = self._shut or reason
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the descriptor back; senders that come later find it shut."""
+        self.shutdown("closed")
+        with self._frames, self._guard:
+            self._sock.close()

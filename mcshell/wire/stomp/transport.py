@@ -1,0 +1,159 @@
+"""What the rest of mcshell knows of a connection to a broker: this Protocol and these values.
+
+`connector` implements it over stomp.py with threads. `aio` is its asyncio twin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.wire.stomp.dialects import Dialect
+    from mcshell.wire.stomp.frame import Frame
+
+__all__ = ["AckMode", "Delivery", "Inbox", "Receipt", "Transport", "delivery_of"]
+
+AckMode = Literal["auto", "client", "client-individual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One MESSAGE frame as it came in.
+
+    `subscription` is the id that `subscribe` returned; `ack_id` what an ACK names; `epoch` the
+    number of the connection it came over, so that an ACK from before a reconnect is dropped.
+    """
+
+    destination: str
+    body: bytes
+    headers: Mapping[str, str]
+    subscription: str
+    ack_id: str
+    epoch: int
+    redelivered: bool = False
+
+
+def delivery_of(frame: Frame, epoch: int) -> Delivery:
+    """A MESSAGE frame as the delivery that it is."""
+    headers = frame.headers
+    return Delivery(
+        headers.get("destination", ""),
+        frame.body,
+        headers,
+        headers.get("subscription", ""),
+        headers.get("ack", ""),
+        epoch,
+        headers.get("redelivered") == "true",
+    )
+
+
+class Inbox(Protocol):
+    """Where deliveries are put. A `queue.SimpleQueue` is one.
+
+    One that waits for room holds the broker back; a few seconds at most, for the thread that waits
+    also keeps the heart-beats.
+    """
+
+    def put(self, item: Delivery, /) -> None:
+        """Take a delivery."""
+
+
+class Receipt(Protocol):
+    """The broker's confirmation of one frame, to come."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the broker has confirmed, or never will."""
+
+    def wait(self, timeout: float) -> None:
+        """Wait (seconds) until it is confirmed.
+
+        Raises:
+            ReceiptTimeout: the broker was silent that long.
+            ConnectionLost: the connection broke first; nobody knows whether it arrived.
+        """
+
+
+class Transport(Protocol):
+    """A supervised connection: it reconnects and re-subscribes by itself."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the broker at the other end wants things said."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands now."""
+
+    @property
+    def url(self) -> str:
+        """The broker at the other end, "" while there is none."""
+
+    def send(
+        self,
+        destination: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        persistent: bool = False,
+        expires: float | None = None,
+        receipt: bool = False,
+    ) -> Receipt | None:
+        """SEND one message; `expires` is seconds since the epoch.
+
+        Returns a `Receipt` when one was asked for. Raises ConnectionLost when there is no
+        connection within a bounded wait.
+        """
+
+    def subscribe(
+        self,
+        destination: str,
+        inbox: Inbox,
+        *,
+        ack: AckMode = "client-individual",
+        prefetch: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Have every message of a destination put into `inbox`, over reconnects too.
+
+        `headers` go along with SUBSCRIBE (such as a selector).
+        Returns the subscription's id once the broker has confirmed it.
+        """
+
+    def expect(self, subscription: str, inbox: Inbox) -> None:
+        """Take what the broker delivers under a subscription of its own making.
+
+        RabbitMQ makes one for a `reply-to` that is a temp-queue.
+        """
+
+    def pause(self, subscription: str) -> None:
+        """End a subscription until `resume`; what is under way still comes into its inbox.
+
+        Where `dialect.keeps_unacked`, the connection goes on holding that, and it may be
+        acknowledged after `resume`. Elsewhere the broker takes it back and hands it out again.
+        """
+
+    def lend(self, subscription: str, destination: str) -> None:
+        """Subscribe to something else under the id of a paused subscription.
+
+        Where `dialect.keeps_unacked`, that is how its messages can still be acknowledged without
+        more of them coming. Raises as `subscribe`.
+        """
+
+    def resume(self, subscription: str) -> None:
+        """Begin a paused subscription again, under the same id; raises as `subscribe`."""
+
+    def unsubscribe(self, subscription: str) -> None:
+        """End a subscription."""
+
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery (mode `client`: and all before it); one from before a reconnect is dropped in silence."""
+
+    def renew(self, reason: str) -> None:
+        """Break the connection and make a new one: what is not acknowledged goes back."""
+
+    def close(self) -> None:
+        """Disconnect cleanly and end the threads, within a bounded time."""

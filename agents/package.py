@@ -18,7 +18,16 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.node.agent import Agent, AgentError, Call, NodeView, Outcome, Unavailable, run, which
+from mcshell.node.agent import (
+    Agent,
+    AgentError,
+    Call,
+    NodeView,
+    ProgramResult,
+    Unavailable,
+    run,
+    which,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -132,13 +141,13 @@ class Backend(Protocol):
     def search(self, call: Call, name: str, limit: int) -> tuple[list[Row], bool]:
         """Up to `limit` packages by a part of their name, and whether there are more."""
 
-    def refresh(self, call: Call) -> Outcome:
+    def refresh(self, call: Call) -> ProgramResult:
         """Read the repositories' indices."""
 
-    def change(self, call: Call, what: str, name: str, version: str | None) -> Outcome:
+    def change(self, call: Call, what: str, name: str, version: str | None) -> ProgramResult:
         """Install, update or remove."""
 
-    def complaint(self, outcome: Outcome) -> str:
+    def complaint(self, outcome: ProgramResult) -> str:
         """The line of the output that says what went wrong."""
 
 
@@ -163,7 +172,7 @@ def _absent(name: str) -> Row:
     }
 
 
-def _expect(backend: Backend, outcome: Outcome, call: Call, what: str) -> None:
+def _expect(backend: Backend, outcome: ProgramResult, call: Call, what: str) -> None:
     """Turn a failure into one clear line; the last of the output goes along."""
     if outcome.ok:
         return
@@ -281,7 +290,7 @@ class Apt:
             file.flush()
             yield env | {"APT_CONFIG": file.name}
 
-    def _run(self, call: Call, *argv: str, limit: int = LISTING) -> Outcome:
+    def _run(self, call: Call, *argv: str, limit: int = LISTING) -> ProgramResult:
         with self._environment() as env:
             return run(call, argv, env=env, limit=limit, grace=GRACE)
 
@@ -324,11 +333,11 @@ class Apt:
             for each in names
         ], len(summaries) > limit
 
-    def refresh(self, call: Call) -> Outcome:
+    def refresh(self, call: Call) -> ProgramResult:
         """Fetch the indices."""
         return self._run(call, "apt-get", "-q", *self._wait(call), "update", limit=TAIL * 16)
 
-    def change(self, call: Call, what: str, name: str, version: str | None) -> Outcome:
+    def change(self, call: Call, what: str, name: str, version: str | None) -> ProgramResult:
         """Do it with apt-get, which resolves what it needs."""
         verb = {"install": ["install"], "update": ["install", "--only-upgrade"]}.get(
             what, ["purge" if call.get("purge") else "remove"]
@@ -344,7 +353,7 @@ class Apt:
         seconds = int(min(self._lock_wait, call.remaining / 2))
         return ["-o", f"DPkg::Lock::Timeout={seconds}"]
 
-    def complaint(self, outcome: Outcome) -> str:
+    def complaint(self, outcome: ProgramResult) -> str:
         """The first error that apt-get wrote."""
         written = outcome.stderr.decode(errors="replace").splitlines()
         errors = [line[3:].strip() for line in written if line.startswith("E: ")]
@@ -394,10 +403,10 @@ class Rpm:
         self.provider = provider
         self._root = root
 
-    def _run(self, call: Call, *argv: str, limit: int = LISTING) -> Outcome:
+    def _run(self, call: Call, *argv: str, limit: int = LISTING) -> ProgramResult:
         return run(call, argv, env={"LC_ALL": "C.UTF-8"}, limit=limit, grace=GRACE)
 
-    def _tool(self, call: Call, *argv: str, limit: int = LISTING) -> Outcome:
+    def _tool(self, call: Call, *argv: str, limit: int = LISTING) -> ProgramResult:
         where = [] if self._root == "/" else [f"--installroot={self._root}"]
         # "locked" must be an answer, not a wait that ends with our time.
         head = [self.provider, "-q", "-y", "--setopt=exit_on_lock=True", *where]
@@ -430,11 +439,11 @@ class Rpm:
         rows = parse_repoquery(outcome.lines, installed)
         return rows[:limit], len(rows) > limit
 
-    def refresh(self, call: Call) -> Outcome:
+    def refresh(self, call: Call) -> ProgramResult:
         """Fetch the indices."""
         return self._tool(call, "--refresh", "makecache", limit=TAIL * 16)
 
-    def change(self, call: Call, what: str, name: str, version: str | None) -> Outcome:
+    def change(self, call: Call, what: str, name: str, version: str | None) -> ProgramResult:
         """Do it with dnf or yum, which resolves what it needs."""
         verb = {"install": "install", "update": "upgrade"}.get(what, "remove")
         if version:  # "upgrade" would silently do nothing when that is older
@@ -442,7 +451,7 @@ class Rpm:
         target = f"{name}-{version}" if version else name
         return self._tool(call, verb, target, limit=TAIL * 16)
 
-    def complaint(self, outcome: Outcome) -> str:
+    def complaint(self, outcome: ProgramResult) -> str:
         """The first error that dnf or yum wrote."""
         written = (outcome.stderr + outcome.stdout).decode(errors="replace").splitlines()
         for line in written:

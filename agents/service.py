@@ -15,7 +15,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.node.agent import Agent, AgentError, Call, NodeView, Outcome, Unavailable, run, which
+from mcshell.node.agent import (
+    Agent,
+    AgentError,
+    Call,
+    NodeView,
+    ProgramResult,
+    Unavailable,
+    run,
+    which,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,7 +105,7 @@ class Manager(Protocol):
     def state(self, call: Call, name: str) -> Row:
         """The outputs of `status`; AgentError when there is no such service."""
 
-    def do(self, call: Call, verb: str, name: str) -> Outcome:
+    def do(self, call: Call, verb: str, name: str) -> ProgramResult:
         """Do start, stop, restart, enable or disable."""
 
 
@@ -162,7 +171,7 @@ class Systemd:
     def __init__(self, scope: str) -> None:
         self._scope = ["--user"] if scope == "user" else ["--system"]
 
-    def _run(self, call: Call, *argv: str) -> Outcome:
+    def _run(self, call: Call, *argv: str) -> ProgramResult:
         head = ["systemctl", *self._scope, "--no-pager", "--no-ask-password"]
         return run(call, [*head, *argv], env={"LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"})
 
@@ -173,7 +182,7 @@ class Systemd:
             raise AgentError(f"systemctl: {outcome.why()}")
         return parse_show(outcome.lines, name)
 
-    def do(self, call: Call, verb: str, name: str) -> Outcome:
+    def do(self, call: Call, verb: str, name: str) -> ProgramResult:
         """Let systemctl do it and wait for it."""
         return self._run(call, verb, "--", _unit(name))
 
@@ -195,7 +204,7 @@ class Sysv:
             raise AgentError(f"no such service: {name}")
         return script
 
-    def _call(self, call: Call, name: str, verb: str) -> Outcome:
+    def _call(self, call: Call, name: str, verb: str) -> ProgramResult:
         if self._root == Path("/") and which("service"):
             return run(call, ["service", name, verb])
         # What service(8) does, which knows no other root: run it in / with a clean environment.
@@ -223,7 +232,7 @@ class Sysv:
             "provider": "sysv",
         }
 
-    def do(self, call: Call, verb: str, name: str) -> Outcome:
+    def do(self, call: Call, verb: str, name: str) -> ProgramResult:
         """Run the script, or let update-rc.d set the links."""
         if verb not in ("enable", "disable"):
             return self._call(call, name, verb)

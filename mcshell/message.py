@@ -22,11 +22,11 @@ __all__ = [
     "Job",
     "Plan",
     "Reply",
+    "ReplySequence",
     "Request",
     "Rule",
-    "Sequence",
     "State",
-    "Status",
+    "StatusCode",
     "Step",
     "Turn",
     "Via",
@@ -69,12 +69,12 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether a node's own last word put the target here."""
+        """Whether a node's own last reply put the target here."""
         return self in (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
 
     @property
     def judged(self) -> bool:
-        """Whether the client put it here for lack of a word; a late word replaces it."""
+        """Whether the client put it here for lack of a reply; a late reply replaces it."""
         return self in (State.SILENT, State.EXPIRED)
 
     @property
@@ -83,8 +83,8 @@ class State(StrEnum):
         return self.final or self.judged
 
 
-class Sequence:
-    """The numbers of a node's words about one request; each further attempt adds 3."""
+class ReplySequence:
+    """The numbers of a node's replies about one request; each further attempt adds 3."""
 
     RECEIVED = 0
     RUNNING = 1
@@ -92,7 +92,7 @@ class Sequence:
     STEP = 3
 
 
-class Status:
+class StatusCode:
     """MCollective's statuscodes (DESIGN §5)."""
 
     OK = 0
@@ -173,12 +173,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One word of a node about a request; `sequence` says which (see `Sequence`).
+    """One reply of a node about a request; `sequence` says which (see `ReplySequence`).
 
     `state` is the node's own word for where it stands: a code alone cannot tell `denied` from
-    `failed`. `statuscode` is None until the final word. `trust` is "mcs" for our own signed
+    `failed`. `statuscode` is None until the final reply. `trust` is "mcs" for our own signed
     wire, else the name of MCollective's security plugin that vouched for it.
-    `job` and `run` are set on a word about one run of a recurring job (see `run_id`).
+    `job` and `run` are set on a reply about one run of a recurring job (see `run_id`).
     """
 
     requestid: str
@@ -195,8 +195,8 @@ class Reply:
 
     @property
     def final(self) -> bool:
-        """Whether this is the node's last word (of this attempt)."""
-        return self.sequence % Sequence.STEP == Sequence.FINAL
+        """Whether this is the node's last reply (of this attempt)."""
+        return self.sequence % ReplySequence.STEP == ReplySequence.FINAL
 
 
 @dataclass(frozen=True, slots=True)

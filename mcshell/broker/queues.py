@@ -12,9 +12,9 @@ from mcshell.wire.stomp.frame import Parser, dump_head
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mcshell.broker.store import Message, Store
+    from mcshell.broker.store import MessageStore, StoredMessage
 
-__all__ = ["Queue", "Subscription", "Topics", "head_for"]
+__all__ = ["Queue", "QueueSubscription", "Topics", "head_for"]
 
 _ROUTES = 10_000
 _WILDCARDS = {"*": r"[^.]+", ">": r".+"}
@@ -36,8 +36,8 @@ class Consumer(Protocol):
     version: str
     closing: bool
     starved: set[Queue]
-    subscriptions: dict[str, Subscription]
-    inflight: dict[str, Subscription]
+    subscriptions: dict[str, QueueSubscription]
+    inflight: dict[str, QueueSubscription]
 
     def has_room(self) -> bool:
         """Whether a queue may give it more."""
@@ -50,7 +50,7 @@ class Consumer(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Subscription:
+class QueueSubscription:
     """One SUBSCRIBE; `line` is its header, `unacked` what it holds, in order of delivery."""
 
     connection: Consumer
@@ -58,7 +58,7 @@ class Subscription:
     ack: str
     prefetch: int
     line: bytes
-    unacked: dict[str, Message] = field(default_factory=dict)
+    unacked: dict[str, StoredMessage] = field(default_factory=dict)
 
     def wants_more(self, queue: Queue) -> bool:
         """Whether the queue may deliver now; a full connection asks again when it has room."""
@@ -69,7 +69,7 @@ class Subscription:
             self.connection.starved.add(queue)
         return room
 
-    def deliver(self, message: Message, store: Store) -> None:
+    def deliver(self, message: StoredMessage, store: MessageStore) -> None:
         """Hand over a queue's message; in the mode auto it is done with."""
         name = str(message.id)
         message.tries += 1
@@ -86,7 +86,7 @@ class Subscription:
         head = head_for(message.head, self.connection.version)
         self.connection.push(head, self.line, lines.encode(), b"\n", message.body, b"\0")
 
-    def acknowledged(self, name: str) -> list[Message]:
+    def acknowledged(self, name: str) -> list[StoredMessage]:
         """Take what one ACK or NACK covers out of `unacked`: in the mode client all before it."""
         held = list(self.unacked) if self.ack == "client" else [name]
         names = held[: held.index(name) + 1]
@@ -100,11 +100,11 @@ class Queue:
     """One queue: what is ready, and who consumes in turn."""
 
     name: str
-    ready: deque[Message] = field(default_factory=deque)
-    consumers: list[Subscription] = field(default_factory=list)
+    ready: deque[StoredMessage] = field(default_factory=deque)
+    consumers: list[QueueSubscription] = field(default_factory=list)
     turn: int = 0
 
-    def dispatch(self, store: Store, now: float) -> None:
+    def dispatch(self, store: MessageStore, now: float) -> None:
         """Deliver, round robin, while there are messages and consumers with room for them."""
         full = 0
         while self.ready and full < len(self.consumers):
@@ -120,14 +120,14 @@ class Queue:
             else:
                 full += 1
 
-    def give_back(self, messages: Iterable[Message]) -> None:
+    def give_back(self, messages: Iterable[StoredMessage]) -> None:
         """Put undone messages back in front, each where it was."""
         back = sorted(messages, key=lambda message: message.id)
         while back and self.ready and self.ready[0].id < back[-1].id:
             back.append(self.ready.popleft())
         self.ready.extendleft(sorted(back, key=lambda message: message.id, reverse=True))
 
-    def expire(self, store: Store, now: float) -> None:
+    def expire(self, store: MessageStore, now: float) -> None:
         """Drop what is too old, so that a queue that nobody reads does not keep it."""
         kept = deque(message for message in self.ready if not 0 < message.expires <= now)
         if len(kept) < len(self.ready):
@@ -141,22 +141,22 @@ class Topics:
     """All topic subscriptions; `*` stands for one word of a name, `>` for all further ones."""
 
     def __init__(self) -> None:
-        self._patterns: dict[Subscription, re.Pattern[str]] = {}
-        self._routes: dict[str, list[Subscription]] = {}
+        self._patterns: dict[QueueSubscription, re.Pattern[str]] = {}
+        self._routes: dict[str, list[QueueSubscription]] = {}
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: QueueSubscription) -> None:
         """Begin a subscription."""
         self._routes.clear()
         words = subscription.destination.removeprefix("/topic/").split(".")
         pattern = r"\.".join(_WILDCARDS.get(word) or re.escape(word) for word in words)
         self._patterns[subscription] = re.compile(f"/topic/{pattern}")
 
-    def remove(self, subscription: Subscription) -> None:
+    def remove(self, subscription: QueueSubscription) -> None:
         """End a subscription."""
         self._routes.clear()
         del self._patterns[subscription]
 
-    def route(self, name: str) -> list[Subscription]:
+    def route(self, name: str) -> list[QueueSubscription]:
         """Who gets a message to this topic."""
         if name not in self._routes:
             if len(self._routes) >= _ROUTES:

@@ -14,8 +14,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.broker.queues import Queue, Subscription, Topics, head_for
-from mcshell.broker.store import Message, Store
+from mcshell.broker.queues import Queue, QueueSubscription, Topics, head_for
+from mcshell.broker.store import MessageStore, StoredMessage
 from mcshell.errors import ConfigError, WireError
 from mcshell.version import VERSION
 from mcshell.wire.stomp.frame import Frame, dump_head
@@ -38,14 +38,14 @@ PREFETCH, DEAD_LETTERS, KINDS = "100", "/queue/DLQ", ("/queue/", "/topic/")
 NOT_PASSED_ON = {"receipt", "content-length", "subscription", "message-id", "ack", "redelivered"}
 
 
-class Connection(ServerConnection):
+class BrokerConnection(ServerConnection):
     """One client: what its commands do, its subscriptions, its unfinished transactions."""
 
     def __init__(self, broker: Broker) -> None:
         super().__init__(broker.name, broker.login, broker.has_output, broker.connections)
         self.broker = broker
-        self.subscriptions: dict[str, Subscription] = {}
-        self.inflight: dict[str, Subscription] = {}
+        self.subscriptions: dict[str, QueueSubscription] = {}
+        self.inflight: dict[str, QueueSubscription] = {}
         self.starved: set[Queue] = set()
         self.transactions: dict[str, list[Frame]] = {}
 
@@ -106,7 +106,7 @@ class Connection(ServerConnection):
             raise WireError(f"the ack mode {ack!r} is unknown")
         prefetch = max(1, number(headers, "activemq.prefetchSize", PREFETCH))
         line = dump_head("", {"subscription": id_}, self.version)[1:]
-        subscription = Subscription(self, destination, ack, prefetch, line)
+        subscription = QueueSubscription(self, destination, ack, prefetch, line)
         self.broker.attach(subscription)
         self.subscriptions[id_] = subscription
 
@@ -146,10 +146,10 @@ class Broker:
     ) -> tuple[str, int]:
         """Serve here (too), or raise ConfigError; returns the address, with the real port for 0."""
         self.loop = asyncio.get_running_loop()
-        server = await listen_on(lambda: Connection(self), host, port, tls)
+        server = await listen_on(lambda: BrokerConnection(self), host, port, tls)
         if not self._servers:
             self.failed = self.loop.create_future()
-            self._store = Store(self._data)
+            self._store = MessageStore(self._data)
             for message in self._store.load():
                 self._queue(message.queue).ready.append(message)
             # from the clock: an id that was never written does not come again after a restart
@@ -185,12 +185,12 @@ class Broker:
             raise WireError(f"the broker is full: it holds {STORED} bytes")
         else:
             persistent = headers.get("persistent") == "true"
-            message = Message(
+            message = StoredMessage(
                 next(self._ids), destination, head, body, until, persistent=persistent
             )
             self._enqueue(message)
 
-    def _enqueue(self, message: Message) -> None:
+    def _enqueue(self, message: StoredMessage) -> None:
         self._queue(message.queue).ready.append(message)
         self._store.put(message)
 
@@ -217,14 +217,14 @@ class Broker:
             if heads[connection]:
                 connection.push(heads[connection], subscription.line, tail)
 
-    def attach(self, subscription: Subscription) -> None:
+    def attach(self, subscription: QueueSubscription) -> None:
         """Begin to deliver."""
         if subscription.destination.startswith("/topic/"):
             self._topics.add(subscription)
         else:
             self._queue(subscription.destination).consumers.append(subscription)
 
-    def detach(self, subscription: Subscription) -> None:
+    def detach(self, subscription: QueueSubscription) -> None:
         """End delivery; what was not acknowledged goes back to its place, for others."""
         if subscription.destination.startswith("/topic/"):
             self._topics.remove(subscription)
@@ -235,11 +235,13 @@ class Broker:
         queue.consumers.remove(subscription)
         queue.give_back(subscription.unacked.values())
 
-    def settled(self, message: Message, *, nack: bool) -> None:
+    def settled(self, message: StoredMessage, *, nack: bool) -> None:
         """Be done with a message; a persistent one that was refused is set aside."""
         self._store.delete(message)
         if nack and message.persistent:
-            self._enqueue(Message(next(self._ids), DEAD_LETTERS, message.head, message.body, 0.0))
+            self._enqueue(
+                StoredMessage(next(self._ids), DEAD_LETTERS, message.head, message.body, 0.0)
+            )
         self._queue(message.queue)
 
     def again(self, queues: set[Queue]) -> None:

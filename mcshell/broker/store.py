@@ -16,11 +16,11 @@ from mcshell.private import private_file, private_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Message", "Store"]
+__all__ = ["MessageStore", "StoredMessage"]
 
 
 @dataclass(slots=True)
-class Message:
+class StoredMessage:
     """A message of a queue. `head` is its MESSAGE head in STOMP 1.2, `expires` 0 for never."""
 
     id: int
@@ -32,7 +32,7 @@ class Message:
     persistent: bool = True
 
 
-class Store:
+class MessageStore:
     """The persistent messages; `held` counts the bytes of all bodies, persistent or not."""
 
     def __init__(self, directory: Path) -> None:
@@ -48,28 +48,30 @@ class Store:
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"the broker cannot use {directory}: {error}") from error
         self.held = 0
-        self._new: dict[int, Message] = {}
-        self._tried: dict[int, Message] = {}
+        self._new: dict[int, StoredMessage] = {}
+        self._tried: dict[int, StoredMessage] = {}
         self._gone: list[tuple[int]] = []
 
-    def load(self) -> list[Message]:
+    def load(self) -> list[StoredMessage]:
         """Read what an earlier run left, oldest first."""
-        messages = [Message(*row) for row in self._db.execute("SELECT * FROM message ORDER BY id")]
+        messages = [
+            StoredMessage(*row) for row in self._db.execute("SELECT * FROM message ORDER BY id")
+        ]
         self.held = sum(len(message.body) for message in messages)
         return messages
 
-    def put(self, message: Message) -> None:
+    def put(self, message: StoredMessage) -> None:
         """Keep a message: in memory, and if it is persistent on disk from the next commit on."""
         self.held += len(message.body)
         if message.persistent:
             self._new[message.id] = message
 
-    def tried(self, message: Message) -> None:
+    def tried(self, message: StoredMessage) -> None:
         """Note a delivery, so that one after a crash of the broker is marked redelivered."""
         if message.persistent and message.id not in self._new:
             self._tried[message.id] = message
 
-    def delete(self, message: Message) -> None:
+    def delete(self, message: StoredMessage) -> None:
         """Forget a message that was acknowledged or is too old."""
         self.held -= len(message.body)
         if message.persistent and self._new.pop(message.id, None) is None:

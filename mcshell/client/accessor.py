@@ -57,7 +57,7 @@ class Accessor:
 
     @property
     def silent(self) -> pd.DataFrame:
-        """The rows of targets that gave no word in time."""
+        """The rows of targets that gave no reply in time."""
         return self._in(*_ABSENT)
 
     # -- asking
@@ -70,7 +70,7 @@ class Accessor:
         return self._asked(agent, action, nodes=self._frame, **arguments)
 
     def retry(self, **arguments: Any) -> Replies | pd.DataFrame:
-        """Ask again what these rows are about, of those that failed or gave no word.
+        """Ask again what these rows are about, of those that failed or gave no reply.
 
         Takes what `Client.rpc` takes, such as another `timeout` or an input.
 
@@ -86,7 +86,7 @@ class Accessor:
         ids = list(dict.fromkeys(map(str, kept)))
         if len(ids) != 1:
             raise UsageError(f"retry: the rows of one request are meant, not of {len(ids)}")
-        record = current.client().replies(ids[0]).flight.record
+        record = current.client().replies(ids[0]).tracker.record
         given = {**arguments.pop("inputs", {})}
         given |= {name: arguments.pop(name) for name in record.data if name in arguments}
         inputs = inputs_again(record, given)

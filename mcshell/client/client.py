@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Self
 from mcshell import config, table
 from mcshell.client import default as current
 from mcshell.client.discovery.arguments import TARGETING, seconds_of, targeting_of, via_of
-from mcshell.client.discovery.finder import Discovery, Found
-from mcshell.client.discovery.inventory_pool import Registry
-from mcshell.client.discovery.node_cache import Known
-from mcshell.client.discovery.targeting import Ask, Targeting
+from mcshell.client.discovery.finder import Discovered, Finder
+from mcshell.client.discovery.inventory_pool import InventoryPool
+from mcshell.client.discovery.node_cache import NodeCache
+from mcshell.client.discovery.targeting import RequestOptions, Targeting
 from mcshell.client.explain.causes import columns
-from mcshell.client.fleet import Lookout
-from mcshell.client.jobs.manager import Jobs
-from mcshell.client.messaging.hub import Desk
-from mcshell.client.plans.manager import Plans
-from mcshell.client.rpc.history import History
-from mcshell.client.rpc.requester import Asking
+from mcshell.client.fleet import FleetMonitor
+from mcshell.client.jobs.manager import JobManager
+from mcshell.client.messaging.hub import SessionHub
+from mcshell.client.plans.manager import PlanManager
+from mcshell.client.rpc.history import RequestHistory
+from mcshell.client.rpc.requester import Requester
 from mcshell.ddl.library import Library, builtin_dir, shipped_dir
 from mcshell.errors import UsageError
 from mcshell.message import Via
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.preview import Preview
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.session.session import Session
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
     from mcshell.config import Settings
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.stomp.reconnect import ConnectionState
@@ -88,24 +88,24 @@ class Client:
         self._closed = False
         own, old = settings.node.agents, settings.mcollective.agent_dirs()
         self.ddls = Library([*own, shipped_dir(), builtin_dir(), *old])
-        self.known = Known(settings.state_dir / "known.sqlite", credentials.realm)
+        self.known = NodeCache(settings.state_dir / "known.sqlite", credentials.realm)
         self._epoch: int | None = None
         self._transport = connector(settings, self._on_state)
-        self._desk = Desk(self._transport, credentials, settings, session)
-        self._history = History(settings, self._desk, self.ddls, self.caller)
-        self._old = _old_wire(settings, self._desk, self.known)
-        self.lookout = Lookout(self._transport, credentials, self._desk, self.known, settings)
-        registry = Registry(settings, self._desk.prober, self.known, credentials.verifier)
-        self._discovery = Discovery(self._desk.prober, self.known, settings, registry.fill)
-        self._asking = Asking(settings, self._desk, self._discovery, self.ddls, self.known)
-        self.jobs = Jobs(settings, self._desk, self._discovery, self.ddls, self._asking)
-        self.plans = Plans(
-            settings, credentials, self._desk, self._discovery, self.ddls, self.known
+        self._hub = SessionHub(self._transport, credentials, settings, session)
+        self._history = RequestHistory(settings, self._hub, self.ddls, self.caller)
+        self._old = _old_wire(settings, self._hub, self.known)
+        self.monitor = FleetMonitor(self._transport, credentials, self._hub, self.known, settings)
+        registry = InventoryPool(settings, self._hub.queries, self.known, credentials.verifier)
+        self._discovery = Finder(self._hub.queries, self.known, settings, registry.fill)
+        self._requester = Requester(settings, self._hub, self._discovery, self.ddls, self.known)
+        self.jobs = JobManager(settings, self._hub, self._discovery, self.ddls, self._requester)
+        self.plans = PlanManager(
+            settings, credentials, self._hub, self._discovery, self.ddls, self.known
         )
         try:
             self._transport.start()
-            self._desk.start()
-            self.lookout.start()
+            self._hub.start()
+            self.monitor.start()
             if self._old is not None:
                 self._old.start()
         except BaseException:
@@ -119,33 +119,33 @@ class Client:
         if state.connected and state.epoch != self._epoch:
             first, self._epoch = self._epoch is None, state.epoch
             if not first:
-                self._desk.connected()
+                self._hub.connected()
 
     @property
     def session(self) -> Session:
         """The session: its name, its file, and `save`."""
-        return self._desk.session
+        return self._hub.session
 
     @property
     def notices(self) -> list[str]:
         """What the operator should know of the session, such as that it was taken over."""
-        return self._desk.notices
+        return self._hub.notices
 
     @property
     def junk(self) -> Counter[str]:
         """How many replies were refused and are in no table, by reason (`errors.Reason`)."""
-        return self._desk.junk if self._old is None else self._desk.junk + self._old.junk
+        return self._hub.junk if self._old is None else self._hub.junk + self._old.junk
 
     def close(self) -> None:
         """Disconnect and free the session; nothing is waited for any more."""
         self._closed = True
-        self._asking.stop()
-        self._desk.stop()
-        self.lookout.stop()
+        self._requester.stop()
+        self._hub.stop()
+        self.monitor.stop()
         if self._old is not None:
             self._old.close()
         self._transport.close()
-        self._desk.close()
+        self._hub.close()
         self.known.close()
 
     def _check_open(self) -> None:
@@ -170,7 +170,7 @@ class Client:
         """Whether the connection to a broker stands now; a lost one is made again by itself."""
         return self._transport.connected
 
-    def find(self, targeting: Targeting, agent: str | None = None) -> Found:
+    def find(self, targeting: Targeting, agent: str | None = None) -> Discovered:
         """Find the nodes of a targeting; with `agent`, those that have it."""
         self._check_open()
         return self._discovery.find(targeting, agent)
@@ -239,7 +239,7 @@ class Client:
             NoTargets: no node matches.
         """
         targeting = {name: others.pop(name) for name in TARGETING if name in others}
-        ask = Ask(
+        ask = RequestOptions(
             agent,
             action,
             {**(inputs or {}), **others},
@@ -256,13 +256,13 @@ class Client:
         )
         return self.ask(ask)
 
-    def ask(self, ask: Ask, confirm: Callable[[Preview], bool] | None = None) -> Replies:
+    def ask(self, ask: RequestOptions, confirm: Callable[[Preview], bool] | None = None) -> Replies:
         """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived.
 
         `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
         """
         self._check_open()
-        return self._asking.ask(ask, confirm)
+        return self._requester.ask(ask, confirm)
 
     def rpc_each(
         self,
@@ -286,9 +286,9 @@ class Client:
         Raises:
             UsageError: an unknown agent, action or input (InputError), or pool; nothing was sent.
         """
-        ask = Ask(agent, action, via=Via.POOL, ttl=seconds_of(ttl), pool=pool)
+        ask = RequestOptions(agent, action, via=Via.POOL, ttl=seconds_of(ttl), pool=pool)
         self._check_open()
-        return self._asking.each(ask, rows)
+        return self._requester.each(ask, rows)
 
     def open(
         self,
@@ -306,14 +306,14 @@ class Client:
             protocol: what is spoken: the name of a handler there, and of a right (`converse`).
             data: given along to the handler.
             collective: the one to use, by default the main one.
-            timeout: how long to wait for the node's word (seconds, or text like "30s").
+            timeout: how long to wait for the node's reply (seconds, or text like "30s").
 
         Raises:
             TurnTimeout: the node did not answer.
             ConversationError: it said no; `state` is denied or failed.
         """
         wait = seconds_of(timeout)
-        return self._desk.conversations.open(
+        return self._hub.conversations.open(
             node,
             protocol,
             collective=collective or self.settings.collective.main,
@@ -336,32 +336,34 @@ class Client:
         self._check_open()
         return self._history.replies(request)
 
-    def newest(self, fits: Callable[[Record], bool], *, anywhere: bool = True) -> Record | None:
+    def newest(
+        self, fits: Callable[[RequestRecord], bool], *, anywhere: bool = True
+    ) -> RequestRecord | None:
         """The newest request of this caller that fits, in whatever session of this machine.
 
         Not `anywhere`: other sessions count only where this one has none that fits.
         """
         return self._history.newest(fits, anywhere=anywhere)
 
-    def requests(self) -> list[tuple[Record, dict[str, int]]]:
+    def requests(self) -> list[tuple[RequestRecord, dict[str, int]]]:
         """The history of the session, oldest first, each with its counts by state."""
         self._check_open()
         return self._history.requests()
 
     def causes(self, node: str, request: str | None = None) -> list[Cause]:
-        """Why there is no word of a node, the most likely cause first.
+        """Why there is no reply of a node, the most likely cause first.
 
         Takes a request as `replies` does; without one it is the newest that was for this node.
 
         Raises:
             SessionError: there is no such request, or several.
         """
-        request = request or self.lookout.newest_for(node)
-        flight = None if request is None else self.replies(request).flight
-        return self.lookout.explain(node, flight)
+        request = request or self.monitor.newest_for(node)
+        tracker = None if request is None else self.replies(request).tracker
+        return self.monitor.explain(node, tracker)
 
     def explain(self, node: str, request: str | None = None) -> pd.DataFrame:
-        """Say why there is no word of a node: a DataFrame of `causes`, the most likely first."""
+        """Say why there is no reply of a node: a DataFrame of `causes`, the most likely first."""
         return table.frame(columns(self.causes(node, request)))
 
 
@@ -376,10 +378,10 @@ def _operator(settings: Settings, credentials: Credentials) -> str:
     return identity.callerid
 
 
-def _old_wire(settings: Settings, desk: Desk, known: Known) -> Mixed | None:
+def _old_wire(settings: Settings, hub: SessionHub, known: NodeCache) -> Mixed | None:
     """MCollective's nodes beside ours, where they are wanted."""
     if not settings.mcollective.enabled:
         return None
     from mcshell.client.mcollective import Mixed  # noqa: PLC0415 - nothing of it is loaded while it is off
 
-    return Mixed(settings, desk, known)
+    return Mixed(settings, hub, known)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["client", "use"]
 
 
-class Asks(Protocol):
+class DefaultClient(Protocol):
     """What `df.mco` asks through: a `client.Client`."""
 
     def rpc(self, agent: str, action: str, /, **others: Any) -> Replies:
@@ -25,15 +25,15 @@ class Asks(Protocol):
 
 
 class _Source:
-    get: Callable[[], Asks | None] | None = None
+    get: Callable[[], DefaultClient | None] | None = None
 
 
-def use(source: Callable[[], Asks | None] | None) -> None:
+def use(source: Callable[[], DefaultClient | None] | None) -> None:
     """Have `df.mco` ask through what `source` returns when it is asked; None for nobody."""
     _Source.get = source
 
 
-def client() -> Asks:
+def client() -> DefaultClient:
     """The client to ask through.
 
     Raises:

@@ -9,43 +9,43 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from mcshell.client.discovery.registrations import Listener
+from mcshell.client.discovery.registrations import RegistrationListener
 from mcshell.client.explain.explainer import Explainer
 from mcshell.client.messaging.rejections import told, weightiest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mcshell.client.discovery.node_cache import Known, KnownNode
+    from mcshell.client.discovery.node_cache import CachedNode, NodeCache
     from mcshell.client.explain.causes import Cause
-    from mcshell.client.messaging.hub import Desk
-    from mcshell.client.messaging.rejections import Refusal
-    from mcshell.client.messaging.tracker import Flight
+    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.messaging.rejections import Rejection
+    from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.config import Settings
     from mcshell.message import Reply
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["Lookout"]
+__all__ = ["FleetMonitor"]
 
 
-class Lookout:
+class FleetMonitor:
     """One client's. `start` once there is a connection, `stop` before it ends."""
 
     def __init__(
         self,
         transport: Transport,
         credentials: Credentials,
-        desk: Desk,
-        known: Known,
+        hub: SessionHub,
+        known: NodeCache,
         settings: Settings,
     ) -> None:
         self._credentials = credentials
-        self._desk = desk
+        self._hub = hub
         self._settings = settings
         verifier, collective = credentials.verifier, settings.collective.main
-        self.listener = Listener(transport, verifier, known, collective)
-        self._explainer = Explainer(desk, known, self.refused, settings, credentials)
+        self.listener = RegistrationListener(transport, verifier, known, collective)
+        self._explainer = Explainer(hub, known, self.refused, settings, credentials)
 
     def start(self) -> None:
         """Listen to registrations."""
@@ -56,9 +56,9 @@ class Lookout:
         self.listener.stop()
 
     @contextmanager
-    def registrations(self) -> Iterator[Iterator[KnownNode]]:
+    def registrations(self) -> Iterator[Iterator[CachedNode]]:
         """Give each registration from now on, as it comes; it never ends by itself."""
-        coming: SimpleQueue[KnownNode] = SimpleQueue()
+        coming: SimpleQueue[CachedNode] = SimpleQueue()
         follower = coming.put
         self.listener.follow(follower)
         try:
@@ -66,24 +66,24 @@ class Lookout:
         finally:
             self.listener.unfollow(follower)
 
-    def refused(self, node: str) -> Refusal | None:
-        """Why the last word in a node's name was not believed."""
-        return weightiest(self._desk.refused(node), self.listener.refused(node))
+    def refused(self, node: str) -> Rejection | None:
+        """Why the last reply in a node's name was not believed."""
+        return weightiest(self._hub.refused(node), self.listener.refused(node))
 
     def refused_since(self, at: float) -> str:
         """One line about the answers that were not believed since then (epoch), or nothing."""
-        return told(self._desk.prober.refused_since(at))
+        return told(self._hub.queries.refused_since(at))
 
     def newest_for(self, node: str) -> str | None:
         """The id of the session's newest request that was for a node (or `pool:NAME`)."""
-        store = self._desk.session.store
+        store = self._hub.session.store
         history = reversed(store.requests())
         return next((one.id for one, _ in history if store.is_target(one.id, node.lower())), None)
 
-    def explain(self, node: str, flight: Flight | None) -> list[Cause]:
-        """Why there is no word of a node about a request, the most likely cause first."""
-        record = None if flight is None else flight.record
-        entries = () if flight is None else flight.entries()
+    def explain(self, node: str, tracker: RequestTracker | None) -> list[Cause]:
+        """Why there is no reply of a node about a request, the most likely cause first."""
+        record = None if tracker is None else tracker.record
+        entries = () if tracker is None else tracker.entries()
         return self._explainer.explain(node.lower(), record, entries)
 
     def newest_crl(self, candidates: Iterable[bytes] = ()) -> tuple[int, bytes] | None:
@@ -101,11 +101,11 @@ class Lookout:
         """Bring nodes a revocation list; their answers, within `timeout` seconds of silence."""
         if not names:
             return {}
-        prober = self._desk.prober
+        queries = self._hub.queries
         collective = self._settings.collective.main
-        question, answers = prober.carry(collective, names, pem.decode("ascii"))
+        question, answers = queries.carry(collective, names, pem.decode("ascii"))
         try:
             answers.gather(window=timeout, silence=timeout, settle=0.0)
             return {name: reply for name, (reply, _at) in answers.snapshot().items()}
         finally:
-            prober.forget(question)
+            queries.forget(question)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcshell import config
-from mcshell.commands.output.result import Feed, Table, Text
+from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Context:
         """
         if isinstance(result, Table) and "sender" not in result.columns:
             return
-        if result is not None and not isinstance(result, Text | Feed):
+        if result is not None and not isinstance(result, Prose | Feed):
             self.variables = {"_": result}
 
     def close(self) -> None:

@@ -84,7 +84,7 @@ def convert(settings: Mapping[str, str], role: str, name: str) -> Imported:
         ConfigError: a security provider or connector that is not spoken here.
     """
     made = Imported()
-    known = _Reader(settings)
+    known = _SettingsReader(settings)
     made.put("mcollective", "enabled", True)
     _network(known, made, name)
     _security(known, made, role, name)
@@ -98,7 +98,7 @@ def convert(settings: Mapping[str, str], role: str, name: str) -> Imported:
     return made
 
 
-class _Reader:
+class _SettingsReader:
     """Settings, with an account of which were read."""
 
     def __init__(self, settings: Mapping[str, str]) -> None:
@@ -123,7 +123,7 @@ class _Reader:
             raise ConfigError(f"{key} = {value}: no number", key) from error
 
 
-def _network(known: _Reader, made: Imported, name: str) -> None:
+def _network(known: _SettingsReader, made: Imported, name: str) -> None:
     kind = known.get("connector") or "activemq"
     if kind.lower() not in _CONNECTORS:
         raise ConfigError(f"connector = {kind}: only activemq and rabbitmq are spoken", "connector")
@@ -149,7 +149,7 @@ def _network(known: _Reader, made: Imported, name: str) -> None:
     made.put("mcollective", "libdir", None if libdir is None else libdir.split(os.pathsep))
 
 
-def _pool(known: _Reader, made: Imported, plugin: str, name: str) -> None:
+def _pool(known: _SettingsReader, made: Imported, plugin: str, name: str) -> None:
     """The brokers; all have the login and the TLS files of the first that has some."""
     urls: list[str] = []
     login: dict[str, str | None] = {}
@@ -175,7 +175,7 @@ def _pool(known: _Reader, made: Imported, plugin: str, name: str) -> None:
         made.put("mcollective", "passcode_file", f"{name}.pass")
 
 
-def _security(known: _Reader, made: Imported, role: str, name: str) -> None:
+def _security(known: _SettingsReader, made: Imported, role: str, name: str) -> None:
     provider = known.get("securityprovider") or "psk"
     if provider.lower() not in _SECURITIES:
         raise ConfigError(
@@ -227,7 +227,7 @@ def _callerid(callertype: str | None, identity: str | None) -> str | None:
     return ids.get(callertype)
 
 
-def _node(known: _Reader, made: Imported) -> None:
+def _node(known: _SettingsReader, made: Imported) -> None:
     every = known.of("registerinterval", int)
     made.put("mcollective", "register_every", f"{every}s" if every else None)
     facts = known.get("plugin.yaml")

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from mcshell.commands.grammar.parser import parse
-from mcshell.commands.output.result import Result, Text
+from mcshell.commands.output.result import Prose, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ __all__ = ["run", "run_words"]
 def run(invocation: Invocation, context: Context) -> Result:
     """Do what the line says and return what it gives; errors are `MCShellError`."""
     if invocation.verb is None:
-        return Text(invocation.help)
+        return Prose(invocation.help)
     context.use(invocation.options)
     module, _, function = invocation.verb.target.partition(":")
     verb = getattr(import_module(f"mcshell.commands.verbs.{module}"), function)

@@ -27,15 +27,15 @@ from mcshell.config.readers import (
     size,
 )
 from mcshell.config.sections import (
-    PKI,
-    Broker,
-    Client,
-    Collective,
+    BrokerSettings,
+    ClientSettings,
+    CollectiveSettings,
     Limit,
-    Node,
+    NodeSettings,
+    PKISettings,
     Pool,
     Settings,
-    Supervisor,
+    SupervisorSettings,
 )
 from mcshell.errors import ConfigError, did_you_mean
 
@@ -45,32 +45,46 @@ if TYPE_CHECKING:
 __all__ = ["READERS", "load", "variables"]
 
 _Section = TypeVar(
-    "_Section", Broker, PKI, Collective, Client, Node, Supervisor, MCollective, Limit, Pool
+    "_Section",
+    BrokerSettings,
+    PKISettings,
+    CollectiveSettings,
+    ClientSettings,
+    NodeSettings,
+    SupervisorSettings,
+    MCollective,
+    Limit,
+    Pool,
 )
 _SECTIONS = {
-    "broker": Broker,
-    "pki": PKI,
-    "collective": Collective,
-    "client": Client,
-    "node": Node,
-    "supervisor": Supervisor,
+    "broker": BrokerSettings,
+    "pki": PKISettings,
+    "collective": CollectiveSettings,
+    "client": ClientSettings,
+    "node": NodeSettings,
+    "supervisor": SupervisorSettings,
     "mcollective": MCollective,
 }
 READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
-    Broker: {"urls": read_urls, "user": read_text, "passcode_file": read_path},
-    PKI: dict.fromkeys(("ca", "cert", "key", "crl"), read_path)
+    BrokerSettings: {"urls": read_urls, "user": read_text, "passcode_file": read_path},
+    PKISettings: dict.fromkeys(("ca", "cert", "key", "crl"), read_path)
     | {"crl_max_age": seconds, "operators": read_words},
-    Collective: {"main": read_name, "member": read_names},
-    Client: dict.fromkeys(("timeout", "probe", "discovery_timeout", "known_for"), seconds)
+    CollectiveSettings: {"main": read_name, "member": read_names},
+    ClientSettings: dict.fromkeys(("timeout", "probe", "discovery_timeout", "known_for"), seconds)
     | {"confirm_share": read_share, "external_discovery": read_text},
     Limit: {"slots": read_count, "timeout": seconds, "memory": size, "output": size},
-    Node: {"identity": read_text, "serve": read_names, "limits": read_table, "max_reply": size}
+    NodeSettings: {
+        "identity": read_text,
+        "serve": read_names,
+        "limits": read_table,
+        "max_reply": size,
+    }
     | dict.fromkeys(("classes", "policies", "audit"), read_path)
     | dict.fromkeys(("facts", "agents"), read_paths)
     | dict.fromkeys(("slots", "spool_max"), read_count)
     | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every"), seconds),
     Pool: {"members": read_words},
-    Supervisor: {"rules": read_path},
+    SupervisorSettings: {"rules": read_path},
     MCollective: {
         "urls": read_urls,
         "collectives": read_some_words,
@@ -129,17 +143,19 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
     base = path.parent if path else Path.cwd()
     sources = _Sources(document, str(path), base, environ, dict(overrides or {}), {})
     _refuse_unknown(sources)
-    broker = _section(Broker, "broker", sources)
+    broker = _section(BrokerSettings, "broker", sources)
     if "MCSHELL_PASSCODE" in environ:
-        broker = Broker(broker.urls, broker.user, broker.passcode_file, environ["MCSHELL_PASSCODE"])
+        broker = BrokerSettings(
+            broker.urls, broker.user, broker.passcode_file, environ["MCSHELL_PASSCODE"]
+        )
         sources.origins["broker.passcode"] = "MCSHELL_PASSCODE"
     return Settings(
         broker=broker,
-        pki=_section(PKI, "pki", sources),
-        collective=_section(Collective, "collective", sources),
-        client=_section(Client, "client", sources),
-        node=_section(Node, "node", sources),
-        supervisor=_section(Supervisor, "supervisor", sources),
+        pki=_section(PKISettings, "pki", sources),
+        collective=_section(CollectiveSettings, "collective", sources),
+        client=_section(ClientSettings, "client", sources),
+        node=_section(NodeSettings, "node", sources),
+        supervisor=_section(SupervisorSettings, "supervisor", sources),
         mcollective=_section(MCollective, "mcollective", sources),
         pools=_named(Pool, "pools", document.get("pools", {}), sources),
         agents={name: dict(table) for name, table in document.get("agents", {}).items()},

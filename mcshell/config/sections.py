@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from mcshell.config.mcollective import MCollective
 
 __all__ = [
-    "PKI",
-    "Broker",
-    "Client",
-    "Collective",
+    "BrokerSettings",
+    "ClientSettings",
+    "CollectiveSettings",
     "Limit",
-    "Node",
+    "NodeSettings",
+    "PKISettings",
     "Pool",
     "Settings",
-    "Supervisor",
+    "SupervisorSettings",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BrokerSettings:
     """`[broker]`: where the STOMP brokers are (several: fail-over) and how to log in."""
 
     urls: tuple[str, ...] = ("stomp://127.0.0.1:61613",)
@@ -49,7 +49,7 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
-class PKI:
+class PKISettings:
     """`[pki]`: who we are and whom we trust. `crl_max_age` is seconds, None: any age."""
 
     ca: Path | None = None
@@ -74,7 +74,7 @@ class PKI:
 
 
 @dataclass(frozen=True, slots=True)
-class Collective:
+class CollectiveSettings:
     """`[collective]`: `main` is where requests go; a node listens to every `member`."""
 
     main: str = "mcs"
@@ -86,7 +86,7 @@ class Collective:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientSettings:
     """`[client]`: how long an operator waits (seconds), and when mcshell asks back."""
 
     timeout: float = 10.0
@@ -108,7 +108,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeSettings:
     """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute."""
 
     identity: str | None = None
@@ -145,7 +145,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Supervisor:
+class SupervisorSettings:
     """`[supervisor]`: `rules` is the folder of the signed rules (by default one in the state)."""
 
     rules: Path | None = None
@@ -155,12 +155,12 @@ class Supervisor:
 class Settings:
     """All settings. `origins` maps "section.key" to where its value came from."""
 
-    broker: Broker
-    pki: PKI
-    collective: Collective
-    client: Client
-    node: Node
-    supervisor: Supervisor
+    broker: BrokerSettings
+    pki: PKISettings
+    collective: CollectiveSettings
+    client: ClientSettings
+    node: NodeSettings
+    supervisor: SupervisorSettings
     mcollective: MCollective
     pools: Mapping[str, Pool]
     agents: Mapping[str, Mapping[str, Any]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.ddl import types
 from mcshell.ddl.aggregates import Aggregate, Spec, compute
 from mcshell.errors import InputError, UsageError, did_you_mean
-from mcshell.message import Status
+from mcshell.message import StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +73,9 @@ class Input:
     def refusal(self, complaint: str, value: Any) -> InputError:
         """Make the error for a value; a sensitive one is not shown."""
         shown = "" if self.sensitive else f": {_short(value)}"
-        return InputError(f"input {self.name} {complaint}{shown}", self.name, Status.INVALID_DATA)
+        return InputError(
+            f"input {self.name} {complaint}{shown}", self.name, StatusCode.INVALID_DATA
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class Action:
             InputError: 3 when an input is missing or not declared, 4 when a value is refused.
         """
         if not isinstance(data, Mapping):
-            raise InputError(f"inputs of {self._title} must be a hash", "", Status.INVALID_DATA)
+            raise InputError(f"inputs of {self._title} must be a hash", "", StatusCode.INVALID_DATA)
         self._declared(data)
         checked: dict[str, Any] = {}
         for name, one in self.inputs.items():
@@ -134,7 +136,7 @@ class Action:
             elif not one.optional:
                 hint = f" ({one.description})" if one.description else ""
                 raise InputError(
-                    f"{self._title} needs the input {name}{hint}", name, Status.MISSING_DATA
+                    f"{self._title} needs the input {name}{hint}", name, StatusCode.MISSING_DATA
                 )
         return checked
 
@@ -186,7 +188,7 @@ class Action:
                 raise InputError(
                     f"{self._title} has no input {_short(name)}{known}",
                     str(name),
-                    Status.MISSING_DATA,
+                    StatusCode.MISSING_DATA,
                 )
 
 

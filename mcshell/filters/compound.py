@@ -22,7 +22,7 @@ from mcshell.filters.tree import (
     depth,
     disjunction,
 )
-from mcshell.filters.values import Regex, Text, Value, pair, read_operator, read_value
+from mcshell.filters.values import Regex, SpelledText, Value, pair, read_operator, read_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,8 +98,8 @@ class _Build(Transformer[Token, Any]):
 
     def classified(self, name: Token) -> Expression:
         try:
-            value = Text(unquote(name)) if name.type == "QUOTED" else _read(name)
-            return ClassTest(Text(value.text) if isinstance(value, Text) else value)
+            value = SpelledText(unquote(name)) if name.type == "QUOTED" else _read(name)
+            return ClassTest(SpelledText(value.text) if isinstance(value, SpelledText) else value)
         except FilterError as error:
             raise _at(error, name) from error
 
@@ -121,7 +121,7 @@ def _word(token: Token) -> str:
 
 def _read(token: Token) -> Value:
     if token.type == "QUOTED":
-        return Text.of(unquote(token), quoted=True)
+        return SpelledText.of(unquote(token), quoted=True)
     return Regex.of(token[1:-1]) if token.type == "REGEX" else read_value(str(token))
 
 

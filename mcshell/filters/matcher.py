@@ -13,7 +13,7 @@ from mcshell.filters.facts import MISSING, reader
 from mcshell.filters.patterns import compile_pattern
 from mcshell.filters.simple import parse_fact, parse_identity, parse_name
 from mcshell.filters.tree import And, ClassTest, DataTest, Expression, FactTest, Not, Or
-from mcshell.filters.values import Text, Value, comparison
+from mcshell.filters.values import SpelledText, Value, comparison
 from mcshell.message import Filter
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _classes(subject: Subject) -> AbstractSet[str]:
 
 
 def _named(value: Value, names: Callable[[Subject], AbstractSet[str]]) -> Callable[[Subject], bool]:
-    if isinstance(value, Text):
+    if isinstance(value, SpelledText):
         name = value.text
         return lambda subject: name in names(subject)
     found = compile_pattern(value.pattern).found

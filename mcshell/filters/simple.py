@@ -8,7 +8,7 @@ from mcshell.errors import FilterError
 from mcshell.filters.facts import reader
 from mcshell.filters.patterns import Pattern, compile_pattern
 from mcshell.filters.tree import FactTest
-from mcshell.filters.values import Regex, Text, Value, pair, read_operator, read_value
+from mcshell.filters.values import Regex, SpelledText, Value, pair, read_operator, read_value
 
 __all__ = ["parse_fact", "parse_identity", "parse_name"]
 
@@ -40,7 +40,7 @@ def parse_fact(text: str) -> FactTest:
     path = _unquoted(match["name"])
     reader(path)
     quoted = _QUOTED.fullmatch(written)
-    value = Text.of(_unquoted(written), quoted=True) if quoted else read_value(written)
+    value = SpelledText.of(_unquoted(written), quoted=True) if quoted else read_value(written)
     return FactTest(path, *pair(operator, value, text, column))
 
 
@@ -50,7 +50,7 @@ def parse_name(text: str, kind: str) -> Value:
     if not name:
         raise FilterError(f"an empty {kind} filter", text, 1)
     value = read_value(name)
-    return Text(value.text) if isinstance(value, Text) else value
+    return SpelledText(value.text) if isinstance(value, SpelledText) else value
 
 
 def parse_identity(text: str) -> tuple[str, ...] | Pattern:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mcshell.filters.values import Regex, Text, Value
+from mcshell.filters.values import Regex, SpelledText, Value
 
 __all__ = [
     "And",
@@ -116,7 +116,7 @@ def show(expression: Expression) -> str:
         case FactTest(fact, operator, value):
             return f"{_name(fact)}{operator}{_value(value)}"
         case ClassTest(name):
-            return _name(name.text) if isinstance(name, Text) else str(name)
+            return _name(name.text) if isinstance(name, SpelledText) else str(name)
         case DataTest(plugin, params, output, operator, value):
             inside = "" if params is None else _quoted(params)
             return f"{plugin}({inside}).{output}{operator}{_value(value)}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OPERATORS",
     "Regex",
-    "Text",
+    "SpelledText",
     "Value",
     "comparison",
     "pair",
@@ -61,14 +61,14 @@ _PAIR = re.compile(r"\\.|/", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SpelledText:
     """A value that is compared; `literal` when quotes say that it is no number or boolean."""
 
     text: str
     literal: bool = False
 
     @classmethod
-    def of(cls, text: str, *, quoted: bool = False) -> Text:
+    def of(cls, text: str, *, quoted: bool = False) -> SpelledText:
         """Make one; quotes only matter around what looks like a number or a boolean."""
         typed = _NUMBER.fullmatch(text) is not None or text.lower() in _BOOLEANS
         return cls(text, quoted and typed)
@@ -92,7 +92,7 @@ class Regex:
         return f"/{body}/"
 
 
-Value = Text | Regex
+Value = SpelledText | Regex
 
 
 def read_operator(written: str, text: str = "", column: int | None = None) -> str:
@@ -112,14 +112,14 @@ def read_value(written: str) -> Value:
     """Read an unquoted value: a regex when it stands in slashes, else text."""
     if _SLASHED.fullmatch(written):
         return Regex.of(written[1:-1])
-    return Text.of(written)
+    return SpelledText.of(written)
 
 
 def pair(
     operator: str, value: Value, text: str = "", column: int | None = None
 ) -> tuple[str, Value]:
     """Bring operator and value together: `=` a regex is `=~`, `=~` a word makes it a regex."""
-    if isinstance(value, Text):
+    if isinstance(value, SpelledText):
         return (operator, Regex.of(value.text)) if operator in ("=~", "!=~") else (operator, value)
     matching = {"==": "=~", "=~": "=~", "!=": "!=~", "!=~": "!=~"}
     if operator not in matching:
@@ -170,7 +170,7 @@ def _searching(operator: str, value: Regex) -> Callable[[Any], bool]:
     return test
 
 
-def _comparing(operator: str, value: Text) -> Callable[[Any], bool]:
+def _comparing(operator: str, value: SpelledText) -> Callable[[Any], bool]:
     compare = _COMPARE[operator]
     equality = operator in _EQUALITY
     text = value.text

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.errors import AgentError, Unavailable
-from mcshell.node.command import Outcome, run, text, which
+from mcshell.node.command import ProgramResult, run, text, which
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = [
     "AgentError",
     "Call",
     "NodeView",
-    "Outcome",
+    "ProgramResult",
     "Unavailable",
     "lookup",
     "run",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-__all__ = ["Outcome", "run", "text", "which"]
+__all__ = ["ProgramResult", "run", "text", "which"]
 
 LIMIT = 64 * 1024
 TICK = 0.05
@@ -33,7 +33,7 @@ SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/s
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProgramResult:
     """How a program ended. `exitcode` is None and `signal` a name ("SIGKILL") if one killed it.
 
     `stdout` and `stderr` are the first `limit` bytes of each; `truncated` says that more was
@@ -126,7 +126,7 @@ def run(
     timeout: float | None = None,
     limit: int = LIMIT,
     grace: float = GRACE,
-) -> Outcome:
+) -> ProgramResult:
     """Run `argv` and wait for it, at most `timeout` seconds and always within the call's time.
 
     `env` is laid over the daemon's environment, which is passed on without what is mcshell's own
@@ -155,7 +155,7 @@ def run(
             pump.end_group(min(grace, margin))
         pump.drain()
         code = pump.process.wait()
-    return Outcome(
+    return ProgramResult(
         exitcode=code if code >= 0 else None,
         signal=_signal_name(-code) if code < 0 else "",
         stdout=bytes(pump.kept["stdout"]),

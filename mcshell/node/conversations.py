@@ -24,10 +24,10 @@ from mcshell.wire.conversation.channel import (
     FAILED,
     INTERRUPTED,
     Channel,
-    Head,
+    ConversationId,
     reset,
 )
-from mcshell.wire.conversation.multiplexer import Switchboard
+from mcshell.wire.conversation.multiplexer import Multiplexer
 from mcshell.wire.documents.envelope import CERTIFICATE
 from mcshell.wire.documents.turn import OPEN, RESET, open_turn_of_operator
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.message import Turn
-    from mcshell.node.context import Judges
+    from mcshell.node.context import SecurityContext
     from mcshell.node.handler import Handler
     from mcshell.node.host import Host
     from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.transport import Delivery, Transport
 
-__all__ = ["AGENT", "Conversations"]
+__all__ = ["AGENT", "ConversationServer"]
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ _FRESH: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _HandlerConversation:
     """A handler's view of its channel."""
 
     channel: Channel
@@ -75,20 +75,20 @@ class _Line:
         self.channel.close()
 
 
-class Conversations(Switchboard[tuple["Delivery", str]]):
+class ConversationServer(Multiplexer[tuple["Delivery", str]]):
     """One node's; what comes in is a delivery and the collective whose queue it was in."""
 
     def __init__(
         self,
         host: Host,
-        judges: Judges,
+        security: SecurityContext,
         signer: Signer,
         transport: Transport,
         folders: Sequence[Path],
     ) -> None:
         super().__init__(transport, signer)
         self._host = host
-        self._judges = judges
+        self._security = security
         self._folders = folders
         self._certificates: dict[str, str] = {}
         """The caller's, of each conversation whose handler has not ended."""
@@ -100,7 +100,9 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
     def refuse(self, message: tuple[Delivery, str], refusal: Rejected) -> None:
         """Audit a turn that gets no answer."""
         requestid = claimed_id(message[0].body)
-        self._judges.gate.refuse(self._host, refusal.reason, refusal.detail, requestid, Via.DIRECT)
+        self._security.controller.refuse(
+            self._host, refusal.reason, refusal.detail, requestid, Via.DIRECT
+        )
 
     def hear(self, message: tuple[Delivery, str]) -> None:
         """Verify a turn, and give it to its conversation."""
@@ -108,7 +110,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         turn, _identity = open_turn_of_operator(
             delivery.body,
             delivery.headers,
-            self._judges.verifier,
+            self._security.verifier,
             collective=collective,
             node=self._host.identity,
             now=time.time(),
@@ -130,7 +132,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         if certificate is None or channel.ended:
             return
         try:
-            self._judges.verifier.examine(certificate, now=now)
+            self._security.verifier.examine(certificate, now=now)
         except Rejected as refusal:
             channel.end(DENIED, str(refusal))
             return
@@ -143,7 +145,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
     def _denied(self, caller: str, protocol: str) -> str:
         """Why policy does not allow it; nothing when it does."""
         host = self._host
-        decision = self._judges.policies.decide(caller, AGENT, protocol, host.facts, host.classes)
+        decision = self._security.policies.decide(caller, AGENT, protocol, host.facts, host.classes)
         return "" if decision.allowed else f"denied by policy: {decision.why}"
 
     def _open(self, turn: Turn, certificate: str) -> None:
@@ -156,7 +158,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
             self.say(reset(head, state, reason))
             return
         now = time.monotonic()
-        channel = Channel(head, self.ring, now, asks=False)
+        channel = Channel(head, self.wake, now, asks=False)
         self._channels[head.id] = channel
         self._certificates[head.id] = certificate
         channel.heard(turn, now)
@@ -167,7 +169,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
 
     def _refusal(self, turn: Turn) -> tuple[str, str] | None:
         """Why it may not be opened: the state it ends in, and the reason."""
-        now, skew = time.time(), self._judges.limits.max_skew
+        now, skew = time.time(), self._security.limits.max_skew
         if not now - skew - _FRESH <= turn.created <= now + skew:
             off = turn.created - now
             return FAILED, f"opened {off:+.0f} s from this node's time; compare the clocks"
@@ -176,7 +178,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         if len(self._certificates) >= MOST:
             return FAILED, f"{self._host.identity} holds {MOST} conversations already"
         expires = now + 2 * (skew + _FRESH)
-        if not self._judges.claims.claim(self._host.identity, turn.id, expires, now):
+        if not self._security.replay_guard.claim(self._host.identity, turn.id, expires, now):
             return INTERRUPTED, f"{self._host.identity} had it before, and does not know it now"
         return None
 
@@ -184,7 +186,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
 
     def _hold(self, channel: Channel, data: Any) -> None:
         head = channel.head
-        line = _Line(channel, self._host, data)
+        line = _HandlerConversation(channel, self._host, data)
         try:
             handler = self._handler(head.protocol)
         except Exception as error:
@@ -206,7 +208,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
             raise MCShellError(f"{self._host.identity} has none")
         return found()
 
-    def _talk(self, handler: Handler, channel: Channel, line: _Line) -> None:
+    def _talk(self, handler: Handler, channel: Channel, line: _HandlerConversation) -> None:
         try:
             handler.opened(line)
             for data in channel:
@@ -226,8 +228,8 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
             log.exception("the handler of %s crashed at its end", channel.head.protocol)
         channel.close()
 
-    def _write(self, event: str, head: Head, **more: Any) -> None:
-        self._judges.audit.write(
+    def _write(self, event: str, head: ConversationId, **more: Any) -> None:
+        self._security.audit.write(
             {
                 "event": event,
                 "identity": self._host.identity,
@@ -241,5 +243,7 @@ class Conversations(Switchboard[tuple["Delivery", str]]):
         )
 
 
-def _head(turn: Turn) -> Head:
-    return Head(turn.id, turn.protocol, turn.caller, turn.node, turn.collective, turn.session)
+def _head(turn: Turn) -> ConversationId:
+    return ConversationId(
+        turn.id, turn.protocol, turn.caller, turn.node, turn.collective, turn.session
+    )

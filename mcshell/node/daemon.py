@@ -16,25 +16,25 @@ from mcshell.ddl.library import shipped_dir
 from mcshell.errors import ConfigError, ConnectError
 from mcshell.message import Via
 from mcshell.node.admission.direct_documents import took
-from mcshell.node.admission.intake import Intake
+from mcshell.node.admission.intake import MessageIntake
 from mcshell.node.agents.registry import load_agents
-from mcshell.node.audit.history import Hindsight
+from mcshell.node.audit.history import AuditHistory
 from mcshell.node.builtin import builtin_agents
-from mcshell.node.context import Station, appoint
-from mcshell.node.execution.action import act
-from mcshell.node.execution.threads import InteractiveLane
+from mcshell.node.context import NodeContext, open_security
+from mcshell.node.execution.action import run_action
+from mcshell.node.execution.threads import ActionThreads
 from mcshell.node.facts.machine_id import machine_id
 from mcshell.node.facts.source import FactSource
 from mcshell.node.host import Host, read_classes
 from mcshell.node.process import say_ready
-from mcshell.node.registration import Announcer, Registrar
-from mcshell.node.replies.sender import Speaker, no_steps
-from mcshell.node.replies.writer import Words
+from mcshell.node.registration import RegistrationThread, RegistrationWriter
+from mcshell.node.replies.sender import ReplySender, no_steps
+from mcshell.node.replies.writer import ReplyWriter
 from mcshell.node.revocation import Revocation
-from mcshell.node.single_instance import alone
+from mcshell.node.single_instance import hold_state_directory
 from mcshell.node.store.spool import Spool
 from mcshell.node.verdicts import Admitted, refused
-from mcshell.node.workers.services import Works
+from mcshell.node.workers.services import DurableServices
 from mcshell.private import private_folder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import Credentials, connector, load_credentials
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import Settings
-    from mcshell.node.admission.controller import Gate
-    from mcshell.node.admission.replay import Claims
-    from mcshell.node.agents.registry import Served
+    from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.admission.replay import ReplayGuard
+    from mcshell.node.agents.registry import AgentRegistry
     from mcshell.node.audit.log import AuditLog
-    from mcshell.node.conversations import Conversations
-    from mcshell.node.mcollective import Member
+    from mcshell.node.conversations import ConversationServer
+    from mcshell.node.mcollective import MCollectiveServer
     from mcshell.node.replies.sender import Steps
     from mcshell.node.verdicts import Refusal
     from mcshell.wire.stomp.reconnect import ConnectionState
@@ -69,29 +69,29 @@ class Daemon:
         self.settings = settings
         credentials = load_credentials(settings.pki)
         state = private_folder(settings.state_dir / "node")
-        self._lock = alone(state)
+        self._lock = hold_state_directory(state)
         served = load_agents([*settings.node.agents, shipped_dir()], builtin_agents())
-        judges = appoint(settings, credentials.verifier, served, state)
-        self.host = _host(settings, credentials, served, judges.audit, state)
+        security = open_security(settings, credentials.verifier, served, state)
+        self.host = _host(settings, credentials, served, security.audit, state)
         served.activate(self.host)
-        self._gate, self._claims = judges.gate, judges.claims
-        self._intake = Intake(self._gate, self._claims)
+        self._controller, self._replay_guard = security.controller, security.replay_guard
+        self._intake = MessageIntake(self._controller, self._replay_guard)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._transport = connector(settings, self._on_state)
-        words = Words(credentials.signer, settings.node.max_reply)
-        self._speaker = Speaker(words, self._transport, self.host)
-        self._lane = InteractiveLane(self.host, self._speaker)
+        writer = ReplyWriter(credentials.signer, settings.node.max_reply)
+        self._reply_sender = ReplySender(writer, self._transport, self.host)
+        self._lane = ActionThreads(self.host, self._reply_sender)
         spool = Spool(state / "work.sqlite")
-        station = Station(
-            self.host, self._gate, spool, words, self._speaker, self._transport, steps
+        context = NodeContext(
+            self.host, self._controller, spool, writer, self._reply_sender, self._transport, steps
         )
-        self._works = Works(station, settings, state)
-        announcer = Announcer(self.host, credentials.signer, settings.node.register_every)
-        self._registrar = Registrar(announcer, self._transport)
+        self._services = DurableServices(context, settings, state)
+        announcer = RegistrationWriter(self.host, credentials.signer, settings.node.register_every)
+        self._registrar = RegistrationThread(announcer, self._transport)
         self.host.announce = self._registrar.again
-        self._judges, self._signer = judges, credentials.signer
-        self._talks: Conversations | None = None
-        self._member = _member(settings, self.host, self._gate, self._claims)
+        self._security, self._signer = security, credentials.signer
+        self._talks: ConversationServer | None = None
+        self._member = _member(settings, self.host, self._controller, self._replay_guard)
         self._arrivals: dict[str, Arrival] = {}
         self._stopping = False
 
@@ -102,13 +102,13 @@ class Daemon:
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed every subscription, and work."""
-        self._works.start()
+        self._services.start()
         try:
             if self._connect():
-                self._works.open()
+                self._services.open()
                 if self._member is not None:
                     self._member.start()
-                self._works.speak()
+                self._services.speak()
                 ready()
                 self._registrar.start()
                 self._work()
@@ -119,10 +119,10 @@ class Daemon:
             if self._talks is not None:
                 self._talks.stop("the node's daemon was stopped")
             self._lane.stop()
-            self._works.stop()
+            self._services.stop()
             self._transport.close()
-            self._claims.close()
-            self._works.close()
+            self._replay_guard.close()
+            self._services.close()
             self._lock.close()
 
     def _connect(self) -> bool:
@@ -167,29 +167,29 @@ class Daemon:
         if arrival.via is Via.DIRECT and is_turn(delivery.body):
             self._conversations().put((delivery, arrival.collective))
             return
-        if took(delivery, arrival, self.host, self._gate):
+        if took(delivery, arrival, self.host, self._controller):
             return
         whom = [(self.host, arrival)]
         for host, verdict in self._intake.take(delivery.body, delivery.headers, whom, time.time()):
             self._admit(host, verdict)
 
-    def _conversations(self) -> Conversations:
+    def _conversations(self) -> ConversationServer:
         """All of this node; only the thread that reads makes them."""
         if self._talks is None:
-            from mcshell.node.conversations import Conversations  # noqa: PLC0415 - few nodes talk
+            from mcshell.node.conversations import ConversationServer  # noqa: PLC0415 - few nodes talk
 
             agents = self.settings.node.agents
-            self._talks = Conversations(
-                self.host, self._judges, self._signer, self._transport, agents
+            self._talks = ConversationServer(
+                self.host, self._security, self._signer, self._transport, agents
             )
         return self._talks
 
     def _admit(self, host: Host, verdict: Admitted | Refusal) -> None:
         request = verdict.request
         if not isinstance(verdict, Admitted):
-            self._speaker.final(request, refused(verdict))
+            self._reply_sender.final(request, refused(verdict))
         elif verdict.service.exempt:
-            self._speaker.final(request, act(verdict, host, time.monotonic() + 5.0))
+            self._reply_sender.final(request, run_action(verdict, host, time.monotonic() + 5.0))
         else:
             time_for = self.settings.node.time_for
             self._lane.put(verdict, time_for(request.agent, verdict.action.timeout))
@@ -197,7 +197,7 @@ class Daemon:
     def _on_state(self, state: ConnectionState) -> None:
         if state.connected:
             log.info("connected to %s", state.url)
-            self._works.connected()
+            self._services.connected()
             if self._talks is not None:
                 self._talks.again()
         else:
@@ -205,7 +205,11 @@ class Daemon:
 
 
 def _host(
-    settings: Settings, credentials: Credentials, served: Served, audit: AuditLog, state: Path
+    settings: Settings,
+    credentials: Credentials,
+    served: AgentRegistry,
+    audit: AuditLog,
+    state: Path,
 ) -> Host:
     """Who this node is, and what it knows of itself."""
     node = settings.node
@@ -219,18 +223,20 @@ def _host(
         settings=settings.agents,
         pools=node.serve,
         revocation=Revocation(credentials.verifier, state / "crl.pem", audit),
-        hindsight=Hindsight(audit.path),
+        audit_history=AuditHistory(audit.path),
         machine=machine_id(state),
     )
 
 
-def _member(settings: Settings, host: Host, gate: Gate, claims: Claims) -> Member | None:
+def _member(
+    settings: Settings, host: Host, controller: AdmissionController, replay_guard: ReplayGuard
+) -> MCollectiveServer | None:
     """The node's place in an MCollective network, where it is wanted."""
     if not settings.mcollective.enabled:
         return None
-    from mcshell.node.mcollective import Member  # noqa: PLC0415 - nothing of it is loaded while it is off
+    from mcshell.node.mcollective import MCollectiveServer  # noqa: PLC0415 - nothing of it is loaded while it is off
 
-    return Member(settings, host, gate, claims)
+    return MCollectiveServer(settings, host, controller, replay_guard)
 
 
 def _identity(settings: Settings, credentials: Credentials) -> str:

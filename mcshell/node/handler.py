@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from mcshell.node.agent import NodeView
 
-__all__ = ["FOLDER", "AgentError", "Handler", "Line", "load_handler"]
+__all__ = ["FOLDER", "AgentError", "Handler", "HandlerConversation", "load_handler"]
 
 FOLDER = "converse"
 
 
-class Line(Protocol):
+class HandlerConversation(Protocol):
     """The conversation as its handler has it; may be used by any thread."""
 
     @property
@@ -59,13 +59,13 @@ class Handler:
 
     protocol: ClassVar[str] = ""
 
-    def opened(self, line: Line) -> None:
+    def opened(self, line: HandlerConversation) -> None:
         """A caller has opened the conversation."""
 
-    def turn(self, line: Line, data: Any) -> None:
+    def turn(self, line: HandlerConversation, data: Any) -> None:
         """The caller has sent one turn."""
 
-    def closed(self, line: Line, why: str) -> None:
+    def closed(self, line: HandlerConversation, why: str) -> None:
         """It is over: `why` is "closed", or what has ended it. Called once, whatever happened."""
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from mcshell.message import Request
-    from mcshell.node.agents.registry import Served, Service
-    from mcshell.node.audit.history import Hindsight
+    from mcshell.node.agents.registry import AgentRegistry, ServedAgent
+    from mcshell.node.audit.history import AuditHistory
     from mcshell.node.revocation import Revocation
     from mcshell.node.verdicts import Admitted, Outcome
 
@@ -58,14 +58,14 @@ class JobReports(Protocol):
 
 
 class JobRecords(Protocol):
-    """Where jobs are changed and looked up (`jobs.manager.Office`)."""
+    """Where jobs are changed and looked up (`jobs.manager.JobManager`)."""
 
     @property
     def rules(self) -> RuleRecords:
         """The rules of the machine."""
 
     @property
-    def archive(self) -> JobReports:
+    def job_queries(self) -> JobReports:
         """What is told of jobs (`jobs.queries.Archive`)."""
 
     def take(self, admitted: Admitted, identity: str) -> Outcome | None:
@@ -95,14 +95,14 @@ class Host:
         identity: str,
         *,
         facts: Callable[[], Mapping[str, Any]],
-        served: Served,
+        served: AgentRegistry,
         classes: Iterable[str] = (),
         collectives: Iterable[str] = ("mcs",),
         private: Iterable[Path] = (),
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         pools: Iterable[str] = (),
         revocation: Revocation | None = None,
-        hindsight: Hindsight | None = None,
+        audit_history: AuditHistory | None = None,
         machine: str = "",
     ) -> None:
         self.identity = identity
@@ -113,7 +113,7 @@ class Host:
         self.pools = tuple(pools)
         self.revocation = revocation
         self.journal = Journal()
-        self._hindsight = hindsight
+        self._audit_history = audit_history
         self._facts = facts
         self._served = served
         self._private = tuple(path.resolve() for path in private)
@@ -122,7 +122,7 @@ class Host:
         """What the work lane and the pools know, for a node that has them."""
         self.announce: Callable[[], None] = _nothing
         """Have it register at once: there is something new to say."""
-        self.office: JobRecords | None = None
+        self.job_manager: JobRecords | None = None
         """Where its jobs are changed and looked up, for a node that has jobs."""
 
     @property
@@ -135,7 +135,7 @@ class Host:
         """The names of the active agents."""
         return self._served.names
 
-    def service(self, agent: str) -> Service | None:
+    def service(self, agent: str) -> ServedAgent | None:
         """An active agent with its schema."""
         return self._served.get(agent)
 
@@ -155,8 +155,8 @@ class Host:
         """
         known = None if self.spool is None else self.spool.seen(self.identity, requestid)
         known = known or self.journal.seen(requestid)
-        if known["state"] == "unknown" and self._hindsight is not None:
-            known = self._hindsight.seen(self.identity, requestid) or known
+        if known["state"] == "unknown" and self._audit_history is not None:
+            known = self._audit_history.seen(self.identity, requestid) or known
         return {**known, "up": self.journal.started}
 
     def protects(self, path: str) -> bool:
@@ -166,7 +166,11 @@ class Host:
 
     def rules(self) -> dict[str, int]:
         """The rules that this machine has: the revision of each AUTHOR/NAME."""
-        return {} if self.office is None else self.office.rules.held(self.identity, self.machine)
+        return (
+            {}
+            if self.job_manager is None
+            else self.job_manager.rules.held(self.identity, self.machine)
+        )
 
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""

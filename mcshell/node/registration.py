@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.node.host import Host
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["Announcer", "Registrar", "next_turn"]
+__all__ = ["RegistrationThread", "RegistrationWriter", "next_turn"]
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def next_turn(identity: str, interval: float, now: float) -> float:
     return ((now - offset) // interval + 1) * interval + offset
 
 
-class Post(Protocol):
+class RegistrationLink(Protocol):
     """A connection that takes messages: the node's, or one of the emulator's."""
 
     def send(
@@ -51,7 +51,7 @@ class Post(Protocol):
         """SEND one message."""
 
 
-class Announcer:
+class RegistrationWriter:
     """Writes one node's registrations; `interval` in seconds."""
 
     def __init__(self, host: Host, signer: Signer, interval: float) -> None:
@@ -59,7 +59,7 @@ class Announcer:
         self.interval = interval
         self._signer = signer
 
-    def write(self) -> Sealed:
+    def write(self) -> SealedMessage:
         """The registration as of now; AgentError when a fact cannot be sent."""
         about = self.host.describe()
         now = time.time()
@@ -82,7 +82,7 @@ class Announcer:
             self._signer,
         )
 
-    def send(self, post: Post) -> None:
+    def send(self, post: RegistrationLink) -> None:
         """Register in every collective, over a connection; good for two intervals.
 
         Raises:
@@ -100,17 +100,17 @@ class Announcer:
             )
 
 
-class Registrar:
+class RegistrationThread:
     """Registers one real node from a thread of its own; `start` when it serves, `stop` at the end.
 
     An interval of 0 registers nowhere.
     """
 
-    def __init__(self, announcer: Announcer, transport: Transport) -> None:
+    def __init__(self, announcer: RegistrationWriter, transport: Transport) -> None:
         self._announcer = announcer
         self._transport = transport
         self._stopped = False
-        self._bell = threading.Event()
+        self._wakeup = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mcshell-register", daemon=True)
 
     def start(self) -> None:
@@ -120,12 +120,12 @@ class Registrar:
 
     def again(self) -> None:
         """Register now, out of turn: there is something new to say."""
-        self._bell.set()
+        self._wakeup.set()
 
     def stop(self) -> None:
         """Register no more."""
         self._stopped = True
-        self._bell.set()
+        self._wakeup.set()
 
     def _run(self) -> None:
         announcer = self._announcer
@@ -133,8 +133,8 @@ class Registrar:
             self._register()
             now = time.time()
             turn = next_turn(announcer.host.identity, announcer.interval, now)
-            self._bell.wait(max(0.0, turn - now))
-            self._bell.clear()
+            self._wakeup.wait(max(0.0, turn - now))
+            self._wakeup.clear()
             if self._stopped:
                 return
 

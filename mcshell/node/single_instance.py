@@ -10,10 +10,10 @@ from mcshell.private import lock_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["alone"]
+__all__ = ["hold_state_directory"]
 
 
-def alone(state: Path) -> IO[str]:
+def hold_state_directory(state: Path) -> IO[str]:
     """Hold the directory until what is returned is closed, or this process ends.
 
     Raises:

@@ -30,7 +30,7 @@ from mcshell.node.agents.registry import load_agents
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Kit", "Node"]
+__all__ = ["AgentTester", "TestNode"]
 
 _TYPES: dict[str, Any] = {
     "string": str,
@@ -44,7 +44,7 @@ _TYPES: dict[str, Any] = {
 
 
 @dataclass
-class Node:
+class TestNode:
     """A node as agents see it, with facts, settings and records of the test's choice.
 
     `configured` holds each agent's [agents.NAME] table, `keys` the paths that `protects` guards.
@@ -91,12 +91,12 @@ class Node:
         return self.configured.get(agent, {})
 
 
-class Kit:
+class AgentTester:
     """Calls actions of the agents in `folder` (by default those that ship), on `node`."""
 
-    def __init__(self, folder: Path | None = None, node: Node | None = None) -> None:
+    def __init__(self, folder: Path | None = None, node: TestNode | None = None) -> None:
         self.folder = shipped_dir() if folder is None else folder
-        self.node = node or Node()
+        self.node = node or TestNode()
         self._loaded: dict[str, Agent] = {}
 
     def configure(self, agent: str, **settings: Any) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from mcshell.ddl import Action
     from mcshell.message import Request, State
-    from mcshell.node.agents.registry import Service
+    from mcshell.node.agents.registry import ServedAgent
 
 __all__ = ["Admitted", "NotAllowed", "Outcome", "Refusal", "refused"]
 
@@ -20,7 +20,7 @@ class Admitted:
     """A request that may run here: its inputs are checked, defaults are filled in."""
 
     request: Request
-    service: Service
+    service: ServedAgent
     action: Action
     max_runtime: float | None = None
     """What the job allows it, in seconds, in place of the DDL's timeout."""
@@ -38,7 +38,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it came out: the final word, before it is signed."""
+    """How it came out: the final reply, before it is signed."""
 
     state: State
     statuscode: int
@@ -55,5 +55,5 @@ class NotAllowed(Exception):
 
 
 def refused(refusal: Refusal) -> Outcome:
-    """The final word about a request that may not run."""
+    """The final reply about a request that may not run."""
     return Outcome(refusal.state, refusal.statuscode, refusal.statusmsg)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.store.records import StoredData
 from mcshell.commands.output.json_document import dumps
-from mcshell.commands.output.sanitize import harmless
+from mcshell.commands.output.sanitize import sanitize
 from mcshell.filters.nodes import fold
 from mcshell.message import State
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mcshell.client.rpc.replies import Replies
-    from mcshell.client.store.ledger import Entry
+    from mcshell.client.store.ledger import LedgerEntry
 
 __all__ = ["LEFT", "Standing", "as_html", "as_text", "bundle", "cut", "standing"]
 
@@ -81,7 +81,7 @@ def standing(replies: Replies, rows: int = _ROWS, *, given_up: bool = False) -> 
             **{state.value: counts[state] for state in State if counts[state]},
             **{word: number for word, number in odd.items() if number},
         },
-        elapsed=replies.flight.elapsed,
+        elapsed=replies.tracker.elapsed,
         waiting=not (done or given_up),
         heading=heading if chosen else "",
         rows=[_row(entry) for entry in chosen],
@@ -89,7 +89,7 @@ def standing(replies: Replies, rows: int = _ROWS, *, given_up: bool = False) -> 
     )
 
 
-def _notes(replies: Replies, targets: Iterable[Entry]) -> list[str]:
+def _notes(replies: Replies, targets: Iterable[LedgerEntry]) -> list[str]:
     absent = [entry.sender for entry in targets if entry.state.judged]
     notes = [f"no answer from {cut(fold(absent), _FOLDED)}"] if absent else []
     if not all(entry.state.closed for entry in targets):
@@ -101,7 +101,7 @@ def _notes(replies: Replies, targets: Iterable[Entry]) -> list[str]:
     return notes
 
 
-def _row(entry: Entry) -> tuple[str, str, str, str]:
+def _row(entry: LedgerEntry) -> tuple[str, str, str, str]:
     reply, lag = entry.reply, entry.lag
     if reply is None:
         said = entry.reason
@@ -122,7 +122,7 @@ def _brief(value: Any) -> str:
 def cut(text: str, wide: int = _WIDE) -> str:
     """Foreign text as one harmless line of at most so many characters."""
     short = text if len(text) <= wide else f"{text[: wide - 1]}…"
-    return harmless(short).replace("\n", "⏎").replace("\t", " ")
+    return sanitize(short).replace("\n", "⏎").replace("\t", " ")
 
 
 def as_html(now: Standing) -> str:

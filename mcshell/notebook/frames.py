@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mcshell.commands.output.sanitize import harmless, shortened
+from mcshell.commands.output.sanitize import sanitize, shortened
 from mcshell.notebook.display import LEFT
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def shown_series(series: pd.Series[Any]) -> pd.Series[Any]:
     if cleaned is None and index is None and not isinstance(series.name, str):
         return series
     found = series.copy() if cleaned is None else cleaned
-    found.name = harmless(series.name) if isinstance(series.name, str) else series.name
+    found.name = sanitize(series.name) if isinstance(series.name, str) else series.name
     if index is not None:
         found.index = index
     return found
@@ -134,7 +134,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, str):
-        text = harmless(shortened(value))
+        text = sanitize(shortened(value))
         return value if text == value else text
     if isinstance(value, dict | list | tuple | set | frozenset | bytes):
         return shortened(repr(value))  # Python's repr draws all that is not printable as escapes

@@ -25,12 +25,12 @@ from mcshell.client import default as current
 from mcshell.commands.context import Context
 from mcshell.commands.grammar.parser import help_text, parse, split_line
 from mcshell.commands.output.dataframes import frame_of
-from mcshell.commands.output.result import Feed, Table, Text
-from mcshell.commands.output.sanitize import harmless
+from mcshell.commands.output.result import Feed, Prose, Table
+from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.run import run
 from mcshell.errors import UsageError
 from mcshell.notebook.formats import install, uninstall
-from mcshell.notebook.matcher import Completion
+from mcshell.notebook.matcher import CompletionMatcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ class MCMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell=shell)
         self.painter: Painter | None = None
-        self.completion = Completion(lambda: self.context.settings, self._targets)
+        self.completion = CompletionMatcher(lambda: self.context.settings, self._targets)
         self.context = Context("magic", Path(self.config_file) if self.config_file else None)
         self.observe(self._reconfigure, names=["config_file"])
 
@@ -149,11 +149,11 @@ class MCMagics(Magics):
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{harmless(line)}\n")
+    sys.stderr.write(f"{sanitize(line)}\n")
 
 
 def _ask(question: str) -> bool:
-    return input(f"{harmless(question)} [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"{sanitize(question)} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _yaml(text: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _yaml(text: str) -> dict[str, Any]:
 
 def _value(result: Result, options: Namespace) -> Any:
     """What a cell gets: tables as DataFrames, a background request as its `Replies`."""
-    if result is None or isinstance(result, Text | Feed):
+    if result is None or isinstance(result, Prose | Feed):
         return result
     if not isinstance(result, Table) and getattr(options, "background", False):
         return result

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
 
-__all__ = ["Completion"]
+__all__ = ["CompletionMatcher"]
 
 #: `%mco …`, `%%mco …`, and behind an assignment: `df = %mco …`, `a, b = %mco …`.
 _MAGIC = re.compile(r"^\s*(?:[\w.\[\]'\", ]+=\s*)?%{1,2}mco\s+")
 
 
-class Completion:
+class CompletionMatcher:
     """The matcher of one IPython shell, and the cache behind it.
 
     `load` gives the settings, `variables` the names that `--nodes` may mean.

@@ -58,7 +58,7 @@ class _Picture:
         if not self.over:
             return False
         replies = self.replies
-        return not self.shown or replies is None or self.drawn == (replies.flight.revision, True)
+        return not self.shown or replies is None or self.drawn == (replies.tracker.revision, True)
 
     @property
     def stale(self) -> bool:
@@ -66,7 +66,7 @@ class _Picture:
         replies = self.replies
         if replies is None or (self.over and not self.shown):
             return False
-        news = replies.done or self.drawn != (replies.flight.revision, self.over)
+        news = replies.done or self.drawn != (replies.tracker.revision, self.over)
         return news or time.monotonic() - self.at >= self.tick
 
 
@@ -184,7 +184,7 @@ class Painter:
     def _draw(self, picture: _Picture) -> None:
         replies = picture.replies = picture.replies or picture.find()
         assert replies is not None
-        revision, given_up = replies.flight.revision, picture.over
+        revision, given_up = replies.tracker.revision, picture.over
         over = given_up or replies.done
         self._publish(bundle(replies, given_up=given_up), picture.id, picture.shown)
         picture.shown = True

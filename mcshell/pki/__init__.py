@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-from mcshell.pki.authority import Authority, Entry
+from mcshell.pki.authority import Authority, IssuedCertificate
 from mcshell.pki.identity import Identity, Kind, check_name, identity_of
 from mcshell.pki.keys import PrivateKey, PublicKey, load_private, read_private
 
 __all__ = [
     "Authority",
-    "Entry",
     "Identity",
+    "IssuedCertificate",
     "Kind",
     "PrivateKey",
     "PublicKey",

@@ -30,7 +30,7 @@ from mcshell.pki.keys import PrivateKey, dump_private, load_private, read_privat
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Authority", "Entry"]
+__all__ = ["Authority", "IssuedCertificate"]
 
 DAY: Final = 86_400.0
 LEAF_LIFE: Final = 365 * DAY
@@ -38,7 +38,7 @@ RENEWAL: Final = 30 * DAY
 
 
 @dataclass(slots=True)
-class Entry:
+class IssuedCertificate:
     """One certificate in the journal; `revoked` is when it was revoked (epoch), or None."""
 
     name: str
@@ -63,8 +63,8 @@ class Authority:
         self.certificate = certificate
         self._key = key
         self._aki = certificates.key_identifier(certificate)
-        self._entries: dict[str, list[Entry]] = {}
-        self._by_serial: dict[int, Entry] = {}
+        self._entries: dict[str, list[IssuedCertificate]] = {}
+        self._by_serial: dict[int, IssuedCertificate] = {}
         self._read = 0
         self._lines = 0
 
@@ -176,7 +176,7 @@ class Authority:
         with self._journal() as journal:
             self._refuse_double(name, kind, now, renew=renew)
             serial = x509.random_serial_number()
-            entry = Entry(name, kind, serial, start, end)
+            entry = IssuedCertificate(name, kind, serial, start, end)
             self._append(
                 journal,
                 {
@@ -298,7 +298,7 @@ class Authority:
                     self._by_serial[serial].revoked = float(record["revoked"])
                 else:
                     self._enter(
-                        Entry(
+                        IssuedCertificate(
                             record["name"],
                             record["kind"],
                             serial,
@@ -324,7 +324,7 @@ class Authority:
         self._read += len(line)
         self._lines += 1
 
-    def _enter(self, entry: Entry) -> None:
+    def _enter(self, entry: IssuedCertificate) -> None:
         self._entries.setdefault(entry.name, []).append(entry)
         self._by_serial[entry.serial] = entry
 

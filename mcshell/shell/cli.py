@@ -77,9 +77,9 @@ def _meet(context: Context) -> None:
 
 
 def _complain(line: str) -> None:
-    from mcshell.commands.output.sanitize import harmless  # noqa: PLC0415 - only when there is something
+    from mcshell.commands.output.sanitize import sanitize  # noqa: PLC0415 - only when there is something
 
-    sys.stderr.write(f"mcshell: {harmless(line)}\n")
+    sys.stderr.write(f"mcshell: {sanitize(line)}\n")
 
 
 def _read(words: list[str]) -> _Start:

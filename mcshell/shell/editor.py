@@ -15,10 +15,10 @@ from prompt_toolkit.key_binding import KeyBindings
 
 from mcshell.commands.completion import candidates
 from mcshell.commands.completion.scan import incomplete
-from mcshell.commands.output.sanitize import harmless
+from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.verbs.filter import words
 from mcshell.private import private_file, private_folder
-from mcshell.shell.history import History
+from mcshell.shell.history import LineHistory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
     from mcshell.commands.completion import Refresher
     from mcshell.commands.context import Context
-    from mcshell.shell.progress import Progress
-    from mcshell.shell.watcher import Watcher
+    from mcshell.shell.progress import ProgressBar
+    from mcshell.shell.watcher import RequestWatcher
 
 __all__ = ["editor"]
 
 
 def editor(
-    context: Context, refresher: Refresher, watcher: Watcher, progress: Progress
+    context: Context, refresher: Refresher, watcher: RequestWatcher, progress: ProgressBar
 ) -> PromptSession[str]:
     """A line editor with the history of this operator's state directory."""
     folder = private_folder(context.settings.state_dir)
     completer = _Completer(refresher)
     return PromptSession(
         f"{context.settings.collective.main}> ",
-        history=History(private_file(folder / "history"), context.library),
+        history=LineHistory(private_file(folder / "history"), context.library),
         auto_suggest=AutoSuggestFromHistory(),
         completer=completer,
         complete_while_typing=True,
@@ -68,12 +68,12 @@ class _Completer(Completer):
             yield Completion(
                 one.text,
                 start_position=one.start - cursor,
-                display=harmless(one.display),
-                display_meta=harmless(one.meta),
+                display=sanitize(one.display),
+                display_meta=sanitize(one.meta),
             )
 
 
-def _keys(progress: Progress, completer: Completer) -> KeyBindings:
+def _keys(progress: ProgressBar, completer: Completer) -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("tab", filter=has_focus("DEFAULT_BUFFER"))
@@ -109,7 +109,7 @@ def _keys(progress: Progress, completer: Completer) -> KeyBindings:
     return keys
 
 
-def _toolbar(context: Context, watcher: Watcher, progress: Progress) -> str:
+def _toolbar(context: Context, watcher: RequestWatcher, progress: ProgressBar) -> str:
     """Broker, session, filter in force, and what is still to come."""
     client, status = context.current(), watcher.status
     name = status.session or context.session or "none yet"
@@ -128,7 +128,7 @@ def _toolbar(context: Context, watcher: Watcher, progress: Progress) -> str:
         parts.append(f"{status.unseen} new replies")
     mode = "vi" if get_app().editing_mode is EditingMode.VI else "emacs"
     parts += [f"F2 progress {'on' if progress.on else 'off'}", f"F4 {mode}"]
-    return harmless(" · ".join(parts))
+    return sanitize(" · ".join(parts))
 
 
 def _broker(context: Context) -> str:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from mcshell.ddl.library import Library
 
-__all__ = ["History", "gives_secret"]
+__all__ = ["LineHistory", "gives_secret"]
 
 
-class History(FileHistory):
+class LineHistory(FileHistory):
     """Lines of the past; what DDLs call sensitive is remembered until the prompt ends, no longer."""
 
     def __init__(self, path: Path, library: Library) -> None:

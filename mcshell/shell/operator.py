@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mcshell.commands.output.sanitize import harmless
-from mcshell.shell.progress import Progress
+from mcshell.commands.output.sanitize import sanitize
+from mcshell.shell.progress import ProgressBar
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["meet"]
 
 
-def meet(context: Context) -> Progress:
+def meet(context: Context) -> ProgressBar:
     """Have a context speak with whoever sits at the terminal; the progress that it shows."""
-    progress = Progress()
+    progress = ProgressBar()
     context.say = _say
     context.ask = _ask
     context.progress = progress
@@ -24,12 +24,12 @@ def meet(context: Context) -> Progress:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{harmless(line)}\n")
+    sys.stderr.write(f"{sanitize(line)}\n")
     sys.stderr.flush()
 
 
 def _ask(question: str) -> bool:
     """Put a question; only a yes is one. The end of the input is a no."""
-    sys.stderr.write(f"{harmless(question)} [y/N] ")
+    sys.stderr.write(f"{sanitize(question)} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

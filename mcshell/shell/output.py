@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcshell.commands.output.json_document import document, dumps, row_document
-from mcshell.commands.output.result import Feed, Result, Table, Text
-from mcshell.commands.output.sanitize import harmless, shortened
+from mcshell.commands.output.result import Feed, Prose, Result, Table
+from mcshell.commands.output.sanitize import sanitize, shortened
 from mcshell.commands.output.summary import told
 from mcshell.errors import UsageError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.rpc.replies import Replies, Row
 
-__all__ = ["Screen", "cell", "harmless", "render", "show"]
+__all__ = ["Screen", "cell", "render", "sanitize", "show"]
 
 _QUIET = ("json", "jsonl")
 _PLAIN = ("csv", "tsv")
@@ -54,7 +54,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         """One line for the eye, on standard error."""
-        self.err.write(f"{harmless(line)}\n")
+        self.err.write(f"{sanitize(line)}\n")
         self.err.flush()
 
 
@@ -65,11 +65,11 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return harmless(value)
+        return sanitize(value)
     if isinstance(value, int | float):
         return f"{value}"
     if isinstance(value, list | tuple) and all(isinstance(inner, str) for inner in value):
-        return harmless(", ".join(value))
+        return sanitize(", ".join(value))
     return dumps(value)
 
 
@@ -82,12 +82,12 @@ def show(result: Result, options: Namespace, screen: Screen, form: str | None = 
     form = getattr(options, "format", None) or form
     if result is None:
         return
-    if isinstance(result, Text):
+    if isinstance(result, Prose):
         _write(screen, result if result.endswith("\n") else f"{result}\n")
     elif isinstance(result, Feed):
         for record in result.records:
             plain = result.text and form != "jsonl"
-            screen.out.write(harmless(record[result.text]) if plain else f"{dumps(record)}\n")
+            screen.out.write(sanitize(record[result.text]) if plain else f"{dumps(record)}\n")
             screen.out.flush()
     elif isinstance(result, Table):
         if form is None and screen.width is not None:
@@ -151,10 +151,10 @@ def _patience(replies: Replies, options: Namespace) -> float | None:
 
 
 def _arrivals(replies: Replies, patience: float | None, shown: Container[str]) -> Iterator[Row]:
-    """Each row that is not `shown` yet as it gets its last word; at the end those without one."""
+    """Each row that is not `shown` yet as it gets its last reply; at the end those without one."""
     end = None if patience is None else time.monotonic() + patience
     while True:
-        revision = replies.flight.revision
+        revision = replies.tracker.revision
         over = replies.done or (end is not None and time.monotonic() >= end)
         for row in replies.rows():
             if row.sender not in shown and (row.state.closed or over):
@@ -162,7 +162,7 @@ def _arrivals(replies: Replies, patience: float | None, shown: Container[str]) -
         if over:
             return
         left = 1.0 if end is None else min(1.0, end - time.monotonic())
-        replies.flight.wait_news(revision, left)
+        replies.tracker.wait_news(revision, left)
 
 
 def _wanted(row: Row, options: Namespace) -> bool:
@@ -272,7 +272,7 @@ def render(
         return _objects([dict(zip(columns, row, strict=True)) for row in rows], form)
     if form == "senders":
         return _senders(columns, rows)
-    columns = tuple(harmless(name) for name in columns)  # outputs are named by nodes
+    columns = tuple(sanitize(name) for name in columns)  # outputs are named by nodes
     if form in _PLAIN:
         return _separated(columns, [[cell(value) for value in row] for row in rows], form)
     fit = str if width is None else shortened
@@ -297,7 +297,7 @@ def _senders(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     if "sender" not in columns:
         raise UsageError("--senders: this verb gives no senders")
     place = columns.index("sender")
-    return "".join(f"{harmless(str(row[place]))}\n" for row in rows)
+    return "".join(f"{sanitize(str(row[place]))}\n" for row in rows)
 
 
 def _separated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> str:
@@ -327,7 +327,7 @@ def _tabulated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> s
 def _upright(value: Any) -> str:
     """A value for a reader who has the whole height: of a hash a line for each path, as -F takes it."""
     if isinstance(value, Mapping) and value:
-        return "\n".join(f"{harmless(path)}: {cell(leaf)}" for path, leaf in _leaves("", value))
+        return "\n".join(f"{sanitize(path)}: {cell(leaf)}" for path, leaf in _leaves("", value))
     if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
         return "\n".join(map(dumps, value))
     return cell(value)

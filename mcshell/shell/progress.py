@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
 
-__all__ = ["Progress"]
+__all__ = ["ProgressBar"]
 
 _AFTER = 0.5
 _EVERY = 0.1
 
 
-class Progress:
+class ProgressBar:
     """Shows how the request under way stands; `on` is what F2 toggles."""
 
     def __init__(self, *, on: bool = True) -> None:

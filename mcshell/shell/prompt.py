@@ -12,7 +12,7 @@ from mcshell.commands.output.result import INTERRUPTED
 from mcshell.shell.lines import run_lines
 from mcshell.shell.operator import meet
 from mcshell.shell.output import Screen
-from mcshell.shell.watcher import Watcher
+from mcshell.shell.watcher import RequestWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.shell.progress import Progress
+    from mcshell.shell.progress import ProgressBar
 
 __all__ = ["Editor", "Lines", "loop", "prompt", "session"]
 
@@ -42,13 +42,13 @@ def prompt(context: Context) -> int:
 
 
 @contextmanager
-def session(context: Context, progress: Progress) -> Iterator[Editor]:
+def session(context: Context, progress: ProgressBar) -> Iterator[Editor]:
     """The line editor, with what goes on behind it: completion's cache and the watcher."""
     from mcshell.shell.editor import editor  # noqa: PLC0415 - prompt_toolkit is slow to load
 
     notices = _Notices()
     refresher = Refresher(lambda: context.settings)
-    watcher = Watcher(context, notices.tell)
+    watcher = RequestWatcher(context, notices.tell)
     context.seen = lambda replies: _seen(watcher, replies)
     with ExitStack() as stack:
         for one in (refresher, watcher):
@@ -88,9 +88,9 @@ class _Notices:
 
 
 def _print(line: str) -> None:
-    from mcshell.commands.output.sanitize import harmless  # noqa: PLC0415 - with the first notice
+    from mcshell.commands.output.sanitize import sanitize  # noqa: PLC0415 - with the first notice
 
-    sys.stdout.write(f"{harmless(line)}\n")
+    sys.stdout.write(f"{sanitize(line)}\n")
     sys.stdout.flush()
 
 
@@ -110,7 +110,7 @@ class Editor:
             return self._lines.prompt()
 
 
-def _seen(watcher: Watcher, replies: Replies) -> None:
+def _seen(watcher: RequestWatcher, replies: Replies) -> None:
     stats = replies.stats
     waiting = sum(stats[state] for state in ("pending", "received", "running"))
     watcher.shown(replies.requestid, int(stats["targets"] - waiting))

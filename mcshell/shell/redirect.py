@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from mcshell.commands.output.result import Feed, Result, Text
+from mcshell.commands.output.result import Feed, Prose, Result
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
 
@@ -97,7 +97,7 @@ def _write_parquet(path: Path, result: Result, options: Namespace) -> None:
     from mcshell.commands.output.dataframes import frame_of  # noqa: PLC0415 - as above
     from mcshell.commands.output.json_document import dumps  # noqa: PLC0415 - pandas comes with it
 
-    if result is None or isinstance(result, Text | Feed):
+    if result is None or isinstance(result, Prose | Feed):
         raise UsageError(f"> {path}: a table is meant, and this line gives none")
     frame = frame_of(result, arrived=getattr(options, "arrived", False))
     for name in frame.select_dtypes(include="object").columns:

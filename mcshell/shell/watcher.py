@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mcshell.client.client import Client
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
     from mcshell.commands.context import Context
 
-__all__ = ["Status", "Watcher"]
+__all__ = ["RequestWatcher", "SessionStatus"]
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _CLOSED = tuple(state for state in State if state not in _WAITING)
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class SessionStatus:
     """The session as of the last look: open requests, and replies that were not shown yet."""
 
     session: str = ""
@@ -41,14 +41,14 @@ class Status:
     unseen: int = 0
 
 
-class Watcher:
+class RequestWatcher:
     """Looks after the requests of the current session.
 
     `tell` is given a line when a request of which the operator has not seen the end completes.
     """
 
     def __init__(self, context: Context, tell: Callable[[str], None]) -> None:
-        self.status = Status()
+        self.status = SessionStatus()
         self._context = context
         self._tell = tell
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class Watcher:
         """Look once: take the counts, and tell of what has completed since the last look."""
         client = self._context.current()
         if client is None:
-            self.status = Status(self._context.session or "")
+            self.status = SessionStatus(self._context.session or "")
             return
         try:
             history = client.requests()
@@ -89,7 +89,9 @@ class Watcher:
         for line in (*self._context.notices(), *told):
             self._tell(line)
 
-    def _enter(self, client: Client, history: list[tuple[Record, dict[str, int]]]) -> list[str]:
+    def _enter(
+        self, client: Client, history: list[tuple[RequestRecord, dict[str, int]]]
+    ) -> list[str]:
         told: list[str] = []
         unseen = 0
         with self._lock:
@@ -108,7 +110,7 @@ class Watcher:
                 elif record.id in self._open:
                     told.append(_complete(record, counts))
             self._open = waiting
-            self.status = Status(self._session, len(waiting), unseen)
+            self.status = SessionStatus(self._session, len(waiting), unseen)
         return told
 
     def _run(self) -> None:
@@ -116,7 +118,7 @@ class Watcher:
             self.look()
 
 
-def _is_open(client: Client, record: Record, counts: Mapping[str, int]) -> bool:
+def _is_open(client: Client, record: RequestRecord, counts: Mapping[str, int]) -> bool:
     """Whether something is still to come; what an interactive request did not send is not."""
     if not any(counts.get(state, 0) for state in _WAITING):
         return False
@@ -129,6 +131,6 @@ def _closed(counts: Mapping[str, int]) -> int:
     return sum(counts.get(state, 0) for state in _CLOSED)
 
 
-def _complete(record: Record, counts: Mapping[str, int]) -> str:
+def _complete(record: RequestRecord, counts: Mapping[str, int]) -> str:
     found = ", ".join(f"{counts[state]} {state}" for state in State if counts.get(state))
     return f"request {record.id[:8]} ({record.agent} {record.action}) is complete: {found}"

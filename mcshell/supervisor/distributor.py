@@ -19,14 +19,14 @@ from mcshell.wire.documents.rule import seal_crl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.client.discovery.node_cache import KnownNode
-    from mcshell.supervisor.inventory import Heard
-    from mcshell.supervisor.rule_folder import Folder, Kept
+    from mcshell.client.discovery.node_cache import CachedNode
+    from mcshell.supervisor.inventory import HeardRegistration
+    from mcshell.supervisor.rule_folder import CarriedRule, RuleFolder
     from mcshell.wire.documents.registration import Registration
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["Carrier"]
+__all__ = ["RuleDistributor"]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _CRL: Final = "crl"
 
 
 @dataclass(frozen=True, slots=True)
-class _Brought:
+class _Delivered:
     """What was brought to whom, how often, and when last (monotonic)."""
 
     what: tuple[Any, ...]
@@ -47,7 +47,7 @@ class _Brought:
 class _Subject:
     """A node as its registration describes it; `unsure` when only the node itself can tell."""
 
-    def __init__(self, node: KnownNode) -> None:
+    def __init__(self, node: CachedNode) -> None:
         self.identity = node.identity
         self.facts = node.facts
         self.classes = node.classes
@@ -64,17 +64,17 @@ class _Subject:
             raise
 
 
-class Carrier:
+class RuleDistributor:
     """Looks at registrations, in one thread. `carried` counts what was brought."""
 
-    def __init__(self, transport: Transport, verifier: Verifier, folder: Folder) -> None:
+    def __init__(self, transport: Transport, verifier: Verifier, folder: RuleFolder) -> None:
         self._transport = transport
         self._verifier = verifier
         self._folder = folder
-        self._brought: dict[tuple[str, str, str], _Brought] = {}
+        self._brought: dict[tuple[str, str, str], _Delivered] = {}
         self.carried = 0
 
-    def look(self, heard: Heard, now: float, clock: float) -> None:
+    def look(self, heard: HeardRegistration, now: float, clock: float) -> None:
         """Bring a node what it lacks; `now` is epoch, `clock` monotonic seconds."""
         node = heard.registration
         for key, kept in self._folder.rules.items():
@@ -92,7 +92,7 @@ class Carrier:
         else:
             self._brought.pop(place, None)
 
-    def _lacks(self, heard: Heard, kept: Kept, now: float) -> bool:
+    def _lacks(self, heard: HeardRegistration, kept: CarriedRule, now: float) -> bool:
         """Whether a node should have a rule, as far as one can tell from here, and has not."""
         node, rule = heard.registration, kept.rule
         if rule.collective != heard.collective or now > rule.expires:
@@ -127,6 +127,6 @@ class Carrier:
         except ConnectionLost as error:
             log.warning("%s is not brought to %s: %s", key, identity, error)
             return
-        self._brought[place] = _Brought(what, times + 1, clock)
+        self._brought[place] = _Delivered(what, times + 1, clock)
         self.carried += 1
         log.info("%s is brought to %s", key, identity)

@@ -1,6 +1,6 @@
 """The registrations that a supervisor has heard, signed as they came, in a file of its own.
 
-What it hands out are the nodes' own words: whoever asks verifies each of them again.
+What it hands out are the nodes' own registrations: whoever asks verifies each of them again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import ConfigError
 from mcshell.private import private_file
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Limits
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.registration import read_registration
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mcshell.wire.documents.registration import Registration
 
-__all__ = ["Heard", "Inventory"]
+__all__ = ["HeardRegistration", "Inventory"]
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS nodes (
@@ -38,7 +38,7 @@ _PUT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardRegistration:
     """A verified registration as it came, and when (`heard`, epoch)."""
 
     collective: str
@@ -79,7 +79,7 @@ class Inventory:
         """Close the file."""
         self._db.close()
 
-    def keep(self, some: Iterable[Heard]) -> None:
+    def keep(self, some: Iterable[HeardRegistration]) -> None:
         """Keep registrations, in one commit; an older one never replaces a newer."""
         rows = [
             (
@@ -102,7 +102,7 @@ class Inventory:
         """Drop the nodes that have said nothing since then (epoch)."""
         self._db.execute("DELETE FROM nodes WHERE realm=? AND heard<?", (self._realm, before))
 
-    def all(self) -> Iterator[Heard]:
+    def all(self) -> Iterator[HeardRegistration]:
         """Every node of every collective."""
         query = (
             "SELECT collective, heard, body, signature, certificate FROM nodes WHERE realm=?"
@@ -112,7 +112,7 @@ class Inventory:
             for row in rows:
                 yield _heard(*row)
 
-    def page(self, collective: str, after: str, most: int) -> tuple[list[Heard], bool]:
+    def page(self, collective: str, after: str, most: int) -> tuple[list[HeardRegistration], bool]:
         """Nodes by name from the one after `after`, `most` bytes of them, and whether that is all.
 
         A registration that is larger than that is left out: nobody could be told of it.
@@ -121,7 +121,7 @@ class Inventory:
             "SELECT collective, heard, body, signature, certificate FROM nodes WHERE realm=?"
             " AND collective=? AND identity>? ORDER BY identity"
         )
-        found: list[Heard] = []
+        found: list[HeardRegistration] = []
         size = 0
         with closing(self._db.execute(query, (self._realm, collective, after))) as rows:
             for row in rows:
@@ -135,6 +135,8 @@ class Inventory:
         return found, True
 
 
-def _heard(collective: str, heard: float, body: bytes, signature: str, certificate: str) -> Heard:
-    registration = read_registration(body, Limits())
-    return Heard(collective, registration, heard, body, signature, certificate)
+def _heard(
+    collective: str, heard: float, body: bytes, signature: str, certificate: str
+) -> HeardRegistration:
+    registration = read_registration(body, BodyLimits())
+    return HeardRegistration(collective, registration, heard, body, signature, certificate)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.ddl.library import builtin_dir, read
 from mcshell.errors import ConnectionLost, InputError, Rejected
-from mcshell.message import State, Status, Via
-from mcshell.node.replies.writer import Words
+from mcshell.message import State, StatusCode, Via
+from mcshell.node.replies.writer import ReplyWriter
 from mcshell.node.verdicts import Outcome
-from mcshell.wire.documents.envelope import Arrival, Limits, open_request
+from mcshell.wire.documents.envelope import Arrival, BodyLimits, open_request
 
 if TYPE_CHECKING:
     from mcshell.message import Request
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.stomp.transport import Delivery, Transport
 
-__all__ = ["POOL", "Counter"]
+__all__ = ["POOL", "InventoryResponder"]
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _ENVELOPE: Final = 16_384
 """What of a reply is not registrations."""
 
 
-class Counter:
+class InventoryResponder:
     """Answers questions about an inventory; `max_reply` in bytes."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Counter:
         self._verifier = credentials.verifier
         self._identity = credentials.signer.identity.name
         self._inventory = inventory
-        self._words = Words(credentials.signer, max_reply)
+        self._writer = ReplyWriter(credentials.signer, max_reply)
         # JSON doubles quotes and backslashes, and a registration is full of them.
         self._most = max(0, max_reply - _ENVELOPE) // 2
         self._ddl = read(builtin_dir() / f"{POOL}.json")
@@ -55,14 +55,14 @@ class Counter:
         arrival = Arrival(collective, Via.POOL, self._identity, POOL)
         try:
             request = open_request(
-                delivery.body, delivery.headers, self._verifier, arrival, Limits(), now
+                delivery.body, delivery.headers, self._verifier, arrival, BodyLimits(), now
             )
         except Rejected as refusal:
             log.info("a question is refused: %s", refusal)
         else:
-            sealed = self._words.final(request, self._outcome(request))
+            sealed = self._writer.final(request, self._outcome(request))
             try:
-                self._transport.send(Words.destination(request), sealed.body, sealed.headers)
+                self._transport.send(ReplyWriter.destination(request), sealed.body, sealed.headers)
             except ConnectionLost as error:
                 log.warning("the answer to %s is lost: %s", request.id, error)
         self._transport.ack(delivery)
@@ -71,12 +71,12 @@ class Counter:
         action = self._ddl.actions.get(request.action) if request.agent == POOL else None
         if action is None:
             text = f"nobody does {request.agent}.{request.action} here"
-            return Outcome(State.FAILED, Status.UNKNOWN_ACTION, text)
+            return Outcome(State.FAILED, StatusCode.UNKNOWN_ACTION, text)
         try:
             data = action.check(request.data)
         except InputError as error:
             return Outcome(State.FAILED, error.statuscode, str(error))
-        return Outcome(State.OK, Status.OK, "OK", self._page(request.collective, data))
+        return Outcome(State.OK, StatusCode.OK, "OK", self._page(request.collective, data))
 
     def _page(self, collective: str, data: dict[str, Any]) -> dict[str, Any]:
         found, complete = self._inventory.page(collective, data.get("after") or "", self._most)

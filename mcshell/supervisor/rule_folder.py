@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mcshell.client.documents.rule_file import SUFFIX, load_sealed
 from mcshell.errors import FilterError, Rejected, UsageError
 from mcshell.filters import compile_filter
-from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.envelope import BodyLimits
 from mcshell.wire.documents.rule import open_rule
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from mcshell.filters import Matcher
     from mcshell.message import Rule
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["Folder", "Kept"]
+__all__ = ["CarriedRule", "RuleFolder"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CarriedRule:
     """A rule that is carried, with the bytes that are."""
 
     rule: Rule
-    sealed: Sealed
+    sealed: SealedMessage
     matcher: Matcher
 
     @property
@@ -42,14 +42,14 @@ class Kept:
         return f"{self.rule.author}/{self.rule.name}"
 
 
-class Folder:
+class RuleFolder:
     """The newest revision of each rule in a folder; `rules` by AUTHOR/NAME."""
 
     def __init__(self, path: Path, verifier: Verifier) -> None:
         self._path = path
         self._verifier = verifier
         self._stamp: object = None
-        self.rules: dict[str, Kept] = {}
+        self.rules: dict[str, CarriedRule] = {}
 
     def refresh(self, now: float) -> bool:
         """Look whether something has changed (a file, the revocation list); whether it has."""
@@ -78,11 +78,11 @@ class Folder:
             found.append((path.name, status.st_mtime_ns, status.st_size, status.st_ino))
         return found, self._verifier.crl_number
 
-    def _read(self, path: Path, now: float) -> Kept | None:
+    def _read(self, path: Path, now: float) -> CarriedRule | None:
         try:
             sealed = load_sealed(path)
-            rule = open_rule(sealed.body, sealed.headers, self._verifier, Limits(), now)
-            return Kept(rule, sealed, compile_filter(rule.filter))
+            rule = open_rule(sealed.body, sealed.headers, self._verifier, BodyLimits(), now)
+            return CarriedRule(rule, sealed, compile_filter(rule.filter))
         except Rejected as refusal:
             log.warning("%s is not carried: %s", path, refusal)
         except (UsageError, FilterError) as error:

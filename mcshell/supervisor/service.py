@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 from mcshell.errors import ConfigError, ConnectError, MCShellError, Rejected
 from mcshell.node.process import say_ready
 from mcshell.private import private_folder
-from mcshell.supervisor.distributor import Carrier
-from mcshell.supervisor.inventory import Heard, Inventory
-from mcshell.supervisor.inventory_pool import POOL, Counter
-from mcshell.supervisor.rule_folder import Folder
+from mcshell.supervisor.distributor import RuleDistributor
+from mcshell.supervisor.inventory import HeardRegistration, Inventory
+from mcshell.supervisor.inventory_pool import POOL, InventoryResponder
+from mcshell.supervisor.rule_folder import RuleFolder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector, load_credentials
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Limits
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.registration import open_registration, read_registration
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class Supervisor:
             )
         state = private_folder(settings.state_dir / "supervisor")
         self._verifier = self._credentials.verifier
-        self._folder = Folder(private_folder(rules_folder(settings)), self._verifier)
+        self._folder = RuleFolder(private_folder(rules_folder(settings)), self._verifier)
         self._inventory = Inventory(state / "inventory.sqlite", self._credentials.realm)
         self._transport = connector(settings)
-        self._carrier = Carrier(self._transport, self._verifier, self._folder)
-        self._counter = Counter(
+        self._carrier = RuleDistributor(self._transport, self._verifier, self._folder)
+        self._counter = InventoryResponder(
             self._transport, self._credentials, self._inventory, settings.node.max_reply
         )
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
@@ -160,7 +160,7 @@ class Supervisor:
         newest: dict[tuple[str, str], tuple[float, Delivery]] = {}
         for delivery in group:
             try:
-                claim = read_registration(delivery.body, Limits())
+                claim = read_registration(delivery.body, BodyLimits())
             except Rejected as refusal:
                 log.debug("a registration is refused: %s", refusal)
                 continue
@@ -183,17 +183,17 @@ class Supervisor:
         self._budget += 1
         return self._budget <= _MOST
 
-    def _open(self, delivery: Delivery, collective: str, now: float) -> Heard | None:
+    def _open(self, delivery: Delivery, collective: str, now: float) -> HeardRegistration | None:
         body, headers = delivery.body, delivery.headers
         try:
-            registration = open_registration(body, headers, self._verifier, Limits(), now)
+            registration = open_registration(body, headers, self._verifier, BodyLimits(), now)
         except Rejected as refusal:
             log.info("a registration is refused: %s", refusal)
             return None
         if collective not in registration.collectives:
             return None
         signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
-        return Heard(collective, registration, now, body, signature, certificate)
+        return HeardRegistration(collective, registration, now, body, signature, certificate)
 
     def _look(self, now: float) -> None:
         """Once a second: are there other rules, or a newer revocation list?"""

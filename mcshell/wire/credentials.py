@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mcshell.config import PKI, Settings
+    from mcshell.config import PKISettings, Settings
     from mcshell.wire.stomp.reconnect import ConnectionState
 
 __all__ = ["Credentials", "connector", "load_credentials", "load_verifier", "tls_files"]
@@ -30,14 +30,14 @@ class Credentials:
     realm: str
 
 
-def load_credentials(pki: PKI) -> Credentials:
+def load_credentials(pki: PKISettings) -> Credentials:
     """Read CA, certificate, key and CRL; ConfigError names the file that cannot be used."""
     ca, cert, key = pki.files()
     realm = hashlib.sha256(_read(ca)).hexdigest()[:16]
     return Credentials(Signer.load(cert, key, pki.operators), load_verifier(pki), realm)
 
 
-def load_verifier(pki: PKI) -> Verifier:
+def load_verifier(pki: PKISettings) -> Verifier:
     """Read CA and CRL only, for those whose keys come from elsewhere."""
     if pki.ca is None:
         raise ConfigError("pki.ca is not set, and nothing is believed without it", "pki.ca")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.node import testing as kits
-from mcshell.node.testing import Node
+from mcshell.node.testing import TestNode
 
 if TYPE_CHECKING:
     from mcshell.node.agent import NodeView
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 AGENTS = Path(__file__).parents[2] / "agents"
 
 
-class Kit(kits.Kit):
+class Kit(kits.AgentTester):
     """Calls actions of the agents in the repository, not of an installed copy."""
 
-    def __init__(self, node: Node | None = None) -> None:
+    def __init__(self, node: TestNode | None = None) -> None:
         super().__init__(AGENTS, node)
 
 
 @pytest.fixture
 def node() -> NodeView:
     """A node of this test's own."""
-    return Node()
+    return TestNode()
 
 
 @pytest.fixture
-def kit(node: Node) -> Kit:
+def kit(node: TestNode) -> Kit:
     """The kit on that node, with the project's agents."""
     return Kit(node=node)

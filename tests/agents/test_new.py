@@ -13,7 +13,7 @@ from mcshell import ddl
 from mcshell.commands.context import Context
 from mcshell.commands.run import run_words
 from mcshell.errors import InputError, UsageError
-from mcshell.node.testing import Kit, Node
+from mcshell.node.testing import AgentTester, TestNode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,7 +34,7 @@ def test_a_new_agent_passes_its_own_test(tmp_path: Path) -> None:
     ]
     document = json.loads(Path(files[0]).read_text())
     ddl.check(document)
-    kit = Kit(tmp_path / "agents", Node(identity="web1"))
+    kit = AgentTester(tmp_path / "agents", TestNode(identity="web1"))
     assert kit.call("disk_space", "greet", who="all of you") == {
         "text": "Hello all of you, this is web1"
     }
@@ -65,7 +65,7 @@ def test_the_ten_lines_of_the_readme_are_an_agent(tmp_path: Path) -> None:
     section = text.partition("## An agent in ten lines\n")[2]
     code = section.partition("```python\n")[2].partition("```")[0]
     Path(files[1]).write_text(code)
-    kit = Kit(tmp_path, Node(identity="web1"))
+    kit = AgentTester(tmp_path, TestNode(identity="web1"))
     assert kit.call("hello", "greet", who="you") == {"text": "Hello you, this is web1"}
     assert str(kit.fails("hello", "greet", who="nobody")) == "there is nobody to greet"
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
@@ -99,9 +99,9 @@ def test_the_kit_holds_an_agent_to_its_ddl(tmp_path: Path) -> None:
     ):  # fmt: skip
         code.write_text(wrong)
         assert wrong != good
-        kit = Kit(tmp_path)
+        kit = AgentTester(tmp_path)
         with pytest.raises(AssertionError, match=said):
             kit.call("greet", "greet", who="nobody" if "one line" in said else "you")
     code.write_text(good)
     with pytest.raises(AssertionError, match="did not fail"):
-        Kit(tmp_path).fails("greet", "greet", who="you")
+        AgentTester(tmp_path).fails("greet", "greet", who="you")

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from mcshell.errors import InputError
-from mcshell.node.agent import AgentError, Outcome
+from mcshell.node.agent import AgentError, ProgramResult
 from tests.peers.debian import Repository
 
 
@@ -150,7 +150,7 @@ def test_a_node_that_is_not_root_is_told_so(kit):
         b"E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?\n"
     )
     module = kit.module("package")
-    outcome = Outcome(100, "", b"", written, truncated=False, elapsed=0.1, ended="exit")
+    outcome = ProgramResult(100, "", b"", written, truncated=False, elapsed=0.1, ended="exit")
     with pytest.raises(AgentError, match="cannot install x: the node does not run as root"):
         module._expect(module.Apt("/", 0), outcome, {"name": "x"}, "cannot install x")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.client.analysis.sql import query
-from mcshell.client.store.records import Outgoing, Record, Word
-from mcshell.client.store.store import Store
+from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord
+from mcshell.client.store.store import SessionStore
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
@@ -30,12 +30,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("session")
     authority = Authority.init(folder / "ca")
     signer = Signer.from_pem(*authority.issue_pem("web1", "node"))
-    store = Store(folder / "s.sqlite")
+    store = SessionStore(folder / "s.sqlite")
     for number, id_ in enumerate(IDS):
-        record = Record(
+        record = RequestRecord(
             id_, "package", "status", Via.QUEUE, "mcs", 100.0 + number, 2e9, Filter(), {"n": 1}
         )
-        secret = [Outgoing(id_, "web1", "/queue/x", b"SECRET", "sig", "cert")]
+        secret = [OutgoingMessage(id_, "web1", "/queue/x", b"SECRET", "sig", "cert")]
         store.add(record, ["web1", "web2", "db1"], secret)
         store.mark_sent(id_, ["web1", "web2", "db1"], 101.0)
         for name in ("web1", "web2")[: 2 - number]:
@@ -45,12 +45,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     store.close()
 
 
-def word(signer: Signer, request: str, sender: str, version: str) -> Word:
+def word(signer: Signer, request: str, sender: str, version: str) -> ReplyRecord:
     """A final word with nested data and bytes in it."""
     data: dict[str, Any] = {"version": version, "os": {"name": "Debian"}, "raw": b"\xff"}
     reply = Reply(request, sender, 2, 0, "OK", data, 1.0, State.OK)
     sealed = seal_reply(reply, signer)
-    return Word(
+    return ReplyRecord(
         reply, 103.5, sealed.body, sealed.headers[SIGNATURE], sealed.headers[CERTIFICATE], sender
     )
 

@@ -11,7 +11,7 @@ import pytest
 from mcshell.client import accessor
 from mcshell.client.analysis.summary import rows
 from mcshell.client.rpc.retry import inputs_again
-from mcshell.client.store.records import Record
+from mcshell.client.store.records import RequestRecord
 from mcshell.ddl import REDACTED
 from mcshell.errors import InputError, UsageError
 from mcshell.message import Filter, Via
@@ -130,7 +130,7 @@ def test_tables_are_sets_of_nodes() -> None:
 
 def test_secret_inputs_are_to_be_given_again() -> None:
     """What was redacted is not sent as it stands in the history; given, it takes its place."""
-    record = Record(
+    record = RequestRecord(
         "0" * 32,
         "app",
         "login",

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mcshell import config
-from mcshell.client.discovery.node_cache import Known, KnownNode
+from mcshell.client.discovery.node_cache import CachedNode, NodeCache
 from mcshell.commands.completion import Refresher, candidates
 from mcshell.pki import Authority
 from mcshell.wire.credentials import load_credentials
@@ -36,11 +36,11 @@ def fleet(state: Path, realm: str) -> None:
     """Put 10,000 nodes with some thirty facts each into what is known."""
     rng = random.Random(1)
     now = time.time()
-    known = Known(state / "known.sqlite", realm)
+    known = NodeCache(state / "known.sqlite", realm)
     known.learn(
         "mcs",
         (
-            KnownNode(
+            CachedNode(
                 f"node{number:05d}.site{number % 9}.example.com",
                 now,
                 {
@@ -97,7 +97,7 @@ def main() -> None:
         stop = threading.Event()
 
         def disturb() -> None:
-            known = Known(settings.state_dir / "known.sqlite", realm)
+            known = NodeCache(settings.state_dir / "known.sqlite", realm)
             while not stop.wait(0.5):
                 known.touch("mcs", ["node00001.site1.example.com"], time.time())
                 refresher.hurry()

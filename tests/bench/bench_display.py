@@ -13,9 +13,9 @@ import time
 
 from figures import machine, show
 
-from mcshell.client.messaging.tracker import Flight
+from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.store.records import Record, Word
+from mcshell.client.store.records import ReplyRecord, RequestRecord
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.notebook.display import bundle
 from mcshell.notebook.painter import Painter
@@ -24,21 +24,21 @@ ID = "0" * 32
 STEPS = 100
 
 
-def words(size: int) -> list[Word]:
+def words(size: int) -> list[ReplyRecord]:
     """A final word of each node."""
     found = []
     for number in range(size):
         name = f"web{number:05}"
         reply = Reply(ID, name, 2, 0, "OK", {"version": "3.0.15"}, time.time(), State.OK)
-        found.append(Word(reply, time.time() + number / size, b"", "", "", name))
+        found.append(ReplyRecord(reply, time.time() + number / size, b"", "", "", name))
     return found
 
 
 def main(size: int = 50_000, seconds: float = 20.0) -> None:
     """Measure, and print the figures."""
     now = time.time()
-    record = Record(ID, "package", "status", Via.DIRECT, "mcs", now, now + 600, Filter(), {})
-    asked = Flight(record, [f"web{number:05}" for number in range(size)])
+    record = RequestRecord(ID, "package", "status", Via.DIRECT, "mcs", now, now + 600, Filter(), {})
+    asked = RequestTracker(record, [f"web{number:05}" for number in range(size)])
     replies = Replies(asked, None)
     published: list[int] = []
     painter = Painter(lambda data, _name, _update: published.append(sum(map(len, data.values()))))
@@ -47,7 +47,7 @@ def main(size: int = 50_000, seconds: float = 20.0) -> None:
     painter.cost = 0.0
     began = time.monotonic()
     for step in range(STEPS):
-        asked.words(coming[step * size // STEPS : (step + 1) * size // STEPS])
+        asked.enter(coming[step * size // STEPS : (step + 1) * size // STEPS])
         time.sleep(max(0.0, began + seconds * (step + 1) / STEPS - time.monotonic()))
     took = time.monotonic() - began
     share = painter.cost / took

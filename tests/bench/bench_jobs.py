@@ -20,8 +20,8 @@ import psutil
 from figures import machine, ms, place, running, show
 
 from mcshell.message import Job, When, new_request_id
-from mcshell.node.agents.registry import Served
-from mcshell.node.execution.lifecycle import Desk
+from mcshell.node.agents.registry import AgentRegistry
+from mcshell.node.execution.lifecycle import RunLifecycle
 from mcshell.node.host import Host
 from mcshell.node.jobs.scheduler import following
 from mcshell.node.store.job_table import JobRow
@@ -52,8 +52,8 @@ class Taken(NamedTuple):
 def store(path: Path, collective: str, author: Signer, count: int, identity: str) -> None:
     """Write so many jobs into a node's file, one in three of each kind."""
     spool = Spool(path)
-    host = Host(identity, facts=dict, served=Served([]))
-    desk = Desk(host, None, None)  # type: ignore[arg-type] - only its zone is asked
+    host = Host(identity, facts=dict, served=AgentRegistry([]))
+    desk = RunLifecycle(host, None, None)  # type: ignore[arg-type] - only its zone is asked
     now = time.time()
     day = datetime.fromtimestamp(now + 86_400, UTC).date()
     whens = [

@@ -106,7 +106,7 @@ def theirs(broker: Broker, folder: Path, starts: int) -> list[Taken]:
     return figures
 
 
-def alone(code: str, starts: int) -> list[Taken]:
+def hold_state_directory(code: str, starts: int) -> list[Taken]:
     """An interpreter that only imports."""
     figures = []
     for _ in range(starts):
@@ -154,7 +154,7 @@ def main() -> None:
     ratios = [f"{one / two:.2f}" for one, two in zip(mine, other, strict=True)]
     show("ratio", ratios[0], ratios[1], f"{ratios[2]} ({ratios[3]})")
     for what, code in LIBRARIES.items():
-        row(what, medians(alone(code, starts)))
+        row(what, medians(hold_state_directory(code, starts)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mcshell.message import Reply, Request, State, Via, new_request_id
 from mcshell.node.admission.policy import Policies
-from mcshell.node.admission.replay import Claims
+from mcshell.node.admission.replay import ReplayGuard
 from mcshell.node.audit.log import AuditLog
 from mcshell.pki import Authority
 from mcshell.wire.documents import strict_json
@@ -23,7 +23,7 @@ from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
-    Limits,
+    BodyLimits,
     open_reply,
     open_request,
     seal_reply,
@@ -63,7 +63,7 @@ def test_messages(tmp_path):
     cert, key = authority.issue_pem("web1", "node")
     web1 = Signer.from_pem(cert, key)
     verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
-    now, limits = time.time(), Limits()
+    now, limits = time.time(), BodyLimits()
     reply = Reply("0" * 32, "web1", 2, 0, "OK", {"pong": 1_800_000_000}, now, State.OK)
     request = Request(
         new_request_id(), "rpcutil", "ping", "cert=alice", "mcs", Via.BROADCAST, "s", now, now + 60
@@ -123,7 +123,7 @@ def test_a_fleet(tmp_path):
     for name in ("first", "second"):
         started = time.process_time()
         for reply in said:
-            open_reply(reply.body, reply.headers, verifier, Limits(), now, lambda _: everyone)
+            open_reply(reply.body, reply.headers, verifier, BodyLimits(), now, lambda _: everyone)
         show(f"open_reply, {name} round of 10,000", time.process_time() - started, "s")
 
 
@@ -152,22 +152,22 @@ def test_the_gate(tmp_path):
     show("AuditLog.write", micros(lambda: log.write(event)))
     log.close()
     for level in ("NORMAL", "FULL"):
-        claims = Claims(tmp_path / f"{level}.db", synchronous=level)
+        replay_guard = ReplayGuard(tmp_path / f"{level}.db", synchronous=level)
         now = time.time()
         show(
             f"claim, one by one, {level}",
             micros(
-                lambda c=claims, n=now: c.claim("web1", new_request_id(), n, n),
+                lambda c=replay_guard, n=now: c.claim("web1", new_request_id(), n, n),
                 200,
                 time.perf_counter,
             ),
         )
         many = [("web1", new_request_id(), now) for _ in range(1000)]
         started = time.perf_counter()
-        claims.claim_many(many, now)
+        replay_guard.claim_many(many, now)
         show(f"claim_many of 1,000, each, {level}", (time.perf_counter() - started) * 1e3)
 
-        def run(c=claims, n=now):
+        def run(c=replay_guard, n=now):
             for _ in range(100):
                 c.claim("web1", new_request_id(), n, n)
 
@@ -178,4 +178,4 @@ def test_the_gate(tmp_path):
         for thread in threads:
             thread.join()
         show(f"claim in 16 threads, each, {level}", (time.perf_counter() - started) / 1600 * 1e6)
-        claims.close()
+        replay_guard.close()

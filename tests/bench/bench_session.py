@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from figures import machine, place
 
-from mcshell.client.messaging.tracker import Flight
+from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies, ledger_columns
-from mcshell.client.store.records import Record, Word
-from mcshell.client.store.store import Store
+from mcshell.client.store.records import ReplyRecord, RequestRecord
+from mcshell.client.store.store import SessionStore
 from mcshell.message import Filter, Reply, State, Via, new_request_id
 from mcshell.pki import Authority
 from mcshell.table import frame
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def fill(path: Path, signer: Signer, requests: int, targets: int) -> None:
     """Make the file."""
-    store = Store(path)
+    store = SessionStore(path)
     names = [f"web{number:05d}" for number in range(targets)]
     first = _record()
     store.add(first, names)
@@ -44,22 +44,22 @@ def fill(path: Path, signer: Signer, requests: int, targets: int) -> None:
         head = sealed.headers if sealed else None
         signature = head[SIGNATURE] if head else words[0].signature
         certificate = head[CERTIFICATE] if head else words[0].certificate
-        words.append(Word(reply, 2.0, body, signature, certificate, name))
+        words.append(ReplyRecord(reply, 2.0, body, signature, certificate, name))
     store.enter(words, durable=False)
     store.close()
     _copy(path, first, requests)
 
 
-def _record() -> Record:
+def _record() -> RequestRecord:
     now = time.time()
-    return Record(
+    return RequestRecord(
         new_request_id(), "rpcutil", "ping", Via.QUEUE, "mcs", now, now + 1e6, Filter(), {}
     )
 
 
-def _copy(path: Path, first: Record, requests: int) -> None:
+def _copy(path: Path, first: RequestRecord, requests: int) -> None:
     """Copy the rows of the first request under new ids."""
-    store = Store(path)
+    store = SessionStore(path)
     for _ in range(requests - 1):
         record = _record()
         store.add(record, [])
@@ -98,19 +98,19 @@ def main() -> None:
         signer = Signer.from_pem(*authority.issue_pem("web00000", "node"))
         path = folder / "big.sqlite"
         fill(path, signer, requests, targets)
-        store = Store(path)
+        store = SessionStore(path)
         history = store.requests()
         assert len(history) == requests
         middle = history[len(history) // 2][0]
-        flight = Flight(middle, entries=store.entries(middle.id))
-        assert flight.stats().as_dict()["ok"] == targets
+        tracker = RequestTracker(middle, entries=store.entries(middle.id))
+        assert tracker.stats().as_dict()["ok"] == targets
         print(f"{requests} requests of {targets} targets, {path.stat().st_size / 2**20:.0f} MiB")
         looks: dict[str, Callable[[], object]] = {
             "requests": lambda: (store.lapse(time.time()), store.requests()),
             "find by first letters": lambda: store.find_request(middle.id[:10]),
             "ledger": lambda: frame(ledger_columns(store.entries(middle.id))),
             "replies": lambda: Replies(
-                Flight(middle, entries=store.entries(middle.id)), None
+                RequestTracker(middle, entries=store.entries(middle.id)), None
             ).frame(),
         }
         for name, look in looks.items():

@@ -62,7 +62,7 @@ def mcshell(path: str, session: str, wanted: str, count: str) -> float:
     from mcshell import config
     from mcshell.client.client import Client
     from mcshell.client.session.session import Session
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
     from mcshell.message import Filter, Via
 
     settings = config.load(Path(path))
@@ -70,7 +70,7 @@ def mcshell(path: str, session: str, wanted: str, count: str) -> float:
     prepared = Session.open(settings.state_dir, "cert=alice", settings.collective.main, session)
     now = time.time()
     for request in document["requests"]:
-        record = Record(
+        record = RequestRecord(
             *(request, "rpcutil", "ping", Via.QUEUE, settings.collective.main, now, now + 1e6),
             *(Filter(), {}),
         )

@@ -229,7 +229,7 @@ def test_a_revoked_caller_talks_no_more(own):
         talk = client.open("n1", "echo", timeout=WAIT)
         own.authority.revoke("alice")
         crl = (own.folder / "pki" / "crl.pem").read_text()
-        carrier._desk.prober.carry(own.collective, ["n1"], crl)
+        carrier._hub.queries.carry(own.collective, ["n1"], crl)
         with pytest.raises(ConversationError, match="revoked"):
             talk.receive(WAIT)
 

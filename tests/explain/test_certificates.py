@@ -70,9 +70,9 @@ def test_a_foreign_list_is_refused_and_audited(fleet, tmp_path):
     """Whoever carries it: what our CA has not signed is not put in force."""
     foreign = Authority.init(tmp_path / "foreign", fleet.collective)
     with fleet.client("alice") as alice:
-        answers = alice.lookout.publish(foreign.crl_pem, ["web1"], 5.0)
+        answers = alice.monitor.publish(foreign.crl_pem, ["web1"], 5.0)
         with pytest.raises(MCShellError):
-            alice.lookout.newest_crl([foreign.crl_pem])
+            alice.monitor.newest_crl([foreign.crl_pem])
     assert answers["web1"].statuscode == 1
     refusals = [event for event in fleet.audit("web1") if event["event"] == "refused"]
     assert refusals[-1]["reason"] in ("bad_signature", "foreign_ca")
@@ -84,7 +84,7 @@ def test_an_older_list_takes_nothing_back(fleet):
     number = fleet.authority.revoke("bob")
     published(fleet)
     with fleet.client("alice") as alice:
-        answers = alice.lookout.publish(old, ["web1"], 5.0)
+        answers = alice.monitor.publish(old, ["web1"], 5.0)
     assert dict(answers["web1"].data) == {"crl": number, "newer": False}
 
 
@@ -100,7 +100,7 @@ def test_a_node_under_a_stale_list_takes_the_newer_one(fleet):
         assert alice.rpc("rpcutil", "ping", nodes="web1", timeout=2).stats["silent"] == 1
         number = fleet.authority.publish()
         pem = fleet.authority.crl_pem
-        answers = alice.lookout.publish(pem, ["web1"], 5.0)
+        answers = alice.monitor.publish(pem, ["web1"], 5.0)
     assert answers["web1"].data["crl"] == number
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell import plugins
-from mcshell.client.discovery.methods import Search
+from mcshell.client.discovery.methods import DiscoveryQuery
 from mcshell.client.discovery.targeting import Targeting
-from mcshell.config import Client
+from mcshell.config import ClientSettings
 from mcshell.errors import PluginError, UsageError
 from mcshell.message import Filter
 
@@ -43,11 +43,11 @@ def program(tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def search(targeting: Targeting, command: str = "") -> Search:
+def search(targeting: Targeting, command: str = "") -> DiscoveryQuery:
     """A search that needs no network."""
-    settings = Client(external_discovery=command, discovery_timeout=10.0)
+    settings = ClientSettings(external_discovery=command, discovery_timeout=10.0)
     nobody = None
-    return Search(targeting, targeting.filter, "mcs", nobody, nobody, settings, print)  # type: ignore[arg-type]
+    return DiscoveryQuery(targeting, targeting.filter, "mcs", nobody, nobody, settings, print)  # type: ignore[arg-type]
 
 
 def find(targeting: Targeting, command: str = "") -> list[str]:

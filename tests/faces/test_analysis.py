@@ -131,9 +131,9 @@ def test_retry_asks_those_again_that_gave_no_word(context: Context) -> None:
         again: Any = frame.mco.retry(timeout=5)
         assert list(again["sender"]) == ["ghost1"]
         newest = client.replies()
-        assert newest.flight.record.data == {"fact": "role"}
+        assert newest.tracker.record.data == {"fact": "role"}
         other: Any = frame.mco.retry(fact="rack", wait=False)
-        assert other.flight.record.data == {"fact": "rack"}
+        assert other.tracker.record.data == {"fact": "rack"}
         with pytest.raises(NoTargets):
             frame.mco.ok.mco.retry()
         with pytest.raises(UsageError, match="one request"):
@@ -151,9 +151,9 @@ def test_retry_is_a_verb(context: Context) -> None:
     request = ask(context, "rpc rpcutil get_fact fact=role -I web1 -I ghost2")
     again = run_words(["retry", "-t", "5"], context)[1]
     assert [row.sender for row in again.rows()] == ["ghost2"]
-    assert again.flight.record.data == {"fact": "role"}
+    assert again.tracker.record.data == {"fact": "role"}
     other = run_words(["retry", "-r", request[:12], "fact=rack", "-b"], context)[1]
-    assert other.flight.record.data == {"fact": "rack"}
+    assert other.tracker.record.data == {"fact": "rack"}
     ask(context, "rpc rpcutil ping -I web1")
     with pytest.raises(NoTargets, match="nobody failed or stayed silent"):
         run_words(["retry"], context)

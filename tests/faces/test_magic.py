@@ -10,7 +10,7 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from mcshell.client.rpc.replies import Replies
-from mcshell.commands.output.result import Text
+from mcshell.commands.output.result import Prose
 from mcshell.errors import MCShellError
 from tests.peers.processes import wait_until
 
@@ -121,7 +121,7 @@ def test_errors_are_one_line(shell: InteractiveShell, capsys: pytest.CaptureFixt
 
 def test_help_is_text(shell: InteractiveShell) -> None:
     """`%mco`, `%mco help rpc` and `%mco rpc -h` give help that shows as lines."""
-    assert isinstance(run(shell, "%mco"), Text)
+    assert isinstance(run(shell, "%mco"), Prose)
     assert "input=value" in run(shell, "%mco help rpc")
     assert "input=value" in repr(run(shell, "%mco rpc -h"))
     assert "Verbs:" in shell.find_line_magic("mco").__doc__

@@ -18,9 +18,9 @@ from mcshell.client.discovery.targeting import Targeting
 from mcshell.commands.context import Context
 from mcshell.shell.lines import run_line
 from mcshell.shell.output import Screen
-from mcshell.shell.progress import Progress
+from mcshell.shell.progress import ProgressBar
 from mcshell.shell.prompt import loop, session
-from mcshell.shell.watcher import Watcher
+from mcshell.shell.watcher import RequestWatcher
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def typed(context: Context, keys: str) -> tuple[int, str, str]:
     with (
         create_pipe_input() as pipe,
         create_app_session(input=pipe, output=DummyOutput()),
-        session(context, Progress(on=False)) as lines,
+        session(context, ProgressBar(on=False)) as lines,
     ):
         pipe.send_text(keys)
         code = loop(lines, context, Screen(out, err, None))
@@ -126,7 +126,7 @@ def test_tab_completes_from_what_is_known(context: Context) -> None:
     with (
         create_pipe_input() as pipe,
         create_app_session(input=pipe, output=DummyOutput()),
-        session(context, Progress(on=False)) as lines,
+        session(context, ProgressBar(on=False)) as lines,
     ):
         assert lines.refresher.wait(30)
         assert wait_until(lambda: "db1" in lines.refresher.cache.nodes, 30)
@@ -148,7 +148,7 @@ def test_tab_completes_from_what_is_known(context: Context) -> None:
 def test_a_background_request_announces_its_end(context: Context) -> None:
     """The watcher counts what is open and new, tells of the end, and forgets what was shown."""
     told: list[str] = []
-    watcher = Watcher(context, told.append)
+    watcher = RequestWatcher(context, told.append)
     watcher.look()
     assert watcher.status.session == ""
     client = context.client(Namespace())
@@ -168,7 +168,7 @@ def test_a_background_request_announces_its_end(context: Context) -> None:
 def test_what_a_line_has_shown_is_not_new(context: Context) -> None:
     """Rows that were folded or picked, a ping and a look at the jobs leave nothing to be seen."""
     told: list[str] = []
-    watcher = Watcher(context, told.append)
+    watcher = RequestWatcher(context, told.append)
     context.seen = lambda replies: watcher.shown(replies.requestid, len(replies))
     context.client(Namespace())
     watcher.look()
@@ -189,7 +189,7 @@ def test_what_a_line_has_shown_is_not_new(context: Context) -> None:
 
 def test_f4_changes_the_keys_and_f2_the_progress(context: Context) -> None:
     """After F4 the keys are vi's (and back); F2 switches the bar off."""
-    progress = Progress()
+    progress = ProgressBar()
     out = io.StringIO()
     with (
         create_pipe_input() as pipe,

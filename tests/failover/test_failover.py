@@ -14,8 +14,8 @@ import pytest
 
 from mcshell import config
 from mcshell.client.client import Client
-from mcshell.node.queue.resend import Lately
-from mcshell.node.store.records import Word
+from mcshell.node.queue.resend import ResendBuffer
+from mcshell.node.store.records import OutboxMessage
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
 
@@ -190,13 +190,13 @@ def test_all_come_back_to_the_first_broker(pair: Pair, alice: Client) -> None:
     assert alice.rpc("rpcutil", "ping", timeout=20).stats["ok"] == len(ALL)
 
 
-def _word(number: int, size: int = 10) -> Word:
-    return Word("n1", f"r{number}", 2, "/queue/x", b"x" * size, "s", "c", number)
+def _word(number: int, size: int = 10) -> OutboxMessage:
+    return OutboxMessage("n1", f"r{number}", 2, "/queue/x", b"x" * size, "s", "c", number)
 
 
 def test_words_are_said_again_once_and_elsewhere_only() -> None:
     """What another broker has comes back without its number; what is old or too much does not."""
-    lately = Lately(several=True)
+    lately = ResendBuffer(several=True)
     now = time.monotonic()
     lately.keep("a", [_word(1)], now - 10_000)
     lately.keep("a", [_word(2), _word(3)], now)
@@ -206,6 +206,6 @@ def test_words_are_said_again_once_and_elsewhere_only() -> None:
     assert lately.elsewhere("b", now) == []
     lately.keep("a", [_word(number, 1 << 18) for number in range(10)], now)
     assert len(lately.elsewhere("b", now)) == 4
-    alone = Lately(several=False)
-    alone.keep("a", [_word(1)], now)
-    assert alone.elsewhere("b", now) == []
+    hold_state_directory = ResendBuffer(several=False)
+    hold_state_directory.keep("a", [_word(1)], now)
+    assert hold_state_directory.elsewhere("b", now) == []

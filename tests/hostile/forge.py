@@ -27,8 +27,8 @@ from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
-    Limits,
-    Sealed,
+    BodyLimits,
+    SealedMessage,
     seal_reply,
     seal_request,
 )
@@ -65,8 +65,8 @@ class Case:
     kind: str
     name: str
     reason: Reason
-    hostile: Sealed
-    twin: Sealed
+    hostile: SealedMessage
+    twin: SealedMessage
     destination: str
     arrival: Arrival | None
 
@@ -91,11 +91,11 @@ class Forge:
         collective: str = "mcs",
         caller: str = "alice",
         session: str = "scratch-1",
-        limits: Limits | None = None,
+        limits: BodyLimits | None = None,
     ) -> None:
         self.node, self.collective, self.session = node, collective, session
         self.outstanding = outstanding
-        self.limits = limits or Limits()
+        self.limits = limits or BodyLimits()
 
         def signer(name: str, kind: Any, ca: Authority = authority, **more: Any) -> Signer:
             return Signer.from_pem(*ca.issue_pem(name, kind, renew=True, **more))
@@ -182,8 +182,8 @@ class Forge:
         kind: str,
         name: str,
         reason: Reason,
-        hostile: Sealed,
-        twin: Sealed | None = None,
+        hostile: SealedMessage,
+        twin: SealedMessage | None = None,
         via: Via = Via.BROADCAST,
     ) -> Case:
         destination = (
@@ -197,7 +197,12 @@ class Forge:
         return Case(kind, f"request: {name}", reason, hostile, twin, destination, self.arrival(via))
 
     def _to_client(
-        self, kind: str, name: str, reason: Reason, hostile: Sealed, twin: Sealed | None = None
+        self,
+        kind: str,
+        name: str,
+        reason: Reason,
+        hostile: SealedMessage,
+        twin: SealedMessage | None = None,
     ) -> Case:
         destination = destinations.reply(
             self.collective, self.alice.identity.callerid, self.session
@@ -230,7 +235,7 @@ class Forge:
             hostile = changed(twin, **{name: value})
             yield self._to_node(kind, f"{name} changed", Reason.BAD_SIGNATURE, hostile, twin)
         twin = seal_request(self.request(), self.alice)
-        spaced = Sealed(twin.body.replace(b",", b", ", 1), twin.headers)
+        spaced = SealedMessage(twin.body.replace(b",", b", ", 1), twin.headers)
         yield self._to_node(kind, "a space added", Reason.BAD_SIGNATURE, spaced, twin)
         yield from self._changed_replies(kind)
 
@@ -265,7 +270,7 @@ class Forge:
             hostile = stripped(answer, *gone)
             yield self._to_client(kind, f"without {what}", Reason.UNSIGNED, hostile, answer)
         twin = seal_request(self.request(), self.alice)
-        cut = Sealed(twin.body, {**twin.headers, SIGNATURE: twin.headers[SIGNATURE][:-4]})
+        cut = SealedMessage(twin.body, {**twin.headers, SIGNATURE: twin.headers[SIGNATURE][:-4]})
         yield self._to_node(kind, "signature cut short", Reason.BAD_SIGNATURE, cut, twin)
 
     def _other_certificate(self) -> Iterator[Case]:
@@ -280,14 +285,14 @@ class Forge:
         }
         for name, (certificate, reason) in certificates.items():
             twin = seal_request(self.request(), self.alice)
-            hostile = Sealed(twin.body, {**twin.headers, CERTIFICATE: certificate})
+            hostile = SealedMessage(twin.body, {**twin.headers, CERTIFICATE: certificate})
             yield self._to_node(kind, name, reason, hostile, twin)
         twin = seal_request(self.request(), self.alice)
         hostile = signed(twin.body, self.bob)
         name = "and signature of another operator"
         yield self._to_node(kind, name, Reason.CALLER_MISMATCH, hostile, twin)
         answer = seal_reply(self.reply(), self.web1)
-        other = Sealed(answer.body, {**answer.headers, CERTIFICATE: self.web2.certificate})
+        other = SealedMessage(answer.body, {**answer.headers, CERTIFICATE: self.web2.certificate})
         yield self._to_client(kind, "of another node", Reason.BAD_SIGNATURE, other, answer)
 
     def _foreign(self) -> Iterator[Case]:
@@ -470,21 +475,21 @@ class Forge:
                 yield self._to_client(kind, name, reason, hostile, answer)
 
 
-def changed(sealed: Sealed, **fields: Any) -> Sealed:
+def changed(sealed: SealedMessage, **fields: Any) -> SealedMessage:
     """The message with other values in its body, under the same signature."""
     document = {**json.loads(sealed.body), **fields}
-    return Sealed(json.dumps(document, separators=(",", ":")).encode(), sealed.headers)
+    return SealedMessage(json.dumps(document, separators=(",", ":")).encode(), sealed.headers)
 
 
-def stripped(sealed: Sealed, *names: str) -> Sealed:
+def stripped(sealed: SealedMessage, *names: str) -> SealedMessage:
     """The message without some of its headers."""
     headers: Mapping[str, str] = sealed.headers
-    return Sealed(sealed.body, {k: v for k, v in headers.items() if k not in names})
+    return SealedMessage(sealed.body, {k: v for k, v in headers.items() if k not in names})
 
 
-def signed(body: bytes, signer: Signer) -> Sealed:
+def signed(body: bytes, signer: Signer) -> SealedMessage:
     """Any bytes at all, signed."""
-    return Sealed(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+    return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
 
 
 def with_data(body: bytes, value: bytes) -> bytes:

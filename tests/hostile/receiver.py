@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from mcshell.errors import Reason, Rejected
 from mcshell.message import new_request_id
-from mcshell.node.admission.replay import Claims
+from mcshell.node.admission.replay import ReplayGuard
 from mcshell.pki import Authority
-from mcshell.wire.documents.envelope import Limits, open_reply, open_request
+from mcshell.wire.documents.envelope import BodyLimits, open_reply, open_request
 from mcshell.wire.documents.signatures import Verifier
 from tests.hostile.forge import Forge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
     from tests.hostile.forge import Case
 
 __all__ = ["Receiver", "arena"]
@@ -35,29 +35,31 @@ def arena(folder: Path) -> tuple[Receiver, list[Case]]:
         return requestid
 
     cases = Forge(authority, outstanding=outstanding, node=NODE).cases()
-    return Receiver(authority, Claims(folder / "claims.db"), known), cases
+    return Receiver(authority, ReplayGuard(folder / "claims.db"), known), cases
 
 
 class Receiver:
     """Takes what is honest, and raises Rejected for the rest."""
 
-    def __init__(self, authority: Authority, claims: Claims, outstanding: set[str]) -> None:
+    def __init__(
+        self, authority: Authority, replay_guard: ReplayGuard, outstanding: set[str]
+    ) -> None:
         self.verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
-        self.claims = claims
+        self.replay_guard = replay_guard
         self.outstanding = outstanding
 
-    def take(self, sealed: Sealed, case: Case) -> None:
+    def take(self, sealed: SealedMessage, case: Case) -> None:
         """Accept a message, or raise Rejected."""
         now = time.time()
         body, headers = sealed.body, sealed.headers
         if case.arrival is None:
-            open_reply(body, headers, self.verifier, Limits(), now, self._targets)
+            open_reply(body, headers, self.verifier, BodyLimits(), now, self._targets)
             return
-        request = open_request(body, headers, self.verifier, case.arrival, Limits(), now)
-        if not self.claims.claim(case.arrival.identity, request.id, request.expires, now):
+        request = open_request(body, headers, self.verifier, case.arrival, BodyLimits(), now)
+        if not self.replay_guard.claim(case.arrival.identity, request.id, request.expires, now):
             raise Rejected(Reason.REPLAYED, request.id)
 
-    def refusal(self, sealed: Sealed, case: Case) -> Reason | None:
+    def refusal(self, sealed: SealedMessage, case: Case) -> Reason | None:
         """Why a message is refused, or None."""
         try:
             self.take(sealed, case)

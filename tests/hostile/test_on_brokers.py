@@ -8,7 +8,7 @@ import pytest
 
 from mcshell.errors import Reason
 from mcshell.pki import Authority
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Sealed
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
 from tests.hostile.receiver import arena
 from tests.peers import brokers
 from tests.peers.bare import Bare
@@ -31,10 +31,10 @@ def test_no_broker_makes_a_hostile_message_good(broker, tmp_path):
                 sender.put("SEND", {"destination": queue, **length, **sealed.headers}, sealed.body)
                 came = taker.get("MESSAGE")
                 ours = {k: v for k, v in came.headers.items() if k in (SIGNATURE, CERTIFICATE)}
-                got = Sealed(came.body, ours)
+                got = SealedMessage(came.body, ours)
                 assert got == sealed, case.name
                 assert (case.name, receiver.refusal(got, case)) == (case.name, expected)
-    receiver.claims.close()
+    receiver.replay_guard.close()
 
 
 @pytest.mark.timeout(240)

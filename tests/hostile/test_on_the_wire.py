@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(300)
@@ -74,7 +74,7 @@ class Arena:
         self.asked[replies.requestid] = replies
         return replies.requestid
 
-    def put(self, sealed: Sealed, case: Case) -> None:
+    def put(self, sealed: SealedMessage, case: Case) -> None:
         """Put a message on the broker."""
         self.bare.send(case.destination, sealed.body, sealed.headers)
 

@@ -6,14 +6,14 @@ import random
 from typing import TYPE_CHECKING
 
 from mcshell.message import Job, State, When
-from mcshell.node.agents.registry import Served
-from mcshell.node.execution.lifecycle import Desk
+from mcshell.node.agents.registry import AgentRegistry
+from mcshell.node.execution.lifecycle import RunLifecycle
 from mcshell.node.host import Host
 from mcshell.node.jobs.forecast import forecast
-from mcshell.node.jobs.scheduler import Agenda, following
-from mcshell.node.replies.writer import Words
+from mcshell.node.jobs.scheduler import Scheduler, following
+from mcshell.node.replies.writer import ReplyWriter
 from mcshell.node.store.job_table import JobRow
-from mcshell.node.store.records import End
+from mcshell.node.store.records import WorkResult
 from mcshell.node.store.spool import Spool
 from mcshell.node.verdicts import Outcome
 from mcshell.pki import Authority
@@ -47,16 +47,16 @@ class World:
         self.now = now
         authority = Authority.init(folder / "pki", "simulation")
         author = Signer.from_pem(*authority.issue_pem("alice", "operator"))
-        voice = Words(Signer.from_pem(*authority.issue_pem("n", "node")), 1 << 20)
+        voice = ReplyWriter(Signer.from_pem(*authority.issue_pem("n", "node")), 1 << 20)
         self.spool = Spool(folder / "work.sqlite")
-        served = Served([])
+        served = AgentRegistry([])
         dice = random.Random(seed)
-        self.desks: dict[str, Desk] = {}
+        self.desks: dict[str, RunLifecycle] = {}
         for number in range(count):
             facts = {"timezone": dice.choice(ZONES)}
             host = Host(f"n{number:05d}", facts=lambda facts=facts: facts, served=served)
-            self.desks[host.identity] = Desk(host, None, voice)  # type: ignore[arg-type] - nothing is judged here
-        self.agenda = Agenda(self.spool, self.desks, lambda: None)
+            self.desks[host.identity] = RunLifecycle(host, None, voice)  # type: ignore[arg-type] - nothing is judged here
+        self.scheduler = Scheduler(self.spool, self.desks, lambda: None)
         self._hand_in(author, dice)
 
     def _hand_in(self, author: Signer, dice: random.Random) -> None:
@@ -127,9 +127,9 @@ class World:
         end = self.now + seconds
         dice = random.Random(7)
         happened: dict[tuple[str, str, str], float] = {}
-        while (due := self.agenda.next_due()) is not None and due < end:
+        while (due := self.scheduler.next_due()) is not None and due < end:
             self.now = min(max(self.now, due) + dice.uniform(0, late), end - 0.001)
-            touched = self.agenda.turn(self.now)
+            touched = self.scheduler.turn(self.now)
             works = [work for name in touched for work in self.spool.due(name, self.now, 100)]
             claimed = self.spool.start([work.key for work in works], self.now)
             assert all(claimed)
@@ -140,7 +140,7 @@ class World:
                 happened[key] = self.now
                 outcome = Outcome(State.OK, 0, "OK")
                 ends.append(
-                    End(
+                    WorkResult(
                         work.key,
                         outcome.state.value,
                         0,
@@ -152,6 +152,6 @@ class World:
                         1,
                     )
                 )
-            self.agenda.finish(ends)
+            self.scheduler.finish(ends)
         self.now = end
         return happened

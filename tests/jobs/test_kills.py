@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.node.execution.run_directory import WorkDir
+from mcshell.node.execution.run_directory import RunDirectory
 from tests.jobs.town import Town
 from tests.peers.processes import wait_until
 
@@ -100,7 +100,7 @@ class Killer(threading.Thread):
 
     def _running(self) -> int | None:
         folder = self._town.folder / f"state-{self._dice.choice(NODES)}" / "node" / "work"
-        pids = [WorkDir(one).shim_pid() for one in folder.iterdir()] if folder.exists() else []
+        pids = [RunDirectory(one).shim_pid() for one in folder.iterdir()] if folder.exists() else []
         found = [pid for pid in pids if pid is not None]
         return self._dice.choice(found) if found else None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.client import Client
     from mcshell.client.jobs.replies import JobReplies
-    from mcshell.client.store.ledger import Entry
+    from mcshell.client.store.ledger import LedgerEntry
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(180)
@@ -50,7 +50,7 @@ def submit(client: Client, town: Town, text: str, action: str = "once", **more: 
 
 def final(replies: JobReplies) -> tuple[State, str]:
     """The last word about the job on the node."""
-    entry: Entry = replies.wait(60).entries()[0]
+    entry: LedgerEntry = replies.wait(60).entries()[0]
     assert entry.reply is not None, entry
     return entry.state, entry.reply.statusmsg
 

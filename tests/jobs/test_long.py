@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.message import State
-from mcshell.node.execution.run_directory import WorkDir
+from mcshell.node.execution.run_directory import RunDirectory
 from tests.jobs.town import Town
 from tests.peers.processes import wait_until
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(240)
 
 
-def begun(town: Town, replies: JobReplies) -> WorkDir:
+def begun(town: Town, replies: JobReplies) -> RunDirectory:
     """The folder of the job's run on n1, once it writes."""
-    folder = WorkDir(town.folder / "state-n1" / "node" / "work" / replies.job)
+    folder = RunDirectory(town.folder / "state-n1" / "node" / "work" / replies.job)
     assert wait_until(lambda: folder.log.exists() and folder.log.stat().st_size > 0, 60), (
         town.logs()
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.client.jobs.replies import JobReplies
-    from mcshell.client.store.ledger import Entry
+    from mcshell.client.store.ledger import LedgerEntry
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(180)
@@ -43,7 +43,7 @@ def allow(town: Town, agent: str, text: str) -> None:
     path.with_suffix(".new").replace(path)
 
 
-def denial(town: Town, replies: JobReplies, why: str) -> Entry:
+def denial(town: Town, replies: JobReplies, why: str) -> LedgerEntry:
     """The job is denied, with these words, and audited with them; nothing ran."""
     replies.wait(40)
     entry = replies.entries()[0]
@@ -191,7 +191,7 @@ def test_forged_documents(town: Town) -> None:
     bob = next(one for one in town.clients if one.caller == "cert=bob")
     alice = town.client("alice")
     document = replace(bob.jobs.document(mine), author="cert=alice", revision=2)
-    sealed = alice._desk.courier.job(document)
+    sealed = alice._hub.request_sender.job(document)
 
     def edit(body: str) -> str:
         inputs = {

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 from mcshell import config
 from mcshell.client.client import Client
-from mcshell.client.messaging.outbox import Dispatch
+from mcshell.client.messaging.outbox import Outbox
 from mcshell.client.messaging.receiver import Receiver
-from mcshell.client.store.store import Store
+from mcshell.client.store.store import SessionStore
 from mcshell.message import Via
 from mcshell.wire.stomp.connector import Connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
 
 
 def die() -> None:
@@ -63,7 +63,9 @@ class Doom:
 
         setattr(owner, name, wrapped)
 
-    def committed(self, _result: object, _store: object, record: Record, *_rest: object) -> None:
+    def committed(
+        self, _result: object, _store: object, record: RequestRecord, *_rest: object
+    ) -> None:
         """A request is in the file."""
         if record.via is Via.QUEUE:
             print("committed", flush=True)
@@ -76,11 +78,11 @@ class Doom:
 
     def arm(self) -> None:
         """Lie in wait."""
-        self.wrap(Store, "add", self.committed)
+        self.wrap(SessionStore, "add", self.committed)
         self.wrap(Connector, "send", self.sent)
-        self.wrap(Dispatch, "_mark", lambda *_: self.comes("waiting"))
+        self.wrap(Outbox, "_mark", lambda *_: self.comes("waiting"))
         self.wrap(Receiver, "_open", lambda *_: self.comes("draining"))
-        self.wrap(Store, "enter", lambda news, *_: self.comes("kept", len(news)))
+        self.wrap(SessionStore, "enter", lambda news, *_: self.comes("kept", len(news)))
 
 
 def main() -> None:

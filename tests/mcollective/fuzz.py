@@ -17,20 +17,20 @@ from typing import Any
 
 from mcshell.errors import BodyError, Rejected
 from mcshell.wire.mcollective import marshal, messages, yamls
-from mcshell.wire.mcollective.envelope import Limits, reply_of, request_of
+from mcshell.wire.mcollective.envelope import MCollectiveLimits, reply_of, request_of
 from mcshell.wire.mcollective.filters import from_ruby
 from mcshell.wire.mcollective.psk import PSK
-from mcshell.wire.mcollective.values import Regexp, Symbol
+from mcshell.wire.mcollective.values import RubyRegexp, RubySymbol
 from tests.mcollective.conftest import sampled
 
-PLAIN = {type(None), bool, int, float, str, bytes, Symbol, Regexp, list, dict, tuple}
+PLAIN = {type(None), bool, int, float, str, bytes, RubySymbol, RubyRegexp, list, dict, tuple}
 MEMORY = 512 * 1024 * 1024
 PER_BODY = 48 * 1024 * 1024
 SECONDS = 5.0
 
 VALUES: list[Any] = [
-    [1, -5, 2**30, -(2**70), 1.5, float("inf"), None, True, "text", b"\xff\x00", Symbol("a")],
-    {Symbol("a"): {"b": [Regexp("^a", 1), {"c": "é" * 50}]}, ("x", 1): [[[[]]]]},
+    [1, -5, 2**30, -(2**70), 1.5, float("inf"), None, True, "text", b"\xff\x00", RubySymbol("a")],
+    {RubySymbol("a"): {"b": [RubyRegexp("^a", 1), {"c": "é" * 50}]}, ("x", 1): [[[[]]]]},
     ["x" * 300, *({"name": f"n{n}", "version": "1.2"} for n in range(20))],
 ]
 RUBY_YAML = [
@@ -71,7 +71,7 @@ def seeds() -> tuple[list[bytes], list[bytes]]:
         for frame in sampled(capture):
             if frame["body"]:
                 marshals.append(frame["body"])
-                inner = marshal.load(frame["body"])[Symbol("body")]
+                inner = marshal.load(frame["body"])[RubySymbol("body")]
                 marshals.append(inner)
     values = [marshal.load(body) for body in marshals]
     return marshals, [*RUBY_YAML, *(yamls.dump(value) for value in values)]
@@ -131,7 +131,7 @@ def further(value: Any) -> None:
         except Rejected:
             continue
     messages.plain(value)
-    filters = value.get(Symbol("filter"), value) if isinstance(value, dict) else None
+    filters = value.get(RubySymbol("filter"), value) if isinstance(value, dict) else None
     if isinstance(filters, dict):
         try:
             from_ruby(filters)
@@ -166,7 +166,7 @@ def run(count: int, seed: int) -> dict[str, float]:
         largest = max(largest, tracemalloc.get_traced_memory()[1] - before)
         if of_marshal:
             with contextlib.suppress(Rejected):
-                psk.open_request(body, Limits(), 1_795_487_700.0)
+                psk.open_request(body, MCollectiveLimits(), 1_795_487_700.0)
         slowest = max(slowest, time.process_time() - begun)
         assert slowest < SECONDS, body[:200]
         assert largest < PER_BODY, body[:200]

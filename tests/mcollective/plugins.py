@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.mcollective.values import RubySymbol
 from tests.mcollective.ruby import RubyChild
 
 SCRIPT = Path(__file__).with_name("security.rb")
@@ -92,7 +92,7 @@ plugin.{prefix}client_cert_dir = {folder}/clients
 
 def colons(value: Any) -> Any:
     """A value with its symbols as text with a colon, as the Ruby side shows it."""
-    if isinstance(value, Symbol):
+    if isinstance(value, RubySymbol):
         return str(value)
     if isinstance(value, dict):
         return {colons(key): colons(one) for key, one in value.items()}

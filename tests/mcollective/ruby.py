@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from mcshell.wire.mcollective.values import Regexp, Symbol
+from mcshell.wire.mcollective.values import RubyRegexp, RubySymbol
 
 PEER = Path(__file__).with_name("peer.rb")
 
@@ -76,9 +76,9 @@ def describe(value: Any) -> list[Any]:  # noqa: PLR0911 - one for each type
         return ["int", str(value)]
     if isinstance(value, float):
         return ["float", struct.pack(">d", math.nan if math.isnan(value) else value).hex()]
-    if isinstance(value, Symbol):
+    if isinstance(value, RubySymbol):
         return ["symbol", value.name.encode().hex()]
-    if isinstance(value, Regexp):
+    if isinstance(value, RubyRegexp):
         return ["regexp", value.source.encode().hex(), value.options]
     if isinstance(value, (list, tuple)):
         return ["array", [describe(one) for one in value]]

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mcshell.wire.mcollective.values import Regexp, Symbol
+from mcshell.wire.mcollective.values import RubyRegexp, RubySymbol
 
 TRAPS = [
     *("", " ", "yes", "no", "on", "off", "y", "n", "true", "null", "~", "<<", "=", "0777", "09"),
@@ -18,9 +18,9 @@ TRAPS = [
 ]
 TEXT = st.one_of(st.sampled_from(TRAPS), st.text(st.characters(exclude_categories=("Cs",))))
 BYTES = st.binary(max_size=60)
-SYMBOLS = TEXT.filter(bool).map(Symbol)
+SYMBOLS = TEXT.filter(bool).map(RubySymbol)
 REGEXPS = st.builds(
-    Regexp,
+    RubyRegexp,
     st.sampled_from(["^a", "a/b", r"a\/b", "é+", "[a-z]{2}", "", " ", "(?i)x", r"\d", "a b"]),
     st.integers(0, 7),
 )

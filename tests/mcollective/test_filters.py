@@ -12,7 +12,7 @@ from mcshell.errors import FilterError, Rejected
 from mcshell.filters import compile_filter
 from mcshell.message import Filter
 from mcshell.wire.mcollective.filters import from_ruby, to_ruby
-from mcshell.wire.mcollective.values import Regexp, Symbol
+from mcshell.wire.mcollective.values import RubyRegexp, RubySymbol
 from tests.mcollective.conftest import sampled
 from tests.mcollective.matching import Node, RealMatcher
 from tests.mcollective.ruby import RubyError
@@ -148,8 +148,8 @@ def test_the_captured_filters_are_read() -> None:
 
     seen = 0
     for frame in sampled("activemq-psk.jsonl"):
-        if frame["body"] and Symbol("filter") in (message := marshal.load(frame["body"])):
-            compile_filter(from_ruby(message[Symbol("filter")]))
+        if frame["body"] and RubySymbol("filter") in (message := marshal.load(frame["body"])):
+            compile_filter(from_ruby(message[RubySymbol("filter")]))
             seen += 1
     assert seen > 10
 
@@ -164,8 +164,8 @@ def test_the_agent_of_a_call_is_in_its_filter() -> None:
 
 def test_a_regexp_that_limit_sends_is_an_identity() -> None:
     """`--limit` without direct addressing sends a Regexp as an identity."""
-    assert from_ruby({"identity": [Regexp("^(n1|n2)$")]}).identity == ("/^(n1|n2)$/",)
-    assert from_ruby({"identity": [Regexp("n", 1)]}).identity == ("/(?i:n)/",)
+    assert from_ruby({"identity": [RubyRegexp("^(n1|n2)$")]}).identity == ("/^(n1|n2)$/",)
+    assert from_ruby({"identity": [RubyRegexp("n", 1)]}).identity == ("/(?i:n)/",)
     assert from_ruby({}) == Filter()
 
 
@@ -190,9 +190,25 @@ def test_what_mcollective_cannot_say_is_refused(filters: Filter) -> None:
     [
         {"fact": "dc"},
         {"fact": [{"fact": "dc", "value": "a", "operator": "=="}]},
-        {"fact": [{Symbol("fact"): "dc", Symbol("value"): 1, Symbol("operator"): "=="}]},
-        {"fact": [{Symbol("fact"): "dc", Symbol("value"): "1", Symbol("operator"): "; exit"}]},
-        {"fact": [{Symbol("fact"): "dc", Symbol("value"): "(", Symbol("operator"): "=~"}]},
+        {
+            "fact": [
+                {RubySymbol("fact"): "dc", RubySymbol("value"): 1, RubySymbol("operator"): "=="}
+            ]
+        },
+        {
+            "fact": [
+                {
+                    RubySymbol("fact"): "dc",
+                    RubySymbol("value"): "1",
+                    RubySymbol("operator"): "; exit",
+                }
+            ]
+        },
+        {
+            "fact": [
+                {RubySymbol("fact"): "dc", RubySymbol("value"): "(", RubySymbol("operator"): "=~"}
+            ]
+        },
         {"identity": [1]},
         {"identity": ["/(a+)+$/"]},
         {"agent": ["a"] * 2000},

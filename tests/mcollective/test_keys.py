@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.wire.mcollective import keys
 from mcshell.wire.mcollective.aes import AES, CIPHERS
-from mcshell.wire.mcollective.envelope import Limits
+from mcshell.wire.mcollective.envelope import MCollectiveLimits
 from tests.mcollective.plugins import Plugin
 from tests.mcollective.test_security import BODY, NOW, request
 
@@ -125,7 +125,7 @@ def test_each_cipher_is_that_of_the_real_plugin(rsa_keys: Keys, cipher: str) -> 
         seen = node.open(ours.seal_request(request()))
         assert seen[":body"][":action"] == "get_fact"
         sealed = client.request("ping", id="e" * 32, filter={}, agent="discovery", ttl=60)
-        read = ours.open_request(sealed, Limits(max_ttl=1e9, max_skew=1e12), NOW)
+        read = ours.open_request(sealed, MCollectiveLimits(max_ttl=1e9, max_skew=1e12), NOW)
         assert read.request.body == "ping"
     finally:
         node.close()
@@ -140,7 +140,7 @@ def test_a_public_key_may_be_sent_along_and_is_never_learnt(rsa_keys: Keys) -> N
     assert public.encode() in sealed
     directory = keys.KeyDirectory(rsa_keys.folder / "clients")
     node = AES(rsa_keys.private("server"), "cert=server", callers=directory)
-    assert node.open_request(sealed, Limits(), NOW).request.body == BODY
+    assert node.open_request(sealed, MCollectiveLimits(), NOW).request.body == BODY
     empty = AES(rsa_keys.private("server"), "cert=server", callers=lambda _: None)
     with pytest.raises(Rejected, match="no public key"):
-        empty.open_request(sealed, Limits(), NOW)
+        empty.open_request(sealed, MCollectiveLimits(), NOW)

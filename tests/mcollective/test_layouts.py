@@ -8,8 +8,15 @@ import pytest
 
 from mcshell.errors import Rejected, UsageError
 from mcshell.wire.mcollective import marshal
-from mcshell.wire.mcollective.layouts import ActiveMQ, RabbitMQ, Stamp, Subscription, unwrap, wrap
-from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.mcollective.layouts import (
+    ActiveMQ,
+    MCollectiveSubscription,
+    RabbitMQ,
+    Stamp,
+    unwrap,
+    wrap,
+)
+from mcshell.wire.mcollective.values import RubySymbol
 from tests.mcollective.conftest import sampled
 
 ADDED = {"content-length", "content-type", "destination"}
@@ -34,14 +41,14 @@ def test_every_send_of_a_real_fleet_is_ours(capture: str, layout: ActiveMQ | Rab
     """For each captured SEND we make the same destination and the same headers."""
     for frame, message in sends(capture):
         headers = {key: value for key, value in frame["headers"].items() if key not in ADDED}
-        destination, sender = frame["headers"]["destination"], message[Symbol("senderid")]
-        if Symbol("senderagent") in message:
+        destination, sender = frame["headers"]["destination"], message[RubySymbol("senderid")]
+        if RubySymbol("senderagent") in message:
             now = int(headers.get("timestamp", 0)) // 1000
             target = layout.reply(destination, Stamp(sender, 60, now + 0.4))
         else:
-            collective, agent = message[Symbol("collective")], message[Symbol("agent")]
-            now = message[Symbol("msgtime")] + 0.4
-            stamp = Stamp(sender, message[Symbol("ttl")], now, headers["reply-to"])
+            collective, agent = message[RubySymbol("collective")], message[RubySymbol("agent")]
+            now = message[RubySymbol("msgtime")] + 0.4
+            stamp = Stamp(sender, message[RubySymbol("ttl")], now, headers["reply-to"])
             if "nodes" in destination or "directed" in destination:
                 node = headers.get("mc_identity") or destination.rpartition("/")[2]
                 target = layout.direct(collective, agent, node, stamp)
@@ -77,13 +84,13 @@ def test_reply_queues_of_each_connector() -> None:
     exchange = RabbitMQ(use_reply_exchange=True)
     name = activemq.reply_to("eu", "rpcutil", "rig-client_18380", 2)
     assert name == "/queue/eu.reply.rig-client_18380.2"
-    assert activemq.replies("eu", name) == Subscription(name, name)
+    assert activemq.replies("eu", name) == MCollectiveSubscription(name, name)
     name = rabbitmq.reply_to("eu", "rpcutil", "rig-client_18380", 2)
     assert name == "/temp-queue/mcollective_reply_rpcutil"
     assert rabbitmq.replies("eu", name) is None
     name = exchange.reply_to("eu", "rpcutil", "rig-client_18380", 2)
     assert name == "/exchange/mcollective_reply/rig-client_18380_2"
-    assert exchange.replies("eu", name) == Subscription(name, name)
+    assert exchange.replies("eu", name) == MCollectiveSubscription(name, name)
 
 
 def test_multiplexed_agents_share_a_destination() -> None:

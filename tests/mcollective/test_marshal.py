@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from mcshell.errors import MarshalError
 from mcshell.wire.mcollective import marshal
-from mcshell.wire.mcollective.values import Bounds, Regexp, Symbol
+from mcshell.wire.mcollective.values import Bounds, RubyRegexp, RubySymbol
 from tests.mcollective.ruby import describe
 from tests.mcollective.strategies import VALUES
 
@@ -46,22 +46,22 @@ def test_we_read_what_ruby_dumps(ruby: Ruby, value: Any) -> None:
         ("a = 'x'; [a, a, [a]]", ["x", "x", ["x"]]),
         ("f = 1.5; n = 2**70; [f, n, f, n, a = [1], a]", [1.5, 2**70, 1.5, 2**70, [1], [1]]),
         ("n = 2**40; s = 'x'; [n, n, s, s]", [2**40, 2**40, "x", "x"]),
-        ("{a: 1, 'a' => 2}", {Symbol("a"): 1, "a": 2}),
+        ("{a: 1, 'a' => 2}", {RubySymbol("a"): 1, "a": 2}),
         ("['é'.encode('ISO-8859-1'), 'é'.encode('UTF-16LE')]", ["é", "é"]),
         ("s = 'é'.encode('Shift_JIS', undef: :replace); [s, s, 'x']", ["?", "?", "x"]),
         ("x = 'あ'.encode('EUC-JP'); y = 'い'.encode('EUC-JP'); [x, y, x]", ["あ", "い", "あ"]),
         (r'"\xff\xfe".force_encoding("UTF-8")', b"\xff\xfe"),
         ("'abc'.b", b"abc"),
         ("'abc'.force_encoding('US-ASCII')", "abc"),
-        ("[:é, :é, :a, :a]", [Symbol("é"), Symbol("é"), Symbol("a"), Symbol("a")]),
+        ("[:é, :é, :a, :a]", [RubySymbol("é"), RubySymbol("é"), RubySymbol("a"), RubySymbol("a")]),
         (
             "[/a/i, /é/, /a/n, r = /b/mx, r]",
-            [Regexp("a", 1), Regexp("é"), Regexp("a"), *[Regexp("b", 6)] * 2],
+            [RubyRegexp("a", 1), RubyRegexp("é"), RubyRegexp("a"), *[RubyRegexp("b", 6)] * 2],
         ),
         ("[0.1, 1e100, -0.0, 1e-7, 123456789.123]", [0.1, 1e100, -0.0, 1e-7, 123456789.123]),
         ("{[1, [2]] => 3}", {(1, (2,)): 3}),
         ("[2**30, -2**30, -2**30-1, 2**62, 2**64]", [2**30, -(2**30), -(2**30) - 1, 2**62, 2**64]),
-        ("{'a' => {b: [nil, true, false]}}", {"a": {Symbol("b"): [None, True, False]}}),
+        ("{'a' => {b: [nil, true, false]}}", {"a": {RubySymbol("b"): [None, True, False]}}),
     ],
 )
 def test_what_ruby_shares_and_spells_otherwise(ruby: Ruby, code: str, value: Any) -> None:

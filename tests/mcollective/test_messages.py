@@ -10,9 +10,9 @@ import pytest
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.message import Filter, Reply, Request, State, Via
 from mcshell.wire.mcollective import marshal, messages
-from mcshell.wire.mcollective.envelope import Limits, Opened, ReplyEnvelope
+from mcshell.wire.mcollective.envelope import MCollectiveLimits, Opened, ReplyEnvelope
 from mcshell.wire.mcollective.psk import PSK
-from mcshell.wire.mcollective.values import Regexp, Symbol
+from mcshell.wire.mcollective.values import RubyRegexp, RubySymbol
 from tests.mcollective.conftest import sampled
 
 NOW = 1_795_487_000.5
@@ -36,7 +36,7 @@ def opened(request: Request = REQUEST) -> Opened:
     """A request as it comes out of a plugin at the other end."""
     psk = PSK("x", "uid=0")
     envelope = messages.write_request(request, callerid="uid=0", sender="client")
-    return psk.open_request(psk.seal_request(envelope), Limits(), NOW)
+    return psk.open_request(psk.seal_request(envelope), MCollectiveLimits(), NOW)
 
 
 def test_a_request_arrives_as_it_was_asked() -> None:
@@ -56,9 +56,9 @@ def test_a_request_arrives_as_it_was_asked() -> None:
 def test_the_envelope_is_that_of_mco() -> None:
     """Symbols, `process_results` and the caller stand where mco puts them."""
     envelope = messages.write_request(REQUEST, callerid="uid=0", sender="client")
-    assert list(envelope.body) == [Symbol(k) for k in ("agent", "action", "caller", "data")]
-    assert envelope.body[Symbol("data")][Symbol("process_results")] is True
-    assert envelope.body[Symbol("data")][Symbol("fact")] == "os"
+    assert list(envelope.body) == [RubySymbol(k) for k in ("agent", "action", "caller", "data")]
+    assert envelope.body[RubySymbol("data")][RubySymbol("process_results")] is True
+    assert envelope.body[RubySymbol("data")][RubySymbol("fact")] == "os"
     assert envelope.filter["agent"] == ["rpcutil"]
     assert (envelope.ttl, envelope.msgtime) == (60, int(NOW))
 
@@ -105,7 +105,7 @@ def test_kept_requests_do_not_exist_there(via: Via) -> None:
 def body_of(**changes: Any) -> Opened:
     """An opened request with another body."""
     base = opened()
-    body = base.request.body | {Symbol(key): value for key, value in changes.items()}
+    body = base.request.body | {RubySymbol(key): value for key, value in changes.items()}
     return replace(base, request=replace(base.request, body=body))
 
 
@@ -150,7 +150,7 @@ def test_a_reply_arrives_as_it_was_given(code: int, state: State) -> None:
     """Status, message and data survive, codes keep their meaning, and it is the last word."""
     given = replace(REPLY, statuscode=code, state=state, statusmsg="so it is")
     envelope = messages.write_reply(given, "rpcutil", outputs={"value": None, "other": 3})
-    assert envelope.body[Symbol("data")] == {Symbol("value"): "é", Symbol("other"): 3}
+    assert envelope.body[RubySymbol("data")] == {RubySymbol("value"): "é", RubySymbol("other"): 3}
     seen = messages.read_reply(envelope, "psk")
     assert (seen.statuscode, seen.state, seen.statusmsg) == (code, state, "so it is")
     assert seen.final
@@ -172,7 +172,7 @@ def test_only_last_words_travel() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["pong", None, {}, {Symbol("statuscode"): "0"}, {Symbol("statuscode"): True}],
+    ["pong", None, {}, {RubySymbol("statuscode"): "0"}, {RubySymbol("statuscode"): True}],
 )
 def test_a_body_that_is_no_reply_is_refused(body: Any) -> None:
     """A reply is a Hash with a number as its status."""
@@ -183,10 +183,10 @@ def test_a_body_that_is_no_reply_is_refused(body: Any) -> None:
 def test_values_become_plain() -> None:
     """Symbols and Regexps become text; keys that would be one stay two."""
     value = {
-        Symbol("a"): [Symbol("b"), {Symbol("c"): b"\xff"}],
-        "x": Regexp("^a"),
+        RubySymbol("a"): [RubySymbol("b"), {RubySymbol("c"): b"\xff"}],
+        "x": RubyRegexp("^a"),
         1: 2,
-        (1, Symbol("z")): None,
+        (1, RubySymbol("z")): None,
         None: 0,
     }
     assert messages.plain(value) == {
@@ -196,7 +196,7 @@ def test_values_become_plain() -> None:
         "[1, 'z']": None,
         "": 0,
     }
-    assert messages.plain({"a": 1, Symbol("a"): 2}) == {"a": 1, ":a": 2}
+    assert messages.plain({"a": 1, RubySymbol("a"): 2}) == {"a": 1, ":a": 2}
 
 
 @pytest.mark.parametrize("capture", ["activemq-psk.jsonl", "rabbitmq-psk.jsonl"])
@@ -207,11 +207,11 @@ def test_every_captured_message_is_one_of_ours(capture: str) -> None:
     for frame in sampled(capture):
         if not frame["body"]:
             continue
-        if Symbol("senderagent") in marshal.load(frame["body"]):
-            envelope = psk.open_reply(frame["body"], Limits(), lambda _id, _sender: True)
+        if RubySymbol("senderagent") in marshal.load(frame["body"]):
+            envelope = psk.open_reply(frame["body"], MCollectiveLimits(), lambda _id, _sender: True)
             seen.add(messages.read_reply(envelope, "psk").state)
             continue
-        request = psk.open_request(frame["body"], Limits(), frame["t"])
+        request = psk.open_request(frame["body"], MCollectiveLimits(), frame["t"])
         if request.request.agent == "registration":
             assert messages.read_registration(request.request) == ["rig", "discovery", "rpcutil"]
         else:

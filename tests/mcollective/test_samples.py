@@ -8,10 +8,10 @@ import pytest
 
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.mcollective import keys, marshal
-from mcshell.wire.mcollective.envelope import Limits, reply_of, request_of
+from mcshell.wire.mcollective.envelope import MCollectiveLimits, reply_of, request_of
 from mcshell.wire.mcollective.psk import PSK
 from mcshell.wire.mcollective.ssl import SSL
-from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.mcollective.values import RubySymbol
 from tests.mcollective.conftest import SAMPLES, sampled
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_each_frame_is_the_same_to_ruby_after_a_round_trip(ruby: Ruby, capture: 
     for frame in frames:
         document = marshal.load(frame["body"])
         assert ruby.load("marshal", marshal.dump(document)) == ruby.load("marshal", frame["body"])
-        inner = document[Symbol("body")]
+        inner = document[RubySymbol("body")]
         again = marshal.dump(marshal.load(inner))
         assert ruby.load("marshal", again) == ruby.load("marshal", inner)
 
@@ -43,9 +43,9 @@ def test_each_frame_is_the_same_to_ruby_after_a_round_trip(ruby: Ruby, capture: 
 def opened(security: Security, frame: dict[str, Any]) -> Any:
     """Open a captured message at the time when it was captured."""
     document = marshal.load(frame["body"])
-    if Symbol("callerid") in document:
-        return security.open_request(frame["body"], Limits(), frame["t"]).request
-    return security.open_reply(frame["body"], Limits(), lambda _id, _sender: True)
+    if RubySymbol("callerid") in document:
+        return security.open_request(frame["body"], MCollectiveLimits(), frame["t"]).request
+    return security.open_reply(frame["body"], MCollectiveLimits(), lambda _id, _sender: True)
 
 
 @pytest.mark.parametrize("capture", CAPTURES[:2])
@@ -82,5 +82,5 @@ def test_each_envelope_is_well_formed(capture: str) -> None:
     """The forms that we demand of ids and names are those that real nodes and clients use."""
     for frame in messages(capture):
         document = marshal.load(frame["body"])
-        read = request_of if Symbol("callerid") in document else reply_of
+        read = request_of if RubySymbol("callerid") in document else reply_of
         assert read(document, None).requestid

@@ -14,13 +14,13 @@ from mcshell.wire.mcollective.aes import AES
 from mcshell.wire.mcollective.envelope import (
     MARSHAL,
     YAML,
-    Limits,
+    MCollectiveLimits,
     ReplyEnvelope,
     RequestEnvelope,
 )
 from mcshell.wire.mcollective.psk import PSK
 from mcshell.wire.mcollective.ssl import SSL
-from mcshell.wire.mcollective.values import Bounds, Regexp, Symbol
+from mcshell.wire.mcollective.values import Bounds, RubyRegexp, RubySymbol
 from tests.mcollective.plugins import Plugin, colons
 from tests.mcollective.ruby import RubyError
 
@@ -32,16 +32,20 @@ if TYPE_CHECKING:
 
 NOW = 1_795_487_000.0
 FILTER: dict[Any, Any] = {
-    "fact": [{Symbol("fact"): "dc", Symbol("value"): "ams", Symbol("operator"): "=="}],
+    "fact": [{RubySymbol("fact"): "dc", RubySymbol("value"): "ams", RubySymbol("operator"): "=="}],
     "cf_class": [],
     "agent": ["rpcutil"],
     "identity": [],
     "compound": [],
 }
 BODY = {
-    Symbol("agent"): "rpcutil",
-    Symbol("action"): "get_fact",
-    Symbol("data"): {Symbol("fact"): "Zürich: 'x'\n", Symbol("n"): 2**40, Symbol("f"): 1e20},
+    RubySymbol("agent"): "rpcutil",
+    RubySymbol("action"): "get_fact",
+    RubySymbol("data"): {
+        RubySymbol("fact"): "Zürich: 'x'\n",
+        RubySymbol("n"): 2**40,
+        RubySymbol("f"): 1e20,
+    },
 }
 PAIRS = [
     ("psk", "marshal"),
@@ -62,7 +66,7 @@ def request(**changes: Any) -> RequestEnvelope:
 
 
 REPLY = ReplyEnvelope(
-    {Symbol("statuscode"): 0, Symbol("data"): {Symbol("value"): "é"}},
+    {RubySymbol("statuscode"): 0, RubySymbol("data"): {RubySymbol("value"): "é"}},
     "node1",
     "a" * 32,
     "rpcutil",
@@ -121,14 +125,14 @@ def test_the_real_plugins_and_ours_open_each_other(
         body, id="b" * 32, filter=colons(FILTER), agent="rpcutil", ttl=60
     )
     sent = node_time(sealed, pair[1])
-    opened = node.open_request(sealed, Limits(), sent + 1)
+    opened = node.open_request(sealed, MCollectiveLimits(), sent + 1)
     assert colons(opened.request.body) == body
     assert opened.request.filter == FILTER
     assert opened.request.senderid == "ruby-client"
 
     sealed = real["node"].reply(body, id="b" * 32, agent="rpcutil", callerid="cert=alice")
     reply = client.open_reply(
-        sealed, Limits(), lambda one, who: (one, who) == ("b" * 32, "ruby-node")
+        sealed, MCollectiveLimits(), lambda one, who: (one, who) == ("b" * 32, "ruby-node")
     )
     assert colons(reply.body) == body
 
@@ -136,7 +140,7 @@ def test_the_real_plugins_and_ours_open_each_other(
 def node_time(sealed: bytes, form: str) -> int:
     """The time that a message of Ruby's says."""
     document = yamls.load(sealed) if form == "yaml" else marshal.load(sealed)
-    time: int = document[Symbol("msgtime")]
+    time: int = document[RubySymbol("msgtime")]
     return time
 
 
@@ -148,17 +152,19 @@ def test_the_real_plugins_refuse_what_was_changed(
     with pytest.raises(RubyError):
         real["node"].open(changed(sealed, pair[1]))
     with pytest.raises(Rejected):
-        ours(rsa_keys, *pair, who="server").open_request(changed(sealed, pair[1]), Limits(), NOW)
+        ours(rsa_keys, *pair, who="server").open_request(
+            changed(sealed, pair[1]), MCollectiveLimits(), NOW
+        )
 
 
 def changed(sealed: bytes, form: str, **fields: Any) -> bytes:
     """A message with other fields, or without any with another body."""
     codec = YAML if form == "yaml" else MARSHAL
     document = codec.load(sealed, Bounds())
-    body = document[Symbol("body")]
+    body = document[RubySymbol("body")]
     if not fields:
         fields = {"body": body[:-3] + (b"xyz" if isinstance(body, bytes) else "xyz")}
-    return codec.dump(document | {Symbol(key): value for key, value in fields.items()})
+    return codec.dump(document | {RubySymbol(key): value for key, value in fields.items()})
 
 
 @pytest.mark.parametrize(
@@ -189,7 +195,7 @@ def test_requests_are_refused_for_their_fields(
     sealed = changed(ours(rsa_keys, *pair).seal_request(request()), pair[1], **fields)
     node = ours(rsa_keys, *pair, who="server")
     with pytest.raises(Rejected) as caught:
-        node.open_request(sealed, Limits(), NOW)
+        node.open_request(sealed, MCollectiveLimits(), NOW)
     assert caught.value.reason is reason
 
 
@@ -199,10 +205,10 @@ def test_signed_dates_bind(rsa_keys: Keys, pair: tuple[str, str], fields: dict[s
     sealed = changed(ours(rsa_keys, *pair).seal_request(request()), pair[1], **fields)
     node = ours(rsa_keys, *pair, who="server")
     if pair[0] == "psk":
-        assert node.open_request(sealed, Limits(), NOW).request.body == BODY
+        assert node.open_request(sealed, MCollectiveLimits(), NOW).request.body == BODY
         return
     with pytest.raises(Rejected) as caught:
-        node.open_request(sealed, Limits(), NOW)
+        node.open_request(sealed, MCollectiveLimits(), NOW)
     assert caught.value.reason is Reason.BAD_SIGNATURE
 
 
@@ -213,10 +219,12 @@ def test_what_must_be_seen_once_survives_another_request_id(
     sealed = ours(rsa_keys, *pair).seal_request(request())
     again = changed(sealed, pair[1], requestid="c" * 32)
     node = ours(rsa_keys, *pair, who="server")
-    first, second = (node.open_request(one, Limits(), NOW).once for one in (sealed, again))
+    first, second = (
+        node.open_request(one, MCollectiveLimits(), NOW).once for one in (sealed, again)
+    )
     assert (first == second) is (pair[0] != "psk")
     other = ours(rsa_keys, *pair).seal_request(request(requestid="d" * 32, msgtime=int(NOW) - 1))
-    assert node.open_request(other, Limits(), NOW).once != first
+    assert node.open_request(other, MCollectiveLimits(), NOW).once != first
 
 
 def test_callers_without_a_key_are_refused(rsa_keys: Keys) -> None:
@@ -226,12 +234,12 @@ def test_callers_without_a_key_are_refused(rsa_keys: Keys) -> None:
         ours(rsa_keys, "ssl", "marshal").seal_request(request()), "marshal", callerid="cert=mallory"
     )
     with pytest.raises(Rejected, match="no public key of cert=mallory"):
-        node.open_request(sealed, Limits(), NOW)
+        node.open_request(sealed, MCollectiveLimits(), NOW)
     broken = SSL(rsa_keys.private("server"), "cert=server", callers=lambda _: b"rubbish")
     with pytest.raises(Rejected, match="no PEM"):
-        broken.open_request(sealed, Limits(), NOW)
+        broken.open_request(sealed, MCollectiveLimits(), NOW)
     with pytest.raises(Rejected) as caught:
-        node.open_request(changed(sealed, "marshal", callerid="uid=0"), Limits(), NOW)
+        node.open_request(changed(sealed, "marshal", callerid="uid=0"), MCollectiveLimits(), NOW)
     assert caught.value.reason is Reason.CALLER_MISMATCH
 
 
@@ -242,11 +250,13 @@ def test_replies_that_nobody_waits_for_are_refused_first(
     sealed = ours(rsa_keys, *pair, who="server").seal_reply(REPLY, "cert=alice")
     client = ours(rsa_keys, *pair)
     with pytest.raises(Rejected) as caught:
-        client.open_reply(sealed, Limits(), lambda _id, _sender: False)
+        client.open_reply(sealed, MCollectiveLimits(), lambda _id, _sender: False)
     assert caught.value.reason is Reason.UNKNOWN_REQUEST
-    assert client.open_reply(sealed, Limits(), lambda _id, _sender: True).body == REPLY.body
+    assert (
+        client.open_reply(sealed, MCollectiveLimits(), lambda _id, _sender: True).body == REPLY.body
+    )
     with pytest.raises(Rejected):
-        client.open_reply(changed(sealed, pair[1]), Limits(), lambda _id, _sender: True)
+        client.open_reply(changed(sealed, pair[1]), MCollectiveLimits(), lambda _id, _sender: True)
 
 
 def test_sizes_are_bounded_before_anything_is_read(rsa_keys: Keys, pair: tuple[str, str]) -> None:
@@ -254,7 +264,7 @@ def test_sizes_are_bounded_before_anything_is_read(rsa_keys: Keys, pair: tuple[s
     sealed = ours(rsa_keys, *pair).seal_request(request())
     node = ours(rsa_keys, *pair, who="server")
     with pytest.raises(Rejected) as caught:
-        node.open_request(sealed, Limits(bounds=Bounds(max_body=100)), NOW)
+        node.open_request(sealed, MCollectiveLimits(bounds=Bounds(max_body=100)), NOW)
     assert caught.value.reason is Reason.TOO_LARGE
 
 
@@ -263,7 +273,7 @@ def test_a_reply_encrypted_for_another_is_refused(rsa_keys: Keys) -> None:
     node = ours(rsa_keys, "aes", "marshal", who="server")
     sealed = node.seal_reply(REPLY, "cert=server")
     with pytest.raises(Rejected) as caught:
-        ours(rsa_keys, "aes", "marshal").open_reply(sealed, Limits(), lambda *_: True)
+        ours(rsa_keys, "aes", "marshal").open_reply(sealed, MCollectiveLimits(), lambda *_: True)
     assert caught.value.reason is Reason.BAD_SIGNATURE
     with pytest.raises(Rejected, match="no public key"):
         node.seal_reply(REPLY, "cert=nobody")
@@ -285,7 +295,7 @@ def test_keys_that_are_none_say_so(rsa_keys: Keys) -> None:
 
 def test_filters_with_a_regexp_travel(rsa_keys: Keys, pair: tuple[str, str]) -> None:
     """A Ruby Regexp in a filter is carried by both serializers."""
-    filters = FILTER | {"identity": [Regexp("^node", 1)]}
+    filters = FILTER | {"identity": [RubyRegexp("^node", 1)]}
     sealed = ours(rsa_keys, *pair).seal_request(request(filter=filters))
-    opened = ours(rsa_keys, *pair, who="server").open_request(sealed, Limits(), NOW)
+    opened = ours(rsa_keys, *pair, who="server").open_request(sealed, MCollectiveLimits(), NOW)
     assert opened.request.filter == filters

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mcshell.errors import YAMLError
 from mcshell.wire.mcollective import yamls
-from mcshell.wire.mcollective.values import Bounds, Regexp, Symbol
+from mcshell.wire.mcollective.values import Bounds, RubyRegexp, RubySymbol
 from tests.mcollective.ruby import RubyError, describe
 from tests.mcollective.strategies import TRAPS, VALUES
 
@@ -30,8 +30,8 @@ def test_what_is_dumped_loads_as_the_same(value: Any) -> None:
 
 @given(value=VALUES)
 @EACH
-@example(value={"<<": {"a": 1}, Symbol("<<"): "<<"})
-@example(value={"k" * 3000: 1, ("a", (Symbol("b"), -1.5)): [[], {}, ()]})
+@example(value={"<<": {"a": 1}, RubySymbol("<<"): "<<"})
+@example(value={"k" * 3000: 1, ("a", (RubySymbol("b"), -1.5)): [[], {}, ()]})
 def test_ruby_reads_what_we_dump(ruby: Ruby, value: Any) -> None:
     """Ruby's safe_load, without aliases, reads every dump of ours as the same value."""
     assert ruby.load("yaml", yamls.dump(value)) == describe(value)
@@ -79,15 +79,15 @@ def test_a_plain_scalar_is_what_ruby_takes_it_for(ruby: Ruby, text: str) -> None
 @pytest.mark.parametrize(
     ("code", "value"),
     [
-        ("{body: \"a\\nb\\n\", 'x' => :y}", {Symbol("body"): "a\nb\n", "x": Symbol("y")}),
+        ("{body: \"a\\nb\\n\", 'x' => :y}", {RubySymbol("body"): "a\nb\n", "x": RubySymbol("y")}),
         ("a = [1]; [a, a]", [[1], [1]]),
-        (r"r = /^a\d/i; [r, r]", [Regexp(r"^a\d", 1), Regexp(r"^a\d", 1)]),
+        (r"r = /^a\d/i; [r, r]", [RubyRegexp(r"^a\d", 1), RubyRegexp(r"^a\d", 1)]),
         (r'"\xff\x00".b', b"\xff\x00"),
         (
             "['yes', 'null', '1', '2026-01-01', ':a', '<<']",
             ["yes", "null", "1", "2026-01-01", ":a", "<<"],
         ),
-        ("[:'a b', :'a: b', :'']", [Symbol("a b"), Symbol("a: b"), Symbol("")]),
+        ("[:'a b', :'a: b', :'']", [RubySymbol("a b"), RubySymbol("a: b"), RubySymbol("")]),
         ("{[1, 2] => 3}", {(1, 2): 3}),
         ("[1.0e+20, 1e-7, -0.0, 2**70]", [1e20, 1e-7, -0.0, 2**70]),
     ],

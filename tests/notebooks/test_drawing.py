@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from mcshell import table
-from mcshell.client.messaging.tracker import Flight
+from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.store.records import Record, StoredData, Word
+from mcshell.client.store.records import ReplyRecord, RequestRecord, StoredData
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.notebook.display import as_html, as_text, bundle, standing
 from mcshell.notebook.frames import page, shown, shown_series
@@ -35,19 +35,19 @@ BAD = re.compile(
 
 def replies(names: list[str], via: Via = Via.DIRECT) -> Replies:
     """A request to these nodes, just sent."""
-    record = Record(
+    record = RequestRecord(
         ID, "package", "status", via, "mcs", time.time(), time.time() + 60, Filter(), {}
     )
-    flight = Flight(record, names)
-    flight.sent(names, time.time())
-    return Replies(flight, None)
+    tracker = RequestTracker(record, names)
+    tracker.sent(names, time.time())
+    return Replies(tracker, None)
 
 
-def word(sender: str, *, state: State = State.OK, **data: Any) -> Word:
+def word(sender: str, *, state: State = State.OK, **data: Any) -> ReplyRecord:
     """A final word of a node."""
     code, text = (0, "OK") if state is State.OK else (1, data.pop("why", "no"))
     reply = Reply(ID, sender, 2, code, text, data, time.time(), state)
-    return Word(reply, time.time(), b"", "", "", sender)
+    return ReplyRecord(reply, time.time(), b"", "", "", sender)
 
 
 def harmful(text: str) -> bool:
@@ -59,14 +59,14 @@ def test_hostile_answers_are_drawn_harmless() -> None:
     """Markup, escapes, control and bidi characters reach neither drawing, under way or done."""
     asked = replies(["web1", "web2", "web3"])
     hostile: dict[str, Any] = {HOSTILE: HOSTILE, "nested": [{HOSTILE: HOSTILE}], "raw": b"\xff\x1b"}
-    asked.flight.words([word("web1", **hostile), word("web2", state=State.FAILED, why=HOSTILE)])
+    asked.tracker.enter([word("web1", **hostile), word("web2", state=State.FAILED, why=HOSTILE)])
     for _ in range(2):
         now = standing(asked)
         assert not harmful(as_html(now)), as_html(now)
         assert not BAD.search(as_text(now)), as_text(now)
         assert "web2" in as_html(now)
-        asked.flight.judge(["web3"], "no word")
-        asked.flight.finish()
+        asked.tracker.judge(["web3"], "no word")
+        asked.tracker.finish()
     assert "no answer from web3" in as_text(standing(asked))
 
 
@@ -78,7 +78,7 @@ def test_large_answers_are_cut_and_left_in_the_file() -> None:
     kept = Reply(ID, "n1", 2, 0, "OK", unread, 1.0, State.OK)
     assert reply.sender == kept.sender
     huge = {f"output{number}": "x" * 10_000_000 for number in range(4)}
-    asked.flight.words([word("n0", **huge), Word(kept, 1.0, b"", "", "", "n1")])
+    asked.tracker.enter([word("n0", **huge), ReplyRecord(kept, 1.0, b"", "", "", "n1")])
     began = time.thread_time()
     drawn = bundle(asked)
     assert time.thread_time() - began < 0.5
@@ -186,10 +186,10 @@ def test_one_thread_draws_all_and_rests() -> None:
     with painter.progress(client, asked[0]):
         for n in range(200):
             for one in asked:
-                one.flight.words([word(f"n{n}")])
+                one.tracker.enter([word(f"n{n}")])
             time.sleep(0.01)
         for one in asked:
-            one.flight.finish()
+            one.tracker.finish()
     painter.flush()
     took = time.monotonic() - began
     assert len(screen.threads) == 1
@@ -212,7 +212,7 @@ def test_a_wait_that_was_given_up_leaves_no_bar() -> None:
     asked = replies(["n1", "n2"], Via.QUEUE)
     client: Any = SimpleNamespace(replies=lambda: asked)
     with painter.progress(client, asked):
-        asked.flight.words([word("n1")])
+        asked.tracker.enter([word("n1")])
         assert wait_until(lambda: len(screen.published) > 1, 20)  # the clock in it goes on
     painter.stop()
     last = screen.published[-1][3]
@@ -220,7 +220,7 @@ def test_a_wait_that_was_given_up_leaves_no_bar() -> None:
     assert f"the wait is over; to see what still comes: replies {ID[:8]}" in last
     assert "<progress" in as_html(standing(asked))
     assert "<progress" not in as_html(standing(asked, given_up=True))
-    asked.flight.interrupted = True
+    asked.tracker.interrupted = True
     assert "interrupted; to see" in as_text(standing(asked, given_up=True))
 
 
@@ -231,8 +231,8 @@ def test_a_quick_call_is_not_drawn() -> None:
     asked = replies(["n1"])
     client: Any = SimpleNamespace(replies=lambda: asked)
     with painter.progress(client, None):
-        asked.flight.words([word("n1")])
-        asked.flight.finish()
+        asked.tracker.enter([word("n1")])
+        asked.tracker.finish()
     painter.stop()
     assert screen.published == []
 
@@ -249,11 +249,11 @@ def test_a_large_fleet_is_drawn_within_its_share(size: int) -> None:
     began = time.monotonic()
     step = size // 50
     for place in range(0, size, step):
-        asked.flight.words(words[place : place + step])
+        asked.tracker.enter(words[place : place + step])
         time.sleep(0.08)
     took = time.monotonic() - began
     share = painter.cost / took
-    asked.flight.finish()
+    asked.tracker.finish()
     painter.flush()
     painter.stop()
     assert share < 0.05, share

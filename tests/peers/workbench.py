@@ -21,7 +21,7 @@ from mcshell.errors import Rejected
 from mcshell.message import Request, Via, new_request_id
 from mcshell.pki import Authority
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import Limits, open_reply, seal_request
+from mcshell.wire.documents.envelope import BodyLimits, open_reply, seal_request
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.stomp.connector import Connector
 from tests.peers.processes import Child, PeerError, wait_until
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mcshell.message import Reply
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
     from tests.peers.brokers import Broker
 
 __all__ = ["Bench"]
@@ -127,7 +127,7 @@ class Bench:
                     delivery.body,
                     delivery.headers,
                     self.verifier,
-                    Limits(max_body=1 << 24),
+                    BodyLimits(max_body=1 << 24),
                     time.time(),
                     lambda _id: _Everyone(),
                 )
@@ -209,7 +209,7 @@ class Bench:
         via: Via = Via.QUEUE,
         ttl: float = 3600.0,
         ago: float = 0.0,
-    ) -> tuple[Request, Sealed]:
+    ) -> tuple[Request, SealedMessage]:
         """A request as signed bytes."""
         now = time.time() - ago
         request = Request(
@@ -228,7 +228,7 @@ class Bench:
         )
         return request, seal_request(request, self.signer)
 
-    def put(self, request: Request, sealed: Sealed) -> str:
+    def put(self, request: Request, sealed: SealedMessage) -> str:
         """SEND it to where it belongs, confirmed by the broker."""
         if request.pool:
             destination = destinations.pool(self.collective, request.pool)

@@ -247,11 +247,11 @@ def test_a_plan_that_is_killed_again_and_again_repeats_nothing_and_skips_nothing
 
 def test_a_plan_killed_before_its_first_word_goes_on(fleet, tmp_path, monkeypatch):
     """A wave that is committed and not sent is sent by whoever comes next, once."""
-    from mcshell.client.messaging.outbox import Dispatch
+    from mcshell.client.messaging.outbox import Outbox
 
     path, session = written(tmp_path, SLOW, nodes="[db1, db2]", sleep=0), name_of_session()
     with fleet.client(session=session) as alice, monkeypatch.context() as patch:
-        patch.setattr(Dispatch, "_send", lambda *_: time.sleep(0.05))
+        patch.setattr(Outbox, "_send", lambda *_: time.sleep(0.05))
         assert alice.plans.run(path, timeout=0.5).state == "open"
     assert marks(tmp_path) == []
     done = fleet.cli("plan", "resume", "--session", session)

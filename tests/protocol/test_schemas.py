@@ -35,7 +35,7 @@ from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
-    Limits,
+    BodyLimits,
     open_reply,
     open_request,
     seal_reply,
@@ -57,7 +57,7 @@ from mcshell.wire.documents.takeover import (
     HANDOVER,
     HOLDING,
     TAKEOVER,
-    Claim,
+    SessionClaim,
     open_claim,
     seal_claim,
 )
@@ -201,8 +201,8 @@ turns = st.builds(
     created=moments,
     data=values,
 ).map(lambda turn: Turn(**{**asdict(turn), "sequence": numbered(turn)}))
-claims = st.builds(
-    Claim,
+replay_guard = st.builds(
+    SessionClaim,
     kind=st.sampled_from([TAKEOVER, HANDOVER, HOLDING]),
     caller=st.just("cert=alice"),
     collective=words,
@@ -235,7 +235,7 @@ class Party:
         signer = self.web1 if document.get("kind") in ("reply", "registration") else self.alice
         headers = {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate}
         message = body, headers, self.verifier
-        limits, place = Limits(), {"collective": "mcs", "node": "web1.example.com"}
+        limits, place = BodyLimits(), {"collective": "mcs", "node": "web1.example.com"}
         arrival = Arrival("mcs", Via.BROADCAST, "web1.example.com")
         ways = {
             "request": lambda: open_request(*message, arrival, limits, NOW),
@@ -358,11 +358,11 @@ def test_a_revocation_list_that_is_sealed_fits(party):
     """It travels as the schema says, and comes back as it was."""
     body = seal_crl(b"-----BEGIN X509 CRL-----\n-----END X509 CRL-----\n")
     check("crl", json.loads(body))
-    assert read_crl(body, Limits()).startswith(b"-----BEGIN")
+    assert read_crl(body, BodyLimits()).startswith(b"-----BEGIN")
 
 
 @settings(deadline=None, max_examples=60)
-@given(claim=claims)
+@given(claim=replay_guard)
 def test_every_claim_that_is_sealed_fits(party, claim):
     """Whatever is said about who holds a session is what the schema says."""
     check("claim", json.loads(seal_claim(claim, party.alice).body))

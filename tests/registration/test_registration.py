@@ -14,7 +14,7 @@ import pytest
 
 from mcshell.errors import Reason
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.envelope import BodyLimits
 from mcshell.wire.documents.registration import open_registration
 from mcshell.wire.documents.signatures import Verifier
 from mcshell.wire.stomp.connector import Connector
@@ -102,9 +102,9 @@ def test_the_inventory_as_a_source_asks_nobody(fleet):
 def test_a_source_of_ones_own_is_a_plugin(fleet):
     """What a site registers as a discovery source is asked like the built-in ones."""
     from mcshell import plugins
-    from mcshell.client.discovery.methods import Found
+    from mcshell.client.discovery.methods import Discovered
 
-    plugins.register("discovery", "cmdb", lambda search: Found(["web1"], discovered=False))
+    plugins.register("discovery", "cmdb", lambda search: Discovered(["web1"], discovered=False))
     try:
         with fleet.client() as alice:
             assert list(alice.discover(source="cmdb").sender) == ["web1"]
@@ -178,7 +178,7 @@ def test_an_emulated_fleet_registers_paced(fleet):
         while len(seen) < 300:
             delivery = inbox.get(timeout=PATIENCE)
             one = open_registration(
-                delivery.body, delivery.headers, verifier, Limits(), time.time()
+                delivery.body, delivery.headers, verifier, BodyLimits(), time.time()
             )
             seen[one.identity] += 1
         elapsed = time.monotonic() - began
@@ -207,14 +207,14 @@ def test_what_is_not_signed_by_the_node_is_not_known(fleet, tmp_path):
                 link.send(
                     destinations.registration(fleet.collective), message.body, message.headers
                 )
-            counts = alice.lookout.listener.counts
+            counts = alice.monitor.listener.counts
             assert wait_until(
                 lambda: counts["learned"] == 1 and counts[Reason.WRONG_SENDER.value] == 1, PATIENCE
             )
         finally:
             link.close()
         assert known(alice) == {"evil"}
-        assert alice.lookout.refused("bank").error.reason is Reason.WRONG_SENDER
+        assert alice.monitor.refused("bank").error.reason is Reason.WRONG_SENDER
 
 
 def test_the_few_that_have_registered_do_not_stand_for_all(fleet):

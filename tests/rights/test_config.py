@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell.broker.config import activemq, rabbitmq, write
-from mcshell.broker.config.rights import Do, Holder, own_rights, role_rights
+from mcshell.broker.config.rights import Holder, Permission, own_rights, role_rights
 from mcshell.broker.config.site import DAY, Site, holders_of, survey
 from mcshell.commands.context import Context
 from mcshell.commands.run import run_words
@@ -132,12 +132,12 @@ def test_a_pool_is_read_by_its_members_whoever_they_are() -> None:
     members = {"inventory": ["sup*"], "sms": ["web*"]}
     supervisor = Holder.of("operator", "sup1", members)
     rights = own_rights(supervisor, ["mcs"])
-    assert any(r.do is Do.READ and r.name == "mcs.mcs.pool.inventory" for r in rights)
-    assert any(r.do is Do.WRITE and r.name == "mcs.mcs.reply" for r in rights)
+    assert any(r.do is Permission.READ and r.name == "mcs.mcs.pool.inventory" for r in rights)
+    assert any(r.do is Permission.WRITE and r.name == "mcs.mcs.reply" for r in rights)
     assert Holder.of("node", "web1", members).pools == ("sms",)
 
 
-def _allows(holder: Holder, do: Do, destination: str, broker: str) -> bool:
+def _allows(holder: Holder, do: Permission, destination: str, broker: str) -> bool:
     """Whether a right matches, as this broker understands its own words."""
     _, kind, name = destination.split("/", 2)
     for right in [*role_rights(holder.kind, ["mcs"]), *own_rights(holder, ["mcs"])]:
@@ -165,8 +165,8 @@ def test_no_operator_is_named_into_anothers_replies(
 ) -> None:
     """Whatever two operators are called, each reads her own reply queues and only those."""
     hers = destinations.reply("mcs", f"cert={other}", session)
-    assert _allows(Holder("operator", one), Do.READ, hers, broker) is (one == other)
-    assert _allows(Holder("node", "web1"), Do.WRITE, hers, broker)
+    assert _allows(Holder("operator", one), Permission.READ, hers, broker) is (one == other)
+    assert _allows(Holder("node", "web1"), Permission.WRITE, hers, broker)
 
 
 @pytest.mark.parametrize("broker", ["activemq", "rabbitmq"])
@@ -174,9 +174,9 @@ def test_no_operator_is_named_into_anothers_replies(
 def test_no_node_is_named_into_anothers_queues(broker: str, one: str, other: str) -> None:
     """Whatever two nodes are called, dots and all, each reads its own queues and only those."""
     for queue in (destinations.node("mcs", other), destinations.work("mcs", other)):
-        assert _allows(Holder("node", one), Do.READ, queue, broker) is (one == other)
-        assert not _allows(Holder("node", one), Do.WRITE, queue, broker)
-        assert _allows(Holder("operator", "alice"), Do.WRITE, queue, broker)
+        assert _allows(Holder("node", one), Permission.READ, queue, broker) is (one == other)
+        assert not _allows(Holder("node", one), Permission.WRITE, queue, broker)
+        assert _allows(Holder("operator", "alice"), Permission.WRITE, queue, broker)
 
 
 def test_replies_go_by_topic_on_rabbitmq_alone() -> None:

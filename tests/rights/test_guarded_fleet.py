@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.errors import ConversationError
-from mcshell.message import Reply, Request, Sequence, State, Via, new_request_id
+from mcshell.message import Reply, ReplySequence, Request, State, Via, new_request_id
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Sealed, seal_reply, seal_request
+from mcshell.wire.documents.envelope import (
+    CERTIFICATE,
+    SIGNATURE,
+    SealedMessage,
+    seal_reply,
+    seal_request,
+)
 from tests.peers.processes import wait_until
 from tests.rights.conftest import NODES, ONLY_ACTIVEMQ, ONLY_RABBITMQ
 
@@ -122,9 +128,9 @@ def test_what_a_hostile_node_slips_into_anothers_queue_is_refused(
     collective = three.fleet.collective
     body = seal_request(_request(three, "db1"), three.signer("alice")).body
     web1s = three.signer("web1")
-    sealed = Sealed(body, {SIGNATURE: web1s.sign(body), CERTIFICATE: web1s.certificate})
+    sealed = SealedMessage(body, {SIGNATURE: web1s.sign(body), CERTIFICATE: web1s.certificate})
     with three.enter("web1") as web1:
-        for one in (sealed, Sealed(sealed.body, {})):
+        for one in (sealed, SealedMessage(sealed.body, {})):
             for pattern in (f"mcs.{collective}.*.db1", f"mcs.{collective}.*.*"):
                 headers = {"destination": f"/queue/{pattern}", "persistent": "true", **one.headers}
                 web1.confirm("SEND", headers, one.body)
@@ -143,7 +149,7 @@ def test_what_a_hostile_node_answers_for_another_is_refused(three: Guarded, alic
         forged = Reply(
             requestid=replies.requestid,
             sender="db1",
-            sequence=Sequence.FINAL,
+            sequence=ReplySequence.FINAL,
             statuscode=0,
             statusmsg="OK",
             data={"pong": 1},
@@ -153,7 +159,7 @@ def test_what_a_hostile_node_answers_for_another_is_refused(three: Guarded, alic
         sealed = seal_reply(forged, three.signer("web1"))
         queue = destinations.reply(three.fleet.collective, "cert=alice", alice.session.name)
         with three.enter("web1") as web1:
-            for one in (sealed, Sealed(sealed.body, {})):
+            for one in (sealed, SealedMessage(sealed.body, {})):
                 to = {"destination": web1.dialect.send_to(queue)}
                 web1.confirm("SEND", {**to, "persistent": "true", **one.headers}, one.body)
         assert wait_until(lambda: alice.junk.total() == 2, 60)

@@ -52,7 +52,7 @@ def test_what_nobody_takes_expires(fleet, state):
         assert replies.wait(30).done
         assert time.monotonic() - began < 15
         (entry,) = replies.entries()
-        assert (entry.state, entry.reason) == (State.EXPIRED, "no word before it expired")
+        assert (entry.state, entry.reason) == (State.EXPIRED, "no reply before it expired")
 
 
 def test_the_answer_of_an_earlier_process_is_found_by_its_id(fleet, state):

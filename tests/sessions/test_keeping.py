@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from mcshell.client.messaging.receiver import Receiver
-from mcshell.client.store.store import Store
+from mcshell.client.store.store import SessionStore
 from tests.peers.processes import wait_until
 
 from .conftest import NAMES
@@ -13,7 +13,7 @@ from .conftest import NAMES
 
 def test_replies_that_cannot_be_kept_come_again(fleet, state, monkeypatch):
     """The file refuses two commits; the broker delivers those replies again, each ends up once."""
-    enter = Store.enter
+    enter = SessionStore.enter
     failures = []
 
     def refusing(self, words, **more):
@@ -22,7 +22,7 @@ def test_replies_that_cannot_be_kept_come_again(fleet, state, monkeypatch):
             raise sqlite3.OperationalError("database or disk is full")
         return enter(self, words, **more)
 
-    monkeypatch.setattr(Store, "enter", refusing)
+    monkeypatch.setattr(SessionStore, "enter", refusing)
     with fleet.client(state=state) as client:
         replies = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, wait=False)
         assert wait_until(lambda: replies.stats["ok"] == len(NAMES), 30)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.ddl.library import shipped_dir
-from mcshell.node.testing import Kit
+from mcshell.node.testing import AgentTester
 from tests.peers.debian import SCRIPT, Repository
 from tests.peers.fleet import ROOT, Fleet, Node
 from tests.peers.processes import Child, wait_until
@@ -166,7 +166,7 @@ class Machines(Fleet):
         repository = Repository(top)
         for name, version in (("openssl", OLD), ("ufw", "0.36-1")):
             repository.add(name, version)
-        kit = Kit(shipped_dir())
+        kit = AgentTester(shipped_dir())
         kit.configure("package", root=str(repository.root), provider="apt")
         kit.call("package", "install", name="openssl", refresh=True)
         repository.add("openssl", NEW)

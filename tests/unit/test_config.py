@@ -94,7 +94,7 @@ def test_defaults_hold_without_any_file(tmp_path: Path) -> None:
     assert settings.path is None
     assert settings.broker.urls == ("stomp://127.0.0.1:61613",)
     assert settings.broker.passcode() == ""
-    assert settings.collective == config.Collective("mcs", ("mcs",))
+    assert settings.collective == config.CollectiveSettings("mcs", ("mcs",))
     assert (settings.client.timeout, settings.client.probe) == (10.0, 1.5)
     assert settings.node.max_ttl == 180 * 86400
     assert settings.state_dir == tmp_path / "xdg-state" / "mcshell"

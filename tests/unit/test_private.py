@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from mcshell.broker.store import Store as BrokerStore
-from mcshell.client.discovery.node_cache import Known
+from mcshell.broker.store import MessageStore as BrokerStore
+from mcshell.client.discovery.node_cache import NodeCache
 from mcshell.client.session.session import Session
 from mcshell.client.session.transfer import export_session
 from mcshell.private import private_file, private_folder
@@ -48,7 +48,7 @@ def test_a_file_that_is_there_is_kept(tmp_path, lax_umask):
 def test_a_client_keeps_nothing_that_others_can_read(tmp_path, lax_umask):
     """State directory, session file, its lock and WAL, the known nodes, and an export: 0700, 0600."""
     state = tmp_path / "state"
-    known = Known(state / "known.sqlite", "realm")
+    known = NodeCache(state / "known.sqlite", "realm")
     session = Session.open(state, "cert=alice", "mcs", "audit")
     export_session(state, "audit", tmp_path / "copy.session")
     modes = _modes(tmp_path)

@@ -17,7 +17,7 @@ from tests.peers.processes import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcshell.node.execution.run_directory import WorkDir
+    from mcshell.node.execution.run_directory import RunDirectory
     from tests.peers.workbench import Bench
 
 pytestmark = pytest.mark.timeout(240)
@@ -47,11 +47,11 @@ def test_daemon_killed_at_a_step(bench: Bench, tmp_path: Path, step: str, action
     assert len({one.sequence for one in bench.finals(request)}) == 1
 
 
-def shim_of(bench: Bench, request: str) -> WorkDir:
+def shim_of(bench: Bench, request: str) -> RunDirectory:
     """The folder of a running action, once its shim is at work."""
-    from mcshell.node.execution.run_directory import WorkDir
+    from mcshell.node.execution.run_directory import RunDirectory
 
-    folder = WorkDir(bench.folder / "state-n1" / "node" / "work" / request)
+    folder = RunDirectory(bench.folder / "state-n1" / "node" / "work" / request)
     assert wait_until(lambda: folder.shim_pid() is not None, 30)
     return folder
 
@@ -206,9 +206,9 @@ def test_random_kills(bench: Bench, tmp_path: Path, count: int) -> None:
 
 def kill_shim(folder: Path) -> int:
     """SIGKILL to the shim of a folder; 1 when there was one."""
-    from mcshell.node.execution.run_directory import WorkDir
+    from mcshell.node.execution.run_directory import RunDirectory
 
-    pid = WorkDir(folder).shim_pid()
+    pid = RunDirectory(folder).shim_pid()
     if pid is None:
         return 0
     try:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.message import State, Via
-from mcshell.node.store.records import Word
+from mcshell.node.store.records import OutboxMessage
 from mcshell.node.store.spool import Spool
-from mcshell.wire.documents.envelope import Sealed
+from mcshell.wire.documents.envelope import SealedMessage
 from tests.peers.processes import wait_until
 from tests.peers.workbench import Bench
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_verified_is_taken_off_the_queue(bench: Bench, tmp_path: 
     """A message with a broken signature is audited, not answered, and does not block others."""
     bench.start()
     request, sealed = bench.seal("once", {"file": str(tmp_path / "marks"), "text": "forged"})
-    forged = Sealed(sealed.body.replace(b"forged", b"FORGED"), sealed.headers)
+    forged = SealedMessage(sealed.body.replace(b"forged", b"FORGED"), sealed.headers)
     bench.put(request, forged)
     good = bench.ask("once", {"file": str(tmp_path / "marks")})
     assert bench.final(good).state is State.OK
@@ -241,7 +241,7 @@ def test_word_that_no_broker_takes_is_set_aside(bench: Bench, tmp_path: Path) ->
     bench.start()
     bench.stop()
     spool = Spool(tmp_path / "state-n1" / "node" / "work.sqlite")
-    spool.say([Word("n1", "0" * 32, 2, "/nowhere/at all", b"{}", "s", "c")])
+    spool.say([OutboxMessage("n1", "0" * 32, 2, "/nowhere/at all", b"{}", "s", "c")])
     spool.close()
     mark = tmp_path / "marks"
     ids = [bench.ask("once", {"file": str(mark)}) for _ in range(5)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.message import State
-from mcshell.node.execution.run_directory import WorkDir, boot_id, start_time, write_whole
+from mcshell.node.execution.run_directory import RunDirectory, boot_id, start_time, write_whole
 
 if TYPE_CHECKING:
     import pytest
@@ -35,7 +35,7 @@ def test_shim_begins_soon(tmp_path: Path) -> None:
     """From its start to its outcome a shim takes a fraction of a second."""
     times = []
     for number in range(5):
-        folder = WorkDir(tmp_path / str(number))
+        folder = RunDirectory(tmp_path / str(number))
         folder.path.mkdir()
         document = {
             "source": str(ROOT / "tests" / "agents_for_tests" / "mark.py"),
@@ -100,7 +100,7 @@ def test_no_code_comes_from_where_the_daemon_was_started(
 
 def test_lock_tells_who_lives(tmp_path: Path) -> None:
     """A folder whose lock is held is alive, whatever its pid file says; a free one is not."""
-    folder = WorkDir(tmp_path / "work")
+    folder = RunDirectory(tmp_path / "work")
     assert not folder.alive()
     folder.path.mkdir()
     assert not folder.alive()
@@ -113,7 +113,7 @@ def test_lock_tells_who_lives(tmp_path: Path) -> None:
 
 def test_pid_is_believed_only_of_the_same_process_and_boot(tmp_path: Path) -> None:
     """A pid file of another boot, of a process that is gone, or a broken one, names nobody."""
-    folder = WorkDir(tmp_path)
+    folder = RunDirectory(tmp_path)
     assert folder.shim_pid() is None
     folder.note_pid()
     assert folder.shim_pid() == os.getpid()

@@ -18,7 +18,14 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from mcshell.broker.config.rights import Do, Holder, Right, Tail, own_rights, role_rights
+from mcshell.broker.config.rights import (
+    Holder,
+    NameMatch,
+    Permission,
+    Right,
+    own_rights,
+    role_rights,
+)
 from mcshell.broker.config.site import lines, put, template
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["authorization", "write"]
 
 _COMMON_NAME = 64  # characters of a name that X.509 has room for
-_TAILS = {Tail.NOTHING: "", Tail.WORD: ".*", Tail.NAME: ".*.>"}
+_TAILS = {NameMatch.NOTHING: "", NameMatch.WORD: ".*", NameMatch.NAME: ".*.>"}
 
 
 def write(site: Site) -> list[str]:
@@ -71,7 +78,9 @@ def authorization(holders: Iterable[Holder], collectives: Iterable[str]) -> list
 
     Whoever may use a queue may also make it (`admin`): over STOMP nobody can remove one.
     """
-    held: dict[tuple[str, str], dict[Do, list[str]]] = defaultdict(lambda: defaultdict(list))
+    held: dict[tuple[str, str], dict[Permission, list[str]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
 
     def grant(rights: Iterable[Right], group: str) -> None:
         for right in rights:
@@ -85,10 +94,10 @@ def authorization(holders: Iterable[Holder], collectives: Iterable[str]) -> list
     return [_entry(kind, name, by) for (kind, name), by in held.items()]
 
 
-def _entry(kind: str, name: str, by: dict[Do, list[str]]) -> str:
+def _entry(kind: str, name: str, by: dict[Permission, list[str]]) -> str:
     said = {kind: name}
-    said |= {do.value: ",".join(by[do]) for do in Do if do in by}
-    said["admin"] = ",".join(dict.fromkeys(group for do in Do for group in by.get(do, ())))
+    said |= {do.value: ",".join(by[do]) for do in Permission if do in by}
+    said["admin"] = ",".join(dict.fromkeys(group for do in Permission for group in by.get(do, ())))
     words = " ".join(f"{key}={quoteattr(value)}" for key, value in said.items())
     return f"<authorizationEntry {words}/>"
 

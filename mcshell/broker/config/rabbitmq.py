@@ -11,7 +11,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.broker.config.rights import Do, Holder, Right, Tail, own_rights, role_rights
+from mcshell.broker.config.rights import (
+    Holder,
+    NameMatch,
+    Permission,
+    Right,
+    own_rights,
+    role_rights,
+)
 from mcshell.broker.config.site import DAY, lines, put, template
 
 if TYPE_CHECKING:
@@ -25,7 +32,7 @@ PARKED: Final = "mcs.unrouted"
 _EXCHANGE = "amq.topic"  # where `/topic/NAME` of STOMP leads
 _DEFAULT = "amq.default"  # where `/queue/NAME` of STOMP leads
 _SUBSCRIPTIONS = r"stomp-subscription-.*"  # what a topic's subscriber has; exclusive to it
-_TAILS = {Tail.NOTHING: "", Tail.WORD: r"\.[a-z0-9_-]+", Tail.NAME: r"\..+"}
+_TAILS = {NameMatch.NOTHING: "", NameMatch.WORD: r"\.[a-z0-9_-]+", NameMatch.NAME: r"\..+"}
 
 
 def write(site: Site) -> list[str]:
@@ -85,13 +92,15 @@ def _permissions(holder: Holder, rights: list[Right]) -> dict[str, str]:
     SEND to `/queue/NAME` makes the queue and writes to the default exchange. Replies go by topic
     (`replies_by_topic`): their readers make the queue and bind it, which is writing to it.
     """
-    read = [_regex(right) for right in rights if _is(right, "queue", Do.READ)]
+    read = [_regex(right) for right in rights if _is(right, "queue", Permission.READ)]
     make, write = [_SUBSCRIPTIONS, *read], [_SUBSCRIPTIONS, _EXCHANGE.replace(".", r"\.")]
-    sends = [right for right in rights if _is(right, "queue", Do.WRITE) and not _is_reply(right)]
+    sends = [
+        right for right in rights if _is(right, "queue", Permission.WRITE) and not _is_reply(right)
+    ]
     if sends:
         make += map(_regex, sends)
         write.append(_DEFAULT.replace(".", r"\."))
-    write += [_regex(right) for right in rights if _is_reply(right) and right.do is Do.READ]
+    write += [_regex(right) for right in rights if _is_reply(right) and right.do is Permission.READ]
     reads = [_SUBSCRIPTIONS, _EXCHANGE.replace(".", r"\."), *read]
     said = {"configure": _any(make), "write": _any(write), "read": _any(reads)}
     return {"user": _user(holder), "vhost": "/", **said}
@@ -103,7 +112,7 @@ def _topics(holder: Holder, rights: list[Right]) -> dict[str, str]:
         do.value: _any(
             [_regex(r) for r in rights if _is(r, "topic", do) or (_is_reply(r) and r.do is do)]
         )
-        for do in Do
+        for do in Permission
     }
     return {"user": _user(holder), "vhost": "/", "exchange": _EXCHANGE, **said}
 
@@ -131,7 +140,7 @@ def _policy(name: str, pattern: str, to: str, what: dict[str, Any]) -> dict[str,
     return {**said, "definition": what, "priority": 0}
 
 
-def _is(right: Right, kind: str, do: Do) -> bool:
+def _is(right: Right, kind: str, do: Permission) -> bool:
     return right.kind == kind and right.do is do
 
 

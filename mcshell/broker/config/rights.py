@@ -4,7 +4,7 @@ It follows DESIGN §7. Whatever no right names is refused. A node reads what is 
 answers; an operator asks, and reads the answers to itself alone. Rights are for names, never for
 patterns that a name could be chosen to fall into: an identity may hold dots, which brokers read as
 structure, so that `mcs.C.reply.cert~3dalice.` followed by *any* words would also be the queue of
-an operator called `alice.smith`. Hence `Tail`.
+an operator called `alice.smith`. Hence `NameMatch`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
     from mcshell.pki import Kind
 
-__all__ = ["Do", "Holder", "Right", "Tail", "own_rights", "role_rights"]
+__all__ = ["Holder", "NameMatch", "Permission", "Right", "own_rights", "role_rights"]
 
 
 SUPERVISORS = "inventory"
 """The pool that supervisors serve; whoever is a member of it may carry."""
 
 
-class Do(StrEnum):
+class Permission(StrEnum):
     """What a right allows."""
 
     READ = "read"
     WRITE = "write"
 
 
-class Tail(StrEnum):
+class NameMatch(StrEnum):
     """What may follow the name of a right."""
 
     NOTHING = "nothing"
@@ -47,10 +47,10 @@ class Tail(StrEnum):
 class Right:
     """One thing that may be done to the destinations `/KIND/NAME`, or to those below NAME."""
 
-    do: Do
+    do: Permission
     kind: Literal["queue", "topic"]
     name: str
-    tail: Tail = Tail.NOTHING
+    tail: NameMatch = NameMatch.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,17 @@ def role_rights(kind: Kind, collectives: Iterable[str]) -> list[Right]:
         broadcast, registration = _of(destinations.broadcast(c)), _of(destinations.registration(c))
         if kind == "node":
             rights += [
-                Right(Do.READ, *broadcast),
-                Right(Do.WRITE, *registration),
-                Right(Do.WRITE, "queue", f"mcs.{c}.reply", Tail.NAME),
+                Right(Permission.READ, *broadcast),
+                Right(Permission.WRITE, *registration),
+                Right(Permission.WRITE, "queue", f"mcs.{c}.reply", NameMatch.NAME),
             ]
         else:
             rights += [
-                Right(Do.WRITE, *broadcast),
-                Right(Do.READ, *registration),
-                Right(Do.WRITE, "queue", f"mcs.{c}.node", Tail.NAME),
-                Right(Do.WRITE, "queue", f"mcs.{c}.work", Tail.NAME),
-                Right(Do.WRITE, "queue", f"mcs.{c}.pool", Tail.WORD),
+                Right(Permission.WRITE, *broadcast),
+                Right(Permission.READ, *registration),
+                Right(Permission.WRITE, "queue", f"mcs.{c}.node", NameMatch.NAME),
+                Right(Permission.WRITE, "queue", f"mcs.{c}.work", NameMatch.NAME),
+                Right(Permission.WRITE, "queue", f"mcs.{c}.pool", NameMatch.WORD),
             ]
     return rights
 
@@ -105,26 +105,28 @@ def own_rights(holder: Holder, collectives: Iterable[str]) -> list[Right]:
     for c in collectives:
         if holder.kind == "node":
             rights += [
-                Right(Do.READ, *_of(destinations.node(c, holder.name))),
-                Right(Do.READ, *_of(destinations.work(c, holder.name))),
+                Right(Permission.READ, *_of(destinations.node(c, holder.name))),
+                Right(Permission.READ, *_of(destinations.work(c, holder.name))),
             ]
             if SUPERVISORS in holder.pools:  # it hears of nodes, and brings them what they lack
                 rights += [
-                    Right(Do.READ, *_of(destinations.registration(c))),
-                    Right(Do.WRITE, "queue", f"mcs.{c}.node", Tail.NAME),
+                    Right(Permission.READ, *_of(destinations.registration(c))),
+                    Right(Permission.WRITE, "queue", f"mcs.{c}.node", NameMatch.NAME),
                 ]
         else:
             caller = f"cert={holder.name}"
             session = _of(destinations.session(c, caller))
             replies = f"mcs.{c}.reply.{destinations.quote(caller)}"
             rights += [
-                Right(Do.READ, *session),
-                Right(Do.WRITE, *session),
-                Right(Do.READ, "queue", replies, Tail.WORD),
+                Right(Permission.READ, *session),
+                Right(Permission.WRITE, *session),
+                Right(Permission.READ, "queue", replies, NameMatch.WORD),
             ]
-        rights += [Right(Do.READ, *_of(destinations.pool(c, pool))) for pool in holder.pools]
+        rights += [
+            Right(Permission.READ, *_of(destinations.pool(c, pool))) for pool in holder.pools
+        ]
         if holder.pools and holder.kind == "operator":  # whoever serves a pool answers
-            rights.append(Right(Do.WRITE, "queue", f"mcs.{c}.reply", Tail.NAME))
+            rights.append(Right(Permission.WRITE, "queue", f"mcs.{c}.reply", NameMatch.NAME))
     return rights
 
 

@@ -16,14 +16,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.client.discovery.methods import Found
+from mcshell.client.discovery.methods import Discovered
 from mcshell.client.discovery.targeting import choose
 from mcshell.errors import PluginError, UsageError
 from mcshell.filters.simple import parse_fact
 from mcshell.filters.values import Regex
 
 if TYPE_CHECKING:
-    from mcshell.client.discovery.methods import Search
+    from mcshell.client.discovery.methods import DiscoveryQuery
     from mcshell.filters.values import Value
     from mcshell.message import Filter
 
@@ -36,7 +36,7 @@ _SCHEMA: Final = "https://choria.io/schemas/choria/discovery/v1/external_request
 _LEAST: Final = 10.0  # seconds: a program has to start, and to ask a database
 
 
-def external(search: Search) -> Found:
+def external(search: DiscoveryQuery) -> Discovered:
     """The names that the program gives.
 
     Raises:
@@ -60,7 +60,7 @@ def external(search: Search) -> Found:
         "options": options,
     }
     names = _ask(shlex.split(command), request, timeout)
-    return Found(choose(list(dict.fromkeys(names)), search.targeting), discovered=False)
+    return Discovered(choose(list(dict.fromkeys(names)), search.targeting), discovered=False)
 
 
 def _options(words: tuple[str, ...]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell import plugins
-from mcshell.client.discovery.methods import Answer, Found, Search, named
+from mcshell.client.discovery.methods import Answer, Discovered, DiscoveryQuery, named
 from mcshell.client.discovery.targeting import Targeting, choose, plain_names
 from mcshell.errors import PluginError, UsageError
 from mcshell.filters import compile_filter
@@ -22,33 +22,33 @@ from mcshell.wire.destinations import check_word
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mcshell.client.discovery.methods import Source
-    from mcshell.client.discovery.node_cache import Known
-    from mcshell.client.messaging.queries import Prober
+    from mcshell.client.discovery.methods import DiscoveryMethod
+    from mcshell.client.discovery.node_cache import NodeCache
+    from mcshell.client.messaging.queries import NodeQueries
     from mcshell.config import Settings
 
-__all__ = ["Answer", "Discovery", "Found"]
+__all__ = ["Answer", "Discovered", "Finder"]
 
 _OPEN = 8
 
 
-class Discovery:
-    """Finds the targets of one client's requests; `fill` as of a `Search`."""
+class Finder:
+    """Finds the targets of one client's requests; `fill` as of a `DiscoveryQuery`."""
 
     def __init__(
         self,
-        prober: Prober,
-        known: Known,
+        queries: NodeQueries,
+        known: NodeCache,
         settings: Settings,
         fill: Callable[[str], None] = lambda _collective: None,
     ) -> None:
         self._fill = fill
-        self._prober = prober
+        self._queries = queries
         self._known = known
         self._settings = settings
         self._open: deque[str] = deque()
 
-    def find(self, targeting: Targeting, agent: str | None = None) -> Found:
+    def find(self, targeting: Targeting, agent: str | None = None) -> Discovered:
         """Turn a targeting into names; with `agent`, of nodes that have that agent.
 
         Raises:
@@ -69,8 +69,8 @@ class Discovery:
         return source(self._search(targeting, agent))
 
     def _among(
-        self, names: Iterable[str], source: Source, targeting: Targeting, agent: str | None
-    ) -> Found:
+        self, names: Iterable[str], source: DiscoveryMethod, targeting: Targeting, agent: str | None
+    ) -> Discovered:
         """Filters beside names: those of the names that match, by answer or last known facts."""
         wanted = set(expand(names))
         everyone = replace(targeting, nodes=None, limit=None, one=False)
@@ -84,16 +84,16 @@ class Discovery:
             absent=[node for node in found.absent if node.identity in kept],
         )
 
-    def _search(self, targeting: Targeting, agent: str | None) -> Search:
+    def _search(self, targeting: Targeting, agent: str | None) -> DiscoveryQuery:
         filter_ = targeting.filter
         if agent is not None and agent not in filter_.agent:
             filter_ = replace(filter_, agent=(*filter_.agent, agent))
-        return Search(
+        return DiscoveryQuery(
             targeting,
             filter_,
             targeting.collective or self._settings.collective.main,
             self._known,
-            self._prober,
+            self._queries,
             self._settings.client,
             self._retire,
             self._fill,
@@ -102,12 +102,12 @@ class Discovery:
     def _retire(self, question: str) -> None:
         self._open.append(question)
         while len(self._open) > _OPEN:
-            self._prober.forget(self._open.popleft())
+            self._queries.forget(self._open.popleft())
 
 
-def _source(name: str) -> Source:
+def _source(name: str) -> DiscoveryMethod:
     try:
-        source: Source = plugins.find("discovery", name)
+        source: DiscoveryMethod = plugins.find("discovery", name)
     except PluginError as error:
         raise UsageError(f"--dm {name}: {error}") from error
     return source

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.client.discovery.node_cache import registered
 from mcshell.errors import Rejected
 from mcshell.message import State
-from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.envelope import BodyLimits
 from mcshell.wire.documents.registration import open_registration
 
 if TYPE_CHECKING:
-    from mcshell.client.discovery.node_cache import Known, KnownNode
-    from mcshell.client.messaging.queries import Prober
+    from mcshell.client.discovery.node_cache import CachedNode, NodeCache
+    from mcshell.client.messaging.queries import NodeQueries
     from mcshell.config import Settings
     from mcshell.message import Reply
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["POOL", "Registry"]
+__all__ = ["POOL", "InventoryPool"]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _FIRST: Final = 2.0
 _PAGE: Final = 10.0
 
 
-class _Members:
+class _PoolMembers:
     """The senders that may answer for the pool."""
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
@@ -44,16 +44,16 @@ class _Members:
         return any(fnmatch.fnmatchcase(str(name), one) for one in self._patterns)
 
 
-class Registry:
+class InventoryPool:
     """Asks for one client, and remembers in `known`."""
 
     def __init__(
-        self, settings: Settings, prober: Prober, known: Known, verifier: Verifier
+        self, settings: Settings, queries: NodeQueries, known: NodeCache, verifier: Verifier
     ) -> None:
         pool = settings.pools.get(POOL)
-        self._members = _Members(pool.members if pool is not None else ())
+        self._members = _PoolMembers(pool.members if pool is not None else ())
         self._there = pool is not None
-        self._prober = prober
+        self._queries = queries
         self._known = known
         self._verifier = verifier
         self._asked: dict[str, float] = {}
@@ -78,25 +78,25 @@ class Registry:
 
     def _page(self, collective: str, after: str, patience: float) -> Reply | None:
         data = {"after": after} if after else {}
-        question, answers = self._prober.inquire(
+        question, answers = self._queries.inquire(
             collective, POOL, "registrations", data, self._members
         )
         try:
             answers.gather(window=patience, silence=0.0, settle=0.0)
             replies = [reply for reply, _at in answers.snapshot().values()]
         finally:
-            self._prober.forget(question)
+            self._queries.forget(question)
         good = (one for one in replies if one.sender in self._members and one.state is State.OK)
         return next(good, None)
 
-    def _verified(self, collective: str, page: Any) -> tuple[list[KnownNode], str]:
-        """The nodes whose own word is in a page, and the last name in it."""
+    def _verified(self, collective: str, page: Any) -> tuple[list[CachedNode], str]:
+        """The nodes whose registration is in a page, and the last name in it."""
         now, last = time.time(), ""
-        found: list[KnownNode] = []
+        found: list[CachedNode] = []
         for one in page if isinstance(page, list) else []:
             try:
                 body = str(one["body"]).encode()
-                node = open_registration(body, one, self._verifier, Limits(), now)
+                node = open_registration(body, one, self._verifier, BodyLimits(), now)
             except (Rejected, KeyError, TypeError, AttributeError) as refusal:
                 log.info("a registration from the pool is refused: %s", refusal)
                 continue

@@ -1,6 +1,6 @@
 """Where targets come from: the discovery sources that are built in (plugin kind `discovery`).
 
-A source is a callable: it takes a `Search` and returns what it `Found`. `broadcast` asks the
+A source is a callable: it takes a `DiscoveryQuery` and returns what it `Discovered`. `broadcast` asks the
 network, `inventory` only what is known; `file`, `stdin` and `table` are names given by hand.
 A site adds its own by an entry point `mcshell.discovery`.
 """
@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from mcshell.client.discovery.node_cache import KnownNode, description
+from mcshell.client.discovery.node_cache import CachedNode, description
 from mcshell.client.discovery.targeting import choose
 from mcshell.client.messaging.rejections import told
 from mcshell.errors import NoTargets, UsageError
@@ -22,13 +22,22 @@ from mcshell.message import Filter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mcshell.client.discovery.node_cache import Known
+    from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.discovery.targeting import Targeting
-    from mcshell.client.messaging.queries import Prober
-    from mcshell.config import Client as ClientSettings
+    from mcshell.client.messaging.queries import NodeQueries
+    from mcshell.config import ClientSettings
     from mcshell.message import Reply
 
-__all__ = ["Answer", "Found", "Search", "Source", "broadcast", "inventory", "named", "nobody"]
+__all__ = [
+    "Answer",
+    "Discovered",
+    "DiscoveryMethod",
+    "DiscoveryQuery",
+    "broadcast",
+    "inventory",
+    "named",
+    "nobody",
+]
 
 _SILENCE = 0.3
 _FIRST_SILENCE = 1.0
@@ -39,12 +48,12 @@ _SETTLE = 0.02
 class Answer:
     """One node's answer to discovery. `rtt` is seconds from our SEND to its arrival."""
 
-    node: KnownNode
+    node: CachedNode
     rtt: float
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Discovered:
     """What a targeting came to. `names` are the targets; `answers` those who answered now;
     `absent` the known nodes among the targets that did not. `discovered`: the network was asked.
     `notes` are lines for the eye, such as how old the knowledge is.
@@ -52,20 +61,20 @@ class Found:
 
     names: list[str]
     answers: dict[str, Answer] = field(default_factory=dict)
-    absent: list[KnownNode] = field(default_factory=list)
+    absent: list[CachedNode] = field(default_factory=list)
     discovered: bool = True
     elapsed: float = 0.0
     notes: tuple[str, ...] = ()
 
 
-def nobody(found: Found, agent: str) -> NoTargets:
+def nobody(found: Discovered, agent: str) -> NoTargets:
     """What to raise when there is nobody to ask, with what is known of the reason."""
     text = f"no node matches, or none of those that do has the agent {agent}"
     return NoTargets("; ".join([text, *found.notes]))
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class DiscoveryQuery:
     """What a source is asked, and what it may ask itself.
 
     `filter` is the targeting's with the agent that is to be asked; `retire` ends the question
@@ -76,13 +85,13 @@ class Search:
     targeting: Targeting
     filter: Filter
     collective: str
-    known: Known
-    prober: Prober
+    known: NodeCache
+    queries: NodeQueries
     settings: ClientSettings
     retire: Retire
     fill: Callable[[str], None] = lambda _collective: None
 
-    def matching_known(self) -> list[KnownNode]:
+    def matching_known(self) -> list[CachedNode]:
         """The known nodes that match by their last known facts and were seen lately, by name."""
         matcher = compile_filter(self.filter)
         nodes = self.known.nodes(self.collective, time.time() - self.settings.known_for)
@@ -106,10 +115,10 @@ class Retire(Protocol):
     def __call__(self, question: str, /) -> None: ...
 
 
-class Source(Protocol):
+class DiscoveryMethod(Protocol):
     """A way to find targets."""
 
-    def __call__(self, search: Search, /) -> Found:
+    def __call__(self, search: DiscoveryQuery, /) -> Discovered:
         """Find the targets, `--limit` and `--one` already applied.
 
         Raises:
@@ -117,15 +126,15 @@ class Source(Protocol):
         """
 
 
-def named(search: Search) -> Found:
+def named(search: DiscoveryQuery) -> Discovered:
     """The names that came with the line, in a file, on standard input or in a table."""
     if search.targeting.nodes is None:
         raise UsageError(f"the source {search.targeting.source} wants names (nodes)")
     unique = list(dict.fromkeys(expand(search.targeting.nodes)))
-    return Found(choose(unique, search.targeting), discovered=False)
+    return Discovered(choose(unique, search.targeting), discovered=False)
 
 
-def inventory(search: Search) -> Found:
+def inventory(search: DiscoveryQuery) -> Discovered:
     """Only what is known, without a word to the nodes; says how old it is.
 
     Who has neither asked nor listened asks the pool `inventory`, where there is one.
@@ -136,33 +145,33 @@ def inventory(search: Search) -> Found:
     known = {node.identity: node for node in search.matching_known()}
     chosen = choose(sorted(known), search.targeting)
     nodes = [known[name] for name in chosen]
-    return Found(chosen, absent=nodes, discovered=False, notes=_ages(nodes, time.time()))
+    return Discovered(chosen, absent=nodes, discovered=False, notes=_ages(nodes, time.time()))
 
 
-def broadcast(search: Search) -> Found:
+def broadcast(search: DiscoveryQuery) -> Discovered:
     """Who answers now, and the known ones who should have."""
     began = time.time()
     targeting = search.targeting
     known = {node.identity: node for node in search.matching_known()} if targeting.known else {}
     answers = _answers(search, known)
     absent = [name for name in known if name not in answers]
-    late, gone = search.prober.recheck(search.collective, search.filter, absent)
+    late, gone = search.queries.recheck(search.collective, search.filter, absent)
     answers |= _described(late, began)
     for name in gone:
         del known[name]
     names = sorted({*answers, *known})
     chosen = choose(names, targeting)
     kept = set(chosen)
-    return Found(
+    return Discovered(
         chosen,
         {name: answer for name, answer in answers.items() if name in kept},
         [node for name, node in known.items() if name in kept and name not in answers],
         elapsed=time.time() - began,
-        notes=tuple(filter(None, [told(search.prober.refused_since(began))])),
+        notes=tuple(filter(None, [told(search.queries.refused_since(began))])),
     )
 
 
-def _answers(search: Search, known: dict[str, KnownNode]) -> dict[str, Answer]:
+def _answers(search: DiscoveryQuery, known: dict[str, CachedNode]) -> dict[str, Answer]:
     window = search.targeting.discovery_timeout
     if window is None:
         window = search.settings.discovery_timeout
@@ -171,8 +180,8 @@ def _answers(search: Search, known: dict[str, KnownNode]) -> dict[str, Answer]:
     # nobody known, a slow node would be missed and not even named: be patient then.
     since = time.time() - search.settings.known_for
     surveyed = search.known.surveyed(search.collective, search.filter, since)
-    everyone = bool(known) and surveyed and not search.prober.unsure(search.collective, since)
-    question, answers = search.prober.ping(
+    everyone = bool(known) and surveyed and not search.queries.unsure(search.collective, since)
+    question, answers = search.queries.ping(
         search.collective, search.filter, known if everyone else ()
     )
     silence = min(_SILENCE if everyone else _FIRST_SILENCE, window)
@@ -195,7 +204,7 @@ def _described(replies: dict[str, tuple[Reply, float]], began: float) -> dict[st
     }
 
 
-def _ages(nodes: list[KnownNode], now: float) -> tuple[str, ...]:
+def _ages(nodes: list[CachedNode], now: float) -> tuple[str, ...]:
     if not nodes:
         return ()
     ages = sorted(max(0.0, now - node.seen) for node in nodes)

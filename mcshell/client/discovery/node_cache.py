@@ -1,4 +1,4 @@
-"""The nodes this operator has seen: identity, last word, last known facts.
+"""The nodes this operator has seen: identity, when last heard of, last known facts.
 
 Fed by every discovery and registration; it is why a dead node is a row and not an absence.
 One SQLite file for all of the operator's processes, apart by realm (the fleet's CA) and collective.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mcshell.wire.documents.registration import Registration
 
-__all__ = ["Known", "KnownNode", "description", "registered"]
+__all__ = ["CachedNode", "NodeCache", "description", "registered"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nodes (
@@ -40,7 +40,7 @@ _WAS_SIGNED = "coalesce(json_extract(about, '$.trust'), 'mcs')='mcs'"
 
 
 @dataclass(frozen=True, slots=True)
-class KnownNode:
+class CachedNode:
     """What a node last said of itself, and when (seconds since the epoch).
 
     `started` is when its daemon did, `crl` the number of the revocation list it works under,
@@ -83,9 +83,9 @@ class KnownNode:
         return answer(plugin, params, self)
 
 
-def description(document: Mapping[str, Any], identity: str, seen: float) -> KnownNode:
+def description(document: Mapping[str, Any], identity: str, seen: float) -> CachedNode:
     """Read what a node says of itself in an answer to discovery or a registration."""
-    return KnownNode(
+    return CachedNode(
         identity,
         seen,
         facts=dict(document.get("facts") or {}),
@@ -103,9 +103,9 @@ def description(document: Mapping[str, Any], identity: str, seen: float) -> Know
     )
 
 
-def registered(registration: Registration, now: float) -> KnownNode:
+def registered(registration: Registration, now: float) -> CachedNode:
     """What a registration that came in at `now` (epoch) makes known."""
-    return KnownNode(
+    return CachedNode(
         registration.identity,
         registration.seen(now),
         facts=registration.facts,
@@ -121,7 +121,7 @@ def registered(registration: Registration, now: float) -> KnownNode:
     )
 
 
-class Known:
+class NodeCache:
     """The cache of known nodes of one realm; safe to call from any thread."""
 
     def __init__(self, path: Path, realm: str) -> None:
@@ -141,12 +141,12 @@ class Known:
         with self._lock:
             self._db.close()
 
-    def learn(self, collective: str, nodes: Iterable[KnownNode]) -> None:
-        """Keep what nodes said of themselves; an older word never replaces a newer one.
+    def learn(self, collective: str, nodes: Iterable[CachedNode]) -> None:
+        """Keep what nodes said of themselves; an older registration never replaces a newer one.
 
         What is not signed never replaces what is, until the node is forgotten: else whoever is on
         the old wire could speak for it.
-        How often a node registers is kept over words that do not say it.
+        How often a node registers is kept over answers that do not say it.
         """
         rows = [(self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes]
         with self._lock, self._db:
@@ -176,7 +176,7 @@ class Known:
         return row[0] is not None and row[0] >= since
 
     def touch(self, collective: str, identities: Iterable[str], seen: float) -> None:
-        """Note that known nodes gave a signed word just now, whatever it was about."""
+        """Note that known nodes gave a signed reply just now, whatever it was about."""
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(
@@ -184,7 +184,7 @@ class Known:
                 [(seen, self._realm, collective, name) for name in identities],
             )
 
-    def nodes(self, collective: str, since: float = 0.0) -> list[KnownNode]:
+    def nodes(self, collective: str, since: float = 0.0) -> list[CachedNode]:
         """The nodes seen since then, by name."""
         with self._lock:
             rows = self._db.execute(
@@ -225,7 +225,7 @@ class Known:
         return {name for (name,) in rows}
 
     def seen(self, collective: str, identities: Iterable[str]) -> dict[str, float]:
-        """When those of `identities` that are known gave their last signed word (epoch)."""
+        """When those of `identities` that are known gave their last signed reply (epoch)."""
         query = "SELECT seen FROM nodes WHERE realm=? AND collective=? AND identity=?"
         found: dict[str, float] = {}
         with self._lock:
@@ -235,7 +235,7 @@ class Known:
                     found[name] = row[0]
         return found
 
-    def node(self, collective: str, identity: str) -> KnownNode | None:
+    def node(self, collective: str, identity: str) -> CachedNode | None:
         """One known node; None when it is not."""
         with self._lock:
             row = self._db.execute(
@@ -257,7 +257,7 @@ def _text(filter_: Filter) -> str:
     return json.dumps(filter_.as_dict(), sort_keys=True)
 
 
-def _dump(node: KnownNode) -> str:
+def _dump(node: CachedNode) -> str:
     return json.dumps(
         {
             "facts": node.facts,

@@ -15,22 +15,22 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.client.discovery.node_cache import registered
-from mcshell.client.messaging.rejections import Refusals
+from mcshell.client.messaging.rejections import Rejections
 from mcshell.errors import Rejected
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.envelope import BodyLimits
 from mcshell.wire.documents.registration import open_registration, read_registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcshell.client.discovery.node_cache import Known, KnownNode
-    from mcshell.client.messaging.rejections import Refusal
+    from mcshell.client.discovery.node_cache import CachedNode, NodeCache
+    from mcshell.client.messaging.rejections import Rejection
     from mcshell.wire.documents.registration import Registration
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import Delivery, Transport
 
-__all__ = ["Listener"]
+__all__ = ["RegistrationListener"]
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +39,23 @@ _AGAIN = 1.0
 _MOST = 500
 
 
-class Listener:
+class RegistrationListener:
     """Feeds `known` from the registrations of one collective, in a thread of its own.
 
     `counts` says what became of them: learned, repeated, skipped, and refused by reason.
     """
 
     def __init__(
-        self, transport: Transport, verifier: Verifier, known: Known, collective: str
+        self, transport: Transport, verifier: Verifier, known: NodeCache, collective: str
     ) -> None:
         self._transport = transport
         self._verifier = verifier
         self._known = known
         self._collective = collective
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
-        self._followers: list[Callable[[KnownNode], None]] = []
+        self._followers: list[Callable[[CachedNode], None]] = []
         self._heard: dict[str, float] = {}
-        self._refused = Refusals(verifier)
+        self._refused = Rejections(verifier)
         self._second, self._spent = 0, 0
         self.counts: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="mcshell-inventory", daemon=True)
@@ -72,15 +72,15 @@ class Listener:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
-    def follow(self, follower: Callable[[KnownNode], None]) -> None:
+    def follow(self, follower: Callable[[CachedNode], None]) -> None:
         """Have each verified registration given to `follower`, in the listener's thread."""
         self._followers = [*self._followers, follower]
 
-    def unfollow(self, follower: Callable[[KnownNode], None]) -> None:
+    def unfollow(self, follower: Callable[[CachedNode], None]) -> None:
         """Take back `follow`."""
         self._followers = [one for one in self._followers if one is not follower]
 
-    def refused(self, identity: str) -> Refusal | None:
+    def refused(self, identity: str) -> Rejection | None:
         """Why the last registration in a node's name was refused."""
         return self._refused.of(identity)
 
@@ -109,7 +109,7 @@ class Listener:
         now = time.time()
         claims = self._claims(group, now)
         already = {} if self._followers else self._known.seen(self._collective, claims)
-        learned: list[KnownNode] = []
+        learned: list[CachedNode] = []
         for name, (delivery, claim) in claims.items():
             if already.get(name, 0.0) >= claim.seen(now) - _AGAIN:
                 self.counts["repeated"] += 1
@@ -129,7 +129,7 @@ class Listener:
         claims: dict[str, tuple[Delivery, Registration]] = {}
         for delivery in group:
             try:
-                claim = read_registration(delivery.body, Limits())
+                claim = read_registration(delivery.body, BodyLimits())
             except Rejected as refusal:
                 self._refuse("", refusal)
                 continue
@@ -154,13 +154,13 @@ class Listener:
             return False
         return True
 
-    def _open(self, delivery: Delivery, now: float) -> KnownNode | None:
+    def _open(self, delivery: Delivery, now: float) -> CachedNode | None:
         try:
             registration = open_registration(
-                delivery.body, delivery.headers, self._verifier, Limits(), now
+                delivery.body, delivery.headers, self._verifier, BodyLimits(), now
             )
         except Rejected as refusal:
-            name = read_registration(delivery.body, Limits()).identity
+            name = read_registration(delivery.body, BodyLimits()).identity
             self._refuse(name, refusal)
             self._refused.note(name, delivery, refusal, now)
             return None

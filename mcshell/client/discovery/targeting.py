@@ -14,7 +14,7 @@ from mcshell.message import Filter, Via
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Ask", "Targeting", "batches", "choose", "route", "share"]
+__all__ = ["RequestOptions", "Targeting", "batches", "choose", "route", "share"]
 
 _SHARE = re.compile(r"(\d+)(%?)")
 _DIRECT_UP_TO = 10
@@ -43,7 +43,7 @@ class Targeting:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestOptions:
     """One request as the operator put it. Times in seconds; None takes the settings' value."""
 
     agent: str
@@ -91,7 +91,7 @@ def choose(names: Sequence[str], targeting: Targeting) -> list[str]:
     return [name for name in names if name in picked]
 
 
-def batches(names: Sequence[str], ask: Ask) -> Iterator[list[str]]:
+def batches(names: Sequence[str], ask: RequestOptions) -> Iterator[list[str]]:
     """Cut the targets into the canary, if there is one, and the batches that `--batch` asks for."""
     first = 0 if ask.canary is None else share(ask.canary, len(names), "--canary")
     size = len(names) if ask.batch is None else share(ask.batch, len(names), "--batch")
@@ -101,7 +101,7 @@ def batches(names: Sequence[str], ask: Ask) -> Iterator[list[str]]:
         yield list(names[start : start + size])
 
 
-def route(ask: Ask, count: int) -> Via:
+def route(ask: RequestOptions, count: int) -> Via:
     """Choose the way where the operator did not: direct to few or named nodes (DESIGN §5)."""
     targeting = ask.targeting
     in_parts = bool(ask.batch or ask.canary)

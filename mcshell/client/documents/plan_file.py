@@ -27,7 +27,7 @@ from mcshell.client.documents.reader import load
 from mcshell.message import Filter, Plan, Step
 
 if TYPE_CHECKING:
-    from mcshell.client.documents.reader import Part
+    from mcshell.client.documents.reader import Section
     from mcshell.ddl.library import Library
 
 __all__ = ["read_plan"]
@@ -64,7 +64,7 @@ def read_plan(
     )
 
 
-def _step(part: Part, ddls: Library, before: list[Step]) -> Step:
+def _step(part: Section, ddls: Library, before: list[Step]) -> Step:
     if ("where" in part) == ("nodes" in part):
         raise part.wrong("where", "who is meant? Either where (a filter) or nodes (names)")
     agent, action, data = part.asked(ddls)
@@ -82,7 +82,7 @@ def _step(part: Part, ddls: Library, before: list[Step]) -> Step:
     )
 
 
-def _waves(part: Part) -> tuple[str, ...]:
+def _waves(part: Section) -> tuple[str, ...]:
     words = part.words("waves") or ()
     for word in words[:-1] if words[-1:] == (_REST,) else words:
         if not _SHARE.fullmatch(word):
@@ -90,14 +90,14 @@ def _waves(part: Part) -> tuple[str, ...]:
     return words if words[-1:] == (_REST,) else (*words, _REST)
 
 
-def _stop(part: Part) -> str:
+def _stop(part: Section) -> str:
     word = part.text("stop", "1")
     if not _SHARE.fullmatch(word):
         raise part.wrong("stop", f"{word!r}: a number or a percentage above 0 is meant")
     return word
 
 
-def _gates(part: Part, before: list[Step]) -> tuple[tuple[str, str], ...]:
+def _gates(part: Section, before: list[Step]) -> tuple[tuple[str, str], ...]:
     if "after" not in part:
         return ((before[-1].name, "ok"),) if before else ()
     gates = part.after()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mcshell.ddl.library import Library
 
-__all__ = ["Part", "load", "read_text"]
+__all__ = ["Section", "load", "read_text"]
 
 _MAX: Final = 1 << 20
 _FILTERS: Final = ("facts", "classes", "agents", "identities", "compound")
@@ -35,7 +35,7 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path}: not UTF-8") from error
 
 
-def load(text: str, origin: str, known: Iterable[str]) -> Part:
+def load(text: str, origin: str, known: Iterable[str]) -> Section:
     """Read a YAML document that is a table with these keys; UsageError with line and column."""
     import yaml  # noqa: PLC0415 - only for those who have such a file
 
@@ -47,10 +47,10 @@ def load(text: str, origin: str, known: Iterable[str]) -> Part:
         raise UsageError(f"{where}: no YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{origin}: no YAML: {' '.join(str(error).split())[:200]}") from error
-    return Part(document, origin, known)
+    return Section(document, origin, known)
 
 
-class Part:
+class Section:
     """A table of the document: `place` says where it stands, `known` are the keys it may have.
 
     Its methods raise UsageError with the place, and what was meant.
@@ -116,13 +116,13 @@ class Part:
             raise self.wrong(key, f"a table of names is meant, not {value!r}")
         return dict(value)
 
-    def parts(self, key: str, known: Iterable[str]) -> list[Part]:
+    def parts(self, key: str, known: Iterable[str]) -> list[Section]:
         """A list of tables with these keys."""
         value = self._value.get(key)
         if not isinstance(value, list):
             raise self.wrong(key, "a list is meant")
         known = tuple(known)
-        return [Part(one, f"{self.place}: {key}[{n}]", known) for n, one in enumerate(value, 1)]
+        return [Section(one, f"{self.place}: {key}[{n}]", known) for n, one in enumerate(value, 1)]
 
     def words(self, key: str) -> tuple[str, ...] | None:
         """A list of words, or one; None where there is none."""
@@ -161,7 +161,7 @@ class Part:
             value = {"compound": value}
         if value is None:
             raise self.wrong(key, "missing")
-        part = Part(value, f"{self.place}: {key}", _FILTERS)
+        part = Section(value, f"{self.place}: {key}", _FILTERS)
         found = Filter(
             part.words("facts") or (),
             part.words("classes") or (),

@@ -31,12 +31,12 @@ from mcshell.client.documents.reader import load
 from mcshell.client.jobs.times import WORDS, read_when
 from mcshell.errors import UsageError
 from mcshell.message import Duty, Rule, When
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Sealed
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcshell.client.documents.reader import Part
+    from mcshell.client.documents.reader import Section
     from mcshell.ddl.library import Library
 
 __all__ = ["SUFFIX", "load_sealed", "read_rule_file", "save_sealed"]
@@ -70,7 +70,7 @@ def read_rule_file(
     )
 
 
-def _duty(part: Part, ddls: Library, now: float, expires: float) -> Duty:
+def _duty(part: Section, ddls: Library, now: float, expires: float) -> Duty:
     agent, action, data = part.asked(ddls)
     return Duty(
         name=part.text("job"),
@@ -85,7 +85,7 @@ def _duty(part: Part, ddls: Library, now: float, expires: float) -> Duty:
     )
 
 
-def _when(part: Part, now: float, expires: float) -> When:
+def _when(part: Section, now: float, expires: float) -> When:
     """Its time; what recurs goes on for as long as the rule is taken, unless it says otherwise."""
     said = {word: part.get(word) for word in WORDS}
     try:
@@ -97,7 +97,7 @@ def _when(part: Part, now: float, expires: float) -> When:
     return when
 
 
-def save_sealed(path: Path, sealed: Sealed) -> None:
+def save_sealed(path: Path, sealed: SealedMessage) -> None:
     """Write a signed rule into a file, whole or not at all; OSError when it cannot be."""
     document = {
         "document": sealed.body.decode(),
@@ -109,7 +109,7 @@ def save_sealed(path: Path, sealed: Sealed) -> None:
     draft.replace(path)
 
 
-def load_sealed(path: Path) -> Sealed:
+def load_sealed(path: Path) -> SealedMessage:
     """Read what `save_sealed` wrote; UsageError when it is something else."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -120,4 +120,4 @@ def load_sealed(path: Path) -> Sealed:
         raise UsageError(f"{path}: no signed rule (mcshell supervisor sign makes one)") from error
     if not all(isinstance(word, str) for word in words):
         raise UsageError(f"{path}: no signed rule (mcshell supervisor sign makes one)")
-    return Sealed(words[0].encode(), {SIGNATURE: words[1], CERTIFICATE: words[2]})
+    return SealedMessage(words[0].encode(), {SIGNATURE: words[1], CERTIFICATE: words[2]})

@@ -1,7 +1,7 @@
 """Why a node is silent, from the evidence alone: pure, no I/O, no clock (DESIGN §9).
 
 Each rule looks at the `Evidence` and names the causes it sees, the most likely first. A cause is
-*observed* when somebody said so, signed: the node's own word, its answer to a probe, our own
+*observed* when somebody said so, signed: the node's own reply, its answer to a probe, our own
 records; it is *inferred* when it only follows from what is missing.
 """
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mcshell.client.discovery.methods import age
 from mcshell.errors import Reason
-from mcshell.message import State, Status, Via
+from mcshell.message import State, StatusCode, Via
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mcshell import table
-    from mcshell.client.discovery.node_cache import KnownNode
-    from mcshell.client.messaging.rejections import Refusal
-    from mcshell.client.store.ledger import Entry
-    from mcshell.client.store.records import Record
+    from mcshell.client.discovery.node_cache import CachedNode
+    from mcshell.client.messaging.rejections import Rejection
+    from mcshell.client.store.ledger import LedgerEntry
+    from mcshell.client.store.records import RequestRecord
     from mcshell.errors import Rejected
 
 __all__ = ["Cause", "Evidence", "Probe", "causes", "columns"]
@@ -61,7 +61,7 @@ class Probe:
 
     @property
     def reason(self) -> str:
-        """The node's own words about it."""
+        """The node's own replies about it."""
         return str(self.said.get("reason") or "")
 
     def at(self, name: str) -> float | None:
@@ -82,12 +82,12 @@ class Evidence:
 
     node: str
     now: float
-    record: Record | None = None
-    entry: Entry | None = None
+    record: RequestRecord | None = None
+    entry: LedgerEntry | None = None
     confirmed: float | None = None
-    known: KnownNode | None = None
+    known: CachedNode | None = None
     probe: Probe | None = None
-    refused: Refusal | None = None
+    refused: Rejection | None = None
     own: Rejected | None = None
     members: tuple[str, ...] = ()
     offline: str = ""
@@ -126,7 +126,7 @@ def columns(found: Sequence[Cause]) -> dict[str, table.Column]:
 
 
 def _answered(evidence: Evidence) -> Cause | None:
-    """It did answer: its own signed word says how it came out."""
+    """It did answer: its own signed reply says how it came out."""
     entry = evidence.entry
     if entry is None or entry.reply is None:
         return None
@@ -148,9 +148,9 @@ def _outcome(state: State, statuscode: int | None, text: str) -> str:
         State.EXPIRED: _TOO_LATE,
     }
     by_code = {
-        Status.UNKNOWN_ACTION: "unknown agent or action",
-        Status.MISSING_DATA: "refused by the DDL",
-        Status.INVALID_DATA: "refused by the DDL",
+        StatusCode.UNKNOWN_ACTION: "unknown agent or action",
+        StatusCode.MISSING_DATA: "refused by the DDL",
+        StatusCode.INVALID_DATA: "refused by the DDL",
     }
     if state in by_state:
         return by_state[state]
@@ -189,7 +189,7 @@ def _theirs(evidence: Evidence) -> Iterator[Cause]:
         Reason.CERT_EXPIRED: "the node's certificate has expired",
         Reason.STALE_CRL: "our revocation list is too old",
     }
-    cause = names.get(refusal.error.reason, "the node's words are refused")
+    cause = names.get(refusal.error.reason, "the node's replies are refused")
     text = f"its answer was refused here: {refusal.error}"
     yield Cause(cause, "observed", text, refusal.at)
 
@@ -311,7 +311,7 @@ def _expired(evidence: Evidence) -> Iterator[Cause]:
     if entry.state is State.EXPIRED or (
         entry.state is State.PENDING and evidence.now > record.expires
     ):
-        yield Cause(_TOO_LATE, "inferred", "no word before its ttl was over", record.expires)
+        yield Cause(_TOO_LATE, "inferred", "no reply before its ttl was over", record.expires)
 
 
 def _pool(evidence: Evidence) -> Iterator[Cause]:
@@ -333,10 +333,10 @@ def _absent(evidence: Evidence) -> Iterator[Cause]:
         return
     known, sent = evidence.known, evidence.sent
     if known is None:
-        text = "no registration, no answer to any discovery, no word: perhaps no such node"
+        text = "no registration, no answer to any discovery, no reply: perhaps no such node"
         yield Cause("never seen", "inferred", text)
         return
-    ago = f"last word {age(max(0.0, evidence.now - known.seen))} ago, no answer to a probe"
+    ago = f"last reply {age(max(0.0, evidence.now - known.seen))} ago, no answer to a probe"
     if sent is not None and known.seen < sent:
         yield Cause("last seen before the request was sent", "inferred", ago, known.seen)
     elif evidence.durable and evidence.confirmed is not None:

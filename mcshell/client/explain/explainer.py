@@ -12,11 +12,11 @@ from mcshell.message import new_request_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mcshell.client.discovery.node_cache import Known
-    from mcshell.client.messaging.hub import Desk
-    from mcshell.client.messaging.rejections import Refusal
-    from mcshell.client.store.ledger import Entry
-    from mcshell.client.store.records import Record
+    from mcshell.client.discovery.node_cache import NodeCache
+    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.messaging.rejections import Rejection
+    from mcshell.client.store.ledger import LedgerEntry
+    from mcshell.client.store.records import RequestRecord
     from mcshell.config import Settings
     from mcshell.wire.credentials import Credentials
 
@@ -30,20 +30,20 @@ class Explainer:
 
     def __init__(
         self,
-        desk: Desk,
-        known: Known,
-        refused: Callable[[str], Refusal | None],
+        hub: SessionHub,
+        known: NodeCache,
+        refused: Callable[[str], Rejection | None],
         settings: Settings,
         credentials: Credentials,
     ) -> None:
-        self._desk = desk
+        self._hub = hub
         self._known = known
         self._refused = refused
         self._settings = settings
         self._credentials = credentials
 
     def explain(
-        self, node: str, record: Record | None, entries: Iterable[Entry] = ()
+        self, node: str, record: RequestRecord | None, entries: Iterable[LedgerEntry] = ()
     ) -> list[Cause]:
         """Name the causes, the most likely first; `entries` is the ledger of the request.
 
@@ -75,21 +75,21 @@ class Explainer:
             )
         )
 
-    def _collective(self, record: Record | None) -> str:
+    def _collective(self, record: RequestRecord | None) -> str:
         return self._settings.collective.main if record is None else record.collective
 
-    def _probe(self, node: str, record: Record | None) -> Probe | None:
+    def _probe(self, node: str, record: RequestRecord | None) -> Probe | None:
         """Ask the node what it knows of the request; None when it does not answer."""
         about = new_request_id() if record is None else record.id
         asked = time.time()
-        prober = self._desk.prober
-        question, answers = prober.probe(self._collective(record), [node], about, lambda: None)
+        queries = self._hub.queries
+        question, answers = queries.probe(self._collective(record), [node], about, lambda: None)
         window = self._settings.client.probe
         try:
             answers.gather(window=window, silence=0.0, settle=0.0)
             found = answers.snapshot().get(node)
         finally:
-            prober.forget(question)
+            queries.forget(question)
         if found is None or found[0].statuscode != 0:
             return None
         reply, at = found
@@ -98,10 +98,10 @@ class Explainer:
         skew = max(0.0, reply.created - at) + min(0.0, reply.created - asked)
         return Probe(reply.data, skew)
 
-    def _confirmed(self, record: Record, node: str) -> float | None:
+    def _confirmed(self, record: RequestRecord, node: str) -> float | None:
         if not record.via.durable:
             return None
-        return self._desk.session.store.confirmed(record.id, node)
+        return self._hub.session.store.confirmed(record.id, node)
 
     def _own(self, now: float) -> Rejected | None:
         """What is wrong with our own certificate, by our own clock and revocation list."""
@@ -112,7 +112,7 @@ class Explainer:
             return refusal
         return None
 
-    def _members(self, record: Record, now: float) -> tuple[str, ...]:
+    def _members(self, record: RequestRecord, now: float) -> tuple[str, ...]:
         pool = record.pool
         if pool is None:
             return ()
@@ -120,5 +120,5 @@ class Explainer:
         return tuple(
             node.identity
             for node in nodes
-            if pool in node.pools and self._desk.is_member(pool, node.identity)
+            if pool in node.pools and self._hub.is_member(pool, node.identity)
         )

@@ -3,7 +3,7 @@
 A job is handed in through the work queues, so it reaches nodes that are down when they are back.
 Its id is that of the request: `submit` gives the replies to come, `received` once a node has the
 job. Each run of a job that recurs is a request of its own in the session's history, made when its
-first word comes (`runs`).
+first reply comes (`runs`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell import schedule
 from mcshell.client.discovery.arguments import seconds_of
 from mcshell.client.discovery.methods import nobody
-from mcshell.client.discovery.targeting import Ask
-from mcshell.client.jobs.queries import JobQuestions, targeting_in
+from mcshell.client.discovery.targeting import RequestOptions
+from mcshell.client.jobs.queries import JobQueries, targeting_in
 from mcshell.client.jobs.replies import JobReplies
 from mcshell.client.jobs.times import read_when, revised
-from mcshell.client.messaging.tracker import Flight
+from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.store.jobs import KeptJob
-from mcshell.client.store.records import Record
+from mcshell.client.store.records import RequestRecord
 from mcshell.errors import UsageError
 from mcshell.message import Job, Via, new_request_id
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.targeting import Targeting
     from mcshell.client.rpc.preview import Preview
     from mcshell.client.rpc.replies import Replies
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
 
-__all__ = ["JobReplies", "Jobs"]
+__all__ = ["JobManager", "JobReplies"]
 
 _TTL: Final = 7 * 86_400.0
 
 
-class Jobs(JobQuestions):
+class JobManager(JobQueries):
     """The jobs of one client; see `submit`."""
 
     # --- handing in ----------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class Jobs(JobQuestions):
         lifetime = _TTL if ttl is None else seconds_of(ttl) or 0.0
         asked = {**(inputs or {}), **others}
         wait = seconds_of(timeout)
-        ask = Ask(agent, action, asked, targeting, Via.QUEUE, lifetime, wait)
+        ask = RequestOptions(agent, action, asked, targeting, Via.QUEUE, lifetime, wait)
         times = {"at": at, "cron": cron, "every": every, "tz": tz, "splay": splay, "late": late}
         job = replace(
             self._draft(ask, {**times, "until": until}),
@@ -112,16 +112,16 @@ class Jobs(JobQuestions):
         )
         return self._hand_in(job, ask, confirm)
 
-    def _draft(self, ask: Ask, times: Mapping[str, Any]) -> Job:
+    def _draft(self, ask: RequestOptions, times: Mapping[str, Any]) -> Job:
         """What is asked as a job of its own, with its inputs and times read."""
         data = self._ddls.get(ask.agent).action(ask.action).check(ask.data)
         now = time.time()
         return Job(
             id=new_request_id(),
             revision=1,
-            author=self._desk.courier.caller,
+            author=self._hub.request_sender.caller,
             collective=ask.targeting.collective or self._settings.collective.main,
-            session=self._desk.session.address,
+            session=self._hub.session.address,
             agent=ask.agent,
             action=ask.action,
             created=now,
@@ -129,25 +129,33 @@ class Jobs(JobQuestions):
             when=read_when(times, now, ask.ttl or 0.0),
         )
 
-    def _hand_in(self, job: Job, ask: Ask, confirm: Callable[[Preview], bool] | None) -> JobReplies:
+    def _hand_in(
+        self, job: Job, ask: RequestOptions, confirm: Callable[[Preview], bool] | None
+    ) -> JobReplies:
         """Send a job to the nodes that match, if that is confirmed."""
-        sealed = self._desk.courier.job(job)
+        sealed = self._hub.request_sender.job(job)
         schema = self._ddls.get(job.agent).action(job.action)
         found = self._discovery.find(ask.targeting, job.agent)
         if not found.names:
             raise nobody(found, job.agent)
-        if confirm is not None and schema.changes and not confirm(self._asking.preview(ask, found)):
+        if (
+            confirm is not None
+            and schema.changes
+            and not confirm(self._requester.preview(ask, found))
+        ):
             raise UsageError("not confirmed: nothing was sent")
-        flight = self._send(job, sealed, ask, found.names)
-        replies = JobReplies(flight, schema, dispatch=self._desk.dispatch)
+        tracker = self._send(job, sealed, ask, found.names)
+        replies = JobReplies(tracker, schema, outbox=self._hub.outbox)
         wait = self._settings.client.timeout if ask.timeout is None else ask.timeout
         replies.wait_confirmed(wait)
         return replies
 
-    def _send(self, job: Job, sealed: Sealed, ask: Ask, names: Sequence[str]) -> Flight:
+    def _send(
+        self, job: Job, sealed: SealedMessage, ask: RequestOptions, names: Sequence[str]
+    ) -> RequestTracker:
         """Commit the job with what goes out, then have it sent."""
-        desk, lifetime = self._desk, ask.ttl or 0.0
-        record = Record(
+        hub, lifetime = self._hub, ask.ttl or 0.0
+        record = RequestRecord(
             job.id,
             job.agent,
             job.action,
@@ -158,16 +166,18 @@ class Jobs(JobQuestions):
             ask.targeting.filter,
             self._ddls.get(job.agent).action(job.action).redact(job.data),
         )
-        flight = Flight(record, names)
+        tracker = RequestTracker(record, names)
         request = replace(
-            desk.courier.request(record, _inputs(sealed), lifetime), agent="job", action="submit"
+            hub.request_sender.request(record, _inputs(sealed), lifetime),
+            agent="job",
+            action="submit",
         )
-        outgoing = desk.courier.prepare(request, names)
-        desk.watch(record.id, flight)
-        desk.session.store.jobs.add(KeptJob(job.id, job.name, sealed.body, job.id))
-        desk.session.store.add(record, names, outgoing)
-        desk.dispatch.wake()
-        return flight
+        outgoing = hub.request_sender.prepare(request, names)
+        hub.watch(record.id, tracker)
+        hub.session.store.jobs.add(KeptJob(job.id, job.name, sealed.body, job.id))
+        hub.session.store.add(record, names, outgoing)
+        hub.outbox.wake()
+        return tracker
 
     def _conditions(self, after: str | JobReplies | Iterable[str | JobReplies]) -> tuple[str, ...]:
         if isinstance(after, str | JobReplies):
@@ -216,17 +226,19 @@ class Jobs(JobQuestions):
         where = {"timeout": timeout, "nodes": nodes, "targeting": targeting}
         given = {name: value for name, value in where.items() if value is not None}
         old = self.document(job, **given)
-        if old.author != self._desk.courier.caller:
-            old = replace(old, author=self._desk.courier.caller, session=self._desk.session.address)
+        if old.author != self._hub.request_sender.caller:
+            old = replace(
+                old, author=self._hub.request_sender.caller, session=self._hub.session.address
+            )
         if "after" in changes:
             changes["after"] = self._conditions(changes["after"])
         schema = self._ddls.get(old.agent).action(old.action)
         fresh = revised(old, changes, schema, time.time())
-        sealed = self._desk.courier.job(fresh)
-        store = self._desk.session.store
+        sealed = self._hub.request_sender.job(fresh)
+        store = self._hub.session.store
         kept = store.jobs.get(old.id)
         ask = self._question("edit", job, _inputs(sealed), given)
-        replies = self._asking.ask(ask)
+        replies = self._requester.ask(ask)
         request = replies.requestid if kept is None else kept.request
         store.jobs.add(KeptJob(fresh.id, fresh.name, sealed.body, request))
         self.settle(replies, ask.timeout)
@@ -234,7 +246,7 @@ class Jobs(JobQuestions):
 
     def _change(self, action: str, job: str | JobReplies, targeting: Mapping[str, Any]) -> Replies:
         ask = self._question(action, job, {}, targeting)
-        replies = self._asking.ask(ask)
+        replies = self._requester.ask(ask)
         self.settle(replies, ask.timeout)
         return replies
 
@@ -244,11 +256,11 @@ class Jobs(JobQuestions):
         job: str | JobReplies,
         data: Mapping[str, Any],
         targeting: Mapping[str, Any],
-    ) -> Ask:
+    ) -> RequestOptions:
         """Through the work queues, so that it comes after the job itself, also to who is down."""
         where = self._where(job, targeting)
         timeout = seconds_of(where.pop("timeout", None))
-        return Ask(
+        return RequestOptions(
             "job",
             action,
             {"job": self.find(job), **data},
@@ -259,7 +271,7 @@ class Jobs(JobQuestions):
         )
 
 
-def _inputs(sealed: Sealed) -> dict[str, Any]:
+def _inputs(sealed: SealedMessage) -> dict[str, Any]:
     """The inputs of the agent `job` that carry a signed document."""
     return {
         "document": sealed.body.decode(),

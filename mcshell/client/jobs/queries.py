@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from mcshell import schedule, table
 from mcshell.client.discovery.arguments import TARGETING, seconds_of, targeting_of
-from mcshell.client.discovery.targeting import Ask
+from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.client.jobs.replies import JobReplies
 from mcshell.client.jobs.tables import forecast_columns, job_columns
 from mcshell.client.rpc.replies import Replies
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mcshell.client.discovery.finder import Discovery
+    from mcshell.client.discovery.finder import Finder
     from mcshell.client.discovery.targeting import Targeting
-    from mcshell.client.messaging.hub import Desk
-    from mcshell.client.rpc.requester import Asking
+    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.rpc.requester import Requester
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
     from mcshell.message import Job
 
-__all__ = ["JobQuestions", "targeting_in"]
+__all__ = ["JobQueries", "targeting_in"]
 
 Names: TypeAlias = "list[str]"
 Rows: TypeAlias = "list[dict[str, Any]]"
@@ -41,17 +41,22 @@ _HEX: Final = frozenset("0123456789abcdef")
 _GOING_ON: Final = ("running", "queued", "scheduled", "waiting")
 
 
-class JobQuestions:
+class JobQueries:
     """Asks for one client; nothing here changes a job."""
 
     def __init__(
-        self, settings: Settings, desk: Desk, discovery: Discovery, ddls: Library, asking: Asking
+        self,
+        settings: Settings,
+        hub: SessionHub,
+        discovery: Finder,
+        ddls: Library,
+        requester: Requester,
     ) -> None:
         self._settings = settings
-        self._desk = desk
+        self._hub = hub
         self._discovery = discovery
         self._ddls = ddls
-        self._asking = asking
+        self._requester = requester
 
     def find(self, job: str | JobReplies) -> str:
         """The id of a job by its id, its first letters, its name, or what `submit` gave.
@@ -63,7 +68,7 @@ class JobQuestions:
         """
         if isinstance(job, JobReplies):
             return job.job
-        known = self._desk.session.store.jobs.all()
+        known = self._hub.session.store.jobs.all()
         found = [one.id for one in known if one.id == job or (one.name and one.name == job)]
         found = found[-1:] or [one.id for one in known if one.id.startswith(job)]
         if len(found) == 1:
@@ -116,21 +121,21 @@ class JobQuestions:
         Raises:
             UsageError: it has not.
         """
-        record = self._desk.session.store.find_request(self.find(job))
+        record = self._hub.session.store.find_request(self.find(job))
         if record is None:
             raise UsageError(f"job {job} was not handed in from this session")
         action = self._ddls.get(record.agent).action(record.action)
-        return JobReplies(self._desk.flight(record), action, dispatch=self._desk.dispatch)
+        return JobReplies(self._hub.tracker(record), action, outbox=self._hub.outbox)
 
     def runs(self, job: str | JobReplies) -> Sequence[Replies]:
         """The runs of a job that recurs, as this session heard of them, the oldest first."""
-        store = self._desk.session.store
+        store = self._hub.session.store
         found = []
         for requestid, _run in store.jobs.runs(self.find(job)):
             record = store.find_request(requestid)
             assert record is not None, "it was kept with the run"
             action = self._ddls.get(record.agent).action(record.action)
-            found.append(Replies(self._desk.flight(record), action))
+            found.append(Replies(self._hub.tracker(record), action))
         return found
 
     def forecast(
@@ -187,16 +192,18 @@ class JobQuestions:
         others = dict(targeting)
         timeout = seconds_of(others.pop("timeout", None))
         given = {key: value for key, value in data.items() if value is not None}
-        return self._asking.ask(Ask("job", action, given, targeting_in(others), timeout=timeout))
+        return self._requester.ask(
+            RequestOptions("job", action, given, targeting_in(others), timeout=timeout)
+        )
 
     def _where(self, job: str | JobReplies, targeting: Mapping[str, Any]) -> dict[str, Any]:
         """Whom to ask about a job: whoever is named, else those that it was handed in to."""
         if targeting.keys() - {"timeout"}:
             return dict(targeting)
-        kept = self._desk.session.store.jobs.get(self.find(job))
+        kept = self._hub.session.store.jobs.get(self.find(job))
         if kept is None:
             return {**targeting}
-        entries = self._desk.session.store.entries(kept.request)
+        entries = self._hub.session.store.entries(kept.request)
         return {**targeting, "nodes": [one.sender for one in entries if not one.unexpected]}
 
     def settle(self, replies: Replies, most: float | None = None) -> None:
@@ -224,7 +231,7 @@ class JobQuestions:
             UsageError: no node that answers has it.
         """
         wanted = self.find(job)
-        kept = self._desk.session.store.jobs.get(wanted)
+        kept = self._hub.session.store.jobs.get(wanted)
         if kept is not None:
             return kept.job
         for row in self.show(wanted, **targeting).rows():

@@ -28,11 +28,11 @@ class JobReplies(Replies):
 
     def wait_accepted(self, timeout: float) -> bool:
         """Wait (seconds) until every target has said whether it takes the job."""
-        return self._flight.wait(lambda ledger: not ledger.pending(), timeout)
+        return self._tracker.wait(lambda ledger: not ledger.pending(), timeout)
 
     def note_progress(self, told: Mapping[str, str]) -> None:
         """Enter how far running targets say they are; the ledger's `reason` shows it."""
         running = {one.sender for one in self.entries() if one.state is State.RUNNING}
         for sender, text in told.items():
             if sender in running and text:
-                self._flight.note([sender], text)
+                self._tracker.note([sender], text)

@@ -1,7 +1,7 @@
-"""The old wire of one client: requests go out, replies come in as the words that we know.
+"""The old wire of one client: requests go out, replies come in as the values that we know.
 
 One reply queue serves all requests of a client for as long as it lives (MCollective's own client
-makes one for each): so a reply that comes late is still a word.
+makes one for each): so a reply that comes late still joins its request.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections import Counter, OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mcshell.client.mcollective.inventory import Census
-from mcshell.client.messaging.receive_buffer import Inbox
-from mcshell.client.store.records import Word
+from mcshell.client.mcollective.inventory import InventoryPoller
+from mcshell.client.messaging.receive_buffer import ReceiveBuffer
+from mcshell.client.store.records import ReplyRecord
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Filter, Request, Via
 from mcshell.wire.mcollective import stored as kept
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Sequence
 
     from mcshell.client.mcollective.routes import Routes
-    from mcshell.client.messaging.hub import Desk
+    from mcshell.client.messaging.hub import SessionHub
     from mcshell.config import Settings
     from mcshell.message import Reply
     from mcshell.wire.mcollective.envelope import ReplyEnvelope
     from mcshell.wire.mcollective.layouts import Layout, Target
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["Lane"]
+__all__ = ["MCollectiveConnection"]
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +48,15 @@ _SEQUENCE = itertools.count(1)
 _UNNAMED = re.compile(r"[^A-Za-z0-9_.-]")
 
 
-class Lane:
+class MCollectiveConnection:
     """Sends and receives. `junk` counts what was refused, by reason."""
 
-    def __init__(self, settings: Settings, desk: Desk, routes: Routes) -> None:
+    def __init__(self, settings: Settings, hub: SessionHub, routes: Routes) -> None:
         self.wire = open_wire(settings.mcollective, "client")
         self.trust = self.wire.security.name
         self.junk: Counter[str] = Counter()
         self._native = settings.collective.main
-        self._desk = desk
+        self._hub = hub
         self._routes = routes
         self._transport = connector(settings)
         self._client = f"{_UNNAMED.sub('_', self.wire.sender)}_{os.getpid()}"
@@ -65,8 +65,8 @@ class Lane:
         self._ready: set[str] = set()
         self._ponged: set[str] = set()
         self._asked: OrderedDict[str, Container[str] | None] = OrderedDict()
-        self.census = Census(self, routes, self._native)
-        self._inbox = Inbox()
+        self.poller = InventoryPoller(self, routes, self._native)
+        self._inbox = ReceiveBuffer()
         self._quiet = True
         self._handled = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="mcshell-mco", daemon=True)
@@ -216,28 +216,28 @@ class Lane:
             self._quiet = False
             try:
                 now = time.time()
-                words = [self._open(delivery, now) for delivery in group]
-                self._desk.enter([word for word in words if word is not None])
-                self.census.ask()
+                replies = [self._open(delivery, now) for delivery in group]
+                self._hub.enter([received for received in replies if received is not None])
+                self.poller.ask()
             except Exception:
                 log.exception("could not keep %d replies of the old wire", len(group))
             finally:
                 self._handled = time.monotonic()
                 self._quiet = True
 
-    def _open(self, delivery: Delivery, now: float) -> Word | None:
+    def _open(self, delivery: Delivery, now: float) -> ReplyRecord | None:
         try:
             body = self.wire.unwrapped(delivery.body)
             envelope = self.wire.security.open_reply(body, self.wire.limits, self._expected)
             reply = read_reply(envelope, self.trust)
             reply = self._known(envelope, reply, now)
-            if self.census.took(reply, now):
+            if self.poller.took(reply, now):
                 return None
         except Rejected as refusal:
             self.junk[refusal.reason.value] += 1
             log.debug("junk on %s: %s", delivery.destination, refusal)
             return None
-        return Word(reply, now, kept.dump(envelope), "", "", reply.sender)
+        return ReplyRecord(reply, now, kept.dump(envelope), "", "", reply.sender)
 
     def _expected(self, requestid: str, sender: str) -> bool:
         """Whether it was asked over this wire, or was no target at all (its row says so)."""
@@ -247,11 +247,11 @@ class Lane:
             asked = self._asked[requestid]
         if asked is None or sender in asked:
             return True
-        targets = self._desk.expected(requestid)
+        targets = self._hub.expected(requestid)
         return targets is not None and sender not in targets
 
     def _known(self, envelope: ReplyEnvelope, reply: Reply, now: float) -> Reply:
-        """Beside a node's word, what is known of it: here a pong says nothing but that it lives.
+        """Beside a node's reply, what is known of it: here a pong says nothing but that it lives.
 
         Raises:
             Rejected: WRONG_SENDER for a node that is known by its certificate; for a while it
@@ -263,7 +263,7 @@ class Lane:
         if about is None:
             raise Rejected(Reason.WRONG_SENDER, f"{reply.sender[:80]} is known by its certificate")
         if envelope.senderagent == DISCOVERY:
-            self.census.met(reply.sender, about.get("described"), now)
+            self.poller.met(reply.sender, about.get("described"), now)
             return replace(reply, data={**about, "state": "alive"})
         self._routes.heard(self._native, reply, now)
         return reply

@@ -10,7 +10,7 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from mcshell.client.discovery.node_cache import KnownNode
+from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.message import new_request_id
 
 if TYPE_CHECKING:
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from mcshell.client.mcollective.routes import Routes
     from mcshell.message import Reply
 
-__all__ = ["Census"]
+__all__ = ["InventoryPoller"]
 
 _FRESH: Final = 3600.0
 _CHUNK: Final = 100
 
 
-class Lane(Protocol):
+class InventoryLink(Protocol):
     """The connection that asks."""
 
     def inventory(self, requestid: str, names: Sequence[str]) -> None:
         """Ask each of `names` what it is."""
 
 
-class Census:
+class InventoryPoller:
     """Asks over a lane, in the lane's own thread."""
 
-    def __init__(self, lane: Lane, routes: Routes, collective: str) -> None:
-        self._lane = lane
+    def __init__(self, connection: InventoryLink, routes: Routes, collective: str) -> None:
+        self._connection = connection
         self._routes = routes
         self._collective = collective
         self._lock = threading.Lock()
@@ -65,15 +65,15 @@ class Census:
         for start in range(0, len(due), _CHUNK):
             requestid = new_request_id()
             self._ids.add(requestid)
-            self._lane.inventory(requestid, due[start : start + _CHUNK])
+            self._connection.inventory(requestid, due[start : start + _CHUNK])
 
     def took(self, reply: Reply, now: float) -> bool:
-        """Whether a word was an answer to us; it is learnt then."""
+        """Whether a reply was an answer to us; it is learnt then."""
         if reply.requestid not in self._ids:
             return False
         data = reply.data
         if reply.statuscode == 0:
-            node = KnownNode(
+            node = CachedNode(
                 reply.sender,
                 now,
                 facts=_mapping(data.get("facts")),

@@ -10,10 +10,10 @@ import time
 from typing import TYPE_CHECKING
 
 from mcshell.client.discovery.node_cache import description
-from mcshell.client.mcollective.connection import Lane
+from mcshell.client.mcollective.connection import MCollectiveConnection
 from mcshell.client.mcollective.routes import Routes
-from mcshell.client.messaging.queries import Answers, Prober
-from mcshell.client.messaging.sender import Courier
+from mcshell.client.messaging.queries import NodeQueries, QueryAnswers
+from mcshell.client.messaging.sender import RequestSender
 from mcshell.errors import UsageError
 from mcshell.filters.nodes import fold
 from mcshell.message import Filter, Request, Via
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterable, Sequence
 
-    from mcshell.client.discovery.node_cache import Known
-    from mcshell.client.messaging.hub import Desk
-    from mcshell.client.messaging.tracker import Flight
-    from mcshell.client.store.records import Outgoing
+    from mcshell.client.discovery.node_cache import NodeCache
+    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.messaging.tracker import RequestTracker
+    from mcshell.client.store.records import OutgoingMessage
     from mcshell.config import Settings
     from mcshell.message import Reply
 
@@ -38,53 +38,63 @@ _SETTLE = 0.02
 class Mixed:
     """The old wire beside ours, for one client: its desk asks over both."""
 
-    def __init__(self, settings: Settings, desk: Desk, known: Known) -> None:
+    def __init__(self, settings: Settings, hub: SessionHub, known: NodeCache) -> None:
         self._routes = Routes(known)
-        self._lane = Lane(settings, desk, self._routes)
-        desk.prober = prober = MixedProber(desk.prober, self._lane, self._routes, known)
-        prober.window = settings.client.probe
-        desk.courier = MixedCourier(desk.courier, self._lane, self._routes, prober)
+        self._connection = MCollectiveConnection(settings, hub, self._routes)
+        hub.queries = queries = MixedQueries(hub.queries, self._connection, self._routes, known)
+        queries.window = settings.client.probe
+        hub.request_sender = MixedSender(
+            hub.request_sender, self._connection, self._routes, queries
+        )
 
     @property
     def junk(self) -> Counter[str]:
         """How many replies of the old wire were refused, by reason."""
-        return self._lane.junk.copy()
+        return self._connection.junk.copy()
 
     def start(self) -> None:
         """Connect; ConnectError with the broker's reason."""
-        self._lane.start()
+        self._connection.start()
 
     def close(self) -> None:
         """Disconnect."""
-        self._lane.close()
+        self._connection.close()
 
 
-class MixedCourier(Courier):
+class MixedSender(RequestSender):
     """Sends each target's message over its own wire."""
 
-    def __init__(self, ours: Courier, lane: Lane, routes: Routes, prober: MixedProber) -> None:
+    def __init__(
+        self,
+        ours: RequestSender,
+        connection: MCollectiveConnection,
+        routes: Routes,
+        queries: MixedQueries,
+    ) -> None:
         super().__init__(ours._transport, ours._signer, ours._session)  # noqa: SLF001 - it is one, and more
-        self._lane = lane
+        self._connection = connection
         self._routes = routes
-        self._prober = prober
+        self._queries = queries
 
-    def send(self, request: Request, names: Sequence[str], flight: Flight | None = None) -> None:
+    def send(
+        self, request: Request, names: Sequence[str], tracker: RequestTracker | None = None
+    ) -> None:
         """Send an interactive request: to all, or to each of `names`, over both wires."""
         ours, old, unknown = self._routes.split(request.collective, names)
         if unknown:
-            self._prober.locate(request.collective, unknown)
+            self._queries.locate(request.collective, unknown)
             ours, old, unknown = self._routes.split(request.collective, names)
         if ours or unknown or not old:
-            super().send(request, ours + unknown, flight)
+            super().send(request, ours + unknown, tracker)
         if old:
             at = time.time()
-            if flight is not None:
-                flight.sent(old, at)
-            self._lane.send(request, old, ours)
-            if flight is not None:
+            if tracker is not None:
+                tracker.sent(old, at)
+            self._connection.send(request, old, ours)
+            if tracker is not None:
                 self._session.store.mark_sent(request.id, old, at)
 
-    def prepare(self, request: Request, names: Sequence[str]) -> list[Outgoing]:
+    def prepare(self, request: Request, names: Sequence[str]) -> list[OutgoingMessage]:
         """Sign a durable request for each target; UsageError for nodes that keep none."""
         if request.via is Via.QUEUE:
             _ours, old, _unknown = self._routes.split(request.collective, names)
@@ -96,36 +106,40 @@ class MixedCourier(Courier):
         return super().prepare(request, names)
 
 
-class MixedProber(Prober):
+class MixedQueries(NodeQueries):
     """Asks its questions over both wires; `window` is seconds for locating a node."""
 
     window = 1.5
 
-    def __init__(self, ours: Prober, lane: Lane, routes: Routes, known: Known) -> None:
-        super().__init__(ours._courier, ours._receiver)  # noqa: SLF001 - it is one, and more
-        self._lane = lane
+    def __init__(
+        self, ours: NodeQueries, connection: MCollectiveConnection, routes: Routes, known: NodeCache
+    ) -> None:
+        super().__init__(ours._request_sender, ours._receiver)  # noqa: SLF001 - it is one, and more
+        self._connection = connection
         self._routes = routes
         self._known = known
 
-    def ping(self, collective: str, filter_: Filter, awaited: Iterable[str]) -> tuple[str, Answers]:
+    def ping(
+        self, collective: str, filter_: Filter, awaited: Iterable[str]
+    ) -> tuple[str, QueryAnswers]:
         """Ask all that match; FilterError for a filter that MCollective cannot express."""
-        self._lane.check(filter_)
+        self._connection.check(filter_)
         question, answers = super().ping(collective, filter_, awaited)
-        self._lane.ping(question, collective, filter_)
+        self._connection.ping(question, collective, filter_)
         return question, answers
 
     def probe(
-        self, collective: str, names: Sequence[str], requestid: str, ring: Callable[[], None]
-    ) -> tuple[str, Answers]:
+        self, collective: str, names: Sequence[str], requestid: str, wake: Callable[[], None]
+    ) -> tuple[str, QueryAnswers]:
         """Ask each of ours what it knows of a request, the others whether they are there."""
         ours, old, unknown = self._routes.split(collective, names)
-        answers = Answers(frozenset(names), names, ring)
+        answers = QueryAnswers(frozenset(names), names, wake)
         data = {"requestid": requestid}
         question = self._ask("probe", collective, data, ours + unknown, Filter(), answers)
-        self._lane.ping_each(question, collective, old)
+        self._connection.ping_each(question, collective, old)
         return question, answers
 
-    def carry(self, collective: str, names: Sequence[str], crl: str) -> tuple[str, Answers]:
+    def carry(self, collective: str, names: Sequence[str], crl: str) -> tuple[str, QueryAnswers]:
         """Bring each of ours a revocation list; the others have no use for it."""
         ours, _old, unknown = self._routes.split(collective, names)
         return super().carry(collective, ours + unknown, crl)
@@ -145,7 +159,7 @@ class MixedProber(Prober):
         there = list(self._ping_each(collective, old, None, _SILENCE))
         found = self._ping_each(collective, there, filter_, self.window)
         gone = set(there).difference(found)
-        self._lane.census.again(gone)
+        self._connection.poller.again(gone)
         return found, gone
 
     def _ping_each(
@@ -154,18 +168,18 @@ class MixedProber(Prober):
         """The answers of these nodes of the old wire, until all have come or it is silent."""
         if not names:
             return {}
-        answers = Answers(frozenset(names), names)
+        answers = QueryAnswers(frozenset(names), names)
         question = self._ask("ping", collective, {}, [], Filter(), answers)
         try:
-            self._lane.ping_each(question, collective, names, filter_)
+            self._connection.ping_each(question, collective, names, filter_)
             answers.gather(window=window, silence=window, settle=0.0)
         finally:
             self.forget(question)
         return answers.snapshot()
 
     def quiet_since(self) -> float:
-        """Since when (monotonic) no word has come in over either wire."""
-        return max(super().quiet_since(), self._lane.quiet_since())
+        """Since when (monotonic) no reply has come in over either wire."""
+        return max(super().quiet_since(), self._connection.quiet_since())
 
     def locate(self, collective: str, names: Sequence[str]) -> None:
         """Learn over which wire these nodes are; what answers over neither stays unknown.
@@ -173,10 +187,10 @@ class MixedProber(Prober):
         A node that speaks both is one of ours: who answered over the old wire alone is given a
         moment to do so over ours.
         """
-        answers = Answers(frozenset(names), names, signed=True)
+        answers = QueryAnswers(frozenset(names), names, signed=True)
         question = self._ask("ping", collective, {}, names, Filter(), answers)
         try:
-            self._lane.ping_each(question, collective, names)
+            self._connection.ping_each(question, collective, names)
             answers.gather(window=self.window, silence=_SILENCE, settle=_SETTLE)
             self._known.learn(
                 collective,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.discovery.node_cache import KnownNode
+from mcshell.client.discovery.node_cache import CachedNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mcshell.client.discovery.node_cache import Known
+    from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.message import Reply
 
 __all__ = ["Routes"]
@@ -24,7 +24,7 @@ _NATIVE = "mcs"
 class Routes:
     """What is known of where nodes are."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: NodeCache) -> None:
         self._known = known
 
     def split(
@@ -60,8 +60,8 @@ class Routes:
     def heard(self, collective: str, reply: Reply, now: float) -> None:
         """Note that a node of the old wire is there, when it was not known."""
         if self._known.node(collective, reply.sender) is None:
-            self._known.learn(collective, [KnownNode(reply.sender, now, trust=reply.trust)])
+            self._known.learn(collective, [CachedNode(reply.sender, now, trust=reply.trust)])
 
-    def learn(self, collective: str, node: KnownNode) -> None:
+    def learn(self, collective: str, node: CachedNode) -> None:
         """Keep what a node of the old wire has said of itself."""
         self._known.learn(collective, [node])

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from mcshell.errors import ConversationError, Reason, Rejected, UsageError
 from mcshell.message import new_request_id
 from mcshell.wire import destinations
-from mcshell.wire.conversation.channel import OPENING, Channel, Head
-from mcshell.wire.conversation.multiplexer import Switchboard
+from mcshell.wire.conversation.channel import OPENING, Channel, ConversationId
+from mcshell.wire.conversation.multiplexer import Multiplexer
 from mcshell.wire.documents import fields
 from mcshell.wire.documents.turn import open_turn_of_node
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Signer, Verifier
     from mcshell.wire.stomp.transport import Delivery, Transport
 
-__all__ = ["Conversation", "Conversations"]
+__all__ = ["Conversation", "ConversationClient"]
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Conversation:
         return f"<Conversation {self.protocol} with {self.node}: {self.state}>"
 
 
-class Conversations(Switchboard["Delivery"]):
+class ConversationClient(Multiplexer["Delivery"]):
     """All conversations of a client. `junk` counts the turns that were refused, by reason."""
 
     def __init__(
@@ -129,7 +129,7 @@ class Conversations(Switchboard["Delivery"]):
     def open(
         self, node: str, protocol: str, *, collective: str, data: Any, timeout: float
     ) -> Conversation:
-        """Open a conversation and wait for the node's word.
+        """Open a conversation and wait for the node's reply.
 
         Raises:
             UsageError: names that mean nothing.
@@ -137,13 +137,15 @@ class Conversations(Switchboard["Delivery"]):
             ConversationError: it said no; `state` is denied or failed.
         """
         caller = self._signer.identity.callerid
-        head = Head(new_request_id(), protocol, caller, node.lower(), collective, self._session)
+        head = ConversationId(
+            new_request_id(), protocol, caller, node.lower(), collective, self._session
+        )
         try:
             fields.name({"node": head.node}, "node")
             fields.word({"protocol": protocol}, "protocol")
         except Rejected as error:
             raise UsageError(error.detail) from error
-        channel = Channel(head, self.ring, time.monotonic(), asks=True)
+        channel = Channel(head, self.wake, time.monotonic(), asks=True)
         self._channels[head.id] = channel
         try:
             channel.put_open(data)

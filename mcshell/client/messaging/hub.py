@@ -13,35 +13,35 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mcshell.client.messaging.conversations import Conversations
-from mcshell.client.messaging.outbox import Dispatch
-from mcshell.client.messaging.queries import Prober
+from mcshell.client.messaging.conversations import ConversationClient
+from mcshell.client.messaging.outbox import Outbox
+from mcshell.client.messaging.queries import NodeQueries
 from mcshell.client.messaging.receiver import Receiver
-from mcshell.client.messaging.sender import Courier
-from mcshell.client.messaging.tracker import Flight
+from mcshell.client.messaging.sender import RequestSender
+from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session
-from mcshell.client.session.takeover import Custody
-from mcshell.client.store.records import Word, kept_reply, slim, target_of
-from mcshell.wire.documents.envelope import Limits
+from mcshell.client.session.takeover import Takeover
+from mcshell.client.store.records import ReplyRecord, kept_reply, slim, target_of
+from mcshell.wire.documents.envelope import BodyLimits
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from mcshell.client.messaging.receiver import Sink
-    from mcshell.client.messaging.rejections import Refusal
-    from mcshell.client.store.records import Record
+    from mcshell.client.messaging.receiver import ReplyListener
+    from mcshell.client.messaging.rejections import Rejection
+    from mcshell.client.store.records import RequestRecord
     from mcshell.config import Settings
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["Desk"]
+__all__ = ["SessionHub"]
 
 log = logging.getLogger(__name__)
 
 _POLL = 0.05
 
 
-class Desk:
+class SessionHub:
     """What a client has of its session. `notices` are for the operator."""
 
     def __init__(
@@ -59,16 +59,18 @@ class Desk:
         #: The session whose queue is ours: this one, or a scratch one while we follow.
         self._own = self.session if self.session.holds else self._open(None)
         self._receiver = self._new_receiver(self._own)
-        self.conversations = Conversations(
+        self.conversations = ConversationClient(
             transport, credentials.signer, credentials.verifier, self._own.address
         )
         self._receiver.turned = self.conversations.put
         self._second: Receiver | None = None
-        self.custody: Custody | None = None
-        self._follower: _Follower | None = None
-        self.courier = Courier(transport, credentials.signer, self.session)
-        self.prober = Prober(Courier(transport, credentials.signer, self._own), self._receiver)
-        self.dispatch = Dispatch(transport, self.session.store, self._sent)
+        self.takeover: Takeover | None = None
+        self._follower: _SessionFollower | None = None
+        self.request_sender = RequestSender(transport, credentials.signer, self.session)
+        self.queries = NodeQueries(
+            RequestSender(transport, credentials.signer, self._own), self._receiver
+        )
+        self.outbox = Outbox(transport, self.session.store, self._sent)
 
     def _open(self, name: str | None) -> Session:
         caller = self._credentials.signer.identity.callerid
@@ -76,7 +78,7 @@ class Desk:
         return Session.open(settings.state_dir, caller, settings.collective.main, name)
 
     def _new_receiver(self, session: Session) -> Receiver:
-        limits = Limits(max_body=max(Limits().max_body, self._settings.node.max_reply))
+        limits = BodyLimits(max_body=max(BodyLimits().max_body, self._settings.node.max_reply))
         return Receiver(
             self._transport, session.store, self._credentials.verifier, limits, self.is_member
         )
@@ -94,35 +96,35 @@ class Desk:
             self._claim(self._receiver)
         self.session.saved = self._saved
         self._receiver.start(self._own.queue, alone=self.session.holds)
-        self.dispatch.start()
+        self.outbox.start()
         if not self.session.holds:
             self.notices.append(
                 f"session {self.session.name} is held by {self.session.left_by}: following it"
             )
-            self._follower = _Follower(self)
+            self._follower = _SessionFollower(self)
             self._follower.start()
 
     def _claim(self, receiver: Receiver) -> None:
         """Settle with the caller's other machines that this process has the session."""
-        self.custody = Custody(
+        self.takeover = Takeover(
             self._transport,
             self._credentials,
             self.session,
             let_go=receiver.let_go,
             tell=self.notices.append,
         )
-        self.custody.claim()
+        self.takeover.claim()
 
     def _saved(self) -> None:
         """The session has a name from now on: another machine may come to claim it."""
-        if self.custody is None:
+        if self.takeover is None:
             self._claim(self._receiver)
 
     def connected(self) -> None:
         """The connection is there again: the session may be another machine's by now."""
-        self.dispatch.wake()
-        if self.custody is not None:
-            self.custody.back()
+        self.outbox.wake()
+        if self.takeover is not None:
+            self.takeover.back()
         self.conversations.again()
 
     def stop(self) -> None:
@@ -130,9 +132,9 @@ class Desk:
         self.conversations.stop("the client was closed")
         if self._follower is not None:
             self._follower.stop()
-        if self.custody is not None:
-            self.custody.stop()
-        self.dispatch.stop()
+        if self.takeover is not None:
+            self.takeover.stop()
+        self.outbox.stop()
 
     def close(self) -> None:
         """Keep what has arrived, and free the session."""
@@ -149,38 +151,38 @@ class Desk:
         second: Counter[str] = Counter() if self._second is None else self._second.junk
         return self._receiver.junk + second + self.conversations.junk
 
-    def watch(self, requestid: str, sink: Sink) -> None:
-        """Have the words about a request entered into `sink` from now on."""
+    def watch(self, requestid: str, sink: ReplyListener) -> None:
+        """Have the replies about a request entered into `sink` from now on."""
         self._receiver.watch(requestid, sink)
 
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session; None when nobody here asked."""
         return self._receiver.expected(requestid)
 
-    def enter(self, words: Iterable[Word]) -> None:
-        """Keep words that came in over another wire, and enter them; they were checked there."""
+    def enter(self, replies: Iterable[ReplyRecord]) -> None:
+        """Keep replies that came in over another wire, and enter them; they were checked there."""
         with self._receiver.keeping:
-            news, kept, _durable = self._receiver.part(words)
+            news, kept, _durable = self._receiver.part(replies)
             fresh = self.session.store.enter(kept, durable=False) if kept else []
             if self._follower is None or self._second is not None:
                 news += fresh  # else the follower reads them from the file
             self._receiver.pass_on(news)
 
-    def refused(self, sender: str) -> Refusal | None:
-        """Why the last word in a node's name was refused."""
+    def refused(self, sender: str) -> Rejection | None:
+        """Why the last reply in a node's name was refused."""
         return self._receiver.refused.of(sender)
 
-    def flight(self, record: Record) -> Flight:
+    def tracker(self, record: RequestRecord) -> RequestTracker:
         """The live ledger of a kept request: the one that is under way, or one from the file."""
         live = self._receiver.sink(record.id)
-        if isinstance(live, Flight):
+        if isinstance(live, RequestTracker):
             return live
         with self._receiver.keeping:
-            flight = Flight(record, entries=self.session.store.entries(record.id))
+            tracker = RequestTracker(record, entries=self.session.store.entries(record.id))
             if not record.via.durable:
-                flight.finish()
-            self._receiver.watch(record.id, flight)
-        return flight
+                tracker.finish()
+            self._receiver.watch(record.id, tracker)
+        return tracker
 
     def promote(self) -> bool:
         """Take the session's queue, if its holder is gone."""
@@ -193,11 +195,11 @@ class Desk:
         receiver.start(self.session.queue, alone=False)
         self._second = receiver
         self.notices.append(f"session {self.session.name}: its holder is gone, this process has it")
-        self.dispatch.wake()
+        self.outbox.wake()
         return True
 
     def follow(self, after: int) -> int:
-        """Enter what the holder has kept since word number `after`; the newest number."""
+        """Enter what the holder has kept since reply number `after`; the newest number."""
         with self._receiver.keeping:
             for (
                 number,
@@ -207,7 +209,7 @@ class Desk:
                 signature,
                 certificate,
                 trust,
-            ) in self.session.store.words(after):
+            ) in self.session.store.replies(after):
                 after = number
                 sink = self._receiver.sink(request)
                 record = self.session.store.find_request(request) if sink else None
@@ -215,22 +217,22 @@ class Desk:
                     continue
                 reply = kept_reply(body, trust)
                 target = target_of(record, reply.sender, self.is_member)
-                word = Word(reply, kept, body, signature, certificate, target)
-                sink.words([slim(word, self.session.store)])
+                received = ReplyRecord(reply, kept, body, signature, certificate, target)
+                sink.enter([slim(received, self.session.store)])
         return after
 
     def _sent(self, request: str, names: list[str], at: float) -> None:
         sink = self._receiver.sink(request)
-        if isinstance(sink, Flight):
+        if isinstance(sink, RequestTracker):
             sink.sent(names, at)
 
 
-class _Follower(threading.Thread):
+class _SessionFollower(threading.Thread):
     """Reads what the holder of the session keeps, until the holder is gone."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, hub: SessionHub) -> None:
         super().__init__(name="mcshell-follower", daemon=True)
-        self._desk = desk
+        self._hub = hub
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -240,11 +242,11 @@ class _Follower(threading.Thread):
 
     def run(self) -> None:
         """Poll the file, and try to take the queue once a second."""
-        after = self._desk.session.store.latest()
+        after = self._hub.session.store.latest()
         tried = 0.0
         while not self._stopped.wait(_POLL):
-            after = self._desk.follow(after)
+            after = self._hub.follow(after)
             if time.monotonic() - tried > 1.0:
                 tried = time.monotonic()
-                if self._desk.promote():
+                if self._hub.promote():
                     return

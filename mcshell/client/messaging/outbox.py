@@ -19,11 +19,11 @@ from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mcshell.client.store.records import Outgoing
-    from mcshell.client.store.store import Store
+    from mcshell.client.store.records import OutgoingMessage
+    from mcshell.client.store.store import SessionStore
     from mcshell.wire.stomp.transport import Receipt, Transport
 
-__all__ = ["Dispatch"]
+__all__ = ["Outbox"]
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +32,19 @@ _RECEIPT = 30.0
 _PAUSE = 0.5
 
 
-class Dispatch:
+class Outbox:
     """Sends the durable requests of one session. `on_sent` is told names and time of each batch."""
 
     def __init__(
         self,
         transport: Transport,
-        store: Store,
+        store: SessionStore,
         on_sent: Callable[[str, list[str], float], None],
     ) -> None:
         self._transport = transport
         self._store = store
         self._on_sent = on_sent
-        self._bell = threading.Condition()
+        self._wakeup = threading.Condition()
         self._wanted = False
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="mcshell-dispatch", daemon=True)
@@ -56,17 +56,17 @@ class Dispatch:
 
     def stop(self) -> None:
         """End; what is not confirmed stays for the next process."""
-        with self._bell:
+        with self._wakeup:
             self._stopped = True
-            self._bell.notify_all()
+            self._wakeup.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout=_RECEIPT + 5)
 
     def wake(self) -> None:
         """Say that there is something to send."""
-        with self._bell:
+        with self._wakeup:
             self._wanted = True
-            self._bell.notify_all()
+            self._wakeup.notify_all()
 
     def wait(self, request: str, timeout: float) -> bool:
         """Wait (seconds) until the broker has confirmed every SEND of a request."""
@@ -75,8 +75,8 @@ class Dispatch:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            with self._bell:
-                self._bell.wait(min(left, 0.1))
+            with self._wakeup:
+                self._wakeup.wait(min(left, 0.1))
         return True
 
     def _run(self) -> None:
@@ -105,20 +105,20 @@ class Dispatch:
 
     def _next(self) -> bool:
         """Wait until there is something to do; False when it is time to end."""
-        with self._bell:
-            self._bell.wait_for(lambda: self._wanted or self._stopped)
+        with self._wakeup:
+            self._wakeup.wait_for(lambda: self._wanted or self._stopped)
             self._wanted = False
             return not self._stopped
 
     def _retry(self) -> None:
-        with self._bell:
-            self._bell.wait_for(lambda: self._stopped, _PAUSE)
+        with self._wakeup:
+            self._wakeup.wait_for(lambda: self._stopped, _PAUSE)
             self._wanted = True
 
-    def _send(self, batch: Sequence[Outgoing]) -> None:
+    def _send(self, batch: Sequence[OutgoingMessage]) -> None:
         """Send a batch and mark what is confirmed, also when the connection breaks amid it."""
         at = time.time()
-        under_way: list[tuple[Outgoing, Receipt]] = []
+        under_way: list[tuple[OutgoingMessage, Receipt]] = []
         try:
             for one in batch:
                 headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
@@ -135,14 +135,14 @@ class Dispatch:
         finally:
             self._mark(under_way, at)
 
-    def _mark(self, under_way: Sequence[tuple[Outgoing, Receipt]], at: float) -> None:
+    def _mark(self, under_way: Sequence[tuple[OutgoingMessage, Receipt]], at: float) -> None:
         names: dict[str, list[str]] = {}
         for one, _receipt in under_way:
             names.setdefault(one.request, []).append(one.sender)
         for request, some in names.items():
             self._store.mark_sent(request, some, at)
             self._on_sent(request, some, at)
-        confirmed: list[Outgoing] = []
+        confirmed: list[OutgoingMessage] = []
         failures: Counter[str] = Counter()
         end = time.monotonic() + _RECEIPT
         for one, receipt in under_way:
@@ -152,8 +152,8 @@ class Dispatch:
             except (ConnectionLost, ReceiptTimeout) as error:
                 failures[str(error)] += 1
         self._store.mark_confirmed(confirmed, time.time())
-        with self._bell:
-            self._bell.notify_all()
+        with self._wakeup:
+            self._wakeup.notify_all()
         if failures:
             reason, _count = failures.most_common(1)[0]
             raise ConnectionLost(f"{failures.total()} not confirmed: {reason}")

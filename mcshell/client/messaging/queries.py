@@ -10,24 +10,24 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.client.store.records import Record
+from mcshell.client.store.records import RequestRecord
 from mcshell.message import Filter, Via, new_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from mcshell.client.messaging.receiver import Receiver
-    from mcshell.client.messaging.rejections import Refusal
-    from mcshell.client.messaging.sender import Courier
-    from mcshell.client.store.records import Word
+    from mcshell.client.messaging.rejections import Rejection
+    from mcshell.client.messaging.sender import RequestSender
+    from mcshell.client.store.records import ReplyRecord
     from mcshell.message import Reply
 
-__all__ = ["Answers", "Everyone", "Prober"]
+__all__ = ["AnySender", "NodeQueries", "QueryAnswers"]
 
 _TTL = 60.0
 
 
-class Everyone:
+class AnySender:
     """The set of all senders: whoever answers a discovery was asked."""
 
     def __contains__(self, name: object) -> bool:
@@ -35,8 +35,8 @@ class Everyone:
         return True
 
 
-class Answers:
-    """The final words about one question, by sender, as they come in.
+class QueryAnswers:
+    """The final replies about one question, by sender, as they come in.
 
     `awaited` are those whose answers make it complete; without any it never is. Where only
     `signed` ones count for that, it goes on being silent for a while after others.
@@ -48,42 +48,42 @@ class Answers:
         self,
         expected: Container[str],
         awaited: Iterable[str],
-        ring: Callable[[], None] = lambda: None,
+        wake: Callable[[], None] = lambda: None,
         *,
         signed: bool = False,
     ) -> None:
         self.expected = expected
-        self._ring = ring
+        self._wake = wake
         self._signed = signed
         self._tail: Callable[[Iterable[tuple[Reply, float]]], None] | None = None
         self._awaited = set(awaited)
         self._complete = False
         self.began = time.time()
         self._replies: dict[str, tuple[Reply, float]] = {}
-        self._bell = threading.Condition()
+        self._wakeup = threading.Condition()
         self._latest = time.monotonic()
 
-    def words(self, words: Iterable[Word]) -> None:
-        """Take words; the first final one of each sender counts."""
-        with self._bell:
+    def enter(self, replies: Iterable[ReplyRecord]) -> None:
+        """Take replies; the first final one of each sender counts."""
+        with self._wakeup:
             if self._tail is not None:
-                self._tail([(word.reply, word.kept) for word in words])
+                self._tail([(received.reply, received.kept) for received in replies])
                 return
-            for word in words:
-                if word.reply.final:
-                    self._take(word)
-                    if word.reply.trust == "mcs" or not self._signed:
-                        self._expect(word.reply.sender)
+            for received in replies:
+                if received.reply.final:
+                    self._take(received)
+                    if received.reply.trust == "mcs" or not self._signed:
+                        self._expect(received.reply.sender)
             self._latest = time.monotonic()
-            self._bell.notify_all()
-        self._ring()
+            self._wakeup.notify_all()
+        self._wake()
 
-    def _take(self, word: Word) -> None:
-        """The first word of a sender counts; a signed one comes before one that is not."""
-        sender, signed = word.reply.sender, word.reply.trust == "mcs"
+    def _take(self, received: ReplyRecord) -> None:
+        """The first reply of a sender counts; a signed one comes before one that is not."""
+        sender, signed = received.reply.sender, received.reply.trust == "mcs"
         before = self._replies.get(sender)
         if before is None or (signed and before[0].trust != "mcs"):
-            self._replies[sender] = (word.reply, word.kept)
+            self._replies[sender] = (received.reply, received.kept)
 
     def _expect(self, sender: str) -> None:
         if sender in self._awaited:
@@ -92,7 +92,7 @@ class Answers:
 
     def snapshot(self) -> dict[str, tuple[Reply, float]]:
         """What has come so far, each with the time of its arrival (seconds since the epoch)."""
-        with self._bell:
+        with self._wakeup:
             return dict(self._replies)
 
     def gather(self, *, window: float, silence: float, settle: float) -> None:
@@ -103,47 +103,49 @@ class Answers:
         was not awaited may be among those who answer at the same moment.
         """
         deadline = time.monotonic() + window
-        with self._bell:
+        with self._wakeup:
             while True:
                 if self._replies:
                     deadline = self._latest + (settle if self._complete else silence)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return
-                self._bell.wait(left)
+                self._wakeup.wait(left)
 
     def conclude(
         self, tail: Callable[[Iterable[tuple[Reply, float]]], None]
     ) -> dict[str, tuple[Reply, float]]:
         """Return what has come; whatever comes later goes to `tail`, in the receiver's thread."""
-        with self._bell:
+        with self._wakeup:
             self._tail = tail
             return dict(self._replies)
 
 
-class Prober:
+class NodeQueries:
     """Asks `discovery` questions for one session."""
 
-    def __init__(self, courier: Courier, receiver: Receiver) -> None:
-        self._courier = courier
+    def __init__(self, request_sender: RequestSender, receiver: Receiver) -> None:
+        self._request_sender = request_sender
         self._receiver = receiver
 
-    def ping(self, collective: str, filter_: Filter, awaited: Iterable[str]) -> tuple[str, Answers]:
+    def ping(
+        self, collective: str, filter_: Filter, awaited: Iterable[str]
+    ) -> tuple[str, QueryAnswers]:
         """Ask all that match; returns the question's id, for `forget`, and its answers."""
-        answers = Answers(Everyone(), awaited)
+        answers = QueryAnswers(AnySender(), awaited)
         return self._ask("ping", collective, {}, None, filter_, answers), answers
 
     def probe(
-        self, collective: str, names: Sequence[str], requestid: str, ring: Callable[[], None]
-    ) -> tuple[str, Answers]:
+        self, collective: str, names: Sequence[str], requestid: str, wake: Callable[[], None]
+    ) -> tuple[str, QueryAnswers]:
         """Ask each of `names` what it knows of a request; `ring` is called at each answer."""
-        answers = Answers(frozenset(names), names, ring)
+        answers = QueryAnswers(frozenset(names), names, wake)
         data = {"requestid": requestid}
         return self._ask("probe", collective, data, names, Filter(), answers), answers
 
-    def carry(self, collective: str, names: Sequence[str], crl: str) -> tuple[str, Answers]:
+    def carry(self, collective: str, names: Sequence[str], crl: str) -> tuple[str, QueryAnswers]:
         """Bring each of `names` a revocation list (PEM)."""
-        answers = Answers(frozenset(names), names)
+        answers = QueryAnswers(frozenset(names), names)
         return self._ask("crl", collective, {"crl": crl}, names, Filter(), answers), answers
 
     def unsure(self, collective: str, since: float) -> bool:
@@ -168,22 +170,22 @@ class Prober:
         action: str,
         data: dict[str, str],
         members: Container[str],
-    ) -> tuple[str, Answers]:
+    ) -> tuple[str, QueryAnswers]:
         """Ask one of the nodes that serve a pool; the agent is called as the pool is."""
-        answers = Answers(members, ())
+        answers = QueryAnswers(members, ())
         question = new_request_id()
         now = time.time()
-        record = Record(
+        record = RequestRecord(
             question, pool, action, Via.POOL, collective, now, now + _TTL, Filter(), {**data}, pool
         )
         self._send(record, data, (), answers)
         return question, answers
 
     def quiet_since(self) -> float:
-        """Since when (monotonic) no word about anything has come in."""
+        """Since when (monotonic) no reply about anything has come in."""
         return self._receiver.quiet_since()
 
-    def refused_since(self, at: float) -> dict[str, Refusal]:
+    def refused_since(self, at: float) -> dict[str, Rejection]:
         """Answers that were not believed since then (epoch), by the name on them."""
         return self._receiver.refused.since(at)
 
@@ -198,23 +200,27 @@ class Prober:
         data: dict[str, str],
         names: Sequence[str] | None,
         filter_: Filter,
-        answers: Answers,
+        answers: QueryAnswers,
     ) -> str:
         question = new_request_id()
         via = Via.BROADCAST if names is None else Via.DIRECT
         now = time.time()
-        record = Record(
+        record = RequestRecord(
             question, "discovery", action, via, collective, now, now + _TTL, filter_, dict(data)
         )
         self._send(record, data, names or (), answers)
         return question
 
     def _send(
-        self, record: Record, data: dict[str, str], names: Sequence[str], answers: Answers
+        self,
+        record: RequestRecord,
+        data: dict[str, str],
+        names: Sequence[str],
+        answers: QueryAnswers,
     ) -> None:
         self._receiver.watch(record.id, answers)
         try:
-            self._courier.send(self._courier.request(record, data, _TTL), names)
+            self._request_sender.send(self._request_sender.request(record, data, _TTL), names)
         except BaseException:
             self.forget(record.id)
             raise

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["Inbox"]
+__all__ = ["ReceiveBuffer"]
 
 _ROOM: Final = 32 << 20
 _SIZE: Final = 4 << 20
 _PATIENCE: Final = 2.0  # seconds; the same thread keeps the heart-beats
 
 
-class Inbox:
+class ReceiveBuffer:
     """A queue from the one thread that fills it to the one that empties it.
 
     Args:

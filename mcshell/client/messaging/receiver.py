@@ -1,7 +1,7 @@
 """From the reply queue into the session file and the ledgers, in this order.
 
 Verify, commit, acknowledge, enter. What arrives together is verified in two threads (the signature
-check leaves the interpreter free) and committed together. Words about discovery go to whoever
+check leaves the interpreter free) and committed together. Replies about discovery go to whoever
 waits for them and are not kept; junk is counted and dropped.
 """
 
@@ -14,9 +14,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
-from mcshell.client.messaging.receive_buffer import Inbox
-from mcshell.client.messaging.rejections import Refusals
-from mcshell.client.store.records import Word, slim, target_of
+from mcshell.client.messaging.receive_buffer import ReceiveBuffer
+from mcshell.client.messaging.rejections import Rejections
+from mcshell.client.store.records import ReplyRecord, slim, target_of
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, open_reply, read_reply
 from mcshell.wire.documents.turn import is_turn
@@ -24,13 +24,13 @@ from mcshell.wire.documents.turn import is_turn
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
-    from mcshell.client.store.records import Members, Record
-    from mcshell.client.store.store import Store
-    from mcshell.wire.documents.envelope import Limits
+    from mcshell.client.store.records import Members, RequestRecord
+    from mcshell.client.store.store import SessionStore
+    from mcshell.wire.documents.envelope import BodyLimits
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
 
-__all__ = ["Receiver", "Sink"]
+__all__ = ["Receiver", "ReplyListener"]
 
 log = logging.getLogger(__name__)
 
@@ -51,25 +51,25 @@ _ABOUT_THE_SENDER = (
 )
 
 
-class Sink(Protocol):
-    """Whoever waits for the words about one request. `kept`: they go into the session file."""
+class ReplyListener(Protocol):
+    """Whoever waits for the replies about one request. `kept`: they go into the session file."""
 
     @property
     def kept(self) -> bool:
-        """Whether the words go into the session file."""
+        """Whether the replies go into the session file."""
 
     @property
     def expected(self) -> Container[str]:
         """The senders that were asked."""
 
-    def words(self, words: Iterable[Word]) -> None:
-        """Take words."""
+    def enter(self, replies: Iterable[ReplyRecord]) -> None:
+        """Take replies."""
 
 
-class _Asked:
+class _StoredTargets:
     """The targets of a request of an earlier process, looked up in the file one by one."""
 
-    def __init__(self, store: Store, requestid: str) -> None:
+    def __init__(self, store: SessionStore, requestid: str) -> None:
         self._store = store
         self._requestid = requestid
 
@@ -77,14 +77,14 @@ class _Asked:
         return self._store.is_target(self._requestid, str(sender))
 
 
-class _Anybody:
-    """Takes every sender: whether it was asked, the row says into which its word is entered."""
+class _AnyTarget:
+    """Takes every sender: whether it was asked, the row says into which its reply is entered."""
 
     def __contains__(self, sender: object) -> bool:
         return True
 
 
-_ANYBODY = _Anybody()
+_ANYBODY = _AnyTarget()
 
 
 class Receiver:
@@ -93,9 +93,9 @@ class Receiver:
     def __init__(
         self,
         transport: Transport,
-        store: Store,
+        store: SessionStore,
         verifier: Verifier,
-        limits: Limits,
+        limits: BodyLimits,
         members: Members,
     ) -> None:
         self._transport = transport
@@ -103,9 +103,9 @@ class Receiver:
         self._verifier = verifier
         self._limits = limits
         self._members = members
-        self._inbox = Inbox()
-        self._sinks: dict[str, Sink] = {}
-        self._about: dict[str, Record] = {}
+        self._inbox = ReceiveBuffer()
+        self._sinks: dict[str, ReplyListener] = {}
+        self._about: dict[str, RequestRecord] = {}
         self._subscription: str | None = None
         self._alone = True
         self._stopped = threading.Event()
@@ -115,8 +115,8 @@ class Receiver:
         self.turned: Callable[[Delivery], None] | None = None
         """Takes the turns of conversations, which come to the same queue."""
         self.junk: Counter[str] = Counter()
-        self.refused = Refusals(verifier)
-        #: Held while words are kept and entered: whoever restores a ledger from the file takes it.
+        self.refused = Rejections(verifier)
+        #: Held while replies are kept and entered: whoever restores a ledger from the file takes it.
         self.keeping = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
@@ -154,12 +154,12 @@ class Receiver:
             self._thread.join(timeout=10)
         self._helper.shutdown()
 
-    def watch(self, requestid: str, sink: Sink) -> None:
-        """Have the words about a request entered into `sink` from now on."""
+    def watch(self, requestid: str, sink: ReplyListener) -> None:
+        """Have the replies about a request entered into `sink` from now on."""
         self._sinks[requestid] = sink
 
-    def sink(self, requestid: str) -> Sink | None:
-        """Whoever takes the words about a request now."""
+    def sink(self, requestid: str) -> ReplyListener | None:
+        """Whoever takes the replies about a request now."""
         return self._sinks.get(requestid)
 
     def unwatch(self, requestid: str) -> None:
@@ -188,44 +188,47 @@ class Receiver:
 
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()
-        replies = [one for one in group if not self._turned(one)]
-        words = [word for word in self._open_all(replies, now) if word is not None]
+        deliveries = [one for one in group if not self._turned(one)]
+        opened = self._open_all(deliveries, now)
+        replies = [received for received in opened if received is not None]
         with self.keeping:
-            news, for_file, durable = self.part(words)
+            news, for_file, durable = self.part(replies)
             if for_file:
                 news += self._store.enter(for_file, durable=durable)
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self.pass_on(news)
 
-    def part(self, words: Iterable[Word]) -> tuple[list[Word], list[Word], bool]:
-        """Tell passing words from those for the file, and whether one is of a durable request.
+    def part(
+        self, replies: Iterable[ReplyRecord]
+    ) -> tuple[list[ReplyRecord], list[ReplyRecord], bool]:
+        """Tell passing replies from those for the file, and whether one is of a durable request.
 
-        Call it with `keeping` held. Whoever asked may have left since a word was verified: what
+        Call it with `keeping` held. Whoever asked may have left since a reply was verified: what
         nobody wants any more is in neither.
         """
-        passing: list[Word] = []
-        for_file: list[Word] = []
+        passing: list[ReplyRecord] = []
+        for_file: list[ReplyRecord] = []
         durable = False
-        for word in words:
-            sink = self._sinks.get(word.reply.requestid)
+        for received in replies:
+            sink = self._sinks.get(received.reply.requestid)
             if sink is not None and not sink.kept:
-                passing.append(word)
-            elif (record := self._record(word.reply.requestid)) is not None:
-                for_file.append(word)
+                passing.append(received)
+            elif (record := self._record(received.reply.requestid)) is not None:
+                for_file.append(received)
                 durable = durable or record.via.durable
         return passing, for_file, durable
 
-    def pass_on(self, news: Iterable[Word]) -> None:
-        """Enter words into the ledgers that wait for them."""
-        by_request: dict[str, list[Word]] = {}
-        for word in news:
-            by_request.setdefault(word.reply.requestid, []).append(word)
-        for requestid, words in by_request.items():
+    def pass_on(self, news: Iterable[ReplyRecord]) -> None:
+        """Enter replies into the ledgers that wait for them."""
+        by_request: dict[str, list[ReplyRecord]] = {}
+        for received in news:
+            by_request.setdefault(received.reply.requestid, []).append(received)
+        for requestid, replies in by_request.items():
             sink = self._sinks.get(requestid)
             if sink is not None:
                 # Only what is in the file can be left there.
-                sink.words([slim(one, self._store) for one in words] if sink.kept else words)
+                sink.enter([slim(one, self._store) for one in replies] if sink.kept else replies)
 
     def _turned(self, delivery: Delivery) -> bool:
         """Whether it is a turn, and so no longer our business."""
@@ -234,14 +237,14 @@ class Receiver:
         self.turned(delivery)
         return True
 
-    def _open_all(self, group: list[Delivery], now: float) -> Iterable[Word | None]:
+    def _open_all(self, group: list[Delivery], now: float) -> Iterable[ReplyRecord | None]:
         if len(group) < _SPLIT:
             return [self._open(delivery, now) for delivery in group]
         half = len(group) // 2
         rest = self._helper.submit(lambda: [self._open(one, now) for one in group[half:]])
         return [self._open(one, now) for one in group[:half]] + rest.result()
 
-    def _open(self, delivery: Delivery, now: float) -> Word | None:
+    def _open(self, delivery: Delivery, now: float) -> ReplyRecord | None:
         try:
             opened = open_reply(
                 delivery.body,
@@ -265,7 +268,7 @@ class Receiver:
                 return None  # whoever asked has left in this moment
             target = target_of(record, reply.sender, self._members)
         signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
-        return Word(reply, time.time(), delivery.body, signature, certificate, target)
+        return ReplyRecord(reply, time.time(), delivery.body, signature, certificate, target)
 
     def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
         """Count it; what is wrong with its sender is remembered, for `explain`."""
@@ -281,18 +284,18 @@ class Receiver:
             return sink.expected
         if requestid.startswith("job:"):
             kept = self._store.jobs.get(requestid[4:])
-            return None if kept is None else _Asked(self._store, kept.request)
-        return None if self._record(requestid) is None else _Asked(self._store, requestid)
+            return None if kept is None else _StoredTargets(self._store, kept.request)
+        return None if self._record(requestid) is None else _StoredTargets(self._store, requestid)
 
     def _expected(self, requestid: str) -> Container[str] | None:
-        """As `expected`, without a look into the file for each word of a backlog."""
+        """As `expected`, without a look into the file for each reply of a backlog."""
         if requestid not in self._sinks:
             record = self._record(requestid)
             if record is not None and record.pool is None:
                 return _ANYBODY
         return self.expected(requestid)
 
-    def _record(self, requestid: str) -> Record | None:
+    def _record(self, requestid: str) -> RequestRecord | None:
         """What is kept of a request of this session; nothing of a question such as discovery's."""
         record = self._about.get(requestid)
         if record is None:

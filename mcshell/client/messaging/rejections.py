@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["Refusal", "Refusals", "told", "weightiest"]
+__all__ = ["Rejection", "Rejections", "told", "weightiest"]
 
 _MOST: Final = 1000
 _SHOWN: Final = 3
@@ -34,7 +34,7 @@ _ASK: Final = "nobody can say whose they are, compare the nodes' keys and the br
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """Why a message in a node's name was refused, and when (epoch).
 
     `proven`: it was signed with the key of a certificate in that name, which is what was wrong
@@ -46,7 +46,7 @@ class Refusal:
     proven: bool
 
 
-class Refusals:
+class Rejections:
     """The newest refusal in each name; a flood of claims does not push out what is proven.
 
     One thread notes; any may ask: plain dicts are copied in one go, beside changes.
@@ -54,8 +54,8 @@ class Refusals:
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-        self._proven: dict[str, Refusal] = {}
-        self._claimed: dict[str, Refusal] = {}
+        self._proven: dict[str, Rejection] = {}
+        self._claimed: dict[str, Rejection] = {}
 
     def note(self, name: str, delivery: Delivery, error: Rejected, now: float) -> None:
         """Remember why a message in this name was refused."""
@@ -66,26 +66,26 @@ class Refusals:
         proven = signer is not None and (signer.kind, signer.name) == ("node", name)
         kept = self._proven if proven else self._claimed
         kept.pop(name, None)  # so that it stands behind all older ones
-        kept[name] = Refusal(error, now, proven)
+        kept[name] = Rejection(error, now, proven)
         if len(kept) > _MOST:
             del kept[next(iter(kept))]
 
     def forget(self, name: str) -> None:
-        """A word of this node was believed."""
+        """A reply of this node was believed."""
         self._proven.pop(name, None)
         self._claimed.pop(name, None)
 
-    def since(self, at: float) -> dict[str, Refusal]:
+    def since(self, at: float) -> dict[str, Rejection]:
         """Those since then (epoch), by name: what is proven before what is claimed."""
         both = {**self._claimed, **self._proven}
         return {name: one for name, one in both.items() if one.at >= at}
 
-    def of(self, name: str) -> Refusal | None:
+    def of(self, name: str) -> Rejection | None:
         """What is to say of a name: what is proven, else what is only claimed."""
         return self._proven.get(name) or self._claimed.get(name)
 
 
-def told(refusals: Mapping[str, Refusal]) -> str:
+def told(refusals: Mapping[str, Rejection]) -> str:
     """One line about answers that were refused: how many, why, and what to do; else nothing."""
     if not refusals:
         return ""
@@ -101,7 +101,7 @@ def told(refusals: Mapping[str, Refusal]) -> str:
     return f"{count} refused: {'; '.join(parts)}"
 
 
-def weightiest(*refusals: Refusal | None) -> Refusal | None:
+def weightiest(*refusals: Rejection | None) -> Rejection | None:
     """What is proven before what is claimed, then the newest."""
     found = [one for one in refusals if one is not None]
     return max(found, key=lambda one: (one.proven, one.at), default=None)

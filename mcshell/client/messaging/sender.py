@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcshell.client.store.records import Outgoing
+from mcshell.client.store.records import OutgoingMessage
 from mcshell.message import Filter, Request, Via
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_request
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from mcshell.client.messaging.tracker import Flight
+    from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.session.session import Session
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
     from mcshell.message import Job
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["Courier"]
+__all__ = ["RequestSender"]
 
 _CHUNK = 100
 
 
-class Courier:
+class RequestSender:
     """Signs and sends for one session. Safe to call from any thread."""
 
     def __init__(self, transport: Transport, signer: Signer, session: Session) -> None:
@@ -42,7 +42,7 @@ class Courier:
         """The callerid under which everything goes out."""
         return self._signer.identity.callerid
 
-    def request(self, record: Record, data: Mapping[str, Any], ttl: float) -> Request:
+    def request(self, record: RequestRecord, data: Mapping[str, Any], ttl: float) -> Request:
         """Build the request value of a record, from now and for `ttl` seconds.
 
         `data` are the inputs as they are; those in the record may be redacted.
@@ -63,53 +63,55 @@ class Courier:
             pool=record.pool,
         )
 
-    def send(self, request: Request, names: Sequence[str], flight: Flight | None = None) -> None:
+    def send(
+        self, request: Request, names: Sequence[str], tracker: RequestTracker | None = None
+    ) -> None:
         """Send an interactive request: one message to all or to a pool, or one to each of `names`.
 
         The bytes are kept after the SEND: an interactive request is never sent again.
         """
         if request.via in (Via.BROADCAST, Via.POOL):
-            self._send_some([("*", request)], names, flight)
+            self._send_some([("*", request)], names, tracker)
             return
         for start in range(0, len(names), _CHUNK):
             some = names[start : start + _CHUNK]
-            self._send_some([(name, _to(request, name)) for name in some], some, flight)
+            self._send_some([(name, _to(request, name)) for name in some], some, tracker)
 
     def _send_some(
         self,
         requests: Sequence[tuple[str, Request]],
         names: Sequence[str],
-        flight: Flight | None,
+        tracker: RequestTracker | None,
     ) -> None:
         at = time.time()
-        if flight is not None:
-            flight.sent(names, at)
+        if tracker is not None:
+            tracker.sent(names, at)
         outgoing = [self._send_one(key, request) for key, request in requests]
-        if flight is not None:
-            if requests[0][1].data == flight.record.data:
+        if tracker is not None:
+            if requests[0][1].data == tracker.record.data:
                 # Else the inputs are sensitive, and what is never sent again need not be kept.
                 self._session.store.add_outgoing(outgoing)
             self._session.store.mark_sent(requests[0][1].id, names, at)
 
-    def _send_one(self, key: str, request: Request) -> Outgoing:
+    def _send_one(self, key: str, request: Request) -> OutgoingMessage:
         one = self._seal(key, request)
         headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
         self._transport.send(one.destination, one.body, headers, expires=request.expires)
         return one
 
-    def prepare(self, request: Request, names: Sequence[str]) -> list[Outgoing]:
+    def prepare(self, request: Request, names: Sequence[str]) -> list[OutgoingMessage]:
         """Sign a durable request, once for each target; nothing is sent."""
         if request.via is Via.POOL:
             return [self._seal(name, request) for name in names]
         return [self._seal(name, _to(request, name)) for name in names]
 
-    def job(self, job: Job) -> Sealed:
+    def job(self, job: Job) -> SealedMessage:
         """Sign a job's document."""
         return seal_job(job, self._signer)
 
-    def _seal(self, key: str, request: Request) -> Outgoing:
+    def _seal(self, key: str, request: Request) -> OutgoingMessage:
         sealed = seal_request(request, self._signer)
-        return Outgoing(
+        return OutgoingMessage(
             request.id,
             key,
             _destination(request),

@@ -1,6 +1,6 @@
 """A request under way: its ledger behind a lock, and a bell for whoever waits for it.
 
-The receiver enters words, the pilot enters sends and judgements, anyone takes snapshots. A durable
+The receiver enters replies, the pilot enters sends and judgements, anyone takes snapshots. A durable
 request needs no pilot: it is finished when its ledger is closed, and what is pending when its time
 is over has expired.
 """
@@ -11,18 +11,18 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.client.store.ledger import Entry, Ledger, Stats
+from mcshell.client.store.ledger import Ledger, LedgerEntry, Stats
 from mcshell.message import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
-    from mcshell.client.store.records import Record, Word
+    from mcshell.client.store.records import ReplyRecord, RequestRecord
 
-__all__ = ["Flight"]
+__all__ = ["RequestTracker"]
 
 
-class Flight:
+class RequestTracker:
     """One request and its ledger, safe for all threads.
 
     `discovered` says whether the network was asked for the targets, or they were only named.
@@ -31,7 +31,10 @@ class Flight:
     kept = True
 
     def __init__(
-        self, record: Record, targets: Sequence[str] = (), entries: Sequence[Entry] | None = None
+        self,
+        record: RequestRecord,
+        targets: Sequence[str] = (),
+        entries: Sequence[LedgerEntry] | None = None,
     ) -> None:
         self.record = record
         verdict = State.EXPIRED if record.via.durable else State.SILENT
@@ -40,7 +43,7 @@ class Flight:
             if entries is None
             else Ledger.of(entries, verdict=verdict)
         )
-        self._bell = threading.Condition()
+        self._wakeup = threading.Condition()
         self._revision = 0
         self._over = False
         self.began = time.monotonic()
@@ -61,8 +64,8 @@ class Flight:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more is waited for; late words still enter."""
-        with self._bell:
+        """Whether nothing more is waited for; late replies still enter."""
+        with self._wakeup:
             return self._finished()
 
     def _finished(self) -> bool:
@@ -76,104 +79,104 @@ class Flight:
         if self.record.via.durable and time.time() > self.record.expires:
             pending = self._ledger.pending()
             if pending:
-                self._ledger.judge(pending, "no word before it expired")
+                self._ledger.judge(pending, "no reply before it expired")
                 self._changed()
 
-    def words(self, words: Iterable[Word]) -> None:
-        """Enter words of nodes."""
-        with self._bell:
-            for word in words:
-                self._ledger.word(word.reply, word.kept, word.target)
+    def enter(self, replies: Iterable[ReplyRecord]) -> None:
+        """Enter replies of nodes."""
+        with self._wakeup:
+            for received in replies:
+                self._ledger.word(received.reply, received.kept, received.target)
             self.last_word = time.monotonic()
             self._changed()
 
     def sent(self, names: Iterable[str], at: float) -> None:
         """Note that the request is on its way to these targets."""
-        with self._bell:
+        with self._wakeup:
             self._ledger.sent(names, at)
             self.last_word = time.monotonic()
             self._changed()
 
     def judge(self, names: Iterable[str], reason: str) -> None:
-        """Judge those of `names` of which there is still no word."""
-        with self._bell:
+        """Judge those of `names` of which there is still no reply."""
+        with self._wakeup:
             self._ledger.judge(names, reason)
             self._changed()
 
     def excuse(self, name: str, state: State, reason: str) -> None:
         """Note that a probe found the target busy with the request."""
-        with self._bell:
+        with self._wakeup:
             self._ledger.excuse(name, state, reason)
             self._changed()
 
     def note(self, names: Iterable[str], reason: str) -> None:
         """Say why these targets stand where they stand."""
-        with self._bell:
+        with self._wakeup:
             self._ledger.note(names, reason)
             self._changed()
 
     def finish(self) -> None:
-        """Note that nothing more is done for this request; late words still enter."""
-        with self._bell:
+        """Note that nothing more is done for this request; late replies still enter."""
+        with self._wakeup:
             self._over = True
             self.ended = time.monotonic()
             self._changed()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake whoever waits, though nothing has changed in the ledger."""
-        with self._bell:
+        with self._wakeup:
             self._changed()
 
     def wait(self, until: Callable[[Ledger], bool], timeout: float) -> bool:
         """Wait (seconds) until the ledger looks so; False when it did not in time."""
-        with self._bell:
-            return self._bell.wait_for(lambda: until(self._ledger), max(0.0, timeout))
+        with self._wakeup:
+            return self._wakeup.wait_for(lambda: until(self._ledger), max(0.0, timeout))
 
     def wait_finished(self, timeout: float | None) -> bool:
         """Wait (seconds, None for ever) until nothing more is waited for."""
         end = None if timeout is None else time.monotonic() + timeout
-        with self._bell:
+        with self._wakeup:
             while not self._finished():
                 left = 3600.0 if end is None else end - time.monotonic()
                 if left <= 0:
                     return False
                 if self.record.via.durable:
                     left = min(left, max(0.05, self.record.expires - time.time()))
-                self._bell.wait(left)
+                self._wakeup.wait(left)
             return True
 
     def wait_news(self, revision: int, timeout: float) -> bool:
         """Wait (seconds) until something changes after `revision`."""
-        with self._bell:
-            return self._bell.wait_for(lambda: self._revision != revision, max(0.0, timeout))
+        with self._wakeup:
+            return self._wakeup.wait_for(lambda: self._revision != revision, max(0.0, timeout))
 
     def wait_count(self) -> int:
         """How many targets were sent to and are not closed."""
-        with self._bell:
+        with self._wakeup:
             return self._ledger.outstanding
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """A snapshot of all entries, targets first."""
-        with self._bell:
+        with self._wakeup:
             self._lapse()
             return list(self._ledger)
 
     def pending(self, among: Iterable[str]) -> list[str]:
-        """Those of `among` of which there was no word yet."""
-        with self._bell:
+        """Those of `among` of which there was no reply yet."""
+        with self._wakeup:
             pending = set(self._ledger.pending())
         return [name for name in among if name in pending]
 
     def stats(self) -> Stats:
         """A snapshot of the counts; `elapsed` in seconds since the request was made."""
-        with self._bell:
+        with self._wakeup:
             self._lapse()
             return self._ledger.stats(self._elapsed())
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request was made, or until it was done."""
-        with self._bell:
+        with self._wakeup:
             return self._elapsed()
 
     def _elapsed(self) -> float:
@@ -185,4 +188,4 @@ class Flight:
 
     def _changed(self) -> None:
         self._revision += 1
-        self._bell.notify_all()
+        self._wakeup.notify_all()

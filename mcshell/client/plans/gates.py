@@ -1,6 +1,6 @@
 """What decides how a plan goes on: waves cut, failures counted, gates opened. Pure.
 
-Whoever ended otherwise than `ok` has failed, also who gave no word in time; who may still say
+Whoever ended otherwise than `ok` has failed, also who gave no reply in time; who may still say
 something is open.
 """
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from mcshell.message import Step
 
-__all__ = ["Outcome", "cut", "gate", "in_order", "named", "said", "stopped"]
+__all__ = ["NodeResult", "cut", "gate", "in_order", "named", "said", "stopped"]
 
 _NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class NodeResult:
     """How one node stands with a step, and what it said."""
 
     sender: str
@@ -67,7 +67,7 @@ def count(share: str, total: int) -> int:
     return max(1, int(share))
 
 
-def stopped(step: Step, outcomes: Sequence[Outcome], total: int) -> str:
+def stopped(step: Step, outcomes: Sequence[NodeResult], total: int) -> str:
     """Why a step has too many failures to go on; nothing when it has not."""
     failed = [one for one in outcomes if one.failed]
     limit = count(step.stop, total)
@@ -77,7 +77,7 @@ def stopped(step: Step, outcomes: Sequence[Outcome], total: int) -> str:
     return f"{step.name}: {_many(failed, total)} failed, {allowed}: {named(failed)}"
 
 
-def gate(step: Step, ends: Mapping[str, Sequence[Outcome]]) -> str:
+def gate(step: Step, ends: Mapping[str, Sequence[NodeResult]]) -> str:
     """Why a step may not begin, after the outcomes of those before it; nothing when it may."""
     for name, need in step.gates:
         outcomes = ends[name]
@@ -95,18 +95,18 @@ def gate(step: Step, ends: Mapping[str, Sequence[Outcome]]) -> str:
     return ""
 
 
-def _many(some: Sequence[Outcome], total: int) -> str:
+def _many(some: Sequence[NodeResult], total: int) -> str:
     return f"{len(some)} of {total}"
 
 
-def named(outcomes: Sequence[Outcome]) -> str:
-    """Nodes with what they said; where there are many, their names and the first one's word."""
+def named(outcomes: Sequence[NodeResult]) -> str:
+    """Nodes with what they said; where there are many, their names and the first one's reply."""
     if len(outcomes) > _NAMED:
         first = outcomes[0]
         return f"{fold(one.sender for one in outcomes)} ({first.sender}: {said(first)})"
     return ", ".join(f"{one.sender} ({said(one)})" for one in outcomes)
 
 
-def said(outcome: Outcome) -> str:
-    """How a node stands, and its words."""
+def said(outcome: NodeResult) -> str:
+    """How a node stands, and its replies."""
     return f"{outcome.state}{': ' if outcome.reason else ''}{outcome.reason[:200]}"

@@ -4,7 +4,7 @@ Whom each wave of each step is for is fixed, and committed with the signed plan,
 sent. A wave is one queued request whose id is a hash of plan, revision, step and wave: once it is
 in the session file it is never made again, and a node runs no id twice. So whoever resumes,
 after a kill or elsewhere, repeats nothing and skips nothing. What stands open is asked of the nodes
-themselves: their last word may have been lost with the machine that waited for it.
+themselves: their last reply may have been lost with the machine that waited for it.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from mcshell.client.discovery.targeting import Targeting
 from mcshell.client.documents.plan_file import read_plan
 from mcshell.client.documents.reader import read_text
 from mcshell.client.plans.gates import cut, in_order, named, said
-from mcshell.client.plans.runner import Run, Waves, outcomes_of
+from mcshell.client.plans.runner import PlanRun, WaveSender, outcomes_of
 from mcshell.client.rpc.preview import Preview
-from mcshell.client.store.plans import OK, OPEN, Accepted, KeptPlan, PlanStore
+from mcshell.client.store.plans import OK, OPEN, AcceptedFailure, KeptPlan, PlanStore
 from mcshell.errors import NoTargets, Rejected, SessionError, UsageError
 from mcshell.message import State
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Limits
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.plan import open_plan, plan_id, seal_plan, wave_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mcshell.client.discovery.finder import Discovery
-    from mcshell.client.discovery.node_cache import Known
-    from mcshell.client.messaging.hub import Desk
-    from mcshell.client.messaging.tracker import Flight
+    from mcshell.client.discovery.finder import Finder
+    from mcshell.client.discovery.node_cache import NodeCache
+    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
     from mcshell.message import Plan
     from mcshell.wire.credentials import Credentials
 
-__all__ = ["Plans", "Progress"]
+__all__ = ["PlanManager", "PlanStatus"]
 
 
-class Progress:
+class PlanStatus:
     """How a plan stands: `state` is open, ok or stopped, and `reason` says why it stopped.
 
     `steps` has a row for each wave: order, step, wave, request, agent, action, targets, ok, failed,
@@ -70,29 +70,29 @@ class Progress:
         return f"<Plan {self.name} {self.id[:8]}: {self.state}{reason}; {counts}>"
 
 
-class Plans:
+class PlanManager:
     """The plans of one client's session."""
 
     def __init__(
         self,
         settings: Settings,
         credentials: Credentials,
-        desk: Desk,
-        discovery: Discovery,
+        hub: SessionHub,
+        discovery: Finder,
         ddls: Library,
-        known: Known,
+        known: NodeCache,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
-        self._desk = desk
+        self._hub = hub
         self._discovery = discovery
         self._ddls = ddls
         self._known = known
-        self._waves = Waves(settings, desk, ddls)
+        self._waves = WaveSender(settings, hub, ddls)
 
     @property
     def _store(self) -> PlanStore:
-        return PlanStore(self._desk.session.store)
+        return PlanStore(self._hub.session.store)
 
     # --- what it would do ----------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Plans:
         confirm: Callable[[Preview], bool] | None = None,
         say: Callable[[str], None] | None = None,
         again: bool = False,
-    ) -> Progress:
+    ) -> PlanStatus:
         """Run a plan to its end, or until a gate stays closed; Ctrl-C leaves it to be resumed.
 
         Args:
@@ -208,7 +208,7 @@ class Plans:
         timeout: float | str | None = None,
         say: Callable[[str], None] | None = None,
         accept: bool = False,
-    ) -> Progress:
+    ) -> PlanStatus:
         """Go on with a plan (by id, its first letters, or name; default: the newest).
 
         One that has stopped is judged again: its nodes may have come round. With `accept` the
@@ -231,19 +231,20 @@ class Plans:
 
     def _accept(self, kept: KeptPlan, plan: Plan, say: Callable[[str], None]) -> KeptPlan:
         """Write down that the failures for which a plan stands still are accepted."""
-        blamed = Run(self._waves, kept, plan, None, say).blamed()
+        blamed = PlanRun(self._waves, kept, plan, None, say).blamed()
         if not blamed:
             raise UsageError(
                 f"{kept.name} {kept.id[:8]} stands still for no failure: there is nothing to accept"
             )
         caller, now = self._credentials.signer.identity.callerid, time.time()
         self._store.accept(
-            kept.id, [Accepted(step, one.sender, said(one), caller, now) for step, one in blamed]
+            kept.id,
+            [AcceptedFailure(step, one.sender, said(one), caller, now) for step, one in blamed],
         )
         say(f"accepted by {caller}: {named([one for _step, one in blamed])}")
         return self._store.find(kept.id)
 
-    def list(self) -> list[Progress]:
+    def list(self) -> list[PlanStatus]:
         """The plans of this session, the oldest first."""
         return [self._progress(kept, self._opened(kept)) for kept in self._store.all()]
 
@@ -251,7 +252,9 @@ class Plans:
         headers = {SIGNATURE: kept.signature, CERTIFICATE: kept.certificate}
         verifier = self._credentials.verifier
         try:
-            plan = open_plan(kept.body, headers, verifier, Limits(max_body=1 << 24), kept.created)
+            plan = open_plan(
+                kept.body, headers, verifier, BodyLimits(max_body=1 << 24), kept.created
+            )
         except Rejected as error:
             raise UsageError(f"plan {kept.name}: {error}") from error
         mine = self._credentials.signer.identity.callerid
@@ -260,7 +263,7 @@ class Plans:
         return plan
 
     def _must_hold(self) -> None:
-        session = self._desk.session
+        session = self._hub.session
         if not session.holds:
             raise SessionError(
                 f"session {session.name} is held by {session.left_by}: its plans go on there",
@@ -293,12 +296,12 @@ class Plans:
         plan: Plan,
         timeout: float | str | None,
         say: Callable[[str], None] | None,
-    ) -> Progress:
+    ) -> PlanStatus:
         wait = seconds_of(timeout)
         end = None if wait is None else time.monotonic() + wait
         interrupted = False
         try:
-            found = Run(self._waves, kept, plan, end, say or _hush).go()
+            found = PlanRun(self._waves, kept, plan, end, say or _hush).go()
         except KeyboardInterrupt:
             found, interrupted = (OPEN, ""), True
         self._store.settle(kept.id, *found)
@@ -306,29 +309,29 @@ class Plans:
         progress.interrupted = interrupted
         return progress
 
-    def _progress(self, kept: KeptPlan, plan: Plan) -> Progress:
+    def _progress(self, kept: KeptPlan, plan: Plan) -> PlanStatus:
         rows: list[dict[str, Any]] = []
         reason = kept.reason
         for order, step in enumerate(in_order(plan.steps), 1):
             for number, names in enumerate(kept.waves[step.name], 1):
                 request = wave_id(kept.id, kept.revision, step.name, number)
-                flight = self._waves.flight(request)
+                tracker = self._waves.tracker(request)
                 row = {"order": order, "step": step.name, "wave": number}
                 row |= {"request": None, "agent": step.agent, "action": step.action}
                 row |= {"targets": len(names), "ok": 0, "failed": 0, "accepted": 0}
                 row["open"] = len(names)
-                if flight is None:
+                if tracker is None:
                     # The first that does not go out is where the plan has stopped.
                     row["reason"], reason = reason, ""
                 else:
-                    row |= {"request": request, **_counted(flight, kept, step.name)}
+                    row |= {"request": request, **_counted(tracker, kept, step.name)}
                 rows.append(row)
-        return Progress(kept, rows)
+        return PlanStatus(kept, rows)
 
 
-def _counted(flight: Flight, kept: KeptPlan, step: str) -> dict[str, Any]:
+def _counted(tracker: RequestTracker, kept: KeptPlan, step: str) -> dict[str, Any]:
     """How the targets of a wave stand, in numbers, and what is to say about the failed."""
-    outcomes = outcomes_of(flight)
+    outcomes = outcomes_of(tracker)
     fine = {one.sender for one in outcomes if one.state is State.OK}
     rest = {one.sender for one in outcomes} - fine
     accepted = [one for one in kept.accepted if one.step == step and one.sender in rest]

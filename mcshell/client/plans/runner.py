@@ -1,6 +1,6 @@
 """One go at a plan: wave after wave is sent and waited for, until a gate stays closed.
 
-A wave that is in the session file already is only waited for. Who has no last word in the ledger
+A wave that is in the session file already is only waited for. Who has no last reply in the ledger
 is asked what became of the request there: at the start of a later go, and now and then.
 """
 
@@ -10,23 +10,23 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mcshell.client.messaging.tracker import Flight
-from mcshell.client.plans.gates import Outcome, gate, in_order, stopped
+from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.plans.gates import NodeResult, gate, in_order, stopped
 from mcshell.client.store.plans import OK, OPEN, STOPPED
-from mcshell.client.store.records import Record
+from mcshell.client.store.records import RequestRecord
 from mcshell.message import State, Via
 from mcshell.wire.documents.plan import wave_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mcshell.client.messaging.hub import Desk
+    from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.store.plans import KeptPlan
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
     from mcshell.message import Plan, Step
 
-__all__ = ["Run", "Waves", "outcomes_of"]
+__all__ = ["PlanRun", "WaveSender", "outcomes_of"]
 
 _AGAIN: Final = 30.0
 _READ: Final = 500
@@ -43,25 +43,25 @@ _STATES: Final = {
 }
 
 
-class Waves:
+class WaveSender:
     """Sends waves, and finds those that were sent."""
 
-    def __init__(self, settings: Settings, desk: Desk, ddls: Library) -> None:
+    def __init__(self, settings: Settings, hub: SessionHub, ddls: Library) -> None:
         self._settings = settings
-        self._desk = desk
+        self._hub = hub
         self._ddls = ddls
 
-    def flight(self, request: str) -> Flight | None:
+    def tracker(self, request: str) -> RequestTracker | None:
         """The ledger of a wave; None when it has not been sent."""
-        record = self._desk.session.store.find_request(request)
-        return None if record is None else self._desk.flight(record)
+        record = self._hub.session.store.find_request(request)
+        return None if record is None else self._hub.tracker(record)
 
-    def send(self, request: str, plan: Plan, step: Step, names: Sequence[str]) -> Flight:
+    def send(self, request: str, plan: Plan, step: Step, names: Sequence[str]) -> RequestTracker:
         """Commit a wave and have it sent."""
         schema = self._ddls.get(step.agent).action(step.action)
         data = schema.check(step.data)
         now = time.time()
-        record = Record(
+        record = RequestRecord(
             request,
             step.agent,
             step.action,
@@ -72,35 +72,37 @@ class Waves:
             step.filter,
             schema.redact(data),
         )
-        desk = self._desk
-        flight = Flight(record, names)
-        outgoing = desk.courier.prepare(desk.courier.request(record, data, step.ttl), names)
-        desk.watch(record.id, flight)
-        desk.session.store.add(record, names, outgoing)
-        desk.dispatch.wake()
-        return flight
+        hub = self._hub
+        tracker = RequestTracker(record, names)
+        outgoing = hub.request_sender.prepare(
+            hub.request_sender.request(record, data, step.ttl), names
+        )
+        hub.watch(record.id, tracker)
+        hub.session.store.add(record, names, outgoing)
+        hub.outbox.wake()
+        return tracker
 
-    def reread(self, flight: Flight) -> dict[str, Outcome]:
-        """Ask those whose last word is missing what became of the request; who answers."""
-        record, prober = flight.record, self._desk.prober
-        names = [one.sender for one in outcomes_of(flight) if not one.state.final]
-        found: dict[str, Outcome] = {}
+    def reread(self, tracker: RequestTracker) -> dict[str, NodeResult]:
+        """Ask those whose last reply is missing what became of the request; who answers."""
+        record, queries = tracker.record, self._hub.queries
+        names = [one.sender for one in outcomes_of(tracker) if not one.state.final]
+        found: dict[str, NodeResult] = {}
         for start in range(0, len(names), _READ):
             some = names[start : start + _READ]
-            question, answers = prober.probe(record.collective, some, record.id, flight.ring)
+            question, answers = queries.probe(record.collective, some, record.id, tracker.wake)
             try:
                 answers.gather(window=self._settings.client.probe, silence=_SILENCE, settle=0.0)
                 replies = answers.snapshot()
             finally:
-                prober.forget(question)
+                queries.forget(question)
             for name, (reply, _at) in replies.items():
                 state = _STATES.get(str(reply.data.get("state")))
                 if state is not None:
-                    found[name] = Outcome(name, state, str(reply.data.get("reason") or ""))
+                    found[name] = NodeResult(name, state, str(reply.data.get("reason") or ""))
         return found
 
 
-class Run:
+class PlanRun:
     """One go at a plan, from where it stands.
 
     Args:
@@ -113,7 +115,7 @@ class Run:
 
     def __init__(
         self,
-        waves: Waves,
+        waves: WaveSender,
         kept: KeptPlan,
         plan: Plan,
         end: float | None,
@@ -125,19 +127,19 @@ class Run:
         self._end = end
         self._say = say
 
-    def blamed(self) -> list[tuple[str, Outcome]]:
+    def blamed(self) -> list[tuple[str, NodeResult]]:
         """The failures, each with its step, for which the plan stands still now; asks the nodes."""
-        ends: dict[str, list[Outcome]] = {}
+        ends: dict[str, list[NodeResult]] = {}
         for step in in_order(self._plan.steps):
             if gate(step, ends):
                 return [(name, one) for name, _ in step.gates for one in ends[name] if one.failed]
             waves = self._kept.waves[step.name]
             ends[step.name] = []
             for number in range(1, len(waves) + 1):
-                flight = self._waves.flight(self._request(step, number))
-                if flight is None:
+                tracker = self._waves.tracker(self._request(step, number))
+                if tracker is None:
                     return []
-                ends[step.name] += self._outcomes(step, flight, self._waves.reread(flight))
+                ends[step.name] += self._outcomes(step, tracker, self._waves.reread(tracker))
                 if stopped(step, ends[step.name], sum(map(len, waves))):
                     return [(step.name, one) for one in ends[step.name] if one.failed]
             if not all(one.state.closed for one in ends[step.name]):
@@ -147,10 +149,12 @@ class Run:
     def _request(self, step: Step, number: int) -> str:
         return wave_id(self._kept.id, self._kept.revision, step.name, number)
 
-    def _outcomes(self, step: Step, flight: Flight, read: Mapping[str, Outcome]) -> list[Outcome]:
+    def _outcomes(
+        self, step: Step, tracker: RequestTracker, read: Mapping[str, NodeResult]
+    ) -> list[NodeResult]:
         """How a wave stands, by the ledger and by what nodes said since; failures may be accepted."""
         accepted = self._kept.accepts(step.name)
-        found = [_newest(one, read) for one in outcomes_of(flight)]
+        found = [_newest(one, read) for one in outcomes_of(tracker)]
         return [
             replace(one, state=State.OK) if one.failed and one.sender in accepted else one
             for one in found
@@ -158,7 +162,7 @@ class Run:
 
     def go(self) -> tuple[str, str]:
         """Go as far as it goes: the plan's state and why."""
-        ends: dict[str, list[Outcome]] = {}
+        ends: dict[str, list[NodeResult]] = {}
         for step in in_order(self._plan.steps):
             waves = self._kept.waves[step.name]
             total = sum(map(len, waves))
@@ -180,22 +184,22 @@ class Run:
         step: Step,
         number: int,
         names: Sequence[str],
-        before: Sequence[Outcome],
+        before: Sequence[NodeResult],
         total: int,
-    ) -> list[Outcome] | None:
+    ) -> list[NodeResult] | None:
         """Have a wave done, or see what became of it; None when the time is over."""
         request = self._request(step, number)
-        flight = self._waves.flight(request)
-        read: dict[str, Outcome] = {}
-        if flight is None:
+        tracker = self._waves.tracker(request)
+        read: dict[str, NodeResult] = {}
+        if tracker is None:
             self._say(f"{step.name}, wave {number}: {step.agent}.{step.action} on {len(names)}")
-            flight = self._waves.send(request, self._plan, step, names)
+            tracker = self._waves.send(request, self._plan, step, names)
         else:
-            read = self._waves.reread(flight)
+            read = self._waves.reread(tracker)
         look = time.monotonic() + _AGAIN
         while True:
-            revision = flight.revision
-            outcomes = self._outcomes(step, flight, read)
+            revision = tracker.revision
+            outcomes = self._outcomes(step, tracker, read)
             closed = all(one.state.closed for one in outcomes)
             if closed or stopped(step, [*before, *outcomes], total):
                 return outcomes
@@ -203,22 +207,22 @@ class Run:
             if self._end is not None and now > self._end:
                 return None
             if now >= look:
-                read |= self._waves.reread(flight)
+                read |= self._waves.reread(tracker)
                 look = time.monotonic() + _AGAIN
             else:
                 until = look if self._end is None else min(look, self._end + 0.01)
-                flight.wait_news(revision, max(0.01, min(1.0, until - now)))
+                tracker.wait_news(revision, max(0.01, min(1.0, until - now)))
 
 
-def outcomes_of(flight: Flight) -> list[Outcome]:
+def outcomes_of(tracker: RequestTracker) -> list[NodeResult]:
     """How the targets of a wave stand, by the ledger."""
     return [
-        Outcome(one.sender, one.state, one.reply.statusmsg if one.reply else one.reason)
-        for one in flight.entries()
+        NodeResult(one.sender, one.state, one.reply.statusmsg if one.reply else one.reason)
+        for one in tracker.entries()
         if not one.unexpected
     ]
 
 
-def _newest(outcome: Outcome, read: Mapping[str, Outcome]) -> Outcome:
-    """What the node said when it was asked, where the ledger has no last word of it."""
+def _newest(outcome: NodeResult, read: Mapping[str, NodeResult]) -> NodeResult:
+    """What the node said when it was asked, where the ledger has no last reply of it."""
     return outcome if outcome.state.final else read.get(outcome.sender, outcome)

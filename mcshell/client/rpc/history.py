@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.client.messaging.tracker import Flight
+from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.session import references
 from mcshell.client.session.references import parse_reference
@@ -15,28 +15,28 @@ from mcshell.errors import SessionError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mcshell.client.messaging.hub import Desk
-    from mcshell.client.store.records import Record
-    from mcshell.client.store.store import Store
+    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.store.records import RequestRecord
+    from mcshell.client.store.store import SessionStore
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
 
-__all__ = ["History"]
+__all__ = ["RequestHistory"]
 
 
-class History:
+class RequestHistory:
     """The earlier requests of one client's caller."""
 
-    def __init__(self, settings: Settings, desk: Desk, ddls: Library, caller: str) -> None:
+    def __init__(self, settings: Settings, hub: SessionHub, ddls: Library, caller: str) -> None:
         self._settings = settings
-        self._desk = desk
+        self._hub = hub
         self._ddls = ddls
         self._caller = caller
 
-    def requests(self) -> list[tuple[Record, dict[str, int]]]:
+    def requests(self) -> list[tuple[RequestRecord, dict[str, int]]]:
         """Those of the session, oldest first, each with its counts by state."""
-        store = self._desk.session.store
+        store = self._hub.session.store
         store.lapse(time.time())
         return store.requests()
 
@@ -46,7 +46,7 @@ class History:
         Raises:
             SessionError: there is no such request, or several.
         """
-        session = self._desk.session
+        session = self._hub.session
         reference = None if request is None else parse_reference(request)
         if reference is not None:
             meant = self.newest(reference.fits, anywhere=reference.moment is not None)
@@ -55,19 +55,21 @@ class History:
             request = meant.id
         record = session.store.find_request(request)
         if record is not None:
-            return Replies(self._desk.flight(record), self._action(record))
+            return Replies(self._hub.tracker(record), self._action(record))
         if request is None:
             raise SessionError("nothing was asked yet in this session", session.name)
         for store in self._others():
             if (record := store.find_request(request)) is not None:
-                flight = Flight(record, entries=store.entries(record.id, whole=True))
-                flight.finish()
-                return Replies(flight, self._action(record))
+                tracker = RequestTracker(record, entries=store.entries(record.id, whole=True))
+                tracker.finish()
+                return Replies(tracker, self._action(record))
         raise SessionError(f"no request {request!r} in any session", session.name)
 
-    def newest(self, fits: Callable[[Record], bool], *, anywhere: bool = True) -> Record | None:
+    def newest(
+        self, fits: Callable[[RequestRecord], bool], *, anywhere: bool = True
+    ) -> RequestRecord | None:
         """The newest that fits, in whatever session; see `Client.newest`."""
-        found = references.newest(self._desk.session.store.requests(), fits)
+        found = references.newest(self._hub.session.store.requests(), fits)
         if found is not None and not anywhere:
             return found
         for store in self._others():
@@ -77,11 +79,11 @@ class History:
                     found = other
         return found
 
-    def _others(self) -> Iterator[Store]:
+    def _others(self) -> Iterator[SessionStore]:
         stored = stores(self._settings.state_dir)
-        return (store for store in stored if store.path != self._desk.session.path)
+        return (store for store in stored if store.path != self._hub.session.path)
 
-    def _action(self, record: Record) -> Action | None:
+    def _action(self, record: RequestRecord) -> Action | None:
         try:
             return self._ddls.get(record.agent).action(record.action)
         except UsageError:

@@ -1,6 +1,6 @@
 """What a request gives back: a handle on replies that may still be coming in.
 
-Everything it hands out is a snapshot that never changes; a later word shows in the next one.
+Everything it hands out is a snapshot that never changes; a later reply shows in the next one.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mcshell.client.messaging.outbox import Dispatch
-    from mcshell.client.messaging.tracker import Flight
-    from mcshell.client.rpc.interactive import Pilot
-    from mcshell.client.store.ledger import Entry
+    from mcshell.client.messaging.outbox import Outbox
+    from mcshell.client.messaging.tracker import RequestTracker
+    from mcshell.client.rpc.interactive import InteractiveRun
+    from mcshell.client.store.ledger import LedgerEntry
     from mcshell.ddl import Action, Aggregate
     from mcshell.message import Via
 
@@ -49,16 +49,16 @@ class Replies:
 
     def __init__(
         self,
-        flight: Flight,
+        tracker: RequestTracker,
         action: Action | None,
-        pilot: Pilot | None = None,
-        dispatch: Dispatch | None = None,
+        run: InteractiveRun | None = None,
+        outbox: Outbox | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
-        self._flight = flight
+        self._tracker = tracker
         self._action = action
-        self._pilot = pilot
-        self._dispatch = dispatch
+        self._run = run
+        self._outbox = outbox
         self._names = names
 
     def narrowed(self, names: Sequence[str]) -> Replies:
@@ -66,64 +66,64 @@ class Replies:
 
         Its counts and aggregates are those of all targets.
         """
-        return Replies(self._flight, self._action, self._pilot, self._dispatch, tuple(names))
+        return Replies(self._tracker, self._action, self._run, self._outbox, tuple(names))
 
     @property
     def requestid(self) -> str:
         """The request's id, 32 hexadecimal digits."""
-        return self._flight.record.id
+        return self._tracker.record.id
 
     @property
-    def flight(self) -> Flight:
+    def tracker(self) -> RequestTracker:
         """The request as it was kept, and its ledger."""
-        return self._flight
+        return self._tracker
 
     @property
     def agent(self) -> str:
         """The agent asked."""
-        return self._flight.record.agent
+        return self._tracker.record.agent
 
     @property
     def action(self) -> str:
         """The action asked for."""
-        return self._flight.record.action
+        return self._tracker.record.action
 
     @property
     def via(self) -> Via:
         """The way the request went."""
-        return self._flight.record.via
+        return self._tracker.record.via
 
     @property
     def created(self) -> float:
         """When it was made, seconds since the epoch."""
-        return self._flight.record.created
+        return self._tracker.record.created
 
     @property
     def expires(self) -> float:
         """When it runs nowhere any more, seconds since the epoch."""
-        return self._flight.record.expires
+        return self._tracker.record.expires
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is waited for. A later word still joins the table."""
-        return self._flight.finished
+        """Whether nothing more is waited for. A later reply still joins the table."""
+        return self._tracker.finished
 
     @property
     def interrupted(self) -> bool:
         """Whether the wait was broken off with Ctrl-C."""
-        return self._flight.interrupted
+        return self._tracker.interrupted
 
     def wait(self, timeout: float | None = None) -> Replies:
         """Wait (seconds) until it is done; Ctrl-C and the timeout return what has arrived."""
         try:
-            self._flight.wait_finished(timeout)
+            self._tracker.wait_finished(timeout)
         except KeyboardInterrupt:
-            self._flight.interrupted = True
+            self._tracker.interrupted = True
         return self
 
     def wait_confirmed(self, timeout: float) -> bool:
         """Wait (seconds) until the broker has confirmed every SEND of a durable request."""
-        return self._dispatch is None or self._dispatch.wait(self.requestid, timeout)
+        return self._outbox is None or self._outbox.wait(self.requestid, timeout)
 
     @property
     def confirmed(self) -> bool:
@@ -132,21 +132,21 @@ class Replies:
 
     def cancel(self) -> None:
         """Send no further batch and stop waiting; what is on its way still comes back."""
-        if self._pilot is not None:
-            self._pilot.stop()
-            self._flight.ring()
+        if self._run is not None:
+            self._run.stop()
+            self._tracker.wake()
 
     @property
     def stats(self) -> dict[str, int | float]:
         """Counts by state, the oddities, and `elapsed` seconds."""
-        return self._flight.stats().as_dict()
+        return self._tracker.stats().as_dict()
 
     def rows(self) -> list[Row]:
         """One row a target in the order of the targets, then the unexpected senders."""
         return self._chosen(self._every())
 
     def _every(self) -> list[Row]:
-        return [_row(entry, self.requestid) for entry in self._flight.entries()]
+        return [_row(entry, self.requestid) for entry in self._tracker.entries()]
 
     def _chosen(self, every: list[Row]) -> list[Row]:
         if self._names is None:
@@ -155,17 +155,17 @@ class Replies:
         return [found[name] for name in self._names if name in found]
 
     def arrivals(self, timeout: float | None = None) -> Iterator[Row]:
-        """Yield each row as it gets its last word, then those that never got one."""
+        """Yield each row as it gets its last reply, then those that never got one."""
         seen: set[str] = set()
         while True:
-            revision, finished = self._flight.revision, self._flight.finished
+            revision, finished = self._tracker.revision, self._tracker.finished
             for row in self.rows():
                 if row.sender not in seen and (row.state.closed or finished):
                     seen.add(row.sender)
                     yield row
             if finished:
                 return
-            if not self._flight.wait_news(revision, 3600.0 if timeout is None else timeout):
+            if not self._tracker.wait_news(revision, 3600.0 if timeout is None else timeout):
                 return
 
     def frame(self) -> pd.DataFrame:
@@ -175,7 +175,7 @@ class Replies:
 
     def ledger(self) -> pd.DataFrame:
         """One row a target: states and times (seconds since the epoch)."""
-        return table.frame(ledger_columns(self._flight.entries()))
+        return table.frame(ledger_columns(self._tracker.entries()))
 
     @property
     def ok(self) -> pd.DataFrame:
@@ -189,7 +189,7 @@ class Replies:
 
     @property
     def silent(self) -> pd.DataFrame:
-        """The rows of targets that gave no word in time."""
+        """The rows of targets that gave no reply in time."""
         return self._in(State.SILENT, State.EXPIRED)
 
     def aggregates(self) -> list[Aggregate]:
@@ -198,9 +198,9 @@ class Replies:
             return []
         return self._action.aggregate(row.data for row in self._every() if row.state is State.OK)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """The ledger's entries, without pandas."""
-        return self._flight.entries()
+        return self._tracker.entries()
 
     def outputs(self) -> list[str]:
         """The names of the outputs: the DDL's, then what else nodes sent."""
@@ -208,11 +208,11 @@ class Replies:
 
     def __len__(self) -> int:
         """The number of rows: targets and unexpected senders."""
-        return len(self._flight.entries()) if self._names is None else len(self.rows())
+        return len(self._tracker.entries()) if self._names is None else len(self.rows())
 
     def __repr__(self) -> str:
         """One line: what was asked, and the counts that are not zero."""
-        counts = self._flight.stats().states
+        counts = self._tracker.stats().states
         words = " ".join(f"{number} {state}" for state, number in counts.items())
         return f"<Replies {self.agent} {self.action} {self.requestid[:8]}: {words or 'no targets'}>"
 
@@ -249,7 +249,7 @@ class Replies:
         return columns
 
 
-def _row(entry: Entry, requestid: str) -> Row:
+def _row(entry: LedgerEntry, requestid: str) -> Row:
     reply = entry.reply
     sender = entry.worker or entry.sender
     if reply is None:
@@ -267,7 +267,7 @@ def _row(entry: Entry, requestid: str) -> Row:
     )
 
 
-def ledger_columns(entries: Sequence[Entry]) -> dict[str, table.Column]:
+def ledger_columns(entries: Sequence[LedgerEntry]) -> dict[str, table.Column]:
     """The columns of the ledger's table (DESIGN §4)."""
     return {
         "sender": ("string", [e.worker or e.sender for e in entries]),

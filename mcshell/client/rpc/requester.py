@@ -8,27 +8,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.methods import nobody
-from mcshell.client.discovery.targeting import Ask, route
-from mcshell.client.messaging.tracker import Flight
-from mcshell.client.rpc.interactive import Course, Pilot
+from mcshell.client.discovery.targeting import RequestOptions, route
+from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.rpc.interactive import InteractiveRun, RunSettings
 from mcshell.client.rpc.preview import Preview
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.store.records import Record
+from mcshell.client.store.records import RequestRecord
 from mcshell.errors import UsageError, did_you_mean
 from mcshell.message import Via, new_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mcshell.client.discovery.finder import Discovery, Found
-    from mcshell.client.discovery.node_cache import Known
-    from mcshell.client.messaging.hub import Desk
-    from mcshell.client.store.records import Outgoing
+    from mcshell.client.discovery.finder import Discovered, Finder
+    from mcshell.client.discovery.node_cache import NodeCache
+    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.store.records import OutgoingMessage
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
 
-__all__ = ["Asking"]
+__all__ = ["Requester"]
 
 _INTERACTIVE_TTL = 60.0
 _DAY = 86400.0
@@ -37,16 +37,21 @@ _DURABLE_TTL = 7 * _DAY
 _PER_TARGET = 0.002
 
 
-class Asking:
-    """Puts the requests of one client; see `Client.rpc` for what an `Ask` may say."""
+class Requester:
+    """Puts the requests of one client; see `Client.rpc` for what an `RequestOptions` may say."""
 
     def __init__(
-        self, settings: Settings, desk: Desk, discovery: Discovery, ddls: Library, known: Known
+        self,
+        settings: Settings,
+        hub: SessionHub,
+        discovery: Finder,
+        ddls: Library,
+        known: NodeCache,
     ) -> None:
         self.settings = settings
         self.ddls = ddls
         self.known = known
-        self._desk = desk
+        self._hub = hub
         self._discovery = discovery
         self._background: list[tuple[Replies, threading.Thread]] = []
 
@@ -56,7 +61,7 @@ class Asking:
             replies.cancel()
             thread.join(timeout=5)
 
-    def ask(self, ask: Ask, confirm: Callable[[Preview], bool] | None = None) -> Replies:
+    def ask(self, ask: RequestOptions, confirm: Callable[[Preview], bool] | None = None) -> Replies:
         """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived.
 
         `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
@@ -87,7 +92,7 @@ class Asking:
                 "node.max_ttl) is meant"
             )
 
-    def preview(self, ask: Ask, found: Found) -> Preview:
+    def preview(self, ask: RequestOptions, found: Discovered) -> Preview:
         """Who is hit by an action."""
         collective = ask.targeting.collective or self.settings.collective.main
         since = time.time() - self.settings.client.known_for
@@ -95,38 +100,43 @@ class Asking:
         limit = self.settings.client.confirm_share
         return Preview(ask.agent, ask.action, tuple(found.names), len(fleet), limit)
 
-    def _ask_now(self, ask: Ask, action: Action, data: dict[str, Any], found: Found) -> Replies:
+    def _ask_now(
+        self, ask: RequestOptions, action: Action, data: dict[str, Any], found: Discovered
+    ) -> Replies:
         record = self._record(ask, action, data, route(ask, len(found.names)))
-        flight = Flight(record, found.names)
-        flight.discovered = found.discovered
-        desk = self._desk
-        pilot = Pilot(flight, desk.courier, desk.prober, desk.session.store)
-        course = self._course(ask, action, data, len(found.names))
-        desk.session.store.add(record, found.names)
-        desk.watch(record.id, flight)
-        replies = Replies(flight, action, pilot)
+        tracker = RequestTracker(record, found.names)
+        tracker.discovered = found.discovered
+        hub = self._hub
+        run = InteractiveRun(tracker, hub.request_sender, hub.queries, hub.session.store)
+        run_settings = self._run_settings(ask, action, data, len(found.names))
+        hub.session.store.add(record, found.names)
+        hub.watch(record.id, tracker)
+        replies = Replies(tracker, action, run)
         if not ask.wait:
             thread = threading.Thread(
-                target=self._fly, args=(pilot, course, flight), name="mcshell-pilot", daemon=True
+                target=self._fly,
+                args=(run, run_settings, tracker),
+                name="mcshell-pilot",
+                daemon=True,
             )
             thread.start()
             self._background = [one for one in self._background if one[1].is_alive()]
             self._background.append((replies, thread))
             return replies
         try:
-            self._fly(pilot, course, flight)
+            self._fly(run, run_settings, tracker)
         except KeyboardInterrupt:
             replies.cancel()
         return replies
 
-    def _fly(self, pilot: Pilot, course: Course, flight: Flight) -> None:
-        pilot.fly(course)
-        heard = [entry.sender for entry in flight.entries() if entry.done is not None]
-        self.known.touch(flight.record.collective, heard, time.time())
+    def _fly(self, run: InteractiveRun, run_settings: RunSettings, tracker: RequestTracker) -> None:
+        run.fly(run_settings)
+        heard = [entry.sender for entry in tracker.entries() if entry.done is not None]
+        self.known.touch(tracker.record.collective, heard, time.time())
 
     def _ask_durable(
         self,
-        ask: Ask,
+        ask: RequestOptions,
         action: Action,
         data: dict[str, Any],
         names: list[str],
@@ -134,11 +144,11 @@ class Asking:
         discovered: bool,
     ) -> Replies:
         """Commit the signed bytes, then send; what is committed is sent, now or after a crash."""
-        flight, outgoing = self._prepare(ask, action, data, names)
-        flight.discovered = discovered
-        self._desk.session.store.add(flight.record, names, outgoing)
-        self._desk.dispatch.wake()
-        replies = Replies(flight, action, dispatch=self._desk.dispatch)
+        tracker, outgoing = self._prepare(ask, action, data, names)
+        tracker.discovered = discovered
+        self._hub.session.store.add(tracker.record, names, outgoing)
+        self._hub.outbox.wake()
+        replies = Replies(tracker, action, outbox=self._hub.outbox)
         timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
         if ask.wait:
             return replies.wait(timeout)
@@ -146,33 +156,33 @@ class Asking:
         return replies
 
     def _prepare(
-        self, ask: Ask, action: Action, data: dict[str, Any], names: list[str]
-    ) -> tuple[Flight, list[Outgoing]]:
-        """Sign a durable request for each target; from here on its words are expected."""
+        self, ask: RequestOptions, action: Action, data: dict[str, Any], names: list[str]
+    ) -> tuple[RequestTracker, list[OutgoingMessage]]:
+        """Sign a durable request for each target; from here on its replies are expected."""
         ttl = _DURABLE_TTL if ask.ttl is None else ask.ttl
         record = self._record(ask, action, data, Via(ask.via or Via.QUEUE), ttl)
-        flight = Flight(record, names)
-        courier = self._desk.courier
-        outgoing = courier.prepare(courier.request(record, data, ttl), names)
-        self._desk.watch(record.id, flight)
-        return flight, outgoing
+        tracker = RequestTracker(record, names)
+        request_sender = self._hub.request_sender
+        outgoing = request_sender.prepare(request_sender.request(record, data, ttl), names)
+        self._hub.watch(record.id, tracker)
+        return tracker, outgoing
 
-    def each(self, ask: Ask, rows: Iterable[Mapping[str, Any]]) -> list[Replies]:
+    def each(self, ask: RequestOptions, rows: Iterable[Mapping[str, Any]]) -> list[Replies]:
         """Ask a pool once for each row of inputs, all kept in one commit."""
         schema = self.ddls.get(ask.agent).action(ask.action)
         self._check_ttl(ask.ttl)
         names = [f"pool:{self._pool(ask)}"]
         checked = [schema.check(row) for row in rows]
         prepared = [self._prepare(ask, schema, data, names) for data in checked]
-        self._desk.session.store.add_all(
-            [(flight.record, names, outgoing) for flight, outgoing in prepared]
+        self._hub.session.store.add_all(
+            [(tracker.record, names, outgoing) for tracker, outgoing in prepared]
         )
-        self._desk.dispatch.wake()
+        self._hub.outbox.wake()
         return [
-            Replies(flight, schema, dispatch=self._desk.dispatch) for flight, _outgoing in prepared
+            Replies(tracker, schema, outbox=self._hub.outbox) for tracker, _outgoing in prepared
         ]
 
-    def _pool(self, ask: Ask) -> str:
+    def _pool(self, ask: RequestOptions) -> str:
         """The pool that a request is for."""
         pools = self.settings.pools
         name = ask.pool or ask.agent
@@ -185,17 +195,17 @@ class Asking:
 
     def _record(
         self,
-        ask: Ask,
+        ask: RequestOptions,
         action: Action,
         data: dict[str, Any],
         via: Via,
         ttl: float = _INTERACTIVE_TTL,
-    ) -> Record:
+    ) -> RequestRecord:
         now = time.time()
         filter_ = ask.targeting.filter
         if ask.agent not in filter_.agent:
             filter_ = replace(filter_, agent=(*filter_.agent, ask.agent))
-        return Record(
+        return RequestRecord(
             new_request_id(),
             ask.agent,
             ask.action,
@@ -208,10 +218,12 @@ class Asking:
             self._pool(ask) if via is Via.POOL else None,
         )
 
-    def _course(self, ask: Ask, action: Action, data: dict[str, Any], count: int) -> Course:
+    def _run_settings(
+        self, ask: RequestOptions, action: Action, data: dict[str, Any], count: int
+    ) -> RunSettings:
         settings = self.settings.client
         timeout = ask.timeout
         if timeout is None:
             timeout = max(settings.timeout, action.timeout) + count * _PER_TARGET
         ttl = ask.ttl if ask.ttl is not None else max(_INTERACTIVE_TTL, timeout)
-        return Course(ask, data, ttl, timeout, settings.probe)
+        return RunSettings(ask, data, ttl, timeout, settings.probe)

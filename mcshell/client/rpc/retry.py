@@ -11,7 +11,7 @@ from mcshell.message import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
 
 __all__ = ["NOT_WELL", "inputs_again"]
 
@@ -19,7 +19,7 @@ __all__ = ["NOT_WELL", "inputs_again"]
 NOT_WELL = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT, State.EXPIRED)
 
 
-def inputs_again(record: Record, given: Mapping[str, Any]) -> dict[str, Any]:
+def inputs_again(record: RequestRecord, given: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a request, with those that are `given` in their place.
 
     Raises:

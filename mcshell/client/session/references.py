@@ -22,7 +22,7 @@ from mcshell.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
 
 __all__ = ["Moment", "Reference", "newest", "parse_moment", "parse_reference"]
 
@@ -38,7 +38,7 @@ class Moment:
     until: float
     since: float = 0.0
 
-    def holds(self, record: Record) -> bool:
+    def holds(self, record: RequestRecord) -> bool:
         """Whether a request was made in it."""
         return self.since <= record.created <= self.until
 
@@ -51,7 +51,7 @@ class Reference:
     action: str
     moment: Moment | None
 
-    def fits(self, record: Record) -> bool:
+    def fits(self, record: RequestRecord) -> bool:
         """Whether a request is one that is meant."""
         if self.agent and (record.agent, record.action) != (self.agent, self.action):
             return False
@@ -98,8 +98,8 @@ def parse_moment(text: str) -> Moment:
 
 
 def newest(
-    history: Iterable[tuple[Record, object]], fits: Callable[[Record], bool]
-) -> Record | None:
+    history: Iterable[tuple[RequestRecord, object]], fits: Callable[[RequestRecord], bool]
+) -> RequestRecord | None:
     """The newest request that fits; `history` (`Store.requests`) has the oldest first."""
     records = [record for record, _counts in history]
     return next((one for one in reversed(records) if fits(one)), None)

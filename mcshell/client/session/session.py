@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from mcshell.client.store.store import Store
+from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
 from mcshell.private import is_locked, lock_file, private_file, private_folder
 from mcshell.wire import destinations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
 
 __all__ = ["Session", "SessionInfo", "folder_of", "listing", "remove", "stores"]
 
@@ -63,7 +63,7 @@ class Session:
         #: Called when the session has been given a name: other machines may have it from then on.
         self.saved: Callable[[], None] | None = None
         self._lock = lock
-        self.store = Store(private_file(path))
+        self.store = SessionStore(private_file(path))
         owner = self.store.meta("caller")
         if owner is None:
             self._found(caller, collective)
@@ -201,14 +201,14 @@ def listing(state_dir: Path) -> Iterator[SessionInfo]:
         yield _info(store.path, store, time.time(), held=held)
 
 
-def stores(state_dir: Path) -> Iterator[Store]:
+def stores(state_dir: Path) -> Iterator[SessionStore]:
     """Each session file of the state directory, by name, open while it is looked at.
 
     What is no session file is named in the log: one that is broken takes no other with it.
     """
     for path in sorted(folder_of(state_dir).glob("*.sqlite")):
         try:
-            store = Store(path)
+            store = SessionStore(path)
         except SessionError as error:
             log.warning("%s", error)
             continue
@@ -234,7 +234,7 @@ def remove(state_dir: Path, name: str) -> None:
     lock.close()
 
 
-def _info(path: Path, store: Store, now: float, *, held: bool) -> SessionInfo:
+def _info(path: Path, store: SessionStore, now: float, *, held: bool) -> SessionInfo:
     history = store.requests()
     return SessionInfo(
         path.stem,
@@ -249,8 +249,8 @@ def _info(path: Path, store: Store, now: float, *, held: bool) -> SessionInfo:
     )
 
 
-def _unfinished(record: Record, counts: Mapping[str, int], now: float) -> int:
-    """How many targets may still answer; what has expired unheard is over (`Store.lapse`)."""
+def _unfinished(record: RequestRecord, counts: Mapping[str, int], now: float) -> int:
+    """How many targets may still answer; what has expired unheard is over (`SessionStore.lapse`)."""
     over = record.via.durable and record.expires < now
     waiting = ("received", "running") if over else ("pending", "received", "running")
     return sum(counts.get(state, 0) for state in waiting)

@@ -21,7 +21,7 @@ from mcshell.wire.documents.takeover import (
     HANDOVER,
     HOLDING,
     TAKEOVER,
-    Claim,
+    SessionClaim,
     open_claim,
     seal_claim,
 )
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.stomp.transport import Delivery, Transport
 
-__all__ = ["Custody"]
+__all__ = ["Takeover"]
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 20.0  # two heart-beats
 
 
-class Custody:
+class Takeover:
     """Claims one session for this process, and gives it up when another claims it later.
 
     `let_go` stops taking from the queue; `tell` takes a notice for the operator.
@@ -96,7 +96,7 @@ class Custody:
 
     def _say(self, kind: str, epoch: int | None = None) -> None:
         store = self._session.store
-        claim = Claim(
+        claim = SessionClaim(
             kind,
             self._credentials.signer.identity.callerid,
             self._session.collective,
@@ -143,14 +143,14 @@ class Custody:
         elif claim.kind == HOLDING and claim.epoch < self._epoch and self._session.holds:
             self._say(TAKEOVER)
 
-    def _give_up(self, claim: Claim) -> None:
+    def _give_up(self, claim: SessionClaim) -> None:
         """Stop taking from the queue first: the count that is told must be the last one."""
         self._let_go()
         self._session.yield_to(claim.holder)
         self._say(HANDOVER, claim.epoch)
         self._tell(f"session {self._session.name} was taken over by {claim.holder}")
 
-    def _handed_over(self, claim: Claim) -> None:
+    def _handed_over(self, claim: SessionClaim) -> None:
         have = self._session.store.reply_count()
         self._session.store.set_meta("told_rows", str(claim.rows))
         if claim.rows > have:

@@ -1,7 +1,7 @@
 """Sessions between machines: a copy of the file goes out, and comes in verified again.
 
 Import trusts nothing that the file says of itself: every signature is checked against our own CA,
-and the ledger is made again from the words. What another caller asked can be read, not answered.
+and the ledger is made again from the replies. What another caller asked can be read, not answered.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.client.session.session import folder_of
-from mcshell.client.store.records import Record, Word, target_of
-from mcshell.client.store.store import Store
+from mcshell.client.store.records import ReplyRecord, RequestRecord, target_of
+from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, Rejected, SessionError
 from mcshell.private import is_locked, private_file, private_folder
 from mcshell.wire import destinations
@@ -24,8 +24,8 @@ from mcshell.wire.documents.envelope import read_reply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mcshell.client.store.ledger import Entry
-    from mcshell.client.store.records import Members, Outgoing
+    from mcshell.client.store.ledger import LedgerEntry
+    from mcshell.client.store.records import Members, OutgoingMessage
     from mcshell.message import State
     from mcshell.wire.documents.signatures import Verifier
 
@@ -60,12 +60,12 @@ def export_session(state_dir: Path, name: str, target: Path) -> Path:
         raise SessionError(f"no session {name!r}", name)
     if target.exists():
         raise SessionError(f"{target} is there already", name)
-    store = Store(source)
+    store = SessionStore(source)
     try:
         store.copy(private_file(target))  # before a byte is in it
     finally:
         store.close()
-    copy = Store(target)
+    copy = SessionStore(target)
     try:
         copy.set_meta("name", name)
         if not is_locked(source.with_suffix(".lock")):
@@ -88,7 +88,7 @@ def import_session(
         raise SessionError(f"{source}: no such file", source.stem)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copy(source, Path(folder) / source.name))
-        theirs = Store(copy)
+        theirs = SessionStore(copy)
         try:
             return _merge(state_dir, theirs, verifier, members, name or theirs.meta("name"))
         finally:
@@ -96,11 +96,11 @@ def import_session(
 
 
 def _merge(
-    state_dir: Path, theirs: Store, verifier: Verifier, members: Members, name: str | None
+    state_dir: Path, theirs: SessionStore, verifier: Verifier, members: Members, name: str | None
 ) -> ImportReport:
     name = destinations.check_word("session", name or theirs.meta("address") or "imported")
     path = private_folder(folder_of(state_dir)) / f"{name}.sqlite"
-    ours = Store(private_file(path))
+    ours = SessionStore(private_file(path))
     try:
         if ours.meta("address") is None:
             for key in (*_OWN, "holder"):
@@ -120,8 +120,8 @@ class _Merger:
 
     def __init__(
         self,
-        theirs: Store,
-        ours: Store,
+        theirs: SessionStore,
+        ours: SessionStore,
         verifier: Verifier,
         members: Members,
         report: ImportReport,
@@ -131,19 +131,19 @@ class _Merger:
         self._verifier = verifier
         self._members = members
         self._report = report
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, RequestRecord] = {}
 
     def run(self) -> None:
         for record, _counts in self._theirs.requests():
             self._request(record)
         self._jobs()
-        for words in self._words():
-            news = self._ours.enter(words, durable=True)
+        for replies in self._replies():
+            news = self._ours.enter(replies, durable=True)
             self._report.replies += len(news)
         for record in self._records.values():
             self._judgements(record)
 
-    def _request(self, record: Record) -> None:
+    def _request(self, record: RequestRecord) -> None:
         outgoing = self._theirs.outgoing(record.id)
         good = [one for one, _confirmed in outgoing if self._is_ours(one)]
         if outgoing and not good:
@@ -171,7 +171,7 @@ class _Merger:
             for request, run in self._theirs.jobs.runs(kept.id):
                 self._ours.jobs.add_run(request, kept.id, run)
 
-    def _is_ours(self, one: Outgoing) -> bool:
+    def _is_ours(self, one: OutgoingMessage) -> bool:
         """Whether the caller of the session signed these bytes, while he might."""
         made = self._theirs.find_request(one.request)
         assert made is not None
@@ -187,17 +187,17 @@ class _Merger:
         self._report.refused["request: caller_mismatch"] += 1
         return False
 
-    def _words(self) -> Iterator[list[Word]]:
+    def _replies(self) -> Iterator[list[ReplyRecord]]:
         after = 0
-        while rows := self._theirs.words(after, _GROUP):
+        while rows := self._theirs.replies(after, _GROUP):
             after = rows[-1][0]
-            words = [self._word(*rest) for _number, *rest in rows]
-            yield [word for word in words if word is not None]
+            replies = [self._word(*rest) for _number, *rest in rows]
+            yield [received for received in replies if received is not None]
 
     def _word(
         self, request: str, body: bytes, kept: float, signature: str, cert: str, trust: str
-    ) -> Word | None:
-        """Verify a kept word as of when it came in."""
+    ) -> ReplyRecord | None:
+        """Verify a kept reply as of when it came in."""
         record = self._records.get(request)
         if record is None:
             self._report.refused["reply: unknown_request"] += 1
@@ -213,11 +213,11 @@ class _Merger:
             self._report.refused["reply: wrong_sender"] += 1
             return None
         target = target_of(record, reply.sender, self._members)
-        return Word(reply, kept, body, signature, cert, target)
+        return ReplyRecord(reply, kept, body, signature, cert, target)
 
-    def _judgements(self, record: Record) -> None:
-        """Take over what their client decided without a word, where we know no better."""
-        decided: dict[State, list[Entry]] = {}
+    def _judgements(self, record: RequestRecord) -> None:
+        """Take over what their client decided without a reply, where we know no better."""
+        decided: dict[State, list[LedgerEntry]] = {}
         for entry in self._theirs.entries(record.id):
             if entry.reason and not entry.unexpected:
                 decided.setdefault(entry.state, []).append(entry)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from mcshell.client.store.ledger import Entry
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.ledger import LedgerEntry
+    from mcshell.client.store.records import RequestRecord
 
 __all__ = ["FIELDS", "SessionFile"]
 
@@ -123,7 +123,7 @@ class SessionFile:
         with self._commit() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
 
-    def requests(self) -> list[tuple[Record, dict[str, int]]]:
+    def requests(self) -> list[tuple[RequestRecord, dict[str, int]]]:
         """The history, oldest first, each with its counts by state."""
         counts: dict[str, dict[str, int]] = {}
         for request, state, number in self._all("SELECT request, state, number FROM counts"):
@@ -131,7 +131,7 @@ class SessionFile:
         records = map(rows.record_of, self._all(f"{rows.RECORDS} ORDER BY number"))
         return [(record, counts.get(record.id, {})) for record in records]
 
-    def find_request(self, prefix: str | None = None) -> Record | None:
+    def find_request(self, prefix: str | None = None) -> RequestRecord | None:
         """A request by id or its first letters, or the newest.
 
         Raises:
@@ -152,7 +152,7 @@ class SessionFile:
         query = "SELECT 1 FROM targets WHERE request=? AND sender=? AND unexpected=0"
         return bool(self._all(query, request, sender))
 
-    def entries(self, request: str, *, whole: bool = False) -> list[Entry]:
+    def entries(self, request: str, *, whole: bool = False) -> list[LedgerEntry]:
         """The ledger of a request, in the order of its targets.
 
         The data of small replies is there, that of large ones (not `whole`) is read when it is
@@ -184,8 +184,8 @@ class SessionFile:
         query = "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?"
         return bytes(self._all(query, request, sender, sequence)[0][0])
 
-    def words(self, after: int = 0, limit: int = 1000) -> list[tuple[Any, ...]]:
-        """The kept words from the one after `after`, in order.
+    def replies(self, after: int = 0, limit: int = 1000) -> list[tuple[Any, ...]]:
+        """The kept replies from the one after `after`, in order.
 
         Each is (number, request, body, kept, signature, certificate, trust).
         """
@@ -198,9 +198,9 @@ class SessionFile:
         )
 
     def reply_count(self) -> int:
-        """How many words are kept."""
+        """How many replies are kept."""
         return int(self._all("SELECT count(*) FROM replies")[0][0])
 
     def latest(self) -> int:
-        """The number of the newest word."""
+        """The number of the newest reply."""
         return int(self._all("SELECT coalesce(max(number),0) FROM replies")[0][0])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell.client.store import records as rows
-from mcshell.client.store.records import Record
+from mcshell.client.store.records import RequestRecord
 from mcshell.message import Filter, State, Via
 from mcshell.wire.documents.rule import read_job
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JobStore", "KeptJob"]
 
 _RUN_FOR = 7 * 86_400.0
-"""Seconds after a run's first word in which its other targets may still speak."""
+"""Seconds after a run's first reply in which its other targets may still speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ class JobStore:
             )
 
     def adopt(self, reply: Reply, now: float) -> None:
-        """Make a request of a run of which this is the first word.
+        """Make a request of a run of which this is the first reply.
 
-        Its targets are those of the job that are not at their end; words come from them alone.
+        Its targets are those of the job that are not at their end; replies come from them alone.
         """
         kept = self.get(reply.job or "")
         if kept is None or self._store.find_request(reply.requestid) is not None:
@@ -113,11 +113,11 @@ class JobStore:
             ).rowcount
             db.execute("INSERT INTO counts VALUES (?,?,?)", (reply.requestid, State.PENDING, count))
 
-    def _record(self, kept: KeptJob, requestid: str, now: float) -> Record:
+    def _record(self, kept: KeptJob, requestid: str, now: float) -> RequestRecord:
         """The request that a run is."""
         made = self._store.find_request(kept.id)
         job = kept.job
-        return Record(
+        return RequestRecord(
             requestid,
             job.agent,
             job.action,

@@ -1,6 +1,6 @@
-"""The ledger: each target of a request in exactly one state, from its words alone (DESIGN §5).
+"""The ledger: each target of a request in exactly one state, from its replies alone (DESIGN §5).
 
-`step` and `judge` are pure: an `Entry` and what happened give the next `Entry`. The `Ledger`
+`step` and `judge` are pure: an `LedgerEntry` and what happened give the next `LedgerEntry`. The `Ledger`
 keeps one entry a target, and those of senders that were no target, apart. It does no I/O, knows
 no clock and holds no lock: whoever owns it passes the time in.
 """
@@ -11,21 +11,21 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mcshell.message import Sequence, State
+from mcshell.message import ReplySequence, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mcshell.message import Reply
 
-__all__ = ["Entry", "Ledger", "Stats", "judge", "step"]
+__all__ = ["Ledger", "LedgerEntry", "Stats", "judge", "step"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """Where one target stands. Times are seconds since the epoch, None until they happen.
 
-    `reply` is the final word that counts. `reason` says why, where the state alone does not.
+    `reply` is the final reply that counts. `reason` says why, where the state alone does not.
     `worker` is who took it, where the target is a pool.
     """
 
@@ -45,27 +45,27 @@ class Entry:
 
     @property
     def lag(self) -> float | None:
-        """Seconds from our SEND to the final word's arrival, None while either is missing."""
+        """Seconds from our SEND to the final reply's arrival, None while either is missing."""
         return None if self.sent is None or self.done is None else self.done - self.sent
 
 
-def step(entry: Entry, reply: Reply, at: float) -> Entry:
-    """Return what a node's word makes of its entry; `at` is when the word was kept.
+def step(entry: LedgerEntry, reply: Reply, at: float) -> LedgerEntry:
+    """Return what a node's reply makes of its entry; `at` is when the reply was kept.
 
-    The first final word wins, a second marks `duplicate`; a word after a judgement replaces the
+    The first final reply wins, a second marks `duplicate`; a reply after a judgement replaces the
     judgement and marks `late`.
     """
     if entry.state.final:
         return replace(entry, duplicate=True) if reply.final else entry
     if reply.sender != entry.sender:
         entry = replace(entry, worker=reply.sender)
-    attempt = max(entry.attempt, reply.sequence // Sequence.STEP + 1)
+    attempt = max(entry.attempt, reply.sequence // ReplySequence.STEP + 1)
     late = entry.late or entry.state.judged
     if reply.final:
         return replace(
             entry, state=reply.state, late=late, done=at, attempt=attempt, reason="", reply=reply
         )
-    if reply.sequence % Sequence.STEP == Sequence.RUNNING:
+    if reply.sequence % ReplySequence.STEP == ReplySequence.RUNNING:
         since = at if entry.running is None else entry.running
         return replace(
             entry, state=State.RUNNING, late=late, running=since, attempt=attempt, reason=""
@@ -75,7 +75,7 @@ def step(entry: Entry, reply: Reply, at: float) -> Entry:
     return replace(entry, state=state, late=late, received=since, attempt=attempt, reason="")
 
 
-def judge(entry: Entry, verdict: State, reason: str) -> Entry:
+def judge(entry: LedgerEntry, verdict: State, reason: str) -> LedgerEntry:
     """Return the entry judged `silent` or `expired`; only `pending` can be judged."""
     if entry.state is not State.PENDING:
         return entry
@@ -110,13 +110,13 @@ class Ledger:
 
     def __init__(self, targets: Iterable[str], *, verdict: State = State.SILENT) -> None:
         self.verdict = verdict
-        self.targets: dict[str, Entry] = {name: Entry(name) for name in targets}
-        self.strangers: dict[str, Entry] = {}
+        self.targets: dict[str, LedgerEntry] = {name: LedgerEntry(name) for name in targets}
+        self.strangers: dict[str, LedgerEntry] = {}
         self._open = len(self.targets)
         self.outstanding = 0
 
     @classmethod
-    def of(cls, entries: Iterable[Entry], *, verdict: State) -> Ledger:
+    def of(cls, entries: Iterable[LedgerEntry], *, verdict: State) -> Ledger:
         """Take up a ledger where it was left."""
         kept = list(entries)
         ledger = cls((entry.sender for entry in kept if not entry.unexpected), verdict=verdict)
@@ -127,22 +127,22 @@ class Ledger:
                 ledger._put(entry)
         return ledger
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[LedgerEntry]:
         """All entries, targets first, in the order they were named."""
         yield from self.targets.values()
         yield from self.strangers.values()
 
-    def entry(self, sender: str) -> Entry | None:
+    def entry(self, sender: str) -> LedgerEntry | None:
         """The entry of a sender, target or stranger."""
         return self.targets.get(sender) or self.strangers.get(sender)
 
     @property
     def closed(self) -> bool:
-        """Whether every target has its last word or a judgement."""
+        """Whether every target has its last reply or a judgement."""
         return self._open == 0
 
     def pending(self) -> list[str]:
-        """The targets of which there was no word at all."""
+        """The targets of which there was no reply at all."""
         return [name for name, e in self.targets.items() if e.state is State.PENDING]
 
     def sent(self, names: Iterable[str], at: float) -> None:
@@ -150,12 +150,12 @@ class Ledger:
         for name in names:
             self._put(replace(self.targets[name], sent=at))
 
-    def word(self, reply: Reply, at: float, target: str | None = None) -> Entry:
-        """Enter a node's word and return the entry it made; `target` is the pool it speaks for."""
+    def word(self, reply: Reply, at: float, target: str | None = None) -> LedgerEntry:
+        """Enter a node's reply and return the entry it made; `target` is the pool it speaks for."""
         entry = self.targets.get(target or reply.sender)
         if entry is not None:
             return self._put(step(entry, reply, at))
-        stranger = self.strangers.get(reply.sender) or Entry(reply.sender, unexpected=True)
+        stranger = self.strangers.get(reply.sender) or LedgerEntry(reply.sender, unexpected=True)
         self.strangers[reply.sender] = step(stranger, reply, at)
         return self.strangers[reply.sender]
 
@@ -165,7 +165,7 @@ class Ledger:
             self._put(judge(self.targets[name], self.verdict, reason))
 
     def excuse(self, name: str, state: State, reason: str) -> None:
-        """Note what a probe saw of a pending target: `received` or `running`, without a word."""
+        """Note what a probe saw of a pending target: `received` or `running`, without a reply."""
         entry = self.targets[name]
         if entry.state is State.PENDING:
             self._put(replace(entry, state=state, reason=reason))
@@ -187,7 +187,7 @@ class Ledger:
             elapsed=elapsed,
         )
 
-    def _put(self, entry: Entry) -> Entry:
+    def _put(self, entry: LedgerEntry) -> LedgerEntry:
         before = self.targets[entry.sender]
         self._open += before.state.closed - entry.state.closed
         self.outstanding += _outstanding(entry) - _outstanding(before)
@@ -195,5 +195,5 @@ class Ledger:
         return entry
 
 
-def _outstanding(entry: Entry) -> bool:
+def _outstanding(entry: LedgerEntry) -> bool:
     return entry.sent is not None and not entry.state.closed

@@ -15,9 +15,9 @@ from mcshell.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mcshell.client.store.store import Store
+    from mcshell.client.store.store import SessionStore
 
-__all__ = ["OK", "OPEN", "STOPPED", "Accepted", "KeptPlan", "PlanStore"]
+__all__ = ["OK", "OPEN", "STOPPED", "AcceptedFailure", "KeptPlan", "PlanStore"]
 
 OPEN: Final = "open"
 OK: Final = "ok"
@@ -38,7 +38,7 @@ _COLUMNS: Final = "id, name, revision, created, body, signature, certificate, wa
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedFailure:
     """A failure that was accepted: of which step and node, what it said; by whom and when."""
 
     step: str
@@ -66,7 +66,7 @@ class KeptPlan:
     waves: dict[str, list[tuple[str, ...]]]
     state: str = OPEN
     reason: str = ""
-    accepted: tuple[Accepted, ...] = ()
+    accepted: tuple[AcceptedFailure, ...] = ()
 
     def accepts(self, step: str) -> frozenset[str]:
         """The nodes whose failures in a step are accepted."""
@@ -76,7 +76,7 @@ class KeptPlan:
 class PlanStore:
     """The plans in one session file."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SessionStore) -> None:
         self._store = store
 
     def add(self, plan: KeptPlan) -> None:
@@ -105,7 +105,7 @@ class PlanStore:
         with self._store.transaction() as db:
             db.execute("UPDATE plans SET state=?, reason=? WHERE id=?", (state, reason, plan))
 
-    def accept(self, plan: str, failures: Iterable[Accepted]) -> None:
+    def accept(self, plan: str, failures: Iterable[AcceptedFailure]) -> None:
         """Write down which failures are accepted, on disk when this returns; they stay so."""
         rows = [(plan, one.step, one.sender, one.said, one.by, one.at) for one in failures]
         with self._store.transaction() as db:
@@ -116,11 +116,11 @@ class PlanStore:
         """The plans of the session, the oldest first."""
         if not self._there("plans"):
             return []
-        accepted: dict[str, list[Accepted]] = {}
+        accepted: dict[str, list[AcceptedFailure]] = {}
         if self._there("accepted"):
             query = "SELECT plan, step, sender, said, caller, at FROM accepted ORDER BY at, sender"
             for plan, *row in self._store.query(query):
-                accepted.setdefault(plan, []).append(Accepted(*row))
+                accepted.setdefault(plan, []).append(AcceptedFailure(*row))
         rows = self._store.query(f"SELECT {_COLUMNS} FROM plans ORDER BY number")  # noqa: S608 - our own names
         return [_kept(row, tuple(accepted.get(row[0], ()))) for row in rows]
 
@@ -150,7 +150,7 @@ class PlanStore:
         return found[0]
 
 
-def _kept(row: tuple[Any, ...], accepted: tuple[Accepted, ...]) -> KeptPlan:
+def _kept(row: tuple[Any, ...], accepted: tuple[AcceptedFailure, ...]) -> KeptPlan:
     plan, name, revision, created, body, signature, certificate, text, state, reason = row
     waves = {step: [tuple(wave) for wave in waves] for step, waves in json.loads(text).items()}
     return KeptPlan(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.client.store.ledger import Entry
+from mcshell.client.store.ledger import LedgerEntry
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.wire.documents.envelope import read_reply
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LARGE",
     "Members",
-    "Outgoing",
-    "Record",
+    "OutgoingMessage",
+    "ReplyRecord",
+    "RequestRecord",
     "StoredData",
-    "Word",
     "kept_reply",
     "slim",
     "target_of",
@@ -39,7 +39,7 @@ RECORDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RequestRecord:
     """One request of the session's history. `data` is redacted where the DDL says so."""
 
     id: str
@@ -60,7 +60,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingMessage:
     """One signed message of a request: to one target, or to `*`. `expires` is epoch seconds."""
 
     request: str
@@ -73,8 +73,8 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """A word of a node with the bytes it came in as.
+class ReplyRecord:
+    """A reply of a node with the bytes it came in as.
 
     `kept` is when it was verified (epoch), a moment before its commit; `target` whose row in the
     ledger it is about: the sender's own, or its pool's.
@@ -88,7 +88,7 @@ class Word:
     target: str
 
 
-class Bodies(Protocol):
+class ReplyBodies(Protocol):
     """Where replies are kept (`database.SessionFile`)."""
 
     def body(self, request: str, sender: str, sequence: int) -> bytes:
@@ -98,7 +98,7 @@ class Bodies(Protocol):
 class StoredData(Mapping[str, Any]):
     """The data of a large reply: it stays in the file, and is read whenever it is looked at."""
 
-    def __init__(self, store: Bodies, request: str, sender: str, sequence: int) -> None:
+    def __init__(self, store: ReplyBodies, request: str, sender: str, sequence: int) -> None:
         self._where = (request, sender, sequence)
         self._store = store
 
@@ -118,7 +118,7 @@ class StoredData(Mapping[str, Any]):
         return len(self._load())
 
 
-def of_record(record: Record) -> tuple[Any, ...]:
+def of_record(record: RequestRecord) -> tuple[Any, ...]:
     """The columns of a request."""
     return (
         record.id,
@@ -134,10 +134,10 @@ def of_record(record: Record) -> tuple[Any, ...]:
     )
 
 
-def record_of(row: Sequence[Any]) -> Record:
+def record_of(row: Sequence[Any]) -> RequestRecord:
     """A request from its columns."""
     id_, agent, action, via, collective, created, expires, filter_, data, pool = row
-    return Record(
+    return RequestRecord(
         id_,
         agent,
         action,
@@ -153,7 +153,7 @@ def record_of(row: Sequence[Any]) -> Record:
 
 def entry_of(
     request: str, row: Sequence[Any], data: Mapping[tuple[str, int], Mapping[str, Any]]
-) -> Entry:
+) -> LedgerEntry:
     """A ledger's entry from its columns; `data` gives the outputs by (sender, sequence)."""
     sender, state, late, duplicate, unexpected, sent, received, running, done = row[:9]
     attempt, reason, sequence, statuscode, statusmsg, trust, worker = row[9:]
@@ -172,7 +172,7 @@ def entry_of(
             State(state),
             trust,
         )
-    return Entry(
+    return LedgerEntry(
         sender,
         State(state),
         bool(late),
@@ -203,17 +203,17 @@ def data_of(body: bytes) -> Mapping[str, Any]:
     return kept_reply(body, "").data
 
 
-def target_of(record: Record, sender: str, members: Members) -> str:
-    """Whose row a word is about: a pool's, when the sender may answer for it; else its own."""
+def target_of(record: RequestRecord, sender: str, members: Members) -> str:
+    """Whose row a reply is about: a pool's, when the sender may answer for it; else its own."""
     if record.pool is not None and members(record.pool, sender):
         return record.pool_target
     return sender
 
 
-def slim(word: Word, store: Bodies) -> Word:
+def slim(received: ReplyRecord, store: ReplyBodies) -> ReplyRecord:
     """Leave the data of a large reply in the file."""
-    if len(word.body) <= LARGE:
-        return word
-    reply = word.reply
+    if len(received.body) <= LARGE:
+        return received
+    reply = received.reply
     data = StoredData(store, reply.requestid, reply.sender, reply.sequence)
-    return replace(word, reply=replace(reply, data=data))
+    return replace(received, reply=replace(reply, data=data))

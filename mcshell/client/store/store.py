@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING
 from mcshell.client.store import records as rows
 from mcshell.client.store.database import FIELDS, SessionFile
 from mcshell.client.store.jobs import JobStore
-from mcshell.client.store.ledger import Entry, judge, step
-from mcshell.client.store.records import Outgoing, Record, Word
+from mcshell.client.store.ledger import LedgerEntry, judge, step
+from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord
 from mcshell.message import State
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Store"]
+__all__ = ["SessionStore"]
 
 _REMEMBERED = 50_000
 
 
-class Store(SessionFile):
+class SessionStore(SessionFile):
     """One session file, open for what goes out and what comes in."""
 
     @property
@@ -38,12 +38,17 @@ class Store(SessionFile):
         return JobStore(self)
 
     def add(
-        self, record: Record, targets: Sequence[str], outgoing: Sequence[Outgoing] = ()
+        self,
+        record: RequestRecord,
+        targets: Sequence[str],
+        outgoing: Sequence[OutgoingMessage] = (),
     ) -> None:
         """Keep a request and its targets, and the bytes that are to go out, in one commit."""
         self.add_all([(record, targets, outgoing)])
 
-    def add_all(self, requests: Sequence[tuple[Record, Sequence[str], Sequence[Outgoing]]]) -> None:
+    def add_all(
+        self, requests: Sequence[tuple[RequestRecord, Sequence[str], Sequence[OutgoingMessage]]]
+    ) -> None:
         """Keep several requests, as `add` keeps one, all in one commit."""
         durable = any(record.via.durable for record, _targets, _outgoing in requests)
         with self._commit(durable=durable) as db:
@@ -53,9 +58,9 @@ class Store(SessionFile):
     def _add(
         self,
         db: sqlite3.Connection,
-        record: Record,
+        record: RequestRecord,
         targets: Sequence[str],
-        outgoing: Sequence[Outgoing],
+        outgoing: Sequence[OutgoingMessage],
     ) -> None:
         db.execute(
             "INSERT INTO requests (id, agent, action, via, collective, created, expires,"
@@ -69,12 +74,12 @@ class Store(SessionFile):
         db.execute("INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets)))
         self._add_outgoing(db, outgoing)
 
-    def add_outgoing(self, outgoing: Sequence[Outgoing]) -> None:
+    def add_outgoing(self, outgoing: Sequence[OutgoingMessage]) -> None:
         """Keep signed bytes that have already gone out."""
         with self._commit() as db:
             self._add_outgoing(db, outgoing)
 
-    def _add_outgoing(self, db: sqlite3.Connection, outgoing: Sequence[Outgoing]) -> None:
+    def _add_outgoing(self, db: sqlite3.Connection, outgoing: Sequence[OutgoingMessage]) -> None:
         db.executemany(
             "INSERT INTO outgoing VALUES (?,?,?,?,?,?,NULL)",
             [
@@ -90,7 +95,7 @@ class Store(SessionFile):
             ],
         )
 
-    def unconfirmed(self, limit: int, now: float) -> list[Outgoing]:
+    def unconfirmed(self, limit: int, now: float) -> list[OutgoingMessage]:
         """Bytes of durable requests that the broker has not confirmed, oldest requests first."""
         found = self._all(
             "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires"
@@ -101,7 +106,7 @@ class Store(SessionFile):
             now,
             limit,
         )
-        return [Outgoing(*row) for row in found]
+        return [OutgoingMessage(*row) for row in found]
 
     def mark_sent(self, request: str, names: Iterable[str], at: float) -> None:
         """Note when the request went out to these targets; the first time counts."""
@@ -111,7 +116,7 @@ class Store(SessionFile):
                 [(at, request, name) for name in names],
             )
 
-    def mark_confirmed(self, sent: Iterable[Outgoing], at: float) -> None:
+    def mark_confirmed(self, sent: Iterable[OutgoingMessage], at: float) -> None:
         """Note that the broker has these."""
         with self._commit() as db:
             db.executemany(
@@ -134,7 +139,7 @@ class Store(SessionFile):
                 (now,),
             )
 
-    def outgoing(self, request: str) -> list[tuple[Outgoing, float | None]]:
+    def outgoing(self, request: str) -> list[tuple[OutgoingMessage, float | None]]:
         """The signed bytes of a request, each with when the broker confirmed it."""
         found = self._all(
             "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires,"
@@ -142,7 +147,7 @@ class Store(SessionFile):
             " JOIN certificates c ON c.id=o.certificate WHERE o.request=?",
             request,
         )
-        return [(Outgoing(*row[:-1]), row[-1]) for row in found]
+        return [(OutgoingMessage(*row[:-1]), row[-1]) for row in found]
 
     def open_outgoing(self, request: str) -> int:
         """How many messages of a request the broker has not confirmed."""
@@ -157,24 +162,24 @@ class Store(SessionFile):
 
     # -- in
 
-    def enter(self, words: Sequence[Word], *, durable: bool) -> list[Word]:
-        """Keep words of nodes and what they make of the ledger, in one commit.
+    def enter(self, replies: Sequence[ReplyRecord], *, durable: bool) -> list[ReplyRecord]:
+        """Keep replies of nodes and what they make of the ledger, in one commit.
 
         Returns those that say something new: a redelivery is none.
         """
-        news: list[Word] = []
+        news: list[ReplyRecord] = []
         changes: Counter[tuple[str, str]] = Counter()
         with self._commit(durable=durable) as db:
-            for word in words:
-                if self._keep(db, word):
-                    news.append(word)
-                    self._step(db, word, changes)
+            for received in replies:
+                if self._keep(db, received):
+                    news.append(received)
+                    self._step(db, received, changes)
             _count(db, changes)
         return news
 
-    def _keep(self, db: sqlite3.Connection, word: Word) -> bool:
-        """Insert a word; False when this very word is there already."""
-        reply = word.reply
+    def _keep(self, db: sqlite3.Connection, received: ReplyRecord) -> bool:
+        """Insert a reply; False when this very reply is there already."""
+        reply = received.reply
         cursor = db.execute(
             "INSERT OR IGNORE INTO replies (request, sender, sequence, kept, body, signature,"
             " certificate, trust) VALUES (?,?,?,?,?,?,?,?)",
@@ -182,10 +187,10 @@ class Store(SessionFile):
                 reply.requestid,
                 reply.sender,
                 reply.sequence,
-                word.kept,
-                word.body,
-                word.signature,
-                self._certificate(word.certificate),
+                received.kept,
+                received.body,
+                received.signature,
+                self._certificate(received.certificate),
                 reply.trust,
             ),
         )
@@ -195,18 +200,20 @@ class Store(SessionFile):
             "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?",
             (reply.requestid, reply.sender, reply.sequence),
         ).fetchone()
-        # Another word under the same number is a second answer: the ledger shall say so.
-        return bool(body != word.body)
+        # Another reply under the same number is a second answer: the ledger shall say so.
+        return bool(body != received.body)
 
-    def _step(self, db: sqlite3.Connection, word: Word, changes: Counter[tuple[str, str]]) -> None:
-        reply = word.reply
+    def _step(
+        self, db: sqlite3.Connection, received: ReplyRecord, changes: Counter[tuple[str, str]]
+    ) -> None:
+        reply = received.reply
         row = db.execute(
             f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
-            (reply.requestid, word.target),
+            (reply.requestid, received.target),
         ).fetchone()
         before = None if row is None else rows.entry_of(reply.requestid, row, {})
-        entry = before or Entry(reply.sender, unexpected=True)
-        after = step(entry, reply, word.kept)
+        entry = before or LedgerEntry(reply.sender, unexpected=True)
+        after = step(entry, reply, received.kept)
         if before is None:
             db.execute(
                 "INSERT INTO targets (request, sender, place, state, unexpected)"
@@ -250,7 +257,7 @@ class Store(SessionFile):
             )
             self.judge(
                 request,
-                [(name, "no word before it expired") for (name,) in pending],
+                [(name, "no reply before it expired") for (name,) in pending],
                 State.EXPIRED,
             )
 
@@ -264,7 +271,7 @@ class Store(SessionFile):
         return int(number)
 
 
-def _write(db: sqlite3.Connection, request: str, entry: Entry) -> None:
+def _write(db: sqlite3.Connection, request: str, entry: LedgerEntry) -> None:
     reply = entry.reply
     db.execute(
         "UPDATE targets SET state=?, late=?, duplicate=?, sent=?, received=?, running=?, done=?,"

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from mcshell.commands.output.sanitize import harmless
+from mcshell.commands.output.sanitize import sanitize
 from mcshell.errors import MCShellError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mcshell.client.discovery.node_cache import KnownNode
+    from mcshell.client.discovery.node_cache import CachedNode
     from mcshell.config import Settings
     from mcshell.ddl import DDL
 
-__all__ = ["Cache", "Kept", "Refresher", "Request", "gather", "kept", "nodes_cache"]
+__all__ = ["Cache", "KnownFile", "KnownRequest", "Refresher", "gather", "kept", "nodes_cache"]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _KEPT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class KnownRequest:
     """A request, job or plan that may be named: its id, what it asked, when (epoch), its name."""
 
     id: str
@@ -51,12 +51,12 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KnownFile:
     """What one session file has of them, the newest of each first."""
 
-    requests: tuple[Request, ...] = ()
-    jobs: tuple[Request, ...] = ()
-    plans: tuple[Request, ...] = ()
+    requests: tuple[KnownRequest, ...] = ()
+    jobs: tuple[KnownRequest, ...] = ()
+    plans: tuple[KnownRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Cache:
     collectives: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
-    requests: tuple[Request, ...] = ()
-    jobs: tuple[Request, ...] = ()
-    plans: tuple[Request, ...] = ()
+    requests: tuple[KnownRequest, ...] = ()
+    jobs: tuple[KnownRequest, ...] = ()
+    plans: tuple[KnownRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class _Nodes:
     classes: tuple[str, ...] = ()
 
 
-def nodes_cache(nodes: Iterable[KnownNode]) -> _Nodes:
+def nodes_cache(nodes: Iterable[CachedNode]) -> _Nodes:
     """Index what the nodes said of themselves: names, classes, fact names and values."""
     names: list[str] = []
     classes: set[str] = set()
@@ -112,10 +112,10 @@ def _enter(facts: dict[str, set[str]], prefix: str, document: Mapping[str, Any])
 
 def _typable(text: str) -> bool:
     """Whether an operator could have typed it: what nodes say is foreign text."""
-    return len(text) <= _LETTERS and text.isprintable() and harmless(text) == text
+    return len(text) <= _LETTERS and text.isprintable() and sanitize(text) == text
 
 
-def gather(settings: Settings, nodes: _Nodes, files: Sequence[Kept]) -> Cache:
+def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cache:
     """Put a cache together from local files."""
     from mcshell.client.session.session import folder_of  # noqa: PLC0415 - in the background only
     from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - as above
@@ -142,7 +142,7 @@ def gather(settings: Settings, nodes: _Nodes, files: Sequence[Kept]) -> Cache:
     )
 
 
-def _newest(some: Iterable[Iterable[Request]]) -> tuple[Request, ...]:
+def _newest(some: Iterable[Iterable[KnownRequest]]) -> tuple[KnownRequest, ...]:
     """All of them, the newest first."""
     return tuple(sorted(chain.from_iterable(some), key=lambda one: -one.created))
 
@@ -158,7 +158,7 @@ class Refresher:
         self._load = load
         self._realm = ""
         self._nodes = _Nodes()
-        self._kept: dict[Path, Kept] = {}
+        self._kept: dict[Path, KnownFile] = {}
         self._stamps: dict[Path, tuple[int, ...]] = {}
         self._bell = threading.Event()
         self._ready = threading.Event()
@@ -228,12 +228,12 @@ class Refresher:
         before, self._stamps[path] = self._stamps.get(path), stamp
         return stamp != before
 
-    def _known(self, settings: Settings, path: Path) -> list[KnownNode]:
-        from mcshell.client.discovery.node_cache import Known  # noqa: PLC0415 - in the background only
+    def _known(self, settings: Settings, path: Path) -> list[CachedNode]:
+        from mcshell.client.discovery.node_cache import NodeCache  # noqa: PLC0415 - in the background only
         from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - as above
 
         self._realm = self._realm or load_credentials(settings.pki).realm
-        known = Known(path, self._realm)
+        known = NodeCache(path, self._realm)
         try:
             since = time.time() - 30 * settings.client.known_for
             return [
@@ -245,15 +245,15 @@ class Refresher:
             known.close()
 
 
-def kept(path: Path) -> Kept:
+def kept(path: Path) -> KnownFile:
     """The newest requests, jobs and plans of a session file, read without touching it."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         found = [
-            tuple(Request(*row) for row in connection.execute(query)) if name in tables else ()
+            tuple(KnownRequest(*row) for row in connection.execute(query)) if name in tables else ()
             for name, query in _KEPT.items()
         ]
     finally:
         connection.close()
-    return Kept(*found)
+    return KnownFile(*found)

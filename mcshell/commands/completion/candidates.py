@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mcshell import plugins
 from mcshell.commands.completion import values
 from mcshell.commands.completion.scan import scan
-from mcshell.commands.completion.values import Candidate, Word
+from mcshell.commands.completion.values import Candidate, Completion
 from mcshell.commands.grammar import verbs as grammar
 from mcshell.commands.grammar.options import SOURCES, Choice
 from mcshell.commands.grammar.parser import parser_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["candidates"]
 
-_Words: TypeAlias = "Callable[[_Place, Sequence[str]], Iterable[Word]]"
+_Words: TypeAlias = "Callable[[_Place, Sequence[str]], Iterable[Completion]]"
 _BUILT_IN = {"help": "how a verb is used", "exit": "leave", "quit": "leave"}
 
 
@@ -153,7 +153,7 @@ def _values(
 
 def _words_for(
     place: _Place, action: argparse.Action, given: Sequence[str]
-) -> tuple[str, Iterable[Word]]:
+) -> tuple[str, Iterable[Completion]]:
     """What kind of word it is, and those that fit."""
     if isinstance(action.type, Choice):
         return "value", _plain(values.fitting(action.type.known, place.current))
@@ -167,33 +167,33 @@ def _few(known: Callable[[Cache], Iterable[str]]) -> _Words:
     return lambda place, _given: _plain(values.fitting(known(place.cache), place.current))
 
 
-def _nodes(place: _Place, _given: Sequence[str]) -> Iterable[Word]:
+def _nodes(place: _Place, _given: Sequence[str]) -> Iterable[Completion]:
     return _plain(values.starting(place.cache.nodes, place.current.lower()))
 
 
-def _agents(place: _Place, _given: Sequence[str]) -> Iterable[Word]:
+def _agents(place: _Place, _given: Sequence[str]) -> Iterable[Completion]:
     agent, dot, action = place.current.partition(".")
     if dot and place.verb == "doc":
         return values.actions(place.cache, agent, action, f"{agent}.")
     return values.agents(place.cache, place.current)
 
 
-def _requests(place: _Place, _given: Sequence[str]) -> Iterable[Word]:
+def _requests(place: _Place, _given: Sequence[str]) -> Iterable[Completion]:
     return values.requests(place.cache, place.current)
 
 
-def _variables(place: _Place, _given: Sequence[str]) -> Iterable[Word]:
+def _variables(place: _Place, _given: Sequence[str]) -> Iterable[Completion]:
     names = _plain(values.fitting(sorted(place.variables), place.current))
     return [*names, *_files(place.current)]
 
 
-def _inputs(place: _Place, given: Sequence[str]) -> Iterable[Word]:
+def _inputs(place: _Place, given: Sequence[str]) -> Iterable[Completion]:
     ddl = place.cache.ddls.get(given[0])
     action = ddl.actions.get(given[1]) if ddl else None
     return () if action is None else values.inputs(place.cache, action, given[2:], place.current)
 
 
-def _outputs(place: _Place, given: Sequence[str]) -> Iterable[Word]:
+def _outputs(place: _Place, given: Sequence[str]) -> Iterable[Completion]:
     """The outputs of the action that is asked, else of the newest request's: analysis is of that."""
     asked = [(given[0], given[1])] if place.verb == "rpc" and len(given) > 1 else []
     for request in place.cache.requests:
@@ -206,14 +206,14 @@ def _outputs(place: _Place, given: Sequence[str]) -> Iterable[Word]:
     return []
 
 
-def _conditions(place: _Place, given: Sequence[str]) -> Iterable[Word]:
+def _conditions(place: _Place, given: Sequence[str]) -> Iterable[Completion]:
     """The first column of an expression, open for what it is compared with."""
     states = [f"state={one.value}" for one in State]
     if place.current.startswith("state="):
         return _plain(values.fitting(states, place.current))
-    outputs = [Word(f"{one.text}=", open=True) for one in _outputs(place, given)]
+    outputs = [Completion(f"{one.text}=", open=True) for one in _outputs(place, given)]
     named = values.fitting(["state="], place.current)
-    return [*(Word(one, open=True) for one in named), *outputs]
+    return [*(Completion(one, open=True) for one in named), *outputs]
 
 
 #: What the words of some verbs are, where their names do not say it.
@@ -263,7 +263,7 @@ _WORDS: dict[str, tuple[str, _Words]] = {
 }
 
 
-def _placed(found: Scan, kind: str, words: Iterable[Word]) -> list[Candidate]:
+def _placed(found: Scan, kind: str, words: Iterable[Completion]) -> list[Candidate]:
     return [
         Candidate(word.quoted(found.quote), found.start, word.display or word.text, kind, word.meta)
         for word in words
@@ -280,8 +280,8 @@ def _behind(found: Scan, name: str, offered: list[Candidate]) -> list[Candidate]
     ]
 
 
-def _plain(names: Iterable[str]) -> list[Word]:
-    return [Word(name) for name in names]
+def _plain(names: Iterable[str]) -> list[Completion]:
+    return [Completion(name) for name in names]
 
 
 def _offered(face: Face) -> dict[str, str]:
@@ -292,34 +292,34 @@ def _offered(face: Face) -> dict[str, str]:
     }
 
 
-def _verbs(prefix: str, face: Face) -> list[Word]:
+def _verbs(prefix: str, face: Face) -> list[Completion]:
     """First words of verbs; of those with two, each first word once."""
     found: dict[str, str] = {}
     for name, summary in _offered(face).items():
         first, space, _ = name.partition(" ")
         found.setdefault(first, "…" if space else summary)
     found |= _BUILT_IN if face == "prompt" else {"help": _BUILT_IN["help"]}
-    return [Word(name, meta) for name, meta in found.items() if name.startswith(prefix)]
+    return [Completion(name, meta) for name, meta in found.items() if name.startswith(prefix)]
 
 
-def _seconds(first: str, prefix: str, face: Face) -> list[Word]:
+def _seconds(first: str, prefix: str, face: Face) -> list[Completion]:
     found = {
         name.partition(" ")[2]: summary
         for name, summary in _offered(face).items()
         if name.startswith(f"{first} {prefix}")
     }
-    return [Word(name, meta) for name, meta in found.items()]
+    return [Completion(name, meta) for name, meta in found.items()]
 
 
-def _help(words: Sequence[str], prefix: str, face: Face) -> list[Word]:
+def _help(words: Sequence[str], prefix: str, face: Face) -> list[Completion]:
     if not words:
         return [word for word in _verbs(prefix, face) if word.text not in _BUILT_IN]
     return _seconds(words[0], prefix, face) if len(words) == 1 else []
 
 
-def _options(options: dict[str, argparse.Action], prefix: str) -> list[Word]:
+def _options(options: dict[str, argparse.Action], prefix: str) -> list[Completion]:
     """Options that start so; without letters only the long spelling of each."""
-    found: list[Word] = []
+    found: list[Completion] = []
     for text, action in options.items():
         short = not text.startswith("--")
         if not text.startswith(prefix) or (
@@ -329,11 +329,11 @@ def _options(options: dict[str, argparse.Action], prefix: str) -> list[Word]:
         name = action.metavar
         name = " ".join(name) if isinstance(name, tuple) else name
         meta = f"{name}: {action.help}" if name else str(action.help or "")
-        found.append(Word(text, meta.replace("%%", "%")))
+        found.append(Completion(text, meta.replace("%%", "%")))
     return sorted(found, key=lambda word: word.text)
 
 
-def _files(current: str) -> list[Word]:
+def _files(current: str) -> list[Completion]:
     """Names of files, of folders with a slash; only where a place is written or none yet."""
     folder, slash, start = current.rpartition("/")
     where = Path(f"{folder}{slash}" or ".").expanduser()
@@ -346,6 +346,6 @@ def _files(current: str) -> list[Word]:
     except OSError:
         return []
     return [
-        Word(f"{folder}{slash}{name}", display=name, open=name.endswith("/"))
+        Completion(f"{folder}{slash}{name}", display=name, open=name.endswith("/"))
         for name in names[: values.LIMIT]
     ]

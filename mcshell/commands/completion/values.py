@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mcshell.commands.completion.cache import Cache, Request
+    from mcshell.commands.completion.cache import Cache, KnownRequest
     from mcshell.ddl import Action, Input
 
 __all__ = [
     "LIMIT",
     "Candidate",
-    "Word",
+    "Completion",
     "actions",
     "agents",
     "compound",
@@ -53,7 +53,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Completion:
     """A word that may stand here. `open`: more is to follow it at once, as after `name=`."""
 
     text: str
@@ -86,33 +86,35 @@ def fitting(names: Iterable[str], prefix: str) -> list[str]:
     return [name for name in names if name.lower().startswith(low)][:LIMIT]
 
 
-def agents(cache: Cache, prefix: str) -> Iterator[Word]:
+def agents(cache: Cache, prefix: str) -> Iterator[Completion]:
     """Agents, with what they are for."""
     for name in fitting(cache.ddls, prefix):
-        yield Word(name, str(cache.ddls[name].metadata.get("description", "")))
+        yield Completion(name, str(cache.ddls[name].metadata.get("description", "")))
 
 
-def actions(cache: Cache, agent: str, prefix: str, front: str = "") -> Iterator[Word]:
+def actions(cache: Cache, agent: str, prefix: str, front: str = "") -> Iterator[Completion]:
     """An agent's actions, with what they do."""
     ddl = cache.ddls.get(agent)
     for name in fitting(ddl.actions if ddl else (), prefix):
         assert ddl is not None
-        yield Word(front + name, ddl.actions[name].description, name)
+        yield Completion(front + name, ddl.actions[name].description, name)
 
 
-def inputs(cache: Cache, action: Action, given: Sequence[str], current: str) -> Iterator[Word]:
+def inputs(
+    cache: Cache, action: Action, given: Sequence[str], current: str
+) -> Iterator[Completion]:
     """`name=` for each input that is not given yet, or the values that one may have."""
     name, equals, value = current.partition("=")
     if equals:
         if name in action.inputs:
             for text in fitting(_allowed(cache, action.inputs[name]), value):
-                yield Word(f"{name}={text}", display=text)
+                yield Completion(f"{name}={text}", display=text)
         return
     names = {word.partition("=")[0] for word in given}
     for one in action.inputs.values():
         if one.name not in names and one.name.startswith(current):
             needed = "" if one.optional or one.default is not None else "needed: "
-            yield Word(f"{one.name}=", f"{needed}{one.description}", open=True)
+            yield Completion(f"{one.name}=", f"{needed}{one.description}", open=True)
 
 
 def _allowed(cache: Cache, one: Input) -> Iterable[str]:
@@ -125,16 +127,16 @@ def _allowed(cache: Cache, one: Input) -> Iterable[str]:
     return [] if one.default is None else [one.to_text(one.default)]
 
 
-def fact_values(cache: Cache, current: str) -> Iterator[Word]:
+def fact_values(cache: Cache, current: str) -> Iterator[Completion]:
     """A fact's name with `=`, or after an operator the values that nodes have."""
     operator = _OPERATOR.search(current)
     if operator is None:
         for name in fitting(cache.facts, current):
-            yield Word(f"{name}=", _some(cache.facts[name]), open=True)
+            yield Completion(f"{name}=", _some(cache.facts[name]), open=True)
         return
     name, sign, value = current[: operator.start()], operator[0], current[operator.end() :]
     for text in fitting(cache.facts.get(name, ()), value):
-        yield Word(f"{name}{sign}{text}", display=text)
+        yield Completion(f"{name}{sign}{text}", display=text)
 
 
 def _some(values: Sequence[str]) -> str:
@@ -142,21 +144,21 @@ def _some(values: Sequence[str]) -> str:
     return ", ".join(values[:3]) + more
 
 
-def compound(cache: Cache, current: str, *, quoted: bool) -> tuple[int, list[Word]]:
+def compound(cache: Cache, current: str, *, quoted: bool) -> tuple[int, list[Completion]]:
     """The words at the end of an expression, and how many letters of it they replace."""
     match = _INSIDE.search(current)
     last = match[0] if match else ""
     words = list(fact_values(cache, last))
     if not _OPERATOR.search(last):
-        words += [Word(name, "class", open=quoted) for name in fitting(cache.classes, last)]
+        words += [Completion(name, "class", open=quoted) for name in fitting(cache.classes, last)]
         if current.rstrip() and current.strip() != last:
-            words += [Word(name, open=quoted) for name in fitting(("and", "or", "not"), last)]
+            words += [Completion(name, open=quoted) for name in fitting(("and", "or", "not"), last)]
     if quoted:
-        words = [Word(one.text, one.meta, one.display, open=True) for one in words]
+        words = [Completion(one.text, one.meta, one.display, open=True) for one in words]
     return len(last), words
 
 
-def named(known: Iterable[Request], prefix: str) -> Iterator[Word]:
+def named(known: Iterable[KnownRequest], prefix: str) -> Iterator[Completion]:
     """Those that have a name by it, others by the first letters of their ids, newest first."""
     low, seen = prefix.lower(), set()
     for one in known:
@@ -165,22 +167,22 @@ def named(known: Iterable[Request], prefix: str) -> Iterator[Word]:
             text = one.id[: max(10, len(prefix))] if one.id.startswith(low) else ""
         if text and text not in seen:
             seen.add(text)
-            yield Word(text, _ago(one))
+            yield Completion(text, _ago(one))
 
 
-def requests(cache: Cache, prefix: str) -> Iterator[Word]:
+def requests(cache: Cache, prefix: str) -> Iterator[Completion]:
     """Requests by the first letters of their ids, the newest first."""
     found = [one for one in cache.requests if one.id.startswith(prefix)]
     for one in found[:LIMIT]:
-        yield Word(one.id[: max(10, len(prefix))], _ago(one))
+        yield Completion(one.id[: max(10, len(prefix))], _ago(one))
     what, at, _moment = prefix.rpartition("@")
     if at:
         for text, meta in _MOMENTS.items():
             if (whole := f"{what}@{text}").startswith(prefix):
-                yield Word(whole, meta)
+                yield Completion(whole, meta)
 
 
-def _ago(request: Request) -> str:
+def _ago(request: KnownRequest) -> str:
     seconds = max(0.0, time.time() - request.created)
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:

@@ -56,7 +56,7 @@ class _HelpAction(argparse.Action):
         raise _HelpAskedError
 
 
-class _Parser(argparse.ArgumentParser):
+class _LineParser(argparse.ArgumentParser):
     """argparse without a process: no exit, no print, no abbreviation, no file arguments."""
 
     def __init__(self, verb: Verb, face: Face) -> None:
@@ -108,7 +108,7 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     if not words or words[0] in ("-h", "--help", "help"):
         return Invocation(None, argparse.Namespace(), help_text(words[1:], face=face))
     verb, rest = _verb(words, face)
-    parser = _Parser(verb, face)
+    parser = _LineParser(verb, face)
     behind = None
     if "--" in rest and any(action.dest == "inputs" for action in parser._actions):  # noqa: SLF001 - argparse has no other list
         at = rest.index("--")
@@ -125,7 +125,7 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
 
 def parser_of(verb: Verb, face: Face) -> argparse.ArgumentParser:
     """The parser of one verb, for those who want to know what it would take."""
-    return _Parser(verb, face)
+    return _LineParser(verb, face)
 
 
 def _verb(words: Sequence[str], face: Face) -> tuple[Verb, list[str]]:
@@ -158,7 +158,7 @@ def _offered(verb: Verb, face: Face) -> bool:
     return face == "cli" or not verb.cli_only
 
 
-def _refuse(parser: _Parser, extra: list[str]) -> NoReturn:
+def _refuse(parser: _LineParser, extra: list[str]) -> NoReturn:
     odd = next((word for word in extra if word.startswith("-") and word != "-"), None)
     if odd is None:
         raise UsageError(f"{parser.verb.name}: {extra[0]!r} is one word too many")
@@ -170,7 +170,7 @@ def _refuse(parser: _Parser, extra: list[str]) -> NoReturn:
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
     """Help as text: of one verb, or the list of verbs."""
     if words:
-        return _Parser(_verb(words, face)[0], face).format_help()
+        return _LineParser(_verb(words, face)[0], face).format_help()
     lines = [grammar.INTRODUCTION[face], ""]
     shown = [verb for verb in grammar.VERBS.values() if _offered(verb, face)]
     width = max(len(verb.name) for verb in shown)

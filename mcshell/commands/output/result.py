@@ -16,9 +16,9 @@ __all__ = [
     "INTERRUPTED",
     "USAGE",
     "Feed",
+    "Prose",
     "Result",
     "Table",
-    "Text",
     "counts_code",
     "exit_code",
 ]
@@ -57,7 +57,7 @@ class Table:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-class Text(str):
+class Prose(str):
     """Prose for a reader, such as help; IPython shows it as it is, not as a quoted string."""
 
     __slots__ = ()
@@ -77,7 +77,7 @@ class Feed:
     text: str = ""
 
 
-Result: TypeAlias = "Replies | Table | Feed | Text | None"
+Result: TypeAlias = "Replies | Table | Feed | Prose | None"
 
 
 def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
@@ -97,7 +97,7 @@ def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
 
 def exit_code(result: Result, options: Namespace | None = None) -> int:
     """The exit code of what a line returned; `options` are the line's."""
-    if result is None or isinstance(result, Text | Feed):
+    if result is None or isinstance(result, Prose | Feed):
         return 0
     if isinstance(result, Table):
         return result.code

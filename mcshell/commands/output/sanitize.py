@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["harmless", "shortened"]
+__all__ = ["sanitize", "shortened"]
 
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -16,7 +16,7 @@ _CONTROLS = re.compile(
 _LONG = 20_000
 
 
-def harmless(text: str) -> str:
+def sanitize(text: str) -> str:
     """Draw what a terminal would act on as an escape; line ends and tabs stay."""
     text = text.replace("\r\n", "\n")
     return _CONTROLS.sub(lambda found: _escape(ord(found[0])), text)

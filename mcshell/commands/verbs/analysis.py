@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
-    from mcshell.client.store.records import Record
+    from mcshell.client.store.records import RequestRecord
     from mcshell.commands.context import Context
 
 __all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]
@@ -69,7 +69,7 @@ def diff(context: Context, options: argparse.Namespace) -> Table:
 
 def since(client: Client, replies: Replies, before: str) -> Table:
     """What changed to these replies since a request, or since the same was asked as of @MOMENT."""
-    earlier = _before(client, replies.flight.record, before)
+    earlier = _before(client, replies.tracker.record, before)
     return _different(client.replies(earlier), replies, ())
 
 
@@ -86,20 +86,20 @@ def _pair(client: Client, before: str | None, after: str | None) -> tuple[Replie
     if after is not None and not after.startswith("@"):
         second = client.replies(after)
     elif before is not None and after is not None and not before.startswith("@"):
-        record = client.replies(before).flight.record
+        record = client.replies(before).tracker.record
         second = client.replies(_as_of(client, record, after).id)
     else:
         last = client.replies(None)
-        same = last.flight.record
+        same = last.tracker.record
         second = last if after is None else client.replies(_as_of(client, same, after).id)
     if before is None:
-        return client.replies(_earlier(client, second.flight.record).id), second
+        return client.replies(_earlier(client, second.tracker.record).id), second
     if before.startswith("@"):
-        return client.replies(_before(client, second.flight.record, before)), second
+        return client.replies(_before(client, second.tracker.record, before)), second
     return client.replies(before), second
 
 
-def _before(client: Client, record: Record, text: str) -> str:
+def _before(client: Client, record: RequestRecord, text: str) -> str:
     """The id of the request to compare a later one with: the one named, or as of @MOMENT."""
     if not text.startswith("@"):
         return text
@@ -110,19 +110,21 @@ def _before(client: Client, record: Record, text: str) -> str:
     return other.id
 
 
-def _as_of(client: Client, like: Record, text: str) -> Record:
+def _as_of(client: Client, like: RequestRecord, text: str) -> RequestRecord:
     """The newest request, as of @MOMENT, that asked the same."""
     return _newest(client, like, parse_moment(text[1:]).holds, f"as of {text}")
 
 
-def _earlier(client: Client, than: Record) -> Record:
+def _earlier(client: Client, than: RequestRecord) -> RequestRecord:
     return _newest(client, than, lambda one: one.created < than.created, "before that")
 
 
-def _newest(client: Client, like: Record, fits: Callable[[Record], bool], when: str) -> Record:
+def _newest(
+    client: Client, like: RequestRecord, fits: Callable[[RequestRecord], bool], when: str
+) -> RequestRecord:
     asked = (like.agent, like.action, like.data, like.collective)
 
-    def again(one: Record) -> bool:
+    def again(one: RequestRecord) -> bool:
         return (one.agent, one.action, one.data, one.collective) == asked and fits(one)
 
     found = client.newest(again)

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.discovery.targeting import Ask, Targeting
+from mcshell.client.discovery.targeting import RequestOptions, Targeting
 from mcshell.commands.output.result import Feed, Table, counts_code
 from mcshell.commands.verbs.shaping import check, shaped, shaped_table
 from mcshell.commands.verbs.targeting import targeting
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mcshell.client.client import Client
-    from mcshell.client.discovery.methods import Found
-    from mcshell.client.discovery.node_cache import KnownNode
+    from mcshell.client.discovery.methods import Discovered
+    from mcshell.client.discovery.node_cache import CachedNode
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
 
@@ -52,11 +52,13 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
         times = {name: answer.rtt for name, answer in found.answers.items()}
         states = {name: State.OK if name in times else State.SILENT for name in found.names}
     else:
-        asked = client.ask(Ask("rpcutil", "ping", targeting=wanted, timeout=options.timeout))
+        asked = client.ask(
+            RequestOptions("rpcutil", "ping", targeting=wanted, timeout=options.timeout)
+        )
         context.seen(asked)
         times = {row.sender: row.lag for row in asked.rows() if row.lag is not None}
         states = {row.sender: row.state for row in asked.rows()}
-        notes = tuple(filter(None, [client.lookout.refused_since(began)]))
+        notes = tuple(filter(None, [client.monitor.refused_since(began)]))
     rows = [(name, str(states[name]), _milliseconds(times.get(name))) for name in sorted(states)]
     table = Table(_PING, rows, _code(states.values(), found), notes)
     return shaped_table(options, table)
@@ -77,7 +79,7 @@ def inventory(context: Context, options: argparse.Namespace) -> Table | Replies 
     if source == "inventory":
         return shaped_table(options, _remembered(client, found))
     if not found.discovered:
-        ask = Ask("rpcutil", "inventory", targeting=wanted, timeout=options.timeout)
+        ask = RequestOptions("rpcutil", "inventory", targeting=wanted, timeout=options.timeout)
         return shaped(context, options, client.ask(ask))
     rows = [(name, State.OK, answer.node) for name, answer in found.answers.items()]
     rows += [(node.identity, State.SILENT, node) for node in found.absent]
@@ -96,7 +98,7 @@ def forget(context: Context, options: argparse.Namespace) -> Table:
     return Table(("sender",), [(options.name,)])
 
 
-def _remembered(client: Client, found: Found) -> Table:
+def _remembered(client: Client, found: Discovered) -> Table:
     """What is known of the nodes, without asking them: nobody says how they are now."""
     collective = client.settings.collective.main
     nodes = {node.identity: node for node in found.absent}
@@ -107,7 +109,7 @@ def _remembered(client: Client, found: Found) -> Table:
     return _inventoried(rows, 0 if rows else 1, found)
 
 
-def _inventoried(rows: list[tuple[Any, ...]], code: int, found: Found) -> Table:
+def _inventoried(rows: list[tuple[Any, ...]], code: int, found: Discovered) -> Table:
     return Table(_INVENTORY, rows, code, _notes(found), bulky=("agents", "facts"))
 
 
@@ -125,7 +127,7 @@ def _follow(context: Context, options: argparse.Namespace) -> Feed:
 
     def records() -> Iterator[dict[str, Any]]:
         matcher = compile_filter(wanted.filter)
-        with client.lookout.registrations() as coming:
+        with client.monitor.registrations() as coming:
             found = client.find(wanted)
             for _name, answer in sorted(found.answers.items()):
                 yield _record(answer.node)
@@ -136,7 +138,7 @@ def _follow(context: Context, options: argparse.Namespace) -> Feed:
     return Feed(records())
 
 
-def _record(node: KnownNode) -> dict[str, Any]:
+def _record(node: CachedNode) -> dict[str, Any]:
     """One line of `--follow`: the columns of the inventory, and what only registrations say."""
     columns = [name for name in _INVENTORY if name != "state"]
     row = dict(zip(_INVENTORY, _described(node, None), strict=True))
@@ -149,7 +151,7 @@ def _record(node: KnownNode) -> dict[str, Any]:
     }
 
 
-def _described(node: KnownNode, state: State | None) -> tuple[Any, ...]:
+def _described(node: CachedNode, state: State | None) -> tuple[Any, ...]:
     seen = datetime.fromtimestamp(node.seen, UTC).isoformat(timespec="seconds")
     return (
         node.identity,
@@ -163,7 +165,7 @@ def _described(node: KnownNode, state: State | None) -> tuple[Any, ...]:
     )
 
 
-def _notes(found: Found) -> tuple[str, ...]:
+def _notes(found: Discovered) -> tuple[str, ...]:
     if found.names:
         return found.notes
     # Who does not match does not answer: only time tells that there is nobody.
@@ -171,7 +173,7 @@ def _notes(found: Found) -> tuple[str, ...]:
     return (f"no node matches{waited}", *found.notes)
 
 
-def _code(states: Iterable[State], found: Found) -> int:
+def _code(states: Iterable[State], found: Discovered) -> int:
     listed = list(states)
     counts: dict[str, int] = {str(state): listed.count(state) for state in State}
     return counts_code({"targets": len(listed), **counts}, discovered=found.discovered)

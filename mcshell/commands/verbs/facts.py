@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.discovery.targeting import Ask
+from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.commands.output.json_document import dumps
 from mcshell.commands.output.result import Table, exit_code
 from mcshell.commands.verbs.submitting import put
@@ -23,7 +23,9 @@ __all__ = ["facts"]
 def facts(context: Context, options: argparse.Namespace) -> Table:
     """Each value, how many nodes have it, and which; the most frequent first."""
     wanted = targeting(context, options)
-    ask = Ask("rpcutil", "get_fact", {"fact": options.name}, wanted, timeout=options.timeout)
+    ask = RequestOptions(
+        "rpcutil", "get_fact", {"fact": options.name}, wanted, timeout=options.timeout
+    )
     replies = put(context, options, ask)
     context.seen(replies)
     values: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.client.discovery.targeting import Targeting
 from mcshell.client.jobs.tables import FORECAST, JOBS
 from mcshell.client.jobs.times import WORDS
-from mcshell.commands.output.result import Feed, Table, Text
+from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.submitting import confirmation
 from mcshell.commands.verbs.targeting import targeting
@@ -145,12 +145,12 @@ def _asked(context: Context, options: argparse.Namespace) -> tuple[dict[str, Any
     return wanted, context.client(options)
 
 
-def log(context: Context, options: argparse.Namespace) -> Text | Feed:
+def log(context: Context, options: argparse.Namespace) -> Prose | Feed:
     """What a run wrote; with `-f` as it comes, until the run ends."""
     client = context.client(options)
     pieces = client.jobs.log(options.job, options.node, run=options.run, follow=options.follow)
     if not options.follow:
-        return Text("".join(pieces))
+        return Prose("".join(pieces))
     if context.face == "magic":
         raise UsageError("job log --follow: only on the command line or at the prompt")
     return Feed(({"sender": options.node, "text": piece} for piece in pieces), text="text")

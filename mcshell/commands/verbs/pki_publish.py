@@ -12,8 +12,8 @@ from mcshell.message import State
 if TYPE_CHECKING:
     import argparse
 
-    from mcshell.client.discovery.methods import Found
-    from mcshell.client.messaging.rejections import Refusal
+    from mcshell.client.discovery.methods import Discovered
+    from mcshell.client.messaging.rejections import Rejection
     from mcshell.commands.context import Context
 
 __all__ = ["publish"]
@@ -28,21 +28,21 @@ def publish(context: Context, options: argparse.Namespace) -> Table:
     if not path.exists() and context.settings.pki.crl is None:
         raise ConfigError(f"there is no {path}, and pki.crl is not set", "pki.crl")
     client = context.client(options)
-    newest = client.lookout.newest_crl([path.read_bytes()] if path.exists() else [])
+    newest = client.monitor.newest_crl([path.read_bytes()] if path.exists() else [])
     assert newest is not None
     number, pem = newest
     found = client.find(wanted)
     before = _numbers(found)
     behind = [name for name in found.names if (before.get(name) or 0) < number]
     timeout = options.timeout or context.settings.client.probe
-    answers = client.lookout.publish(pem, behind, timeout)
+    answers = client.monitor.publish(pem, behind, timeout)
     rows: list[tuple[Any, ...]] = []
     for name in sorted(found.names):
         had = before.get(name)
         if name not in behind:
             rows.append((name, str(State.OK), had, had, "has it"))
         elif (reply := answers.get(name)) is None:
-            refused = client.lookout.refused(name)
+            refused = client.monitor.refused(name)
             why = "no answer" if refused is None else _not_believed(refused)
             rows.append((name, str(State.SILENT), had, None, why))
         else:
@@ -52,13 +52,13 @@ def publish(context: Context, options: argparse.Namespace) -> Table:
     return Table(_COLUMNS, rows, counts_code({"targets": len(rows), **counts}))
 
 
-def _not_believed(refused: Refusal) -> str:
+def _not_believed(refused: Rejection) -> str:
     if refused.proven:
         return f"its answer is refused: {refused.error}"
     return f"no answer; someone who claims to be it is refused: {refused.error}"
 
 
-def _numbers(found: Found) -> dict[str, int | None]:
+def _numbers(found: Discovered) -> dict[str, int | None]:
     """The number that each node says it works under, now or when it was last heard."""
     numbers = {node.identity: node.crl for node in found.absent}
     return numbers | {name: answer.node.crl for name, answer in found.answers.items()}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from mcshell.client.plans.manager import Progress
+    from mcshell.client.plans.manager import PlanStatus
     from mcshell.commands.context import Context
 
 __all__ = ["list_", "preview", "resume", "run"]
@@ -96,7 +96,7 @@ def list_(context: Context, options: argparse.Namespace) -> Table:
     return Table(_LIST, rows, times=("created",), ids=("plan",), quiet=_QUIET)
 
 
-def _waves(progress: Progress) -> Table:
+def _waves(progress: PlanStatus) -> Table:
     rows = [tuple(step[name] for name in _WAVES) for step in progress.steps]
     note = f"plan {progress.name} {progress.id[:8]}: {progress.state}"
     if progress.reason:

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mcshell.commands.output.result import Text
-from mcshell.commands.output.sanitize import harmless
+from mcshell.commands.output.result import Prose
+from mcshell.commands.output.sanitize import sanitize
 from mcshell.errors import MCShellError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ReportError(MCShellError):
     exit_code: ClassVar[int] = 2
 
 
-def report(context: Context, options: argparse.Namespace) -> Text:
+def report(context: Context, options: argparse.Namespace) -> Prose:
     """Run the notebook and write the page; returns where it is.
 
     Raises:
@@ -90,7 +90,7 @@ def report(context: Context, options: argparse.Namespace) -> Text:
         )
     if failure is not None:
         raise ReportError(f"report: {failure}; what there is so far is in {target}")
-    return Text(f"{target}")
+    return Prose(f"{target}")
 
 
 def _declared(source: Path) -> list[str]:
@@ -175,4 +175,4 @@ def _page(path: Path, title: str, *, code: bool) -> str:
     exporter.exclude_input = not code
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     body, _resources = exporter.from_notebook_node(book)
-    return _PAGE.format(title=html.escape(title), body=harmless(body))
+    return _PAGE.format(title=html.escape(title), body=sanitize(body))

@@ -1,10 +1,10 @@
-"""`retry [REQUEST]`: ask the same again, of those that failed or gave no word."""
+"""`retry [REQUEST]`: ask the same again, of those that failed or gave no reply."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.client.discovery.targeting import Ask, Targeting
+from mcshell.client.discovery.targeting import RequestOptions, Targeting
 from mcshell.client.rpc.retry import NOT_WELL, inputs_again
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.shaping import check, shaped
@@ -32,7 +32,7 @@ def retry(context: Context, options: argparse.Namespace) -> Replies | Table:
     shaping = check(options)
     client = context.client(options)
     earlier = client.replies(options.request)
-    record = earlier.flight.record
+    record = earlier.tracker.record
     names = [row.sender for row in earlier.rows() if row.state in NOT_WELL]
     if not names:
         raise NoTargets(f"retry: nobody failed or stayed silent in request {record.id[:8]}")
@@ -40,7 +40,7 @@ def retry(context: Context, options: argparse.Namespace) -> Replies | Table:
     pool, timeout = record.via is Via.POOL, options.timeout
     if record.via.durable and timeout is None:
         timeout = context.settings.client.timeout
-    ask = Ask(
+    ask = RequestOptions(
         agent=record.agent,
         action=record.action,
         data=inputs_again(record, inputs(action, options)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.discovery.targeting import Ask
+from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.commands.verbs.submitting import put
 from mcshell.commands.verbs.targeting import targeting
@@ -36,7 +36,7 @@ def rpc(context: Context, options: argparse.Namespace) -> Replies | Table:
     if options.timeout is None and options.via in (Via.QUEUE, Via.POOL):
         options.timeout = context.settings.client.timeout
     action = context.library.get(options.agent).action(options.action)
-    ask = Ask(
+    ask = RequestOptions(
         agent=options.agent,
         action=options.action,
         data=action.check(inputs(action, options, context.inputs)),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
-from mcshell.config import Broker
+from mcshell.config import BrokerSettings
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +32,7 @@ def broker(_context: Context, options: argparse.Namespace) -> Table:
             options.listen,
             Path(options.data),
             user=options.user or "",
-            passcode=Broker(passcode_file=secret).passcode(),
+            passcode=BrokerSettings(passcode_file=secret).passcode(),
             tls_cert=_path(options.tls_cert),
             tls_key=_path(options.tls_key),
             tls_ca=_path(options.tls_ca),

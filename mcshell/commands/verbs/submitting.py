@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcshell.client.client import Client
-    from mcshell.client.discovery.targeting import Ask
+    from mcshell.client.discovery.targeting import RequestOptions
     from mcshell.client.rpc.preview import Preview
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
@@ -24,7 +24,7 @@ _POLL = 0.05
 _SENDING = 60.0
 
 
-def put(context: Context, options: argparse.Namespace, ask: Ask) -> Replies:
+def put(context: Context, options: argparse.Namespace, ask: RequestOptions) -> Replies:
     """Ask; a command line that leaves at once (`-b`) has sent everything before it does."""
     client = context.client(options)
     with context.progress(client, None):

@@ -12,9 +12,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.ddl.ruby import patterns
-from mcshell.ddl.ruby.evaluate import Context, Function, Handler, plain, run
+from mcshell.ddl.ruby.evaluate import EvaluationContext, Function, Handler, plain, run
 from mcshell.ddl.ruby.parser import parse
-from mcshell.ddl.ruby.syntax import Call, Regexp, Symbol
+from mcshell.ddl.ruby.syntax import FunctionCall, RegexpLiteral, SymbolLiteral
 from mcshell.errors import DDLError, did_you_mean
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def read(text: str, path: str = "", name: str | None = None) -> dict[str, Any]:
     statements, scanner = parse(text, path)
     document: dict[str, Any] = {}
     try:
-        run(statements, Context("a DDL", _TOP, document), scanner)
+        run(statements, EvaluationContext("a DDL", _TOP, document), scanner)
     except RecursionError:
         raise DDLError("nested too deeply", path) from None
     if "metadata" not in document:
@@ -60,7 +60,9 @@ def read(text: str, path: str = "", name: str | None = None) -> dict[str, Any]:
     return document
 
 
-def _hash(context: Context, call: Call, arguments: list[Any], position: int) -> dict[str, Any]:
+def _hash(
+    context: EvaluationContext, call: FunctionCall, arguments: list[Any], position: int
+) -> dict[str, Any]:
     """The properties of a call, at a position; the arguments before it are names."""
     if len(arguments) != position + 1 or not isinstance(arguments[position], dict):
         names = "a name and " if position else ""
@@ -69,7 +71,9 @@ def _hash(context: Context, call: Call, arguments: list[Any], position: int) -> 
     return properties
 
 
-def _named(context: Context, call: Call, arguments: list[Any]) -> tuple[str, dict[str, Any]]:
+def _named(
+    context: EvaluationContext, call: FunctionCall, arguments: list[Any]
+) -> tuple[str, dict[str, Any]]:
     properties = _hash(context, call, arguments, 1)
     if not isinstance(arguments[0], str) or not arguments[0]:
         context.fail(f"{call.name} takes a symbol or a string as its name", call.at)
@@ -77,7 +81,10 @@ def _named(context: Context, call: Call, arguments: list[Any]) -> tuple[str, dic
 
 
 def _wanted(
-    context: Context, call: Call, properties: Mapping[str, Any], keys: tuple[str, ...]
+    context: EvaluationContext,
+    call: FunctionCall,
+    properties: Mapping[str, Any],
+    keys: tuple[str, ...],
 ) -> None:
     for key in keys:
         if key not in properties:
@@ -85,7 +92,7 @@ def _wanted(
             context.fail(f"{call.name} needs :{key}{near}", call.at)
 
 
-def _metadata(context: Context, call: Call, arguments: list[Any]) -> None:
+def _metadata(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     properties = _hash(context, call, arguments, 0)
     _wanted(context, call, properties, METADATA)
     document = plain(properties)
@@ -93,7 +100,7 @@ def _metadata(context: Context, call: Call, arguments: list[Any]) -> None:
     context.data["metadata"] = document
 
 
-def _requires(context: Context, call: Call, arguments: list[Any]) -> None:
+def _requires(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     properties = _hash(context, call, arguments, 0)
     for key in properties:
         if key != "mcollective":
@@ -101,13 +108,15 @@ def _requires(context: Context, call: Call, arguments: list[Any]) -> None:
     context.data["requires"] = {key: str(one) for key, one in properties.items()}
 
 
-def _usage(context: Context, call: Call, arguments: list[Any]) -> None:
+def _usage(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     if len(arguments) != 1 or not isinstance(arguments[0], str):
         context.fail("usage takes a text", call.at)
     context.data["usage"] = str(arguments[0])
 
 
-def _action(context: Context, call: Call, arguments: list[Any]) -> Context:
+def _action(
+    context: EvaluationContext, call: FunctionCall, arguments: list[Any]
+) -> EvaluationContext:
     name, properties = _named(context, call, arguments)
     _wanted(context, call, properties, ("description",))
     actions = context.data.setdefault("actions", {})
@@ -125,27 +134,33 @@ def _action(context: Context, call: Call, arguments: list[Any]) -> Context:
         action["mcshell"] = plain(ours)
     if isinstance(ours := properties.get("input"), dict):
         action["input"].update(plain(ours))
-    return Context(f"action {name}", _ACTION, action)
+    return EvaluationContext(f"action {name}", _ACTION, action)
 
 
-def _dataquery(context: Context, call: Call, arguments: list[Any]) -> Context:
+def _dataquery(
+    context: EvaluationContext, call: FunctionCall, arguments: list[Any]
+) -> EvaluationContext:
     properties = _hash(context, call, arguments, 0)
     _wanted(context, call, properties, ("description",))
     if "data" in context.data:
         context.fail("a second dataquery", call.at)
     data = {"description": str(properties["description"]), "input": {}, "output": {}}
     context.data["data"] = data
-    return Context("dataquery", _DATA, data)
+    return EvaluationContext("dataquery", _DATA, data)
 
 
-def _discovery(context: Context, call: Call, arguments: list[Any]) -> Context:
+def _discovery(
+    context: EvaluationContext, call: FunctionCall, arguments: list[Any]
+) -> EvaluationContext:
     if arguments or "discovery" in context.data:
         context.fail("discovery stands once, with a block alone", call.at)
     context.data["discovery"] = {"capabilities": []}
-    return Context("discovery", {"capabilities": _capabilities}, context.data["discovery"])
+    return EvaluationContext(
+        "discovery", {"capabilities": _capabilities}, context.data["discovery"]
+    )
 
 
-def _capabilities(context: Context, call: Call, arguments: list[Any]) -> None:
+def _capabilities(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     given = [one for part in arguments for one in (part if isinstance(part, list) else [part])]
     for one in given:
         if one not in CAPABILITIES:
@@ -156,14 +171,14 @@ def _capabilities(context: Context, call: Call, arguments: list[Any]) -> None:
     context.data["capabilities"] += [str(one) for one in given]
 
 
-def _display(context: Context, call: Call, arguments: list[Any]) -> None:
+def _display(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     if len(arguments) != 1 or arguments[0] not in _DISPLAYS:
         near = did_you_mean(str(arguments[0]), _DISPLAYS) if arguments else ""
         context.fail(f"display is :ok, :failed or :always{near}", call.at)
     context.data["display"] = "always" if arguments[0] == "flatten" else str(arguments[0])
 
 
-def _input(context: Context, call: Call, arguments: list[Any]) -> None:
+def _input(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     name, properties = _named(context, call, arguments)
     _wanted(context, call, properties, ("prompt", "description", "type"))
     kind = properties["type"]
@@ -191,10 +206,10 @@ def _input(context: Context, call: Call, arguments: list[Any]) -> None:
     context.data["input"][name] = made
 
 
-def _validation(context: Context, call: Call, given: Any) -> Any:
-    if isinstance(given, Symbol):
+def _validation(context: EvaluationContext, call: FunctionCall, given: Any) -> Any:
+    if isinstance(given, SymbolLiteral):
         return str(given)
-    if isinstance(given, Regexp):
+    if isinstance(given, RegexpLiteral):
         return patterns.from_ruby(given.source, given.flags)
     if isinstance(given, str):
         return patterns.from_ruby(given)
@@ -203,14 +218,14 @@ def _validation(context: Context, call: Call, given: Any) -> Any:
     return plain(given)
 
 
-def _length(context: Context, call: Call, given: Any) -> int:
+def _length(context: EvaluationContext, call: FunctionCall, given: Any) -> int:
     try:
         return max(0, int(given))
     except (TypeError, ValueError, OverflowError):
         context.fail("a :maxlength is a number", call.at)
 
 
-def _output(context: Context, call: Call, arguments: list[Any]) -> None:
+def _output(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     name, properties = _named(context, call, arguments)
     _wanted(context, call, properties, ("description", "display_as"))
     made = {key: str(properties[key]) for key in ("description", "display_as")}
@@ -221,13 +236,15 @@ def _output(context: Context, call: Call, arguments: list[Any]) -> None:
     context.data["output"][name] = made
 
 
-def _summarize(context: Context, call: Call, arguments: list[Any]) -> Context:
+def _summarize(
+    context: EvaluationContext, call: FunctionCall, arguments: list[Any]
+) -> EvaluationContext:
     if arguments:
         context.fail("summarize takes a block alone", call.at)
-    return Context("summarize", {"aggregate": _aggregate}, context.data, functions=True)
+    return EvaluationContext("summarize", {"aggregate": _aggregate}, context.data, functions=True)
 
 
-def _aggregate(context: Context, call: Call, arguments: list[Any]) -> None:
+def _aggregate(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     function = arguments[0] if arguments else None
     if not isinstance(function, Function) or not function.arguments:
         context.fail("aggregate takes a function of an output, as in summary(:value)", call.at)

@@ -11,27 +11,27 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mcshell.ddl.ruby.syntax import (
+    ArrayLiteral,
     Block,
-    Call,
+    Concatenation,
     Each,
     Expression,
-    Join,
+    FunctionCall,
+    HashLiteral,
+    InterpolatedString,
     Literal,
-    Method,
-    Name,
-    Pairs,
-    Regexp,
-    Sequence,
+    MethodCall,
+    RegexpLiteral,
     Statement,
-    Symbol,
-    Text,
+    SymbolLiteral,
+    VariableName,
 )
 from mcshell.errors import did_you_mean
 
 if TYPE_CHECKING:
     from mcshell.ddl.ruby.scanner import Scanner
 
-__all__ = ["Context", "Function", "Handler", "run"]
+__all__ = ["EvaluationContext", "Function", "Handler", "run"]
 
 _MAX_STATEMENTS: Final = 20_000
 _MAX_TEXT: Final = 8 * 1024 * 1024
@@ -39,7 +39,7 @@ _MAX_LOOPS: Final = 5
 
 _METHODS: Final[Mapping[str, tuple[int, Callable[..., str]]]] = {
     "to_s": (0, str),
-    "to_sym": (0, Symbol),
+    "to_sym": (0, SymbolLiteral),
     "capitalize": (0, str.capitalize),
     "upcase": (0, str.upper),
     "downcase": (0, str.lower),
@@ -50,7 +50,7 @@ _METHODS: Final[Mapping[str, tuple[int, Callable[..., str]]]] = {
     "sub": (2, lambda text, old, new: text.replace(old, new, 1)),
 }
 
-Handler = Callable[["Context", Call, list[Any]], "Context | None"]
+Handler = Callable[["EvaluationContext", FunctionCall, list[Any]], "EvaluationContext | None"]
 """Takes where it stands, the call and its arguments; returns the context of the call's block."""
 
 
@@ -63,7 +63,7 @@ class Function:
 
 
 @dataclass
-class Context:
+class EvaluationContext:
     """What may be called here, and what `data` the calls work on.
 
     `functions` are the names that a call among arguments may have; "*" is any.
@@ -81,7 +81,7 @@ class Context:
         self.scanner.fail(what, at)
 
 
-def run(statements: tuple[Statement, ...], context: Context, scanner: Scanner) -> None:
+def run(statements: tuple[Statement, ...], context: EvaluationContext, scanner: Scanner) -> None:
     """Run all statements in a context; DDLError with line and column."""
     _Machine(scanner).statements(statements, context, {})
 
@@ -97,7 +97,7 @@ class _Machine:
         self.scanner.fail(what, at)
 
     def statements(
-        self, statements: tuple[Statement, ...], context: Context, names: dict[str, Any]
+        self, statements: tuple[Statement, ...], context: EvaluationContext, names: dict[str, Any]
     ) -> None:
         context.scanner = self.scanner
         for statement in statements:
@@ -109,7 +109,7 @@ class _Machine:
             else:
                 self.call(statement, context, names)
 
-    def each(self, loop: Each, context: Context, names: dict[str, Any]) -> None:
+    def each(self, loop: Each, context: EvaluationContext, names: dict[str, Any]) -> None:
         items = self.value(loop.items, context, names)
         if not isinstance(items, list):
             self.fail("each wants an array", loop.at)
@@ -120,7 +120,7 @@ class _Machine:
             self.statements(loop.block.statements, context, names | _bound(loop.block, item))
         self.loops -= 1
 
-    def call(self, call: Call, context: Context, names: dict[str, Any]) -> None:
+    def call(self, call: FunctionCall, context: EvaluationContext, names: dict[str, Any]) -> None:
         handler = context.handlers.get(call.name)
         if handler is None:
             near = did_you_mean(call.name, context.handlers)
@@ -134,16 +134,16 @@ class _Machine:
         self.statements(call.block.statements, inner, names)
 
     def value(  # noqa: C901, PLR0911 - one case for each form
-        self, expression: Expression, context: Context, names: dict[str, Any]
+        self, expression: Expression, context: EvaluationContext, names: dict[str, Any]
     ) -> Any:
         match expression:
             case Literal(value):
                 return value
-            case Sequence(items):
+            case ArrayLiteral(items):
                 return [self.value(one, context, names) for one in items]
-            case Pairs(items):
+            case HashLiteral(items):
                 return self.hash(items, context, names)
-            case Text(parts, at, symbol):
+            case InterpolatedString(parts, at, symbol):
                 made = "".join(
                     part
                     if isinstance(part, str)
@@ -151,16 +151,16 @@ class _Machine:
                     for part in parts
                 )
                 self.grown(made, at)
-                return Symbol(made) if symbol else made
-            case Join(parts, at):
+                return SymbolLiteral(made) if symbol else made
+            case Concatenation(parts, at):
                 return self.joined([self.value(one, context, names) for one in parts], at)
-            case Method():
+            case MethodCall():
                 return self.method(expression, context, names)
-            case Call(name, arguments, _, at):
+            case FunctionCall(name, arguments, _, at):
                 if not context.functions:
                     self.fail(f"no function {name!r} here", at)
                 return Function(name, tuple(self.value(one, context, names) for one in arguments))
-            case Name(name, at):
+            case VariableName(name, at):
                 if name not in names:
                     self.fail(f"unknown name {name!r}{did_you_mean(name, names)}", at)
                 return names[name]
@@ -168,7 +168,7 @@ class _Machine:
     def hash(
         self,
         items: tuple[tuple[Expression, Expression], ...],
-        context: Context,
+        context: EvaluationContext,
         names: dict[str, Any],
     ) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
@@ -179,7 +179,7 @@ class _Machine:
             made[name] = self.value(one, context, names)
         return made
 
-    def method(self, call: Method, context: Context, names: dict[str, Any]) -> str:
+    def method(self, call: MethodCall, context: EvaluationContext, names: dict[str, Any]) -> str:
         receiver = self.value(call.receiver, context, names)
         if call.name not in _METHODS:
             near = did_you_mean(call.name, _METHODS)
@@ -228,7 +228,7 @@ def plain(value: Any) -> Any:
     """A value as JSON holds it: symbols are text, a regex its source."""
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, Regexp):
+    if isinstance(value, RegexpLiteral):
         return value.source
     if isinstance(value, list):
         return [plain(one) for one in value]

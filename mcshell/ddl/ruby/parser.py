@@ -19,18 +19,18 @@ from typing import Final
 
 from mcshell.ddl.ruby.scanner import Scanner
 from mcshell.ddl.ruby.syntax import (
+    ArrayLiteral,
     Block,
-    Call,
+    Concatenation,
     Each,
     Expression,
-    Join,
+    FunctionCall,
+    HashLiteral,
     Literal,
-    Method,
-    Name,
-    Pairs,
-    Sequence,
+    MethodCall,
     Statement,
-    Symbol,
+    SymbolLiteral,
+    VariableName,
 )
 
 __all__ = ["parse"]
@@ -45,12 +45,12 @@ _KEYWORDS: Final = frozenset(
 
 def parse(text: str, path: str = "") -> tuple[tuple[Statement, ...], Scanner]:
     """Parse a file; DDLError with line and column. The scanner knows places for later errors."""
-    parser = _Parser(text.removeprefix("\ufeff"), path)
+    parser = _DDLParser(text.removeprefix("\ufeff"), path)
     statements = parser.statements("")
     return statements, parser
 
 
-class _Parser(Scanner):
+class _DDLParser(Scanner):
     depth = 0
 
     def statements(self, closing: str) -> tuple[Statement, ...]:
@@ -80,11 +80,11 @@ class _Parser(Scanner):
             return self.each(start)
         self.at += len(word)
         arguments = self.call_arguments()
-        return Call(word, arguments, self.block(), start)
+        return FunctionCall(word, arguments, self.block(), start)
 
     def each(self, start: int) -> Each:
         value = self.expression()
-        if not isinstance(value, Method) or value.name != "each" or value.arguments:
+        if not isinstance(value, MethodCall) or value.name != "each" or value.arguments:
             self.fail("expected a statement such as action, input or [...].each", start)
         block = self.block()
         if block is None:
@@ -154,7 +154,7 @@ class _Parser(Scanner):
                 self.take(closing, required=True)
             break
         self.depth -= 1
-        return (*made, Pairs(tuple(pairs), start)) if pairs else tuple(made)
+        return (*made, HashLiteral(tuple(pairs), start)) if pairs else tuple(made)
 
     def argument(self, made: list[Expression], pairs: list[tuple[Expression, Expression]]) -> None:
         key = self.label()
@@ -170,7 +170,7 @@ class _Parser(Scanner):
                     made.append(key)
                     return
                 self.at += 1
-                key = Literal(Symbol(key.value), key.at)
+                key = Literal(SymbolLiteral(key.value), key.at)
         self.blanks()
         pairs.append((key, self.expression()))
 
@@ -179,7 +179,7 @@ class _Parser(Scanner):
         if found is None:
             return None
         start, self.at = self.at, found.end()
-        return Literal(Symbol(found[1]), start)
+        return Literal(SymbolLiteral(found[1]), start)
 
     def expression(self) -> Expression:
         start = self.at
@@ -195,7 +195,7 @@ class _Parser(Scanner):
                 break
             parts.append(self.term())
         self.depth -= 1
-        return parts[0] if len(parts) == 1 else Join(tuple(parts), start)
+        return parts[0] if len(parts) == 1 else Concatenation(tuple(parts), start)
 
     def term(self) -> Expression:
         value = self.primary()
@@ -206,7 +206,7 @@ class _Parser(Scanner):
                 self.fail("expected a method's name")
             self.at += len(word)
             arguments = self.arguments(")") if self.take("(") else ()
-            value = Method(value, word, arguments, start)
+            value = MethodCall(value, word, arguments, start)
         return value
 
     def primary(self) -> Expression:
@@ -214,12 +214,12 @@ class _Parser(Scanner):
         if (made := self.literal()) is not None:
             return made
         if self.take("["):
-            return Sequence(self.arguments("]"), start)
+            return ArrayLiteral(self.arguments("]"), start)
         if self.take("{"):
             inside = self.arguments("}")
             if not inside:
-                return Pairs((), start)
-            if len(inside) != 1 or not isinstance(inside[0], Pairs):
+                return HashLiteral((), start)
+            if len(inside) != 1 or not isinstance(inside[0], HashLiteral):
                 self.fail("expected key => value", start)
             return inside[0]
         if self.take("("):
@@ -241,8 +241,8 @@ class _Parser(Scanner):
         if word in _CONSTANTS:
             return Literal(_CONSTANTS[word], start)
         if self.take("("):
-            return Call(word, self.arguments(")"), None, start)
-        return Name(word, start)
+            return FunctionCall(word, self.arguments(")"), None, start)
+        return VariableName(word, start)
 
     def deeper(self) -> None:
         self.depth += 1

@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NoReturn
 
-from mcshell.ddl.ruby.syntax import Literal, Regexp, Sequence, Symbol, Text
+from mcshell.ddl.ruby.syntax import (
+    ArrayLiteral,
+    InterpolatedString,
+    Literal,
+    RegexpLiteral,
+    SymbolLiteral,
+)
 from mcshell.errors import DDLError
 
 if TYPE_CHECKING:
@@ -192,12 +198,12 @@ class Scanner:
         if following in ("'", '"') and following:
             self.at += 2
             made = self.string(start, following, following, interpolated=following == '"')
-            if isinstance(made, Text):
-                return Text(made.parts, start, symbol=True)
-            return Literal(Symbol(made.value), start) if isinstance(made, Literal) else None
+            if isinstance(made, InterpolatedString):
+                return InterpolatedString(made.parts, start, symbol=True)
+            return Literal(SymbolLiteral(made.value), start) if isinstance(made, Literal) else None
         if found := _SYMBOL.match(self.text, self.at):
             self.at = found.end()
-            return Literal(Symbol(found[0][1:]), start)
+            return Literal(SymbolLiteral(found[0][1:]), start)
         return None
 
     def _number(self, start: int, text: str) -> Literal:
@@ -229,7 +235,7 @@ class Scanner:
         flags = _FLAGS.match(self.text, self.at)
         assert flags is not None
         self.at = flags.end()
-        return Literal(Regexp("".join(source), flags[0]), start)
+        return Literal(RegexpLiteral("".join(source), flags[0]), start)
 
     def _percent(self, start: int, kind: str, opening: str) -> Expression:
         closing = _CLOSING.get(opening, opening)
@@ -240,8 +246,8 @@ class Scanner:
             return text
         if not isinstance(text, Literal):
             self.fail("a %W list with #{…} in it is not read", start)
-        make = Symbol if kind == "i" else str
-        return Sequence(tuple(Literal(make(word), start) for word in text.value.split()), start)
+        make = SymbolLiteral if kind == "i" else str
+        return ArrayLiteral(tuple(Literal(make(word), start) for word in text.value.split()), start)
 
     def _heredoc(self, start: int, found: re.Match[str]) -> Expression:
         self.at = found.end()
@@ -279,7 +285,7 @@ class Scanner:
 def _text(parts: list[str | Expression], start: int) -> Expression:
     if len(parts) == 1:
         return Literal(parts[0], start)
-    return Text(tuple(part for part in parts if part != ""), start)
+    return InterpolatedString(tuple(part for part in parts if part != ""), start)
 
 
 def _outdented(body: str) -> str:

@@ -6,31 +6,31 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "ArrayLiteral",
     "Block",
-    "Call",
+    "Concatenation",
     "Each",
     "Expression",
-    "Join",
+    "FunctionCall",
+    "HashLiteral",
+    "InterpolatedString",
     "Literal",
-    "Method",
-    "Name",
-    "Pairs",
-    "Regexp",
-    "Sequence",
+    "MethodCall",
+    "RegexpLiteral",
     "Statement",
-    "Symbol",
-    "Text",
+    "SymbolLiteral",
+    "VariableName",
 ]
 
 
-class Symbol(str):
+class SymbolLiteral(str):
     """A Ruby Symbol; to a DDL it is as good as its text, but for `:type` and `:validation`."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Regexp:
+class RegexpLiteral:
     """A Ruby regex literal: its source and its flags."""
 
     source: str
@@ -46,7 +46,7 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class InterpolatedString:
     """A string with `#{…}` in it."""
 
     parts: tuple[str | Expression, ...]
@@ -55,7 +55,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class ArrayLiteral:
     """An Array."""
 
     items: tuple[Expression, ...]
@@ -63,7 +63,7 @@ class Sequence:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class HashLiteral:
     """A Hash, with braces or as the last arguments of a call."""
 
     items: tuple[tuple[Expression, Expression], ...]
@@ -71,7 +71,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class VariableName:
     """A block's variable."""
 
     name: str
@@ -79,7 +79,7 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class MethodCall:
     """`value.capitalize`, `value.gsub("_", " ")`."""
 
     receiver: Expression
@@ -89,7 +89,7 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
+class Concatenation:
     """`"a" + "b"`, and strings that stand next to each other."""
 
     parts: tuple[Expression, ...]
@@ -105,7 +105,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """`input :name, :type => :string`, with a block or without."""
 
     name: str
@@ -123,5 +123,14 @@ class Each:
     at: int
 
 
-Expression = Literal | Text | Sequence | Pairs | Name | Method | Join | Call
-Statement = Call | Each
+Expression = (
+    Literal
+    | InterpolatedString
+    | ArrayLiteral
+    | HashLiteral
+    | VariableName
+    | MethodCall
+    | Concatenation
+    | FunctionCall
+)
+Statement = FunctionCall | Each

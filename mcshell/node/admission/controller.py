@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import FilterError, InputError, Reason, Rejected, UsageError
 from mcshell.filters import compile_filter
-from mcshell.message import State, Status, Via
+from mcshell.message import State, StatusCode, Via
 from mcshell.node.journal import claimed_id
 from mcshell.node.verdicts import Admitted, Refusal
 from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
-    Limits,
+    BodyLimits,
     open_request,
     read_request,
 )
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
     from mcshell.message import Job, Request, Rule
     from mcshell.node.admission.policy import Policies
-    from mcshell.node.agents.registry import Served, Service
+    from mcshell.node.agents.registry import AgentRegistry, ServedAgent
     from mcshell.node.audit.log import AuditLog
     from mcshell.node.host import Host
     from mcshell.node.verdicts import Outcome
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["Gate"]
+__all__ = ["AdmissionController"]
 
 
-class Gate:
+class AdmissionController:
     """Decides for the nodes of one process; each question is about one of them."""
 
     def __init__(
         self,
         *,
         verifier: Verifier,
-        limits: Limits,
+        limits: BodyLimits,
         policies: Policies,
-        served: Served,
+        served: AgentRegistry,
         audit: AuditLog,
     ) -> None:
         self._verifier = verifier
@@ -99,7 +99,7 @@ class Gate:
                 return None
             # The dates come last: all else about it was found right.
             text = f"expired {refusal.detail}"
-            return Refusal(read_request(body), State.EXPIRED, Status.UNKNOWN_ERROR, text)
+            return Refusal(read_request(body), State.EXPIRED, StatusCode.UNKNOWN_ERROR, text)
 
     def still_trusted(
         self,
@@ -122,7 +122,7 @@ class Gate:
 
     def deny(self, request: Request, host: Host, why: str) -> Refusal:
         """Refuse a verified request for a reason of its own; audited."""
-        return self._refusal(request, host, State.DENIED, Status.FAILED, why)
+        return self._refusal(request, host, State.DENIED, StatusCode.FAILED, why)
 
     def open_job(
         self, body: bytes, headers: Mapping[str, str], host: Host, request: Request, now: float
@@ -202,19 +202,23 @@ class Gate:
         service = self._served.get(request.agent)
         if service is None:
             return self._refusal(
-                request, host, State.FAILED, Status.UNKNOWN_ACTION, f"no agent {request.agent!r}"
+                request,
+                host,
+                State.FAILED,
+                StatusCode.UNKNOWN_ACTION,
+                f"no agent {request.agent!r}",
             )
         if not service.exempt and (refusal := self.may(request, host)) is not None:
             return refusal
         return self._check(request, host, service, event)
 
     def _check(
-        self, request: Request, host: Host, service: Service, event: str
+        self, request: Request, host: Host, service: ServedAgent, event: str
     ) -> Admitted | Refusal:
         try:
             action = service.ddl.action(request.action)
         except UsageError as error:
-            return self._refusal(request, host, State.FAILED, Status.UNKNOWN_ACTION, str(error))
+            return self._refusal(request, host, State.FAILED, StatusCode.UNKNOWN_ACTION, str(error))
         try:
             data = action.check(request.data)
         except InputError as error:

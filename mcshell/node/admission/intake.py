@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mcshell.message import Request
-    from mcshell.node.admission.controller import Gate
-    from mcshell.node.admission.replay import Claims
+    from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.admission.replay import ReplayGuard
     from mcshell.node.host import Host
     from mcshell.node.verdicts import Admitted, Refusal
     from mcshell.wire.documents.envelope import Arrival
 
-__all__ = ["Intake"]
+__all__ = ["MessageIntake"]
 
 
-class Intake:
+class MessageIntake:
     """Takes messages for the nodes of one process; called from one thread."""
 
-    def __init__(self, gate: Gate, claims: Claims) -> None:
-        self._gate = gate
-        self._claims = claims
+    def __init__(self, controller: AdmissionController, replay_guard: ReplayGuard) -> None:
+        self._controller = controller
+        self._replay_guard = replay_guard
 
     def take(
         self,
@@ -40,19 +40,19 @@ class Intake:
         """Yield what each node that the message concerns makes of it."""
         concerned: list[tuple[Host, Request]] = []
         for host, arrival in whom:
-            request = self._gate.open(body, headers, arrival, host, now)
+            request = self._controller.open(body, headers, arrival, host, now)
             if request is not None:
                 concerned.append((host, request))
         if not concerned:
             return
-        claimed = self._claims.claim_many(
+        claimed = self._replay_guard.claim_many(
             [(host.identity, request.id, request.expires) for host, request in concerned], now
         )
         for (host, request), mine in zip(concerned, claimed, strict=True):
             if not mine:
-                self._gate.refuse(
+                self._controller.refuse(
                     host, Reason.REPLAYED, "this id ran here before", request.id, request.via
                 )
                 continue
             host.journal.note(request.id, "received")
-            yield host, self._gate.judge(request, host)
+            yield host, self._controller.judge(request, host)

@@ -28,7 +28,7 @@ from mcshell.node.admission.policy_file import Policy, PolicyError, parse_groups
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mcshell.node.admission.policy_file import Rule
+    from mcshell.node.admission.policy_file import PolicyRule
 
 __all__ = ["UNCOVERED", "Decision", "Policies"]
 
@@ -63,7 +63,7 @@ def _no_answer(plugin: str, _params: str | None) -> Mapping[str, Any]:
 
 
 @dataclass(slots=True)
-class _Asked:
+class _PolicyQuestion:
     """What a rule's conditions are asked of; remembers when a question had no answer."""
 
     facts: Mapping[str, Any]
@@ -83,7 +83,7 @@ class _Asked:
 
 
 @dataclass(slots=True)
-class _File:
+class _LoadedPolicy:
     """One file as it was read last; `checked` is the monotonic clock's time of the last stat."""
 
     checked: float = float("-inf")
@@ -118,7 +118,7 @@ class Policies:
         self._query = query or _no_answer
         self._clock = clock
         self._lock = threading.Lock()
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, _LoadedPolicy] = {}
         self._groups = _Groups()
 
     def decide(
@@ -150,12 +150,12 @@ class Policies:
             return Decision(False, f"there is neither {agent}.policy nor default.policy")
         if owner is not None:
             facts = {**facts, "owner": owner}
-        asked = _Asked(facts, frozenset(classes), answer=self._query)
+        asked = _PolicyQuestion(facts, frozenset(classes), answer=self._query)
         return _decide(file.policy, name, caller, action, asked, of_another=owner is not None)
 
-    def _file(self, name: str) -> _File:
+    def _file(self, name: str) -> _LoadedPolicy:
         """The file as it is now, or was a second ago at most."""
-        file = self._files.setdefault(name, _File())
+        file = self._files.setdefault(name, _LoadedPolicy())
         clock = self._clock()
         if clock - file.checked < _CHECK_EVERY:
             return file
@@ -167,8 +167,8 @@ class Policies:
         file.checked = clock
         return file
 
-    def _read(self, name: str, stamp: Stamp, groups: _Groups) -> _File:
-        file = _File(stamp=stamp, groups=groups.stamp)
+    def _read(self, name: str, stamp: Stamp, groups: _Groups) -> _LoadedPolicy:
+        file = _LoadedPolicy(stamp=stamp, groups=groups.stamp)
         if stamp == _ABSENT:
             return file
         try:
@@ -211,7 +211,7 @@ def _uncovered(agent: str, action: str) -> bool:
 
 
 def _decide(
-    policy: Policy, name: str, caller: str, action: str, asked: _Asked, *, of_another: bool
+    policy: Policy, name: str, caller: str, action: str, asked: _PolicyQuestion, *, of_another: bool
 ) -> Decision:
     for rule in policy.rules:
         if not rule.callers.include(caller) or not rule.covers(action):
@@ -232,7 +232,7 @@ def _decide(
     return Decision(policy.default_allow, f"{name}{line} (default)")
 
 
-def _matches(rule: Rule, asked: _Asked) -> bool:
+def _matches(rule: PolicyRule, asked: _PolicyQuestion) -> bool:
     return all(condition.matches(asked) for condition in rule.conditions)
 
 

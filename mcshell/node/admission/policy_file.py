@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mcshell.filters import Matcher
 
-__all__ = ["Callers", "Policy", "PolicyError", "Rule", "parse_groups", "parse_policy"]
+__all__ = ["Callers", "Policy", "PolicyError", "PolicyRule", "parse_groups", "parse_policy"]
 
 _FIELDS: Final = (4, 5)
 _FORM: Final = "allow|deny, callers, actions, facts, classes"
@@ -65,7 +65,7 @@ class Callers:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class PolicyRule:
     """One line: `actions` None means all of them."""
 
     line: int
@@ -89,7 +89,7 @@ class Rule:
 class Policy:
     """A file: its rules in order, and what holds when none of them matches."""
 
-    rules: tuple[Rule, ...]
+    rules: tuple[PolicyRule, ...]
     default_allow: bool
     default_line: int
 
@@ -116,7 +116,7 @@ def parse_policy(text: str, groups: Mapping[str, frozenset[str]], groups_error: 
     Raises:
         PolicyError: with the number of the first line that does not parse.
     """
-    rules: list[Rule] = []
+    rules: list[PolicyRule] = []
     default: tuple[int, bool] | None = None
     for number, line in _lines(text):
         words = line.split()
@@ -140,7 +140,9 @@ def _lines(text: str) -> list[tuple[int, str]]:
     return [(number, line) for number, line in numbered if line and not line.startswith("#")]
 
 
-def _rule(number: int, line: str, groups: Mapping[str, frozenset[str]], groups_error: str) -> Rule:
+def _rule(
+    number: int, line: str, groups: Mapping[str, frozenset[str]], groups_error: str
+) -> PolicyRule:
     tabbed = "\t" in line
     parts = [part.strip() for part in re.split(r"\t+", line)] if tabbed else line.split()
     if parts[0] not in {"allow", "deny"}:
@@ -152,7 +154,7 @@ def _rule(number: int, line: str, groups: Mapping[str, frozenset[str]], groups_e
     if not tabbed and _LISTED_FACTS.search(parts[3]):
         raise PolicyError(number, "several facts want tabs between the fields")
     classes = parts[4] if len(parts) == _FIELDS[1] else None
-    return Rule(
+    return PolicyRule(
         number,
         parts[0] == "allow",
         _callers(number, _words(parts[1]), groups, groups_error),

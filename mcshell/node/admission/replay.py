@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-__all__ = ["Claims"]
+__all__ = ["ReplayGuard"]
 
 # A clock that was put forward and back again must not make an old request look new.
 _GRACE: Final = 3600.0
@@ -52,10 +52,10 @@ DELETE FROM claims WHERE (identity, requestid) IN
 
 
 @dataclass(slots=True, eq=False)
-class _Ticket:
+class _ClaimTicket:
     """What one caller wants, and what became of it."""
 
-    claims: list[tuple[str, str, float]]
+    replay_guard: list[tuple[str, str, float]]
     now: float
     won: list[bool] = field(default_factory=list)
     done: bool = False
@@ -63,7 +63,7 @@ class _Ticket:
     wake: threading.Event = field(default_factory=threading.Event)
 
 
-class Claims:
+class ReplayGuard:
     """The claims of one file.
 
     Raises:
@@ -79,7 +79,7 @@ class Claims:
         self.path = path
         # The lock guards the queue and `_led`; the database is the leader's alone.
         self._lock = threading.Lock()
-        self._queue: list[_Ticket] = []
+        self._queue: list[_ClaimTicket] = []
         self._led = False
         self._purge_at = 0.0
         try:
@@ -102,12 +102,12 @@ class Claims:
         """
         return self.claim_many([(identity, requestid, expires)], now)[0]
 
-    def claim_many(self, claims: Iterable[tuple[str, str, float]], now: float) -> list[bool]:
+    def claim_many(self, replay_guard: Iterable[tuple[str, str, float]], now: float) -> list[bool]:
         """Claim (identity, requestid, expires) triples in one transaction, all of them or none.
 
         Returns, for each, whether it is the caller's now. Raises MCShellError as `claim`.
         """
-        ticket = _Ticket(list(claims), now)
+        ticket = _ClaimTicket(list(replay_guard), now)
         with self._lock:
             self._queue.append(ticket)
             follows, self._led = self._led, True
@@ -129,7 +129,7 @@ class Claims:
         """Close the file; the caller sees to it that no thread claims any more."""
         self._database.close()
 
-    def _leave(self, ticket: _Ticket) -> None:
+    def _leave(self, ticket: _ClaimTicket) -> None:
         """Stop waiting (Ctrl-C in the main thread), without taking the lead along."""
         with self._lock:
             leads = ticket.wake.is_set() and not ticket.done
@@ -150,13 +150,13 @@ class Claims:
                 for ticket in (*heirs, *tickets):
                     ticket.wake.set()
 
-    def _commit(self, tickets: list[_Ticket]) -> None:
+    def _commit(self, tickets: list[_ClaimTicket]) -> None:
         """One transaction for all; what goes wrong is everybody's error, and nobody's claim."""
         failure: BaseException | None = None
         try:
             self._database.execute("BEGIN IMMEDIATE")
             for ticket in tickets:
-                ticket.won = [self._insert(*claim) for claim in ticket.claims]
+                ticket.won = [self._insert(*claim) for claim in ticket.replay_guard]
             self._purge(tickets[-1].now)
             self._database.execute("COMMIT")
         except BaseException as error:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, PluginError, Unavailable
-from mcshell.message import Request, Status, Via, new_request_id
+from mcshell.message import Request, StatusCode, Via, new_request_id
 from mcshell.node.agent import Agent, Call
 from mcshell.node.command import run
 
@@ -109,13 +109,13 @@ class External(Agent):
         }
         reply = self._ask(call, document)
         code, text, data = reply.get("statuscode"), reply.get("statusmsg"), reply.get("data")
-        if type(code) is not int or not 0 <= code <= Status.UNKNOWN_ERROR:
+        if type(code) is not int or not 0 <= code <= StatusCode.UNKNOWN_ERROR:
             raise AgentError(f"{self._command.name} gave the statuscode {code!r}")
         if data is None:
             data = {}
         if not isinstance(data, dict):
             raise AgentError(f"{self._command.name} gave data that is no object")
-        if code != Status.OK:
+        if code != StatusCode.OK:
             raise AgentError(str(text or f"statuscode {code}"), statuscode=code, data=data)
         return data
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from mcshell import ddl
     from mcshell.node.agent import Agent, NodeView
 
-__all__ = ["Served", "Service", "load_agents"]
+__all__ = ["AgentRegistry", "ServedAgent", "load_agents"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServedAgent:
     """An agent with its schema.
 
     `exempt`: answers every operator, whatever the policy. `inside`: acts on the node's own records,
@@ -45,15 +45,15 @@ class Service:
         return _source(Path(self.ddl.path))
 
 
-class Served:
+class AgentRegistry:
     """The agents of a node process: active ones by name, inactive ones with the reason."""
 
-    def __init__(self, services: Iterable[Service]) -> None:
+    def __init__(self, services: Iterable[ServedAgent]) -> None:
         self._services = {service.ddl.name: service for service in services}
         self.inactive: dict[str, str] = {}
         self._refresh()
 
-    def get(self, name: str) -> Service | None:
+    def get(self, name: str) -> ServedAgent | None:
         """The active agent of that name."""
         return self._services.get(name)
 
@@ -96,7 +96,7 @@ def _about(schema: ddl.DDL) -> dict[str, Any]:
     }
 
 
-def load_agents(folders: Iterable[Path], builtin: Iterable[Service] = ()) -> Served:
+def load_agents(folders: Iterable[Path], builtin: Iterable[ServedAgent] = ()) -> AgentRegistry:
     """Load every agent of the folders. One that does not load is inactive, with its reason."""
     services = [*builtin]
     seen = {service.ddl.name for service in services}
@@ -118,7 +118,7 @@ def load_agents(folders: Iterable[Path], builtin: Iterable[Service] = ()) -> Ser
                 text = str(error) if known else f"{type(error).__name__}: {error}"
                 broken[name] = f"does not load: {text}"
                 log.warning("agent %s does not load: %s", name, text)
-    served = Served(services)
+    served = AgentRegistry(services)
     served.inactive.update(broken)
     return served
 
@@ -134,7 +134,7 @@ def _order(schema: Path) -> tuple[str, bool]:
     return schema.stem, schema.suffix != ".json"
 
 
-def _load(path: Path) -> Service:
+def _load(path: Path) -> ServedAgent:
     schema = read(path)
     source = _source(path)
     agent = load_agent(source)
@@ -146,4 +146,4 @@ def _load(path: Path) -> Service:
     missing = [name for name in schema.actions if not callable(getattr(agent, name, None))]
     if missing:
         raise PluginError(f"{source} has no method {missing[0]!r}", "agent", path.stem)
-    return Service(agent, schema)
+    return ServedAgent(agent, schema)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Hindsight", "recall"]
+__all__ = ["AuditHistory", "recall"]
 
 TAIL: Final = 4 * 1024 * 1024
 """How much of the file's end is looked at, bytes."""
 _PAUSE: Final = 0.2
 
 
-class Hindsight:
+class AuditHistory:
     """Looks into one audit file, a few times a second at most: whoever asks more is told nothing."""
 
     def __init__(self, path: Path) -> None:

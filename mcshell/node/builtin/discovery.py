@@ -16,7 +16,7 @@ from mcshell.node.host import Host
 if TYPE_CHECKING:
     from mcshell.node.agent import Call
 
-__all__ = ["DISCOVERY", "Discovery"]
+__all__ = ["DISCOVERY", "DiscoveryAgent"]
 
 DISCOVERY: dict[str, Any] = {
     "metadata": {
@@ -98,7 +98,7 @@ DISCOVERY: dict[str, Any] = {
 }
 
 
-class Discovery(Agent):
+class DiscoveryAgent(Agent):
     """Answers at once, in the thread that reads from the broker."""
 
     name = "discovery"

@@ -30,44 +30,44 @@ class JobAgent(Agent):
 
     def edit(self, call: Call) -> dict[str, Any]:
         """Put a new revision in the place of the old one."""
-        return _office(call).edit(call.node.identity, call.request)
+        return _job_manager(call).edit(call.node.identity, call.request)
 
     def pause(self, call: Call) -> dict[str, Any]:
         """Start it no more until it is resumed."""
-        return _office(call).pause(call.node.identity, call.request)
+        return _job_manager(call).pause(call.node.identity, call.request)
 
     def resume(self, call: Call) -> dict[str, Any]:
         """Let a paused job start again."""
-        return _office(call).resume(call.node.identity, call.request)
+        return _job_manager(call).resume(call.node.identity, call.request)
 
     def skip(self, call: Call) -> dict[str, Any]:
         """Leave out its next start."""
-        return _office(call).skip(call.node.identity, call.request)
+        return _job_manager(call).skip(call.node.identity, call.request)
 
     def cancel(self, call: Call) -> dict[str, Any]:
         """End it."""
-        return _office(call).cancel(call.node.identity, call.request)
+        return _job_manager(call).cancel(call.node.identity, call.request)
 
     def list(self, call: Call) -> dict[str, Any]:
         """Where the jobs of this node stand."""
-        return _office(call).archive.list(call.node.identity, call.data)
+        return _job_manager(call).job_queries.list(call.node.identity, call.data)
 
     def show(self, call: Call) -> dict[str, Any]:
         """One job with its history."""
-        return _office(call).archive.show(call.node.identity, call["job"])
+        return _job_manager(call).job_queries.show(call.node.identity, call["job"])
 
     def log(self, call: Call) -> dict[str, Any]:
         """What a run of it wrote."""
-        return _office(call).archive.log(call.node.identity, call.data)
+        return _job_manager(call).job_queries.log(call.node.identity, call.data)
 
     def forecast(self, call: Call) -> dict[str, Any]:
         """Which jobs start when."""
-        return _office(call).archive.forecast(call.node.identity, call.data)
+        return _job_manager(call).job_queries.forecast(call.node.identity, call.data)
 
 
-def _office(call: Call) -> JobRecords:
+def _job_manager(call: Call) -> JobRecords:
     node = call.node
     assert isinstance(node, Host), "it acts in the daemon"
-    if node.office is None:
+    if node.job_manager is None:
         raise AgentError("this node keeps no jobs")
-    return node.office
+    return node.job_manager

@@ -21,21 +21,21 @@ from mcshell.ddl.library import shipped_dir
 from mcshell.errors import ConnectionLost, UsageError, WireError
 from mcshell.message import Via
 from mcshell.node.admission.direct_documents import took
-from mcshell.node.admission.intake import Intake
+from mcshell.node.admission.intake import MessageIntake
 from mcshell.node.agents.registry import load_agents
-from mcshell.node.audit.history import Hindsight
+from mcshell.node.audit.history import AuditHistory
 from mcshell.node.builtin import builtin_agents
-from mcshell.node.context import appoint
+from mcshell.node.context import open_security
 from mcshell.node.emulator.machines import machine
-from mcshell.node.emulator.worker import EmulatedWork
-from mcshell.node.execution.action import act
+from mcshell.node.emulator.worker import EmulatedWorker
+from mcshell.node.execution.action import run_action
 from mcshell.node.facts.machine_id import hashed
 from mcshell.node.host import Host
 from mcshell.node.process import say_ready
-from mcshell.node.registration import Announcer, next_turn
-from mcshell.node.replies.writer import Words
+from mcshell.node.registration import RegistrationWriter, next_turn
+from mcshell.node.replies.writer import ReplyWriter
 from mcshell.node.revocation import Revocation
-from mcshell.node.single_instance import alone
+from mcshell.node.single_instance import hold_state_directory
 from mcshell.node.store.spool import Spool
 from mcshell.node.verdicts import Admitted, refused
 from mcshell.pki import Authority
@@ -70,12 +70,12 @@ class _Node:
     """One identity: its host and its voice."""
 
     host: Host
-    words: Words
-    announcer: Announcer
+    writer: ReplyWriter
+    announcer: RegistrationWriter
 
 
 @dataclass(slots=True)
-class _Line:
+class _ConnectionState:
     """One connection and the identities that speak over it."""
 
     nodes: list[_Node]
@@ -98,20 +98,20 @@ class Emulator:
             raise UsageError(f"emulate {count}: at least one node is meant")
         self._settings = settings
         state = private_folder(settings.state_dir / f"emulate-{prefix}")
-        self._lock = alone(state)
+        self._lock = hold_state_directory(state)
         self._collectives = settings.collective.member or (settings.collective.main,)
         self._served = load_agents([*settings.node.agents, shipped_dir()], builtin_agents())
-        judges = appoint(settings, load_verifier(settings.pki), self._served, state)
-        self._revocation = Revocation(judges.verifier, state / "crl.pem", judges.audit)
-        self._hindsight = Hindsight(judges.audit.path)
-        self._gate, self._claims = judges.gate, judges.claims
-        self._intake = Intake(self._gate, self._claims)
+        security = open_security(settings, load_verifier(settings.pki), self._served, state)
+        self._revocation = Revocation(security.verifier, state / "crl.pem", security.audit)
+        self._audit_history = AuditHistory(security.audit.path)
+        self._controller, self._replay_guard = security.controller, security.replay_guard
+        self._intake = MessageIntake(self._controller, self._replay_guard)
         self._nodes = list(self._make(Authority.open(pki_dir), count, seed, prefix))
         self._served.activate(self._nodes[0].host)
         self._spool = Spool(state / "work.sqlite")
         for one in self._nodes:
             one.host.spool = self._spool
-        self._lane = EmulatedWork(self._gate, self._spool, self._nodes, settings, seed=seed)
+        self._lane = EmulatedWorker(self._controller, self._spool, self._nodes, settings, seed=seed)
 
     def _make(self, authority: Authority, count: int, seed: int, prefix: str) -> Iterator[_Node]:
         width = max(4, len(str(count)))
@@ -128,16 +128,16 @@ class Emulator:
                 settings=self._settings.agents,
                 pools=self._settings.node.serve,
                 revocation=self._revocation,
-                hindsight=self._hindsight,
+                audit_history=self._audit_history,
                 machine=hashed(made_up.seed),
             )
-            announcer = Announcer(host, signer, self._settings.node.register_every)
-            yield _Node(host, Words(signer, self._settings.node.max_reply), announcer)
+            announcer = RegistrationWriter(host, signer, self._settings.node.register_every)
+            yield _Node(host, ReplyWriter(signer, self._settings.node.max_reply), announcer)
 
     async def serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Connect, call `ready` once every subscription stands, and answer until `stop`."""
         lines = [
-            _Line(self._nodes[start : start + _PER_CONNECTION])
+            _ConnectionState(self._nodes[start : start + _PER_CONNECTION])
             for start in range(0, len(self._nodes), _PER_CONNECTION)
         ]
         for line in lines:
@@ -157,11 +157,11 @@ class Emulator:
                     task.cancel()
         finally:
             await asyncio.gather(*(line.link.close() for line in lines if line.link))
-            self._claims.close()
+            self._replay_guard.close()
             self._spool.close()
             self._lock.close()
 
-    async def _connect_all(self, lines: list[_Line], stop: asyncio.Event) -> bool:
+    async def _connect_all(self, lines: list[_ConnectionState], stop: asyncio.Event) -> bool:
         """Connect, however long it takes; False when it is stopped meanwhile."""
         pause = 0.5
         while not stop.is_set():
@@ -176,7 +176,7 @@ class Emulator:
             pause = min(pause * 2, 10.0)
         return False
 
-    async def _keep(self, line: _Line) -> None:
+    async def _keep(self, line: _ConnectionState) -> None:
         """Connect again whenever the connection is lost; go back to the list's first broker."""
         while True:
             if not await self._lost(line):
@@ -191,7 +191,7 @@ class Emulator:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 10.0)
 
-    async def _lost(self, line: _Line) -> bool:
+    async def _lost(self, line: _ConnectionState) -> bool:
         """Wait until the connection is lost; false when it is time to look for an earlier broker."""
         first = line.link is not None and line.link.url == self._settings.broker.urls[0]
         try:
@@ -200,7 +200,7 @@ class Emulator:
         except TimeoutError:
             return False
 
-    async def _return(self, line: _Line) -> None:
+    async def _return(self, line: _ConnectionState) -> None:
         """Go over to a broker that is named earlier than this one, if one is there again."""
         urls, here = self._settings.broker.urls, line.link
         if here is None or here.url not in urls[1:]:
@@ -215,7 +215,7 @@ class Emulator:
         else:
             await here.close()
 
-    async def _connect(self, line: _Line, urls: Sequence[str] = ()) -> None:
+    async def _connect(self, line: _ConnectionState, urls: Sequence[str] = ()) -> None:
         broker = self._settings.broker
         line.lost.clear()
 
@@ -240,7 +240,7 @@ class Emulator:
                 line.link = None
             raise
 
-    async def _listen(self, line: _Line, collective: str) -> None:
+    async def _listen(self, line: _ConnectionState, collective: str) -> None:
         assert line.link is not None
         everyone = [
             (node, Arrival(collective, Via.BROADCAST, node.host.identity)) for node in line.nodes
@@ -260,7 +260,7 @@ class Emulator:
             await asyncio.gather(*waiting[start : start + 500])
         await self._lane.subscribe(line.link, line, line.nodes, collective)
 
-    async def _work(self, line: _Line) -> None:
+    async def _work(self, line: _ConnectionState) -> None:
         """Answer, a chunk of nodes at a time, so that the first replies leave at once."""
         while True:
             delivery, whom = await line.inbox.get()
@@ -271,12 +271,12 @@ class Emulator:
                 await asyncio.sleep(0)
 
     def _answer(
-        self, line: _Line, delivery: Delivery, whom: Sequence[tuple[_Node, Arrival]]
+        self, line: _ConnectionState, delivery: Delivery, whom: Sequence[tuple[_Node, Arrival]]
     ) -> None:
         by_host = {id(node.host): node for node, _arrival in whom}
         pairs = [(node.host, arrival) for node, arrival in whom]
         try:
-            if len(whom) == 1 and took(delivery, whom[0][1], whom[0][0].host, self._gate):
+            if len(whom) == 1 and took(delivery, whom[0][1], whom[0][0].host, self._controller):
                 return
             for host, verdict in self._intake.take(
                 delivery.body, delivery.headers, pairs, time.time()
@@ -287,20 +287,20 @@ class Emulator:
         except Exception:
             log.exception("could not handle a message on %s", delivery.destination)
 
-    def _reply(self, line: _Line, node: _Node, verdict: Admitted | Refusal) -> None:
+    def _reply(self, line: _ConnectionState, node: _Node, verdict: Admitted | Refusal) -> None:
         request = verdict.request
         if isinstance(verdict, Admitted):
-            outcome = act(verdict, node.host, time.monotonic() + verdict.action.timeout)
+            outcome = run_action(verdict, node.host, time.monotonic() + verdict.action.timeout)
         else:
             outcome = refused(verdict)
         node.host.journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
         node.host.journal.count(outcome.state.value)
-        sealed = node.words.final(request, outcome)
+        sealed = node.writer.final(request, outcome)
         assert line.link is not None
-        line.link.send(Words.destination(request), sealed.body, sealed.headers)
+        line.link.send(ReplyWriter.destination(request), sealed.body, sealed.headers)
 
 
-async def _register(line: _Line) -> None:
+async def _register(line: _ConnectionState) -> None:
     """Register each node at the start and at its turns, paced: a thousand starts are no burst."""
     now = time.time()
     due = [(now, number) for number, node in enumerate(line.nodes) if node.announcer.interval > 0]
@@ -318,7 +318,7 @@ async def _register(line: _Line) -> None:
             heapq.heapreplace(due, (turn, number))
 
 
-async def _early(line: _Line, when: float) -> int | None:
+async def _early(line: _ConnectionState, when: float) -> int | None:
     """Wait until it is time, or a node has something new to say; in any case for a moment."""
     await asyncio.sleep(1 / _REGISTRATIONS)
     try:
@@ -332,7 +332,7 @@ def _constant(facts: dict[str, object]) -> Callable[[], dict[str, object]]:
     return lambda: facts
 
 
-def _into(line: _Line, whom: list[tuple[_Node, Arrival]]) -> Callable[[Delivery], None]:
+def _into(line: _ConnectionState, whom: list[tuple[_Node, Arrival]]) -> Callable[[Delivery], None]:
     return lambda delivery: line.inbox.put_nowait((delivery, whom))
 
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from mcshell.errors import AgentError
-from mcshell.message import State, Status
+from mcshell.message import State, StatusCode
 from mcshell.node.agent import Call
 from mcshell.node.verdicts import NotAllowed, Outcome, refused
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from mcshell.node.agent import NodeView
     from mcshell.node.verdicts import Admitted
 
-__all__ = ["act"]
+__all__ = ["run_action"]
 
 log = logging.getLogger(__name__)
 
 
-def act(
+def run_action(
     admitted: Admitted, host: NodeView, deadline: float, cancelled: threading.Event | None = None
 ) -> Outcome:
     """Run the action; `deadline` is on the monotonic clock. Whatever it raises is an outcome."""
@@ -42,8 +42,8 @@ def act(
         name = f"{admitted.request.agent}.{admitted.request.action}"
         log.exception("%s crashed", name)
         text = f"{name} crashed: {type(error).__name__}: {error}"
-        return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
+        return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
     if not isinstance(result, dict):
         text = f"the agent returned {type(result).__name__}, a dict is meant"
-        return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
-    return Outcome(State.OK, Status.OK, "OK", result)
+        return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
+    return Outcome(State.OK, StatusCode.OK, "OK", result)

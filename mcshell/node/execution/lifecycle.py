@@ -9,50 +9,50 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mcshell.message import Request, State, Status, Via
-from mcshell.node.store.records import End
+from mcshell.message import Request, State, StatusCode, Via
+from mcshell.node.store.records import WorkResult
 from mcshell.node.verdicts import Admitted, Outcome, Refusal
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_request
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
     from mcshell.message import Job
-    from mcshell.node.admission.controller import Gate
+    from mcshell.node.admission.controller import AdmissionController
     from mcshell.node.host import Host
-    from mcshell.node.replies.writer import Words
-    from mcshell.node.store.records import Work
+    from mcshell.node.replies.writer import ReplyWriter
+    from mcshell.node.store.records import WorkItem
 
-__all__ = ["ATTEMPTS", "LATE", "MISSED", "Desk", "interrupted", "late"]
+__all__ = ["ATTEMPTS", "LATE", "MISSED", "RunLifecycle", "interrupted", "late"]
 
 ATTEMPTS: Final = 3
 """How often an action that is safe to run again is started."""
-LATE: Final = Outcome(State.EXPIRED, Status.UNKNOWN_ERROR, "expired before a slot was free")
+LATE: Final = Outcome(State.EXPIRED, StatusCode.UNKNOWN_ERROR, "expired before a slot was free")
 
 
 MISSED: Final = Outcome(
-    State.EXPIRED, Status.UNKNOWN_ERROR, "missed: no slot was free before it was too late"
+    State.EXPIRED, StatusCode.UNKNOWN_ERROR, "missed: no slot was free before it was too late"
 )
 
 
-def late(work: Work) -> Outcome:
+def late(work: WorkItem) -> Outcome:
     """The outcome of what waited for a slot for too long."""
     return LATE if work.kind != "job" else MISSED
 
 
 def interrupted(why: str) -> Outcome:
     """The outcome of what died between its claim and its outcome."""
-    return Outcome(State.INTERRUPTED, Status.UNKNOWN_ERROR, why)
+    return Outcome(State.INTERRUPTED, StatusCode.UNKNOWN_ERROR, why)
 
 
-class Desk:
+class RunLifecycle:
     """Decides for one node; does not touch the spool."""
 
-    def __init__(self, host: Host, gate: Gate, words: Words) -> None:
+    def __init__(self, host: Host, controller: AdmissionController, writer: ReplyWriter) -> None:
         self.host = host
-        self._gate = gate
-        self.words = words
+        self._controller = controller
+        self.writer = writer
 
-    def judge(self, work: Work) -> tuple[Request, Admitted | Refusal]:
+    def judge(self, work: WorkItem) -> tuple[Request, Admitted | Refusal]:
         """Ask again, at the start, all that was asked when it came in."""
         assert work.body is not None, "an open row has its envelope"
         request, job = _read(work)
@@ -61,34 +61,38 @@ class Desk:
             out = late(work)
             return request, Refusal(request, out.state, out.statuscode, out.statusmsg)
         headers = {SIGNATURE: work.signature or "", CERTIFICATE: work.certificate or ""}
-        refusal = self._gate.still_trusted(work.body, headers, work.received, self.host, request)
+        refusal = self._controller.still_trusted(
+            work.body, headers, work.received, self.host, request
+        )
         if refusal is None and job is not None and now > (job.when.until or now):
-            refusal = self._gate.deny(request, self.host, "denied: the job is past its end")
-        verdict = refusal or self._gate.judge(request, self.host, "started")
+            refusal = self._controller.deny(request, self.host, "denied: the job is past its end")
+        verdict = refusal or self._controller.judge(request, self.host, "started")
         if job is not None and isinstance(verdict, Admitted):
             verdict = replace(verdict, max_runtime=job.max_runtime)
         return request, verdict
 
-    def may_again(self, work: Work) -> bool:
+    def may_again(self, work: WorkItem) -> bool:
         """Whether what died in the middle may be started once more."""
         service = self.host.service(work.agent)
         action = service.ddl.actions.get(work.action) if service is not None else None
         return action is not None and action.rerun_safe and work.attempt < ATTEMPTS
 
-    def end(self, work: Work, outcome: Outcome, attempt: int | None = None) -> End:
-        """The end of a row, with its word; audited and counted."""
+    def end(self, work: WorkItem, outcome: Outcome, attempt: int | None = None) -> WorkResult:
+        """The end of a row, with its reply; audited and counted."""
         assert work.body is not None, "an open row has its envelope"
         request, _job = _read(work)
         attempt = attempt or work.attempt
-        word = self.words.kept(request, outcome, attempt)
-        self._gate.finished(request, self.host, outcome)
+        message = self.writer.kept(request, outcome, attempt)
+        self._controller.finished(request, self.host, outcome)
         self.host.journal.count(outcome.state.value)
         state, code, text = outcome.state.value, outcome.statuscode, outcome.statusmsg
         now = time.time()
-        return End(work.key, state, code, text, now, word, work.job, work.started, attempt)
+        return WorkResult(
+            work.key, state, code, text, now, message, work.job, work.started, attempt
+        )
 
 
-def _read(work: Work) -> tuple[Request, Job | None]:
+def _read(work: WorkItem) -> tuple[Request, Job | None]:
     """The request that a row is; one of a job is made of its document."""
     assert work.body is not None, "an open row has its envelope"
     if work.kind != "job":

@@ -9,12 +9,12 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mcshell.node.execution.run_directory import WorkDir
+from mcshell.node.execution.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Shelf"]
+__all__ = ["RunArchive"]
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _MOST: Final = 256 << 20
 _KEPT: Final = ("log", "progress.jsonl", "outcome.json")
 
 
-class Shelf:
+class RunArchive:
     """A folder of folders, one a run. `retention` is seconds, `most` bytes."""
 
     def __init__(self, folder: Path, retention: float, most: int = _MOST) -> None:
@@ -30,26 +30,26 @@ class Shelf:
         self._retention = retention
         self._most = most
 
-    def keep(self, run: WorkDir) -> None:
+    def keep(self, run: RunDirectory) -> None:
         """Move what a run leaves here; what cannot be moved is lost, the run is not."""
-        place = self._folder / run.path.name
+        node = self._folder / run.path.name
         try:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            node.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in _KEPT:
                 with contextlib.suppress(FileNotFoundError):
-                    (run.path / name).replace(place / name)
+                    (run.path / name).replace(node / name)
         except OSError as error:
             log.warning("what %s leaves cannot be kept: %s", run.path.name, error)
 
     def purge(self, now: float) -> None:
         """Drop what is too old, and the oldest of what is too much."""
         found = []
-        for place in self._folder.iterdir() if self._folder.is_dir() else ():
+        for node in self._folder.iterdir() if self._folder.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
-                size = sum(one.stat().st_size for one in place.iterdir())
-                found.append((place.stat().st_mtime, size, place))
+                size = sum(one.stat().st_size for one in node.iterdir())
+                found.append((node.stat().st_mtime, size, node))
         total = 0
-        for made, size, place in sorted(found, key=lambda one: -one[0]):
+        for made, size, node in sorted(found, key=lambda one: -one[0]):
             total += size
             if made < now - self._retention or total > self._most:
-                WorkDir(place).clear()
+                RunDirectory(node).clear()

@@ -21,13 +21,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["WorkDir", "boot_id", "start_time", "write_whole"]
+__all__ = ["RunDirectory", "boot_id", "start_time", "write_whole"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class WorkDir:
+class RunDirectory:
     """The paths, and the questions that they answer."""
 
     path: Path

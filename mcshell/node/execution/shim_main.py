@@ -22,7 +22,7 @@ from mcshell.errors import AgentError
 from mcshell.message import Request, Via
 from mcshell.node.agent import Call
 from mcshell.node.agents.loading import load_agent
-from mcshell.node.execution.run_directory import WorkDir, write_whole
+from mcshell.node.execution.run_directory import RunDirectory, write_whole
 from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ class ShimNode:
 class Shim:
     """One action in this process: a thread does it, the main thread watches over it."""
 
-    def __init__(self, folder: WorkDir, document: Mapping[str, Any]) -> None:
+    def __init__(self, folder: RunDirectory, document: Mapping[str, Any]) -> None:
         self._folder = folder
         self._document = document
         self._timeout: float = document["timeout"]
         self._cancelled = threading.Event()
         self._outcome: dict[str, Any] | None = None
-        self._bell, self._ring = os.pipe()
+        self._wakeup, self._wake = os.pipe()
         output = document["limits"].get("output")
         self._log_room = LOG if output is None else min(LOG, output)
         self._progress_room = PROGRESS if output is None else min(PROGRESS, output)
@@ -109,7 +109,7 @@ class Shim:
 
     def _cancel(self) -> None:
         self._cancelled.set()
-        os.write(self._ring, b"t")
+        os.write(self._wake, b"t")
 
     def _take_streams(self) -> int:
         """Have what the action writes come to us, to be kept within bounds."""
@@ -130,7 +130,7 @@ class Shim:
             sys.excepthook(type(error), error, error.__traceback__)
             outcome = _failed(f"{self._name} crashed: {type(error).__name__}: {error}")
         self._outcome = outcome
-        os.write(self._ring, b"d")
+        os.write(self._wake, b"d")
 
     @property
     def _name(self) -> str:
@@ -175,8 +175,8 @@ class Shim:
                     self._cancelled.set()
                     limit += GRACE
                     continue
-                ready, _, _ = select.select([stream, self._bell], [], [], left)
-                if self._bell in ready and b"t" in os.read(self._bell, 64):
+                ready, _, _ = select.select([stream, self._wakeup], [], [], left)
+                if self._wakeup in ready and b"t" in os.read(self._wakeup, 64):
                     limit = min(limit, time.monotonic() + GRACE)
                 if stream in ready:
                     self._keep(os.read(stream, 65536), log)
@@ -235,7 +235,7 @@ def _at_most(kind: int, value: int) -> int:
 
 def main(argv: list[str]) -> None:
     """Do what DIR says; LOCK is the descriptor of its lock, which no program may inherit."""
-    folder = WorkDir(Path(argv[1]))
+    folder = RunDirectory(Path(argv[1]))
     os.set_inheritable(int(argv[2]), False)
     folder.note_pid()
     Shim(folder, strict_json.loads(folder.request.read_bytes(), max_depth=64)).run()

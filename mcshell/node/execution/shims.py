@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import MCShellError, Rejected
-from mcshell.message import State, Status
+from mcshell.message import State, StatusCode
 from mcshell.node.verdicts import Outcome
 from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.node.execution.run_directory import WorkDir
-    from mcshell.node.store.records import Work
+    from mcshell.node.execution.run_directory import RunDirectory
+    from mcshell.node.store.records import WorkItem
 
 __all__ = ["Running", "adopt", "launch"]
 
@@ -36,8 +36,8 @@ _MOST = 1 << 30
 class Running:
     """One action at work: of this daemon's starting, or adopted (without `process`)."""
 
-    work: Work
-    folder: WorkDir
+    work: WorkItem
+    folder: RunDirectory
     process: subprocess.Popen[bytes] | None
     handle: int | None
     """A pidfd, readable when the process has ended; None: it must be asked."""
@@ -72,7 +72,7 @@ class Running:
         self.folder.clear()
 
 
-def launch(folder: WorkDir, work: Work, document: Mapping[str, Any]) -> Running:
+def launch(folder: RunDirectory, work: WorkItem, document: Mapping[str, Any]) -> Running:
     """Start a shim for a row that is marked as running.
 
     Raises:
@@ -96,14 +96,14 @@ def launch(folder: WorkDir, work: Work, document: Mapping[str, Any]) -> Running:
     return Running(work, folder, process, _pidfd(process.pid))
 
 
-def adopt(folder: WorkDir, work: Work) -> Running | None:
+def adopt(folder: RunDirectory, work: WorkItem) -> Running | None:
     """Find the shim of a row that was running before a restart; None when it is gone."""
     if not folder.alive():
         return None
     return Running(work, folder, None, None)
 
 
-def read_outcome(folder: WorkDir) -> Outcome | None:
+def read_outcome(folder: RunDirectory) -> Outcome | None:
     """Read what a shim wrote down; None when it did not."""
     try:
         size = folder.outcome.stat().st_size
@@ -124,7 +124,7 @@ def read_outcome(folder: WorkDir) -> Outcome | None:
 
 def _broken(why: str) -> Outcome:
     text = f"what the action left cannot be read: {why}"
-    return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
+    return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
 
 
 def _environment() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The interactive lane: actions of broadcast and direct requests, in a few threads.
 
 Past its timeout an action is answered as failed; its thread keeps the slot until it ends, and is
-counted. An action that does not end at once gets a word ahead, so that the client need not ask.
+counted. An action that does not end at once gets an early reply, so that the client need not ask.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from mcshell.message import State, Status
+from mcshell.message import State, StatusCode
 from mcshell.node.agent import NodeView
-from mcshell.node.execution.action import act
+from mcshell.node.execution.action import run_action
 from mcshell.node.verdicts import Outcome
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from mcshell.node.journal import Journal
     from mcshell.node.verdicts import Admitted
 
-__all__ = ["InteractiveLane", "Mouth", "Place"]
+__all__ = ["ActionNode", "ActionThreads", "ReplySink"]
 
 log = logging.getLogger(__name__)
 
 _HERALD = 0.3
 
 
-class Place(NodeView, Protocol):
+class ActionNode(NodeView, Protocol):
     """The node that actions run on."""
 
     @property
@@ -40,8 +40,8 @@ class Place(NodeView, Protocol):
         """What it remembers of requests."""
 
 
-class Mouth(Protocol):
-    """Sends a node's words; never raises for want of a connection."""
+class ReplySink(Protocol):
+    """Sends a node's replies; never raises for want of a connection."""
 
     def working(self, request: Request, state: State) -> None:
         """Say that the request was received or is running."""
@@ -59,12 +59,12 @@ class _Task:
     answered: bool = False
 
 
-class InteractiveLane:
+class ActionThreads:
     """At most `slots` actions at a time, the others wait in order."""
 
-    def __init__(self, host: Place, mouth: Mouth, *, slots: int = 16) -> None:
+    def __init__(self, host: ActionNode, reply_sink: ReplySink, *, slots: int = 16) -> None:
         self._host = host
-        self._mouth = mouth
+        self._reply_sink = reply_sink
         self._slots = slots
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -119,12 +119,12 @@ class InteractiveLane:
         self._timers.add(task.started + task.timeout, task)
         journal, request = self._host.journal, task.admitted.request
         journal.note(request.id, "running")
-        outcome = act(task.admitted, self._host, task.started + task.timeout, task.cancelled)
+        outcome = run_action(task.admitted, self._host, task.started + task.timeout, task.cancelled)
         if not self._answer(task, outcome):
             journal.count("overran")
 
     def _due(self, task: _Task) -> None:
-        """A timer of a task: time for a word ahead, or its time is up."""
+        """A timer of a task: time for an early reply, or its time is up."""
         now = time.monotonic()
         with self._lock:
             if task.answered:
@@ -132,18 +132,18 @@ class InteractiveLane:
             overdue = task.started is not None and now >= task.started + task.timeout
             state = State.RECEIVED if task.started is None else State.RUNNING
         if not overdue:
-            self._mouth.working(task.admitted.request, state)
+            self._reply_sink.working(task.admitted.request, state)
             return
         task.cancelled.set()
         text = f"timed out after {task.timeout:g} s"
-        self._answer(task, Outcome(State.FAILED, Status.UNKNOWN_ERROR, text))
+        self._answer(task, Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text))
 
     def _answer(self, task: _Task, outcome: Outcome) -> bool:
         with self._lock:
             if task.answered:
                 return False
             task.answered = True
-        self._mouth.final(task.admitted.request, outcome)
+        self._reply_sink.final(task.admitted.request, outcome)
         return True
 
 
@@ -152,14 +152,14 @@ class _Timers:
 
     def __init__(self, due: _Due) -> None:
         self._due = due
-        self._bell = threading.Condition()
+        self._wakeup = threading.Condition()
         self._heap: list[tuple[float, int, _Task]] = []
         self._number = itertools.count()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def add(self, when: float, task: _Task) -> None:
-        with self._bell:
+        with self._wakeup:
             first = not self._heap or when < self._heap[0][0]
             heapq.heappush(self._heap, (when, next(self._number), task))
             if self._thread is None:
@@ -168,18 +168,18 @@ class _Timers:
                 )
                 self._thread.start()
             elif first:
-                self._bell.notify()
+                self._wakeup.notify()
 
     def stop(self) -> None:
-        with self._bell:
+        with self._wakeup:
             self._stopped = True
-            self._bell.notify()
+            self._wakeup.notify()
 
     def _run(self) -> None:
         while True:
-            with self._bell:
+            with self._wakeup:
                 while not self._stopped and (not self._heap or self._heap[0][0] > time.monotonic()):
-                    self._bell.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
+                    self._wakeup.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
                 if self._stopped:
                     return
                 _when, _number, task = heapq.heappop(self._heap)

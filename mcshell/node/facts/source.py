@@ -52,7 +52,7 @@ class FactSource:
         self._refresh = refresh
         self._builtin = builtin
         self._lock = threading.Lock()
-        self._files: dict[Path, _File] = {}
+        self._files: dict[Path, _FactFile] = {}
         self._facts: Mapping[str, Any] = MappingProxyType({})
         self._due = float("-inf")
 
@@ -69,7 +69,7 @@ class FactSource:
         facts = self._builtin()
         own = facts.keys() & {"mcshell"}
         for path in self._paths():
-            file = self._files.setdefault(path, _File(path))
+            file = self._files.setdefault(path, _FactFile(path))
             merge(facts, {key: value for key, value in file.facts().items() if key not in own})
         return facts
 
@@ -86,7 +86,7 @@ class FactSource:
         return list(found)
 
 
-class _File:
+class _FactFile:
     """One file of facts, parsed again only when it has changed."""
 
     def __init__(self, path: Path) -> None:

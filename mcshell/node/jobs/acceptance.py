@@ -12,8 +12,8 @@ from mcshell.node.verdicts import NotAllowed, Refusal
 
 if TYPE_CHECKING:
     from mcshell.message import Job, Request
-    from mcshell.node.admission.controller import Gate
-    from mcshell.node.execution.lifecycle import Desk
+    from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.execution.lifecycle import RunLifecycle
 
 __all__ = ["judge", "scheduled"]
 
@@ -22,22 +22,26 @@ _PATIENCE: Final = 90 * 86_400.0
 """How long a job waits for others, where it does not say until when."""
 
 
-def judge(gate: Gate, request: Request, job: Job, desk: Desk) -> None:
+def judge(
+    controller: AdmissionController, request: Request, job: Job, lifecycle: RunLifecycle
+) -> None:
     """Whether the author may have the inner action done here, with these inputs."""
-    service = desk.host.service(job.agent)
+    service = lifecycle.host.service(job.agent)
     if service is not None and service.inside:
         raise AgentError(f"{job.agent}.{job.action} is not for jobs", statuscode=4)
     inner = replace(request, agent=job.agent, action=job.action, caller=job.author, data=job.data)
-    verdict = gate.judge(inner, desk.host, "scheduled")
+    verdict = controller.judge(inner, lifecycle.host, "scheduled")
     if isinstance(verdict, Refusal):
         raise NotAllowed(verdict)
 
 
-def scheduled(row: JobRow, job: Job, desk: Desk, now: float, after: float | None = None) -> JobRow:
+def scheduled(
+    row: JobRow, job: Job, lifecycle: RunLifecycle, now: float, after: float | None = None
+) -> JobRow:
     """The row with its first start; one that waits for others has none as yet."""
     if after is None:
         after = job.created if job.when.recurs else _EVER
-    row = following(row, job, after, desk)
+    row = following(row, job, after, lifecycle)
     if job.when.at is None and not job.when.recurs and row.due is not None:
         row = replace(row, due=max(row.due, now + row.due - (row.planned or row.due)))
     if row.due is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mcshell.message import Job
-    from mcshell.node.execution.lifecycle import Desk
+    from mcshell.node.execution.lifecycle import RunLifecycle
     from mcshell.node.store.job_table import JobRow
     from mcshell.node.store.spool import Spool
 
@@ -50,18 +50,18 @@ class Planned:
 
 
 def forecast(
-    spool: Spool, desk: Desk, slots: int, window: tuple[float, float], most: int
+    spool: Spool, lifecycle: RunLifecycle, slots: int, window: tuple[float, float], most: int
 ) -> list[Planned]:
     """The starts of a node within a window (from, to), in order; more than `most` when so many."""
     found: list[tuple[Planned, float]] = []
-    for row in spool.jobs.coming(desk.host.identity, window[1]):
+    for row in spool.jobs.coming(lifecycle.host.identity, window[1]):
         assert row.body is not None, "an open job has its document"
         job = read_job(row.body)
-        length = _length(row, job, desk)
+        length = _length(row, job, lifecycle)
         if row.state == WAITING:
             found += [(one, length) for one in _waiting(spool, row, window)]
         else:
-            starts = islice(planned_starts(row, job, desk, window), most + 1)
+            starts = islice(planned_starts(row, job, lifecycle, window), most + 1)
             found += [(_planned(row, one.name, one.due), length) for one in starts]
         if len(found) > 2 * most + _SPARE:
             found = nsmallest(most + 1, found, key=_order)
@@ -82,7 +82,7 @@ def _waiting(spool: Spool, row: JobRow, window: tuple[float, float]) -> Iterator
 
 
 def planned_starts(
-    row: JobRow, job: Job, desk: Desk, window: tuple[float, float]
+    row: JobRow, job: Job, lifecycle: RunLifecycle, window: tuple[float, float]
 ) -> Iterator[schedule.Start]:
     """The starts of a job by time alone, within a window."""
     begin, end = window
@@ -100,7 +100,7 @@ def planned_starts(
     # Far ahead, only the window is looked at; near by, the starts to be skipped count.
     after = row.planned if skips else max(row.planned, begin - job.when.splay - 1)
     for start in schedule.starts(
-        job.when, after, seed=seed, node=zone_of_node(desk.host), created=job.created
+        job.when, after, seed=seed, node=zone_of_node(lifecycle.host), created=job.created
     ):
         if start.due >= end or start.due > until:
             return
@@ -114,11 +114,11 @@ def _planned(row: JobRow, run: str, start: float, *, sure: bool = True, why: str
     return Planned(row.id, row.name, row.agent, row.action, run, start, sure=sure, why=why)
 
 
-def _length(row: JobRow, job: Job, desk: Desk) -> float:
+def _length(row: JobRow, job: Job, lifecycle: RunLifecycle) -> float:
     """How long a run may take, in seconds."""
     if job.max_runtime is not None:
         return job.max_runtime
-    service = desk.host.service(row.agent)
+    service = lifecycle.host.service(row.agent)
     action = service.ddl.actions.get(row.action) if service is not None else None
     return action.timeout if action is not None else 0.0
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError
 from mcshell.message import State
-from mcshell.node.execution.action import act
+from mcshell.node.execution.action import run_action
 from mcshell.node.jobs.acceptance import judge, scheduled
-from mcshell.node.jobs.rules import Rulebook
-from mcshell.node.jobs.scheduler import following, last_word
+from mcshell.node.jobs.rules import RuleManager
+from mcshell.node.jobs.scheduler import following, last_reply
 from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
 from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.message import Job, Request
-    from mcshell.node.admission.controller import Gate
-    from mcshell.node.execution.lifecycle import Desk
-    from mcshell.node.jobs.queries import Archive
-    from mcshell.node.jobs.scheduler import Agenda
-    from mcshell.node.store.records import Key, Work
+    from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.execution.lifecycle import RunLifecycle
+    from mcshell.node.jobs.queries import JobQueries
+    from mcshell.node.jobs.scheduler import Scheduler
+    from mcshell.node.store.records import Key, WorkItem
     from mcshell.node.store.spool import Spool
 
-__all__ = ["Office"]
+__all__ = ["JobManager"]
 
 _MOST: Final = 100_000
 
 
-class Office:
+class JobManager:
     """The jobs of all nodes of a process. Any thread may call.
 
     Args:
@@ -56,8 +56,8 @@ class Office:
     def __init__(
         self,
         spool: Spool,
-        agenda: Agenda,
-        gate: Gate,
+        scheduler: Scheduler,
+        controller: AdmissionController,
         *,
         folders: tuple[Path, ...] = (),
         slots: int,
@@ -65,26 +65,26 @@ class Office:
         changed: Callable[[], None],
     ) -> None:
         self._spool = spool
-        self._agenda = agenda
-        self._gate = gate
-        self._desks = agenda.desks
+        self._scheduler = scheduler
+        self._controller = controller
+        self._lifecycles = scheduler.lifecycles
         self._folders = folders
         self._slots = slots
-        self._archive: Archive | None = None
+        self._job_queries: JobQueries | None = None
         self._stop = stop
         self.changed = changed
-        self.rules = Rulebook(spool, agenda, gate, changed)
+        self.rules = RuleManager(spool, scheduler, controller, changed)
 
     @property
-    def archive(self) -> Archive:
+    def job_queries(self) -> JobQueries:
         """What is told of jobs; loaded when it is first asked for."""
-        if self._archive is None:
-            from mcshell.node.jobs.queries import Archive  # noqa: PLC0415 - an idle daemon is small
+        if self._job_queries is None:
+            from mcshell.node.jobs.queries import JobQueries  # noqa: PLC0415 - an idle daemon is small
 
-            self._archive = Archive(
-                self._spool, self._desks, folders=self._folders, slots=self._slots
+            self._job_queries = JobQueries(
+                self._spool, self._lifecycles, folders=self._folders, slots=self._slots
             )
-        return self._archive
+        return self._job_queries
 
     # --- handing in ----------------------------------------------------------------------------
 
@@ -93,48 +93,48 @@ class Office:
 
         Whatever it changes is committed when it returns.
         """
-        request, desk = admitted.request, self._desks[identity]
+        request, lifecycle = admitted.request, self._lifecycles[identity]
         if request.action != "submit":
-            return act(admitted, desk.host, time.monotonic() + admitted.action.timeout)
+            return run_action(admitted, lifecycle.host, time.monotonic() + admitted.action.timeout)
         try:
-            return self._submit(request, desk)
+            return self._submit(request, lifecycle)
         except NotAllowed as error:
             refusal = error.refusal
             return Outcome(refusal.state, refusal.statuscode, refusal.statusmsg)
         except AgentError as error:
             return Outcome(State.FAILED, error.statuscode, str(error))
 
-    def _submit(self, request: Request, desk: Desk) -> Outcome | None:
+    def _submit(self, request: Request, lifecycle: RunLifecycle) -> Outcome | None:
         now = time.time()
-        job = self._opened(request, desk, now)
+        job = self._opened(request, lifecycle, now)
         if job.id != request.id or job.revision != 1 or job.session != request.session:
             raise AgentError("the job does not fit the request that brings it", statuscode=4)
-        identity = desk.host.identity
-        with self._agenda.lock:
+        identity = lifecycle.host.identity
+        with self._scheduler.lock:
             known = self._spool.jobs.get((identity, job.id))
             if known is not None and known.body is None and known.author == job.author:
                 return Outcome(State.FAILED, 1, known.statusmsg)
             if known is not None and known.body is not None:
                 return None
-            judge(self._gate, request, job, desk)
+            judge(self._controller, request, job, lifecycle)
             if self._spool.jobs.count(identity) >= _MOST:
                 raise AgentError(f"this node has {_MOST} jobs: no more are taken")
-            row = scheduled(self._row_of(request, job, identity, now), job, desk, now)
+            row = scheduled(self._row_of(request, job, identity, now), job, lifecycle, now)
             self._spool.arrange(
                 [row],
-                words=[desk.words.noted(request, State.RECEIVED)],
+                messages=[lifecycle.writer.noted(request, State.RECEIVED)],
                 awaits=[(row.key, list(map(condition, job.after)))],
             )
             if row.state == WAITING:
-                self._agenda.consider(row, now)
+                self._scheduler.consider(row, now)
         self.changed()
         return None
 
-    def _opened(self, request: Request, desk: Desk, now: float) -> Job:
+    def _opened(self, request: Request, lifecycle: RunLifecycle, now: float) -> Job:
         data = request.data
         headers = {SIGNATURE: data["signature"], CERTIFICATE: data["certificate"]}
         body = data["document"].encode()
-        found = self._gate.open_job(body, headers, desk.host, request, now)
+        found = self._controller.open_job(body, headers, lifecycle.host, request, now)
         if isinstance(found, Refusal):
             raise NotAllowed(found)
         return found
@@ -163,18 +163,18 @@ class Office:
 
     def edit(self, identity: str, request: Request) -> dict[str, Any]:
         """Put a new revision in the place of the old one; it runs with its author's rights."""
-        now, desk = time.time(), self._desks[identity]
-        job = self._opened(request, desk, now)
+        now, lifecycle = time.time(), self._lifecycles[identity]
+        job = self._opened(request, lifecycle, now)
         if job.id != request.data["job"]:
             raise AgentError("the document is that of another job", statuscode=4)
-        with self._agenda.lock:
+        with self._scheduler.lock:
             row = self._touch(identity, request)
             if row.revision == job.revision and row.body == request.data["document"].encode():
-                return self.archive.stand(row)
+                return self.job_queries.stand(row)
             self._must_be_open(row)
             if job.revision != row.revision + 1:
                 raise AgentError(f"revision {row.revision} is in force, it was edited meanwhile")
-            judge(self._gate, request, job, desk)
+            judge(self._controller, request, job, lifecycle)
             running = self._take_back(row)
             if running and not job.when.recurs:
                 raise AgentError("it runs: there is nothing to edit any more")
@@ -186,35 +186,35 @@ class Office:
                 last=row.last,
                 last_state=row.last_state,
             )
-            fresh = scheduled(fresh, job, desk, now, now if job.when.recurs else None)
+            fresh = scheduled(fresh, job, lifecycle, now, now if job.when.recurs else None)
             state = PAUSED if row.state == PAUSED else QUEUED if running else fresh.state
             fresh = replace(fresh, state=state)
-            words = []
+            messages = []
             if job.author != row.owner and row.author == row.owner:
                 text = f"edited by {job.author}, who gets the results"
-                words.append(last_word(desk, row, "failed", text))
+                messages.append(last_reply(lifecycle, row, "failed", text))
             awaits = [(row.key, list(map(condition, job.after)))]
-            self._spool.arrange([fresh], words=words, awaits=awaits)
+            self._spool.arrange([fresh], messages=messages, awaits=awaits)
             if fresh.state == WAITING:
-                self._agenda.consider(fresh, now)
+                self._scheduler.consider(fresh, now)
         self.changed()
-        return self.archive.stand(self._get(row.key))
+        return self.job_queries.stand(self._get(row.key))
 
     def pause(self, identity: str, request: Request) -> dict[str, Any]:
         """Start it no more until it is resumed; a run under way goes on."""
-        with self._agenda.lock:
+        with self._scheduler.lock:
             row = self._touch(identity, request)
             self._must_be_open(row)
             job = read_job(row.body or b"")
             if self._take_back(row) and not job.when.recurs:
                 raise AgentError("it runs: it can only be cancelled")
             self._spool.arrange([replace(row, state=PAUSED, touched=request.id)])
-        return self.archive.stand(self._get(row.key))
+        return self.job_queries.stand(self._get(row.key))
 
     def resume(self, identity: str, request: Request) -> dict[str, Any]:
         """Let a paused job start again: what recurs, at its next start from now on."""
-        now, desk = time.time(), self._desks[identity]
-        with self._agenda.lock:
+        now, lifecycle = time.time(), self._lifecycles[identity]
+        with self._scheduler.lock:
             row = self._touch(identity, request)
             self._must_be_open(row)
             if row.state == PAUSED:
@@ -223,17 +223,17 @@ class Office:
                 if self._current(row) is not None:
                     state = QUEUED
                 elif job.when.recurs:
-                    row = following(row, job, max(now, row.planned or now), desk)
+                    row = following(row, job, max(now, row.planned or now), lifecycle)
                 elif not all(met for _job, _need, met in self._spool.jobs.awaits(row.key)):
                     state = WAITING
                 row = replace(row, state=state, touched=request.id)
                 self._spool.arrange([row])
         self.changed()
-        return self.archive.stand(self._get(row.key))
+        return self.job_queries.stand(self._get(row.key))
 
     def skip(self, identity: str, request: Request) -> dict[str, Any]:
         """Leave out the next start; of a job that has only one, that ends it."""
-        with self._agenda.lock:
+        with self._scheduler.lock:
             row = self._touch(identity, request)
             if row.touched != request.id:
                 self._must_be_open(row)
@@ -241,16 +241,16 @@ class Office:
                 if not job.when.recurs:
                     return self._cancel(row, request, f"skipped by {request.caller}")
                 self._spool.arrange([replace(row, skips=row.skips + 1, touched=request.id)])
-        return self.archive.stand(self._get(row.key))
+        return self.job_queries.stand(self._get(row.key))
 
     def cancel(self, identity: str, request: Request) -> dict[str, Any]:
         """End it, with all processes of a run; one that is not here yet will not be taken."""
-        with self._agenda.lock:
+        with self._scheduler.lock:
             if self._spool.jobs.get((identity, request.data["job"])) is None:
                 return self._entomb(identity, request)
             row = self._touch(identity, request)
             if row.touched == request.id:
-                return self.archive.stand(row)
+                return self.job_queries.stand(row)
             self._must_be_open(row)
             return self._cancel(row, request, f"cancelled by {request.caller}")
 
@@ -259,16 +259,18 @@ class Office:
         row = replace(row, touched=request.id)
         run = self._current(row)
         if run is not None and not self._spool.withdraw(run.key):
-            # Its word comes when its processes have ended.
+            # Its reply comes when its processes have ended.
             row = replace(row, state=CANCELLED, ended=now, due=None, statusmsg=text)
             recurs = read_job(row.body or b"").when.recurs
-            words = [last_word(self._desks[row.identity], row, CANCELLED, text)] if recurs else []
-            self._spool.arrange([row], words=words)
+            messages = (
+                [last_reply(self._lifecycles[row.identity], row, CANCELLED, text)] if recurs else []
+            )
+            self._spool.arrange([row], messages=messages)
             self._stop(run.key)
         else:
-            self._agenda.close(row, CANCELLED, text, now)
+            self._scheduler.close(row, CANCELLED, text, now)
         self.changed()
-        return self.archive.stand(self._get(row.key))
+        return self.job_queries.stand(self._get(row.key))
 
     def _entomb(self, identity: str, request: Request) -> dict[str, Any]:
         now = time.time()
@@ -293,7 +295,7 @@ class Office:
             touched=request.id,
         )
         self._spool.arrange([row])
-        return self.archive.stand(row)
+        return self.job_queries.stand(row)
 
     # --- helpers -------------------------------------------------------------------------------
 
@@ -301,7 +303,9 @@ class Office:
         """The job that a request is about, once the caller may change it."""
         row = self._get((identity, request.data["job"]))
         if row.owner != request.caller:
-            refusal = self._gate.may_touch(request, self._desks[identity].host, row.owner)
+            refusal = self._controller.may_touch(
+                request, self._lifecycles[identity].host, row.owner
+            )
             if refusal is not None:
                 raise NotAllowed(refusal)
         return row
@@ -316,7 +320,7 @@ class Office:
         if row.state in ENDED or row.body is None:
             raise AgentError(f"it is {row.state} already")
 
-    def _current(self, row: JobRow) -> Work | None:
+    def _current(self, row: JobRow) -> WorkItem | None:
         """The run that is under way, queued or running."""
         for run in self._spool.runs_of(row.key, 1):
             if run.state in (QUEUED, RUNNING):

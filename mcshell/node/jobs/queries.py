@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell.errors import AgentError, MCShellError
-from mcshell.node.execution.run_directory import WorkDir
+from mcshell.node.execution.run_directory import RunDirectory
 from mcshell.node.execution.shims import read_outcome
 from mcshell.node.jobs.forecast import forecast
 from mcshell.node.store.job_table import SCHEDULED
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.message import Job
-    from mcshell.node.execution.lifecycle import Desk
+    from mcshell.node.execution.lifecycle import RunLifecycle
     from mcshell.node.store.job_table import JobRow
-    from mcshell.node.store.records import Work
+    from mcshell.node.store.records import WorkItem
     from mcshell.node.store.spool import Spool
 
-__all__ = ["Archive"]
+__all__ = ["JobQueries"]
 
 Stands: TypeAlias = "list[dict[str, Any]]"
 
@@ -34,7 +34,7 @@ _IDS: Final = 400
 _TAIL: Final = 4096
 
 
-class Archive:
+class JobQueries:
     """Reads the records of all nodes of a process.
 
     Args:
@@ -46,13 +46,13 @@ class Archive:
     def __init__(
         self,
         spool: Spool,
-        desks: Mapping[str, Desk],
+        lifecycles: Mapping[str, RunLifecycle],
         *,
         folders: tuple[Path, ...] = (),
         slots: int,
     ) -> None:
         self._spool = spool
-        self._desks = desks
+        self._lifecycles = lifecycles
         self._folders = folders
         self._slots = slots
 
@@ -128,7 +128,7 @@ class Archive:
 
     def _document(self, job: Job, row: JobRow) -> dict[str, Any]:
         """The job's fields for whoever edits it, without the inputs that are nobody's to see."""
-        service = self._desks[row.identity].host.service(job.agent)
+        service = self._lifecycles[row.identity].host.service(job.agent)
         known = service.ddl.actions.get(job.action) if service is not None else None
         hidden = job.data.keys() if known is None else known.sensitive
         shown = {name: value for name, value in job.data.items() if name not in hidden}
@@ -137,11 +137,11 @@ class Archive:
     def _redacted(
         self, agent: str, action: str, data: Mapping[str, Any], row: JobRow
     ) -> dict[str, Any]:
-        service = self._desks[row.identity].host.service(agent)
+        service = self._lifecycles[row.identity].host.service(agent)
         known = service.ddl.actions.get(action) if service is not None else None
         return dict.fromkeys(data, "…") if known is None else known.redact(data)
 
-    def _current(self, row: JobRow) -> Work | None:
+    def _current(self, row: JobRow) -> WorkItem | None:
         for run in self._spool.runs_of(row.key, 1):
             if run.state in (QUEUED, RUNNING):
                 return run
@@ -171,11 +171,11 @@ class Archive:
             "percent": percent,
         }
 
-    def _folder(self, run: Work) -> WorkDir | None:
+    def _folder(self, run: WorkItem) -> RunDirectory | None:
         paths = (folder / run.id for folder in self._folders)
-        return next((WorkDir(path) for path in paths if path.exists()), None)
+        return next((RunDirectory(path) for path in paths if path.exists()), None)
 
-    def _text(self, run: Work, offset: int, limit: int) -> tuple[str, int]:
+    def _text(self, run: WorkItem, offset: int, limit: int) -> tuple[str, int]:
         folder = self._folder(run)
         if folder is None:
             return "", max(0, offset)
@@ -187,7 +187,7 @@ class Archive:
             return "", max(0, offset)
         return data.decode("utf-8", "replace"), max(0, offset) + len(data)
 
-    def _progress(self, run: Work) -> tuple[float | None, str]:
+    def _progress(self, run: WorkItem) -> tuple[float | None, str]:
         """How far a run said it is: per cent, and in words."""
         folder = self._folder(run)
         if folder is None:
@@ -204,7 +204,7 @@ class Archive:
             return None, text
         return float(percent), f"{percent:.0f}% {text}".rstrip()
 
-    def _result(self, run: Work) -> dict[str, Any]:
+    def _result(self, run: WorkItem) -> dict[str, Any]:
         """What the newest run answered, as long as it is kept."""
         folder = self._folder(run)
         outcome = read_outcome(folder) if folder is not None else None
@@ -219,9 +219,11 @@ class Archive:
         most = max(0, min(data.get("limit", 1000), _MOST))
         if not 0 <= begin <= 4e9 or not 0 <= data["within"] <= 4e9:  # noqa: PLR2004 - as in `schedule`
             raise AgentError("from and within: no time", statuscode=4)
-        desk = self._desks[identity]
+        lifecycle = self._lifecycles[identity]
         try:
-            found = forecast(self._spool, desk, self._slots, (begin, begin + data["within"]), most)
+            found = forecast(
+                self._spool, lifecycle, self._slots, (begin, begin + data["within"]), most
+            )
         except MCShellError as error:
             raise AgentError(str(error)) from error
         return {"starts": [one.as_dict() for one in found[:most]], "more": len(found) > most}

@@ -3,7 +3,7 @@
 Whoever carries a rule needs no right; its author needs policy `job.rule`, and each of its jobs is
 judged as if he had handed it in: all of them may run here, or nothing is taken. A rule that is for
 other machines leaves no trace. A newer revision takes the place of the older one: what of that has
-not ended is cancelled. Jobs of rules are asked for their outcomes; they send no words.
+not ended is cancelled. Jobs of rules are asked for their outcomes; they send no replies.
 """
 
 from __future__ import annotations
@@ -28,36 +28,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mcshell.message import Job, Rule
-    from mcshell.node.admission.controller import Gate
-    from mcshell.node.execution.lifecycle import Desk
-    from mcshell.node.jobs.scheduler import Agenda
+    from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.execution.lifecycle import RunLifecycle
+    from mcshell.node.jobs.scheduler import Scheduler
     from mcshell.node.store.spool import Spool
 
-__all__ = ["Rulebook"]
+__all__ = ["RuleManager"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Brought:
+class _ArrivedRule:
     """A rule as it came to one node, and what is asked by it."""
 
     rule: Rule
     body: bytes
     headers: Mapping[str, str]
-    desk: Desk
+    lifecycle: RunLifecycle
     request: Request
     at: float
 
 
-class Rulebook:
+class RuleManager:
     """The rules of all nodes of a process. Any thread may call."""
 
     def __init__(
-        self, spool: Spool, agenda: Agenda, gate: Gate, changed: Callable[[], None]
+        self,
+        spool: Spool,
+        scheduler: Scheduler,
+        controller: AdmissionController,
+        changed: Callable[[], None],
     ) -> None:
         self._changed = changed
         self._spool = spool
-        self._agenda = agenda
-        self._gate = gate
+        self._scheduler = scheduler
+        self._controller = controller
 
     def held(self, identity: str, machine: str) -> dict[str, int]:
         """The revision of each rule that a machine has, by AUTHOR/NAME."""
@@ -69,43 +73,47 @@ class Rulebook:
         Raises:
             MCShellError: nothing could be committed; it is brought again.
         """
-        now, desk = time.time(), self._agenda.desks[identity]
-        host = desk.host
-        rule = self._gate.open_rule(body, headers, host, collective, now)
+        now, lifecycle = time.time(), self._scheduler.lifecycles[identity]
+        host = lifecycle.host
+        rule = self._controller.open_rule(body, headers, host, collective, now)
         if rule is None:
             return
-        with self._agenda.lock:
+        with self._scheduler.lock:
             held = self._spool.rules.get(identity, host.machine, rule.author, rule.name)
             if held is not None and held.revision >= rule.revision:
-                self._refuse_other(desk, rule, held, digest_of(body))
+                self._refuse_other(lifecycle, rule, held, digest_of(body))
                 return
             try:
                 mine = compile_filter(rule.filter).matches(host)
             except FilterError as error:
-                self._gate.refuse(host, Reason.MALFORMED, str(error), digest_of(body), Via.DIRECT)
+                self._controller.refuse(
+                    host, Reason.MALFORMED, str(error), digest_of(body), Via.DIRECT
+                )
                 return
             if mine or held is not None:
                 request = _request(rule, digest_of(body), identity)
-                brought = _Brought(rule, body, headers, desk, request, now)
+                brought = _ArrivedRule(rule, body, headers, lifecycle, request, now)
                 try:
                     rows = self._rows(brought) if mine else []
                 except (NotAllowed, AgentError):
                     return  # audited where it was refused
                 self._adopt(brought, rows, held)
 
-    def _refuse_other(self, desk: Desk, rule: Rule, held: RuleRow, digest: str) -> None:
+    def _refuse_other(
+        self, lifecycle: RunLifecycle, rule: Rule, held: RuleRow, digest: str
+    ) -> None:
         """Nothing new; but two rules under one name and revision are a slip, or worse."""
         if held.revision == rule.revision and held.digest != digest:
             text = f"{rule.name}: another revision {rule.revision} is here"
-            self._gate.refuse(desk.host, Reason.REPLAYED, text, digest, Via.DIRECT)
+            self._controller.refuse(lifecycle.host, Reason.REPLAYED, text, digest, Via.DIRECT)
         elif held.digest == digest:
-            desk.host.announce()
+            lifecycle.host.announce()
 
     def _adopt(
-        self, brought: _Brought, rows: Sequence[tuple[JobRow, Job]], held: RuleRow | None
+        self, brought: _ArrivedRule, rows: Sequence[tuple[JobRow, Job]], held: RuleRow | None
     ) -> None:
         """Put a revision and its jobs in the place of the one that was held, in one commit."""
-        rule, host, now = brought.rule, brought.desk.host, brought.at
+        rule, host, now = brought.rule, brought.lifecycle.host, brought.at
         for job in held.jobs.split() if held is not None else ():
             self._drop(host.identity, job, f"replaced by revision {rule.revision}", now)
         fresh = [(row, job) for row, job in rows if self._spool.jobs.get(row.key) is None]
@@ -116,32 +124,32 @@ class Rulebook:
         )
         for row, _job in fresh:
             if row.state == WAITING:
-                self._agenda.consider(row, now)
-        self._gate.ruled(host, rule, brought.request.id, len(fresh))
+                self._scheduler.consider(row, now)
+        self._controller.ruled(host, rule, brought.request.id, len(fresh))
         self._changed()
         host.announce()
 
-    def _rows(self, brought: _Brought) -> list[tuple[JobRow, Job]]:
+    def _rows(self, brought: _ArrivedRule) -> list[tuple[JobRow, Job]]:
         """The jobs of a rule here.
 
         Raises:
             NotAllowed: the author may not have one of them done here.
             AgentError: one of them makes no sense here.
         """
-        body, desk, request, now = brought.body, brought.desk, brought.request, brought.at
-        refusal = self._gate.may(request, desk.host)
+        body, lifecycle, request, now = brought.body, brought.lifecycle, brought.request, brought.at
+        refusal = self._controller.may(request, lifecycle.host)
         if refusal is not None:
             raise NotAllowed(refusal)
-        ids = duty_ids(body, brought.rule, desk.host.identity, desk.host.machine)
+        ids = duty_ids(body, brought.rule, lifecycle.host.identity, lifecycle.host.machine)
         found = []
         for duty in brought.rule.duties:
             kept = duty_body(body, duty, ids, now)
             job = read_job(kept)
             try:
-                judge(self._gate, request, job, desk)
-                row = scheduled(_job_row(job, kept, brought), job, desk, now)
+                judge(self._controller, request, job, lifecycle)
+                row = scheduled(_job_row(job, kept, brought), job, lifecycle, now)
             except AgentError as error:
-                self._gate.deny(request, desk.host, f"denied: {duty.name}: {error}")
+                self._controller.deny(request, lifecycle.host, f"denied: {duty.name}: {error}")
                 raise
             found.append((row, job))
         return found
@@ -154,7 +162,7 @@ class Rulebook:
         for run in self._spool.runs_of(row.key, 1):
             if run.state == QUEUED:
                 self._spool.withdraw(run.key)
-        self._agenda.close(row, CANCELLED, text, now)
+        self._scheduler.close(row, CANCELLED, text, now)
 
 
 def _request(rule: Rule, digest: str, identity: str) -> Request:
@@ -173,8 +181,8 @@ def _request(rule: Rule, digest: str, identity: str) -> Request:
     )
 
 
-def _rule_row(brought: _Brought, jobs: Sequence[str]) -> RuleRow:
-    rule, host = brought.rule, brought.desk.host
+def _rule_row(brought: _ArrivedRule, jobs: Sequence[str]) -> RuleRow:
+    rule, host = brought.rule, brought.lifecycle.host
     return RuleRow(
         host.identity,
         host.machine,
@@ -187,9 +195,9 @@ def _rule_row(brought: _Brought, jobs: Sequence[str]) -> RuleRow:
     )
 
 
-def _job_row(job: Job, kept: bytes, brought: _Brought) -> JobRow:
+def _job_row(job: Job, kept: bytes, brought: _ArrivedRule) -> JobRow:
     return JobRow(
-        identity=brought.desk.host.identity,
+        identity=brought.lifecycle.host.identity,
         id=job.id,
         revision=job.revision,
         owner=job.author,

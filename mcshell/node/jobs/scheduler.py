@@ -1,14 +1,14 @@
 """What happens to jobs as time goes by: starts that come due, runs that end, jobs that wait.
 
 For all nodes of one process. Every change is one commit: a job that comes due and its row of work;
-a run that ends, its word and the job's next start; a job that waited and what it waited for.
+a run that ends, its reply and the job's next start; a job that waited and what it waited for.
 
-**Words.** A job's id is that of the request that submitted it. `received` (through the outbox)
-says that the node has it. Of a job that starts once, the run has the same id, so its last word is
+**Replies.** A job's id is that of the request that submitted it. `received` (through the outbox)
+says that the node has it. Of a job that starts once, the run has the same id, so its last reply is
 that of the request; retries count as attempts. Of a job that recurs each run has an id of its own,
-`message.run_id(job, start's name)`, and its words name job and run; the job's own last word comes
+`message.run_id(job, start's name)`, and its replies name job and run; the job's own last reply comes
 when there will be no further start. A job that another than its owner edited: the owner gets a last
-word, the runs go to the editor, as for a job that recurs.
+reply, the runs go to the editor, as for a job that recurs.
 
 **Time.** A run is named by its wall time, and no name is used twice: a clock that is put back
 starts nothing again. One that is put forward, or a node that was off, finds starts in the past:
@@ -24,10 +24,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mcshell import schedule
-from mcshell.message import Request, State, Status, Via, run_id
+from mcshell.message import Request, State, StatusCode, Via, run_id
 from mcshell.node.jobs.timezone import zone_of_node
 from mcshell.node.store.job_table import ENDED, SCHEDULED, WAITING
-from mcshell.node.store.records import QUEUED, Work
+from mcshell.node.store.records import QUEUED, WorkItem
 from mcshell.node.verdicts import Outcome
 from mcshell.wire.documents.rule import read_job
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mcshell.message import Job
-    from mcshell.node.execution.lifecycle import Desk
+    from mcshell.node.execution.lifecycle import RunLifecycle
     from mcshell.node.store.job_table import JobRow
-    from mcshell.node.store.records import End, Word
+    from mcshell.node.store.records import OutboxMessage, WorkResult
     from mcshell.node.store.spool import Spool
 
-__all__ = ["Agenda", "following", "last_word"]
+__all__ = ["Scheduler", "following", "last_reply"]
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +54,20 @@ _STATES: Final = {
     "expired": State.EXPIRED,
     "skipped": State.EXPIRED,
 }
-_CODES: Final = {State.OK: Status.OK, State.FAILED: Status.FAILED, State.DENIED: Status.FAILED}
+_CODES: Final = {
+    State.OK: StatusCode.OK,
+    State.FAILED: StatusCode.FAILED,
+    State.DENIED: StatusCode.FAILED,
+}
 
 
-def following(row: JobRow, job: Job, after: float, desk: Desk) -> JobRow:
+def following(row: JobRow, job: Job, after: float, lifecycle: RunLifecycle) -> JobRow:
     """The row with its next start, the first that is planned later than `after`."""
     start = schedule.next_start(
         job.when,
         after,
         seed=f"{row.id}/{row.identity}",
-        node=zone_of_node(desk.host),
+        node=zone_of_node(lifecycle.host),
         created=job.created,
     )
     if start is None:
@@ -71,11 +75,11 @@ def following(row: JobRow, job: Job, after: float, desk: Desk) -> JobRow:
     return replace(row, run=start.name, planned=start.planned, due=start.due)
 
 
-def last_word(desk: Desk, row: JobRow, state: str, text: str) -> Word:
-    """The job's own last word, for its owner: a job's state in the words of a ledger."""
+def last_reply(lifecycle: RunLifecycle, row: JobRow, state: str, text: str) -> OutboxMessage:
+    """The job's own last reply, for its owner: a job's state in the words of a ledger."""
     said = _STATES.get(state, State.FAILED)
-    outcome = Outcome(said, _CODES.get(said, Status.UNKNOWN_ERROR), text)
-    return desk.words.kept(_request(row, row.id, row.owner, row.session), outcome)
+    outcome = Outcome(said, _CODES.get(said, StatusCode.UNKNOWN_ERROR), text)
+    return lifecycle.writer.kept(_request(row, row.id, row.owner, row.session), outcome)
 
 
 def _request(row: JobRow, requestid: str, caller: str, session: str) -> Request:
@@ -93,17 +97,19 @@ def _request(row: JobRow, requestid: str, caller: str, session: str) -> Request:
     )
 
 
-class Agenda:
+class Scheduler:
     """Moves the jobs of one process. `lock` is held by whoever reads a job and writes it back.
 
-    `said` is called when there are words in the outbox.
+    `said` is called when there are replies in the outbox.
     """
 
-    def __init__(self, spool: Spool, desks: Mapping[str, Desk], said: Callable[[], None]) -> None:
+    def __init__(
+        self, spool: Spool, lifecycles: Mapping[str, RunLifecycle], said: Callable[[], None]
+    ) -> None:
         self._spool = spool
-        self.desks = desks
+        self.lifecycles = lifecycles
         self._said = said
-        spool.jobs.serve(desks)
+        spool.jobs.serve(lifecycles)
         self.lock = threading.RLock()
         self._look = True
         """Whether jobs may wait for what has happened already."""
@@ -130,23 +136,25 @@ class Agenda:
 
     def _begin(self, rows: Sequence[JobRow], now: float) -> set[str]:
         after: list[JobRow] = []
-        runs: list[Work] = []
-        words: list[Word] = []
+        runs: list[WorkItem] = []
+        messages: list[OutboxMessage] = []
         for row in rows:
-            moved, run, word = self._begin_one(row, now)
+            moved, run, message = self._begin_one(row, now)
             after.append(moved)
             runs += [run] if run is not None else []
-            words += [word] if word is not None else []
-        self._spool.arrange(after, runs=runs, words=words)
-        if words:
+            messages += [message] if message is not None else []
+        self._spool.arrange(after, runs=runs, messages=messages)
+        if messages:
             self._said()
         for row in after:
             if row.ended is not None:
                 self._spread(row)
         return {run.identity for run in runs}
 
-    def _begin_one(self, row: JobRow, now: float) -> tuple[JobRow, Work | None, Word | None]:
-        """What becomes of a job whose time has come: its run, or the word that there is none."""
+    def _begin_one(
+        self, row: JobRow, now: float
+    ) -> tuple[JobRow, WorkItem | None, OutboxMessage | None]:
+        """What becomes of a job whose time has come: its run, or the reply that there is none."""
         assert row.body is not None, "it is scheduled"
         job = read_job(row.body)
         row, missed = self._newest(row, job, now)
@@ -169,7 +177,7 @@ class Agenda:
         if not job.when.recurs or row.skips:
             return row, passed
         while passed < _MOST_MISSED:
-            later = following(row, job, row.planned or 0.0, self.desks[row.identity])
+            later = following(row, job, row.planned or 0.0, self.lifecycles[row.identity])
             if later.due is None or later.due > now:
                 break
             row, passed = later, passed + 1
@@ -177,14 +185,14 @@ class Agenda:
 
     def _pass(
         self, row: JobRow, job: Job, state: str, text: str, now: float
-    ) -> tuple[JobRow, None, Word | None]:
+    ) -> tuple[JobRow, None, OutboxMessage | None]:
         """Leave a start out, and go on to the next."""
-        desk = self.desks[row.identity]
+        lifecycle = self.lifecycles[row.identity]
         if not job.when.recurs:
             state = "cancelled" if state == "skipped" else state
             row = replace(row, state=state, ended=now, due=None, statusmsg=text)
-            return row, None, last_word(desk, row, state, text)
-        word = None
+            return row, None, last_reply(lifecycle, row, state, text)
+        message = None
         if text:
             said = _STATES.get(state, State.EXPIRED)
             run = replace(
@@ -192,18 +200,18 @@ class Agenda:
                 job=row.id,
                 run=row.run,
             )
-            word = desk.words.kept(run, Outcome(said, Status.UNKNOWN_ERROR, text))
-        row = following(row, job, row.planned or now, desk)
+            message = lifecycle.writer.kept(run, Outcome(said, StatusCode.UNKNOWN_ERROR, text))
+        row = following(row, job, row.planned or now, lifecycle)
         row = replace(row, last_state=state, skips=max(0, row.skips - 1), statusmsg=text)
         if row.due is None:
             row = replace(row, state="expired", ended=now)
-        return row, None, word
+        return row, None, message
 
-    def _run_of(self, row: JobRow, job: Job) -> Work:
+    def _run_of(self, row: JobRow, job: Job) -> WorkItem:
         """The row of work that a start becomes."""
         due = row.due or 0.0
         once = not job.when.recurs and job.author == row.owner
-        return Work(
+        return WorkItem(
             identity=row.identity,
             id=row.id if once else run_id(row.id, row.run),
             via=Via.QUEUE.value,
@@ -226,25 +234,25 @@ class Agenda:
 
     # --- runs end ------------------------------------------------------------------------------
 
-    def finish(self, ends: Sequence[End]) -> None:
+    def finish(self, ends: Sequence[WorkResult]) -> None:
         """End rows of work, and have the jobs that they are runs of go on."""
         if not any(end.job for end in ends):
             self._spool.finish(ends)
             return
         with self.lock:
             after: list[JobRow] = []
-            words: list[Word] = []
+            messages: list[OutboxMessage] = []
             for end in ends:
                 row = self._spool.jobs.get((end.key[0], end.job)) if end.job else None
-                if row is not None and row.identity in self.desks:
-                    moved, word = self._after(row, end)
+                if row is not None and row.identity in self.lifecycles:
+                    moved, message = self._after(row, end)
                     after.append(moved)
-                    words += [word] if word is not None else []
-            self._spool.finish(ends, after, words)
+                    messages += [message] if message is not None else []
+            self._spool.finish(ends, after, messages)
             for row in after:
                 self._spread(row, row.last_state)
 
-    def _after(self, row: JobRow, end: End) -> tuple[JobRow, Word | None]:
+    def _after(self, row: JobRow, end: WorkResult) -> tuple[JobRow, OutboxMessage | None]:
         """How a job stands after a run: at its end, or at its next start."""
         state = "missed" if end.state == "expired" else end.state
         row = replace(row, last_state=state, statusmsg=end.statusmsg, attempt=end.attempt)
@@ -256,18 +264,20 @@ class Agenda:
         job = read_job(row.body)
         if not job.when.recurs:
             return replace(row, state=state, ended=end.ended, due=None), None
-        desk = self.desks[row.identity]
-        row = following(row, job, row.planned or end.ended, desk)
+        lifecycle = self.lifecycles[row.identity]
+        row = following(row, job, row.planned or end.ended, lifecycle)
         over = job.when.until is not None and end.ended > job.when.until
         if row.due is None or (over and state == "denied"):
             final = "denied" if state == "denied" else "expired"
             row = replace(row, state=final, ended=end.ended, due=None)
-            return row, last_word(desk, row, final, end.statusmsg or "its last start has been")
+            return row, last_reply(
+                lifecycle, row, final, end.statusmsg or "its last start has been"
+            )
         if row.state == QUEUED:
             row = replace(row, state=SCHEDULED)
         return row, None
 
-    def again(self, work: Work, outcome: Outcome, now: float) -> bool:
+    def again(self, work: WorkItem, outcome: Outcome, now: float) -> bool:
         """Have a failed run tried once more, if its job says so; whether it will be."""
         if work.kind != "job" or outcome.state is not State.FAILED or work.body is None:
             return False
@@ -279,16 +289,16 @@ class Agenda:
         self._spool.again([work.key], due, due + max(job.when.late, 1.0))
         return True
 
-    def cancelled(self, work: Work) -> str:
+    def cancelled(self, work: WorkItem) -> str:
         """Who has cancelled the job of a run, in words; nothing when nobody has."""
         row = self._spool.jobs.get((work.identity, work.job or "")) if work.job else None
         return row.statusmsg if row is not None and row.state == "cancelled" else ""
 
     def close(self, row: JobRow, state: str, text: str, now: float) -> None:
         """End a job that has no run under way, and say so to its owner."""
-        word = last_word(self.desks[row.identity], row, state, text)
+        message = last_reply(self.lifecycles[row.identity], row, state, text)
         row = replace(row, state=state, ended=now, due=None, statusmsg=text)
-        self._spool.arrange([row], words=[word])
+        self._spool.arrange([row], messages=[message])
         self._said()
         self._spread(row)
 

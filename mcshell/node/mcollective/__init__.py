@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from mcshell.node.mcollective.server import Member
+from mcshell.node.mcollective.server import MCollectiveServer
 
-__all__ = ["Member"]
+__all__ = ["MCollectiveServer"]

@@ -18,16 +18,16 @@ from mcshell.wire.mcollective.messages import DISCOVERY, read_request
 
 if TYPE_CHECKING:
     from mcshell.message import Request
-    from mcshell.node.admission.controller import Gate
-    from mcshell.node.admission.replay import Claims
-    from mcshell.node.mcollective.host import Guise
+    from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.admission.replay import ReplayGuard
+    from mcshell.node.mcollective.host import MCollectiveHost
     from mcshell.node.verdicts import Admitted, Refusal
     from mcshell.wire.mcollective.layouts import Layout
     from mcshell.wire.mcollective.messages import Incoming
     from mcshell.wire.mcollective.setup import Wire
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["Asked", "Door"]
+__all__ = ["Asked", "MCollectiveAdmission"]
 
 _LONG: Final = 30 * 86400.0
 """Seconds for which a one-time key of aes is remembered: whoever has one could use it for ever."""
@@ -47,27 +47,33 @@ class Asked:
         return self.incoming.request
 
 
-class Door:
+class MCollectiveAdmission:
     """Decides about messages; called from one thread."""
 
-    def __init__(self, wire: Wire, guise: Guise, gate: Gate, claims: Claims) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        mco_host: MCollectiveHost,
+        controller: AdmissionController,
+        replay_guard: ReplayGuard,
+    ) -> None:
         self._wire = wire
-        self._guise = guise
-        self._host = guise.host
-        self._gate = gate
-        self._claims = claims
+        self._mco_host = mco_host
+        self._host = mco_host.host
+        self._controller = controller
+        self._replay_guard = replay_guard
 
     def take(
         self, delivery: Delivery, layout: Layout, collective: str, *, direct: bool, now: float
     ) -> Asked | None:
         """What a message comes to; None when it is not for this node, or refused (audited)."""
         via = Via.DIRECT if direct else Via.BROADCAST
-        self._guise.count("total")
+        self._mco_host.count("total")
         try:
             asked = self._open(delivery, layout, collective, now, direct=direct)
         except Rejected as refusal:
             if refusal.reason is Reason.EXPIRED:
-                self._guise.count("ttlexpired")
+                self._mco_host.count("ttlexpired")
             self._refuse(refusal.reason, refusal.detail, "", via)
             return None
         except FilterError as error:
@@ -79,7 +85,7 @@ class Door:
         if request.agent == DISCOVERY:
             return asked
         self._host.journal.note(request.id, "received")
-        verdict = self._gate.judge(request, self._host)
+        verdict = self._controller.judge(request, self._host)
         return Asked(asked.incoming, asked.reply_to, verdict)
 
     def _open(
@@ -89,7 +95,7 @@ class Door:
         opened = wire.security.open_request(wire.unwrapped(delivery.body), wire.limits, now)
         me = wire.sender if direct else None
         incoming = read_request(opened, wire.security.name, identity=me)
-        self._guise.count("validated")
+        self._mco_host.count("validated")
         request = incoming.request
         if request.collective != collective:
             raise Rejected(
@@ -99,12 +105,12 @@ class Door:
         if incoming.answer:
             layout.reply(reply_to, Stamp(wire.sender, 1, now))
         # MCollective's nodes, too, say nothing of an agent that they have not.
-        here = self._guise.service(request.agent) is not None
-        if not here or not compile_filter(request.filter).matches(self._guise):
+        here = self._mco_host.service(request.agent) is not None
+        if not here or not compile_filter(request.filter).matches(self._mco_host):
             self._host.journal.passed(request.id)
-            self._guise.count("filtered")
+            self._mco_host.count("filtered")
             return None
-        self._guise.count("passed")
+        self._mco_host.count("passed")
         return Asked(incoming, reply_to, None)
 
     def _claim(self, incoming: Incoming, via: Via, now: float) -> bool:
@@ -120,11 +126,11 @@ class Door:
             wanted.append((name, incoming.once, now + _LONG))
         elif incoming.once != request.id and not pinged:
             wanted.append((name, incoming.once, request.expires))
-        if all(self._claims.claim_many(wanted, now)):
+        if all(self._replay_guard.claim_many(wanted, now)):
             return True
         self._refuse(Reason.REPLAYED, "this ran here before", request.id, via)
         return False
 
     def _refuse(self, reason: Reason, detail: str, requestid: str, via: Via) -> None:
-        self._guise.count("unvalidated")
-        self._gate.refuse(self._host, reason, f"old wire: {detail}", requestid, via)
+        self._mco_host.count("unvalidated")
+        self._controller.refuse(self._host, reason, f"old wire: {detail}", requestid, via)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.node.agents.registry import Service
+    from mcshell.node.agents.registry import ServedAgent
     from mcshell.node.host import Host
     from mcshell.node.journal import Journal
 
-__all__ = ["Guise"]
+__all__ = ["MCollectiveHost"]
 
 _COUNTED: Final = (
     "total",
@@ -27,7 +27,7 @@ _COUNTED: Final = (
 _PLUGINS: Final = ("agent", "collective", "fact", "fstat")
 
 
-class Guise:
+class MCollectiveHost:
     """An `agent.NodeView` and a filter's subject, around the host that it really is."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Guise:
         """The active agents that can be asked over this wire."""
         return frozenset(name for name in self.host.agents if self.service(name) is not None)
 
-    def service(self, agent: str) -> Service | None:
+    def service(self, agent: str) -> ServedAgent | None:
         """An agent that can be asked over this wire: not one that needs signed documents."""
         service = self.host.service(agent)
         return None if service is None or service.inside else service

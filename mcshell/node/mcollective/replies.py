@@ -1,4 +1,4 @@
-"""A node's answers on the old wire: last words only, each to where its request said."""
+"""A node's answers on the old wire: last replies only, each to where its request said."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import BodyError, ConnectionLost, Rejected
-from mcshell.message import Reply, Sequence, State, Status
+from mcshell.message import Reply, ReplySequence, State, StatusCode
 from mcshell.node.verdicts import Outcome
 from mcshell.wire.mcollective.layouts import Stamp
 from mcshell.wire.mcollective.messages import DISCOVERY, write_reply
-from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.mcollective.values import RubySymbol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.message import Request
     from mcshell.node.mcollective.admission import Asked
-    from mcshell.node.mcollective.host import Guise
+    from mcshell.node.mcollective.host import MCollectiveHost
     from mcshell.wire.mcollective.layouts import Layout
     from mcshell.wire.mcollective.setup import Wire
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["Mouth"]
+__all__ = ["MCollectiveReplies"]
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +33,15 @@ _SYMBOLS = {("rpcutil", "daemon_stats"): "times", ("rpcutil", "agent_inventory")
 """Outputs in which `mco inventory` and `mco plugin` look for keys that are Symbols."""
 
 
-class Mouth:
+class MCollectiveReplies:
     """Answers requests that were announced by `expect`. `max_reply` in bytes."""
 
-    def __init__(self, wire: Wire, transport: Transport, guise: Guise, max_reply: int) -> None:
+    def __init__(
+        self, wire: Wire, transport: Transport, mco_host: MCollectiveHost, max_reply: int
+    ) -> None:
         self._wire = wire
         self.transport = transport
-        self._guise = guise
+        self._mco_host = mco_host
         self._max_reply = max_reply
         self._lock = threading.Lock()
         self._open: dict[str, tuple[Asked, Layout]] = {}
@@ -50,13 +52,13 @@ class Mouth:
             self._open[asked.request.id] = (asked, layout)
 
     def working(self, request: Request, state: State) -> None:
-        """Say nothing: that wire has no words ahead of the last."""
+        """Say nothing: that wire has no replies before the last."""
 
     def final(self, request: Request, outcome: Outcome) -> None:
         """Say how it came out."""
         with self._lock:
             asked, layout = self._open.pop(request.id)
-        journal = self._guise.journal
+        journal = self._mco_host.journal
         journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
         journal.count(outcome.state.value)
         if asked.incoming.answer:
@@ -64,7 +66,7 @@ class Mouth:
 
     def pong(self, asked: Asked, layout: Layout) -> None:
         """Answer a discovery."""
-        self._send(asked, layout, Outcome(State.OK, Status.OK, "OK"))
+        self._send(asked, layout, Outcome(State.OK, StatusCode.OK, "OK"))
 
     def _send(self, asked: Asked, layout: Layout, outcome: Outcome) -> None:
         request = asked.request
@@ -73,9 +75,9 @@ class Mouth:
             stamp = Stamp(self._wire.sender, _TTL, time.time())
             target = layout.reply(asked.reply_to, stamp)
             self.transport.send(target.destination, body, target.headers)
-            self._guise.count("replies")
+            self._mco_host.count("replies")
         except (ConnectionLost, Rejected) as error:
-            self._guise.journal.count("unsent")
+            self._mco_host.journal.count("unsent")
             log.warning("the answer to %s is lost: %s", request.id, error)
 
     def _sealed(self, asked: Asked, outcome: Outcome) -> bytes:
@@ -84,10 +86,10 @@ class Mouth:
             body = self._written(asked, outcome)
         except BodyError as error:
             text = f"the reply cannot be sent: {error}"
-            return self._written(asked, Outcome(State.FAILED, Status.UNKNOWN_ERROR, text))
+            return self._written(asked, Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text))
         if len(body) > self._max_reply:
             text = f"reply too large: {len(body)} bytes, {self._max_reply} are allowed (max_reply)"
-            return self._written(asked, Outcome(State.FAILED, Status.UNKNOWN_ERROR, text))
+            return self._written(asked, Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text))
         return body
 
     def _written(self, asked: Asked, outcome: Outcome) -> bytes:
@@ -95,7 +97,7 @@ class Mouth:
         reply = Reply(
             requestid=request.id,
             sender=self._wire.sender,
-            sequence=Sequence.FINAL,
+            sequence=ReplySequence.FINAL,
             statuscode=outcome.statuscode,
             statusmsg=outcome.statusmsg,
             data=_symbolic(request, outcome.data),
@@ -108,7 +110,7 @@ class Mouth:
 
     def _outputs(self, request: Request) -> dict[str, Any]:
         """The outputs that the DDL declares, at their defaults."""
-        service = self._guise.service(request.agent)
+        service = self._mco_host.service(request.agent)
         action = None if service is None else service.ddl.actions.get(request.action)
         if request.agent == DISCOVERY or action is None:
             return {}
@@ -126,4 +128,6 @@ def _symbolic(request: Request, data: Mapping[str, Any]) -> Mapping[str, Any]:
 def _keyed(value: Any) -> Any:
     if isinstance(value, list):
         return [_keyed(one) for one in value]
-    return {Symbol(key): one for key, one in value.items()} if isinstance(value, dict) else value
+    return (
+        {RubySymbol(key): one for key, one in value.items()} if isinstance(value, dict) else value
+    )

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from mcshell.errors import ConnectError, ConnectionLost, ReceiptTimeout
 from mcshell.message import Request, Via, new_request_id
-from mcshell.node.execution.threads import InteractiveLane
-from mcshell.node.mcollective.admission import Door
-from mcshell.node.mcollective.host import Guise
-from mcshell.node.mcollective.replies import Mouth
+from mcshell.node.execution.threads import ActionThreads
+from mcshell.node.mcollective.admission import MCollectiveAdmission
+from mcshell.node.mcollective.host import MCollectiveHost
+from mcshell.node.mcollective.replies import MCollectiveReplies
 from mcshell.node.verdicts import Admitted, refused
 from mcshell.wire.mcollective.layouts import REGISTRATION, Stamp
 from mcshell.wire.mcollective.messages import write_registration
@@ -25,32 +25,42 @@ from mcshell.wire.mcollective.setup import connector, layout_for, open_wire
 
 if TYPE_CHECKING:
     from mcshell.config import Settings
-    from mcshell.node.admission.controller import Gate
-    from mcshell.node.admission.replay import Claims
+    from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.admission.replay import ReplayGuard
     from mcshell.node.host import Host
     from mcshell.node.mcollective.admission import Asked
     from mcshell.wire.mcollective.layouts import Layout
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["Member"]
+__all__ = ["MCollectiveServer"]
 
 log = logging.getLogger(__name__)
 
 _AGAIN = 5.0
 
 
-class Member:
+class MCollectiveServer:
     """One node's; `start` once the node serves, `stop` when it ends."""
 
-    def __init__(self, settings: Settings, host: Host, gate: Gate, claims: Claims) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        host: Host,
+        controller: AdmissionController,
+        replay_guard: ReplayGuard,
+    ) -> None:
         self._settings = settings
         self._wire = open_wire(settings.mcollective, "node", sender=host.identity)
         self._transport = connector(settings)
         own = settings.mcollective
-        self._guise = Guise(host, self._wire.sender, own.collectives, str(settings.path or ""))
-        self._door = Door(self._wire, self._guise, gate, claims)
-        self._mouth = Mouth(self._wire, self._transport, self._guise, settings.node.max_reply)
-        self._lane = InteractiveLane(self._guise, self._mouth)
+        self._mco_host = MCollectiveHost(
+            host, self._wire.sender, own.collectives, str(settings.path or "")
+        )
+        self._admission = MCollectiveAdmission(self._wire, self._mco_host, controller, replay_guard)
+        self._replies = MCollectiveReplies(
+            self._wire, self._transport, self._mco_host, settings.node.max_reply
+        )
+        self._lane = ActionThreads(self._mco_host, self._replies)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._places: dict[str, tuple[str, bool]] = {}
         self._layout: Layout | None = None
@@ -81,14 +91,14 @@ class Member:
         except (ConnectError, ConnectionLost, ReceiptTimeout) as error:
             log.warning("the old wire: %s; next try in %g s", error, _AGAIN)
             self._transport.close()
-            self._transport = self._mouth.transport = connector(self._settings)
+            self._transport = self._replies.transport = connector(self._settings)
             return False
         log.info("the old wire: connected to %s as %s", self._transport.url, self._wire.sender)
         return True
 
     def _subscribe(self, layout: Layout) -> None:
         settings = self._settings.mcollective
-        agents = sorted(self._guise.agents)
+        agents = sorted(self._mco_host.agents)
         for collective in settings.collectives:
             for place in layout.node([collective], agents, self._wire.sender):
                 direct = place.id.endswith("_directed_to_identity")
@@ -117,10 +127,10 @@ class Member:
 
     def _handle(self, delivery: Delivery) -> None:
         assert self._layout is not None, "it came over a subscription"
-        self._guise.journal.count("messages")
+        self._mco_host.journal.count("messages")
         collective, direct = self._places[delivery.subscription]
         now = time.time()
-        asked = self._door.take(delivery, self._layout, collective, direct=direct, now=now)
+        asked = self._admission.take(delivery, self._layout, collective, direct=direct, now=now)
         if asked is None:
             return
         self._admit(asked, self._layout)
@@ -128,11 +138,11 @@ class Member:
     def _admit(self, asked: Asked, layout: Layout) -> None:
         verdict = asked.verdict
         if verdict is None:
-            self._mouth.pong(asked, layout)
+            self._replies.pong(asked, layout)
             return
-        self._mouth.expect(asked, layout)
+        self._replies.expect(asked, layout)
         if not isinstance(verdict, Admitted):
-            self._mouth.final(verdict.request, refused(verdict))
+            self._replies.final(verdict.request, refused(verdict))
             return
         limit = self._settings.node.limits.get(verdict.request.agent)
         timeout = verdict.action.timeout
@@ -164,7 +174,7 @@ class Member:
             created=now,
             expires=now + settings.ttl,
         )
-        agents = sorted(self._guise.agents)
+        agents = sorted(self._mco_host.agents)
         envelope = write_registration(
             agents, request=request, callerid=request.caller, sender=self._wire.sender
         )

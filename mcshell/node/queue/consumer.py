@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import MCShellError, WireError
 from mcshell.message import State, Via
-from mcshell.node.queue.intake import Admission, Item
+from mcshell.node.queue.intake import QueueIntake, QueueItem
 from mcshell.node.replies.sender import no_steps
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import Arrival
@@ -24,10 +24,10 @@ from mcshell.wire.documents.envelope import Arrival
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcshell.node.context import Station
+    from mcshell.node.context import NodeContext
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["WorkQueue"]
+__all__ = ["QueueConsumer"]
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +40,21 @@ _LOOK: Final = 0.5
 _TROUBLE: Final = 5.0
 
 
-class WorkQueue:
+class QueueConsumer:
     """One thread that reads the work queues of one node.
 
     Args:
-        taken: called when there is new work, and when there are new words in the outbox.
+        taken: called when there is new work, and when there are new replies in the outbox.
         most: rows in the spool above which it stops reading.
     """
 
-    def __init__(self, station: Station, taken: Callable[[], None], most: int) -> None:
-        self._station = station
-        self._spool = station.spool
-        self._transport = station.transport
+    def __init__(self, context: NodeContext, taken: Callable[[], None], most: int) -> None:
+        self._context = context
+        self._spool = context.spool
+        self._transport = context.transport
         self._taken = taken
         self._most = most
-        self._admission = Admission(station.gate, station.spool)
+        self._admission = QueueIntake(context.controller, context.spool)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._arrivals: dict[str, Arrival] = {}
         self._paused_until: float | None = 0.0
@@ -90,7 +90,7 @@ class WorkQueue:
         Raises:
             WireError: there is no connection, or the broker refuses.
         """
-        if self._spool.waiting(self._station.host.identity) < self._most:
+        if self._spool.waiting(self._context.host.identity) < self._most:
             self._resume()
         self._thread.start()
 
@@ -152,8 +152,8 @@ class WorkQueue:
         return group
 
     def _take(self, group: list[Delivery]) -> None:
-        host, words = self._station.host, self._station.words
-        items = [Item(host, words, self._arrivals[one.subscription], one) for one in group]
+        host, messages = self._context.host, self._context.writer
+        items = [QueueItem(host, messages, self._arrivals[one.subscription], one) for one in group]
         self._tell("received", items)
         taken = self._admission.take(items, time.time())
         self._tell("committed", items)
@@ -164,27 +164,27 @@ class WorkQueue:
             self._owed += group
         self._tell("acked", items)
         for one in taken:
-            self._station.speaker.working(one.request, State.RECEIVED)
+            self._context.reply_sender.working(one.request, State.RECEIVED)
         self._taken_at = time.monotonic()
         self._taken()
 
-    def _tell(self, step: str, items: list[Item]) -> None:
-        if self._station.steps is not no_steps:
+    def _tell(self, step: str, items: list[QueueItem]) -> None:
+        if self._context.steps is not no_steps:
             for item in items:
-                self._station.steps(step, item.delivery.headers.get("message-id", ""))
+                self._context.steps(step, item.delivery.headers.get("message-id", ""))
 
     def _regulate(self) -> None:
         """Stop reading when the spool is full; read again when there is room."""
         if self._stopping:
             return
         if self.reading:
-            if self._spool.waiting(self._station.host.identity) >= self._most:
+            if self._spool.waiting(self._context.host.identity) >= self._most:
                 log.warning("the spool is full (%d): no work is read", self._most)
                 self._pause(0.0)
         elif (
             self._transport.connected
             and time.monotonic() >= (self._paused_until or 0.0)
-            and self._spool.waiting(self._station.host.identity) < self._most * _RESUME
+            and self._spool.waiting(self._context.host.identity) < self._most * _RESUME
         ):
             try:
                 self._resume()
@@ -213,7 +213,7 @@ class WorkQueue:
                 self._transport.ack(delivery)
 
     def _subscribe(self) -> None:
-        host = self._station.host
+        host = self._context.host
         for collective in host.collectives:
             destination = destinations.work(collective, host.identity)
             arrival = Arrival(collective, Via.QUEUE, host.identity)

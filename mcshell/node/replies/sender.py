@@ -1,4 +1,4 @@
-"""Sends one node's words over its connection, and says at which step a request is."""
+"""Sends one node's replies over its connection, and says at which step a request is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConnectionLost
-from mcshell.node.replies.writer import Words
+from mcshell.node.replies.writer import ReplyWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from mcshell.message import Request, State
     from mcshell.node.host import Host
     from mcshell.node.verdicts import Outcome
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.stomp.transport import Transport
 
     Steps = Callable[[str, str], None]
     """Told the name of a step and a request's id."""
 
-__all__ = ["Speaker", "no_steps"]
+__all__ = ["ReplySender", "no_steps"]
 
 log = logging.getLogger(__name__)
 
@@ -29,35 +29,35 @@ def no_steps(step: str, requestid: str) -> None:
     """Nobody watches."""
 
 
-class Speaker:
-    """One node's voice. A word that cannot leave is counted, and lost: what must not be lost goes
+class ReplySender:
+    """One node's voice. A reply that cannot leave is counted, and lost: what must not be lost goes
     through the outbox.
     """
 
-    def __init__(self, words: Words, transport: Transport, host: Host) -> None:
-        self._words = words
+    def __init__(self, writer: ReplyWriter, transport: Transport, host: Host) -> None:
+        self._writer = writer
         self._transport = transport
         self._host = host
 
     def working(self, request: Request, state: State, attempt: int = 1) -> None:
         """Say that the request was received or is running."""
         if not request.session:
-            return  # a rule has brought it: nobody waits for a word
+            return  # a rule has brought it: nobody waits for a reply
         if request.via.durable and not self._transport.connected:
-            return  # the lane has better to do than to wait, and the last word will come
-        self._send(request, self._words.working(request, state, attempt))
+            return  # the lane has better to do than to wait, and the last reply will come
+        self._send(request, self._writer.working(request, state, attempt))
 
     def final(self, request: Request, outcome: Outcome) -> None:
         """Say how it came out, and remember it."""
         journal = self._host.journal
         journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
         journal.count(outcome.state.value)
-        self._send(request, self._words.final(request, outcome))
+        self._send(request, self._writer.final(request, outcome))
 
-    def _send(self, request: Request, sealed: Sealed) -> None:
+    def _send(self, request: Request, sealed: SealedMessage) -> None:
         try:
             self._transport.send(
-                Words.destination(request),
+                ReplyWriter.destination(request),
                 sealed.body,
                 sealed.headers,
                 persistent=request.via.durable,

@@ -1,4 +1,4 @@
-"""A node's words about a request: signed, and addressed by the verified caller and session."""
+"""A node's replies about a request: signed, and addressed by the verified caller and session."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import time
 from typing import TYPE_CHECKING
 
 from mcshell.errors import AgentError
-from mcshell.message import Reply, Request, Sequence, State, Status
-from mcshell.node.store.records import Word
+from mcshell.message import Reply, ReplySequence, Request, State, StatusCode
+from mcshell.node.store.records import OutboxMessage
 from mcshell.node.verdicts import Outcome
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
 
 if TYPE_CHECKING:
-    from mcshell.wire.documents.envelope import Sealed
+    from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer
 
-__all__ = ["Words"]
+__all__ = ["ReplyWriter"]
 
-_WORKING = {State.RECEIVED: Sequence.RECEIVED, State.RUNNING: Sequence.RUNNING}
+_WORKING = {State.RECEIVED: ReplySequence.RECEIVED, State.RUNNING: ReplySequence.RUNNING}
 
 
-class Words:
+class ReplyWriter:
     """Writes the replies of one identity. `max_reply` in bytes."""
 
     def __init__(self, signer: Signer, max_reply: int) -> None:
@@ -38,13 +38,13 @@ class Words:
             return ""
         return destinations.reply(request.collective, request.caller, request.session)
 
-    def working(self, request: Request, state: State, attempt: int = 1) -> Sealed:
+    def working(self, request: Request, state: State, attempt: int = 1) -> SealedMessage:
         """Say that the request was received or is running."""
         sequence = _numbered(_WORKING[state], attempt)
         reply = self._reply(request, sequence, Outcome(state, 0, ""), None)
         return seal_reply(reply, self._signer)
 
-    def final(self, request: Request, outcome: Outcome, attempt: int = 1) -> Sealed:
+    def final(self, request: Request, outcome: Outcome, attempt: int = 1) -> SealedMessage:
         """Say how it came out; what cannot be sent is said to have failed, and why."""
         try:
             sealed = self._final(request, outcome, attempt)
@@ -56,13 +56,13 @@ class Words:
             return self._final(request, _unsendable(text), attempt)
         return sealed
 
-    def kept(self, request: Request, outcome: Outcome, attempt: int = 1) -> Word:
+    def kept(self, request: Request, outcome: Outcome, attempt: int = 1) -> OutboxMessage:
         """Say how it came out, as the outbox keeps it."""
         sealed = self.final(request, outcome, attempt)
-        return self._word(request, _numbered(Sequence.FINAL, attempt), sealed)
+        return self._message(request, _numbered(ReplySequence.FINAL, attempt), sealed)
 
-    def _word(self, request: Request, sequence: int, sealed: Sealed) -> Word:
-        return Word(
+    def _message(self, request: Request, sequence: int, sealed: SealedMessage) -> OutboxMessage:
+        return OutboxMessage(
             self._signer.identity.name,
             request.id,
             sequence,
@@ -72,13 +72,13 @@ class Words:
             sealed.headers[CERTIFICATE],
         )
 
-    def noted(self, request: Request, state: State) -> Word:
+    def noted(self, request: Request, state: State) -> OutboxMessage:
         """Say that it is received or runs, as the outbox keeps it."""
         sealed = self.working(request, state)
-        return self._word(request, _WORKING[state], sealed)
+        return self._message(request, _WORKING[state], sealed)
 
-    def _final(self, request: Request, outcome: Outcome, attempt: int) -> Sealed:
-        sequence = _numbered(Sequence.FINAL, attempt)
+    def _final(self, request: Request, outcome: Outcome, attempt: int) -> SealedMessage:
+        sequence = _numbered(ReplySequence.FINAL, attempt)
         reply = self._reply(request, sequence, outcome, outcome.statuscode)
         return seal_reply(reply, self._signer)
 
@@ -100,8 +100,8 @@ class Words:
 
 
 def _numbered(sequence: int, attempt: int) -> int:
-    return sequence + Sequence.STEP * (max(1, attempt) - 1)
+    return sequence + ReplySequence.STEP * (max(1, attempt) - 1)
 
 
 def _unsendable(text: str) -> Outcome:
-    return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
+    return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)

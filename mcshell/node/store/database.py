@@ -28,7 +28,7 @@ VERSION = 1
 
 
 @dataclass(slots=True, eq=False)
-class _Ticket:
+class _WriteTicket:
     """One writer's piece of work, and what became of it."""
 
     work: Callable[[sqlite3.Connection], Any]
@@ -47,7 +47,7 @@ class Database:
 
     def __init__(self, path: str | os.PathLike[str], schema: str) -> None:
         self.path = path
-        self._queue: list[_Ticket] = []
+        self._queue: list[_WriteTicket] = []
         self._waiting = threading.Lock()
         """Guards the queue."""
         self._turn = threading.Lock()
@@ -98,7 +98,7 @@ class Database:
         Raises:
             MCShellError: it could not be committed.
         """
-        ticket = _Ticket(work, durable)
+        ticket = _WriteTicket(work, durable)
         with self._waiting:
             self._queue.append(ticket)
         with self._turn:
@@ -111,7 +111,7 @@ class Database:
         result: T = ticket.result
         return result
 
-    def _commit(self, tickets: list[_Ticket]) -> None:
+    def _commit(self, tickets: list[_WriteTicket]) -> None:
         """One transaction for all; when it fails, one for each, so that each has its own fault."""
         try:
             self._transact(tickets)
@@ -124,7 +124,7 @@ class Database:
         for ticket in tickets:
             ticket.done = True
 
-    def _transact(self, tickets: list[_Ticket]) -> None:
+    def _transact(self, tickets: list[_WriteTicket]) -> None:
         durable = any(ticket.durable for ticket in tickets)
         if durable is not self._durable:
             self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from mcshell.node.store.database import Database
     from mcshell.node.store.records import Key
 
-__all__ = ["ENDED", "OPEN", "PAUSED", "SCHEDULED", "SCHEMA", "WAITING", "JobRow", "Jobs", "seen"]
+__all__ = [
+    "ENDED",
+    "OPEN",
+    "PAUSED",
+    "SCHEDULED",
+    "SCHEMA",
+    "WAITING",
+    "JobRow",
+    "JobTable",
+    "seen",
+]
 
 SCHEDULED: Final = "scheduled"
 WAITING: Final = "waiting"
@@ -175,7 +185,7 @@ def await_(database: sqlite3.Connection, key: Key, conditions: Iterable[tuple[st
     )
 
 
-class Jobs:
+class JobTable:
     """The table, for reading; its owner writes with `put` inside its transactions."""
 
     def __init__(self, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The values of the spool: a row of work, a word in the outbox, an end. No I/O here.
+"""The values of the spool: a row of work, a reply in the outbox, an end. No I/O here.
 
 The states of a row move only along these arrows:
 
@@ -11,7 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["CANCELLED", "FINAL", "INTERRUPTED", "QUEUED", "RUNNING", "End", "Key", "Word", "Work"]
+__all__ = [
+    "CANCELLED",
+    "FINAL",
+    "INTERRUPTED",
+    "QUEUED",
+    "RUNNING",
+    "Key",
+    "OutboxMessage",
+    "WorkItem",
+    "WorkResult",
+]
 
 Key = tuple[str, str]
 """(identity, request id): the name of a row."""
@@ -24,7 +34,7 @@ FINAL: Final = frozenset({"ok", "failed", "denied", INTERRUPTED, "expired", CANC
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class WorkItem:
     """One row: a request with its envelope as it came, and where it stands.
 
     Times are seconds since the epoch; `due` is when it may start. `attempt` counts its starts.
@@ -83,8 +93,8 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """A signed word that waits in the outbox; `number` is its place there."""
+class OutboxMessage:
+    """A signed reply that waits in the outbox; `number` is its place there."""
 
     identity: str
     request: str
@@ -97,15 +107,15 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """How a row ends, with the word that says so; the last three as in `Work`."""
+class WorkResult:
+    """How a row ends, with the reply that says so; the last three as in `WorkItem`."""
 
     key: Key
     state: str
     statuscode: int | None
     statusmsg: str
     ended: float
-    word: Word | None = None
+    message: OutboxMessage | None = None
     job: str | None = None
     started: float | None = None
     attempt: int = 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mcshell.node.store.database import Database
 
-__all__ = ["SCHEMA", "RuleRow", "Rules"]
+__all__ = ["SCHEMA", "RuleRow", "RuleTable"]
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS rules (
@@ -51,7 +51,7 @@ def put(database: sqlite3.Connection, row: RuleRow) -> None:
     database.execute(query, astuple(row))
 
 
-class Rules:
+class RuleTable:
     """The table, for reading."""
 
     def __init__(self, database: Database) -> None:

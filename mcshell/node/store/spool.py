@@ -1,8 +1,8 @@
 """The spool: what this node was given to do, on disk, and what it has still to say (DESIGN §9).
 
 One table gives at-most-once over restarts, the order of work, and the evidence for `explain`; a
-second, the outbox, holds final words as signed bytes until the broker has them. A row's last
-state and its word are one commit. An identity column lets the emulator's nodes share a file.
+second, the outbox, holds final replies as signed bytes until the broker has them. A row's last
+state and its reply are one commit. An identity column lets the emulator's nodes share a file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.node.store import job_table as jobs
 from mcshell.node.store import rule_table as rules
 from mcshell.node.store.database import Database
-from mcshell.node.store.records import QUEUED, RUNNING, Word, Work
+from mcshell.node.store.records import QUEUED, RUNNING, OutboxMessage, WorkItem
 
 if TYPE_CHECKING:
     import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mcshell.node.store.job_table import JobRow
-    from mcshell.node.store.records import End, Key
+    from mcshell.node.store.records import Key, WorkResult
     from mcshell.node.store.rule_table import RuleRow
 
 __all__ = ["Spool"]
@@ -80,8 +80,8 @@ CREATE TABLE IF NOT EXISTS outbox (
 """
 
 
-_WORK: Final = tuple(field.name for field in fields(Work))
-_WORD: Final = tuple(field.name for field in fields(Word))
+_WORK: Final = tuple(field.name for field in fields(WorkItem))
+_WORD: Final = tuple(field.name for field in fields(OutboxMessage))
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -90,14 +90,14 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 _ADD_WORK: Final = _insert("work", _WORK)
-# A word without a destination is for nobody: that of a job which a rule has brought.
-_ADD_WORD: Final = (
+# A reply without a destination is for nobody: that of a job which a rule has brought.
+_ADD_MESSAGE: Final = (
     f"INSERT OR IGNORE INTO outbox ({', '.join(_WORD)}) SELECT "
     f"{', '.join(f'?{place}' for place in range(1, len(_WORD) + 1))}"
     f" WHERE ?{_WORD.index('destination') + 1} != ''"
 )
 _work_values: Final = attrgetter(*_WORK)
-_word_values: Final = attrgetter(*_WORD)
+_message_values: Final = attrgetter(*_WORD)
 _START: Final = (
     "UPDATE work SET state = 'running', attempt = attempt + 1, started = ?"
     " WHERE identity = ? AND id = ? AND state = 'queued'"
@@ -126,11 +126,11 @@ _FORSAKE: Final = (
 )
 
 
-def _end(database: sqlite3.Connection, end: End) -> bool:
+def _end(database: sqlite3.Connection, end: WorkResult) -> bool:
     values = (end.state, end.statuscode, end.statusmsg, end.ended, *end.key)
     mine = database.execute(_END, values).rowcount == 1
-    if mine and end.word is not None:
-        database.execute(_ADD_WORD, _word_values(end.word))
+    if mine and end.message is not None:
+        database.execute(_ADD_MESSAGE, _message_values(end.message))
     return mine
 
 
@@ -142,8 +142,8 @@ class Spool:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._database = Database(path, _SCHEMA + jobs.SCHEMA + rules.SCHEMA)
-        self.jobs = jobs.Jobs(self._database)
-        self.rules = rules.Rules(self._database)
+        self.jobs = jobs.JobTable(self._database)
+        self.rules = rules.RuleTable(self._database)
 
     def close(self) -> None:
         """Close the file."""
@@ -152,20 +152,24 @@ class Spool:
     # --- what changes it -----------------------------------------------------------------------
 
     def admit(
-        self, rows: Sequence[Work], words: Iterable[Word] = (), *, durable: bool = True
+        self,
+        rows: Sequence[WorkItem],
+        messages: Iterable[OutboxMessage] = (),
+        *,
+        durable: bool = True,
     ) -> list[bool]:
         """Take rows in, in any state; returns, for each, whether its id is new.
 
         `words` go into the outbox only with the row that they belong to.
         """
-        said = {(word.identity, word.request): word for word in words}
+        said = {(message.identity, message.request): message for message in messages}
 
         def work(database: sqlite3.Connection) -> list[bool]:
             taken = []
             for row in rows:
                 new = database.execute(_ADD_WORK, _work_values(row)).rowcount == 1
                 if new and row.key in said:
-                    database.execute(_ADD_WORD, _word_values(said[row.key]))
+                    database.execute(_ADD_MESSAGE, _message_values(said[row.key]))
                 taken.append(new)
             return taken
 
@@ -180,17 +184,20 @@ class Spool:
         return self._database.write(work)
 
     def finish(
-        self, ends: Sequence[End], jobs_after: Sequence[JobRow] = (), more: Sequence[Word] = ()
+        self,
+        ends: Sequence[WorkResult],
+        jobs_after: Sequence[JobRow] = (),
+        more: Sequence[OutboxMessage] = (),
     ) -> list[bool]:
-        """End open rows and put their words into the outbox; False for one that had ended.
+        """End open rows and put their replies into the outbox; False for one that had ended.
 
-        `jobs_after` is how their jobs stand then, `more` words about them.
+        `jobs_after` is how their jobs stand then, `more` replies about them.
         """
 
         def work(database: sqlite3.Connection) -> list[bool]:
             for row in jobs_after:
                 jobs.put(database, row)
-            database.executemany(_ADD_WORD, [_word_values(word) for word in more])
+            database.executemany(_ADD_MESSAGE, [_message_values(message) for message in more])
             return [_end(database, end) for end in ends]
 
         return self._database.write(work)
@@ -199,12 +206,12 @@ class Spool:
         self,
         rows: Sequence[JobRow],
         *,
-        runs: Sequence[Work] = (),
-        words: Sequence[Word] = (),
+        runs: Sequence[WorkItem] = (),
+        messages: Sequence[OutboxMessage] = (),
         awaits: Sequence[tuple[Key, Sequence[tuple[str, str]]]] = (),
         rule: RuleRow | None = None,
     ) -> None:
-        """Write jobs down with the runs that they become, words about them, what they wait for.
+        """Write jobs down with the runs that they become, replies about them, what they wait for.
 
         `rule` is the one that has brought them.
         """
@@ -213,7 +220,7 @@ class Spool:
             for row in rows:
                 jobs.put(database, row)
             database.executemany(_ADD_WORK, [_work_values(run) for run in runs])
-            database.executemany(_ADD_WORD, [_word_values(word) for word in words])
+            database.executemany(_ADD_MESSAGE, [_message_values(message) for message in messages])
             for key, conditions in awaits:
                 jobs.await_(database, key, conditions)
             if rule is not None:
@@ -221,15 +228,17 @@ class Spool:
 
         self._database.write(work)
 
-    def turn(self, claims: Sequence[Work], ends: Sequence[End]) -> list[bool]:
+    def turn(self, replay_guard: Sequence[WorkItem], ends: Sequence[WorkResult]) -> list[bool]:
         """Claim rows of a pool and end others, in one commit; returns which claims were won.
 
-        A row that `forsake` left without a word may be claimed again. What is only claimed need
+        A row that `forsake` left without a reply may be claimed again. What is only claimed need
         not survive a power cut: the broker has the message, and marks it when it comes again.
         """
 
         def work(database: sqlite3.Connection) -> list[bool]:
-            won = [database.execute(_CLAIM, _work_values(row)).rowcount == 1 for row in claims]
+            won = [
+                database.execute(_CLAIM, _work_values(row)).rowcount == 1 for row in replay_guard
+            ]
             for end in ends:
                 _end(database, end)
             return won
@@ -253,16 +262,16 @@ class Spool:
 
         self._database.write(work)
 
-    def say(self, words: Sequence[Word]) -> None:
-        """Put words into the outbox whose rows ended before."""
+    def say(self, messages: Sequence[OutboxMessage]) -> None:
+        """Put replies into the outbox whose rows ended before."""
 
         def work(database: sqlite3.Connection) -> None:
-            database.executemany(_ADD_WORD, [_word_values(word) for word in words])
+            database.executemany(_ADD_MESSAGE, [_message_values(message) for message in messages])
 
         self._database.write(work)
 
     def said(self, numbers: Iterable[int]) -> None:
-        """Drop words from the outbox: the broker has them."""
+        """Drop replies from the outbox: the broker has them."""
 
         def work(database: sqlite3.Connection) -> None:
             gone = [(number,) for number in numbers]
@@ -285,12 +294,12 @@ class Spool:
 
     # --- what asks it --------------------------------------------------------------------------
 
-    def get(self, key: Key) -> Work | None:
+    def get(self, key: Key) -> WorkItem | None:
         """One row."""
         rows = self._select("identity = ? AND id = ?", key)
         return rows[0] if rows else None
 
-    def runs_of(self, key: Key, limit: int = 50) -> list[Work]:
+    def runs_of(self, key: Key, limit: int = 50) -> list[WorkItem]:
         """The runs of a job, the newest first."""
         return self._select("identity = ? AND job = ? ORDER BY number DESC LIMIT ?", (*key, limit))
 
@@ -309,7 +318,9 @@ class Spool:
         found = {key: self._database.read(query, key) for key in keys}
         return {key: rows[0]["state"] for key, rows in found.items() if rows}
 
-    def due(self, identity: str, now: float, limit: int, without: Iterable[str] = ()) -> list[Work]:
+    def due(
+        self, identity: str, now: float, limit: int, without: Iterable[str] = ()
+    ) -> list[WorkItem]:
         """Queued rows whose time has come, the oldest first, `without` those of some agents."""
         agents = tuple(without)
         marks = ", ".join("?" * len(agents))
@@ -319,11 +330,11 @@ class Spool:
         )
         return self._select(where, (identity, now, *agents, limit))
 
-    def overdue(self, now: float, limit: int = 100) -> list[Work]:
+    def overdue(self, now: float, limit: int = 100) -> list[WorkItem]:
         """Queued rows, of all identities, whose ttl ended before they could start."""
         return self._select("state = 'queued' AND expires < ? LIMIT ?", (now, limit))
 
-    def running(self) -> list[Work]:
+    def running(self) -> list[WorkItem]:
         """The rows that run, or ran when the process died, of all identities."""
         return self._select("state = 'running'", ())
 
@@ -333,7 +344,7 @@ class Spool:
         return [row["identity"] for row in rows]
 
     def counts(self, identity: str) -> dict[str, int]:
-        """How many rows of an identity wait (`spooled`), run, and how many words are unsaid."""
+        """How many rows of an identity wait (`spooled`), run, and how many replies are unsaid."""
         rows = self._database.read(
             "SELECT state, count(*) AS n FROM work WHERE state IN ('queued', 'running')"
             " AND identity = ? GROUP BY state",
@@ -368,7 +379,7 @@ class Spool:
             known["reason"] = f"waits in the spool behind {before} others"
         return known
 
-    def _before(self, row: Work) -> int:
+    def _before(self, row: WorkItem) -> int:
         """How many queued rows of its identity go before this one."""
         (found,) = self._database.read(
             "SELECT count(*) AS n FROM work WHERE state = 'queued' AND identity = ?"
@@ -377,8 +388,8 @@ class Spool:
         )
         return int(found["n"])
 
-    def unsaid(self, after: int = 0, limit: int = 200) -> list[Word]:
-        """Words of the outbox whose number is above `after`, in their order; 4 MiB at once."""
+    def unsaid(self, after: int = 0, limit: int = 200) -> list[OutboxMessage]:
+        """Replies of the outbox whose number is above `after`, in their order; 4 MiB at once."""
         sizes = self._database.read(
             "SELECT number, length(body) AS size FROM outbox WHERE number > ?"
             " ORDER BY number LIMIT ?",
@@ -393,8 +404,8 @@ class Spool:
         rows = self._database.read(
             "SELECT * FROM outbox WHERE number > ? AND number <= ? ORDER BY number", (after, last)
         )
-        return [Word(**{name: row[name] for name in _WORD}) for row in rows]
+        return [OutboxMessage(**{name: row[name] for name in _WORD}) for row in rows]
 
-    def _select(self, where: str, values: tuple[Any, ...]) -> list[Work]:
+    def _select(self, where: str, values: tuple[Any, ...]) -> list[WorkItem]:
         rows = self._database.read(f"SELECT * FROM work WHERE {where}", values)  # noqa: S608 - our own text
-        return [Work(**{name: row[name] for name in _WORK}) for row in rows]
+        return [WorkItem(**{name: row[name] for name in _WORK}) for row in rows]

@@ -2,7 +2,7 @@
 
 Pool actions are short, so they run in threads of this process. One thread owns the queue's
 messages: it claims what comes, hands it to the slots, and commits what they bring back together
-with its last word, before it acknowledges. So a message that comes again was begun by a worker
+with its last reply, before it acknowledges. So a message that comes again was begun by a worker
 that died: only what is safe to run again is run again, and that a few times at most.
 """
 
@@ -17,10 +17,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import ConfigError, MCShellError
-from mcshell.message import State, Status, Via
-from mcshell.node.execution.threads import InteractiveLane
-from mcshell.node.queue.intake import Item, row_of
-from mcshell.node.store.records import FINAL, INTERRUPTED, End
+from mcshell.message import State, StatusCode, Via
+from mcshell.node.execution.threads import ActionThreads
+from mcshell.node.queue.intake import QueueItem, row_of
+from mcshell.node.store.records import FINAL, INTERRUPTED, WorkResult
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import Arrival
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
     from mcshell.message import Request
-    from mcshell.node.context import Station
-    from mcshell.node.store.records import Key, Work
+    from mcshell.node.context import NodeContext
+    from mcshell.node.store.records import Key, WorkItem
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["TRIES", "PoolLane", "check_pools", "is_member"]
+__all__ = ["TRIES", "PoolWorker", "check_pools", "is_member"]
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def check_pools(settings: Settings, identity: str) -> tuple[str, ...]:
 class _Held:
     """A message that is being worked on; `delivery` is the newest of it."""
 
-    item: Item
+    item: QueueItem
     delivery: Delivery
     request: Request
 
@@ -90,27 +90,27 @@ class _Done:
 class _Turn:
     """What one turn of the owner's loop has to commit and to do after that."""
 
-    claims: list[Work]
-    ends: list[End]
+    replay_guard: list[WorkItem]
+    ends: list[WorkResult]
     acks: list[Delivery]
     begin: list[tuple[Key, _Held, Admitted]]
 
 
-class PoolLane:
-    """Serves pools. `said` is called when there are words in the outbox."""
+class PoolWorker:
+    """Serves pools. `said` is called when there are replies in the outbox."""
 
-    def __init__(self, station: Station, settings: Settings, said: Callable[[], None]) -> None:
-        self._station = station
-        self._host = station.host
-        self._spool = station.spool
-        self._transport = station.transport
+    def __init__(self, context: NodeContext, settings: Settings, said: Callable[[], None]) -> None:
+        self._context = context
+        self._host = context.host
+        self._spool = context.spool
+        self._transport = context.transport
         self._settings = settings.node
-        self._pools = check_pools(settings, station.host.identity)
+        self._pools = check_pools(settings, context.host.identity)
         self._said = said
         self._inbox: SimpleQueue[Delivery | _Done | None] = SimpleQueue()
         self._arrivals: dict[str, Arrival] = {}
         self._here: dict[Key, _Held] = {}
-        self._lane = InteractiveLane(self._host, self, slots=self._settings.slots)
+        self._lane = ActionThreads(self._host, self, slots=self._settings.slots)
         self._stopping = False
         self._finished: list[Delivery] = []
         self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
@@ -170,7 +170,7 @@ class PoolLane:
 
     def working(self, request: Request, state: State) -> None:
         """Say that a request takes its time."""
-        self._station.speaker.working(request, state)
+        self._context.reply_sender.working(request, state)
 
     def final(self, request: Request, outcome: Outcome) -> None:
         """Bring a result back."""
@@ -228,13 +228,13 @@ class PoolLane:
                 self._finish(turn, one, now)
             else:
                 self._sort(turn, one, now)
-        won = self._spool.turn(turn.claims, turn.ends)
-        self._after(turn, dict(zip((work.key for work in turn.claims), won, strict=True)))
+        won = self._spool.turn(turn.replay_guard, turn.ends)
+        self._after(turn, dict(zip((work.key for work in turn.replay_guard), won, strict=True)))
 
     def _after(self, turn: _Turn, won: dict[Key, bool]) -> None:
         """Do what may be done once it is committed."""
         for end in turn.ends:
-            self._station.steps("outbox", end.key[1])
+            self._context.steps("outbox", end.key[1])
             self._here.pop(end.key, None)
         if self._stopping:
             self._finished += turn.acks
@@ -246,7 +246,7 @@ class PoolLane:
         for key, held, admitted in turn.begin:
             if won[key]:
                 self._here[key] = held
-                self._station.steps("claimed", key[1])
+                self._context.steps("claimed", key[1])
                 declared = admitted.action.timeout
                 self._lane.put(admitted, self._settings.time_for(admitted.request.agent, declared))
 
@@ -254,15 +254,15 @@ class PoolLane:
         held = self._here.get(done.key)
         if held is None:
             return
-        self._station.steps("outcome", done.key[1])
+        self._context.steps("outcome", done.key[1])
         turn.ends.append(self._end(held.request, done.outcome, now))
         turn.acks.append(held.delivery)
 
     def _sort(self, turn: _Turn, delivery: Delivery, now: float) -> None:
         """Decide what becomes of a message."""
         arrival = self._arrivals[delivery.subscription]
-        item = Item(self._host, self._station.words, arrival, delivery)
-        found = self._station.gate.open_work(
+        item = QueueItem(self._host, self._context.writer, arrival, delivery)
+        found = self._context.controller.open_work(
             delivery.body, delivery.headers, arrival, self._host, now
         )
         if found is None:
@@ -274,7 +274,7 @@ class PoolLane:
             # The connection was lost while it ran: this is the message to acknowledge now.
             self._here[key].delivery = delivery
             return
-        if any(work.key == key for work in turn.claims):
+        if any(work.key == key for work in turn.replay_guard):
             self._inbox.put(delivery)  # twice at once: the next turn knows what to make of it
             return
         row = self._spool.get(key)
@@ -282,7 +282,9 @@ class PoolLane:
             turn.acks.append(delivery)
             return
         verdict = (
-            found if isinstance(found, Refusal) else self._station.gate.judge(found, self._host)
+            found
+            if isinstance(found, Refusal)
+            else self._context.controller.judge(found, self._host)
         )
         tries = row.attempt if row is not None else 0
         begun = delivery.redelivered or tries > 0
@@ -292,35 +294,35 @@ class PoolLane:
             self._conclude(turn, item, request, self._final_already(verdict, tries), now)
         else:
             work = row_of(request, item, now, attempt=tries + 1)
-            turn.claims.append(work)
+            turn.replay_guard.append(work)
             turn.begin.append((key, _Held(item, delivery, request), verdict))
 
     def _final_already(self, admitted: Admitted, tries: int) -> Outcome:
         """What is said of a message with which a worker died, and that is not begun again."""
         if not admitted.action.rerun_safe:
             text = "a worker died with it, and it is not safe to run twice"
-            return Outcome(State.INTERRUPTED, Status.UNKNOWN_ERROR, text)
+            return Outcome(State.INTERRUPTED, StatusCode.UNKNOWN_ERROR, text)
         text = f"set aside after {tries} tries: this worker died with it each time"
-        return Outcome(State.FAILED, Status.UNKNOWN_ERROR, text)
+        return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
 
     def _conclude(
-        self, turn: _Turn, item: Item, request: Request, outcome: Outcome, now: float
+        self, turn: _Turn, item: QueueItem, request: Request, outcome: Outcome, now: float
     ) -> None:
         """End what never began here."""
-        turn.claims.append(row_of(request, item, now))
+        turn.replay_guard.append(row_of(request, item, now))
         turn.ends.append(self._end(request, outcome, now))
         turn.acks.append(item.delivery)
 
-    def _end(self, request: Request, outcome: Outcome, now: float) -> End:
-        word = self._station.words.kept(request, outcome)
-        self._station.gate.finished(request, self._host, outcome)
+    def _end(self, request: Request, outcome: Outcome, now: float) -> WorkResult:
+        message = self._context.writer.kept(request, outcome)
+        self._context.controller.finished(request, self._host, outcome)
         state = outcome.state.value
         self._host.journal.note(request.id, state, statuscode=outcome.statuscode)
         self._host.journal.count(state)
         key = (self._host.identity, request.id)
-        return End(key, state, outcome.statuscode, outcome.statusmsg, now, word)
+        return WorkResult(key, state, outcome.statuscode, outcome.statusmsg, now, message)
 
 
-def _forsaken(row: Work) -> bool:
-    """Whether a row is of an earlier process that died with it: no last word was said."""
+def _forsaken(row: WorkItem) -> bool:
+    """Whether a row is of an earlier process that died with it: no last reply was said."""
     return row.state not in FINAL or (row.state == INTERRUPTED and row.statuscode is None)

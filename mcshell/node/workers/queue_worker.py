@@ -20,13 +20,13 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import MCShellError
-from mcshell.message import State, Status
-from mcshell.node.execution.action import act
-from mcshell.node.execution.lifecycle import Desk, interrupted, late
-from mcshell.node.execution.run_archive import Shelf
-from mcshell.node.execution.run_directory import WorkDir
+from mcshell.message import State, StatusCode
+from mcshell.node.execution.action import run_action
+from mcshell.node.execution.lifecycle import RunLifecycle, interrupted, late
+from mcshell.node.execution.run_archive import RunArchive
+from mcshell.node.execution.run_directory import RunDirectory
 from mcshell.node.execution.shims import adopt, launch, read_outcome
-from mcshell.node.jobs.scheduler import Agenda
+from mcshell.node.jobs.scheduler import Scheduler
 from mcshell.node.store.records import FINAL
 from mcshell.node.verdicts import Outcome, Refusal, refused
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from mcshell.config import Node
+    from mcshell.config import NodeSettings
     from mcshell.message import Request
-    from mcshell.node.context import Station
+    from mcshell.node.context import NodeContext
     from mcshell.node.execution.shims import Running
-    from mcshell.node.store.records import End, Key, Work
+    from mcshell.node.store.records import Key, WorkItem, WorkResult
     from mcshell.node.verdicts import Admitted
 
-__all__ = ["WorkLane"]
+__all__ = ["QueueWorker"]
 
 log = logging.getLogger(__name__)
 
@@ -51,21 +51,21 @@ _PURGE: Final = 60.0
 _TROUBLE: Final = 2.0
 
 
-class WorkLane:
-    """Runs one node's queued requests. `said` is called when there are words in the outbox."""
+class QueueWorker:
+    """Runs one node's queued requests. `said` is called when there are replies in the outbox."""
 
     def __init__(
-        self, station: Station, folder: Path, settings: Node, said: Callable[[], None]
+        self, context: NodeContext, folder: Path, settings: NodeSettings, said: Callable[[], None]
     ) -> None:
-        self._host = station.host
-        self._desk = Desk(station.host, station.gate, station.words)
-        self._spool = station.spool
-        self._speaker = station.speaker
-        self._steps = station.steps
-        self.agenda = Agenda(self._spool, {self._host.identity: self._desk}, said)
+        self._host = context.host
+        self._lifecycle = RunLifecycle(context.host, context.controller, context.writer)
+        self._spool = context.spool
+        self._reply_sender = context.reply_sender
+        self._steps = context.steps
+        self.scheduler = Scheduler(self._spool, {self._host.identity: self._lifecycle}, said)
         self._to_stop: SimpleQueue[Key] = SimpleQueue()
         self._folder = folder
-        self._shelf = Shelf(folder.with_name("runs"), settings.retention)
+        self._run_archive = RunArchive(folder.with_name("runs"), settings.retention)
         self._settings = settings
         self._said = said
         self.settled: Callable[[], bool] = lambda: True
@@ -73,9 +73,9 @@ class WorkLane:
         self._running: list[Running] = []
         self._stopping = False
         self._sweep_at = self._purge_at = 0.0
-        self._bell, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, name="mcshell-lane", daemon=True)
 
     def start(self) -> None:
@@ -83,39 +83,39 @@ class WorkLane:
         self._settle()
         self._thread.start()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Say that there may be something to start."""
         try:
-            os.write(self._ring, b"r")
+            os.write(self._wake, b"r")
         except BlockingIOError:
             return  # it has been told often enough
 
     def stop_run(self, key: Key) -> None:
         """End a run with all its processes."""
         self._to_stop.put(key)
-        self.ring()
+        self.wake()
 
     def stop(self) -> None:
         """Start nothing more; what runs goes on, for the next daemon to adopt."""
         self._stopping = True
-        self.ring()
+        self.wake()
         if self._thread.is_alive():
             self._thread.join(5.0)
 
     # --- after a restart -----------------------------------------------------------------------
 
     def _settle(self) -> None:
-        ends: list[End] = []
-        folders: list[tuple[Work, WorkDir]] = []
+        ends: list[WorkResult] = []
+        folders: list[tuple[WorkItem, RunDirectory]] = []
         for work in self._spool.running():
             if work.via != "queue":
                 continue
-            folder = WorkDir(self._folder / work.id)
+            folder = RunDirectory(self._folder / work.id)
             running = adopt(folder, work)
             if running is not None:
                 log.info("%s.%s of %s still runs", work.agent, work.action, work.id)
                 self._running.append(running)
-                if self.agenda.cancelled(work):
+                if self.scheduler.cancelled(work):
                     self._to_stop.put(work.key)
                 continue
             folders.append((work, folder))
@@ -125,22 +125,22 @@ class WorkLane:
             self._put_away(work, folder)
             folder.clear()
 
-    def _conclude(self, work: Work, outcome: Outcome | None, death: str) -> list[End]:
+    def _conclude(self, work: WorkItem, outcome: Outcome | None, death: str) -> list[WorkResult]:
         """The end of a run; none when it is to run once more."""
-        who = self.agenda.cancelled(work)
+        who = self.scheduler.cancelled(work)
         if who and (outcome is None or outcome.state is not State.OK):
-            outcome = Outcome(State.FAILED, Status.FAILED, who)
-        elif outcome is None and self._desk.may_again(work):
+            outcome = Outcome(State.FAILED, StatusCode.FAILED, who)
+        elif outcome is None and self._lifecycle.may_again(work):
             self._spool.again([work.key], time.time())
             return []
-        elif outcome is not None and self.agenda.again(work, outcome, time.time()):
+        elif outcome is not None and self.scheduler.again(work, outcome, time.time()):
             return []
-        return [self._desk.end(work, outcome or interrupted(death))]
+        return [self._lifecycle.end(work, outcome or interrupted(death))]
 
-    def _put_away(self, work: Work, folder: WorkDir) -> None:
+    def _put_away(self, work: WorkItem, folder: RunDirectory) -> None:
         """Keep what the run of a job leaves, unless it is to run once more."""
         if work.kind == "job" and (row := self._spool.get(work.key)) and row.state in FINAL:
-            self._shelf.keep(folder)
+            self._run_archive.keep(folder)
 
     def _stop_some(self) -> None:
         """End the runs whose jobs were cancelled."""
@@ -162,7 +162,7 @@ class WorkLane:
                 self._reap()
                 self._sweep()
                 if self.settled():
-                    self.agenda.turn(time.time())
+                    self.scheduler.turn(time.time())
                 self._fill()
                 self._wait()
             except Exception:
@@ -173,24 +173,26 @@ class WorkLane:
         """Until something ends or begins, or it is time to look."""
         asks = any(one.handle is None for one in self._running)
         patience = _POLL if asks else _SWEEP
-        due = self.agenda.next_due()
+        due = self.scheduler.next_due()
         if due is not None:
             soonest = 0.0 if self.settled() else _POLL
             patience = max(soonest, min(patience, due - time.time()))
         for key, _ in self._selector.select(patience):
-            if key.fd == self._bell:
-                os.read(self._bell, 4096)
+            if key.fd == self._wakeup:
+                os.read(self._wakeup, 4096)
 
     def _reap(self) -> None:
         ended = [one for one in self._running if one.ended()]
         if not ended:
             return
-        ends: list[End] = []
+        ends: list[WorkResult] = []
         for one in ended:
             self._steps("outcome", one.work.id)
             outcome = one.outcome()
             if outcome is None and one.overran():
-                outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, "timed out, and was ended")
+                outcome = Outcome(
+                    State.FAILED, StatusCode.UNKNOWN_ERROR, "timed out, and was ended"
+                )
             ends += self._conclude(one.work, outcome, one.death())
         self._commit(ends)
         for one in ended:
@@ -207,28 +209,28 @@ class WorkLane:
             return
         self._sweep_at = now + _SWEEP
         overdue = self._spool.overdue(now)
-        self._commit([self._desk.end(work, late(work)) for work in overdue])
+        self._commit([self._lifecycle.end(work, late(work)) for work in overdue])
         if now >= self._purge_at:
             self._purge_at = now + _PURGE
             self._spool.purge(now, self._settings.retention)
             self._spool.jobs.purge(now, self._settings.retention)
-            self._shelf.purge(now)
+            self._run_archive.purge(now)
 
     def _fill(self) -> None:
         """Give each free slot to the oldest row that may have it."""
         while not self._stopping and (rows := self._next()):
-            ends: list[End] = []
-            cleared: list[tuple[Work, Request, Admitted]] = []
+            ends: list[WorkResult] = []
+            cleared: list[tuple[WorkItem, Request, Admitted]] = []
             for work in rows:
-                request, verdict = self._desk.judge(work)
+                request, verdict = self._lifecycle.judge(work)
                 if isinstance(verdict, Refusal):
-                    ends.append(self._desk.end(work, refused(verdict)))
+                    ends.append(self._lifecycle.end(work, refused(verdict)))
                 else:
                     cleared.append((work, request, verdict))
             self._commit(ends)
             self._start(cleared)
 
-    def _next(self) -> list[Work]:
+    def _next(self) -> list[WorkItem]:
         free = self._settings.slots - len(self._running)
         if free <= 0:
             return []
@@ -242,7 +244,7 @@ class WorkLane:
         limited = any(limit.slots is not None for limit in self._settings.limits.values())
         return self._spool.due(self._host.identity, time.time(), 1 if limited else free, full)
 
-    def _start(self, cleared: Sequence[tuple[Work, Request, Admitted]]) -> None:
+    def _start(self, cleared: Sequence[tuple[WorkItem, Request, Admitted]]) -> None:
         if not cleared:
             return
         now = time.time()
@@ -253,22 +255,24 @@ class WorkLane:
             self._steps("claimed", work.id)
             attempt = work.attempt + 1
             if admitted.service.exempt:
-                outcome = act(admitted, self._host, time.monotonic() + admitted.action.timeout)
-                self._commit([self._desk.end(replace(work, started=now), outcome, attempt)])
+                outcome = run_action(
+                    admitted, self._host, time.monotonic() + admitted.action.timeout
+                )
+                self._commit([self._lifecycle.end(replace(work, started=now), outcome, attempt)])
                 continue
             try:
                 self._launch(replace(work, attempt=attempt, started=now), admitted)
             except MCShellError as error:
-                outcome = Outcome(State.FAILED, Status.UNKNOWN_ERROR, str(error))
-                self._commit([self._desk.end(work, outcome, attempt)])
+                outcome = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, str(error))
+                self._commit([self._lifecycle.end(work, outcome, attempt)])
                 continue
             self._steps("running", work.id)
-            self._speaker.working(request, State.RUNNING, attempt)
+            self._reply_sender.working(request, State.RUNNING, attempt)
 
-    def _launch(self, work: Work, admitted: Admitted) -> None:
+    def _launch(self, work: WorkItem, admitted: Admitted) -> None:
         limit = self._settings.limits.get(work.agent)
         document = self._document(admitted, limit)
-        running = launch(WorkDir(self._folder / work.id), work, document)
+        running = launch(RunDirectory(self._folder / work.id), work, document)
         self._running.append(running)
         if running.handle is not None:
             self._selector.register(running.handle, selectors.EVENT_READ)
@@ -304,10 +308,10 @@ class WorkLane:
             "node": self._host.portable(),
         }
 
-    def _commit(self, ends: Sequence[End]) -> None:
+    def _commit(self, ends: Sequence[WorkResult]) -> None:
         if not ends:
             return
-        self.agenda.finish(ends)
+        self.scheduler.finish(ends)
         for end in ends:
             self._steps("outbox", end.key[1])
         self._said()

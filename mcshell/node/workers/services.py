@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.node.jobs.manager import Office
-from mcshell.node.queue.consumer import WorkQueue
+from mcshell.node.jobs.manager import JobManager
+from mcshell.node.queue.consumer import QueueConsumer
 from mcshell.node.queue.outbox import Outbox
-from mcshell.node.workers.pool_worker import PoolLane
-from mcshell.node.workers.queue_worker import WorkLane
+from mcshell.node.workers.pool_worker import PoolWorker
+from mcshell.node.workers.queue_worker import QueueWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import Settings
-    from mcshell.node.context import Station
+    from mcshell.node.context import NodeContext
 
-__all__ = ["Works"]
+__all__ = ["DurableServices"]
 
 
-class Works:
+class DurableServices:
     """The durable half of a node: what it has committed comes to an end, over restarts."""
 
-    def __init__(self, station: Station, settings: Settings, state: Path) -> None:
-        self._spool = station.spool
+    def __init__(self, context: NodeContext, settings: Settings, state: Path) -> None:
+        self._spool = context.spool
         self._outbox = Outbox(
-            station.spool,
-            station.transport,
-            station.steps,
+            context.spool,
+            context.transport,
+            context.steps,
             several=len(settings.broker.urls) > 1,
         )
-        said = self._outbox.ring
-        self._lane = WorkLane(station, state / "work", settings.node, said)
-        self._queue = WorkQueue(station, self._taken, settings.node.spool_max)
+        said = self._outbox.wake
+        self._lane = QueueWorker(context, state / "work", settings.node, said)
+        self._queue = QueueConsumer(context, self._taken, settings.node.spool_max)
         self._lane.settled = self._queue.settled
-        self._pools = PoolLane(station, settings, said)
-        station.host.spool = station.spool
-        station.host.office = Office(
-            station.spool,
-            self._lane.agenda,
-            station.gate,
+        self._pools = PoolWorker(context, settings, said)
+        context.host.spool = context.spool
+        context.host.job_manager = JobManager(
+            context.spool,
+            self._lane.scheduler,
+            context.controller,
             folders=(state / "work", state / "runs"),
             slots=settings.node.slots,
             stop=self._lane.stop_run,
@@ -47,9 +47,9 @@ class Works:
         )
 
     def _taken(self) -> None:
-        """There is new work, or a new word."""
-        self._lane.ring()
-        self._outbox.ring()
+        """There is new work, or a new reply."""
+        self._lane.wake()
+        self._outbox.wake()
 
     def start(self) -> None:
         """Begin with what is here, whether or not there is a broker."""
@@ -65,16 +65,16 @@ class Works:
         self._pools.start()
 
     def speak(self) -> None:
-        """Send the words that wait, from now on.
+        """Send the replies that wait, from now on.
 
-        After every subscription of the node: a word that no broker takes ends the connection.
+        After every subscription of the node: a reply that no broker takes ends the connection.
         """
         self._outbox.start()
 
     def connected(self) -> None:
         """A connection stands, perhaps to another broker."""
         self._queue.begun()
-        self._outbox.ring()
+        self._outbox.wake()
 
     def stop(self) -> None:
         """Begin nothing more, and say what there is to say while there is a connection."""

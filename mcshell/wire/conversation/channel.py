@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import ConversationError, TurnTimeout
 from mcshell.message import Turn
-from mcshell.wire.conversation.sliding_window import AT_ONCE, Ordered, Packet
+from mcshell.wire.conversation.sliding_window import AT_ONCE, Packet, SlidingWindow
 from mcshell.wire.documents.turn import ACK, CLOSE, OPEN, RESET, TURN, check_data
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = [
     "OPENED",
     "OPENING",
     "Channel",
-    "Head",
+    "ConversationId",
     "reset",
 ]
 
@@ -47,7 +47,7 @@ LINGER: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ConversationId:
     """What is the same in all turns of a conversation."""
 
     id: str
@@ -76,12 +76,12 @@ class Head:
 
     def heads(self, turn: Turn) -> bool:
         """Whether a turn is one of this conversation."""
-        return self == Head(
+        return self == ConversationId(
             turn.id, turn.protocol, turn.caller, turn.node, turn.collective, turn.session
         )
 
 
-def reset(head: Head, state: str, reason: str) -> Turn:
+def reset(head: ConversationId, state: str, reason: str) -> Turn:
     """Write the turn that ends a conversation at once, and says why."""
     return head.turn(RESET, Packet(0, 0, 0), {"state": state, "reason": reason})
 
@@ -93,15 +93,19 @@ class Channel:
     client's) sees to it that the other is still there, and answers a close with its own.
     """
 
-    def __init__(self, head: Head, ring: Callable[[], None], now: float, *, asks: bool) -> None:
+    def __init__(
+        self, head: ConversationId, wake: Callable[[], None], now: float, *, asks: bool
+    ) -> None:
         self.head = head
         self.state = OPENING
         self.reason = ""
         self.received = 0
-        self._ring = ring
+        self._wake = wake
         self._asks = asks
-        self._bell = threading.Condition()
-        self._ordered: Ordered[tuple[str, Any]] = Ordered(now, keepalive=10.0 if asks else None)
+        self._wakeup = threading.Condition()
+        self._ordered: SlidingWindow[tuple[str, Any]] = SlidingWindow(
+            now, keepalive=10.0 if asks else None
+        )
         self._theirs = False
         self._ours = False
         self._discards = False
@@ -115,16 +119,16 @@ class Channel:
     def put_open(self, data: Any) -> None:
         """Ask for the conversation, or agree to it."""
         check_data(data)
-        with self._bell:
+        with self._wakeup:
             if not self._asks and self.state == OPENING:
                 self.state = OPENED
             self._ordered.put((OPEN, data))
-        self._ring()
+        self._wake()
 
     def wait_open(self, timeout: float) -> None:
         """Wait for the other end's word; raises ConversationError when it says no, or nothing."""
-        with self._bell:
-            self._bell.wait_for(lambda: self.state != OPENING, timeout)
+        with self._wakeup:
+            self._wakeup.wait_for(lambda: self.state != OPENING, timeout)
             if self.state in _ENDS:
                 raise ConversationError(self._why(), self.state)
             if self.state == OPENING:
@@ -139,14 +143,14 @@ class Channel:
             ConversationError: it is over; what was not acknowledged may not have arrived.
         """
         check_data(data)
-        with self._bell:
-            self._bell.wait_for(lambda: self._deaf or not self._ordered.full, timeout)
+        with self._wakeup:
+            self._wakeup.wait_for(lambda: self._deaf or not self._ordered.full, timeout)
             if self._deaf:
                 raise ConversationError(self._why(), self.state)
             if self._ordered.full:
                 raise TurnTimeout(f"{self._other} took nothing for {timeout:g} s", self.state)
             self._ordered.put((TURN, data))
-        self._ring()
+        self._wake()
 
     def receive(self, timeout: float | None = None) -> Any:
         """Return the data of the next turn, waiting so many seconds for it.
@@ -156,7 +160,7 @@ class Channel:
             ConversationError: it is over, and all that came was returned; `state` says how.
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
-        with self._bell:
+        with self._wakeup:
             while True:
                 item = self._take()
                 if item is not None and item[0] == TURN:
@@ -171,7 +175,7 @@ class Channel:
                     raise TurnTimeout(
                         f"no turn from {self._other} within {timeout:g} s", self.state
                     )
-                self._bell.wait(None if left == math.inf else left)
+                self._wakeup.wait(None if left == math.inf else left)
 
     def __iter__(self) -> Iterator[Any]:
         """Each turn as it comes, until the other end closes; raises when it is interrupted."""
@@ -186,27 +190,27 @@ class Channel:
 
     def close(self, timeout: float = 0.0) -> bool:
         """Say that nothing more is sent or read; returns whether both ends agree by then."""
-        with self._bell:
+        with self._wakeup:
             self._put_close()
             self._discards = True
             self._drain()
-            self._bell.notify_all()
-        self._ring()
-        with self._bell:
-            return self._bell.wait_for(lambda: self._complete or self.state in _ENDS, timeout)
+            self._wakeup.notify_all()
+        self._wake()
+        with self._wakeup:
+            return self._wakeup.wait_for(lambda: self._complete or self.state in _ENDS, timeout)
 
     def end(self, state: str, reason: str) -> None:
         """End it at once, and tell the other end why."""
-        with self._bell:
+        with self._wakeup:
             if self._end(state, reason):
                 self._tell = True
-        self._ring()
+        self._wake()
 
     # -- called by the switchboard's thread -------------------------------------------------------
 
     def heard(self, turn: Turn, now: float) -> None:
         """Take in a turn of the other end."""
-        with self._bell:
+        with self._wakeup:
             if turn.word == RESET:
                 said = turn.data if isinstance(turn.data, dict) else {}
                 state = said.get("state")
@@ -225,11 +229,11 @@ class Channel:
                 self._put_close()
             if self._discards:
                 self._drain()
-            self._bell.notify_all()
+            self._wakeup.notify_all()
 
     def due(self, now: float) -> list[Turn]:
         """What is to be sent now."""
-        with self._bell:
+        with self._wakeup:
             if now - self._ordered.heard_at > LOST and self._done_at == math.inf:
                 self._tell = self._end(INTERRUPTED, f"no word of {self._other} for {LOST:g} s")
             if self._tell:
@@ -245,7 +249,7 @@ class Channel:
 
     def wake(self) -> float:
         """When to call `due` next, if nothing happens before."""
-        with self._bell:
+        with self._wakeup:
             if self._tell:
                 return AT_ONCE
             if self.state in _ENDS:
@@ -254,12 +258,12 @@ class Channel:
 
     def again(self) -> None:
         """The connection is a new one."""
-        with self._bell:
+        with self._wakeup:
             self._ordered.again()
 
     def over(self, now: float) -> bool:
         """Whether it may be forgotten."""
-        with self._bell:
+        with self._wakeup:
             if self._done_at == math.inf and (self._complete or self.state in _ENDS):
                 self._done_at = now
             return now >= self._done_at + LINGER
@@ -289,7 +293,7 @@ class Channel:
         if item is not None and item[0] == CLOSE:
             self._read_out = True
         if item is not None and self._ordered.wake() == AT_ONCE:
-            self._ring()
+            self._wake()
         return item
 
     def _drain(self) -> None:
@@ -303,7 +307,7 @@ class Channel:
             self._ordered.put((CLOSE, None))
 
     def _end(self, state: str, reason: str) -> bool:
-        self._bell.notify_all()
+        self._wakeup.notify_all()
         if self.state in _ENDS or self._complete:
             return False
         if self.state == CLOSED:

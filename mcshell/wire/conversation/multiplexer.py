@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["Switchboard"]
+__all__ = ["Multiplexer"]
 
 log = logging.getLogger(__name__)
 
@@ -33,21 +33,21 @@ _TOGETHER: Final = 100
 _LONGEST: Final = 5.0
 
 
-class _Ring:
+class _SendDue:
     """Something is to be sent."""
 
 
-class _Again:
+class _Reconnected:
     """The connection is a new one."""
 
 
-class Switchboard(Generic[M]):
+class Multiplexer(Generic[M]):
     """`M` is what comes in. The subclass opens it and finds its channel."""
 
     def __init__(self, transport: Transport, signer: Signer) -> None:
         self._transport = transport
         self._signer = signer
-        self._inbox: SimpleQueue[M | _Ring | _Again | None] = SimpleQueue()
+        self._inbox: SimpleQueue[M | _SendDue | _Reconnected | None] = SimpleQueue()
         self._channels: dict[str, Channel] = {}
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -74,15 +74,15 @@ class Switchboard(Generic[M]):
         self._begin()
         self._inbox.put(message)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """See what is to be sent."""
         self._begin()
-        self._inbox.put(_Ring())
+        self._inbox.put(_SendDue())
 
     def again(self) -> None:
         """Send again what may have been lost with the connection."""
         if self._thread is not None:
-            self._inbox.put(_Again())
+            self._inbox.put(_Reconnected())
 
     def stop(self, reason: str) -> None:
         """Interrupt all conversations, tell the other ends, and end the thread."""
@@ -113,10 +113,10 @@ class Switchboard(Generic[M]):
             for item in self._gather():
                 if item is None:
                     going = False
-                elif isinstance(item, _Again):
+                elif isinstance(item, _Reconnected):
                     for channel in list(self._channels.values()):
                         channel.again()
-                elif not isinstance(item, _Ring):
+                elif not isinstance(item, _SendDue):
                     self._hear(item)
             now = time.monotonic()
             if now >= look_at:
@@ -125,7 +125,7 @@ class Switchboard(Generic[M]):
                     self.look(channel, time.time())
             self._flush(now)
 
-    def _gather(self) -> list[M | _Ring | _Again | None]:
+    def _gather(self) -> list[M | _SendDue | _Reconnected | None]:
         try:
             items = [self._inbox.get(timeout=self._pause())]
         except Empty:

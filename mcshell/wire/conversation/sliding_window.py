@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-__all__ = ["WINDOW", "Ordered", "Packet"]
+__all__ = ["WINDOW", "Packet", "SlidingWindow"]
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class _Sent(Generic[T]):
     again: bool = False
 
 
-class Ordered(Generic[T]):
+class SlidingWindow(Generic[T]):
     """One end. `now` is any clock that only goes forward, in seconds.
 
     `keepalive`: after so many seconds without a word the other end is made to answer; None: it is

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mcshell.errors import InputError, Reason, Rejected, UsageError
 from mcshell.wire.documents import strict_json
-from mcshell.wire.documents.envelope import VERSION, Sealed, of_operator, sealed
+from mcshell.wire.documents.envelope import VERSION, SealedMessage, of_operator, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mcshell.wire.documents.envelope import Limits
+    from mcshell.wire.documents.envelope import BodyLimits
     from mcshell.wire.documents.signatures import Signer, Verifier
 
 __all__ = ["open_authored", "seal_authored"]
@@ -38,7 +38,7 @@ def seal_authored(
     read: Callable[[Any], Authored],
     signer: Signer,
     called: str,
-) -> Sealed:
+) -> SealedMessage:
     """Write and sign a document; `called` is how messages speak of it.
 
     Raises:
@@ -64,7 +64,7 @@ def open_authored(
     body: bytes,
     headers: Mapping[str, str],
     verifier: Verifier,
-    limits: Limits,
+    limits: BodyLimits,
     now: float,
 ) -> _Kind:
     """Check a document and return what `read` makes of it; `now` (epoch) is when it came in.

@@ -29,9 +29,9 @@ __all__ = [
     "SIGNATURE",
     "VERSION",
     "Arrival",
-    "Limits",
+    "BodyLimits",
     "OpenedReply",
-    "Sealed",
+    "SealedMessage",
     "document_of",
     "of_operator",
     "open_reply",
@@ -51,7 +51,7 @@ VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedMessage:
     """A message ready for SEND: the signed body and the two headers that vouch for it."""
 
     body: bytes
@@ -59,7 +59,7 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BodyLimits:
     """What is taken at all: `max_body` in bytes, `max_depth` in levels, the others in seconds."""
 
     max_body: int = 1 << 20
@@ -69,7 +69,7 @@ class Limits:
 
 
 # What is in a store was measured when it came in, perhaps under other settings than today's.
-_STORED: Final = Limits(max_body=1 << 40)
+_STORED: Final = BodyLimits(max_body=1 << 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class OpenedReply:
     expected: bool
 
 
-def seal_request(request: Request, signer: Signer) -> Sealed:
+def seal_request(request: Request, signer: Signer) -> SealedMessage:
     """Write and sign a request.
 
     Raises:
@@ -131,7 +131,7 @@ def seal_request(request: Request, signer: Signer) -> Sealed:
         raise InputError(f"the request cannot be sent: {error}") from error
 
 
-def seal_reply(reply: Reply, signer: Signer) -> Sealed:
+def seal_reply(reply: Reply, signer: Signer) -> SealedMessage:
     """Write and sign a reply; AgentError (5) when its data cannot be carried by JSON."""
     document = {
         "v": VERSION,
@@ -161,7 +161,7 @@ def open_request(
     headers: Mapping[str, str],
     verifier: Verifier,
     arrival: Arrival,
-    limits: Limits,
+    limits: BodyLimits,
     now: float,
 ) -> Request:
     """Check a request and return it; `now` (epoch) is when it came in.
@@ -186,7 +186,7 @@ def open_reply(
     body: bytes,
     headers: Mapping[str, str],
     verifier: Verifier,
-    limits: Limits,
+    limits: BodyLimits,
     now: float,
     expected: Callable[[str], Container[str] | None],
 ) -> OpenedReply:
@@ -206,7 +206,7 @@ def open_reply(
     reply = _reply(document_of(body, limits, "reply"))
     targets = expected(reply.requestid)
     if targets is None and reply.job is not None:
-        targets = expected(f"job:{reply.job}")  # the first word about this run
+        targets = expected(f"job:{reply.job}")  # the first reply about this run
     if targets is None:
         raise Rejected(Reason.UNKNOWN_REQUEST, reply.requestid)
     identity = verified(body, headers, verifier, now)
@@ -217,23 +217,23 @@ def open_reply(
     return OpenedReply(reply, identity, reply.sender in targets)
 
 
-def read_reply(body: bytes, *, trust: str = "mcs", limits: Limits | None = None) -> Reply:
+def read_reply(body: bytes, *, trust: str = "mcs", limits: BodyLimits | None = None) -> Reply:
     """Read the body of a reply that was verified when it was stored; checks form, not signature."""
     document = document_of(body, limits or _STORED, "reply")
     return replace(_reply(document), trust=trust)
 
 
-def read_request(body: bytes, *, limits: Limits | None = None) -> Request:
+def read_request(body: bytes, *, limits: BodyLimits | None = None) -> Request:
     """Read the body of a request of our own, or one verified when stored; checks form only."""
     return _request(document_of(body, limits or _STORED, "request"))
 
 
-def sealed(body: bytes, signer: Signer) -> Sealed:
+def sealed(body: bytes, signer: Signer) -> SealedMessage:
     """Sign a body; for every kind of document."""
-    return Sealed(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+    return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
 
 
-def refuse_large(body: bytes, limits: Limits) -> None:
+def refuse_large(body: bytes, limits: BodyLimits) -> None:
     """Refuse a body that is larger than what is taken; raises Rejected."""
     if len(body) > limits.max_body:
         raise Rejected(Reason.TOO_LARGE, f"{len(body)} bytes; {limits.max_body} are taken")
@@ -250,7 +250,7 @@ def of_operator(
     body: bytes,
     headers: Mapping[str, str],
     verifier: Verifier,
-    limits: Limits,
+    limits: BodyLimits,
     now: float,
 ) -> tuple[dict[str, Any], Identity]:
     """Return a document of this kind that an operator has signed, and who that is.
@@ -266,7 +266,7 @@ def of_operator(
     return document_of(body, limits, kind), identity
 
 
-def document_of(body: bytes, limits: Limits, kind: str) -> dict[str, Any]:
+def document_of(body: bytes, limits: BodyLimits, kind: str) -> dict[str, Any]:
     """Read a body whose document is of this kind and of our version; raises Rejected."""
     document = strict_json.loads(body, max_depth=limits.max_depth)
     if not isinstance(document, dict):
@@ -332,7 +332,7 @@ def _check_route(request: Request, arrival: Arrival) -> None:
         raise Rejected(Reason.MISROUTED, f"addressed to the pool {request.pool or '(none)'}")
 
 
-def _check_dates(request: Request, limits: Limits, now: float) -> None:
+def _check_dates(request: Request, limits: BodyLimits, now: float) -> None:
     ttl = request.expires - request.created
     if not 0 < ttl <= limits.max_ttl:
         raise Rejected(Reason.MALFORMED, f"a ttl of {ttl:.0f} s; {limits.max_ttl:.0f} are taken")

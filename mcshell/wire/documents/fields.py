@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mcshell.errors import Reason, Rejected
-from mcshell.message import Filter, Reply, Sequence, State, Via
+from mcshell.message import Filter, Reply, ReplySequence, State, Via
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +45,9 @@ MAX_TERMS: Final = 1000
 MAX_MOMENT: Final = 1e11
 
 _STATES: Final = {
-    Sequence.RECEIVED: frozenset({State.RECEIVED}),
-    Sequence.RUNNING: frozenset({State.RUNNING}),
-    Sequence.FINAL: frozenset(
+    ReplySequence.RECEIVED: frozenset({State.RECEIVED}),
+    ReplySequence.RUNNING: frozenset({State.RUNNING}),
+    ReplySequence.FINAL: frozenset(
         {State.OK, State.FAILED, State.DENIED, State.INTERRUPTED, State.EXPIRED}
     ),
 }
@@ -158,11 +158,11 @@ def state(document: Mapping[str, Any]) -> State:
 
 def check_word_of_node(reply: Reply) -> None:
     """Refuse a reply whose sequence, state and statuscode contradict each other."""
-    allowed = _STATES[reply.sequence % Sequence.STEP]
+    allowed = _STATES[reply.sequence % ReplySequence.STEP]
     if reply.state not in allowed:
         raise _malformed("state", f"no state for sequence {reply.sequence}", reply.state.value)
     if reply.final != (reply.statuscode is not None):
-        raise _malformed("statuscode", "a final word has one, and only a final word", None)
+        raise _malformed("statuscode", "a final reply has one, and only a final reply", None)
 
 
 def moment(document: Mapping[str, Any], key: str) -> float:

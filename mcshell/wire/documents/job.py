@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.message import Duty
-    from mcshell.wire.documents.envelope import Limits, Sealed
+    from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
     from mcshell.wire.documents.signatures import Signer, Verifier
 
 __all__ = [
@@ -51,7 +51,7 @@ def condition(text: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def seal_job(job: Job, signer: Signer) -> Sealed:
+def seal_job(job: Job, signer: Signer) -> SealedMessage:
     """Write and sign a job.
 
     Raises:
@@ -63,7 +63,7 @@ def seal_job(job: Job, signer: Signer) -> Sealed:
 
 
 def open_job(
-    body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: Limits, now: float
+    body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: BodyLimits, now: float
 ) -> Job:
     """Check a job and return it; `now` (epoch) is when it came in; Rejected as `open_authored`."""
     return open_authored("job", job_of, body, headers, verifier, limits, now)

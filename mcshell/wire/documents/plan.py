@@ -19,7 +19,7 @@ from mcshell.wire.documents.authored import open_authored, seal_authored
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.wire.documents.envelope import Limits, Sealed
+    from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
     from mcshell.wire.documents.signatures import Signer, Verifier
 
 __all__ = ["REVISIONS", "open_plan", "plan_id", "seal_plan", "wave_id"]
@@ -43,7 +43,7 @@ def wave_id(plan: str, revision: int, step: str, wave: int) -> str:
     return hashlib.sha256(f"{plan}/{revision}/{step}/{wave}".encode()).hexdigest()[:32]
 
 
-def seal_plan(plan: Plan, signer: Signer) -> Sealed:
+def seal_plan(plan: Plan, signer: Signer) -> SealedMessage:
     """Write and sign a plan.
 
     Raises:
@@ -62,7 +62,7 @@ def seal_plan(plan: Plan, signer: Signer) -> Sealed:
 
 
 def open_plan(
-    body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: Limits, now: float
+    body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: BodyLimits, now: float
 ) -> Plan:
     """Check a plan and return it; `now` (epoch) is when to judge the certificate's dates.
 

@@ -14,7 +14,7 @@ from mcshell.errors import AgentError, Reason, Rejected
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.envelope import (
     VERSION,
-    Sealed,
+    SealedMessage,
     document_of,
     refuse_large,
     sealed,
@@ -24,7 +24,7 @@ from mcshell.wire.documents.envelope import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.wire.documents.envelope import Limits
+    from mcshell.wire.documents.envelope import BodyLimits
     from mcshell.wire.documents.signatures import Signer, Verifier
 
 __all__ = ["Registration", "open_registration", "read_registration", "seal_registration"]
@@ -63,7 +63,7 @@ class Registration:
         return min(self.created, now)
 
 
-def seal_registration(registration: Registration, signer: Signer) -> Sealed:
+def seal_registration(registration: Registration, signer: Signer) -> SealedMessage:
     """Write and sign a registration; AgentError (5) for facts that JSON cannot carry."""
     document = {
         "v": VERSION,
@@ -93,7 +93,7 @@ def seal_registration(registration: Registration, signer: Signer) -> Sealed:
         raise AgentError(f"the registration cannot be sent: {error}", statuscode=5) from error
 
 
-def read_registration(body: bytes, limits: Limits) -> Registration:
+def read_registration(body: bytes, limits: BodyLimits) -> Registration:
     """Read a registration without believing it: who says so is still open.
 
     Raises:
@@ -104,7 +104,7 @@ def read_registration(body: bytes, limits: Limits) -> Registration:
 
 
 def open_registration(
-    body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: Limits, now: float
+    body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: BodyLimits, now: float
 ) -> Registration:
     """Check a registration and return it; `now` (epoch) is when it came in.
 

@@ -1,4 +1,4 @@
-"""A rule as a signed document: which jobs a machine should have, by its author's word.
+"""A rule as a signed document: which jobs a machine should have, signed by its author.
 
 It speaks for itself: whoever carries it to a node's direct queue puts the author's signature and
 certificate into the two headers, and needs no right. A revocation list travels in the same way,
@@ -25,7 +25,7 @@ from mcshell.wire.documents.job import check_job, job_of, when_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.wire.documents.envelope import Limits, Sealed
+    from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
     from mcshell.wire.documents.signatures import Signer, Verifier
 
 __all__ = [
@@ -82,7 +82,7 @@ def duty_ids(body: bytes, rule: Rule, identity: str, machine: str) -> dict[str, 
     }
 
 
-def seal_rule(rule: Rule, signer: Signer) -> Sealed:
+def seal_rule(rule: Rule, signer: Signer) -> SealedMessage:
     """Write and sign a rule.
 
     Raises:
@@ -106,7 +106,7 @@ def open_rule(
     body: bytes,
     headers: Mapping[str, str],
     verifier: Verifier,
-    limits: Limits,
+    limits: BodyLimits,
     now: float,
     collective: str | None = None,
 ) -> Rule:
@@ -140,7 +140,7 @@ def seal_crl(pem: bytes) -> bytes:
     return strict_json.dumps({"v": VERSION, "kind": CRL, "crl": pem.decode("ascii")})
 
 
-def read_crl(body: bytes, limits: Limits) -> bytes:
+def read_crl(body: bytes, limits: BodyLimits) -> bytes:
     """Read what `seal_crl` wrote; Rejected when it is malformed."""
     refuse_large(body, limits)
     return fields.text(document_of(body, limits, CRL), "crl").encode()
@@ -173,7 +173,7 @@ def signed_part(body: bytes) -> bytes:
 def job_of_duty(document: Mapping[str, Any]) -> Job:
     """The job that a duty is; it counts from when the node took the rule.
 
-    Its words go nowhere (`session` is empty): the nodes are asked about it.
+    Its replies go nowhere (`session` is empty): the nodes are asked about it.
     """
     rule = read_rule(fields.text(document, "rule").encode())
     name = fields.text(document, "duty")

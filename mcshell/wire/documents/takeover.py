@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.documents import strict_json
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, VERSION, Sealed
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, VERSION, SealedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.wire.documents.signatures import Signer, Verifier
 
-__all__ = ["HANDOVER", "HOLDING", "TAKEOVER", "Claim", "open_claim", "seal_claim"]
+__all__ = ["HANDOVER", "HOLDING", "TAKEOVER", "SessionClaim", "open_claim", "seal_claim"]
 
 TAKEOVER = "takeover"
 HANDOVER = "handover"
@@ -39,7 +39,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class SessionClaim:
     """One such word. `holder` is "host:pid:word" of who says it, `rows` the replies it has kept."""
 
     kind: str
@@ -52,15 +52,15 @@ class Claim:
     created: float
 
 
-def seal_claim(claim: Claim, signer: Signer) -> Sealed:
+def seal_claim(claim: SessionClaim, signer: Signer) -> SealedMessage:
     """Write and sign it."""
     body = strict_json.dumps({"v": VERSION, **asdict(claim)})
-    return Sealed(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+    return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
 
 
 def open_claim(
     body: bytes, headers: Mapping[str, str], verifier: Verifier, caller: str, *, now: float
-) -> Claim:
+) -> SessionClaim:
     """Check it: signed by this very caller, and of now (300 s either way).
 
     Raises:
@@ -84,7 +84,7 @@ def open_claim(
     return claim
 
 
-def _claim(document: Any) -> Claim:
+def _claim(document: Any) -> SessionClaim:
     if not isinstance(document, dict) or document.get("v") != VERSION:
         raise Rejected(Reason.MALFORMED, "no document of this version")
     if document.get("kind") not in (TAKEOVER, HANDOVER, HOLDING):
@@ -95,4 +95,4 @@ def _claim(document: Any) -> Claim:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise Rejected(Reason.MALFORMED, name)
         values[name] = value
-    return Claim(kind=document["kind"], **values)
+    return SessionClaim(kind=document["kind"], **values)

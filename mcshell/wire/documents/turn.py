@@ -13,8 +13,8 @@ from mcshell.message import Turn
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.envelope import (
     VERSION,
-    Limits,
-    Sealed,
+    BodyLimits,
+    SealedMessage,
     document_of,
     of_operator,
     refuse_large,
@@ -53,7 +53,7 @@ WORDS: Final = NUMBERED | {ACK, RESET}
 
 MAX_TURN: Final = 256 * 1024
 MAX_DATA: Final = MAX_TURN - 4096
-_LIMITS: Final = Limits(max_body=MAX_TURN)
+_LIMITS: Final = BodyLimits(max_body=MAX_TURN)
 _MOST: Final = 2**53
 _MARK: Final = b'"turn"'
 
@@ -79,7 +79,7 @@ def check_data(data: Any) -> None:
         raise InputError(f"the turn cannot be sent: {size} bytes; {MAX_DATA} are taken")
 
 
-def seal_turn(turn: Turn, signer: Signer) -> Sealed:
+def seal_turn(turn: Turn, signer: Signer) -> SealedMessage:
     """Write and sign a turn whose data has passed `check_data`."""
     document = {
         "v": VERSION,

@@ -31,7 +31,7 @@ from mcshell.wire.mcollective.envelope import (
     MARSHAL,
     Codec,
     Expected,
-    Limits,
+    MCollectiveLimits,
     Opened,
     ReplyEnvelope,
     RequestEnvelope,
@@ -46,7 +46,7 @@ from mcshell.wire.mcollective.envelope import (
     text_of,
 )
 from mcshell.wire.mcollective.ssl import protected, secured
-from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.mcollective.values import RubySymbol
 
 __all__ = ["AES", "CIPHERS"]
 
@@ -93,10 +93,10 @@ class AES:
         once = secrets.token_bytes(self._size)
         inner = self._encrypted(once, self.codec.dump(protected(request, self.name)))
         document = hash_of_request(request, inner) | {
-            Symbol("sslkey"): keys.encode64(keys.private_transform(self._private, once))
+            RubySymbol("sslkey"): keys.encode64(keys.private_transform(self._private, once))
         }
         if self._send_pubkey is not None:
-            document[Symbol("sslpubkey")] = self._send_pubkey
+            document[RubySymbol("sslpubkey")] = self._send_pubkey
         return self.codec.dump(document)
 
     def seal_reply(self, reply: ReplyEnvelope, callerid: str) -> bytes:
@@ -104,10 +104,10 @@ class AES:
         once = secrets.token_bytes(self._size)
         inner = self._encrypted(once, self.codec.dump(reply.body))
         sealed = keys.caller_key(self._callers, callerid).encrypt(once, rsa_padding.PKCS1v15())
-        document = hash_of_reply(reply, inner) | {Symbol("sslkey"): keys.encode64(sealed)}
+        document = hash_of_reply(reply, inner) | {RubySymbol("sslkey"): keys.encode64(sealed)}
         return self.codec.dump(document)
 
-    def open_request(self, body: bytes, limits: Limits, now: float) -> Opened:
+    def open_request(self, body: bytes, limits: MCollectiveLimits, now: float) -> Opened:
         """Check size, form and dates, decrypt, and check that the dates are those inside."""
         document = read(self.codec, body, limits.bounds)
         request = request_of(document, None)
@@ -118,7 +118,9 @@ class AES:
         message = secured(inner, request, self.name)
         return Opened(replace(request, body=message), hashlib.sha256(once).hexdigest())
 
-    def open_reply(self, body: bytes, limits: Limits, expected: Expected) -> ReplyEnvelope:
+    def open_reply(
+        self, body: bytes, limits: MCollectiveLimits, expected: Expected
+    ) -> ReplyEnvelope:
         """Check size, form and whether it is waited for, and decrypt."""
         document = read(self.codec, body, limits.bounds)
         reply = reply_of(document, None)

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Protocol
 
 from mcshell.errors import BodyError, Reason, Rejected
 from mcshell.wire.mcollective import marshal
-from mcshell.wire.mcollective.values import Bounds, Symbol
+from mcshell.wire.mcollective.values import Bounds, RubySymbol
 
 __all__ = [
     "CALLERID",
@@ -24,7 +24,7 @@ __all__ = [
     "YAML",
     "Codec",
     "Expected",
-    "Limits",
+    "MCollectiveLimits",
     "Opened",
     "ReplyEnvelope",
     "RequestEnvelope",
@@ -52,7 +52,7 @@ Expected = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class MCollectiveLimits:
     """What is taken at all; times in seconds.
 
     `max_ttl` is short, for a request on this wire is good for replay as long as its ttl.
@@ -149,10 +149,12 @@ class Security(Protocol):
     def seal_reply(self, reply: ReplyEnvelope, callerid: str) -> bytes:
         """Write and seal a reply to a caller; BodyError as above."""
 
-    def open_request(self, body: bytes, limits: Limits, now: float) -> Opened:
+    def open_request(self, body: bytes, limits: MCollectiveLimits, now: float) -> Opened:
         """Read and check a request, or raise Rejected."""
 
-    def open_reply(self, body: bytes, limits: Limits, expected: Expected) -> ReplyEnvelope:
+    def open_reply(
+        self, body: bytes, limits: MCollectiveLimits, expected: Expected
+    ) -> ReplyEnvelope:
         """Read and check a reply, or raise Rejected."""
 
 
@@ -169,7 +171,7 @@ def read(codec: Codec, body: bytes | str, bounds: Bounds) -> Any:
 
 def text_of(document: dict[Any, Any], key: str) -> str:
     """A field that is text (or bytes that are ASCII); Rejected MALFORMED otherwise."""
-    value = document.get(Symbol(key))
+    value = document.get(RubySymbol(key))
     if isinstance(value, bytes) and value.isascii():
         return value.decode()
     if not isinstance(value, str):
@@ -181,7 +183,7 @@ def request_of(document: Any, body: Any) -> RequestEnvelope:
     """The fields of a request around a body, each of its type and form; else Rejected."""
     document = _hash(document)
     callerid = _matching(document, "callerid", CALLERID)
-    filters = document.get(Symbol("filter"))
+    filters = document.get(RubySymbol("filter"))
     if not isinstance(filters, dict):
         raise Rejected(Reason.MALFORMED, ":filter is no Hash")
     return RequestEnvelope(
@@ -217,7 +219,7 @@ def check_expected(reply: ReplyEnvelope, expected: Expected) -> None:
         )
 
 
-def check_dates(request: RequestEnvelope, limits: Limits, now: float) -> None:
+def check_dates(request: RequestEnvelope, limits: MCollectiveLimits, now: float) -> None:
     """Refuse what is too old, from the future or good for too long."""
     if not 0 < request.ttl <= limits.max_ttl:
         raise Rejected(
@@ -231,35 +233,35 @@ def check_dates(request: RequestEnvelope, limits: Limits, now: float) -> None:
         )
 
 
-def hash_of_request(request: RequestEnvelope, body: Any) -> dict[Symbol, Any]:
+def hash_of_request(request: RequestEnvelope, body: Any) -> dict[RubySymbol, Any]:
     """The hash of a request around a sealed body, in MCollective's order."""
     return {
-        Symbol("body"): body,
-        Symbol("senderid"): request.senderid,
-        Symbol("requestid"): request.requestid,
-        Symbol("filter"): request.filter,
-        Symbol("collective"): request.collective,
-        Symbol("agent"): request.agent,
-        Symbol("callerid"): request.callerid,
-        Symbol("ttl"): request.ttl,
-        Symbol("msgtime"): request.msgtime,
+        RubySymbol("body"): body,
+        RubySymbol("senderid"): request.senderid,
+        RubySymbol("requestid"): request.requestid,
+        RubySymbol("filter"): request.filter,
+        RubySymbol("collective"): request.collective,
+        RubySymbol("agent"): request.agent,
+        RubySymbol("callerid"): request.callerid,
+        RubySymbol("ttl"): request.ttl,
+        RubySymbol("msgtime"): request.msgtime,
     }
 
 
-def hash_of_reply(reply: ReplyEnvelope, body: Any) -> dict[Symbol, Any]:
+def hash_of_reply(reply: ReplyEnvelope, body: Any) -> dict[RubySymbol, Any]:
     """The hash of a reply around a sealed body, in MCollective's order."""
     return {
-        Symbol("senderid"): reply.senderid,
-        Symbol("requestid"): reply.requestid,
-        Symbol("senderagent"): reply.senderagent,
-        Symbol("msgtime"): reply.msgtime,
-        Symbol("body"): body,
+        RubySymbol("senderid"): reply.senderid,
+        RubySymbol("requestid"): reply.requestid,
+        RubySymbol("senderagent"): reply.senderagent,
+        RubySymbol("msgtime"): reply.msgtime,
+        RubySymbol("body"): body,
     }
 
 
 def inner_bytes(document: Any) -> bytes:
     """The sealed body as the bytes that a hash or a signature is over."""
-    value = _hash(document).get(Symbol("body"))
+    value = _hash(document).get(RubySymbol("body"))
     if isinstance(value, str):
         return value.encode()
     if not isinstance(value, bytes):
@@ -282,7 +284,7 @@ def _matching(document: dict[Any, Any], key: str, pattern: re.Pattern[str]) -> s
 
 
 def _whole(document: dict[Any, Any], key: str, default: int | None = None) -> int:
-    value = document.get(Symbol(key), default)
+    value = document.get(RubySymbol(key), default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 40:
         raise Rejected(Reason.MALFORMED, f":{key} is no time in whole seconds")
     return value

@@ -29,9 +29,9 @@ from mcshell.filters.tree import (
     Or,
     show,
 )
-from mcshell.filters.values import OPERATORS, Regex, Text, Value, pair, read_value
+from mcshell.filters.values import OPERATORS, Regex, SpelledText, Value, pair, read_value
 from mcshell.message import Filter
-from mcshell.wire.mcollective.values import Regexp, Symbol
+from mcshell.wire.mcollective.values import RubyRegexp, RubySymbol
 
 __all__ = ["EMPTY", "from_ruby", "to_ruby"]
 
@@ -75,16 +75,20 @@ def from_ruby(structure: dict[Any, Any]) -> Filter:
     )
 
 
-def _fact(text: str) -> dict[Symbol, str]:
+def _fact(text: str) -> dict[RubySymbol, str]:
     test = parse_fact(text)
     if test.operator == "!=~":
         raise FilterError(f"MCollective has no !=~ for facts: write -S 'not {text}'", text)
     value = _slashed(test.value) if isinstance(test.value, Regex) else _text(test, text)
-    return {Symbol("fact"): test.fact, Symbol("value"): value, Symbol("operator"): test.operator}
+    return {
+        RubySymbol("fact"): test.fact,
+        RubySymbol("value"): value,
+        RubySymbol("operator"): test.operator,
+    }
 
 
 def _text(test: FactTest, text: str) -> str:
-    assert isinstance(test.value, Text)
+    assert isinstance(test.value, SpelledText)
     if test.value.literal and test.operator != "==":
         raise FilterError(f"MCollective cannot take {test.value.text!r} as text: {text}", text)
     return test.value.text
@@ -191,7 +195,7 @@ def _fact_tokens(fact: str, operator: str, value: Value) -> list[dict[str, Any]]
 
 
 def _call(test: DataTest) -> dict[str, Any]:
-    compare = Regexp(test.value.pattern) if isinstance(test.value, Regex) else test.value.text
+    compare = RubyRegexp(test.value.pattern) if isinstance(test.value, Regex) else test.value.text
     return {
         "r_compare": compare,
         "operator": test.operator,
@@ -221,7 +225,7 @@ def _string(value: Any, what: str) -> str:
 def _their_fact(entry: Any) -> str:
     if not isinstance(entry, dict):
         raise _malformed("a fact filter is no Hash")
-    parts = [entry.get(Symbol(key)) for key in ("fact", "operator", "value")]
+    parts = [entry.get(RubySymbol(key)) for key in ("fact", "operator", "value")]
     name, operator, value = (_string(part, "a part of a fact filter") for part in parts)
     return show(_their_test(name, operator, value))
 
@@ -231,7 +235,7 @@ def _their_test(name: str, operator: str, written: str) -> FactTest:
         raise _malformed(f"unknown operator {operator[:20]!r}")
     try:
         matching = operator == "=~"
-        value = Regex.of(_unslashed(written)) if matching else Text.of(written)
+        value = Regex.of(_unslashed(written)) if matching else SpelledText.of(written)
         return FactTest(name, *pair(OPERATORS[operator], value))
     except FilterError as error:
         raise _malformed(str(error)[:200]) from error
@@ -244,7 +248,7 @@ def _unslashed(written: str) -> str:
 
 def _their_name(entry: Any, kind: str) -> str:
     """A name or /regex/; there every slash of a regex is dropped."""
-    if isinstance(entry, Regexp):
+    if isinstance(entry, RubyRegexp):
         flags = "".join(flag for bit, flag in ((1, "i"), (2, "x"), (4, "s")) if entry.options & bit)
         return str(_regex(f"(?{flags}:{entry.source})" if flags else entry.source))
     text = _string(entry, f"a {kind} filter")
@@ -279,7 +283,7 @@ def _their_statement(text: str) -> Expression:
         return ClassTest(_regex(text.replace("/", "")))
     found = _STATEMENT.fullmatch(text)
     if found is None:
-        return ClassTest(Text(text))
+        return ClassTest(SpelledText(text))
     name, operator, value = found[1], found[2], found[3]
     return _their_test(name, "=~" if value.startswith("/") else operator, value)
 
@@ -302,10 +306,10 @@ def _their_call(call: Any) -> DataTest:
         raise _malformed("params of a data plugin is no String")
     if operator.strip() not in OPERATORS:
         raise _malformed(f"unknown operator {operator[:20]!r}")
-    if isinstance(compare, Regexp):
+    if isinstance(compare, RubyRegexp):
         value: Value = _regex(_their_name(compare, "data")[1:-1])
     elif isinstance(compare, (int, float)) and not isinstance(compare, bool):
-        value = Text.of(str(compare))
+        value = SpelledText.of(str(compare))
     else:
         value = read_value(_string(compare, "r_compare of a data plugin"))
     try:

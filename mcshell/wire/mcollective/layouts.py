@@ -1,6 +1,6 @@
 """Where MCollective's messages go: destinations and headers of its two connectors.
 
-Pure functions of names, times in seconds. A node's `Subscription`s are its broadcasts (one for
+Pure functions of names, times in seconds. A node's `MCollectiveSubscription`s are its broadcasts (one for
 each agent, or one with `agents_multiplex`) and what is directed to it; a client's is its reply
 queue, where the broker wants one to be subscribed to.
 """
@@ -22,9 +22,9 @@ __all__ = [
     "REGISTRATION",
     "ActiveMQ",
     "Layout",
+    "MCollectiveSubscription",
     "RabbitMQ",
     "Stamp",
-    "Subscription",
     "Target",
     "unwrap",
     "wrap",
@@ -59,7 +59,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class MCollectiveSubscription:
     """One SUBSCRIBE: destination, MCollective's id for it, and headers such as a selector."""
 
     destination: str
@@ -73,7 +73,7 @@ class Layout(Protocol):
     def reply_to(self, collective: str, agent: str, client: str, sequence: int) -> str:
         """Where a client wants the replies to a request; `client` is IDENTITY_PID."""
 
-    def replies(self, collective: str, reply_to: str) -> Subscription | None:
+    def replies(self, collective: str, reply_to: str) -> MCollectiveSubscription | None:
         """What to subscribe to for them; None where the broker does so by itself."""
 
     def broadcast(self, collective: str, agent: str, stamp: Stamp) -> Target:
@@ -87,7 +87,7 @@ class Layout(Protocol):
 
     def node(
         self, collectives: Iterable[str], agents: Iterable[str], identity: str
-    ) -> list[Subscription]:
+    ) -> list[MCollectiveSubscription]:
         """What a node listens to."""
 
 
@@ -103,10 +103,10 @@ class ActiveMQ:
         del agent
         return f"/queue/{_part(collective)}.reply.{_part(client)}.{sequence}"
 
-    def replies(self, collective: str, reply_to: str) -> Subscription | None:
+    def replies(self, collective: str, reply_to: str) -> MCollectiveSubscription | None:
         """That queue."""
         del collective
-        return Subscription(reply_to, reply_to)
+        return MCollectiveSubscription(reply_to, reply_to)
 
     def broadcast(self, collective: str, agent: str, stamp: Stamp) -> Target:
         """To the agent's topic, or the one for all agents."""
@@ -128,16 +128,16 @@ class ActiveMQ:
 
     def node(
         self, collectives: Iterable[str], agents: Iterable[str], identity: str
-    ) -> list[Subscription]:
+    ) -> list[MCollectiveSubscription]:
         """Topics of the agents, and the queue of all nodes with a selector for this one."""
         names = tuple(agents)
         made = []
         for collective in collectives:
             selector = {"selector": f"mc_identity = '{_part(identity)}'"}
             directed = f"{_part(collective)}_directed_to_identity"
-            made.append(Subscription(f"/queue/{collective}.nodes", directed, selector))
+            made.append(MCollectiveSubscription(f"/queue/{collective}.nodes", directed, selector))
             topics = dict.fromkeys(self._topic(collective, agent) for agent in names)
-            made += [Subscription(topic, topic) for topic in topics]
+            made += [MCollectiveSubscription(topic, topic) for topic in topics]
         return made
 
     def _topic(self, collective: str, agent: str) -> str:
@@ -168,10 +168,10 @@ class RabbitMQ:
             return f"/exchange/mcollective_reply/{_part(client)}_{sequence}"
         return f"/temp-queue/mcollective_reply_{_part(agent)}"
 
-    def replies(self, collective: str, reply_to: str) -> Subscription | None:
+    def replies(self, collective: str, reply_to: str) -> MCollectiveSubscription | None:
         """The key of the exchange; a temp-queue must never be subscribed to."""
         del collective
-        return Subscription(reply_to, reply_to) if self.use_reply_exchange else None
+        return MCollectiveSubscription(reply_to, reply_to) if self.use_reply_exchange else None
 
     def broadcast(self, collective: str, agent: str, stamp: Stamp) -> Target:
         """To the collective's topic exchange, keyed by the agent unless multiplexed."""
@@ -190,20 +190,22 @@ class RabbitMQ:
 
     def node(
         self, collectives: Iterable[str], agents: Iterable[str], identity: str
-    ) -> list[Subscription]:
+    ) -> list[MCollectiveSubscription]:
         """The node's key of the direct exchange, and the agents' of the topic exchange."""
         names = tuple(agents)
         made = []
         for collective in collectives:
             directed = f"/exchange/{_part(collective)}_directed/{_part(identity)}"
-            made.append(Subscription(directed, f"{collective}_{identity}_directed_to_identity"))
+            made.append(
+                MCollectiveSubscription(directed, f"{collective}_{identity}_directed_to_identity")
+            )
             if self.agents_multiplex:
                 whole = f"/exchange/{collective}_broadcast"
-                made.append(Subscription(whole, f"{collective}_broadcast"))
+                made.append(MCollectiveSubscription(whole, f"{collective}_broadcast"))
                 continue
             for agent in names:
                 key = f"/exchange/{collective}_broadcast/{_part(agent)}"
-                made.append(Subscription(key, f"{collective}_broadcast_{agent}"))
+                made.append(MCollectiveSubscription(key, f"{collective}_broadcast_{agent}"))
         return made
 
     def _exchange(self, collective: str, agent: str) -> str:

@@ -20,8 +20,8 @@ from mcshell.wire.mcollective.values import (
     MAX_INTEGER,
     Bounds,
     Meter,
-    Regexp,
-    Symbol,
+    RubyRegexp,
+    RubySymbol,
 )
 
 __all__ = ["MAGIC", "dump", "load"]
@@ -75,7 +75,7 @@ def load(body: bytes, bounds: Bounds = _DEFAULT) -> Any:
         raise MarshalError(f"{len(body)} bytes: more than {bounds.max_body}", 0)
     if body[:2] != MAGIC:
         raise MarshalError("not Marshal 4.8", 0)
-    reader = _Reader(body, bounds)
+    reader = _MarshalReader(body, bounds)
     try:
         value = reader.value(0)
     except ValueError as error:
@@ -95,14 +95,14 @@ class _Entry:
         self.values = self.text = self.depth = 0
 
 
-class _Reader:
+class _MarshalReader:
     __slots__ = ("at", "body", "entries", "meter", "symbols")
 
     def __init__(self, body: bytes, bounds: Bounds) -> None:
         self.body = body
         self.at = 2
         self.meter = Meter(bounds)
-        self.symbols: list[Symbol | None] = []
+        self.symbols: list[RubySymbol | None] = []
         self.entries: list[_Entry] = []
 
     def value(self, depth: int) -> Any:
@@ -213,7 +213,7 @@ class _Reader:
         number = int.from_bytes(self.take(2 * count), "little")
         return number if sign == ord("+") else -number
 
-    def symbol(self, kind: int) -> Symbol:
+    def symbol(self, kind: int) -> RubySymbol:
         if kind == _LINK_TO_SYMBOL:
             index = self.fixnum()
             if not 0 <= index < len(self.symbols) or (known := self.symbols[index]) is None:
@@ -222,18 +222,18 @@ class _Reader:
         self.symbols.append(None)
         return self.named(len(self.symbols) - 1, self.string(), "US-ASCII")
 
-    def named(self, index: int, raw: bytes, encoding: str | None) -> Symbol:
+    def named(self, index: int, raw: bytes, encoding: str | None) -> RubySymbol:
         name = _text(raw, encoding)
         if not isinstance(name, str):
             raise ValueError(f"a Symbol that is not text: {raw[:40]!r}")  # noqa: TRY004 - data
-        symbol = self.symbols[index] = Symbol(name)
+        symbol = self.symbols[index] = RubySymbol(name)
         return symbol
 
-    def pattern(self, raw: bytes, options: int, encoding: str | None) -> Regexp:
+    def pattern(self, raw: bytes, options: int, encoding: str | None) -> RubyRegexp:
         source = _text(raw, encoding)
         if not isinstance(source, str):
             raise ValueError(f"a Regexp that is not text: {raw[:40]!r}")  # noqa: TRY004 - data
-        return Regexp(source, options & _OPTIONS)
+        return RubyRegexp(source, options & _OPTIONS)
 
     def link(self, depth: int) -> Any:
         index = self.fixnum()
@@ -271,9 +271,9 @@ class _Reader:
         encoding: str | None = None
         for _ in range(self.length("variables", 2)):
             name, value = self.value(depth + 1), self.value(depth + 1)
-            if name == Symbol("E") and isinstance(value, bool):
+            if name == RubySymbol("E") and isinstance(value, bool):
                 encoding = "UTF-8" if value else "US-ASCII"
-            elif name == Symbol("encoding") and isinstance(value, (str, bytes)):
+            elif name == RubySymbol("encoding") and isinstance(value, (str, bytes)):
                 encoding = value if isinstance(value, str) else value.decode("latin-1")
             else:
                 raise ValueError(f"the instance variable {str(name)[:40]}: not plain data,")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mcshell.errors import MarshalError
-from mcshell.wire.mcollective.values import MAX_INTEGER, Bounds, Regexp, Symbol, check_keys
+from mcshell.wire.mcollective.values import MAX_INTEGER, Bounds, RubyRegexp, RubySymbol, check_keys
 
 __all__ = ["MAGIC", "dump"]
 
@@ -20,7 +20,7 @@ _FIXED_ENCODING = 16
 
 def dump(value: Any, bounds: Bounds = _DEFAULT) -> bytes:
     """Write one value; MarshalError when Ruby could not read it as the same."""
-    writer = _Writer(bounds)
+    writer = _MarshalWriter(bounds)
     writer.value(value, 0)
     body = b"".join(writer.parts)
     if len(body) > bounds.max_body:
@@ -28,7 +28,7 @@ def dump(value: Any, bounds: Bounds = _DEFAULT) -> bytes:
     return body
 
 
-class _Writer:
+class _MarshalWriter:
     __slots__ = ("bounds", "parts", "symbols")
 
     def __init__(self, bounds: Bounds) -> None:
@@ -50,7 +50,7 @@ class _Writer:
             self.encoding(ascii_only=False)
         elif isinstance(value, int):
             put(_integer(value))
-        elif isinstance(value, Symbol):
+        elif isinstance(value, RubySymbol):
             self.symbol(value.name)
         elif isinstance(value, bytes):
             put(b'"' + _fixnum(len(value)) + value)
@@ -74,7 +74,7 @@ class _Writer:
             for key, one in value.items():
                 self.value(key, depth + 1)
                 self.value(one, depth + 1)
-        elif isinstance(value, Regexp):
+        elif isinstance(value, RubyRegexp):
             raw = _utf8(value.source)
             plain = raw.isascii()
             options = (value.options & _OPTIONS) | (0 if plain else _FIXED_ENCODING)

@@ -1,7 +1,7 @@
 """Our `Request` and `Reply` as MCollective's messages, and back: where the two vocabularies meet.
 
 Discovery is a request to the agent `discovery` whose whole body is the text "ping", answered by
-"pong"; here it is the action `discovery.ping`. A reply on this wire is always the last word. What
+"pong"; here it is the action `discovery.ping`. A reply on this wire is always the last reply. What
 has no equal there (sessions, work that is kept, `received` and `running`) does not travel.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import Reason, Rejected, UsageError
-from mcshell.message import Filter, Reply, Request, State, Status, Via
-from mcshell.message import Sequence as Word
+from mcshell.message import Filter, Reply, Request, State, StatusCode, Via
+from mcshell.message import ReplySequence as Word
 from mcshell.wire.mcollective import filters
 from mcshell.wire.mcollective.envelope import ReplyEnvelope, RequestEnvelope
 from mcshell.wire.mcollective.layouts import REGISTRATION
-from mcshell.wire.mcollective.values import Regexp, Symbol
+from mcshell.wire.mcollective.values import RubyRegexp, RubySymbol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,15 +83,15 @@ def write_request(
     asked = request.filter if request.identity is None else Filter()
     pinged = request.agent == DISCOVERY
     structure: dict[Any, Any] = filters.to_ruby(asked, discovery_for if pinged else request.agent)
-    data = {Symbol(name): value for name, value in request.data.items()}
+    data = {RubySymbol(name): value for name, value in request.data.items()}
     body: Any = (
         "ping"
         if pinged
         else {
-            Symbol("agent"): request.agent,
-            Symbol("action"): request.action,
-            Symbol("caller"): callerid,
-            Symbol("data"): data | {Symbol(_PROCESS_RESULTS): True},
+            RubySymbol("agent"): request.agent,
+            RubySymbol("action"): request.action,
+            RubySymbol("caller"): callerid,
+            RubySymbol("data"): data | {RubySymbol(_PROCESS_RESULTS): True},
         }
     )
     return RequestEnvelope(
@@ -181,36 +181,38 @@ def read_registration(request: RequestEnvelope) -> list[str] | None:
 def write_reply(
     reply: Reply, agent: str, *, outputs: Mapping[str, Any] | None = None
 ) -> ReplyEnvelope:
-    """A last word as MCollective's envelope; `outputs` are the DDL's, with their defaults.
+    """A last reply as MCollective's envelope; `outputs` are the DDL's, with their defaults.
 
     As there, every output is in the data, also of a failure.
 
     Raises:
-        UsageError: a word that is not the last one.
+        UsageError: a reply that is not the last one.
     """
     if not reply.final:
-        raise UsageError("MCollective knows last words only")
+        raise UsageError("MCollective knows last replies only")
     if agent == DISCOVERY:
         body: Any = "pong"
     else:
-        data = {Symbol(name): value for name, value in {**(outputs or {}), **reply.data}.items()}
-        code = Status.FAILED if reply.statuscode is None else reply.statuscode
+        data = {
+            RubySymbol(name): value for name, value in {**(outputs or {}), **reply.data}.items()
+        }
+        code = StatusCode.FAILED if reply.statuscode is None else reply.statuscode
         message = NOT_AUTHORIZED if reply.state is State.DENIED else reply.statusmsg
         body = {
-            Symbol("statuscode"): code,
-            Symbol("statusmsg"): message,
-            Symbol("data"): data,
+            RubySymbol("statuscode"): code,
+            RubySymbol("statusmsg"): message,
+            RubySymbol("data"): data,
         }
     return ReplyEnvelope(body, reply.sender, reply.requestid, agent, int(reply.created))
 
 
 def read_reply(envelope: ReplyEnvelope, security: str) -> Reply:
-    """A reply of MCollective's as our last word; Rejected MALFORMED for what is none."""
+    """A reply of MCollective's as our last reply; Rejected MALFORMED for what is none."""
     body = envelope.body
     if envelope.senderagent == DISCOVERY:
         if body != "pong":
             raise Rejected(Reason.MALFORMED, f"discovery says {str(body)[:60]!r}")
-        return _reply(envelope, security, Status.OK, "OK", {})
+        return _reply(envelope, security, StatusCode.OK, "OK", {})
     if not isinstance(body, dict):
         raise Rejected(Reason.MALFORMED, "the reply is no Hash")
     code, message, data = (_either(body, key) for key in ("statuscode", "statusmsg", "data"))
@@ -227,14 +229,14 @@ def read_reply(envelope: ReplyEnvelope, security: str) -> Reply:
 def _reply(
     envelope: ReplyEnvelope, security: str, code: int, message: str, data: dict[Any, Any]
 ) -> Reply:
-    state = State.OK if code == Status.OK else State.FAILED
-    if code == Status.FAILED and message == NOT_AUTHORIZED:
+    state = State.OK if code == StatusCode.OK else State.FAILED
+    if code == StatusCode.FAILED and message == NOT_AUTHORIZED:
         state = State.DENIED
     return Reply(
         requestid=envelope.requestid,
         sender=envelope.senderid,
         sequence=Word.FINAL,
-        statuscode=min(code, Status.UNKNOWN_ERROR),
+        statuscode=min(code, StatusCode.UNKNOWN_ERROR),
         statusmsg=message,
         data=plain(data),
         created=float(envelope.msgtime),
@@ -248,9 +250,9 @@ def plain(value: Any) -> Any:
 
     Two keys that become one (:a and "a") are told apart by the Symbol's colon.
     """
-    if isinstance(value, Symbol):
+    if isinstance(value, RubySymbol):
         return value.name
-    if isinstance(value, Regexp):
+    if isinstance(value, RubyRegexp):
         return f"/{value.source}/"
     if isinstance(value, list):
         return [plain(one) for one in value]
@@ -260,13 +262,13 @@ def plain(value: Any) -> Any:
     for key, one in value.items():
         name = _key(key)
         if name in made:
-            name = f":{name}" if isinstance(key, Symbol) else repr(key)
+            name = f":{name}" if isinstance(key, RubySymbol) else repr(key)
         made[name] = plain(one)
     return made
 
 
 def _key(key: Any) -> str:
-    if isinstance(key, Symbol):
+    if isinstance(key, RubySymbol):
         return key.name
     if isinstance(key, bytes):
         return key.decode("utf-8", "backslashreplace")
@@ -277,4 +279,4 @@ def _key(key: Any) -> str:
 
 def _either(body: dict[Any, Any], key: str) -> Any:
     """A field under its Symbol or, as MCollective takes too, its name."""
-    return body[Symbol(key)] if Symbol(key) in body else body.get(key)
+    return body[RubySymbol(key)] if RubySymbol(key) in body else body.get(key)

@@ -18,7 +18,7 @@ from mcshell.wire.mcollective.envelope import (
     CALLERID,
     MARSHAL,
     Expected,
-    Limits,
+    MCollectiveLimits,
     Opened,
     ReplyEnvelope,
     RequestEnvelope,
@@ -32,7 +32,7 @@ from mcshell.wire.mcollective.envelope import (
     request_of,
     text_of,
 )
-from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.mcollective.values import RubySymbol
 
 if TYPE_CHECKING:
     from mcshell.wire.mcollective.envelope import Codec
@@ -65,7 +65,7 @@ class PSK:
         body = self.codec.dump(reply.body)
         return self._sealed(hash_of_reply(reply, body), body)
 
-    def open_request(self, body: bytes, limits: Limits, now: float) -> Opened:
+    def open_request(self, body: bytes, limits: MCollectiveLimits, now: float) -> Opened:
         """Check size, form, hash and dates; `once` is no more than the request id."""
         document = read(self.codec, body, limits.bounds)
         inner = self._verified(document)
@@ -74,14 +74,16 @@ class PSK:
         request = request_of(document, read(self.codec, inner, limits.bounds))
         return Opened(request, request.requestid)
 
-    def open_reply(self, body: bytes, limits: Limits, expected: Expected) -> ReplyEnvelope:
+    def open_reply(
+        self, body: bytes, limits: MCollectiveLimits, expected: Expected
+    ) -> ReplyEnvelope:
         """Check size, form, whether it is waited for, and the hash."""
         document = read(self.codec, body, limits.bounds)
         check_expected(reply_of(document, None), expected)
         return reply_of(document, read(self.codec, self._verified(document), limits.bounds))
 
-    def _sealed(self, document: dict[Symbol, Any], body: bytes) -> bytes:
-        return self.codec.dump(document | {Symbol("hash"): self._digest(body)})
+    def _sealed(self, document: dict[RubySymbol, Any], body: bytes) -> bytes:
+        return self.codec.dump(document | {RubySymbol("hash"): self._digest(body)})
 
     def _digest(self, body: bytes) -> str:
         return hashlib.md5(body + self._secret, usedforsecurity=False).hexdigest()

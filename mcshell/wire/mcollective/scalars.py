@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from mcshell.wire.mcollective.values import MAX_INTEGER, Symbol
+from mcshell.wire.mcollective.values import MAX_INTEGER, RubySymbol
 
 __all__ = ["regexp_parts", "scan"]
 
@@ -80,10 +80,10 @@ def _word(text: str) -> Any:
     return text
 
 
-def _symbol(text: str) -> Symbol:
+def _symbol(text: str) -> RubySymbol:
     if found := _QUOTED_SYMBOL.match(text):
-        return Symbol(found[2].removeprefix(":"))
-    return Symbol(text[1:])
+        return RubySymbol(found[2].removeprefix(":"))
+    return RubySymbol(text[1:])
 
 
 def _number(text: str) -> Any:

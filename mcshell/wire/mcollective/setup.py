@@ -10,7 +10,7 @@ from mcshell.errors import ConfigError
 from mcshell.pki.keys import read_private
 from mcshell.wire.mcollective import layouts
 from mcshell.wire.mcollective.aes import AES
-from mcshell.wire.mcollective.envelope import MARSHAL, YAML, Limits
+from mcshell.wire.mcollective.envelope import MARSHAL, YAML, MCollectiveLimits
 from mcshell.wire.mcollective.keys import KeyDirectory
 from mcshell.wire.mcollective.psk import PSK
 from mcshell.wire.mcollective.ssl import SSL
@@ -38,7 +38,7 @@ class Wire:
 
     settings: MCollective
     security: Security
-    limits: Limits
+    limits: MCollectiveLimits
     sender: str
 
     def wrapped(self, body: bytes) -> bytes:
@@ -53,7 +53,7 @@ class Wire:
 def open_wire(settings: MCollective, role: Role, *, sender: str | None = None) -> Wire:
     """Read the keys; ConfigError names the setting that is missing or cannot be used."""
     identity = settings.identity or sender or socket.gethostname()
-    return Wire(settings, _security(settings, role), Limits(), identity)
+    return Wire(settings, _security(settings, role), MCollectiveLimits(), identity)
 
 
 def layout_for(settings: MCollective, dialect: Dialect) -> Layout:

@@ -24,7 +24,7 @@ from mcshell.wire.mcollective.envelope import (
     MARSHAL,
     Codec,
     Expected,
-    Limits,
+    MCollectiveLimits,
     Opened,
     ReplyEnvelope,
     RequestEnvelope,
@@ -38,7 +38,7 @@ from mcshell.wire.mcollective.envelope import (
     request_of,
     text_of,
 )
-from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.mcollective.values import RubySymbol
 
 __all__ = ["SSL", "protected", "secured"]
 
@@ -80,7 +80,7 @@ class SSL:
         inner = self.codec.inner(reply.body)
         return self._sealed(hash_of_reply(reply, inner), inner)
 
-    def open_request(self, body: bytes, limits: Limits, now: float) -> Opened:
+    def open_request(self, body: bytes, limits: MCollectiveLimits, now: float) -> Opened:
         """Check size, form, dates, the caller's signature, and that the dates are the signed ones."""
         document = read(self.codec, body, limits.bounds)
         request = request_of(document, None)
@@ -93,7 +93,9 @@ class SSL:
         message = secured(read(self.codec, inner, limits.bounds), request, self.name)
         return Opened(replace(request, body=message), hashlib.sha256(inner).hexdigest())
 
-    def open_reply(self, body: bytes, limits: Limits, expected: Expected) -> ReplyEnvelope:
+    def open_reply(
+        self, body: bytes, limits: MCollectiveLimits, expected: Expected
+    ) -> ReplyEnvelope:
         """Check size, form, whether it is waited for, and the nodes' signature."""
         if self._nodes is None:
             raise ConfigError("no key of the nodes to verify replies with", "nodes")
@@ -104,25 +106,25 @@ class SSL:
         keys.verify(self._nodes, inner, text_of(document, "hash"), "the nodes' key")
         return replace(reply, body=read(self.codec, inner, limits.bounds))
 
-    def _sealed(self, document: dict[Symbol, Any], inner: bytes | str) -> bytes:
+    def _sealed(self, document: dict[RubySymbol, Any], inner: bytes | str) -> bytes:
         raw = inner.encode() if isinstance(inner, str) else inner
-        return self.codec.dump(document | {Symbol("hash"): keys.sign(self._private, raw)})
+        return self.codec.dump(document | {RubySymbol("hash"): keys.sign(self._private, raw)})
 
 
-def protected(request: RequestEnvelope, name: str) -> dict[Symbol, Any]:
+def protected(request: RequestEnvelope, name: str) -> dict[RubySymbol, Any]:
     """The inner body of a request: the message with the ttl and time that are signed with it."""
     return {
-        Symbol(f"{name}_msg"): request.body,
-        Symbol(f"{name}_ttl"): request.ttl,
-        Symbol(f"{name}_msgtime"): request.msgtime,
+        RubySymbol(f"{name}_msg"): request.body,
+        RubySymbol(f"{name}_ttl"): request.ttl,
+        RubySymbol(f"{name}_msgtime"): request.msgtime,
     }
 
 
 def secured(inner: Any, request: RequestEnvelope, name: str) -> Any:
     """The message in an inner body; Rejected unless its ttl and time are the outer ones."""
-    if not isinstance(inner, dict) or Symbol(f"{name}_msg") not in inner:
+    if not isinstance(inner, dict) or RubySymbol(f"{name}_msg") not in inner:
         raise Rejected(Reason.MALFORMED, f"no :{name}_msg in its body")
     for field, outer in (("ttl", request.ttl), ("msgtime", request.msgtime)):
-        if inner.get(Symbol(f"{name}_{field}")) != outer:
+        if inner.get(RubySymbol(f"{name}_{field}")) != outer:
             raise Rejected(Reason.BAD_SIGNATURE, f"its {field} is not the one that was signed")
-    return inner[Symbol(f"{name}_msg")]
+    return inner[RubySymbol(f"{name}_msg")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mcshell.wire.mcollective import envelope, marshal, messages
-from mcshell.wire.mcollective.values import Bounds, Symbol
+from mcshell.wire.mcollective.values import Bounds, RubySymbol
 
 if TYPE_CHECKING:
     from mcshell.message import Reply
@@ -32,5 +32,5 @@ def dump(reply: ReplyEnvelope) -> bytes:
 def load(body: bytes, trust: str) -> Reply:
     """Read it again; `trust` is the plugin that it came in by. Rejected when it is none."""
     document = envelope.read(envelope.MARSHAL, body, _BOUNDS)
-    inner = document.get(Symbol("body")) if isinstance(document, dict) else None
+    inner = document.get(RubySymbol("body")) if isinstance(document, dict) else None
     return messages.read_reply(envelope.reply_of(document, inner), trust)

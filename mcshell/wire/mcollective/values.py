@@ -7,8 +7,8 @@ nil, true, false      None, True, False
 Integer, Float        int, float
 String, text          str (sent as UTF-8)
 String, binary        bytes (also text that is not in its encoding)
-Symbol                `Symbol`
-Regexp                `Regexp`
+Symbol                `RubySymbol`
+Regexp                `RubyRegexp`
 Array                 list (a tuple where it is the key of a Hash)
 Hash                  dict
 ====================  ==============================================
@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["MAX_INTEGER", "Bounds", "Key", "Meter", "Regexp", "Symbol", "check_keys"]
+__all__ = ["MAX_INTEGER", "Bounds", "Key", "Meter", "RubyRegexp", "RubySymbol", "check_keys"]
 
 MAX_INTEGER: Final = 8192
 """Bits of an integer: Python itself refuses to print many more."""
@@ -31,7 +31,7 @@ _ARRAY_KEYS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Symbol:
+class RubySymbol:
     """A Ruby Symbol: never equal to the text that it looks like."""
 
     name: str
@@ -41,7 +41,7 @@ class Symbol:
 
 
 @dataclass(frozen=True, slots=True)
-class Regexp:
+class RubyRegexp:
     """A Ruby Regexp, not compiled; `options` is the sum of 1 (i), 2 (x) and 4 (m)."""
 
     source: str
@@ -119,7 +119,7 @@ class Meter:
 
 def check_keys(keys: Any) -> None:
     """Refuse, with ValueError, keys of a dict that would be one key in Ruby: "a" and b"a"."""
-    if all(isinstance(key, (str, Symbol)) for key in keys):
+    if all(isinstance(key, (str, RubySymbol)) for key in keys):
         return
     seen = set()
     for key in keys:

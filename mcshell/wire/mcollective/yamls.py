@@ -21,8 +21,8 @@ from mcshell.wire.mcollective.values import (
     MAX_INTEGER,
     Bounds,
     Meter,
-    Regexp,
-    Symbol,
+    RubyRegexp,
+    RubySymbol,
     check_keys,
 )
 
@@ -53,7 +53,7 @@ def load(body: bytes | str, bounds: Bounds = _DEFAULT) -> Any:
         raise YAMLError(f"not UTF-8: {error.reason} at byte {error.start}") from error
     if _DIRECTIVE.search(text):
         raise YAMLError("a directive (%TAG, %YAML): not read")
-    reader = _Reader(text, bounds)
+    reader = _YAMLReader(text, bounds)
     try:
         return reader.document()
     except ValueError as error:
@@ -69,7 +69,7 @@ def load(body: bytes | str, bounds: Bounds = _DEFAULT) -> Any:
 
 def dump(value: Any, bounds: Bounds = _DEFAULT) -> bytes:
     """Write one document; YAMLError when Ruby could not read it as the same."""
-    writer = _Writer(bounds)
+    writer = _YAMLWriter(bounds)
     writer.node(value, 0, "---")
     try:
         body = ("\n".join(writer.lines) + "\n").encode()
@@ -80,7 +80,7 @@ def dump(value: Any, bounds: Bounds = _DEFAULT) -> bytes:
     return body
 
 
-class _Reader:
+class _YAMLReader:
     """Composes values from events."""
 
     def __init__(self, text: str, bounds: Bounds) -> None:
@@ -154,11 +154,11 @@ class _Reader:
         if event.implicit[1] or tag in _TEXT_TAGS:
             return text
         if tag in _SYMBOL_TAGS:
-            return Symbol(text)
+            return RubySymbol(text)
         if tag in _BINARY_TAGS:
             return _unbase64(text)
         if tag == "!ruby/regexp":
-            return Regexp(*regexp_parts(text))
+            return RubyRegexp(*regexp_parts(text))
         if tag not in _PLAIN_TAGS:
             raise ValueError(f"the tag {tag[:60]}: not plain data,")
         value = scan(text)
@@ -181,7 +181,7 @@ def _unbase64(text: str) -> bytes:
         raise ValueError(f"binary data that is not base64: {error}") from error
 
 
-class _Writer:
+class _YAMLWriter:
     """Writes block style, one line for each scalar."""
 
     def __init__(self, bounds: Bounds) -> None:
@@ -230,13 +230,13 @@ def _scalar(value: Any, *, inside: bool = False) -> str:  # noqa: PLR0911 - one 
     """Write what takes one line; inside brackets libyaml takes a leading colon for its own."""
     if isinstance(value, str):
         return _quoted(value)
-    if isinstance(value, Symbol):
+    if isinstance(value, RubySymbol):
         if _PLAIN_SYMBOL.fullmatch(value.name) and not inside:
             return f":{value.name}"
         return f"!ruby/symbol {_quoted(value.name)}"
     if isinstance(value, bytes):
         return f'!binary "{base64.b64encode(value).decode()}"'
-    if isinstance(value, Regexp):
+    if isinstance(value, RubyRegexp):
         letters = "".join(letter for option, letter in _LETTERS if value.options & option)
         return f"!ruby/regexp {_quoted(f'/{value.source}/{letters}')}"
     if isinstance(value, (bool, int, float)) or value is None:

@@ -144,7 +144,7 @@ class _Protocol(stomp.protocol.Protocol12, stomp.connect.BaseConnection):  # typ
         stomp.protocol.Protocol12.__init__(self, transport, heartbeats=(0, 0))
 
 
-class Link(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
+class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
     """One connection from its first byte to its last; never used again after that."""
 
     def __init__(
@@ -324,7 +324,7 @@ class Connector(Exchange):
             self._context = tls_context(tls)
         _route_log()
 
-    def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> Link:
+    def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> StompLink:
         """Make one attempt; raises ConnectError or UnknownBroker within the timeout (seconds)."""
         user, passcode, heartbeat = self._login
         try:
@@ -337,7 +337,7 @@ class Connector(Exchange):
             )
         except OSError as failure:
             raise ConnectError(endpoint.url, words_of(failure)) from None
-        link = Link(endpoint, epoch, self._deliver, sock)
+        link = StompLink(endpoint, epoch, self._deliver, sock)
         self._opening = link
         try:
             link.log_in(user, passcode, heartbeat, timeout, self._vhost)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConnectionLost
-from mcshell.wire.stomp.reconnect import CONFIRM, Supervisor
+from mcshell.wire.stomp.reconnect import CONFIRM, ReconnectingConnection
 from mcshell.wire.stomp.subscriptions import Subscription, check_headers
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 5.0  # seconds that a send waits for a connection
 
 
-class Exchange(Supervisor):
+class Exchange(ReconnectingConnection):
     """Sends, subscribes and acknowledges."""
 
     @property

@@ -28,9 +28,9 @@ from mcshell.wire.stomp.subscriptions import ConnectionState, Subscription, back
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mcshell.wire.stomp.subscriptions import Link
+    from mcshell.wire.stomp.subscriptions import SupervisedLink
 
-__all__ = ["ConnectionState", "Subscription", "Supervisor", "backoff"]
+__all__ = ["ConnectionState", "ReconnectingConnection", "Subscription", "backoff"]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ BYE = 2.0  # seconds for a clean DISCONNECT
 RETURN = 15.0  # seconds, about, between looks whether a broker named earlier is there again
 
 
-class Supervisor:
+class ReconnectingConnection:
     """A connection that comes back by itself, and the subscriptions that it brings along."""
 
     def __init__(
@@ -56,18 +56,18 @@ class Supervisor:
         self._on_state = on_state
         self._changed = threading.Condition()
         """Guards what follows up to the blank line; notified when a connection is live or gone."""
-        self._link: Link | None = None
-        self._live: Link | None = None
+        self._link: SupervisedLink | None = None
+        self._live: SupervisedLink | None = None
         self._subscriptions: dict[str, Subscription] = {}
         self._reason = "not started"
 
         self._epochs = itertools.count(1)
         self._numbers = itertools.count(1)
         self._stop = threading.Event()
-        self._opening: Link | None = None
+        self._opening: SupervisedLink | None = None
         self._thread: threading.Thread | None = None
 
-    def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> Link:
+    def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> SupervisedLink:
         """Make one connection, logged in; raises ConnectError or UnknownBroker."""
         raise NotImplementedError
 
@@ -153,7 +153,7 @@ class Supervisor:
         if not started:
             first.put(ConnectError(self._endpoints[-1].url, "closed"))
 
-    def _round(self, budget: float) -> Link:
+    def _round(self, budget: float) -> SupervisedLink:
         """Try each broker once; raises what the last one failed with, naming the others."""
         deadline = time.monotonic() + budget
         before = ""
@@ -174,7 +174,7 @@ class Supervisor:
                 break
         raise error
 
-    def _watch(self, link: Link) -> Link:
+    def _watch(self, link: SupervisedLink) -> SupervisedLink:
         """Wait until the connection ends; meanwhile go back to a broker that is named earlier.
 
         Brokers that share nothing are islands: only where all return to the first do they meet.
@@ -183,12 +183,12 @@ class Supervisor:
             link = self._return(link)
         return link
 
-    def _until_return(self, link: Link) -> float | None:
+    def _until_return(self, link: SupervisedLink) -> float | None:
         """Seconds until it is time to look; None for the first of the list."""
         first = link.endpoint == self._endpoints[0]
         return None if first else RETURN * random.uniform(0.7, 1.3)  # noqa: S311  # no secret
 
-    def _return(self, link: Link) -> Link:
+    def _return(self, link: SupervisedLink) -> SupervisedLink:
         """Try the brokers before this one; the connection that is live then."""
         for endpoint in self._endpoints[: self._endpoints.index(link.endpoint)]:
             try:
@@ -202,14 +202,14 @@ class Supervisor:
                 return better
         return link
 
-    def _stay(self, link: Link) -> None:
+    def _stay(self, link: SupervisedLink) -> None:
         """Go on with a connection after another was not to be had."""
         with self._changed:
             if self._live is None and not self._stop.is_set() and not link.dead.is_set():
                 self._link = self._live = link
                 self._changed.notify_all()
 
-    def _adopt(self, link: Link) -> None:
+    def _adopt(self, link: SupervisedLink) -> None:
         """Bring the subscriptions over to a new connection, then let everybody use it.
 
         Raises:
@@ -234,7 +234,7 @@ class Supervisor:
             self._changed.notify_all()
         self._tell(link, "")
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: SupervisedLink) -> None:
         """Take a dead connection out of use."""
         with self._changed:
             was_live = self._live is link
@@ -243,7 +243,7 @@ class Supervisor:
         if was_live and not self._stop.is_set():
             self._tell(link, self._reason)
 
-    def _tell(self, link: Link | None, reason: str) -> None:
+    def _tell(self, link: SupervisedLink | None, reason: str) -> None:
         """Log a change and report it."""
         endpoint = link.endpoint if link else self._endpoints[-1]
         if reason:
@@ -276,7 +276,7 @@ class Supervisor:
         link = self._live
         return link.endpoint.url if link else ""
 
-    def _usable(self, deadline: float) -> Link:
+    def _usable(self, deadline: float) -> SupervisedLink:
         """Wait for a connection that stands; raises ConnectionLost at the deadline."""
         link = self._live
         if link is not None and not link.dead.is_set():

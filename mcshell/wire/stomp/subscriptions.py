@@ -48,7 +48,7 @@ class Subscription:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Link(Protocol):
+class SupervisedLink(Protocol):
     """One connection from its first byte to its last, as the thread that keeps it sees it."""
 
     endpoint: Endpoint

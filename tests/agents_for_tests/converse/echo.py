@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mcshell.node.handler import AgentError, Handler, Line
+from mcshell.node.handler import AgentError, Handler, HandlerConversation
 
 
 class Echo(Handler):
@@ -17,12 +17,12 @@ class Echo(Handler):
     def __init__(self) -> None:
         self.heard: list[Any] = []
 
-    def opened(self, line: Line) -> None:
+    def opened(self, line: HandlerConversation) -> None:
         """Greet, if that is wanted."""
         if isinstance(line.data, dict) and "greet" in line.data:
             line.send({"from": line.node.identity, "to": line.caller, "said": line.data["greet"]})
 
-    def turn(self, line: Line, data: Any) -> None:
+    def turn(self, line: HandlerConversation, data: Any) -> None:
         """Answer one turn."""
         self.heard.append(data)
         order = data.get("do", "") if isinstance(data, dict) else ""
@@ -42,7 +42,7 @@ class Echo(Handler):
         else:
             line.send(data)
 
-    def closed(self, line: Line, why: str) -> None:
+    def closed(self, line: HandlerConversation, why: str) -> None:
         """Leave a note."""
         if isinstance(line.data, dict) and "file" in line.data:
             text = "\n".join([why, *map(repr, self.heard)])

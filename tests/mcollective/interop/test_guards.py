@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.errors import FilterError, UsageError
-from mcshell.message import Filter, Reply, Request, Sequence, State, Via, new_request_id
-from mcshell.wire.mcollective.envelope import Limits
+from mcshell.message import Filter, Reply, ReplySequence, Request, State, Via, new_request_id
+from mcshell.wire.mcollective.envelope import MCollectiveLimits
 from mcshell.wire.mcollective.layouts import ActiveMQ, Stamp
 from mcshell.wire.mcollective.messages import read_reply, write_reply, write_request
 from mcshell.wire.mcollective.psk import PSK
-from mcshell.wire.mcollective.values import Symbol
+from mcshell.wire.mcollective.values import RubySymbol
 from mcshell.wire.stomp.connector import Connector
 from tests.mcollective.interop.conftest import fleet_beside
 from tests.mcollective.interop.network import Network, Pair
@@ -88,7 +88,7 @@ class Outsider:
                 delivery = self.inbox.get(timeout=wait)
             except queue.Empty:
                 return found
-            opened = self.security.open_reply(delivery.body, Limits(), lambda *_: True)
+            opened = self.security.open_reply(delivery.body, MCollectiveLimits(), lambda *_: True)
             found.append(read_reply(opened, "psk"))
             wait = 1.0
 
@@ -178,7 +178,7 @@ def test_native_rules_are_not_for_prefixed_callers(outsider: Outsider, fleet: Fl
     """A caller who calls himself cert=alice under psk is not the alice of a native rule."""
     alice = PSK(SECRET, "cert=alice")
     envelope = outsider.request("rpcutil", "ping", callerid="cert=alice")
-    envelope.body[Symbol("caller")] = "cert=alice"
+    envelope.body[RubySymbol("caller")] = "cert=alice"
     outsider.send(alice.seal_request(envelope), "rpcutil")
     (reply,) = outsider.answers()
     assert reply.state is State.DENIED
@@ -224,8 +224,12 @@ def answer_all(
             delivery = requests.get(timeout=left)
         except queue.Empty:
             return
-        asked = outsider.security.open_request(delivery.body, Limits(), time.time()).request
-        reply = Reply(asked.requestid, name, Sequence.FINAL, 0, "OK", {}, time.time(), State.OK)
+        asked = outsider.security.open_request(
+            delivery.body, MCollectiveLimits(), time.time()
+        ).request
+        reply = Reply(
+            asked.requestid, name, ReplySequence.FINAL, 0, "OK", {}, time.time(), State.OK
+        )
         made: ReplyEnvelope = write_reply(reply, asked.agent)
         body = outsider.security.seal_reply(made, asked.callerid)
         place = LAYOUT.reply(delivery.headers["reply-to"], Stamp(name, 60, time.time()))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.discovery.node_cache import KnownNode
+from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.explain.causes import Evidence, Probe, causes
-from mcshell.client.messaging.rejections import Refusal
-from mcshell.client.store.ledger import Entry
-from mcshell.client.store.records import Record
+from mcshell.client.messaging.rejections import Rejection
+from mcshell.client.store.ledger import LedgerEntry
+from mcshell.client.store.records import RequestRecord
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Filter, Reply, State, Via
 
@@ -23,12 +23,12 @@ ID = "a" * 32
 
 def record(via=Via.DIRECT, pool=None):
     """A request made a minute ago, that holds for an hour."""
-    return Record(ID, "rpcutil", "ping", via, "mcs", SENT, SENT + 3600, Filter(), {}, pool)
+    return RequestRecord(ID, "rpcutil", "ping", via, "mcs", SENT, SENT + 3600, Filter(), {}, pool)
 
 
 def about(via=Via.DIRECT, *, entry=None, pool=None, **more):
     """What is known of web1 and the request, nothing else by default."""
-    entry = Entry("web1", sent=SENT) if entry is None else entry
+    entry = LedgerEntry("web1", sent=SENT) if entry is None else entry
     return Evidence("web1", NOW, record=record(via, pool), entry=entry, **more)
 
 
@@ -40,12 +40,12 @@ def says(state, skew=0.0, **more):
 def final(state, statuscode, text):
     """A ledger entry with a final word."""
     reply = Reply(ID, "web1", 2, statuscode, text, {}, NOW, state)
-    return Entry("web1", state, sent=SENT, done=NOW, reply=reply)
+    return LedgerEntry("web1", state, sent=SENT, done=NOW, reply=reply)
 
 
 QUEUE = {"via": Via.QUEUE}
-SEEN = KnownNode("web1", NOW - 5)
-OLD = KnownNode("web1", SENT - 5)
+SEEN = CachedNode("web1", NOW - 5)
+OLD = CachedNode("web1", SENT - 5)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ OLD = KnownNode("web1", SENT - 5)
         (about(), "never seen", "inferred"),
         (about(offline="connection refused"), "we have no broker", "observed"),
         (about(own=Rejected(Reason.REVOKED)), "our own certificate: revoked", "observed"),
-        (about(refused=Refusal(Rejected(Reason.STALE_CRL), NOW, proven=True)), "our revocation list is too old", "observed"),
-        (about(refused=Refusal(Rejected(Reason.REVOKED), NOW, proven=False)), "never seen", "inferred"),
+        (about(refused=Rejection(Rejected(Reason.STALE_CRL), NOW, proven=True)), "our revocation list is too old", "observed"),
+        (about(refused=Rejection(Rejected(Reason.REVOKED), NOW, proven=False)), "never seen", "inferred"),
         (about(Via.POOL, pool="sms", members=("web1",)), "waiting in the pool's queue", "inferred"),
         (about(Via.POOL, pool="sms"), "no member serves the pool", "inferred"),
         (about(entry=final(State.INTERRUPTED, 5, "died")), "interrupted: the node or its worker died in the middle", "observed"),
@@ -91,7 +91,7 @@ def test_what_the_broker_never_confirmed_is_said_by_our_own_records():
         ("we have no broker", "observed"),
         ("sent, but never confirmed by the broker", "observed"),
     ]
-    found = causes(about(**QUEUE, entry=Entry("web1"), offline="gone"))
+    found = causes(about(**QUEUE, entry=LedgerEntry("web1"), offline="gone"))
     assert found[-1].cause == "not sent yet"
 
 
@@ -110,14 +110,14 @@ probes = st.builds(
     says, states, st.floats(-1e4, 1e4), reason=st.none() | st.text(max_size=9), up=st.floats(0, NOW)
 )
 entries = st.builds(
-    Entry,
+    LedgerEntry,
     st.just("web1"),
     st.sampled_from([State.PENDING, State.SILENT, State.EXPIRED, State.RUNNING]),
     sent=st.none() | st.floats(0, NOW),
     reason=st.sampled_from(["", "not sent: stopped"]),
 )
 nodes = st.builds(
-    KnownNode, st.just("web1"), st.floats(0, NOW), skew=st.none() | st.floats(-1e5, 1e5)
+    CachedNode, st.just("web1"), st.floats(0, NOW), skew=st.none() | st.floats(-1e5, 1e5)
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.plans.gates import Outcome, cut, gate, in_order, stopped
+from mcshell.client.plans.gates import NodeResult, cut, gate, in_order, stopped
 from mcshell.message import State, Step
 
 SHARES = st.one_of(
@@ -18,9 +18,9 @@ def step(name: str = "web", **more) -> Step:
     return Step(name, "mark", "once", **more)
 
 
-def outcomes(**states: str) -> list[Outcome]:
+def outcomes(**states: str) -> list[NodeResult]:
     """Outcomes by name."""
-    return [Outcome(name, State(state), "so") for name, state in states.items()]
+    return [NodeResult(name, State(state), "so") for name, state in states.items()]
 
 
 @given(st.integers(0, 300), st.lists(SHARES, max_size=5))

@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.store.ledger import Entry, Ledger, judge, step
-from mcshell.message import Reply, Sequence, State
+from mcshell.client.store.ledger import Ledger, LedgerEntry, judge, step
+from mcshell.message import Reply, ReplySequence, State
 
 FINALS = (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
 NAMES = ("a", "b", "c")
@@ -16,8 +16,8 @@ NAMES = ("a", "b", "c")
 
 def word(sender: str, state: State, attempt: int = 0) -> Reply:
     """A node's word of that state."""
-    kind = {State.RECEIVED: Sequence.RECEIVED, State.RUNNING: Sequence.RUNNING}
-    number = kind.get(state, Sequence.FINAL) + attempt * Sequence.STEP
+    kind = {State.RECEIVED: ReplySequence.RECEIVED, State.RUNNING: ReplySequence.RUNNING}
+    number = kind.get(state, ReplySequence.FINAL) + attempt * ReplySequence.STEP
     code = None if state in kind else int(state is not State.OK)
     return Reply("0" * 32, sender, number, code, state.value, {}, 0.0, state)
 
@@ -122,24 +122,26 @@ def test_redelivery_of_everything_changes_no_outcome(events):
 
 def test_a_later_attempt_is_counted():
     """A word of the second attempt says so in the entry."""
-    entry = step(Entry("a"), word("a", State.RUNNING, attempt=1), 1.0)
+    entry = step(LedgerEntry("a"), word("a", State.RUNNING, attempt=1), 1.0)
     assert (entry.attempt, entry.state) == (2, State.RUNNING)
 
 
 def test_received_does_not_undo_running():
     """Words that overtake each other never take a state back."""
-    entry = step(step(Entry("a"), word("a", State.RUNNING), 1.0), word("a", State.RECEIVED), 2.0)
+    entry = step(
+        step(LedgerEntry("a"), word("a", State.RUNNING), 1.0), word("a", State.RECEIVED), 2.0
+    )
     assert (entry.state, entry.received, entry.running) == (State.RUNNING, 2.0, 1.0)
 
 
 def test_lag_is_from_our_send_to_the_final_word():
     """The lag is in seconds, and there is none before the final word."""
-    entry = replace(Entry("a"), sent=10.0)
+    entry = replace(LedgerEntry("a"), sent=10.0)
     assert entry.lag is None
     assert step(entry, word("a", State.OK), 12.5).lag == 2.5
 
 
 def test_only_pending_can_be_judged():
     """Who is running is not silent, however long it takes."""
-    running = step(Entry("a"), word("a", State.RUNNING), 1.0)
+    running = step(LedgerEntry("a"), word("a", State.RUNNING), 1.0)
     assert judge(running, State.SILENT, "too long") is running

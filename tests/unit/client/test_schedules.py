@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from mcshell.client.messaging.tracker import Flight
-from mcshell.client.store.records import Record, Word
-from mcshell.client.store.store import Store
+from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.store.records import ReplyRecord, RequestRecord
+from mcshell.client.store.store import SessionStore
 from mcshell.message import Filter, Reply, State, Via
 
 ID = "ab" * 16
@@ -39,12 +39,12 @@ class Schedule(RuleBasedStateMachine):
     @initialize()
     def ask(self):
         """The request is committed; nothing has been heard."""
-        self.store = Store(Path(":memory:"))
+        self.store = SessionStore(Path(":memory:"))
         self.now = 100.0
-        self.record = Record(ID, "exec", "run", Via.QUEUE, "mcs", 100.0, 1e12, Filter(), {})
+        self.record = RequestRecord(ID, "exec", "run", Via.QUEUE, "mcs", 100.0, 1e12, Filter(), {})
         self.store.add(self.record, TARGETS)
-        self.flight = Flight(self.record, TARGETS)
-        self.under_way: list[Word] = []
+        self.tracker = RequestTracker(self.record, TARGETS)
+        self.under_way: list[ReplyRecord] = []
         self.before = dict.fromkeys(TARGETS, State.PENDING)
         self.said = 0
 
@@ -76,7 +76,7 @@ class Schedule(RuleBasedStateMachine):
             "state": state.value,
         }
         body = json.dumps(document).encode()
-        self.under_way.append(Word(reply, 0.0, body, "s", "c", sender))
+        self.under_way.append(ReplyRecord(reply, 0.0, body, "s", "c", sender))
 
     @rule(data=st.data())
     def deliver(self, data):
@@ -108,13 +108,13 @@ class Schedule(RuleBasedStateMachine):
     @rule()
     def restart(self):
         """A new process makes its ledger from the file."""
-        self.flight = Flight(self.record, entries=self.store.entries(ID))
+        self.tracker = RequestTracker(self.record, entries=self.store.entries(ID))
 
     @rule()
     def expire(self):
         """The request's time is over: what is pending has expired, in both memories."""
         self.store.lapse(2e12)
-        self.flight.judge(TARGETS, "no word before it expired")
+        self.tracker.judge(TARGETS, "no reply before it expired")
 
     def _some(self, data, *, take):
         numbers = st.integers(0, max(0, len(self.under_way) - 1))
@@ -129,12 +129,12 @@ class Schedule(RuleBasedStateMachine):
         self.now += 1.0
         for word in words:
             object.__setattr__(word, "kept", self.now)
-        self.flight.words(self.store.enter(words, durable=True))
+        self.tracker.enter(self.store.enter(words, durable=True))
 
     @invariant()
     def states_sum_to_the_targets(self):
         """Every target is in exactly one state, in the file's counts too."""
-        stats = self.flight.stats().as_dict()
+        stats = self.tracker.stats().as_dict()
         assert sum(stats[state.value] for state in State) == len(TARGETS)
         ((_record, counts),) = self.store.requests()
         assert sum(n for state, n in counts.items() if state != "unexpected") == len(TARGETS)
@@ -143,7 +143,7 @@ class Schedule(RuleBasedStateMachine):
     @invariant()
     def moves_follow_the_arrows(self):
         """A state only changes into one that DESIGN §5 lets follow it (or several in a row)."""
-        for name, entry in self.flight._ledger.targets.items():
+        for name, entry in self.tracker._ledger.targets.items():
             before = self.before[name]
             assert entry.state is before or entry.state in _reachable(before), (before, entry)
             self.before[name] = entry.state
@@ -151,8 +151,8 @@ class Schedule(RuleBasedStateMachine):
     @invariant()
     def file_and_ledger_agree(self):
         """A ledger made from the file is the live one."""
-        fresh = Flight(self.record, entries=self.store.entries(ID))
-        mine = {e.sender: (e.state, e.late, e.duplicate, e.attempt) for e in self.flight.entries()}
+        fresh = RequestTracker(self.record, entries=self.store.entries(ID))
+        mine = {e.sender: (e.state, e.late, e.duplicate, e.attempt) for e in self.tracker.entries()}
         kept = {e.sender: (e.state, e.late, e.duplicate, e.attempt) for e in fresh.entries()}
         assert mine == kept
 

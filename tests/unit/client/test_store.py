@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from mcshell.client.discovery.node_cache import Known, KnownNode
-from mcshell.client.messaging.tracker import Flight
+from mcshell.client.discovery.node_cache import CachedNode, NodeCache
+from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session, listing
-from mcshell.client.store.records import Outgoing, Record, StoredData, Word
-from mcshell.client.store.store import Store
+from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord, StoredData
+from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, PluginError, SessionError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
@@ -29,9 +29,9 @@ def node(tmp_path_factory):
     return Signer.from_pem(*authority.issue_pem("web1", "node"))
 
 
-def record(number: int = 0) -> Record:
+def record(number: int = 0) -> RequestRecord:
     """A request for the history."""
-    return Record(
+    return RequestRecord(
         f"{number:x}{ID[1:]}",
         "package",
         "status",
@@ -44,7 +44,7 @@ def record(number: int = 0) -> Record:
     )
 
 
-def word(signer: Signer, request: str, state: State, kept: float, **data: object) -> Word:
+def word(signer: Signer, request: str, state: State, kept: float, **data: object) -> ReplyRecord:
     """A word of web1 as the receiver keeps it."""
     number = 1 if state is State.RUNNING else 2
     code = None if state is State.RUNNING else 0
@@ -52,12 +52,12 @@ def word(signer: Signer, request: str, state: State, kept: float, **data: object
     reply = Reply(request, "web1", number, code, "OK", outputs, 1.0, state)
     sealed = seal_reply(reply, signer)
     headers = sealed.headers
-    return Word(reply, kept, sealed.body, headers[SIGNATURE], headers[CERTIFICATE], "web1")
+    return ReplyRecord(reply, kept, sealed.body, headers[SIGNATURE], headers[CERTIFICATE], "web1")
 
 
 def test_the_history_survives(tmp_path, node):
     """A request, its targets and its replies are there when the file is opened again."""
-    store = Store(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
     one = record()
     store.add(one, ["web1", "web2"])
     store.mark_sent(one.id, ["web1", "web2"], 101.0)
@@ -65,10 +65,10 @@ def test_the_history_survives(tmp_path, node):
     store.enter([word(node, one.id, State.OK, 103.0)], durable=True)
     store.judge(one.id, [("web2", "no word"), ("web1", "too late")], State.SILENT)
     store.close()
-    again = Store(tmp_path / "s.sqlite")
+    again = SessionStore(tmp_path / "s.sqlite")
     assert again.requests() == [(one, {"ok": 1, "pending": 0, "running": 0, "silent": 1})]
-    flight = Flight(one, entries=again.entries(one.id))
-    entries = {entry.sender: entry for entry in flight.entries()}
+    tracker = RequestTracker(one, entries=again.entries(one.id))
+    entries = {entry.sender: entry for entry in tracker.entries()}
     assert entries["web1"].state is State.OK
     assert entries["web1"].running == 102.0
     assert entries["web1"].lag == 2.0
@@ -79,7 +79,7 @@ def test_the_history_survives(tmp_path, node):
 
 def test_a_redelivered_reply_is_kept_once(tmp_path, node):
     """The key (request, sender, sequence) makes a second copy harmless."""
-    store = Store(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
     one = record()
     store.add(one, ["web1"])
     reply = word(node, one.id, State.OK, 103.0)
@@ -92,7 +92,7 @@ def test_a_redelivered_reply_is_kept_once(tmp_path, node):
 
 def test_a_second_answer_is_marked(tmp_path, node):
     """Another word under the same number, as a cloned machine gives, is a duplicate."""
-    store = Store(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
     one = record()
     store.add(one, ["web1"])
     store.enter([word(node, one.id, State.OK, 103.0)], durable=False)
@@ -105,7 +105,7 @@ def test_a_second_answer_is_marked(tmp_path, node):
 
 def test_a_large_reply_stays_in_the_file(tmp_path, node):
     """Its data is read when it is looked at, and is the same."""
-    store = Store(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
     one = record()
     store.add(one, ["web1"])
     store.enter([word(node, one.id, State.OK, 103.0, text="x" * 100_000)], durable=False)
@@ -117,7 +117,7 @@ def test_a_large_reply_stays_in_the_file(tmp_path, node):
 
 def test_a_durable_request_lapses(tmp_path):
     """What is pending when its time is over has expired, in the file and in its counts."""
-    store = Store(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
     one = replace(record(), via=Via.QUEUE)
     store.add(one, ["web1", "web2"])
     store.lapse(one.expires - 1)
@@ -130,9 +130,9 @@ def test_a_durable_request_lapses(tmp_path):
 
 def test_what_is_not_confirmed_is_found_again(tmp_path):
     """Signed bytes are handed out until the broker has confirmed them, or their time is over."""
-    store = Store(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
     one = replace(record(), via=Via.QUEUE)
-    outgoing = [Outgoing(one.id, name, f"/queue/{name}", b"{}", "s", "c") for name in "ab"]
+    outgoing = [OutgoingMessage(one.id, name, f"/queue/{name}", b"{}", "s", "c") for name in "ab"]
     store.add(one, ["a", "b"], outgoing)
     found = store.unconfirmed(10, 150.0)
     assert [(o.sender, o.body, o.expires) for o in found] == [
@@ -148,7 +148,7 @@ def test_what_is_not_confirmed_is_found_again(tmp_path):
 
 def test_a_request_is_found_by_its_first_letters(tmp_path):
     """A prefix finds its request, an ambiguous one is refused, none at all is the newest."""
-    store = Store(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
     for number in (1, 2):
         store.add(record(number), ["web1"])
     assert store.find_request("1") == record(1)
@@ -165,7 +165,7 @@ def test_what_is_no_session_file_is_refused(tmp_path):
     path = tmp_path / "s.sqlite"
     path.write_text("a letter to a friend, long enough to be no empty file")
     with pytest.raises(SessionError, match="no session file"):
-        Store(path)
+        SessionStore(path)
     assert path.read_text().startswith("a letter")
 
 
@@ -176,7 +176,7 @@ def test_a_later_version_is_refused(tmp_path):
         db.execute("PRAGMA user_version=99")
     db.close()
     with pytest.raises(SessionError, match="version 99"):
-        Store(path)
+        SessionStore(path)
 
 
 def test_each_live_process_has_a_scratch_session_of_its_own(tmp_path):
@@ -260,14 +260,14 @@ def test_a_listing_is_in_nobodys_way(tmp_path):
 
 def test_the_known_never_go_back_in_time(tmp_path):
     """An older word about a node does not replace a newer one; realms are apart."""
-    known = Known(tmp_path / "known.sqlite", "realm")
-    known.learn("mcs", [KnownNode("web1", 200.0, {"os": "new"})])
-    known.learn("mcs", [KnownNode("web1", 100.0, {"os": "old"})])
+    known = NodeCache(tmp_path / "known.sqlite", "realm")
+    known.learn("mcs", [CachedNode("web1", 200.0, {"os": "new"})])
+    known.learn("mcs", [CachedNode("web1", 100.0, {"os": "old"})])
     assert known.nodes("mcs")[0].facts == {"os": "new"}
     assert known.nodes("mcs", since=201.0) == []
     known.touch("mcs", ["web1", "nobody"], 300.0)
     assert known.nodes("mcs")[0].seen == 300.0
-    other = Known(tmp_path / "known.sqlite", "other")
+    other = NodeCache(tmp_path / "known.sqlite", "other")
     assert other.nodes("mcs") == []
     assert known.forget("web1")
     assert not known.forget("web1")
@@ -278,4 +278,4 @@ def test_the_known_never_go_back_in_time(tmp_path):
 def test_a_file_cannot_be_asked_from_afar():
     """What only the node can answer leaves a known node out, rather than guessing."""
     with pytest.raises(PluginError):
-        KnownNode("web1", 1.0).query("fstat", "/etc/hosts")
+        CachedNode("web1", 1.0).query("fstat", "/etc/hosts")

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.discovery.node_cache import KnownNode
+from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.store.jobs import KeptJob
 from mcshell.client.store.plans import KeptPlan, PlanStore
-from mcshell.client.store.records import Record
-from mcshell.client.store.store import Store
+from mcshell.client.store.records import RequestRecord
+from mcshell.client.store.store import SessionStore
 from mcshell.commands.completion import Cache, candidates
-from mcshell.commands.completion.cache import Request, kept, nodes_cache
+from mcshell.commands.completion.cache import KnownRequest, kept, nodes_cache
 from mcshell.commands.completion.scan import incomplete, scan
 from mcshell.commands.grammar.parser import split_line
 from mcshell.ddl.library import Library, shipped_dir
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LIBRARY = Library([shipped_dir()])
 NODES = nodes_cache(
-    KnownNode(
+    CachedNode(
         name,
         0.0,
         {"os": {"name": system, "release": {"major": 12}}, "role": role, "virtual": True},
@@ -49,14 +49,14 @@ CACHE = Cache(
     ("patch-friday", "scratch-1"),
     ("sms",),
     (
-        Request("beef" * 8, "package status", time.time() - 7200),
-        Request("babe" * 8, "rpcutil ping", time.time() - 90000),
+        KnownRequest("beef" * 8, "package status", time.time() - 7200),
+        KnownRequest("babe" * 8, "rpcutil ping", time.time() - 90000),
     ),
     (
-        Request("f00d" * 8, "service restart", time.time() - 60, "drain"),
-        Request("fade" * 8, "package update", time.time() - 90),
+        KnownRequest("f00d" * 8, "service restart", time.time() - 60, "drain"),
+        KnownRequest("fade" * 8, "package update", time.time() - 90),
     ),
-    (Request("ace" * 10, "stopped", time.time() - 60, "patch"),),
+    (KnownRequest("ace" * 10, "stopped", time.time() - 60, "patch"),),
 )
 
 
@@ -134,18 +134,18 @@ def test_what_may_follow(line: str, texts: list[str]) -> None:
 def test_jobs_and_plans_are_read_from_the_session_file(tmp_path: Path) -> None:
     """No node is asked while somebody types: what this session has handed in is in its file."""
     path = tmp_path / "s.sqlite"
-    store = Store(path)
+    store = SessionStore(path)
     job, plan = "f00d" * 8, "ace0" * 8
-    record = Record(job, "service", "restart", Via.QUEUE, "mcs", 100.0, 200.0, Filter(), {})
+    record = RequestRecord(job, "service", "restart", Via.QUEUE, "mcs", 100.0, 200.0, Filter(), {})
     store.add(record, ["web1"])
     assert kept(path).jobs == ()
     store.jobs.add(KeptJob(job, "drain", b"{}", job))
     PlanStore(store).add(KeptPlan(plan, "patch", 1, 50.0, b"{}", "", "", {}))
     found = kept(path)
     store.close()
-    assert found.requests == (Request(job, "service restart", 100.0),)
-    assert found.jobs == (Request(job, "service restart", 100.0, "drain"),)
-    assert found.plans == (Request(plan, "open", 50.0, "patch"),)
+    assert found.requests == (KnownRequest(job, "service restart", 100.0),)
+    assert found.jobs == (KnownRequest(job, "service restart", 100.0, "drain"),)
+    assert found.plans == (KnownRequest(plan, "open", 50.0, "patch"),)
 
 
 def test_facts_are_offered_for_the_input_that_names_one() -> None:
@@ -205,7 +205,7 @@ def test_nodes_are_variables_or_files(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_nobody_could_type_is_not_offered() -> None:
     """Escapes, bidi marks and novels in facts and classes do not come into a menu."""
     odd = {"a": "\x1b[2J", "b": "\u202eabc", "c": "x" * 1000, "d\x07": "e", "f": "fine"}
-    found = nodes_cache([KnownNode("n", 0.0, odd, frozenset({"ok", "\x9bbad"}))])
+    found = nodes_cache([CachedNode("n", 0.0, odd, frozenset({"ok", "\x9bbad"}))])
     assert found.classes == ("ok",)
     assert found.facts == {"a": (), "b": (), "c": (), "f": ("fine",)}
 
@@ -249,7 +249,7 @@ def test_lines_that_go_on() -> None:
 def test_ten_thousand_nodes_are_no_burden() -> None:
     """With 10,000 nodes cached the 95th percentile stays far below what a typist feels."""
     nodes = nodes_cache(
-        KnownNode(
+        CachedNode(
             f"node{number:05d}.site{number % 7}.example.com",
             0.0,
             {"os": {"name": "Debian"}, "serial": f"S{number}", "site": f"site{number % 7}"},

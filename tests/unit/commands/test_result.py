@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcshell.commands.grammar.parser import parse
 from mcshell.commands.output.json_document import document, dumps, plain
-from mcshell.commands.output.result import Table, Text, counts_code, exit_code
+from mcshell.commands.output.result import Prose, Table, counts_code, exit_code
 from mcshell.message import State
 
 
@@ -49,13 +49,13 @@ def test_the_first_exit_code_that_fits(
 def test_what_is_no_request_is_all_right_unless_it_says_otherwise() -> None:
     """Text and nothing are 0; a table carries its own code."""
     assert exit_code(None) == 0
-    assert exit_code(Text("help")) == 0
+    assert exit_code(Prose("help")) == 0
     assert exit_code(Table(("a",), [], 3)) == 3
 
 
 def test_text_shows_as_itself() -> None:
     """IPython shows help as lines, not as a quoted string."""
-    assert repr(Text("a\nb")) == "a\nb"
+    assert repr(Prose("a\nb")) == "a\nb"
 
 
 def test_bytes_that_are_no_text_travel_as_base64() -> None:

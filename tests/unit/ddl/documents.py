@@ -32,6 +32,6 @@ def document(**action: Any) -> dict[str, Any]:
     return {"metadata": copy.deepcopy(METADATA), "actions": [made | action]}
 
 
-def act(inputs: dict[str, Any], **action: Any) -> Action:
+def run_action(inputs: dict[str, Any], **action: Any) -> Action:
     """Make a DDL with these inputs, and return its action."""
     return load(document(input=inputs, **action)).action("act")

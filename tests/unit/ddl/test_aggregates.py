@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcshell import plugins
 from mcshell.errors import DDLError, PluginError
-from tests.unit.ddl.documents import act
+from tests.unit.ddl.documents import run_action
 
 OUTPUTS = {
     "v": {"description": "V", "display_as": "The V", "type": "string"},
@@ -20,7 +20,7 @@ OUTPUTS = {
 
 def aggregates(rows, *entries):
     """What an action with these aggregate entries makes of the rows."""
-    return act({}, output=OUTPUTS, aggregate=list(entries)).aggregate(iter(rows))
+    return run_action({}, output=OUTPUTS, aggregate=list(entries)).aggregate(iter(rows))
 
 
 def test_summary():

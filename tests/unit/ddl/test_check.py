@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mcshell.ddl import REDACTED
 from mcshell.ddl.types import MAX_DEPTH
 from mcshell.errors import InputError
-from tests.unit.ddl.documents import act, an_input
+from tests.unit.ddl.documents import an_input, run_action
 
 plain = st.recursive(
     st.none()
@@ -46,7 +46,7 @@ typed = st.sampled_from(sorted(BY_TYPE)).flatmap(
 def one(kind: str, **more):
     """An action with the one input `x`."""
     listed = {"list": ["a", "b", 3, True]} if kind == "list" else {}
-    return act({"x": an_input(kind, **listed, **more)})
+    return run_action({"x": an_input(kind, **listed, **more)})
 
 
 def refused(action, data) -> InputError:
@@ -77,7 +77,7 @@ def test_check_takes_values_of_the_type(pair):
 @given(st.sampled_from(sorted(BY_TYPE)), plain)
 def test_check_is_idempotent(kind, value):
     """Checking what was checked changes nothing: the node sees what the client saw."""
-    action = act(
+    action = run_action(
         {
             "x": an_input(kind, optional=True, **({"list": ["a", 3]} if kind == "list" else {})),
             "y": an_input("integer", optional=True, default=3.0),
@@ -250,7 +250,7 @@ def test_depth():
 )
 def test_unknown_and_missing_are_always_refused(data):
     """An input that is not declared, or a required one that is missing, is refused with 3."""
-    action = act({"name": an_input(), "note": an_input(optional=True)})
+    action = run_action({"name": an_input(), "note": an_input(optional=True)})
     unknown = [name for name in data if name not in ("name", "note")]
     if not unknown and "name" in data:
         assert action.check(data) == {"name": "x"}
@@ -262,17 +262,17 @@ def test_unknown_and_missing_are_always_refused(data):
 
 def test_messages():
     """The refusals say what was meant."""
-    action = act({"name": an_input(), "note": an_input(optional=True)})
+    action = run_action({"name": an_input(), "note": an_input(optional=True)})
     assert "did you mean name?" in str(refused(action, {"nmae": "x"}))
     assert "it takes name, note" in str(refused(action, {"zzz": "x"}))
     assert "sample.act needs the input name (D)" in str(refused(action, {}))
-    assert "it takes none" in str(refused(act({}), {"a": 1}))
+    assert "it takes none" in str(refused(run_action({}), {"a": 1}))
     assert refused(action, ["name"]).statuscode == 4
 
 
 def test_defaults():
     """A default is filled in, optional or not; None counts as not given; order is the DDL's."""
-    action = act(
+    action = run_action(
         {
             "z": an_input("integer", optional=True, default=5),
             "a": an_input("boolean", default=False),
@@ -288,7 +288,7 @@ def test_defaults():
 @given(st.text(alphabet="ab`$;|&><\n\r\0 -/é", max_size=8))
 def test_shellsafe(text):
     """Shellsafe refuses every character that a shell acts on, and nothing else."""
-    action = act({"x": an_input(validation="shellsafe")})
+    action = run_action({"x": an_input(validation="shellsafe")})
     if set(text) & set("`$;|&><\n\r\0"):
         assert "safe in a shell" in str(refused(action, {"x": text}))
     else:
@@ -297,7 +297,7 @@ def test_shellsafe(text):
 
 def test_shellsafe_wants_text():
     """Shellsafe on an input of any type refuses what is no text."""
-    action = act({"x": an_input("any", validation="shellsafe")})
+    action = run_action({"x": an_input("any", validation="shellsafe")})
     assert "must be text" in str(refused(action, {"x": ["$(x)"]}))
 
 
@@ -321,7 +321,7 @@ def test_addresses(text):
 
     four, six = valid(ipaddress.IPv4Address), valid(ipaddress.IPv6Address)
     for name, expected in (("ipv4address", four), ("ipv6address", six), ("ipaddress", four or six)):
-        action = act({"x": an_input(validation=name)})
+        action = run_action({"x": an_input(validation=name)})
         if expected:
             assert action.check({"x": text}) == {"x": text}
         else:
@@ -331,7 +331,7 @@ def test_addresses(text):
 @given(st.text(max_size=12), st.integers(0, 10))
 def test_maxlength(text, limit):
     """A text is at most maxlength characters long; 0 is any length."""
-    action = act({"x": an_input(maxlength=limit)})
+    action = run_action({"x": an_input(maxlength=limit)})
     if limit and len(text) > limit:
         assert f"at most {limit}" in str(refused(action, {"x": text}))
     else:
@@ -353,7 +353,7 @@ def test_maxlength(text, limit):
 )
 def test_regex(pattern, good, bad):
     """A regex is searched as Choria does: $ is the end, not the place before a last newline."""
-    action = act({"x": an_input(validation=pattern)})
+    action = run_action({"x": an_input(validation=pattern)})
     for text in good:
         assert action.check({"x": text}) == {"x": text}
     for text in bad:
@@ -367,7 +367,7 @@ def test_a_list_of_values():
         {"type": "any", "enum": ["a", 1]},
         {"type": "any", "validation": ["a", 1]},
     ):
-        action = act({"x": an_input("any") | more})
+        action = run_action({"x": an_input("any") | more})
         assert action.check({"x": 1}) == {"x": 1}
         assert "one of a, 1" in str(refused(action, {"x": True}))
         assert refused(action, {"x": "b"}).statuscode == 4
@@ -375,7 +375,7 @@ def test_a_list_of_values():
 
 def test_sensitive():
     """A sensitive value shows neither in what is redacted nor in an error."""
-    action = act(
+    action = run_action(
         {"token": an_input(validation="^[a-z]+$"), "name": an_input()},
         mcshell={"sensitive": ["token"]},
     )
@@ -385,7 +385,7 @@ def test_sensitive():
     with pytest.raises(InputError) as caught:
         action.inputs["token"].check(3)
     assert str(caught.value) == "input token must be text, not a number"
-    assert act({"a": an_input()}).redact({"b": 1}) == {"b": 1}
+    assert run_action({"a": an_input()}).redact({"b": 1}) == {"b": 1}
 
 
 def test_loads_nothing_heavy():

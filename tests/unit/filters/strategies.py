@@ -20,7 +20,7 @@ from mcshell.filters.tree import (
     conjunction,
     disjunction,
 )
-from mcshell.filters.values import Regex, Text
+from mcshell.filters.values import Regex, SpelledText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ WORDS = (
 )
 
 texts = st.builds(
-    Text.of,
+    SpelledText.of,
     st.sampled_from(WORDS) | st.text(max_size=6),
     quoted=st.booleans(),
 )
@@ -75,7 +75,9 @@ facts = st.sampled_from(NAMES) | st.text(min_size=1, max_size=5)
 tests = st.one_of(
     st.builds(FactTest, facts, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), texts),
     st.builds(FactTest, facts, st.sampled_from(["=~", "!=~"]), regexes),
-    st.builds(ClassTest, st.sampled_from(["web", "role::db", "and", "x y", "(", "/"]).map(Text)),
+    st.builds(
+        ClassTest, st.sampled_from(["web", "role::db", "and", "x y", "(", "/"]).map(SpelledText)
+    ),
     st.builds(ClassTest, regexes),
 )
 datas = st.builds(
@@ -132,7 +134,7 @@ def holds(expression: Expression, node: Node) -> bool:
             return all(holds(operand, node) for operand in operands)
         case Or(operands):
             return any(holds(operand, node) for operand in operands)
-        case ClassTest(Text(name)):
+        case ClassTest(SpelledText(name)):
             return name in node.classes
         case ClassTest(Regex(pattern)):
             return any(re.search(pattern, name) for name in node.classes)
@@ -167,7 +169,7 @@ def elements(value: Any) -> list[Any]:
     return list(value) if isinstance(value, dict) else [value]
 
 
-def compare(fact: Any, operator: str, value: Text | Regex) -> bool:
+def compare(fact: Any, operator: str, value: SpelledText | Regex) -> bool:
     """Compare one scalar."""
     shown = str(fact).lower() if isinstance(fact, bool) else str(fact)
     if isinstance(value, Regex):

@@ -25,7 +25,7 @@ from mcshell.filters.tree import (
     disjunction,
     show,
 )
-from mcshell.filters.values import Regex, Text
+from mcshell.filters.values import Regex, SpelledText
 from mcshell.message import Filter
 from tests.unit.filters.strategies import Node, datas, expressions, holds, nodes, tests
 
@@ -39,7 +39,7 @@ def refusal(text):
     return ""
 
 
-A, B, C = (ClassTest(Text(name)) for name in "abc")
+A, B, C = (ClassTest(SpelledText(name)) for name in "abc")
 
 
 @pytest.mark.parametrize(
@@ -54,30 +54,33 @@ A, B, C = (ClassTest(Text(name)) for name in "abc")
         ("! ! a", Not(Not(A))),
         ("a and b and c", And((A, B, C))),
         ("((a))", A),
-        ("notes=1", FactTest("notes", "==", Text("1"))),
-        ("andy", ClassTest(Text("andy"))),
-        ("role::db", ClassTest(Text("role::db"))),
+        ("notes=1", FactTest("notes", "==", SpelledText("1"))),
+        ("andy", ClassTest(SpelledText("andy"))),
+        ("role::db", ClassTest(SpelledText("role::db"))),
         ("/^role::/", ClassTest(Regex("^role::"))),
-        ("'and'", ClassTest(Text("and"))),
-        ("os=and", FactTest("os", "==", Text("and"))),
-        ("os.family = Debian", FactTest("os.family", "==", Text("Debian"))),
-        ("n=>3", FactTest("n", ">=", Text("3"))),
-        ("n=<3", FactTest("n", "<=", Text("3"))),
-        ("n='3'", FactTest("n", "==", Text("3", literal=True))),
-        ("x=a=b", FactTest("x", "==", Text("a=b"))),
+        ("'and'", ClassTest(SpelledText("and"))),
+        ("os=and", FactTest("os", "==", SpelledText("and"))),
+        ("os.family = Debian", FactTest("os.family", "==", SpelledText("Debian"))),
+        ("n=>3", FactTest("n", ">=", SpelledText("3"))),
+        ("n=<3", FactTest("n", "<=", SpelledText("3"))),
+        ("n='3'", FactTest("n", "==", SpelledText("3", literal=True))),
+        ("x=a=b", FactTest("x", "==", SpelledText("a=b"))),
         ("x=/a b\\/c/", FactTest("x", "=~", Regex("a b/c"))),
         ("x!=/a/", FactTest("x", "!=~", Regex("a"))),
         ("x=~a", FactTest("x", "=~", Regex("a"))),
-        ("x=/var/lib", FactTest("x", "==", Text("/var/lib"))),
-        ('x="/etc/"', FactTest("x", "==", Text("/etc/"))),
-        ('"my fact"=1', FactTest("my fact", "==", Text("1"))),
-        (r'x="a\"b\d"', FactTest("x", "==", Text(r'a"b\d'))),
+        ("x=/var/lib", FactTest("x", "==", SpelledText("/var/lib"))),
+        ('x="/etc/"', FactTest("x", "==", SpelledText("/etc/"))),
+        ('"my fact"=1', FactTest("my fact", "==", SpelledText("1"))),
+        (r'x="a\"b\d"', FactTest("x", "==", SpelledText(r'a"b\d'))),
         (
             "fstat('/etc/hosts').md5=/ab/",
             DataTest("fstat", "/etc/hosts", "md5", "=~", Regex("ab")),
         ),
-        ("fact(os.name).value=x", DataTest("fact", "os.name", "value", "==", Text("x"))),
-        ("collective().member=true", DataTest("collective", None, "member", "==", Text("true"))),
+        ("fact(os.name).value=x", DataTest("fact", "os.name", "value", "==", SpelledText("x"))),
+        (
+            "collective().member=true",
+            DataTest("collective", None, "member", "==", SpelledText("true")),
+        ),
     ],
 )
 def test_parses(text, tree):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcshell.client.discovery.node_cache import KnownNode
+from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.filters import compile_filter
 from mcshell.message import Filter
 
@@ -26,6 +26,6 @@ OS = {"os": {"name": "Debian", "family": "debian", "release": {"full": "12"}}}
 )
 def test_a_hash_with_a_name_stands_for_it(test, expected):
     """`os=Debian` means the system's name; without a name, a hash matches by its keys."""
-    node = KnownNode("web1", 1.0, OS)
+    node = CachedNode("web1", 1.0, OS)
     assert compile_filter(Filter(fact=(test,))).matches(node) is expected
     assert compile_filter(Filter(compound=(test,))).matches(node) is expected

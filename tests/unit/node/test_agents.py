@@ -14,8 +14,8 @@ import pytest
 from mcshell.ddl.library import shipped_dir
 from mcshell.message import State
 from mcshell.node.agent import Agent, Call
-from mcshell.node.agents.registry import Served, Service, load_agents
-from mcshell.node.execution.action import act
+from mcshell.node.agents.registry import AgentRegistry, ServedAgent, load_agents
+from mcshell.node.execution.action import run_action
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ class Quitter(Agent):
 def test_an_agent_that_does_not_activate_is_inactive() -> None:
     """Whatever `activate` raises is its reason."""
     schema = SimpleNamespace(name="quitter", metadata={}, actions={})
-    served = Served([Service(Quitter(), schema)])  # type: ignore[arg-type] # no DDL is needed
+    served = AgentRegistry([ServedAgent(Quitter(), schema)])  # type: ignore[arg-type] # no DDL is needed
     served.activate(SimpleNamespace(identity="web1"))  # type: ignore[arg-type] # nor a node
     assert served.inactive == {"quitter": "does not activate: KeyError: 'web1'"}
     assert served.get("quitter") is None
@@ -83,6 +83,6 @@ def test_an_action_that_exits_has_failed() -> None:
     admitted = SimpleNamespace(
         request=request, service=service, action=SimpleNamespace(name="quit")
     )
-    outcome = act(admitted, SimpleNamespace(identity="web1"), time.monotonic() + 1)  # type: ignore[arg-type] # as above
+    outcome = run_action(admitted, SimpleNamespace(identity="web1"), time.monotonic() + 1)  # type: ignore[arg-type] # as above
     assert (outcome.state, outcome.statuscode) == (State.FAILED, 5)
     assert "SystemExit: no luck" in outcome.statusmsg

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mcshell.errors import ConfigError, MCShellError
 from mcshell.node.store.database import Database
-from mcshell.node.store.records import FINAL, QUEUED, RUNNING, End, Word, Work
+from mcshell.node.store.records import FINAL, QUEUED, RUNNING, OutboxMessage, WorkItem, WorkResult
 from mcshell.node.store.spool import Spool
 
 IDENTITIES = ("n1", "n2")
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import sqlite3
 
 
-def row(identity: str = "n1", number: int = 1, **more: object) -> Work:
+def row(identity: str = "n1", number: int = 1, **more: object) -> WorkItem:
     """A queued request."""
-    work = Work(
+    work = WorkItem(
         identity=identity,
         id=f"{number:032x}",
         via="queue",
@@ -49,9 +49,9 @@ def row(identity: str = "n1", number: int = 1, **more: object) -> Work:
     return replace(work, **more)  # type: ignore[arg-type]
 
 
-def word(key: tuple[str, str], sequence: int = 2, size: int = 2) -> Word:
+def word(key: tuple[str, str], sequence: int = 2, size: int = 2) -> OutboxMessage:
     """The last word about a row."""
-    return Word(*key, sequence, "/queue/q", b"x" * size, "s", "c")
+    return OutboxMessage(*key, sequence, "/queue/q", b"x" * size, "s", "c")
 
 
 class SpoolMachine(RuleBasedStateMachine):
@@ -99,7 +99,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(key=keys, state=st.sampled_from(sorted(FINAL)), says=st.booleans())
     def finish(self, key: tuple[str, str], state: str, *, says: bool) -> None:
         """Only what is open can end, and only then its word goes out."""
-        end = End(key, state, 0, "", 3.0, word(key) if says else None)
+        end = WorkResult(key, state, 0, "", 3.0, word(key) if says else None)
         (mine,) = self.spool.finish([end])
         assert mine is (self.states.get(key) in (QUEUED, RUNNING))
         if mine:
@@ -189,7 +189,7 @@ def test_overdue_and_purge(spool: Spool) -> None:
     spool.admit([row(number=1, expires=10.0), row(number=2), row(number=3, expires=10.0)])
     spool.start([row(number=3).key], 5.0)
     assert [one.id for one in spool.overdue(20.0)] == [row(number=1).id]
-    spool.finish([End(row(number=1).key, "expired", 5, "", 20.0)])
+    spool.finish([WorkResult(row(number=1).key, "expired", 5, "", 20.0)])
     assert spool.purge(5000.0, 10_000.0) == 0
     assert spool.purge(50_000.0, 10_000.0) == 1
     assert spool.get(row(number=3).key) is not None
@@ -201,7 +201,7 @@ def test_forsaken_rows_of_pools_can_be_claimed_again(spool: Spool) -> None:
     first, second = (row(number=n, via="pool", state=RUNNING, attempt=1) for n in (1, 2))
     assert spool.turn([first, second], []) == [True, True]
     assert spool.turn([first], []) == [False]
-    spool.turn([], [End(second.key, "ok", 0, "", 2.0, word(second.key))])
+    spool.turn([], [WorkResult(second.key, "ok", 0, "", 2.0, word(second.key))])
     spool.forsake("n1", 3.0)
     assert spool.turn([replace(first, attempt=2), second], []) == [True, False]
     found = spool.get(first.key)

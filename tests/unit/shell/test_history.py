@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.ddl.library import Library, shipped_dir
-from mcshell.shell.history import History, gives_secret
+from mcshell.shell.history import LineHistory, gives_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +33,9 @@ def test_a_line_that_gives_a_sensitive_input_is_known(line: str, *, secret: bool
 
 def test_a_secret_is_not_written(tmp_path: Path) -> None:
     """It can be recalled until the prompt ends; the file never holds it."""
-    history = History(tmp_path / "history", LIBRARY)
+    history = LineHistory(tmp_path / "history", LIBRARY)
     history.append_string("ping")
     history.append_string("rpc exec run stdin=hush")
     assert history.get_strings() == ["ping", "rpc exec run stdin=hush"]
     assert "hush" not in (tmp_path / "history").read_text()
-    assert list(History(tmp_path / "history", LIBRARY).load_history_strings()) == ["ping"]
+    assert list(LineHistory(tmp_path / "history", LIBRARY).load_history_strings()) == ["ping"]

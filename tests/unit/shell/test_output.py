@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.commands.output.result import Table, Text
+from mcshell.commands.output.result import Prose, Table
 from mcshell.errors import UsageError
-from mcshell.shell.output import Screen, cell, harmless, render, show
+from mcshell.shell.output import Screen, cell, render, sanitize, show
 
 COLUMNS = ("sender", "version", "up", "tags", "more")
 ROWS = [
@@ -80,7 +80,7 @@ def test_csv_and_tsv_come_back_as_they_went(rows: list[tuple[str, str]]) -> None
     """A reader of csv gets every harmless cell back; tsv has a line a row whatever is in it."""
     text = render(("a", "b"), list(rows), "csv")
     found = list(csv.reader(io.StringIO(text, newline="")))
-    assert found[1:] == [[harmless(one) for one in row] for row in rows]
+    assert found[1:] == [[sanitize(one) for one in row] for row in rows]
     lines = render(("a", "b"), list(rows), "tsv").split("\n")
     assert len(lines) == len(rows) + 2
     assert all(line.count("\t") == 1 for line in lines[:-1])
@@ -136,7 +136,7 @@ def test_times_are_local_for_the_eye_and_seconds_for_programs() -> None:
 
 def test_text_and_nothing() -> None:
     """Help is written as it is, with one line end; nothing writes nothing."""
-    assert shown(Text("help"))[0] == "help\n"
+    assert shown(Prose("help"))[0] == "help\n"
     assert shown(None) == ("", "")
     assert shown(Table((), [])) == ("", "")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.commands.output.result import Table, Text
+from mcshell.commands.output.result import Prose, Table
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
 from mcshell.shell.redirect import redirected
@@ -71,4 +71,4 @@ def test_parquet_wants_a_table(tmp_path: Path) -> None:
     """Prose is no table."""
     _, shower = redirected(f"help > {tmp_path / 'x.parquet'}")
     with pytest.raises(UsageError, match="a table is meant"):
-        shower(Text("help"), Namespace(), Screen(io.StringIO(), io.StringIO(), None), None)
+        shower(Prose("help"), Namespace(), Screen(io.StringIO(), io.StringIO(), None), None)

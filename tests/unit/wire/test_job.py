@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mcshell.errors import InputError, Rejected, UsageError
 from mcshell.message import Job, When, new_request_id, run_id
 from mcshell.pki import Authority
-from mcshell.wire.documents.envelope import Limits, Sealed
+from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
 from mcshell.wire.documents.job import open_job, seal_job
 from mcshell.wire.documents.rule import read_job
 from mcshell.wire.documents.signatures import Signer, Verifier
@@ -36,11 +36,11 @@ class Party:
         self.verifier = Verifier(authority.ca_pem)
         self.now = self.alice.identity.not_before + 3600
 
-    def open(self, sealed: Sealed, **limits: Any) -> Job:
+    def open(self, sealed: SealedMessage, **limits: Any) -> Job:
         """What a node makes of it."""
-        return open_job(sealed.body, sealed.headers, self.verifier, Limits(**limits), self.now)
+        return open_job(sealed.body, sealed.headers, self.verifier, BodyLimits(**limits), self.now)
 
-    def sign(self, document: Any, signer: Signer | None = None) -> Sealed:
+    def sign(self, document: Any, signer: Signer | None = None) -> SealedMessage:
         """Any document, signed as it is."""
         from mcshell.wire.documents.envelope import sealed
 
@@ -170,7 +170,7 @@ def test_who_may_sign(party: Party) -> None:
     sealed = seal_job(JOB, party.alice)
     for changed in (sealed.body.replace(b"openssl", b"opensst"), sealed.body[:-1], b""):
         with pytest.raises(Rejected):
-            party.open(Sealed(changed, sealed.headers))
+            party.open(SealedMessage(changed, sealed.headers))
     with pytest.raises(Rejected):
         party.open(sealed, max_body=100)
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mcshell.node.audit.history import TAIL, Hindsight, recall
+from mcshell.node.audit.history import TAIL, AuditHistory, recall
 from mcshell.node.audit.log import AuditLog
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -64,18 +64,18 @@ def test_it_reads_the_end_of_a_long_file(tmp_path):
     path.write_bytes(line * (2 * TAIL // len(line)))
     with AuditLog(path) as log:
         log.write({"event": "accepted", "identity": "web1", "requestid": ID})
-    assert Hindsight(path).seen("web1", ID)["state"] == "accepted"
+    assert AuditHistory(path).seen("web1", ID)["state"] == "accepted"
 
 
 def test_who_asks_too_often_is_told_nothing(tmp_path):
     """The file is not read for every probe of a flood."""
     path = tmp_path / "audit.jsonl"
     path.write_bytes(lines({"event": "accepted"}))
-    hindsight = Hindsight(path)
+    hindsight = AuditHistory(path)
     assert hindsight.seen("web1", ID) is not None
     assert hindsight.seen("web1", ID) is None
 
 
 def test_without_a_file_nothing_is_known(tmp_path):
     """A node that has audited nothing yet answers all the same."""
-    assert Hindsight(tmp_path / "none.jsonl").seen("web1", ID) is None
+    assert AuditHistory(tmp_path / "none.jsonl").seen("web1", ID) is None

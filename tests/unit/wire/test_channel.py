@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConversationError, TurnTimeout
-from mcshell.wire.conversation.channel import LINGER, LOST, Channel, Head
+from mcshell.wire.conversation.channel import LINGER, LOST, Channel, ConversationId
 
-HEAD = Head("0" * 32, "echo", "cert=alice", "web1", "mcs", "s1")
+HEAD = ConversationId("0" * 32, "echo", "cert=alice", "web1", "mcs", "s1")
 
 
 class Pair:

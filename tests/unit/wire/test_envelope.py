@@ -20,8 +20,8 @@ from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     Arrival,
-    Limits,
-    Sealed,
+    BodyLimits,
+    SealedMessage,
     open_reply,
     open_request,
     read_reply,
@@ -32,7 +32,7 @@ from mcshell.wire.documents.envelope import (
 from mcshell.wire.documents.signatures import Signer, Verifier
 
 NOW = 1_800_000_000.0
-LIMITS = Limits()
+LIMITS = BodyLimits()
 
 scalars = (
     st.none()
@@ -112,7 +112,7 @@ def answered(party, sealed, targets=frozenset({"web1"}), limits=LIMITS):
 
 def signed(body, signer):
     """Any body, signed."""
-    return Sealed(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+    return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
 
 
 def refusal(call, *args, **kwargs):
@@ -149,7 +149,7 @@ def test_a_mutated_body_is_only_ever_rejected(party, data):
     body = sealed.body
     place = data.draw(st.integers(0, len(body) - 1))
     instead = data.draw(st.binary(max_size=3).filter(lambda b: b != body[place : place + 1]))
-    changed = Sealed(body[:place] + instead + body[place + 1 :], sealed.headers)
+    changed = SealedMessage(body[:place] + instead + body[place + 1 :], sealed.headers)
     if changed.body != body:
         refusal(answered, party, changed)
 
@@ -305,13 +305,13 @@ def test_dates_have_their_bounds(party, created, expires, expected):
 
 def test_the_first_check_that_fails_gives_the_reason(party):
     """Size goes before signature, signature before kind, kind before what the document says."""
-    large = Sealed(b"x" * (LIMITS.max_body + 1), {})
+    large = SealedMessage(b"x" * (LIMITS.max_body + 1), {})
     assert refusal(opened, party, large) is Reason.TOO_LARGE
     assert refusal(answered, party, large) is Reason.TOO_LARGE
-    assert refusal(opened, party, Sealed(b"junk", {})) is Reason.UNSIGNED
+    assert refusal(opened, party, SealedMessage(b"junk", {})) is Reason.UNSIGNED
     assert refusal(opened, party, signed(b"junk", party.web1)) is Reason.WRONG_KIND
     assert refusal(opened, party, signed(b"junk", party.alice)) is Reason.NOT_JSON
-    assert refusal(answered, party, Sealed(b"junk", {})) is Reason.NOT_JSON
+    assert refusal(answered, party, SealedMessage(b"junk", {})) is Reason.NOT_JSON
     asked = request(collective="eu", via=Via.DIRECT, identity="web9", expires=NOW - 1, created=1.0)
     document = {**json.loads(seal_request(asked, party.alice).body), "caller": "cert=bob"}
     for field, value, expected in (
@@ -333,7 +333,7 @@ def test_nobody_looks_at_a_signature_for_an_unknown_request(party):
     """Replies to what was not asked cost no signature check."""
     sealed = seal_reply(reply(), party.web1)
     assert refusal(answered, party, sealed, None) is Reason.UNKNOWN_REQUEST
-    assert refusal(answered, party, Sealed(sealed.body, {}), None) is Reason.UNKNOWN_REQUEST
+    assert refusal(answered, party, SealedMessage(sealed.body, {}), None) is Reason.UNKNOWN_REQUEST
 
 
 def test_a_verified_stranger_is_told_apart_from_a_target(party):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.node.jobs.scheduler import Agenda
+from mcshell.node.jobs.scheduler import Scheduler
 from tests.jobs.simulation import World
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ def test_jobs_of_nodes_that_are_gone_hold_nobody_up(tmp_path: Path) -> None:
     world.spool.close()
     world.spool = type(world.spool)(tmp_path / "work.sqlite")
     world.desks = few
-    world.agenda = Agenda(world.spool, few, lambda: None)
+    world.scheduler = Scheduler(world.spool, few, lambda: None)
     foretold = world.forecast(DAY)
     happened = world.live(DAY)
     assert happened.keys() == {start[:3] for start in foretold}
     assert len(happened) > 10
-    due = world.agenda.next_due()
+    due = world.scheduler.next_due()
     assert due is not None
     assert due >= NOW + DAY
 
@@ -38,7 +38,7 @@ def test_looking_for_what_is_due_reads_an_index(tmp_path: Path) -> None:
     database = world.spool._database
     read = database.read
     database.read = lambda query, values=(): asked.append((query, values)) or read(query, values)
-    world.agenda.next_due()
+    world.scheduler.next_due()
     world.spool.jobs.due(NOW, 500)
     world.spool.jobs.over(NOW)
     assert len(asked) == 3

@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
-from mcshell.client.discovery.node_cache import Known, KnownNode
-from mcshell.client.discovery.registrations import Listener
+from mcshell.client.discovery.node_cache import CachedNode, NodeCache
+from mcshell.client.discovery.registrations import RegistrationListener
 from mcshell.errors import Reason
 from mcshell.pki import Authority
 from mcshell.wire.documents.registration import Registration, seal_registration
@@ -35,8 +35,8 @@ class Ear:
     def __init__(self, folder):
         self.authority = Authority.init(folder / "ca")
         self.verifier = CountingVerifier(self.authority.ca_pem)
-        self.known = Known(folder / "known.sqlite", "realm")
-        self.listener = Listener(None, self.verifier, self.known, "mcs")
+        self.known = NodeCache(folder / "known.sqlite", "realm")
+        self.listener = RegistrationListener(None, self.verifier, self.known, "mcs")
         self.signers = {}
 
     def signer(self, name):
@@ -82,7 +82,7 @@ def test_repeats_within_a_second_are_not_verified(ear):
 
 def test_what_another_process_has_kept_is_not_verified(ear):
     """A word as new is in the file already."""
-    ear.known.learn("mcs", [KnownNode("web1", time.time() + 0.5)])
+    ear.known.learn("mcs", [CachedNode("web1", time.time() + 0.5)])
     ear.hear(ear.message("web1"))
     assert ear.verifier.asked == 0
     assert ear.listener.counts["repeated"] == 1
@@ -125,7 +125,7 @@ def test_a_replay_makes_nobody_seen_again(ear):
 def test_how_often_a_node_registers_outlives_its_answers(ear):
     """An answer to discovery does not say it, and does not wipe it out."""
     ear.hear(ear.message("web1"))
-    ear.known.learn("mcs", [KnownNode("web1", time.time() + 5, version="2")])
+    ear.known.learn("mcs", [CachedNode("web1", time.time() + 5, version="2")])
     node = ear.known.node("mcs", "web1")
     assert (node.version, node.interval) == ("2", 60.0)
 
@@ -134,7 +134,7 @@ def test_followers_hear_each_verified_one(ear):
     """Whoever follows is given what is new to him, even if a file has it already."""
     heard = []
     ear.listener.follow(heard.append)
-    ear.known.learn("mcs", [KnownNode("web1", time.time() + 0.5)])
+    ear.known.learn("mcs", [CachedNode("web1", time.time() + 0.5)])
     ear.hear(ear.message("web1"))
     assert [node.identity for node in heard] == ["web1"]
 

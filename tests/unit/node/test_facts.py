@@ -24,7 +24,7 @@ from mcshell.node.facts import system as machine
 from mcshell.node.facts.source import FactSource, merge, plain
 from mcshell.version import VERSION
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mcshell.errors import AgentError, Reason, Rejected
 from mcshell.node.registration import next_turn
 from mcshell.pki import Authority
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Limits, sealed
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits, sealed
 from mcshell.wire.documents.registration import Registration, open_registration, seal_registration
 from mcshell.wire.documents.signatures import Signer, Verifier
 
@@ -32,7 +32,7 @@ class Party:
     def open(self, message, now=NOW, **headers):
         """Open it as a listener would."""
         given = {**message.headers, **headers}
-        return open_registration(message.body, given, self.verifier, Limits(), now)
+        return open_registration(message.body, given, self.verifier, BodyLimits(), now)
 
 
 @pytest.fixture(scope="module")

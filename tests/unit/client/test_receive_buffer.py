@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from mcshell.client.messaging.receive_buffer import Inbox
+from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.wire.stomp.transport import Delivery
 from tests.peers.processes import wait_until
 
@@ -20,7 +20,7 @@ def delivery(size: int) -> Delivery:
 
 def test_a_group_ends_with_its_count_its_bytes_or_what_is_there() -> None:
     """What is taken out together is bounded by number and by bytes, and comes in order."""
-    inbox = Inbox()
+    inbox = ReceiveBuffer()
     sizes = [1, 2, 3, 50, 60, 70]
     for size in sizes:
         inbox.put(delivery(size))
@@ -33,7 +33,7 @@ def test_a_group_ends_with_its_count_its_bytes_or_what_is_there() -> None:
 
 def test_the_filling_thread_waits_for_room() -> None:
     """A full box holds back whoever fills it until something is taken out."""
-    inbox = Inbox(room=1000)
+    inbox = ReceiveBuffer(room=1000)
     for _ in range(2):
         inbox.put(delivery(600))
     filled = threading.Event()
@@ -57,7 +57,7 @@ def test_the_filling_thread_waits_for_room() -> None:
 def test_nobody_waits_twice_for_one_who_empties_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing is taken out the box grows: whoever fills it keeps the heart-beats too."""
     monkeypatch.setattr("mcshell.client.messaging.receive_buffer._PATIENCE", 0.01)
-    inbox = Inbox(room=1000)
+    inbox = ReceiveBuffer(room=1000)
     thread = threading.Thread(target=lambda: [inbox.put(delivery(600)) for _ in range(500)])
     thread.start()
     assert wait_until(lambda: not thread.is_alive(), 30)

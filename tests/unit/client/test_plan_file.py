@@ -15,7 +15,7 @@ from mcshell.client.documents.plan_file import read_plan
 from mcshell.ddl.library import Library, shipped_dir
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.pki import Authority
-from mcshell.wire.documents.envelope import Limits
+from mcshell.wire.documents.envelope import BodyLimits
 from mcshell.wire.documents.plan import open_plan, seal_plan, wave_id
 from mcshell.wire.documents.signatures import Signer, Verifier
 
@@ -123,13 +123,14 @@ def test_a_plan_comes_back_as_it_was_signed(authority):
     plan = read(GOOD)
     sealed = seal_plan(plan, authority.signer)
     assert (
-        open_plan(sealed.body, sealed.headers, authority.verifier, Limits(), authority.now) == plan
+        open_plan(sealed.body, sealed.headers, authority.verifier, BodyLimits(), authority.now)
+        == plan
     )
     with pytest.raises(UsageError, match="cannot be signed by"):
         seal_plan(read(GOOD, "cert=bob"), authority.signer)
     body = sealed.body.replace(b"nginx", b"ngimx")
     with pytest.raises(Rejected) as error:
-        open_plan(body, sealed.headers, authority.verifier, Limits(), authority.now)
+        open_plan(body, sealed.headers, authority.verifier, BodyLimits(), authority.now)
     assert error.value.reason is Reason.BAD_SIGNATURE
 
 

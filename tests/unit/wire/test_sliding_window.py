@@ -10,7 +10,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcshell.wire.conversation.sliding_window import AT_ONCE, LAZY, MOST_WAIT, Ordered, Packet
+from mcshell.wire.conversation.sliding_window import AT_ONCE, LAZY, MOST_WAIT, Packet, SlidingWindow
 
 UNKIND = st.fixed_dictionaries(
     {
@@ -32,7 +32,10 @@ class World:
     def __init__(self, seed, window, lost, twice, slow, cuts, lazy, count):
         self.chance = random.Random(seed)
         self.now = 0.0
-        self.ends = [Ordered(0.0, window=window, keepalive=10.0), Ordered(0.0, window=window)]
+        self.ends = [
+            SlidingWindow(0.0, window=window, keepalive=10.0),
+            SlidingWindow(0.0, window=window),
+        ]
         self.trouble = {"lost": lost, "twice": twice, "cuts": cuts, "lazy": lazy}
         self.slow = slow
         self.count = count
@@ -121,7 +124,7 @@ def test_each_turn_comes_once_and_in_order(unkind):
 )
 def test_nonsense_breaks_nothing(packets):
     """Whatever numbers another end makes up, nothing raises and nothing grows past the window."""
-    end: Ordered[int] = Ordered(0.0, window=4)
+    end: SlidingWindow[int] = SlidingWindow(0.0, window=4)
     for number in range(3):
         end.put(number)
     for now, packet in enumerate(packets):
@@ -133,7 +136,7 @@ def test_nonsense_breaks_nothing(packets):
 
 def pair(window=4):
     """Two ends that have exchanged their first words."""
-    ends = [Ordered(0.0, window=window, keepalive=10.0), Ordered(0.0, window=window)]
+    ends = [SlidingWindow(0.0, window=window, keepalive=10.0), SlidingWindow(0.0, window=window)]
     ends[0].put("open")
     exchange(ends, 0.0)
     assert ends[1].take() == "open"

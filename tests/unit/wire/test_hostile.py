@@ -16,7 +16,7 @@ def scene(tmp_path_factory):
     """A receiver and all cases, made once."""
     receiver, cases = arena(tmp_path_factory.mktemp("hostile"))
     yield receiver, cases
-    receiver.claims.close()
+    receiver.replay_guard.close()
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -14,33 +14,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConfigError, MCShellError
-from mcshell.node.admission.replay import Claims, _Ticket
+from mcshell.node.admission.replay import ReplayGuard, _ClaimTicket
 
 NOW = 1_800_000_000.0
 
 
 @pytest.fixture
-def claims(tmp_path):
+def replay_guard(tmp_path):
     """An empty file of claims."""
-    found = Claims(tmp_path / "claims.db")
+    found = ReplayGuard(tmp_path / "claims.db")
     yield found
     found.close()
 
 
-def test_a_request_is_claimed_once_for_each_identity(claims):
+def test_a_request_is_claimed_once_for_each_identity(replay_guard):
     """A second claim is refused, also long after; another identity's is its own."""
-    assert claims.claim("web1", "a", NOW + 60, NOW)
-    assert not claims.claim("web1", "a", NOW + 60, NOW)
-    assert not claims.claim("web1", "a", NOW + 60, NOW + 59)
-    assert claims.claim("web2", "a", NOW + 60, NOW)
-    assert claims.claim("web1", "b", NOW + 60, NOW)
+    assert replay_guard.claim("web1", "a", NOW + 60, NOW)
+    assert not replay_guard.claim("web1", "a", NOW + 60, NOW)
+    assert not replay_guard.claim("web1", "a", NOW + 60, NOW + 59)
+    assert replay_guard.claim("web2", "a", NOW + 60, NOW)
+    assert replay_guard.claim("web1", "b", NOW + 60, NOW)
 
 
-def test_many_are_claimed_in_one_transaction(claims):
+def test_many_are_claimed_in_one_transaction(replay_guard):
     """Each claim gets its own answer, one that is there twice included."""
     wanted = [("web1", "a", NOW + 60), ("web2", "a", NOW + 60), ("web1", "a", NOW + 60)]
-    assert claims.claim_many(wanted, NOW) == [True, True, False]
-    assert claims.claim_many([], NOW) == []
+    assert replay_guard.claim_many(wanted, NOW) == [True, True, False]
+    assert replay_guard.claim_many([], NOW) == []
 
 
 @pytest.mark.parametrize("synchronous", ["NORMAL", "FULL"])
@@ -48,27 +48,27 @@ def test_a_claim_outlives_kill_9(tmp_path, synchronous):
     """What was claimed by a process that was killed right after is claimed still."""
     path = tmp_path / "claims.db"
     code = (
-        "import sys, time; from mcshell.node.admission.replay import Claims\n"
-        f"c = Claims({str(path)!r}, synchronous={synchronous!r})\n"
+        "import sys, time; from mcshell.node.admission.replay import ReplayGuard\n"
+        f"c = ReplayGuard({str(path)!r}, synchronous={synchronous!r})\n"
         f"print(c.claim('web1', 'a', {NOW + 60}, {NOW}), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"True\n"
         os.kill(process.pid, signal.SIGKILL)
-    again = Claims(path)
+    again = ReplayGuard(path)
     assert not again.claim("web1", "a", NOW + 60, NOW)
     assert again.claim("web1", "b", NOW + 60, NOW)
     again.close()
 
 
-def test_threads_never_win_the_same_claim(claims):
+def test_threads_never_win_the_same_claim(replay_guard):
     """Of many threads that claim the same requests, exactly one wins each."""
     won: list[str] = []
     barrier = threading.Barrier(8)
 
     def run():
         barrier.wait()
-        won.extend(f"r{i}" for i in range(50) if claims.claim("web1", f"r{i}", NOW + 60, NOW))
+        won.extend(f"r{i}" for i in range(50) if replay_guard.claim("web1", f"r{i}", NOW + 60, NOW))
 
     threads = [threading.Thread(target=run) for _ in range(8)]
     for thread in threads:
@@ -78,29 +78,29 @@ def test_threads_never_win_the_same_claim(claims):
     assert sorted(won) == sorted(f"r{i}" for i in range(50))
 
 
-def test_claims_that_come_together_are_committed_together(claims):
+def test_claims_that_come_together_are_committed_together(replay_guard):
     """While one thread commits, the others queue up, and the next commit is for all of them."""
     transactions = []
-    claims._database.set_trace_callback(
+    replay_guard._database.set_trace_callback(
         lambda sql: transactions.append(sql) if sql == "COMMIT" else None
     )
-    commit, go_on = claims._commit, threading.Event()
+    commit, go_on = replay_guard._commit, threading.Event()
 
     def slow(tickets):
         go_on.wait(30)
         commit(tickets)
 
-    claims._commit = slow
+    replay_guard._commit = slow
     results: list[bool] = []
     threads = [
         threading.Thread(
-            target=lambda i=i: results.append(claims.claim("web1", f"r{i}", NOW + 60, NOW))
+            target=lambda i=i: results.append(replay_guard.claim("web1", f"r{i}", NOW + 60, NOW))
         )
         for i in range(10)
     ]
     for thread in threads:
         thread.start()
-    while len(claims._queue) < 9:
+    while len(replay_guard._queue) < 9:
         threading.Event().wait(0.001)
     go_on.set()
     for thread in threads:
@@ -110,67 +110,69 @@ def test_claims_that_come_together_are_committed_together(claims):
 
 
 @pytest.mark.parametrize("leads", [False, True])
-def test_who_stops_waiting_does_not_stop_the_others(claims, leads):
+def test_who_stops_waiting_does_not_stop_the_others(replay_guard, leads):
     """A waiter that is interrupted leaves the queue, and if it was to lead, it leads first."""
-    ticket = _Ticket([("web1", "a", NOW + 60)], NOW)
-    claims._queue.append(ticket)
-    claims._led = True
+    ticket = _ClaimTicket([("web1", "a", NOW + 60)], NOW)
+    replay_guard._queue.append(ticket)
+    replay_guard._led = True
     if leads:
         ticket.wake.set()
-    claims._leave(ticket)
-    assert claims._queue == []
+    replay_guard._leave(ticket)
+    assert replay_guard._queue == []
     assert ticket.done is leads
-    claims._led = False
-    assert claims.claim("web1", "a", NOW + 60, NOW) is not leads
+    replay_guard._led = False
+    assert replay_guard.claim("web1", "a", NOW + 60, NOW) is not leads
 
 
-def test_expired_claims_are_purged_an_hour_later(claims):
+def test_expired_claims_are_purged_an_hour_later(replay_guard):
     """What expired is kept for an hour, in case the clock was wrong, and then goes."""
-    claims.claim("web1", "a", NOW + 60, NOW)
-    assert not claims.claim("web1", "a", NOW + 60, NOW + 3000)
-    claims.claim("web1", "other", NOW + 9000, NOW + 60 + 3700)
-    count = claims._database.execute("SELECT count(*) FROM claims").fetchone()
+    replay_guard.claim("web1", "a", NOW + 60, NOW)
+    assert not replay_guard.claim("web1", "a", NOW + 60, NOW + 3000)
+    replay_guard.claim("web1", "other", NOW + 9000, NOW + 60 + 3700)
+    count = replay_guard._database.execute("SELECT count(*) FROM claims").fetchone()
     assert count == (1,)
 
 
-def test_many_expired_claims_go_little_by_little(claims):
+def test_many_expired_claims_go_little_by_little(replay_guard):
     """A purge takes a bounded number of rows at a time, and goes on at the next claim."""
-    claims.claim_many([("web1", f"r{i}", NOW) for i in range(2500)], NOW)
+    replay_guard.claim_many([("web1", f"r{i}", NOW) for i in range(2500)], NOW)
     left = []
     for i in range(4):
-        claims.claim("web1", f"new{i}", NOW + 9999, NOW + 4000)
-        row = claims._database.execute("SELECT count(*) FROM claims WHERE expires = ?", (NOW,))
+        replay_guard.claim("web1", f"new{i}", NOW + 9999, NOW + 4000)
+        row = replay_guard._database.execute(
+            "SELECT count(*) FROM claims WHERE expires = ?", (NOW,)
+        )
         left.append(row.fetchone()[0])
     assert left == [1500, 500, 0, 0]
 
 
-def test_a_longer_ttl_prolongs_the_claim(claims):
+def test_a_longer_ttl_prolongs_the_claim(replay_guard):
     """The same id under a later expiry stays claimed until that."""
-    claims.claim("web1", "a", NOW + 60, NOW)
-    assert not claims.claim("web1", "a", NOW + 90_000, NOW)
-    claims.claim("web1", "b", NOW + 9000, NOW + 10_000)
-    assert not claims.claim("web1", "a", NOW + 90_000, NOW + 80_000)
+    replay_guard.claim("web1", "a", NOW + 60, NOW)
+    assert not replay_guard.claim("web1", "a", NOW + 90_000, NOW)
+    replay_guard.claim("web1", "b", NOW + 9000, NOW + 10_000)
+    assert not replay_guard.claim("web1", "a", NOW + 90_000, NOW + 80_000)
 
 
-def test_a_claim_that_cannot_be_recorded_is_an_error(claims):
+def test_a_claim_that_cannot_be_recorded_is_an_error(replay_guard):
     """Who cannot claim must not run: all that were in the transaction are told, none is kept."""
-    claims._database.execute(
+    replay_guard._database.execute(
         "CREATE TRIGGER full BEFORE INSERT ON claims WHEN NEW.requestid = 'bad'"
         " BEGIN SELECT RAISE(ABORT, 'disk full'); END"
     )
     with pytest.raises(MCShellError, match="cannot be recorded: disk full"):
-        claims.claim_many([("web1", "a", NOW + 60), ("web1", "bad", NOW + 60)], NOW)
-    assert claims.claim("web1", "a", NOW + 60, NOW)
+        replay_guard.claim_many([("web1", "a", NOW + 60), ("web1", "bad", NOW + 60)], NOW)
+    assert replay_guard.claim("web1", "a", NOW + 60, NOW)
     with pytest.raises(MCShellError):
-        claims.claim("web1", "\udc80", NOW + 60, NOW)
-    assert claims.claim("web1", "b", NOW + 60, NOW)
+        replay_guard.claim("web1", "\udc80", NOW + 60, NOW)
+    assert replay_guard.claim("web1", "b", NOW + 60, NOW)
 
 
 def test_what_is_no_database_is_a_configuration_error(tmp_path):
     """A file of something else is found when the node starts."""
     (tmp_path / "claims.db").write_bytes(b"hello" * 1000)
     with pytest.raises(ConfigError, match="no file for claims"):
-        Claims(tmp_path / "claims.db")
+        ReplayGuard(tmp_path / "claims.db")
 
 
 @settings(deadline=None)
@@ -179,18 +181,18 @@ def test_what_is_no_database_is_a_configuration_error(tmp_path):
 )
 def test_claims_are_a_set(tmp_path_factory, batches):
     """In whatever batches they come, exactly the first of each pair wins."""
-    claims = Claims(tmp_path_factory.mktemp("set") / "claims.db")
+    replay_guard = ReplayGuard(tmp_path_factory.mktemp("set") / "claims.db")
     seen: set[tuple[str, str]] = set()
     for batch in batches:
         expected = []
         for identity, requestid, _ in batch:
             expected.append((identity, requestid) not in seen)
             seen.add((identity, requestid))
-        assert claims.claim_many(batch, NOW) == expected
-    claims.close()
+        assert replay_guard.claim_many(batch, NOW) == expected
+    replay_guard.close()
 
 
-def test_the_file_is_in_wal_mode(claims, tmp_path):
+def test_the_file_is_in_wal_mode(replay_guard, tmp_path):
     """Readers do not wait for the node, and a commit costs no rollback journal."""
     reader = sqlite3.connect(tmp_path / "claims.db")
     assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)

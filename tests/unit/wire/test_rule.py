@@ -15,7 +15,7 @@ from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.message import Duty, Filter, Rule, When
 from mcshell.node.facts.machine_id import machine_id
 from mcshell.pki import Authority
-from mcshell.wire.documents.envelope import Limits, sealed
+from mcshell.wire.documents.envelope import BodyLimits, sealed
 from mcshell.wire.documents.rule import (
     CRL,
     RULE,
@@ -66,7 +66,9 @@ class Party:
 
     def open(self, message, now=NOW, collective=None):
         """Open it as a node would."""
-        return open_rule(message.body, message.headers, self.verifier, Limits(), now, collective)
+        return open_rule(
+            message.body, message.headers, self.verifier, BodyLimits(), now, collective
+        )
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,7 @@ def test_a_changed_byte_is_only_ever_rejected(party, data):
     byte = data.draw(st.integers(0, 255).filter(lambda one: one != message.body[place]))
     body = message.body[:place] + bytes([byte]) + message.body[place + 1 :]
     with pytest.raises(Rejected):
-        open_rule(body, message.headers, party.verifier, Limits(), NOW)
+        open_rule(body, message.headers, party.verifier, BodyLimits(), NOW)
 
 
 @given(
@@ -195,7 +197,7 @@ def test_kinds_are_told_apart():
     """A rule and a revocation list, from all that is neither."""
     assert kind_of(b'{"kind":"rule"}') == RULE
     assert kind_of(seal_crl(b"pem")) == CRL
-    assert read_crl(seal_crl(b"pem"), Limits()) == b"pem"
+    assert read_crl(seal_crl(b"pem"), BodyLimits()) == b"pem"
     for other in (b"", b"{", b'["rule"]', b'{"kind":"request","data":{"a":"rule"}}', b'"rule"'):
         assert kind_of(other) == ""
 

@@ -26,12 +26,11 @@ from mcshell.node.execution.threads import ActionThreads
 from mcshell.node.facts.machine_id import machine_id
 from mcshell.node.facts.source import FactSource
 from mcshell.node.host import Host, read_classes
-from mcshell.node.process import say_ready
+from mcshell.node.process import hold_state_directory, say_ready
 from mcshell.node.registration import RegistrationThread, RegistrationWriter
 from mcshell.node.replies.sender import ReplySender, no_steps
 from mcshell.node.replies.writer import ReplyWriter
 from mcshell.node.revocation import Revocation
-from mcshell.node.single_instance import hold_state_directory
 from mcshell.node.store.spool import Spool
 from mcshell.node.verdicts import Admitted, refused
 from mcshell.node.workers.services import DurableServices

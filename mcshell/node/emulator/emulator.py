@@ -31,11 +31,10 @@ from mcshell.node.emulator.worker import EmulatedWorker
 from mcshell.node.execution.action import run_action
 from mcshell.node.facts.machine_id import hashed
 from mcshell.node.host import Host
-from mcshell.node.process import say_ready
+from mcshell.node.process import hold_state_directory, say_ready
 from mcshell.node.registration import RegistrationWriter, next_turn
 from mcshell.node.replies.writer import ReplyWriter
 from mcshell.node.revocation import Revocation
-from mcshell.node.single_instance import hold_state_directory
 from mcshell.node.store.spool import Spool
 from mcshell.node.verdicts import Admitted, refused
 from mcshell.pki import Authority

@@ -2,9 +2,9 @@
 
 What stomp.py does here: it builds the frames that we send, runs the thread that receives, and
 knows the state of the protocol. What it does not do is left to others, through the methods that it
-means to be overridden: the socket (`patient`: it never hangs, TLS with a private CA), the bytes that come in
+means to be overridden: the socket (`tcp`: it never hangs, TLS with a private CA), the bytes that come in
 (`frame`: twice as fast as `stomp.utils.parse_headers`), heart-beats, receipts and reconnecting
-(`supervisor`, `exchange`).
+(`reconnect`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from mcshell.wire.stomp.endpoint import (
     tls_context,
     words_of,
 )
-from mcshell.wire.stomp.exchange import Exchange
 from mcshell.wire.stomp.frame import Frame, Parser, dump
 from mcshell.wire.stomp.receipts import PendingReceipt, ReceiptTable
-from mcshell.wire.stomp.subscriptions import ConnectionState
+from mcshell.wire.stomp.reconnect import ConnectionState, ReconnectingConnection
 from mcshell.wire.stomp.tcp import PatientSocket, agree_heartbeat
 from mcshell.wire.stomp.transport import delivery_of
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-    from mcshell.wire.stomp.subscriptions import Subscription
+    from mcshell.wire.stomp.reconnect import Subscription
     from mcshell.wire.stomp.transport import Delivery
 
 __all__ = ["ConnectionState", "Connector", "TLSFiles"]
@@ -287,7 +286,7 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
             thread.join(5)
 
 
-class Connector(Exchange):
+class Connector(ReconnectingConnection):
     """A supervised connection to the first of `urls` that takes us; see `Transport`.
 
     Args:

@@ -1,7 +1,8 @@
-"""The thread that keeps a connection: reconnecting, fail-over and the subscriptions over both.
+"""A connection that comes back by itself: reconnecting, fail-over, and what is said over it.
 
 It knows nothing of STOMP's frames or of stomp.py; `_open` makes one connection. One thread, the
-supervisor's, makes and drops connections; other threads use the one that is live (`exchange`).
+supervisor's, makes and drops connections; any thread may send, subscribe and acknowledge: each
+uses the connection that is live, and waits a bounded time for one.
 """
 
 from __future__ import annotations
@@ -9,36 +10,122 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import re
 import threading
 import time
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from mcshell.errors import (
     ConnectError,
     ConnectionLost,
+    FrameError,
     ReceiptTimeout,
     UnknownBroker,
     UsageError,
     WireError,
 )
 from mcshell.wire.stomp.endpoint import Endpoint, parse_url
-from mcshell.wire.stomp.subscriptions import ConnectionState, Subscription, backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mcshell.wire.stomp.subscriptions import SupervisedLink
+    from mcshell.wire.stomp.dialects import Dialect
+    from mcshell.wire.stomp.receipts import PendingReceipt, ReceiptTable
+    from mcshell.wire.stomp.transport import AckMode, Delivery, Inbox
 
 __all__ = ["ConnectionState", "ReconnectingConnection", "Subscription", "backoff"]
 
 log = logging.getLogger(__name__)
 
 ATTEMPT = 5.0  # seconds that one round over all the brokers may take
+PATIENCE = 5.0  # seconds that a send waits for a connection
 CONFIRM = 10.0  # seconds in which the broker confirms a subscription
 STABLE = 2.0  # seconds after which a connection is good: one that a broker ends at once is not
 BYE = 2.0  # seconds for a clean DISCONNECT
 RETURN = 15.0  # seconds, about, between looks whether a broker named earlier is there again
+
+_name = re.compile(r"[^\s:\\\0]+").fullmatch
+_OURS = frozenset(["destination", "content-length", "receipt", "id", "ack", "transaction"])
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """What `on_state` is told: the broker, the connection's number, and why it is down."""
+
+    connected: bool
+    url: str
+    epoch: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One subscription; `confirmed` ones are taken over to each new connection."""
+
+    id: str
+    destination: str
+    inbox: Inbox = field(repr=False)
+    ack: AckMode
+    prefetch: int
+    confirmed: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class SupervisedLink(Protocol):
+    """One connection from its first byte to its last, as the thread that keeps it sees it."""
+
+    endpoint: Endpoint
+    epoch: int
+    dialect: Dialect
+    receipts: ReceiptTable
+    dead: threading.Event
+    reason: str
+    refusal: str
+
+    def send(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
+        """SEND; raises ConnectionLost."""
+
+    def subscribe(self, subscription: Subscription) -> PendingReceipt:
+        """SUBSCRIBE; raises ConnectionLost."""
+
+    def unsubscribe(self, number: str) -> None:
+        """UNSUBSCRIBE; raises ConnectionLost."""
+
+    def ack(self, number: str) -> None:
+        """ACK; raises ConnectionLost."""
+
+    def disconnect(self, timeout: float) -> None:
+        """Say DISCONNECT, and wait for the end."""
+
+    def kill(self, reason: str) -> None:
+        """End it at once."""
+
+
+def backoff(first: float = 0.1, most: float = 15.0) -> Iterator[float]:
+    """Seconds to wait before each next round: doubled each time, and scattered.
+
+    Scattered, because a thousand nodes lose a restarted broker in the same second. (tenacity has
+    the same, but loads asyncio, which a node has no memory for.)
+    """
+    for step in itertools.count():
+        yield random.uniform(0.3, 1.0) * min(most, first * 2 ** min(step, 20))  # noqa: S311  # no secret
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Copy headers that a SEND may carry; stomp.py escapes values but not names.
+
+    Raises:
+        FrameError: a name that would break the frame or is the connection's own, or a value that
+            is not text or holds a NUL.
+    """
+    for name, value in headers.items():
+        if not _name(name) or name in _OURS:
+            raise FrameError(f"{name!r} cannot be the name of a message's header")
+        if not isinstance(value, str) or "\0" in value:
+            raise FrameError(f"header {name}: {value!r} is not text without NUL")
+    return dict(headers)
 
 
 class ReconnectingConnection:
@@ -288,3 +375,129 @@ class ReconnectingConnection:
                     raise ConnectionLost(f"no connection to a broker: {self._reason}")
                 self._changed.wait(min(left, 0.5))
         return link
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the broker at the other end wants things said; raises ConnectionLost without one."""
+        return self._usable(time.monotonic() + PATIENCE).dialect
+
+    def send(
+        self,
+        destination: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        persistent: bool = False,
+        expires: float | None = None,
+        receipt: bool = False,
+    ) -> PendingReceipt | None:
+        """SEND one message (`Transport.send`); FrameError for headers that cannot be sent."""
+        ready = check_headers(headers) if headers else {}
+        link = self._usable(time.monotonic() + PATIENCE)
+        ready |= link.dialect.send_headers(persistent=persistent, expires=expires, now=time.time())
+        pending = None
+        if receipt:
+            pending = link.receipts.new(f"a message to {destination}")
+            ready["receipt"] = pending.id
+        link.send(destination, body, ready)
+        return pending
+
+    def subscribe(
+        self,
+        destination: str,
+        inbox: Inbox,
+        *,
+        ack: AckMode = "client-individual",
+        prefetch: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Have a destination's messages put into `inbox` (`Transport.subscribe`).
+
+        Raises:
+            ConnectionLost: there is no connection, or the broker refuses, with its reason.
+            ReceiptTimeout: the broker does not confirm.
+        """
+        number = f"s{next(self._numbers)}"
+        more = check_headers(headers) if headers else {}
+        one = Subscription(number, destination, inbox, ack, prefetch, headers=more)
+        self._subscriptions[number] = one
+        try:
+            self.resume(number)
+        except BaseException:
+            self.unsubscribe(number)
+            raise
+        return number
+
+    def expect(self, subscription: str, inbox: Inbox) -> None:
+        """Take what the broker delivers under a subscription of its own making."""
+        self._subscriptions[subscription] = Subscription(subscription, "", inbox, "auto", 0)
+
+    def pause(self, subscription: str) -> None:
+        """End a subscription until `resume`; what is under way of it still comes in."""
+        self._end(self._subscriptions.get(subscription))
+
+    def lend(self, subscription: str, destination: str) -> None:
+        """Use a paused subscription's id for another destination; raises as `subscribe`."""
+        one = replace(self._subscriptions[subscription], destination=destination, prefetch=1)
+        self._usable(time.monotonic() + CONFIRM).subscribe(one).wait(CONFIRM)
+
+    def resume(self, subscription: str) -> None:
+        """Begin it again, under the same id; raises as `subscribe`."""
+        one = self._subscriptions[subscription]
+        deadline = time.monotonic() + CONFIRM
+        # a broker may also close the connection over a destination, and not say so
+        if not self._confirm(one, deadline):
+            self._confirm(one, deadline, last=True)
+
+    def _confirm(self, one: Subscription, deadline: float, *, last: bool = False) -> bool:
+        """Subscribe on the connection that is live; false (at `last` an error) when it breaks."""
+        link = self._usable(deadline)
+        try:
+            link.subscribe(one).wait(deadline - time.monotonic())
+        except ConnectionLost:
+            if link.refusal or last:
+                raise
+            return False
+        with self._changed:
+            # else a new connection has taken over the others without this one
+            one.confirmed = self._link is link
+        if last and not one.confirmed:
+            raise ConnectionLost(link.reason)
+        return one.confirmed
+
+    def unsubscribe(self, subscription: str) -> None:
+        """End a subscription; what is under way of it is dropped."""
+        self._end(self._subscriptions.pop(subscription, None))
+
+    def _end(self, one: Subscription | None) -> None:
+        with self._changed:
+            link = self._link
+            if one is not None:
+                one.confirmed = False
+        if one is not None and link is not None:
+            try:
+                link.unsubscribe(one.id)
+            except ConnectionLost:
+                log.debug("%s: ended with its connection", one.destination)
+
+    def renew(self, reason: str) -> None:
+        """Break the connection and make a new one: what is not acknowledged goes back."""
+        link = self._live
+        if link is not None:
+            link.kill(reason)
+
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery; one from before a reconnect is dropped in silence."""
+        link = self._link
+        if link is None or link.epoch != delivery.epoch or not delivery.ack_id:
+            return
+        try:
+            link.ack(delivery.ack_id)
+        except ConnectionLost:
+            log.debug("%s: an acknowledgement was lost", delivery.destination)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """Called by the receiving thread: put a message where it belongs."""
+        one = self._subscriptions.get(delivery.subscription)
+        if one is not None:
+            one.inbox.put(delivery)

@@ -71,7 +71,7 @@ class BrokerConnection(ServerConnection):
         elif command == "SEND":
             self.broker.publish(headers, frame.body)
         elif command in ("ACK", "NACK"):
-            self.settle(headers, nack=command == "NACK")
+            self.acknowledge(headers, nack=command == "NACK")
         elif command == "SUBSCRIBE":
             self.subscribe(headers)
         elif command == "UNSUBSCRIBE":
@@ -110,13 +110,13 @@ class BrokerConnection(ServerConnection):
         self.broker.attach(subscription)
         self.subscriptions[id_] = subscription
 
-    def settle(self, headers: dict[str, str], *, nack: bool) -> None:
+    def acknowledge(self, headers: dict[str, str], *, nack: bool) -> None:
         """ACK forgets messages, NACK sets them aside."""
         name = headers.get("id" if self.version == "1.2" else "message-id", "")
         if name not in self.inflight:
             raise WireError(f"no message {name!r} waits for an ACK here")
         for message in self.inflight[name].acknowledged(name):
-            self.broker.settled(message, nack=nack)
+            self.broker.remove(message, nack=nack)
 
 
 class Broker:
@@ -235,7 +235,7 @@ class Broker:
         queue.consumers.remove(subscription)
         queue.give_back(subscription.unacked.values())
 
-    def settled(self, message: StoredMessage, *, nack: bool) -> None:
+    def remove(self, message: StoredMessage, *, nack: bool) -> None:
         """Be done with a message; a persistent one that was refused is set aside."""
         self._store.delete(message)
         if nack and message.persistent:

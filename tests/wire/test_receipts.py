@@ -20,8 +20,8 @@ def test_a_receipt_is_confirmed_once_and_forgotten() -> None:
     assert not receipt.done
     with pytest.raises(ReceiptTimeout, match=r"did not confirm a message within 0\.01 s"):
         receipt.wait(0.01)
-    table.settle(receipt.id)
-    table.settle("nobody's")
+    table.confirm(receipt.id)
+    table.confirm("nobody's")
     receipt.wait(0)
     assert (receipt.done, len(table)) == (True, 0)
 

@@ -191,7 +191,7 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
         self._answered.set()
 
     def on_receipt(self, frame: stomp.utils.Frame) -> None:
-        self.receipts.settle(frame.headers.get("receipt-id", ""))
+        self.receipts.confirm(frame.headers.get("receipt-id", ""))
 
     def on_error(self, frame: stomp.utils.Frame) -> None:
         self.refusal = reason_of(Frame("ERROR", frame.headers, frame.body))

@@ -37,7 +37,7 @@ class PendingReceipt:
         if self._failure:
             raise ConnectionLost(self._failure)
 
-    def settle(self, failure: str = "") -> None:
+    def resolve(self, failure: str = "") -> None:
         """Confirm it, or fail it with a reason."""
         self._failure = failure
         self._event.set()
@@ -60,17 +60,17 @@ class ReceiptTable:
         with self._lock:
             receipt = PendingReceipt(f"r{next(self._numbers)}", what)
             if self._ended:
-                receipt.settle(self._ended)
+                receipt.resolve(self._ended)
             else:
                 self._pending[receipt.id] = receipt
         return receipt
 
-    def settle(self, number: str, failure: str = "") -> None:
+    def confirm(self, number: str, failure: str = "") -> None:
         """Confirm one, or fail it; an unknown number is no harm."""
         with self._lock:
             receipt = self._pending.pop(number, None)
         if receipt is not None:
-            receipt.settle(failure)
+            receipt.resolve(failure)
 
     def end(self, reason: str) -> None:
         """Fail all that are left, and all that come."""
@@ -79,4 +79,4 @@ class ReceiptTable:
             left = list(self._pending.values())
             self._pending.clear()
         for receipt in left:
-            receipt.settle(self._ended)
+            receipt.resolve(self._ended)

@@ -54,19 +54,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mcshell.node.testing import Kit, Node
+from mcshell.node.testing import AgentTester, TestNode
 
-kit = Kit(Path(__file__).parent, Node(identity="web1"))
+tester = AgentTester(Path(__file__).parent, TestNode(identity="web1"))
 
 
 def test_it_greets() -> None:
     """The output names who was greeted, and the node."""
-    assert kit.call("{name}", "greet", who="you") == {{"text": "Hello you, this is web1"}}
+    assert tester.call("{name}", "greet", who="you") == {{"text": "Hello you, this is web1"}}
 
 
 def test_it_fails_in_one_line() -> None:
     """What cannot be done is said, not raised."""
-    assert "nobody" in str(kit.fails("{name}", "greet", who="nobody"))
+    assert "nobody" in str(tester.fails("{name}", "greet", who="nobody"))
 '''
 
 

@@ -26,7 +26,7 @@
     └── AgentError              what an agent raises to answer "failed"
         └── Unavailable         an agent that this platform cannot serve
 
-Exit codes are the command line's (DESIGN §3); each class knows its own.
+Exit codes are the command line's (mcshell/README.md §3); each class knows its own.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class YAMLError(BodyError):
 
 
 class Reason(StrEnum):
-    """Why a message was refused: the code in audit lines, counters and tests (DESIGN §6)."""
+    """Why a message was refused: the code in audit lines, counters and tests (§6)."""
 
     TOO_LARGE = "too_large"
     NOT_JSON = "not_json"

@@ -41,7 +41,7 @@ LATE: Final = 3600.0
 
 
 class Via(StrEnum):
-    """The way a request takes to its nodes (DESIGN §5)."""
+    """The way a request takes to its nodes (§5)."""
 
     BROADCAST = "broadcast"
     DIRECT = "direct"
@@ -55,7 +55,7 @@ class Via(StrEnum):
 
 
 class State(StrEnum):
-    """The one state a target is in (DESIGN §5)."""
+    """The one state a target is in (§5)."""
 
     PENDING = "pending"
     RECEIVED = "received"
@@ -93,7 +93,7 @@ class ReplySequence:
 
 
 class StatusCode:
-    """MCollective's statuscodes (DESIGN §5)."""
+    """MCollective's statuscodes (§5)."""
 
     OK = 0
     FAILED = 1
@@ -225,7 +225,7 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request that lives on the nodes until its time, signed by its author (DESIGN §10).
+    """A request that lives on the nodes until its time, signed by its author (§10).
 
     `id` is that of the request that submitted it; each edit is a new `revision`. `after` are
     conditions, each a job id with `:ok`, `:failed` or `:done`. `backoff` and `max_runtime` are
@@ -266,7 +266,7 @@ class Duty:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which jobs a machine should have that matches a filter, signed by its author (DESIGN §10).
+    """Which jobs a machine should have that matches a filter, signed by its author (§10).
 
     A new `revision` takes the place of the old one, with its jobs; one without duties withdraws
     it. No node takes it after `expires` (epoch).
@@ -284,7 +284,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a plan: an action on some nodes, wave after wave (DESIGN §10).
+    """One step of a plan: an action on some nodes, wave after wave (§10).
 
     `nodes` are names, else `filter` finds them. `waves` are numbers, percentages and, at the end,
     "rest". With so many failures as `stop` says ("1", "10%") the plan stops. `gates` are the steps

@@ -1,4 +1,4 @@
-"""Whom a certificate speaks for (DESIGN §6).
+"""Whom a certificate speaks for (mcshell/README.md §6).
 
 The name is the SAN URI `mcshell:KIND:NAME`, else the first DNS SAN, else the CN. Only A to Z are
 lower-cased: full Unicode lower-casing would let two certificates share a name (U+212A is "k").

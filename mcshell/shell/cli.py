@@ -42,7 +42,7 @@ class _Start:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code (DESIGN §3)."""
+    """Run one command line and return its exit code (§3)."""
     context = Context("cli")
     _meet(context)
     try:

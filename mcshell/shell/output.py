@@ -184,7 +184,7 @@ def _show_replies(replies: Replies, options: Namespace, screen: Screen, form: st
 def _reply_table(
     replies: Replies, rows: list[Row], *, whole: bool
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """The reply table (DESIGN §4); on a screen without the columns that say nothing."""
+    """The reply table (§4); on a screen without the columns that say nothing."""
     outputs = replies.outputs()
     taken = ("sender", "state", "statuscode", "statusmsg", "lag", "late", "trust", "requestid")
     first: list[str] = ["sender", "state"]

@@ -1,4 +1,4 @@
-"""The names of our destinations on the broker, made for access rights (DESIGN §7).
+"""The names of our destinations on the broker, made for access rights (mcshell/README.md §7).
 
 In an identity or a caller every UTF-8 byte outside `[a-z0-9._-]` becomes `~` and two hex digits,
 so that a name is one segment that no wildcard of a broker reads as structure.

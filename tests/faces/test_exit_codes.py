@@ -117,7 +117,7 @@ def test_senders_feed_nodes(fleet: Fleet) -> None:
 
 
 def test_csv_has_the_whole_reply_table(fleet: Fleet) -> None:
-    """The columns are those of DESIGN §4, with the outputs in between."""
+    """The columns are those of §4, with the outputs in between."""
     done = fleet.cli("rpc", "rpcutil", "get_fact", "fact=role", "--format", "csv")
     header, *rows = csv.reader(io.StringIO(done.stdout))
     assert header == [

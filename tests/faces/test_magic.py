@@ -45,7 +45,7 @@ def run(shell: InteractiveShell, cell: str) -> Any:
 
 
 def test_a_line_gives_a_plain_dataframe(shell: InteractiveShell) -> None:
-    """`df = %mco …` assigns a DataFrame with the columns of DESIGN §4, typed by the DDL."""
+    """`df = %mco …` assigns a DataFrame with the columns of §4, typed by the DDL."""
     run(shell, "df = %mco rpc rpcutil ping")
     df = shell.user_ns["df"]
     assert type(df) is pd.DataFrame

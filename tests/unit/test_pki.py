@@ -64,7 +64,7 @@ def certificate(common_name="", *, dns=(), uris=()):
     ],
 )
 def test_a_name_is_the_uri_else_the_first_dns_san_else_the_cn(names, expected):
-    """The order of DESIGN §6 holds; patterns make operators of a foreign CA's names."""
+    """The order of §6 holds; patterns make operators of a foreign CA's names."""
     identity = identity_of(certificate(**names), operators=["ADMIN-*"])
     assert (identity.kind, identity.name) == expected
     assert identity.callerid == f"cert={expected[1]}"

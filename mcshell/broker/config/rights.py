@@ -1,9 +1,9 @@
 """Who may read and write what on a broker: the one table, from which each broker's own is made.
 
-It follows DESIGN §7. Whatever no right names is refused. A node reads what is meant for it and
-answers; an operator asks, and reads the answers to itself alone. Rights are for names, never for
-patterns that a name could be chosen to fall into: an identity may hold dots, which brokers read as
-structure, so that `mcs.C.reply.cert~3dalice.` followed by *any* words would also be the queue of
+It follows mcshell/README.md §7. Whatever no right names is refused. A node reads what is meant for
+it and answers; an operator asks, and reads the answers to itself alone. Rights are for names, never
+for patterns that a name could be chosen to fall into: an identity may hold dots, which brokers read
+as structure, so that `mcs.C.reply.cert~3dalice.` followed by *any* words would also be the queue of
 an operator called `alice.smith`. Hence `NameMatch`.
 """
 

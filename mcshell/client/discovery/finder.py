@@ -1,4 +1,4 @@
-"""From a targeting to names: who answers now, and who should have (DESIGN §5).
+"""From a targeting to names: who answers now, and who should have (mcshell/README.md §5).
 
 Names given by hand are taken as they are. Else a discovery source is asked (`sources`): by
 default the network, with the known nodes that match by their last known facts, were seen lately

@@ -102,7 +102,7 @@ def batches(names: Sequence[str], ask: RequestOptions) -> Iterator[list[str]]:
 
 
 def route(ask: RequestOptions, count: int) -> Via:
-    """Choose the way where the operator did not: direct to few or named nodes (DESIGN §5)."""
+    """Choose the way where the operator did not: direct to few or named nodes (§5)."""
     targeting = ask.targeting
     in_parts = bool(ask.batch or ask.canary)
     few = in_parts or bool(targeting.limit) or targeting.one or targeting.nodes is not None

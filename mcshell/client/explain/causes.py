@@ -1,4 +1,4 @@
-"""Why a node is silent, from the evidence alone: pure, no I/O, no clock (DESIGN §9).
+"""Why a node is silent, from the evidence alone: pure, no I/O, no clock (mcshell/README.md §9).
 
 Each rule looks at the `Evidence` and names the causes it sees, the most likely first. A cause is
 *observed* when somebody said so, signed: the node's own reply, its answer to a probe, our own

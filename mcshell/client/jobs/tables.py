@@ -1,4 +1,4 @@
-"""The columns of what nodes tell of their jobs (DESIGN §4)."""
+"""The columns of what nodes tell of their jobs (mcshell/README.md §4)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A call ends when every target has a final reply, or at the timeout; sooner for the absent. Once it
 has been quiet, those of whom there was no reply are probed: who does not answer within `probe`
-seconds is silent; who is busy with the request is waited for (DESIGN §5).
+seconds is silent; who is busy with the request is waited for (mcshell/README.md §5).
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ class Replies:
                 return
 
     def frame(self) -> pd.DataFrame:
-        """The reply table (DESIGN §4), one row a target; outputs in the DDL's order."""
+        """The reply table (§4), one row a target; outputs in the DDL's order."""
         every = self._every()
         return table.frame(self._columns(self._chosen(every), self._outputs(every)))
 
@@ -268,7 +268,7 @@ def _row(entry: LedgerEntry, requestid: str) -> Row:
 
 
 def ledger_columns(entries: Sequence[LedgerEntry]) -> dict[str, table.Column]:
-    """The columns of the ledger's table (DESIGN §4)."""
+    """The columns of the ledger's table (§4)."""
     return {
         "sender": ("string", [e.worker or e.sender for e in entries]),
         "state": ("string", [e.state.value for e in entries]),

@@ -1,4 +1,4 @@
-"""Which session this process has: its file, its lock and its reply queue (DESIGN §8).
+"""Which session this process has: its file, its lock and its reply queue (mcshell/README.md §8).
 
 A process without a named session takes the first `scratch-N` of the state directory that no live
 process holds, and reuses its queue, so that queues do not pile up on the broker. One process holds

@@ -1,8 +1,8 @@
-"""Who holds a named session's queue, settled between the machines of one caller (DESIGN §8).
+"""Who holds a named session's queue, settled between the machines of one caller.
 
 The newcomer claims it; the holder commits, lets go and answers with its row count. Without an
 answer the newcomer goes on after two heart-beats and says so. A holder that was away asks when it
-is back, and lets go if somebody claimed the session meanwhile.
+is back, and lets go if somebody claimed the session meanwhile (mcshell/README.md §8).
 """
 
 from __future__ import annotations

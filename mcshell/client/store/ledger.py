@@ -1,8 +1,8 @@
-"""The ledger: each target of a request in exactly one state, from its replies alone (DESIGN §5).
+"""The ledger: each target of a request in exactly one state, from its replies alone.
 
-`step` and `judge` are pure: an `LedgerEntry` and what happened give the next `LedgerEntry`. The `Ledger`
-keeps one entry a target, and those of senders that were no target, apart. It does no I/O, knows
-no clock and holds no lock: whoever owns it passes the time in.
+`step` and `judge` are pure: an `LedgerEntry` and what happened give the next `LedgerEntry`. The
+`Ledger` keeps one entry a target, and those of senders that were no target, apart. It does no I/O,
+knows no clock and holds no lock: whoever owns it passes the time in. See mcshell/README.md §5.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Stats:
     elapsed: float = 0.0
 
     def as_dict(self) -> dict[str, int | float]:
-        """The `stats` of the JSON document (DESIGN §3)."""
+        """The `stats` of the JSON document (§3)."""
         counts: dict[str, int | float] = {"targets": self.targets}
         counts.update({state.value: self.states.get(state, 0) for state in State})
         counts.update(late=self.late, duplicate=self.duplicate, unexpected=self.unexpected)

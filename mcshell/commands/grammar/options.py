@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how their values are read (DESIGN §3).
+"""Options that several verbs share, and how their values are read (mcshell/README.md §3).
 
 A group is a parser of its own, made afresh for each verb that takes it.
 """

@@ -1,4 +1,4 @@
-"""What the verbs `plan …` and `supervisor sign` take (DESIGN §3)."""
+"""What the verbs `plan …` and `supervisor sign` take (mcshell/README.md §3)."""
 
 from __future__ import annotations
 

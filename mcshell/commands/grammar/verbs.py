@@ -1,4 +1,4 @@
-"""Which verbs there are and which options they take (DESIGN §3): declarations only.
+"""Which verbs there are and which options they take (mcshell/README.md §3): declarations only.
 
 Options that several verbs share are in `options`. A verb names the function that does it as
 "module:function" below `mcshell.commands.verbs`; what is "face:" is the command line's own.

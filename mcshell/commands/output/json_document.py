@@ -1,4 +1,4 @@
-"""The `--json` document (DESIGN §3), made of plain values; no pandas here."""
+"""The `--json` document (mcshell/README.md §3), made of plain values; no pandas here."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ Result: TypeAlias = "Replies | Table | Feed | Prose | None"
 
 
 def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
-    """The exit code that a request's counts come to (DESIGN §3, first that fits).
+    """The exit code that a request's counts come to (§3, first that fits).
 
     `stats` has "targets" and one key a state; `discovered` is False when all targets were named
     by hand and nobody had asked the network for them.

@@ -1,8 +1,8 @@
 """The way in: is this message to be believed, is it for this node, may it, and does it make sense.
 
-In this order (DESIGN §6): size, signature, kind, expiry and skew; the filter; replay (by `claims`,
-between `open` and `judge`); policy; DDL. Every refusal is audited. What cannot be verified gets
-no answer; what is verified and refused gets one that says why.
+In this order (mcshell/README.md §6): size, signature, kind, expiry and skew; the filter; replay (by
+the caller, between `open` and `judge`); policy; DDL. Every refusal is audited. What cannot be
+verified gets no answer; what is verified and refused gets one that says why.
 """
 
 from __future__ import annotations

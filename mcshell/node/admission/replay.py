@@ -1,7 +1,7 @@
-"""Claims: a request id runs at most once on a node within its ttl, over restarts (DESIGN §5).
+"""Claims: a request id runs at most once on a node within its ttl, over restarts.
 
-A claim is committed before the action starts. One SQLite file (WAL) serves any number of
-identities, so the emulator's nodes share one.
+A claim is committed before the action starts (mcshell/README.md §5). One SQLite file (WAL) serves
+any number of identities, so the emulator's nodes share one.
 
 **Threads.** Any thread may claim. One of those that wait leads: it commits what all of them have
 queued, in one transaction, wakes them, and hands the lead to the first that came meanwhile. So

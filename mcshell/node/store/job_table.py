@@ -1,7 +1,8 @@
-"""The jobs of a node on disk: what each is, when it starts next, what became of it (DESIGN §10).
+"""The jobs of a node on disk: what each is, when it starts next, what became of it.
 
-A table of the spool's file, so that a job and the row of work that it becomes change in one
-commit. A job is one row; each of its runs is a row of `work`. Where a row stands::
+A table of the spool's file (mcshell/README.md §10), so that a job and the row of work that it
+becomes change in one commit. A job is one row; each of its runs is a row of `work`. Where a row
+stands::
 
     scheduled → queued → (running) → ok | failed | denied | interrupted | missed
         ↑  waiting ↗        ↓ a job that recurs

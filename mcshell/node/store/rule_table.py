@@ -1,4 +1,4 @@
-"""Which rules a machine has taken, on disk (DESIGN §10): each revision once.
+"""Which rules a machine has taken, on disk (mcshell/README.md §10): each revision once.
 
 A table of the spool's file. It is never purged: a rule that was taken and forgotten would be done
 again. A row is of one machine: another one of the same name, re-built, has taken nothing yet.

@@ -1,8 +1,9 @@
-"""The spool: what this node was given to do, on disk, and what it has still to say (DESIGN §9).
+"""The spool: what this node was given to do, on disk, and what it has still to say.
 
 One table gives at-most-once over restarts, the order of work, and the evidence for `explain`; a
 second, the outbox, holds final replies as signed bytes until the broker has them. A row's last
 state and its reply are one commit. An identity column lets the emulator's nodes share a file.
+See mcshell/README.md §9.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The envelope: a `Request` or a `Reply` as signed bytes, and the checks on the way back in.
 
-The body is one UTF-8 JSON document, signed as the bytes it is; signature and certificate travel
-in two headers. `open_request` checks in the order of DESIGN §6: size, signature, kind, caller,
-collective, routing, dates; replay, policy and DDL are the node's gate. `open_reply` asks first
-what costs little: size, JSON, is the request known; then the signature and whose it is.
+The body is one UTF-8 JSON document, signed as the bytes it is; signature and certificate travel in
+two headers. `open_request` checks in the order of mcshell/README.md §6: size, signature, kind,
+caller, collective, routing, dates; replay, policy and DDL are the node's (`node/admission`).
+`open_reply` asks first what costs little: size, JSON, is the request known; then the signature and
+whose it is.
 
 Unknown fields are signed like the others and are ignored, so that a later version can add what
 older nodes may overlook; what must not be overlooked gets another `v`, which is refused.

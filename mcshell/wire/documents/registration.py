@@ -1,8 +1,8 @@
-"""A registration: what a node says of itself unasked, signed as its replies are (DESIGN §9).
+"""A registration: what a node says of itself unasked, signed as its replies are.
 
 Its dates are not judged here: a node whose clock is off is there all the same, and its own word
 is the evidence. Whoever keeps registrations counts them as of `seen`, which no replay can make
-newer than it was.
+newer than it was (mcshell/README.md §9).
 """
 
 from __future__ import annotations

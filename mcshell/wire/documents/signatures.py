@@ -1,4 +1,4 @@
-"""Signing and checking: the only code that decides whose word a message is (DESIGN §6).
+"""Signing and checking: the only code that decides whose word a message is (mcshell/README.md §6).
 
 A certificate is trusted when it was issued directly by one of the CAs in the file that the
 administrator installed (a CA that is itself an intermediate may stand in that file; longer chains

@@ -2,7 +2,8 @@
 
 A `takeover` claims it, a `handover` answers that its former holder has let go and how many replies
 it has, a `holding` asks after a lost connection whether it is still held here. The higher epoch
-has it. Each is a JSON document signed by the operator, on the caller's session topic (DESIGN §8).
+has it. Each is a JSON document signed by the operator, on the caller's session topic
+(mcshell/README.md §8).
 """
 
 from __future__ import annotations

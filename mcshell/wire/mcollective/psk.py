@@ -4,7 +4,7 @@
 secret. **Does not protect** anything else: agent, filter, collective, ttl, dates, request id,
 sender and caller id can be changed by whoever can write to the broker, a body that was seen once
 stays valid for ever, and all who know the secret are the same caller. Nothing is secret. Callers
-of this wire are `mco-psk:…` to us and match no native rule (DESIGN §6).
+of this wire are `mco-psk:…` to us and match no native rule (mcshell/README.md §6).
 """
 
 from __future__ import annotations

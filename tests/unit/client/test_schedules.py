@@ -2,7 +2,7 @@
 
 The broker is a list of messages under way; the clock is a number; the session file is a real one
 in memory. What is checked is the accounting: every target in one state, moves along the arrows of
-DESIGN §5 only, and what the file says is what a live ledger says.
+mcshell/README.md §5 only, and what the file says is what a live ledger says.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Schedule(RuleBasedStateMachine):
 
     @invariant()
     def moves_follow_the_arrows(self):
-        """A state only changes into one that DESIGN §5 lets follow it (or several in a row)."""
+        """A state only changes into one that §5 lets follow it (or several in a row)."""
         for name, entry in self.tracker._ledger.targets.items():
             before = self.before[name]
             assert entry.state is before or entry.state in _reachable(before), (before, entry)

@@ -1,4 +1,4 @@
-"""Exit codes (DESIGN §3) and the JSON document, from real replies."""
+"""Exit codes (mcshell/README.md §3) and the JSON document, from real replies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def counts(**states: int) -> dict[str, int]:
 def test_the_first_exit_code_that_fits(
     states: dict[str, int], code: int, *, discovered: bool
 ) -> None:
-    """Counts of states come to the code that DESIGN §3 gives, in its order."""
+    """Counts of states come to the code that §3 gives, in its order."""
     assert counts_code(counts(**states), discovered=discovered) == code
 
 

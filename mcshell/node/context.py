@@ -1,4 +1,4 @@
-"""What the parts of one node share: who judges, where its work is kept, how it speaks."""
+"""What the parts of one node share: admission, spool, the writer and the sender of replies."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_security(
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """One node at its work: what its lanes and queues have in common."""
+    """What the workers, queues and outbox of one node have in common."""
 
     host: Host
     controller: AdmissionController

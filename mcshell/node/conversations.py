@@ -76,7 +76,7 @@ class _HandlerConversation:
 
 
 class ConversationServer(Multiplexer[tuple["Delivery", str]]):
-    """One node's; what comes in is a delivery and the collective whose queue it was in."""
+    """All conversations of one node; what comes in is a delivery and its collective."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""The node daemon: connect, verify, admit to a lane, run, sign, reply.
+"""The node daemon: connect, verify, admit, run, sign, reply.
 
-One thread reads what the broker hands over and decides; the lane's threads run actions and
+One thread reads what the broker hands over and decides; `ActionThreads` run what is admitted and
 answer. `run` is what `mcshell node` calls.
 """
 
@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 
 
 class Daemon:
-    """One real node: its host, its gate, its lane and its connection."""
+    """One real node: its host, its admission, its workers and its connection."""
 
     def __init__(self, settings: Settings, steps: Steps = no_steps) -> None:
         self.settings = settings

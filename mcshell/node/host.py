@@ -42,7 +42,7 @@ class RuleRecords(Protocol):
 
 
 class JobReports(Protocol):
-    """What is told of jobs (`jobs.queries.Archive`)."""
+    """Answers questions about jobs (`jobs.queries.JobQueries`)."""
 
     def list(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """The jobs of a node that are asked for."""
@@ -66,7 +66,7 @@ class JobRecords(Protocol):
 
     @property
     def job_queries(self) -> JobReports:
-        """What is told of jobs (`jobs.queries.Archive`)."""
+        """Answers questions about jobs (`jobs.queries.JobQueries`)."""
 
     def take(self, admitted: Admitted, identity: str) -> Outcome | None:
         """Do what a request over the work queue says."""
@@ -119,7 +119,7 @@ class Host:
         self._private = tuple(path.resolve() for path in private)
         self._settings = settings or {}
         self.spool: Records | None = None
-        """What the work lane and the pools know, for a node that has them."""
+        """What is on disk about requests, for a node that has a spool."""
         self.announce: Callable[[], None] = _nothing
         """Have it register at once: there is something new to say."""
         self.job_manager: JobRecords | None = None
@@ -211,7 +211,7 @@ class Host:
 
 
 def _nothing() -> None:
-    """Nobody registers this node."""
+    """Stands for `announce` where nobody registers this node."""
 
 
 def read_classes(path: Path | None) -> list[str]:

@@ -41,7 +41,7 @@ __all__ = ["AdmissionController"]
 
 
 class AdmissionController:
-    """Decides for the nodes of one process; each question is about one of them."""
+    """Decides what the nodes of one process take; each question is about one of them (`host`)."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class AdmissionController:
         return None
 
     def deny(self, request: Request, host: Host, why: str) -> Refusal:
-        """Refuse a verified request for a reason of its own; audited."""
+        """Refuse a verified request as `denied`, for the reason `why`; audited."""
         return self._refusal(request, host, State.DENIED, StatusCode.FAILED, why)
 
     def open_job(
@@ -228,7 +228,7 @@ class AdmissionController:
         return Admitted(replace(request, data=data), service, action)
 
     def finished(self, request: Request, host: Host, outcome: Outcome) -> None:
-        """Audit how a request of the work lane or a pool came out."""
+        """Audit how a queued or a pool request came out."""
         self._write(
             "finished",
             request,

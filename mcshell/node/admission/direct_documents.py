@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def took(delivery: Delivery, arrival: Arrival, host: Host, controller: AdmissionController) -> bool:
-    """Take what is no request; False for all else."""
+    """Take a rule or a revocation list; False when the message is neither (so it is a request)."""
     if arrival.via is not Via.DIRECT or not (kind := kind_of(delivery.body)):
         return False
     try:

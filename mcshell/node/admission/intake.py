@@ -1,4 +1,4 @@
-"""From a message to what this node makes of it: gate, claim, judgement.
+"""From a message to a verdict: it is verified, its id is claimed, policy and DDL are asked.
 
 One message may concern many nodes of one process (the emulator's): each verifies it for itself,
 their claims are committed together, before anything runs.
@@ -37,7 +37,7 @@ class MessageIntake:
         whom: Iterable[tuple[Host, Arrival]],
         now: float,
     ) -> Iterator[tuple[Host, Admitted | Refusal]]:
-        """Yield what each node that the message concerns makes of it."""
+        """Yield a verdict for each node that it is for; the id is claimed on disk by then."""
         concerned: list[tuple[Host, Request]] = []
         for host, arrival in whom:
             request = self._controller.open(body, headers, arrival, host, now)

@@ -19,12 +19,12 @@ __all__ = ["JobAgent"]
 
 
 class JobAgent(Agent):
-    """Acts on the records of the node, in the daemon."""
+    """Changes and shows the jobs of a node; runs in the daemon, since the records are its own."""
 
     name = "job"
 
     def submit(self, call: Call) -> dict[str, Any]:
-        """Over the work queue the office takes it in before it comes here."""
+        """Refuse it: over the work queue a job goes to `JobManager.take`, and comes here never."""
         via = call.request.via
         raise AgentError(f"a job is handed in over the work queue, not by {via}", statuscode=4)
 
@@ -33,7 +33,7 @@ class JobAgent(Agent):
         return _job_manager(call).edit(call.node.identity, call.request)
 
     def pause(self, call: Call) -> dict[str, Any]:
-        """Start it no more until it is resumed."""
+        """Have it start no more until it is resumed; a run under way goes on."""
         return _job_manager(call).pause(call.node.identity, call.request)
 
     def resume(self, call: Call) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class JobAgent(Agent):
         return _job_manager(call).skip(call.node.identity, call.request)
 
     def cancel(self, call: Call) -> dict[str, Any]:
-        """End it."""
+        """End a job, and a run of it that is under way."""
         return _job_manager(call).cancel(call.node.identity, call.request)
 
     def list(self, call: Call) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def interrupted(why: str) -> Outcome:
 
 
 class RunLifecycle:
-    """Decides for one node; does not touch the spool."""
+    """Decides about the rows of one node; whoever calls commits what it decides."""
 
     def __init__(self, host: Host, controller: AdmissionController, writer: ReplyWriter) -> None:
         self.host = host

@@ -1,8 +1,9 @@
-"""The shim: `python -m mcshell.node.execution.shim_main DIR LOCK` does one action of the work lane in a process.
+"""The shim: `python -m mcshell.node.execution.shim_main DIR LOCK` does one queued action.
 
-It leads a session of its own, keeps to the limits, enforces the time itself and writes the outcome
-down before it ends, so that it needs no daemon: one that starts again finds it at work, or finds
-what came of it. It loads what an action needs and nothing else: no broker, no keys, no policies.
+It is a process that leads a session of its own, keeps to the limits, enforces the time itself and
+writes the outcome down before it ends, so that it needs no daemon: one that starts again finds it
+at work, or finds what came of it. It loads what an action needs and nothing else: no broker, no
+keys, no policies.
 """
 
 from __future__ import annotations

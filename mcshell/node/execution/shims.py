@@ -34,7 +34,7 @@ _MOST = 1 << 30
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """One action at work: of this daemon's starting, or adopted (without `process`)."""
+    """One action at work in a shim: of this daemon's starting, or adopted (without `process`)."""
 
     work: WorkItem
     folder: RunDirectory
@@ -43,7 +43,7 @@ class Running:
     """A pidfd, readable when the process has ended; None: it must be asked."""
 
     def ended(self) -> bool:
-        """Whether it has; what it leaves is then complete."""
+        """Whether the shim has ended; what it leaves is then complete."""
         if self.process is not None:
             return self.process.poll() is not None
         return not self.folder.alive()

@@ -1,4 +1,4 @@
-"""The interactive lane: actions of broadcast and direct requests, in a few threads.
+"""Runs actions in a few threads of the daemon: broadcast and direct requests, and the pools'.
 
 Past its timeout an action is answered as failed; its thread keeps the slot until it ends, and is
 counted. An action that does not end at once gets an early reply, so that the client need not ask.
@@ -33,7 +33,7 @@ _HERALD = 0.3
 
 
 class ActionNode(NodeView, Protocol):
-    """The node that actions run on."""
+    """The node that actions run on: what they may see of it, and its memory of requests."""
 
     @property
     def journal(self) -> Journal:

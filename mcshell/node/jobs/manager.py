@@ -1,9 +1,9 @@
 """What operators do to the jobs of a node: hand one in, change it, end it. Rights are asked here.
 
-At acceptance, as again at each start (`desk.judge`): the author's signature, the policy for author and
-inner action, the DDL for the inputs. Touching the job of another wants a rule for `job.edit` that
-asks for `owner`. Whatever is done twice (a request that the broker hands out again) is done once:
-a job remembers the request that touched it last.
+At acceptance, as again at each start (`RunLifecycle.judge`): the author's signature, the policy for
+author and inner action, the DDL for the inputs. Touching the job of another wants a rule for
+`job.edit` that asks for `owner`. Whatever is done twice (a request that the broker hands out again)
+is done once: a job remembers the request that touched it last.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class JobManager:
 
     @property
     def job_queries(self) -> JobQueries:
-        """What is told of jobs; loaded when it is first asked for."""
+        """Answers questions about jobs; loaded when the first one comes."""
         if self._job_queries is None:
             from mcshell.node.jobs.queries import JobQueries  # noqa: PLC0415 - an idle daemon is small
 

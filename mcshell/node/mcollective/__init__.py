@@ -1,6 +1,7 @@
-"""A node that answers MCollective's clients, too: same gate, claims, audit and agents.
+"""A node that answers MCollective's clients, too: same policies, claims, audit and agents.
 
-`door` decides about what comes in, `mouth` answers, `member` holds the connection.
+`admission` decides about what comes in, `replies` answers, `host` is the node as that network sees
+it, `server` holds the connection.
 """
 
 from __future__ import annotations

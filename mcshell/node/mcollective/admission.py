@@ -43,7 +43,7 @@ class Asked:
 
     @property
     def request(self) -> Request:
-        """What is asked."""
+        """The request, as our own wire would have brought it."""
         return self.incoming.request
 
 
@@ -66,7 +66,7 @@ class MCollectiveAdmission:
     def take(
         self, delivery: Delivery, layout: Layout, collective: str, *, direct: bool, now: float
     ) -> Asked | None:
-        """What a message comes to; None when it is not for this node, or refused (audited)."""
+        """Verify and decide; None when the message is not for this node, or refused (audited)."""
         via = Via.DIRECT if direct else Via.BROADCAST
         self._mco_host.count("total")
         try:

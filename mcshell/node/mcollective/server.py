@@ -1,6 +1,6 @@
 """A node's place in an MCollective network: connection, subscriptions, registration.
 
-One thread reads what the broker hands over and decides; actions run in a lane of their own. When
+One thread reads what the broker hands over and decides; actions run in threads of their own. When
 the old wire's broker is away, the node serves its own wire all the same.
 """
 
@@ -40,7 +40,7 @@ _AGAIN = 5.0
 
 
 class MCollectiveServer:
-    """One node's; `start` once the node serves, `stop` when it ends."""
+    """Answers for one node there; `start` once the node serves, `stop` when it ends."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class MCollectiveServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Leave."""
+        """Leave the network: what runs is given a moment to answer, then the connection ends."""
         self._stopped.set()
         self._inbox.put(None)
         if self._thread.is_alive():

@@ -1,1 +1,1 @@
-"""The work queue: consumed into the spool, and what is said of it through the outbox."""
+"""The work queue: read into the spool; what is to be replied leaves through the outbox."""

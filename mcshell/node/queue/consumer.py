@@ -95,7 +95,7 @@ class QueueConsumer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after what is in hand."""
+        """End once the messages in hand are committed."""
         self._stopping = True
         self._inbox.put(None)
         if self._thread.is_alive():

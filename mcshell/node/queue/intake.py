@@ -103,7 +103,7 @@ class QueueIntake:
 
 
 def _at_once(verdict: Admitted | Refusal, host: Host) -> Outcome | None:
-    """What comes of a request that needs no slot; None for a job, which the office keeps."""
+    """What comes of a request that needs no slot; None for a job, which the job manager keeps."""
     if isinstance(verdict, Refusal):
         return refused(verdict)
     if host.job_manager is None:

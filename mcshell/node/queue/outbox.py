@@ -36,7 +36,7 @@ def headers_of(message: OutboxMessage) -> dict[str, str]:
 
 
 class Outbox:
-    """One thread that sends what the spool holds unsaid; `ring` tells it that there is more.
+    """One thread that sends what the spool holds unsaid; `wake` tells it that there is more.
 
     `several`: there is more than one broker, so that the next may have to be told again.
     """

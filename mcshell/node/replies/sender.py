@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 
 def no_steps(step: str, requestid: str) -> None:
-    """Nobody watches."""
+    """Watch no steps: so does every daemon but those that tests kill at a step."""
 
 
 class ReplySender:
-    """One node's voice. A reply that cannot leave is counted, and lost: what must not be lost goes
-    through the outbox.
+    """Sends the replies of one node. One that cannot leave is counted, and lost: what must not be
+    lost goes through the outbox.
     """
 
     def __init__(self, writer: ReplyWriter, transport: Transport, host: Host) -> None:
@@ -44,7 +44,7 @@ class ReplySender:
         if not request.session:
             return  # a rule has brought it: nobody waits for a reply
         if request.via.durable and not self._transport.connected:
-            return  # the lane has better to do than to wait, and the last reply will come
+            return  # no worker waits for a connection here: the last reply will come
         self._send(request, self._writer.working(request, state, attempt))
 
     def final(self, request: Request, outcome: Outcome) -> None:

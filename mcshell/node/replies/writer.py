@@ -39,13 +39,13 @@ class ReplyWriter:
         return destinations.reply(request.collective, request.caller, request.session)
 
     def working(self, request: Request, state: State, attempt: int = 1) -> SealedMessage:
-        """Say that the request was received or is running."""
+        """Write the reply that says that the request was received or is running."""
         sequence = _numbered(_WORKING[state], attempt)
         reply = self._reply(request, sequence, Outcome(state, 0, ""), None)
         return seal_reply(reply, self._signer)
 
     def final(self, request: Request, outcome: Outcome, attempt: int = 1) -> SealedMessage:
-        """Say how it came out; what cannot be sent is said to have failed, and why."""
+        """Write the final reply; what cannot be sent is said to have failed, and why."""
         try:
             sealed = self._final(request, outcome, attempt)
         except AgentError as error:
@@ -57,7 +57,7 @@ class ReplyWriter:
         return sealed
 
     def kept(self, request: Request, outcome: Outcome, attempt: int = 1) -> OutboxMessage:
-        """Say how it came out, as the outbox keeps it."""
+        """Write the final reply as the outbox keeps it."""
         sealed = self.final(request, outcome, attempt)
         return self._message(request, _numbered(ReplySequence.FINAL, attempt), sealed)
 
@@ -73,7 +73,7 @@ class ReplyWriter:
         )
 
     def noted(self, request: Request, state: State) -> OutboxMessage:
-        """Say that it is received or runs, as the outbox keeps it."""
+        """Write the reply `received` or `running` as the outbox keeps it."""
         sealed = self.working(request, state)
         return self._message(request, _WORKING[state], sealed)
 

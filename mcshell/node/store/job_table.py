@@ -135,7 +135,7 @@ class JobRow:
 
     @property
     def key(self) -> Key:
-        """Its name in the file."""
+        """Its key in the file: identity and id."""
         return self.identity, self.id
 
     @property
@@ -158,7 +158,7 @@ _PUT: Final = (
 
 
 def seen(row: JobRow) -> dict[str, Any]:
-    """What is known of a job that has not run yet, in the words of `explain`."""
+    """What is known of a job that has not run yet, under the keys that `explain` reads."""
     known = {
         "requestid": row.id,
         "state": "received" if row.open else row.state,
@@ -202,7 +202,7 @@ class JobTable:
         )
 
     def get(self, key: Key) -> JobRow | None:
-        """One job."""
+        """One job by its key; None when it is not here."""
         rows = self._select("identity = ? AND id = ?", key)
         return rows[0] if rows else None
 

@@ -71,11 +71,11 @@ class WorkItem:
 
     @property
     def key(self) -> Key:
-        """Its name in the spool."""
+        """Its key in the spool: identity and id."""
         return self.identity, self.id
 
     def told(self) -> dict[str, Any]:
-        """What is known of it, in the words of `explain`."""
+        """What is known of it, under the keys that `explain` reads."""
         known: dict[str, Any] = {
             "requestid": self.id,
             "state": self.state,

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS rules (
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """A rule that a machine has: its newest revision here, and the ids of its jobs (words)."""
+    """A rule that a machine has: its newest revision here, and the ids of its `jobs`, with spaces."""
 
     identity: str
     machine: str
@@ -52,7 +52,7 @@ def put(database: sqlite3.Connection, row: RuleRow) -> None:
 
 
 class RuleTable:
-    """The table, for reading."""
+    """The table, for reading; `put` writes it, inside the transaction of the jobs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

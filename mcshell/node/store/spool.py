@@ -161,7 +161,7 @@ class Spool:
     ) -> list[bool]:
         """Take rows in, in any state; returns, for each, whether its id is new.
 
-        `words` go into the outbox only with the row that they belong to.
+        `messages` go into the outbox only with the row that they belong to.
         """
         said = {(message.identity, message.request): message for message in messages}
 
@@ -296,7 +296,7 @@ class Spool:
     # --- what asks it --------------------------------------------------------------------------
 
     def get(self, key: Key) -> WorkItem | None:
-        """One row."""
+        """One row by its key; None when it is not here."""
         rows = self._select("identity = ? AND id = ?", key)
         return rows[0] if rows else None
 
@@ -369,7 +369,7 @@ class Spool:
         return int(row["n"])
 
     def seen(self, identity: str, requestid: str) -> dict[str, Any] | None:
-        """What is known of a request, in the words of `explain`; None when nothing is."""
+        """What is known of a request, under the keys that `explain` reads; None when nothing is."""
         row = self.get((identity, requestid))
         if row is None:
             job = self.jobs.get((identity, requestid))

@@ -1,1 +1,1 @@
-"""Who runs what waits: the queue's worker, the pools' worker."""
+"""Workers: they run what waits in the spool, and in the queues of pools."""

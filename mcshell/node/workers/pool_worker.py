@@ -80,7 +80,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a slot brings back."""
+    """What a slot brings back: whose result it is, and how it came out."""
 
     key: Key
     outcome: Outcome
@@ -166,14 +166,14 @@ class PoolWorker:
                 elsewhere = destinations.broadcast(arrival.collective)
                 self._transport.lend(subscription, elsewhere)
 
-    # --- called by the slots (a lanes.Mouth) ---------------------------------------------------
+    # --- called by the slots (an `execution.threads.ReplySink`) --------------------------------
 
     def working(self, request: Request, state: State) -> None:
         """Say that a request takes its time."""
         self._context.reply_sender.working(request, state)
 
     def final(self, request: Request, outcome: Outcome) -> None:
-        """Bring a result back."""
+        """Bring a result back to the thread that owns the messages."""
         self._inbox.put(_Done((self._host.identity, request.id), outcome))
 
     # --- the owner's thread --------------------------------------------------------------------
@@ -308,7 +308,7 @@ class PoolWorker:
     def _conclude(
         self, turn: _Turn, item: QueueItem, request: Request, outcome: Outcome, now: float
     ) -> None:
-        """End what never began here."""
+        """End a request that never began here, and acknowledge its message."""
         turn.replay_guard.append(row_of(request, item, now))
         turn.ends.append(self._end(request, outcome, now))
         turn.acks.append(item.delivery)

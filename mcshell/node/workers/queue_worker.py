@@ -1,4 +1,4 @@
-"""The work lane: starts what the spool holds, a few at a time, each in a shim process.
+"""The worker of queued requests: starts what the spool holds, a few at a time, each in a shim.
 
 One thread owns the slots. A row is marked as running before its shim starts, so an action of
 which nobody can say whether it ran is `interrupted`, and only the DDL can say that it may run
@@ -79,7 +79,7 @@ class QueueWorker:
         self._thread = threading.Thread(target=self._run, name="mcshell-lane", daemon=True)
 
     def start(self) -> None:
-        """Settle what an earlier process left, and begin."""
+        """Recover what an earlier process left (adopt, or conclude), and begin."""
         self._settle()
         self._thread.start()
 

@@ -1,4 +1,4 @@
-"""What one node works off from disk: its spool, the lanes and queues around it, its outbox."""
+"""What one node works off from disk: its spool, the workers and queues around it, its outbox."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`df.mco`: the rows of a DataFrame are the targets.
 
 It relies on columns, never on `df.attrs`, which pandas drops at will. Registered by
-`Replies.frame()` and by `load_ipython_extension`; it asks through `client.current`.
+`Replies.frame()` and by `load_ipython_extension`; it asks through `client.default`.
 """
 
 from __future__ import annotations

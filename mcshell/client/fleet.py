@@ -30,7 +30,7 @@ __all__ = ["FleetMonitor"]
 
 
 class FleetMonitor:
-    """One client's. `start` once there is a connection, `stop` before it ends."""
+    """Watches the fleet for one client; `start` once it is connected, `stop` before that ends."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class FleetMonitor:
         self._explainer = Explainer(hub, known, self.refused, settings, credentials)
 
     def start(self) -> None:
-        """Listen to registrations."""
+        """Subscribe to registrations, and remember the nodes from now on."""
         self.listener.start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """End the thread that hears registrations."""
         self.listener.stop()
 
     @contextmanager

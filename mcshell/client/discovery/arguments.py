@@ -87,7 +87,7 @@ def names_of(nodes: Any) -> tuple[str, ...]:
 
 
 def via_of(word: str) -> Via:
-    """Read the name of a way."""
+    """Read the name of a way ("broadcast", "queue", …); UsageError when it is none."""
     try:
         return Via(word)
     except ValueError:

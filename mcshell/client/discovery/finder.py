@@ -1,6 +1,6 @@
 """From a targeting to names: who answers now, and who should have (mcshell/README.md §5).
 
-Names given by hand are taken as they are. Else a discovery source is asked (`sources`): by
+Names given by hand are taken as they are. Else a discovery method is asked (`methods`): by
 default the network, with the known nodes that match by their last known facts, were seen lately
 and did not answer named beside it.
 """

@@ -54,9 +54,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What a targeting came to. `names` are the targets; `answers` those who answered now;
+    """What a targeting has found. `names` are the targets; `answers` those who answered now;
     `absent` the known nodes among the targets that did not. `discovered`: the network was asked.
-    `notes` are lines for the eye, such as how old the knowledge is.
+    `notes` are lines for the operator, such as how old the knowledge is.
     """
 
     names: list[str]
@@ -116,7 +116,7 @@ class Retire(Protocol):
 
 
 class DiscoveryMethod(Protocol):
-    """A way to find targets."""
+    """A way to find targets: what `--dm` names, and a plugin of the kind `discovery` is."""
 
     def __call__(self, search: DiscoveryQuery, /) -> Discovered:
         """Find the targets, `--limit` and `--one` already applied.

@@ -1,4 +1,4 @@
-"""Who says that it is there: an open client listens to registrations and remembers the nodes.
+"""Registrations, as an open client hears them: it remembers the nodes that register.
 
 A registration is verified only where it tells something new: repeats within a second, and what
 another process of this operator has already kept, are dropped unverified; more than `_MOST` a
@@ -40,7 +40,7 @@ _MOST = 500
 
 
 class RegistrationListener:
-    """Feeds `known` from the registrations of one collective, in a thread of its own.
+    """Keeps `known` up to date from the registrations of one collective, in a thread of its own.
 
     `counts` says what became of them: learned, repeated, skipped, and refused by reason.
     """
@@ -73,7 +73,7 @@ class RegistrationListener:
             self._thread.join(timeout=5)
 
     def follow(self, follower: Callable[[CachedNode], None]) -> None:
-        """Have each verified registration given to `follower`, in the listener's thread."""
+        """Have each verified registration given to `follower`, in the thread that verifies."""
         self._followers = [*self._followers, follower]
 
     def unfollow(self, follower: Callable[[CachedNode], None]) -> None:

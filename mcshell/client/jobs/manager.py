@@ -193,19 +193,19 @@ class JobManager(JobQueries):
     # --- changing ------------------------------------------------------------------------------
 
     def pause(self, job: str | JobReplies, **targeting: Any) -> Replies:
-        """Have it start no more until it is resumed."""
+        """Ask the nodes to start a job no more until it is resumed; a row a node."""
         return self._change("pause", job, targeting)
 
     def resume(self, job: str | JobReplies, **targeting: Any) -> Replies:
-        """Let it start again."""
+        """Ask the nodes to let a paused job start again; a row a node."""
         return self._change("resume", job, targeting)
 
     def skip(self, job: str | JobReplies, **targeting: Any) -> Replies:
-        """Leave out its next start."""
+        """Ask the nodes to leave out the next start of a job; a row a node."""
         return self._change("skip", job, targeting)
 
     def cancel(self, job: str | JobReplies, **targeting: Any) -> Replies:
-        """End it, and what runs of it."""
+        """Ask the nodes to end a job, and what runs of it; a row a node."""
         return self._change("cancel", job, targeting)
 
     def edit(

@@ -1,7 +1,8 @@
 """MCollective's nodes beside our own: one client, one call, one table.
 
-`lane` speaks the old wire, `routes` knows which node is asked over which, `mixed` are the courier
-and the prober that ask over both. Everything else of the client sees the same requests and replies.
+`connection` speaks the old wire, `inventory` asks its nodes what they are, `routes` knows which
+node is asked over which wire, `mixed` sends and asks over both. Everything else of the client sees
+the same requests and replies.
 """
 
 from __future__ import annotations

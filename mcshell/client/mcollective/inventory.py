@@ -33,7 +33,7 @@ class InventoryLink(Protocol):
 
 
 class InventoryPoller:
-    """Asks over a lane, in the lane's own thread."""
+    """Asks each node that is met for its inventory, once an hour at most."""
 
     def __init__(self, connection: InventoryLink, routes: Routes, collective: str) -> None:
         self._connection = connection
@@ -59,7 +59,7 @@ class InventoryPoller:
         self.ask()
 
     def ask(self) -> None:
-        """Ask those that are due."""
+        """Ask the nodes that are due; called by the thread of the connection."""
         with self._lock:
             due, self._due = sorted(self._due), set()
         for start in range(0, len(due), _CHUNK):
@@ -68,7 +68,7 @@ class InventoryPoller:
             self._connection.inventory(requestid, due[start : start + _CHUNK])
 
     def took(self, reply: Reply, now: float) -> bool:
-        """Whether a reply was an answer to us; it is learnt then."""
+        """Take a reply, if it answers a question of ours: what it says is kept; whether it did."""
         if reply.requestid not in self._ids:
             return False
         data = reply.data

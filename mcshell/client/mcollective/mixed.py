@@ -1,4 +1,4 @@
-"""The courier and the prober of a mixed fleet: each node is asked over its own wire.
+"""Sending and asking in a mixed fleet: each node over its own wire.
 
 A node of which nothing is known is located first, over both: asked twice, one that speaks both
 would run an action twice.
@@ -36,7 +36,7 @@ _SETTLE = 0.02
 
 
 class Mixed:
-    """The old wire beside ours, for one client: its desk asks over both."""
+    """The old wire beside ours, for one client: its hub sends and asks over both."""
 
     def __init__(self, settings: Settings, hub: SessionHub, known: NodeCache) -> None:
         self._routes = Routes(known)
@@ -145,7 +145,7 @@ class MixedQueries(NodeQueries):
         return super().carry(collective, ours + unknown, crl)
 
     def unsure(self, collective: str, since: float) -> bool:
-        """Whether a node of the old wire has not yet told us its facts."""
+        """Whether there is a node of the old wire whose facts are not known yet."""
         return self._known.undescribed(collective, since)
 
     def recheck(
@@ -153,7 +153,8 @@ class MixedQueries(NodeQueries):
     ) -> tuple[dict[str, tuple[Reply, float]], set[str]]:
         """Ask those of the old wire by name, with the filter and without.
 
-        Facts there are as old as the census: who answers only without the filter matches no more.
+        Facts there are as old as the last inventory: who answers only without the filter matches no
+        more.
         """
         _ours, old, _unknown = self._routes.split(collective, names)
         there = list(self._ping_each(collective, old, None, _SILENCE))

@@ -171,10 +171,10 @@ class ConversationClient(Multiplexer["Delivery"]):
         return None if channel is None else channel.head.node
 
     def refuse(self, message: Delivery, refusal: Rejected) -> None:
-        """Count junk."""
+        """Count a turn that was refused, by its reason."""
         self.junk[refusal.reason.value] += 1
         log.debug("junk on %s: %s", message.destination, refusal)
 
     def destination(self, turn: Turn) -> str:
-        """The node's own queue."""
+        """Where a turn goes: the node's own queue."""
         return destinations.node(turn.collective, turn.node)

@@ -42,7 +42,7 @@ _POLL = 0.05
 
 
 class SessionHub:
-    """What a client has of its session. `notices` are for the operator."""
+    """What a client has of its session: what goes out, what comes in. `notices` are to be shown."""
 
     def __init__(
         self,

@@ -95,7 +95,7 @@ class Outbox:
                 self._retry()
 
     def _meet(self) -> None:
-        """Tell another broker than last time's what it may never have been told."""
+        """On another broker than last time, send again what no node has said that it has."""
         url = self._transport.url
         before = self._store.meta("broker")
         if url and url != before:

@@ -28,7 +28,7 @@ _TTL = 60.0
 
 
 class AnySender:
-    """The set of all senders: whoever answers a discovery was asked."""
+    """The set of all senders, for questions to whoever matches: anyone may answer."""
 
     def __contains__(self, name: object) -> bool:
         """Always true."""
@@ -138,7 +138,7 @@ class NodeQueries:
     def probe(
         self, collective: str, names: Sequence[str], requestid: str, wake: Callable[[], None]
     ) -> tuple[str, QueryAnswers]:
-        """Ask each of `names` what it knows of a request; `ring` is called at each answer."""
+        """Ask each of `names` what it knows of a request; `wake` is called at each answer."""
         answers = QueryAnswers(frozenset(names), names, wake)
         data = {"requestid": requestid}
         return self._ask("probe", collective, data, names, Filter(), answers), answers
@@ -190,7 +190,7 @@ class NodeQueries:
         return self._receiver.refused.since(at)
 
     def forget(self, question: str) -> None:
-        """Stop listening for answers."""
+        """Stop listening for the answers to a question."""
         self._receiver.unwatch(question)
 
     def _ask(

@@ -1,8 +1,8 @@
 """What has come in and is not yet kept: so many bytes, and no more.
 
 A broker is told how many messages it may send ahead, not how large they may be. Here the thread
-that reads from the broker waits while the box is full; the connection's own window then holds the
-broker back, and memory stays bounded whatever the nodes answer.
+that reads from the broker waits while the buffer is full; the connection's own window then holds
+the broker back, and memory stays bounded whatever the nodes answer.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class ReplyListener(Protocol):
         """The senders that were asked."""
 
     def enter(self, replies: Iterable[ReplyRecord]) -> None:
-        """Take replies."""
+        """Take verified replies, those of requests after their commit."""
 
 
 class _StoredTargets:
@@ -78,7 +78,7 @@ class _StoredTargets:
 
 
 class _AnyTarget:
-    """Takes every sender: whether it was asked, the row says into which its reply is entered."""
+    """The set of all targets: which row a reply is about is decided when it is entered."""
 
     def __contains__(self, sender: object) -> bool:
         return True
@@ -231,7 +231,7 @@ class Receiver:
                 sink.enter([slim(one, self._store) for one in replies] if sink.kept else replies)
 
     def _turned(self, delivery: Delivery) -> bool:
-        """Whether it is a turn, and so no longer our business."""
+        """Whether it was a turn of a conversation; those have it then."""
         if self.turned is None or not is_turn(delivery.body):
             return False
         self.turned(delivery)

@@ -1,8 +1,8 @@
-"""A request under way: its ledger behind a lock, and a bell for whoever waits for it.
+"""A request under way: its ledger behind a lock, which wakes whoever waits for a change.
 
-The receiver enters replies, the pilot enters sends and judgements, anyone takes snapshots. A durable
-request needs no pilot: it is finished when its ledger is closed, and what is pending when its time
-is over has expired.
+The receiver enters replies, `InteractiveRun` enters sends and judgements, anyone takes snapshots. A
+durable request has no such run: it is finished when its ledger is closed, and what is pending when
+its time is over has expired.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class RequestTracker:
                 self._changed()
 
     def enter(self, replies: Iterable[ReplyRecord]) -> None:
-        """Enter replies of nodes."""
+        """Enter verified replies of nodes into the ledger, and wake whoever waits."""
         with self._wakeup:
             for received in replies:
                 self._ledger.word(received.reply, received.kept, received.target)

@@ -97,7 +97,7 @@ class PlanManager:
     # --- what it would do ----------------------------------------------------------------------
 
     def read(self, path: str | Path) -> Plan:
-        """Read a plan's file (see `planfile`); UsageError says what is wrong with it, and where."""
+        """Read a plan's file (`documents.plan_file`); UsageError says what is wrong, and where."""
         where = Path(path).expanduser()
         plan = read_plan(
             read_text(where),
@@ -349,4 +349,4 @@ def _counted(tracker: RequestTracker, kept: KeptPlan, step: str) -> dict[str, An
 
 
 def _hush(_line: str) -> None:
-    """Nobody listens."""
+    """Report nothing: for who runs a plan without `say`."""

@@ -35,7 +35,7 @@ _ALIVE = "alive"  # is there, but cannot say what became of the request: it is w
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What a pilot needs to know: the inputs as they are, and the times in seconds."""
+    """What a run needs to know: the inputs as they are, and the times in seconds."""
 
     ask: RequestOptions
     data: Mapping[str, Any]
@@ -45,7 +45,7 @@ class RunSettings:
 
 
 class InteractiveRun:
-    """Flies one `RequestTracker`: in the caller's thread, or in one of its own for the background."""
+    """Sends one request and waits for its replies: in the caller's thread, or one of its own."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class InteractiveRun:
         self._stop.set()
 
     def fly(self, run_settings: RunSettings) -> None:
-        """Send all batches and wait for them; the flight is finished whatever happens."""
+        """Send all batches and wait for them; the tracker is finished whatever happens."""
         tracker = self._tracker
         try:
             self._fly(run_settings)

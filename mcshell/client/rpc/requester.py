@@ -93,7 +93,7 @@ class Requester:
             )
 
     def preview(self, ask: RequestOptions, found: Discovered) -> Preview:
-        """Who is hit by an action."""
+        """Who is hit by an action, out of how many: what the operator is shown before the SEND."""
         collective = ask.targeting.collective or self.settings.collective.main
         since = time.time() - self.settings.client.known_for
         fleet = self.known.identities(collective, since).union(found.names)

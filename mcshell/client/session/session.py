@@ -88,7 +88,7 @@ class Session:
         return f"<Session {self.name}, {'held' if self.holds else 'followed'}>"
 
     def _found(self, caller: str, collective: str) -> None:
-        """Make a new file ours."""
+        """Write into a new file whose it is: caller, collective and address."""
         name = self.path.stem
         address = f"{name}-{secrets.token_hex(3)}" if name.startswith(_SCRATCH) else name
         for key, value in (("caller", caller), ("collective", collective), ("address", address)):

@@ -34,7 +34,7 @@ class KeptJob:
 
     @property
     def job(self) -> Job:
-        """Its document, read."""
+        """The job that its document holds."""
         return read_job(self.body)
 
 

@@ -119,7 +119,7 @@ class StoredData(Mapping[str, Any]):
 
 
 def of_record(record: RequestRecord) -> tuple[Any, ...]:
-    """The columns of a request."""
+    """The columns of a request, in the order of its table."""
     return (
         record.id,
         record.agent,

@@ -1,6 +1,6 @@
 """One end of a conversation, as its application has it: send, receive, close.
 
-The application's threads and the switchboard's meet here, under one lock; nothing here sends.
+The application's threads and the multiplexer's meet here, under one lock; nothing here sends.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ INTERRUPTED: Final = "interrupted"
 _ENDS: Final = frozenset({DENIED, FAILED, INTERRUPTED})
 
 LOST: Final = 120.0
-"""Seconds without a word after which the other end counts as gone."""
+"""Seconds without a turn after which the other end counts as gone."""
 LINGER: Final = 30.0
 """Seconds for which an ended one still answers what comes late."""
 
@@ -89,7 +89,7 @@ def reset(head: ConversationId, state: str, reason: str) -> Turn:
 class Channel:
     """One end. `state` is opening, open, closed, denied, failed or interrupted; `reason` why.
 
-    `ring` tells the switchboard that there is something to send. The end that `asks` (the
+    `wake` tells the multiplexer that there is something to send. The end that `asks` (the
     client's) sees to it that the other is still there, and answers a close with its own.
     """
 
@@ -126,7 +126,7 @@ class Channel:
         self._wake()
 
     def wait_open(self, timeout: float) -> None:
-        """Wait for the other end's word; raises ConversationError when it says no, or nothing."""
+        """Wait until the other end agrees; ConversationError when it refuses, or says nothing."""
         with self._wakeup:
             self._wakeup.wait_for(lambda: self.state != OPENING, timeout)
             if self.state in _ENDS:
@@ -206,7 +206,7 @@ class Channel:
                 self._tell = True
         self._wake()
 
-    # -- called by the switchboard's thread -------------------------------------------------------
+    # -- called by the multiplexer's thread -------------------------------------------------------
 
     def heard(self, turn: Turn, now: float) -> None:
         """Take in a turn of the other end."""
@@ -232,7 +232,7 @@ class Channel:
             self._wakeup.notify_all()
 
     def due(self, now: float) -> list[Turn]:
-        """What is to be sent now."""
+        """The turns that are to be sent now: new ones, acknowledgements, and what is sent again."""
         with self._wakeup:
             if now - self._ordered.heard_at > LOST and self._done_at == math.inf:
                 self._tell = self._end(INTERRUPTED, f"no word of {self._other} for {LOST:g} s")
@@ -257,12 +257,12 @@ class Channel:
             return min(self._ordered.wake(), self._ordered.heard_at + LOST + 1)
 
     def again(self) -> None:
-        """The connection is a new one."""
+        """Have all that is not acknowledged sent again: the connection is a new one."""
         with self._wakeup:
             self._ordered.again()
 
     def over(self, now: float) -> bool:
-        """Whether it may be forgotten."""
+        """Whether it may be forgotten: it ended `LINGER` seconds ago."""
         with self._wakeup:
             if self._done_at == math.inf and (self._complete or self.state in _ENDS):
                 self._done_at = now
@@ -270,7 +270,7 @@ class Channel:
 
     @property
     def ended(self) -> bool:
-        """Whether nobody talks any more."""
+        """Whether it is closed, by both ends, or was ended by one of them."""
         return self._complete or self.state in _ENDS
 
     # -- under the lock ---------------------------------------------------------------------------
@@ -281,7 +281,7 @@ class Channel:
 
     @property
     def _deaf(self) -> bool:
-        """Whether sending makes no sense any more."""
+        """Whether nothing more is sent: this end has closed, or the conversation has ended."""
         return self._ours or self.state in _ENDS
 
     @property

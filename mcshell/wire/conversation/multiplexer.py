@@ -34,15 +34,15 @@ _LONGEST: Final = 5.0
 
 
 class _SendDue:
-    """Something is to be sent."""
+    """Put into the inbox when a channel has something to send."""
 
 
 class _Reconnected:
-    """The connection is a new one."""
+    """Put into the inbox when the connection is a new one."""
 
 
 class Multiplexer(Generic[M]):
-    """`M` is what comes in. The subclass opens it and finds its channel."""
+    """The thread and its channels; a subclass opens messages (`M`) and finds their channel."""
 
     def __init__(self, transport: Transport, signer: Signer) -> None:
         self._transport = transport
@@ -65,17 +65,17 @@ class Multiplexer(Generic[M]):
         raise NotImplementedError
 
     def look(self, channel: Channel, now: float) -> None:
-        """Called within the thread, every few seconds: may it go on?"""
+        """Called within the thread, every few seconds: end the channel if it may not go on."""
 
     # -- called by any thread ---------------------------------------------------------------------
 
     def put(self, message: M) -> None:
-        """Take a message that came in."""
+        """Take a message that came in: whoever reads from the broker hands it over here."""
         self._begin()
         self._inbox.put(message)
 
     def wake(self) -> None:
-        """See what is to be sent."""
+        """Have the thread send what its channels have to send."""
         self._begin()
         self._inbox.put(_SendDue())
 

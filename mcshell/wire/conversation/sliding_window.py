@@ -49,7 +49,7 @@ class _Sent(Generic[T]):
 class SlidingWindow(Generic[T]):
     """One end. `now` is any clock that only goes forward, in seconds.
 
-    `keepalive`: after so many seconds without a word the other end is made to answer; None: it is
+    `keepalive`: after so many seconds without a packet the other end is made to answer; None: it is
     for the other end to ask.
     """
 
@@ -89,7 +89,7 @@ class SlidingWindow(Generic[T]):
         return not self._queue and not self._flying
 
     def put(self, payload: T) -> int:
-        """Number something to be sent."""
+        """Number a payload and have it sent, as soon as the window has room for it."""
         self._numbered += 1
         self._queue.append((self._numbered, payload))
         return self._numbered
@@ -108,7 +108,7 @@ class SlidingWindow(Generic[T]):
     def heard(self, packet: Packet[T], now: float) -> list[T]:
         """Take in what the other end said; returns what has become ready by it, in order.
 
-        A word that acknowledges what was never sent is dropped whole.
+        A packet that acknowledges what was never sent is dropped whole.
         """
         sent = self._numbered - len(self._queue)
         if packet.ack > sent:
@@ -164,7 +164,7 @@ class SlidingWindow(Generic[T]):
         self._ack_at = AT_ONCE
 
     def due(self, now: float) -> list[Packet[T]]:
-        """What is to be sent now."""
+        """The packets to be sent now: new ones, acknowledgements, and what is sent again."""
         packets = self._overdue(now)
         while self._may_send():
             number, payload = self._queue.popleft()

@@ -26,7 +26,7 @@ class Authored(Protocol):
 
     @property
     def author(self) -> str:
-        """Who answers for it."""
+        """The callerid of the operator who answers for it."""
 
 
 _Kind = TypeVar("_Kind", bound=Authored)

@@ -241,7 +241,7 @@ def refuse_large(body: bytes, limits: BodyLimits) -> None:
 
 
 def verified(body: bytes, headers: Mapping[str, str], verifier: Verifier, now: float) -> Identity:
-    """Return whose word a body is, by its two headers; raises Rejected."""
+    """Return who has signed a body, by its two headers; raises Rejected."""
     signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
     return verifier.verify(body, signature, certificate, now=now)
 

@@ -1,6 +1,6 @@
 """A registration: what a node says of itself unasked, signed as its replies are.
 
-Its dates are not judged here: a node whose clock is off is there all the same, and its own word
+Its dates are not judged here: a node whose clock is off is there all the same, and what it says
 is the evidence. Whoever keeps registrations counts them as of `seen`, which no replay can make
 newer than it was (mcshell/README.md §9).
 """
@@ -35,7 +35,7 @@ _MOST_RULES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A node's word about itself. `crl` is the number of the revocation list it works under.
+    """What a node says about itself. `crl` is the number of the revocation list it works under.
 
     `machine` tells a machine from another of the same name, `rules` says which rules it has: the
     revision of each AUTHOR/NAME.

@@ -269,7 +269,7 @@ def _name(document: Mapping[str, Any], key: str) -> str:
 def read_job(body: bytes) -> Job:
     """Read a job that was verified when it was kept; checks form, not signature.
 
-    A job that a rule brought is kept with the rule (`rules.duty_body`).
+    A job that a rule brought is kept with the rule (`duty_body`).
     """
     document = strict_json.loads(body)
     if not isinstance(document, dict):

@@ -1,4 +1,4 @@
-"""Signing and checking: the only code that decides whose word a message is (mcshell/README.md §6).
+"""Signing and checking: the only code that decides who signed a message (mcshell/README.md §6).
 
 A certificate is trusted when it was issued directly by one of the CAs in the file that the
 administrator installed (a CA that is itself an intermediate may stand in that file; longer chains
@@ -95,7 +95,7 @@ class _Leaf:
 
 
 class Verifier:
-    """Decides whose word a message is. Its methods may be called from any thread.
+    """Decides who has signed a message, and whether he may. Called from any thread.
 
     Args:
         ca_pem: the trusted CAs, one or more PEM certificates.
@@ -159,7 +159,7 @@ class Verifier:
         return bool(newer)
 
     def verify(self, body: bytes, signature: str, certificate: str, *, now: float) -> Identity:
-        """Return whose word the body is, or raise Rejected.
+        """Return who has signed the body, or raise Rejected.
 
         `signature` and `certificate` are the base64 of the headers; `now` (epoch) is when to
         judge dates: the time of reception. Revocation knows no dates: who is revoked is not

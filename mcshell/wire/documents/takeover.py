@@ -41,7 +41,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class SessionClaim:
-    """One such word. `holder` is "host:pid:word" of who says it, `rows` the replies it has kept."""
+    """One such document. `holder` is "host:pid:random", `rows` how many replies it has kept."""
 
     kind: str
     caller: str
@@ -54,7 +54,7 @@ class SessionClaim:
 
 
 def seal_claim(claim: SessionClaim, signer: Signer) -> SealedMessage:
-    """Write and sign it."""
+    """Write and sign a claim; `signer` is the operator whose session it is about."""
     body = strict_json.dumps({"v": VERSION, **asdict(claim)})
     return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
 
@@ -62,7 +62,7 @@ def seal_claim(claim: SessionClaim, signer: Signer) -> SealedMessage:
 def open_claim(
     body: bytes, headers: Mapping[str, str], verifier: Verifier, caller: str, *, now: float
 ) -> SessionClaim:
-    """Check it: signed by this very caller, and of now (300 s either way).
+    """Check a claim and return it: signed by this very caller, and of now (300 s either way).
 
     Raises:
         Rejected: TOO_LARGE, the verifier's reasons, WRONG_KIND, NOT_JSON, MALFORMED,

@@ -141,7 +141,7 @@ class Security(Protocol):
 
     @property
     def callerid(self) -> str:
-        """Who we are to the others."""
+        """The callerid that requests of ours bear."""
 
     def seal_request(self, request: RequestEnvelope) -> bytes:
         """Write and seal a request; BodyError for a value that this wire cannot hold."""

@@ -68,7 +68,7 @@ class MCollectiveSubscription:
 
 
 class Layout(Protocol):
-    """What both connectors can say."""
+    """What both connectors can say: where a message goes, and what to subscribe to."""
 
     def reply_to(self, collective: str, agent: str, client: str, sequence: int) -> str:
         """Where a client wants the replies to a request; `client` is IDENTITY_PID."""
@@ -104,7 +104,7 @@ class ActiveMQ:
         return f"/queue/{_part(collective)}.reply.{_part(client)}.{sequence}"
 
     def replies(self, collective: str, reply_to: str) -> MCollectiveSubscription | None:
-        """That queue."""
+        """The queue that `reply_to` names."""
         del collective
         return MCollectiveSubscription(reply_to, reply_to)
 

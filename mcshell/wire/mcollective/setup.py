@@ -42,7 +42,7 @@ class Wire:
     sender: str
 
     def wrapped(self, body: bytes) -> bytes:
-        """A body as it goes out."""
+        """A body as it goes out: in base64 where `base64` says so."""
         return layouts.wrap(body) if self.settings.base64 else body
 
     def unwrapped(self, body: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 Integers of any length, NaN and bytes stay what they are, and no key is needed to read it again,
 whatever plugin and serializer it came in by. What that plugin proved is lost with it (for ssl and
-aes that ties no word to a request or a node anyway): who imports such a file cannot verify it.
+aes that ties no reply to a request or a node anyway): who imports such a file cannot verify it.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class Transport(Protocol):
         """Begin a paused subscription again, under the same id; raises as `subscribe`."""
 
     def unsubscribe(self, subscription: str) -> None:
-        """End a subscription."""
+        """End a subscription; what is under way of it is dropped."""
 
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge a delivery (mode `client`: and all before it); one from before a reconnect is dropped in silence."""

@@ -1,7 +1,7 @@
 """What a verb may ask for: settings, schemas, a client; each is made when it is first wanted.
 
 So help, `pki` and `broker` never need a broker, and a prompt keeps its connection from line to
-line. A face makes one `Context`, lends it its eyes and ears, and closes it.
+line. A face makes one `Context`, says how the operator is told and asked, and closes it.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _hidden(_client: Client, _replies: Replies | None) -> AbstractContextManager
 
 
 def _unheeded(_replies: Replies) -> None:
-    """Nobody keeps account of what was shown."""
+    """Keep no account of what was shown: the prompt alone wants one."""
 
 
 def _words(text: str) -> tuple[str, ...]:

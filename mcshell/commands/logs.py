@@ -12,7 +12,7 @@ class JSONFormatter(logging.Formatter):
     """One JSON object a record: time (epoch), level, logger, message, and a traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Draw one record."""
+        """Write one record as a line of JSON."""
         found = {
             "time": round(record.created, 3),
             "level": record.levelname.lower(),

@@ -28,6 +28,6 @@ def run(invocation: Invocation, context: Context) -> Result:
 
 
 def run_words(words: Sequence[str], context: Context) -> tuple[Invocation, Result]:
-    """Understand and do one line."""
+    """Parse the words of one line, and run it."""
     invocation = parse(words, face=context.face)
     return invocation, run(invocation, context)

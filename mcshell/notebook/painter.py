@@ -126,7 +126,7 @@ class Painter:
             self._hurry = False
 
     def stop(self) -> None:
-        """Draw nothing any more."""
+        """End the thread; displays stay as they are."""
         with self._lock:
             self._pictures.clear()
             self._lock.notify_all()

@@ -31,7 +31,7 @@ _FLAGS = ("-e", "--config", "--format", "-j", "--json", "--jsonl", "--version", 
 
 @dataclass(slots=True)
 class _Start:
-    """What stands before the verb."""
+    """The options that stand before the verb, and the words from the verb on."""
 
     words: list[str]
     script: str | None = None

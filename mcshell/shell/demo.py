@@ -248,7 +248,7 @@ class _Part:
             raise DemoError(f"the {self.name} did not start: {self._last}")
 
     def stop(self) -> None:
-        """End it, gently if it lets us."""
+        """End it: with SIGTERM, and with SIGKILL when it is still there after a while."""
         self.process.terminate()
         assert self.process.stdin is not None
         self.process.stdin.close()

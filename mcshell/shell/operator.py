@@ -15,7 +15,7 @@ __all__ = ["meet"]
 
 
 def meet(context: Context) -> ProgressBar:
-    """Have a context speak with whoever sits at the terminal; the progress that it shows."""
+    """Have a context tell and ask the operator at the terminal; returns the bar that it shows."""
     progress = ProgressBar()
     context.say = _say
     context.ask = _ask

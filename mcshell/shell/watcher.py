@@ -59,7 +59,7 @@ class RequestWatcher:
         self._thread = threading.Thread(target=self._run, name="mcshell-watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to look once a second."""
         self._thread.start()
 
     def stop(self) -> None:

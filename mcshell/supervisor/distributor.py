@@ -1,6 +1,6 @@
 """What a node lacks, by its registration, and bringing it: rules, and a newer revocation list.
 
-Both speak for themselves (`wire.rules`), so a supervisor needs no operator's rights. It goes to the
+Both speak for themselves (`wire.documents.rule`), so a supervisor needs no operator's rights. It goes to the
 node's direct queue and is not kept there: whether it was taken, the node's next registration says,
 and what was not is brought again, ever more seldom.
 """
@@ -65,7 +65,7 @@ class _Subject:
 
 
 class RuleDistributor:
-    """Looks at registrations, in one thread. `carried` counts what was brought."""
+    """Brings nodes what they lack, in one thread. `carried` counts what was brought."""
 
     def __init__(self, transport: Transport, verifier: Verifier, folder: RuleFolder) -> None:
         self._transport = transport

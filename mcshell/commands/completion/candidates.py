@@ -163,7 +163,7 @@ def _words_for(
 
 
 def _few(known: Callable[[Cache], Iterable[str]]) -> _Words:
-    """Names of which there are few."""
+    """Make a kind of word of which there are few names: they fit whatever their case."""
     return lambda place, _given: _plain(values.fitting(known(place.cache), place.current))
 
 

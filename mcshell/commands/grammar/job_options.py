@@ -65,19 +65,19 @@ def edit(parser: argparse.ArgumentParser) -> None:
 
 
 def change(parser: argparse.ArgumentParser) -> None:
-    """A job."""
+    """The job that is meant, for the verbs that change or show one."""
     _job(parser)
 
 
 def list_(parser: argparse.ArgumentParser) -> None:
-    """Which jobs."""
+    """Which jobs are listed: by id, name or state; all without."""
     parser.add_argument("job", metavar="JOB", nargs="?", help=f"only this one: {_JOB}")
     parser.add_argument("--name", metavar="NAME", help="only jobs of this name")
     parser.add_argument("--state", metavar="STATE", help="only jobs in this state")
 
 
 def log(parser: argparse.ArgumentParser) -> None:
-    """A job, a node, a run."""
+    """Whose log: the job, the node, which run; and whether to follow it."""
     _job(parser)
     parser.add_argument("node", metavar="NODE", help="where it runs or ran")
     parser.add_argument("--run", metavar="RUN", help="which run (default: the newest)")
@@ -85,7 +85,7 @@ def log(parser: argparse.ArgumentParser) -> None:
 
 
 def forecast(parser: argparse.ArgumentParser) -> None:
-    """A time, and a length."""
+    """From when on, and for how long."""
     parser.add_argument("--from", dest="from_", metavar="TIME", help="from then on (default: now)")
     text = "and so long (1d)"
     parser.add_argument("--within", type=_length, default=86_400.0, metavar="TIME", help=text)

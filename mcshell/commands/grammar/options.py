@@ -41,7 +41,7 @@ class Choice:
         self.known = known
 
     def __call__(self, text: str) -> str:
-        """Read the word."""
+        """Read the word; ArgumentTypeError with what was meant when it is none of them."""
         if text in self.known:
             return text
         hint = did_you_mean(text, self.known)

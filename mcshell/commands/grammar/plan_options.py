@@ -45,7 +45,7 @@ def sign(parser: argparse.ArgumentParser) -> None:
 
 
 def list_(parser: argparse.ArgumentParser) -> None:
-    """Only the session."""
+    """The session whose plans are listed."""
     parser.add_argument("--session", metavar="NAME", help="the session that keeps it")
 
 

@@ -24,7 +24,7 @@ _DAY = 86_400.0
 
 
 def config(context: Context, options: argparse.Namespace) -> Table:
-    """Write it; the rights are for all who have a valid certificate now."""
+    """Write a broker's configuration; the rights are for all who have a valid certificate now."""
     from mcshell.broker.config import write  # noqa: PLC0415 - cryptography is slow to load
     from mcshell.broker.config.site import MARGIN, survey  # noqa: PLC0415 - as above
     from mcshell.pki import Authority  # noqa: PLC0415 - as above

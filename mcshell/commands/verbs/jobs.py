@@ -113,25 +113,25 @@ def edit(context: Context, options: argparse.Namespace) -> Replies:
 
 
 def pause(context: Context, options: argparse.Namespace) -> Replies:
-    """Have it start no more until it is resumed."""
+    """Have a job start no more until it is resumed; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.pause(options.job, **wanted)
 
 
 def resume(context: Context, options: argparse.Namespace) -> Replies:
-    """Let it start again."""
+    """Let a paused job start again; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.resume(options.job, **wanted)
 
 
 def skip(context: Context, options: argparse.Namespace) -> Replies:
-    """Leave out its next start."""
+    """Leave out the next start of a job; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.skip(options.job, **wanted)
 
 
 def cancel(context: Context, options: argparse.Namespace) -> Replies:
-    """End it, with all processes of a run."""
+    """End a job, with all processes of a run; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.cancel(options.job, **wanted)
 

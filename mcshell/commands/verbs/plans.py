@@ -114,4 +114,4 @@ def _say(context: Context) -> Callable[[str], None]:
 
 
 def _hush(_line: str) -> None:
-    """Nobody is there."""
+    """Report nothing: nobody is there to read it."""

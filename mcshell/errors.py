@@ -149,7 +149,7 @@ class UnknownBroker(WireError):
 
 
 class ConnectError(WireError):
-    """No connection; `url` is the last one tried, `reason` the broker's or the system's word."""
+    """No connection; `url` is the last one tried, `reason` what the broker or the system says."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"cannot connect to {url}: {reason}")

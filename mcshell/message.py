@@ -175,7 +175,7 @@ class Request:
 class Reply:
     """One reply of a node about a request; `sequence` says which (see `ReplySequence`).
 
-    `state` is the node's own word for where it stands: a code alone cannot tell `denied` from
+    `state` is where the node says that it stands: a code alone cannot tell `denied` from
     `failed`. `statuscode` is None until the final reply. `trust` is "mcs" for our own signed
     wire, else the name of MCollective's security plugin that vouched for it.
     `job` and `run` are set on a reply about one run of a recurring job (see `run_id`).
@@ -317,7 +317,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One word of a conversation between an operator and a node; either of them signs it.
+    """One message of a conversation between an operator and a node; either of them signs it.
 
     `word` is open, turn, close, ack or reset. The first three are numbered by `sequence`, from 1
     for each direction; the others have 0. `ack` is the number up to which the sender has got all

@@ -1,8 +1,8 @@
 """What a node lacks, by its registration, and bringing it: rules, and a newer revocation list.
 
-Both speak for themselves (`wire.documents.rule`), so a supervisor needs no operator's rights. It goes to the
-node's direct queue and is not kept there: whether it was taken, the node's next registration says,
-and what was not is brought again, ever more seldom.
+Both speak for themselves (`wire.documents.rule`), so a supervisor needs no operator's rights. It
+goes to the node's direct queue and is not kept there: whether it was taken, the node's next
+registration says, and what was not is brought again, ever more seldom.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_a_group_is_one_line_with_ranges() -> None:
 
 
 def test_the_silent_are_a_group_of_their_own() -> None:
-    """A node without a word is not folded with one whose answer is empty."""
+    """A node without a reply is not folded with one whose answer is empty."""
     found = answers({"a1": {"v": None}, "a2": {"v": None}, "a3": {"v": "x"}})
     found.columns["state"][1] = "silent"  # type: ignore[index]
     assert [(one.nodes, one.state) for one in fold(found, ["v"])] == [

@@ -46,7 +46,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def word(signer: Signer, request: str, sender: str, version: str) -> ReplyRecord:
-    """A final word with nested data and bytes in it."""
+    """A final reply with nested data and bytes in it."""
     data: dict[str, Any] = {"version": version, "os": {"name": "Debian"}, "raw": b"\xff"}
     reply = Reply(request, sender, 2, 0, "OK", data, 1.0, State.OK)
     sealed = seal_reply(reply, signer)

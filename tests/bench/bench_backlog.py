@@ -64,7 +64,7 @@ async def fill(broker: Broker, queue: str, sealed: list[tuple[bytes, dict[str, s
 
 
 def seal(keys: list[Signer], requests: list[str], size: int) -> list[tuple[bytes, dict[str, str]]]:
-    """Each request's final word of each node."""
+    """Each request's final reply of each node."""
     filler = {"pong": 1_700_000_000} if size < 1000 else {"text": "x" * size}
     sealed = []
     for request in requests:

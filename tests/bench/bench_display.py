@@ -25,7 +25,7 @@ STEPS = 100
 
 
 def words(size: int) -> list[ReplyRecord]:
-    """A final word of each node."""
+    """A final reply of each node."""
     found = []
     for number in range(size):
         name = f"web{number:05}"

@@ -5,7 +5,7 @@ Run: python tests/bench/bench_jobs.py [JOBS] [SECONDS]
 A real daemon on the embedded broker, without jobs and with so many, all scheduled for a later
 hour. Start: from exec to `ready`. Memory: resident set when it is ready, after one `job list` of
 all and one forecast of an hour. Idle hour: the processor time of SECONDS of doing nothing, times
-what makes an hour of it; and on a fake clock, what the agenda does in each second of an hour in
+what makes an hour of it; and on a fake clock, what the scheduler does in each second of an hour in
 which one job in a hundred comes due.
 """
 
@@ -132,7 +132,7 @@ def daemon(broker: Broker, folder: Path, count: int, seconds: float) -> Taken:
 
 
 def fake_hour(folder: Path, count: int) -> tuple[float, int]:
-    """Processor seconds of the agenda in an hour on a fake clock, and how many jobs came due."""
+    """Processor seconds of the scheduler in an hour on a fake clock, and how many jobs came due."""
     from tests.jobs.simulation import World
 
     folder.mkdir()

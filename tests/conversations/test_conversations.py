@@ -118,7 +118,7 @@ def test_nobody_answers(talkers):
 
 
 def test_a_slow_handler_holds_up_nobody_else(talkers, tmp_path):
-    """Its caller waits for room; other conversations and the interactive lane do not."""
+    """Its caller waits for room; other conversations and interactive requests do not."""
     go = tmp_path / "go"
     with talkers.client() as client:
         slow = client.open("n1", "echo", timeout=WAIT)

@@ -77,7 +77,7 @@ def test_one_that_does_not_serve_this_machine(client: Client, fleet: Fleet) -> N
 
 
 def test_over_the_work_queue(client: Client) -> None:
-    """An external agent runs in the work lane's process, too."""
+    """An external agent runs in a shim, too."""
     replies = client.rpc(
         "parrot", "echo", nodes=NODES, via="queue", message="later", timeout=30
     ).wait(60)

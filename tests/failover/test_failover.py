@@ -66,7 +66,7 @@ class Pair:
             return set(found.sender)
 
     def unsaid(self) -> int:
-        """How many words wait in all outboxes."""
+        """How many replies wait in all outboxes."""
         count = 0
         for path in self.fleet.folder.glob("state-*/*/work.sqlite"):
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:

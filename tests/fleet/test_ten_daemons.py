@@ -95,7 +95,7 @@ def named(frame: pd.DataFrame, state: str) -> set[str]:
 
 
 def last_reply(frame: pd.DataFrame) -> float:
-    """When the last final word came in, of a ledger's rows."""
+    """When the last final reply came in, of a ledger's rows."""
     return float(frame.done.max())
 
 
@@ -192,7 +192,7 @@ def test_without_known_nodes_the_dead_are_no_targets(
 def test_the_stopped_are_silent_and_the_busy_are_waited_for(
     alice: Client, stopped: Callable[[str], None], ten: Fleet
 ) -> None:
-    """SIGSTOP is silence, five seconds of work are not; a late word still joins the table."""
+    """SIGSTOP is silence, five seconds of work are not; a late reply still joins the table."""
     stopped(STOPPED)
     replies = alice.rpc(
         "exec", "run", argv=["sleep", "5"], nodes=[STOPPED, BUSY, "web01"], timeout="60s"

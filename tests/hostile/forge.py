@@ -142,7 +142,7 @@ class Forge:
         return Request(**{**fields, **other})
 
     def reply(self, **other: Any) -> Reply:
-        """An honest final word of the node about an outstanding request."""
+        """An honest final reply of the node about an outstanding request."""
         fields: dict[str, Any] = {
             "requestid": other.pop("requestid", None) or self.outstanding(),
             "sender": self.node,

@@ -1,4 +1,4 @@
-"""Who hostile messages are sent to: a node's gate up to policy, a client's up to its ledger."""
+"""Who gets hostile messages: a node's admission up to policy, a client's up to its ledger."""
 
 from __future__ import annotations
 

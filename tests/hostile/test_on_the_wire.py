@@ -104,7 +104,7 @@ class Arena:
         }
 
     def stored(self) -> int:
-        """The words in the client's session file."""
+        """The replies in the client's session file."""
         return self.client.session.store.reply_count()
 
 

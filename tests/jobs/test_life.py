@@ -49,7 +49,7 @@ def submit(client: Client, town: Town, text: str, action: str = "once", **more: 
 
 
 def final(replies: JobReplies) -> tuple[State, str]:
-    """The last word about the job on the node."""
+    """The last reply about the job on the node."""
     entry: LedgerEntry = replies.wait(60).entries()[0]
     assert entry.reply is not None, entry
     return entry.state, entry.reply.statusmsg

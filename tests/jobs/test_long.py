@@ -124,7 +124,7 @@ def test_reboot_interrupts(embedded: Broker, tmp_path: Path) -> None:
 
 
 def test_retries_with_backoff(embedded: Broker, tmp_path: Path) -> None:
-    """A failed run is tried again, each wait twice as long, and the last word is the last try's."""
+    """A failed run is tried again, each wait twice as long, and the last reply is the last try's."""
     with Town(embedded, tmp_path, "n1") as town:
         town.start("n1")
         client = town.client()

@@ -147,7 +147,7 @@ def test_a_body_that_is_no_request_is_refused(body: Any) -> None:
     ("code", "state"), [(0, State.OK), (1, State.FAILED), (4, State.FAILED), (5, State.FAILED)]
 )
 def test_a_reply_arrives_as_it_was_given(code: int, state: State) -> None:
-    """Status, message and data survive, codes keep their meaning, and it is the last word."""
+    """Status, message and data survive, codes keep their meaning, and it is the last reply."""
     given = replace(REPLY, statuscode=code, state=state, statusmsg="so it is")
     envelope = messages.write_reply(given, "rpcutil", outputs={"value": None, "other": 3})
     assert envelope.body[RubySymbol("data")] == {RubySymbol("value"): "é", RubySymbol("other"): 3}

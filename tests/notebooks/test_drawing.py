@@ -44,7 +44,7 @@ def replies(names: list[str], via: Via = Via.DIRECT) -> Replies:
 
 
 def word(sender: str, *, state: State = State.OK, **data: Any) -> ReplyRecord:
-    """A final word of a node."""
+    """A final reply of a node."""
     code, text = (0, "OK") if state is State.OK else (1, data.pop("why", "no"))
     reply = Reply(ID, sender, 2, code, text, data, time.time(), state)
     return ReplyRecord(reply, time.time(), b"", "", "", sender)

@@ -67,7 +67,7 @@ class _Everyone:
 
 @dataclass
 class Word:
-    """A word as it came: the reply, and when."""
+    """A reply as it came, and when."""
 
     reply: Reply
     at: float
@@ -265,22 +265,22 @@ class Bench:
         return ids
 
     def final(self, requestid: str, seconds: float = 40.0) -> Reply:
-        """The final word about a request, once it is there."""
+        """The final reply about a request, once it is there."""
         wait_until(lambda: self.finals(requestid) != [], seconds, 0.01)
         finals = self.finals(requestid)
         assert finals, f"no final word about {requestid}\n{self.logs()}"
         return finals[0]
 
     def finals(self, requestid: str) -> list[Reply]:
-        """All final words about a request so far."""
+        """All final replies about a request so far."""
         return [one.reply for one in list(self.words.get(requestid, ())) if one.reply.final]
 
     def states(self, requestid: str) -> list[str]:
-        """The states of all words about a request, in the order of arrival."""
+        """The states of all replies about a request, in the order of arrival."""
         return [one.reply.state.value for one in list(self.words.get(requestid, ()))]
 
     def all_final(self, ids: Iterable[str], seconds: float) -> None:
-        """Wait until each of them has a final word."""
+        """Wait until each of them has a final reply."""
         wanted = list(ids)
         done = wait_until(lambda: all(self.finals(one) for one in wanted), seconds)
         missing = [one for one in wanted if not self.finals(one)]

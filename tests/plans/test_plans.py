@@ -275,7 +275,7 @@ def test_a_node_that_is_down_is_waited_for(fleet, tmp_path):
 
 
 def test_outcomes_are_read_again_from_the_nodes(fleet, tmp_path):
-    """Words that were lost on their way are no obstacle: the nodes are asked what became of it."""
+    """Replies that were lost on their way are no obstacle: the nodes are asked what became of it."""
     path, session = written(tmp_path, SLOW, nodes="[db1, db2]", sleep=2), name_of_session()
     with fleet.client(session=session) as alice:
         assert alice.plans.run(path, timeout=0.5).state == "open"

@@ -61,7 +61,7 @@ def fleet(broker, tmp_path_factory):
 
 
 def ask(fleet, agent, action, caller="cert=alice"):
-    """Run the client, where mcshell cannot be imported; returns the words and what it refused."""
+    """Run the client, where mcshell cannot be imported; returns the replies and what it refused."""
     place = fleet.broker.url.removeprefix("stomp://")
     keys = [str(fleet.folder / name) for name in ("pki/ca.pem", "alice.pem", "alice.key")]
     login = [place, fleet.broker.user, fleet.broker.passcode]
@@ -84,7 +84,7 @@ def ask(fleet, agent, action, caller="cert=alice"):
 
 
 def test_it_asks_a_fleet_and_verifies_the_answers(fleet):
-    """`rpcutil ping` of all: one verified final word of each node, and nothing refused."""
+    """`rpcutil ping` of all: one verified final reply of each node, and nothing refused."""
     words, refused = ask(fleet, "rpcutil", "ping")
     assert refused == {}
     assert sorted(word["sender"] for word in words) == ["n1", "n2"]
@@ -94,7 +94,7 @@ def test_it_asks_a_fleet_and_verifies_the_answers(fleet):
 
 
 def test_it_is_refused_as_we_are(fleet):
-    """Policy and DDL answer it as they answer us; what it signs in another's name gets no word."""
+    """Policy and DDL answer it as they answer us; what it signs in another's name gets no reply."""
     words, _refused = ask(fleet, "exec", "run")
     assert [word["state"] for word in words] == ["denied", "denied"]
     words, _refused = ask(fleet, "rpcutil", "nothing")

@@ -121,7 +121,7 @@ def requests(draw):
 
 @st.composite
 def replies(draw):
-    """Any word of web1's."""
+    """Any reply of web1's."""
     step = draw(st.integers(0, 2))
     final = [State.OK, State.FAILED, State.DENIED, State.INTERRUPTED, State.EXPIRED]
     state = draw(st.sampled_from([[State.RECEIVED], [State.RUNNING], final][step]))
@@ -215,7 +215,7 @@ replay_guard = st.builds(
 
 
 def numbered(turn):
-    """The sequence that goes with the word."""
+    """The sequence that goes with the state."""
     return turn.sequence if turn.word in ("open", "turn", "close") else 0
 
 

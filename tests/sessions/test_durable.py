@@ -44,7 +44,7 @@ def test_a_node_that_is_down_gets_it_later(fleet, state):
 
 
 def test_what_nobody_takes_expires(fleet, state):
-    """A target without a word is expired when the request's time is over, and says why."""
+    """A target without a reply is expired when the request's time is over, and says why."""
     with fleet.client(state=state) as client:
         replies = client.rpc("rpcutil", "ping", via="queue", nodes=["nobody"], ttl=1.5, wait=False)
         assert replies.stats["pending"] == 1

@@ -1,4 +1,4 @@
-"""Rules on real daemons, on each broker: taken once over kills, run in the work lane."""
+"""Rules on real daemons, on each broker: taken once over kills, run as queued work."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ def test_the_newest_revocation_list_is_carried(village):
 
 
 def test_a_client_that_did_not_listen_asks_the_pool(village):
-    """`--dm inventory` with nothing known asks whoever has listened; each word is verified."""
+    """`--dm inventory` with nothing known asks whoever has listened; each is verified."""
     village.emulate(40)
     village.supervise()
     with village.fleet.client(state="listens") as alice:
@@ -263,7 +263,7 @@ def test_a_supervisor_with_an_operators_key_does_not_start(village):
 
 
 def test_outcomes_are_asked_of_the_nodes(village):
-    """Jobs of a rule send no words; who wants to know lists and shows them."""
+    """Jobs of a rule send no replies; who wants to know lists and shows them."""
     village.emulate(3)
     village.supervise()
     village.sign(BASE)

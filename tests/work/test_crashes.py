@@ -71,7 +71,7 @@ def test_killed_shim_is_interrupted(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_killed_shim_of_a_safe_action_runs_again(bench: Bench, tmp_path: Path) -> None:
-    """An action that is safe to run again is started again, its words numbered as attempt two."""
+    """An action that is safe to run again is started again, its replies numbered as attempt two."""
     bench.start()
     mark = tmp_path / "marks"
     request = bench.ask("again", {"file": str(mark), "sleep": 2.0})

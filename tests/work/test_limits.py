@@ -1,4 +1,4 @@
-"""What limits.AGENT allows an action of the work lane, enforced by the kernel or by the shim."""
+"""What limits.AGENT allows a queued action, enforced by the kernel or by the shim."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_worker_killed_at_a_step(pool: Bench, tmp_path: Path, step: str) -> None
 
 
 def test_requests_are_refused_in_a_pool_too(pool: Bench) -> None:
-    """Bad inputs and requests that are too late get their final words from a worker."""
+    """Bad inputs and requests that are too late get their final replies from a worker."""
     start(pool, "w1")
     (bad,) = pool.pools("once", 1, "sms", {})
     assert pool.final(bad).statuscode == 3

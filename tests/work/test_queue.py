@@ -90,7 +90,7 @@ def test_what_waits_too_long_in_the_spool_expires(bench: Bench, tmp_path: Path) 
 
 
 def test_refusals_are_answered_at_once(embedded: Broker, tmp_path: Path) -> None:
-    """Policy, unknown actions and bad inputs are final words, though the slots are busy."""
+    """Policy, unknown actions and bad inputs get final replies, though the slots are busy."""
     deny = "deny\tcert=alice\tagain\t*\t*\n"
     with Bench(embedded, tmp_path, node="slots = 1", deny=deny) as bench:
         bench.start()
@@ -237,7 +237,7 @@ def test_seen_tells_the_place_in_the_spool(bench: Bench) -> None:
 
 
 def test_word_that_no_broker_takes_is_set_aside(bench: Bench, tmp_path: Path) -> None:
-    """A word over which the broker ends the connection does not keep back the others for long."""
+    """A reply over which the broker ends the connection does not keep back the others for long."""
     bench.start()
     bench.stop()
     spool = Spool(tmp_path / "state-n1" / "node" / "work.sqlite")

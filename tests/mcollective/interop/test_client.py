@@ -139,7 +139,7 @@ def test_large_replies_stay_in_the_file(client: Client) -> None:
 
 
 def test_an_import_takes_no_words_that_nobody_can_verify(operator: Fleet, tmp_path: Path) -> None:
-    """Words of the old wire are refused by `session import`, and counted."""
+    """Replies of the old wire are refused by `session import`, and counted."""
     with operator.client(session="carried") as client:
         client.rpc("rpcutil", "ping", identities=["node0001"])
     copy = tmp_path / "carried.sqlite"

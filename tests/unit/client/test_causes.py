@@ -38,7 +38,7 @@ def says(state, skew=0.0, **more):
 
 
 def final(state, statuscode, text):
-    """A ledger entry with a final word."""
+    """A ledger entry with a final reply."""
     reply = Reply(ID, "web1", 2, statuscode, text, {}, NOW, state)
     return LedgerEntry("web1", state, sent=SENT, done=NOW, reply=reply)
 

@@ -45,7 +45,7 @@ def test_the_order_is_the_written_one_where_nothing_says_otherwise():
 
 
 def test_so_many_failures_stop():
-    """The limit is a number or a share; whoever gave no word has failed, who may still has not."""
+    """The limit is a number or a share; whoever gave no reply has failed, who may still has not."""
     some = outcomes(n1="ok", n2="failed", n3="expired", n4="running")
     assert stopped(step(stop="2"), some, 4).startswith("web: 2 of 4 failed, it stops at 2: n2")
     assert stopped(step(stop="3"), some, 4) == ""

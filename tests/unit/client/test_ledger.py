@@ -1,4 +1,4 @@
-"""The ledger as a pure value: properties over any order of words, judgements and strangers."""
+"""The ledger as a pure value: properties over any order of replies, judgements and strangers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ("a", "b", "c")
 
 
 def word(sender: str, state: State, attempt: int = 0) -> Reply:
-    """A node's word of that state."""
+    """A node's reply of that state."""
     kind = {State.RECEIVED: ReplySequence.RECEIVED, State.RUNNING: ReplySequence.RUNNING}
     number = kind.get(state, ReplySequence.FINAL) + attempt * ReplySequence.STEP
     code = None if state in kind else int(state is not State.OK)
@@ -32,7 +32,7 @@ EVENTS = st.lists(st.one_of(WORDS, st.sampled_from(NAMES)), max_size=30)
 
 
 def play(ledger: Ledger, events: list[Reply | str]) -> None:
-    """Enter words, and judge where an event is only a name."""
+    """Enter replies, and judge where an event is only a name."""
     for at, event in enumerate(events):
         if isinstance(event, str):
             ledger.judge([event], "the wait is over")
@@ -51,7 +51,7 @@ def test_every_target_is_in_exactly_one_state(events):
 
 @given(EVENTS)
 def test_the_first_final_word_wins(events):
-    """A target's outcome is its first final word; any further one marks it as a duplicate."""
+    """A target's outcome is its first final reply; any further one marks it as a duplicate."""
     ledger = Ledger(NAMES)
     play(ledger, events)
     for name, entry in ledger.targets.items():
@@ -73,7 +73,7 @@ def test_a_judgement_never_outlives_a_word(events):
 
 @given(EVENTS)
 def test_late_means_a_word_after_the_judgement(events):
-    """A target is late exactly when a word came after it had been judged."""
+    """A target is late exactly when a reply came after it had been judged."""
     ledger = Ledger(NAMES)
     play(ledger, events)
     for name, entry in ledger.targets.items():
@@ -111,7 +111,7 @@ def test_closed_and_outstanding_agree_with_the_entries(events):
 
 @given(EVENTS)
 def test_redelivery_of_everything_changes_no_outcome(events):
-    """Words that the broker hands out twice leave every outcome as it was."""
+    """Replies that the broker hands out twice leave every outcome as it was."""
     once, twice = Ledger(NAMES), Ledger(NAMES)
     play(once, events)
     play(twice, [e for e in events for _ in range(1 if isinstance(e, str) else 2)])
@@ -121,13 +121,13 @@ def test_redelivery_of_everything_changes_no_outcome(events):
 
 
 def test_a_later_attempt_is_counted():
-    """A word of the second attempt says so in the entry."""
+    """A reply of the second attempt says so in the entry."""
     entry = step(LedgerEntry("a"), word("a", State.RUNNING, attempt=1), 1.0)
     assert (entry.attempt, entry.state) == (2, State.RUNNING)
 
 
 def test_received_does_not_undo_running():
-    """Words that overtake each other never take a state back."""
+    """Replies that overtake each other never take a state back."""
     entry = step(
         step(LedgerEntry("a"), word("a", State.RUNNING), 1.0), word("a", State.RECEIVED), 2.0
     )
@@ -135,7 +135,7 @@ def test_received_does_not_undo_running():
 
 
 def test_lag_is_from_our_send_to_the_final_word():
-    """The lag is in seconds, and there is none before the final word."""
+    """The lag is in seconds, and there is none before the final reply."""
     entry = replace(LedgerEntry("a"), sent=10.0)
     assert entry.lag is None
     assert step(entry, word("a", State.OK), 12.5).lag == 2.5

@@ -17,7 +17,7 @@ def known(tmp_path):
 
 
 def test_an_older_word_replaces_nothing(known):
-    """Words may come in any order: the newest stands."""
+    """Descriptions may come in any order: the newest stands."""
     known.learn("mcs", [CachedNode("web1", 20.0, version="2")])
     known.learn("mcs", [CachedNode("web1", 10.0, version="1")])
     assert known.node("mcs", "web1").version == "2"

@@ -81,7 +81,7 @@ def test_repeats_within_a_second_are_not_verified(ear):
 
 
 def test_what_another_process_has_kept_is_not_verified(ear):
-    """A word as new is in the file already."""
+    """A description as new is in the file already."""
     ear.known.learn("mcs", [CachedNode("web1", time.time() + 0.5)])
     ear.hear(ear.message("web1"))
     assert ear.verifier.asked == 0

@@ -54,7 +54,7 @@ class Schedule(RuleBasedStateMachine):
         attempt=st.integers(0, 2),
     )
     def say(self, sender, states, attempt):
-        """A node says something; a word of the same number may differ, as a clone's does."""
+        """A node says something; a reply of the same number may differ, as a clone's does."""
         for state in states:
             self._say(sender, state, attempt)
 

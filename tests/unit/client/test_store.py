@@ -45,7 +45,7 @@ def record(number: int = 0) -> RequestRecord:
 
 
 def word(signer: Signer, request: str, state: State, kept: float, **data: object) -> ReplyRecord:
-    """A word of web1 as the receiver keeps it."""
+    """A reply of web1 as the receiver keeps it."""
     number = 1 if state is State.RUNNING else 2
     code = None if state is State.RUNNING else 0
     outputs = data or {"version": "3.0"}
@@ -91,7 +91,7 @@ def test_a_redelivered_reply_is_kept_once(tmp_path, node):
 
 
 def test_a_second_answer_is_marked(tmp_path, node):
-    """Another word under the same number, as a cloned machine gives, is a duplicate."""
+    """Another reply under the same number, as a cloned machine gives, is a duplicate."""
     store = SessionStore(tmp_path / "s.sqlite")
     one = record()
     store.add(one, ["web1"])
@@ -259,7 +259,7 @@ def test_a_listing_is_in_nobodys_way(tmp_path):
 
 
 def test_the_known_never_go_back_in_time(tmp_path):
-    """An older word about a node does not replace a newer one; realms are apart."""
+    """An older description of a node does not replace a newer one; realms are apart."""
     known = NodeCache(tmp_path / "known.sqlite", "realm")
     known.learn("mcs", [CachedNode("web1", 200.0, {"os": "new"})])
     known.learn("mcs", [CachedNode("web1", 100.0, {"os": "old"})])

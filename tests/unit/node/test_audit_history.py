@@ -37,7 +37,7 @@ def lines(*events):
     ],
 )  # fmt: skip
 def test_the_last_word_about_a_request(events, state, reason):
-    """Each kind of event is told in the words of `seen`, with the time of the first."""
+    """Each kind of event is given under the keys of `seen`, with the time of the first."""
     found = recall(lines(*events), "web1", ID)
     assert (found["state"], found["reason"], found["received"]) == (state, reason, 0.0)
 

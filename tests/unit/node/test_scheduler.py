@@ -1,4 +1,4 @@
-"""The agenda beside what it does not have: nodes that are gone, and plans of its queries."""
+"""The scheduler beside what it does not have: nodes that are gone, and plans of its queries."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def row(identity: str = "n1", number: int = 1, **more: object) -> WorkItem:
 
 
 def word(key: tuple[str, str], sequence: int = 2, size: int = 2) -> OutboxMessage:
-    """The last word about a row."""
+    """The last reply about a row."""
     return OutboxMessage(*key, sequence, "/queue/q", b"x" * size, "s", "c")
 
 
@@ -75,7 +75,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(chosen=st.lists(keys, max_size=4), refused=st.booleans(), due=moments)
     def admit(self, chosen: list[tuple[str, str]], *, refused: bool, due: float) -> None:
-        """Only an id that is new to the identity is taken, and only then its word."""
+        """Only an id that is new to the identity is taken, and only then its reply."""
         state = "denied" if refused else QUEUED
         rows = [row(name, int(one, 16), state=state, due=due) for name, one in chosen]
         words = [word(key) for key in chosen] if refused else []
@@ -98,7 +98,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(key=keys, state=st.sampled_from(sorted(FINAL)), says=st.booleans())
     def finish(self, key: tuple[str, str], state: str, *, says: bool) -> None:
-        """Only what is open can end, and only then its word goes out."""
+        """Only what is open can end, and only then its reply goes out."""
         end = WorkResult(key, state, 0, "", 3.0, word(key) if says else None)
         (mine,) = self.spool.finish([end])
         assert mine is (self.states.get(key) in (QUEUED, RUNNING))
@@ -197,7 +197,7 @@ def test_overdue_and_purge(spool: Spool) -> None:
 
 
 def test_forsaken_rows_of_pools_can_be_claimed_again(spool: Spool) -> None:
-    """What a worker left without a word may be begun again; what was answered never."""
+    """What a worker left without a reply may be begun again; what was answered never."""
     first, second = (row(number=n, via="pool", state=RUNNING, attempt=1) for n in (1, 2))
     assert spool.turn([first, second], []) == [True, True]
     assert spool.turn([first], []) == [False]
@@ -211,7 +211,7 @@ def test_forsaken_rows_of_pools_can_be_claimed_again(spool: Spool) -> None:
 
 
 def test_outbox_is_read_a_piece_at_a_time(spool: Spool) -> None:
-    """Large words are read some at a time, and one that is larger still alone."""
+    """Large replies are read some at a time, and one that is larger still alone."""
     rows = [row(number=number, state="ok") for number in range(4)]
     sizes = (3 << 20, 3 << 20, 5 << 20, 10)
     spool.admit(rows, [word(r.key, size=size) for r, size in zip(rows, sizes, strict=True)])

@@ -122,7 +122,7 @@ def test_no_reset_is_answered():
 
 
 def test_silence_ends_it():
-    """After two minutes without a word both ends give up, each for itself, and say so."""
+    """After two minutes without a turn both ends give up, each for itself, and say so."""
     pair = Pair().opened()
     pair.lost = 1.0
     pair.run(LOST + 20, 1.0)

@@ -133,7 +133,7 @@ def test_a_request_opens_as_it_was_sealed(party, data, text):
 @settings(deadline=None)
 @given(data=documents, text=st.text())
 def test_a_reply_opens_as_it_was_sealed(party, data, text):
-    """The node's words come back equal, and whether they were expected."""
+    """The node's replies come back equal, and whether they were expected."""
     said = reply(data=data, statusmsg=text)
     result = answered(party, seal_reply(said, party.web1))
     assert result.reply == said
@@ -220,7 +220,7 @@ def test_each_field_of_a_reply_is_of_its_type(party, name, wrong):
 
 @pytest.mark.parametrize("attempt", [0, 3, 6])
 def test_sequence_state_and_statuscode_agree(party, attempt):
-    """Of each attempt, only the final word has a statuscode, and each number its states."""
+    """Of each attempt, only the final reply has a statuscode, and each number its states."""
     for number, states in (
         (0, {State.RECEIVED}),
         (1, {State.RUNNING}),

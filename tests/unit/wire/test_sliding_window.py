@@ -135,7 +135,7 @@ def test_nonsense_breaks_nothing(packets):
 
 
 def pair(window=4):
-    """Two ends that have exchanged their first words."""
+    """Two ends that have exchanged their first packets."""
     ends = [SlidingWindow(0.0, window=window, keepalive=10.0), SlidingWindow(0.0, window=window)]
     ends[0].put("open")
     exchange(ends, 0.0)
@@ -168,14 +168,14 @@ def test_a_full_window_waits_and_goes_on():
 
 
 def test_a_lost_word_about_room_is_asked_for():
-    """When the word that there is room again is lost, the one who waits asks, and goes on."""
+    """When the packet about new room is lost, the one who waits asks, and goes on."""
     ends = pair()
     for number in range(6):
         ends[0].put(number)
     exchange(ends, 1.0)
     while ends[1].take() is not None:
         pass
-    assert ends[1].due(1.0)  # the word about room, lost
+    assert ends[1].due(1.0)  # the packet about room, lost
     assert not ends[0].due(1.1)
     exchange(ends, 5.0)
     assert ends[1].take() == 4

@@ -38,7 +38,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it came out: the final reply, before it is signed."""
+    """How an action came out, or why it did not run: the final reply, before it is signed."""
 
     state: State
     statuscode: int

@@ -50,7 +50,7 @@ def rules_folder(settings: Settings) -> Path:
 
 
 class Supervisor:
-    """One supervisor; `serve` until `stop`."""
+    """One supervisor: its connection, its rules, its inventory; `serve` until `stop`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

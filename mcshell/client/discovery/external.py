@@ -1,4 +1,4 @@
-"""The discovery source `external`: a program of yours, by Choria's external-discovery protocol.
+"""The discovery method `external`: a program of yours, by Choria's external-discovery protocol.
 
 `client.external_discovery` or `--do command=…` names it, with arguments. It is called with three
 more: a file with the request (JSON), a file for the reply, and the protocol; the same stand in

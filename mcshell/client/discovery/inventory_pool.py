@@ -45,7 +45,7 @@ class _PoolMembers:
 
 
 class InventoryPool:
-    """Asks for one client, and remembers in `known`."""
+    """Asks the pool for one client; what it has verified goes into `known`."""
 
     def __init__(
         self, settings: Settings, queries: NodeQueries, known: NodeCache, verifier: Verifier

@@ -1,8 +1,8 @@
-"""Where targets come from: the discovery sources that are built in (plugin kind `discovery`).
+"""Where targets come from: the discovery methods that are built in (plugin kind `discovery`).
 
-A source is a callable: it takes a `DiscoveryQuery` and returns what it `Discovered`. `broadcast` asks the
-network, `inventory` only what is known; `file`, `stdin` and `table` are names given by hand.
-A site adds its own by an entry point `mcshell.discovery`.
+A method is a callable: it takes a `DiscoveryQuery` and returns what it `Discovered`. `broadcast`
+asks the network, `inventory` only what is known; `file`, `stdin` and `table` are names given by
+hand. A site adds its own by an entry point `mcshell.discovery`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def nobody(found: Discovered, agent: str) -> NoTargets:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryQuery:
-    """What a source is asked, and what it may ask itself.
+    """What a discovery method is asked, and what it may ask itself.
 
     `filter` is the targeting's with the agent that is to be asked; `retire` ends the question
     (by its id) when late answers to it are of no more use; `fill` makes known what others have

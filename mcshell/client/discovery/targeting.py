@@ -26,8 +26,8 @@ class Targeting:
     """Which nodes, and how they are found.
 
     `nodes` are names given by hand: they are not discovered, and the absent among them are named.
-    `source` is a discovery source; `discovery_timeout` its window in seconds. `known` adds the
-    nodes that match by their last known facts and did not answer now.
+    `source` names a discovery method; `discovery_timeout` is its window in seconds. `known` adds
+    the nodes that match by their last known facts and did not answer now.
     """
 
     filter: Filter = field(default_factory=Filter)

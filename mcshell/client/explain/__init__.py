@@ -1,1 +1,1 @@
-"""Why a node is silent."""
+"""Why a node is silent: evidence is gathered, causes are named."""

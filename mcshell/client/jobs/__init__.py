@@ -1,1 +1,1 @@
-"""Jobs from the operator's side."""
+"""Jobs from the operator's side: handed in, changed, asked about."""

@@ -42,7 +42,7 @@ _GOING_ON: Final = ("running", "queued", "scheduled", "waiting")
 
 
 class JobQueries:
-    """Asks for one client; nothing here changes a job."""
+    """Asks the nodes about jobs, for one client; nothing here changes a job."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ _UNNAMED = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class MCollectiveConnection:
-    """Sends and receives. `junk` counts what was refused, by reason."""
+    """A client's connection to the old wire's broker. `junk` counts what was refused, by reason."""
 
     def __init__(self, settings: Settings, hub: SessionHub, routes: Routes) -> None:
         self.wire = open_wire(settings.mcollective, "client")

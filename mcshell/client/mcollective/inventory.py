@@ -26,7 +26,7 @@ _CHUNK: Final = 100
 
 
 class InventoryLink(Protocol):
-    """The connection that asks."""
+    """What an `InventoryPoller` asks over: a `MCollectiveConnection`."""
 
     def inventory(self, requestid: str, names: Sequence[str]) -> None:
         """Ask each of `names` what it is."""

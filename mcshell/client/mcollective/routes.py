@@ -22,7 +22,7 @@ _NATIVE = "mcs"
 
 
 class Routes:
-    """What is known of where nodes are."""
+    """Says over which wire a node is asked, from what is known of it."""
 
     def __init__(self, known: NodeCache) -> None:
         self._known = known

@@ -85,7 +85,7 @@ def percentage(text: str) -> float:
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """argparse's, which asks for a terminal's width without `shutil`.
+    """argparse's formatter, which asks for a terminal's width without `shutil`.
 
     argparse makes a formatter for each argument that is declared, so a node daemon would load
     that module, and the compressors behind it, for nothing (0.5 MiB).

@@ -1,4 +1,4 @@
-"""`broker`, `node`, `emulate`, `supervisor`: what runs until it is told to stop. Loaded inside, each its own."""
+"""`broker`, `node`, `emulate`, `supervisor`: they run until SIGTERM; each is loaded when run."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ Stamp = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether, and the rule that says so: `exec.policy:12`."""
+    """Whether it is allowed, and the rule that says so: `exec.policy:12`."""
 
     allowed: bool
     why: str

@@ -1,1 +1,1 @@
-"""The agents of a node: found, loaded, external."""
+"""The agents of a node: found by path, loaded, and those that are external programs."""

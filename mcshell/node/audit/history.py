@@ -21,7 +21,7 @@ _PAUSE: Final = 0.2
 
 
 class AuditHistory:
-    """Looks into one audit file, a few times a second at most: whoever asks more is told nothing."""
+    """Looks into one audit file, a few times a second at most; beyond that it finds nothing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -99,7 +99,7 @@ DISCOVERY: dict[str, Any] = {
 
 
 class DiscoveryAgent(Agent):
-    """Answers at once, in the thread that reads from the broker."""
+    """Tells who this node is; answers at once, in the thread that reads from the broker."""
 
     name = "discovery"
 

@@ -1,1 +1,1 @@
-"""What a node says of its machine."""
+"""Facts: what a node says of its machine."""

@@ -48,7 +48,7 @@ class Asked:
 
 
 class MCollectiveAdmission:
-    """Decides about messages; called from one thread."""
+    """Decides about messages of that network, for one node; called from one thread."""
 
     def __init__(
         self,

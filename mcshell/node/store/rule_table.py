@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS rules (
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """A rule that a machine has: its newest revision here, and the ids of its `jobs`, with spaces."""
+    """A rule that a machine has, in its newest revision; `jobs` are their ids, with spaces."""
 
     identity: str
     machine: str

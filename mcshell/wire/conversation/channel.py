@@ -87,7 +87,8 @@ def reset(head: ConversationId, state: str, reason: str) -> Turn:
 
 
 class Channel:
-    """One end. `state` is opening, open, closed, denied, failed or interrupted; `reason` why.
+    """One end of a conversation. `state` is opening, open, closed, denied, failed or interrupted;
+    `reason` why.
 
     `wake` tells the multiplexer that there is something to send. The end that `asks` (the
     client's) sees to it that the other is still there, and answers a close with its own.

@@ -31,7 +31,7 @@ AT_ONCE: Final = -math.inf
 
 @dataclass(frozen=True, slots=True)
 class Packet(Generic[T]):
-    """What travels: `sequence` 0 carries nothing but `ack` and `limit`."""
+    """One message of the window; `sequence` 0 carries nothing but `ack` and `limit`."""
 
     sequence: int
     ack: int
@@ -47,7 +47,7 @@ class _Sent(Generic[T]):
 
 
 class SlidingWindow(Generic[T]):
-    """One end. `now` is any clock that only goes forward, in seconds.
+    """One end of a conversation. `now` is any clock that only goes forward, in seconds.
 
     `keepalive`: after so many seconds without a packet the other end is made to answer; None: it is
     for the other end to ask.

@@ -22,7 +22,7 @@ __all__ = ["open_authored", "seal_authored"]
 
 
 class Authored(Protocol):
-    """Whatever names its author (a callerid)."""
+    """A document that names its author: a job, a rule, a plan."""
 
     @property
     def author(self) -> str:

@@ -16,7 +16,6 @@ from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
@@ -88,18 +87,18 @@ class Context:
             )
         return self._library
 
-    def client(self, options: argparse.Namespace) -> Client:
-        """The client of the line's session; connects when the session has none yet."""
-        name: str | None = getattr(options, "session", None) or self.session
+    def client(self, session: str | None = None) -> Client:
+        """The client of a session (default: the current one); connects when it has none yet."""
+        name = session or self.session
         if name not in self._clients:
             from mcshell.client.client import Client  # noqa: PLC0415 - only those who ask need it
 
             self._clients[name] = Client(self.settings, session=name)
         return self._clients[name]
 
-    def has_opened(self, options: argparse.Namespace) -> bool:
-        """Whether the client of the line's session is there already."""
-        return (getattr(options, "session", None) or self.session) in self._clients
+    def has_opened(self, session: str | None) -> bool:
+        """Whether the client of that session, else of the current one, is there already."""
+        return (session or self.session) in self._clients
 
     def current(self) -> Client | None:
         """The client of the current session, if there is one already; never connects."""
@@ -149,9 +148,8 @@ class Context:
         for client in clients.values():
             client.close()
 
-    def use(self, options: argparse.Namespace) -> None:
-        """Take the line's `--config`, if it has one."""
-        path = getattr(options, "config", None)
+    def use(self, path: str | Path | None) -> None:
+        """Take a configuration file, if there is one."""
         if path is not None:
             self.close()
             self._path = Path(path)

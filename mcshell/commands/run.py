@@ -21,7 +21,7 @@ def run(invocation: Invocation, context: Context) -> Result:
     """Do what the line says and return what it gives; errors are `MCShellError`."""
     if invocation.verb is None:
         return Prose(invocation.help)
-    context.use(invocation.options)
+    context.use(invocation.options.config)
     module, _, function = invocation.verb.target.partition(":")
     verb = getattr(import_module(f"mcshell.commands.verbs.{module}"), function)
     return cast("Result", verb(context, invocation.options))

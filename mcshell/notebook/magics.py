@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,9 @@ from traitlets import Float, Unicode
 
 from mcshell.client import default as current
 from mcshell.commands.context import Context
+from mcshell.commands.grammar.options import Inputs, Targets
 from mcshell.commands.grammar.parser import help_text, parse, split_line
+from mcshell.commands.grammar.request_options import SQL
 from mcshell.commands.output.dataframes import frame_of
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.output.sanitize import sanitize
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client
+    from mcshell.commands.grammar.options import Options
     from mcshell.commands.output.result import Result
     from mcshell.notebook.painter import Painter
 
@@ -77,7 +80,7 @@ class MCMagics(Magics):
 
     def client(self) -> Client:
         """The client of the session in force, for `df.mco`."""
-        return self.context.client(Namespace(session=self.context.session or self.session or None))
+        return self.context.client(self.context.session or self.session)
 
     @no_var_expand
     @needs_local_scope
@@ -86,26 +89,24 @@ class MCMagics(Magics):
         """Run one line; see `help_text`, which takes this text's place when the magic is loaded."""
         bare = line.rstrip().removesuffix(";") if cell is None else line
         invocation = parse(split_line(bare), face="magic")
-        options = invocation.options
+        options = self._with_defaults(invocation.options)
         self.context.variables = {**self._user_names(), **(local_ns or {})}
         self.context.inputs = None
         self.context.stdin = io.StringIO(cell or "")
         if cell is not None and invocation.verb is not None:
             self._take_cell(cell, options)
-        self._take_defaults(options)
         if self.painter is not None:
             self.context.progress = self.painter.progress
         self._meet()
-        found = _value(run(invocation, self.context), options)
+        found = _value(run(replace(invocation, options=options), self.context), options)
         for notice in self.context.notices():
             _say(notice)
         self.completion.refresher.hurry()
-        store = getattr(options, "store", None)
-        if store is None:
+        if options.store is None:
             return None if bare != line and self._alone(line) else found
-        if not store.isidentifier():
-            raise UsageError(f"-o {store}: a Python name is meant")
-        self._user_names()[store] = found
+        if not options.store.isidentifier():
+            raise UsageError(f"-o {options.store}: a Python name is meant")
+        self._user_names()[options.store] = found
         return None
 
     def _meet(self) -> None:
@@ -130,22 +131,24 @@ class MCMagics(Magics):
         names: dict[str, Any] = self._shell().user_ns
         return names
 
-    def _take_cell(self, cell: str, options: Namespace) -> None:
+    def _take_cell(self, cell: str, options: Options) -> None:
         """The body is names of nodes where the line asks for them, else the action's inputs."""
-        if getattr(options, "nodes", None) == "-" or getattr(options, "source", None) == "stdin":
+        if isinstance(options, Targets) and (options.nodes == "-" or options.source == "stdin"):
             return
-        if getattr(options, "query", None) == []:
+        if isinstance(options, SQL) and not options.query:
             return  # the verb reads the query where names of nodes would stand
-        if "inputs" in options:
+        if isinstance(options, Inputs):
             self.context.inputs = _yaml(cell)
         elif cell.strip():
             raise UsageError("this verb takes no cell body (rpc and sql do, and --nodes -)")
 
-    def _take_defaults(self, options: Namespace) -> None:
-        if "timeout" in options and options.timeout is None:
-            options.timeout = self.timeout
-        if "session" in options and options.session is None and self.context.session is None:
-            options.session = self.session or None
+    def _with_defaults(self, options: Options) -> Options:
+        session, timeout = options.session, options.timeout
+        if session is None and self.context.session is None:
+            session = self.session or None
+        return options.replace(
+            session=session, timeout=self.timeout if timeout is None else timeout
+        )
 
 
 def _say(line: str) -> None:
@@ -170,13 +173,13 @@ def _yaml(text: str) -> dict[str, Any]:
     raise UsageError("the cell holds the action's inputs: lines of `input: value`")
 
 
-def _value(result: Result, options: Namespace) -> Any:
+def _value(result: Result, options: Options) -> Any:
     """What a cell gets: tables as DataFrames, a background request as its `Replies`."""
     if result is None or isinstance(result, Prose | Feed):
         return result
-    if not isinstance(result, Table) and getattr(options, "background", False):
+    if not isinstance(result, Table) and options.background:
         return result
-    return frame_of(result, arrived=getattr(options, "arrived", False))
+    return frame_of(result, arrived=options.arrived)
 
 
 def load(shell: InteractiveShell) -> None:

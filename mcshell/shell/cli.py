@@ -10,11 +10,12 @@ import sys
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mcshell.commands.context import Context
-from mcshell.commands.grammar.options import FORMATS
+from mcshell.commands.grammar.options import Output
 from mcshell.commands.grammar.parser import help_text, parse
+from mcshell.commands.grammar.values import FORMATS
 from mcshell.commands.output.result import INTERNAL, INTERRUPTED, exit_code
 from mcshell.commands.run import run
 from mcshell.errors import MCShellError, UsageError, did_you_mean
@@ -22,6 +23,8 @@ from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mcshell.commands.grammar.local_options import Demo
 
 __all__ = ["main"]
 
@@ -115,8 +118,7 @@ def _main(start: _Start, context: Context) -> int:
     if start.help:
         sys.stdout.write(help_text(start.words))
         return 0
-    if start.config is not None:
-        context.use(parse(["shell", "--config", str(start.config)]).options)
+    context.use(start.config)
     if start.script is not None:
         if start.words:
             raise UsageError(f"-e: {start.words[0]!r} is one word too many")
@@ -127,14 +129,14 @@ def _main(start: _Start, context: Context) -> int:
 def _verb(start: _Start, context: Context) -> int:
     invocation = parse(start.words)
     target = "" if invocation.verb is None else invocation.verb.target
-    context.use(invocation.options)
+    context.use(invocation.options.config)
     if target == "face:shell":
         return _shell(context, start.form)
     if target == "face:demo":
         from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
 
-        return demo(invocation.options)
-    if "format" in invocation.options:
+        return demo(cast("Demo", invocation.options))
+    if isinstance(invocation.options, Output):
         # Before anything is sent: Ctrl-C must not come while what is to show the rows is loaded.
         import_module("mcshell.shell.output")
     result = run(invocation, context)
@@ -144,7 +146,7 @@ def _verb(start: _Start, context: Context) -> int:
         from mcshell.shell.output import Screen, show  # noqa: PLC0415 - services show nothing
 
         show(result, invocation.options, Screen(), start.form)
-    return exit_code(result, invocation.options if "nodes" in invocation.options else None)
+    return exit_code(result, invocation.options)
 
 
 def _shell(context: Context, form: str | None) -> int:

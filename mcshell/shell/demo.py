@@ -19,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-from argparse import Namespace
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -34,6 +33,7 @@ from mcshell.shell.output import Screen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mcshell.commands.grammar.local_options import Demo
     from mcshell.pki import Authority
 
 __all__ = ["DemoError", "demo"]
@@ -75,7 +75,7 @@ class _TerminatedError(BaseException):
     """SIGTERM or SIGHUP, whose number is the argument: unwind and end what we started."""
 
 
-def demo(options: Namespace) -> int:
+def demo(options: Demo) -> int:
     """Run the demo and return the exit code of its lines (of the prompt's last line: 0)."""
     if options.json and options.lines is None:
         raise UsageError("demo: --json goes with --exec")
@@ -100,7 +100,7 @@ def _terminate(number: int, _frame: object) -> NoReturn:
     raise _TerminatedError(number)
 
 
-def _run(options: Namespace, stack: ExitStack) -> int:
+def _run(options: Demo, stack: ExitStack) -> int:
     began = time.monotonic()
     screen = Screen()
     if options.dir is None:
@@ -139,7 +139,7 @@ def _meet(context: Context, count: int) -> None:
     from mcshell.client.discovery.targeting import Targeting  # noqa: PLC0415 - the client is slow to load
 
     deadline = time.monotonic() + _READY
-    client = context.client(Namespace(session=None))
+    client = context.client()
     while (seen := len(client.find(Targeting()).answers)) < count:
         if time.monotonic() > deadline:
             raise DemoError(f"only {seen} of {count} nodes answer after {_READY:g} s")

@@ -82,10 +82,9 @@ def run_and_show(
         screen.say(notice)
     context.remember(result)
     shower(result, invocation.options, screen, form)
-    if isinstance(result, Replies) and not getattr(invocation.options, "background", False):
+    if isinstance(result, Replies) and not invocation.options.background:
         context.seen(result)
-    asked = invocation.options if "nodes" in invocation.options else None
-    return exit_code(result, asked)
+    return exit_code(result, invocation.options)
 
 
 def one_line(error: BaseException) -> str:

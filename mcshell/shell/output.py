@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mcshell.commands.grammar import request_options
 from mcshell.commands.output.json_document import document, dumps, row_document
 from mcshell.commands.output.result import Feed, Prose, Result, Table
 from mcshell.commands.output.sanitize import sanitize, shortened
@@ -24,10 +25,10 @@ from mcshell.commands.output.summary import told
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Container, Iterable, Iterator
 
     from mcshell.client.rpc.replies import Replies, Row
+    from mcshell.commands.grammar.options import Options
 
 __all__ = ["Screen", "cell", "render", "sanitize", "show"]
 
@@ -73,13 +74,13 @@ def cell(value: Any) -> str:
     return dumps(value)
 
 
-def show(result: Result, options: Namespace, screen: Screen, form: str | None = None) -> None:
+def show(result: Result, options: Options, screen: Screen, form: str | None = None) -> None:
     """Write a result as the line asks; `form` is the format when the line names none.
 
     Raises:
         UsageError: the format cannot hold the result.
     """
-    form = getattr(options, "format", None) or form
+    form = options.format or form
     if result is None:
         return
     if isinstance(result, Prose):
@@ -95,7 +96,7 @@ def show(result: Result, options: Namespace, screen: Screen, form: str | None = 
         _write(screen, render(result.columns, _timed(result, form), form, screen.width))
         empty = screen.width is not None and not result.rows and not result.notes
         _notes(screen, ("nothing there",) if empty else result.notes, form)
-    elif getattr(options, "background", False):
+    elif options.background:
         _write(
             screen, f"{dumps(document(result))}\n" if form == "json" else f"{result.requestid}\n"
         )
@@ -122,8 +123,13 @@ def _notes(screen: Screen, notes: Iterable[str], form: str | None) -> None:
             screen.say(note)
 
 
-def _stream(replies: Replies, options: Namespace, screen: Screen) -> None:
-    """A line a row, as they arrive; after Ctrl-C the rows that are still open, as they stand."""
+def _stream(replies: Replies, options: Options, screen: Screen) -> None:
+    """A line a row, as they arrive; after Ctrl-C the rows that are still open, as they stand.
+
+    An earlier request's are shown as they stand, unless the line waits for them.
+    """
+    earlier = isinstance(options, request_options.Replies)
+    patience = options.timeout or 0.0 if earlier else replies.patience
     shown: set[str] = set()
 
     def put(row: Row) -> None:
@@ -133,7 +139,7 @@ def _stream(replies: Replies, options: Namespace, screen: Screen) -> None:
         shown.add(row.sender)
 
     try:
-        for row in _arrivals(replies, _patience(replies, options), shown):
+        for row in _arrivals(replies, patience, shown):
             put(row)
     except KeyboardInterrupt:
         replies.cancel()
@@ -141,13 +147,6 @@ def _stream(replies: Replies, options: Namespace, screen: Screen) -> None:
             if row.sender not in shown:
                 put(row)
         raise
-
-
-def _patience(replies: Replies, options: Namespace) -> float | None:
-    """How long (seconds) to wait for rows: an earlier request's are shown as they stand."""
-    if "request" in options:
-        return options.timeout or 0.0
-    return options.timeout if replies.via.durable else None
 
 
 def _arrivals(replies: Replies, patience: float | None, shown: Container[str]) -> Iterator[Row]:
@@ -165,11 +164,11 @@ def _arrivals(replies: Replies, patience: float | None, shown: Container[str]) -
         replies.tracker.wait_news(revision, left)
 
 
-def _wanted(row: Row, options: Namespace) -> bool:
-    return row.statuscode is not None or not getattr(options, "arrived", False)
+def _wanted(row: Row, options: Options) -> bool:
+    return row.statuscode is not None or not options.arrived
 
 
-def _show_replies(replies: Replies, options: Namespace, screen: Screen, form: str | None) -> None:
+def _show_replies(replies: Replies, options: Options, screen: Screen, form: str | None) -> None:
     rows = [row for row in replies.rows() if _wanted(row, options)]
     if form == "json":
         found = document(replies)

@@ -14,14 +14,15 @@ from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Callable
     from typing import TextIO
+
+    from mcshell.commands.grammar.options import Options
 
 __all__ = ["Shower", "redirected"]
 
 #: What shows a result: (result, the line's options, the screen, the format without one).
-Shower: TypeAlias = "Callable[[Result, Namespace, Screen, str | None], None]"
+Shower: TypeAlias = "Callable[[Result, Options, Screen, str | None], None]"
 
 _FORMS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".md": "github"}
 
@@ -63,9 +64,7 @@ def _place(line: str) -> int | None:
     return None
 
 
-def _pipe(
-    command: str, result: Result, options: Namespace, screen: Screen, form: str | None
-) -> None:
+def _pipe(command: str, result: Result, options: Options, screen: Screen, form: str | None) -> None:
     screen.out.flush()
     process = subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, text=True)  # noqa: S602 - the operator's own words
     assert process.stdin is not None
@@ -78,9 +77,7 @@ def _pipe(
         process.wait()
 
 
-def _write(
-    path: Path, result: Result, options: Namespace, screen: Screen, form: str | None
-) -> None:
+def _write(path: Path, result: Result, options: Options, screen: Screen, form: str | None) -> None:
     try:
         if path.suffix == ".parquet":
             _write_parquet(path, result, options)
@@ -92,14 +89,14 @@ def _write(
         raise UsageError(f"> {path}: {error.strerror or error}") from error
 
 
-def _write_parquet(path: Path, result: Result, options: Namespace) -> None:
+def _write_parquet(path: Path, result: Result, options: Options) -> None:
     """Columns keep their types; what is nested is kept as JSON text."""
     from mcshell.commands.output.dataframes import frame_of  # noqa: PLC0415 - as above
     from mcshell.commands.output.json_document import dumps  # noqa: PLC0415 - pandas comes with it
 
     if result is None or isinstance(result, Prose | Feed):
         raise UsageError(f"> {path}: a table is meant, and this line gives none")
-    frame = frame_of(result, arrived=getattr(options, "arrived", False))
+    frame = frame_of(result, arrived=options.arrived)
     for name in frame.select_dtypes(include="object").columns:
         frame[name] = [
             value if isinstance(value, str) or _missing(value) else dumps(value)

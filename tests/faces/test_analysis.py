@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-from argparse import Namespace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +57,7 @@ def test_fold_outliers_and_summary_take_the_newest_or_a_named_request(context: C
 def test_diff_finds_the_time_before(context: Context, tmp_path: Path) -> None:
     """What changed since the same was asked last: by itself, by ids, or by moments."""
     place = tmp_path / "release"
-    client = context.client(Namespace(session=None))
+    client = context.client()
 
     def read(text: str) -> str:
         place.write_text(text)
@@ -122,7 +121,7 @@ def test_the_command_line_prints_them(fleet: Fleet) -> None:
 
 def test_retry_asks_those_again_that_gave_no_word(context: Context) -> None:
     """`df.mco.retry()` asks the same of the silent and the failed, and of nobody else."""
-    client = context.client(Namespace(session=None))
+    client = context.client()
     current.use(lambda: client)
     try:
         request = client.rpc("rpcutil", "get_fact", fact="role", nodes=["web1", "ghost1"])

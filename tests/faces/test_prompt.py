@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-from argparse import Namespace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -121,7 +120,7 @@ def test_the_filter_in_force_narrows_every_line(context: Context) -> None:
 
 def test_tab_completes_from_what_is_known(context: Context) -> None:
     """Tab takes a completion, Enter accepts it, a second Enter runs the line."""
-    context.client(Namespace()).find(Targeting())
+    context.client().find(Targeting())
     out = io.StringIO()
     with (
         create_pipe_input() as pipe,
@@ -151,7 +150,7 @@ def test_a_background_request_announces_its_end(context: Context) -> None:
     watcher = RequestWatcher(context, told.append)
     watcher.look()
     assert watcher.status.session == ""
-    client = context.client(Namespace())
+    client = context.client()
     watcher.look()
     replies = client.rpc("exec", "run", argv=["sleep", "1"], nodes=["web1"], wait=False)
     watcher.look()
@@ -170,7 +169,7 @@ def test_what_a_line_has_shown_is_not_new(context: Context) -> None:
     told: list[str] = []
     watcher = RequestWatcher(context, told.append)
     context.seen = lambda replies: watcher.shown(replies.requestid, len(replies))
-    context.client(Namespace())
+    context.client()
     watcher.look()
     screen = Screen(io.StringIO(), io.StringIO(), None)
     for line in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcshell.commands.grammar.parser import parse, split_line, split_lines
+from mcshell.commands.grammar.parser import numbered_lines, parse, split_line
 from mcshell.shell.redirect import redirected
 from tests.tasks.checks import CHECKS, ORDER
 from tests.tasks.tasks import README, TASKS, Task, placed, table
@@ -26,7 +26,7 @@ def test_all_twenty_five_are_there_and_tested() -> None:
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: f"{task.number:02}")
 def test_it_is_one_line(task: Task) -> None:
     """Neither a script nor two commands in a row, in either face."""
-    assert split_lines(task.prompt) == [task.prompt]
+    assert numbered_lines(task.prompt) == [(1, task.prompt)]
     line, _shower = redirected(task.prompt)
     assert parse(split_line(line), face="prompt").verb is not None
     assert "\n" not in task.notebook

@@ -45,7 +45,10 @@ class Row:
 
 
 class Replies:
-    """The replies to one request: complete, timed out, or still coming in."""
+    """The replies to one request: complete, timed out, or still coming in.
+
+    `patience` is how long (seconds) whoever asked of queues would wait; None where the wait ends itself.
+    """
 
     def __init__(
         self,
@@ -54,19 +57,23 @@ class Replies:
         run: InteractiveRun | None = None,
         outbox: Outbox | None = None,
         names: Sequence[str] | None = None,
+        patience: float | None = None,
     ) -> None:
         self._tracker = tracker
         self._action = action
         self._run = run
         self._outbox = outbox
         self._names = names
+        self.patience = patience
 
     def narrowed(self, names: Sequence[str]) -> Replies:
         """The same request with only the rows of these senders, in this order.
 
         Its counts and aggregates are those of all targets.
         """
-        return Replies(self._tracker, self._action, self._run, self._outbox, tuple(names))
+        return Replies(
+            self._tracker, self._action, self._run, self._outbox, tuple(names), self.patience
+        )
 
     @property
     def requestid(self) -> str:

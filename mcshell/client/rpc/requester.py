@@ -148,8 +148,8 @@ class Requester:
         tracker.discovered = discovered
         self._hub.session.store.add(tracker.record, names, outgoing)
         self._hub.outbox.wake()
-        replies = Replies(tracker, action, outbox=self._hub.outbox)
         timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
+        replies = Replies(tracker, action, outbox=self._hub.outbox, patience=timeout)
         if ask.wait:
             return replies.wait(timeout)
         replies.wait_confirmed(timeout)

@@ -12,8 +12,8 @@ from mcshell.commands.completion import values
 from mcshell.commands.completion.scan import scan
 from mcshell.commands.completion.values import Candidate, Completion
 from mcshell.commands.grammar import verbs as grammar
-from mcshell.commands.grammar.options import SOURCES, Choice
-from mcshell.commands.grammar.parser import parser_of
+from mcshell.commands.grammar.parser import LineParser
+from mcshell.commands.grammar.values import SOURCES, Choice
 from mcshell.message import State
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _grammar(
     verb: str, face: Face
 ) -> tuple[dict[str, argparse.Action], tuple[argparse.Action, ...]]:
     """A verb's options by their spellings, and its words in order."""
-    actions = parser_of(grammar.VERBS[verb], face)._actions  # noqa: SLF001 - argparse has no other list
+    actions = LineParser(grammar.VERBS[verb], face)._actions  # noqa: SLF001 - argparse has no other list
     options = {text: action for action in actions for text in action.option_strings}
     return options, tuple(action for action in actions if not action.option_strings)
 
@@ -284,18 +284,10 @@ def _plain(names: Iterable[str]) -> list[Completion]:
     return [Completion(name) for name in names]
 
 
-def _offered(face: Face) -> dict[str, str]:
-    return {
-        name: verb.summary
-        for name, verb in grammar.VERBS.items()
-        if face == "cli" or not verb.cli_only
-    }
-
-
 def _verbs(prefix: str, face: Face) -> list[Completion]:
     """First words of verbs; of those with two, each first word once."""
     found: dict[str, str] = {}
-    for name, summary in _offered(face).items():
+    for name, summary in grammar.offered(face).items():
         first, space, _ = name.partition(" ")
         found.setdefault(first, "…" if space else summary)
     found |= _BUILT_IN if face == "prompt" else {"help": _BUILT_IN["help"]}
@@ -305,7 +297,7 @@ def _verbs(prefix: str, face: Face) -> list[Completion]:
 def _seconds(first: str, prefix: str, face: Face) -> list[Completion]:
     found = {
         name.partition(" ")[2]: summary
-        for name, summary in _offered(face).items()
+        for name, summary in grammar.offered(face).items()
         if name.startswith(f"{first} {prefix}")
     }
     return [Completion(name, meta) for name, meta in found.items()]

@@ -1,225 +1,155 @@
-"""Options that several verbs share, and how their values are read (mcshell/README.md §3).
-
-A group is a parser of its own, made afresh for each verb that takes it.
-"""
+"""What several verbs let a line say (mcshell/README.md §3): groups, the bases of a verb's own options."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from typing import TYPE_CHECKING
-
-from mcshell import config, plugins
-from mcshell.errors import did_you_mean
+from mcshell.commands.grammar.arguments import Declared, Words, flag, option, seconds, several, word
+from mcshell.commands.grammar.values import FORMATS, SOURCES, Choice, share, source, whole
 from mcshell.message import Via
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = [
-    "FORMATS",
-    "GROUPS",
-    "SOURCES",
-    "Choice",
-    "Formatter",
-    "duration",
-    "percentage",
-    "share",
-    "source",
-    "whole",
-]
-
-FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
-SOURCES = ("broadcast", "inventory", "file", "stdin", "table", "external")
+INPUTS = "the action's inputs; behind -- the words of its one list (exec run -- ls -l)"
+_WAYS = tuple(via.value for via in Via)
 
 
-class Choice:
-    """One word of several, with "did you mean", which argparse's own `choices` lacks."""
+class Options(Declared):
+    """What is asked of every line; where a line can say it, a group or the verb declares it.
 
-    def __init__(self, *known: str) -> None:
-        self.known = known
-
-    def __call__(self, text: str) -> str:
-        """Read the word; ArgumentTypeError with what was meant when it is none of them."""
-        if text in self.known:
-            return text
-        hint = did_you_mean(text, self.known)
-        listed = ", ".join(self.known)
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {listed}{hint}")
-
-
-def source(text: str) -> str:
-    """A source of targets: one of ours, or a plugin's."""
-    return text if text in SOURCES else Choice(*plugins.names("discovery"))(text)
-
-
-def duration(text: str) -> float:
-    """A length of time, in seconds."""
-    try:
-        return config.seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def whole(text: str) -> int:
-    """A whole number."""
-    if text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
-
-
-def share(text: str) -> str:
-    """A number or a percentage, as it is written."""
-    if text.removesuffix("%").isdecimal() and int(text.removesuffix("%")) > 0:
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no number or percentage above 0, as 5 or 10%")
-
-
-def percentage(text: str) -> float:
-    """A percentage, as a share of 1."""
-    number = text.removesuffix("%")
-    if number.isdecimal() and 0 < int(number) <= 100:  # noqa: PLR2004 - per cent
-        return int(number) / 100
-    raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 1% to 100%")
-
-
-class Formatter(argparse.RawDescriptionHelpFormatter):
-    """argparse's formatter, which asks for a terminal's width without `shutil`.
-
-    argparse makes a formatter for each argument that is declared, so a node daemon would load
-    that module, and the compressors behind it, for nothing (0.5 MiB).
+    `config` is an option of every command line, `store` one of every cell.
     """
 
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_columns() - 2)
+    config: str | None = None
+    store: str | None = None
+    format: str | None = None
+    session: str | None = None
+    timeout: float | None = None
+    arrived: bool = False
+    background: bool = False
+    yes: bool = False
 
 
-def _columns() -> int:
-    """The terminal's; 80 where there is none."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
-    if sys.__stdout__ is None:
-        return 80
-    try:  # not sys.stdout: at the prompt that is a stand-in
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80
-    except (ValueError, OSError):  # it is closed, or no terminal
-        return 80
+class Output(Options):
+    """How the result is written."""
 
-
-def _group(parents: Sequence[argparse.ArgumentParser] = ()) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        parents=parents, add_help=False, allow_abbrev=False, formatter_class=Formatter
+    format: str | None = (
+        option("--format FORMAT", ", ".join(FORMATS), type=Choice(*FORMATS))
+        | option("-j --json", "one document", action="store_const", const="json")
+        | option("--jsonl", "a line a row", action="store_const", const="jsonl")
+        | option("--senders", "names only", action="store_const", const="senders")
     )
 
 
-def _output() -> argparse.ArgumentParser:
-    parser = _group()
-    one = parser.add_argument_group("output").add_mutually_exclusive_group()
-    say = one.add_argument
-    say("--format", dest="format", type=Choice(*FORMATS), metavar="FORMAT", help=", ".join(FORMATS))
-    for flag, short in (("json", ["-j"]), ("jsonl", []), ("senders", [])):
-        text = {"json": "one document", "jsonl": "a line a row", "senders": "names only"}[flag]
-        say(*short, f"--{flag}", dest="format", action="store_const", const=flag, help=text)
-    return parser
+class Filters(Options, title="filters"):
+    """What must be true of a node."""
+
+    fact: Words = several("-F --wf FACT", "with FACT")
+    cls: Words = several("-C --wc CLASS", "with CLASS")
+    agent_filter: Words = several("-A --wa AGENT", "with AGENT")
+    identity: Words = several("-I --wi IDENTITY", "with IDENTITY")
+    compound: Words = several("-S --select EXPRESSION", "with EXPRESSION")
 
 
-def _filters() -> argparse.ArgumentParser:
-    parser = _group()
-    say = parser.add_argument_group("filters").add_argument
-    for short, long, dest, what in (
-        ("-F", "--wf", "fact", "FACT"),
-        ("-C", "--wc", "cls", "CLASS"),
-        ("-A", "--wa", "agent_filter", "AGENT"),
-        ("-I", "--wi", "identity", "IDENTITY"),
-        ("-S", "--select", "compound", "EXPRESSION"),
-    ):
-        say(short, long, dest=dest, action="append", default=[], metavar=what, help=f"with {what}")
-    return parser
+class Targets(Filters, title="targets"):
+    """Whom a line is for, and how they are found."""
+
+    collective: str | None = option("-T --target COLLECTIVE", "ask this collective")
+    nodes: str | None = option(
+        "--nodes X", "names from a file, - (standard input), _ (the last rows) or a variable"
+    )
+    source: str | None = option("--dm SOURCE", ", ".join(SOURCES), type=source)
+    source_options: Words = several(
+        "--do KEY=VALUE",
+        "for the source external; may be repeated (command=PROGRAM is the program)",
+    )
+    discovery_timeout: float | None = seconds("--dt S", "discovery window")
+    known: bool = flag("--no-known", "only nodes that answer now", default=True)
+    limit: str | None = option("--limit N|N%", "so many of them, at random", type=share)
+    limit_seed: int | None = option("--limit-seed SEED", "the same choice each time", type=whole)
+    one: bool = flag("--one", "one of them")
+    session: str | None = option("--session NAME", "the durable session to use")
+    timeout: float | None = seconds("-t --timeout S", "how long to wait for replies")
+
+    @property
+    def named(self) -> bool:
+        """Whether all of them were named by hand, so that nobody asked the network."""
+        others = [*self.fact, *self.cls, *self.agent_filter, *self.compound]
+        if self.nodes is not None or self.source == "stdin":
+            return not others and not self.identity
+        patterns = [name for name in self.identity if name.startswith("/")]
+        return bool(self.identity) and not others and not patterns
 
 
-def _targets() -> argparse.ArgumentParser:
-    parser = _group([_filters()])
-    say = parser.add_argument_group("targets").add_argument
-    say("-T", "--target", dest="collective", metavar="COLLECTIVE", help="ask this collective")
-    text = "names from a file, - (standard input), _ (the last rows) or a variable"
-    say("--nodes", metavar="X", help=text)
-    say("--dm", dest="source", type=source, metavar="SOURCE", help=", ".join(SOURCES))
-    text = "for the source external; may be repeated (command=PROGRAM is the program)"
-    say("--do", dest="source_options", action="append", default=[], metavar="KEY=VALUE", help=text)
-    say("--dt", dest="discovery_timeout", type=duration, metavar="S", help="discovery window")
-    say("--no-known", dest="known", action="store_false", help="only nodes that answer now")
-    say("--limit", type=share, metavar="N|N%", help="so many of them, at random")
-    say("--limit-seed", type=whole, metavar="SEED", help="the same choice each time")
-    say("--one", action="store_true", help="one of them")
-    say("--session", metavar="NAME", help="the durable session to use")
-    say("-t", "--timeout", type=duration, metavar="S", help="how long to wait for replies")
-    return parser
+class Rows(Options, title="rows"):
+    """Which rows are shown, and how; `diff`, which only `rpc` has, wants them all."""
+
+    only: str | None = option(
+        "--only EXPRESSION", "those of which it is true: state=silent, 'installed=false and lag>2'"
+    )
+    odd: str | None = option("--odd COLUMN", "those whose COLUMN is not what most have")
+    top: Words = option(
+        "--top",
+        "the N largest; of a list of hashes (processes.rss_bytes) each is a row",
+        nargs=2,
+        metavar=("N", "COLUMN"),
+    )
+    fold: Words = several(
+        "--fold COLUMN", "nodes that have the same there as one line; may be repeated"
+    )
+    diff: str | None = None
 
 
-def _rows() -> argparse.ArgumentParser:
-    parser = _group()
-    say = parser.add_argument_group("rows").add_argument
-    text = "those of which it is true: state=silent, 'installed=false and lag>2'"
-    say("--only", metavar="EXPRESSION", help=text)
-    say("--odd", metavar="COLUMN", help="those whose COLUMN is not what most have")
-    text = "the N largest; of a list of hashes (processes.rss_bytes) each is a row"
-    say("--top", nargs=2, metavar=("N", "COLUMN"), help=text)
-    text = "nodes that have the same there as one line; may be repeated"
-    say("--fold", action="append", default=[], metavar="COLUMN", help=text)
-    return parser
+class Asking(Options, title="asking"):
+    """How a request is put."""
+
+    via: str | None = option("--via WAY", ", ".join(_WAYS), type=Choice(*_WAYS))
+    pool: str | None = option("--pool NAME", "with --via pool: which (default: the agent's name)")
+    ttl: float | None = seconds("--ttl TIME", "how long the request is worth running")
+    batch: str | None = option("--batch N|N%", "so many nodes at a time", type=share)
+    canary: str | None = option(
+        "--canary N|N%", "these first; the rest if all of them are ok", type=share
+    )
+    batch_sleep: float = seconds("--batch-sleep S", "rest between batches", default=0.0)
+    max_failures: str | None = option(
+        "--max-failures K|K%", "stop the batches after K failures", type=share
+    )
+    background: bool = flag("-b --background", "send, print the request id, leave")
+    yes: bool = flag("-y --yes", "do not ask before a change")
 
 
-def _asking() -> argparse.ArgumentParser:
-    parser = _group()
-    say = parser.add_argument_group("asking").add_argument
-    ways = tuple(via.value for via in Via)
-    say("--via", type=Choice(*ways), metavar="WAY", help=", ".join(ways))
-    say("--pool", metavar="NAME", help="with --via pool: which (default: the agent's name)")
-    say("--ttl", type=duration, metavar="TIME", help="how long the request is worth running")
-    say("--batch", type=share, metavar="N|N%", help="so many nodes at a time")
-    say("--canary", type=share, metavar="N|N%", help="these first; the rest if all of them are ok")
-    say("--batch-sleep", type=duration, default=0.0, metavar="S", help="rest between batches")
-    say("--max-failures", type=share, metavar="K|K%", help="stop the batches after K failures")
-    say("-b", "--background", action="store_true", help="send, print the request id, leave")
-    say("-y", "--yes", action="store_true", help="do not ask before a change")
-    return parser
+class Action(Options):
+    """An agent and its action."""
+
+    agent: str = word("AGENT", "whom to ask; `agents` lists them")
+    action: str = word("ACTION", "what to ask; `doc AGENT` lists them")
 
 
-def _stored() -> argparse.ArgumentParser:
-    parser = _group()
-    parser.add_argument("--session", metavar="NAME", help="the session to look in")
-    return parser
+class Inputs(Options):
+    """An action's inputs; `behind` are the words behind `--`, None without it."""
+
+    inputs: Words = word("input=value", INPUTS, nargs="*")
+    behind: Words | None = None
 
 
-def _pki() -> argparse.ArgumentParser:
-    parser = _group()
-    parser.add_argument("--pki", metavar="DIR", help="the CA's directory (default: that of pki.ca)")
-    return parser
+class Stored(Options):
+    """Which session is looked into."""
+
+    session: str | None = option("--session NAME", "the session to look in")
 
 
-def _service() -> argparse.ArgumentParser:
-    parser = _group()
-    parser.add_argument("--log-json", action="store_true", help="log as JSON lines")
-    return parser
+class PKI(Options):
+    """Which CA is meant."""
+
+    pki: str | None = option("--pki DIR", "the CA's directory (default: that of pki.ca)")
 
 
-def _part() -> argparse.ArgumentParser:
-    parser = _group()
-    text = "end when standard input does: with whoever holds its other end, however he ends"
-    parser.add_argument("--until-eof", action="store_true", help=text)
-    return parser
+class Service(Options):
+    """What runs until it is told to stop."""
+
+    log_json: bool = flag("--log-json", "log as JSON lines")
 
 
-GROUPS = {
-    "output": _output,
-    "filters": _filters,
-    "targets": _targets,
-    "rows": _rows,
-    "asking": _asking,
-    "stored": _stored,
-    "pki": _pki,
-    "service": _service,
-    "part": _part,
-}
+class Part(Service):
+    """A service that may be a part of something."""
+
+    until_eof: bool = flag(
+        "--until-eof",
+        "end when standard input does: with whoever holds its other end, however he ends",
+    )

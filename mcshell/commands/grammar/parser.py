@@ -7,12 +7,15 @@ never prints and takes no abbreviations; what it cannot read is a `UsageError` o
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import sys
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from mcshell.commands.grammar import verbs as grammar
-from mcshell.commands.grammar.options import GROUPS, Formatter
+from mcshell.commands.grammar.options import Inputs, Options
 from mcshell.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,30 +23,20 @@ if TYPE_CHECKING:
 
     from mcshell.commands.grammar.verbs import Verb
 
-__all__ = [
-    "Face",
-    "Invocation",
-    "help_text",
-    "numbered_lines",
-    "parse",
-    "parser_of",
-    "split_line",
-    "split_lines",
-]
+__all__ = ["Face", "Invocation", "LineParser", "help_text", "numbered_lines", "parse", "split_line"]
 
 Face = Literal["cli", "prompt", "magic"]
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One line, understood: `verb` is what to do, `options` the grammar's namespace.
+    """One line, understood: `verb` is what to do, `options` what the line says, of its verb's type.
 
-    Where the verb takes inputs, `options.behind` are the words behind `--`, None without it.
     `help` is set instead when the line asks for help; nothing is to be run then.
     """
 
     verb: Verb | None
-    options: argparse.Namespace
+    options: Options
     help: str = ""
 
 
@@ -51,12 +44,31 @@ class _HelpAskedError(Exception):
     """A `-h` was read. The text is made later: argparse's usage is in disorder just now."""
 
 
-class _HelpAction(argparse.Action):
-    def __call__(self, *_: Any) -> NoReturn:
-        raise _HelpAskedError
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """argparse's formatter, which asks for a terminal's width without `shutil`.
+
+    argparse makes a formatter for each argument that is declared, so a node daemon would load
+    that module, and the compressors behind it, for nothing (0.5 MiB).
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
 
 
-class _LineParser(argparse.ArgumentParser):
+def _columns() -> int:
+    """The terminal's; 80 where there is none."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    if sys.__stdout__ is None:
+        return 80
+    try:  # not sys.stdout: at the prompt that is a stand-in
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80
+    except (ValueError, OSError):  # it is closed, or no terminal
+        return 80
+
+
+class LineParser(argparse.ArgumentParser):
     """argparse without a process: no exit, no print, no abbreviation, no file arguments."""
 
     def __init__(self, verb: Verb, face: Face) -> None:
@@ -64,25 +76,26 @@ class _LineParser(argparse.ArgumentParser):
         super().__init__(
             prog=prog,
             description=verb.summary,
-            parents=[GROUPS[name]() for name in verb.groups],
             add_help=False,
             allow_abbrev=False,
-            formatter_class=Formatter,
+            formatter_class=_Formatter,
         )
         self.verb = verb
-        self.add_argument(
-            "-h",
-            "--help",
-            action=_HelpAction,
-            nargs=0,
-            default=argparse.SUPPRESS,
-            help="show this help",
-        )
+        declared = list(verb.kind.arguments().values())
+        shared = list(takewhile(lambda one: one.owner.__module__ == Options.__module__, declared))
+        for one in shared:
+            one.declare(self)
+        self.add_argument("-h", "--help", action="help", help="show this help")
         if face == "cli":
             self.add_argument("--config", metavar="FILE", help="the configuration file")
-        verb.build(self)
+        for one in declared[len(shared) :]:
+            one.declare(self)
         if face == "magic" and "-o" not in self._option_string_actions:  # `report` has its own
             self.add_argument("-o", dest="store", metavar="NAME", help="store the result as NAME")
+
+    def print_help(self, _file: object = None) -> NoReturn:
+        """Tell that help was asked for."""
+        raise _HelpAskedError
 
     def error(self, message: str) -> NoReturn:
         """Say what was wrong on one line."""
@@ -106,26 +119,20 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
         UsageError: an unknown verb, option or value; the message says what was meant.
     """
     if not words or words[0] in ("-h", "--help", "help"):
-        return Invocation(None, argparse.Namespace(), help_text(words[1:], face=face))
+        return Invocation(None, Options(), help_text(words[1:], face=face))
     verb, rest = _verb(words, face)
-    parser = _LineParser(verb, face)
-    behind = None
-    if "--" in rest and any(action.dest == "inputs" for action in parser._actions):  # noqa: SLF001 - argparse has no other list
+    parser = LineParser(verb, face)
+    said: dict[str, Any] = {}
+    if "--" in rest and issubclass(verb.kind, Inputs):
         at = rest.index("--")
-        rest, behind = rest[:at], rest[at + 1 :]
+        rest, said["behind"] = rest[:at], rest[at + 1 :]
     try:
-        options, extra = parser.parse_known_intermixed_args(rest)
+        found, extra = parser.parse_known_intermixed_args(rest)
     except _HelpAskedError:
-        return Invocation(None, argparse.Namespace(), parser.format_help())
+        return Invocation(None, Options(), parser.format_help())
     if extra:
         _refuse(parser, extra)
-    options.behind = behind
-    return Invocation(verb, options)
-
-
-def parser_of(verb: Verb, face: Face) -> argparse.ArgumentParser:
-    """The parser of one verb, for those who want to know what it would take."""
-    return _LineParser(verb, face)
+    return Invocation(verb, verb.kind(**vars(found), **said))
 
 
 def _verb(words: Sequence[str], face: Face) -> tuple[Verb, list[str]]:
@@ -146,7 +153,7 @@ def _verb(words: Sequence[str], face: Face) -> tuple[Verb, list[str]]:
 
 def _unknown(words: Sequence[str], inner: list[str], face: Face) -> str:
     if not inner:
-        known = {name.split()[0] for name, verb in grammar.VERBS.items() if _offered(verb, face)}
+        known = {name.split()[0] for name in grammar.offered(face)}
         return f"unknown verb {words[0]!r}{did_you_mean(words[0], sorted(known))}"
     listed = ", ".join(inner)
     if len(words) == 1 or words[1].startswith("-"):
@@ -154,11 +161,7 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face) -> str:
     return f"unknown verb '{words[0]} {words[1]}'{did_you_mean(words[1], inner)}: one of {listed}"
 
 
-def _offered(verb: Verb, face: Face) -> bool:
-    return face == "cli" or not verb.cli_only
-
-
-def _refuse(parser: _LineParser, extra: list[str]) -> NoReturn:
+def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
     odd = next((word for word in extra if word.startswith("-") and word != "-"), None)
     if odd is None:
         raise UsageError(f"{parser.verb.name}: {extra[0]!r} is one word too many")
@@ -170,11 +173,11 @@ def _refuse(parser: _LineParser, extra: list[str]) -> NoReturn:
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
     """Help as text: of one verb, or the list of verbs."""
     if words:
-        return _LineParser(_verb(words, face)[0], face).format_help()
+        return LineParser(_verb(words, face)[0], face).format_help()
     lines = [grammar.INTRODUCTION[face], ""]
-    shown = [verb for verb in grammar.VERBS.values() if _offered(verb, face)]
-    width = max(len(verb.name) for verb in shown)
-    lines += [f"  {verb.name:<{width}}  {verb.summary}" for verb in shown]
+    shown = grammar.offered(face)
+    width = max(map(len, shown))
+    lines += [f"  {name:<{width}}  {summary}" for name, summary in shown.items()]
     return "\n".join([*lines, "", "help VERB, or VERB --help, tells a verb's options.", ""])
 
 
@@ -190,16 +193,12 @@ def split_line(line: str) -> list[str]:
         raise UsageError(f"{str(error).lower()}: {line.strip()}") from error
 
 
-def split_lines(text: str) -> list[str]:
+def numbered_lines(text: str) -> list[tuple[int, str]]:
     """Cut a script at line ends and at `;` outside quotes; drop blank lines and `#` lines.
 
-    A backslash at the end of a line continues it; a quoted line end belongs to its word.
+    A backslash at the end of a line continues it; a quoted line end belongs to its word. Each comes
+    with the number of the line on which it begins, from 1.
     """
-    return [line for _number, line in numbered_lines(text)]
-
-
-def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """As `split_lines`, each with the number of the line on which it begins, from 1."""
     lines: list[tuple[int, str]] = []
     current: list[str] = []
     number = begun = 1

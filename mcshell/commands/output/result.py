@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mcshell.commands.grammar.options import Targets
+
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterator, Mapping
 
     from mcshell.client.rpc.replies import Replies
+    from mcshell.commands.grammar.options import Options
 
 __all__ = [
     "INTERNAL",
@@ -95,7 +97,7 @@ def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
     return _OPEN if any(stats[state] for state in _OPEN_STATES) else 0
 
 
-def exit_code(result: Result, options: Namespace | None = None) -> int:
+def exit_code(result: Result, options: Options | None = None) -> int:
     """The exit code of what a line returned; `options` are the line's."""
     if result is None or isinstance(result, Prose | Feed):
         return 0
@@ -103,17 +105,9 @@ def exit_code(result: Result, options: Namespace | None = None) -> int:
         return result.code
     if result.interrupted:
         return INTERRUPTED
-    if getattr(options, "background", False):
+    if options is not None and options.background:
         if not result.stats["targets"]:
             return _NO_TARGETS
         return 0 if result.confirmed else _OPEN
-    return counts_code(result.stats, discovered=options is None or not _named(options))
-
-
-def _named(options: Namespace) -> bool:
-    """Whether the line's targets were all named by hand, so that nobody asked the network."""
-    others = [*options.fact, *options.cls, *options.agent_filter, *options.compound]
-    if options.nodes is not None or options.source == "stdin":
-        return not others and not options.identity
-    patterns = [name for name in options.identity if name.startswith("/")]
-    return bool(options.identity) and not others and not patterns
+    named = isinstance(options, Targets) and options.named
+    return counts_code(result.stats, discovered=not named)

@@ -11,9 +11,8 @@ from mcshell.commands.output.result import Table
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import AgentNew
 
 __all__ = ["new"]
 
@@ -70,7 +69,7 @@ def test_it_fails_in_one_line() -> None:
 '''
 
 
-def new(context: Context, options: argparse.Namespace) -> Table:
+def new(context: Context, options: AgentNew) -> Table:
     """Write NAME.json, NAME.py and test_NAME.py; nothing that is there is overwritten.
 
     Raises:

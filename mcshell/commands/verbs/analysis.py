@@ -15,35 +15,35 @@ from mcshell.commands.output.result import Table
 from mcshell.errors import SessionError, UsageError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Sequence
 
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.store.records import RequestRecord
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.request_options import SQL, Columns, Diff, Outliers
 
 __all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]
 
 
-def fold(context: Context, options: argparse.Namespace) -> Table:
+def fold(context: Context, options: Columns) -> Table:
     """Nodes with equal answers as one line."""
-    answers = of_replies(context.client(options).replies(options.request))
+    answers = of_replies(context.client(options.session).replies(options.request))
     return Table(*folds.rows(answers, options.columns))
 
 
-def outliers(context: Context, options: argparse.Namespace) -> Table:
+def outliers(context: Context, options: Outliers) -> Table:
     """The odd ones out in a request's answers."""
-    replies = context.client(options).replies(options.request)
+    replies = context.client(options.session).replies(options.request)
     share = odd.SHARE if options.share is None else options.share
     found = odd.outliers(of_replies(replies), options.columns, share=share)
     note = f"{len(found)} odd values on {len({one.sender for one in found})} nodes"
     return Table(odd.COLUMNS, odd.rows(found), notes=(note,))
 
 
-def summary(context: Context, options: argparse.Namespace) -> Table:
+def summary(context: Context, options: Columns) -> Table:
     """Each column of a request's answers in one line, and what the DDL sums up."""
-    replies = context.client(options).replies(options.request)
+    replies = context.client(options.session).replies(options.request)
     notes: list[str] = []
     for aggregate in replies.aggregates():
         notes += [f"{aggregate.title}:", *(f"  {line}" for line in aggregate.lines)]
@@ -51,19 +51,19 @@ def summary(context: Context, options: argparse.Namespace) -> Table:
     return Table(descriptions.COLUMNS, rows, notes=tuple(notes))
 
 
-def sql(context: Context, options: argparse.Namespace) -> Table:
+def sql(context: Context, options: SQL) -> Table:
     """What a query over the session's replies gives."""
     text = " ".join(options.query)
     if text == "-" or (not text and context.face == "magic"):
         text = context.stdin.read()
     if not text.strip():
         raise UsageError("sql: QUERY is missing (- reads it from standard input)")
-    return Table(*database.query(context.client(options).session.path, text))
+    return Table(*database.query(context.client(options.session).session.path, text))
 
 
-def diff(context: Context, options: argparse.Namespace) -> Table:
+def diff(context: Context, options: Diff) -> Table:
     """What changed between two requests, or since an earlier time the same was asked."""
-    first, second = _pair(context.client(options), options.before, options.after)
+    first, second = _pair(context.client(options.session), options.before, options.after)
     return _different(first, second, options.columns)
 
 

@@ -12,14 +12,13 @@ from mcshell.commands.output.result import Table
 from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import ConfigImport
 
 __all__ = ["import_"]
 
 
-def import_(_context: Context, options: argparse.Namespace) -> Table:
+def import_(_context: Context, options: ConfigImport) -> Table:
     """Write FILE and, beside it, the secrets; nothing that is there is written over.
 
     Raises:

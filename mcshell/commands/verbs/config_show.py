@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from mcshell.commands.output.result import Table
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.options import Options
     from mcshell.config import Settings
 
 __all__ = ["show"]
 
 
-def show(context: Context, _options: argparse.Namespace) -> Table:
+def show(context: Context, _options: Options) -> Table:
     """One row a key; the passcode is named but never shown."""
     settings = context.settings
     rows = [(key, value, settings.origins.get(key, "default")) for key, value in _all(settings)]

@@ -11,14 +11,13 @@ from mcshell.ddl import ruby
 from mcshell.errors import DDLError, UsageError
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import DDLExport
 
 __all__ = ["export"]
 
 
-def export(context: Context, options: argparse.Namespace) -> Table:
+def export(context: Context, options: DDLExport) -> Table:
     """Write DIR/mcollective/agent/NAME.ddl for each agent; DIR is then a `libdir` of MCollective.
 
     `rpcutil` is left out, unless it is named: MCollective has its own.

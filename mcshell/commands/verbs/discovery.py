@@ -15,7 +15,6 @@ from mcshell.filters import compile_filter
 from mcshell.message import State
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator
 
     from mcshell.client.client import Client
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import CachedNode
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import Forget
+    from mcshell.commands.grammar.request_options import Find, Inventory, Ping
 
 __all__ = ["find", "forget", "inventory", "ping"]
 
@@ -30,19 +31,19 @@ _PING = ("sender", "state", "time_ms")
 _INVENTORY = ("sender", "state", "version", "collectives", "classes", "agents", "facts", "seen")
 
 
-def find(context: Context, options: argparse.Namespace) -> Table:
+def find(context: Context, options: Find) -> Table:
     """The identities that match, known ones among them."""
     wanted = targeting(context, options)  # refused, where it must be, before anyone connects
-    found = context.client(options).find(wanted)
+    found = context.client(options.session).find(wanted)
     rows = [(name,) for name in sorted(found.names)]
     return Table(("sender",), rows, 0 if rows else 1, _notes(found))
 
 
-def ping(context: Context, options: argparse.Namespace) -> Table:
+def ping(context: Context, options: Ping) -> Table:
     """Who answers, and how long it took; who should have answered is `silent`."""
     check(options)
     wanted = targeting(context, options)
-    client = context.client(options)
+    client = context.client(options.session)
     began = time.time()
     found = client.find(wanted)
     if not found.names:
@@ -64,7 +65,7 @@ def ping(context: Context, options: argparse.Namespace) -> Table:
     return shaped_table(options, table)
 
 
-def inventory(context: Context, options: argparse.Namespace) -> Table | Replies | Feed:
+def inventory(context: Context, options: Inventory) -> Table | Replies | Feed:
     """What the nodes say of themselves; nodes that are named are asked in full."""
     if check(options) and options.follow:
         raise UsageError("inventory --follow shows every node as it comes: it takes no such option")
@@ -74,7 +75,7 @@ def inventory(context: Context, options: argparse.Namespace) -> Table | Replies 
     wanted = targeting(context, options)
     if options.node:
         wanted = Targeting(nodes=(options.node,), source=source)
-    client = context.client(options)
+    client = context.client(options.session)
     found = client.find(wanted)
     if source == "inventory":
         return shaped_table(options, _remembered(client, found))
@@ -89,9 +90,9 @@ def inventory(context: Context, options: argparse.Namespace) -> Table | Replies 
     return shaped_table(options, _inventoried(described, code, found))
 
 
-def forget(context: Context, options: argparse.Namespace) -> Table:
+def forget(context: Context, options: Forget) -> Table:
     """Drop a node from what is known: it is no target any more until it is seen again."""
-    client = context.client(options)
+    client = context.client(options.session)
     if not client.known.forget(options.name):
         names = [node.identity for node in client.known.nodes(context.settings.collective.main)]
         raise UsageError(f"no node {options.name!r} is known{did_you_mean(options.name, names)}")
@@ -113,17 +114,16 @@ def _inventoried(rows: list[tuple[Any, ...]], code: int, found: Discovered) -> T
     return Table(_INVENTORY, rows, code, _notes(found), bulky=("agents", "facts"))
 
 
-def _follow(context: Context, options: argparse.Namespace) -> Feed:
+def _follow(context: Context, options: Inventory) -> Feed:
     """A record for each node that answers now, then one for each registration as it comes."""
-    form = getattr(options, "format", None)
     if context.face == "magic":
         raise UsageError("inventory --follow: only on the command line or at the prompt")
-    if form != "jsonl":
+    if options.format != "jsonl":
         raise UsageError("inventory --follow never ends: it goes with --jsonl")
     wanted = targeting(context, options)
     if options.node or wanted.nodes is not None:
         raise UsageError("inventory --follow takes filters, no names")
-    client = context.client(options)
+    client = context.client(options.session)
 
     def records() -> Iterator[dict[str, Any]]:
         matcher = compile_filter(wanted.filter)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from mcshell.commands.output.result import Table
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import Doc
+    from mcshell.commands.grammar.options import Options
     from mcshell.ddl import DDL, Action
 
 __all__ = ["agents", "doc"]
 
 
-def agents(context: Context, _options: argparse.Namespace) -> Table:
+def agents(context: Context, _options: Options) -> Table:
     """Every agent that has a schema here."""
     rows = []
     for name in sorted(context.library.agents()):
@@ -24,7 +24,7 @@ def agents(context: Context, _options: argparse.Namespace) -> Table:
     return Table(("agent", "version", "actions", "description"), rows, 0 if rows else 1)
 
 
-def doc(context: Context, options: argparse.Namespace) -> Table:
+def doc(context: Context, options: Doc) -> Table:
     """An agent's actions, or an action's inputs and outputs."""
     agent, dot, action = options.agent.partition(".")
     ddl = context.library.get(agent)

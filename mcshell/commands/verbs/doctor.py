@@ -16,10 +16,10 @@ from mcshell.errors import ConfigError, MCShellError
 from mcshell.private import private_folder
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator
 
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import Doctor
     from mcshell.config import Settings
 
 __all__ = ["doctor"]
@@ -31,7 +31,7 @@ _OTHERS = 0o077
 Finding = tuple[str, str, str]
 
 
-def doctor(context: Context, options: argparse.Namespace) -> Table:
+def doctor(context: Context, options: Doctor) -> Table:
     """One row a check: `ok`, `warn` or `fail`, and why; the exit code is 2 when one fails."""
     rows = list(_findings(context, options.broker))
     failed = any(state == "fail" for _, state, _ in rows)

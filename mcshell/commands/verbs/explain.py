@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 from mcshell.commands.output.result import Table
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.request_options import Explain
 
 __all__ = ["explain"]
 
 _CAUSES = ("cause", "kind", "evidence", "since")
 
 
-def explain(context: Context, options: argparse.Namespace) -> Table:
+def explain(context: Context, options: Explain) -> Table:
     """The causes, the most likely first; each is observed or inferred."""
-    found = context.client(options).causes(options.node, options.request)
+    found = context.client(options.session).causes(options.node, options.request)
     rows = [tuple(getattr(cause, name) for name in _CAUSES) for cause in found]
     return Table(_CAUSES, rows, times=("since",))

@@ -12,15 +12,14 @@ from mcshell.commands.verbs.targeting import targeting
 from mcshell.filters.nodes import fold
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.request_options import Facts
 
 __all__ = ["facts"]
 
 
-def facts(context: Context, options: argparse.Namespace) -> Table:
+def facts(context: Context, options: Facts) -> Table:
     """Each value, how many nodes have it, and which; the most frequent first."""
     wanted = targeting(context, options)
     ask = RequestOptions(

@@ -10,9 +10,8 @@ from mcshell.errors import UsageError
 from mcshell.filters import compile_filter
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar import request_options
     from mcshell.message import Filter
 
 __all__ = ["filter_", "words"]
@@ -20,7 +19,7 @@ __all__ = ["filter_", "words"]
 _OPTIONS = (("fact", "-F"), ("cls", "-C"), ("agent", "-A"), ("identity", "-I"), ("compound", "-S"))
 
 
-def filter_(context: Context, options: argparse.Namespace) -> Table:
+def filter_(context: Context, options: request_options.Filter) -> Table:
     """Put a filter in force, take it off, or say which one is."""
     if context.face == "cli":
         raise UsageError("filter: it holds for the lines of a prompt; here say -F, -C, -I or -S")

@@ -12,11 +12,10 @@ from mcshell.message import State
 from mcshell.wire.credentials import load_credentials
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar import request_options
 
 __all__ = ["ledger", "replies", "requests"]
 
@@ -26,10 +25,10 @@ _REQUESTS = ("requestid", "agent", "action", "via", "created", "expires")
 _DRAIN = 2.0
 
 
-def replies(context: Context, options: Namespace) -> Replies | Table:
+def replies(context: Context, options: request_options.Replies) -> Replies | Table:
     """The replies to an earlier request, as they stand now; with `-t` when they are complete."""
     check(options)
-    client = _client(context, options, options.request)
+    client = _client(context, options.session, options.request)
     found = client.replies(options.request)
     if options.timeout is not None and options.format != "jsonl":
         with context.progress(client, found):
@@ -37,18 +36,18 @@ def replies(context: Context, options: Namespace) -> Replies | Table:
     return shaped(context, options, found)
 
 
-def ledger(context: Context, options: Namespace) -> Table:
+def ledger(context: Context, options: request_options.Ledger) -> Table:
     """Each target's state, and when it came into it."""
     check(options)
-    client = _client(context, options, options.request)
+    client = _client(context, options.session, options.request)
     entries = client.replies(options.request).entries()
     rows = [tuple(getattr(entry, name) for name in _LEDGER) for entry in entries]
     return shaped_table(options, Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:]))
 
 
-def requests(context: Context, options: Namespace) -> Table:
+def requests(context: Context, options: request_options.Requests) -> Table:
     """What was asked in this session, oldest first, with a count for each state."""
-    client = _client(context, options, None)
+    client = _client(context, options.session, None)
     states = tuple(state.value for state in State)
     rows = []
     for record, counted in client.requests():
@@ -62,12 +61,12 @@ def requests(context: Context, options: Namespace) -> Table:
     )
 
 
-def _client(context: Context, options: Namespace, request: str | None) -> Client:
+def _client(context: Context, session: str | None, request: str | None) -> Client:
     """The client of the session that has the request; what waited in its queue has come in."""
-    if options.session is None and request is not None:
-        options.session = _session_of(context, request)
-    fresh = not context.has_opened(options)
-    client = context.client(options)
+    if session is None and request is not None:
+        session = _session_of(context, request)
+    fresh = not context.has_opened(session)
+    client = context.client(session)
     if fresh:
         settle(client, _DRAIN)
     return client

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.targeting import Targeting
 from mcshell.client.jobs.tables import FORECAST, JOBS
-from mcshell.client.jobs.times import WORDS
+from mcshell.commands.grammar.job_options import Terms, Times
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.submitting import confirmation
@@ -15,12 +15,12 @@ from mcshell.errors import UsageError
 from mcshell.message import State
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping, Sequence
 
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.job_options import Edit, Forecast, Job, List, Log, Submit
 
 __all__ = [
     "cancel",
@@ -38,15 +38,14 @@ __all__ = [
 _SUBMITTED: Final = ("sender", "job", "state", "reason")
 _TIMES: Final = ("next", "last", "start")
 _REFUSED: Final = (State.FAILED, State.DENIED, State.INTERRUPTED)
-_PLAIN: Final = ("after", "name", "retries", "backoff", "max_runtime")
 
 
-def submit(context: Context, options: argparse.Namespace) -> Table:
+def submit(context: Context, options: Submit) -> Table:
     """Hand a job in; waits until the nodes that are there have taken it or not."""
     action = context.library.get(options.agent).action(options.action)
     data = action.check(inputs(action, options, context.inputs))
     wanted = targeting(context, options)
-    client = context.client(options)
+    client = context.client(options.session)
     replies = client.jobs.submit(
         options.agent,
         options.action,
@@ -74,16 +73,17 @@ def _why(reason: str, reply: Any) -> str:
     return reason or (reply.statusmsg if reply is not None and reply.statuscode else "")
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
+def _given(options: Submit | Edit) -> dict[str, Any]:
     """What the line says about time and the like, without what it does not."""
-    names = (*WORDS, *_PLAIN)
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+    said = vars(options)
+    names = (*Times.arguments(), *Terms.arguments())
+    return {name: said[name] for name in names if said[name] is not None}
 
 
-def list_(context: Context, options: argparse.Namespace) -> Table:
+def list_(context: Context, options: List) -> Table:
     """Where the jobs of the nodes stand."""
     wanted = targeting(context, options)
-    client = context.client(options)
+    client = context.client(options.session)
     job = client.jobs.find(options.job) if options.job else ""
     rows = client.jobs.rows(
         job, name=options.name, state=options.state, targeting=wanted, timeout=options.timeout
@@ -97,13 +97,13 @@ def _table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Tab
     return Table(names, [tuple(row.get(name) for name in names) for row in rows], times=times)
 
 
-def show(context: Context, options: argparse.Namespace) -> Replies:
+def show(context: Context, options: Job) -> Replies:
     """All about one job: its document, its newest runs, what the last one answered."""
     wanted, client = _asked(context, options)
     return client.jobs.show(options.job, **wanted)
 
 
-def edit(context: Context, options: argparse.Namespace) -> Replies:
+def edit(context: Context, options: Edit) -> Replies:
     """Put a new revision in its place; it runs with the rights of whoever edits."""
     wanted, client = _asked(context, options)
     old = client.jobs.document(options.job)
@@ -112,42 +112,42 @@ def edit(context: Context, options: argparse.Namespace) -> Replies:
     return client.jobs.edit(options.job, **wanted, **changes)
 
 
-def pause(context: Context, options: argparse.Namespace) -> Replies:
+def pause(context: Context, options: Job) -> Replies:
     """Have a job start no more until it is resumed; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.pause(options.job, **wanted)
 
 
-def resume(context: Context, options: argparse.Namespace) -> Replies:
+def resume(context: Context, options: Job) -> Replies:
     """Let a paused job start again; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.resume(options.job, **wanted)
 
 
-def skip(context: Context, options: argparse.Namespace) -> Replies:
+def skip(context: Context, options: Job) -> Replies:
     """Leave out the next start of a job; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.skip(options.job, **wanted)
 
 
-def cancel(context: Context, options: argparse.Namespace) -> Replies:
+def cancel(context: Context, options: Job) -> Replies:
     """End a job, with all processes of a run; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.cancel(options.job, **wanted)
 
 
-def _asked(context: Context, options: argparse.Namespace) -> tuple[dict[str, Any], Client]:
+def _asked(context: Context, options: Job) -> tuple[dict[str, Any], Client]:
     """Whom to ask about a job: those that the line names, else those that have it."""
     found = targeting(context, options)
     wanted: dict[str, Any] = {"timeout": options.timeout}
     if found != Targeting(source=found.source, known=found.known):
         wanted["targeting"] = found
-    return wanted, context.client(options)
+    return wanted, context.client(options.session)
 
 
-def log(context: Context, options: argparse.Namespace) -> Prose | Feed:
+def log(context: Context, options: Log) -> Prose | Feed:
     """What a run wrote; with `-f` as it comes, until the run ends."""
-    client = context.client(options)
+    client = context.client(options.session)
     pieces = client.jobs.log(options.job, options.node, run=options.run, follow=options.follow)
     if not options.follow:
         return Prose("".join(pieces))
@@ -156,10 +156,10 @@ def log(context: Context, options: argparse.Namespace) -> Prose | Feed:
     return Feed(({"sender": options.node, "text": piece} for piece in pieces), text="text")
 
 
-def forecast(context: Context, options: argparse.Namespace) -> Table:
+def forecast(context: Context, options: Forecast) -> Table:
     """What will start when, by the nodes' own records."""
     wanted = targeting(context, options)
-    client = context.client(options)
+    client = context.client(options.session)
     rows = client.jobs.forecast_rows(
         options.from_, options.within, targeting=wanted, timeout=options.timeout
     )

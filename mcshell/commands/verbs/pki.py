@@ -9,9 +9,8 @@ from mcshell.commands.output.result import Table
 from mcshell.pki import Authority
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import PKIInit, PKIIssue, PKIList, PKIRevoke
 
 __all__ = ["init", "issue", "listing", "revoke"]
 
@@ -19,13 +18,13 @@ __all__ = ["init", "issue", "listing", "revoke"]
 _LISTING = ("name", "kind", "status", "issued", "expires", "revoked", "serial")
 
 
-def init(_context: Context, options: argparse.Namespace) -> Table:
+def init(_context: Context, options: PKIInit) -> Table:
     """Make a CA in a directory of its own."""
     Authority.init(Path(options.dir), name=options.name)
     return Table(("ca",), [(str(Path(options.dir) / "ca.pem"),)])
 
 
-def issue(context: Context, options: argparse.Namespace) -> Table:
+def issue(context: Context, options: PKIIssue) -> Table:
     """Issue a certificate and its key, as NAME.pem and NAME.key; `--renew` writes over them."""
     authority = Authority.open(context.ca_dir(options.pki))
     out = Path(options.out) if options.out else Path.cwd()
@@ -35,14 +34,14 @@ def issue(context: Context, options: argparse.Namespace) -> Table:
     )
 
 
-def listing(context: Context, options: argparse.Namespace) -> Table:
+def listing(context: Context, options: PKIList) -> Table:
     """What the CA has issued, and what it has taken back."""
     found = Authority.open(context.ca_dir(options.pki)).listing()
     rows = [tuple(entry[column] for column in _LISTING) for entry in found]
     return Table(_LISTING, rows, times=("issued", "expires", "revoked"))
 
 
-def revoke(context: Context, options: argparse.Namespace) -> Table:
+def revoke(context: Context, options: PKIRevoke) -> Table:
     """Take a certificate back; the CRL's new number."""
     number = Authority.open(context.ca_dir(options.pki)).revoke(options.name)
     return Table(("name", "crl"), [(options.name, number)])

@@ -10,24 +10,23 @@ from mcshell.errors import ConfigError
 from mcshell.message import State
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.client.discovery.methods import Discovered
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import PKIPublish
 
 __all__ = ["publish"]
 
 _COLUMNS = ("sender", "state", "before", "crl", "statusmsg")
 
 
-def publish(context: Context, options: argparse.Namespace) -> Table:
+def publish(context: Context, options: PKIPublish) -> Table:
     """Send it to each node that needs it; a row a node, also for those that are up to date."""
     wanted = targeting(context, options)
     path = context.ca_dir(options.pki) / "crl.pem"
     if not path.exists() and context.settings.pki.crl is None:
         raise ConfigError(f"there is no {path}, and pki.crl is not set", "pki.crl")
-    client = context.client(options)
+    client = context.client(options.session)
     newest = client.monitor.newest_crl([path.read_bytes()] if path.exists() else [])
     assert newest is not None
     number, pem = newest

@@ -9,11 +9,11 @@ from mcshell.commands.output.result import INTERRUPTED, Table
 from mcshell.commands.verbs.submitting import confirmation
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
     from mcshell.client.plans.manager import PlanStatus
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.session_options import PlanPreview, PlanResume, PlanRun, Plans
 
 __all__ = ["list_", "preview", "resume", "run"]
 
@@ -48,15 +48,15 @@ _QUIET = ("accepted", "reason")
 _BAD, _OPEN = 2, 5
 
 
-def preview(context: Context, options: argparse.Namespace) -> Table:
+def preview(context: Context, options: PlanPreview) -> Table:
     """Who would run what in which order; nothing is sent."""
-    rows = context.client(options).plans.preview(options.file)
+    rows = context.client(options.session).plans.preview(options.file)
     return Table(_PREVIEW, [tuple(row[name] for name in _PREVIEW) for row in rows])
 
 
-def run(context: Context, options: argparse.Namespace) -> Table:
+def run(context: Context, options: PlanRun) -> Table:
     """Run a plan: a row a wave, and on standard error what became of it."""
-    client = context.client(options)
+    client = context.client(options.session)
     progress = client.plans.run(
         options.file,
         timeout=options.timeout,
@@ -67,16 +67,16 @@ def run(context: Context, options: argparse.Namespace) -> Table:
     return _waves(progress)
 
 
-def resume(context: Context, options: argparse.Namespace) -> Table:
+def resume(context: Context, options: PlanResume) -> Table:
     """Go on with a plan where it was left."""
-    client = context.client(options)
+    client = context.client(options.session)
     progress = client.plans.resume(
         options.plan, timeout=options.timeout, say=_say(context), accept=options.accept
     )
     return _waves(progress)
 
 
-def list_(context: Context, options: argparse.Namespace) -> Table:
+def list_(context: Context, options: Plans) -> Table:
     """The plans of the session."""
     rows = [
         (
@@ -91,7 +91,7 @@ def list_(context: Context, options: argparse.Namespace) -> Table:
             one.created,
             one.reason,
         )
-        for one in context.client(options).plans.list()
+        for one in context.client(options.session).plans.list()
     ]
     return Table(_LIST, rows, times=("created",), ids=("plan",), quiet=_QUIET)
 

@@ -19,10 +19,10 @@ from mcshell.commands.output.sanitize import sanitize
 from mcshell.errors import MCShellError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import Report
 
 __all__ = ["ReportError", "report"]
 
@@ -59,7 +59,7 @@ class ReportError(MCShellError):
     exit_code: ClassVar[int] = 2
 
 
-def report(context: Context, options: argparse.Namespace) -> Prose:
+def report(context: Context, options: Report) -> Prose:
     """Run the notebook and write the page; returns where it is.
 
     Raises:

@@ -13,16 +13,15 @@ from mcshell.errors import NoTargets
 from mcshell.message import Via
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.request_options import Retry
     from mcshell.commands.output.result import Table
 
 __all__ = ["retry"]
 
 
-def retry(context: Context, options: argparse.Namespace) -> Replies | Table:
+def retry(context: Context, options: Retry) -> Replies | Table:
     """Ask again what a request asked; inputs on the line replace those of then.
 
     Raises:
@@ -30,16 +29,14 @@ def retry(context: Context, options: argparse.Namespace) -> Replies | Table:
         InputError: an input is secret and was not kept.
     """
     shaping = check(options)
-    client = context.client(options)
+    client = context.client(options.session)
     earlier = client.replies(options.request)
     record = earlier.tracker.record
     names = [row.sender for row in earlier.rows() if row.state in NOT_WELL]
     if not names:
         raise NoTargets(f"retry: nobody failed or stayed silent in request {record.id[:8]}")
     action = context.library.get(record.agent).action(record.action)
-    pool, timeout = record.via is Via.POOL, options.timeout
-    if record.via.durable and timeout is None:
-        timeout = context.settings.client.timeout
+    pool = record.via is Via.POOL
     ask = RequestOptions(
         agent=record.agent,
         action=record.action,
@@ -47,7 +44,7 @@ def retry(context: Context, options: argparse.Namespace) -> Replies | Table:
         targeting=Targeting(nodes=None if pool else tuple(names), collective=record.collective),
         via=record.via if record.via.durable else None,
         ttl=options.ttl,
-        timeout=timeout,
+        timeout=options.timeout,
         wait=not options.background and (shaping or options.format != "jsonl"),
         pool=record.pool,
     )

@@ -12,18 +12,19 @@ from mcshell.errors import InputError, UsageError
 from mcshell.message import Via
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping, Sequence
 
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.options import Inputs
+    from mcshell.commands.grammar.request_options import Rpc
     from mcshell.commands.output.result import Table
     from mcshell.ddl import Action
 
 __all__ = ["inputs", "pairs", "rpc"]
 
 
-def rpc(context: Context, options: argparse.Namespace) -> Replies | Table:
+def rpc(context: Context, options: Rpc) -> Replies | Table:
     """Ask, and wait for the replies unless the line is `-b` or wants them as they arrive.
 
     Raises:
@@ -33,8 +34,6 @@ def rpc(context: Context, options: argparse.Namespace) -> Replies | Table:
     if options.pool is not None and options.via != Via.POOL:
         raise UsageError("--pool goes with --via pool")
     shaping = check(options)
-    if options.timeout is None and options.via in (Via.QUEUE, Via.POOL):
-        options.timeout = context.settings.client.timeout
     action = context.library.get(options.agent).action(options.action)
     ask = RequestOptions(
         agent=options.agent,
@@ -55,7 +54,7 @@ def rpc(context: Context, options: argparse.Namespace) -> Replies | Table:
 
 
 def inputs(
-    action: Action, options: argparse.Namespace, beside: Mapping[str, Any] | None = None
+    action: Action, options: Inputs, beside: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The action's inputs that a line and a cell's YAML give, typed but not yet checked.
 

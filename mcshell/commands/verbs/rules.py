@@ -14,14 +14,13 @@ from mcshell.wire.credentials import load_credentials
 from mcshell.wire.documents.rule import digest_of, seal_rule
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.session_options import RuleSign
 
 __all__ = ["sign"]
 
 
-def sign(context: Context, options: argparse.Namespace) -> Table:
+def sign(context: Context, options: RuleSign) -> Table:
     """Write AUTHOR_NAME.rule into the folder; no broker is asked.
 
     Raises:

@@ -15,10 +15,10 @@ from mcshell.errors import SessionError, UsageError, did_you_mean
 from mcshell.wire.credentials import load_credentials, load_verifier
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.client.client import Client
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.options import Options
+    from mcshell.commands.grammar.session_options import Attach, Drop, Export, Import, New, Save
 
 __all__ = ["attach", "detach", "drop", "export", "import_", "list_", "new", "save"]
 
@@ -26,13 +26,13 @@ _LISTED = tuple(field.name for field in fields(SessionInfo))
 _QUIET = 0.6
 
 
-def list_(context: Context, _options: argparse.Namespace) -> Table:
+def list_(context: Context, _options: Options) -> Table:
     """Every session of the state directory; `open` counts targets that may still answer."""
     rows = [astuple(info) for info in listing(context.settings.state_dir)]
     return Table(_LISTED, rows, times=("newest",))
 
 
-def new(context: Context, options: argparse.Namespace) -> Table:
+def new(context: Context, options: New) -> Table:
     """Make a session; at a prompt it is the current one from then on."""
     settings = context.settings
     if (folder_of(settings.state_dir) / f"{options.name}.sqlite").exists():
@@ -44,9 +44,9 @@ def new(context: Context, options: argparse.Namespace) -> Table:
     return Table(("name", "caller"), [(options.name, caller)])
 
 
-def save(context: Context, options: argparse.Namespace) -> Table:
+def save(context: Context, options: Save) -> Table:
     """Name the current session: from then on it is kept, and found under that name."""
-    client = context.client(options)
+    client = context.client(options.session)
     former = client.session.name
     client.session.save(options.name)
     if not options.session:
@@ -54,12 +54,12 @@ def save(context: Context, options: argparse.Namespace) -> Table:
     return Table(("name", "was"), [(client.session.name, former)])
 
 
-def attach(context: Context, options: argparse.Namespace) -> Table:
+def attach(context: Context, options: Attach) -> Table:
     """Take a session up again: what it had not sent goes out, what waited for it comes in."""
     known = {info.name: info for info in listing(context.settings.state_dir)}
     before = known.get(options.session)
     context.attach(options.session)
-    client = context.client(options)
+    client = context.client(options.session)
     most = options.timeout
     settle(client, context.settings.client.timeout if most is None else most, _QUIET)
     notes = () if before else (_unheard_of(options.session, known),)
@@ -81,7 +81,7 @@ def _unheard_of(name: str, known: dict[str, SessionInfo]) -> str:
     return f"there was no session {name!r} here{hint}: its queue is taken, its history is not here"
 
 
-def detach(context: Context, _options: argparse.Namespace) -> Table:
+def detach(context: Context, _options: Options) -> Table:
     """Leave the current session; its replies wait in its queue from now on."""
     if context.face == "cli":
         raise UsageError("session detach: a command line leaves its session when it ends")
@@ -93,7 +93,7 @@ def detach(context: Context, _options: argparse.Namespace) -> Table:
     return Table(("name",), [(name,)])
 
 
-def export(context: Context, options: argparse.Namespace) -> Table:
+def export(context: Context, options: Export) -> Table:
     """Copy a session into a file, for another machine; needs no broker.
 
     Without a name it is the one that lines use. If that has none yet, it is saved under the file's.
@@ -122,7 +122,7 @@ def _current(context: Context, target: Path) -> str:
     return client.session.name
 
 
-def import_(context: Context, options: argparse.Namespace) -> Table:
+def import_(context: Context, options: Import) -> Table:
     """Take in a copied session, or merge it into ours; every signature is verified again."""
     settings = context.settings
 
@@ -147,7 +147,7 @@ def import_(context: Context, options: argparse.Namespace) -> Table:
     return Table(columns, [row], 2 if refused else 0, tuple(notes))
 
 
-def drop(context: Context, options: argparse.Namespace) -> Table:
+def drop(context: Context, options: Drop) -> Table:
     """Delete a session's file; what its targets still answer is lost."""
     name = options.session
     infos = {info.name: info for info in listing(context.settings.state_dir)}

@@ -15,25 +15,23 @@ from mcshell.errors import UsageError
 from mcshell.filters.rows import compile_rows
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.options import Rows
 
 __all__ = ["check", "shaped", "shaped_table"]
 
-_SHAPES = ("only", "odd", "top", "fold")
 
-
-def check(options: argparse.Namespace) -> bool:
+def check(options: Rows) -> bool:
     """Whether the line shapes its rows; what cannot be done is refused before anybody is asked.
 
     Raises:
         UsageError: options that do not go together, or a number that is none.
         FilterError: `--only` does not parse.
     """
-    given = [name for name in (*_SHAPES, "diff") if getattr(options, name, None)]
-    if given and getattr(options, "background", False):
+    shapes = {"only": options.only, "odd": options.odd, "top": options.top, "fold": options.fold}
+    given = [name for name, said in (*shapes.items(), ("diff", options.diff)) if said]
+    if given and options.background:
         raise UsageError(f"--{given[0]} wants the answers: it does not go with -b")
     if "diff" in given and len(given) > 1:
         raise UsageError(f"--diff compares all rows: it does not go with --{given[0]}")
@@ -44,24 +42,24 @@ def check(options: argparse.Namespace) -> bool:
     return bool(given)
 
 
-def shaped(context: Context, options: argparse.Namespace, replies: Replies) -> Replies | Table:
+def shaped(context: Context, options: Rows, replies: Replies) -> Replies | Table:
     """Replies as they are, some of their rows, or a table made of them."""
     if not check(options):
         return replies
     context.seen(replies)
-    if before := getattr(options, "diff", None):
-        found = since(context.client(options), replies, before)
+    if options.diff:
+        found = since(context.client(options.session), replies, options.diff)
         shown = {row.sender for row in replies.rows()}
     else:
         answers, whole = _chosen(options, of_replies(replies))
         if whole and not options.fold:
             return replies.narrowed(answers.senders)
         found, shown = _drawn(options, answers), set(answers.senders)
-    code = exit_code(replies, options if "nodes" in options else None)
+    code = exit_code(replies, options)
     return replace(found, code=code, notes=(*told(replies, shown), *found.notes))
 
 
-def shaped_table(options: argparse.Namespace, table: Table) -> Table:
+def shaped_table(options: Rows, table: Table) -> Table:
     """A table with a sender column, with those of its rows that the line wants."""
     if not check(options):
         return table
@@ -73,7 +71,7 @@ def shaped_table(options: argparse.Namespace, table: Table) -> Table:
     return replace(table, rows=found.rows)
 
 
-def _chosen(options: argparse.Namespace, answers: Answers) -> tuple[Answers, bool]:
+def _chosen(options: Rows, answers: Answers) -> tuple[Answers, bool]:
     """The rows that are wanted, and whether they are still those of the nodes."""
     if options.only:
         answers = answers.at(select.only(answers, options.only))
@@ -88,7 +86,7 @@ def _chosen(options: argparse.Namespace, answers: Answers) -> tuple[Answers, boo
     return answers.at(select.top(answers, count, column)), spread is None
 
 
-def _drawn(options: argparse.Namespace, answers: Answers) -> Table:
+def _drawn(options: Rows, answers: Answers) -> Table:
     if options.fold:
         return Table(*folds.rows(answers, options.fold))
     columns = tuple(answers.columns)

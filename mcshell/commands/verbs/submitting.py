@@ -9,7 +9,6 @@ from mcshell.errors import UsageError
 from mcshell.message import State
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
     from mcshell.client.client import Client
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.preview import Preview
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.options import Options
 
 __all__ = ["confirmation", "put", "settle", "unfinished"]
 
@@ -24,21 +24,21 @@ _POLL = 0.05
 _SENDING = 60.0
 
 
-def put(context: Context, options: argparse.Namespace, ask: RequestOptions) -> Replies:
+def put(context: Context, options: Options, ask: RequestOptions) -> Replies:
     """Ask; a command line that leaves at once (`-b`) has sent everything before it does."""
-    client = context.client(options)
+    client = context.client(options.session)
     with context.progress(client, None):
         replies = client.ask(ask, confirmation(context, options))
-    if context.face == "cli" and getattr(options, "background", False) and not replies.via.durable:
+    if context.face == "cli" and options.background and not replies.via.durable:
         _until_sent(replies)
     return replies
 
 
-def confirmation(context: Context, options: argparse.Namespace) -> Callable[[Preview], bool]:
+def confirmation(context: Context, options: Options) -> Callable[[Preview], bool]:
     """Show who is hit, and ask where it is more than `client.confirm_share` (`-y`: never)."""
 
     def confirm(preview: Preview) -> bool:
-        if getattr(options, "yes", False):
+        if options.yes:
             return True
         if context.say is not None:
             context.say(str(preview))

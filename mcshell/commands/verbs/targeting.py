@@ -10,14 +10,13 @@ from mcshell.filters import compile_filter
 from mcshell.message import Filter
 
 if TYPE_CHECKING:
-    import argparse
-
     from mcshell.commands.context import Context
+    from mcshell.commands.grammar.options import Filters, Targets
 
 __all__ = ["filter_of", "targeting"]
 
 
-def filter_of(options: argparse.Namespace) -> Filter:
+def filter_of(options: Filters) -> Filter:
     """The filter that a line's options say."""
     return Filter(
         fact=tuple(options.fact),
@@ -28,7 +27,7 @@ def filter_of(options: argparse.Namespace) -> Filter:
     )
 
 
-def targeting(context: Context, options: argparse.Namespace) -> Targeting:
+def targeting(context: Context, options: Targets) -> Targeting:
     """Read who is meant; the filter in force narrows it.
 
     Raises:
@@ -67,7 +66,7 @@ def _both(one: Filter, other: Filter) -> Filter:
     )
 
 
-def _nodes(context: Context, options: argparse.Namespace) -> tuple[str, ...] | None:
+def _nodes(context: Context, options: Targets) -> tuple[str, ...] | None:
     source, where = options.source, options.nodes
     if source == "broadcast" and where is not None:
         raise UsageError("--dm broadcast asks the network: it does not go with --nodes")

@@ -12,7 +12,6 @@ from mcshell.commands.grammar.parser import (
     numbered_lines,
     parse,
     split_line,
-    split_lines,
 )
 from mcshell.errors import UsageError
 
@@ -154,15 +153,15 @@ def test_a_line_splits_as_a_shell_would() -> None:
 def test_a_script_is_cut_at_line_ends_and_semicolons_outside_quotes() -> None:
     """Quotes protect `;`, a backslash continues a line, `#` lines are dropped."""
     script = "a 'b;c' ; d \\; e\n# don't; run\n\nf \\\n g\nh 'two\nlines'\n   # end"
-    assert split_lines(script) == ["a 'b;c'", "d \\; e", "f  g", "h 'two\nlines'"]
-    assert [number for number, _line in numbered_lines(script)] == [1, 1, 4, 6]
+    lines = [(1, "a 'b;c'"), (1, "d \\; e"), (4, "f  g"), (6, "h 'two\nlines'")]
+    assert numbered_lines(script) == lines
 
 
 @given(st.lists(st.from_regex(r"[a-z]([a-z #=.]*[a-z])?", fullmatch=True), max_size=5))
 def test_joined_lines_come_apart_again(lines: list[str]) -> None:
     """Whatever plain lines are joined by `;` or line ends come back as they were."""
-    assert split_lines(";".join(lines)) == lines
-    assert split_lines("\n".join(lines)) == lines
+    for mark in (";", "\n"):
+        assert [line for _number, line in numbered_lines(mark.join(lines))] == lines
 
 
 @given(st.lists(st.text(max_size=8), max_size=6))

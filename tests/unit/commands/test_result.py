@@ -88,8 +88,6 @@ def test_a_table_is_a_list_of_objects() -> None:
 
 def test_named_targets_are_told_from_discovered_ones() -> None:
     """Only names given by hand, without any filter beside them, were never discovered."""
-    from mcshell.commands.output.result import _named
-
     for line, named in (
         ("rpc a b", False),
         ("rpc a b -I web1", True),
@@ -99,4 +97,4 @@ def test_named_targets_are_told_from_discovered_ones() -> None:
         ("rpc a b --nodes f -C web", False),
         ("rpc a b --dm stdin", True),
     ):
-        assert _named(parse(line.split()).options) is named, line
+        assert parse(line.split()).options.named is named, line

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from argparse import Namespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.commands.grammar.options import Options
 from mcshell.commands.output.result import Prose, Table
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
@@ -61,7 +61,7 @@ def test_files_by_their_endings(tmp_path: Path) -> None:
         ("t.txt", "a"),
     ):
         _, shower = redirected(f"find > '{tmp_path / name}'")
-        shower(table, Namespace(), Screen(out, err, 20), None)
+        shower(table, Options(), Screen(out, err, 20), None)
         assert (tmp_path / name).read_text().startswith(start)
     assert out.getvalue() == ""
     assert "a note" in err.getvalue()
@@ -71,4 +71,4 @@ def test_parquet_wants_a_table(tmp_path: Path) -> None:
     """Prose is no table."""
     _, shower = redirected(f"help > {tmp_path / 'x.parquet'}")
     with pytest.raises(UsageError, match="a table is meant"):
-        shower(Prose("help"), Namespace(), Screen(io.StringIO(), io.StringIO(), None), None)
+        shower(Prose("help"), Options(), Screen(io.StringIO(), io.StringIO(), None), None)

@@ -1,0 +1,109 @@
+"""What lines say that are about this machine: services, files, certificates, documentation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mcshell.commands.grammar.arguments import Words, flag, option, seconds, several, word
+from mcshell.commands.grammar.options import PKI, Options, Output, Part, Service, Stored, Targets
+from mcshell.commands.grammar.values import Choice, whole
+
+
+class Doc(Output):
+    agent: str = word("AGENT[.ACTION]", "such as package or package.status")
+
+
+class Forget(Stored, Output):
+    name: str = word("NAME", "the node")
+
+
+class Demo(Service):
+    count: int = option("--nodes N", "emulated nodes (25)", type=whole, default=25)
+    dir: str | None = option("--dir DIR", "keep the state there, for other shells to join")
+    lines: str | None = option("--exec 'LINE; LINE'", "run lines and leave")
+    json: bool = flag("-j --json", "with --exec: a document a line")
+    notebook: bool = flag("--notebook", "JupyterLab instead of the prompt")
+
+
+class Broker(Part):
+    listen: str = option("--listen HOST:PORT", "where to listen", default="127.0.0.1:61613")
+    data: str = option("--data DIR", "where messages are kept", required=True)
+    user: str | None = option("--user NAME", "the login that clients must give")
+    passcode_file: str | None = option("--passcode-file FILE", "its passcode, on the first line")
+    tls_cert: str | None = option("--tls-cert FILE", "the cert (off loopback TLS is demanded)")
+    tls_key: str | None = option("--tls-key FILE", "the key (off loopback TLS is demanded)")
+    tls_ca: str | None = option("--tls-ca FILE", "the ca (off loopback TLS is demanded)")
+
+
+class BrokerConfig(PKI, Output):
+    broker: str = word("activemq|rabbitmq", "which broker", type=Choice("activemq", "rabbitmq"))
+    dir: str = option("--dir DIR", "where the configuration goes", required=True)
+    host: Words | None = option(
+        "--host NAME", "how others reach it (also several times)", action="append"
+    )
+    listen: str = option("--listen IP", "where to listen (default: everywhere)", default="0.0.0.0")  # noqa: S104 - behind TLS with client certificates
+    tls_port: int = option("--tls-port PORT", "for STOMP over TLS", type=whole, default=61614)
+    retention: float | None = seconds("--retention TIME", "default: node.max_ttl and a week")
+
+
+class Emulate(Part):
+    count: int = word("N", "how many nodes", type=whole)
+    pki: str = option("--pki DIR", "the CA that issues their certificates", required=True)
+    seed: int = option("--seed S", "facts are drawn from it", type=whole, default=1)
+    prefix: str = option("--prefix NAME", "identities are NAME0001 and on", default="emu")
+
+
+class PKIInit(Output):
+    dir: str = word("DIR", "where it lives")
+    name: str = option("--name NAME", "the CA's common name", default="mcshell")
+
+
+class PKIIssue(PKI, Output):
+    name: str = word("NAME", "whose certificate")
+    kind: Literal["operator", "node"] = option(
+        "--kind operator|node", required=True, type=Choice("operator", "node")
+    )
+    out: str | None = option("--out DIR", "where NAME.pem and NAME.key go (default: here)")
+    renew: bool = flag("--renew", "another one, beside or over the one that is valid")
+
+
+class PKIList(PKI, Output): ...
+
+
+class PKIRevoke(PKI, Output):
+    name: str = word("NAME", "whose certificate")
+
+
+class PKIPublish(PKI, Targets, Output): ...
+
+
+class Doctor(Output):
+    broker: str | None = option("--broker DIR", "look at what `broker config` wrote, too")
+
+
+class ConfigImport(Output):
+    source: str = word("CFG", "the file (plugin.d beside it is read, too)")
+    out: str = option("-o FILE", "the configuration to write", required=True)
+    role: Literal["client", "server"] | None = option(
+        "--role client|server", "whose (default: by name)", type=Choice("client", "server")
+    )
+
+
+class DDLExport(Output):
+    dir: str = word("DIR", "where mcollective/agent/NAME.ddl go")
+    agents: Words = word("AGENT", "only these (default: all but rpcutil)", nargs="*")
+
+
+class Report(Options):
+    notebook: str = word("NOTEBOOK", "the .ipynb file")
+    parameters: Words = several(
+        "-p NAME=VALUE", "a parameter of the notebook, as YAML; may be repeated"
+    )
+    out: str | None = option("-o FILE", "the page (default: NOTEBOOK's name and .html)")
+    timeout: float | None = seconds("-t --timeout S", "how long a cell may take")
+    code: bool = flag("--code", "show the code, too")
+
+
+class AgentNew(Options):
+    name: str = word("NAME", "the agent's name")
+    dir: str | None = option("--dir DIR", "where its files go (default: here)")

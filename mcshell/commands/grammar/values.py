@@ -1,0 +1,63 @@
+"""How the values of options are read from their words (mcshell/README.md §3)."""
+
+from __future__ import annotations
+
+import argparse
+
+from mcshell import config, plugins
+from mcshell.errors import did_you_mean
+
+__all__ = ["FORMATS", "SOURCES", "Choice", "duration", "percentage", "share", "source", "whole"]
+
+FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
+SOURCES = ("broadcast", "inventory", "file", "stdin", "table", "external")
+
+
+class Choice:
+    """One word of several, with "did you mean", which argparse's own `choices` lacks."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = known
+
+    def __call__(self, text: str) -> str:
+        """Read the word; ArgumentTypeError with what was meant when it is none of them."""
+        if text in self.known:
+            return text
+        hint = did_you_mean(text, self.known)
+        listed = ", ".join(self.known)
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {listed}{hint}")
+
+
+def source(text: str) -> str:
+    """A source of targets: one of ours, or a plugin's."""
+    return text if text in SOURCES else Choice(*plugins.names("discovery"))(text)
+
+
+def duration(text: str) -> float:
+    """A length of time, in seconds."""
+    try:
+        return config.seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def whole(text: str) -> int:
+    """A whole number."""
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+
+
+def share(text: str) -> str:
+    """A number or a percentage, as it is written."""
+    if text.removesuffix("%").isdecimal() and int(text.removesuffix("%")) > 0:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no number or percentage above 0, as 5 or 10%")
+
+
+def percentage(text: str) -> float:
+    """A percentage, as a share of 1."""
+    number = text.removesuffix("%")
+    if number.isdecimal() and 0 < int(number) <= 100:  # noqa: PLR2004 - per cent
+        return int(number) / 100
+    raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 1% to 100%")

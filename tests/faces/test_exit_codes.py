@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,25 @@ def test_ctrl_c_returns_what_came_and_130(fleet: Fleet, form: str) -> None:
     (row,) = found["replies"] if form == "--json" else [found]
     assert row["sender"] == "web1"
     assert row["state"] not in ("ok", "failed")
+
+
+def test_retry_waits_for_its_own_replies(fleet: Fleet) -> None:
+    """Its rows stream as those of `rpc` do, each when it is final; with `-b` 0 says it is sent."""
+    line = ["rpc", "rpcutil", "ping", "--nodes", "-", "--session", "again"]
+    assert fleet.cli(*line, "-t", "2", stdin="web1 ghost").returncode == 5
+    done = fleet.cli("retry", "--jsonl", "-t", "2", "--session", "again")
+    (row,) = map(json.loads, done.stdout.splitlines())
+    assert (row["sender"], row["state"]) == ("ghost", "silent")
+    assert fleet.cli("retry", "-b", "-t", "2", "--session", "again").returncode == 0
+
+
+def test_a_stream_of_a_queue_ends(fleet: Fleet) -> None:
+    """With `--jsonl` a queued request is waited for as long as without: `client.timeout`."""
+    line = ["rpc", "rpcutil", "ping", "--via", "queue", "-I", "ghost", "--jsonl"]
+    began = time.monotonic()
+    done = fleet.cli(*line, MCSHELL_CLIENT_TIMEOUT="3")
+    assert [json.loads(row)["state"] for row in done.stdout.splitlines()] == ["pending"]
+    assert time.monotonic() - began >= 3
 
 
 def test_jsonl_is_a_line_a_row(fleet: Fleet) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,6 +134,26 @@ def test_every_verb_has_help_as_text(verb: str) -> None:
     assert grammar.VERBS[verb].summary in text
     assert parse([*verb.split(), "--help"]).help == text
     assert parse(["help", *verb.split()]).help == text
+
+
+@pytest.mark.parametrize("verb", grammar.VERBS.values(), ids=lambda verb: verb.name)
+def test_the_function_of_a_verb_takes_what_its_lines_say(verb: grammar.Verb) -> None:
+    """The table pairs functions and options by name: the function's own type is that one or a base."""
+    place, _, name = verb.target.partition(":")
+    if place == "face":
+        pytest.skip("the command line's own: mypy sees the call")
+    function = getattr(import_module(f"mcshell.commands.verbs.{place}"), name)
+    taken = list(function.__annotations__.values())[1].rpartition(".")[2]
+    assert taken in [base.__name__ for base in verb.kind.__mro__]
+
+
+def test_what_a_line_says_does_not_change() -> None:
+    """Nothing can be written into it; a copy may say something else."""
+    said = parse(["ping", "-t", "3"]).options
+    with pytest.raises(AttributeError, match="timeout does not change"):
+        said.timeout = 5.0
+    other = said.replace(timeout=5.0)
+    assert (said.timeout, other.timeout, type(other)) == (3.0, 5.0, type(said))
 
 
 def test_help_lists_the_verbs() -> None:

@@ -47,7 +47,7 @@ class Row:
 class Replies:
     """The replies to one request: complete, timed out, or still coming in.
 
-    `patience` is how long (seconds) whoever asked of queues would wait; None where the wait ends itself.
+    `patience` is how long (seconds) a queued request is waited for; None where the wait ends itself.
     """
 
     def __init__(

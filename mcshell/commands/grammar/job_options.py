@@ -1,4 +1,4 @@
-"""What lines say of jobs: `job …`."""
+"""What the lines `job …` say."""
 
 from __future__ import annotations
 

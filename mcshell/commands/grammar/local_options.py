@@ -1,4 +1,4 @@
-"""What lines say that are about this machine: services, files, certificates, documentation."""
+"""What the lines say that are about this machine: services, files, certificates, documentation."""
 
 from __future__ import annotations
 

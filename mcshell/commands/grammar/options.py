@@ -1,4 +1,4 @@
-"""What several verbs let a line say (mcshell/README.md §3): groups, the bases of a verb's own options."""
+"""Groups of options that several verbs share (mcshell/README.md §3), as bases of a verb's own class."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _WAYS = tuple(via.value for via in Via)
 
 
 class Options(Declared):
-    """What is asked of every line; where a line can say it, a group or the verb declares it.
+    """What every line is asked for, with what it means where a line cannot say it.
 
-    `config` is an option of every command line, `store` one of every cell.
+    Where it can, a group or the verb declares it. `config` is an option of every command line,
+    `store` of every cell.
     """
 
     config: str | None = None

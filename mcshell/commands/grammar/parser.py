@@ -81,6 +81,7 @@ class LineParser(argparse.ArgumentParser):
             formatter_class=_Formatter,
         )
         self.verb = verb
+        # In the help a verb's own options stand behind -h, those of the groups before it.
         declared = list(verb.kind.arguments().values())
         shared = list(takewhile(lambda one: one.owner.__module__ == Options.__module__, declared))
         for one in shared:

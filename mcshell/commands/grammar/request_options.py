@@ -1,4 +1,4 @@
-"""What lines say that ask nodes at once, and those that look at what came back."""
+"""What the lines say that ask nodes at once (`ping`, `rpc` …) or look at replies (`replies`, `fold` …)."""
 
 from __future__ import annotations
 

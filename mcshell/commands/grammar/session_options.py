@@ -1,4 +1,4 @@
-"""What lines say of sessions and of what lies in them: `session …`, `plan …`; and `supervisor sign`."""
+"""What the lines `session …`, `plan …` and `supervisor sign` say."""
 
 from __future__ import annotations
 

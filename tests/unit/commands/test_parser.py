@@ -136,12 +136,14 @@ def test_every_verb_has_help_as_text(verb: str) -> None:
     assert parse(["help", *verb.split()]).help == text
 
 
-@pytest.mark.parametrize("verb", grammar.VERBS.values(), ids=lambda verb: verb.name)
+@pytest.mark.parametrize(
+    "verb",
+    [verb for verb in grammar.VERBS.values() if not verb.target.startswith("face:")],
+    ids=lambda verb: verb.name,
+)
 def test_the_function_of_a_verb_takes_what_its_lines_say(verb: grammar.Verb) -> None:
     """The table pairs functions and options by name: the function's own type is that one or a base."""
     place, _, name = verb.target.partition(":")
-    if place == "face":
-        pytest.skip("the command line's own: mypy sees the call")
     function = getattr(import_module(f"mcshell.commands.verbs.{place}"), name)
     taken = list(function.__annotations__.values())[1].rpartition(".")[2]
     assert taken in [base.__name__ for base in verb.kind.__mro__]

@@ -108,9 +108,9 @@ def test_retry_waits_for_its_own_replies(fleet: Fleet) -> None:
 
 def test_a_stream_of_a_queue_ends(fleet: Fleet) -> None:
     """With `--jsonl` a queued request is waited for as long as without: `client.timeout`."""
-    line = ["rpc", "rpcutil", "ping", "--via", "queue", "-I", "ghost", "--jsonl"]
+    line = ["rpc", "rpcutil", "ping", "--via", "queue", "-I", "ghost", "--session", "queued"]
     began = time.monotonic()
-    done = fleet.cli(*line, MCSHELL_CLIENT_TIMEOUT="3")
+    done = fleet.cli(*line, "--jsonl", MCSHELL_CLIENT_TIMEOUT="3")
     assert [json.loads(row)["state"] for row in done.stdout.splitlines()] == ["pending"]
     assert time.monotonic() - began >= 3
 

@@ -23,7 +23,7 @@ from traitlets import Float, Unicode
 
 from mcshell.client import default as current
 from mcshell.commands.context import Context
-from mcshell.commands.grammar.options import Inputs, Targets
+from mcshell.commands.grammar.options import Inputs, Options, Targets
 from mcshell.commands.grammar.parser import help_text, parse, split_line
 from mcshell.commands.grammar.request_options import SQL
 from mcshell.commands.output.dataframes import frame_of
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client
-    from mcshell.commands.grammar.options import Options
     from mcshell.commands.output.result import Result
     from mcshell.notebook.painter import Painter
 
@@ -143,12 +142,11 @@ class MCMagics(Magics):
             raise UsageError("this verb takes no cell body (rpc and sql do, and --nodes -)")
 
     def _with_defaults(self, options: Options) -> Options:
-        session, timeout = options.session, options.timeout
+        timeout = self.timeout if options.timeout is None else options.timeout
+        session = options.session
         if session is None and self.context.session is None:
             session = self.session or None
-        return options.replace(
-            session=session, timeout=self.timeout if timeout is None else timeout
-        )
+        return options.replace(session=session, timeout=timeout)
 
 
 def _say(line: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mcshell.commands.grammar.options import Targets
+from mcshell.commands.grammar.options import Options, Targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mcshell.client.rpc.replies import Replies
-    from mcshell.commands.grammar.options import Options
 
 __all__ = [
     "INTERNAL",

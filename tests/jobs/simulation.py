@@ -109,6 +109,10 @@ class World:
         )
         return job, seal_job(job, author)
 
+    def close(self) -> None:
+        """Close the file of the nodes' work."""
+        self.spool.close()
+
     def forecast(self, seconds: float) -> set[Started]:
         """What all nodes say will start, by time alone."""
         window = (self.now, self.now + seconds)

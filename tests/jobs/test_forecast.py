@@ -34,6 +34,7 @@ def test_forecast_is_what_happens(tmp_path: Path, begin: float, count: int, late
     assert happened.keys() == due.keys()
     assert all(0 <= happened[key] - due[key] <= late for key in due)
     print(f"\n{count} nodes, {len(due)} starts foretold, as many happened")
+    world.close()
 
 
 def test_later_forecast_is_part_of_the_first(tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_later_forecast_is_part_of_the_first(tmp_path: Path) -> None:
     world.live(SPAN / 2)
     middle = AUTUMN + SPAN / 2
     assert world.forecast(SPAN / 2) == {one for one in foretold if one[3] >= middle}
+    world.close()
 
 
 def test_clock_that_jumps(tmp_path: Path) -> None:
@@ -57,3 +59,4 @@ def test_clock_that_jumps(tmp_path: Path) -> None:
     jumped = world.live(60.0, 0.0)
     assert not jumped.keys() & (first.keys() | again.keys())
     assert len({key[:2] for key in jumped}) == len(jumped)
+    world.close()

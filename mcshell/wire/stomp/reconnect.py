@@ -106,8 +106,7 @@ class SupervisedLink(Protocol):
 def backoff(first: float = 0.1, most: float = 15.0) -> Iterator[float]:
     """Seconds to wait before each next round: doubled each time, and scattered.
 
-    Scattered, because a thousand nodes lose a restarted broker in the same second. (tenacity has
-    the same, but loads asyncio, which a node has no memory for.)
+    Scattered, because a thousand nodes lose a restarted broker in the same second.
     """
     for step in itertools.count():
         yield random.uniform(0.3, 1.0) * min(most, first * 2 ** min(step, 20))  # noqa: S311  # no secret

@@ -29,6 +29,7 @@ def test_jobs_of_nodes_that_are_gone_hold_nobody_up(tmp_path: Path) -> None:
     due = world.scheduler.next_due()
     assert due is not None
     assert due >= NOW + DAY
+    world.close()
 
 
 def test_looking_for_what_is_due_reads_an_index(tmp_path: Path) -> None:
@@ -46,3 +47,4 @@ def test_looking_for_what_is_due_reads_an_index(tmp_path: Path) -> None:
         plan = " ".join(row["detail"] for row in read(f"EXPLAIN QUERY PLAN {query}", values))
         assert "INDEX jobs_due" in plan or "INDEX jobs_ends" in plan, plan
         assert "TEMP B-TREE" not in plan
+    world.close()

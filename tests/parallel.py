@@ -1,7 +1,8 @@
-"""Runs all tests as a few pytest processes side by side: most of them wait for brokers and nodes.
+"""Runs all tests as a few processes side by side: most of them wait for brokers and nodes.
 
-Each group is one process with brokers of its own. A folder of tests that no group names belongs to
-the last one. Ends with one line for all, and with a failure if any group failed.
+Each group is one pytest with brokers of its own. A folder of tests that no group names belongs to
+the last one. Beside them the unit tests run on the other Pythons (`interpreters.py`). Ends with
+one line for all, and with a failure if any of them failed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ def groups() -> dict[str, list[str]]:
     return {name: [str(TESTS / one) for one in folders] for name, folders in wanted.items()}
 
 
+def commands() -> dict[str, list[str]]:
+    """What runs side by side, by name."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "--durations=10"]
+    found = {name: [*pytest, *folders, *sys.argv[1:]] for name, folders in groups().items()}
+    return found | {"other Pythons": [sys.executable, str(TESTS / "interpreters.py")]}
+
+
 def main() -> int:
     """Run the groups, show what each said, and sum up."""
     total: Counter[str] = Counter()
@@ -42,11 +50,9 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         running = []
-        for name, folders in groups().items():
+        for name, argv in commands().items():
             log = Path(folder) / f"{name}.log"
             with log.open("wb") as out:
-                argv = [sys.executable, "-m", "pytest", "-q", "--durations=10", *folders]
-                argv += sys.argv[1:]
                 running.append((name, log, subprocess.Popen(argv, stdout=out, stderr=out)))
         for name, log, process in running:
             code = process.wait()

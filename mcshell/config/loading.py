@@ -13,6 +13,7 @@ from mcshell.config.readers import (
     one_of,
     read_count,
     read_flag,
+    read_key,
     read_name,
     read_names,
     read_path,
@@ -67,8 +68,8 @@ _SECTIONS = {
 }
 READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     BrokerSettings: {"urls": read_urls, "user": read_text, "passcode_file": read_path},
-    PKISettings: dict.fromkeys(("ca", "cert", "key", "crl"), read_path)
-    | {"crl_max_age": seconds, "operators": read_words},
+    PKISettings: dict.fromkeys(("ca", "cert", "crl"), read_path)
+    | {"key": read_key, "crl_max_age": seconds, "operators": read_words},
     CollectiveSettings: {"main": read_name, "member": read_names},
     ClientSettings: dict.fromkeys(("timeout", "probe", "discovery_timeout", "known_for"), seconds)
     | {"confirm_share": read_share, "external_discovery": read_text},

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcshell.config.sections import KeyReference
 from mcshell.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = [
     "one_of",
     "read_count",
     "read_flag",
+    "read_key",
     "read_name",
     "read_names",
     "read_path",
@@ -38,6 +40,7 @@ _SIZES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _SHARE = re.compile(r"\d+%?")
+_REFERENCE = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL)
 _NAME = re.compile(r"[a-z0-9_-]+")
 _URL = re.compile(r"stomp(\+ssl)?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+):(\d{1,5})/?")
 
@@ -159,6 +162,14 @@ def read_urls(raw: Any) -> tuple[str, ...]:
 def read_path(raw: Any) -> Path:
     """Read a path; `~` is the home."""
     return Path(read_text(raw)).expanduser()
+
+
+def read_key(raw: Any) -> Path | KeyReference:
+    """Read where a key is: a path (also as file:PATH), or SCHEME:REST for a `signer` plugin."""
+    found = _REFERENCE.fullmatch(read_text(raw))
+    if found is None:
+        return read_path(raw)
+    return read_path(found[2]) if found[1] == "file" else KeyReference(found[1], found[2])
 
 
 def read_paths(raw: Any) -> tuple[Path, ...]:

@@ -17,6 +17,7 @@ __all__ = [
     "BrokerSettings",
     "ClientSettings",
     "CollectiveSettings",
+    "KeyReference",
     "Limit",
     "NodeSettings",
     "PKISettings",
@@ -49,28 +50,45 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyReference:
+    """A key that is in no file: what `rest` says to the `signer` plugin of the name `scheme`."""
+
+    scheme: str
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.rest}"
+
+
+@dataclass(frozen=True, slots=True)
 class PKISettings:
     """`[pki]`: who we are and whom we trust. `crl_max_age` is seconds, None: any age."""
 
     ca: Path | None = None
     cert: Path | None = None
-    key: Path | None = None
+    key: Path | KeyReference | None = None
     crl: Path | None = None
     crl_max_age: float | None = None
     operators: tuple[str, ...] = ()
 
-    def files(self) -> tuple[Path, Path, Path]:
+    def complete(self) -> tuple[Path, Path, Path | KeyReference]:
         """CA, certificate and key; raises ConfigError naming the first that is not set."""
-        found: list[Path] = []
-        for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):
-            if path is None:
-                raise ConfigError(
-                    f"pki.{name} is not set, and nothing goes unsigned "
-                    "(mcshell doctor says what else is missing; mcshell demo needs nothing)",
-                    f"pki.{name}",
-                )
-            found.append(path)
-        return found[0], found[1], found[2]
+        if self.ca is None or self.cert is None or self.key is None:
+            places = {"ca": self.ca, "cert": self.cert, "key": self.key}
+            name = next(name for name, place in places.items() if place is None)
+            raise ConfigError(
+                f"pki.{name} is not set, and nothing goes unsigned "
+                "(mcshell doctor says what else is missing; mcshell demo needs nothing)",
+                f"pki.{name}",
+            )
+        return self.ca, self.cert, self.key
+
+    def files(self) -> tuple[Path, Path, Path]:
+        """CA, certificate and key as TLS wants them; ConfigError when the key is in no file."""
+        ca, cert, key = self.complete()
+        if isinstance(key, KeyReference):
+            raise ConfigError(f"pki.key is {key}: TLS to the broker needs a key file", "pki.key")
+        return ca, cert, key
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mcshell import plugins
+from mcshell.node.admission.authorisation import Authorisation
 from mcshell.node.admission.controller import AdmissionController
 from mcshell.node.admission.policy import Policies
 from mcshell.node.admission.replay import ReplayGuard
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeContext", "SecurityContext", "open_security"]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class SecurityContext:
@@ -32,7 +37,7 @@ class SecurityContext:
 
     controller: AdmissionController
     verifier: Verifier
-    policies: Policies
+    authorisation: Authorisation
     audit: AuditLog
     replay_guard: ReplayGuard
     limits: BodyLimits
@@ -41,17 +46,38 @@ class SecurityContext:
 def open_security(
     settings: Settings, verifier: Verifier, served: AgentRegistry, state: Path
 ) -> SecurityContext:
-    """Open the policies, the audit log and the claims of a state directory."""
+    """Open the policies, the audit log and the claims of a state directory.
+
+    Raises:
+        PluginError: an authoriser or an audit sink does not load: nothing is allowed without it.
+    """
     node = settings.node
     limits = BodyLimits(max_skew=node.max_skew, max_ttl=node.max_ttl)
+    authorisers, sinks = plugins.find_all("authoriser"), plugins.find_all("audit")
+    _name_plugins()
     policies = Policies(node.policies or state / "policies")
-    audit = AuditLog(node.audit or state / "audit.jsonl")
+    authorisation = Authorisation(policies, authorisers)
+    audit = AuditLog(node.audit or state / "audit.jsonl", sinks)
     controller = AdmissionController(
-        verifier=verifier, limits=limits, policies=policies, served=served, audit=audit
+        verifier=verifier,
+        limits=limits,
+        authorisation=authorisation,
+        served=served,
+        audit=audit,
     )
     return SecurityContext(
-        controller, verifier, policies, audit, ReplayGuard(state / "claims.sqlite"), limits
+        controller, verifier, authorisation, audit, ReplayGuard(state / "claims.sqlite"), limits
     )
+
+
+def _name_plugins() -> None:
+    """Log which plugins of distributions this node obeys, and which it cannot know."""
+    for plugin in plugins.installed():
+        named = (plugin.distribution, plugin.kind, plugin.name)
+        if plugin.kind in ("authoriser", "audit"):
+            log.info("%s brings %s %s: in force", *named)
+        elif plugin.kind not in plugins.KINDS:
+            log.warning("%s brings %s %s: there is no such kind of plugin", *named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,11 +142,9 @@ class ConversationServer(Multiplexer[tuple["Delivery", str]]):
 
     # -- opening ----------------------------------------------------------------------------------
 
-    def _denied(self, caller: str, protocol: str) -> str:
-        """Why policy does not allow it; nothing when it does."""
-        host = self._host
-        decision = self._security.policies.decide(caller, AGENT, protocol, host.facts, host.classes)
-        return "" if decision.allowed else f"denied by policy: {decision.why}"
+    def _denied(self, caller: str, protocol: str) -> str | None:
+        """Why it is not allowed; None when it is."""
+        return self._security.authorisation.denied(self._host, caller, AGENT, protocol)
 
     def _open(self, turn: Turn, certificate: str) -> None:
         head = _head(turn)

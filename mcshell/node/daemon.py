@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,6 @@ from mcshell.wire.documents.turn import is_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from mcshell.config import Settings
     from mcshell.node.admission.controller import AdmissionController
@@ -122,6 +122,7 @@ class Daemon:
             self._transport.close()
             self._replay_guard.close()
             self._services.close()
+            self._security.audit.close()
             self._lock.close()
 
     def _connect(self) -> bool:
@@ -218,7 +219,7 @@ def _host(
         served=served,
         classes=read_classes(node.classes),
         collectives=settings.collective.member or (settings.collective.main,),
-        private=[path for path in (settings.pki.key, state) if path is not None],
+        private=[path for path in (settings.pki.key, state) if isinstance(path, Path)],
         settings=settings.agents,
         pools=node.serve,
         revocation=Revocation(credentials.verifier, state / "crl.pem", audit),

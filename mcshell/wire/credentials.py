@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.errors import ConfigError
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from mcshell import plugins
+from mcshell.errors import ConfigError, MCShellError, PluginError, Rejected
+from mcshell.pki.keys import checking
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.stomp.connector import Connector
 from mcshell.wire.stomp.endpoint import TLSFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
-    from mcshell.config import PKISettings, Settings
+    from mcshell.config import KeyReference, PKISettings, Settings
+    from mcshell.plugins import KeySource
     from mcshell.wire.stomp.reconnect import ConnectionState
 
-__all__ = ["Credentials", "connector", "load_credentials", "load_verifier", "tls_files"]
+__all__ = [
+    "Credentials",
+    "connector",
+    "load_credentials",
+    "load_realm",
+    "load_verifier",
+    "tls_files",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +45,26 @@ class Credentials:
 
 
 def load_credentials(pki: PKISettings) -> Credentials:
-    """Read CA, certificate, key and CRL; ConfigError names the file that cannot be used."""
-    ca, cert, key = pki.files()
-    realm = hashlib.sha256(_read(ca)).hexdigest()[:16]
-    return Credentials(Signer.load(cert, key, pki.operators), load_verifier(pki), realm)
+    """Read CA, certificate, key and CRL.
+
+    Raises:
+        ConfigError: names the file that cannot be used.
+        PluginError: the signer that has the key is not there or cannot open it.
+    """
+    _, cert, key = pki.complete()
+    signer = _load_signer(cert, key, pki.operators)
+    return Credentials(signer, load_verifier(pki), load_realm(pki))
+
+
+def load_realm(pki: PKISettings) -> str:
+    """Read which fleet it is, without touching a key."""
+    return hashlib.sha256(_read(_ca(pki))).hexdigest()[:16]
 
 
 def load_verifier(pki: PKISettings) -> Verifier:
     """Read CA and CRL only, for those whose keys come from elsewhere."""
-    if pki.ca is None:
-        raise ConfigError("pki.ca is not set, and nothing is believed without it", "pki.ca")
     return Verifier(
-        _read(pki.ca),
+        _read(_ca(pki)),
         crl_pem=_read(pki.crl) if pki.crl is not None else None,
         operators=pki.operators,
         crl_max_age=pki.crl_max_age,
@@ -69,6 +91,62 @@ def connector(
         tls=tls_files(settings),
         on_state=on_state,
     )
+
+
+class _PluggedKey:
+    """A certificate's key in the hands of a `signer` plugin; each signature is verified.
+
+    Raises:
+        ConfigError: the certificate cannot be used.
+        PluginError: there is no such plugin, or it cannot open the key.
+    """
+
+    def __init__(self, certificate: x509.Certificate, key: KeyReference) -> None:
+        source: KeySource = plugins.find("signer", key.scheme)
+        public = certificate.public_key()
+        self._key = key
+        self._check = checking(public)
+        spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        try:
+            self._sign = source(key.rest, spki)
+        except MCShellError:
+            raise
+        except Exception as error:
+            raise self._failed(f"{type(error).__name__}: {error}") from error
+
+    def __call__(self, body: bytes) -> bytes:
+        """Sign; PluginError when it cannot, or not with the certificate's key."""
+        try:
+            signature = self._sign(body)
+            self._check(signature, body)
+        except MCShellError:
+            raise
+        except InvalidSignature:
+            raise self._failed("it does not sign with the certificate's key") from None
+        except Exception as error:
+            raise self._failed(f"{type(error).__name__}: {error}") from error
+        return signature
+
+    def _failed(self, why: str) -> PluginError:
+        return PluginError(f"signer {self._key}: {why}", "signer", self._key.scheme)
+
+
+def _load_signer(cert: Path, key: Path | KeyReference, operators: Sequence[str]) -> Signer:
+    if isinstance(key, Path):
+        return Signer.load(cert, key, operators)
+    try:
+        certificate = x509.load_pem_x509_certificate(_read(cert))
+        return Signer(certificate, _PluggedKey(certificate, key), operators)
+    except ValueError as error:
+        raise ConfigError(f"{cert}: {error}", origin=str(cert)) from error
+    except Rejected as error:
+        raise ConfigError(f"{cert}: it speaks for nobody: {error.detail}") from error
+
+
+def _ca(pki: PKISettings) -> Path:
+    if pki.ca is None:
+        raise ConfigError("pki.ca is not set, and nothing is believed without it", "pki.ca")
+    return pki.ca
 
 
 def _read(path: Path) -> bytes:

@@ -88,6 +88,31 @@ def test_a_file_is_read_with_units_and_paths_relative_to_it(written: Path) -> No
     assert settings.state_dir == here / "state"
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("alice.key", Path("alice.key")),
+        ("file:alice.key", Path("alice.key")),
+        ("./ssh:alice.key", Path("ssh:alice.key")),
+        ("C:alice.key", Path("C:alice.key")),
+        ("ssh-agent:alice@laptop", config.KeyReference("ssh-agent", "alice@laptop")),
+        ("pkcs11:token=a;object=b:c", config.KeyReference("pkcs11", "token=a;object=b:c")),
+    ],
+)
+def test_a_key_is_a_file_or_a_signers(tmp_path: Path, text: str, key: object) -> None:
+    """A path starts from the configuration's folder; SCHEME:REST is handed on as it is."""
+    path = tmp_path / "mcshell.toml"
+    path.write_text(f'[pki]\nca = "ca.pem"\ncert = "alice.pem"\nkey = "{text}"\n')
+    pki = config.load(path).pki
+    if isinstance(key, Path):
+        assert pki.files()[2] == tmp_path / key
+        return
+    assert pki.complete()[2] == key
+    assert str(key) == text
+    with pytest.raises(ConfigError, match="TLS to the broker needs a key file"):
+        pki.files()
+
+
 def test_defaults_hold_without_any_file(tmp_path: Path) -> None:
     """Without file and environment everything has its default, and says so."""
     settings = config.load()

@@ -230,9 +230,9 @@ class Refresher:
 
     def _known(self, settings: Settings, path: Path) -> list[CachedNode]:
         from mcshell.client.discovery.node_cache import NodeCache  # noqa: PLC0415 - in the background only
-        from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - as above
+        from mcshell.wire.credentials import load_realm  # noqa: PLC0415 - as above
 
-        self._realm = self._realm or load_credentials(settings.pki).realm
+        self._realm = self._realm or load_realm(settings.pki)
         known = NodeCache(path, self._realm)
         try:
             since = time.time() - 30 * settings.client.known_for

@@ -1,10 +1,11 @@
-"""`config show`: every setting, its value and where it came from."""
+"""`config show`: every setting and plugin, its value and where it came from."""
 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from mcshell import plugins
 from mcshell.commands.output.result import Table
 
 if TYPE_CHECKING:
@@ -18,12 +19,16 @@ __all__ = ["show"]
 
 
 def show(context: Context, _options: Options) -> Table:
-    """One row a key; the passcode is named but never shown."""
+    """One row a key, and one a plugin of a distribution; the passcode is named but never shown."""
     settings = context.settings
     rows = [(key, value, settings.origins.get(key, "default")) for key, value in _all(settings)]
     rows.append(("state", str(settings.state_dir), settings.origins["state"]))
     if settings.broker.secret is not None:
         rows.append(("broker.passcode", "(hidden)", settings.origins["broker.passcode"]))
+    rows += [
+        (f"plugin.{plugin.kind}.{plugin.name}", plugin.where, plugin.distribution)
+        for plugin in plugins.installed()
+    ]
     notes = (f"file: {settings.path or 'none'}",)
     return Table(("key", "value", "origin"), rows, notes=notes)
 

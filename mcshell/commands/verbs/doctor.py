@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcshell import plugins
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.broker_config import check
-from mcshell.errors import ConfigError, MCShellError
+from mcshell.config import KeyReference
+from mcshell.errors import ConfigError, MCShellError, PluginError
 from mcshell.private import private_folder
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def _findings(context: Context, written: str | None) -> Iterator[Finding]:
         yield _check("mcollective broker", lambda: _old_broker(settings))
     if written is not None:
         yield _check(f"broker config {written}", lambda: check(settings, Path(written)))
+    yield from _plugins()
     yield from _agents(settings)
 
 
@@ -91,7 +94,9 @@ def _signing(settings: Settings) -> Iterator[Finding]:
 def _key(settings: Settings) -> str:
     from mcshell.pki import load_private, read_private  # noqa: PLC0415 - cryptography is slow to load
 
-    _, _, key = settings.pki.files()
+    _, _, key = settings.pki.complete()
+    if isinstance(key, KeyReference):
+        return f"{key}: the signer {key.scheme} has it"
     load_private(read_private(key), str(key))
     return f"{key}: only its owner can read it"
 
@@ -99,7 +104,7 @@ def _key(settings: Settings) -> str:
 def _dates(settings: Settings, name: str) -> str:
     from cryptography import x509  # noqa: PLC0415 - as above
 
-    ca, cert, _ = settings.pki.files()
+    ca, cert, _ = settings.pki.complete()
     path = ca if name == "ca" else cert
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     now = datetime.now(UTC)
@@ -178,6 +183,26 @@ def _old_broker(settings: Settings) -> str:
         return (
             f"{connection.url} speaks {connection.dialect.name}: {type(layout).__name__}'s layout"
         )
+
+
+def _plugins() -> Iterator[Finding]:
+    """What distributions have plugged in here; each is loaded, as a node or a client would."""
+    try:
+        found = plugins.installed()
+    except PluginError as error:
+        yield "plugins", "fail", str(error)
+        return
+    for plugin in found:
+        name = f"plugin {plugin.kind} {plugin.name}"
+        yield _check(name, lambda plugin=plugin: _plugin(plugin))  # type: ignore[misc] # as above
+
+
+def _plugin(plugin: plugins.InstalledPlugin) -> str:
+    plugins.find(plugin.kind, plugin.name)
+    where = f"{plugin.where} of {plugin.distribution}"
+    if plugin.name in plugins.BUILTIN.get(plugin.kind, {}):
+        return f"warn: {where} is not used: there is a built-in one"
+    return where
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:

@@ -1,8 +1,8 @@
 """The way in: is this message to be believed, is it for this node, may it, and does it make sense.
 
 In this order (mcshell/README.md §6): size, signature, kind, expiry and skew; the filter; replay (by
-the caller, between `open` and `judge`); policy; DDL. Every refusal is audited. What cannot be
-verified gets no answer; what is verified and refused gets one that says why.
+the caller, between `open` and `judge`); policy and authorisers; DDL. Every refusal is audited. What
+cannot be verified gets no answer; what is verified and refused gets one that says why.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.message import Job, Request, Rule
-    from mcshell.node.admission.policy import Policies
+    from mcshell.node.admission.authorisation import Authorisation
     from mcshell.node.agents.registry import AgentRegistry, ServedAgent
     from mcshell.node.audit.log import AuditLog
     from mcshell.node.host import Host
@@ -48,13 +48,13 @@ class AdmissionController:
         *,
         verifier: Verifier,
         limits: BodyLimits,
-        policies: Policies,
+        authorisation: Authorisation,
         served: AgentRegistry,
         audit: AuditLog,
     ) -> None:
         self._verifier = verifier
         self._limits = limits
-        self._policies = policies
+        self._authorisation = authorisation
         self._served = served
         self._audit = audit
 
@@ -149,13 +149,11 @@ class AdmissionController:
             return None
 
     def may(self, request: Request, host: Host) -> Refusal | None:
-        """Whether policy lets the caller do this here; DDL and inputs are another question."""
-        decision = self._policies.decide(
-            request.caller, request.agent, request.action, host.facts, host.classes
+        """Whether the caller may do this here; DDL and inputs are another question."""
+        why = self._authorisation.denied(
+            host, request.caller, request.agent, request.action, request.data
         )
-        if decision.allowed:
-            return None
-        return self.deny(request, host, f"denied by policy: {decision.why}")
+        return None if why is None else self.deny(request, host, why)
 
     def ruled(self, host: Host, rule: Rule, digest: str, jobs: int) -> None:
         """Audit that a rule was taken, with how many new jobs."""
@@ -173,12 +171,8 @@ class AdmissionController:
 
     def may_touch(self, request: Request, host: Host, owner: str) -> Refusal | None:
         """Whether the caller may change a job of another: by a rule for `job.edit` with `owner`."""
-        decision = self._policies.decide(
-            request.caller, "job", "edit", host.facts, host.classes, owner
-        )
-        if decision.allowed:
-            return None
-        return self.deny(request, host, f"denied by policy: {decision.why}: it is a job of {owner}")
+        why = self._authorisation.denied(host, request.caller, "job", "edit", request.data, owner)
+        return None if why is None else self.deny(request, host, f"{why}: it is a job of {owner}")
 
     def refuse(self, host: Host, reason: Reason, detail: str, requestid: str, via: Via) -> None:
         """Note and audit a message that gets no answer."""

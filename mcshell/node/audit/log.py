@@ -4,7 +4,7 @@
 `mcshell` to clear it. The event then goes to the daemon's own log instead (standard error, so the
 journal of the machine), at level ERROR, and `lost` counts it.
 
-Redaction is the caller's: what comes here is written.
+Redaction is the caller's: what comes here is written, and handed to the sinks that are plugged in.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mcshell.errors import ConfigError
+from mcshell.node.audit.sinks import SinkThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mcshell.plugins import AuditSink
 
 __all__ = ["AuditLog"]
 
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 1.0
+_LAST_LINES: Final = 2.0
+"""Seconds that each sink has for what waits for it when the log is closed."""
 
 
 class AuditLog:
@@ -34,13 +39,19 @@ class AuditLog:
 
     A file that was moved away (logrotate) is made anew within a second. With `max_bytes` we
     rotate it ourselves: PATH.1 is the newest of `keep` old ones; then one process owns the file.
+    `sinks` are given each line too, also one that the file could not take.
 
     Raises:
         ConfigError: the file cannot be opened at the start.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, max_bytes: int | None = None, keep: int = 5
+        self,
+        path: str | os.PathLike[str],
+        sinks: Mapping[str, AuditSink] | None = None,
+        *,
+        max_bytes: int | None = None,
+        keep: int = 5,
     ) -> None:
         self.path = Path(path)
         self.lost = 0
@@ -55,6 +66,7 @@ class AuditLog:
         except OSError as error:
             message = f"{path}: the audit log cannot be written: {error.strerror}"
             raise ConfigError(message, key="node.audit", origin=str(path)) from error
+        self._sinks = [SinkThread(name, sink) for name, sink in (sinks or {}).items()]
 
     def write(self, event: Mapping[str, Any], *, now: float | None = None) -> None:
         """Append one event; never raises over the disk (see above).
@@ -66,17 +78,22 @@ class AuditLog:
         moment = time.time() if now is None else now
         with self._lock:
             line = _line({"time": self._iso(moment), "epoch": round(moment, 6), **event})
+            text = line.decode("ascii").rstrip()
+            for sink in self._sinks:
+                sink.put(text)
             try:
                 self._append(line)
             except OSError as error:
                 self.lost += 1
-                text = line.decode("ascii").rstrip()
                 log.error("%s: %s; audit event: %s", self.path, error.strerror, text)  # noqa: TRY400  the cause is in the line; a traceback for each event would fill the next disk
 
     def close(self) -> None:
-        """Close the file; a later `write` opens it again."""
+        """Close the file, which a later `write` opens again, and end the sinks."""
         with self._lock:
             self._close()
+            sinks, self._sinks = self._sinks, []
+        for sink in sinks:
+            sink.close(_LAST_LINES)
 
     def __enter__(self) -> Self:
         return self

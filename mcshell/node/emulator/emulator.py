@@ -102,7 +102,7 @@ class Emulator:
         self._served = load_agents([*settings.node.agents, shipped_dir()], builtin_agents())
         security = open_security(settings, load_verifier(settings.pki), self._served, state)
         self._revocation = Revocation(security.verifier, state / "crl.pem", security.audit)
-        self._audit_history = AuditHistory(security.audit.path)
+        self._audit, self._audit_history = security.audit, AuditHistory(security.audit.path)
         self._controller, self._replay_guard = security.controller, security.replay_guard
         self._intake = MessageIntake(self._controller, self._replay_guard)
         self._nodes = list(self._make(Authority.open(pki_dir), count, seed, prefix))
@@ -158,6 +158,7 @@ class Emulator:
             await asyncio.gather(*(line.link.close() for line in lines if line.link))
             self._replay_guard.close()
             self._spool.close()
+            self._audit.close()
             self._lock.close()
 
     async def _connect_all(self, lines: list[_ConnectionState], stop: asyncio.Event) -> bool:

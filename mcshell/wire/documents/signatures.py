@@ -38,17 +38,25 @@ MAX_SIGNATURE: Final = 1024
 
 
 class Signer:
-    """One identity's key at work. Its methods may be called from any thread."""
+    """One identity's key at work. Its methods may be called from any thread.
+
+    `key` is the certificate's; elsewhere than in a file it is the function that signs with it.
+    """
 
     def __init__(
-        self, certificate: x509.Certificate, key: PrivateKey, operators: Sequence[str] = ()
+        self,
+        certificate: x509.Certificate,
+        key: PrivateKey | Callable[[bytes], bytes],
+        operators: Sequence[str] = (),
     ) -> None:
-        if not same_key(key, certificate.public_key()):
-            raise ConfigError("the key is not the certificate's")
+        if not callable(key):
+            if not same_key(key, certificate.public_key()):
+                raise ConfigError("the key is not the certificate's")
+            key = signing(key)
         der = certificate.public_bytes(Encoding.DER)
         self.identity: Identity = identity_of(certificate, operators)
         self.certificate: str = _encode(der)
-        self._sign = signing(key)
+        self._sign = key
 
     @classmethod
     def load(

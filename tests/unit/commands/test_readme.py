@@ -20,9 +20,8 @@ def on_the_command_line() -> list[str]:
     shells = re.findall(r"^(?:\w+=\$\()?mcshell (.*?)\)?$", blocks, re.MULTILINE)
     running = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
     inline = re.findall(r"`mcshell ([^`]+)`", running)
-    return [
-        line for line in [*shells, *inline] if not re.search(r"\b(DIR|NAME|FILE|N|HOST)\b", line)
-    ]
+    once = dict.fromkeys([*shells, *inline])
+    return [line for line in once if not re.search(r"\b(DIR|NAME|FILE|N|HOST)\b", line)]
 
 
 def at_the_prompt() -> list[str]:

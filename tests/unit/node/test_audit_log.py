@@ -14,6 +14,7 @@ import pytest
 from mcshell.errors import ConfigError
 from mcshell.node.audit import log as audit
 from mcshell.node.audit.log import AuditLog
+from mcshell.node.audit.sinks import SinkThread
 
 
 def lines(path):
@@ -127,6 +128,37 @@ def test_our_own_rotation_keeps_so_many(tmp_path):
     assert all(file.stat().st_size <= 300 for file in files)
     kept = [e["i"] for file in reversed(files) for e in lines(file)]
     assert kept == list(range(kept[0], 30))
+
+
+def test_a_sink_that_stands_still_loses_lines_and_holds_up_nobody(tmp_path, caplog):
+    """What finds no room is counted, and said once; the file has every line, other sinks too."""
+    path, taken, go_on = tmp_path / "audit.jsonl", [], threading.Event()
+    sink = SinkThread("stuck", lambda _line: go_on.wait(), room=3)
+    with AuditLog(path, {"list": taken.append}) as log:
+        log._sinks.append(sink)
+        for i in range(20):
+            log.write({"event": "accepted", "i": i})
+        assert 16 <= sink.lost <= 17  # it may hold one line beside the three that wait
+        go_on.set()
+    assert taken == path.read_text().splitlines()
+    assert len(taken) == 20
+    said = [record.message for record in caplog.records]
+    assert "audit sink stuck leaves 3 lines waiting; lines lost so far: 1" in said[0]
+    assert said[1:] == [f"the audit sink stuck has lost {sink.lost} lines"]
+
+
+def test_a_line_that_the_file_cannot_take_reaches_the_sinks(tmp_path, monkeypatch):
+    """A disk that is full costs the file, not them."""
+
+    def full(_fd, _data):
+        raise OSError(28, "No space left on device")
+
+    taken: list[str] = []
+    with AuditLog(tmp_path / "audit.jsonl", {"list": taken.append}) as log:
+        monkeypatch.setattr(audit.os, "write", full)
+        log.write({"event": "accepted"})
+        monkeypatch.undo()
+    assert [json.loads(line)["event"] for line in taken] == ["accepted"]
 
 
 def test_a_place_that_cannot_be_is_a_configuration_error(tmp_path):

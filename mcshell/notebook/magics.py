@@ -23,9 +23,9 @@ from traitlets import Float, Unicode
 
 from mcshell.client import default as current
 from mcshell.commands.context import Context
-from mcshell.commands.grammar.options import Inputs, Options, Targets
+from mcshell.commands.grammar.options import InputsOptions, Options, TargetsOptions
 from mcshell.commands.grammar.parser import help_text, parse, split_line
-from mcshell.commands.grammar.request_options import SQL
+from mcshell.commands.grammar.request_options import SQLOptions
 from mcshell.commands.output.dataframes import frame_of
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.output.sanitize import sanitize
@@ -132,11 +132,13 @@ class MCMagics(Magics):
 
     def _take_cell(self, cell: str, options: Options) -> None:
         """The body is names of nodes where the line asks for them, else the action's inputs."""
-        if isinstance(options, Targets) and (options.nodes == "-" or options.source == "stdin"):
+        if isinstance(options, TargetsOptions) and (
+            options.nodes == "-" or options.source == "stdin"
+        ):
             return
-        if isinstance(options, SQL) and not options.query:
+        if isinstance(options, SQLOptions) and not options.query:
             return  # the verb reads the query where names of nodes would stand
-        if isinstance(options, Inputs):
+        if isinstance(options, InputsOptions):
             self.context.inputs = _yaml(cell)
         elif cell.strip():
             raise UsageError("this verb takes no cell body (rpc and sql do, and --nodes -)")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mcshell.commands.context import Context
-from mcshell.commands.grammar.options import Output
+from mcshell.commands.grammar.options import OutputOptions
 from mcshell.commands.grammar.parser import help_text, parse
 from mcshell.commands.grammar.values import FORMATS
 from mcshell.commands.output.result import INTERNAL, INTERRUPTED, exit_code
@@ -24,7 +24,7 @@ from mcshell.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcshell.commands.grammar.local_options import Demo
+    from mcshell.commands.grammar.local_options import DemoOptions
 
 __all__ = ["main"]
 
@@ -135,8 +135,8 @@ def _verb(start: _Start, context: Context) -> int:
     if target == "face:demo":
         from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
 
-        return demo(cast("Demo", invocation.options))
-    if isinstance(invocation.options, Output):
+        return demo(cast("DemoOptions", invocation.options))
+    if isinstance(invocation.options, OutputOptions):
         # Before anything is sent: Ctrl-C must not come while what is to show the rows is loaded.
         import_module("mcshell.shell.output")
     result = run(invocation, context)

@@ -33,7 +33,7 @@ from mcshell.shell.output import Screen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mcshell.commands.grammar.local_options import Demo
+    from mcshell.commands.grammar.local_options import DemoOptions
     from mcshell.pki import Authority
 
 __all__ = ["DemoError", "demo"]
@@ -75,7 +75,7 @@ class _TerminatedError(BaseException):
     """SIGTERM or SIGHUP, whose number is the argument: unwind and end what we started."""
 
 
-def demo(options: Demo) -> int:
+def demo(options: DemoOptions) -> int:
     """Run the demo and return the exit code of its lines (of the prompt's last line: 0)."""
     if options.json and options.lines is None:
         raise UsageError("demo: --json goes with --exec")
@@ -100,7 +100,7 @@ def _terminate(number: int, _frame: object) -> NoReturn:
     raise _TerminatedError(number)
 
 
-def _run(options: Demo, stack: ExitStack) -> int:
+def _run(options: DemoOptions, stack: ExitStack) -> int:
     began = time.monotonic()
     screen = Screen()
     if options.dir is None:

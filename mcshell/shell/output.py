@@ -128,7 +128,7 @@ def _stream(replies: Replies, options: Options, screen: Screen) -> None:
 
     An earlier request's are shown as they stand, unless the line waits for them.
     """
-    earlier = isinstance(options, request_options.Replies)
+    earlier = isinstance(options, request_options.RepliesOptions)
     patience = options.timeout or 0.0 if earlier else replies.patience
     shown: set[str] = set()
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mcshell.commands.grammar.options import Output
+from mcshell.commands.grammar.options import OutputOptions
 from mcshell.commands.grammar.values import FORMATS
 from mcshell.commands.output.result import Table
 from mcshell.shell.output import Screen, show
@@ -33,7 +33,7 @@ def drawn(value: object, form: str | None, column: str = "value") -> str:
     """What a terminal is sent for a table with this value."""
     out = io.StringIO()
     table = Table(("sender", column), [("web1", value)], notes=(str(value)[:200],))
-    show(table, Output(format=form), Screen(out, out, 100))
+    show(table, OutputOptions(format=form), Screen(out, out, 100))
     return out.getvalue()
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from mcshell.commands.grammar.arguments import Words, flag, option, seconds, word
-from mcshell.commands.grammar.options import Action, Inputs, Options, Output, Stored, Targets
+from mcshell.commands.grammar.options import (
+    ActionOptions,
+    InputsOptions,
+    Options,
+    OutputOptions,
+    StoredOptions,
+    TargetsOptions,
+)
 from mcshell.commands.grammar.values import whole
 
 _JOB = "a job's id, its first letters, or its name"
 
 
-class Times(Options, title="time"):
+class TimesOptions(Options, title="time"):
     at: str | None = option("--at TIME", "tomorrow 04:00, fri 22:30, 2026-11-25 04:00, +2h")
     cron: str | None = option("--cron FIELDS", "such as '0 4 * * 1'")
     every: float | None = seconds("--every TIME", "again and again, such as 6h")
@@ -19,7 +26,7 @@ class Times(Options, title="time"):
     until: str | None = option("--until TIME", "no start after that (what recurs: 90 days)")
 
 
-class Terms(Options, title="job"):
+class TermsOptions(Options, title="job"):
     after: Words | None = option(
         "--after JOB[:ok|failed|done]",
         "start when that job has ended so; also several times",
@@ -31,32 +38,40 @@ class Terms(Options, title="job"):
     max_runtime: float | None = seconds("--max-runtime TIME", "in place of the DDL's timeout")
 
 
-class Submit(Targets, Output, Action, Inputs, Times, Terms, title="job"):
+class SubmitOptions(
+    TargetsOptions,
+    OutputOptions,
+    ActionOptions,
+    InputsOptions,
+    TimesOptions,
+    TermsOptions,
+    title="job",
+):
     ttl: float | None = seconds("--ttl TIME", "how long it may wait for a node that is down")
     background: bool = flag("-b --background", "do not wait for the nodes to accept it")
     yes: bool = flag("-y --yes", "do not ask before a change")
 
 
-class Job(Targets, Output):
+class JobOptions(TargetsOptions, OutputOptions):
     job: str = word("JOB", _JOB)
 
 
-class Edit(Job, Inputs, Times, Terms): ...
+class EditOptions(JobOptions, InputsOptions, TimesOptions, TermsOptions): ...
 
 
-class List(Targets, Output):
+class ListOptions(TargetsOptions, OutputOptions):
     job: str | None = word("JOB", f"only this one: {_JOB}", nargs="?")
     name: str | None = option("--name NAME", "only jobs of this name")
     state: str | None = option("--state STATE", "only jobs in this state")
 
 
-class Log(Stored, Output):
+class LogOptions(StoredOptions, OutputOptions):
     job: str = word("JOB", _JOB)
     node: str = word("NODE", "where it runs or ran")
     run: str | None = option("--run RUN", "which run (default: the newest)")
     follow: bool = flag("-f --follow", "until it ends")
 
 
-class Forecast(Targets, Output):
+class ForecastOptions(TargetsOptions, OutputOptions):
     from_: str | None = option("--from TIME", "from then on (default: now)")
     within: float = seconds("--within TIME", "and so long (1d)", default=86_400.0)

@@ -5,19 +5,27 @@ from __future__ import annotations
 from typing import Literal
 
 from mcshell.commands.grammar.arguments import Words, flag, option, seconds, several, word
-from mcshell.commands.grammar.options import PKI, Options, Output, Part, Service, Stored, Targets
+from mcshell.commands.grammar.options import (
+    Options,
+    OutputOptions,
+    PartOptions,
+    PKIOptions,
+    ServiceOptions,
+    StoredOptions,
+    TargetsOptions,
+)
 from mcshell.commands.grammar.values import Choice, whole
 
 
-class Doc(Output):
+class DocOptions(OutputOptions):
     agent: str = word("AGENT[.ACTION]", "such as package or package.status")
 
 
-class Forget(Stored, Output):
+class ForgetOptions(StoredOptions, OutputOptions):
     name: str = word("NAME", "the node")
 
 
-class Demo(Service):
+class DemoOptions(ServiceOptions):
     count: int = option("--nodes N", "emulated nodes (25)", type=whole, default=25)
     dir: str | None = option("--dir DIR", "keep the state there, for other shells to join")
     lines: str | None = option("--exec 'LINE; LINE'", "run lines and leave")
@@ -25,7 +33,7 @@ class Demo(Service):
     notebook: bool = flag("--notebook", "JupyterLab instead of the prompt")
 
 
-class Broker(Part):
+class BrokerOptions(PartOptions):
     listen: str = option("--listen HOST:PORT", "where to listen", default="127.0.0.1:61613")
     data: str = option("--data DIR", "where messages are kept", required=True)
     user: str | None = option("--user NAME", "the login that clients must give")
@@ -35,7 +43,7 @@ class Broker(Part):
     tls_ca: str | None = option("--tls-ca FILE", "the ca (off loopback TLS is demanded)")
 
 
-class BrokerConfig(PKI, Output):
+class BrokerConfigOptions(PKIOptions, OutputOptions):
     broker: str = word("activemq|rabbitmq", "which broker", type=Choice("activemq", "rabbitmq"))
     dir: str = option("--dir DIR", "where the configuration goes", required=True)
     host: Words | None = option(
@@ -46,19 +54,19 @@ class BrokerConfig(PKI, Output):
     retention: float | None = seconds("--retention TIME", "default: node.max_ttl and a week")
 
 
-class Emulate(Part):
+class EmulateOptions(PartOptions):
     count: int = word("N", "how many nodes", type=whole)
     pki: str = option("--pki DIR", "the CA that issues their certificates", required=True)
     seed: int = option("--seed S", "facts are drawn from it", type=whole, default=1)
     prefix: str = option("--prefix NAME", "identities are NAME0001 and on", default="emu")
 
 
-class PKIInit(Output):
+class PKIInitOptions(OutputOptions):
     dir: str = word("DIR", "where it lives")
     name: str = option("--name NAME", "the CA's common name", default="mcshell")
 
 
-class PKIIssue(PKI, Output):
+class PKIIssueOptions(PKIOptions, OutputOptions):
     name: str = word("NAME", "whose certificate")
     kind: Literal["operator", "node"] = option(
         "--kind operator|node", required=True, type=Choice("operator", "node")
@@ -67,21 +75,21 @@ class PKIIssue(PKI, Output):
     renew: bool = flag("--renew", "another one, beside or over the one that is valid")
 
 
-class PKIList(PKI, Output): ...
+class PKIListOptions(PKIOptions, OutputOptions): ...
 
 
-class PKIRevoke(PKI, Output):
+class PKIRevokeOptions(PKIOptions, OutputOptions):
     name: str = word("NAME", "whose certificate")
 
 
-class PKIPublish(PKI, Targets, Output): ...
+class PKIPublishOptions(PKIOptions, TargetsOptions, OutputOptions): ...
 
 
-class Doctor(Output):
+class DoctorOptions(OutputOptions):
     broker: str | None = option("--broker DIR", "look at what `broker config` wrote, too")
 
 
-class ConfigImport(Output):
+class ConfigImportOptions(OutputOptions):
     source: str = word("CFG", "the file (plugin.d beside it is read, too)")
     out: str = option("-o FILE", "the configuration to write", required=True)
     role: Literal["client", "server"] | None = option(
@@ -89,12 +97,12 @@ class ConfigImport(Output):
     )
 
 
-class DDLExport(Output):
+class DDLExportOptions(OutputOptions):
     dir: str = word("DIR", "where mcollective/agent/NAME.ddl go")
     agents: Words = word("AGENT", "only these (default: all but rpcutil)", nargs="*")
 
 
-class Report(Options):
+class ReportOptions(Options):
     notebook: str = word("NOTEBOOK", "the .ipynb file")
     parameters: Words = several(
         "-p NAME=VALUE", "a parameter of the notebook, as YAML; may be repeated"
@@ -104,6 +112,6 @@ class Report(Options):
     code: bool = flag("--code", "show the code, too")
 
 
-class AgentNew(Options):
+class AgentNewOptions(Options):
     name: str = word("NAME", "the agent's name")
     dir: str | None = option("--dir DIR", "where its files go (default: here)")

@@ -27,7 +27,7 @@ class Options(Declared):
     yes: bool = False
 
 
-class Output(Options):
+class OutputOptions(Options):
     """How the result is written."""
 
     format: str | None = (
@@ -38,7 +38,7 @@ class Output(Options):
     )
 
 
-class Filters(Options, title="filters"):
+class FiltersOptions(Options, title="filters"):
     """What must be true of a node."""
 
     fact: Words = several("-F --wf FACT", "with FACT")
@@ -48,7 +48,7 @@ class Filters(Options, title="filters"):
     compound: Words = several("-S --select EXPRESSION", "with EXPRESSION")
 
 
-class Targets(Filters, title="targets"):
+class TargetsOptions(FiltersOptions, title="targets"):
     """Whom a line is for, and how they are found."""
 
     collective: str | None = option("-T --target COLLECTIVE", "ask this collective")
@@ -78,7 +78,7 @@ class Targets(Filters, title="targets"):
         return bool(self.identity) and not others and not patterns
 
 
-class Rows(Options, title="rows"):
+class RowsOptions(Options, title="rows"):
     """Which rows are shown, and how; `diff`, which only `rpc` has, wants them all."""
 
     only: str | None = option(
@@ -97,7 +97,7 @@ class Rows(Options, title="rows"):
     diff: str | None = None
 
 
-class Asking(Options, title="asking"):
+class AskingOptions(Options, title="asking"):
     """How a request is put."""
 
     via: str | None = option("--via WAY", ", ".join(_WAYS), type=Choice(*_WAYS))
@@ -115,39 +115,39 @@ class Asking(Options, title="asking"):
     yes: bool = flag("-y --yes", "do not ask before a change")
 
 
-class Action(Options):
+class ActionOptions(Options):
     """An agent and its action."""
 
     agent: str = word("AGENT", "whom to ask; `agents` lists them")
     action: str = word("ACTION", "what to ask; `doc AGENT` lists them")
 
 
-class Inputs(Options):
+class InputsOptions(Options):
     """An action's inputs; `behind` are the words behind `--`, None without it."""
 
     inputs: Words = word("input=value", INPUTS, nargs="*")
     behind: Words | None = None
 
 
-class Stored(Options):
+class StoredOptions(Options):
     """Which session is looked into."""
 
     session: str | None = option("--session NAME", "the session to look in")
 
 
-class PKI(Options):
+class PKIOptions(Options):
     """Which CA is meant."""
 
     pki: str | None = option("--pki DIR", "the CA's directory (default: that of pki.ca)")
 
 
-class Service(Options):
+class ServiceOptions(Options):
     """What runs until it is told to stop."""
 
     log_json: bool = flag("--log-json", "log as JSON lines")
 
 
-class Part(Service):
+class PartOptions(ServiceOptions):
     """A service that may be a part of something."""
 
     until_eof: bool = flag(

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from mcshell.commands.grammar import verbs as grammar
-from mcshell.commands.grammar.options import Inputs, Options
+from mcshell.commands.grammar.options import InputsOptions, Options
 from mcshell.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     verb, rest = _verb(words, face)
     parser = LineParser(verb, face)
     said: dict[str, Any] = {}
-    if "--" in rest and issubclass(verb.kind, Inputs):
+    if "--" in rest and issubclass(verb.kind, InputsOptions):
         at = rest.index("--")
         rest, said["behind"] = rest[:at], rest[at + 1 :]
     try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from mcshell.commands.grammar.arguments import Words, flag, option, seconds, several, word
 from mcshell.commands.grammar.options import (
     INPUTS,
-    Action,
-    Asking,
-    Filters,
-    Inputs,
-    Output,
-    Rows,
-    Stored,
-    Targets,
+    ActionOptions,
+    AskingOptions,
+    FiltersOptions,
+    InputsOptions,
+    OutputOptions,
+    RowsOptions,
+    StoredOptions,
+    TargetsOptions,
 )
 from mcshell.commands.grammar.values import percentage
 
@@ -20,29 +20,31 @@ _REQUEST = "an id, package.status, @yesterday or package.status@7d; default: the
 _MOMENT = "a request, or a moment (@7d, @yesterday, @2026-11-20T09:00): when the same was asked"
 
 
-class Find(Targets, Output): ...
+class FindOptions(TargetsOptions, OutputOptions): ...
 
 
-class Ping(Targets, Rows, Output): ...
+class PingOptions(TargetsOptions, RowsOptions, OutputOptions): ...
 
 
-class Facts(Targets, Output):
+class FactsOptions(TargetsOptions, OutputOptions):
     name: str = word("NAME", "the fact")
 
 
-class Inventory(Targets, Rows, Output):
+class InventoryOptions(TargetsOptions, RowsOptions, OutputOptions):
     node: str | None = word("NODE", "only this node, in full", nargs="?")
     follow: bool = flag("--follow", "with --jsonl: a line for each registration, until Ctrl-C")
 
 
-class Rpc(Targets, Asking, Rows, Output, Action, Inputs):
+class RpcOptions(
+    TargetsOptions, AskingOptions, RowsOptions, OutputOptions, ActionOptions, InputsOptions
+):
     diff: str | None = option(
         "--diff BEFORE",
         "what has changed since a request, or since the same was asked as of a moment (@7d)",
     )
 
 
-class Retry(Stored, Rows, Output, Inputs):
+class RetryOptions(StoredOptions, RowsOptions, OutputOptions, InputsOptions):
     request: str | None = option("-r --request REQUEST", _REQUEST)
     inputs: Words = word("input=value", f"{INPUTS}, over those of then", nargs="*")
     timeout: float | None = seconds("-t --timeout S", "how long to wait for replies")
@@ -51,48 +53,48 @@ class Retry(Stored, Rows, Output, Inputs):
     yes: bool = flag("-y --yes", "do not ask")
 
 
-class Replies(Stored, Rows, Output):
+class RepliesOptions(StoredOptions, RowsOptions, OutputOptions):
     request: str | None = word("REQUEST", _REQUEST, nargs="?")
     arrived: bool = flag("--arrived", "only targets that answered")
     timeout: float | None = seconds("-t --timeout S", "wait until it is complete, so long at most")
 
 
-class Ledger(Stored, Rows, Output):
+class LedgerOptions(StoredOptions, RowsOptions, OutputOptions):
     request: str | None = word("REQUEST", _REQUEST, nargs="?")
 
 
-class Explain(Stored, Output):
+class ExplainOptions(StoredOptions, OutputOptions):
     node: str = word("NODE", "the node, or pool:NAME")
     request: str | None = word("REQUEST", _REQUEST, nargs="?")
 
 
-class Requests(Stored, Output): ...
+class RequestsOptions(StoredOptions, OutputOptions): ...
 
 
-class Columns(Stored, Output):
+class ColumnsOptions(StoredOptions, OutputOptions):
     columns: Words = word(
         "COLUMN", "outputs, or paths into them: value.release.major (default: all)", nargs="*"
     )
     request: str | None = option("-r --request REQUEST", _REQUEST)
 
 
-class Outliers(Columns):
+class OutliersOptions(ColumnsOptions):
     share: float | None = option(
         "--share N%", "a value that more of the nodes have is not odd (10%%)", type=percentage
     )
 
 
-class Diff(Stored, Output):
+class DiffOptions(StoredOptions, OutputOptions):
     before: str | None = word("BEFORE", f"{_MOMENT}; default: the time before", nargs="?")
     after: str | None = word("AFTER", f"{_MOMENT}; default: the newest", nargs="?")
     columns: Words = several("--column COLUMN", "compare only this column; may be repeated")
 
 
-class SQL(Stored, Output):
+class SQLOptions(StoredOptions, OutputOptions):
     query: Words = word(
         "QUERY", "over the tables replies, ledger and requests; data ->> '$.version'", nargs="*"
     )
 
 
-class Filter(Filters):
+class FilterOptions(FiltersOptions):
     off: bool = flag("--off", "no filter any more")

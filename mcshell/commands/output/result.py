@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mcshell.commands.grammar.options import Options, Targets
+from mcshell.commands.grammar.options import Options, TargetsOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,5 +108,5 @@ def exit_code(result: Result, options: Options | None = None) -> int:
         if not result.stats["targets"]:
             return _NO_TARGETS
         return 0 if result.confirmed else _OPEN
-    named = isinstance(options, Targets) and options.named
+    named = isinstance(options, TargetsOptions) and options.named
     return counts_code(result.stats, discovered=not named)

@@ -12,7 +12,7 @@ from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import AgentNew
+    from mcshell.commands.grammar.local_options import AgentNewOptions
 
 __all__ = ["new"]
 
@@ -69,7 +69,7 @@ def test_it_fails_in_one_line() -> None:
 '''
 
 
-def new(context: Context, options: AgentNew) -> Table:
+def new(context: Context, options: AgentNewOptions) -> Table:
     """Write NAME.json, NAME.py and test_NAME.py; nothing that is there is overwritten.
 
     Raises:

@@ -21,18 +21,23 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.store.records import RequestRecord
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.request_options import SQL, Columns, Diff, Outliers
+    from mcshell.commands.grammar.request_options import (
+        ColumnsOptions,
+        DiffOptions,
+        OutliersOptions,
+        SQLOptions,
+    )
 
 __all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]
 
 
-def fold(context: Context, options: Columns) -> Table:
+def fold(context: Context, options: ColumnsOptions) -> Table:
     """Nodes with equal answers as one line."""
     answers = of_replies(context.client(options.session).replies(options.request))
     return Table(*folds.rows(answers, options.columns))
 
 
-def outliers(context: Context, options: Outliers) -> Table:
+def outliers(context: Context, options: OutliersOptions) -> Table:
     """The odd ones out in a request's answers."""
     replies = context.client(options.session).replies(options.request)
     share = odd.SHARE if options.share is None else options.share
@@ -41,7 +46,7 @@ def outliers(context: Context, options: Outliers) -> Table:
     return Table(odd.COLUMNS, odd.rows(found), notes=(note,))
 
 
-def summary(context: Context, options: Columns) -> Table:
+def summary(context: Context, options: ColumnsOptions) -> Table:
     """Each column of a request's answers in one line, and what the DDL sums up."""
     replies = context.client(options.session).replies(options.request)
     notes: list[str] = []
@@ -51,7 +56,7 @@ def summary(context: Context, options: Columns) -> Table:
     return Table(descriptions.COLUMNS, rows, notes=tuple(notes))
 
 
-def sql(context: Context, options: SQL) -> Table:
+def sql(context: Context, options: SQLOptions) -> Table:
     """What a query over the session's replies gives."""
     text = " ".join(options.query)
     if text == "-" or (not text and context.face == "magic"):
@@ -61,7 +66,7 @@ def sql(context: Context, options: SQL) -> Table:
     return Table(*database.query(context.client(options.session).session.path, text))
 
 
-def diff(context: Context, options: Diff) -> Table:
+def diff(context: Context, options: DiffOptions) -> Table:
     """What changed between two requests, or since an earlier time the same was asked."""
     first, second = _pair(context.client(options.session), options.before, options.after)
     return _different(first, second, options.columns)

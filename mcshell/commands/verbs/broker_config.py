@@ -14,7 +14,7 @@ from mcshell.errors import ConfigError
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import BrokerConfig
+    from mcshell.commands.grammar.local_options import BrokerConfigOptions
     from mcshell.config import Settings
 
 __all__ = ["check", "config"]
@@ -22,7 +22,7 @@ __all__ = ["check", "config"]
 _DAY = 86_400.0
 
 
-def config(context: Context, options: BrokerConfig) -> Table:
+def config(context: Context, options: BrokerConfigOptions) -> Table:
     """Write a broker's configuration; the rights are for all who have a valid certificate now."""
     from mcshell.broker.config import write  # noqa: PLC0415 - cryptography is slow to load
     from mcshell.broker.config.site import MARGIN, survey  # noqa: PLC0415 - as above

@@ -13,12 +13,12 @@ from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import ConfigImport
+    from mcshell.commands.grammar.local_options import ConfigImportOptions
 
 __all__ = ["import_"]
 
 
-def import_(_context: Context, options: ConfigImport) -> Table:
+def import_(_context: Context, options: ConfigImportOptions) -> Table:
     """Write FILE and, beside it, the secrets; nothing that is there is written over.
 
     Raises:

@@ -12,12 +12,12 @@ from mcshell.errors import DDLError, UsageError
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import DDLExport
+    from mcshell.commands.grammar.local_options import DDLExportOptions
 
 __all__ = ["export"]
 
 
-def export(context: Context, options: DDLExport) -> Table:
+def export(context: Context, options: DDLExportOptions) -> Table:
     """Write DIR/mcollective/agent/NAME.ddl for each agent; DIR is then a `libdir` of MCollective.
 
     `rpcutil` is left out, unless it is named: MCollective has its own.

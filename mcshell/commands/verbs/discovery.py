@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import CachedNode
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import Forget
-    from mcshell.commands.grammar.request_options import Find, Inventory, Ping
+    from mcshell.commands.grammar.local_options import ForgetOptions
+    from mcshell.commands.grammar.request_options import FindOptions, InventoryOptions, PingOptions
 
 __all__ = ["find", "forget", "inventory", "ping"]
 
@@ -31,7 +31,7 @@ _PING = ("sender", "state", "time_ms")
 _INVENTORY = ("sender", "state", "version", "collectives", "classes", "agents", "facts", "seen")
 
 
-def find(context: Context, options: Find) -> Table:
+def find(context: Context, options: FindOptions) -> Table:
     """The identities that match, known ones among them."""
     wanted = targeting(context, options)  # refused, where it must be, before anyone connects
     found = context.client(options.session).find(wanted)
@@ -39,7 +39,7 @@ def find(context: Context, options: Find) -> Table:
     return Table(("sender",), rows, 0 if rows else 1, _notes(found))
 
 
-def ping(context: Context, options: Ping) -> Table:
+def ping(context: Context, options: PingOptions) -> Table:
     """Who answers, and how long it took; who should have answered is `silent`."""
     check(options)
     wanted = targeting(context, options)
@@ -65,7 +65,7 @@ def ping(context: Context, options: Ping) -> Table:
     return shaped_table(options, table)
 
 
-def inventory(context: Context, options: Inventory) -> Table | Replies | Feed:
+def inventory(context: Context, options: InventoryOptions) -> Table | Replies | Feed:
     """What the nodes say of themselves; nodes that are named are asked in full."""
     if check(options) and options.follow:
         raise UsageError("inventory --follow shows every node as it comes: it takes no such option")
@@ -90,7 +90,7 @@ def inventory(context: Context, options: Inventory) -> Table | Replies | Feed:
     return shaped_table(options, _inventoried(described, code, found))
 
 
-def forget(context: Context, options: Forget) -> Table:
+def forget(context: Context, options: ForgetOptions) -> Table:
     """Drop a node from what is known: it is no target any more until it is seen again."""
     client = context.client(options.session)
     if not client.known.forget(options.name):
@@ -114,7 +114,7 @@ def _inventoried(rows: list[tuple[Any, ...]], code: int, found: Discovered) -> T
     return Table(_INVENTORY, rows, code, _notes(found), bulky=("agents", "facts"))
 
 
-def _follow(context: Context, options: Inventory) -> Feed:
+def _follow(context: Context, options: InventoryOptions) -> Feed:
     """A record for each node that answers now, then one for each registration as it comes."""
     if context.face == "magic":
         raise UsageError("inventory --follow: only on the command line or at the prompt")

@@ -8,7 +8,7 @@ from mcshell.commands.output.result import Table
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import Doc
+    from mcshell.commands.grammar.local_options import DocOptions
     from mcshell.commands.grammar.options import Options
     from mcshell.ddl import DDL, Action
 
@@ -24,7 +24,7 @@ def agents(context: Context, _options: Options) -> Table:
     return Table(("agent", "version", "actions", "description"), rows, 0 if rows else 1)
 
 
-def doc(context: Context, options: Doc) -> Table:
+def doc(context: Context, options: DocOptions) -> Table:
     """An agent's actions, or an action's inputs and outputs."""
     agent, dot, action = options.agent.partition(".")
     ddl = context.library.get(agent)

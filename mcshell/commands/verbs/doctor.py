@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import Doctor
+    from mcshell.commands.grammar.local_options import DoctorOptions
     from mcshell.config import Settings
 
 __all__ = ["doctor"]
@@ -33,7 +33,7 @@ _OTHERS = 0o077
 Finding = tuple[str, str, str]
 
 
-def doctor(context: Context, options: Doctor) -> Table:
+def doctor(context: Context, options: DoctorOptions) -> Table:
     """One row a check: `ok`, `warn` or `fail`, and why; the exit code is 2 when one fails."""
     rows = list(_findings(context, options.broker))
     failed = any(state == "fail" for _, state, _ in rows)

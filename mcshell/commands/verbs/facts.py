@@ -14,12 +14,12 @@ from mcshell.filters.nodes import fold
 if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.request_options import Facts
+    from mcshell.commands.grammar.request_options import FactsOptions
 
 __all__ = ["facts"]
 
 
-def facts(context: Context, options: Facts) -> Table:
+def facts(context: Context, options: FactsOptions) -> Table:
     """Each value, how many nodes have it, and which; the most frequent first."""
     wanted = targeting(context, options)
     ask = RequestOptions(

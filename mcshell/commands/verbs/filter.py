@@ -19,7 +19,7 @@ __all__ = ["filter_", "words"]
 _OPTIONS = (("fact", "-F"), ("cls", "-C"), ("agent", "-A"), ("identity", "-I"), ("compound", "-S"))
 
 
-def filter_(context: Context, options: request_options.Filter) -> Table:
+def filter_(context: Context, options: request_options.FilterOptions) -> Table:
     """Put a filter in force, take it off, or say which one is."""
     if context.face == "cli":
         raise UsageError("filter: it holds for the lines of a prompt; here say -F, -C, -I or -S")

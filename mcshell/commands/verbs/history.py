@@ -25,7 +25,7 @@ _REQUESTS = ("requestid", "agent", "action", "via", "created", "expires")
 _DRAIN = 2.0
 
 
-def replies(context: Context, options: request_options.Replies) -> Replies | Table:
+def replies(context: Context, options: request_options.RepliesOptions) -> Replies | Table:
     """The replies to an earlier request, as they stand now; with `-t` when they are complete."""
     check(options)
     client = _client(context, options.session, options.request)
@@ -36,7 +36,7 @@ def replies(context: Context, options: request_options.Replies) -> Replies | Tab
     return shaped(context, options, found)
 
 
-def ledger(context: Context, options: request_options.Ledger) -> Table:
+def ledger(context: Context, options: request_options.LedgerOptions) -> Table:
     """Each target's state, and when it came into it."""
     check(options)
     client = _client(context, options.session, options.request)
@@ -45,7 +45,7 @@ def ledger(context: Context, options: request_options.Ledger) -> Table:
     return shaped_table(options, Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:]))
 
 
-def requests(context: Context, options: request_options.Requests) -> Table:
+def requests(context: Context, options: request_options.RequestsOptions) -> Table:
     """What was asked in this session, oldest first, with a count for each state."""
     client = _client(context, options.session, None)
     states = tuple(state.value for state in State)

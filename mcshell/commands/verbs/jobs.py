@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.targeting import Targeting
 from mcshell.client.jobs.tables import FORECAST, JOBS
-from mcshell.commands.grammar.job_options import Terms, Times
+from mcshell.commands.grammar.job_options import TermsOptions, TimesOptions
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.submitting import confirmation
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.job_options import Edit, Forecast, Job, List, Log, Submit
+    from mcshell.commands.grammar.job_options import (
+        EditOptions,
+        ForecastOptions,
+        JobOptions,
+        ListOptions,
+        LogOptions,
+        SubmitOptions,
+    )
 
 __all__ = [
     "cancel",
@@ -40,7 +47,7 @@ _TIMES: Final = ("next", "last", "start")
 _REFUSED: Final = (State.FAILED, State.DENIED, State.INTERRUPTED)
 
 
-def submit(context: Context, options: Submit) -> Table:
+def submit(context: Context, options: SubmitOptions) -> Table:
     """Hand a job in; waits until the nodes that are there have taken it or not."""
     action = context.library.get(options.agent).action(options.action)
     data = action.check(inputs(action, options, context.inputs))
@@ -73,14 +80,14 @@ def _why(reason: str, reply: Any) -> str:
     return reason or (reply.statusmsg if reply is not None and reply.statuscode else "")
 
 
-def _given(options: Submit | Edit) -> dict[str, Any]:
+def _given(options: SubmitOptions | EditOptions) -> dict[str, Any]:
     """What the line says about time and the like, without what it does not."""
     said = vars(options)
-    names = (*Times.arguments(), *Terms.arguments())
+    names = (*TimesOptions.arguments(), *TermsOptions.arguments())
     return {name: said[name] for name in names if said[name] is not None}
 
 
-def list_(context: Context, options: List) -> Table:
+def list_(context: Context, options: ListOptions) -> Table:
     """Where the jobs of the nodes stand."""
     wanted = targeting(context, options)
     client = context.client(options.session)
@@ -97,13 +104,13 @@ def _table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Tab
     return Table(names, [tuple(row.get(name) for name in names) for row in rows], times=times)
 
 
-def show(context: Context, options: Job) -> Replies:
+def show(context: Context, options: JobOptions) -> Replies:
     """All about one job: its document, its newest runs, what the last one answered."""
     wanted, client = _asked(context, options)
     return client.jobs.show(options.job, **wanted)
 
 
-def edit(context: Context, options: Edit) -> Replies:
+def edit(context: Context, options: EditOptions) -> Replies:
     """Put a new revision in its place; it runs with the rights of whoever edits."""
     wanted, client = _asked(context, options)
     old = client.jobs.document(options.job)
@@ -112,31 +119,31 @@ def edit(context: Context, options: Edit) -> Replies:
     return client.jobs.edit(options.job, **wanted, **changes)
 
 
-def pause(context: Context, options: Job) -> Replies:
+def pause(context: Context, options: JobOptions) -> Replies:
     """Have a job start no more until it is resumed; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.pause(options.job, **wanted)
 
 
-def resume(context: Context, options: Job) -> Replies:
+def resume(context: Context, options: JobOptions) -> Replies:
     """Let a paused job start again; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.resume(options.job, **wanted)
 
 
-def skip(context: Context, options: Job) -> Replies:
+def skip(context: Context, options: JobOptions) -> Replies:
     """Leave out the next start of a job; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.skip(options.job, **wanted)
 
 
-def cancel(context: Context, options: Job) -> Replies:
+def cancel(context: Context, options: JobOptions) -> Replies:
     """End a job, with all processes of a run; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.cancel(options.job, **wanted)
 
 
-def _asked(context: Context, options: Job) -> tuple[dict[str, Any], Client]:
+def _asked(context: Context, options: JobOptions) -> tuple[dict[str, Any], Client]:
     """Whom to ask about a job: those that the line names, else those that have it."""
     found = targeting(context, options)
     wanted: dict[str, Any] = {"timeout": options.timeout}
@@ -145,7 +152,7 @@ def _asked(context: Context, options: Job) -> tuple[dict[str, Any], Client]:
     return wanted, context.client(options.session)
 
 
-def log(context: Context, options: Log) -> Prose | Feed:
+def log(context: Context, options: LogOptions) -> Prose | Feed:
     """What a run wrote; with `-f` as it comes, until the run ends."""
     client = context.client(options.session)
     pieces = client.jobs.log(options.job, options.node, run=options.run, follow=options.follow)
@@ -156,7 +163,7 @@ def log(context: Context, options: Log) -> Prose | Feed:
     return Feed(({"sender": options.node, "text": piece} for piece in pieces), text="text")
 
 
-def forecast(context: Context, options: Forecast) -> Table:
+def forecast(context: Context, options: ForecastOptions) -> Table:
     """What will start when, by the nodes' own records."""
     wanted = targeting(context, options)
     client = context.client(options.session)

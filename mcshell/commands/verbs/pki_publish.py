@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.methods import Discovered
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import PKIPublish
+    from mcshell.commands.grammar.local_options import PKIPublishOptions
 
 __all__ = ["publish"]
 
 _COLUMNS = ("sender", "state", "before", "crl", "statusmsg")
 
 
-def publish(context: Context, options: PKIPublish) -> Table:
+def publish(context: Context, options: PKIPublishOptions) -> Table:
     """Send it to each node that needs it; a row a node, also for those that are up to date."""
     wanted = targeting(context, options)
     path = context.ca_dir(options.pki) / "crl.pem"

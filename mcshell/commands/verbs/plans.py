@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
     from mcshell.client.plans.manager import PlanStatus
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.session_options import PlanPreview, PlanResume, PlanRun, Plans
+    from mcshell.commands.grammar.session_options import (
+        PlanPreviewOptions,
+        PlanResumeOptions,
+        PlanRunOptions,
+        PlansOptions,
+    )
 
 __all__ = ["list_", "preview", "resume", "run"]
 
@@ -48,13 +53,13 @@ _QUIET = ("accepted", "reason")
 _BAD, _OPEN = 2, 5
 
 
-def preview(context: Context, options: PlanPreview) -> Table:
+def preview(context: Context, options: PlanPreviewOptions) -> Table:
     """Who would run what in which order; nothing is sent."""
     rows = context.client(options.session).plans.preview(options.file)
     return Table(_PREVIEW, [tuple(row[name] for name in _PREVIEW) for row in rows])
 
 
-def run(context: Context, options: PlanRun) -> Table:
+def run(context: Context, options: PlanRunOptions) -> Table:
     """Run a plan: a row a wave, and on standard error what became of it."""
     client = context.client(options.session)
     progress = client.plans.run(
@@ -67,7 +72,7 @@ def run(context: Context, options: PlanRun) -> Table:
     return _waves(progress)
 
 
-def resume(context: Context, options: PlanResume) -> Table:
+def resume(context: Context, options: PlanResumeOptions) -> Table:
     """Go on with a plan where it was left."""
     client = context.client(options.session)
     progress = client.plans.resume(
@@ -76,7 +81,7 @@ def resume(context: Context, options: PlanResume) -> Table:
     return _waves(progress)
 
 
-def list_(context: Context, options: Plans) -> Table:
+def list_(context: Context, options: PlansOptions) -> Table:
     """The plans of the session."""
     rows = [
         (

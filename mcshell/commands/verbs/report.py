@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import Report
+    from mcshell.commands.grammar.local_options import ReportOptions
 
 __all__ = ["ReportError", "report"]
 
@@ -59,7 +59,7 @@ class ReportError(MCShellError):
     exit_code: ClassVar[int] = 2
 
 
-def report(context: Context, options: Report) -> Prose:
+def report(context: Context, options: ReportOptions) -> Prose:
     """Run the notebook and write the page; returns where it is.
 
     Raises:

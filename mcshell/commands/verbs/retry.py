@@ -15,13 +15,13 @@ from mcshell.message import Via
 if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.request_options import Retry
+    from mcshell.commands.grammar.request_options import RetryOptions
     from mcshell.commands.output.result import Table
 
 __all__ = ["retry"]
 
 
-def retry(context: Context, options: Retry) -> Replies | Table:
+def retry(context: Context, options: RetryOptions) -> Replies | Table:
     """Ask again what a request asked; inputs on the line replace those of then.
 
     Raises:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.options import Inputs
-    from mcshell.commands.grammar.request_options import Rpc
+    from mcshell.commands.grammar.options import InputsOptions
+    from mcshell.commands.grammar.request_options import RpcOptions
     from mcshell.commands.output.result import Table
     from mcshell.ddl import Action
 
 __all__ = ["inputs", "pairs", "rpc"]
 
 
-def rpc(context: Context, options: Rpc) -> Replies | Table:
+def rpc(context: Context, options: RpcOptions) -> Replies | Table:
     """Ask, and wait for the replies unless the line is `-b` or wants them as they arrive.
 
     Raises:
@@ -54,7 +54,7 @@ def rpc(context: Context, options: Rpc) -> Replies | Table:
 
 
 def inputs(
-    action: Action, options: Inputs, beside: Mapping[str, Any] | None = None
+    action: Action, options: InputsOptions, beside: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The action's inputs that a line and a cell's YAML give, typed but not yet checked.
 

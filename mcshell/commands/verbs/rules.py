@@ -15,12 +15,12 @@ from mcshell.wire.documents.rule import digest_of, seal_rule
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.session_options import RuleSign
+    from mcshell.commands.grammar.session_options import RuleSignOptions
 
 __all__ = ["sign"]
 
 
-def sign(context: Context, options: RuleSign) -> Table:
+def sign(context: Context, options: RuleSignOptions) -> Table:
     """Write AUTHOR_NAME.rule into the folder; no broker is asked.
 
     Raises:

@@ -15,13 +15,13 @@ from mcshell.config import BrokerSettings
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import Broker, Emulate
-    from mcshell.commands.grammar.options import Part
+    from mcshell.commands.grammar.local_options import BrokerOptions, EmulateOptions
+    from mcshell.commands.grammar.options import PartOptions
 
 __all__ = ["broker", "emulate", "node", "supervisor"]
 
 
-def broker(_context: Context, options: Broker) -> Table:
+def broker(_context: Context, options: BrokerOptions) -> Table:
     """Run the embedded broker in the foreground."""
     from mcshell.broker.server import run  # noqa: PLC0415 - a node needs no broker
 
@@ -40,7 +40,7 @@ def broker(_context: Context, options: Broker) -> Table:
     )
 
 
-def node(context: Context, options: Part) -> Table:
+def node(context: Context, options: PartOptions) -> Table:
     """Run a node daemon in the foreground."""
     from mcshell.node.daemon import run  # noqa: PLC0415 - a broker needs no node
 
@@ -49,7 +49,7 @@ def node(context: Context, options: Part) -> Table:
     return _ended(0)
 
 
-def emulate(context: Context, options: Emulate) -> Table:
+def emulate(context: Context, options: EmulateOptions) -> Table:
     """Run emulated nodes in the foreground."""
     from mcshell.node.emulator.emulator import run  # noqa: PLC0415 - a broker needs no node
 
@@ -64,7 +64,7 @@ def emulate(context: Context, options: Emulate) -> Table:
     return _ended(0)
 
 
-def supervisor(context: Context, options: Part) -> Table:
+def supervisor(context: Context, options: PartOptions) -> Table:
     """Run a supervisor in the foreground."""
     from mcshell.supervisor.service import run  # noqa: PLC0415 - a broker needs no supervisor
 
@@ -82,7 +82,7 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _begin(options: Part) -> None:
+def _begin(options: PartOptions) -> None:
     _log(options)
     if options.until_eof:
         threading.Thread(target=_watch, name="mcshell-eof", daemon=True).start()
@@ -95,7 +95,7 @@ def _watch() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _log(options: Part) -> None:
+def _log(options: PartOptions) -> None:
     """Log to standard error, one line a record; with `--log-json` as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     if options.log_json:

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import Options
-    from mcshell.commands.grammar.session_options import Attach, Drop, Export, Import, New, Save
+    from mcshell.commands.grammar.session_options import (
+        AttachOptions,
+        DropOptions,
+        ExportOptions,
+        ImportOptions,
+        NewOptions,
+        SaveOptions,
+    )
 
 __all__ = ["attach", "detach", "drop", "export", "import_", "list_", "new", "save"]
 
@@ -32,7 +39,7 @@ def list_(context: Context, _options: Options) -> Table:
     return Table(_LISTED, rows, times=("newest",))
 
 
-def new(context: Context, options: New) -> Table:
+def new(context: Context, options: NewOptions) -> Table:
     """Make a session; at a prompt it is the current one from then on."""
     settings = context.settings
     if (folder_of(settings.state_dir) / f"{options.name}.sqlite").exists():
@@ -44,7 +51,7 @@ def new(context: Context, options: New) -> Table:
     return Table(("name", "caller"), [(options.name, caller)])
 
 
-def save(context: Context, options: Save) -> Table:
+def save(context: Context, options: SaveOptions) -> Table:
     """Name the current session: from then on it is kept, and found under that name."""
     client = context.client(options.session)
     former = client.session.name
@@ -54,7 +61,7 @@ def save(context: Context, options: Save) -> Table:
     return Table(("name", "was"), [(client.session.name, former)])
 
 
-def attach(context: Context, options: Attach) -> Table:
+def attach(context: Context, options: AttachOptions) -> Table:
     """Take a session up again: what it had not sent goes out, what waited for it comes in."""
     known = {info.name: info for info in listing(context.settings.state_dir)}
     before = known.get(options.session)
@@ -93,7 +100,7 @@ def detach(context: Context, _options: Options) -> Table:
     return Table(("name",), [(name,)])
 
 
-def export(context: Context, options: Export) -> Table:
+def export(context: Context, options: ExportOptions) -> Table:
     """Copy a session into a file, for another machine; needs no broker.
 
     Without a name it is the one that lines use. If that has none yet, it is saved under the file's.
@@ -122,7 +129,7 @@ def _current(context: Context, target: Path) -> str:
     return client.session.name
 
 
-def import_(context: Context, options: Import) -> Table:
+def import_(context: Context, options: ImportOptions) -> Table:
     """Take in a copied session, or merge it into ours; every signature is verified again."""
     settings = context.settings
 
@@ -147,7 +154,7 @@ def import_(context: Context, options: Import) -> Table:
     return Table(columns, [row], 2 if refused else 0, tuple(notes))
 
 
-def drop(context: Context, options: Drop) -> Table:
+def drop(context: Context, options: DropOptions) -> Table:
     """Delete a session's file; what its targets still answer is lost."""
     name = options.session
     infos = {info.name: info for info in listing(context.settings.state_dir)}

@@ -17,12 +17,12 @@ from mcshell.filters.rows import compile_rows
 if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.options import Rows
+    from mcshell.commands.grammar.options import RowsOptions
 
 __all__ = ["check", "shaped", "shaped_table"]
 
 
-def check(options: Rows) -> bool:
+def check(options: RowsOptions) -> bool:
     """Whether the line shapes its rows; what cannot be done is refused before anybody is asked.
 
     Raises:
@@ -42,7 +42,7 @@ def check(options: Rows) -> bool:
     return bool(given)
 
 
-def shaped(context: Context, options: Rows, replies: Replies) -> Replies | Table:
+def shaped(context: Context, options: RowsOptions, replies: Replies) -> Replies | Table:
     """Replies as they are, some of their rows, or a table made of them."""
     if not check(options):
         return replies
@@ -59,7 +59,7 @@ def shaped(context: Context, options: Rows, replies: Replies) -> Replies | Table
     return replace(found, code=code, notes=(*told(replies, shown), *found.notes))
 
 
-def shaped_table(options: Rows, table: Table) -> Table:
+def shaped_table(options: RowsOptions, table: Table) -> Table:
     """A table with a sender column, with those of its rows that the line wants."""
     if not check(options):
         return table
@@ -71,7 +71,7 @@ def shaped_table(options: Rows, table: Table) -> Table:
     return replace(table, rows=found.rows)
 
 
-def _chosen(options: Rows, answers: Answers) -> tuple[Answers, bool]:
+def _chosen(options: RowsOptions, answers: Answers) -> tuple[Answers, bool]:
     """The rows that are wanted, and whether they are still those of the nodes."""
     if options.only:
         answers = answers.at(select.only(answers, options.only))
@@ -86,7 +86,7 @@ def _chosen(options: Rows, answers: Answers) -> tuple[Answers, bool]:
     return answers.at(select.top(answers, count, column)), spread is None
 
 
-def _drawn(options: Rows, answers: Answers) -> Table:
+def _drawn(options: RowsOptions, answers: Answers) -> Table:
     if options.fold:
         return Table(*folds.rows(answers, options.fold))
     columns = tuple(answers.columns)

@@ -11,12 +11,12 @@ from mcshell.message import Filter
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.options import Filters, Targets
+    from mcshell.commands.grammar.options import FiltersOptions, TargetsOptions
 
 __all__ = ["filter_of", "targeting"]
 
 
-def filter_of(options: Filters) -> Filter:
+def filter_of(options: FiltersOptions) -> Filter:
     """The filter that a line's options say."""
     return Filter(
         fact=tuple(options.fact),
@@ -27,7 +27,7 @@ def filter_of(options: Filters) -> Filter:
     )
 
 
-def targeting(context: Context, options: Targets) -> Targeting:
+def targeting(context: Context, options: TargetsOptions) -> Targeting:
     """Read who is meant; the filter in force narrows it.
 
     Raises:
@@ -66,7 +66,7 @@ def _both(one: Filter, other: Filter) -> Filter:
     )
 
 
-def _nodes(context: Context, options: Targets) -> tuple[str, ...] | None:
+def _nodes(context: Context, options: TargetsOptions) -> tuple[str, ...] | None:
     source, where = options.source, options.nodes
     if source == "broadcast" and where is not None:
         raise UsageError("--dm broadcast asks the network: it does not go with --nodes")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.commands.grammar.options import Output
+from mcshell.commands.grammar.options import OutputOptions
 from mcshell.commands.output.result import Prose, Table
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, cell, render, sanitize, show
@@ -25,7 +25,7 @@ ROWS = [
 def shown(result: object, form: str | None = None, width: int | None = None) -> tuple[str, str]:
     """What `show` writes to standard output and standard error."""
     out, err = io.StringIO(), io.StringIO()
-    show(result, Output(format=form), Screen(out, err, width))
+    show(result, OutputOptions(format=form), Screen(out, err, width))
     return out.getvalue(), err.getvalue()
 
 

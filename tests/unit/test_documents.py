@@ -19,6 +19,7 @@ DOCUMENTS = sorted(
     {*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *PACKAGE.rglob("*.md")}
     | {*ROOT.glob("notebooks/*.ipynb")}
 )
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PATH = re.compile(r"(?<![\w./~-])[a-z][a-z_.]*(?:/[a-z_.0-9]*[a-z0-9])+(?![\w/-])")
 
 
@@ -43,6 +44,18 @@ def is_there(path: str, document: Path) -> bool:
     return any(one.exists() or one.with_name(f"{one.name}.py").exists() for one in places)
 
 
+def anchors(text: str) -> set[str]:
+    """What a link may name behind `#`: the headings as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+?) *$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+def leads(name: str, anchor: str, document: Path) -> bool:
+    """Whether a link of a document, NAME#ANCHOR, leads somewhere."""
+    target = document.parent / name if name else document
+    return target.exists() and (not anchor or anchor in anchors(text_of(target)))
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_path_in_a_document_is_there(document: Path) -> None:
     """A file that was moved or dropped is named nowhere by its old name."""
@@ -52,11 +65,17 @@ def test_a_path_in_a_document_is_there(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_link_in_a_document_leads_somewhere(document: Path) -> None:
-    """Links between the documents stay whole."""
-    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text_of(document))
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    """Links between the documents stay whole: there is such a file, and it has such a heading."""
+    links = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", text_of(document))
+    assert [link for link in links if not leads(*link, document)] == []
 
 
 def test_there_are_such_paths() -> None:
     """Else nothing would have been looked at."""
     assert len(paths_in((PACKAGE / "README.md").read_text(encoding="utf-8"))) > 60
+
+
+def test_a_heading_is_named_as_on_github() -> None:
+    """Signs fall away, blanks are hyphens, and a comment in a block of code is no heading."""
+    text = "# The operator's tasks\n```sh\n# none\n```\n## 6. Keys\n"
+    assert anchors(text) == {"the-operators-tasks", "6-keys"}

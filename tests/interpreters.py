@@ -4,6 +4,9 @@ The Python of this process is left out: the suite itself runs on it. One that is
 as not run; that is no failure. Looked for are `python3.N` in each folder of PATH, as long as it
 runs (a pyenv shim may not), and what pyenv has. What the unit tests need lies in an environment
 for each version in the user's cache, which all checkouts share: it does not hold mcshell.
+
+A Python that lives in a root of its own (a Debian sid tree, say) is tested there, in a copy of the
+checkout: `tests/run --fast`.
 """
 
 from __future__ import annotations

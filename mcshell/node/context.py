@@ -31,7 +31,7 @@ __all__ = ["NodeContext", "SecurityContext", "open_security"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityContext:
     """What decides about requests and conversations alike, for all nodes of a process."""
 
@@ -66,7 +66,12 @@ def open_security(
         audit=audit,
     )
     return SecurityContext(
-        controller, verifier, authorisation, audit, ReplayGuard(state / "claims.sqlite"), limits
+        controller=controller,
+        verifier=verifier,
+        authorisation=authorisation,
+        audit=audit,
+        replay_guard=ReplayGuard(state / "claims.sqlite"),
+        limits=limits,
     )
 
 

@@ -26,11 +26,14 @@ def site(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fleet(embedded: Broker, tmp_path: Path, site: Path) -> Iterator[Fleet]:
-    """One node, not started yet; alice may have two actions of `rpcutil`, and nothing else."""
-    (tmp_path / "fleet").mkdir()
-    policy = "policy default deny\nallow\tcert=alice\tping get_fact\t*\t*\n"
-    with Fleet(
-        embedded, tmp_path / "fleet", {"web1": Node()}, policies={"rpcutil": policy}
-    ) as fleet:
+    """One node, not started yet; alice may have two actions of `rpcutil` and hold conversations."""
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    policies = {
+        "rpcutil": "policy default deny\nallow\tcert=alice\tping get_fact\t*\t*\n",
+        "converse": "policy default allow\n",
+    }
+    more = f'agents = ["{ROOT}/tests/agents_for_tests"]\n'
+    with Fleet(embedded, folder, {"web1": Node()}, policies=policies, more=more) as fleet:
         fleet.environ["PYTHONPATH"] = os.pathsep.join((str(site), ROOT))
         yield fleet

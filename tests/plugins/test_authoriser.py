@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.errors import ConversationError
 from tests.plugins.distributions import install
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ import os
 def night(question):
     with open(os.environ["ASKED"], "a") as file:
         print(question.identity, question.caller, question.agent, question.action, file=file)
+    if question.agent == "converse":
+        return "silence" if question.action == "broken" else None
     fact = question.data.get("fact")
     if fact == "boom":
         raise RuntimeError("no clock")
@@ -37,9 +40,9 @@ def asked(fleet, site, tmp_path) -> Path:
     return tmp_path / "asked"
 
 
-def rpc(fleet, action, *words):
-    """What a request to the node comes to: state, statuscode and statusmsg."""
-    done = fleet.cli("rpc", "rpcutil", action, *words, "-I", "web1", "-y", "--json")
+def rpc(fleet, action, *words, node="web1"):
+    """What a request to a node comes to: state, statuscode and statusmsg."""
+    done = fleet.cli("rpc", "rpcutil", action, *words, "-I", node, "-y", "--json")
     (row,) = json.loads(done.stdout)["replies"]
     return row["state"], row["statuscode"], row["statusmsg"]
 
@@ -62,6 +65,23 @@ def test_an_authoriser_refuses_what_the_policy_allows(fleet, asked):
     denied = [event for event in fleet.audit("web1") if event["event"] == "denied"]
     assert [event["reason"] for event in denied] == [refused[2], refused[2], failed, vague]
     assert set(asked.read_text().splitlines()) == {"web1 cert=alice rpcutil get_fact"}
+
+
+def test_emulated_nodes_ask_it_too(fleet, asked):
+    """Each by its own name."""
+    fleet.emulate(2)
+    assert rpc(fleet, "get_fact", "fact=os.name", node="emu0001")[0] == "ok"
+    assert rpc(fleet, "get_fact", "fact=secret", node="emu0002")[0] == "denied"
+    assert {line.split()[0] for line in asked.read_text().splitlines()} == {"emu0001", "emu0002"}
+
+
+def test_a_conversation_is_refused_as_a_request_is(fleet, asked):
+    """Its agent is `converse`, its action the protocol."""
+    with fleet.client() as client:
+        client.open("web1", "echo", timeout=30).close()
+        with pytest.raises(ConversationError, match="denied by the authoriser night: silence"):
+            client.open("web1", "broken", timeout=30)
+    assert "web1 cert=alice converse echo" in asked.read_text().splitlines()
 
 
 def test_an_authoriser_allows_nothing_that_the_policy_denies(fleet, asked):

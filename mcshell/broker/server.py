@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-import sqlite3
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from mcshell.broker.queues import Queue, QueueSubscription, Topics, head_for
 from mcshell.broker.store import MessageStore, StoredMessage
-from mcshell.errors import ConfigError, WireError
+from mcshell.errors import ConfigError, MCShellError, WireError
 from mcshell.version import VERSION
 from mcshell.wire.stomp.frame import Frame, dump_head
 from mcshell.wire.stomp.listen import address_of, listen_on, server_context
@@ -271,7 +270,7 @@ class Broker:
                 del self._queues[queue.name]
         try:
             self._store.commit()
-        except sqlite3.Error as error:  # without a disk nothing may be confirmed
+        except MCShellError as error:  # without a disk nothing may be confirmed
             self._awake = True
             self.failed.set_result(f"the broker's disk: {error}")
             return

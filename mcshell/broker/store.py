@@ -6,17 +6,34 @@ only deletes or marks is written with NORMAL: losing that in a power cut means a
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from mcshell.errors import ConfigError
-from mcshell.private import private_file, private_folder
+from mcshell.private import private_folder
+from mcshell.sqlite import Database, FileKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MessageStore", "StoredMessage"]
+__all__ = ["MESSAGES", "MessageStore", "StoredMessage"]
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS message (
+    id INTEGER PRIMARY KEY, queue TEXT NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL,
+    expires REAL NOT NULL, tries INTEGER NOT NULL
+);
+"""
+_ROW: Final = "INTO message (id, queue, head, body, expires, tries) VALUES (?, ?, ?, ?, ?, ?)"
+
+MESSAGES: Final = FileKind(
+    name="file of a broker's messages",
+    versions={1: _TABLES},
+    former="broker.sqlite",
+    take_over={"message": f"INSERT OR IGNORE {_ROW}"},
+    # A second broker on it is refused at once.
+    pragmas=("locking_mode=EXCLUSIVE",),
+    timeout=0.0,
+)
 
 
 @dataclass(slots=True)
@@ -36,17 +53,7 @@ class MessageStore:
     """The persistent messages; `held` counts the bytes of all bodies, persistent or not."""
 
     def __init__(self, directory: Path) -> None:
-        try:
-            place = private_file(private_folder(directory) / "broker.sqlite")
-            self._db = sqlite3.connect(place, 0, isolation_level=None)
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY, queue TEXT NOT NULL,"
-                " head BLOB NOT NULL, body BLOB NOT NULL, expires REAL NOT NULL, tries INTEGER NOT NULL)"
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"the broker cannot use {directory}: {error}") from error
+        self._database = Database(private_folder(directory) / "messages.sqlite", MESSAGES)
         self.held = 0
         self._new: dict[int, StoredMessage] = {}
         self._tried: dict[int, StoredMessage] = {}
@@ -54,9 +61,8 @@ class MessageStore:
 
     def load(self) -> list[StoredMessage]:
         """Read what an earlier run left, oldest first."""
-        messages = [
-            StoredMessage(*row) for row in self._db.execute("SELECT * FROM message ORDER BY id")
-        ]
+        query = "SELECT id, queue, head, body, expires, tries FROM message ORDER BY id"
+        messages = [StoredMessage(*row) for row in self._database.read(query)]
         self.held = sum(len(message.body) for message in messages)
         return messages
 
@@ -84,16 +90,14 @@ class MessageStore:
             return
         new = [(m.id, m.queue, m.head, m.body, m.expires, m.tries) for m in self._new.values()]
         tried = [(m.tries, m.id) for m in self._tried.values()]
-        self._db.execute(f"PRAGMA synchronous={'FULL' if new else 'NORMAL'}")
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", new)
-        self._db.executemany("UPDATE message SET tries = ? WHERE id = ?", tried)
-        self._db.executemany("DELETE FROM message WHERE id = ?", self._gone)
-        self._db.execute("COMMIT")
+        with self._database.transaction(durable=bool(new)) as db:
+            db.executemany(f"INSERT {_ROW}", new)
+            db.executemany("UPDATE message SET tries = ? WHERE id = ?", tried)
+            db.executemany("DELETE FROM message WHERE id = ?", self._gone)
         for done in (self._new, self._tried, self._gone):
             done.clear()
 
     def close(self) -> None:
         """Write what is left and close the file."""
         self.commit()
-        self._db.close()
+        self._database.close()

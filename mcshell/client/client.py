@@ -88,7 +88,7 @@ class Client:
         self._closed = False
         own, old = settings.node.agents, settings.mcollective.agent_dirs()
         self.ddls = Library([*own, shipped_dir(), builtin_dir(), *old])
-        self.known = NodeCache(settings.state_dir / "known.sqlite", credentials.realm)
+        self.known = NodeCache(settings.state_dir / "nodes.sqlite", credentials.realm)
         self._epoch: int | None = None
         self._transport = connector(settings, self._on_state)
         self._hub = SessionHub(self._transport, credentials, settings, session)

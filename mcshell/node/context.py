@@ -70,7 +70,7 @@ def open_security(
         verifier=verifier,
         authorisation=authorisation,
         audit=audit,
-        replay_guard=ReplayGuard(state / "claims.sqlite"),
+        replay_guard=ReplayGuard(state / "replay.sqlite"),
         limits=limits,
     )
 

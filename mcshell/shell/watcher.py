@@ -6,7 +6,6 @@ One thread looks once a second. It reads the session's file, never the network.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ class RequestWatcher:
             return
         try:
             history = client.requests()
-        except (MCShellError, sqlite3.Error) as error:
+        except MCShellError as error:
             log.debug("no look at the session: %s", error)
             return
         told = self._enter(client, history)

@@ -5,13 +5,10 @@ What it hands out are the nodes' own registrations: whoever asks verifies each o
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.errors import ConfigError
-from mcshell.private import private_file
+from mcshell.sqlite import Database, FileKind
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.registration import read_registration
 
@@ -21,9 +18,9 @@ if TYPE_CHECKING:
 
     from mcshell.wire.documents.registration import Registration
 
-__all__ = ["HeardRegistration", "Inventory"]
+__all__ = ["INVENTORY", "HeardRegistration", "Inventory"]
 
-_SCHEMA: Final = """
+_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS nodes (
     realm TEXT NOT NULL, collective TEXT NOT NULL, identity TEXT NOT NULL, created REAL NOT NULL,
     heard REAL NOT NULL, body BLOB NOT NULL, signature TEXT NOT NULL, certificate TEXT NOT NULL,
@@ -34,6 +31,18 @@ _PUT: Final = (
     "INSERT INTO nodes VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET created=excluded.created,"
     " heard=excluded.heard, body=excluded.body, signature=excluded.signature,"
     " certificate=excluded.certificate WHERE excluded.created >= created"
+)
+_NEXT: Final = (
+    "SELECT * FROM nodes WHERE realm=? AND (collective, identity) > (?, ?)"
+    " ORDER BY collective, identity LIMIT 200"
+)
+
+INVENTORY: Final = FileKind(
+    name="file of registrations",
+    versions={1: _TABLES},
+    former="inventory.sqlite",
+    take_over={"nodes": _PUT},
+    shared=True,
 )
 
 
@@ -67,17 +76,11 @@ class Inventory:
 
     def __init__(self, path: Path, realm: str) -> None:
         self._realm = realm
-        try:
-            self._db = sqlite3.connect(private_file(path), isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
-        except (sqlite3.Error, OSError) as error:
-            raise ConfigError(f"{path}: no inventory: {error}", origin=str(path)) from error
+        self._database = Database(path, INVENTORY)
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._database.close()
 
     def keep(self, some: Iterable[HeardRegistration]) -> None:
         """Keep registrations, in one commit; an older one never replaces a newer."""
@@ -94,49 +97,50 @@ class Inventory:
             )
             for one in some
         ]
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(_PUT, rows)
+        with self._database.transaction(durable=False) as db:
+            db.executemany(_PUT, rows)
 
     def forget(self, before: float) -> None:
         """Drop the nodes that have said nothing since then (epoch)."""
-        self._db.execute("DELETE FROM nodes WHERE realm=? AND heard<?", (self._realm, before))
+        with self._database.transaction(durable=False) as db:
+            db.execute("DELETE FROM nodes WHERE realm=? AND heard<?", (self._realm, before))
 
     def all(self) -> Iterator[HeardRegistration]:
         """Every node of every collective."""
-        query = (
-            "SELECT collective, heard, body, signature, certificate FROM nodes WHERE realm=?"
-            " ORDER BY collective, identity"
-        )
-        with closing(self._db.execute(query, (self._realm,))) as rows:
-            for row in rows:
-                yield _heard(*row)
+        return map(_heard, self._from("", ""))
 
     def page(self, collective: str, after: str, most: int) -> tuple[list[HeardRegistration], bool]:
         """Nodes by name from the one after `after`, `most` bytes of them, and whether that is all.
 
         A registration that is larger than that is left out: nobody could be told of it.
         """
-        query = (
-            "SELECT collective, heard, body, signature, certificate FROM nodes WHERE realm=?"
-            " AND collective=? AND identity>? ORDER BY identity"
-        )
         found: list[HeardRegistration] = []
         size = 0
-        with closing(self._db.execute(query, (self._realm, collective, after))) as rows:
-            for row in rows:
-                own = sum(map(len, row[2:]))
-                if own > most:
-                    continue
-                if size + own > most:
-                    return found, False
-                size += own
-                found.append(_heard(*row))
+        for row in self._from(collective, after):
+            if row["collective"] != collective:
+                break
+            own = len(row["body"]) + len(row["signature"]) + len(row["certificate"])
+            if own > most:
+                continue
+            if size + own > most:
+                return found, False
+            size += own
+            found.append(_heard(row))
         return found, True
 
+    def _from(self, collective: str, after: str) -> Iterator[Any]:
+        """The rows from the one after a node on, by collective and name; some are read at once."""
+        while rows := self._database.read(_NEXT, (self._realm, collective, after)):
+            yield from rows
+            collective, after = rows[-1]["collective"], rows[-1]["identity"]
 
-def _heard(
-    collective: str, heard: float, body: bytes, signature: str, certificate: str
-) -> HeardRegistration:
-    registration = read_registration(body, BodyLimits())
-    return HeardRegistration(collective, registration, heard, body, signature, certificate)
+
+def _heard(row: Any) -> HeardRegistration:
+    return HeardRegistration(
+        row["collective"],
+        read_registration(row["body"], BodyLimits()),
+        row["heard"],
+        row["body"],
+        row["signature"],
+        row["certificate"],
+    )

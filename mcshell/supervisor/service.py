@@ -65,7 +65,7 @@ class Supervisor:
         state = private_folder(settings.state_dir / "supervisor")
         self._verifier = self._credentials.verifier
         self._folder = RuleFolder(private_folder(rules_folder(settings)), self._verifier)
-        self._inventory = Inventory(state / "inventory.sqlite", self._credentials.realm)
+        self._inventory = Inventory(state / "registrations.sqlite", self._credentials.realm)
         self._transport = connector(settings)
         self._carrier = RuleDistributor(self._transport, self._verifier, self._folder)
         self._counter = InventoryResponder(

@@ -36,7 +36,7 @@ def fleet(state: Path, realm: str) -> None:
     """Put 10,000 nodes with some thirty facts each into what is known."""
     rng = random.Random(1)
     now = time.time()
-    known = NodeCache(state / "known.sqlite", realm)
+    known = NodeCache(state / "nodes.sqlite", realm)
     known.learn(
         "mcs",
         (
@@ -97,7 +97,7 @@ def main() -> None:
         stop = threading.Event()
 
         def disturb() -> None:
-            known = NodeCache(settings.state_dir / "known.sqlite", realm)
+            known = NodeCache(settings.state_dir / "nodes.sqlite", realm)
             while not stop.wait(0.5):
                 known.touch("mcs", ["node00001.site1.example.com"], time.time())
                 refresher.hurry()

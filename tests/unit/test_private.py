@@ -48,13 +48,13 @@ def test_a_file_that_is_there_is_kept(tmp_path, lax_umask):
 def test_a_client_keeps_nothing_that_others_can_read(tmp_path, lax_umask):
     """State directory, session file, its lock and WAL, the known nodes, and an export: 0700, 0600."""
     state = tmp_path / "state"
-    known = NodeCache(state / "known.sqlite", "realm")
+    known = NodeCache(state / "nodes.sqlite", "realm")
     session = Session.open(state, "cert=alice", "mcs", "audit")
     export_session(state, "audit", tmp_path / "copy.session")
     modes = _modes(tmp_path)
     session.close()
     known.close()
-    assert {"state/sessions/audit.sqlite", "state/known.sqlite-wal"} <= set(modes)
+    assert {"state/sessions/audit.sqlite", "state/nodes.sqlite-wal"} <= set(modes)
     assert {mode for name, mode in modes.items() if (tmp_path / name).is_dir()} == {0o700}
     assert {mode for name, mode in modes.items() if (tmp_path / name).is_file()} == {0o600}
 

@@ -7,15 +7,14 @@ One SQLite file for all of the operator's processes, apart by realm (the fleet's
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import PluginError
 from mcshell.filters.data import answer
 from mcshell.message import Filter
-from mcshell.private import private_file, private_folder
+from mcshell.private import private_folder
+from mcshell.sqlite import Database, FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 
     from mcshell.wire.documents.registration import Registration
 
-__all__ = ["CachedNode", "NodeCache", "description", "registered"]
+__all__ = ["KNOWN", "CachedNode", "NodeCache", "description", "registered"]
 
-_SCHEMA = """
+_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS nodes (
     realm TEXT NOT NULL, collective TEXT NOT NULL, identity TEXT NOT NULL, seen REAL NOT NULL,
     about TEXT NOT NULL, PRIMARY KEY (realm, collective, identity)
@@ -35,8 +34,24 @@ CREATE TABLE IF NOT EXISTS surveys (
     PRIMARY KEY (realm, collective, filter)
 ) WITHOUT ROWID;
 """
-_SIGNED = "coalesce(json_extract(excluded.about, '$.trust'), 'mcs')='mcs'"
-_WAS_SIGNED = "coalesce(json_extract(about, '$.trust'), 'mcs')='mcs'"
+_SIGNED: Final = "coalesce(json_extract(excluded.about, '$.trust'), 'mcs')='mcs'"
+_WAS_SIGNED: Final = "coalesce(json_extract(about, '$.trust'), 'mcs')='mcs'"
+_LEARN: Final = (
+    "INSERT INTO nodes VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE"  # noqa: S608 - constants
+    " SET seen=excluded.seen, about=json_set(excluded.about, '$.interval', coalesce("
+    "json_extract(excluded.about, '$.interval'), json_extract(about, '$.interval')))"
+    f" WHERE CASE WHEN {_SIGNED} THEN excluded.seen>=seen OR NOT {_WAS_SIGNED}"
+    f" ELSE excluded.seen>=seen AND NOT {_WAS_SIGNED} END"
+)
+_SURVEY: Final = "INSERT OR REPLACE INTO surveys VALUES (?,?,?,?)"
+
+KNOWN: Final = FileKind(
+    name="file of known nodes",
+    versions={1: _TABLES},
+    former="known.sqlite",
+    take_over={"nodes": _LEARN, "surveys": _SURVEY},
+    shared=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +142,11 @@ class NodeCache:
     def __init__(self, path: Path, realm: str) -> None:
         private_folder(path.parent)
         self._realm = realm
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(
-            private_file(path), check_same_thread=False, isolation_level=None
-        )
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA busy_timeout=5000")
-        self._db.executescript(_SCHEMA)
+        self._database = Database(path, KNOWN)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
+        self._database.close()
 
     def learn(self, collective: str, nodes: Iterable[CachedNode]) -> None:
         """Keep what nodes said of themselves; an older registration never replaces a newer one.
@@ -149,108 +156,83 @@ class NodeCache:
         How often a node registers is kept over answers that do not say it.
         """
         rows = [(self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes]
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
-                "INSERT INTO nodes VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE"  # noqa: S608 - constants
-                " SET seen=excluded.seen, about=json_set(excluded.about, '$.interval', coalesce("
-                "json_extract(excluded.about, '$.interval'), json_extract(about, '$.interval')))"
-                f" WHERE CASE WHEN {_SIGNED} THEN excluded.seen>=seen OR NOT {_WAS_SIGNED}"
-                f" ELSE excluded.seen>=seen AND NOT {_WAS_SIGNED} END",
-                rows,
-            )
+        with self._database.transaction(durable=False) as db:
+            db.executemany(_LEARN, rows)
 
     def survey(self, collective: str, filter_: Filter, at: float) -> None:
         """Note that all who match a filter were asked, and waited for until it was silent."""
         row = (self._realm, collective, _text(filter_), at)
-        with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO surveys VALUES (?,?,?,?)", row)
+        with self._database.transaction(durable=False) as db:
+            db.execute(_SURVEY, row)
 
     def surveyed(self, collective: str, filter_: Filter, since: float) -> bool:
         """Whether the known are all that match, as of a survey since then of these or of all."""
-        with self._lock:
-            row = self._db.execute(
-                "SELECT max(at) FROM surveys WHERE realm=? AND collective=? AND filter IN (?,?)",
-                (self._realm, collective, _text(filter_), _text(Filter())),
-            ).fetchone()
-        return row[0] is not None and row[0] >= since
+        query = "SELECT max(at) FROM surveys WHERE realm=? AND collective=? AND filter IN (?,?)"
+        ((at,),) = self._read(query, collective, _text(filter_), _text(Filter()))
+        return at is not None and at >= since
 
     def touch(self, collective: str, identities: Iterable[str], seen: float) -> None:
         """Note that known nodes gave a signed reply just now, whatever it was about."""
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
+        with self._database.transaction(durable=False) as db:
+            db.executemany(
                 "UPDATE nodes SET seen=max(seen,?) WHERE realm=? AND collective=? AND identity=?",
                 [(seen, self._realm, collective, name) for name in identities],
             )
 
     def nodes(self, collective: str, since: float = 0.0) -> list[CachedNode]:
         """The nodes seen since then, by name."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT identity, seen, about FROM nodes"
-                " WHERE realm=? AND collective=? AND seen>=? ORDER BY identity",
-                (self._realm, collective, since),
-            ).fetchall()
+        rows = self._read(
+            "SELECT identity, seen, about FROM nodes"
+            " WHERE realm=? AND collective=? AND seen>=? ORDER BY identity",
+            collective,
+            since,
+        )
         return [description(json.loads(about), name, seen) for name, seen, about in rows]
 
     def trusts(self, collective: str) -> dict[str, str]:
         """The wire over which each known node is known (see `Reply.trust`)."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT identity, coalesce(json_extract(about, '$.trust'), 'mcs') FROM nodes"
-                " WHERE realm=? AND collective=?",
-                (self._realm, collective),
-            ).fetchall()
-        return dict(rows)
+        query = (
+            "SELECT identity, coalesce(json_extract(about, '$.trust'), 'mcs') FROM nodes"
+            " WHERE realm=? AND collective=?"
+        )
+        return dict(self._read(query, collective))
 
     def undescribed(self, collective: str, since: float) -> bool:
         """Whether there are nodes, seen since then, of which nothing but that is known."""
-        with self._lock:
-            row = self._db.execute(
-                "SELECT EXISTS (SELECT 1 FROM nodes WHERE realm=? AND collective=? AND seen>=?"
-                " AND coalesce(json_extract(about, '$.trust'), 'mcs')<>'mcs'"
-                " AND json_extract(about, '$.described') IS NULL)",
-                (self._realm, collective, since),
-            ).fetchone()
-        return bool(row[0])
+        query = (
+            "SELECT 1 FROM nodes WHERE realm=? AND collective=? AND seen>=?"
+            " AND coalesce(json_extract(about, '$.trust'), 'mcs')<>'mcs'"
+            " AND json_extract(about, '$.described') IS NULL LIMIT 1"
+        )
+        return bool(self._read(query, collective, since))
 
     def identities(self, collective: str, since: float = 0.0) -> set[str]:
         """The names of the nodes seen since then, without what is known of them."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT identity FROM nodes WHERE realm=? AND collective=? AND seen>=?",
-                (self._realm, collective, since),
-            ).fetchall()
-        return {name for (name,) in rows}
+        query = "SELECT identity FROM nodes WHERE realm=? AND collective=? AND seen>=?"
+        return {name for (name,) in self._read(query, collective, since)}
 
     def seen(self, collective: str, identities: Iterable[str]) -> dict[str, float]:
         """When those of `identities` that are known gave their last signed reply (epoch)."""
         query = "SELECT seen FROM nodes WHERE realm=? AND collective=? AND identity=?"
-        found: dict[str, float] = {}
-        with self._lock:
-            for name in identities:
-                row = self._db.execute(query, (self._realm, collective, name)).fetchone()
-                if row is not None:
-                    found[name] = row[0]
-        return found
+        found = {name: self._read(query, collective, name) for name in identities}
+        return {name: rows[0][0] for name, rows in found.items() if rows}
 
     def node(self, collective: str, identity: str) -> CachedNode | None:
         """One known node; None when it is not."""
-        with self._lock:
-            row = self._db.execute(
-                "SELECT seen, about FROM nodes WHERE realm=? AND collective=? AND identity=?",
-                (self._realm, collective, identity),
-            ).fetchone()
-        return None if row is None else description(json.loads(row[1]), identity, row[0])
+        query = "SELECT seen, about FROM nodes WHERE realm=? AND collective=? AND identity=?"
+        for seen, about in self._read(query, collective, identity):
+            return description(json.loads(about), identity, seen)
+        return None
 
     def forget(self, identity: str) -> bool:
         """Drop a node from what is known; False when it was not."""
-        with self._lock:
-            cursor = self._db.execute(
-                "DELETE FROM nodes WHERE realm=? AND identity=?", (self._realm, identity)
-            )
-        return cursor.rowcount > 0
+        query = "DELETE FROM nodes WHERE realm=? AND identity=?"
+        with self._database.transaction(durable=False) as db:
+            return db.execute(query, (self._realm, identity)).rowcount > 0
+
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        """Run a query whose first value is the realm."""
+        return self._database.read(query, (self._realm, *values))
 
 
 def _text(filter_: Filter) -> str:

@@ -92,7 +92,7 @@ class PlanManager:
 
     @property
     def _store(self) -> PlanStore:
-        return PlanStore(self._hub.session.store)
+        return self._hub.session.store.plans
 
     # --- what it would do ----------------------------------------------------------------------
 

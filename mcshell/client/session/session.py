@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
-from mcshell.private import is_locked, lock_file, private_file, private_folder
+from mcshell.private import is_locked, lock_file, private_folder
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Session:
         #: Called when the session has been given a name: other machines may have it from then on.
         self.saved: Callable[[], None] | None = None
         self._lock = lock
-        self.store = SessionStore(private_file(path))
+        self.store = SessionStore(path)
         owner = self.store.meta("caller")
         if owner is None:
             self._found(caller, collective)

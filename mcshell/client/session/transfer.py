@@ -70,7 +70,7 @@ def export_session(state_dir: Path, name: str, target: Path) -> Path:
         copy.set_meta("name", name)
         if not is_locked(source.with_suffix(".lock")):
             copy.set_meta("holder", "")
-        copy.settle()
+        copy.pack()
     finally:
         copy.close()
     return target
@@ -100,7 +100,7 @@ def _merge(
 ) -> ImportReport:
     name = destinations.check_word("session", name or theirs.meta("address") or "imported")
     path = private_folder(folder_of(state_dir)) / f"{name}.sqlite"
-    ours = SessionStore(private_file(path))
+    ours = SessionStore(path)
     try:
         if ours.meta("address") is None:
             for key in (*_OWN, "holder"):

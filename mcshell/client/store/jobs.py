@@ -11,8 +11,8 @@ from mcshell.message import Filter, State, Via
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
-    from mcshell.client.store.database import SessionFile
     from mcshell.message import Job, Reply
+    from mcshell.sqlite import Database
 
 __all__ = ["JobStore", "KeptJob"]
 
@@ -41,7 +41,7 @@ class KeptJob:
 class JobStore:
     """What a session knows of its jobs. Safe to call from any thread."""
 
-    def __init__(self, store: SessionFile) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def add(self, job: KeptJob) -> None:
@@ -55,22 +55,18 @@ class JobStore:
 
     def all(self) -> list[KeptJob]:
         """The jobs of the session, the oldest first."""
-        found = self._store.query("SELECT id, name, body, request FROM jobs ORDER BY number")
+        found = self._store.read("SELECT id, name, body, request FROM jobs ORDER BY number")
         return [KeptJob(job, name, bytes(body), request) for job, name, body, request in found]
 
     def get(self, job: str) -> KeptJob | None:
         """One job, by its whole id."""
-        found = self._store.query("SELECT id, name, body, request FROM jobs WHERE id=?", job)
+        found = self._store.read("SELECT id, name, body, request FROM jobs WHERE id=?", (job,))
         return KeptJob(found[0][0], found[0][1], bytes(found[0][2]), found[0][3]) if found else None
 
     def runs(self, job: str) -> list[tuple[str, str]]:
         """The runs of a job as (request id, name), in the order of their names."""
-        return [
-            (request, run)
-            for request, run in self._store.query(
-                "SELECT request, run FROM runs WHERE job=? ORDER BY run", job
-            )
-        ]
+        query = "SELECT request, run FROM runs WHERE job=? ORDER BY run"
+        return [(request, run) for request, run in self._store.read(query, (job,))]
 
     def add_run(self, request: str, job: str, run: str) -> None:
         """Note that a request is a run of a job."""
@@ -85,7 +81,7 @@ class JobStore:
         Its targets are those of the job that are not at their end; replies come from them alone.
         """
         kept = self.get(reply.job or "")
-        if kept is None or self._store.find_request(reply.requestid) is not None:
+        if kept is None or self._request(reply.requestid) is not None:
             return
         record = self._record(kept, reply.requestid, now)
         with self._store.transaction() as db:
@@ -113,9 +109,13 @@ class JobStore:
             ).rowcount
             db.execute("INSERT INTO counts VALUES (?,?,?)", (reply.requestid, State.PENDING, count))
 
+    def _request(self, request: str) -> RequestRecord | None:
+        found = self._store.read(f"{rows.RECORDS} WHERE id=?", (request,))
+        return rows.record_of(found[0]) if found else None
+
     def _record(self, kept: KeptJob, requestid: str, now: float) -> RequestRecord:
         """The request that a run is."""
-        made = self._store.find_request(kept.id)
+        made = self._request(kept.id)
         job = kept.job
         return RequestRecord(
             requestid,

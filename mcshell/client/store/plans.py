@@ -15,7 +15,7 @@ from mcshell.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mcshell.client.store.store import SessionStore
+    from mcshell.sqlite import Database
 
 __all__ = ["OK", "OPEN", "STOPPED", "AcceptedFailure", "KeptPlan", "PlanStore"]
 
@@ -23,17 +23,6 @@ OPEN: Final = "open"
 OK: Final = "ok"
 STOPPED: Final = "stopped"
 
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS plans (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
-    " name TEXT NOT NULL, revision INTEGER NOT NULL, created REAL NOT NULL, body BLOB NOT NULL,"
-    " signature TEXT NOT NULL, certificate TEXT NOT NULL, waves TEXT NOT NULL,"
-    " state TEXT NOT NULL, reason TEXT NOT NULL)"
-)
-_ACCEPTED: Final = (
-    "CREATE TABLE IF NOT EXISTS accepted (plan TEXT NOT NULL, step TEXT NOT NULL,"
-    " sender TEXT NOT NULL, said TEXT NOT NULL, caller TEXT NOT NULL, at REAL NOT NULL,"
-    " PRIMARY KEY (plan, step, sender))"
-)
 _COLUMNS: Final = "id, name, revision, created, body, signature, certificate, waves, state, reason"
 
 
@@ -76,14 +65,13 @@ class KeptPlan:
 class PlanStore:
     """The plans in one session file."""
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def add(self, plan: KeptPlan) -> None:
         """Keep a plan that begins, on disk when this returns."""
         waves = json.dumps(plan.waves)
         with self._store.transaction() as db:
-            db.execute(_SCHEMA)
             db.execute(
                 f"INSERT INTO plans ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - our own names
                 (
@@ -109,23 +97,16 @@ class PlanStore:
         """Write down which failures are accepted, on disk when this returns; they stay so."""
         rows = [(plan, one.step, one.sender, one.said, one.by, one.at) for one in failures]
         with self._store.transaction() as db:
-            db.execute(_ACCEPTED)
             db.executemany("INSERT OR IGNORE INTO accepted VALUES (?,?,?,?,?,?)", rows)
 
     def all(self) -> list[KeptPlan]:
         """The plans of the session, the oldest first."""
-        if not self._there("plans"):
-            return []
         accepted: dict[str, list[AcceptedFailure]] = {}
-        if self._there("accepted"):
-            query = "SELECT plan, step, sender, said, caller, at FROM accepted ORDER BY at, sender"
-            for plan, *row in self._store.query(query):
-                accepted.setdefault(plan, []).append(AcceptedFailure(*row))
-        rows = self._store.query(f"SELECT {_COLUMNS} FROM plans ORDER BY number")  # noqa: S608 - our own names
+        query = "SELECT plan, step, sender, said, caller, at FROM accepted ORDER BY at, sender"
+        for plan, *row in self._store.read(query):
+            accepted.setdefault(plan, []).append(AcceptedFailure(*row))
+        rows = self._store.read(f"SELECT {_COLUMNS} FROM plans ORDER BY number")  # noqa: S608 - our own names
         return [_kept(row, tuple(accepted.get(row[0], ()))) for row in rows]
-
-    def _there(self, table: str) -> bool:
-        return bool(self._store.query("SELECT 1 FROM sqlite_master WHERE name=?", table))
 
     def find(self, word: str | None = None) -> KeptPlan:
         """A plan by its id, its first letters or its name (the newest of that name), or the newest.

@@ -89,7 +89,7 @@ class ReplyRecord:
 
 
 class ReplyBodies(Protocol):
-    """Where replies are kept (`database.SessionFile`)."""
+    """Where replies are kept (`store.SessionStore`)."""
 
     def body(self, request: str, sender: str, sequence: int) -> bytes:
         """One reply's bytes."""

@@ -1,17 +1,20 @@
-"""The tables of a session file.
+"""The tables of a session file, version by version; `mcshell.sqlite` brings an older one up.
 
 `targets` is the ledger: one row a target (and a stranger), as `ledger.step` left it. `counts` has
 the number of targets in each state, so that a long history is listed without reading it. `jobs`
-has the documents of jobs that were handed in, `runs` which requests are runs of them.
+has the documents of jobs that were handed in, `runs` which requests are runs of them. `plans` and
+`accepted` were made when they were needed first, until version 4.
 """
 
 from __future__ import annotations
 
-__all__ = ["SCHEMA", "VERSION"]
+from typing import Final
 
-VERSION = 3
+from mcshell.sqlite import FileKind
 
-SCHEMA = """
+__all__ = ["SESSION"]
+
+_VERSION_3: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE requests (
@@ -60,3 +63,18 @@ CREATE TABLE runs (
     number INTEGER PRIMARY KEY, request TEXT NOT NULL UNIQUE, job TEXT NOT NULL, run TEXT NOT NULL
 );
 """
+
+_VERSION_4: Final = """
+CREATE TABLE IF NOT EXISTS plans (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+    revision INTEGER NOT NULL, created REAL NOT NULL, body BLOB NOT NULL, signature TEXT NOT NULL,
+    certificate TEXT NOT NULL, waves TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS accepted (
+    plan TEXT NOT NULL, step TEXT NOT NULL, sender TEXT NOT NULL, said TEXT NOT NULL,
+    caller TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (plan, step, sender)
+);
+"""
+
+SESSION: Final = FileKind(name="session file", versions={3: _VERSION_3, 4: _VERSION_4}, shared=True)

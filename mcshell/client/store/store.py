@@ -11,31 +11,103 @@ belongs to a durable request is committed with fsync, the rest without.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from mcshell.client.store import records as rows
-from mcshell.client.store.database import FIELDS, SessionFile
 from mcshell.client.store.jobs import JobStore
 from mcshell.client.store.ledger import LedgerEntry, judge, step
-from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord
+from mcshell.client.store.plans import PlanStore
+from mcshell.client.store.records import (
+    LARGE,
+    OutgoingMessage,
+    ReplyRecord,
+    RequestRecord,
+    StoredData,
+)
+from mcshell.client.store.schema import SESSION
+from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
+from mcshell.sqlite import Database
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 __all__ = ["SessionStore"]
 
 _REMEMBERED = 50_000
+_WHOLE = 1 << 40
+_FIELDS = (
+    "sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason,"
+    " sequence, statuscode, statusmsg, trust, worker"
+)
 
 
-class SessionStore(SessionFile):
-    """One session file, open for what goes out and what comes in."""
+class SessionStore:
+    """One session file, open for what goes out and what comes in.
+
+    Raises:
+        SessionError: it is no session file, or of a version not known here.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.reopen(path)
+
+    def reopen(self, path: Path) -> None:
+        """Open the file, or open it again where it is now."""
+        self.path = path
+        self._certificates: dict[str, int] = {}
+        try:
+            self._database = Database(path, SESSION)
+        except ConfigError as error:
+            raise SessionError(str(error), path.stem) from error
+
+    def close(self) -> None:
+        """Close the file; every commit so far is in it."""
+        self._database.close()
+
+    def copy(self, path: Path) -> None:
+        """Write a consistent copy of the file, as it stands now."""
+        self._all("VACUUM INTO ?", str(path))
+
+    def pack(self) -> None:
+        """Bring everything into the one file, so that it can be handed on alone."""
+        self._all("PRAGMA journal_mode=DELETE")
+
+    @contextmanager
+    def _commit(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction; on disk when it ends if it is a durable one."""
+        try:
+            with self._database.transaction(durable=durable) as db:
+                yield db
+        except BaseException:
+            self._certificates.clear()  # those that were not committed have no number any more
+            raise
+
+    def _all(self, query: str, *values: Any) -> list[Any]:
+        return self._database.read(query, values)
+
+    def meta(self, key: str) -> str | None:
+        """Read one of the session's own facts: its caller, collective or address."""
+        found = self._all("SELECT value FROM meta WHERE key=?", key)
+        return str(found[0][0]) if found else None
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Write one of the session's own facts."""
+        with self._commit() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
 
     @property
     def jobs(self) -> JobStore:
         """The jobs of the session."""
-        return JobStore(self)
+        return JobStore(self._database)
+
+    @property
+    def plans(self) -> PlanStore:
+        """The plans of the session."""
+        return PlanStore(self._database)
 
     def add(
         self,
@@ -89,7 +161,7 @@ class SessionStore(SessionFile):
                     one.destination,
                     one.body,
                     one.signature,
-                    self._certificate(one.certificate),
+                    self._certificate(db, one.certificate),
                 )
                 for one in outgoing
             ],
@@ -190,7 +262,7 @@ class SessionStore(SessionFile):
                 received.kept,
                 received.body,
                 received.signature,
-                self._certificate(received.certificate),
+                self._certificate(db, received.certificate),
                 reply.trust,
             ),
         )
@@ -208,7 +280,7 @@ class SessionStore(SessionFile):
     ) -> None:
         reply = received.reply
         row = db.execute(
-            f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
+            f"SELECT {_FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
             (reply.requestid, received.target),
         ).fetchone()
         before = None if row is None else rows.entry_of(reply.requestid, row, {})
@@ -232,7 +304,7 @@ class SessionStore(SessionFile):
         with self._commit() as db:
             for sender, reason in verdicts:
                 row = db.execute(
-                    f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608
+                    f"SELECT {_FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608
                     (request, sender),
                 ).fetchone()
                 before = rows.entry_of(request, row, {})
@@ -261,11 +333,96 @@ class SessionStore(SessionFile):
                 State.EXPIRED,
             )
 
-    def _certificate(self, text: str) -> int:
+    # -- looked back into
+
+    def requests(self) -> list[tuple[RequestRecord, dict[str, int]]]:
+        """The history, oldest first, each with its counts by state."""
+        counts: dict[str, dict[str, int]] = {}
+        for request, state, number in self._all("SELECT request, state, number FROM counts"):
+            counts.setdefault(request, {})[state] = number
+        records = map(rows.record_of, self._all(f"{rows.RECORDS} ORDER BY number"))
+        return [(record, counts.get(record.id, {})) for record in records]
+
+    def find_request(self, prefix: str | None = None) -> RequestRecord | None:
+        """A request by id or its first letters, or the newest.
+
+        Raises:
+            SessionError: several ids begin so.
+        """
+        if prefix is None:
+            found = self._all(f"{rows.RECORDS} ORDER BY number DESC LIMIT 1")
+        else:
+            end = prefix + "\uffff"
+            found = self._all(f"{rows.RECORDS} WHERE id>=? AND id<? LIMIT 3", prefix, end)
+        if len(found) > 1:
+            ids = ", ".join(str(row[0])[:12] for row in found)
+            raise SessionError(f"request {prefix!r} is ambiguous: {ids}", self.path.stem)
+        return rows.record_of(found[0]) if found else None
+
+    def is_target(self, request: str, sender: str) -> bool:
+        """Whether a request was for this node."""
+        query = "SELECT 1 FROM targets WHERE request=? AND sender=? AND unexpected=0"
+        return bool(self._all(query, request, sender))
+
+    def entries(self, request: str, *, whole: bool = False) -> list[LedgerEntry]:
+        """The ledger of a request, in the order of its targets.
+
+        The data of small replies is there, that of large ones (not `whole`) is read when it is
+        looked at.
+        """
+        found = self._all(
+            f"SELECT {_FIELDS} FROM targets WHERE request=? ORDER BY place",  # noqa: S608
+            request,
+        )
+        data = self._data(request, _WHOLE if whole else LARGE)
+        return [rows.entry_of(request, row, data) for row in found]
+
+    def _data(self, request: str, most: int) -> dict[tuple[str, int], Mapping[str, Any]]:
+        found = self._all(
+            "SELECT sender, sequence, CASE WHEN length(body)<=? THEN body END FROM replies"
+            " WHERE request=? AND sequence%3=2",
+            most,
+            request,
+        )
+        return {
+            (sender, sequence): (
+                StoredData(self, request, sender, sequence) if body is None else rows.data_of(body)
+            )
+            for sender, sequence, body in found
+        }
+
+    def body(self, request: str, sender: str, sequence: int) -> bytes:
+        """One reply's bytes."""
+        query = "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?"
+        return bytes(self._all(query, request, sender, sequence)[0][0])
+
+    def replies(self, after: int = 0, limit: int = 1000) -> list[tuple[Any, ...]]:
+        """The kept replies from the one after `after`, in order.
+
+        Each is (number, request, body, kept, signature, certificate, trust).
+        """
+        return self._all(
+            "SELECT r.number, r.request, r.body, r.kept, r.signature, c.text, r.trust"
+            " FROM replies r JOIN certificates c ON c.id=r.certificate"
+            " WHERE r.number>? ORDER BY r.number LIMIT ?",
+            after,
+            limit,
+        )
+
+    def reply_count(self) -> int:
+        """How many replies are kept."""
+        return int(self._all("SELECT count(*) FROM replies")[0][0])
+
+    def latest(self) -> int:
+        """The number of the newest reply."""
+        return int(self._all("SELECT coalesce(max(number),0) FROM replies")[0][0])
+
+    def _certificate(self, db: sqlite3.Connection, text: str) -> int:
         number = self._certificates.get(text)
         if number is None:
-            self._db.execute("INSERT OR IGNORE INTO certificates (text) VALUES (?)", (text,))
-            ((number,),) = self._all("SELECT id FROM certificates WHERE text=?", text)
+            db.execute("INSERT OR IGNORE INTO certificates (text) VALUES (?)", (text,))
+            query = "SELECT id FROM certificates WHERE text=?"
+            (number,) = db.execute(query, (text,)).fetchone()
             if len(self._certificates) < _REMEMBERED:
                 self._certificates[text] = number
         return int(number)

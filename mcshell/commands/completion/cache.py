@@ -200,7 +200,7 @@ class Refresher:
     def _refresh(self, settings: Settings) -> None:
         from mcshell.client.session.session import folder_of  # noqa: PLC0415 - in the background only
 
-        known = settings.state_dir / "known.sqlite"
+        known = settings.state_dir / "nodes.sqlite"
         changed = self._changed(known)
         if changed and known.exists():
             self._nodes = nodes_cache(self._known(settings, known))

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mcshell.node.store.database import Database
     from mcshell.node.store.records import Key
+    from mcshell.sqlite import Database
 
 __all__ = [
     "ENDED",
     "OPEN",
     "PAUSED",
     "SCHEDULED",
-    "SCHEMA",
+    "TABLES",
     "WAITING",
     "JobRow",
     "JobTable",
@@ -48,7 +48,7 @@ ENDED: Final = frozenset(
 )
 _PURGE_ROWS: Final = 500
 
-SCHEMA: Final = """
+TABLES: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
     identity TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -268,14 +268,10 @@ class JobTable:
 
     def met(self, key: Key, awaited: str) -> None:
         """Note that what a job waits for has come; after a power cut it is found again."""
-
-        def work(database: sqlite3.Connection) -> None:
-            database.execute(
-                "UPDATE awaited SET met = 1 WHERE identity = ? AND id = ? AND awaited = ?",
-                (*key, awaited),
-            )
-
-        self._database.write(work, durable=False)
+        query = "UPDATE awaited SET met = 1 WHERE identity = ? AND id = ? AND awaited = ?"
+        self._database.write(
+            lambda database: database.execute(query, (*key, awaited)), durable=False
+        )
 
     def count(self, identity: str) -> int:
         """How many jobs of a node may still start."""

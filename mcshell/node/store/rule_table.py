@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import sqlite3
 
-    from mcshell.node.store.database import Database
+    from mcshell.sqlite import Database
 
-__all__ = ["SCHEMA", "RuleRow", "RuleTable"]
+__all__ = ["TABLES", "RuleRow", "RuleTable"]
 
-SCHEMA: Final = """
+TABLES: Final = """
 CREATE TABLE IF NOT EXISTS rules (
     identity TEXT NOT NULL,
     machine TEXT NOT NULL,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.node.store import job_table as jobs
 from mcshell.node.store import rule_table as rules
-from mcshell.node.store.database import Database
 from mcshell.node.store.records import QUEUED, RUNNING, OutboxMessage, WorkItem
+from mcshell.sqlite import Database, FileKind
 
 if TYPE_CHECKING:
     import os
@@ -33,7 +33,7 @@ _GRACE: Final = 3600.0
 _PURGE_ROWS: Final = 500
 _AT_ONCE: Final = 4 << 20
 
-_SCHEMA: Final = """
+_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS work (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     identity TEXT NOT NULL,
@@ -80,9 +80,15 @@ CREATE TABLE IF NOT EXISTS outbox (
 );
 """
 
+WORK: Final = FileKind(
+    name="file for work",
+    # The tables of versions 1 and 2 are the same; mcshell 0.1.0 is to leave the file alone.
+    versions={1: _TABLES + jobs.TABLES + rules.TABLES, 2: ""},
+    pragmas=("cache_size=-1024",),
+)
 
 _WORK: Final = tuple(field.name for field in fields(WorkItem))
-_WORD: Final = tuple(field.name for field in fields(OutboxMessage))
+_MESSAGE: Final = tuple(field.name for field in fields(OutboxMessage))
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -91,14 +97,9 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 _ADD_WORK: Final = _insert("work", _WORK)
-# A reply without a destination is for nobody: that of a job which a rule has brought.
-_ADD_MESSAGE: Final = (
-    f"INSERT OR IGNORE INTO outbox ({', '.join(_WORD)}) SELECT "
-    f"{', '.join(f'?{place}' for place in range(1, len(_WORD) + 1))}"
-    f" WHERE ?{_WORD.index('destination') + 1} != ''"
-)
+_ADD_MESSAGE: Final = _insert("outbox", _MESSAGE)
 _work_values: Final = attrgetter(*_WORK)
-_message_values: Final = attrgetter(*_WORD)
+_message_values: Final = attrgetter(*_MESSAGE)
 _START: Final = (
     "UPDATE work SET state = 'running', attempt = attempt + 1, started = ?"
     " WHERE identity = ? AND id = ? AND state = 'queued'"
@@ -125,14 +126,24 @@ _FORSAKE: Final = (
     " signature = NULL, certificate = NULL"
     " WHERE state = 'running' AND identity = ? AND via = 'pool'"
 )
+_PURGE: Final = (
+    "DELETE FROM work WHERE number IN (SELECT number FROM work WHERE expires < ?"
+    " AND ended < ? AND state NOT IN ('queued', 'running') LIMIT ?)"
+)
 
 
 def _end(database: sqlite3.Connection, end: WorkResult) -> bool:
     values = (end.state, end.statuscode, end.statusmsg, end.ended, *end.key)
     mine = database.execute(_END, values).rowcount == 1
     if mine and end.message is not None:
-        database.execute(_ADD_MESSAGE, _message_values(end.message))
+        _add_messages(database, [end.message])
     return mine
+
+
+def _add_messages(database: sqlite3.Connection, messages: Iterable[OutboxMessage]) -> None:
+    # One without a destination is for nobody: about a job which a rule has brought.
+    values = [_message_values(message) for message in messages if message.destination]
+    database.executemany(_ADD_MESSAGE, values)
 
 
 class Spool:
@@ -142,7 +153,7 @@ class Spool:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._database = Database(path, _SCHEMA + jobs.SCHEMA + rules.SCHEMA)
+        self._database = Database(path, WORK)
         self.jobs = jobs.JobTable(self._database)
         self.rules = rules.RuleTable(self._database)
 
@@ -170,7 +181,7 @@ class Spool:
             for row in rows:
                 new = database.execute(_ADD_WORK, _work_values(row)).rowcount == 1
                 if new and row.key in said:
-                    database.execute(_ADD_MESSAGE, _message_values(said[row.key]))
+                    _add_messages(database, [said[row.key]])
                 taken.append(new)
             return taken
 
@@ -178,11 +189,9 @@ class Spool:
 
     def start(self, keys: Sequence[Key], now: float) -> list[bool]:
         """Claim queued rows for running; False for one that is no longer queued."""
-
-        def work(database: sqlite3.Connection) -> list[bool]:
-            return [database.execute(_START, (now, *key)).rowcount == 1 for key in keys]
-
-        return self._database.write(work)
+        return self._database.write(
+            lambda database: [database.execute(_START, (now, *key)).rowcount == 1 for key in keys]
+        )
 
     def finish(
         self,
@@ -198,7 +207,7 @@ class Spool:
         def work(database: sqlite3.Connection) -> list[bool]:
             for row in jobs_after:
                 jobs.put(database, row)
-            database.executemany(_ADD_MESSAGE, [_message_values(message) for message in more])
+            _add_messages(database, more)
             return [_end(database, end) for end in ends]
 
         return self._database.write(work)
@@ -221,7 +230,7 @@ class Spool:
             for row in rows:
                 jobs.put(database, row)
             database.executemany(_ADD_WORK, [_work_values(run) for run in runs])
-            database.executemany(_ADD_MESSAGE, [_message_values(message) for message in messages])
+            _add_messages(database, messages)
             for key, conditions in awaits:
                 jobs.await_(database, key, conditions)
             if rule is not None:
@@ -229,7 +238,7 @@ class Spool:
 
         self._database.write(work)
 
-    def turn(self, replay_guard: Sequence[WorkItem], ends: Sequence[WorkResult]) -> list[bool]:
+    def turn(self, claims: Sequence[WorkItem], ends: Sequence[WorkResult]) -> list[bool]:
         """Claim rows of a pool and end others, in one commit; returns which claims were won.
 
         A row that `forsake` left without a reply may be claimed again. What is only claimed need
@@ -237,9 +246,7 @@ class Spool:
         """
 
         def work(database: sqlite3.Connection) -> list[bool]:
-            won = [
-                database.execute(_CLAIM, _work_values(row)).rowcount == 1 for row in replay_guard
-            ]
+            won = [database.execute(_CLAIM, _work_values(row)).rowcount == 1 for row in claims]
             for end in ends:
                 _end(database, end)
             return won
@@ -257,41 +264,25 @@ class Spool:
 
     def again(self, keys: Sequence[Key], due: float, expires: float = 0.0) -> None:
         """Have running rows wait for a further attempt from `due` on, at least until `expires`."""
-
-        def work(database: sqlite3.Connection) -> None:
-            database.executemany(_AGAIN, [(due, expires, *key) for key in keys])
-
-        self._database.write(work)
+        rows = [(due, expires, *key) for key in keys]
+        self._database.write(lambda database: database.executemany(_AGAIN, rows))
 
     def say(self, messages: Sequence[OutboxMessage]) -> None:
         """Put replies into the outbox whose rows ended before."""
-
-        def work(database: sqlite3.Connection) -> None:
-            database.executemany(_ADD_MESSAGE, [_message_values(message) for message in messages])
-
-        self._database.write(work)
+        self._database.write(lambda database: _add_messages(database, messages))
 
     def said(self, numbers: Iterable[int]) -> None:
         """Drop replies from the outbox: the broker has them."""
-
-        def work(database: sqlite3.Connection) -> None:
-            gone = [(number,) for number in numbers]
-            database.executemany("DELETE FROM outbox WHERE number = ?", gone)
-
+        query, gone = "DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers]
         # Lost in a power cut it is only said again, the same bytes.
-        self._database.write(work, durable=False)
+        self._database.write(lambda database: database.executemany(query, gone), durable=False)
 
     def purge(self, now: float, retention: float) -> int:
         """Forget some rows that ended `retention` seconds ago and whose ttl is over."""
-
-        def work(database: sqlite3.Connection) -> int:
-            return database.execute(
-                "DELETE FROM work WHERE number IN (SELECT number FROM work WHERE expires < ?"
-                " AND ended < ? AND state NOT IN ('queued', 'running') LIMIT ?)",
-                (now - _GRACE, now - retention, _PURGE_ROWS),
-            ).rowcount
-
-        return self._database.write(work, durable=False)
+        old = (now - _GRACE, now - retention, _PURGE_ROWS)
+        return self._database.write(
+            lambda database: database.execute(_PURGE, old).rowcount, durable=False
+        )
 
     # --- what asks it --------------------------------------------------------------------------
 
@@ -306,12 +297,8 @@ class Spool:
 
     def withdraw(self, key: Key) -> bool:
         """Take a row back that is queued and has not started; whether there was one."""
-
-        def work(database: sqlite3.Connection) -> bool:
-            query = "DELETE FROM work WHERE identity = ? AND id = ? AND state = 'queued'"
-            return database.execute(query, key).rowcount == 1
-
-        return self._database.write(work)
+        query = "DELETE FROM work WHERE identity = ? AND id = ? AND state = 'queued'"
+        return self._database.write(lambda database: database.execute(query, key).rowcount == 1)
 
     def states(self, keys: Iterable[Key]) -> dict[Key, str]:
         """The states of those rows that are there."""
@@ -405,7 +392,7 @@ class Spool:
         rows = self._database.read(
             "SELECT * FROM outbox WHERE number > ? AND number <= ? ORDER BY number", (after, last)
         )
-        return [OutboxMessage(**{name: row[name] for name in _WORD}) for row in rows]
+        return [OutboxMessage(**{name: row[name] for name in _MESSAGE}) for row in rows]
 
     def _select(self, where: str, values: tuple[Any, ...]) -> list[WorkItem]:
         rows = self._database.read(f"SELECT * FROM work WHERE {where}", values)  # noqa: S608 - our own text

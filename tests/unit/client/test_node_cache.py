@@ -11,7 +11,7 @@ from mcshell.message import Filter
 @pytest.fixture
 def known(tmp_path):
     """An empty file of one realm."""
-    known = NodeCache(tmp_path / "known.sqlite", "realm")
+    known = NodeCache(tmp_path / "nodes.sqlite", "realm")
     yield known
     known.close()
 
@@ -46,7 +46,7 @@ def test_everything_a_node_says_comes_back(known):
 
 def test_two_processes_share_one_file(known, tmp_path):
     """What one has learned or forgotten, the other sees; another realm sees nothing."""
-    other, foreign = (NodeCache(tmp_path / "known.sqlite", name) for name in ("realm", "another"))
+    other, foreign = (NodeCache(tmp_path / "nodes.sqlite", name) for name in ("realm", "another"))
     known.learn("mcs", [CachedNode("web1", 20.0)])
     assert [node.identity for node in other.nodes("mcs")] == ["web1"]
     assert foreign.nodes("mcs") == []

@@ -35,7 +35,7 @@ class Ear:
     def __init__(self, folder):
         self.authority = Authority.init(folder / "ca")
         self.verifier = CountingVerifier(self.authority.ca_pem)
-        self.known = NodeCache(folder / "known.sqlite", "realm")
+        self.known = NodeCache(folder / "nodes.sqlite", "realm")
         self.listener = RegistrationListener(None, self.verifier, self.known, "mcs")
         self.signers = {}
 

@@ -39,7 +39,8 @@ class Schedule(RuleBasedStateMachine):
     @initialize()
     def ask(self):
         """The request is committed; nothing has been heard."""
-        self.store = SessionStore(Path(":memory:"))
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = SessionStore(Path(self.folder.name) / "s.sqlite")
         self.now = 100.0
         self.record = RequestRecord(ID, "exec", "run", Via.QUEUE, "mcs", 100.0, 1e12, Filter(), {})
         self.store.add(self.record, TARGETS)

@@ -260,14 +260,14 @@ def test_a_listing_is_in_nobodys_way(tmp_path):
 
 def test_the_known_never_go_back_in_time(tmp_path):
     """An older description of a node does not replace a newer one; realms are apart."""
-    known = NodeCache(tmp_path / "known.sqlite", "realm")
+    known = NodeCache(tmp_path / "nodes.sqlite", "realm")
     known.learn("mcs", [CachedNode("web1", 200.0, {"os": "new"})])
     known.learn("mcs", [CachedNode("web1", 100.0, {"os": "old"})])
     assert known.nodes("mcs")[0].facts == {"os": "new"}
     assert known.nodes("mcs", since=201.0) == []
     known.touch("mcs", ["web1", "nobody"], 300.0)
     assert known.nodes("mcs")[0].seen == 300.0
-    other = NodeCache(tmp_path / "known.sqlite", "other")
+    other = NodeCache(tmp_path / "nodes.sqlite", "other")
     assert other.nodes("mcs") == []
     assert known.forget("web1")
     assert not known.forget("web1")

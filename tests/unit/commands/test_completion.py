@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.store.jobs import KeptJob
-from mcshell.client.store.plans import KeptPlan, PlanStore
+from mcshell.client.store.plans import KeptPlan
 from mcshell.client.store.records import RequestRecord
 from mcshell.client.store.store import SessionStore
 from mcshell.commands.completion import Cache, candidates
@@ -140,7 +140,7 @@ def test_jobs_and_plans_are_read_from_the_session_file(tmp_path: Path) -> None:
     store.add(record, ["web1"])
     assert kept(path).jobs == ()
     store.jobs.add(KeptJob(job, "drain", b"{}", job))
-    PlanStore(store).add(KeptPlan(plan, "patch", 1, 50.0, b"{}", "", "", {}))
+    store.plans.add(KeptPlan(plan, "patch", 1, 50.0, b"{}", "", "", {}))
     found = kept(path)
     store.close()
     assert found.requests == (KnownRequest(job, "service restart", 100.0),)

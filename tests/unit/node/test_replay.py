@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConfigError, MCShellError
-from mcshell.node.admission.replay import ReplayGuard, _ClaimTicket
+from mcshell.node.admission.replay import ReplayGuard
 
 NOW = 1_800_000_000.0
 
@@ -80,17 +80,11 @@ def test_threads_never_win_the_same_claim(replay_guard):
 
 def test_claims_that_come_together_are_committed_together(replay_guard):
     """While one thread commits, the others queue up, and the next commit is for all of them."""
+    database = replay_guard._database
     transactions = []
-    replay_guard._database.set_trace_callback(
+    database._connection.set_trace_callback(
         lambda sql: transactions.append(sql) if sql == "COMMIT" else None
     )
-    commit, go_on = replay_guard._commit, threading.Event()
-
-    def slow(tickets):
-        go_on.wait(30)
-        commit(tickets)
-
-    replay_guard._commit = slow
     results: list[bool] = []
     threads = [
         threading.Thread(
@@ -98,30 +92,15 @@ def test_claims_that_come_together_are_committed_together(replay_guard):
         )
         for i in range(10)
     ]
-    for thread in threads:
-        thread.start()
-    while len(replay_guard._queue) < 9:
-        threading.Event().wait(0.001)
-    go_on.set()
+    with database._turn:
+        for before, thread in enumerate(threads):
+            thread.start()
+            while not database._led or len(database._queue) != before:
+                threading.Event().wait(0.001)
     for thread in threads:
         thread.join()
     assert results == [True] * 10
     assert transactions == ["COMMIT"] * 2
-
-
-@pytest.mark.parametrize("leads", [False, True])
-def test_who_stops_waiting_does_not_stop_the_others(replay_guard, leads):
-    """A waiter that is interrupted leaves the queue, and if it was to lead, it leads first."""
-    ticket = _ClaimTicket([("web1", "a", NOW + 60)], NOW)
-    replay_guard._queue.append(ticket)
-    replay_guard._led = True
-    if leads:
-        ticket.wake.set()
-    replay_guard._leave(ticket)
-    assert replay_guard._queue == []
-    assert ticket.done is leads
-    replay_guard._led = False
-    assert replay_guard.claim("web1", "a", NOW + 60, NOW) is not leads
 
 
 def test_expired_claims_are_purged_an_hour_later(replay_guard):
@@ -129,8 +108,8 @@ def test_expired_claims_are_purged_an_hour_later(replay_guard):
     replay_guard.claim("web1", "a", NOW + 60, NOW)
     assert not replay_guard.claim("web1", "a", NOW + 60, NOW + 3000)
     replay_guard.claim("web1", "other", NOW + 9000, NOW + 60 + 3700)
-    count = replay_guard._database.execute("SELECT count(*) FROM claims").fetchone()
-    assert count == (1,)
+    (count,) = replay_guard._database.read("SELECT count(*) FROM claims")
+    assert tuple(count) == (1,)
 
 
 def test_many_expired_claims_go_little_by_little(replay_guard):
@@ -139,10 +118,8 @@ def test_many_expired_claims_go_little_by_little(replay_guard):
     left = []
     for i in range(4):
         replay_guard.claim("web1", f"new{i}", NOW + 9999, NOW + 4000)
-        row = replay_guard._database.execute(
-            "SELECT count(*) FROM claims WHERE expires = ?", (NOW,)
-        )
-        left.append(row.fetchone()[0])
+        query = "SELECT count(*) FROM claims WHERE expires = ?"
+        left.append(replay_guard._database.read(query, (NOW,))[0][0])
     assert left == [1500, 500, 0, 0]
 
 
@@ -155,12 +132,13 @@ def test_a_longer_ttl_prolongs_the_claim(replay_guard):
 
 
 def test_a_claim_that_cannot_be_recorded_is_an_error(replay_guard):
-    """Who cannot claim must not run: all that were in the transaction are told, none is kept."""
-    replay_guard._database.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON claims WHEN NEW.requestid = 'bad'"
-        " BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-    )
-    with pytest.raises(MCShellError, match="cannot be recorded: disk full"):
+    """Who cannot claim must not run: who asked is told, and none of what they asked is kept."""
+    with replay_guard._database.transaction() as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON claims WHEN NEW.requestid = 'bad'"
+            " BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    with pytest.raises(MCShellError, match="cannot be written: disk full"):
         replay_guard.claim_many([("web1", "a", NOW + 60), ("web1", "bad", NOW + 60)], NOW)
     assert replay_guard.claim("web1", "a", NOW + 60, NOW)
     with pytest.raises(MCShellError):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from mcshell.errors import ConfigError, MCShellError
-from mcshell.node.store.database import Database
+from mcshell.errors import ConfigError
 from mcshell.node.store.records import FINAL, QUEUED, RUNNING, OutboxMessage, WorkItem, WorkResult
 from mcshell.node.store.spool import Spool
 
@@ -22,9 +19,6 @@ IDENTITIES = ("n1", "n2")
 IDS = tuple(f"{number:032x}" for number in range(6))
 keys = st.tuples(st.sampled_from(IDENTITIES), st.sampled_from(IDS))
 moments = st.floats(0, 100)
-
-if TYPE_CHECKING:
-    import sqlite3
 
 
 def row(identity: str = "n1", number: int = 1, **more: object) -> WorkItem:
@@ -221,35 +215,6 @@ def test_outbox_is_read_a_piece_at_a_time(spool: Spool) -> None:
         spool.said([one.number or 0 for one in words])
     assert pieces == [1, 1, 1, 1]
     spool.close()
-
-
-def test_writers_share_a_commit_and_keep_their_own_faults(tmp_path: Path) -> None:
-    """Of many threads that write at once each gets its own result, or its own error."""
-    database = Database(tmp_path / "d.sqlite", "CREATE TABLE t (n INTEGER UNIQUE)")
-    results: dict[int, object] = {}
-
-    def write(number: int) -> None:
-        def work(connection: sqlite3.Connection) -> int:
-            connection.execute("INSERT INTO t VALUES (?)", (number % 15,))
-            return number
-
-        try:
-            results[number] = database.write(work, durable=number % 2 == 0)
-        except MCShellError as error:
-            results[number] = str(error)
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(30)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert len(results) == 30
-    for number in range(15):
-        pair = results[number], results[number + 15]
-        assert sum(isinstance(one, int) for one in pair) == 1
-        assert sum("UNIQUE" in str(one) for one in pair) == 1
-    assert len(database.read("SELECT * FROM t")) == 15
-    database.close()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

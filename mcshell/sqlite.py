@@ -1,0 +1,301 @@
+"""One way to open, version, migrate and commit a SQLite file, for every kind that mcshell keeps.
+
+A kind of file is a `FileKind`: its tables, version by version. Opening a file brings it to the
+newest version in one transaction, with the number in `PRAGMA user_version`: whoever is killed in
+between leaves it as it was. A file of a version that is not known here is refused before a byte of
+it is touched. All are private (0600) and in WAL mode.
+
+Any thread may call. What comes together is committed together: of those that `write` one leads. It
+commits what all of them have queued, in one transaction, wakes them, and hands the lead to the
+first that came meanwhile. So nobody works for the others for long.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mcshell.errors import ConfigError, MCShellError
+from mcshell.private import private_file
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = ["Database", "FileKind"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKind:
+    """What one kind of file is; `name` is what messages call it.
+
+    `versions` has the SQL that makes each version out of the one before, the first out of nothing;
+    a statement has no `;` inside. `shared` says that several processes may have the file open,
+    `pragmas` are set whenever it is opened, another process is waited for `timeout` seconds.
+
+    `former` is the file beside it in which an earlier mcshell kept the same rows, and no version;
+    `take_over` has for each of its tables the statement that brings a row of it in. The file goes
+    after the commit, so a row may come twice, and must then do no harm.
+    """
+
+    name: str
+    versions: Mapping[int, str]
+    former: str | None = None
+    take_over: Mapping[str, str] = field(default_factory=dict)
+    shared: bool = False
+    pragmas: Sequence[str] = ()
+    timeout: float = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class _WriteTicket:
+    """One writer's piece of work, and what became of it."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    durable: bool
+    done: bool = False
+    result: Any = None
+    error: Exception | None = None
+    wake: threading.Event | None = None
+    """Set when it is done or leads; none for a leader from the start."""
+
+
+class Database:
+    """An open file, until `close`. Rows are `sqlite3.Row`: known by place and by name.
+
+    Raises:
+        ConfigError: it cannot be opened, is none of its kind, or of a version not known here.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], kind: FileKind) -> None:
+        self.path = Path(path)
+        self._connection = _open(self.path, kind)
+        self._durable = True
+        self._queue: list[_WriteTicket] = []
+        self._led = False
+        self._waiting = threading.Lock()
+        """Guards the queue, and whether somebody leads it."""
+        self._turn = threading.RLock()
+        """Held by whoever uses the connection."""
+
+    def close(self) -> None:
+        """Close the file; nobody may be at work in it any more."""
+        with self._turn:
+            self._connection.close()
+
+    def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Run a query over what is committed.
+
+        Raises:
+            MCShellError: it could not be read.
+        """
+        with self._turn:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise MCShellError(f"{self.path} cannot be read: {error}") from error
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One commit of what is done inside, on the disk when it ends if it is a durable one.
+
+        With `durable=False` a power cut may undo it; the death of this process never does.
+
+        Raises:
+            MCShellError: it could not be committed.
+        """
+        with self._turn:
+            try:
+                if durable is not self._durable:
+                    level = "FULL" if durable else "NORMAL"
+                    self._connection.execute(f"PRAGMA synchronous={level}")
+                    self._durable = durable
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                # Where this fails too nothing was committed either: the first error says why.
+                with suppress(sqlite3.Error):
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise MCShellError(f"{self.path} cannot be written: {error}") from error
+                raise
+
+    def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
+        """Have `work` done in a transaction with that of others, and return its result after it.
+
+        `work` only touches the database: when another's fails, it is done again. It is on the disk
+        if it, or another's, is `durable` (see `transaction`).
+
+        Raises:
+            MCShellError: it could not be committed.
+        """
+        ticket = _WriteTicket(work, durable)
+        with self._waiting:
+            self._queue.append(ticket)
+            if self._led:
+                ticket.wake = threading.Event()
+            self._led = True
+        if ticket.wake is not None:
+            try:
+                ticket.wake.wait()
+            except BaseException:
+                self._leave(ticket)
+                raise
+        if not ticket.done:
+            self._lead(ticket)
+        if isinstance(ticket.error, MCShellError):
+            raise ticket.error
+        if ticket.error is not None:
+            raise MCShellError(f"{self.path} cannot be written: {ticket.error}") from ticket.error
+        result: T = ticket.result
+        return result
+
+    def _leave(self, ticket: _WriteTicket) -> None:
+        """Stop waiting (Ctrl-C in the main thread), without taking the lead along."""
+        with self._waiting:
+            leads = ticket.wake is not None and ticket.wake.is_set() and not ticket.done
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+        if leads:
+            self._lead(ticket)
+
+    def _lead(self, own: _WriteTicket) -> None:
+        """Commit all that wait, and hand the lead to the first that has come meanwhile."""
+        with self._waiting:
+            tickets, self._queue = self._queue, []
+        try:
+            self._commit(tickets)
+        finally:
+            with self._waiting:
+                # What an interrupted leader has not committed is the next one's.
+                left = [one for one in tickets if not one.done and one is not own]
+                self._queue = left + self._queue
+                self._led = bool(self._queue)
+                for one in (*self._queue[:1], *(one for one in tickets if one.done)):
+                    if one.wake is not None:
+                        one.wake.set()
+
+    def _commit(self, tickets: list[_WriteTicket]) -> None:
+        """One transaction for all; when it fails, one for each, so that each has its own fault."""
+        try:
+            with self.transaction(durable=any(one.durable for one in tickets)) as connection:
+                for ticket in tickets:
+                    ticket.result = ticket.work(connection)
+        except Exception as error:  # noqa: BLE001 - the callers', each of whom raises its own
+            if len(tickets) > 1:
+                for ticket in tickets:
+                    self._commit([ticket])
+                return
+            tickets[0].error = error
+        for ticket in tickets:
+            ticket.done = True
+
+
+def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
+    """A connection to a file of the newest version; ConfigError as for `Database`."""
+    former = None if kind.former is None else path.with_name(kind.former)
+    try:
+        found = _look(path, kind)
+        with ExitStack() as unless_open:
+            connection = sqlite3.connect(
+                private_file(path),
+                timeout=kind.timeout,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            unless_open.callback(connection.close)
+            connection.row_factory = sqlite3.Row
+            for pragma in (*kind.pragmas, "journal_mode=WAL", "synchronous=FULL"):
+                connection.execute(f"PRAGMA {pragma}")
+            if found != max(kind.versions) or (former is not None and former.exists()):
+                _upgrade(connection, path, kind, former)
+            unless_open.pop_all()
+            return connection
+    except (sqlite3.Error, OSError) as error:
+        # What an operational error finds fault with is the place, not what the file holds.
+        what = f"is no {kind.name}" if type(error) is sqlite3.DatabaseError else "cannot be opened"
+        raise ConfigError(f"{path} {what}: {error}", origin=str(path)) from error
+
+
+def _look(path: Path, kind: FileKind) -> int:
+    """The version, read without a trace: a plain connection would make a checkpoint as it closes."""
+    if not path.exists():
+        return 0
+    # Where no WAL is, nobody is at work: the file can be read without a lock.
+    mode = "ro" if Path(f"{path}-wal").exists() else "ro&immutable=1"
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=kind.timeout)) as connection:
+        return _version(connection, path, kind)
+
+
+def _version(connection: sqlite3.Connection, path: Path, kind: FileKind) -> int:
+    """The version of a file, 0 for a new one; ConfigError for one that is not known here."""
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found not in (0, *kind.versions):
+        raise ConfigError(
+            f"{path} is a {kind.name} of version {found}, this mcshell works with version"
+            f" {max(kind.versions)}: run the mcshell that made it, or move the file away (what it"
+            " holds is then lost)",
+            origin=str(path),
+        )
+    return found
+
+
+def _upgrade(
+    connection: sqlite3.Connection, path: Path, kind: FileKind, former: Path | None
+) -> None:
+    """Bring the tables to the newest version, and into them what an earlier mcshell has left."""
+    connection.execute("BEGIN IMMEDIATE")
+    found = _version(connection, path, kind)
+    for version, script in kind.versions.items():
+        for statement in script.split(";") if version > found else ():
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={max(kind.versions)}")
+    if former is None or not former.exists():
+        connection.execute("COMMIT")
+        return
+    try:
+        uri = f"{former.resolve().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=0.0)) as old:
+            alone = _hold(old, shared=kind.shared)
+            if alone or not found:
+                _copy(old, connection, kind.take_over)
+            connection.execute("COMMIT")
+            if alone:
+                former.unlink()
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"{former} cannot be taken over, is an earlier mcshell at work in it? {error}",
+            origin=str(former),
+        ) from error
+
+
+def _hold(old: sqlite3.Connection, *, shared: bool) -> bool:
+    """Have a former file alone, with its WAL in it; False while another has a shared one open.
+
+    What an earlier mcshell still writes into that is taken over when it has ended.
+    """
+    try:
+        old.execute("PRAGMA locking_mode=EXCLUSIVE")
+        old.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.OperationalError as error:
+        if not shared or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        old.execute("PRAGMA locking_mode=NORMAL")
+        return False
+    return True
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, take_over: Mapping[str, str]) -> None:
+    tables = {name for (name,) in old.execute("SELECT name FROM sqlite_master")}
+    for table in take_over.keys() & tables:
+        rows = old.execute(f"SELECT * FROM {table}")  # noqa: S608 - our own names
+        new.executemany(take_over[table], rows)

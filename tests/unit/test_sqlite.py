@@ -1,0 +1,236 @@
+"""The one way into a SQLite file: its version, and commits that are shared."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+
+from mcshell.errors import ConfigError, MCShellError
+from mcshell.sqlite import Database, FileKind, _WriteTicket
+
+KIND = FileKind(name="file of numbers", versions={1: "CREATE TABLE t (n INTEGER UNIQUE)"})
+
+
+@pytest.fixture
+def database(tmp_path):
+    """An empty file of numbers."""
+    with closing(Database(tmp_path / "d.sqlite", KIND)) as found:
+        yield found
+
+
+def insert(number):
+    """A piece of work that gives its number back."""
+
+    def work(connection):
+        connection.execute("INSERT INTO t VALUES (?)", (number,))
+        return number
+
+    return work
+
+
+def numbers(database):
+    """What is committed."""
+    return [number for (number,) in database.read("SELECT n FROM t ORDER BY n")]
+
+
+class Writers:
+    """Threads that write; their results and errors in the order in which they came."""
+
+    def __init__(self, database):
+        self._database = database
+        self._threads = []
+        self.results = []
+
+    def begin(self, work):
+        """Have one more write, and wait until it stands in the queue; the first leads, of none."""
+        before = len(self._threads)
+        self._threads.append(threading.Thread(target=self._write, args=(work,)))
+        self._threads[-1].start()
+        while not self._database._led or len(self._database._queue) != before:
+            threading.Event().wait(0.001)
+
+    def _write(self, work):
+        try:
+            self.results.append(self._database.write(work))
+        except (MCShellError, KeyboardInterrupt) as error:
+            self.results.append(str(error))
+
+    def end(self):
+        """Wait for them."""
+        for thread in self._threads:
+            thread.join(20)
+
+
+@pytest.fixture
+def writers(database):
+    """Threads that write into the file."""
+    return Writers(database)
+
+
+def test_a_file_is_brought_to_the_newest_version(tmp_path):
+    """A new file runs through all versions, an older one through those that it has not had."""
+    second = "ALTER TABLE t ADD COLUMN m; CREATE INDEX t_m ON t (m)"
+    later = FileKind(name="file of numbers", versions={**KIND.versions, 2: second})
+    for name in ("old", "new"):
+        path = tmp_path / name
+        if name == "old":
+            with closing(Database(path, KIND)) as database:
+                database.write(insert(1))
+        with closing(Database(path, later)) as database:
+            assert database.read("PRAGMA user_version")[0][0] == 2
+            assert [row["name"] for row in database.read("PRAGMA table_info(t)")] == ["n", "m"]
+            assert numbers(database) == ([1] if name == "old" else [])
+
+
+@pytest.mark.parametrize("version", [99, 2])
+def test_a_file_of_another_version_is_not_touched(tmp_path, version):
+    """One line says what it is, which version, which is ours, and what to do."""
+    path = tmp_path / "d.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version={version}")
+    before = path.read_bytes()
+    kind = FileKind(name="file of numbers", versions={3: "CREATE TABLE t (n)"})
+    with pytest.raises(ConfigError) as error:
+        Database(path, kind)
+    assert str(path) in str(error.value)
+    for words in ("a file of numbers of", f"version {version},", "version 3:", "run the mcshell"):
+        assert words in str(error.value)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["d.sqlite"]
+
+
+def test_what_is_no_database_is_said_to_be_none(tmp_path):
+    """A file of something else is no file of its kind; where none can be, none can be opened."""
+    path = tmp_path / "d.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(ConfigError, match=r"d\.sqlite is no file of numbers: "):
+        Database(path, KIND)
+    with pytest.raises(ConfigError, match=r"d\.sqlite/e cannot be opened: "):
+        Database(path / "e", KIND)
+    assert path.read_bytes() == b"no database" * 1000
+
+
+def test_what_comes_together_is_committed_together(database, writers):
+    """While one commits, the others queue up, and the next commit is for all of them."""
+    commits = []
+    database._connection.set_trace_callback(lambda sql: commits.append(sql == "COMMIT"))
+    with database.transaction():
+        for number in range(10):
+            writers.begin(insert(number))
+    writers.end()
+    assert sorted(writers.results) == list(range(10))
+    assert sum(commits) == 3
+
+
+def test_writers_that_share_a_commit_keep_their_own_faults(tmp_path):
+    """Of many threads that write at once each gets its own result, or its own error."""
+    database = Database(tmp_path / "d.sqlite", KIND)
+    results: dict[int, object] = {}
+
+    def write(number: int) -> None:
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute("INSERT INTO t VALUES (?)", (number % 15,))
+            return number
+
+        try:
+            results[number] = database.write(work, durable=number % 2 == 0)
+        except MCShellError as error:
+            results[number] = str(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(results) == 30
+    for number in range(15):
+        pair = results[number], results[number + 15]
+        assert sum(isinstance(one, int) for one in pair) == 1
+        assert sum("UNIQUE" in str(one) for one in pair) == 1
+    assert len(database.read("SELECT * FROM t")) == 15
+    database.close()
+
+
+def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
+    """Ctrl-C takes the piece of the one who waits along, and nobody else's."""
+    main = threading.main_thread().ident
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        with database.transaction():
+            held.set()
+            while not database._queue:
+                go_on.wait(0.001)
+            signal.pthread_kill(main, signal.SIGINT)
+            go_on.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(20)
+    writers.begin(insert(1))
+    with pytest.raises(KeyboardInterrupt):
+        database.write(insert(2))
+    writers.begin(insert(3))
+    go_on.set()
+    writers.end()
+    holder.join(20)
+    assert writers.results == numbers(database) == [1, 3]
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_who_was_to_lead_when_interrupted_leads_the_others_first(database, leads):
+    """They are committed by it where nobody else would; its own piece is not."""
+    own, other = (_WriteTicket(insert(n), durable=True, wake=threading.Event()) for n in (1, 2))
+    database._queue = [own, other]
+    database._led = True
+    if leads:
+        own.wake.set()
+    database._leave(own)
+    assert not own.done
+    assert (other.done, other.wake.is_set()) == (leads, leads)
+    assert database._queue == ([] if leads else [other])
+    assert numbers(database) == ([2] if leads else [])
+
+
+def test_who_is_interrupted_while_committing_leaves_the_others_theirs(database, writers):
+    """What was to be committed with it is committed by the next, once."""
+
+    def interrupted(connection):
+        connection.execute("INSERT INTO t VALUES (2)")
+        raise KeyboardInterrupt("stop")
+
+    with database.transaction():
+        for work in (insert(1), interrupted, insert(3), insert(4)):
+            writers.begin(work)
+    writers.end()
+    assert sorted(map(str, writers.results)) == ["1", "3", "4", "stop"]
+    assert numbers(database) == [1, 3, 4]
+    assert database.write(insert(5)) == 5
+
+
+def test_what_fails_inside_a_transaction_is_rolled_back(database):
+    """The fault of the database is one of ours, another's stays what it is; the next may write."""
+    error = r"d\.sqlite cannot be written: UNIQUE"
+    with pytest.raises(MCShellError, match=error), database.transaction() as connection:
+        connection.executemany("INSERT INTO t VALUES (?)", [(1,), (1,)])
+    with pytest.raises(ZeroDivisionError), database.transaction() as connection:
+        connection.execute("INSERT INTO t VALUES (?)", (1 / 0,))
+    assert numbers(database) == []
+    with database.transaction(durable=False) as connection:
+        connection.execute("INSERT INTO t VALUES (4)")
+        assert numbers(database) == [4]
+    with pytest.raises(MCShellError, match=r"d\.sqlite cannot be read: no such table"):
+        database.read("SELECT * FROM u")
+
+
+def test_a_closed_file_cannot_be_used(database):
+    """Whoever comes too late is told so."""
+    database.close()
+    with pytest.raises(MCShellError, match="closed"):
+        database.write(insert(1))
+    with pytest.raises(MCShellError, match="closed"):
+        database.read("SELECT 1")

@@ -1,13 +1,14 @@
 """Random schedules of drop, delay, duplicate, crash and restart, on a simulated broker and clock.
 
-The broker is a list of messages under way; the clock is a number; the session file is a real one
-in memory. What is checked is the accounting: every target in one state, moves along the arrows of
+The broker is a list of messages under way; the clock is a number; the session file is a real
+one. What is checked is the accounting: every target in one state, moves along the arrows of
 mcshell/README.md §5 only, and what the file says is what a live ledger says.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from hypothesis import settings
@@ -160,6 +161,7 @@ class Schedule(RuleBasedStateMachine):
     def teardown(self):
         """Close the file."""
         self.store.close()
+        self.folder.cleanup()
 
 
 def _reachable(state):

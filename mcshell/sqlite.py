@@ -272,9 +272,10 @@ def _upgrade(
             if alone:
                 former.unlink()
     except sqlite3.Error as error:
+        busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+        end = ": end the earlier mcshell that is at work in it" if busy else ""
         raise ConfigError(
-            f"{former} cannot be taken over, is an earlier mcshell at work in it? {error}",
-            origin=str(former),
+            f"{former} cannot be taken over ({error}){end}", origin=str(former)
         ) from error
 
 

@@ -1,0 +1,30 @@
+"""Values as JSON has them, so that what two versions read can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """A value of ours without its types; bytes and long texts are their digests."""
+    if is_dataclass(value):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {plain(key): plain(one) for key, one in value.items()}
+    if isinstance(value, AbstractSet):
+        return sorted(plain(one) for one in value)
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, str | bytes):
+        return str(value) if len(value) < 200 and isinstance(value, str) else digest(value)
+    return value
+
+
+def digest(value: str | bytes) -> str:
+    """What stands for something long."""
+    found = hashlib.sha256(value if isinstance(value, bytes) else value.encode())
+    return f"{len(value)} {found.hexdigest()}"

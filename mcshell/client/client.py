@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
@@ -91,7 +92,10 @@ class Client:
         self.known = NodeCache(settings.state_dir / "nodes.sqlite", credentials.realm)
         self._epoch: int | None = None
         self._transport = connector(settings, self._on_state)
-        self._hub = SessionHub(self._transport, credentials, settings, session)
+        with ExitStack() as unless_open:
+            unless_open.callback(self.known.close)
+            self._hub = SessionHub(self._transport, credentials, settings, session)
+            unless_open.pop_all()
         self._history = RequestHistory(settings, self._hub, self.ddls, self.caller)
         self._old = _old_wire(settings, self._hub, self.known)
         self.monitor = FleetMonitor(self._transport, credentials, self._hub, self.known, settings)

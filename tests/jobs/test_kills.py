@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ OPEN = "state IN ('queued', 'running')"
 
 def check_spool(path: Path) -> None:
     """A file that a daemon left when it was killed is whole, and its tables agree."""
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         lost = file.execute(
             f"SELECT id FROM jobs WHERE state = 'queued' AND id NOT IN"

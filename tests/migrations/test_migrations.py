@@ -173,7 +173,7 @@ def test_an_older_process_may_go_on_with_a_shared_file(kind, state, tmp_path):
 def test_a_file_for_one_is_not_taken_over_from_an_older_process(kind, state, tmp_path):
     """What it still does would be lost, and done twice: the file is named, and left to it."""
     before = original(kind, tmp_path)
-    with closing(sqlite3.connect(state / kind.old, 0, isolation_level=None)) as older:
+    with closing(sqlite3.connect(state / kind.old, isolation_level=None)) as older:
         if kind.name == "messages":
             older.execute("PRAGMA locking_mode=EXCLUSIVE")
         older.execute(*kind.new_row)

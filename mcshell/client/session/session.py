@@ -63,7 +63,12 @@ class Session:
         #: Called when the session has been given a name: other machines may have it from then on.
         self.saved: Callable[[], None] | None = None
         self._lock = lock
-        self.store = SessionStore(path)
+        try:
+            self.store = SessionStore(path)
+        except SessionError:
+            if lock is not None:
+                lock.close()
+            raise
         owner = self.store.meta("caller")
         if owner is None:
             self._found(caller, collective)
@@ -118,11 +123,14 @@ class Session:
             lock = lock_file(folder / f"{_SCRATCH}{number}.lock")
             if lock is None:
                 continue
+            path = folder / f"{_SCRATCH}{number}.sqlite"
+            there = path.exists()
             try:
-                return cls(folder / f"{_SCRATCH}{number}.sqlite", lock, caller, collective)
+                return cls(path, lock, caller, collective)
             except SessionError:
-                # Another caller's or collective's scratch session is no use to this one.
-                lock.close()
+                # Another caller's, collective's or version's scratch session is no use to this one.
+                if not there:
+                    raise
 
     @property
     def name(self) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from mcshell.client.discovery.node_cache import CachedNode, NodeCache
 from mcshell.client.messaging.tracker import RequestTracker
-from mcshell.client.session.session import Session, listing
+from mcshell.client.session.session import Session, folder_of, listing
 from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord, StoredData
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, PluginError, SessionError
@@ -103,6 +104,28 @@ def test_a_second_answer_is_marked(tmp_path, node):
     store.close()
 
 
+def test_a_certificate_of_a_commit_that_failed_is_kept_with_the_next(tmp_path, node):
+    """Its number went with the commit: a reply that came with it must not get another's."""
+    store = SessionStore(tmp_path / "s.sqlite")
+    one = record()
+    store.add(one, ["web1", "web2"])
+    reply = word(node, one.id, State.OK, 103.0)
+    with store._commit() as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON targets BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    with pytest.raises(MCShellError, match="disk full"):
+        store.enter([reply], durable=False)
+    with store._commit() as db:
+        db.execute("DROP TRIGGER full")
+    other = replace(reply, certificate="another", target="web2")
+    store.enter([replace(other, reply=replace(reply.reply, sender="web2"))], durable=False)
+    store.enter([reply], durable=False)
+    certificates = {row["request"]: row["text"] for row in store.replies(after=1)}
+    assert certificates == {one.id: reply.certificate}
+    store.close()
+
+
 def test_a_large_reply_stays_in_the_file(tmp_path, node):
     """Its data is read when it is looked at, and is the same."""
     store = SessionStore(tmp_path / "s.sqlite")
@@ -172,9 +195,8 @@ def test_what_is_no_session_file_is_refused(tmp_path):
 def test_a_later_version_is_refused(tmp_path):
     """A file that a newer mcshell wrote is not touched."""
     path = tmp_path / "s.sqlite"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version=99")
-    db.close()
     with pytest.raises(SessionError, match="version 99"):
         SessionStore(path)
 
@@ -189,6 +211,16 @@ def test_each_live_process_has_a_scratch_session_of_its_own(tmp_path):
     assert third.name == "scratch-1"
     second.close()
     third.close()
+
+
+def test_a_scratch_session_that_cannot_be_made_is_an_error(tmp_path):
+    """One that is broken is passed over, but where a new one finds no place the next would not."""
+    folder = folder_of(tmp_path)
+    folder.mkdir()
+    (folder / "scratch-1.sqlite").write_text("broken, and long enough to be no empty file")
+    (folder / "scratch-2.sqlite").symlink_to(tmp_path / "nowhere" / "at-all")
+    with pytest.raises(SessionError, match=r"scratch-2\.sqlite cannot be opened"):
+        Session.open(tmp_path, "cert=alice", "mcs", None)
 
 
 def test_a_session_belongs_to_its_caller(tmp_path):

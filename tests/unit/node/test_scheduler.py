@@ -18,7 +18,7 @@ def test_jobs_of_nodes_that_are_gone_hold_nobody_up(tmp_path: Path) -> None:
     """With fewer nodes than last time the jobs of the others wait, and do not keep it awake."""
     world = World(tmp_path, 40, NOW)
     few = {name: desk for name, desk in world.desks.items() if name < "n00010"}
-    world.spool.close()
+    world.close()
     world.spool = type(world.spool)(tmp_path / "work.sqlite")
     world.desks = few
     world.scheduler = Scheduler(world.spool, few, lambda: None)

@@ -50,6 +50,8 @@ class Authorisation:
         decision = self._policies.decide(caller, agent, action, facts, classes, owner)
         if not decision.allowed:
             return f"denied by policy: {decision.why}"
+        if not self._authorisers:
+            return None
         question = AuthorisationQuestion(
             identity=host.identity,
             facts=facts,

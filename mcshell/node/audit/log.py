@@ -78,13 +78,13 @@ class AuditLog:
         moment = time.time() if now is None else now
         with self._lock:
             line = _line({"time": self._iso(moment), "epoch": round(moment, 6), **event})
-            text = line.decode("ascii").rstrip()
             for sink in self._sinks:
-                sink.put(text)
+                sink.put(line.decode("ascii").rstrip("\n"))
             try:
                 self._append(line)
             except OSError as error:
                 self.lost += 1
+                text = line.decode("ascii").rstrip()
                 log.error("%s: %s; audit event: %s", self.path, error.strerror, text)  # noqa: TRY400  the cause is in the line; a traceback for each event would fill the next disk
 
     def close(self) -> None:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from mcshell import config
 from mcshell.client.client import Client
-from mcshell.client.messaging.outbox import Outbox
 from mcshell.client.messaging.receiver import Receiver
 from mcshell.client.store.store import SessionStore
 from mcshell.message import Via
+from mcshell.wire.stomp.confirmed import ConfirmedSender
 from mcshell.wire.stomp.connector import Connector
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Doom:
         """Lie in wait."""
         self.wrap(SessionStore, "add", self.committed)
         self.wrap(Connector, "send", self.sent)
-        self.wrap(Outbox, "_mark", lambda *_: self.comes("waiting"))
+        self.wrap(ConfirmedSender, "_confirm", lambda *_: self.comes("waiting"))
         self.wrap(Receiver, "_open", lambda *_: self.comes("draining"))
         self.wrap(SessionStore, "enter", lambda news, *_: self.comes("kept", len(news)))
 

@@ -1,0 +1,151 @@
+"""What must arrive: signed messages that lie in a file are sent until the broker has confirmed them.
+
+One thread. It sends a window of them with receipts, marks what is confirmed, and sends the rest
+again when there is a connection: the same bytes, of which whoever gets a second drops it. When the
+connection breaks the next windows are small, so that a message that breaks it (no right to that
+destination) is found, set aside for a while, and does not keep back the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from mcshell.errors import ConnectionLost, MCShellError, ReceiptTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcshell.wire.stomp.transport import Receipt
+
+__all__ = ["ConfirmedSender"]
+
+log = logging.getLogger(__name__)
+
+_WINDOW: Final = 250
+_PATIENCE: Final = 30.0
+_PAUSE: Final = 0.5
+_STRIKES: Final = 3
+_ASIDE: Final = 600.0
+
+
+M = TypeVar("M")
+"""A message, as it lies in its file: a value with a hash."""
+
+
+class ConfirmedSender(Generic[M]):
+    """Sends the unconfirmed messages of a file; the subclass says which, and how each is sent.
+
+    Its methods `unconfirmed`, `send`, `sent` and `confirmed` are called in the sender's thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._wakeup = threading.Event()
+        self._wakeup.set()
+        self._stopped = threading.Event()
+        self._window = _WINDOW
+        self._strikes: Counter[M] = Counter()
+        self._aside: dict[M, float] = {}
+        """Messages over which the broker ended the connection, and until when (monotonic)."""
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def unconfirmed(self, limit: int) -> Sequence[M]:
+        """Up to `limit` messages of which the broker has said nothing, the oldest first."""
+        raise NotImplementedError
+
+    def send(self, message: M) -> Receipt:
+        """Send one, asking for a receipt; ConnectionLost when there is no connection."""
+        raise NotImplementedError
+
+    def sent(self, messages: Sequence[M], at: float) -> None:
+        """Take note of what is under way since then (epoch); nobody knows yet whether it arrives."""
+
+    def confirmed(self, messages: Sequence[M]) -> None:
+        """Take note of what the broker has: it is not to be given again."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin, with what an earlier process left."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there is something to send, or another broker."""
+        self._wakeup.set()
+
+    def stop(self) -> None:
+        """Send what is there, if that takes no time, and end; the rest stays for the next process."""
+        self._stopped.set()
+        self._wakeup.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._wakeup.wait(_ASIDE / 10 if self._aside else None)
+            self._wakeup.clear()
+            try:
+                while self._send_window():
+                    pass
+            except Exception as error:  # what it holds was promised: it never ends by itself
+                if self._stopped.is_set():
+                    return
+                if isinstance(error, MCShellError):
+                    log.warning("the outbox waits: %s", error)
+                else:
+                    log.exception("the outbox stumbled")
+                self._stopped.wait(_PAUSE)
+                self._wakeup.set()
+
+    def _send_window(self) -> bool:
+        """Send some messages; False when there were none.
+
+        What is confirmed is marked, also when the connection breaks in the middle.
+        """
+        now = time.monotonic()
+        self._aside = {message: until for message, until in self._aside.items() if until > now}
+        found = self.unconfirmed(self._window + len(self._aside))
+        messages = [message for message in found if message not in self._aside][: self._window]
+        if not messages:
+            return False
+        under_way: list[tuple[M, Receipt]] = []
+        at = time.time()
+        try:
+            for message in messages:
+                under_way.append((message, self.send(message)))  # noqa: PERF401 - the rest are kept
+        finally:
+            self._confirm(under_way, at)
+        self._window = min(_WINDOW, self._window * 2)
+        return True
+
+    def _confirm(self, under_way: Sequence[tuple[M, Receipt]], at: float) -> None:
+        """Wait for what was sent, and mark what the broker has."""
+        self.sent([message for message, _receipt in under_way], at)
+        confirmed: list[M] = []
+        failures: Counter[str] = Counter()
+        end = time.monotonic() + _PATIENCE
+        for message, receipt in under_way:
+            try:
+                receipt.wait(end - time.monotonic())
+                confirmed.append(message)
+            except (ConnectionLost, ReceiptTimeout) as error:
+                failures[str(error)] += 1
+        self.confirmed(confirmed)
+        if failures:
+            self._suspect([message for message, _receipt in under_way])
+            reason, _count = failures.most_common(1)[0]
+            raise ConnectionLost(f"{failures.total()} not confirmed: {reason}")
+
+    def _suspect(self, messages: Sequence[M]) -> None:
+        """After a break: one that was alone on its way, again and again, is set aside."""
+        self._window = 1
+        if len(messages) != 1:
+            return
+        (message,) = messages
+        self._strikes[message] += 1
+        if self._strikes[message] >= _STRIKES:
+            log.error("no broker takes %.200r: set aside", message)
+            self._aside[message] = time.monotonic() + _ASIDE
+            del self._strikes[message]

@@ -26,9 +26,9 @@ from mcshell.wire.stomp.confirmed import ConfirmedSender
 from mcshell.wire.stomp.connector import Connector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from mcshell.client.store.records import RequestRecord
+    from mcshell.client.store.records import NewRequest
 
 
 def die() -> None:
@@ -63,11 +63,9 @@ class Doom:
 
         setattr(owner, name, wrapped)
 
-    def committed(
-        self, _result: object, _store: object, record: RequestRecord, *_rest: object
-    ) -> None:
+    def committed(self, _result: object, _store: object, requests: Sequence[NewRequest]) -> None:
         """A request is in the file."""
-        if record.via is Via.QUEUE:
+        if any(one.record.via is Via.QUEUE for one in requests):
             print("committed", flush=True)
             self.comes("before-send")
 
@@ -78,7 +76,7 @@ class Doom:
 
     def arm(self) -> None:
         """Lie in wait."""
-        self.wrap(SessionStore, "add", self.committed)
+        self.wrap(SessionStore, "add_all", self.committed)
         self.wrap(Connector, "send", self.sent)
         self.wrap(ConfirmedSender, "_confirm", lambda *_: self.comes("waiting"))
         self.wrap(Receiver, "_open", lambda *_: self.comes("draining"))

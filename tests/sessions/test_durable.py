@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from mcshell.client.store.records import OutgoingMessage, RequestRecord
 from mcshell.errors import UsageError
-from mcshell.message import State
+from mcshell.message import Filter, State, Via, new_request_id
 from tests.peers.processes import wait_until
 
 from .conftest import NAMES
@@ -41,6 +42,28 @@ def test_a_node_that_is_down_gets_it_later(fleet, state):
     finally:
         if "n3" not in fleet.nodes:
             fleet.start("n3")
+
+
+def test_a_message_that_breaks_the_connection_holds_up_no_other(fleet, state):
+    """A request whose destination no broker takes is set aside; those beside it are answered."""
+    now = time.time()
+    bad = RequestRecord(
+        new_request_id(),
+        "rpcutil",
+        "ping",
+        Via.QUEUE,
+        fleet.collective,
+        now,
+        now + 60,
+        Filter(),
+        {},
+    )
+    sealed = OutgoingMessage(bad.id, "nobody", "/nowhere/at all", b"{}", "s", "c", now + 60)
+    with fleet.client(state=state) as client:
+        client.session.store.add(bad, ["nobody"], [sealed])
+        replies = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=60)
+        assert replies.stats["ok"] == len(NAMES)
+        assert client.session.store.open_outgoing(bad.id) == 1
 
 
 def test_what_nobody_takes_expires(fleet, state):

@@ -19,8 +19,7 @@ from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.client.jobs.queries import JobQueries, targeting_in
 from mcshell.client.jobs.replies import JobReplies
 from mcshell.client.jobs.times import read_when, revised
-from mcshell.client.messaging.tracker import RequestTracker
-from mcshell.client.store.jobs import KeptJob
+from mcshell.client.messaging.hub import Submission
 from mcshell.client.store.records import RequestRecord
 from mcshell.errors import UsageError
 from mcshell.message import Job, Via, new_request_id
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mcshell.client.discovery.targeting import Targeting
+    from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.rpc.preview import Preview
     from mcshell.client.rpc.replies import Replies
     from mcshell.wire.documents.envelope import SealedMessage
@@ -166,17 +166,12 @@ class JobManager(JobQueries):
             ask.targeting.filter,
             self._ddls.get(job.agent).action(job.action).redact(job.data),
         )
-        tracker = RequestTracker(record, names)
         request = replace(
             hub.request_sender.request(record, _inputs(sealed), lifetime),
             agent="job",
             action="submit",
         )
-        outgoing = hub.request_sender.prepare(request, names)
-        hub.watch(record.id, tracker)
-        hub.session.store.jobs.add(KeptJob(job.id, job.name, sealed.body, job.id))
-        hub.session.store.add(record, names, outgoing)
-        hub.outbox.wake()
+        (tracker,) = hub.submit([Submission(record, request, names, sealed.body)])
         return tracker
 
     def _conditions(self, after: str | JobReplies | Iterable[str | JobReplies]) -> tuple[str, ...]:
@@ -235,12 +230,8 @@ class JobManager(JobQueries):
         schema = self._ddls.get(old.agent).action(old.action)
         fresh = revised(old, changes, schema, time.time())
         sealed = self._hub.request_sender.job(fresh)
-        store = self._hub.session.store
-        kept = store.jobs.get(old.id)
         ask = self._question("edit", job, _inputs(sealed), given)
-        replies = self._requester.ask(ask)
-        request = replies.requestid if kept is None else kept.request
-        store.jobs.add(KeptJob(fresh.id, fresh.name, sealed.body, request))
+        replies = self._requester.ask(ask, job=sealed.body)
         self.settle(replies, ask.timeout)
         return replies
 

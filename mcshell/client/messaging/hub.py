@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell.client.messaging.conversations import ConversationClient
@@ -21,24 +22,40 @@ from mcshell.client.messaging.sender import RequestSender
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session
 from mcshell.client.session.takeover import Takeover
-from mcshell.client.store.records import ReplyRecord, kept_reply, slim, target_of
+from mcshell.client.store.records import NewRequest, ReplyRecord, kept_reply, slim, target_of
 from mcshell.wire.documents.envelope import BodyLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
     from mcshell.client.messaging.receiver import ReplyListener
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.client.store.records import RequestRecord
     from mcshell.config import Settings
+    from mcshell.message import Request
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["SessionHub"]
+__all__ = ["SessionHub", "Submission"]
 
 log = logging.getLogger(__name__)
 
 _POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A durable request as it is handed in, once to each of `names`.
+
+    `job` is the signed document that it carries to the nodes, where it is about a job; `discovered`
+    as a `RequestTracker` has it.
+    """
+
+    record: RequestRecord
+    request: Request
+    names: Sequence[str]
+    job: bytes | None = None
+    discovered: bool = True
 
 
 class SessionHub:
@@ -158,6 +175,23 @@ class SessionHub:
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session; None when nobody here asked."""
         return self._receiver.expected(requestid)
+
+    def submit(self, submissions: Iterable[Submission]) -> list[RequestTracker]:
+        """Commit durable requests, all at once, and have them sent; gives their live ledgers.
+
+        What is committed is sent, now or after a crash; before that nothing of it is there.
+        """
+        trackers: list[RequestTracker] = []
+        new: list[NewRequest] = []
+        for one in submissions:
+            outgoing = self.request_sender.prepare(one.request, one.names)
+            new.append(NewRequest(one.record, one.names, outgoing, one.job))
+            tracker = RequestTracker(one.record, one.names, discovered=one.discovered)
+            trackers.append(tracker)
+            self.watch(one.record.id, tracker)
+        self.session.store.add_all(new)
+        self.outbox.wake()
+        return trackers
 
     def enter(self, replies: Iterable[ReplyRecord]) -> None:
         """Keep replies that came in over another wire, and enter them; they were checked there."""

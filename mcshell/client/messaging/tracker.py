@@ -35,6 +35,8 @@ class RequestTracker:
         record: RequestRecord,
         targets: Sequence[str] = (),
         entries: Sequence[LedgerEntry] | None = None,
+        *,
+        discovered: bool = True,
     ) -> None:
         self.record = record
         verdict = State.EXPIRED if record.via.durable else State.SILENT
@@ -50,7 +52,7 @@ class RequestTracker:
         self.ended: float | None = None
         self.last_word = self.began
         self.interrupted = False
-        self.discovered = True
+        self.discovered = discovered
 
     @property
     def expected(self) -> Container[str]:

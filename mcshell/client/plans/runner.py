@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.messaging.hub import SessionHub, Submission
 from mcshell.client.plans.gates import NodeResult, gate, in_order, stopped
 from mcshell.client.store.plans import OK, OPEN, STOPPED
 from mcshell.client.store.records import RequestRecord
@@ -20,7 +20,7 @@ from mcshell.wire.documents.plan import wave_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.plans import KeptPlan
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
@@ -72,14 +72,8 @@ class WaveSender:
             step.filter,
             schema.redact(data),
         )
-        hub = self._hub
-        tracker = RequestTracker(record, names)
-        outgoing = hub.request_sender.prepare(
-            hub.request_sender.request(record, data, step.ttl), names
-        )
-        hub.watch(record.id, tracker)
-        hub.session.store.add(record, names, outgoing)
-        hub.outbox.wake()
+        asked = self._hub.request_sender.request(record, data, step.ttl)
+        (tracker,) = self._hub.submit([Submission(record, asked, names)])
         return tracker
 
     def reread(self, tracker: RequestTracker) -> dict[str, NodeResult]:

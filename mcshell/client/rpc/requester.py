@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.methods import nobody
 from mcshell.client.discovery.targeting import RequestOptions, route
+from mcshell.client.messaging.hub import SessionHub, Submission
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.interactive import InteractiveRun, RunSettings
 from mcshell.client.rpc.preview import Preview
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from mcshell.client.discovery.finder import Discovered, Finder
     from mcshell.client.discovery.node_cache import NodeCache
-    from mcshell.client.messaging.hub import SessionHub
-    from mcshell.client.store.records import OutgoingMessage
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
@@ -61,10 +60,16 @@ class Requester:
             replies.cancel()
             thread.join(timeout=5)
 
-    def ask(self, ask: RequestOptions, confirm: Callable[[Preview], bool] | None = None) -> Replies:
+    def ask(
+        self,
+        ask: RequestOptions,
+        confirm: Callable[[Preview], bool] | None = None,
+        job: bytes | None = None,
+    ) -> Replies:
         """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived.
 
         `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
+        `job` is the document of a job, to be kept with a queued request that carries it.
         """
         action = self.ddls.get(ask.agent).action(ask.action)
         data = action.check(ask.data)
@@ -72,7 +77,7 @@ class Requester:
         route(ask, 0)
         if ask.via is Via.POOL:
             return self._ask_durable(
-                ask, action, data, [f"pool:{self._pool(ask)}"], discovered=False
+                ask, action, data, [f"pool:{self._pool(ask)}"], job, discovered=False
             )
         found = self._discovery.find(ask.targeting, ask.agent)
         if not found.names:
@@ -80,7 +85,9 @@ class Requester:
         if confirm is not None and action.changes and not confirm(self.preview(ask, found)):
             raise UsageError("not confirmed: nothing was sent")
         if ask.via is Via.QUEUE:
-            return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
+            return self._ask_durable(
+                ask, action, data, found.names, job, discovered=found.discovered
+            )
         return self._ask_now(ask, action, data, found)
 
     def _check_ttl(self, ttl: float | None) -> None:
@@ -104,8 +111,7 @@ class Requester:
         self, ask: RequestOptions, action: Action, data: dict[str, Any], found: Discovered
     ) -> Replies:
         record = self._record(ask, action, data, route(ask, len(found.names)))
-        tracker = RequestTracker(record, found.names)
-        tracker.discovered = found.discovered
+        tracker = RequestTracker(record, found.names, discovered=found.discovered)
         hub = self._hub
         run = InteractiveRun(tracker, hub.request_sender, hub.queries, hub.session.store)
         run_settings = self._run_settings(ask, action, data, len(found.names))
@@ -140,14 +146,13 @@ class Requester:
         action: Action,
         data: dict[str, Any],
         names: list[str],
+        job: bytes | None,
         *,
         discovered: bool,
     ) -> Replies:
-        """Commit the signed bytes, then send; what is committed is sent, now or after a crash."""
-        tracker, outgoing = self._prepare(ask, action, data, names)
-        tracker.discovered = discovered
-        self._hub.session.store.add(tracker.record, names, outgoing)
-        self._hub.outbox.wake()
+        """Hand it in, and wait for the replies or for the broker's confirmation."""
+        one = self._submission(ask, action, data, names)
+        (tracker,) = self._hub.submit([replace(one, job=job, discovered=discovered)])
         timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
         replies = Replies(tracker, action, outbox=self._hub.outbox, patience=timeout)
         if ask.wait:
@@ -155,17 +160,13 @@ class Requester:
         replies.wait_confirmed(timeout)
         return replies
 
-    def _prepare(
+    def _submission(
         self, ask: RequestOptions, action: Action, data: dict[str, Any], names: list[str]
-    ) -> tuple[RequestTracker, list[OutgoingMessage]]:
-        """Sign a durable request for each target; from here on its replies are expected."""
+    ) -> Submission:
+        """A durable request, as it is to be kept and as it is to be signed."""
         ttl = _DURABLE_TTL if ask.ttl is None else ask.ttl
         record = self._record(ask, action, data, Via(ask.via or Via.QUEUE), ttl)
-        tracker = RequestTracker(record, names)
-        request_sender = self._hub.request_sender
-        outgoing = request_sender.prepare(request_sender.request(record, data, ttl), names)
-        self._hub.watch(record.id, tracker)
-        return tracker, outgoing
+        return Submission(record, self._hub.request_sender.request(record, data, ttl), names)
 
     def each(self, ask: RequestOptions, rows: Iterable[Mapping[str, Any]]) -> list[Replies]:
         """Ask a pool once for each row of inputs, all kept in one commit."""
@@ -173,14 +174,10 @@ class Requester:
         self._check_ttl(ask.ttl)
         names = [f"pool:{self._pool(ask)}"]
         checked = [schema.check(row) for row in rows]
-        prepared = [self._prepare(ask, schema, data, names) for data in checked]
-        self._hub.session.store.add_all(
-            [(tracker.record, names, outgoing) for tracker, outgoing in prepared]
+        trackers = self._hub.submit(
+            [self._submission(ask, schema, data, names) for data in checked]
         )
-        self._hub.outbox.wake()
-        return [
-            Replies(tracker, schema, outbox=self._hub.outbox) for tracker, _outgoing in prepared
-        ]
+        return [Replies(tracker, schema, outbox=self._hub.outbox) for tracker in trackers]
 
     def _pool(self, ask: RequestOptions) -> str:
         """The pool that a request is for."""

@@ -11,10 +11,12 @@ from mcshell.message import Filter, State, Via
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from mcshell.message import Job, Reply
     from mcshell.sqlite import Database
 
-__all__ = ["JobStore", "KeptJob"]
+__all__ = ["JobStore", "KeptJob", "put_job"]
 
 _RUN_FOR = 7 * 86_400.0
 """Seconds after a run's first reply in which its other targets may still speak."""
@@ -38,6 +40,15 @@ class KeptJob:
         return read_job(self.body)
 
 
+def put_job(db: sqlite3.Connection, job: KeptJob) -> None:
+    """Write a job, or its newest revision; one that is there stays with the request it came by."""
+    db.execute(
+        "INSERT INTO jobs (id, name, body, request) VALUES (?,?,?,?)"
+        " ON CONFLICT (id) DO UPDATE SET name=excluded.name, body=excluded.body",
+        (job.id, job.name, job.body, job.request),
+    )
+
+
 class JobStore:
     """What a session knows of its jobs. Safe to call from any thread."""
 
@@ -47,11 +58,7 @@ class JobStore:
     def add(self, job: KeptJob) -> None:
         """Keep a job, or its newest revision."""
         with self._store.transaction() as db:
-            db.execute(
-                "INSERT INTO jobs (id, name, body, request) VALUES (?,?,?,?)"
-                " ON CONFLICT (id) DO UPDATE SET name=excluded.name, body=excluded.body",
-                (job.id, job.name, job.body, job.request),
-            )
+            put_job(db, job)
 
     def all(self) -> list[KeptJob]:
         """The jobs of the session, the oldest first."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LARGE",
     "Members",
+    "NewRequest",
     "OutgoingMessage",
     "ReplyRecord",
     "RequestRecord",
@@ -70,6 +71,19 @@ class OutgoingMessage:
     signature: str
     certificate: str
     expires: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """A request that is to be kept: its targets, what goes out, and the document of its job.
+
+    `job` is the signed document that a durable request carries to the nodes, where it is one.
+    """
+
+    record: RequestRecord
+    targets: Sequence[str]
+    outgoing: Sequence[OutgoingMessage] = ()
+    job: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.store import records as rows
-from mcshell.client.store.jobs import JobStore
+from mcshell.client.store.jobs import JobStore, KeptJob, put_job
 from mcshell.client.store.ledger import LedgerEntry, judge, step
 from mcshell.client.store.plans import PlanStore
 from mcshell.client.store.records import (
     LARGE,
+    NewRequest,
     OutgoingMessage,
     ReplyRecord,
     RequestRecord,
@@ -29,6 +30,7 @@ from mcshell.client.store.schema import SESSION
 from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
 from mcshell.sqlite import Database
+from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
     import sqlite3
@@ -116,24 +118,17 @@ class SessionStore:
         outgoing: Sequence[OutgoingMessage] = (),
     ) -> None:
         """Keep a request and its targets, and the bytes that are to go out, in one commit."""
-        self.add_all([(record, targets, outgoing)])
+        self.add_all([NewRequest(record, targets, outgoing)])
 
-    def add_all(
-        self, requests: Sequence[tuple[RequestRecord, Sequence[str], Sequence[OutgoingMessage]]]
-    ) -> None:
-        """Keep several requests, as `add` keeps one, all in one commit."""
-        durable = any(record.via.durable for record, _targets, _outgoing in requests)
+    def add_all(self, requests: Sequence[NewRequest]) -> None:
+        """Keep several requests, each with what belongs to it, all in one commit."""
+        durable = any(one.record.via.durable for one in requests)
         with self._commit(durable=durable) as db:
-            for record, targets, outgoing in requests:
-                self._add(db, record, targets, outgoing)
+            for one in requests:
+                self._add(db, one)
 
-    def _add(
-        self,
-        db: sqlite3.Connection,
-        record: RequestRecord,
-        targets: Sequence[str],
-        outgoing: Sequence[OutgoingMessage],
-    ) -> None:
+    def _add(self, db: sqlite3.Connection, new: NewRequest) -> None:
+        record, targets = new.record, new.targets
         db.execute(
             "INSERT INTO requests (id, agent, action, via, collective, created, expires,"
             " filter, data, pool) VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -144,7 +139,10 @@ class SessionStore:
             [(record.id, name, place, State.PENDING) for place, name in enumerate(targets)],
         )
         db.execute("INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets)))
-        self._add_outgoing(db, outgoing)
+        self._add_outgoing(db, new.outgoing)
+        if new.job is not None:
+            job = read_job(new.job)
+            put_job(db, KeptJob(job.id, job.name, new.job, record.id))
 
     def add_outgoing(self, outgoing: Sequence[OutgoingMessage]) -> None:
         """Keep signed bytes that have already gone out."""

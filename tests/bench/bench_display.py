@@ -15,7 +15,8 @@ from figures import machine, show
 
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.store.records import ReplyRecord, RequestRecord
+from mcshell.client.store.ledger import LedgerEntry, step
+from mcshell.client.store.records import RequestRecord
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.notebook.display import bundle
 from mcshell.notebook.painter import Painter
@@ -24,13 +25,13 @@ ID = "0" * 32
 STEPS = 100
 
 
-def words(size: int) -> list[ReplyRecord]:
-    """A final reply of each node."""
+def words(size: int) -> list[LedgerEntry]:
+    """What a final reply of each node makes of its entry."""
     found = []
     for number in range(size):
         name = f"web{number:05}"
         reply = Reply(ID, name, 2, 0, "OK", {"version": "3.0.15"}, time.time(), State.OK)
-        found.append(ReplyRecord(reply, time.time() + number / size, b"", "", "", name))
+        found.append(step(LedgerEntry(name), reply, time.time() + number / size))
     return found
 
 
@@ -46,9 +47,9 @@ def main(size: int = 50_000, seconds: float = 20.0) -> None:
     painter.show(replies)
     painter.cost = 0.0
     began = time.monotonic()
-    for step in range(STEPS):
-        asked.enter(coming[step * size // STEPS : (step + 1) * size // STEPS])
-        time.sleep(max(0.0, began + seconds * (step + 1) / STEPS - time.monotonic()))
+    for number in range(STEPS):
+        asked.enter(coming[number * size // STEPS : (number + 1) * size // STEPS])
+        time.sleep(max(0.0, began + seconds * (number + 1) / STEPS - time.monotonic()))
     took = time.monotonic() - began
     share = painter.cost / took
     asked.finish()

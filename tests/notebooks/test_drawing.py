@@ -16,7 +16,8 @@ import pytest
 from mcshell import table
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.store.records import ReplyRecord, RequestRecord, StoredData
+from mcshell.client.store.ledger import LedgerEntry, judge, step
+from mcshell.client.store.records import RequestRecord, StoredData
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.notebook.display import as_html, as_text, bundle, standing
 from mcshell.notebook.frames import page, shown, shown_series
@@ -43,11 +44,11 @@ def replies(names: list[str], via: Via = Via.DIRECT) -> Replies:
     return Replies(tracker, None)
 
 
-def word(sender: str, *, state: State = State.OK, **data: Any) -> ReplyRecord:
-    """A final reply of a node."""
+def word(sender: str, *, state: State = State.OK, **data: Any) -> LedgerEntry:
+    """What a final reply of a node makes of its entry."""
     code, text = (0, "OK") if state is State.OK else (1, data.pop("why", "no"))
     reply = Reply(ID, sender, 2, code, text, data, time.time(), state)
-    return ReplyRecord(reply, time.time(), b"", "", "", sender)
+    return step(LedgerEntry(sender), reply, time.time())
 
 
 def harmful(text: str) -> bool:
@@ -65,7 +66,7 @@ def test_hostile_answers_are_drawn_harmless() -> None:
         assert not harmful(as_html(now)), as_html(now)
         assert not BAD.search(as_text(now)), as_text(now)
         assert "web2" in as_html(now)
-        asked.tracker.judge(["web3"], "no word")
+        asked.tracker.enter([judge(LedgerEntry("web3"), State.SILENT, "no word")])
         asked.tracker.finish()
     assert "no answer from web3" in as_text(standing(asked))
 
@@ -74,11 +75,9 @@ def test_large_answers_are_cut_and_left_in_the_file() -> None:
     """A row takes a line whatever it holds; what is in the session file is not read for it."""
     asked = replies([f"n{number}" for number in range(3)])
     unread: Any = StoredData(None, ID, "n1", 2)  # type: ignore[arg-type]
-    reply = word("n1").reply
-    kept = Reply(ID, "n1", 2, 0, "OK", unread, 1.0, State.OK)
-    assert reply.sender == kept.sender
+    kept = step(LedgerEntry("n1"), Reply(ID, "n1", 2, 0, "OK", unread, 1.0, State.OK), 1.0)
     huge = {f"output{number}": "x" * 10_000_000 for number in range(4)}
-    asked.tracker.enter([word("n0", **huge), ReplyRecord(kept, 1.0, b"", "", "", "n1")])
+    asked.tracker.enter([word("n0", **huge), kept])
     began = time.thread_time()
     drawn = bundle(asked)
     assert time.thread_time() - began < 0.5

@@ -6,6 +6,7 @@ import sqlite3
 
 from mcshell.client.messaging.receiver import Receiver
 from mcshell.client.store.store import SessionStore
+from mcshell.message import State
 from tests.peers.processes import wait_until
 
 from .conftest import NAMES
@@ -38,8 +39,7 @@ def test_an_answer_that_comes_as_its_asker_leaves_is_dropped(fleet, state, monke
     def leaving(self, group, now):
         words = list(open_all(self, group, now))
         for requestid in {word.reply.requestid for word in words if word is not None}:
-            sink = self.sink(requestid)
-            if sink is not None and not sink.kept:
+            if requestid in self._questions:
                 left.append(requestid)
                 self.unwatch(requestid)
         return words
@@ -53,3 +53,16 @@ def test_an_answer_that_comes_as_its_asker_leaves_is_dropped(fleet, state, monke
         assert left
         assert replies.stats["ok"] == len(NAMES)
         assert renewed == []
+
+
+def test_a_judgement_is_in_the_file_as_soon_as_it_is_made(fleet, state):
+    """Who is silent in the first batch is so in the file while the second is yet to come."""
+    with fleet.client(state=state) as client:
+        nodes = ["nobody", "n1"]
+        replies = client.rpc("rpcutil", "ping", nodes=nodes, batch=1, batch_sleep=60, wait=False)
+        assert wait_until(lambda: replies.stats["silent"] == 1, 20)
+        first, second = client.session.store.entries(replies.requestid)
+        assert (first.state, second.state) == (State.SILENT, State.PENDING)
+        assert first.reason
+        replies.cancel()
+        assert replies.wait(20).ledger().reason[1] == "not sent: stopped"

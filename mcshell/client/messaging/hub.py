@@ -22,13 +22,13 @@ from mcshell.client.messaging.sender import RequestSender
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session
 from mcshell.client.session.takeover import Takeover
-from mcshell.client.store.records import NewRequest, ReplyRecord, kept_reply, slim, target_of
+from mcshell.client.store.records import NewRequest, ReplyRecord
+from mcshell.message import State
 from mcshell.wire.documents.envelope import BodyLimits
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from mcshell.client.messaging.receiver import ReplyListener
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.client.store.records import RequestRecord
     from mcshell.config import Settings
@@ -168,9 +168,9 @@ class SessionHub:
         second: Counter[str] = Counter() if self._second is None else self._second.junk
         return self._receiver.junk + second + self.conversations.junk
 
-    def watch(self, requestid: str, sink: ReplyListener) -> None:
-        """Have the replies about a request entered into `sink` from now on."""
-        self._receiver.watch(requestid, sink)
+    def watch(self, tracker: RequestTracker) -> None:
+        """Keep a ledger live: what replies make of it in the file is entered from now on."""
+        self._receiver.track(tracker)
 
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session; None when nobody here asked."""
@@ -188,7 +188,7 @@ class SessionHub:
             new.append(NewRequest(one.record, one.names, outgoing, one.job))
             tracker = RequestTracker(one.record, one.names, discovered=one.discovered)
             trackers.append(tracker)
-            self.watch(one.record.id, tracker)
+            self.watch(tracker)
         self.session.store.add_all(new)
         self.outbox.wake()
         return trackers
@@ -196,11 +196,28 @@ class SessionHub:
     def enter(self, replies: Iterable[ReplyRecord]) -> None:
         """Keep replies that came in over another wire, and enter them; they were checked there."""
         with self._receiver.keeping:
-            news, kept, _durable = self._receiver.part(replies)
-            fresh = self.session.store.enter(kept, durable=False) if kept else []
-            if self._follower is None or self._second is not None:
-                news += fresh  # else the follower reads them from the file
-            self._receiver.pass_on(news)
+            passing, kept, _durable = self._receiver.part(replies)
+            entered = self.session.store.enter(kept, durable=False) if kept else []
+            follows = self._follower is not None and self._second is None
+            # the follower reads them from the file
+            self._receiver.pass_on(passing, [] if follows else entered)
+
+    def judge(
+        self,
+        tracker: RequestTracker,
+        names: Iterable[str],
+        reason: str,
+        state: State = State.SILENT,
+    ) -> None:
+        """Decide where those of `names` stand of which there is no reply, in file and ledger.
+
+        `silent` for good; what a probe saw, or `pending` and why it stays so.
+        """
+        with self._receiver.keeping:
+            verdicts = [(name, reason) for name in tracker.pending(names)]
+            if verdicts:
+                judged = self.session.store.judge(tracker.record.id, verdicts, state)
+                tracker.enter(judged, heard=False)
 
     def refused(self, sender: str) -> Rejection | None:
         """Why the last reply in a node's name was refused."""
@@ -208,14 +225,14 @@ class SessionHub:
 
     def tracker(self, record: RequestRecord) -> RequestTracker:
         """The live ledger of a kept request: the one that is under way, or one from the file."""
-        live = self._receiver.sink(record.id)
-        if isinstance(live, RequestTracker):
+        live = self._receiver.tracker(record.id)
+        if live is not None:
             return live
         with self._receiver.keeping:
             tracker = RequestTracker(record, entries=self.session.store.entries(record.id))
             if not record.via.durable:
                 tracker.finish()
-            self._receiver.watch(record.id, tracker)
+            self._receiver.track(tracker)
         return tracker
 
     def promote(self) -> bool:
@@ -235,30 +252,15 @@ class SessionHub:
     def follow(self, after: int) -> int:
         """Enter what the holder has kept since reply number `after`; the newest number."""
         with self._receiver.keeping:
-            for (
-                number,
-                request,
-                body,
-                kept,
-                signature,
-                certificate,
-                trust,
-            ) in self.session.store.replies(after):
+            for number, request, entry in self.session.store.entered(after):
                 after = number
-                sink = self._receiver.sink(request)
-                record = self.session.store.find_request(request) if sink else None
-                if sink is None or record is None:
-                    continue
-                reply = kept_reply(body, trust)
-                target = target_of(record, reply.sender, self.is_member)
-                received = ReplyRecord(reply, kept, body, signature, certificate, target)
-                sink.enter([slim(received, self.session.store)])
+                if (tracker := self._receiver.tracker(request)) is not None:
+                    tracker.enter([entry])
         return after
 
     def _sent(self, request: str, names: list[str], at: float) -> None:
-        sink = self._receiver.sink(request)
-        if isinstance(sink, RequestTracker):
-            sink.sent(names, at)
+        if (tracker := self._receiver.tracker(request)) is not None:
+            tracker.sent(names, at)
 
 
 class _SessionFollower(threading.Thread):

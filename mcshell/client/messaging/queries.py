@@ -42,8 +42,6 @@ class QueryAnswers:
     `signed` ones count for that, it goes on being silent for a while after others.
     """
 
-    kept = False
-
     def __init__(
         self,
         expected: Container[str],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
-from mcshell.client.store.records import ReplyRecord, slim, target_of
+from mcshell.client.store.records import ReplyRecord, target_of
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, open_reply, read_reply
 from mcshell.wire.documents.turn import is_turn
@@ -24,6 +24,8 @@ from mcshell.wire.documents.turn import is_turn
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
+    from mcshell.client.messaging.tracker import RequestTracker
+    from mcshell.client.store.ledger import LedgerEntry
     from mcshell.client.store.records import Members, RequestRecord
     from mcshell.client.store.store import SessionStore
     from mcshell.wire.documents.envelope import BodyLimits
@@ -52,11 +54,7 @@ _ABOUT_THE_SENDER = (
 
 
 class ReplyListener(Protocol):
-    """Whoever waits for the replies about one request. `kept`: they go into the session file."""
-
-    @property
-    def kept(self) -> bool:
-        """Whether the replies go into the session file."""
+    """Whoever waits for the replies about a question that no session keeps."""
 
     @property
     def expected(self) -> Container[str]:
@@ -104,7 +102,8 @@ class Receiver:
         self._limits = limits
         self._members = members
         self._inbox = ReceiveBuffer()
-        self._sinks: dict[str, ReplyListener] = {}
+        self._questions: dict[str, ReplyListener] = {}
+        self._trackers: dict[str, RequestTracker] = {}
         self._about: dict[str, RequestRecord] = {}
         self._subscription: str | None = None
         self._alone = True
@@ -135,7 +134,7 @@ class Receiver:
 
     def adopt(self, other: Receiver) -> None:
         """Serve the same sinks as another receiver."""
-        self._sinks = other._sinks
+        self._questions, self._trackers = other._questions, other._trackers
         self.turned = other.turned
 
     def let_go(self) -> None:
@@ -154,17 +153,21 @@ class Receiver:
             self._thread.join(timeout=10)
         self._helper.shutdown()
 
-    def watch(self, requestid: str, sink: ReplyListener) -> None:
-        """Have the replies about a request entered into `sink` from now on."""
-        self._sinks[requestid] = sink
+    def watch(self, question: str, listener: ReplyListener) -> None:
+        """Have the replies about a question given to `listener` from now on."""
+        self._questions[question] = listener
 
-    def sink(self, requestid: str) -> ReplyListener | None:
-        """Whoever takes the replies about a request now."""
-        return self._sinks.get(requestid)
+    def unwatch(self, question: str) -> None:
+        """Drop them from now on."""
+        self._questions.pop(question, None)
 
-    def unwatch(self, requestid: str) -> None:
-        """Stop entering them; those of a kept request still go into the file."""
-        self._sinks.pop(requestid, None)
+    def track(self, tracker: RequestTracker) -> None:
+        """Keep a ledger live: what replies make of it in the file is entered from now on."""
+        self._trackers[tracker.record.id] = tracker
+
+    def tracker(self, requestid: str) -> RequestTracker | None:
+        """The live ledger of a request."""
+        return self._trackers.get(requestid)
 
     def quiet_since(self) -> float:
         """Since when (monotonic) nothing has come in; now, while there is something to do."""
@@ -192,12 +195,11 @@ class Receiver:
         opened = self._open_all(deliveries, now)
         replies = [received for received in opened if received is not None]
         with self.keeping:
-            news, for_file, durable = self.part(replies)
-            if for_file:
-                news += self._store.enter(for_file, durable=durable)
+            passing, for_file, durable = self.part(replies)
+            entered = self._store.enter(for_file, durable=durable) if for_file else []
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
-            self.pass_on(news)
+            self.pass_on(passing, entered)
 
     def part(
         self, replies: Iterable[ReplyRecord]
@@ -211,24 +213,29 @@ class Receiver:
         for_file: list[ReplyRecord] = []
         durable = False
         for received in replies:
-            sink = self._sinks.get(received.reply.requestid)
-            if sink is not None and not sink.kept:
+            if received.reply.requestid in self._questions:
                 passing.append(received)
             elif (record := self._record(received.reply.requestid)) is not None:
                 for_file.append(received)
                 durable = durable or record.via.durable
         return passing, for_file, durable
 
-    def pass_on(self, news: Iterable[ReplyRecord]) -> None:
-        """Enter replies into the ledgers that wait for them."""
-        by_request: dict[str, list[ReplyRecord]] = {}
-        for received in news:
-            by_request.setdefault(received.reply.requestid, []).append(received)
-        for requestid, replies in by_request.items():
-            sink = self._sinks.get(requestid)
-            if sink is not None:
-                # Only what is in the file can be left there.
-                sink.enter([slim(one, self._store) for one in replies] if sink.kept else replies)
+    def pass_on(
+        self, passing: Iterable[ReplyRecord], entered: Iterable[tuple[str, LedgerEntry]]
+    ) -> None:
+        """Give replies to the questions that wait for them, and entries to the live ledgers."""
+        answers: dict[str, list[ReplyRecord]] = {}
+        for received in passing:
+            answers.setdefault(received.reply.requestid, []).append(received)
+        entries: dict[str, list[LedgerEntry]] = {}
+        for requestid, entry in entered:
+            entries.setdefault(requestid, []).append(entry)
+        for question, replies in answers.items():
+            if (listener := self._questions.get(question)) is not None:
+                listener.enter(replies)
+        for requestid, some in entries.items():
+            if (tracker := self._trackers.get(requestid)) is not None:
+                tracker.enter(some)
 
     def _turned(self, delivery: Delivery) -> bool:
         """Whether it was a turn of a conversation; those have it then."""
@@ -258,11 +265,10 @@ class Receiver:
             self._refuse(delivery, refusal, now)
             return None
         headers, reply = delivery.headers, opened.reply
-        sink = self._sinks.get(reply.requestid)
         target = reply.sender
-        if reply.job is not None and opened.expected and sink is None:
+        if reply.job is not None and opened.expected and reply.requestid not in self._trackers:
             self._store.jobs.adopt(reply, now)
-        if not opened.expected and (sink is None or sink.kept):
+        if not opened.expected and reply.requestid not in self._questions:
             record = self._record(reply.requestid)
             if record is None:
                 return None  # whoever asked has left in this moment
@@ -279,9 +285,9 @@ class Receiver:
 
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session, live or from an earlier process."""
-        sink = self._sinks.get(requestid)
-        if sink is not None:
-            return sink.expected
+        waiting = self._trackers.get(requestid) or self._questions.get(requestid)
+        if waiting is not None:
+            return waiting.expected
         if requestid.startswith("job:"):
             kept = self._store.jobs.get(requestid[4:])
             return None if kept is None else _StoredTargets(self._store, kept.request)
@@ -289,7 +295,7 @@ class Receiver:
 
     def _expected(self, requestid: str) -> Container[str] | None:
         """As `expected`, without a look into the file for each reply of a backlog."""
-        if requestid not in self._sinks:
+        if requestid not in self._trackers and requestid not in self._questions:
             record = self._record(requestid)
             if record is not None and record.pool is None:
                 return _ANYBODY

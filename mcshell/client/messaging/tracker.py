@@ -17,7 +17,7 @@ from mcshell.message import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
-    from mcshell.client.store.records import ReplyRecord, RequestRecord
+    from mcshell.client.store.records import RequestRecord
 
 __all__ = ["RequestTracker"]
 
@@ -28,8 +28,6 @@ class RequestTracker:
     `discovered` says whether the network was asked for the targets, or they were only named.
     """
 
-    kept = True
-
     def __init__(
         self,
         record: RequestRecord,
@@ -39,12 +37,7 @@ class RequestTracker:
         discovered: bool = True,
     ) -> None:
         self.record = record
-        verdict = State.EXPIRED if record.via.durable else State.SILENT
-        self._ledger = (
-            Ledger(targets, verdict=verdict)
-            if entries is None
-            else Ledger.of(entries, verdict=verdict)
-        )
+        self._ledger = Ledger(targets) if entries is None else Ledger.of(entries)
         self._wakeup = threading.Condition()
         self._revision = 0
         self._over = False
@@ -81,15 +74,16 @@ class RequestTracker:
         if self.record.via.durable and time.time() > self.record.expires:
             pending = self._ledger.pending()
             if pending:
-                self._ledger.judge(pending, "no reply before it expired")
+                self._ledger.judge(pending, State.EXPIRED, "no reply before it expired")
                 self._changed()
 
-    def enter(self, replies: Iterable[ReplyRecord]) -> None:
-        """Enter verified replies of nodes into the ledger, and wake whoever waits."""
+    def enter(self, entries: Iterable[LedgerEntry], *, heard: bool = True) -> None:
+        """Take over entries as they are kept: what replies, or (not `heard`) judgements made them."""
         with self._wakeup:
-            for received in replies:
-                self._ledger.word(received.reply, received.kept, received.target)
-            self.last_word = time.monotonic()
+            for entry in entries:
+                self._ledger.enter(entry)
+            if heard:
+                self.last_word = time.monotonic()
             self._changed()
 
     def sent(self, names: Iterable[str], at: float) -> None:
@@ -97,18 +91,6 @@ class RequestTracker:
         with self._wakeup:
             self._ledger.sent(names, at)
             self.last_word = time.monotonic()
-            self._changed()
-
-    def judge(self, names: Iterable[str], reason: str) -> None:
-        """Judge those of `names` of which there is still no reply."""
-        with self._wakeup:
-            self._ledger.judge(names, reason)
-            self._changed()
-
-    def excuse(self, name: str, state: State, reason: str) -> None:
-        """Note that a probe found the target busy with the request."""
-        with self._wakeup:
-            self._ledger.excuse(name, state, reason)
             self._changed()
 
     def note(self, names: Iterable[str], reason: str) -> None:

@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mcshell.client.discovery.targeting import RequestOptions
-    from mcshell.client.messaging.queries import NodeQueries
-    from mcshell.client.messaging.sender import RequestSender
+    from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.ledger import Ledger
-    from mcshell.client.store.store import SessionStore
     from mcshell.message import Reply
 
 __all__ = ["InteractiveRun", "RunSettings"]
@@ -47,17 +45,9 @@ class RunSettings:
 class InteractiveRun:
     """Sends one request and waits for its replies: in the caller's thread, or one of its own."""
 
-    def __init__(
-        self,
-        tracker: RequestTracker,
-        request_sender: RequestSender,
-        queries: NodeQueries,
-        store: SessionStore,
-    ) -> None:
+    def __init__(self, tracker: RequestTracker, hub: SessionHub) -> None:
         self._tracker = tracker
-        self._request_sender = request_sender
-        self._queries = queries
-        self._store = store
+        self._hub = hub
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -73,7 +63,6 @@ class InteractiveRun:
             tracker.interrupted = True
             raise
         finally:
-            self._keep_judgements()
             tracker.finish()
 
     def _fly(self, run_settings: RunSettings) -> None:
@@ -87,18 +76,17 @@ class InteractiveRun:
         while waiting:
             batch = waiting.pop(0)
             before = tracker.wait_count()
-            request = self._request_sender.request(
-                tracker.record, run_settings.data, run_settings.ttl
-            )
-            self._request_sender.send(request, batch, tracker)
+            sender = self._hub.request_sender
+            request = sender.request(tracker.record, run_settings.data, run_settings.ttl)
+            sender.send(request, batch, tracker)
             self._await(run_settings, batch, before)
             left = [name for some in waiting for name in some]
             if left and (why := self._halt(batch if canary else [], allowed)):
-                tracker.note(left, f"not sent: {why}")
+                self._hub.judge(tracker, left, f"not sent: {why}", State.PENDING)
                 return
             canary = False
             if left and self._stop.wait(ask.batch_sleep):
-                tracker.note(left, "not sent: stopped")
+                self._hub.judge(tracker, left, "not sent: stopped", State.PENDING)
                 return
 
     def _halt(self, canary: list[str], allowed: int | None) -> str:
@@ -126,11 +114,11 @@ class InteractiveRun:
         if pending and time.monotonic() < deadline:
             self._probe(run_settings, pending, deadline, done)
         if not tracker.wait(done, deadline - time.monotonic()):
-            tracker.judge(batch, f"no answer within {run_settings.timeout:g} s")
+            self._hub.judge(tracker, batch, f"no answer within {run_settings.timeout:g} s")
 
     def _quiet_since(self) -> float:
         """Since when (monotonic) it is quiet; replies still being worked off are not silence."""
-        return max(self._tracker.last_word, self._queries.quiet_since())
+        return max(self._tracker.last_word, self._hub.queries.quiet_since())
 
     def _probe(
         self,
@@ -144,8 +132,8 @@ class InteractiveRun:
         The verdict falls when it has been quiet for `probe` seconds: as long as anything still
         comes in, the network is slow, not silent.
         """
-        tracker = self._tracker
-        question, answers = self._queries.probe(
+        tracker, queries = self._tracker, self._hub.queries
+        question, answers = queries.probe(
             tracker.record.collective, pending, tracker.record.id, tracker.wake
         )
         asked = time.monotonic()
@@ -153,42 +141,39 @@ class InteractiveRun:
         try:
             while (end := max(asked, self._quiet_since()) + run_settings.probe) > time.monotonic():
                 revision = tracker.revision
-                for name, (reply, _at) in answers.snapshot().items():
-                    if name not in heard:
-                        heard.add(name)
-                        self._believe(name, reply)
+                new = {name: one for name, one in answers.snapshot().items() if name not in heard}
+                heard.update(new)
+                self._believe({name: reply for name, (reply, _at) in new.items()})
                 if tracker.wait(done, 0) or time.monotonic() > deadline:
                     return
                 tracker.wait_news(revision, min(end, deadline) - time.monotonic())
         finally:
-            self._queries.forget(question)
+            queries.forget(question)
         silent = [name for name in pending if name not in heard]
-        tracker.judge(silent, f"no reply, and no answer to a probe within {run_settings.probe:g} s")
-        unsure = {name for name in heard if _word(answers.snapshot()[name][0]) == _ALIVE}
-        tracker.judge(heard - unsure, "answered the probe, but its reply is lost")
+        why = f"no reply, and no answer to a probe within {run_settings.probe:g} s"
+        self._hub.judge(tracker, silent, why)
+        said = answers.snapshot()
+        sure = [name for name in heard if said[name][0].data.get("state") != _ALIVE]
+        self._hub.judge(tracker, sure, "answered the probe, but its reply is lost")
 
-    def _believe(self, name: str, reply: Reply) -> None:
-        """Enter what a node says of the request: busy with it, or it never came there."""
-        word = _word(reply)
-        if word in _BUSY:
-            self._tracker.excuse(name, _BUSY[word], "said so when probed")
-        elif word == "unknown":
-            self._tracker.judge([name], "is there, but the request did not reach it")
-        elif word == "passed":
-            self._tracker.judge([name], "is there, but the filter did not match it")
-        elif word == "refused":
-            self._tracker.judge([name], f"is there, but refused: {reply.data.get('reason', '')}")
-
-    def _keep_judgements(self) -> None:
-        """Put what was decided without a reply into the file, beside the replies."""
-        decided: dict[State, list[tuple[str, str]]] = {}
-        for entry in self._tracker.entries():
-            if entry.reason:
-                decided.setdefault(entry.state, []).append((entry.sender, entry.reason))
-        for state, verdicts in decided.items():
-            self._store.judge(self._tracker.record.id, verdicts, state)
+    def _believe(self, replies: Mapping[str, Reply]) -> None:
+        """Enter what nodes say of the request: busy with it, or it never came there."""
+        told: dict[tuple[State, str], list[str]] = {}
+        for name, reply in replies.items():
+            if (verdict := _verdict(reply)) is not None:
+                told.setdefault(verdict, []).append(name)
+        for (state, reason), names in told.items():
+            self._hub.judge(self._tracker, names, reason, state)
 
 
-def _word(reply: Reply) -> str:
-    """What an answer to a probe says of the request."""
-    return str(reply.data.get("state", ""))
+def _verdict(reply: Reply) -> tuple[State, str] | None:
+    """Where an answer to a probe says that its node stands with the request; None: it is awaited."""
+    said = str(reply.data.get("state", ""))
+    if said in _BUSY:
+        return _BUSY[said], "said so when probed"
+    there = {
+        "unknown": "is there, but the request did not reach it",
+        "passed": "is there, but the filter did not match it",
+        "refused": f"is there, but refused: {reply.data.get('reason', '')}",
+    }
+    return (State.SILENT, there[said]) if said in there else None

@@ -113,10 +113,10 @@ class Requester:
         record = self._record(ask, action, data, route(ask, len(found.names)))
         tracker = RequestTracker(record, found.names, discovered=found.discovered)
         hub = self._hub
-        run = InteractiveRun(tracker, hub.request_sender, hub.queries, hub.session.store)
+        run = InteractiveRun(tracker, hub)
         run_settings = self._run_settings(ask, action, data, len(found.names))
         hub.session.store.add(record, found.names)
-        hub.watch(record.id, tracker)
+        hub.watch(tracker)
         replies = Replies(tracker, action, run)
         if not ask.wait:
             thread = threading.Thread(

@@ -76,7 +76,7 @@ def step(entry: LedgerEntry, reply: Reply, at: float) -> LedgerEntry:
 
 
 def judge(entry: LedgerEntry, verdict: State, reason: str) -> LedgerEntry:
-    """Return the entry judged `silent` or `expired`; only `pending` can be judged."""
+    """Return the entry judged, `silent`, `expired` or what a probe saw; only `pending` can be."""
     if entry.state is not State.PENDING:
         return entry
     return replace(entry, state=verdict, reason=reason)
@@ -108,23 +108,19 @@ class Ledger:
     `outstanding` counts those that were sent to and are not closed.
     """
 
-    def __init__(self, targets: Iterable[str], *, verdict: State = State.SILENT) -> None:
-        self.verdict = verdict
+    def __init__(self, targets: Iterable[str]) -> None:
         self.targets: dict[str, LedgerEntry] = {name: LedgerEntry(name) for name in targets}
         self.strangers: dict[str, LedgerEntry] = {}
         self._open = len(self.targets)
         self.outstanding = 0
 
     @classmethod
-    def of(cls, entries: Iterable[LedgerEntry], *, verdict: State) -> Ledger:
+    def of(cls, entries: Iterable[LedgerEntry]) -> Ledger:
         """Take up a ledger where it was left."""
         kept = list(entries)
-        ledger = cls((entry.sender for entry in kept if not entry.unexpected), verdict=verdict)
+        ledger = cls(entry.sender for entry in kept if not entry.unexpected)
         for entry in kept:
-            if entry.unexpected:
-                ledger.strangers[entry.sender] = entry
-            else:
-                ledger._put(entry)
+            ledger.enter(entry)
         return ledger
 
     def __iter__(self) -> Iterator[LedgerEntry]:
@@ -150,25 +146,30 @@ class Ledger:
         for name in names:
             self._put(replace(self.targets[name], sent=at))
 
-    def word(self, reply: Reply, at: float, target: str | None = None) -> LedgerEntry:
-        """Enter a node's reply and return the entry it made; `target` is the pool it speaks for."""
-        entry = self.targets.get(target or reply.sender)
-        if entry is not None:
-            return self._put(step(entry, reply, at))
-        stranger = self.strangers.get(reply.sender) or LedgerEntry(reply.sender, unexpected=True)
-        self.strangers[reply.sender] = step(stranger, reply, at)
-        return self.strangers[reply.sender]
+    def enter(self, entry: LedgerEntry) -> None:
+        """Take over what a reply or a judgement made of an entry, where it was kept.
 
-    def judge(self, names: Iterable[str], reason: str) -> None:
+        There it may not yet be written when it was sent, nor that its time was over, and of the
+        reply that counts not what it said.
+        """
+        if entry.unexpected:
+            self.strangers[entry.sender] = entry
+            return
+        before = self.targets[entry.sender]
+        late = before.late or (before.state.judged and not entry.state.judged)
+        self._put(
+            replace(
+                entry,
+                sent=before.sent or entry.sent,
+                late=late or entry.late,
+                reply=before.reply or entry.reply,
+            )
+        )
+
+    def judge(self, names: Iterable[str], verdict: State, reason: str) -> None:
         """Judge those of `names` that are still pending."""
         for name in names:
-            self._put(judge(self.targets[name], self.verdict, reason))
-
-    def excuse(self, name: str, state: State, reason: str) -> None:
-        """Note what a probe saw of a pending target: `received` or `running`, without a reply."""
-        entry = self.targets[name]
-        if entry.state is State.PENDING:
-            self._put(replace(entry, state=state, reason=reason))
+            self._put(judge(self.targets[name], verdict, reason))
 
     def note(self, names: Iterable[str], reason: str) -> None:
         """Say why these targets stand where they stand."""
@@ -187,12 +188,11 @@ class Ledger:
             elapsed=elapsed,
         )
 
-    def _put(self, entry: LedgerEntry) -> LedgerEntry:
+    def _put(self, entry: LedgerEntry) -> None:
         before = self.targets[entry.sender]
         self._open += before.state.closed - entry.state.closed
         self.outstanding += _outstanding(entry) - _outstanding(before)
         self.targets[entry.sender] = entry
-        return entry
 
 
 def _outstanding(entry: LedgerEntry) -> bool:

@@ -224,10 +224,9 @@ def target_of(record: RequestRecord, sender: str, members: Members) -> str:
     return sender
 
 
-def slim(received: ReplyRecord, store: ReplyBodies) -> ReplyRecord:
-    """Leave the data of a large reply in the file."""
-    if len(received.body) <= LARGE:
-        return received
+def slim(received: ReplyRecord, store: ReplyBodies) -> Reply:
+    """A kept reply; the data of a large one stays in the file."""
     reply = received.reply
-    data = StoredData(store, reply.requestid, reply.sender, reply.sequence)
-    return replace(received, reply=replace(reply, data=data))
+    if len(received.body) <= LARGE:
+        return reply
+    return replace(reply, data=StoredData(store, reply.requestid, reply.sender, reply.sequence))

@@ -232,18 +232,21 @@ class SessionStore:
 
     # -- in
 
-    def enter(self, replies: Sequence[ReplyRecord], *, durable: bool) -> list[ReplyRecord]:
+    def enter(
+        self, replies: Iterable[ReplyRecord], *, durable: bool
+    ) -> list[tuple[str, LedgerEntry]]:
         """Keep replies of nodes and what they make of the ledger, in one commit.
 
-        Returns those that say something new: a redelivery is none.
+        Returns for each that says something new (a redelivery does not) its request's id and the
+        entry that it made.
         """
-        news: list[ReplyRecord] = []
+        news: list[tuple[str, LedgerEntry]] = []
         changes: Counter[tuple[str, str]] = Counter()
         with self._commit(durable=durable) as db:
             for received in replies:
                 if self._keep(db, received):
-                    news.append(received)
-                    self._step(db, received, changes)
+                    entry = self._step(db, received, changes)
+                    news.append((received.reply.requestid, entry))
             _count(db, changes)
         return news
 
@@ -275,8 +278,8 @@ class SessionStore:
 
     def _step(
         self, db: sqlite3.Connection, received: ReplyRecord, changes: Counter[tuple[str, str]]
-    ) -> None:
-        reply = received.reply
+    ) -> LedgerEntry:
+        reply = rows.slim(received, self)
         row = db.execute(
             f"SELECT {_FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
             (reply.requestid, received.target),
@@ -295,9 +298,13 @@ class SessionStore:
         if not entry.unexpected and after.state is not entry.state:
             changes[reply.requestid, entry.state] -= 1
             changes[reply.requestid, after.state] += 1
+        return after
 
-    def judge(self, request: str, verdicts: Iterable[tuple[str, str]], verdict: State) -> None:
-        """Judge targets that are still pending, each with its reason."""
+    def judge(
+        self, request: str, verdicts: Iterable[tuple[str, str]], verdict: State
+    ) -> list[LedgerEntry]:
+        """Judge targets that are still pending, each with its reason; returns their entries."""
+        judged: list[LedgerEntry] = []
         changes: Counter[tuple[str, str]] = Counter()
         with self._commit() as db:
             for sender, reason in verdicts:
@@ -310,9 +317,11 @@ class SessionStore:
                     continue
                 after = judge(before, verdict, reason)
                 _write(db, request, after)
+                judged.append(after)
                 changes[request, before.state] -= 1
                 changes[request, after.state] += 1
             _count(db, changes)
+        return judged
 
     def lapse(self, now: float) -> None:
         """Judge the pending targets of durable requests whose time is over."""
@@ -375,12 +384,34 @@ class SessionStore:
         data = self._data(request, _WHOLE if whole else LARGE)
         return [rows.entry_of(request, row, data) for row in found]
 
-    def _data(self, request: str, most: int) -> dict[tuple[str, int], Mapping[str, Any]]:
+    def entered(self, after: int, limit: int = 1000) -> list[tuple[int, str, LedgerEntry]]:
+        """What replies made of the ledgers, from the one after `after` on, in order.
+
+        Each is the reply's number, its request and the entry that it is about, as that is now.
+        """
+        fields = ", ".join(f"t.{name}" for name in _FIELDS.split(", "))
+        found = self._all(
+            f"SELECT r.number, r.request, r.sender, {fields} FROM replies r"  # noqa: S608 - our own names
+            " JOIN requests q ON q.id=r.request JOIN targets t ON t.request=r.request"
+            " AND t.sender IN (r.sender, 'pool:' || q.pool)"
+            " WHERE r.number>? ORDER BY r.number LIMIT ?",
+            after,
+            limit,
+        )
+        return [
+            (number, request, rows.entry_of(request, row, self._data(request, LARGE, sender)))
+            for number, request, sender, *row in found
+        ]
+
+    def _data(
+        self, request: str, most: int, sender: str | None = None
+    ) -> dict[tuple[str, int], Mapping[str, Any]]:
         found = self._all(
             "SELECT sender, sequence, CASE WHEN length(body)<=? THEN body END FROM replies"
-            " WHERE request=? AND sequence%3=2",
+            " WHERE request=? AND sender=coalesce(?, sender) AND sequence%3=2",
             most,
             request,
+            sender,
         )
         return {
             (sender, sequence): (

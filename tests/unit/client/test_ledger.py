@@ -31,13 +31,19 @@ WORDS = st.builds(
 EVENTS = st.lists(st.one_of(WORDS, st.sampled_from(NAMES)), max_size=30)
 
 
+def hear(ledger: Ledger, reply: Reply, at: float) -> None:
+    """Enter what a word makes of its sender's entry, as the session's file does."""
+    entry = ledger.entry(reply.sender) or LedgerEntry(reply.sender, unexpected=True)
+    ledger.enter(step(entry, reply, at))
+
+
 def play(ledger: Ledger, events: list[Reply | str]) -> None:
     """Enter replies, and judge where an event is only a name."""
     for at, event in enumerate(events):
         if isinstance(event, str):
-            ledger.judge([event], "the wait is over")
+            ledger.judge([event], State.SILENT, "the wait is over")
         else:
-            ledger.word(event, float(at))
+            hear(ledger, event, float(at))
 
 
 @given(EVENTS)
@@ -90,9 +96,9 @@ def test_a_stranger_is_never_counted_for_a_target(events):
     kept = [e if isinstance(e, str) or e.sender != "stranger" else None for e in events]
     for at, event in enumerate(kept):
         if isinstance(event, str):
-            without.judge([event], "the wait is over")
+            without.judge([event], State.SILENT, "the wait is over")
         elif event is not None:
-            without.word(event, float(at))
+            hear(without, event, float(at))
     assert ledger.targets == without.targets
     assert all(entry.unexpected for entry in ledger.strangers.values())
     assert ledger.stats().targets == len(NAMES)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.store.ledger import LedgerEntry, judge
 from mcshell.client.store.records import ReplyRecord, RequestRecord
 from mcshell.client.store.store import SessionStore
 from mcshell.message import Filter, Reply, State, Via
@@ -116,7 +117,9 @@ class Schedule(RuleBasedStateMachine):
     def expire(self):
         """The request's time is over: what is pending has expired, in both memories."""
         self.store.lapse(2e12)
-        self.tracker.judge(TARGETS, "no reply before it expired")
+        pending = self.tracker.pending(TARGETS)
+        expired = [judge(LedgerEntry(name), State.EXPIRED, "over") for name in pending]
+        self.tracker.enter(expired, heard=False)
 
     def _some(self, data, *, take):
         numbers = st.integers(0, max(0, len(self.under_way) - 1))
@@ -131,7 +134,7 @@ class Schedule(RuleBasedStateMachine):
         self.now += 1.0
         for word in words:
             object.__setattr__(word, "kept", self.now)
-        self.tracker.enter(self.store.enter(words, durable=True))
+        self.tracker.enter(entry for _id, entry in self.store.enter(words, durable=True))
 
     @invariant()
     def states_sum_to_the_targets(self):

@@ -84,7 +84,8 @@ def test_a_redelivered_reply_is_kept_once(tmp_path, node):
     one = record()
     store.add(one, ["web1"])
     reply = word(node, one.id, State.OK, 103.0)
-    assert store.enter([reply, reply], durable=False) == [reply]
+    ((request, entry),) = store.enter([reply, reply], durable=False)
+    assert (request, entry.reply) == (one.id, reply.reply)
     assert store.enter([reply], durable=False) == []
     assert store.reply_count() == 1
     assert not store.entries(one.id)[0].duplicate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import ConfigError
@@ -161,6 +162,10 @@ class Pool:
 
     members: tuple[str, ...] = ()
 
+    def __contains__(self, identity: object) -> bool:
+        """Whether a node may answer for the pool."""
+        return any(fnmatchcase(str(identity), pattern) for pattern in self.members)
+
 
 @dataclass(frozen=True, slots=True)
 class SupervisorSettings:
@@ -185,3 +190,7 @@ class Settings:
     state_dir: Path
     path: Path | None
     origins: Mapping[str, str]
+
+    def serves(self, pool: str, identity: str) -> bool:
+        """Whether a node may answer for a pool of this name."""
+        return identity in self.pools.get(pool, ())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from fnmatch import fnmatchcase
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -113,9 +112,8 @@ class Supervisor:
         return False
 
     def _listen(self) -> None:
-        pool = self._settings.pools.get(POOL)
         name = self._credentials.signer.identity.name
-        serves = pool is not None and any(fnmatchcase(name, one) for one in pool.members)
+        serves = self._settings.serves(POOL, name)
         if not serves:
             log.warning("pools.%s.members does not name %s: it answers nobody", POOL, name)
         for collective in self._settings.collective.member:

@@ -16,6 +16,7 @@ from mcshell.broker.config.rights import Holder, Permission, own_rights, role_ri
 from mcshell.broker.config.site import DAY, Site, holders_of, survey
 from mcshell.commands.context import Context
 from mcshell.commands.run import run_words
+from mcshell.config import Pool
 from mcshell.errors import UsageError
 from mcshell.pki import Authority
 from mcshell.wire import destinations
@@ -43,7 +44,7 @@ def site(directory: Path, authority: Authority) -> Site:
         directory,
         authority,
         collectives=["mcs", "eu"],
-        members={"sms": ["web*"]},
+        pools={"sms": Pool(("web*",))},
         listen="127.0.0.1",
         port=61614,
         retention=187 * DAY,
@@ -93,7 +94,7 @@ def test_impossible_wishes_are_refused(authority: Authority, tmp_path: Path) -> 
                 tmp_path,
                 authority,
                 collectives=["mcs"],
-                members={},
+                pools={},
                 port=1,
                 longest_ttl=180 * DAY,
                 **{**wishes, **wrong},
@@ -129,12 +130,12 @@ def test_two_with_one_common_name_are_left_out_on_activemq() -> None:
 
 def test_a_pool_is_read_by_its_members_whoever_they_are() -> None:
     """An operator who serves a pool (a supervisor) may read it, and answer."""
-    members = {"inventory": ["sup*"], "sms": ["web*"]}
-    supervisor = Holder.of("operator", "sup1", members)
+    pools = {"inventory": Pool(("sup*",)), "sms": Pool(("web*",))}
+    supervisor = Holder.of("operator", "sup1", pools)
     rights = own_rights(supervisor, ["mcs"])
     assert any(r.do is Permission.READ and r.name == "mcs.mcs.pool.inventory" for r in rights)
     assert any(r.do is Permission.WRITE and r.name == "mcs.mcs.reply" for r in rights)
-    assert Holder.of("node", "web1", members).pools == ("sms",)
+    assert Holder.of("node", "web1", pools).pools == ("sms",)
 
 
 def _allows(holder: Holder, do: Permission, destination: str, broker: str) -> bool:

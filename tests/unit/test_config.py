@@ -84,6 +84,9 @@ def test_a_file_is_read_with_units_and_paths_relative_to_it(written: Path) -> No
     assert settings.node.max_skew == 5.0
     assert settings.node.limits["exec"] == config.Limit(1, 10.0, 2**30, 64_000)
     assert settings.pools["sms"].members == ("web*",)
+    assert settings.serves("sms", "web1")
+    assert not settings.serves("sms", "db1")
+    assert not settings.serves("mail", "web1")
     assert settings.agents["file"] == {"roots": ["/srv"]}
     assert settings.state_dir == here / "state"
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
+    from mcshell.config import Pool
     from mcshell.pki import Kind
 
 __all__ = ["Holder", "NameMatch", "Permission", "Right", "own_rights", "role_rights"]
@@ -67,14 +67,9 @@ class Holder:
         return f"{self.kind}s"
 
     @classmethod
-    def of(cls, kind: Kind, name: str, members: Mapping[str, Sequence[str]]) -> Holder:
-        """Find the pools it serves; `members` has the patterns of each pool's `members`."""
-        serves = (
-            pool
-            for pool, patterns in sorted(members.items())
-            if any(fnmatchcase(name, pattern) for pattern in patterns)
-        )
-        return cls(kind, name, tuple(serves))
+    def of(cls, kind: Kind, name: str, pools: Mapping[str, Pool]) -> Holder:
+        """Find the pools it serves."""
+        return cls(kind, name, tuple(pool for pool in sorted(pools) if name in pools[pool]))
 
 
 def role_rights(kind: Kind, collectives: Iterable[str]) -> list[Right]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from mcshell.config import Pool
     from mcshell.pki import Authority
 
 __all__ = [
@@ -65,7 +66,7 @@ def survey(
     authority: Authority,
     *,
     collectives: Sequence[str],
-    members: Mapping[str, Sequence[str]],
+    pools: Mapping[str, Pool],
     listen: str,
     port: int,
     retention: float,
@@ -83,24 +84,24 @@ def survey(
         )
     if retention > _LONGEST:
         raise UsageError(f"retention {retention / DAY:g} d: no broker keeps time for so long")
-    for word in (*collectives, *members):
+    for word in (*collectives, *pools):
         check_word("collective or pool", word)
     try:
         ipaddress.ip_address(listen)
     except ValueError:
         raise UsageError(f"--listen {listen!r}: an IP address of this machine is meant") from None
-    holders = holders_of(authority, members)
+    holders = holders_of(authority, pools)
     return Site(directory, holders, tuple(collectives), listen, port, retention)
 
 
-def holders_of(authority: Authority, members: Mapping[str, Sequence[str]]) -> tuple[Holder, ...]:
+def holders_of(authority: Authority, pools: Mapping[str, Pool]) -> tuple[Holder, ...]:
     """Everybody with a valid certificate, but brokers; in the order of their names."""
     valid = {
         (entry["kind"], entry["name"])
         for entry in authority.listing()
         if entry["status"] == "valid" and not entry["name"].startswith(SERVER)
     }
-    return tuple(Holder.of(kind, name, members) for kind, name in sorted(valid))
+    return tuple(Holder.of(kind, name, pools) for kind, name in sorted(valid))
 
 
 def server_files(directory: Path, authority: Authority, hosts: Sequence[str]) -> None:

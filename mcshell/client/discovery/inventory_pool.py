@@ -6,7 +6,6 @@ nobody is believed about another.
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +19,7 @@ from mcshell.wire.documents.registration import open_registration
 if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import CachedNode, NodeCache
     from mcshell.client.messaging.queries import NodeQueries
-    from mcshell.config import Settings
+    from mcshell.config import Pool, Settings
     from mcshell.message import Reply
     from mcshell.wire.documents.signatures import Verifier
 
@@ -34,25 +33,13 @@ _FIRST: Final = 2.0
 _PAGE: Final = 10.0
 
 
-class _PoolMembers:
-    """The senders that may answer for the pool."""
-
-    def __init__(self, patterns: tuple[str, ...]) -> None:
-        self._patterns = patterns
-
-    def __contains__(self, name: object) -> bool:
-        return any(fnmatch.fnmatchcase(str(name), one) for one in self._patterns)
-
-
 class InventoryPool:
     """Asks the pool for one client; what it has verified goes into `known`."""
 
     def __init__(
         self, settings: Settings, queries: NodeQueries, known: NodeCache, verifier: Verifier
     ) -> None:
-        pool = settings.pools.get(POOL)
-        self._members = _PoolMembers(pool.members if pool is not None else ())
-        self._there = pool is not None
+        self._pool = settings.pools.get(POOL)
         self._queries = queries
         self._known = known
         self._verifier = verifier
@@ -64,11 +51,11 @@ class InventoryPool:
         Where there is no such pool, or nobody answers for it, what is known stays as it is.
         """
         now = time.monotonic()
-        if not self._there or now - self._asked.get(collective, float("-inf")) < _AGAIN:
+        if self._pool is None or now - self._asked.get(collective, float("-inf")) < _AGAIN:
             return
         self._asked[collective] = now
         after, patience = "", _FIRST
-        while (reply := self._page(collective, after, patience)) is not None:
+        while (reply := self._page(self._pool, collective, after, patience)) is not None:
             nodes, last = self._verified(collective, reply.data.get("registrations"))
             self._known.learn(collective, nodes)
             if reply.data.get("complete") or last <= after:
@@ -76,17 +63,15 @@ class InventoryPool:
             after, patience = last, _PAGE
         log.info("nobody answers for the pool %s", POOL)
 
-    def _page(self, collective: str, after: str, patience: float) -> Reply | None:
+    def _page(self, pool: Pool, collective: str, after: str, patience: float) -> Reply | None:
         data = {"after": after} if after else {}
-        question, answers = self._queries.inquire(
-            collective, POOL, "registrations", data, self._members
-        )
+        question, answers = self._queries.inquire(collective, POOL, "registrations", data, pool)
         try:
             answers.gather(window=patience, silence=0.0, settle=0.0)
             replies = [reply for reply, _at in answers.snapshot().values()]
         finally:
             self._queries.forget(question)
-        good = (one for one in replies if one.sender in self._members and one.state is State.OK)
+        good = (one for one in replies if one.sender in pool and one.state is State.OK)
         return next(good, None)
 
     def _verified(self, collective: str, page: Any) -> tuple[list[CachedNode], str]:

@@ -120,5 +120,5 @@ class Explainer:
         return tuple(
             node.identity
             for node in nodes
-            if pool in node.pools and self._hub.is_member(pool, node.identity)
+            if pool in node.pools and self._settings.serves(pool, node.identity)
         )

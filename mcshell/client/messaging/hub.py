@@ -6,7 +6,6 @@ through a scratch session, and takes the queue over when the holder is gone.
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import threading
 import time
@@ -97,14 +96,11 @@ class SessionHub:
     def _new_receiver(self, session: Session) -> Receiver:
         limits = BodyLimits(max_body=max(BodyLimits().max_body, self._settings.node.max_reply))
         return Receiver(
-            self._transport, session.store, self._credentials.verifier, limits, self.is_member
-        )
-
-    def is_member(self, pool: str, sender: str) -> bool:
-        """Whether a node may answer for a pool, by the configuration."""
-        found = self._settings.pools.get(pool)
-        return found is not None and any(
-            fnmatch.fnmatchcase(sender, pattern) for pattern in found.members
+            self._transport,
+            session.store,
+            self._credentials.verifier,
+            limits,
+            self._settings.serves,
         )
 
     def start(self) -> None:

@@ -36,7 +36,7 @@ def config(context: Context, options: BrokerConfigOptions) -> Table:
         directory,
         authority,
         collectives=settings.collective.member,
-        members={name: pool.members for name, pool in settings.pools.items()},
+        pools=settings.pools,
         listen=options.listen,
         port=options.tls_port,
         retention=longest + MARGIN if options.retention is None else options.retention,

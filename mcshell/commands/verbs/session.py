@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,17 +131,11 @@ def _current(context: Context, target: Path) -> str:
 def import_(context: Context, options: ImportOptions) -> Table:
     """Take in a copied session, or merge it into ours; every signature is verified again."""
     settings = context.settings
-
-    def is_member(pool: str, sender: str) -> bool:
-        found = settings.pools.get(pool)
-        patterns = () if found is None else found.members
-        return any(fnmatch.fnmatchcase(sender, pattern) for pattern in patterns)
-
     report = import_session(
         settings.state_dir,
         load_verifier(settings.pki),
         Path(options.file).expanduser(),
-        is_member,
+        settings.serves,
         options.session,
     )
     refused = report.refused.total()

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +25,7 @@ from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from mcshell.config import Settings
     from mcshell.message import Request
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from mcshell.node.store.records import Key, WorkItem
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["TRIES", "PoolWorker", "check_pools", "is_member"]
+__all__ = ["TRIES", "PoolWorker", "check_pools"]
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +49,11 @@ _GOODBYE: Final = 5.0
 _TICK: Final = 0.02
 
 
-def is_member(identity: str, members: Iterable[str]) -> bool:
-    """Whether a node may answer for a pool with these members (patterns as in a shell)."""
-    return any(fnmatchcase(identity, pattern) for pattern in members)
-
-
 def check_pools(settings: Settings, identity: str) -> tuple[str, ...]:
     """The pools that the node is to serve; ConfigError when it is no member of one of them."""
     for name in settings.node.serve:
-        pool = settings.pools.get(name)
-        if pool is None or not is_member(identity, pool.members):
+        if not settings.serves(name, identity):
+            pool = settings.pools.get(name)
             members = ", ".join(pool.members) if pool and pool.members else "nobody"
             raise ConfigError(
                 f"node.serve names the pool {name!r}, but {identity} is none of its members"

@@ -13,6 +13,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+from mcshell.client.discovery.registrations import RegistrationFilter
 from mcshell.errors import ConfigError, ConnectError, MCShellError, Rejected
 from mcshell.node.process import say_ready
 from mcshell.private import private_folder
@@ -22,8 +23,7 @@ from mcshell.supervisor.inventory_pool import POOL, InventoryResponder
 from mcshell.supervisor.rule_folder import RuleFolder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector, load_credentials
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
-from mcshell.wire.documents.registration import open_registration, read_registration
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,7 @@ class Supervisor:
             )
         state = private_folder(settings.state_dir / "supervisor")
         self._verifier = self._credentials.verifier
+        self._filter = RegistrationFilter(self._verifier, _MOST)
         self._folder = RuleFolder(private_folder(rules_folder(settings)), self._verifier)
         self._inventory = Inventory(state / "registrations.sqlite", self._credentials.realm)
         self._transport = connector(settings)
@@ -74,8 +75,7 @@ class Supervisor:
         self._topics: dict[str, str] = {}
         self._pools: dict[str, str] = {}
         self._stopping = False
-        self._looked = self._budget_of = float("-inf")
-        self._budget = 0
+        self._looked = float("-inf")
         self._crl: object = None
 
     def stop(self) -> None:
@@ -155,43 +155,23 @@ class Supervisor:
 
     def _hear(self, group: list[Delivery], now: float) -> None:
         """Verify the newest registration of each node, keep them, and bring what is lacking."""
-        newest: dict[tuple[str, str], tuple[float, Delivery]] = {}
-        for delivery in group:
-            try:
-                claim = read_registration(delivery.body, BodyLimits())
-            except Rejected as refusal:
-                log.debug("a registration is refused: %s", refusal)
-                continue
-            place = self._topics[delivery.subscription], claim.identity
-            if place not in newest or claim.created >= newest[place][0]:
-                newest[place] = claim.created, delivery
+        claims = self._filter.newest([(self._topics[one.subscription], one) for one in group], now)
         found = [
-            heard
-            for (collective, _name), (_at, delivery) in newest.items()
-            if self._afford(now) and (heard := self._open(delivery, collective, now)) is not None
+            HeardRegistration(
+                collective=collective,
+                registration=registration,
+                heard=now,
+                body=delivery.body,
+                signature=delivery.headers[SIGNATURE],
+                certificate=delivery.headers[CERTIFICATE],
+            )
+            for (collective, _name), (delivery, claim) in claims.items()
+            if (registration := self._filter.verified(delivery, claim, now)) is not None
         ]
         if found:
             self._inventory.keep(found)
         for heard in found:
             self._carrier.look(heard, now, time.monotonic())
-
-    def _afford(self, now: float) -> bool:
-        if now - self._budget_of >= 1.0 or now < self._budget_of:
-            self._budget_of, self._budget = now, 0
-        self._budget += 1
-        return self._budget <= _MOST
-
-    def _open(self, delivery: Delivery, collective: str, now: float) -> HeardRegistration | None:
-        body, headers = delivery.body, delivery.headers
-        try:
-            registration = open_registration(body, headers, self._verifier, BodyLimits(), now)
-        except Rejected as refusal:
-            log.info("a registration is refused: %s", refusal)
-            return None
-        if collective not in registration.collectives:
-            return None
-        signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
-        return HeardRegistration(collective, registration, now, body, signature, certificate)
 
     def _look(self, now: float) -> None:
         """Once a second: are there other rules, or a newer revocation list?"""

@@ -99,7 +99,7 @@ def test_a_forged_one_does_not_silence_the_true_one(ear):
 
 def test_a_flood_costs_a_bounded_number_of_checks(ear, monkeypatch):
     """Past the limit of a second nothing is verified; later it is again."""
-    monkeypatch.setattr("mcshell.client.discovery.registrations._MOST", 3)
+    monkeypatch.setattr(ear.listener._filter, "_most", 3)
     moment = time.time()
     monkeypatch.setattr("mcshell.client.discovery.registrations.time.time", lambda: moment)
     ear.hear(*(ear.message(f"web{number}", created=moment) for number in range(9)))

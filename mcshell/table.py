@@ -14,16 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["KINDS", "Column", "at_first", "frame", "frame_of_rows", "kind_of"]
-
-#: DDL types to pandas dtypes; what is not here stays `object`.
-KINDS = {
-    "string": "string",
-    "integer": "Int64",
-    "number": "Float64",
-    "float": "Float64",
-    "boolean": "boolean",
-}
+__all__ = ["Column", "at_first", "frame", "frame_of_rows"]
 
 #: A column: its dtype's name and its values, None where there is none.
 Column = tuple[str, "Sequence[Any]"]
@@ -34,11 +25,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "Float64": (int, float),
     "boolean": (bool,),
 }
-
-
-def kind_of(ddl_type: str) -> str:
-    """Return the dtype for a DDL type."""
-    return KINDS.get(ddl_type, "object")
 
 
 _first: list[Callable[[], object]] = []

@@ -15,7 +15,7 @@ from mcshell.client import default as current
 from mcshell.client.analysis import diff, fold, outliers, select, summary
 from mcshell.client.analysis.answers import of_frame
 from mcshell.client.discovery.arguments import names_of
-from mcshell.client.rpc.retry import inputs_again
+from mcshell.client.rpc.history import inputs_again
 from mcshell.errors import NoTargets, UsageError
 from mcshell.message import Via
 

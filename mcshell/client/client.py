@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from mcshell.client.explain.causes import Cause
     from mcshell.client.mcollective import Mixed
     from mcshell.client.messaging.conversations import Conversation
-    from mcshell.client.rpc.preview import Preview
     from mcshell.client.rpc.replies import Replies
+    from mcshell.client.rpc.requester import Preview
     from mcshell.client.session.session import Session
     from mcshell.client.store.records import RequestRecord
     from mcshell.config import Settings

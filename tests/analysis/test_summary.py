@@ -10,7 +10,7 @@ import pytest
 
 from mcshell.client import accessor
 from mcshell.client.analysis.summary import rows
-from mcshell.client.rpc.retry import inputs_again
+from mcshell.client.rpc.history import inputs_again
 from mcshell.client.store.records import RequestRecord
 from mcshell.ddl import REDACTED
 from mcshell.errors import InputError, UsageError

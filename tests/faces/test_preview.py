@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.rpc.preview import Preview
+from mcshell.client.rpc.requester import Preview
 from mcshell.commands.context import Context
 from mcshell.shell.lines import run_line
 from mcshell.shell.output import Screen

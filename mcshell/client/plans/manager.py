@@ -19,7 +19,7 @@ from mcshell.client.documents.plan_file import read_plan
 from mcshell.client.documents.reader import read_text
 from mcshell.client.plans.gates import cut, in_order, named, said
 from mcshell.client.plans.runner import PlanRun, WaveSender, outcomes_of
-from mcshell.client.rpc.preview import Preview
+from mcshell.client.rpc.requester import Preview
 from mcshell.client.store.plans import OK, OPEN, AcceptedFailure, KeptPlan, PlanStore
 from mcshell.errors import NoTargets, Rejected, SessionError, UsageError
 from mcshell.message import State

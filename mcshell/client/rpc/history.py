@@ -1,19 +1,24 @@
-"""What was asked before: the own session's requests, then those of every session file here."""
+"""What was asked before: the own session's requests, then those of every session file here.
+
+`inputs_again` gives what one of them asked as arguments for the next.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.session import references
 from mcshell.client.session.references import parse_reference
 from mcshell.client.session.session import stores
-from mcshell.errors import SessionError, UsageError
+from mcshell.ddl import REDACTED
+from mcshell.errors import InputError, SessionError, UsageError
+from mcshell.message import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.store.records import RequestRecord
@@ -22,7 +27,10 @@ if TYPE_CHECKING:
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
 
-__all__ = ["RequestHistory"]
+__all__ = ["NOT_WELL", "RequestHistory", "inputs_again"]
+
+#: The states of targets that are worth asking again.
+NOT_WELL = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT, State.EXPIRED)
 
 
 class RequestHistory:
@@ -88,3 +96,18 @@ class RequestHistory:
             return self._ddls.get(record.agent).action(record.action)
         except UsageError:
             return None  # asked with a DDL that this machine does not have
+
+
+def inputs_again(record: RequestRecord, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a request, with those that are `given` in their place.
+
+    Raises:
+        InputError: an input was not kept because it is secret, and is not given.
+    """
+    inputs = {**record.data, **given}
+    for name, value in inputs.items():
+        if value == REDACTED:
+            raise InputError(
+                f"retry: input {name} is secret and was not kept: give it again", name, 3
+            )
+    return inputs

@@ -232,7 +232,7 @@ class Replies:
         kinds: dict[str, str] = {}
         if self._action is not None:
             for name, output in self._action.outputs.items():
-                kinds[name] = table.kind_of(output.type)
+                kinds[name] = output.dtype
         for row in rows:
             for name in row.data:
                 kinds.setdefault(name, "object")

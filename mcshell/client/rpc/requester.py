@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.methods import nobody
@@ -12,10 +13,10 @@ from mcshell.client.discovery.targeting import RequestOptions, route
 from mcshell.client.messaging.hub import SessionHub, Submission
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.interactive import InteractiveRun, RunSettings
-from mcshell.client.rpc.preview import Preview
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.store.records import RequestRecord
 from mcshell.errors import UsageError, did_you_mean
+from mcshell.filters.nodes import fold
 from mcshell.message import Via, new_request_id
 
 if TYPE_CHECKING:
@@ -27,13 +28,52 @@ if TYPE_CHECKING:
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
 
-__all__ = ["Requester"]
+__all__ = ["Preview", "Requester"]
 
 _INTERACTIVE_TTL = 60.0
 _DAY = 86400.0
 _DURABLE_TTL = 7 * _DAY
 # Seconds that each target adds to the default timeout: a large fleet takes longer to drain.
 _PER_TARGET = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A request whose action changes nodes, before anything is sent.
+
+    `known` is how many nodes there are, the targets among them; `limit` is
+    `client.confirm_share`, a percentage of them or a number of nodes.
+    """
+
+    agent: str
+    action: str
+    names: tuple[str, ...]
+    known: int
+    limit: str
+
+    @property
+    def share(self) -> float:
+        """The targets' share of the known fleet, 0 to 1."""
+        return len(self.names) / max(self.known, len(self.names), 1)
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether there are more of them than the operator wants to hit unasked.
+
+        One node is never many, however small the fleet.
+        """
+        if len(self.names) <= 1:
+            return False
+        number = int(self.limit.removesuffix("%"))
+        if self.limit.endswith("%"):
+            number = math.floor(max(self.known, len(self.names)) * number / 100)
+        return len(self.names) > number
+
+    def __str__(self) -> str:
+        """One line for the eye."""
+        count = len(self.names)
+        nodes = f"{count} node{'' if count == 1 else 's'}, {self.share:.0%} of the known fleet"
+        return f"{self.agent}.{self.action} changes {nodes}: {fold(self.names)}"
 
 
 class Requester:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.targeting import Targeting
-from mcshell.client.jobs.tables import FORECAST, JOBS
+from mcshell.client.jobs.replies import FORECAST, JOBS
 from mcshell.commands.grammar.job_options import TermsOptions, TimesOptions
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.verbs.rpc import inputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcshell.client.discovery.targeting import RequestOptions, Targeting
-from mcshell.client.rpc.retry import NOT_WELL, inputs_again
+from mcshell.client.rpc.history import NOT_WELL, inputs_again
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.commands.verbs.submitting import put

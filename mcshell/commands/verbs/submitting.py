@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from mcshell.client.client import Client
     from mcshell.client.discovery.targeting import RequestOptions
-    from mcshell.client.rpc.preview import Preview
     from mcshell.client.rpc.replies import Replies
+    from mcshell.client.rpc.requester import Preview
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import Options
 

@@ -9,7 +9,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "mcshell"
 TWICE = {
     "JobManager": "changes jobs: the client's by asking the nodes, the node's those that it keeps",
-    "JobQueries": "tells of jobs: the client's what the nodes say, the node's what it keeps",
     "Outbox": "holds what is not confirmed: the client's its requests, the node's its replies",
 }
 """Names that stand twice: one thing, seen from its two sides."""

@@ -1,4 +1,4 @@
-"""What handing in a job gives back, and the columns of what nodes tell of their jobs (DESIGN §4)."""
+"""What handing in a job gives back, and the columns of what nodes tell of their jobs (mcshell/README.md §4)."""
 
 from __future__ import annotations
 

@@ -94,10 +94,10 @@ class Client:
         self._transport = connector(settings, self._on_state)
         with ExitStack() as unless_open:
             unless_open.callback(self.known.close)
-            self._hub = SessionHub(self._transport, credentials, settings, session)
+            self._old = _old_wire(settings, self.known)
+            self._hub = SessionHub(self._transport, credentials, settings, session, self._old)
             unless_open.pop_all()
         self._history = RequestHistory(settings, self._hub, self.ddls, self.caller)
-        self._old = _old_wire(settings, self._hub, self.known)
         self.monitor = FleetMonitor(self._transport, credentials, self._hub, self.known, settings)
         registry = InventoryPool(settings, self._hub.queries, self.known, credentials.verifier)
         self._discovery = Finder(self._hub.queries, self.known, settings, registry.fill)
@@ -111,7 +111,7 @@ class Client:
             self._hub.start()
             self.monitor.start()
             if self._old is not None:
-                self._old.start()
+                self._old.start(self._hub)
         except BaseException:
             self.close()
             raise
@@ -382,10 +382,10 @@ def _operator(settings: Settings, credentials: Credentials) -> str:
     return identity.callerid
 
 
-def _old_wire(settings: Settings, hub: SessionHub, known: NodeCache) -> Mixed | None:
+def _old_wire(settings: Settings, known: NodeCache) -> Mixed | None:
     """MCollective's nodes beside ours, where they are wanted."""
     if not settings.mcollective.enabled:
         return None
     from mcshell.client.mcollective import Mixed  # noqa: PLC0415 - nothing of it is loaded while it is off
 
-    return Mixed(settings, hub, known)
+    return Mixed(settings, known)

@@ -39,7 +39,7 @@ def test_an_answer_that_comes_as_its_asker_leaves_is_dropped(fleet, state, monke
     def leaving(self, group, now):
         words = list(open_all(self, group, now))
         for requestid in {word.reply.requestid for word in words if word is not None}:
-            if requestid in self._questions:
+            if requestid in self._listeners.questions:
                 left.append(requestid)
                 self.unwatch(requestid)
         return words

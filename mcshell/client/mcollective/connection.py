@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mcshell.client.mcollective.inventory import InventoryPoller
 from mcshell.client.messaging.receive_buffer import ReceiveBuffer
@@ -28,17 +28,16 @@ from mcshell.wire.mcollective.messages import DISCOVERY, read_reply, write_reque
 from mcshell.wire.mcollective.setup import connector, layout_for, open_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Sequence
+    from collections.abc import Collection, Container, Iterable, Sequence
 
     from mcshell.client.mcollective.routes import Routes
-    from mcshell.client.messaging.hub import SessionHub
     from mcshell.config import Settings
     from mcshell.message import Reply
     from mcshell.wire.mcollective.envelope import ReplyEnvelope
     from mcshell.wire.mcollective.layouts import Layout, Target
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["MCollectiveConnection"]
+__all__ = ["MCollectiveConnection", "ReplyKeeper"]
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +47,24 @@ _SEQUENCE = itertools.count(1)
 _UNNAMED = re.compile(r"[^A-Za-z0-9_.-]")
 
 
+class ReplyKeeper(Protocol):
+    """Whoever keeps the replies that come in (`messaging.hub.SessionHub`)."""
+
+    def enter(self, replies: Iterable[ReplyRecord]) -> None:
+        """Keep replies that were checked, and enter them."""
+
+    def expected(self, requestid: str) -> Container[str] | None:
+        """The targets of a request; None when nobody asked."""
+
+
 class MCollectiveConnection:
     """A client's connection to the old wire's broker. `junk` counts what was refused, by reason."""
 
-    def __init__(self, settings: Settings, hub: SessionHub, routes: Routes) -> None:
+    def __init__(self, settings: Settings, routes: Routes) -> None:
         self.wire = open_wire(settings.mcollective, "client")
         self.trust = self.wire.security.name
         self.junk: Counter[str] = Counter()
         self._native = settings.collective.main
-        self._hub = hub
         self._routes = routes
         self._transport = connector(settings)
         self._client = f"{_UNNAMED.sub('_', self.wire.sender)}_{os.getpid()}"
@@ -69,19 +77,22 @@ class MCollectiveConnection:
         self._inbox = ReceiveBuffer()
         self._quiet = True
         self._handled = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="mcshell-mco", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def start(self, keeper: ReplyKeeper) -> None:
         """Connect; ConnectError with the broker's reason, ConfigError for a broker of no use."""
         self._transport.start()
         layout_for(self.wire.settings, self._transport.dialect)
+        self._thread = threading.Thread(
+            target=self._run, args=(keeper,), name="mcshell-mco", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
         """Disconnect, once what has arrived is entered."""
         self._transport.close()
         self._inbox.end()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(timeout=10)
 
     def quiet_since(self) -> float:
@@ -211,13 +222,13 @@ class MCollectiveConnection:
 
     # -- in
 
-    def _run(self) -> None:
+    def _run(self, keeper: ReplyKeeper) -> None:
         while (group := self._inbox.take(_GROUP)) is not None:
             self._quiet = False
             try:
                 now = time.time()
-                replies = [self._open(delivery, now) for delivery in group]
-                self._hub.enter([received for received in replies if received is not None])
+                replies = [self._open(delivery, now, keeper) for delivery in group]
+                keeper.enter([received for received in replies if received is not None])
                 self.poller.ask()
             except Exception:
                 log.exception("could not keep %d replies of the old wire", len(group))
@@ -225,10 +236,13 @@ class MCollectiveConnection:
                 self._handled = time.monotonic()
                 self._quiet = True
 
-    def _open(self, delivery: Delivery, now: float) -> ReplyRecord | None:
+    def _open(self, delivery: Delivery, now: float, keeper: ReplyKeeper) -> ReplyRecord | None:
+        def expected(requestid: str, sender: str) -> bool:
+            return self._expected(requestid, sender, keeper)
+
         try:
             body = self.wire.unwrapped(delivery.body)
-            envelope = self.wire.security.open_reply(body, self.wire.limits, self._expected)
+            envelope = self.wire.security.open_reply(body, self.wire.limits, expected)
             reply = read_reply(envelope, self.trust)
             reply = self._known(envelope, reply, now)
             if self.poller.took(reply, now):
@@ -239,7 +253,7 @@ class MCollectiveConnection:
             return None
         return ReplyRecord(reply, now, kept.dump(envelope), "", "", reply.sender)
 
-    def _expected(self, requestid: str, sender: str) -> bool:
+    def _expected(self, requestid: str, sender: str, keeper: ReplyKeeper) -> bool:
         """Whether it was asked over this wire, or was no target at all (its row says so)."""
         with self._lock:
             if requestid not in self._asked:
@@ -247,7 +261,7 @@ class MCollectiveConnection:
             asked = self._asked[requestid]
         if asked is None or sender in asked:
             return True
-        targets = self._hub.expected(requestid)
+        targets = keeper.expected(requestid)
         return targets is not None and sender not in targets
 
     def _known(self, envelope: ReplyEnvelope, reply: Reply, now: float) -> Reply:

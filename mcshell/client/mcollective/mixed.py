@@ -1,4 +1,4 @@
-"""Sending and asking in a mixed fleet: each node over its own wire.
+"""The sender and the queries of a mixed fleet: each node is asked over its own wire.
 
 A node of which nothing is known is located first, over both: asked twice, one that speaks both
 would run an action twice.
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mcshell.client.discovery.node_cache import NodeCache
-    from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.mcollective.connection import ReplyKeeper
+    from mcshell.client.messaging.receiver import Receiver
     from mcshell.client.messaging.tracker import RequestTracker
+    from mcshell.client.session.session import Session
     from mcshell.client.store.records import OutgoingMessage
     from mcshell.config import Settings
     from mcshell.message import Reply
+    from mcshell.wire.documents.signatures import Signer
+    from mcshell.wire.stomp.transport import Transport
 
 __all__ = ["Mixed"]
 
@@ -36,25 +40,35 @@ _SETTLE = 0.02
 
 
 class Mixed:
-    """The old wire beside ours, for one client: its hub sends and asks over both."""
+    """The old wire beside ours, for one client; it makes what a `SessionHub` asks over both with."""
 
-    def __init__(self, settings: Settings, hub: SessionHub, known: NodeCache) -> None:
+    def __init__(self, settings: Settings, known: NodeCache) -> None:
         self._routes = Routes(known)
-        self._connection = MCollectiveConnection(settings, hub, self._routes)
-        hub.queries = queries = MixedQueries(hub.queries, self._connection, self._routes, known)
-        queries.window = settings.client.probe
-        hub.request_sender = MixedSender(
-            hub.request_sender, self._connection, self._routes, queries
+        self._connection = MCollectiveConnection(settings, self._routes)
+        self._known = known
+        self._window = settings.client.probe
+
+    def queries(self, sender: RequestSender, receiver: Receiver) -> MixedQueries:
+        """Questions over both wires; `sender` puts those over ours."""
+        return MixedQueries(
+            sender, receiver, self._connection, self._routes, self._known, self._window
         )
+
+    def sender(
+        self, transport: Transport, signer: Signer, session: Session, queries: NodeQueries
+    ) -> MixedSender:
+        """What sends requests over both wires; `queries` are those made here."""
+        assert isinstance(queries, MixedQueries)
+        return MixedSender(transport, signer, session, self._connection, self._routes, queries)
 
     @property
     def junk(self) -> Counter[str]:
         """How many replies of the old wire were refused, by reason."""
         return self._connection.junk.copy()
 
-    def start(self) -> None:
-        """Connect; ConnectError with the broker's reason."""
-        self._connection.start()
+    def start(self, keeper: ReplyKeeper) -> None:
+        """Connect, and have replies kept from now on; ConnectError with the broker's reason."""
+        self._connection.start(keeper)
 
     def close(self) -> None:
         """Disconnect."""
@@ -66,12 +80,14 @@ class MixedSender(RequestSender):
 
     def __init__(
         self,
-        ours: RequestSender,
+        transport: Transport,
+        signer: Signer,
+        session: Session,
         connection: MCollectiveConnection,
         routes: Routes,
         queries: MixedQueries,
     ) -> None:
-        super().__init__(ours._transport, ours._signer, ours._session)  # noqa: SLF001 - it is one, and more
+        super().__init__(transport, signer, session)
         self._connection = connection
         self._routes = routes
         self._queries = queries
@@ -109,12 +125,17 @@ class MixedSender(RequestSender):
 class MixedQueries(NodeQueries):
     """Asks its questions over both wires; `window` is seconds for locating a node."""
 
-    window = 1.5
-
     def __init__(
-        self, ours: NodeQueries, connection: MCollectiveConnection, routes: Routes, known: NodeCache
+        self,
+        sender: RequestSender,
+        receiver: Receiver,
+        connection: MCollectiveConnection,
+        routes: Routes,
+        known: NodeCache,
+        window: float,
     ) -> None:
-        super().__init__(ours._request_sender, ours._receiver)  # noqa: SLF001 - it is one, and more
+        super().__init__(sender, receiver)
+        self._window = window
         self._connection = connection
         self._routes = routes
         self._known = known
@@ -158,7 +179,7 @@ class MixedQueries(NodeQueries):
         """
         _ours, old, _unknown = self._routes.split(collective, names)
         there = list(self._ping_each(collective, old, None, _SILENCE))
-        found = self._ping_each(collective, there, filter_, self.window)
+        found = self._ping_each(collective, there, filter_, self._window)
         gone = set(there).difference(found)
         self._connection.poller.again(gone)
         return found, gone
@@ -192,7 +213,7 @@ class MixedQueries(NodeQueries):
         question = self._ask("ping", collective, {}, names, Filter(), answers)
         try:
             self._connection.ping_each(question, collective, names)
-            answers.gather(window=self.window, silence=_SILENCE, settle=_SETTLE)
+            answers.gather(window=self._window, silence=_SILENCE, settle=_SETTLE)
             self._known.learn(
                 collective,
                 [

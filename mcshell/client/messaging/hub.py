@@ -11,12 +11,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mcshell.client.messaging.conversations import ConversationClient
 from mcshell.client.messaging.outbox import Outbox
 from mcshell.client.messaging.queries import NodeQueries
-from mcshell.client.messaging.receiver import Receiver
+from mcshell.client.messaging.receiver import Listeners, Receiver
 from mcshell.client.messaging.sender import RequestSender
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mcshell.config import Settings
     from mcshell.message import Request
     from mcshell.wire.credentials import Credentials
+    from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.transport import Transport
 
 __all__ = ["SessionHub", "Submission"]
@@ -57,6 +58,18 @@ class Submission:
     discovered: bool = True
 
 
+class OtherWire(Protocol):
+    """Makes what sends requests and questions over another wire beside ours (`mcollective.mixed`)."""
+
+    def queries(self, sender: RequestSender, receiver: Receiver) -> NodeQueries:
+        """Questions over both; `sender` puts those over ours."""
+
+    def sender(
+        self, transport: Transport, signer: Signer, session: Session, queries: NodeQueries
+    ) -> RequestSender:
+        """What sends requests over both; `queries` are those made here."""
+
+
 class SessionHub:
     """What a client has of its session: what goes out, what comes in. `notices` are to be shown."""
 
@@ -66,6 +79,7 @@ class SessionHub:
         credentials: Credentials,
         settings: Settings,
         name: str | None,
+        other: OtherWire | None = None,
     ) -> None:
         self._transport = transport
         self._credentials = credentials
@@ -74,24 +88,29 @@ class SessionHub:
         self.session = self._open(name)
         #: The session whose queue is ours: this one, or a scratch one while we follow.
         self._own = self.session if self.session.holds else self._open(None)
-        self._receiver = self._new_receiver(self._own)
+        signer = credentials.signer
         self.conversations = ConversationClient(
-            transport, credentials.signer, credentials.verifier, self._own.address
+            transport, signer, credentials.verifier, self._own.address
         )
-        self._receiver.turned = self.conversations.put
+        self._listeners = Listeners()
+        self._receiver = self._new_receiver(self._own)
         self._second: Receiver | None = None
         self.takeover: Takeover | None = None
         self._follower: _SessionFollower | None = None
-        self.request_sender = RequestSender(transport, credentials.signer, self.session)
-        self.queries = NodeQueries(
-            RequestSender(transport, credentials.signer, self._own), self._receiver
-        )
+        questions = RequestSender(transport, signer, self._own)
+        if other is None:
+            self.queries = NodeQueries(questions, self._receiver)
+            self.request_sender = RequestSender(transport, signer, self.session)
+        else:
+            self.queries = other.queries(questions, self._receiver)
+            self.request_sender = other.sender(transport, signer, self.session, self.queries)
         self.outbox = Outbox(transport, self.session.store, self._sent)
 
     def _open(self, name: str | None) -> Session:
         caller = self._credentials.signer.identity.callerid
         settings = self._settings
-        return Session.open(settings.state_dir, caller, settings.collective.main, name)
+        main = settings.collective.main
+        return Session.open(settings.state_dir, caller, main, name, self._saved)
 
     def _new_receiver(self, session: Session) -> Receiver:
         limits = BodyLimits(max_body=max(BodyLimits().max_body, self._settings.node.max_reply))
@@ -101,13 +120,14 @@ class SessionHub:
             self._credentials.verifier,
             limits,
             self._settings.serves,
+            self.conversations.put,
+            self._listeners,
         )
 
     def start(self) -> None:
         """Listen to the queue, and send what an earlier process left unsent."""
         if self.session.holds and self.session.named:
             self._claim(self._receiver)
-        self.session.saved = self._saved
         self._receiver.start(self._own.queue, alone=self.session.holds)
         self.outbox.start()
         if not self.session.holds:
@@ -166,7 +186,7 @@ class SessionHub:
 
     def watch(self, tracker: RequestTracker) -> None:
         """Keep a ledger live: what replies make of it in the file is entered from now on."""
-        self._receiver.track(tracker)
+        self._listeners.trackers[tracker.record.id] = tracker
 
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session; None when nobody here asked."""
@@ -191,7 +211,7 @@ class SessionHub:
 
     def enter(self, replies: Iterable[ReplyRecord]) -> None:
         """Keep replies that came in over another wire, and enter them; they were checked there."""
-        with self._receiver.keeping:
+        with self._listeners.keeping:
             passing, kept, _durable = self._receiver.part(replies)
             entered = self.session.store.enter(kept, durable=False) if kept else []
             follows = self._follower is not None and self._second is None
@@ -209,7 +229,7 @@ class SessionHub:
 
         `silent` for good; what a probe saw, or `pending` and why it stays so.
         """
-        with self._receiver.keeping:
+        with self._listeners.keeping:
             verdicts = [(name, reason) for name in tracker.pending(names)]
             if verdicts:
                 judged = self.session.store.judge(tracker.record.id, verdicts, state)
@@ -221,14 +241,14 @@ class SessionHub:
 
     def tracker(self, record: RequestRecord) -> RequestTracker:
         """The live ledger of a kept request: the one that is under way, or one from the file."""
-        live = self._receiver.tracker(record.id)
+        live = self._listeners.trackers.get(record.id)
         if live is not None:
             return live
-        with self._receiver.keeping:
+        with self._listeners.keeping:
             tracker = RequestTracker(record, entries=self.session.store.entries(record.id))
             if not record.via.durable:
                 tracker.finish()
-            self._receiver.track(tracker)
+            self.watch(tracker)
         return tracker
 
     def promote(self) -> bool:
@@ -237,7 +257,6 @@ class SessionHub:
             return False
         log.info("taking over the queue of session %s", self.session.name)
         receiver = self._new_receiver(self.session)
-        receiver.adopt(self._receiver)
         self._claim(receiver)
         receiver.start(self.session.queue, alone=False)
         self._second = receiver
@@ -247,15 +266,15 @@ class SessionHub:
 
     def follow(self, after: int) -> int:
         """Enter what the holder has kept since reply number `after`; the newest number."""
-        with self._receiver.keeping:
+        with self._listeners.keeping:
             for number, request, entry in self.session.store.entered(after):
                 after = number
-                if (tracker := self._receiver.tracker(request)) is not None:
+                if (tracker := self._listeners.trackers.get(request)) is not None:
                     tracker.enter([entry])
         return after
 
     def _sent(self, request: str, names: list[str], at: float) -> None:
-        if (tracker := self._receiver.tracker(request)) is not None:
+        if (tracker := self._listeners.trackers.get(request)) is not None:
             tracker.sent(names, at)
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mcshell.client.messaging.receive_buffer import ReceiveBuffer
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
 
-__all__ = ["Receiver", "ReplyListener"]
+__all__ = ["Listeners", "Receiver", "ReplyListener"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,19 @@ class ReplyListener(Protocol):
         """Take verified replies, those of requests after their commit."""
 
 
+@dataclass(slots=True)
+class Listeners:
+    """Whoever waits for replies: who has put a question, and the live ledgers, by request's id.
+
+    `keeping` is held while replies are kept and entered: whoever restores a ledger from the file
+    takes it.
+    """
+
+    questions: dict[str, ReplyListener] = field(default_factory=dict)
+    trackers: dict[str, RequestTracker] = field(default_factory=dict)
+    keeping: threading.RLock = field(default_factory=threading.RLock)
+
+
 class _StoredTargets:
     """The targets of a request of an earlier process, looked up in the file one by one."""
 
@@ -86,7 +100,10 @@ _ANYBODY = _AnyTarget()
 
 
 class Receiver:
-    """Owns the session's reply queue. `junk` counts what was refused, by reason."""
+    """Owns the session's reply queue. `junk` counts what was refused, by reason.
+
+    `turned` takes the turns of conversations, which come to the same queue.
+    """
 
     def __init__(
         self,
@@ -95,6 +112,8 @@ class Receiver:
         verifier: Verifier,
         limits: BodyLimits,
         members: Members,
+        turned: Callable[[Delivery], None],
+        listeners: Listeners,
     ) -> None:
         self._transport = transport
         self._store = store
@@ -102,8 +121,8 @@ class Receiver:
         self._limits = limits
         self._members = members
         self._inbox = ReceiveBuffer()
-        self._questions: dict[str, ReplyListener] = {}
-        self._trackers: dict[str, RequestTracker] = {}
+        self._turned = turned
+        self._listeners = listeners
         self._about: dict[str, RequestRecord] = {}
         self._subscription: str | None = None
         self._alone = True
@@ -111,12 +130,8 @@ class Receiver:
         self._quiet = True
         self._handled = time.monotonic()
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="mcshell-verify")
-        self.turned: Callable[[Delivery], None] | None = None
-        """Takes the turns of conversations, which come to the same queue."""
         self.junk: Counter[str] = Counter()
         self.refused = Rejections(verifier)
-        #: Held while replies are kept and entered: whoever restores a ledger from the file takes it.
-        self.keeping = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
     def start(self, queue: str, *, alone: bool = True) -> None:
@@ -132,17 +147,12 @@ class Receiver:
             queue, self._inbox, ack=mode, prefetch=_PREFETCH
         )
 
-    def adopt(self, other: Receiver) -> None:
-        """Serve the same sinks as another receiver."""
-        self._questions, self._trackers = other._questions, other._trackers
-        self.turned = other.turned
-
     def let_go(self) -> None:
         """Take nothing more from the queue; what is not acknowledged goes back to the broker."""
         if self._subscription is not None:
             self._transport.unsubscribe(self._subscription)
             self._subscription = None
-        with self.keeping:
+        with self._listeners.keeping:
             self._transport.renew("the reply queue was handed over")
 
     def stop(self) -> None:
@@ -155,19 +165,11 @@ class Receiver:
 
     def watch(self, question: str, listener: ReplyListener) -> None:
         """Have the replies about a question given to `listener` from now on."""
-        self._questions[question] = listener
+        self._listeners.questions[question] = listener
 
     def unwatch(self, question: str) -> None:
         """Drop them from now on."""
-        self._questions.pop(question, None)
-
-    def track(self, tracker: RequestTracker) -> None:
-        """Keep a ledger live: what replies make of it in the file is entered from now on."""
-        self._trackers[tracker.record.id] = tracker
-
-    def tracker(self, requestid: str) -> RequestTracker | None:
-        """The live ledger of a request."""
-        return self._trackers.get(requestid)
+        self._listeners.questions.pop(question, None)
 
     def quiet_since(self) -> float:
         """Since when (monotonic) nothing has come in; now, while there is something to do."""
@@ -191,10 +193,15 @@ class Receiver:
 
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()
-        deliveries = [one for one in group if not self._turned(one)]
+        deliveries: list[Delivery] = []
+        for one in group:
+            if is_turn(one.body):
+                self._turned(one)
+            else:
+                deliveries.append(one)
         opened = self._open_all(deliveries, now)
         replies = [received for received in opened if received is not None]
-        with self.keeping:
+        with self._listeners.keeping:
             passing, for_file, durable = self.part(replies)
             entered = self._store.enter(for_file, durable=durable) if for_file else []
             for delivery in group[-1:] if self._alone else group:
@@ -213,7 +220,7 @@ class Receiver:
         for_file: list[ReplyRecord] = []
         durable = False
         for received in replies:
-            if received.reply.requestid in self._questions:
+            if received.reply.requestid in self._listeners.questions:
                 passing.append(received)
             elif (record := self._record(received.reply.requestid)) is not None:
                 for_file.append(received)
@@ -231,18 +238,11 @@ class Receiver:
         for requestid, entry in entered:
             entries.setdefault(requestid, []).append(entry)
         for question, replies in answers.items():
-            if (listener := self._questions.get(question)) is not None:
+            if (listener := self._listeners.questions.get(question)) is not None:
                 listener.enter(replies)
         for requestid, some in entries.items():
-            if (tracker := self._trackers.get(requestid)) is not None:
+            if (tracker := self._listeners.trackers.get(requestid)) is not None:
                 tracker.enter(some)
-
-    def _turned(self, delivery: Delivery) -> bool:
-        """Whether it was a turn of a conversation; those have it then."""
-        if self.turned is None or not is_turn(delivery.body):
-            return False
-        self.turned(delivery)
-        return True
 
     def _open_all(self, group: list[Delivery], now: float) -> Iterable[ReplyRecord | None]:
         if len(group) < _SPLIT:
@@ -266,9 +266,13 @@ class Receiver:
             return None
         headers, reply = delivery.headers, opened.reply
         target = reply.sender
-        if reply.job is not None and opened.expected and reply.requestid not in self._trackers:
+        if (
+            reply.job is not None
+            and opened.expected
+            and reply.requestid not in self._listeners.trackers
+        ):
             self._store.jobs.adopt(reply, now)
-        if not opened.expected and reply.requestid not in self._questions:
+        if not opened.expected and reply.requestid not in self._listeners.questions:
             record = self._record(reply.requestid)
             if record is None:
                 return None  # whoever asked has left in this moment
@@ -285,7 +289,9 @@ class Receiver:
 
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session, live or from an earlier process."""
-        waiting = self._trackers.get(requestid) or self._questions.get(requestid)
+        waiting = self._listeners.trackers.get(requestid) or self._listeners.questions.get(
+            requestid
+        )
         if waiting is not None:
             return waiting.expected
         if requestid.startswith("job:"):
@@ -295,7 +301,7 @@ class Receiver:
 
     def _expected(self, requestid: str) -> Container[str] | None:
         """As `expected`, without a look into the file for each reply of a backlog."""
-        if requestid not in self._trackers and requestid not in self._questions:
+        if requestid not in self._listeners.trackers and requestid not in self._listeners.questions:
             record = self._record(requestid)
             if record is not None and record.pool is None:
                 return _ANYBODY

@@ -55,13 +55,19 @@ class SessionInfo:
 class Session:
     """An open session: `name`, `address`, `store`, and whether this process `holds` its queue."""
 
-    def __init__(self, path: Path, lock: IO[str] | None, caller: str, collective: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        lock: IO[str] | None,
+        caller: str,
+        collective: str,
+        saved: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
         self.collective = collective
         #: Who we are to the other processes of this caller: host, pid, and a word of chance.
         self.me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
-        #: Called when the session has been given a name: other machines may have it from then on.
-        self.saved: Callable[[], None] | None = None
+        self._saved = saved
         self._lock = lock
         try:
             self.store = SessionStore(path)
@@ -100,10 +106,18 @@ class Session:
             self.store.set_meta(key, value)
 
     @classmethod
-    def open(cls, state_dir: Path, caller: str, collective: str, name: str | None) -> Session:
+    def open(
+        cls,
+        state_dir: Path,
+        caller: str,
+        collective: str,
+        name: str | None,
+        saved: Callable[[], None] = lambda: None,
+    ) -> Session:
         """Open the named session, or the first free scratch one.
 
         A named session that another process of this machine holds is opened without its queue.
+        `saved` is called when it has been given a name: other machines may have it from then on.
 
         Raises:
             SessionError: it belongs to another caller or collective, or is no session file.
@@ -112,11 +126,13 @@ class Session:
         if name is not None:
             destinations.check_word("session", name)
             lock = lock_file(folder / f"{name}.lock")
-            return cls(folder / f"{name}.sqlite", lock, caller, collective)
-        return cls._scratch(folder, caller, collective)
+            return cls(folder / f"{name}.sqlite", lock, caller, collective, saved)
+        return cls._scratch(folder, caller, collective, saved)
 
     @classmethod
-    def _scratch(cls, folder: Path, caller: str, collective: str) -> Session:
+    def _scratch(
+        cls, folder: Path, caller: str, collective: str, saved: Callable[[], None]
+    ) -> Session:
         number = 0
         while True:
             number += 1
@@ -126,7 +142,7 @@ class Session:
             path = folder / f"{_SCRATCH}{number}.sqlite"
             there = path.exists()
             try:
-                return cls(path, lock, caller, collective)
+                return cls(path, lock, caller, collective, saved)
             except SessionError:
                 # Another caller's, collective's or version's scratch session is no use to this one.
                 if not there:
@@ -184,8 +200,7 @@ class Session:
         self._lock.close()
         self.path, self._lock = target, lock
         self.store.reopen(target)
-        if self.saved is not None:
-            self.saved()
+        self._saved()
 
     def close(self) -> None:
         """Close the file and let the next process have the session."""

@@ -105,7 +105,7 @@ class FleetMonitor:
         collective = self._settings.collective.main
         question, answers = queries.carry(collective, names, pem.decode("ascii"))
         try:
-            answers.gather(window=timeout, silence=timeout, settle=0.0)
+            answers.gather(window=timeout, silence=timeout, linger=0.0)
             return {name: reply for name, (reply, _at) in answers.snapshot().items()}
         finally:
             queries.forget(question)

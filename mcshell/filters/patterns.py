@@ -78,9 +78,9 @@ class _Scan:
         elif char == "[":
             self._class()
         elif char == "(":
-            self._enter()
+            self._open_group()
         elif char == ")":
-            self._leave()
+            self._close_group()
         elif char == "|":
             self.open[-1].varies = True
             self.open[-1].choices += 1
@@ -110,7 +110,7 @@ class _Scan:
             first = False
         return None
 
-    def _enter(self) -> None:
+    def _open_group(self) -> None:
         self.at += 1
         if named := _NAMED.match(self.pattern, self.at):
             self.at = named.end()
@@ -121,7 +121,7 @@ class _Scan:
             self.at = flags.end() - closed
         self.open.append(_Group())
 
-    def _leave(self) -> None:
+    def _close_group(self) -> None:
         group = self.open.pop() if len(self.open) > 1 else _Group()
         self.open[-1].varies |= group.varies
         self.factor *= group.choices

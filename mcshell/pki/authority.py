@@ -188,7 +188,7 @@ class Authority:
                     "expires": end,
                 },
             )
-            self._enter(entry)
+            self._index(entry)
         leaf = certificates.Leaf(name, kind, serial, start, end, tuple(dns), tuple(ip))
         certificate = certificates.build_leaf(
             leaf, key, self.certificate.subject, self._key, self._aki
@@ -297,7 +297,7 @@ class Authority:
                 if record["event"] == "revoked":
                     self._by_serial[serial].revoked = float(record["revoked"])
                 else:
-                    self._enter(
+                    self._index(
                         IssuedCertificate(
                             record["name"],
                             record["kind"],
@@ -324,7 +324,7 @@ class Authority:
         self._read += len(line)
         self._lines += 1
 
-    def _enter(self, entry: IssuedCertificate) -> None:
+    def _index(self, entry: IssuedCertificate) -> None:
         self._entries.setdefault(entry.name, []).append(entry)
         self._by_serial[entry.serial] = entry
 

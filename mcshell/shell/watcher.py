@@ -84,11 +84,11 @@ class RequestWatcher:
         except MCShellError as error:
             log.debug("no look at the session: %s", error)
             return
-        told = self._enter(client, history)
+        told = self._news(client, history)
         for line in (*self._context.notices(), *told):
             self._tell(line)
 
-    def _enter(
+    def _news(
         self, client: Client, history: list[tuple[RequestRecord, dict[str, int]]]
     ) -> list[str]:
         told: list[str] = []

@@ -57,7 +57,7 @@ def registration(collective: str) -> str:
 
 
 def session(collective: str, caller: str) -> str:
-    """The topic on which a caller's processes settle who holds a session."""
+    """The topic on which a caller's processes agree who holds a session."""
     return f"/topic/mcs.{collective}.session.{quote(caller)}"
 
 

@@ -198,7 +198,7 @@ def test_cancelled_before_it_came(town: Town, client: Client) -> None:
         "mark", "once", file=str(town.marks), text="x", nodes=["n1"], at="+1s", late="1d"
     )
     other = town.client(state="other")
-    other.jobs.settle(other.jobs.cancel(replies.job, nodes=["n1"], timeout=1), 1)
+    other.jobs.wait_quiet(other.jobs.cancel(replies.job, nodes=["n1"], timeout=1), 1)
     town.start("n1")
     assert final(replies)[0] is State.FAILED
     assert town.runs().total() == 0

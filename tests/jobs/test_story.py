@@ -44,7 +44,7 @@ def test_story(embedded: Broker, tmp_path: Path) -> None:
         submit("report", after=["patch:done", "check:failed"])
         last = submit("mail", at="tomorrow 05:00")
         for name in ("drain", "patch", "check", "report", "mail"):
-            client.jobs.settle(client.jobs.replies(name), 60)
+            client.jobs.wait_quiet(client.jobs.replies(name), 60)
         edited = client.jobs.edit("mail", text="letter", at="tomorrow 06:00")
         assert edited.stats["ok"] == 17
         assert client.jobs.cancel("check").stats["ok"] == 17

@@ -67,7 +67,7 @@ class InventoryPool:
         data = {"after": after} if after else {}
         question, answers = self._queries.inquire(collective, POOL, "registrations", data, pool)
         try:
-            answers.gather(window=patience, silence=0.0, settle=0.0)
+            answers.gather(window=patience, silence=0.0, linger=0.0)
             replies = [reply for reply, _at in answers.snapshot().values()]
         finally:
             self._queries.forget(question)

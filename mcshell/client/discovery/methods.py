@@ -41,7 +41,7 @@ __all__ = [
 
 _SILENCE = 0.3
 _FIRST_SILENCE = 1.0
-_SETTLE = 0.02
+_LINGER = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _answers(search: DiscoveryQuery, known: dict[str, CachedNode]) -> dict[str, 
         search.collective, search.filter, known if everyone else ()
     )
     silence = min(_SILENCE if everyone else _FIRST_SILENCE, window)
-    answers.gather(window=window, silence=silence, settle=_SETTLE)
+    answers.gather(window=window, silence=silence, linger=_LINGER)
     # Who answers after the window is a target next time: the question stays open for a while.
     replies = answers.conclude(search.learn)
     search.retire(question)

@@ -133,14 +133,14 @@ def _answered(evidence: Evidence) -> Cause | None:
     reply = entry.reply
     text = reply.statusmsg + (", late" if entry.late else "")
     return Cause(
-        _outcome(reply.state, reply.statuscode, reply.statusmsg),
+        _final_state(reply.state, reply.statuscode, reply.statusmsg),
         "observed",
         text,
         entry.done,
     )
 
 
-def _outcome(state: State, statuscode: int | None, text: str) -> str:
+def _final_state(state: State, statuscode: int | None, text: str) -> str:
     by_state = {
         State.OK: "it answered: ok",
         State.DENIED: "denied by policy",

@@ -86,7 +86,7 @@ class Explainer:
         question, answers = queries.probe(self._collective(record), [node], about, lambda: None)
         window = self._settings.client.probe
         try:
-            answers.gather(window=window, silence=0.0, settle=0.0)
+            answers.gather(window=window, silence=0.0, linger=0.0)
             found = answers.snapshot().get(node)
         finally:
             queries.forget(question)

@@ -260,13 +260,13 @@ class JobManager:
         sealed = self._hub.request_sender.job(fresh)
         ask = self._question("edit", job, _inputs(sealed), given)
         replies = self._requester.ask(ask, job=sealed.body)
-        self.settle(replies, ask.timeout)
+        self.wait_quiet(replies, ask.timeout)
         return replies
 
     def _change(self, action: str, job: str | JobReplies, targeting: Mapping[str, Any]) -> Replies:
         ask = self._question(action, job, {}, targeting)
         replies = self._requester.ask(ask)
-        self.settle(replies, ask.timeout)
+        self.wait_quiet(replies, ask.timeout)
         return replies
 
     def _question(
@@ -439,7 +439,7 @@ class JobManager:
         entries = self._hub.session.store.entries(kept.request)
         return {**targeting, "nodes": [one.sender for one in entries if not one.unexpected]}
 
-    def settle(self, replies: Replies, most: float | None = None) -> None:
+    def wait_quiet(self, replies: Replies, most: float | None = None) -> None:
         """Wait until every target has said something, or those that are there have.
 
         At most for `most` seconds, by default the settings' timeout.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Mixed"]
 
 _SILENCE = 0.3
-_SETTLE = 0.02
+_LINGER = 0.02
 
 
 class Mixed:
@@ -194,7 +194,7 @@ class MixedQueries(NodeQueries):
         question = self._ask("ping", collective, {}, [], Filter(), answers)
         try:
             self._connection.ping_each(question, collective, names, filter_)
-            answers.gather(window=window, silence=window, settle=0.0)
+            answers.gather(window=window, silence=window, linger=0.0)
         finally:
             self.forget(question)
         return answers.snapshot()
@@ -213,7 +213,7 @@ class MixedQueries(NodeQueries):
         question = self._ask("ping", collective, {}, names, Filter(), answers)
         try:
             self._connection.ping_each(question, collective, names)
-            answers.gather(window=self._window, silence=_SILENCE, settle=_SETTLE)
+            answers.gather(window=self._window, silence=_SILENCE, linger=_LINGER)
             self._known.learn(
                 collective,
                 [

@@ -253,7 +253,7 @@ class SessionHub:
 
     def promote(self) -> bool:
         """Take the session's queue, if its holder is gone."""
-        if not self.session.take():
+        if not self.session.acquire():
             return False
         log.info("taking over the queue of session %s", self.session.name)
         receiver = self._new_receiver(self.session)

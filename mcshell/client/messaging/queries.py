@@ -61,7 +61,7 @@ class QueryAnswers:
         self._wakeup = threading.Condition()
         self._latest = time.monotonic()
 
-    def enter(self, replies: Iterable[ReplyRecord]) -> None:
+    def add(self, replies: Iterable[ReplyRecord]) -> None:
         """Take replies; the first final one of each sender counts."""
         with self._wakeup:
             if self._tail is not None:
@@ -69,14 +69,14 @@ class QueryAnswers:
                 return
             for received in replies:
                 if received.reply.final:
-                    self._take(received)
+                    self._keep(received)
                     if received.reply.trust == "mcs" or not self._signed:
                         self._expect(received.reply.sender)
             self._latest = time.monotonic()
             self._wakeup.notify_all()
         self._wake()
 
-    def _take(self, received: ReplyRecord) -> None:
+    def _keep(self, received: ReplyRecord) -> None:
         """The first reply of a sender counts; a signed one comes before one that is not."""
         sender, signed = received.reply.sender, received.reply.trust == "mcs"
         before = self._replies.get(sender)
@@ -93,18 +93,18 @@ class QueryAnswers:
         with self._wakeup:
             return dict(self._replies)
 
-    def gather(self, *, window: float, silence: float, settle: float) -> None:
+    def gather(self, *, window: float, silence: float, linger: float) -> None:
         """Wait until all that are awaited have answered, or it has been silent.
 
         Without any answer the wait is `window` seconds; after the first it goes on for as long
-        as the pauses stay below `silence` seconds, or below `settle` once it is complete: who
+        as the pauses stay below `silence` seconds, or below `linger` once it is complete: who
         was not awaited may be among those who answer at the same moment.
         """
         deadline = time.monotonic() + window
         with self._wakeup:
             while True:
                 if self._replies:
-                    deadline = self._latest + (settle if self._complete else silence)
+                    deadline = self._latest + (linger if self._complete else silence)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return

@@ -61,7 +61,7 @@ class ReplyListener(Protocol):
     def expected(self) -> Container[str]:
         """The senders that were asked."""
 
-    def enter(self, replies: Iterable[ReplyRecord]) -> None:
+    def add(self, replies: Iterable[ReplyRecord]) -> None:
         """Take verified replies, those of requests after their commit."""
 
 
@@ -239,7 +239,7 @@ class Receiver:
             entries.setdefault(requestid, []).append(entry)
         for question, replies in answers.items():
             if (listener := self._listeners.questions.get(question)) is not None:
-                listener.enter(replies)
+                listener.add(replies)
         for requestid, some in entries.items():
             if (tracker := self._listeners.trackers.get(requestid)) is not None:
                 tracker.enter(some)

@@ -67,9 +67,9 @@ def count(share: str, total: int) -> int:
     return max(1, int(share))
 
 
-def stopped(step: Step, outcomes: Sequence[NodeResult], total: int) -> str:
+def stopped(step: Step, results: Sequence[NodeResult], total: int) -> str:
     """Why a step has too many failures to go on; nothing when it has not."""
-    failed = [one for one in outcomes if one.failed]
+    failed = [one for one in results if one.failed]
     limit = count(step.stop, total)
     if len(failed) < limit:
         return ""
@@ -78,18 +78,18 @@ def stopped(step: Step, outcomes: Sequence[NodeResult], total: int) -> str:
 
 
 def gate(step: Step, ends: Mapping[str, Sequence[NodeResult]]) -> str:
-    """Why a step may not begin, after the outcomes of those before it; nothing when it may."""
+    """Why a step may not begin, after the results of those before it; nothing when it may."""
     for name, need in step.gates:
-        outcomes = ends[name]
-        bad = [one for one in outcomes if one.state is not State.OK]
+        results = ends[name]
+        bad = [one for one in results if one.state is not State.OK]
         if need == "done":
-            bad = [one for one in outcomes if not one.state.closed]
-        elif need != "ok" and len(outcomes) - len(bad) >= count(need, len(outcomes)):
+            bad = [one for one in results if not one.state.closed]
+        elif need != "ok" and len(results) - len(bad) >= count(need, len(results)):
             continue
         if bad:
             what = {"ok": "all ok", "done": "all done"}.get(need, f"{need} ok")
             return (
-                f"{step.name} wants {name} {what}, but {_many(bad, len(outcomes))} "
+                f"{step.name} wants {name} {what}, but {_many(bad, len(results))} "
                 f"{'is' if len(bad) == 1 else 'are'} not: {named(bad)}"
             )
     return ""
@@ -99,14 +99,14 @@ def _many(some: Sequence[NodeResult], total: int) -> str:
     return f"{len(some)} of {total}"
 
 
-def named(outcomes: Sequence[NodeResult]) -> str:
+def named(results: Sequence[NodeResult]) -> str:
     """Nodes with what they said; where there are many, their names and the first one's reply."""
-    if len(outcomes) > _NAMED:
-        first = outcomes[0]
-        return f"{fold(one.sender for one in outcomes)} ({first.sender}: {said(first)})"
-    return ", ".join(f"{one.sender} ({said(one)})" for one in outcomes)
+    if len(results) > _NAMED:
+        first = results[0]
+        return f"{fold(one.sender for one in results)} ({first.sender}: {said(first)})"
+    return ", ".join(f"{one.sender} ({said(one)})" for one in results)
 
 
-def said(outcome: NodeResult) -> str:
+def said(result: NodeResult) -> str:
     """How a node stands, and its replies."""
-    return f"{outcome.state}{': ' if outcome.reason else ''}{outcome.reason[:200]}"
+    return f"{result.state}{': ' if result.reason else ''}{result.reason[:200]}"

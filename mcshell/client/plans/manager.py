@@ -18,7 +18,7 @@ from mcshell.client.discovery.targeting import Targeting
 from mcshell.client.documents.plan_file import read_plan
 from mcshell.client.documents.reader import read_text
 from mcshell.client.plans.gates import cut, in_order, named, said
-from mcshell.client.plans.runner import PlanRun, WaveSender, outcomes_of
+from mcshell.client.plans.runner import PlanRun, WaveSender, results_of
 from mcshell.client.rpc.requester import Preview
 from mcshell.client.store.plans import OK, OPEN, AcceptedFailure, KeptPlan, PlanStore
 from mcshell.errors import NoTargets, Rejected, SessionError, UsageError
@@ -304,7 +304,7 @@ class PlanManager:
             found = PlanRun(self._waves, kept, plan, end, say or _hush).go()
         except KeyboardInterrupt:
             found, interrupted = (OPEN, ""), True
-        self._store.settle(kept.id, *found)
+        self._store.set_state(kept.id, *found)
         progress = self._progress(self._store.find(kept.id), plan)
         progress.interrupted = interrupted
         return progress
@@ -331,19 +331,19 @@ class PlanManager:
 
 def _counted(tracker: RequestTracker, kept: KeptPlan, step: str) -> dict[str, Any]:
     """How the targets of a wave stand, in numbers, and what is to say about the failed."""
-    outcomes = outcomes_of(tracker)
-    fine = {one.sender for one in outcomes if one.state is State.OK}
-    rest = {one.sender for one in outcomes} - fine
+    results = results_of(tracker)
+    fine = {one.sender for one in results if one.state is State.OK}
+    rest = {one.sender for one in results} - fine
     accepted = [one for one in kept.accepted if one.step == step and one.sender in rest]
     names = {one.sender for one in accepted}
-    failed = [one for one in outcomes if one.failed and one.sender not in names]
+    failed = [one for one in results if one.failed and one.sender not in names]
     reasons = [named(failed)] if failed else []
     reasons += [f"accepted by {one.by}: {one.sender} ({one.said})" for one in accepted]
     return {
         "ok": len(fine),
         "failed": len(failed),
         "accepted": len(accepted),
-        "open": len(outcomes) - len(fine) - len(failed) - len(accepted),
+        "open": len(results) - len(fine) - len(failed) - len(accepted),
         "reason": "; ".join(reasons),
     }
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mcshell.ddl.library import Library
     from mcshell.message import Plan, Step
 
-__all__ = ["PlanRun", "WaveSender", "outcomes_of"]
+__all__ = ["PlanRun", "WaveSender", "results_of"]
 
 _AGAIN: Final = 30.0
 _READ: Final = 500
@@ -79,13 +79,13 @@ class WaveSender:
     def reread(self, tracker: RequestTracker) -> dict[str, NodeResult]:
         """Ask those whose last reply is missing what became of the request; who answers."""
         record, queries = tracker.record, self._hub.queries
-        names = [one.sender for one in outcomes_of(tracker) if not one.state.final]
+        names = [one.sender for one in results_of(tracker) if not one.state.final]
         found: dict[str, NodeResult] = {}
         for start in range(0, len(names), _READ):
             some = names[start : start + _READ]
             question, answers = queries.probe(record.collective, some, record.id, tracker.wake)
             try:
-                answers.gather(window=self._settings.client.probe, silence=_SILENCE, settle=0.0)
+                answers.gather(window=self._settings.client.probe, silence=_SILENCE, linger=0.0)
                 replies = answers.snapshot()
             finally:
                 queries.forget(question)
@@ -133,7 +133,7 @@ class PlanRun:
                 tracker = self._waves.tracker(self._request(step, number))
                 if tracker is None:
                     return []
-                ends[step.name] += self._outcomes(step, tracker, self._waves.reread(tracker))
+                ends[step.name] += self._results(step, tracker, self._waves.reread(tracker))
                 if stopped(step, ends[step.name], sum(map(len, waves))):
                     return [(step.name, one) for one in ends[step.name] if one.failed]
             if not all(one.state.closed for one in ends[step.name]):
@@ -143,12 +143,12 @@ class PlanRun:
     def _request(self, step: Step, number: int) -> str:
         return wave_id(self._kept.id, self._kept.revision, step.name, number)
 
-    def _outcomes(
+    def _results(
         self, step: Step, tracker: RequestTracker, read: Mapping[str, NodeResult]
     ) -> list[NodeResult]:
         """How a wave stands, by the ledger and by what nodes said since; failures may be accepted."""
         accepted = self._kept.accepts(step.name)
-        found = [_newest(one, read) for one in outcomes_of(tracker)]
+        found = [_newest(one, read) for one in results_of(tracker)]
         return [
             replace(one, state=State.OK) if one.failed and one.sender in accepted else one
             for one in found
@@ -165,10 +165,10 @@ class PlanRun:
             ends[step.name] = []
             for number, names in enumerate(waves, 1):
                 before = ends[step.name]
-                outcomes = self._wave(step, number, names, before, total)
-                if outcomes is None:
+                results = self._wave(step, number, names, before, total)
+                if results is None:
                     return OPEN, ""
-                ends[step.name] = [*before, *outcomes]
+                ends[step.name] = [*before, *results]
                 if reason := stopped(step, ends[step.name], total):
                     return STOPPED, reason
         return OK, ""
@@ -193,10 +193,10 @@ class PlanRun:
         look = time.monotonic() + _AGAIN
         while True:
             revision = tracker.revision
-            outcomes = self._outcomes(step, tracker, read)
-            closed = all(one.state.closed for one in outcomes)
-            if closed or stopped(step, [*before, *outcomes], total):
-                return outcomes
+            results = self._results(step, tracker, read)
+            closed = all(one.state.closed for one in results)
+            if closed or stopped(step, [*before, *results], total):
+                return results
             now = time.monotonic()
             if self._end is not None and now > self._end:
                 return None
@@ -208,7 +208,7 @@ class PlanRun:
                 tracker.wait_news(revision, max(0.01, min(1.0, until - now)))
 
 
-def outcomes_of(tracker: RequestTracker) -> list[NodeResult]:
+def results_of(tracker: RequestTracker) -> list[NodeResult]:
     """How the targets of a wave stand, by the ledger."""
     return [
         NodeResult(one.sender, one.state, one.reply.statusmsg if one.reply else one.reason)
@@ -217,6 +217,6 @@ def outcomes_of(tracker: RequestTracker) -> list[NodeResult]:
     ]
 
 
-def _newest(outcome: NodeResult, read: Mapping[str, NodeResult]) -> NodeResult:
+def _newest(result: NodeResult, read: Mapping[str, NodeResult]) -> NodeResult:
     """What the node said when it was asked, where the ledger has no last reply of it."""
-    return outcome if outcome.state.final else read.get(outcome.sender, outcome)
+    return result if result.state.final else read.get(result.sender, result)

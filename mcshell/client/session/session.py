@@ -163,7 +163,7 @@ class Session:
         """Whether this process holds the session's queue."""
         return self._lock is not None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Take hold of the queue if its holder is gone; whether this process holds it now."""
         if self._lock is None:
             self._lock = lock_file(self.path.with_suffix(".lock"))

@@ -1,4 +1,4 @@
-"""Who holds a named session's queue, settled between the machines of one caller.
+"""Who holds a named session's queue, agreed between the machines of one caller.
 
 The newcomer claims it; the holder commits, lets go and answers with its row count. Without an
 answer the newcomer goes on after two heart-beats and says so. A holder that was away asks when it

@@ -88,7 +88,7 @@ class PlanStore:
                 ),
             )
 
-    def settle(self, plan: str, state: str, reason: str) -> None:
+    def set_state(self, plan: str, state: str, reason: str) -> None:
         """Write down how a plan stands: open, ok or stopped, and why."""
         with self._store.transaction() as db:
             db.execute("UPDATE plans SET state=?, reason=? WHERE id=?", (state, reason, plan))

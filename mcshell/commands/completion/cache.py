@@ -92,16 +92,16 @@ def nodes_cache(nodes: Iterable[CachedNode]) -> _Nodes:
     for node in nodes:
         names.append(node.identity)
         classes.update(filter(_typable, node.classes))
-        _enter(facts, "", node.facts)
+        _add_facts(facts, "", node.facts)
     values = {name: tuple(sorted(found)) for name, found in sorted(facts.items()) if _typable(name)}
     return _Nodes(tuple(sorted(names)), values, tuple(sorted(classes)))
 
 
-def _enter(facts: dict[str, set[str]], prefix: str, document: Mapping[str, Any]) -> None:
+def _add_facts(facts: dict[str, set[str]], prefix: str, document: Mapping[str, Any]) -> None:
     for key, value in document.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            _enter(facts, f"{name}.", value)
+            _add_facts(facts, f"{name}.", value)
             value = value.get("name")  # noqa: PLW2901 - a hash with a name stands for it
         values = facts.setdefault(name, set())
         if isinstance(value, str | int | float) and len(values) < _VALUES:

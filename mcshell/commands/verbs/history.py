@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mcshell.client.session.session import stores
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.shaping import check, shaped, shaped_table
-from mcshell.commands.verbs.submitting import settle
+from mcshell.commands.verbs.submitting import wait_quiet
 from mcshell.message import State
 from mcshell.wire.credentials import load_credentials
 
@@ -68,7 +68,7 @@ def _client(context: Context, session: str | None, request: str | None) -> Clien
     fresh = not context.has_opened(session)
     client = context.client(session)
     if fresh:
-        settle(client, _DRAIN)
+        wait_quiet(client, _DRAIN)
     return client
 
 

@@ -64,7 +64,7 @@ def submit(context: Context, options: SubmitOptions) -> Table:
         **_given(options),
     )
     if not options.background:
-        client.jobs.settle(replies, options.timeout)
+        client.jobs.wait_quiet(replies, options.timeout)
     entries = replies.entries()
     rows = [
         (one.sender, replies.job, one.state.value, _why(one.reason, one.reply)) for one in entries

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mcshell.client.session.session import Session, SessionInfo, folder_of, listing, remove
 from mcshell.client.session.transfer import export_session, import_session
 from mcshell.commands.output.result import Table
-from mcshell.commands.verbs.submitting import settle, unfinished
+from mcshell.commands.verbs.submitting import unfinished, wait_quiet
 from mcshell.errors import SessionError, UsageError, did_you_mean
 from mcshell.wire.credentials import load_credentials, load_verifier
 
@@ -67,7 +67,7 @@ def attach(context: Context, options: AttachOptions) -> Table:
     context.attach(options.session)
     client = context.client(options.session)
     most = options.timeout
-    settle(client, context.settings.client.timeout if most is None else most, _QUIET)
+    wait_quiet(client, context.settings.client.timeout if most is None else most, _QUIET)
     notes = () if before else (_unheard_of(options.session, known),)
     had = 0 if before is None else before.replies
     return Table(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import Options
 
-__all__ = ["confirmation", "put", "settle", "unfinished"]
+__all__ = ["confirmation", "put", "unfinished", "wait_quiet"]
 
 _POLL = 0.05
 _SENDING = 60.0
@@ -54,7 +54,7 @@ def confirmation(context: Context, options: Options) -> Callable[[Preview], bool
     return confirm
 
 
-def settle(client: Client, most: float, quiet: float = 0.3) -> None:
+def wait_quiet(client: Client, most: float, quiet: float = 0.3) -> None:
     """Wait until what was unsent is sent, and what waited in the queue is in the file.
 
     `most` and `quiet` (how long nothing may come before it counts as all) are seconds.

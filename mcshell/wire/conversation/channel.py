@@ -287,7 +287,7 @@ class Channel:
 
     @property
     def _complete(self) -> bool:
-        return self._forgotten or (self._ours and self._theirs and self._ordered.settled)
+        return self._forgotten or (self._ours and self._theirs and self._ordered.all_acknowledged)
 
     def _take(self) -> tuple[str, Any] | None:
         item = self._ordered.take()

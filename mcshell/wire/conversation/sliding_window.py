@@ -84,7 +84,7 @@ class SlidingWindow(Generic[T]):
         return len(self._queue) + len(self._flying) >= self._window
 
     @property
-    def settled(self) -> bool:
+    def all_acknowledged(self) -> bool:
         """Whether all that was put is acknowledged."""
         return not self._queue and not self._flying
 

@@ -180,7 +180,7 @@ class Verifier:
         if not signature or not certificate:
             raise Rejected(Reason.UNSIGNED)
         leaf = self._young.get(certificate) or self._recall(certificate)
-        self._judge(leaf, now)
+        self._check_leaf(leaf, now)
         if len(signature) > MAX_SIGNATURE:
             raise Rejected(Reason.BAD_SIGNATURE, "it is too long")
         try:
@@ -198,7 +198,7 @@ class Verifier:
         It says nothing about who sent it: certificates are public.
         """
         leaf = self._young.get(certificate) or self._recall(certificate)
-        self._judge(leaf, now)
+        self._check_leaf(leaf, now)
         return leaf.identity
 
     def signer_of(self, body: bytes, signature: str, certificate: str) -> Identity | None:
@@ -215,7 +215,7 @@ class Verifier:
             return None
         return leaf.identity
 
-    def _judge(self, leaf: _Leaf, now: float) -> None:
+    def _check_leaf(self, leaf: _Leaf, now: float) -> None:
         identity, anchor = leaf.identity, leaf.anchor
         if not identity.not_before <= now <= identity.not_after:
             raise Rejected(Reason.CERT_EXPIRED, f"{identity.callerid}: out of its dates")

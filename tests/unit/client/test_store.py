@@ -240,9 +240,9 @@ def test_a_second_process_follows_a_named_session(tmp_path):
     first = Session.open(tmp_path, "cert=alice", "mcs", "audit")
     second = Session.open(tmp_path, "cert=alice", "mcs", "audit")
     assert (first.holds, second.holds) == (True, False)
-    assert not second.take()
+    assert not second.acquire()
     first.close()
-    assert second.take()
+    assert second.acquire()
     second.close()
 
 

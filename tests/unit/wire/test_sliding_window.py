@@ -102,11 +102,11 @@ def test_each_turn_comes_once_and_in_order(unkind):
         assert world.most <= unkind["window"]
     world.trouble = dict.fromkeys(world.trouble, 0.0)
     for _ in range(5000):
-        if world.done and all(end.settled for end in world.ends):
+        if world.done and all(end.all_acknowledged for end in world.ends):
             break
         world.step()
     assert world.done
-    assert all(end.settled for end in world.ends)
+    assert all(end.all_acknowledged for end in world.ends)
 
 
 @settings(deadline=None)

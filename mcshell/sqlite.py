@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,8 +214,9 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
             )
             unless_open.callback(connection.close)
             connection.row_factory = sqlite3.Row
-            for pragma in (*kind.pragmas, "journal_mode=WAL", "synchronous=FULL"):
+            for pragma in (*kind.pragmas, "synchronous=FULL"):
                 connection.execute(f"PRAGMA {pragma}")
+            _use_wal(connection, time.monotonic() + kind.timeout)
             if found != max(kind.versions) or (former is not None and former.exists()):
                 _upgrade(connection, path, kind, former)
             unless_open.pop_all()
@@ -223,6 +225,19 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
         # What an operational error finds fault with is the place, not what the file holds.
         what = f"is no {kind.name}" if type(error) is sqlite3.DatabaseError else "cannot be opened"
         raise ConfigError(f"{path} {what}: {error}", origin=str(path)) from error
+
+
+def _use_wal(connection: sqlite3.Connection, deadline: float) -> None:
+    """Switch to WAL; SQLite itself does not wait for another process that is about to."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _look(path: Path, kind: FileKind) -> int:
@@ -269,8 +284,8 @@ def _upgrade(
             if alone or not found:
                 _copy(old, connection, kind.take_over)
             connection.execute("COMMIT")
-            if alone:
-                former.unlink()
+            for end in ("-shm", "-journal", "") if alone else ():
+                Path(f"{former}{end}").unlink(missing_ok=True)
     except sqlite3.Error as error:
         busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
         end = ": end the earlier mcshell that is at work in it" if busy else ""

@@ -28,8 +28,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def state(tmp_path):
-    """A state folder as 67a4456 left it."""
-    return shutil.copytree(FILES, tmp_path / "state")
+    """A state folder as 67a4456 left it, with the index that whoever is killed leaves."""
+    state = shutil.copytree(FILES, tmp_path / "state")
+    for kind in KINDS:
+        (state / f"{kind.old}-shm").touch()
+    return state
 
 
 def original(kind, tmp_path):
@@ -62,8 +65,14 @@ def check(kind, state, before):
     assert before.items() <= found.items()
     assert not any(found[table] for table in found.keys() - before.keys())
     assert version(path) == max(kind.kind.versions)
-    if kind in MOVED:
-        assert not (state / kind.old).exists()
+    left = [one.name for one in path.parent.iterdir() if one.name.startswith(path.stem)]
+    assert left == [path.name]
+    assert kind not in MOVED or not left_of(kind, state)
+
+
+def left_of(kind, state):
+    """What there is of a file under its old name."""
+    return list((state / kind.old).parent.glob(f"{Path(kind.old).name}*"))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -149,7 +158,7 @@ def test_what_67a4456_writes_after_a_step_back_is_taken_over_too(kind, state, tm
     added = {table: set(found[table]) - set(before[table]) for table in before}
     assert [row for table in added.values() for row in table] == [kind.new_row[1]]
     assert all(len(found[table]) == len(before[table]) + len(added[table]) for table in before)
-    assert not (state / kind.old).exists()
+    assert not left_of(kind, state)
 
 
 @pytest.mark.parametrize("kind", SHARED, ids=str)
@@ -166,7 +175,36 @@ def test_an_older_process_may_go_on_with_a_shared_file(kind, state, tmp_path):
         assert kind.new_row[1] in rows(state / kind.old)["nodes"]
     kind.open(state).close()
     assert kind.new_row[1] in rows(state / kind.path)["nodes"]
-    assert not (state / kind.old).exists()
+    assert not left_of(kind, state)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.kind.shared], ids=str)
+def test_several_processes_may_be_the_first(kind, state, tmp_path):
+    """They come at once to what an older version left: one brings it up, all find every row."""
+    before = original(kind, tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from tests.migrations.kinds import *\n"
+        "kind = next(one for one in KINDS if one.name == sys.argv[1])\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "with kind.opened(Path(sys.argv[2])) as owner:\n"
+        "    assert read(kind, owner) == EXPECTED[kind.name]"
+    )
+    command = [sys.executable, "-c", code, kind.name, str(state)]
+    some = [
+        subprocess.Popen(
+            command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(5)
+    ]
+    for process in some:
+        assert process.stdout.readline() == "ready\n"
+    for process in some:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in some:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in some] == [0] * 5
+    check(kind, state, before)
 
 
 @pytest.mark.parametrize("kind", ALONE, ids=str)
@@ -187,12 +225,12 @@ def test_a_file_for_one_is_not_taken_over_from_an_older_process(kind, state, tmp
 def test_an_old_file_without_tables_is_no_obstacle(state):
     """Whoever was killed as it made its first file left one of no bytes."""
     for kind in MOVED:
-        for path in (state / kind.old).parent.glob(f"{Path(kind.old).name}*"):
+        for path in left_of(kind, state):
             path.unlink()
         (state / kind.old).touch()
         kind.open(state).close()
         assert not any(rows(state / kind.path).values())
-        assert not (state / kind.old).exists()
+        assert not left_of(kind, state)
 
 
 def test_claims_of_67a4456_are_claimed_for_ever(state):

@@ -121,10 +121,10 @@ class Database:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException as error:
-                # Where this fails too nothing was committed either: the first error says why.
-                with suppress(sqlite3.Error):
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
+                with suppress(
+                    sqlite3.Error
+                ):  # there may be none any more; the first error says why
+                    self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
                     raise MCShellError(f"{self.path} cannot be written: {error}") from error
                 raise
@@ -287,11 +287,10 @@ def _upgrade(
             for end in ("-shm", "-journal", "") if alone else ():
                 Path(f"{former}{end}").unlink(missing_ok=True)
     except sqlite3.Error as error:
-        busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
-        end = ": end the earlier mcshell that is at work in it" if busy else ""
-        raise ConfigError(
-            f"{former} cannot be taken over ({error}){end}", origin=str(former)
-        ) from error
+        text = (
+            f"{former}, of an earlier mcshell that may still be at work in it, cannot be taken over"
+        )
+        raise ConfigError(f"{text}: {error}", origin=str(former)) from error
 
 
 def _hold(old: sqlite3.Connection, *, shared: bool) -> bool:

@@ -7,7 +7,8 @@ One SQLite file for all of the operator's processes, apart by realm (the fleet's
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import PluginError
@@ -137,6 +138,9 @@ def registered(registration: Registration, now: float) -> CachedNode:
     )
 
 
+_ABOUT: Final = [one.name for one in fields(CachedNode) if one.name not in ("identity", "seen")]
+
+
 class NodeCache:
     """The cache of known nodes of one realm; safe to call from any thread."""
 
@@ -241,20 +245,7 @@ def _text(filter_: Filter) -> str:
 
 
 def _dump(node: CachedNode) -> str:
+    about = {name: getattr(node, name) for name in _ABOUT}
     return json.dumps(
-        {
-            "facts": node.facts,
-            "classes": sorted(node.classes),
-            "agents": sorted(node.agents),
-            "collectives": node.collectives,
-            "version": node.version,
-            "pools": node.pools,
-            "started": node.started,
-            "crl": node.crl,
-            "interval": node.interval,
-            "skew": node.skew,
-            "trust": node.trust,
-            "described": node.described,
-        },
-        default=str,
+        about, default=lambda one: sorted(one) if isinstance(one, AbstractSet) else str(one)
     )

@@ -41,7 +41,7 @@ __all__ = ["SessionStore"]
 
 _REMEMBERED = 50_000
 _WHOLE = 1 << 40
-_FIELDS = (
+FIELDS = (
     "sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason,"
     " sequence, statuscode, statusmsg, trust, worker"
 )
@@ -281,7 +281,7 @@ class SessionStore:
     ) -> LedgerEntry:
         reply = rows.slim(received, self)
         row = db.execute(
-            f"SELECT {_FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
+            f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
             (reply.requestid, received.target),
         ).fetchone()
         before = None if row is None else rows.entry_of(reply.requestid, row, {})
@@ -309,7 +309,7 @@ class SessionStore:
         with self._commit() as db:
             for sender, reason in verdicts:
                 row = db.execute(
-                    f"SELECT {_FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608
+                    f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608
                     (request, sender),
                 ).fetchone()
                 before = rows.entry_of(request, row, {})
@@ -378,7 +378,7 @@ class SessionStore:
         looked at.
         """
         found = self._all(
-            f"SELECT {_FIELDS} FROM targets WHERE request=? ORDER BY place",  # noqa: S608
+            f"SELECT {FIELDS} FROM targets WHERE request=? ORDER BY place",  # noqa: S608
             request,
         )
         data = self._data(request, _WHOLE if whole else LARGE)

@@ -18,7 +18,7 @@ signer         `KeySource`: signs where the key is in no file.
                In force where `[pki] key = "NAME:…"` names it.
 discovery      `mcshell.client.discovery.methods.DiscoveryMethod`: finds targets; `--dm NAME`.
 validator      `mcshell.ddl.validators.Validator`: checks an input; a DDL's `validation` names it.
-aggregate      a function as in `mcshell.ddl.aggregates`; a DDL's `summary` names it.
+aggregate      a function as in `mcshell.ddl.aggregates`; a DDL's `aggregate` names it.
 =============  ==================================================================================
 
 `mcshell doctor` and `config show` name each plugin that a distribution brings. One that does not
@@ -112,8 +112,8 @@ class AuthorisationQuestion:
 class Authoriser(Protocol):
     """Refuses what the policy of a node allows; what the policy refuses it is not asked about.
 
-    It is asked at each request, and once more when a queued one or a job starts, in the thread
-    that reads what comes in: it must answer at once. Whatever it raises is a no.
+    It is asked at each request, and once more when a queued one or a job starts, in the threads
+    that decide: it must answer at once, and may be asked by several. Whatever it raises is a no.
     """
 
     def __call__(self, question: AuthorisationQuestion, /) -> str | None:
@@ -124,7 +124,8 @@ class AuditSink(Protocol):
     """Takes the lines of a node's audit log elsewhere.
 
     It has a thread of its own, so it may block: the lines wait, and when too many do, or it
-    raises, lines are lost for it, counted and logged. The file has them all.
+    raises, lines are lost for it, counted and logged; what waits when the node is killed is lost
+    for it too. The file has them all.
     """
 
     def __call__(self, line: str, /) -> None:

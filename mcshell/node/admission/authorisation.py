@@ -7,6 +7,7 @@ names once the policy has said yes, so none can allow what the policy denies.
 from __future__ import annotations
 
 import logging
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mcshell.plugins import AuthorisationQuestion
@@ -59,7 +60,7 @@ class Authorisation:
             caller=caller,
             agent=agent,
             action=action,
-            data=data or {},
+            data=MappingProxyType(data or {}),  # the request's own: to look at
             owner=owner,
         )
         for name, authoriser in self._authorisers.items():

@@ -389,7 +389,7 @@ class SessionStore:
 
         Each is the reply's number, its request and the entry that it is about, as that is now.
         """
-        fields = ", ".join(f"t.{name}" for name in _FIELDS.split(", "))
+        fields = ", ".join(f"t.{name}" for name in FIELDS.split(", "))
         found = self._all(
             f"SELECT r.number, r.request, r.sender, {fields} FROM replies r"  # noqa: S608 - our own names
             " JOIN requests q ON q.id=r.request JOIN targets t ON t.request=r.request"

@@ -14,7 +14,7 @@ from mcshell import table
 from mcshell.client import default as current
 from mcshell.client.analysis import diff, fold, outliers, select, summary
 from mcshell.client.analysis.answers import of_frame
-from mcshell.client.discovery.arguments import names_of
+from mcshell.client.discovery.targeting import names_of
 from mcshell.client.rpc.history import inputs_again
 from mcshell.errors import NoTargets, UsageError
 from mcshell.message import Via

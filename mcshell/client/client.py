@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
 from mcshell.client import default as current
-from mcshell.client.discovery.arguments import TARGETING, seconds_of, targeting_of, via_of
 from mcshell.client.discovery.finder import Discovered, Finder
 from mcshell.client.discovery.inventory_pool import InventoryPool
 from mcshell.client.discovery.node_cache import NodeCache
-from mcshell.client.discovery.targeting import RequestOptions, Targeting
+from mcshell.client.discovery.targeting import (
+    TARGETING,
+    RequestOptions,
+    Targeting,
+    seconds_of,
+    targeting_of,
+    via_of,
+)
 from mcshell.client.explain.causes import columns
 from mcshell.client.fleet import FleetMonitor
 from mcshell.client.jobs.manager import JobManager

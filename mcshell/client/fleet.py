@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.client.discovery.registrations import RegistrationListener
 from mcshell.client.explain.explainer import Explainer
-from mcshell.client.messaging.rejections import told, weightiest
+from mcshell.client.messaging.rejections import describe_rejections, weightiest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,7 +72,7 @@ class FleetMonitor:
 
     def refused_since(self, at: float) -> str:
         """One line about the answers that were not believed since then (epoch), or nothing."""
-        return told(self._hub.queries.refused_since(at))
+        return describe_rejections(self._hub.queries.refused_since(at))
 
     def newest_for(self, node: str) -> str | None:
         """The id of the session's newest request that was for a node (or `pool:NAME`)."""

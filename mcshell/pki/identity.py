@@ -7,7 +7,7 @@ lower-cased: full Unicode lower-casing would let two certificates share a name (
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -39,11 +39,11 @@ class Identity:
     serial: int
     not_before: float
     not_after: float
+    callerid: str = field(init=False, repr=False, compare=False)
+    """The caller that policies know, such as `cert=alice`."""
 
-    @property
-    def callerid(self) -> str:
-        """The caller that policies know, such as `cert=alice`."""
-        return f"cert={self.name}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "callerid", f"cert={self.name}")
 
 
 def check_name(name: str, kind: Kind) -> str:

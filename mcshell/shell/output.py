@@ -21,7 +21,7 @@ from mcshell.commands.grammar import request_options
 from mcshell.commands.output.json_document import document, dumps, row_document
 from mcshell.commands.output.result import Feed, Prose, Result, Table
 from mcshell.commands.output.sanitize import sanitize, shortened
-from mcshell.commands.output.summary import told
+from mcshell.commands.output.summary import summary_lines
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _show_replies(replies: Replies, options: Options, screen: Screen, form: str 
         return
     columns, cells = _reply_table(replies, rows, whole=form in _PLAIN)
     _write(screen, render(columns, cells, form, screen.width))
-    _notes(screen, told(replies, {row.sender for row in rows}), form)
+    _notes(screen, summary_lines(replies, {row.sender for row in rows}), form)
 
 
 def _reply_table(

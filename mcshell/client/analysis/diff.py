@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.analysis.answers import Answers
 
-__all__ = ["COLUMNS", "Change", "diff", "rows", "told"]
+__all__ = ["COLUMNS", "Change", "diff", "rows", "summary_line"]
 
 COLUMNS = ("sender", "change", "column", "before", "after")
 
@@ -97,7 +97,7 @@ def rows(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
     return [(one.sender, one.change, one.column, one.before, one.after) for one in changes]
 
 
-def told(changes: Sequence[Change], before: Answers, after: Answers) -> str:
+def summary_line(changes: Sequence[Change], before: Answers, after: Answers) -> str:
     """The differences in one line."""
     nodes = {
         word: sum(one.change == word for one in changes if one.column == _NODE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mcshell.client.discovery.node_cache import CachedNode, description
 from mcshell.client.discovery.targeting import choose
-from mcshell.client.messaging.rejections import told
+from mcshell.client.messaging.rejections import describe_rejections
 from mcshell.errors import NoTargets, UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand
@@ -167,7 +167,7 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
         {name: answer for name, answer in answers.items() if name in kept},
         [node for name, node in known.items() if name in kept and name not in answers],
         elapsed=time.time() - began,
-        notes=tuple(filter(None, [told(search.queries.refused_since(began))])),
+        notes=tuple(filter(None, [describe_rejections(search.queries.refused_since(began))])),
     )
 
 

@@ -13,9 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from mcshell import schedule, table
-from mcshell.client.discovery.arguments import TARGETING, seconds_of, targeting_of
 from mcshell.client.discovery.methods import nobody
-from mcshell.client.discovery.targeting import RequestOptions
+from mcshell.client.discovery.targeting import TARGETING, RequestOptions, seconds_of, targeting_of
 from mcshell.client.jobs.replies import JobReplies, forecast_columns, job_columns
 from mcshell.client.jobs.times import read_when, revised
 from mcshell.client.messaging.hub import Submission

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import schedule
-from mcshell.client.discovery.arguments import seconds_of
+from mcshell.client.discovery.targeting import seconds_of
 from mcshell.message import LATE, When
 
 if TYPE_CHECKING:

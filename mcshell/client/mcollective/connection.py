@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mcshell.client.mcollective.inventory import InventoryPoller
-from mcshell.client.messaging.receive_buffer import ReceiveBuffer
+from mcshell.client.messaging.receiver import ReceiveBuffer
 from mcshell.client.store.records import ReplyRecord
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Filter, Request, Via

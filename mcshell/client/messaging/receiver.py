@@ -3,6 +3,10 @@
 Verify, commit, acknowledge, enter. What arrives together is verified in two threads (the signature
 check leaves the interpreter free) and committed together. Replies about discovery go to whoever
 waits for them and are not kept; junk is counted and dropped.
+
+A broker is told how many messages it may send ahead, not how large they may be. So the thread that
+reads from it waits while the `ReceiveBuffer` is full; the connection's own window then holds the
+broker back, and memory stays bounded whatever the nodes answer.
 """
 
 from __future__ import annotations
@@ -13,9 +17,9 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Protocol
 
-from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
 from mcshell.client.store.records import ReplyRecord, target_of
 from mcshell.errors import Reason, Rejected
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
 
-__all__ = ["Listeners", "Receiver", "ReplyListener"]
+__all__ = ["Listeners", "ReceiveBuffer", "Receiver", "ReplyListener"]
 
 log = logging.getLogger(__name__)
 
@@ -315,3 +319,76 @@ class Receiver:
             if record is not None:
                 self._about[requestid] = record
         return record
+
+
+_ROOM: Final = 32 << 20
+_SIZE: Final = 4 << 20
+_PATIENCE: Final = 2.0  # seconds; the same thread keeps the heart-beats
+
+
+class ReceiveBuffer:
+    """A queue from the one thread that fills it to the one that empties it.
+
+    Args:
+        room: bytes of bodies that it holds before it makes the filling thread wait.
+    """
+
+    def __init__(self, room: int = _ROOM) -> None:
+        self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._room = room
+        self._space = threading.Event()
+        self._space.set()
+        # Each is written by one thread only, so neither needs a lock.
+        self._filled = 0
+        self._emptied = 0
+        self._waits = True
+
+    def put(self, item: Delivery, /) -> None:
+        """Take a delivery, when there is room for more.
+
+        Nobody waits twice for one who empties nothing: then it grows, and the connection lives.
+        """
+        if self._held() <= self._room:
+            self._waits = True
+        elif self._waits:
+            self._waits = self._wait()
+        self._filled += len(item.body)
+        self._queue.put(item)
+
+    def end(self) -> None:
+        """Have None come out after what is there."""
+        self._queue.put(None)
+
+    def take(self, most: int, size: int = _SIZE) -> list[Delivery] | None:
+        """Take what is there, at least one, up to `most` deliveries or some `size` bytes.
+
+        Returns None at the end. Waits as long as there is nothing.
+        """
+        group: list[Delivery] = []
+        begun = self._emptied
+        item = self._queue.get()
+        while item is not None:
+            group.append(item)
+            self._emptied += len(item.body)
+            if len(group) >= most or self._emptied - begun >= size:
+                break
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                break
+        self._space.set()
+        if item is None and group:
+            self.end()
+        return group or None
+
+    def empty(self) -> bool:
+        """Whether nothing is there."""
+        return self._queue.empty()
+
+    def _held(self) -> int:
+        return self._filled - self._emptied
+
+    def _wait(self) -> bool:
+        """Wait for room; False when nothing was taken out in all that time."""
+        self._space.clear()
+        return self._held() <= self._room or self._space.wait(_PATIENCE)

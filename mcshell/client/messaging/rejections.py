@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["Rejection", "Rejections", "told", "weightiest"]
+__all__ = ["Rejection", "Rejections", "describe_rejections", "weightiest"]
 
 _MOST: Final = 1000
 _SHOWN: Final = 3
@@ -85,7 +85,7 @@ class Rejections:
         return self._proven.get(name) or self._claimed.get(name)
 
 
-def told(refusals: Mapping[str, Rejection]) -> str:
+def describe_rejections(refusals: Mapping[str, Rejection]) -> str:
     """One line about answers that were refused: how many, why, and what to do; else nothing."""
     if not refusals:
         return ""

@@ -43,7 +43,7 @@ class RequestTracker:
         self._over = False
         self.began = time.monotonic()
         self.ended: float | None = None
-        self.last_word = self.began
+        self.last_reply = self.began
         self.interrupted = False
         self.discovered = discovered
 
@@ -83,14 +83,14 @@ class RequestTracker:
             for entry in entries:
                 self._ledger.enter(entry)
             if heard:
-                self.last_word = time.monotonic()
+                self.last_reply = time.monotonic()
             self._changed()
 
     def sent(self, names: Iterable[str], at: float) -> None:
         """Note that the request is on its way to these targets."""
         with self._wakeup:
             self._ledger.sent(names, at)
-            self.last_word = time.monotonic()
+            self.last_reply = time.monotonic()
             self._changed()
 
     def note(self, names: Iterable[str], reason: str) -> None:

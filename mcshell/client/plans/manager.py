@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.discovery.arguments import seconds_of
-from mcshell.client.discovery.targeting import Targeting
+from mcshell.client.discovery.targeting import Targeting, seconds_of
 from mcshell.client.documents.plan_file import read_plan
 from mcshell.client.documents.reader import read_text
 from mcshell.client.plans.gates import cut, in_order, named, said

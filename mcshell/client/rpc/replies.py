@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.messaging.outbox import Outbox
     from mcshell.client.messaging.tracker import RequestTracker
-    from mcshell.client.rpc.interactive import InteractiveRun
+    from mcshell.client.rpc.requester import InteractiveRun
     from mcshell.client.store.ledger import LedgerEntry
     from mcshell.ddl import Action, Aggregate
     from mcshell.message import Via

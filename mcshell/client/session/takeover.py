@@ -67,7 +67,7 @@ class Takeover:
         self._topic = destinations.session(session.collective, credentials.signer.identity.callerid)
         self._inbox: SimpleQueue[Delivery | str | None] = SimpleQueue()
         self._answered = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mcshell-custody", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mcshell-takeover", daemon=True)
 
     def claim(self) -> None:
         """Claim the session; returns when its former holder has let go, or cannot be heard."""

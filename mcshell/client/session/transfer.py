@@ -191,10 +191,10 @@ class _Merger:
         after = 0
         while rows := self._theirs.replies(after, _GROUP):
             after = rows[-1][0]
-            replies = [self._word(*rest) for _number, *rest in rows]
+            replies = [self._record(*rest) for _number, *rest in rows]
             yield [received for received in replies if received is not None]
 
-    def _word(
+    def _record(
         self, request: str, body: bytes, kept: float, signature: str, cert: str, trust: str
     ) -> ReplyRecord | None:
         """Verify a kept reply as of when it came in."""

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from mcshell.client.rpc.replies import Replies
 
-__all__ = ["told"]
+__all__ = ["summary_lines"]
 
 _BAD = (State.FAILED, State.DENIED, State.INTERRUPTED)
 
 
-def told(replies: Replies, shown: Collection[str]) -> list[str]:
+def summary_lines(replies: Replies, shown: Collection[str]) -> list[str]:
     """The lines below the rows, whose senders are `shown`: whoever is not well and not there is named."""
     stats = dict(replies.stats)
     elapsed, targets = stats.pop("elapsed"), stats.pop("targets")

@@ -82,7 +82,7 @@ def _different(first: Replies, second: Replies, columns: Sequence[str]) -> Table
     before, after = of_replies(first), of_replies(second)
     changes = differences.diff(before, after, columns)
     ids = f"{first.requestid[:8]} and {second.requestid[:8]}"
-    note = f"{differences.told(changes, before, after)} ({ids})"
+    note = f"{differences.summary_line(changes, before, after)} ({ids})"
     return Table(differences.COLUMNS, differences.rows(changes), notes=(note,))
 
 

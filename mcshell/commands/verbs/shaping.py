@@ -9,7 +9,7 @@ from mcshell.client.analysis import fold as folds
 from mcshell.client.analysis import select
 from mcshell.client.analysis.answers import Answers, of_replies
 from mcshell.commands.output.result import Table, exit_code
-from mcshell.commands.output.summary import told
+from mcshell.commands.output.summary import summary_lines
 from mcshell.commands.verbs.analysis import since
 from mcshell.errors import UsageError
 from mcshell.filters.rows import compile_rows
@@ -56,7 +56,7 @@ def shaped(context: Context, options: RowsOptions, replies: Replies) -> Replies 
             return replies.narrowed(answers.senders)
         found, shown = _drawn(options, answers), set(answers.senders)
     code = exit_code(replies, options)
-    return replace(found, code=code, notes=(*told(replies, shown), *found.notes))
+    return replace(found, code=code, notes=(*summary_lines(replies, shown), *found.notes))
 
 
 def shaped_table(options: RowsOptions, table: Table) -> Table:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.discovery.arguments import names_of
 from mcshell.client.discovery.targeting import (
     RequestOptions,
     Targeting,
     batches,
     choose,
+    names_of,
     plain_names,
     route,
     share,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mcshell.client import accessor
-from mcshell.client.analysis.diff import diff, told
+from mcshell.client.analysis.diff import diff, summary_line
 from mcshell.errors import UsageError
 from tests.analysis.conftest import answers
 
@@ -81,7 +81,7 @@ def test_a_node_that_fell_silent_is_one_change() -> None:
         "ok",
         "silent",
     )
-    assert told([change], before, after) == (
+    assert summary_line([change], before, after) == (
         "0 nodes added, 0 gone; 1 values differ on 1 nodes, 1 are the same"
     )
 

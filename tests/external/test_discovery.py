@@ -45,7 +45,7 @@ def program(tmp_path: Path) -> Callable[[str], Path]:
 
 def search(targeting: Targeting, command: str = "") -> DiscoveryQuery:
     """A search that needs no network."""
-    settings = ClientSettings(external_discovery=command, discovery_timeout=10.0)
+    settings = ClientSettings(external_discovery=command, discovery_timeout=60.0)
     nobody = None
     return DiscoveryQuery(targeting, targeting.filter, "mcs", nobody, nobody, settings, print)  # type: ignore[arg-type]
 

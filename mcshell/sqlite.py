@@ -133,7 +133,7 @@ class Database:
         """Have `work` done in a transaction with that of others, and return its result after it.
 
         `work` only touches the database: when another's fails, it is done again. It is on the disk
-        if it, or another's, is `durable` (see `transaction`).
+        if it, or another's, is `durable` (see `transaction`). Not for the inside of a transaction.
 
         Raises:
             MCShellError: it could not be committed.

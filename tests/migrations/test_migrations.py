@@ -235,6 +235,15 @@ def test_an_old_file_without_tables_is_no_obstacle(state):
         assert not left_of(kind, state)
 
 
+def test_a_file_for_work_that_was_being_made_is_made(state, tmp_path):
+    """67a4456 wrote the version after the tables: whoever was killed in between left them at 0."""
+    (kind,) = (one for one in KINDS if one.name == "work")
+    before = original(kind, tmp_path)
+    with closing(sqlite3.connect(state / kind.old)) as db:
+        db.execute("PRAGMA user_version=0")
+    check(kind, state, before)
+
+
 def test_claims_of_67a4456_are_claimed_for_ever(state):
     """What ran does not run again, not even under a later expiry; what has not run may."""
     (kind,) = (one for one in KINDS if one.name == "claims")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import config, table
 from mcshell.client import default as current
-from mcshell.client.discovery.finder import Discovered, Finder
 from mcshell.client.discovery.inventory_pool import InventoryPool
+from mcshell.client.discovery.methods import Discovered, Finder
 from mcshell.client.discovery.node_cache import NodeCache
 from mcshell.client.discovery.targeting import (
     TARGETING,

@@ -1,4 +1,8 @@
-"""Where targets come from: the discovery methods that are built in (plugin kind `discovery`).
+"""From a targeting to names: who answers now, and who should have (mcshell/README.md §5).
+
+Names given by hand are taken as they are. Else a discovery method (plugin kind `discovery`) is
+asked: by default the network, with the known nodes that match by their last known facts, were seen
+lately and did not answer named beside it.
 
 A method is a callable: it takes a `DiscoveryQuery` and returns what it `Discovered`. `broadcast`
 asks the network, `inventory` only what is known; `file`, `stdin` and `table` are names given by
@@ -8,24 +12,26 @@ hand. A site adds its own by an entry point `mcshell.discovery`.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from mcshell import plugins
 from mcshell.client.discovery.node_cache import CachedNode, description
-from mcshell.client.discovery.targeting import choose
+from mcshell.client.discovery.targeting import Targeting, choose, plain_names
 from mcshell.client.messaging.rejections import describe_rejections
-from mcshell.errors import NoTargets, UsageError
+from mcshell.errors import NoTargets, PluginError, UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand
 from mcshell.message import Filter
+from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mcshell.client.discovery.node_cache import NodeCache
-    from mcshell.client.discovery.targeting import Targeting
     from mcshell.client.messaging.queries import NodeQueries
-    from mcshell.config import ClientSettings
+    from mcshell.config import ClientSettings, Settings
     from mcshell.message import Reply
 
 __all__ = [
@@ -33,6 +39,7 @@ __all__ = [
     "Discovered",
     "DiscoveryMethod",
     "DiscoveryQuery",
+    "Finder",
     "broadcast",
     "inventory",
     "named",
@@ -42,6 +49,7 @@ __all__ = [
 _SILENCE = 0.3
 _FIRST_SILENCE = 1.0
 _LINGER = 0.02
+_OPEN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,3 +227,84 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+class Finder:
+    """Finds the targets of one client's requests; `fill` as of a `DiscoveryQuery`."""
+
+    def __init__(
+        self,
+        queries: NodeQueries,
+        known: NodeCache,
+        settings: Settings,
+        fill: Callable[[str], None] = lambda _collective: None,
+    ) -> None:
+        self._fill = fill
+        self._queries = queries
+        self._known = known
+        self._settings = settings
+        self._open: deque[str] = deque()
+
+    def find(self, targeting: Targeting, agent: str | None = None) -> Discovered:
+        """Turn a targeting into names; with `agent`, of nodes that have that agent.
+
+        Raises:
+            FilterError: a filter does not parse.
+            UsageError: the source is unknown, or wants names and has none.
+        """
+        source = _source(targeting.source)
+        if targeting.collective is not None:
+            check_word("collective", targeting.collective)
+        compile_filter(targeting.filter)
+        if targeting.nodes is not None and targeting.filter:
+            asked = source if source is not named else _source("broadcast")
+            return self._among(targeting.nodes, asked, targeting, agent)
+        if targeting.nodes is None:
+            targeting = replace(targeting, nodes=plain_names(targeting.filter))
+        if targeting.nodes is not None:
+            source = named
+        return source(self._search(targeting, agent))
+
+    def _among(
+        self, names: Iterable[str], source: DiscoveryMethod, targeting: Targeting, agent: str | None
+    ) -> Discovered:
+        """Filters beside names: those of the names that match, by answer or last known facts."""
+        wanted = set(expand(names))
+        everyone = replace(targeting, nodes=None, limit=None, one=False)
+        found = source(self._search(everyone, agent))
+        chosen = choose([name for name in found.names if name in wanted], targeting)
+        kept = set(chosen)
+        return replace(
+            found,
+            names=chosen,
+            answers={name: answer for name, answer in found.answers.items() if name in kept},
+            absent=[node for node in found.absent if node.identity in kept],
+        )
+
+    def _search(self, targeting: Targeting, agent: str | None) -> DiscoveryQuery:
+        filter_ = targeting.filter
+        if agent is not None and agent not in filter_.agent:
+            filter_ = replace(filter_, agent=(*filter_.agent, agent))
+        return DiscoveryQuery(
+            targeting,
+            filter_,
+            targeting.collective or self._settings.collective.main,
+            self._known,
+            self._queries,
+            self._settings.client,
+            self._retire,
+            self._fill,
+        )
+
+    def _retire(self, question: str) -> None:
+        self._open.append(question)
+        while len(self._open) > _OPEN:
+            self._queries.forget(self._open.popleft())
+
+
+def _source(name: str) -> DiscoveryMethod:
+    try:
+        source: DiscoveryMethod = plugins.find("discovery", name)
+    except PluginError as error:
+        raise UsageError(f"--dm {name}: {error}") from error
+    return source

@@ -145,23 +145,6 @@ def plain_names(filter_: Filter) -> tuple[str, ...] | None:
     return filter_.identity
 
 
-TARGETING = (
-    "where",
-    "facts",
-    "classes",
-    "agents",
-    "identities",
-    "nodes",
-    "known",
-    "limit",
-    "limit_seed",
-    "one",
-    "collective",
-    "source",
-    "discovery_timeout",
-)
-
-
 def targeting_of(
     *,
     where: str | None = None,
@@ -200,6 +183,10 @@ def targeting_of(
         one=one,
         collective=collective,
     )
+
+
+TARGETING = tuple(targeting_of.__kwdefaults__ or ())
+"""The names of its arguments."""
 
 
 def names_of(nodes: Any) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mcshell.client.discovery.finder import Finder
+    from mcshell.client.discovery.methods import Finder
     from mcshell.client.discovery.targeting import Targeting
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.messaging.tracker import RequestTracker

@@ -28,7 +28,7 @@ from mcshell.wire.documents.plan import open_plan, plan_id, seal_plan, wave_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mcshell.client.discovery.finder import Finder
+    from mcshell.client.discovery.methods import Finder
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.messaging.tracker import RequestTracker

@@ -26,7 +26,7 @@ from mcshell.message import State, Via, new_request_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mcshell.client.discovery.finder import Discovered, Finder
+    from mcshell.client.discovery.methods import Discovered, Finder
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.discovery.targeting import RequestOptions
     from mcshell.client.messaging.hub import SessionHub

@@ -72,7 +72,7 @@ class FleetMonitor:
 
     def refused_since(self, at: float) -> str:
         """One line about the answers that were not believed since then (epoch), or nothing."""
-        return describe_rejections(self._hub.queries.refused_since(at))
+        return describe_rejections(self._hub.queries.refused.since(at))
 
     def newest_for(self, node: str) -> str | None:
         """The id of the session's newest request that was for a node (or `pool:NAME`)."""

@@ -175,7 +175,7 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
         {name: answer for name, answer in answers.items() if name in kept},
         [node for name, node in known.items() if name in kept and name not in answers],
         elapsed=time.time() - began,
-        notes=tuple(filter(None, [describe_rejections(search.queries.refused_since(began))])),
+        notes=tuple(filter(None, [describe_rejections(search.queries.refused.since(began))])),
     )
 
 

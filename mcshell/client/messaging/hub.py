@@ -104,7 +104,7 @@ class SessionHub:
         else:
             self.queries = other.queries(questions, self._receiver)
             self.request_sender = other.sender(transport, signer, self.session, self.queries)
-        self.outbox = Outbox(transport, self.session.store, self._sent)
+        self.outbox = Outbox(transport, self.session.store, self._listeners.trackers)
 
     def _open(self, name: str | None) -> Session:
         caller = self._credentials.signer.identity.callerid
@@ -138,7 +138,7 @@ class SessionHub:
             self._follower.start()
 
     def _claim(self, receiver: Receiver) -> None:
-        """Settle with the caller's other machines that this process has the session."""
+        """Agree with the caller's other machines that this process has the session."""
         self.takeover = Takeover(
             self._transport,
             self._credentials,
@@ -272,10 +272,6 @@ class SessionHub:
                 if (tracker := self._listeners.trackers.get(request)) is not None:
                     tracker.enter([entry])
         return after
-
-    def _sent(self, request: str, names: list[str], at: float) -> None:
-        if (tracker := self._listeners.trackers.get(request)) is not None:
-            tracker.sent(names, at)
 
 
 class _SessionFollower(threading.Thread):

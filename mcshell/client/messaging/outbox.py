@@ -15,8 +15,9 @@ from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.confirmed import ConfirmedSender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.store import SessionStore
     from mcshell.wire.stomp.transport import Receipt, Transport
 
@@ -24,18 +25,18 @@ __all__ = ["Outbox"]
 
 
 class Outbox(ConfirmedSender[OutgoingMessage]):
-    """Sends the durable requests of one session. `on_sent` is told names and time of each batch."""
+    """Sends the durable requests of one session; the live ledgers, by id, are told when."""
 
     def __init__(
         self,
         transport: Transport,
         store: SessionStore,
-        on_sent: Callable[[str, list[str], float], None],
+        trackers: Mapping[str, RequestTracker],
     ) -> None:
         super().__init__("mcshell-outbox")
         self._transport = transport
         self._store = store
-        self._on_sent = on_sent
+        self._trackers = trackers
         self._marked = threading.Condition()
 
     def wait(self, request: str, timeout: float) -> bool:
@@ -79,7 +80,8 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
             names.setdefault(message.request, []).append(message.sender)
         for request, some in names.items():
             self._store.mark_sent(request, some, at)
-            self._on_sent(request, some, at)
+            if (tracker := self._trackers.get(request)) is not None:
+                tracker.sent(some, at)
 
     def confirmed(self, messages: Sequence[OutgoingMessage]) -> None:
         """Mark what the broker has, and wake whoever waits for it."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from mcshell.client.messaging.receiver import Receiver
-    from mcshell.client.messaging.rejections import Rejection
     from mcshell.client.messaging.sender import RequestSender
     from mcshell.client.store.records import ReplyRecord
     from mcshell.message import Reply
@@ -70,8 +69,6 @@ class QueryAnswers:
             for received in replies:
                 if received.reply.final:
                     self._keep(received)
-                    if received.reply.trust == "mcs" or not self._signed:
-                        self._expect(received.reply.sender)
             self._latest = time.monotonic()
             self._wakeup.notify_all()
         self._wake()
@@ -82,9 +79,7 @@ class QueryAnswers:
         before = self._replies.get(sender)
         if before is None or (signed and before[0].trust != "mcs"):
             self._replies[sender] = (received.reply, received.kept)
-
-    def _expect(self, sender: str) -> None:
-        if sender in self._awaited:
+        if sender in self._awaited and (signed or not self._signed):
             self._awaited.discard(sender)
             self._complete = not self._awaited
 
@@ -125,6 +120,8 @@ class NodeQueries:
     def __init__(self, request_sender: RequestSender, receiver: Receiver) -> None:
         self._request_sender = request_sender
         self._receiver = receiver
+        #: Answers that were not believed.
+        self.refused = receiver.refused
 
     def ping(
         self, collective: str, filter_: Filter, awaited: Iterable[str]
@@ -182,10 +179,6 @@ class NodeQueries:
     def quiet_since(self) -> float:
         """Since when (monotonic) no reply about anything has come in."""
         return self._receiver.quiet_since()
-
-    def refused_since(self, at: float) -> dict[str, Rejection]:
-        """Answers that were not believed since then (epoch), by the name on them."""
-        return self._receiver.refused.since(at)
 
     def forget(self, question: str) -> None:
         """Stop listening for the answers to a question."""

@@ -81,6 +81,10 @@ class Listeners:
     trackers: dict[str, RequestTracker] = field(default_factory=dict)
     keeping: threading.RLock = field(default_factory=threading.RLock)
 
+    def get(self, requestid: str) -> ReplyListener | RequestTracker | None:
+        """Whoever waits for the replies about a question or a request now."""
+        return self.trackers.get(requestid) or self.questions.get(requestid)
+
 
 class _StoredTargets:
     """The targets of a request of an earlier process, looked up in the file one by one."""
@@ -293,11 +297,9 @@ class Receiver:
 
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session, live or from an earlier process."""
-        waiting = self._listeners.trackers.get(requestid) or self._listeners.questions.get(
-            requestid
-        )
-        if waiting is not None:
-            return waiting.expected
+        live = self._listeners.get(requestid)
+        if live is not None:
+            return live.expected
         if requestid.startswith("job:"):
             kept = self._store.jobs.get(requestid[4:])
             return None if kept is None else _StoredTargets(self._store, kept.request)
@@ -305,10 +307,12 @@ class Receiver:
 
     def _expected(self, requestid: str) -> Container[str] | None:
         """As `expected`, without a look into the file for each reply of a backlog."""
-        if requestid not in self._listeners.trackers and requestid not in self._listeners.questions:
-            record = self._record(requestid)
-            if record is not None and record.pool is None:
-                return _ANYBODY
+        live = self._listeners.get(requestid)
+        if live is not None:
+            return live.expected
+        record = self._record(requestid)
+        if record is not None and record.pool is None:
+            return _ANYBODY
         return self.expected(requestid)
 
     def _record(self, requestid: str) -> RequestRecord | None:

@@ -36,11 +36,8 @@ class RequestSender:
         self._transport = transport
         self._signer = signer
         self._session = session
-
-    @property
-    def caller(self) -> str:
-        """The callerid under which everything goes out."""
-        return self._signer.identity.callerid
+        #: The callerid under which everything goes out.
+        self.caller = signer.identity.callerid
 
     def request(self, record: RequestRecord, data: Mapping[str, Any], ttl: float) -> Request:
         """Build the request value of a record, from now and for `ttl` seconds.
@@ -86,18 +83,16 @@ class RequestSender:
         at = time.time()
         if tracker is not None:
             tracker.sent(names, at)
-        outgoing = [self._send_one(key, request) for key, request in requests]
+        outgoing: list[OutgoingMessage] = []
+        for key, request in requests:
+            one = self._seal(key, request)
+            headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
+            self._transport.send(one.destination, one.body, headers, expires=one.expires)
+            outgoing.append(one)
         if tracker is not None:
-            if requests[0][1].data == tracker.record.data:
-                # Else the inputs are sensitive, and what is never sent again need not be kept.
-                self._session.store.add_outgoing(outgoing)
-            self._session.store.mark_sent(requests[0][1].id, names, at)
-
-    def _send_one(self, key: str, request: Request) -> OutgoingMessage:
-        one = self._seal(key, request)
-        headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
-        self._transport.send(one.destination, one.body, headers, expires=request.expires)
-        return one
+            # Where inputs are sensitive: what is never sent again need not be kept.
+            kept = outgoing if requests[0][1].data == tracker.record.data else ()
+            self._session.store.mark_sent(tracker.record.id, names, at, kept)
 
     def prepare(self, request: Request, names: Sequence[str]) -> list[OutgoingMessage]:
         """Sign a durable request, once for each target; nothing is sent."""

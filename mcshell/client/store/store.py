@@ -144,11 +144,6 @@ class SessionStore:
             job = read_job(new.job)
             put_job(db, KeptJob(job.id, job.name, new.job, record.id))
 
-    def add_outgoing(self, outgoing: Sequence[OutgoingMessage]) -> None:
-        """Keep signed bytes that have already gone out."""
-        with self._commit() as db:
-            self._add_outgoing(db, outgoing)
-
     def _add_outgoing(self, db: sqlite3.Connection, outgoing: Sequence[OutgoingMessage]) -> None:
         db.executemany(
             "INSERT INTO outgoing VALUES (?,?,?,?,?,?,NULL)",
@@ -178,9 +173,19 @@ class SessionStore:
         )
         return [OutgoingMessage(*row) for row in found]
 
-    def mark_sent(self, request: str, names: Iterable[str], at: float) -> None:
-        """Note when the request went out to these targets; the first time counts."""
+    def mark_sent(
+        self,
+        request: str,
+        names: Iterable[str],
+        at: float,
+        outgoing: Sequence[OutgoingMessage] = (),
+    ) -> None:
+        """Note when the request went out to these targets; the first time counts.
+
+        `outgoing` are the signed bytes, where they are only kept now.
+        """
         with self._commit() as db:
+            self._add_outgoing(db, outgoing)
             db.executemany(
                 "UPDATE targets SET sent=coalesce(sent,?) WHERE request=? AND sender=?",
                 [(at, request, name) for name in names],

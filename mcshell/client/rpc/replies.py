@@ -12,13 +12,12 @@ from mcshell import table
 from mcshell.message import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from mcshell.client.messaging.outbox import Outbox
     from mcshell.client.messaging.tracker import RequestTracker
-    from mcshell.client.rpc.requester import InteractiveRun
     from mcshell.client.store.ledger import LedgerEntry
     from mcshell.ddl import Action, Aggregate
     from mcshell.message import Via
@@ -47,21 +46,22 @@ class Row:
 class Replies:
     """The replies to one request: complete, timed out, or still coming in.
 
-    `patience` is how long (seconds) a queued request is waited for; None where the wait ends itself.
+    `stop` has an interactive request send no further batch. `patience` is how long (seconds) a
+    queued request is waited for; None where the wait ends itself.
     """
 
     def __init__(
         self,
         tracker: RequestTracker,
         action: Action | None,
-        run: InteractiveRun | None = None,
+        stop: Callable[[], None] | None = None,
         outbox: Outbox | None = None,
         names: Sequence[str] | None = None,
         patience: float | None = None,
     ) -> None:
         self._tracker = tracker
         self._action = action
-        self._run = run
+        self._stop = stop
         self._outbox = outbox
         self._names = names
         self.patience = patience
@@ -72,7 +72,7 @@ class Replies:
         Its counts and aggregates are those of all targets.
         """
         return Replies(
-            self._tracker, self._action, self._run, self._outbox, tuple(names), self.patience
+            self._tracker, self._action, self._stop, self._outbox, tuple(names), self.patience
         )
 
     @property
@@ -139,8 +139,8 @@ class Replies:
 
     def cancel(self) -> None:
         """Send no further batch and stop waiting; what is on its way still comes back."""
-        if self._run is not None:
-            self._run.stop()
+        if self._stop is not None:
+            self._stop()
             self._tracker.wake()
 
     @property

@@ -165,7 +165,7 @@ class Requester:
         run_settings = self._run_settings(ask, action, data, len(found.names))
         hub.session.store.add(record, found.names)
         hub.watch(tracker)
-        replies = Replies(tracker, action, run)
+        replies = Replies(tracker, action, run.stop)
         if not ask.wait:
             thread = threading.Thread(
                 target=self._run,

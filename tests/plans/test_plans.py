@@ -323,7 +323,7 @@ def test_a_plan_that_was_tampered_with_in_the_file_is_refused(fleet, tmp_path):
     path, session = written(tmp_path, SLOW, nodes="[db1]", sleep=1), name_of_session()
     with fleet.client(session=session) as alice:
         progress = alice.plans.run(path, timeout=0.2)
-        with alice.session.store.transaction() as db:
+        with alice.session.store._commit() as db:
             db.execute("UPDATE plans SET body=CAST(replace(body, 'two', 'owt') AS BLOB)")
         with pytest.raises(UsageError, match="bad_signature"):
             alice.plans.resume(progress.id)

@@ -137,20 +137,27 @@ class Fleet:
         for name, count in before.items():
             self._wait(name, self.nodes[name], count)
 
-    def emulate(self, count: int, *words: str, name: str = "emulator", more: str = "") -> Child:
-        """Start an emulator of so many nodes beside them, and wait until it serves."""
+    def emulate(
+        self,
+        count: int,
+        *words: str,
+        name: str = "emulator",
+        more: str = "",
+        ready: float = READY,
+    ) -> Child:
+        """Start an emulator of so many nodes beside them, and wait (seconds) until it serves."""
         self._enrol(name, "node", f'[node]\npolicies = "policies"\n{more}')
         options = ["--config", str(self.folder / f"{name}.toml"), "--pki", str(self.folder / "pki")]
         self.emulator = self._run(name, ["emulate", str(count), *options, *words])
-        self._wait(name, self.emulator, 0)
+        self._wait(name, self.emulator, 0, ready)
         return self.emulator
 
     def _run(self, name: str, words: Iterable[str]) -> Child:
         argv = [sys.executable, "-m", "mcshell", *words]
         return Child(argv, self.folder / f"{name}.log", self.environ)
 
-    def _wait(self, name: str, child: Child, before: int) -> None:
-        wait_until(lambda: not child.running or self._said_ready(name) > before, READY)
+    def _wait(self, name: str, child: Child, before: int, ready: float = READY) -> None:
+        wait_until(lambda: not child.running or self._said_ready(name) > before, ready)
         if not child.running or self._said_ready(name) == before:
             raise PeerError(f"{name} did not come up:\n{child.tail()}")
 

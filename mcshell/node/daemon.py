@@ -98,6 +98,7 @@ class Daemon:
         """End `serve`; may be called from a signal handler."""
         self._stopping = True
         self._inbox.put(None)
+        self._transport.give_up()
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed every subscription, and work."""
@@ -127,27 +128,14 @@ class Daemon:
 
     def _connect(self) -> bool:
         """Connect, however long it takes; False when the daemon is stopped meanwhile."""
-        pause = 0.5
-        while not self._stopping:
-            try:
-                self._transport.start()
-                break
-            except ConnectError as error:
-                log.warning("%s; next try in %g s", error, pause)
-                if self._pause(pause):
-                    return False
-                pause = min(pause * 2, 30.0)
+        try:
+            self._transport.start(timeout=None)
+        except ConnectError:
+            return False
         for collective in self.host.collectives:
             self._listen(destinations.broadcast(collective), collective, Via.BROADCAST)
             self._listen(destinations.node(collective, self.host.identity), collective, Via.DIRECT)
         return not self._stopping
-
-    def _pause(self, seconds: float) -> bool:
-        """Wait; True when the daemon is stopped meanwhile."""
-        end = time.monotonic() + seconds
-        while not self._stopping and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, 0.1))
-        return self._stopping
 
     def _listen(self, destination: str, collective: str, via: Via) -> None:
         arrival = Arrival(collective, via, self.host.identity)
@@ -196,12 +184,9 @@ class Daemon:
 
     def _on_state(self, state: ConnectionState) -> None:
         if state.connected:
-            log.info("connected to %s", state.url)
             self._services.connected()
             if self._talks is not None:
                 self._talks.again()
-        else:
-            log.warning("disconnected from %s: %s", state.url, state.reason)
 
 
 def _host(

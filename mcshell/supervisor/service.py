@@ -82,6 +82,7 @@ class Supervisor:
         """End `serve`; may be called from a signal handler."""
         self._stopping = True
         self._inbox.put(None)
+        self._transport.give_up()
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed the subscriptions, and work."""
@@ -96,20 +97,12 @@ class Supervisor:
 
     def _connect(self) -> bool:
         """Connect, however long it takes; False when it is stopped meanwhile."""
-        pause = 0.5
-        while not self._stopping:
-            try:
-                self._transport.start()
-            except ConnectError as error:
-                log.warning("%s; next try in %g s", error, pause)
-                end = time.monotonic() + pause
-                while not self._stopping and time.monotonic() < end:
-                    time.sleep(0.1)
-                pause = min(pause * 2, 30.0)
-            else:
-                self._listen()
-                return True
-        return False
+        try:
+            self._transport.start(timeout=None)
+        except ConnectError:
+            return False
+        self._listen()
+        return True
 
     def _listen(self) -> None:
         name = self._credentials.signer.identity.name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,23 @@ def test_a_node_waits_for_its_broker(fresh_broker: Callable[[str], Broker], tmp_
         fleet._wait("early", child, 0)
         with fleet.client() as client:
             assert client.rpc("rpcutil", "ping", nodes="early").stats["ok"] == 1
+
+
+@pytest.mark.parametrize("service", ["node", "supervisor"])
+def test_a_service_that_waits_for_its_broker_ends_when_told(
+    fresh_broker: Callable[[str], Broker], tmp_path: Path, service: str
+) -> None:
+    """SIGTERM ends it with code 0, also while there is no broker."""
+    broker = fresh_broker("embedded")
+    broker.kill9()
+    with Fleet(broker, tmp_path, {"early": Node()}) as fleet:
+        child = fleet.nodes["early"] = fleet._run(
+            "early", [service, "--config", str(tmp_path / "early.toml")]
+        )
+        assert wait_until(lambda: "next try in" in child.tail(), 60), child.tail()
+        os.kill(child.pid, signal.SIGTERM)
+        assert child.process.wait(20) == 0, child.tail()
+        assert "ready" not in child.tail().splitlines()
 
 
 def test_a_daemon_loads_no_compressors_and_no_tables_of_letters(

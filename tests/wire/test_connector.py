@@ -346,6 +346,19 @@ def test_closing_ends_a_connection_that_was_never_made(fresh_broker: Callable) -
     assert outcome.get(timeout=1) == "closed"
 
 
+def test_giving_up_leaves_a_connection_that_stands(broker: Broker, connect: Callable) -> None:
+    """`give_up` ends a start that waits, as `close` does, and nothing that was reached before."""
+    link, inbox, queue = connect(broker), Inbox(), queue_name()
+    link.give_up()
+    link.subscribe(queue, inbox, ack="auto")
+    link.send(queue, b"x")
+    assert take(inbox, 1)[0].body == b"x"
+    early = Connector(["stomp://127.0.0.1:1"])
+    early.give_up()
+    with pytest.raises(ConnectError, match="closed"):
+        early.start(None)
+
+
 @pytest.mark.bench
 def test_bench_latency(broker: Broker, connect: Callable) -> None:
     """Print the median of subscribe, send and receive (stomp.py with Nagle on: 46 ms)."""

@@ -40,7 +40,7 @@ class MCollectiveReplies:
         self, wire: Wire, transport: Transport, mco_host: MCollectiveHost, max_reply: int
     ) -> None:
         self._wire = wire
-        self.transport = transport
+        self._transport = transport
         self._mco_host = mco_host
         self._max_reply = max_reply
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class MCollectiveReplies:
             body = self._sealed(asked, outcome)
             stamp = Stamp(self._wire.sender, _TTL, time.time())
             target = layout.reply(asked.reply_to, stamp)
-            self.transport.send(target.destination, body, target.headers)
+            self._transport.send(target.destination, body, target.headers)
             self._mco_host.count("replies")
         except (ConnectionLost, Rejected) as error:
             self._mco_host.journal.count("unsent")

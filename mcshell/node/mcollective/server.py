@@ -12,7 +12,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from mcshell.errors import ConnectError, ConnectionLost, ReceiptTimeout
+from mcshell.errors import ConfigError, ConnectError, ConnectionLost, ReceiptTimeout, UnknownBroker
 from mcshell.message import Request, Via, new_request_id
 from mcshell.node.execution.threads import ActionThreads
 from mcshell.node.mcollective.admission import MCollectiveAdmission
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mcshell.node.host import Host
     from mcshell.node.mcollective.admission import Asked
     from mcshell.wire.mcollective.layouts import Layout
+    from mcshell.wire.stomp.reconnect import ConnectionState
     from mcshell.wire.stomp.transport import Delivery
 
 __all__ = ["MCollectiveServer"]
@@ -37,6 +38,7 @@ __all__ = ["MCollectiveServer"]
 log = logging.getLogger(__name__)
 
 _AGAIN = 5.0
+_PATIENCE = 10.0
 
 
 class MCollectiveServer:
@@ -51,7 +53,7 @@ class MCollectiveServer:
     ) -> None:
         self._settings = settings
         self._wire = open_wire(settings.mcollective, "node", sender=host.identity)
-        self._transport = connector(settings)
+        self._transport = connector(settings, self._on_state)
         own = settings.mcollective
         self._mco_host = MCollectiveHost(
             host, self._wire.sender, own.collectives, str(settings.path or "")
@@ -65,36 +67,59 @@ class MCollectiveServer:
         self._places: dict[str, tuple[str, bool]] = {}
         self._layout: Layout | None = None
         self._stopped = threading.Event()
+        self._tried = threading.Event()
+        """Set when it has joined, or could not at once."""
+        self._failure: ConfigError | UnknownBroker | None = None
         self._registered = 0.0
         self._thread = threading.Thread(target=self._run, name="mcshell-mco", daemon=True)
 
     def start(self) -> None:
-        """Join, if the broker is there; else go on trying."""
-        self._join()
+        """Join, if the broker is there; else the thread goes on trying.
+
+        Raises:
+            ConfigError: the broker is there, and cannot be used as the settings say.
+        """
         self._thread.start()
+        self._tried.wait(_PATIENCE)
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Leave the network: what runs is given a moment to answer, then the connection ends."""
         self._stopped.set()
         self._inbox.put(None)
+        self._transport.give_up()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         self._lane.stop()
         self._transport.close()
 
+    def _on_state(self, state: ConnectionState) -> None:
+        if not state.connected:
+            self._tried.set()
+
     def _join(self) -> bool:
-        """Connect and subscribe; False when it has to be tried again."""
+        """Connect and subscribe, however long it takes; False when it is stopped meanwhile."""
         try:
-            self._transport.start()
-            self._layout = layout_for(self._settings.mcollective, self._transport.dialect)
-            self._subscribe(self._layout)
-        except (ConnectError, ConnectionLost, ReceiptTimeout) as error:
-            log.warning("the old wire: %s; next try in %g s", error, _AGAIN)
-            self._transport.close()
-            self._transport = self._replies.transport = connector(self._settings)
+            self._transport.start(timeout=None)
+        except ConnectError:
             return False
-        log.info("the old wire: connected to %s as %s", self._transport.url, self._wire.sender)
-        return True
+        while not self._stopped.is_set():
+            try:
+                self._layout = layout_for(self._settings.mcollective, self._transport.dialect)
+                self._subscribe(self._layout)
+            except (ConnectionLost, ReceiptTimeout) as error:
+                log.warning("the old wire: %s; next try in %g s", error, _AGAIN)
+                self._tried.set()
+                for subscription in self._places:
+                    self._transport.unsubscribe(subscription)
+                self._places.clear()
+                self._stopped.wait(_AGAIN)
+            else:
+                where, sender = self._transport.url, self._wire.sender
+                log.info("the old wire: connected to %s as %s", where, sender)
+                return True
+        return False
 
     def _subscribe(self, layout: Layout) -> None:
         settings = self._settings.mcollective
@@ -110,9 +135,14 @@ class MCollectiveServer:
                 self._places[subscription] = (collective, direct)
 
     def _run(self) -> None:
-        while self._layout is None and not self._stopped.wait(_AGAIN):
-            self._join()
-        while not self._stopped.is_set():
+        try:
+            joined = self._join()
+        except (ConfigError, UnknownBroker) as error:
+            log.error("the old wire: %s", error)  # noqa: TRY400 - said in full
+            self._failure = error
+            joined = False
+        self._tried.set()
+        while joined and not self._stopped.is_set():
             self._register()
             try:
                 delivery = self._inbox.get(timeout=self._until_registration())

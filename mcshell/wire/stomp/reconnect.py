@@ -150,6 +150,10 @@ class ReconnectingConnection:
         self._epochs = itertools.count(1)
         self._numbers = itertools.count(1)
         self._stop = threading.Event()
+        self._first: SimpleQueue[WireError | None] = SimpleQueue()
+        """How the first attempt came out, for whoever waits in `start`."""
+        self._started = False
+        """Whether there has been a connection."""
         self._opening: SupervisedLink | None = None
         self._thread: threading.Thread | None = None
 
@@ -166,12 +170,14 @@ class ReconnectingConnection:
             timeout: seconds for trying every broker once; None tries on until one is there.
 
         Raises:
-            ConnectError: none took us, with the broker's or the system's reason.
+            ConnectError: none took us, with the broker's or the system's reason; without a bound,
+                only when it was given up.
             UnknownBroker: there is one, whose dialect we don't know.
         """
         if self._thread is not None:
             raise UsageError("this connection was started already")
         first: SimpleQueue[WireError | None] = SimpleQueue()
+        self._first = first
         thread = threading.Thread(
             target=self._run, args=(first, timeout), name="mcshell-supervisor", daemon=True
         )
@@ -187,14 +193,23 @@ class ReconnectingConnection:
             raise
         if failure is not None:
             self.close()
-            if not thread.is_alive():  # a node tries again until its broker is there
+            if not thread.is_alive():  # it may be tried again
                 self._thread = None
                 self._stop.clear()
             raise failure
 
+    def give_up(self) -> None:
+        """Have `start` end that still waits for a broker; a signal's handler may call it.
+
+        Where there has been a connection it does nothing: `close` ends that.
+        """
+        if not self._started:
+            self.close()
+
     def close(self) -> None:
         """Disconnect cleanly and end the threads, within a bounded time; harmless when repeated."""
         self._stop.set()
+        self._first.put(ConnectError(self._endpoints[-1].url, "closed"))
         with self._changed:
             link, self._live = self._link, None
             self._reason = "closed"
@@ -216,27 +231,31 @@ class ReconnectingConnection:
 
     def _run(self, first: SimpleQueue[WireError | None], timeout: float | None) -> None:
         delays = backoff()
-        started = False
         while not self._stop.is_set():
             since = time.monotonic()
             try:
-                link = self._round(ATTEMPT if started or timeout is None else timeout)
+                link = self._round(ATTEMPT if self._started or timeout is None else timeout)
             except WireError as failure:
-                if not started and timeout is not None:
+                if self._stop.is_set():
+                    break
+                if not self._started and (
+                    timeout is not None or isinstance(failure, UnknownBroker)
+                ):
                     first.put(failure)
                     return
-                self._tell(None, getattr(failure, "reason", str(failure)))
-                self._stop.wait(next(delays))
+                pause = next(delays)
+                self._tell(None, _reason(failure), f"; next try in {pause:.1f} s")
+                self._stop.wait(pause)
                 continue
-            if not started:
-                started = True
+            if not self._started:
+                self._started = True
                 first.put(None)
             link = self._watch(link)
             self._drop(link)
             if time.monotonic() - since > STABLE:
                 delays = backoff()
             self._stop.wait(next(delays))
-        if not started:
+        if not self._started:
             first.put(ConnectError(self._endpoints[-1].url, "closed"))
 
     def _round(self, budget: float) -> SupervisedLink:
@@ -329,17 +348,18 @@ class ReconnectingConnection:
         if was_live and not self._stop.is_set():
             self._tell(link, self._reason)
 
-    def _tell(self, link: SupervisedLink | None, reason: str) -> None:
-        """Log a change and report it."""
+    def _tell(self, link: SupervisedLink | None, reason: str, more: str = "") -> None:
+        """Log a change, with what else the log is to say, and report it."""
         endpoint = link.endpoint if link else self._endpoints[-1]
         if reason:
             self._reason = reason
         connected = link is not None and not reason
         log.log(
             logging.INFO if connected else logging.WARNING,
-            "%s: %s",
+            "%s: %s%s",
             endpoint.url,
             reason or "connected",
+            more,
         )
         if self._on_state is not None:
             state = ConnectionState(connected, endpoint.url, link.epoch if link else 0, reason)
@@ -500,3 +520,8 @@ class ReconnectingConnection:
         one = self._subscriptions.get(delivery.subscription)
         if one is not None:
             one.inbox.put(delivery)
+
+
+
+def _reason(failure: WireError) -> str:
+    return failure.reason if isinstance(failure, ConnectError) else str(failure)

@@ -1,4 +1,4 @@
-"""What the parts of one node share: admission, spool, the writer and the sender of replies."""
+"""What the parts of a node share: admission, spool, the writer and the sender of replies."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mcshell.node.audit.log import AuditLog
 from mcshell.wire.documents.envelope import BodyLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mcshell.config import Settings
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from mcshell.node.replies.sender import ReplySender, Steps
     from mcshell.node.replies.writer import ReplyWriter
     from mcshell.node.store.spool import Spool
-    from mcshell.wire.documents.signatures import Verifier
+    from mcshell.wire.documents.signatures import Signer, Verifier
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["NodeContext", "SecurityContext", "open_security"]
+__all__ = ["Node", "NodeContext", "SecurityContext", "open_security"]
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +87,26 @@ def _name_plugins() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeContext:
-    """What the workers, queues and outbox of one node have in common."""
+class Node:
+    """One identity: who it is, what signs for it, how its replies are written and sent."""
 
     host: Host
-    controller: AdmissionController
-    spool: Spool
+    signer: Signer
     writer: ReplyWriter
     reply_sender: ReplySender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeContext:
+    """The nodes that share a connection, by identity, and what their workers have in common."""
+
+    nodes: Mapping[str, Node]
     transport: Transport
+    controller: AdmissionController
+    spool: Spool
     steps: Steps
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The first and the last of the identities."""
+        return min(self.nodes), max(self.nodes)

@@ -1,4 +1,4 @@
-"""The conversations of a node: who may open one, and the handlers that hold them.
+"""The conversations of nodes: who may open one, and the handlers that hold them.
 
 A conversation lives in the daemon's memory: a restart ends it, and turns of one that is not known
 here are answered by `reset`. The right to open it is `converse.PROTOCOL`; it is asked again every
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.message import Turn
-    from mcshell.node.context import SecurityContext
+    from mcshell.node.context import Node, NodeContext, SecurityContext
     from mcshell.node.handler import Handler
     from mcshell.node.host import Host
     from mcshell.wire.documents.signatures import Signer
-    from mcshell.wire.stomp.transport import Delivery, Transport
+    from mcshell.wire.stomp.transport import Delivery
 
 __all__ = ["AGENT", "ConversationServer"]
 
@@ -75,60 +75,65 @@ class _HandlerConversation:
         self.channel.close()
 
 
-class ConversationServer(Multiplexer[tuple["Delivery", str]]):
-    """All conversations of one node; what comes in is a delivery and its collective."""
+class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
+    """That of the nodes of a connection.
+
+    What comes in is the node, and the collective whose queue it was in.
+    """
 
     def __init__(
-        self,
-        host: Host,
-        security: SecurityContext,
-        signer: Signer,
-        transport: Transport,
-        folders: Sequence[Path],
+        self, context: NodeContext, security: SecurityContext, folders: Sequence[Path]
     ) -> None:
-        super().__init__(transport, signer)
-        self._host = host
+        super().__init__(context.transport)
+        self._nodes = context.nodes
         self._security = security
         self._folders = folders
         self._certificates: dict[str, str] = {}
         """The caller's, of each conversation whose handler has not ended."""
 
+    def signer(self, turn: Turn) -> Signer:
+        """The node's own."""
+        return self._nodes[turn.node].signer
+
     def destination(self, turn: Turn) -> str:
         """The queue of the session that talks: derived, never taken from the turn."""
         return destinations.reply(turn.collective, turn.caller, turn.session)
 
-    def refuse(self, message: tuple[Delivery, str], refusal: Rejected) -> None:
+    def refuse(self, message: tuple[Node, str, Delivery], refusal: Rejected) -> None:
         """Audit a turn that gets no answer."""
-        requestid = claimed_id(message[0].body)
+        node, _collective, delivery = message
+        requestid = claimed_id(delivery.body)
         self._security.controller.refuse(
-            self._host, refusal.reason, refusal.detail, requestid, Via.DIRECT
+            node.host, refusal.reason, refusal.detail, requestid, Via.DIRECT
         )
 
-    def hear(self, message: tuple[Delivery, str]) -> None:
+    def hear(self, message: tuple[Node, str, Delivery]) -> None:
         """Verify a turn, and give it to its conversation."""
-        delivery, collective = message
+        node, collective, delivery = message
+        identity = node.host.identity
         turn, _identity = open_turn_of_operator(
             delivery.body,
             delivery.headers,
             self._security.verifier,
             collective=collective,
-            node=self._host.identity,
+            node=identity,
             now=time.time(),
         )
-        self._host.journal.count("turns")
-        channel = self._channels.get(turn.id)
+        node.host.journal.count("turns")
+        channel = self._channels.get(_key(turn))
         if channel is not None:
             if not channel.head.heads(turn):
                 raise Rejected(Reason.CALLER_MISMATCH, f"the conversation is not {turn.caller}'s")
             channel.heard(turn, time.monotonic())
         elif turn.word == OPEN:
-            self._open(turn, delivery.headers[CERTIFICATE])
+            self._open(node.host, turn, delivery.headers[CERTIFICATE])
         elif turn.word != RESET:
-            self.say(reset(_head(turn), INTERRUPTED, f"{self._host.identity} does not know it"))
+            self.say(reset(_head(turn), INTERRUPTED, f"{identity} does not know it"))
 
     def look(self, channel: Channel, now: float) -> None:
         """End it when the caller has lost his certificate or his right."""
-        certificate = self._certificates.get(channel.head.id)
+        head = channel.head
+        certificate = self._certificates.get(_key(head))
         if certificate is None or channel.ended:
             return
         try:
@@ -136,57 +141,58 @@ class ConversationServer(Multiplexer[tuple["Delivery", str]]):
         except Rejected as refusal:
             channel.end(DENIED, str(refusal))
             return
-        why = self._denied(channel.head.caller, channel.head.protocol)
+        why = self._denied(self._nodes[head.node].host, head.caller, head.protocol)
         if why:
             channel.end(DENIED, why)
 
     # -- opening ----------------------------------------------------------------------------------
 
-    def _denied(self, caller: str, protocol: str) -> str | None:
+    def _denied(self, host: Host, caller: str, protocol: str) -> str | None:
         """Why it is not allowed; None when it is."""
-        return self._security.authorisation.denied(self._host, caller, AGENT, protocol)
+        return self._security.authorisation.denied(host, caller, AGENT, protocol)
 
-    def _open(self, turn: Turn, certificate: str) -> None:
+    def _open(self, host: Host, turn: Turn, certificate: str) -> None:
         head = _head(turn)
-        refusal = self._refusal(turn)
+        refusal = self._refusal(host, turn)
         if refusal is not None:
             state, reason = refusal
             self._write("denied" if state == DENIED else "refused", head, reason=reason)
-            self._host.journal.count("denied" if state == DENIED else "refused")
+            host.journal.count("denied" if state == DENIED else "refused")
             self.say(reset(head, state, reason))
             return
         now = time.monotonic()
         channel = Channel(head, self.wake, now, asks=False)
-        self._channels[head.id] = channel
-        self._certificates[head.id] = certificate
+        self._channels[_key(head)] = channel
+        self._certificates[_key(head)] = certificate
         channel.heard(turn, now)
         self._write("accepted", head)
         threading.Thread(
-            target=self._hold, args=(channel, turn.data), name="mcshell-talk", daemon=True
+            target=self._hold, args=(host, channel, turn.data), name="mcshell-talk", daemon=True
         ).start()
 
-    def _refusal(self, turn: Turn) -> tuple[str, str] | None:
+    def _refusal(self, host: Host, turn: Turn) -> tuple[str, str] | None:
         """Why it may not be opened: the state it ends in, and the reason."""
         now, skew = time.time(), self._security.limits.max_skew
         if not now - skew - _FRESH <= turn.created <= now + skew:
             off = turn.created - now
             return FAILED, f"opened {off:+.0f} s from this node's time; compare the clocks"
-        if why := self._denied(turn.caller, turn.protocol):
+        if why := self._denied(host, turn.caller, turn.protocol):
             return DENIED, why
-        if len(self._certificates) >= MOST:
-            return FAILED, f"{self._host.identity} holds {MOST} conversations already"
+        identity = host.identity
+        if sum(key.startswith(f"{identity}/") for key in list(self._certificates)) >= MOST:
+            return FAILED, f"{identity} holds {MOST} conversations already"
         expires = now + 2 * (skew + _FRESH)
-        if not self._security.replay_guard.claim(self._host.identity, turn.id, expires, now):
-            return INTERRUPTED, f"{self._host.identity} had it before, and does not know it now"
+        if not self._security.replay_guard.claim(identity, turn.id, expires, now):
+            return INTERRUPTED, f"{identity} had it before, and does not know it now"
         return None
 
     # -- a conversation's own thread --------------------------------------------------------------
 
-    def _hold(self, channel: Channel, data: Any) -> None:
+    def _hold(self, host: Host, channel: Channel, data: Any) -> None:
         head = channel.head
-        line = _HandlerConversation(channel, self._host, data)
+        line = _HandlerConversation(channel, host, data)
         try:
-            handler = self._handler(head.protocol)
+            handler = self._handler(head)
         except Exception as error:
             log.exception("the handler of %s does not load", head.protocol)
             channel.end(FAILED, f"the handler of {head.protocol} does not load: {error}")
@@ -197,13 +203,13 @@ class ConversationServer(Multiplexer[tuple["Delivery", str]]):
         self._write(
             "finished", head, state=channel.state, reason=channel.reason, turns=channel.received
         )
-        self._host.journal.count(f"conversations_{channel.state}")
-        self._certificates.pop(head.id, None)
+        host.journal.count(f"conversations_{channel.state}")
+        self._certificates.pop(_key(head), None)
 
-    def _handler(self, protocol: str) -> Handler:
-        found = load_handler(self._folders, protocol)
+    def _handler(self, head: ConversationId) -> Handler:
+        found = load_handler(self._folders, head.protocol)
         if found is None:
-            raise MCShellError(f"{self._host.identity} has none")
+            raise MCShellError(f"{head.node} has none")
         return found()
 
     def _talk(self, handler: Handler, channel: Channel, line: _HandlerConversation) -> None:
@@ -230,7 +236,7 @@ class ConversationServer(Multiplexer[tuple["Delivery", str]]):
         self._security.audit.write(
             {
                 "event": event,
-                "identity": self._host.identity,
+                "identity": head.node,
                 "requestid": head.id,
                 "caller": head.caller,
                 "agent": AGENT,
@@ -245,3 +251,8 @@ def _head(turn: Turn) -> ConversationId:
     return ConversationId(
         turn.id, turn.protocol, turn.caller, turn.node, turn.collective, turn.session
     )
+
+
+def _key(one: Turn | ConversationId) -> str:
+    """Its name here: ids are of their makers' choice, and no node's are another's."""
+    return f"{one.node}/{one.id}"

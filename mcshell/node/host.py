@@ -12,17 +12,26 @@ from mcshell.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mcshell.message import Request
     from mcshell.node.agents.registry import AgentRegistry, ServedAgent
     from mcshell.node.audit.history import AuditHistory
     from mcshell.node.revocation import Revocation
-    from mcshell.node.verdicts import Admitted, Outcome
 
 __all__ = ["Host", "read_classes"]
 
 
+class RuleRecords(Protocol):
+    """Which rules a machine has (`store.rule_table.RuleTable`)."""
+
+    def held(self, identity: str, machine: str) -> dict[str, int]:
+        """The revision of each rule, by AUTHOR/NAME."""
+
+
 class Records(Protocol):
-    """What is on disk about requests (`spool.Spool`)."""
+    """What is on disk about requests (`store.spool.Spool`)."""
+
+    @property
+    def rules(self) -> RuleRecords:
+        """The rules of the machine."""
 
     def counts(self, identity: str) -> dict[str, int]:
         """Counters for `stats`."""
@@ -31,64 +40,11 @@ class Records(Protocol):
         """What is known of a request; None when nothing is."""
 
 
-class RuleRecords(Protocol):
-    """Which rules a machine has, and the taking of new ones."""
-
-    def held(self, identity: str, machine: str) -> dict[str, int]:
-        """The revision of each rule, by AUTHOR/NAME."""
-
-    def take(self, body: bytes, headers: Mapping[str, str], identity: str, collective: str) -> None:
-        """Take a rule that somebody brought."""
-
-
-class JobReports(Protocol):
-    """Answers questions about jobs (`jobs.queries.JobQueries`)."""
-
-    def list(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The jobs of a node that are asked for."""
-
-    def show(self, identity: str, job: str) -> dict[str, Any]:
-        """One job in full, with its newest runs."""
-
-    def log(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
-        """A part of what a run wrote."""
-
-    def forecast(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Which jobs start when."""
-
-
-class JobRecords(Protocol):
-    """Where jobs are changed and looked up (`jobs.manager.JobManager`)."""
-
-    @property
-    def rules(self) -> RuleRecords:
-        """The rules of the machine."""
-
-    @property
-    def job_queries(self) -> JobReports:
-        """Answers questions about jobs (`jobs.queries.JobQueries`)."""
-
-    def take(self, admitted: Admitted, identity: str) -> Outcome | None:
-        """Do what a request over the work queue says."""
-
-    def edit(self, identity: str, request: Request) -> dict[str, Any]:
-        """Put a new revision in the place of the old one."""
-
-    def pause(self, identity: str, request: Request) -> dict[str, Any]:
-        """Start it no more until it is resumed."""
-
-    def resume(self, identity: str, request: Request) -> dict[str, Any]:
-        """Let a paused job start again."""
-
-    def skip(self, identity: str, request: Request) -> dict[str, Any]:
-        """Leave out the next start."""
-
-    def cancel(self, identity: str, request: Request) -> dict[str, Any]:
-        """End it."""
-
-
 class Host:
-    """A node's identity, facts, classes and agents: an `agent.NodeView` and a filter's subject."""
+    """A node's identity, facts, classes and agents: an `agent.NodeView` and a filter's subject.
+
+    `records` are those of a node that takes queued requests and serves pools.
+    """
 
     def __init__(
         self,
@@ -103,6 +59,7 @@ class Host:
         pools: Iterable[str] = (),
         revocation: Revocation | None = None,
         audit_history: AuditHistory | None = None,
+        records: Records | None = None,
         machine: str = "",
     ) -> None:
         self.identity = identity
@@ -118,12 +75,7 @@ class Host:
         self._served = served
         self._private = tuple(path.resolve() for path in private)
         self._settings = settings or {}
-        self.spool: Records | None = None
-        """What is on disk about requests, for a node that has a spool."""
-        self.announce: Callable[[], None] = _nothing
-        """Have it register at once: there is something new to say."""
-        self.job_manager: JobRecords | None = None
-        """Where its jobs are changed and looked up, for a node that has jobs."""
+        self._records = records
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -145,15 +97,15 @@ class Host:
 
     def stats(self) -> dict[str, Any]:
         """Counters since the daemon's start."""
-        spool = {} if self.spool is None else self.spool.counts(self.identity)
-        return {"started": self.journal.started, **self.journal.counts, **spool}
+        records = {} if self._records is None else self._records.counts(self.identity)
+        return {"started": self.journal.started, **self.journal.counts, **records}
 
     def seen(self, requestid: str) -> dict[str, Any]:
         """What this node knows of a request: from its spool, its memory or its audit file.
 
         `up` is when the daemon started: what is unknown may have been before that.
         """
-        known = None if self.spool is None else self.spool.seen(self.identity, requestid)
+        known = None if self._records is None else self._records.seen(self.identity, requestid)
         known = known or self.journal.seen(requestid)
         if known["state"] == "unknown" and self._audit_history is not None:
             known = self._audit_history.seen(self.identity, requestid) or known
@@ -167,9 +119,7 @@ class Host:
     def rules(self) -> dict[str, int]:
         """The rules that this machine has: the revision of each AUTHOR/NAME."""
         return (
-            {}
-            if self.job_manager is None
-            else self.job_manager.rules.held(self.identity, self.machine)
+            {} if self._records is None else self._records.rules.held(self.identity, self.machine)
         )
 
     def settings(self, agent: str) -> Mapping[str, Any]:
@@ -208,10 +158,6 @@ class Host:
             "started": self.journal.started,
             "crl": None if self.revocation is None else self.revocation.number,
         }
-
-
-def _nothing() -> None:
-    """Stands for `announce` where nobody registers this node."""
 
 
 def read_classes(path: Path | None) -> list[str]:

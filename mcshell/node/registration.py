@@ -8,17 +8,19 @@ does not speak together, and a node keeps its second over restarts (mcshell/READ
 from __future__ import annotations
 
 import hashlib
+import heapq
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import AgentError, ConnectionLost
 from mcshell.wire import destinations
 from mcshell.wire.documents.registration import Registration, seal_registration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from mcshell.node.host import Host
     from mcshell.wire.documents.envelope import SealedMessage
@@ -29,6 +31,8 @@ __all__ = ["RegistrationThread", "RegistrationWriter", "next_turn"]
 
 log = logging.getLogger(__name__)
 
+_SOON: Final = 1.0
+
 
 def next_turn(identity: str, interval: float, now: float) -> float:
     """When a node's next turn is (epoch): the same second of every interval, for each its own."""
@@ -37,27 +41,14 @@ def next_turn(identity: str, interval: float, now: float) -> float:
     return ((now - offset) // interval + 1) * interval + offset
 
 
-class RegistrationLink(Protocol):
-    """A connection that takes messages: the node's, or one of the emulator's."""
-
-    def send(
-        self,
-        destination: str,
-        body: bytes,
-        headers: Mapping[str, str] | None = None,
-        *,
-        expires: float | None = None,
-    ) -> object:
-        """SEND one message."""
-
-
 class RegistrationWriter:
-    """Writes one node's registrations; `interval` in seconds."""
+    """Writes one node's registrations and sends them over its connection; `interval` in seconds."""
 
-    def __init__(self, host: Host, signer: Signer, interval: float) -> None:
+    def __init__(self, host: Host, signer: Signer, interval: float, transport: Transport) -> None:
         self.host = host
         self.interval = interval
         self._signer = signer
+        self._transport = transport
 
     def write(self) -> SealedMessage:
         """The registration as of now; AgentError when a fact cannot be sent."""
@@ -82,68 +73,79 @@ class RegistrationWriter:
             self._signer,
         )
 
-    def send(self, post: RegistrationLink) -> None:
-        """Register in every collective, over a connection; good for two intervals.
+    def send(self) -> bool:
+        """Register in every collective, good for two intervals; False where nothing is connected.
 
         Raises:
-            ConnectionLost: there is none.
+            ConnectionLost: it has just been lost.
             AgentError: a fact or class that cannot be written.
         """
+        if not self._transport.connected:
+            return False
         registration = self.write()
         expires = time.time() + 2 * self.interval
         for collective in self.host.collectives:
-            post.send(
+            self._transport.send(
                 destinations.registration(collective),
                 registration.body,
                 registration.headers,
                 expires=expires,
             )
+        return True
 
 
 class RegistrationThread:
-    """Registers one real node from a thread of its own; `start` when it serves, `stop` at the end.
+    """Registers the nodes of a process from a thread of its own; `start` when they serve.
 
-    An interval of 0 registers nowhere.
+    An interval of 0 registers nowhere. `pace`: so many a second at most, for answers go before.
     """
 
-    def __init__(self, announcer: RegistrationWriter, transport: Transport) -> None:
-        self._announcer = announcer
-        self._transport = transport
+    def __init__(self, writers: Iterable[RegistrationWriter], pace: float) -> None:
+        self._writers = {one.host.identity: one for one in writers if one.interval > 0}
+        self._pause = 1 / pace
         self._stopped = False
-        self._wakeup = threading.Event()
+        self._news: SimpleQueue[str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mcshell-register", daemon=True)
 
     def start(self) -> None:
-        """Register now, and from now on."""
-        if self._announcer.interval > 0:
+        """Register all now, and from now on each at its turns."""
+        if self._writers:
             self._thread.start()
 
-    def again(self) -> None:
-        """Register now, out of turn: there is something new to say."""
-        self._wakeup.set()
+    def again(self, identity: str) -> None:
+        """Register a node now, out of turn: there is something new to say."""
+        if identity in self._writers:
+            self._news.put(identity)
 
     def stop(self) -> None:
         """Register no more."""
         self._stopped = True
-        self._wakeup.set()
+        self._news.put(None)
 
     def _run(self) -> None:
-        announcer = self._announcer
-        while True:
-            self._register()
-            now = time.time()
-            turn = next_turn(announcer.host.identity, announcer.interval, now)
-            self._wakeup.wait(max(0.0, turn - now))
-            self._wakeup.clear()
-            if self._stopped:
-                return
+        now = time.time()
+        due = [(now, name) for name in self._writers]
+        while not self._stopped:
+            when, name = due[0]
+            try:
+                early = self._news.get(timeout=max(0.0, when - time.time()))
+            except Empty:
+                now = time.time()
+                again = next_turn(name, self._writers[name].interval, now)
+                heapq.heapreplace(due, (again if self._register(name) else now + _SOON, name))
+            else:
+                if early is not None:
+                    self._register(early)
+            time.sleep(self._pause)
 
-    def _register(self) -> None:
+    def _register(self, name: str) -> bool:
+        """Whether it is done with, for good or ill; False where nothing is connected."""
         try:
-            self._announcer.send(self._transport)
+            return self._writers[name].send()
         except ConnectionLost as error:
             log.info("not registered: %s", error)
         except AgentError as error:
             log.warning("%s", error)
         except Exception:
             log.exception("could not register")
+        return True

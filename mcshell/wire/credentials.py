@@ -17,6 +17,7 @@ from mcshell.pki.keys import checking
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.stomp.connector import Connector
 from mcshell.wire.stomp.endpoint import TLSFiles
+from mcshell.wire.stomp.reconnect import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,15 +81,23 @@ def tls_files(settings: Settings) -> TLSFiles | None:
 
 
 def connector(
-    settings: Settings, on_state: Callable[[ConnectionState], None] | None = None
+    settings: Settings,
+    on_state: Callable[[ConnectionState], None] | None = None,
+    *,
+    many: bool = False,
 ) -> Connector:
-    """Make the supervised connection that the settings describe; it is not started yet."""
+    """Make the supervised connection that the settings describe; it is not started yet.
+
+    `many`: thousands speak over it, so that they do not wait for it, and write in batches.
+    """
     broker = settings.broker
     return Connector(
         broker.urls,
         user=broker.user,
         passcode=broker.passcode(),
         tls=tls_files(settings),
+        patience=0.0 if many else PATIENCE,
+        batches=many,
         on_state=on_state,
     )
 

@@ -46,6 +46,13 @@ class Mark(Agent):
                 raise AgentError("stopped")
         return {"pid": os.getpid(), "text": str(steps)}
 
+    def hold(self, call: Call) -> dict[str, Any]:
+        """Mark, and wait until the file named by `text` is there, deaf to everything."""
+        self._mark(Call(call.request, {"file": call["file"]}, call.node, call.deadline))
+        while not Path(call["text"]).exists():
+            time.sleep(0.02)
+        return {"pid": os.getpid()}
+
     def nap(self, call: Call) -> dict[str, Any]:
         """Sleep, deaf to everything."""
         time.sleep(call["sleep"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mcshell.wire.stomp.aio import AioConnection  # after the path is right
+from tests.peers.aio import AioConnection  # after the path is right
 
 if TYPE_CHECKING:
     from mcshell.wire.stomp.transport import Delivery
@@ -56,7 +56,7 @@ class Asker:
     @classmethod
     async def open(cls, url: str, user: str, passcode: str) -> Asker:
         """Connect and subscribe to the answers, as a client does: acknowledging each."""
-        asker = cls(await AioConnection.open([url], user=user, passcode=passcode))
+        asker = cls(await AioConnection.open(url, user=user, passcode=passcode))
         await asker._link.subscribe(REPLIES, asker._take, ack="client-individual", prefetch=200)
         return asker
 
@@ -87,7 +87,7 @@ async def serve(url: str, user: str, passcode: str, count: int, connections: int
     names = [f"bare{number:05d}" for number in range(count)]
     tasks = []
     for number in range(connections):
-        link = await AioConnection.open([url], user=user, passcode=passcode)
+        link = await AioConnection.open(url, user=user, passcode=passcode)
         inbox: asyncio.Queue[Delivery] = asyncio.Queue()
         await link.subscribe(TOPIC, partial(inbox.put_nowait), ack="auto")
         tasks.append(asyncio.create_task(_peers(link, names[number::connections], inbox)))

@@ -26,7 +26,7 @@ from mcshell.message import Reply, State, new_request_id
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import seal_reply
 from mcshell.wire.documents.signatures import Signer
-from mcshell.wire.stomp.aio import AioConnection
+from tests.peers.aio import AioConnection
 from tests.peers.certificates import rsa_leaf
 from tests.peers.fleet import Fleet
 
@@ -50,16 +50,16 @@ def signers(fleet: Fleet, algorithm: str) -> list[Signer]:
 
 async def fill(broker: Broker, queue: str, sealed: list[tuple[bytes, dict[str, str]]]) -> None:
     """Put persistent messages into a queue, confirmed."""
-    link = await AioConnection.open([broker.url], user=broker.user, passcode=broker.passcode)
+    link = await AioConnection.open(broker.url, user=broker.user, passcode=broker.passcode)
     # on RabbitMQ a session's queue is there once it has been subscribed to
     await link.subscribe(queue, lambda _delivery: None, ack="client-individual", prefetch=1)
     await link.close()
-    link = await AioConnection.open([broker.url], user=broker.user, passcode=broker.passcode)
+    link = await AioConnection.open(broker.url, user=broker.user, passcode=broker.passcode)
     for number, (body, headers) in enumerate(sealed, 1):
         if number % 500 and number < len(sealed):
             link.send(queue, body, headers, persistent=True)
         else:  # ActiveMQ falls silent when it is fed much faster than it can store
-            await link.send_confirmed(queue, body, headers, persistent=True, timeout=600)
+            await link.send_confirmed(queue, body, headers, persistent=True)
     await link.close()
 
 

@@ -14,8 +14,8 @@ import uuid
 import psutil
 import pytest
 
-from mcshell.wire.stomp.aio import AioConnection
 from mcshell.wire.stomp.frame import Frame, Parser, dump
+from tests.peers.aio import AioConnection
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 ROUNDS = 5
@@ -40,11 +40,9 @@ class Countdown:
             self.done.set()
 
 
-async def open_to(broker, **more) -> AioConnection:
+async def open_to(broker) -> AioConnection:
     """A connection with patience."""
-    return await AioConnection.open(
-        [broker.url], user=broker.user, passcode=broker.passcode, timeout=60, **more
-    )
+    return await AioConnection.open(broker.url, user=broker.user, passcode=broker.passcode)
 
 
 def report(what: str, seconds: list[float], count: int = 0) -> None:
@@ -105,7 +103,7 @@ def test_receipted_persistent_messages(broker, senders):
 
         async def one() -> None:
             for _ in range(count // senders):
-                await conn.send_confirmed(name, b"x" * 200, persistent=True, timeout=60)
+                await conn.send_confirmed(name, b"x" * 200, persistent=True)
 
         seconds = []
         for _ in range(ROUNDS):

@@ -19,8 +19,8 @@ import pytest
 
 from mcshell.broker.server import Broker
 from mcshell.errors import ConfigError
-from mcshell.wire.stomp.aio import AioConnection
 from mcshell.wire.stomp.frame import MAX_BODY, Frame, dump
+from tests.peers.aio import AioConnection
 from tests.peers.bare import Bare, Closed
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def test_ten_thousand_queues_are_cheap(embedded):
         got: list[bytes] = []
         done = asyncio.Event()
         conn = await AioConnection.open(
-            [embedded.url], user=embedded.user, passcode=embedded.passcode
+            embedded.url, user=embedded.user, passcode=embedded.passcode
         )
 
         def take(delivery) -> None:

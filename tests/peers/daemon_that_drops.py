@@ -25,7 +25,7 @@ def main() -> None:
     def drops() -> None:
         while drop.wait():
             drop.clear()
-            daemon._transport.renew("dropped by the test")
+            daemon.server._connections[0].transport.renew("dropped by the test")
 
     threading.Thread(target=drops, daemon=True).start()
     signal.signal(signal.SIGUSR1, lambda *_: drop.set())

@@ -33,11 +33,18 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.envelope import SealedMessage
     from tests.peers.brokers import Broker
 
-__all__ = ["Bench"]
+__all__ = ["Bench", "EmulatedBench"]
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENTS = ROOT / "tests" / "agents_for_tests"
 STARTER = ROOT / "tests" / "peers" / "daemon_with_steps.py"
+EMULATOR = """\
+import sys
+from pathlib import Path
+from mcshell import config
+from mcshell.node.emulator.emulator import run
+run(config.load(Path(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]))
+"""
 READY = 60.0
 CONFIG = """\
 state = "state-{name}"
@@ -289,3 +296,19 @@ class Bench:
     def logs(self) -> str:
         """The ends of all daemons' logs, for a message."""
         return "\n".join(child.tail(15) for child in self.children.values())
+
+
+class EmulatedBench(Bench):
+    """A bench whose nodes are emulated: emu0001 and so on."""
+
+    def emulate(self, count: int) -> Child:
+        """Start the emulator and wait until it serves."""
+        self.enrol("emulator")
+        before = self._ready("emulator")
+        argv = [sys.executable, "-c", EMULATOR, self.folder / "emulator.toml", str(count)]
+        argv.append(self.folder / "pki")
+        environ = {"PYTHONPATH": str(ROOT)}
+        child = Child(argv, self.folder / "emulator.log", environ)
+        self.children["emulator"] = child
+        assert wait_until(lambda: self._ready("emulator") > before, READY), child.tail()
+        return child

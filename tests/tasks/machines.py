@@ -230,14 +230,18 @@ class Machines(Fleet):
     @staticmethod
     def _all_run(client: Client, service: str) -> None:
         """Have a service run everywhere; one that an earlier task left half way is given time."""
-        said: list[str] = []
+        left: dict[str, str] = {}
 
         def started() -> bool:
             rows = client.rpc("service", "start", name=service, known=False).rows()
-            said[:] = [f"{row.sender}: {row.statusmsg}" for row in rows if row.state != "ok"]
-            return len(rows) == len(NAMES) and not said
+            left.clear()
+            left.update(dict.fromkeys(NAMES, "no row"))
+            left.update({row.sender: f"{row.state} {row.statusmsg}" for row in rows})
+            for name in [row.sender for row in rows if row.state == "ok"]:
+                del left[name]
+            return not left
 
-        assert wait_until(started, 60), said
+        assert wait_until(started, 60), left
 
     def spoil(self, name: str, service: str) -> None:
         """Have a service not come back once it is stopped."""

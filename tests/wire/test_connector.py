@@ -106,6 +106,67 @@ def test_many_threads_send_through_one_connection(broker: Broker, connect: Calla
     assert {one.body for one in got} == bodies
 
 
+def test_batches_arrive_whole_in_order_and_before_the_goodbye(
+    broker: Broker, connect: Callable
+) -> None:
+    """What is written in batches is as complete as what is not; `close` loses nothing of it."""
+    link, reader, inbox, queue = (
+        connect(broker, batches=True),
+        connect(broker),
+        Inbox(),
+        queue_name(),
+    )
+    reader.subscribe(queue, inbox, ack="auto")
+    for number in range(5000):
+        link.send(queue, b"%d" % number)
+    link.close()
+    assert [int(one.body) for one in take(inbox, 5000, 60)] == list(range(5000))
+
+
+def test_who_has_no_patience_is_told_at_once(fresh_broker: Callable, connect: Callable) -> None:
+    """With a patience of 0 a send without a connection is an error, and no wait."""
+    broker = fresh_broker("embedded")
+    link = connect(broker, batches=True, patience=0.0)
+    link.send(queue_name(), b"x")
+    broker.kill9()
+    assert wait_until(lambda: not link.connected, SOON)
+    began = time.monotonic()
+    for _ in range(100):
+        with pytest.raises(ConnectionLost):
+            link.send(queue_name(), b"x")
+    assert time.monotonic() - began < 2.0
+
+
+def test_many_subscriptions_begin_together(broker: Broker, connect: Callable) -> None:
+    """Five hundred queues, each with its inbox, are subscribed to at once, and come back at once."""
+    link, speaker = connect(broker), connect(broker)
+    pairs = [(queue_name(), Inbox()) for _ in range(500)]
+    ids = link.subscribe_all(pairs, ack="auto")
+    assert len(set(ids)) == len(pairs)
+    for round_ in (b"1", b"2"):
+        for queue, _inbox in pairs:
+            speaker.send(queue, round_)
+        assert {take(inbox, 1)[0].body for _queue, inbox in pairs} == {round_}
+        link.renew("dropped by the test")
+        assert wait_until(lambda: link.connected, SOON)
+
+
+def test_subscriptions_begin_all_or_none(broker: Broker, connect: Callable) -> None:
+    """When the broker refuses one of several, none of them is left."""
+    link, inbox, queue = connect(broker), Inbox(), queue_name()
+    with pytest.raises((ConnectionLost, FrameError)):
+        link.subscribe_all([(queue, inbox), ("/nonsense/x", inbox)], ack="auto")
+    assert link._subscriptions == {}
+
+
+def test_ten_thousand_subscriptions_share_a_connection(embedded: Broker, connect: Callable) -> None:
+    """One message to a topic reaches each of 10,000 subscriptions of one connection."""
+    link, inbox, topic = connect(embedded), Inbox(), f"/topic/test.{uuid.uuid4().hex}"
+    ids = link.subscribe_all([(topic, inbox)] * 10_000, ack="auto")
+    link.send(topic, b"x" * 2000)
+    assert {one.subscription for one in take(inbox, 10_000, 60)} == set(ids)
+
+
 def test_receipts_confirm(broker: Broker, connect: Callable) -> None:
     """A SEND with a receipt is confirmed by the broker, and then it is in the queue."""
     link, inbox, queue = connect(broker), Inbox(), queue_name()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mcshell.message import State
-from tests.peers.processes import Child, wait_until
-from tests.peers.workbench import ROOT, Bench
+from tests.peers.processes import wait_until
+from tests.peers.workbench import EmulatedBench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,39 +17,16 @@ if TYPE_CHECKING:
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(240)
-START = """\
-import sys
-from pathlib import Path
-from mcshell import config
-from mcshell.node.emulator.emulator import run
-run(config.load(Path(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]))
-"""
-
-
-class Emulated(Bench):
-    """A bench whose nodes are emulated: emu0001 and so on."""
-
-    def emulate(self, count: int) -> Child:
-        """Start the emulator and wait until it serves."""
-        self.enrol("emulator")
-        before = self._ready("emulator")
-        argv = [sys.executable, "-c", START, self.folder / "emulator.toml", str(count)]
-        argv.append(self.folder / "pki")
-        environ = {"PYTHONPATH": str(ROOT)}
-        child = Child(argv, self.folder / "emulator.log", environ)
-        self.children["emulator"] = child
-        assert wait_until(lambda: self._ready("emulator") > before, 60), child.tail()
-        return child
 
 
 @pytest.fixture
-def emulated(broker: Broker, tmp_path: Path) -> Iterator[Emulated]:
+def emulated(broker: Broker, tmp_path: Path) -> Iterator[EmulatedBench]:
     """A bench for emulated nodes on each of the three brokers."""
-    with Emulated(broker, tmp_path, more='[agents.emulate]\ndelay = "2s"') as bench:
+    with EmulatedBench(broker, tmp_path, more='[agents.emulate]\ndelay = "2s"') as bench:
         yield bench
 
 
-def test_fleet_answers_over_some_seconds(emulated: Emulated, tmp_path: Path) -> None:
+def test_fleet_answers_over_some_seconds(emulated: EmulatedBench, tmp_path: Path) -> None:
     """A hundred nodes take their work in at once and answer within the delay, each once."""
     emulated.emulate(100)
     mark = tmp_path / "marks"
@@ -64,7 +40,7 @@ def test_fleet_answers_over_some_seconds(emulated: Emulated, tmp_path: Path) -> 
     assert all(len(emulated.finals(one)) == 1 for one in ids)
 
 
-def test_killed_emulator_answers_all_of_it(emulated: Emulated, tmp_path: Path) -> None:
+def test_killed_emulator_answers_all_of_it(emulated: EmulatedBench, tmp_path: Path) -> None:
     """After kill -9 in the middle each request ran once, or is interrupted and ran at most once."""
     child = emulated.emulate(60)
     mark = tmp_path / "marks"

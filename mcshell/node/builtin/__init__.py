@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mcshell import ddl
 from mcshell.ddl.library import builtin_dir, read
 from mcshell.node.agents.registry import ServedAgent
 from mcshell.node.builtin.discovery import DISCOVERY, DiscoveryAgent
-from mcshell.node.builtin.job import JobAgent
+from mcshell.node.builtin.job import JobAgent, no_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcshell.node.builtin.job import JobRecords
 
 __all__ = ["builtin_agents"]
 
 
-def builtin_agents() -> list[ServedAgent]:
-    """The agents `discovery` and `job`, with their schemas."""
+def builtin_agents(jobs: Callable[[], JobRecords] = no_jobs) -> list[ServedAgent]:
+    """The agents `discovery` and `job`, with their schemas; `jobs` is asked for the job's records."""
     return [
         ServedAgent(DiscoveryAgent(), ddl.load(DISCOVERY), exempt=True),
-        ServedAgent(JobAgent(), read(builtin_dir() / "job.json"), inside=True),
+        ServedAgent(JobAgent(jobs), read(builtin_dir() / "job.json"), inside=True),
     ]

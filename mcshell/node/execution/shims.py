@@ -1,40 +1,165 @@
-"""The daemon's side of a shim: start one, find one again after a restart, learn how it ended."""
+"""The daemon's side of a shim: start one, find one again after a restart, learn how it ended.
+
+Shims outlive the daemon: one that starts again adopts them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import selectors
 import signal
 import site
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import MCShellError, Rejected
 from mcshell.message import State, StatusCode
+from mcshell.node.execution.run_archive import RunArchive
+from mcshell.node.execution.run_directory import RunDirectory
+from mcshell.node.execution.runner import time_of
 from mcshell.node.verdicts import Outcome
 from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from mcshell.node.execution.run_directory import RunDirectory
-    from mcshell.node.store.records import WorkItem
+    from mcshell.config import NodeSettings
+    from mcshell.node.execution.runner import Run
+    from mcshell.node.host import Host
+    from mcshell.node.store.records import Key, WorkItem
+    from mcshell.node.verdicts import Admitted
 
-__all__ = ["Running", "adopt", "launch"]
+__all__ = ["ShimRunner", "read_outcome"]
 
 log = logging.getLogger(__name__)
+
+_POLL: Final = 0.1
+_OVERRAN: Final = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, "timed out, and was ended")
 
 _MOST = 1 << 30
 """Bytes of an outcome that are read at all; the shim keeps to max_reply by itself."""
 
 
+class ShimRunner:
+    """Runs each action in a shim process with a folder of its own below `folder` (a `Runner`)."""
+
+    def __init__(self, folder: Path, settings: NodeSettings) -> None:
+        self.folders = (folder, folder.with_name("runs"))
+        self._settings = settings
+        self._run_archive = RunArchive(self.folders[1], settings.retention)
+        self._running: list[_ShimRun] = []
+        self._to_stop: SimpleQueue[Key] = SimpleQueue()
+        self._wakeup, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+
+    def adopt(self, work: WorkItem) -> Run | None:
+        """What an earlier daemon's shim has left; None when it still runs."""
+        run = _ShimRun(work, self._directory(work), None, None)
+        if not run.ended():
+            log.info("%s.%s of %s still runs", work.agent, work.action, work.id)
+            self._running.append(run)
+            return None
+        return run
+
+    def start(self, work: WorkItem, admitted: Admitted, host: Host) -> None:
+        """Launch a shim; raises MCShellError when nothing has run."""
+        run = _launch(self._directory(work), work, self._document(admitted, host))
+        self._running.append(run)
+        if run.handle is not None:
+            self._selector.register(run.handle, selectors.EVENT_READ)
+
+    def ended(self) -> Sequence[Run]:
+        """The runs whose shims have."""
+        self._stop_some()
+        return [run for run in self._running if run.ended()]
+
+    def drop(self, run: Run, *, keep: bool) -> None:
+        """Clear a run's folder; `keep` moves what it has written to the archive."""
+        assert isinstance(run, _ShimRun)
+        if run in self._running:
+            self._running.remove(run)
+        if run.handle is not None:
+            self._selector.unregister(run.handle)
+        if keep:
+            self._run_archive.keep(run.folder)
+        run.clear()
+
+    def stop(self, key: Key) -> None:
+        """Have a run end, with all its processes."""
+        self._to_stop.put(key)
+        self.wake()
+
+    def _stop_some(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                key = self._to_stop.get_nowait()
+                for run in self._running:
+                    pid = run.folder.shim_pid() if run.work.key == key else None
+                    if pid is not None:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGTERM)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a shim has ended, until `wake`, or so long."""
+        if any(run.handle is None for run in self._running):  # it must be asked
+            seconds = min(seconds, _POLL)
+        for key, _ in self._selector.select(seconds):
+            if key.fd == self._wakeup:
+                os.read(self._wakeup, 4096)
+
+    def wake(self) -> None:
+        """End `wait`."""
+        try:
+            os.write(self._wake, b"r")
+        except BlockingIOError:
+            return  # it has been told often enough
+
+    def purge(self, now: float) -> None:
+        """Drop what is too old in the archive, and too much."""
+        self._run_archive.purge(now)
+
+    def _directory(self, work: WorkItem) -> RunDirectory:
+        return RunDirectory(self.folders[0] / work.id)
+
+    def _document(self, admitted: Admitted, host: Host) -> Mapping[str, Any]:
+        """What the shim is told (request.json)."""
+        request = admitted.request
+        limit = self._settings.limits.get(request.agent)
+        return {
+            "source": str(admitted.service.source),
+            "timeout": time_of(admitted, self._settings),
+            "limits": {
+                "memory": limit.memory if limit else None,
+                "output": limit.output if limit else None,
+            },
+            "max_reply": self._settings.max_reply,
+            "request": {
+                "id": request.id,
+                "agent": request.agent,
+                "action": request.action,
+                "caller": request.caller,
+                "collective": request.collective,
+                "via": request.via.value,
+                "session": request.session,
+                "created": request.created,
+                "expires": request.expires,
+                "data": request.data,
+                "identity": request.identity,
+            },
+            "node": host.portable(),
+        }
+
+
 @dataclass(slots=True, eq=False)
-class Running:
-    """One action at work in a shim: of this daemon's starting, or adopted (without `process`)."""
+class _ShimRun:
+    """One action at work (a `Run`): of this daemon's starting, or adopted (without `process`)."""
 
     work: WorkItem
     folder: RunDirectory
@@ -43,14 +168,17 @@ class Running:
     """A pidfd, readable when the process has ended; None: it must be asked."""
 
     def ended(self) -> bool:
-        """Whether the shim has ended; what it leaves is then complete."""
+        """Whether it has; what it leaves is then complete."""
         if self.process is not None:
             return self.process.poll() is not None
         return not self.folder.alive()
 
     def outcome(self) -> Outcome | None:
         """How it came out; None when it died without saying so."""
-        return read_outcome(self.folder)
+        outcome = read_outcome(self.folder)
+        # The kernel's alarm ends one that could not end itself in time.
+        overran = self.process is not None and self.process.returncode == -signal.SIGALRM
+        return _OVERRAN if outcome is None and overran else outcome
 
     def death(self) -> str:
         """What is known of how it died."""
@@ -60,10 +188,6 @@ class Running:
                 return f"its process was ended by {signal.Signals(-code).name}"
         return "its process died" if code is None else f"its process ended with code {code}"
 
-    def overran(self) -> bool:
-        """Whether the kernel's alarm ended it, because it could not end itself in time."""
-        return self.process is not None and self.process.returncode == -signal.SIGALRM
-
     def clear(self) -> None:
         """Drop its folder."""
         if self.handle is not None:
@@ -72,7 +196,7 @@ class Running:
         self.folder.clear()
 
 
-def launch(folder: RunDirectory, work: WorkItem, document: Mapping[str, Any]) -> Running:
+def _launch(folder: RunDirectory, work: WorkItem, document: Mapping[str, Any]) -> _ShimRun:
     """Start a shim for a row that is marked as running.
 
     Raises:
@@ -93,14 +217,7 @@ def launch(folder: RunDirectory, work: WorkItem, document: Mapping[str, Any]) ->
             os.close(lock)
     except (OSError, strict_json.Unwritable) as error:
         raise MCShellError(f"the action cannot be started: {error}") from error
-    return Running(work, folder, process, _pidfd(process.pid))
-
-
-def adopt(folder: RunDirectory, work: WorkItem) -> Running | None:
-    """Find the shim of a row that was running before a restart; None when it is gone."""
-    if not folder.alive():
-        return None
-    return Running(work, folder, None, None)
+    return _ShimRun(work, folder, process, _pidfd(process.pid))
 
 
 def read_outcome(folder: RunDirectory) -> Outcome | None:

@@ -1,19 +1,22 @@
-"""Runs actions in a few threads of the daemon: broadcast and direct requests, and the pools'.
+"""Actions in the threads of this process: those of broadcast and direct requests, and of pools.
 
 Past its timeout an action is answered as failed; its thread keeps the slot until it ends, and is
 counted. An action that does not end at once gets an early reply, so that the client need not ask.
+
+One set of threads serves the nodes of one process. A daemon's has as many as its one node may do
+at a time. An emulator's few threads are for actions that end at once, as pretended ones do: for
+each that does not, another thread stands in (`spare`), so that it holds up nobody else's.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mcshell.message import State, StatusCode
 from mcshell.node.agent import NodeView
@@ -21,19 +24,24 @@ from mcshell.node.execution.action import run_action
 from mcshell.node.verdicts import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mcshell.message import Request
     from mcshell.node.journal import Journal
     from mcshell.node.verdicts import Admitted
 
-__all__ = ["ActionNode", "ActionThreads", "ReplySink"]
+__all__ = ["ActionNode", "ActionThreads", "ReplySink", "Task"]
 
 log = logging.getLogger(__name__)
 
-_HERALD = 0.3
+_HERALD: Final = 0.3
+_TICK: Final = 0.05
+_STUCK: Final = 0.1
+_CANCELLED: Final = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, "cancelled before it began")
 
 
 class ActionNode(NodeView, Protocol):
-    """The node that actions run on: what they may see of it, and its memory of requests."""
+    """The node that actions run on."""
 
     @property
     def journal(self) -> Journal:
@@ -41,7 +49,7 @@ class ActionNode(NodeView, Protocol):
 
 
 class ReplySink(Protocol):
-    """Sends a node's replies; never raises for want of a connection."""
+    """Takes what is to be said of a request; never raises for want of a connection."""
 
     def working(self, request: Request, state: State) -> None:
         """Say that the request was received or is running."""
@@ -51,41 +59,72 @@ class ReplySink(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class _Task:
+class Task:
+    """An action to be run on a node; `timeout` is seconds from its start.
+
+    Once `cancelled` is set it does not begin, and is told to end if it has.
+    """
+
     admitted: Admitted
+    host: ActionNode
+    reply_sink: ReplySink
     timeout: float
     cancelled: threading.Event = field(default_factory=threading.Event)
-    started: float | None = None
+    put: float = field(default_factory=time.monotonic)
+    started: float = math.inf
     answered: bool = False
+
+    @property
+    def ends(self) -> float:
+        """When its time is up, once it has started."""
+        return self.started + self.timeout
 
 
 class ActionThreads:
-    """At most `slots` actions at a time, the others wait in order."""
+    """At most `slots` actions at a time, the others wait in order.
 
-    def __init__(self, host: ActionNode, reply_sink: ReplySink, *, slots: int = 16) -> None:
-        self._host = host
-        self._reply_sink = reply_sink
+    With `spare` threads, one of them takes the place of each whose action goes on for long.
+    """
+
+    def __init__(self, slots: int = 16, *, spare: int = 0) -> None:
         self._slots = slots
+        self._spare = spare
         self._lock = threading.Lock()
+        """Guards what follows; the conditions share it."""
         self._work = threading.Condition(self._lock)
-        self._waiting: deque[_Task] = deque()
-        self._idle = 0
-        self._threads = 0
-        self._running: set[_Task] = set()
-        self._timers = _Timers(self._due)
+        self._begun = threading.Condition(self._lock)
+        self._ended = threading.Condition(self._lock)
+        self._late = threading.Condition(self._lock)
+        self._waiting: deque[Task] = deque()
+        self._unsaid: deque[Task] = deque()
+        """Those of which nothing has been said yet, the oldest first."""
+        self._running: set[Task] = set()
+        self._threads = self._idle = 0
+        self._watcher: threading.Thread | None = None
+        self._drowsy = False
+        """Whether the watcher looks later than after a tick, if nobody wakes it."""
+        self._stopped = False
 
-    def put(self, admitted: Admitted, timeout: float) -> None:
-        """Have an action run; `timeout` is seconds from its start."""
-        task = _Task(admitted, timeout)
-        self._timers.add(time.monotonic() + _HERALD, task)
+    def put(self, *tasks: Task) -> None:
+        """Have actions run, in this order."""
         with self._lock:
-            self._waiting.append(task)
-            if self._idle >= len(self._waiting) or self._threads >= self._slots:
-                self._work.notify()
-                return
-            self._threads += 1
-            number = self._threads
-        threading.Thread(target=self._run, name=f"mcshell-action-{number}", daemon=True).start()
+            self._waiting.extend(tasks)
+            self._unsaid.extend(tasks)
+            more = self._set_to_work(time.monotonic())
+            if self._watcher is None:
+                self._watcher = threading.Thread(
+                    target=self._watch, name="mcshell-timers", daemon=True
+                )
+                self._watcher.start()
+            elif self._drowsy:
+                self._drowsy = False
+                self._late.notify()
+        self._begin(more)
+
+    def wait_room(self) -> None:
+        """Wait until no action waits for a thread; for a moment only, if all are slow."""
+        with self._lock:
+            self._begun.wait_for(lambda: not self._waiting, _TICK)
 
     def stop(self, grace: float = 2.0) -> None:
         """Start nothing more, tell what runs to end, and give it `grace` seconds to answer."""
@@ -93,101 +132,119 @@ class ActionThreads:
             self._waiting.clear()
             for task in self._running:
                 task.cancelled.set()
-            self._work.wait_for(lambda: not self._running, grace)
-        self._timers.stop()
+            self._ended.wait_for(lambda: not self._running, grace)
+            self._stopped = True
+            self._late.notify()
+
+    # --- the threads ---------------------------------------------------------------------------
+
+    def _set_to_work(self, now: float) -> int:
+        """Wake idle threads for what waits; returns how many are to begin beside them.
+
+        Those that have been at one action for long do not count, where others may stand in: for as
+        many as there are of them, so that a thousand slow actions soon have all threads.
+        """
+        stuck = sum(one.started < now - _STUCK for one in self._running) if self._spare else 0
+        active = len(self._running) - stuck
+        wanted = min(len(self._waiting), max(self._slots, stuck) - active)
+        if wanted <= 0:
+            return 0
+        self._work.notify(wanted)
+        most = self._slots + self._spare - self._threads
+        more = max(0, min(wanted - self._idle, most))
+        self._threads += more
+        self._idle += more
+        return more
+
+    def _begin(self, count: int) -> None:
+        for _ in range(count):
+            threading.Thread(target=self._run, name="mcshell-action", daemon=True).start()
 
     def _run(self) -> None:
         while True:
             with self._lock:
-                self._idle += 1
-                while not self._waiting:
-                    self._work.wait()
-                self._idle -= 1
-                task = self._waiting.popleft()
-                self._running.add(task)
+                task = self._take()
             try:
                 self._act(task)
             except Exception:  # the thread serves the next one
                 log.exception("could not answer for %s", task.admitted.request.id)
             finally:
                 with self._lock:
+                    self._idle += 1
                     self._running.discard(task)
-                    self._work.notify_all()
+                    if not self._running:
+                        self._ended.notify_all()
 
-    def _act(self, task: _Task) -> None:
+    def _take(self) -> Task:
+        while not self._waiting:
+            self._work.wait()
+        self._idle -= 1
+        task = self._waiting.popleft()
         task.started = time.monotonic()
-        self._timers.add(task.started + task.timeout, task)
-        journal, request = self._host.journal, task.admitted.request
+        self._running.add(task)
+        if not self._waiting:
+            self._begun.notify_all()
+        return task
+
+    def _act(self, task: Task) -> None:
+        if task.cancelled.is_set():
+            self._answer(task, _CANCELLED)
+            return
+        journal, request = task.host.journal, task.admitted.request
         journal.note(request.id, "running")
-        outcome = run_action(task.admitted, self._host, task.started + task.timeout, task.cancelled)
+        outcome = run_action(task.admitted, task.host, task.ends, task.cancelled)
         if not self._answer(task, outcome):
             journal.count("overran")
 
-    def _due(self, task: _Task) -> None:
-        """A timer of a task: time for an early reply, or its time is up."""
-        now = time.monotonic()
-        with self._lock:
-            if task.answered:
-                return
-            overdue = task.started is not None and now >= task.started + task.timeout
-            state = State.RECEIVED if task.started is None else State.RUNNING
-        if not overdue:
-            self._reply_sink.working(task.admitted.request, state)
-            return
-        task.cancelled.set()
-        text = f"timed out after {task.timeout:g} s"
-        self._answer(task, Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text))
-
-    def _answer(self, task: _Task, outcome: Outcome) -> bool:
+    def _answer(self, task: Task, outcome: Outcome) -> bool:
         with self._lock:
             if task.answered:
                 return False
             task.answered = True
-        self._reply_sink.final(task.admitted.request, outcome)
+        task.reply_sink.final(task.admitted.request, outcome)
         return True
 
+    # --- the watcher's thread, which begins with the first action ------------------------------
 
-class _Timers:
-    """Calls back for a task at a time, in one thread that starts with the first of them."""
-
-    def __init__(self, due: _Due) -> None:
-        self._due = due
-        self._wakeup = threading.Condition()
-        self._heap: list[tuple[float, int, _Task]] = []
-        self._number = itertools.count()
-        self._thread: threading.Thread | None = None
-        self._stopped = False
-
-    def add(self, when: float, task: _Task) -> None:
-        with self._wakeup:
-            first = not self._heap or when < self._heap[0][0]
-            heapq.heappush(self._heap, (when, next(self._number), task))
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="mcshell-timers", daemon=True
-                )
-                self._thread.start()
-            elif first:
-                self._wakeup.notify()
-
-    def stop(self) -> None:
-        with self._wakeup:
-            self._stopped = True
-            self._wakeup.notify()
-
-    def _run(self) -> None:
-        while True:
-            with self._wakeup:
-                while not self._stopped and (not self._heap or self._heap[0][0] > time.monotonic()):
-                    self._wakeup.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
-                if self._stopped:
-                    return
-                _when, _number, task = heapq.heappop(self._heap)
+    def _watch(self) -> None:
+        while not self._stopped:
+            with self._lock:
+                pause = self._pause()
+                self._drowsy = pause is None or pause > _TICK
+                if self._late.wait(pause) and not self._stopped:
+                    self._late.wait(_TICK)  # something was put, and may end as soon
+                now = time.monotonic()
+                slow, overdue = self._slow(now), self._overdue(now)
+                more = self._set_to_work(now)
+            self._begin(more)
             try:
-                self._due(task)
+                self._tell(slow, overdue)
             except Exception:
                 log.exception("could not answer for an action that takes long")
 
+    def _slow(self, now: float) -> list[Task]:
+        """Those of which it is time to say that they take long."""
+        slow = []
+        while self._unsaid and (self._unsaid[0].answered or self._unsaid[0].put < now - _HERALD):
+            if not (task := self._unsaid.popleft()).answered:
+                slow.append(task)
+        return slow
 
-class _Due(Protocol):
-    def __call__(self, task: _Task) -> None: ...
+    def _overdue(self, now: float) -> list[Task]:
+        return [one for one in self._running if not one.answered and now >= one.ends]
+
+    def _tell(self, slow: Iterable[Task], overdue: Iterable[Task]) -> None:
+        for task in slow:
+            state = State.RECEIVED if task.started == math.inf else State.RUNNING
+            task.reply_sink.working(task.admitted.request, state)
+        for task in overdue:
+            task.cancelled.set()
+            text = f"timed out after {task.timeout:g} s"
+            self._answer(task, Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text))
+
+    def _pause(self) -> float | None:
+        """Seconds until there may be something to say; None when nothing is under way."""
+        if self._waiting or self._unsaid:
+            return _TICK
+        ends = [one.ends for one in self._running if not one.answered]
+        return max(0.0, min(ends) - time.monotonic()) if ends else None

@@ -51,6 +51,7 @@ class JobManager:
         slots: how many runs a node does at a time.
         stop: called with the key of a run that is to be stopped.
         changed: called when there may be something to start or to send.
+        announce: called with the identity of a node that has news to register.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class JobManager:
         slots: int,
         stop: Callable[[Key], None],
         changed: Callable[[], None],
+        announce: Callable[[str], None],
     ) -> None:
         self._spool = spool
         self._scheduler = scheduler
@@ -72,8 +74,8 @@ class JobManager:
         self._slots = slots
         self._job_queries: JobQueries | None = None
         self._stop = stop
-        self.changed = changed
-        self.rules = RuleManager(spool, scheduler, controller, changed)
+        self._changed = changed
+        self.rules = RuleManager(spool, scheduler, controller, changed=changed, announce=announce)
 
     @property
     def job_queries(self) -> JobQueries:
@@ -127,7 +129,7 @@ class JobManager:
             )
             if row.state == WAITING:
                 self._scheduler.consider(row, now)
-        self.changed()
+        self._changed()
         return None
 
     def _opened(self, request: Request, lifecycle: RunLifecycle, now: float) -> Job:
@@ -197,7 +199,7 @@ class JobManager:
             self._spool.arrange([fresh], messages=messages, awaits=awaits)
             if fresh.state == WAITING:
                 self._scheduler.consider(fresh, now)
-        self.changed()
+        self._changed()
         return self.job_queries.stand(self._get(row.key))
 
     def pause(self, identity: str, request: Request) -> dict[str, Any]:
@@ -228,7 +230,7 @@ class JobManager:
                     state = WAITING
                 row = replace(row, state=state, touched=request.id)
                 self._spool.arrange([row])
-        self.changed()
+        self._changed()
         return self.job_queries.stand(self._get(row.key))
 
     def skip(self, identity: str, request: Request) -> dict[str, Any]:
@@ -269,7 +271,7 @@ class JobManager:
             self._stop(run.key)
         else:
             self._scheduler.close(row, CANCELLED, text, now)
-        self.changed()
+        self._changed()
         return self.job_queries.stand(self._get(row.key))
 
     def _entomb(self, identity: str, request: Request) -> dict[str, Any]:

@@ -49,23 +49,26 @@ class _ArrivedRule:
 
 
 class RuleManager:
-    """The rules of all nodes of a process. Any thread may call."""
+    """The rules of all nodes of a process. Any thread may call.
+
+    `changed` is called when there may be something to start, `announce` with the identity of a node
+    that has news to register.
+    """
 
     def __init__(
         self,
         spool: Spool,
         scheduler: Scheduler,
         controller: AdmissionController,
+        *,
         changed: Callable[[], None],
+        announce: Callable[[str], None],
     ) -> None:
-        self._changed = changed
         self._spool = spool
         self._scheduler = scheduler
         self._controller = controller
-
-    def held(self, identity: str, machine: str) -> dict[str, int]:
-        """The revision of each rule that a machine has, by AUTHOR/NAME."""
-        return self._spool.rules.held(identity, machine)
+        self._changed = changed
+        self._announce = announce
 
     def take(self, body: bytes, headers: Mapping[str, str], identity: str, collective: str) -> None:
         """Take a rule that somebody brought, if it is to be believed and for this machine.
@@ -107,7 +110,7 @@ class RuleManager:
             text = f"{rule.name}: another revision {rule.revision} is here"
             self._controller.refuse(lifecycle.host, Reason.REPLAYED, text, digest, Via.DIRECT)
         elif held.digest == digest:
-            lifecycle.host.announce()
+            self._announce(lifecycle.host.identity)
 
     def _adopt(
         self, brought: _ArrivedRule, rows: Sequence[tuple[JobRow, Job]], held: RuleRow | None
@@ -127,7 +130,7 @@ class RuleManager:
                 self._scheduler.consider(row, now)
         self._controller.ruled(host, rule, brought.request.id, len(fresh))
         self._changed()
-        host.announce()
+        self._announce(host.identity)
 
     def _rows(self, brought: _ArrivedRule) -> list[tuple[JobRow, Job]]:
         """The jobs of a rule here.

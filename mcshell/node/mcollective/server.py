@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, ConnectError, ConnectionLost, ReceiptTimeout, UnknownBroker
 from mcshell.message import Request, Via, new_request_id
-from mcshell.node.execution.threads import ActionThreads
+from mcshell.node.execution.threads import ActionThreads, Task
 from mcshell.node.mcollective.admission import MCollectiveAdmission
 from mcshell.node.mcollective.host import MCollectiveHost
 from mcshell.node.mcollective.replies import MCollectiveReplies
@@ -62,7 +62,7 @@ class MCollectiveServer:
         self._replies = MCollectiveReplies(
             self._wire, self._transport, self._mco_host, settings.node.max_reply
         )
-        self._lane = ActionThreads(self._mco_host, self._replies)
+        self._threads = ActionThreads()
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._places: dict[str, tuple[str, bool]] = {}
         self._layout: Layout | None = None
@@ -91,7 +91,7 @@ class MCollectiveServer:
         self._transport.give_up()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
-        self._lane.stop()
+        self._threads.stop()
         self._transport.close()
 
     def _on_state(self, state: ConnectionState) -> None:
@@ -178,7 +178,7 @@ class MCollectiveServer:
         timeout = verdict.action.timeout
         if limit is not None and limit.timeout is not None:
             timeout = limit.timeout
-        self._lane.put(verdict, timeout)
+        self._threads.put(Task(verdict, self._mco_host, self._replies, timeout))
 
     # -- registration
 

@@ -1,9 +1,9 @@
-"""From this node's work queues at the broker into its spool: verify, commit, acknowledge, say so.
+"""From work queues at the broker into the spool: verify, commit, acknowledge, say so.
 
-When the spool is full the node stops reading, and the rest waits in the broker. What was under way
-when it stopped is still taken in. Two brokers take such messages back, and hand them out again
-later, when they are known here already; RabbitMQ waits for their acknowledgement, which it can only
-be given under the same subscription: so it gets it when reading goes on.
+When a node's spool is full its queues are read no more, and the rest waits in the broker. What was
+under way when it stopped is still taken in. Two brokers take such messages back, and hand them out
+again later, when they are known here already; RabbitMQ waits for their acknowledgement, which it can
+only be given under the same subscription: so it gets it when reading goes on.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell.errors import MCShellError, WireError
 from mcshell.message import State, Via
@@ -20,12 +21,14 @@ from mcshell.node.queue.intake import QueueIntake, QueueItem
 from mcshell.node.replies.sender import no_steps
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import Arrival
+from mcshell.wire.stomp.transport import TaggedInbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from mcshell.node.context import NodeContext
-    from mcshell.wire.stomp.transport import Delivery
+    from mcshell.node.context import Node, NodeContext
+    from mcshell.node.queue.intake import JobIntake
+    from mcshell.wire.stomp.transport import Delivery, Inbox
 
 __all__ = ["QueueConsumer"]
 
@@ -40,37 +43,62 @@ _LOOK: Final = 0.5
 _TROUBLE: Final = 5.0
 
 
+@dataclass(slots=True, eq=False)
+class _WorkQueue:
+    """One node's work queues, one a collective: are they read?"""
+
+    node: Node
+    subscriptions: list[str] = field(default_factory=list)
+    paused_until: float | None = 0.0
+    """Not before then (monotonic) they are read again; None while they are."""
+    owed: list[Delivery] = field(default_factory=list)
+
+    @property
+    def reading(self) -> bool:
+        return self.paused_until is None
+
+    def wanted(self, inbox: SimpleQueue[Any]) -> Iterator[tuple[str, Inbox]]:
+        """Each queue, and where its messages belong."""
+        identity = self.node.host.identity
+        for collective in self.node.host.collectives:
+            arrival = Arrival(collective, Via.QUEUE, identity)
+            yield destinations.work(collective, identity), TaggedInbox(inbox, (self, arrival))
+
+
+_Came: TypeAlias = "tuple[tuple[_WorkQueue, Arrival], Delivery]"
+
+
 class QueueConsumer:
-    """One thread that reads the work queues of one node.
+    """One thread that reads the work queues of the nodes of a connection.
 
     Args:
-        taken: called when there is new work, and when there are new replies in the outbox.
-        most: rows in the spool above which it stops reading.
+        jobs: who takes jobs in.
+        taken: called with the nodes that have new work, or new replies in the outbox.
+        most: rows in the spool above which a node's queues are not read.
     """
 
-    def __init__(self, context: NodeContext, taken: Callable[[], None], most: int) -> None:
+    def __init__(
+        self,
+        context: NodeContext,
+        jobs: JobIntake,
+        taken: Callable[[Collection[str]], None],
+        most: int,
+    ) -> None:
         self._context = context
         self._spool = context.spool
         self._transport = context.transport
         self._taken = taken
         self._most = most
-        self._admission = QueueIntake(context.controller, context.spool)
-        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
-        self._arrivals: dict[str, Arrival] = {}
-        self._paused_until: float | None = 0.0
-        """Not before then (monotonic) it reads again; None while it reads."""
-        self._owed: list[Delivery] = []
+        self._intake = QueueIntake(context.controller, context.spool, jobs)
+        self._inbox: SimpleQueue[_Came | None] = SimpleQueue()
+        self._queues = [_WorkQueue(node) for node in context.nodes.values()]
+        self._paused = set(self._queues)
         self._since = self._taken_at = time.monotonic()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="mcshell-work", daemon=True)
 
-    @property
-    def reading(self) -> bool:
-        """Whether it is subscribed to the work queues now."""
-        return self._paused_until is None
-
     def settled(self) -> bool:
-        """Whether what had waited for this node is in: work of its own may begin.
+        """Whether what had waited for these nodes is in: work of their own may begin.
 
         A job that is long due must not begin before its edit, which waits behind it. Without a
         broker, or where there is no end of messages, it is held up for a few seconds only.
@@ -78,20 +106,19 @@ class QueueConsumer:
         now = time.monotonic()
         if now - self._since > _PATIENCE:
             return True
-        return self.reading and now - max(self._since, self._taken_at) > _SETTLED
+        return not self._paused and now - max(self._since, self._taken_at) > _SETTLED
 
     def begun(self) -> None:
         """A connection stands: what has waited meanwhile comes now."""
         self._since = time.monotonic()
 
     def start(self) -> None:
-        """Subscribe, unless the spool is full already, and begin.
+        """Subscribe, but for spools that are full already, and begin.
 
         Raises:
             WireError: there is no connection, or the broker refuses.
         """
-        if self._spool.waiting(self._context.host.identity) < self._most:
-            self._resume()
+        self._resume([queue for queue in self._queues if self._waiting(queue) < self._most])
         self._thread.start()
 
     def stop(self) -> None:
@@ -101,13 +128,16 @@ class QueueConsumer:
         if self._thread.is_alive():
             self._thread.join(5.0)
 
+    def _waiting(self, queue: _WorkQueue) -> int:
+        return self._spool.waiting(queue.node.host.identity)
+
     def _run(self) -> None:
         while not self._stopping:
             group = self._gather()
             try:
                 if group:
                     self._take(group)
-                self._regulate()
+                self._regulate({queue for (queue, _), _ in group})
             except (MCShellError, OSError) as error:
                 log.error("work cannot be taken in: %s", error)  # noqa: TRY400 - said in full
                 self._later(group)
@@ -115,35 +145,35 @@ class QueueConsumer:
                 log.exception("work cannot be taken in")
                 self._one_by_one(group)
 
-    def _one_by_one(self, group: list[Delivery]) -> None:
+    def _one_by_one(self, group: list[_Came]) -> None:
         """Find the message that we fail at: it is dropped, so that it does not stop the others."""
         if len(group) > 1:
-            for delivery in group:
+            for came in group:
                 try:
-                    self._take([delivery])
+                    self._take([came])
                 except MCShellError:
-                    self._inbox.put(delivery)
+                    self._inbox.put(came)
                 except Exception:
                     log.exception("a message of the work queue is dropped")
-                    self._transport.ack(delivery)
+                    self._transport.ack(came[1])
         else:
-            self._transport.ack(group[0])
+            self._transport.ack(group[0][1])
 
-    def _later(self, group: list[Delivery]) -> None:
+    def _later(self, group: list[_Came]) -> None:
         """Read no more for a while, and then try these again: nothing of them is committed."""
-        self._pause(_TROUBLE)
+        for queue in {queue for (queue, _), _ in group}:
+            self._pause(queue, _TROUBLE)
         time.sleep(_LOOK)
-        for delivery in group:
-            self._inbox.put(delivery)
+        for came in group:
+            self._inbox.put(came)
 
-    def _gather(self) -> list[Delivery]:
-        """Wait for messages, for a moment only while paused, and take what is there."""
-        group: list[Delivery] = []
+    def _gather(self) -> list[_Came]:
+        """Wait for messages, for a moment only while any is paused, and take what is there."""
+        group: list[_Came] = []
         try:
-            first = self._inbox.get(timeout=None if self.reading else _LOOK)
+            first = self._inbox.get(timeout=_LOOK if self._paused else None)
             while first is not None:
-                if first.subscription in self._arrivals:
-                    group.append(first)
+                group.append(first)
                 if len(group) >= _GROUP:
                     break
                 first = self._inbox.get_nowait()
@@ -151,71 +181,81 @@ class QueueConsumer:
             pass
         return group
 
-    def _take(self, group: list[Delivery]) -> None:
-        host, messages = self._context.host, self._context.writer
-        items = [QueueItem(host, messages, self._arrivals[one.subscription], one) for one in group]
+    def _take(self, group: list[_Came]) -> None:
+        items = [QueueItem(queue.node, arrival, one) for (queue, arrival), one in group]
         self._tell("received", items)
-        taken = self._admission.take(items, time.time())
+        taken = self._intake.take(items, time.time())
         self._tell("committed", items)
-        if self.reading:
-            for delivery in group:
+        for (queue, _arrival), delivery in group:
+            if queue.reading:
                 self._transport.ack(delivery)
-        else:
-            self._owed += group
+            else:
+                queue.owed.append(delivery)
         self._tell("acked", items)
         for one in taken:
-            self._context.reply_sender.working(one.request, State.RECEIVED)
+            one.item.node.reply_sender.working(one.request, State.RECEIVED)
         self._taken_at = time.monotonic()
-        self._taken()
+        self._taken({item.host.identity for item in items})
 
     def _tell(self, step: str, items: list[QueueItem]) -> None:
         if self._context.steps is not no_steps:
             for item in items:
                 self._context.steps(step, item.delivery.headers.get("message-id", ""))
 
-    def _regulate(self) -> None:
-        """Stop reading when the spool is full; read again when there is room."""
+    def _regulate(self, touched: Iterable[_WorkQueue]) -> None:
+        """Stop reading for spools that are full; read again where there is room."""
         if self._stopping:
             return
-        if self.reading:
-            if self._spool.waiting(self._context.host.identity) >= self._most:
-                log.warning("the spool is full (%d): no work is read", self._most)
-                self._pause(0.0)
-        elif (
-            self._transport.connected
-            and time.monotonic() >= (self._paused_until or 0.0)
-            and self._spool.waiting(self._context.host.identity) < self._most * _RESUME
-        ):
-            try:
-                self._resume()
-            except WireError as error:
-                log.warning("work cannot be read: %s", error)
-                self._pause(_TROUBLE)
+        for queue in touched:
+            if queue.reading and self._waiting(queue) >= self._most:
+                name = queue.node.host.identity
+                log.warning("the spool is full (%d): no work of %s is read", self._most, name)
+                self._pause(queue, 0.0)
+        if not self._paused or not self._transport.connected:
+            return
+        now, room = time.monotonic(), self._most * _RESUME
+        ready = [
+            queue
+            for queue in self._paused
+            if now >= (queue.paused_until or 0.0) and self._waiting(queue) < room
+        ]
+        if not ready:
+            return
+        try:
+            self._resume(ready)
+        except WireError as error:
+            log.warning("work cannot be read: %s", error)
+            for queue in ready:
+                self._pause(queue, _TROUBLE)
 
-    def _pause(self, seconds: float) -> None:
-        paused, self._paused_until = not self.reading, time.monotonic() + seconds
+    def _pause(self, queue: _WorkQueue, seconds: float) -> None:
+        paused, queue.paused_until = not queue.reading, time.monotonic() + seconds
+        self._paused.add(queue)
         if paused:
             return
-        for subscription in self._arrivals:
+        for subscription in queue.subscriptions:
             self._transport.pause(subscription)
 
-    def _resume(self) -> None:
-        owed, self._owed = self._owed, []
-        if self._arrivals:
-            for subscription in self._arrivals:
+    def _resume(self, queues: Sequence[_WorkQueue]) -> None:
+        """Read these: for the first time all at once, after a pause one by one."""
+        new = [
+            (queue, *wanted)
+            for queue in queues
+            if not queue.subscriptions
+            for wanted in queue.wanted(self._inbox)
+        ]
+        for queue in queues:
+            for subscription in queue.subscriptions:
                 self._transport.resume(subscription)
-        else:
-            self._subscribe()
-        self._paused_until = None
+        if new:
+            wanted = [(where, inbox) for _queue, where, inbox in new]
+            ids = self._transport.subscribe_all(wanted, prefetch=_PREFETCH)
+            for (queue, _where, _inbox), subscription in zip(new, ids, strict=True):
+                queue.subscriptions.append(subscription)
         self.begun()
-        if self._transport.dialect.keeps_unacked:
-            for delivery in owed:
+        keeps = bool(queues) and self._transport.dialect.keeps_unacked
+        for queue in queues:
+            owed, queue.owed, queue.paused_until = queue.owed, [], None
+            self._paused.discard(queue)
+            for delivery in owed if keeps else ():
                 self._transport.ack(delivery)
-
-    def _subscribe(self) -> None:
-        host = self._context.host
-        for collective in host.collectives:
-            destination = destinations.work(collective, host.identity)
-            arrival = Arrival(collective, Via.QUEUE, host.identity)
-            subscription = self._transport.subscribe(destination, self._inbox, prefetch=_PREFETCH)
-            self._arrivals[subscription] = arrival

@@ -1,17 +1,16 @@
 """From a queue's messages to rows of the spool: verified, judged, and committed together.
 
-The same for the daemon and for the emulator's many nodes. Whoever calls acknowledges afterwards,
-and says `received` of what was taken in.
+Whoever calls acknowledges afterwards, and says `received` of what was taken in.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from mcshell.message import State, StatusCode, Via
+from mcshell.message import Via
 from mcshell.node.store.records import FINAL, RUNNING, WorkItem
-from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
+from mcshell.node.verdicts import Admitted, Refusal, refused
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 
 if TYPE_CHECKING:
@@ -19,24 +18,36 @@ if TYPE_CHECKING:
 
     from mcshell.message import Request
     from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.context import Node
     from mcshell.node.host import Host
-    from mcshell.node.replies.writer import ReplyWriter
     from mcshell.node.store.records import Key, OutboxMessage
     from mcshell.node.store.spool import Spool
+    from mcshell.node.verdicts import Outcome
     from mcshell.wire.documents.envelope import Arrival
     from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["QueueIntake", "QueueItem", "TakenRequest", "row_of"]
+__all__ = ["JobIntake", "QueueIntake", "QueueItem", "TakenRequest", "row_of"]
+
+
+class JobIntake(Protocol):
+    """Who takes jobs in (`jobs.manager.JobManager`)."""
+
+    def take(self, admitted: Admitted, identity: str) -> Outcome | None:
+        """Do what a request says; None when it is a job that is open now."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
     """One message, and the node whose queue it came over."""
 
-    host: Host
-    writer: ReplyWriter
+    node: Node
     arrival: Arrival
     delivery: Delivery
+
+    @property
+    def host(self) -> Host:
+        """Who the node is."""
+        return self.node.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +62,10 @@ class TakenRequest:
 class QueueIntake:
     """Takes messages of work queues into the spool; called from one thread."""
 
-    def __init__(self, controller: AdmissionController, spool: Spool) -> None:
+    def __init__(self, controller: AdmissionController, spool: Spool, jobs: JobIntake) -> None:
         self._controller = controller
         self._spool = spool
+        self._jobs = jobs
 
     def take(self, items: Sequence[QueueItem], now: float) -> list[TakenRequest]:
         """Commit what is in the messages; returns those requests that are open here.
@@ -84,13 +96,19 @@ class QueueIntake:
             if isinstance(verdict, Admitted) and not verdict.service.inside:
                 taken.append(TakenRequest(item, verdict.request, new=True))
                 rows.append(row_of(verdict.request, item, now))
-            elif (outcome := _at_once(verdict, item.host)) is not None:
+            elif (outcome := self._at_once(verdict, item.host)) is not None:
                 rows.append(row_of(verdict.request, item, now, outcome))
-                messages.append(item.writer.kept(verdict.request, outcome))
+                messages.append(item.node.writer.kept(verdict.request, outcome))
         if rows:
             self._spool.admit(rows, messages)
             self._count(rows, opened)
         return taken
+
+    def _at_once(self, verdict: Admitted | Refusal, host: Host) -> Outcome | None:
+        """What comes of a request that needs no slot; None for a job that is open now."""
+        if isinstance(verdict, Refusal):
+            return refused(verdict)
+        return self._jobs.take(verdict, host.identity)
 
     def _count(
         self, rows: Sequence[WorkItem], opened: Mapping[Key, tuple[QueueItem, Request | Refusal]]
@@ -100,15 +118,6 @@ class QueueIntake:
             journal.count("messages")
             if row.state in FINAL:
                 journal.count(row.state)
-
-
-def _at_once(verdict: Admitted | Refusal, host: Host) -> Outcome | None:
-    """What comes of a request that needs no slot; None for a job, which the job manager keeps."""
-    if isinstance(verdict, Refusal):
-        return refused(verdict)
-    if host.job_manager is None:
-        return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, "this node keeps no jobs")
-    return host.job_manager.take(verdict, host.identity)
 
 
 def row_of(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mcshell.node.queue.resend import ResendBuffer
 from mcshell.node.replies.sender import no_steps
 from mcshell.node.store.records import OutboxMessage
+from mcshell.node.store.spool import EVERYBODY
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.confirmed import ConfirmedSender
 
@@ -32,7 +33,8 @@ def headers_of(message: OutboxMessage) -> dict[str, str]:
 class Outbox(ConfirmedSender[OutboxMessage]):
     """Sends what the spool holds unsaid; `wake` tells it that there is more.
 
-    `several`: there is more than one broker, so that the next may have to be told again.
+    `several`: there is more than one broker, so that the next may have to be told again. `names`:
+    the first and the last of the identities that speak over this connection (`Spool.unsaid`).
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class Outbox(ConfirmedSender[OutboxMessage]):
         steps: Steps = no_steps,
         *,
         several: bool = False,
+        names: tuple[str, str] = EVERYBODY,
     ) -> None:
         super().__init__("mcshell-outbox")
         self._spool = spool
+        self._names = names
         self._transport = transport
         self._steps = steps
         self._resend_buffer = ResendBuffer(several=several)
@@ -57,7 +61,7 @@ class Outbox(ConfirmedSender[OutboxMessage]):
         if self._url and (again := self._resend_buffer.elsewhere(self._url, time.monotonic())):
             log.warning("%d replies are said again at %s", len(again), self._url)
             self._spool.say(again)
-        return self._spool.unsaid(limit=limit)
+        return self._spool.unsaid(limit=limit, names=self._names)
 
     def send(self, message: OutboxMessage) -> Receipt:
         """Send one reply."""

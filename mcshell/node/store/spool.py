@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from mcshell.node.store.records import Key, WorkResult
     from mcshell.node.store.rule_table import RuleRow
 
-__all__ = ["Spool"]
+__all__ = ["EVERYBODY", "Spool"]
+
+EVERYBODY: Final = ("", "\U0010ffff")
+"""All identities there can be, as a first and a last one."""
 
 # A clock that was put forward and back again must not make an old request look new.
 _GRACE: Final = 3600.0
@@ -326,9 +329,11 @@ class Spool:
         """The rows that run, or ran when the process died, of all identities."""
         return self._select("state = 'running'", ())
 
-    def waiters(self) -> list[str]:
-        """The identities that have queued rows."""
-        rows = self._database.read("SELECT DISTINCT identity FROM work WHERE state = 'queued'")
+    def waiters(self, now: float) -> list[str]:
+        """The identities that have queued rows whose time has come."""
+        rows = self._database.read(
+            "SELECT DISTINCT identity FROM work WHERE state = 'queued' AND due <= ?", (now,)
+        )
         return [row["identity"] for row in rows]
 
     def counts(self, identity: str) -> dict[str, int]:
@@ -376,22 +381,23 @@ class Spool:
         )
         return int(found["n"])
 
-    def unsaid(self, after: int = 0, limit: int = 200) -> list[OutboxMessage]:
-        """Replies of the outbox whose number is above `after`, in their order; 4 MiB at once."""
-        sizes = self._database.read(
-            "SELECT number, length(body) AS size FROM outbox WHERE number > ?"
-            " ORDER BY number LIMIT ?",
-            (after, limit),
-        )
-        last = total = 0
+    def unsaid(
+        self, after: int = 0, limit: int = 200, names: tuple[str, str] = EVERYBODY
+    ) -> list[OutboxMessage]:
+        """Replies of the outbox whose number is above `after`, in their order; 4 MiB at once.
+
+        `names`: only those of identities from the first to the last of these two.
+        """
+        query = "FROM outbox WHERE number > ? AND identity BETWEEN ? AND ? ORDER BY number LIMIT ?"
+        values = (after, *names, limit)
+        sizes = self._database.read(f"SELECT length(body) AS size {query}", values)
+        count = total = 0
         for row in sizes:
             total += row["size"]
-            if last and total > _AT_ONCE:
+            if count and total > _AT_ONCE:
                 break
-            last = row["number"]
-        rows = self._database.read(
-            "SELECT * FROM outbox WHERE number > ? AND number <= ? ORDER BY number", (after, last)
-        )
+            count += 1
+        rows = self._database.read(f"SELECT * {query}", (*values[:-1], count))
         return [OutboxMessage(**{name: row[name] for name in _MESSAGE}) for row in rows]
 
     def _select(self, where: str, values: tuple[Any, ...]) -> list[WorkItem]:

@@ -1,4 +1,4 @@
-"""The pools that a node serves: one message for each free slot, acknowledged after its result.
+"""The pools that nodes serve: one message for each free slot, acknowledged after its result.
 
 Pool actions are short, so they run in threads of this process. One thread owns the queue's
 messages: it claims what comes, hands it to the slots, and commits what they bring back together
@@ -8,30 +8,33 @@ that died: only what is safe to run again is run again, and that a few times at 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mcshell.errors import ConfigError, MCShellError
 from mcshell.message import State, StatusCode, Via
-from mcshell.node.execution.threads import ActionThreads
+from mcshell.node.execution.threads import Task
 from mcshell.node.queue.intake import QueueItem, row_of
 from mcshell.node.store.records import FINAL, INTERRUPTED, WorkResult
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import Arrival
+from mcshell.wire.stomp.transport import TaggedInbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcshell.config import Settings
     from mcshell.message import Request
-    from mcshell.node.context import NodeContext
+    from mcshell.node.context import Node, NodeContext
+    from mcshell.node.execution.threads import ActionThreads
     from mcshell.node.store.records import Key, WorkItem
-    from mcshell.wire.stomp.transport import Delivery
+    from mcshell.wire.stomp.transport import Delivery, Inbox
 
 __all__ = ["TRIES", "PoolWorker", "check_pools"]
 
@@ -80,6 +83,22 @@ class _Done:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Where the actions of one node bring their results (a `ReplySink`)."""
+
+    node: Node
+    done: Callable[[_Done], None]
+
+    def working(self, request: Request, state: State) -> None:
+        """Say that a request takes its time."""
+        self.node.reply_sender.working(request, state)
+
+    def final(self, request: Request, outcome: Outcome) -> None:
+        """Bring a result back to the thread that owns the messages."""
+        self.done(_Done((self.node.host.identity, request.id), outcome))
+
+
 @dataclass(slots=True)
 class _Turn:
     """What one turn of the owner's loop has to commit and to do after that."""
@@ -90,39 +109,54 @@ class _Turn:
     begin: list[tuple[Key, _Held, Admitted]]
 
 
-class PoolWorker:
-    """Serves pools. `said` is called when there are replies in the outbox."""
+_Came: TypeAlias = "tuple[tuple[Node, Arrival], Delivery] | _Done"
 
-    def __init__(self, context: NodeContext, settings: Settings, said: Callable[[], None]) -> None:
+
+class PoolWorker:
+    """Serves the pools of the nodes of a connection.
+
+    `threads` run the actions; `said` is called when there are replies in the outbox.
+    """
+
+    def __init__(
+        self,
+        context: NodeContext,
+        settings: Settings,
+        threads: ActionThreads,
+        said: Callable[[], None],
+    ) -> None:
         self._context = context
-        self._host = context.host
         self._spool = context.spool
         self._transport = context.transport
         self._settings = settings.node
-        self._pools = check_pools(settings, context.host.identity)
+        self._pools = {name: check_pools(settings, name) for name in context.nodes}
+        self._threads = threads
         self._said = said
-        self._inbox: SimpleQueue[Delivery | _Done | None] = SimpleQueue()
-        self._arrivals: dict[str, Arrival] = {}
+        self._inbox: SimpleQueue[_Came | None] = SimpleQueue()
+        self._subscriptions: dict[str, str] = {}
+        """The collective of each."""
         self._here: dict[Key, _Held] = {}
-        self._lane = ActionThreads(self._host, self, slots=self._settings.slots)
         self._stopping = False
         self._finished: list[Delivery] = []
         self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
 
     def start(self) -> None:
         """Subscribe and begin; raises WireError."""
-        if not self._pools:
+        wanted: list[tuple[str, Inbox]] = []
+        collectives: list[str] = []
+        for identity, pools in self._pools.items():
+            node = self._context.nodes[identity]
+            if pools:
+                self._spool.forsake(identity, time.time())
+            for collective, pool in itertools.product(node.host.collectives, pools):
+                arrival = Arrival(collective, Via.POOL, identity, pool)
+                inbox = TaggedInbox(self._inbox, (node, arrival))
+                wanted.append((destinations.pool(collective, pool), inbox))
+                collectives.append(collective)
+        if not wanted:
             return
-        self._spool.forsake(self._host.identity, time.time())
-        for collective in self._host.collectives:
-            for name in self._pools:
-                subscription = self._transport.subscribe(
-                    destinations.pool(collective, name),
-                    self._inbox,
-                    prefetch=self._settings.slots,
-                )
-                arrival = Arrival(collective, Via.POOL, self._host.identity, name)
-                self._arrivals[subscription] = arrival
+        ids = self._transport.subscribe_all(wanted, prefetch=self._settings.slots)
+        self._subscriptions.update(zip(ids, collectives, strict=True))
         self._thread.start()
 
     def stop(self) -> None:
@@ -135,7 +169,7 @@ class PoolWorker:
             deadline = time.monotonic() + _GOODBYE
             while (self._here or not self._inbox.empty()) and time.monotonic() < deadline:
                 time.sleep(_TICK)
-            self._lane.stop()
+            self._threads.stop()
             self._inbox.put(None)
             self._thread.join(_GOODBYE)
 
@@ -155,20 +189,9 @@ class PoolWorker:
 
     def _leave(self) -> None:
         if self._transport.dialect.keeps_unacked:
-            for subscription, arrival in self._arrivals.items():
+            for subscription, collective in self._subscriptions.items():
                 self._transport.pause(subscription)
-                elsewhere = destinations.broadcast(arrival.collective)
-                self._transport.lend(subscription, elsewhere)
-
-    # --- called by the slots (an `execution.threads.ReplySink`) --------------------------------
-
-    def working(self, request: Request, state: State) -> None:
-        """Say that a request takes its time."""
-        self._context.reply_sender.working(request, state)
-
-    def final(self, request: Request, outcome: Outcome) -> None:
-        """Bring a result back to the thread that owns the messages."""
-        self._inbox.put(_Done((self._host.identity, request.id), outcome))
+                self._transport.lend(subscription, destinations.broadcast(collective))
 
     # --- the owner's thread --------------------------------------------------------------------
 
@@ -185,7 +208,7 @@ class PoolWorker:
                 log.exception("a pool's message could not be handled")
                 self._one_by_one(group)
 
-    def _one_by_one(self, group: list[Delivery | _Done]) -> None:
+    def _one_by_one(self, group: list[_Came]) -> None:
         """Find the message that we fail at: it is dropped, so that it does not stop the others."""
         for one in group:
             try:
@@ -198,12 +221,12 @@ class PoolWorker:
             except Exception:
                 log.exception("it is dropped")
             if not isinstance(one, _Done):
-                self._transport.ack(one)
+                self._transport.ack(one[1])
 
-    def _gather(self) -> list[Delivery | _Done] | None:
+    def _gather(self) -> list[_Came] | None:
         """Take what is there, at least one; None when it is time to end."""
         first = self._inbox.get()
-        group: list[Delivery | _Done] = []
+        group: list[_Came] = []
         while first is not None:
             group.append(first)
             try:
@@ -214,14 +237,15 @@ class PoolWorker:
             self._inbox.put(None)
         return group or None
 
-    def _turn(self, group: list[Delivery | _Done]) -> None:
+    def _turn(self, group: list[_Came]) -> None:
         turn = _Turn([], [], [], [])
         now = time.time()
         for one in group:
             if isinstance(one, _Done):
                 self._finish(turn, one, now)
             else:
-                self._sort(turn, one, now)
+                (node, arrival), delivery = one
+                self._sort(turn, QueueItem(node, arrival, delivery), now)
         won = self._spool.turn(turn.replay_guard, turn.ends)
         self._after(turn, dict(zip((work.key for work in turn.replay_guard), won, strict=True)))
 
@@ -241,44 +265,43 @@ class PoolWorker:
             if won[key]:
                 self._here[key] = held
                 self._context.steps("claimed", key[1])
-                declared = admitted.action.timeout
-                self._lane.put(admitted, self._settings.time_for(admitted.request.agent, declared))
+                limit = self._settings.time_for(admitted.request.agent, admitted.action.timeout)
+                slot = _Slot(held.item.node, self._inbox.put)
+                self._threads.put(Task(admitted, held.item.host, slot, limit))
 
     def _finish(self, turn: _Turn, done: _Done, now: float) -> None:
         held = self._here.get(done.key)
         if held is None:
             return
         self._context.steps("outcome", done.key[1])
-        turn.ends.append(self._end(held.request, done.outcome, now))
+        turn.ends.append(self._end(held.item.node, held.request, done.outcome, now))
         turn.acks.append(held.delivery)
 
-    def _sort(self, turn: _Turn, delivery: Delivery, now: float) -> None:
+    def _sort(self, turn: _Turn, item: QueueItem, now: float) -> None:
         """Decide what becomes of a message."""
-        arrival = self._arrivals[delivery.subscription]
-        item = QueueItem(self._host, self._context.writer, arrival, delivery)
+        delivery, host = item.delivery, item.host
         found = self._context.controller.open_work(
-            delivery.body, delivery.headers, arrival, self._host, now
+            delivery.body, delivery.headers, item.arrival, host, now
         )
         if found is None:
             turn.acks.append(delivery)
             return
         request = found.request if isinstance(found, Refusal) else found
-        key = (self._host.identity, request.id)
+        key = (host.identity, request.id)
         if key in self._here:
             # The connection was lost while it ran: this is the message to acknowledge now.
             self._here[key].delivery = delivery
             return
         if any(work.key == key for work in turn.replay_guard):
-            self._inbox.put(delivery)  # twice at once: the next turn knows what to make of it
+            # twice at once: the next turn knows what to make of it
+            self._inbox.put(((item.node, item.arrival), delivery))
             return
         row = self._spool.get(key)
         if row is not None and not _forsaken(row):
             turn.acks.append(delivery)
             return
         verdict = (
-            found
-            if isinstance(found, Refusal)
-            else self._context.controller.judge(found, self._host)
+            found if isinstance(found, Refusal) else self._context.controller.judge(found, host)
         )
         tries = row.attempt if row is not None else 0
         begun = delivery.redelivered or tries > 0
@@ -304,16 +327,16 @@ class PoolWorker:
     ) -> None:
         """End a request that never began here, and acknowledge its message."""
         turn.replay_guard.append(row_of(request, item, now))
-        turn.ends.append(self._end(request, outcome, now))
+        turn.ends.append(self._end(item.node, request, outcome, now))
         turn.acks.append(item.delivery)
 
-    def _end(self, request: Request, outcome: Outcome, now: float) -> WorkResult:
-        message = self._context.writer.kept(request, outcome)
-        self._context.controller.finished(request, self._host, outcome)
+    def _end(self, node: Node, request: Request, outcome: Outcome, now: float) -> WorkResult:
+        message = node.writer.kept(request, outcome)
+        self._context.controller.finished(request, node.host, outcome)
         state = outcome.state.value
-        self._host.journal.note(request.id, state, statuscode=outcome.statuscode)
-        self._host.journal.count(state)
-        key = (self._host.identity, request.id)
+        node.host.journal.note(request.id, state, statuscode=outcome.statuscode)
+        node.host.journal.count(state)
+        key = (node.host.identity, request.id)
         return WorkResult(key, state, outcome.statuscode, outcome.statusmsg, now, message)
 
 

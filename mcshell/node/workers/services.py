@@ -1,59 +1,108 @@
-"""What one node works off from disk: its spool, the workers and queues around it, its outbox."""
+"""What the nodes of a process work off from disk: the spool, the workers and queues around it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcshell.node.execution.lifecycle import RunLifecycle
 from mcshell.node.jobs.manager import JobManager
+from mcshell.node.jobs.scheduler import Scheduler
 from mcshell.node.queue.consumer import QueueConsumer
 from mcshell.node.queue.outbox import Outbox
+from mcshell.node.store.spool import EVERYBODY
 from mcshell.node.workers.pool_worker import PoolWorker
 from mcshell.node.workers.queue_worker import QueueWorker
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
     from mcshell.config import Settings
     from mcshell.node.context import NodeContext
+    from mcshell.node.execution.runner import Runner
+    from mcshell.node.execution.threads import ActionThreads
 
 __all__ = ["DurableServices"]
 
 
 class DurableServices:
-    """The durable half of a node: what it has committed comes to an end, over restarts."""
+    """The durable half of a process's nodes: what they have committed comes to an end.
 
-    def __init__(self, context: NodeContext, settings: Settings, state: Path) -> None:
-        self._spool = context.spool
-        self._outbox = Outbox(
-            context.spool,
-            context.transport,
-            context.steps,
-            several=len(settings.broker.urls) > 1,
-        )
-        said = self._outbox.wake
-        self._lane = QueueWorker(context, state / "work", settings.node, said)
-        self._queue = QueueConsumer(context, self._taken, settings.node.spool_max)
-        self._lane.settled = self._queue.settled
-        self._pools = PoolWorker(context, settings, said)
-        context.host.spool = context.spool
-        context.host.job_manager = JobManager(
-            context.spool,
-            self._lane.scheduler,
-            context.controller,
-            folders=(state / "work", state / "runs"),
+    One spool and one worker for all; for each connection a thread that reads its work queues, one
+    for its pools and one for its outbox.
+
+    Args:
+        contexts: the nodes, one context a connection.
+        runner: what executes queued requests.
+        pool_threads: makes the threads for the pools of a connection, from a node's slots.
+        announce: called with the identity of a node that has news to register.
+    """
+
+    def __init__(
+        self,
+        contexts: Sequence[NodeContext],
+        settings: Settings,
+        runner: Runner,
+        *,
+        pool_threads: Callable[[int], ActionThreads],
+        announce: Callable[[str], None],
+    ) -> None:
+        first = contexts[0]
+        nodes = {name: node for one in contexts for name, node in one.nodes.items()}
+        self._spool = first.spool
+        several = len(settings.broker.urls) > 1
+        names = [one.names if len(contexts) > 1 else EVERYBODY for one in contexts]
+        self._outboxes = [
+            Outbox(one.spool, one.transport, one.steps, several=several, names=mine)
+            for one, mine in zip(contexts, names, strict=True)
+        ]
+        lifecycles = {
+            name: RunLifecycle(node.host, first.controller, node.writer)
+            for name, node in nodes.items()
+        }
+        scheduler = Scheduler(first.spool, lifecycles, self._said)
+        self.jobs = JobManager(
+            first.spool,
+            scheduler,
+            first.controller,
+            folders=runner.folders,
             slots=settings.node.slots,
-            stop=self._lane.stop_run,
+            stop=runner.stop,
             changed=self._taken,
+            announce=announce,
+        )
+        most = settings.node.spool_max
+        self._queues = [QueueConsumer(one, self.jobs, self._taken, most) for one in contexts]
+        self._pools = [
+            PoolWorker(one, settings, pool_threads(settings.node.slots), self._said)
+            for one in contexts
+        ]
+        self._worker = QueueWorker(
+            nodes,
+            first.spool,
+            scheduler,
+            runner,
+            settings.node,
+            settled=self._settled,
+            said=self._said,
+            steps=first.steps,
         )
 
-    def _taken(self) -> None:
-        """There is new work, or a new reply."""
-        self._lane.wake()
-        self._outbox.wake()
+    def _settled(self) -> bool:
+        return all(queue.settled() for queue in self._queues)
+
+    def _said(self) -> None:
+        """There are new replies."""
+        for outbox in self._outboxes:
+            outbox.wake()
+
+    def _taken(self, identities: Iterable[str] = ()) -> None:
+        """There is new work for these nodes, or a new reply."""
+        self._worker.wake(identities)
+        self._said()
 
     def start(self) -> None:
         """Begin with what is here, whether or not there is a broker."""
-        self._lane.start()
+        self._worker.start()
 
     def open(self) -> None:
         """Take in what comes: every subscription is confirmed when it returns.
@@ -61,28 +110,34 @@ class DurableServices:
         Raises:
             WireError: there is no connection, or the broker refuses.
         """
-        self._queue.start()
-        self._pools.start()
+        for queue, pools in zip(self._queues, self._pools, strict=True):
+            queue.start()
+            pools.start()
 
     def speak(self) -> None:
         """Send the replies that wait, from now on.
 
         After every subscription of the node: a reply that no broker takes ends the connection.
         """
-        self._outbox.start()
+        for outbox in self._outboxes:
+            outbox.start()
 
-    def connected(self) -> None:
-        """A connection stands, perhaps to another broker."""
-        self._queue.begun()
-        self._outbox.wake()
+    def connected(self, number: int) -> None:
+        """A connection stands, perhaps to another broker: that of so many contexts before."""
+        self._queues[number].begun()
+        self._outboxes[number].wake()
 
     def stop(self) -> None:
         """Begin nothing more, and say what there is to say while there is a connection."""
-        self._queue.stop()
-        self._pools.stop()
-        self._lane.stop()
-        self._outbox.stop()
-        self._pools.release()
+        for queue in self._queues:
+            queue.stop()
+        for pools in self._pools:
+            pools.stop()
+        self._worker.stop()
+        for outbox in self._outboxes:
+            outbox.stop()
+        for pools in self._pools:
+            pools.release()
 
     def close(self) -> None:
         """Close the file."""

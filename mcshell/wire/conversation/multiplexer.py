@@ -44,9 +44,8 @@ class _Reconnected:
 class Multiplexer(Generic[M]):
     """The thread and its channels; a subclass opens messages (`M`) and finds their channel."""
 
-    def __init__(self, transport: Transport, signer: Signer) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._signer = signer
         self._inbox: SimpleQueue[M | _SendDue | _Reconnected | None] = SimpleQueue()
         self._channels: dict[str, Channel] = {}
         self._starting = threading.Lock()
@@ -62,6 +61,10 @@ class Multiplexer(Generic[M]):
 
     def destination(self, turn: Turn) -> str:
         """Where a turn of ours goes."""
+        raise NotImplementedError
+
+    def signer(self, turn: Turn) -> Signer:
+        """Who signs it."""
         raise NotImplementedError
 
     def look(self, channel: Channel, now: float) -> None:
@@ -164,7 +167,7 @@ class Multiplexer(Generic[M]):
 
     def say(self, turn: Turn) -> None:
         """Called within the thread: sign and send one turn; what is lost is sent again."""
-        sealed = seal_turn(turn, self._signer)
+        sealed = seal_turn(turn, self.signer(turn))
         try:
             self._transport.send(
                 self.destination(turn), sealed.body, sealed.headers, expires=turn.created + _TTL

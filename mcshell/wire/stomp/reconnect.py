@@ -29,7 +29,7 @@ from mcshell.errors import (
 from mcshell.wire.stomp.endpoint import Endpoint, parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mcshell.wire.stomp.dialects import Dialect
     from mcshell.wire.stomp.receipts import PendingReceipt, ReceiptTable
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPT = 5.0  # seconds that one round over all the brokers may take
 PATIENCE = 5.0  # seconds that a send waits for a connection
-CONFIRM = 10.0  # seconds in which the broker confirms a subscription
+CONFIRM = 10.0  # seconds in which the broker confirms a subscription, and then the next
 STABLE = 2.0  # seconds after which a connection is good: one that a broker ends at once is not
 BYE = 2.0  # seconds for a clean DISCONNECT
 RETURN = 15.0  # seconds, about, between looks whether a broker named earlier is there again
@@ -128,14 +128,19 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class ReconnectingConnection:
-    """A connection that comes back by itself, and the subscriptions that it brings along."""
+    """A connection that comes back by itself, and the subscriptions that it brings along.
+
+    A send waits `patience` seconds for one.
+    """
 
     def __init__(
         self,
         urls: Sequence[str],
         *,
+        patience: float = PATIENCE,
         on_state: Callable[[ConnectionState], None] | None = None,
     ) -> None:
+        self._patience = patience
         self._endpoints = [parse_url(url) for url in urls]
         if not self._endpoints:
             raise UsageError("no broker is named: broker.urls is empty")
@@ -323,10 +328,8 @@ class ReconnectingConnection:
         with self._changed:
             self._link, self._opening = link, None
             kept = [one for one in self._subscriptions.values() if one.confirmed]
-        deadline = time.monotonic() + CONFIRM
         try:
-            for receipt in [link.subscribe(one) for one in kept]:
-                receipt.wait(deadline - time.monotonic())
+            _subscribe(link, kept)
         except (ConnectionLost, ReceiptTimeout) as failure:
             self._drop(link)
             link.kill(str(failure))
@@ -412,7 +415,7 @@ class ReconnectingConnection:
     ) -> PendingReceipt | None:
         """SEND one message (`Transport.send`); FrameError for headers that cannot be sent."""
         ready = check_headers(headers) if headers else {}
-        link = self._usable(time.monotonic() + PATIENCE)
+        link = self._usable(time.monotonic() + self._patience)
         ready |= link.dialect.send_headers(persistent=persistent, expires=expires, now=time.time())
         pending = None
         if receipt:
@@ -436,16 +439,33 @@ class ReconnectingConnection:
             ConnectionLost: there is no connection, or the broker refuses, with its reason.
             ReceiptTimeout: the broker does not confirm.
         """
-        number = f"s{next(self._numbers)}"
-        more = check_headers(headers) if headers else {}
-        one = Subscription(number, destination, inbox, ack, prefetch, headers=more)
-        self._subscriptions[number] = one
-        try:
-            self.resume(number)
-        except BaseException:
-            self.unsubscribe(number)
-            raise
+        (number,) = self.subscribe_all(
+            [(destination, inbox)], ack=ack, prefetch=prefetch, headers=headers
+        )
         return number
+
+    def subscribe_all(
+        self,
+        wanted: Iterable[tuple[str, Inbox]],
+        *,
+        ack: AckMode = "client-individual",
+        prefetch: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Subscribe to many destinations at once (`Transport.subscribe_all`); raises as `subscribe`."""
+        more = check_headers(headers) if headers else {}
+        new = [
+            Subscription(f"s{next(self._numbers)}", where, inbox, ack, prefetch, headers=more)
+            for where, inbox in wanted
+        ]
+        self._subscriptions.update((one.id, one) for one in new)
+        try:
+            self._begin(new)
+        except BaseException:
+            for one in new:
+                self.unsubscribe(one.id)
+            raise
+        return [one.id for one in new]
 
     def expect(self, subscription: str, inbox: Inbox) -> None:
         """Take what the broker delivers under a subscription of its own making."""
@@ -458,31 +478,34 @@ class ReconnectingConnection:
     def lend(self, subscription: str, destination: str) -> None:
         """Use a paused subscription's id for another destination; raises as `subscribe`."""
         one = replace(self._subscriptions[subscription], destination=destination, prefetch=1)
-        self._usable(time.monotonic() + CONFIRM).subscribe(one).wait(CONFIRM)
+        _subscribe(self._usable(time.monotonic() + CONFIRM), [one])
 
     def resume(self, subscription: str) -> None:
         """Begin it again, under the same id; raises as `subscribe`."""
-        one = self._subscriptions[subscription]
-        deadline = time.monotonic() + CONFIRM
-        # a broker may also close the connection over a destination, and not say so
-        if not self._confirm(one, deadline):
-            self._confirm(one, deadline, last=True)
+        self._begin([self._subscriptions[subscription]])
 
-    def _confirm(self, one: Subscription, deadline: float, *, last: bool = False) -> bool:
+    def _begin(self, wanted: Sequence[Subscription]) -> None:
+        # a broker may also close the connection over a destination, and not say so
+        if not self._confirm(wanted):
+            self._confirm(wanted, last=True)
+
+    def _confirm(self, wanted: Sequence[Subscription], *, last: bool = False) -> bool:
         """Subscribe on the connection that is live; false (at `last` an error) when it breaks."""
-        link = self._usable(deadline)
+        link = self._usable(time.monotonic() + CONFIRM)
         try:
-            link.subscribe(one).wait(deadline - time.monotonic())
+            _subscribe(link, wanted)
         except ConnectionLost:
             if link.refusal or last:
                 raise
             return False
         with self._changed:
-            # else a new connection has taken over the others without this one
-            one.confirmed = self._link is link
-        if last and not one.confirmed:
+            # else a new connection has taken over the others without these
+            confirmed = self._link is link
+            for one in wanted:
+                one.confirmed = confirmed
+        if last and not confirmed:
             raise ConnectionLost(link.reason)
-        return one.confirmed
+        return confirmed
 
     def unsubscribe(self, subscription: str) -> None:
         """End a subscription; what is under way of it is dropped."""
@@ -521,6 +544,16 @@ class ReconnectingConnection:
         if one is not None:
             one.inbox.put(delivery)
 
+
+def _subscribe(link: SupervisedLink, wanted: Iterable[Subscription]) -> None:
+    """SUBSCRIBE to all of them, and wait until the broker has confirmed each.
+
+    Raises:
+        ConnectionLost: the connection broke.
+        ReceiptTimeout: the broker has stopped confirming.
+    """
+    for receipt in [link.subscribe(one) for one in wanted]:
+        receipt.wait(CONFIRM)
 
 
 def _reason(failure: WireError) -> str:

@@ -15,6 +15,7 @@ import socket
 import ssl
 import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConnectionLost
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
     from mcshell.wire.stomp.endpoint import Endpoint
 
-__all__ = ["PatientSocket", "agree_heartbeat"]
+__all__ = ["BatchWriter", "PatientSocket", "agree_heartbeat"]
 
 CHUNK = 64 * 1024
+_BACKLOG = 4096  # frames that may wait to be written
+_LINGER = 0.005  # seconds in which more of them may come together
 _SLICE = 0.1  # seconds between looks at whether the attempt was called off
 _GRACE = 3.0  # intervals of silence that end a connection; ActiveMQ begins after two
 _EAGER = 0.7  # the part of the interval after which we send ours
@@ -259,3 +262,50 @@ class PatientSocket:
         self.shutdown("closed")
         with self._frames, self._guard:
             self._sock.close()
+
+
+class BatchWriter:
+    """Writes what many threads send in few system calls, from a thread of its own.
+
+    Where a process sends thousands of messages a second, each call costs more than the message, and
+    the broker wakes up for each.
+    """
+
+    def __init__(self, sock: PatientSocket) -> None:
+        self._sock = sock
+        self._lost = ""
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="mcshell-stomp-out", daemon=True)
+        self._thread.start()
+
+    def send(self, data: bytes) -> None:
+        """Have a whole frame written; waits while the broker does not take what was sent.
+
+        Raises:
+            ConnectionLost: it is closed, or the broker takes nothing any more.
+        """
+        while self._queue.qsize() >= _BACKLOG and not self._lost:
+            time.sleep(_LINGER)
+        if self._lost:
+            raise ConnectionLost(self._lost)
+        self._queue.put(data)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._queue.put(None)
+
+    def _run(self) -> None:
+        while (data := self._queue.get()) is not None:
+            time.sleep(_LINGER)
+            batch, size = [data], len(data)
+            with contextlib.suppress(Empty):
+                while size < CHUNK and (data := self._queue.get_nowait()) is not None:
+                    batch.append(data)
+                    size += len(data)
+            try:
+                self._sock.send(b"".join(batch))
+            except ConnectionLost as ended:
+                self._lost = ended.reason
+                return
+            if data is None:
+                return

@@ -1,21 +1,23 @@
 """What the rest of mcshell knows of a connection to a broker: this Protocol and these values.
 
-`connector` implements it over stomp.py with threads. `aio` is its asyncio twin.
+`connector` implements it over stomp.py with threads.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from queue import SimpleQueue
 
     from mcshell.wire.stomp.dialects import Dialect
     from mcshell.wire.stomp.frame import Frame
 
-__all__ = ["AckMode", "Delivery", "Inbox", "Receipt", "Transport", "delivery_of"]
+__all__ = ["AckMode", "Delivery", "Inbox", "Receipt", "TaggedInbox", "Transport", "delivery_of"]
 
+T = TypeVar("T")
 AckMode = Literal["auto", "client", "client-individual"]
 
 
@@ -59,6 +61,20 @@ class Inbox(Protocol):
 
     def put(self, item: Delivery, /) -> None:
         """Take a delivery."""
+
+
+class TaggedInbox(Generic[T]):
+    """An inbox of one of many destinations: what it puts into the queue says of which."""
+
+    __slots__ = ("_queue", "_tag")
+
+    def __init__(self, queue: SimpleQueue[Any], tag: T) -> None:
+        self._queue = queue
+        self._tag = tag
+
+    def put(self, item: Delivery, /) -> None:
+        """Put the pair of tag and delivery."""
+        self._queue.put((self._tag, item))
 
 
 class Receipt(Protocol):
@@ -121,6 +137,19 @@ class Transport(Protocol):
 
         `headers` go along with SUBSCRIBE (such as a selector).
         Returns the subscription's id once the broker has confirmed it.
+        """
+
+    def subscribe_all(
+        self,
+        wanted: Iterable[tuple[str, Inbox]],
+        *,
+        ack: AckMode = "client-individual",
+        prefetch: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Subscribe to many destinations, each with its inbox, without waiting for one by one.
+
+        Returns their ids once the broker has confirmed them all; of all of them or of none.
         """
 
     def expect(self, subscription: str, inbox: Inbox) -> None:

@@ -1,0 +1,148 @@
+"""Runs the work of many nodes in threads of this process: for emulated nodes, which only pretend.
+
+A process for each action of 10,000 nodes would be absurd, and what is pretended needs no limits. An
+outcome that is not committed when the process dies is lost, as that of a shim whose machine dies.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from mcshell.message import State, StatusCode
+from mcshell.node.execution.runner import time_of
+from mcshell.node.execution.threads import Task
+from mcshell.node.verdicts import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mcshell.config import NodeSettings
+    from mcshell.message import Request
+    from mcshell.node.execution.runner import Run
+    from mcshell.node.execution.threads import ActionThreads
+    from mcshell.node.host import Host
+    from mcshell.node.store.records import Key, WorkItem
+    from mcshell.node.verdicts import Admitted
+
+__all__ = ["ThreadRunner"]
+
+_STOPPED = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, "stopped")
+
+
+@dataclass(slots=True, eq=False)
+class _ThreadRun:
+    """One action that waits or is at work in a thread (a `Run` and a `ReplySink`)."""
+
+    work: WorkItem
+    over: Callable[[_ThreadRun], None]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    result: Outcome | None = None
+
+    def working(self, request: Request, state: State) -> None:
+        """The worker has said so already."""
+
+    def final(self, request: Request, outcome: Outcome) -> None:  # noqa: ARG002 - it is the row's
+        """Bring a result back to the worker."""
+        self.result = self.result or outcome
+        self.over(self)
+
+    def outcome(self) -> Outcome | None:
+        """How it came out; None of an earlier process's."""
+        return self.result
+
+    def death(self) -> str:
+        """Only the process dies, and all its actions with it."""
+        return "its process died"
+
+
+class ThreadRunner:
+    """Runs actions in `threads` (a `Runner`).
+
+    Args:
+        delay: how many seconds a row is to wait before it begins; nobody else waits meanwhile.
+    """
+
+    folders: tuple[Path, ...] = ()
+
+    def __init__(
+        self,
+        threads: ActionThreads,
+        settings: NodeSettings,
+        delay: Callable[[WorkItem], float] = lambda _work: 0.0,
+    ) -> None:
+        self._threads = threads
+        self._settings = settings
+        self._delay = delay
+        self._number = itertools.count()
+        self._delayed: list[tuple[float, int, _ThreadRun, Admitted, Host]] = []
+        self._running: dict[Key, _ThreadRun] = {}
+        self._ended: dict[Key, _ThreadRun] = {}
+        self._came: SimpleQueue[_ThreadRun | Key | None] = SimpleQueue()
+
+    def adopt(self, work: WorkItem) -> Run | None:
+        """Nothing is left of what ran in an earlier process."""
+        return _ThreadRun(work, self._came.put)
+
+    def start(self, work: WorkItem, admitted: Admitted, host: Host) -> None:
+        """Have it begin once its delay is over."""
+        run = self._running[work.key] = _ThreadRun(work, self._came.put)
+        when = time.monotonic() + self._delay(work)
+        heapq.heappush(self._delayed, (when, next(self._number), run, admitted, host))
+
+    def ended(self) -> Sequence[Run]:
+        """The runs that have come to an end."""
+        return list(self._ended.values())
+
+    def drop(self, run: Run, *, keep: bool) -> None:  # noqa: ARG002 - it has written nothing
+        """Forget a run that has ended."""
+        self._ended.pop(run.work.key, None)
+
+    def stop(self, key: Key) -> None:
+        """Have a run end: at once for the worker, when it looks up for its thread."""
+        self._came.put(key)
+
+    def wait(self, seconds: float) -> None:
+        """Begin what is due, and wait until a run has ended, until `wake`, or so long."""
+        self._begin()
+        if self._delayed:
+            seconds = max(0.0, min(seconds, self._delayed[0][0] - time.monotonic()))
+        try:
+            self._note(self._came.get(timeout=seconds))
+            while True:
+                self._note(self._came.get_nowait())
+        except Empty:
+            self._begin()
+
+    def wake(self) -> None:
+        """End `wait`."""
+        self._came.put(None)
+
+    def purge(self, now: float) -> None:
+        """There are no files."""
+
+    def _begin(self) -> None:
+        tasks = []
+        while self._delayed and self._delayed[0][0] <= time.monotonic():
+            _when, _number, run, admitted, host = heapq.heappop(self._delayed)
+            if run.result is None:
+                limit = time_of(admitted, self._settings)
+                tasks.append(Task(admitted, host, run, limit, run.cancelled))
+        if tasks:
+            self._threads.put(*tasks)
+
+    def _note(self, item: _ThreadRun | Key | None) -> None:
+        """A run has ended, or is to end."""
+        run = self._running.get(item) if isinstance(item, tuple) else item
+        if run is None or self._running.get(run.work.key) is not run:
+            return  # nobody's, or it was stopped before
+        if isinstance(item, tuple):
+            run.result = _STOPPED
+            run.cancelled.set()
+        self._ended[run.work.key] = self._running.pop(run.work.key)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.store import records as rows
@@ -45,6 +46,19 @@ FIELDS = (
     "sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason,"
     " sequence, statuscode, statusmsg, trust, worker"
 )
+_OUTGOING = (
+    "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires, o.confirmed"
+    " FROM outgoing o JOIN requests r ON r.id=o.request JOIN certificates c ON c.id=o.certificate"
+)
+_OF_REPLY = ("sequence", "statuscode", "statusmsg", "trust")
+_FIXED = ("sender", "unexpected")
+_OF_ENTRY = tuple(name for name in FIELDS.split(", ") if name not in _OF_REPLY + _FIXED)
+_UPDATE = (
+    f"UPDATE targets SET {', '.join(f'{name}=?' for name in _OF_ENTRY + _OF_REPLY)}"  # noqa: S608 - our own names
+    " WHERE request=? AND sender=?"
+)
+_NOTHING = (None,) * len(_OF_REPLY)
+_of_entry, _of_reply = attrgetter(*_OF_ENTRY), attrgetter(*_OF_REPLY)
 
 
 class SessionStore:
@@ -163,15 +177,12 @@ class SessionStore:
     def unconfirmed(self, limit: int, now: float) -> list[OutgoingMessage]:
         """Bytes of durable requests that the broker has not confirmed, oldest requests first."""
         found = self._all(
-            "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires"
-            " FROM outgoing o JOIN requests r ON r.id=o.request"
-            " JOIN certificates c ON c.id=o.certificate"
-            " WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool') AND r.expires>?"
+            f"{_OUTGOING} WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool') AND r.expires>?"
             " ORDER BY r.number, o.sender LIMIT ?",
             now,
             limit,
         )
-        return [OutgoingMessage(*row) for row in found]
+        return [OutgoingMessage(*row[:-1]) for row in found]
 
     def mark_sent(
         self,
@@ -216,12 +227,7 @@ class SessionStore:
 
     def outgoing(self, request: str) -> list[tuple[OutgoingMessage, float | None]]:
         """The signed bytes of a request, each with when the broker confirmed it."""
-        found = self._all(
-            "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires,"
-            " o.confirmed FROM outgoing o JOIN requests r ON r.id=o.request"
-            " JOIN certificates c ON c.id=o.certificate WHERE o.request=?",
-            request,
-        )
+        found = self._all(f"{_OUTGOING} WHERE o.request=?", request)
         return [(OutgoingMessage(*row[:-1]), row[-1]) for row in found]
 
     def open_outgoing(self, request: str) -> int:
@@ -285,11 +291,7 @@ class SessionStore:
         self, db: sqlite3.Connection, received: ReplyRecord, changes: Counter[tuple[str, str]]
     ) -> LedgerEntry:
         reply = rows.slim(received, self)
-        row = db.execute(
-            f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
-            (reply.requestid, received.target),
-        ).fetchone()
-        before = None if row is None else rows.entry_of(reply.requestid, row, {})
+        before = _entry(db, reply.requestid, received.target)
         entry = before or LedgerEntry(reply.sender, unexpected=True)
         after = step(entry, reply, received.kept)
         if before is None:
@@ -313,12 +315,8 @@ class SessionStore:
         changes: Counter[tuple[str, str]] = Counter()
         with self._commit() as db:
             for sender, reason in verdicts:
-                row = db.execute(
-                    f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608
-                    (request, sender),
-                ).fetchone()
-                before = rows.entry_of(request, row, {})
-                if before.state is not State.PENDING:
+                before = _entry(db, request, sender)
+                if before is None or before.state is not State.PENDING:
                     continue
                 after = judge(before, verdict, reason)
                 _write(db, request, after)
@@ -462,31 +460,17 @@ class SessionStore:
         return int(number)
 
 
+def _entry(db: sqlite3.Connection, request: str, sender: str) -> LedgerEntry | None:
+    row = db.execute(
+        f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
+        (request, sender),
+    ).fetchone()
+    return None if row is None else rows.entry_of(request, row, {})
+
+
 def _write(db: sqlite3.Connection, request: str, entry: LedgerEntry) -> None:
-    reply = entry.reply
-    db.execute(
-        "UPDATE targets SET state=?, late=?, duplicate=?, sent=?, received=?, running=?, done=?,"
-        " attempt=?, reason=?, sequence=?, statuscode=?, statusmsg=?, trust=?, worker=?"
-        " WHERE request=? AND sender=?",
-        (
-            entry.state,
-            entry.late,
-            entry.duplicate,
-            entry.sent,
-            entry.received,
-            entry.running,
-            entry.done,
-            entry.attempt,
-            entry.reason,
-            reply.sequence if reply else None,
-            reply.statuscode if reply else None,
-            reply.statusmsg if reply else None,
-            reply.trust if reply else None,
-            entry.worker,
-            request,
-            entry.sender,
-        ),
-    )
+    said = _NOTHING if entry.reply is None else _of_reply(entry.reply)
+    db.execute(_UPDATE, (*_of_entry(entry), *said, request, entry.sender))
 
 
 def _count(db: sqlite3.Connection, changes: Mapping[tuple[str, str], int]) -> None:

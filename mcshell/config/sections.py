@@ -150,10 +150,16 @@ class NodeSettings:
         # Read as paths, so that they start from the file; they are patterns all the same.
         object.__setattr__(self, "facts", tuple(map(str, self.facts)))
 
-    def time_for(self, agent: str, declared: float) -> float:
-        """How long an action of an agent may take: its limit's time, else what its DDL declares."""
+    def time_for(self, agent: str, declared: float, wanted: float | None = None) -> float:
+        """How long an action of an agent may take: its limit's time, else what its DDL declares.
+
+        `wanted` is what a job says: it counts in the DDL's place, and within the limit.
+        """
         limit = self.limits.get(agent)
-        return declared if limit is None or limit.timeout is None else limit.timeout
+        most = None if limit is None else limit.timeout
+        if most is None:
+            return declared if wanted is None else wanted
+        return most if wanted is None else min(most, wanted)
 
 
 @dataclass(frozen=True, slots=True)

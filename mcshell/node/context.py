@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell import plugins
-from mcshell.node.admission.authorisation import Authorisation
 from mcshell.node.admission.controller import AdmissionController
-from mcshell.node.admission.policy import Policies
+from mcshell.node.admission.policy import Authorisation, Policies
 from mcshell.node.admission.replay import ReplayGuard
 from mcshell.node.audit.log import AuditLog
 from mcshell.wire.documents.envelope import BodyLimits
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from mcshell.config import Settings
     from mcshell.node.agents.registry import AgentRegistry
     from mcshell.node.host import Host
-    from mcshell.node.replies.sender import ReplySender, Steps
-    from mcshell.node.replies.writer import ReplyWriter
+    from mcshell.node.replies import ReplySender, ReplyWriter, Steps
     from mcshell.node.store.spool import Spool
     from mcshell.wire.documents.signatures import Signer, Verifier
     from mcshell.wire.stomp.transport import Transport

@@ -18,7 +18,7 @@ from mcshell.node.facts.machine_id import machine_id
 from mcshell.node.facts.source import FactSource
 from mcshell.node.host import Host, read_classes
 from mcshell.node.process import hold_state_directory, say_ready
-from mcshell.node.replies.sender import no_steps
+from mcshell.node.replies import no_steps
 from mcshell.node.revocation import Revocation
 from mcshell.node.server import NodeServer
 from mcshell.node.store.spool import Spool
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mcshell.node.audit.log import AuditLog
     from mcshell.node.context import SecurityContext
     from mcshell.node.mcollective import MCollectiveServer
-    from mcshell.node.replies.sender import Steps
+    from mcshell.node.replies import Steps
 
 __all__ = ["Daemon", "run"]
 

@@ -42,7 +42,7 @@ class Revocation:
         """The number of the list in force; None without one."""
         return self._verifier.crl_number
 
-    def take(self, pem: bytes, identity: str, caller: str) -> bool:
+    def update(self, pem: bytes, identity: str, caller: str) -> bool:
         """Put a list in force if it is newer; returns whether it was. Raises Rejected if foreign.
 
         `identity` is the node that was asked, `caller` who carried it, for the audit.
@@ -74,7 +74,7 @@ class Revocation:
         data = document.get("data")
         pem = data.get("crl") if isinstance(data, dict) else None
         try:
-            return isinstance(pem, str) and self.take(pem.encode(), identity, "")
+            return isinstance(pem, str) and self.update(pem.encode(), identity, "")
         except Rejected as refusal:
             log.info("a revocation list that is not taken: %s", refusal)
             return False

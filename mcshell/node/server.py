@@ -16,20 +16,17 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from mcshell.errors import ConnectError
 from mcshell.message import Via
-from mcshell.node.admission.direct_documents import DirectDocuments
-from mcshell.node.admission.intake import MessageIntake
+from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
 from mcshell.node.execution.action import run_action
 from mcshell.node.execution.threads import Task
 from mcshell.node.registration import RegistrationThread, RegistrationWriter
-from mcshell.node.replies.sender import ReplySender, no_steps
-from mcshell.node.replies.writer import ReplyWriter
+from mcshell.node.replies import ReplySender, ReplyWriter, no_steps
 from mcshell.node.verdicts import Admitted, refused
 from mcshell.node.workers.services import DurableServices
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector
-from mcshell.wire.documents.envelope import Arrival
-from mcshell.wire.documents.turn import is_turn
+from mcshell.wire.documents.envelope import TURN, Arrival, kind_of
 from mcshell.wire.stomp.transport import TaggedInbox
 
 if TYPE_CHECKING:
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from mcshell.node.execution.runner import Runner
     from mcshell.node.execution.threads import ActionThreads
     from mcshell.node.host import Host
-    from mcshell.node.replies.sender import Steps
+    from mcshell.node.replies import Steps
     from mcshell.node.store.spool import Spool
     from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.connector import Connector
@@ -250,19 +247,20 @@ class NodeServer:
         self, connection: _Connection, whom: Sequence[tuple[Node, Arrival]], delivery: Delivery
     ) -> None:
         node, arrival = whom[0]
-        if arrival.via is Via.DIRECT and is_turn(delivery.body):
+        kind = kind_of(delivery.body) if arrival.via is Via.DIRECT else ""
+        if kind == TURN:
             node.host.journal.count("messages")
             self._conversations(connection).put((node, arrival.collective, delivery))
-            return
-        if self._documents.take(delivery, arrival, node.host):
+        elif kind:
             node.host.journal.count("messages")
-            return
-        self._take(whom[:_FIRST], delivery)
-        for start in range(_FIRST, len(whom), _CHUNK):
-            self._threads.wait_room()
-            self._take(whom[start : start + _CHUNK], delivery)
+            self._documents.accept(kind, delivery, arrival.collective, node.host)
+        else:
+            self._admit(whom[:_FIRST], delivery)
+            for start in range(_FIRST, len(whom), _CHUNK):
+                self._threads.wait_room()
+                self._admit(whom[start : start + _CHUNK], delivery)
 
-    def _take(self, whom: Sequence[tuple[Node, Arrival]], delivery: Delivery) -> None:
+    def _admit(self, whom: Sequence[tuple[Node, Arrival]], delivery: Delivery) -> None:
         """Decide for some of the nodes that a message is for, and have done what they may."""
         nodes = {}
         for node, _arrival in whom:
@@ -270,7 +268,9 @@ class NodeServer:
             nodes[node.host.identity] = node
         hosts = [(node.host, arrival) for node, arrival in whom]
         tasks = []
-        for host, verdict in self._intake.take(delivery.body, delivery.headers, hosts, time.time()):
+        for host, verdict in self._intake.admit(
+            delivery.body, delivery.headers, hosts, time.time()
+        ):
             node, request = nodes[host.identity], verdict.request
             if not isinstance(verdict, Admitted):
                 node.reply_sender.final(request, refused(verdict))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.ddl.library import builtin_dir, read
 from mcshell.errors import ConnectionLost, InputError, Rejected
 from mcshell.message import State, StatusCode, Via
-from mcshell.node.replies.writer import ReplyWriter
+from mcshell.node.replies import ReplyWriter
 from mcshell.node.verdicts import Outcome
 from mcshell.wire.documents.envelope import Arrival, BodyLimits, open_request
 

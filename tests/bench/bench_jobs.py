@@ -95,7 +95,7 @@ def store(path: Path, collective: str, author: Signer, count: int, identity: str
             "scheduled",
         )
         rows.append(following(row, job, now if when.recurs else float("-inf"), desk))
-    spool.arrange(rows)
+    spool.put_jobs(rows)
     spool.close()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from mcshell import config
 from mcshell.client.client import Client
-from mcshell.node.queue.resend import ResendBuffer
+from mcshell.node.queue.outbox import ResendBuffer
 from mcshell.node.store.records import OutboxMessage
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until

@@ -11,7 +11,7 @@ from mcshell.node.execution.lifecycle import RunLifecycle
 from mcshell.node.host import Host
 from mcshell.node.jobs.forecast import forecast
 from mcshell.node.jobs.scheduler import Scheduler, following
-from mcshell.node.replies.writer import ReplyWriter
+from mcshell.node.replies import ReplyWriter
 from mcshell.node.store.job_table import JobRow
 from mcshell.node.store.records import WorkResult
 from mcshell.node.store.spool import Spool
@@ -84,7 +84,7 @@ class World:
                 after = job.created if job.when.recurs else float("-inf")
                 rows.append(following(row, job, after, desk))
         for start in range(0, len(rows), 5000):
-            self.spool.arrange(rows[start : start + 5000])
+            self.spool.put_jobs(rows[start : start + 5000])
 
     def _whens(self) -> list[When]:
         from dataclasses import replace
@@ -133,7 +133,7 @@ class World:
         happened: dict[tuple[str, str, str], float] = {}
         while (due := self.scheduler.next_due()) is not None and due < end:
             self.now = min(max(self.now, due) + dice.uniform(0, late), end - 0.001)
-            touched = self.scheduler.turn(self.now)
+            touched = self.scheduler.start_due(self.now)
             works = [work for name in touched for work in self.spool.due(name, self.now, 100)]
             claimed = self.spool.start([work.key for work in works], self.now)
             assert all(claimed)

@@ -33,9 +33,11 @@ from mcshell.pki import Authority
 from mcshell.wire.documents import strict_json
 from mcshell.wire.documents.envelope import (
     CERTIFICATE,
+    RULE,
     SIGNATURE,
     Arrival,
     BodyLimits,
+    kind_of,
     open_reply,
     open_request,
     seal_reply,
@@ -44,9 +46,7 @@ from mcshell.wire.documents.envelope import (
 from mcshell.wire.documents.job import open_job, seal_job
 from mcshell.wire.documents.registration import Registration, open_registration, seal_registration
 from mcshell.wire.documents.rule import (
-    RULE,
     duty_ids,
-    kind_of,
     open_rule,
     read_crl,
     seal_crl,

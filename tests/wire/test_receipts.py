@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from mcshell.errors import ConnectionLost, ReceiptTimeout
-from mcshell.wire.stomp.receipts import ReceiptTable
 from mcshell.wire.stomp.reconnect import backoff
 from mcshell.wire.stomp.tcp import agree_heartbeat
+from mcshell.wire.stomp.transport import ReceiptTable
 
 
 def test_a_receipt_is_confirmed_once_and_forgotten() -> None:

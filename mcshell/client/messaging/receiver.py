@@ -23,8 +23,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mcshell.client.messaging.rejections import Rejections
 from mcshell.client.store.records import ReplyRecord, target_of
 from mcshell.errors import Reason, Rejected
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, open_reply, read_reply
-from mcshell.wire.documents.turn import is_turn
+from mcshell.wire.documents.envelope import (
+    CERTIFICATE,
+    SIGNATURE,
+    TURN,
+    kind_of,
+    open_reply,
+    read_reply,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -203,7 +209,7 @@ class Receiver:
         now = time.time()
         deliveries: list[Delivery] = []
         for one in group:
-            if is_turn(one.body):
+            if kind_of(one.body) == TURN:
                 self._turned(one)
             else:
                 deliveries.append(one)

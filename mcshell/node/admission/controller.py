@@ -1,7 +1,7 @@
 """The way in: is this message to be believed, is it for this node, may it, and does it make sense.
 
 In this order (mcshell/README.md §6): size, signature, kind, expiry and skew; the filter; replay (by
-the caller, between `open` and `judge`); policy and authorisers; DDL. Every refusal is audited. What
+the caller, between `open` and `admit`); policy and authorisers; DDL. Every refusal is audited. What
 cannot be verified gets no answer; what is verified and refused gets one that says why.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.message import Job, Request, Rule
-    from mcshell.node.admission.authorisation import Authorisation
+    from mcshell.node.admission.policy import Authorisation
     from mcshell.node.agents.registry import AgentRegistry, ServedAgent
     from mcshell.node.audit.log import AuditLog
     from mcshell.node.host import Host
@@ -188,7 +188,7 @@ class AdmissionController:
             }
         )
 
-    def judge(self, request: Request, host: Host, event: str = "accepted") -> Admitted | Refusal:
+    def admit(self, request: Request, host: Host, event: str = "accepted") -> Admitted | Refusal:
         """Decide what becomes of a verified request that this node has claimed.
 
         `event` is what the audit calls it when it may run.

@@ -2,16 +2,24 @@
 
 One message may concern many nodes of one process (the emulator's): each verifies it for itself,
 their claims are committed together, before anything runs.
+
+What comes to a node's direct queue and is no request speaks for itself, whoever brought it: a rule is
+signed by its author, a revocation list by the CA. There is no answer; the node's next registration,
+which goes out at once, says what it has now.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Protocol
 
-from mcshell.errors import Reason
+from mcshell.errors import MCShellError, Reason, Rejected
+from mcshell.message import Via
+from mcshell.wire.documents.envelope import RULE, BodyLimits
+from mcshell.wire.documents.rule import digest_of, read_crl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mcshell.message import Request
     from mcshell.node.admission.controller import AdmissionController
@@ -19,8 +27,12 @@ if TYPE_CHECKING:
     from mcshell.node.host import Host
     from mcshell.node.verdicts import Admitted, Refusal
     from mcshell.wire.documents.envelope import Arrival
+    from mcshell.wire.stomp.transport import Delivery
 
-__all__ = ["MessageIntake"]
+__all__ = ["DirectDocuments", "MessageIntake"]
+
+
+log = logging.getLogger(__name__)
 
 
 class MessageIntake:
@@ -30,7 +42,7 @@ class MessageIntake:
         self._controller = controller
         self._replay_guard = replay_guard
 
-    def take(
+    def admit(
         self,
         body: bytes,
         headers: Mapping[str, str],
@@ -55,4 +67,39 @@ class MessageIntake:
                 )
                 continue
             host.journal.note(request.id, "received")
-            yield host, self._controller.judge(request, host)
+            yield host, self._controller.admit(request, host)
+
+
+class RuleIntake(Protocol):
+    """Who takes rules (`jobs.rules.RuleManager`)."""
+
+    def accept(
+        self, body: bytes, headers: Mapping[str, str], identity: str, collective: str
+    ) -> None:
+        """Accept a rule that somebody brought."""
+
+
+class DirectDocuments:
+    """Accepts them for the nodes of one process. `announce` is called with who has news to register."""
+
+    def __init__(
+        self, controller: AdmissionController, rules: RuleIntake, announce: Callable[[str], None]
+    ) -> None:
+        self._controller = controller
+        self._rules = rules
+        self._announce = announce
+
+    def accept(self, kind: str, delivery: Delivery, collective: str, host: Host) -> None:
+        """Accept a rule or a revocation list (`envelope.kind_of`), or audit why not."""
+        body = delivery.body
+        try:
+            if kind == RULE:
+                self._rules.accept(body, delivery.headers, host.identity, collective)
+            elif host.revocation is not None:
+                host.revocation.update(read_crl(body, BodyLimits()), host.identity, "")
+                self._announce(host.identity)
+        except Rejected as refusal:
+            digest = digest_of(body)
+            self._controller.refuse(host, refusal.reason, refusal.detail, digest, Via.DIRECT)
+        except MCShellError as error:
+            log.error("a %s could not be taken: %s", kind, error)  # noqa: TRY400 - said in full

@@ -9,10 +9,14 @@ everything for that agent until it is repaired (there, it is skipped, and a skip
 "allow"); a data plugin that cannot answer denies; `default.policy` never covers what changes a
 machine at the caller's will (`UNCOVERED`); callers of MCollective's old wire (`mco-psk:uid=0`)
 match only where a rule names their prefix, never `*` nor a default.
+
+Once the policy has said yes, authorisers are asked (plugins of that kind, `mcshell.plugins`), in the
+order of their names: none can allow what the policy denies.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -20,17 +24,21 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import PluginError
 from mcshell.node.admission.policy_file import Policy, PolicyError, parse_groups, parse_policy
+from mcshell.plugins import AuthorisationQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mcshell.node.admission.policy_file import PolicyRule
+    from mcshell.node.host import Host
+    from mcshell.plugins import Authoriser
 
-__all__ = ["UNCOVERED", "Decision", "Policies"]
+__all__ = ["UNCOVERED", "Authorisation", "Decision", "Policies"]
 
 UNCOVERED: Final[Mapping[str, frozenset[str] | None]] = {
     "exec": None,
@@ -40,6 +48,8 @@ UNCOVERED: Final[Mapping[str, frozenset[str] | None]] = {
     "package": frozenset({"install", "update", "remove"}),
 }
 _CHECK_EVERY: Final = 1.0
+_MOST_REASON: Final = 500
+"""Characters of an authoriser's reason."""
 _AGENT = re.compile(r"[a-z0-9_-]+")
 # No file there: as good a stamp as any, and equal to itself.
 _ABSENT: Final = (0, 0, 0, 0, 0)
@@ -259,3 +269,64 @@ def _text(path: Path, stamp: Stamp) -> str:
         if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
             raise ValueError(f"anyone can write it; run: chmod o-w {path}")
         return file.read().decode("utf-8")
+
+
+log = logging.getLogger(__name__)
+
+
+class Authorisation:
+    """The policies of a process and its authorisers by name; may be asked from any thread."""
+
+    def __init__(self, policies: Policies, authorisers: Mapping[str, Authoriser]) -> None:
+        self._policies = policies
+        self._authorisers = authorisers
+
+    def denied(
+        self,
+        host: Host,
+        caller: str,
+        agent: str,
+        action: str,
+        data: Mapping[str, Any] | None = None,
+        owner: str | None = None,
+    ) -> str | None:
+        """Why `caller` may not have `agent.action` done on this node; None when he may.
+
+        With `owner` it is about what belongs to another caller (`Policies.decide`).
+        """
+        facts, classes = host.facts, host.classes
+        decision = self._policies.decide(caller, agent, action, facts, classes, owner)
+        if not decision.allowed:
+            return f"denied by policy: {decision.why}"
+        if not self._authorisers:
+            return None
+        question = AuthorisationQuestion(
+            identity=host.identity,
+            facts=facts,
+            classes=classes,
+            caller=caller,
+            agent=agent,
+            action=action,
+            data=MappingProxyType(data or {}),  # the request's own: to look at
+            owner=owner,
+        )
+        for name, authoriser in self._authorisers.items():
+            reason = _reason(name, authoriser, question)
+            if reason is not None:
+                return f"denied by the authoriser {name}: {reason}"
+        return None
+
+
+def _reason(name: str, authoriser: Authoriser, question: AuthorisationQuestion) -> str | None:
+    """What an authoriser has against it; whatever it says but None is a no."""
+    try:
+        answer: object = authoriser(question)
+    except Exception as error:
+        log.exception("the authoriser %s failed: denied", name)
+        return f"it failed: {type(error).__name__}"
+    if answer is None:
+        return None
+    if not isinstance(answer, str):
+        log.error("the authoriser %s answered %r, not with a reason or None: denied", name, answer)
+        return "it gave no reason"
+    return " ".join(answer.split())[:_MOST_REASON] or "it gave no reason"

@@ -120,7 +120,7 @@ class DiscoveryAgent(Agent):
         if node.revocation is None:
             raise AgentError("this node keeps no revocation list")
         try:
-            newer = node.revocation.take(call["crl"].encode(), node.identity, call.caller)
+            newer = node.revocation.update(call["crl"].encode(), node.identity, call.caller)
         except Rejected as refusal:
             raise AgentError(str(refusal)) from refusal
         return {"crl": node.revocation.number, "newer": newer}

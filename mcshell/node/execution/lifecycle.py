@@ -9,9 +9,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mcshell.errors import AgentError
 from mcshell.message import Request, State, StatusCode, Via
 from mcshell.node.store.records import WorkResult
-from mcshell.node.verdicts import Admitted, Outcome, Refusal
+from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_request
 from mcshell.wire.documents.rule import read_job
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mcshell.message import Job
     from mcshell.node.admission.controller import AdmissionController
     from mcshell.node.host import Host
-    from mcshell.node.replies.writer import ReplyWriter
+    from mcshell.node.replies import ReplyWriter
     from mcshell.node.store.records import WorkItem
 
 __all__ = ["ATTEMPTS", "LATE", "MISSED", "RunLifecycle", "interrupted", "late"]
@@ -52,7 +53,24 @@ class RunLifecycle:
         self._controller = controller
         self.writer = writer
 
-    def judge(self, work: WorkItem) -> tuple[Request, Admitted | Refusal]:
+    def check_job(self, request: Request, job: Job) -> None:
+        """See that the author may have a job's action done here, with these inputs.
+
+        Raises:
+            NotAllowed: he may not; it is audited.
+            AgentError: it is no action for jobs.
+        """
+        service = self.host.service(job.agent)
+        if service is not None and service.inside:
+            raise AgentError(f"{job.agent}.{job.action} is not for jobs", statuscode=4)
+        inner = replace(
+            request, agent=job.agent, action=job.action, caller=job.author, data=job.data
+        )
+        verdict = self._controller.admit(inner, self.host, "scheduled")
+        if isinstance(verdict, Refusal):
+            raise NotAllowed(verdict)
+
+    def recheck(self, work: WorkItem) -> tuple[Request, Admitted | Refusal]:
         """Ask again, at the start, all that was asked when it came in."""
         assert work.body is not None, "an open row has its envelope"
         request, job = _read(work)
@@ -66,7 +84,7 @@ class RunLifecycle:
         )
         if refusal is None and job is not None and now > (job.when.until or now):
             refusal = self._controller.deny(request, self.host, "denied: the job is past its end")
-        verdict = refusal or self._controller.judge(request, self.host, "started")
+        verdict = refusal or self._controller.admit(request, self.host, "started")
         if job is not None and isinstance(verdict, Admitted):
             verdict = replace(verdict, max_runtime=job.max_runtime)
         return request, verdict

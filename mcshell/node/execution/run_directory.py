@@ -1,4 +1,4 @@
-"""The folder of one running action: what the daemon and the shim tell each other through files.
+"""The folders of actions: what daemon and shim tell each other through files, and what they leave.
 
     request.json   what to do, for the shim's eyes (0600)
     lock           held by the shim as long as it lives, whatever becomes of the daemon
@@ -14,16 +14,21 @@ The boot id tells a shim that a reboot ended.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-__all__ = ["RunDirectory", "boot_id", "start_time", "write_whole"]
+__all__ = ["RunArchive", "RunDirectory", "boot_id", "start_time", "write_whole"]
 
 log = logging.getLogger(__name__)
+
+_MOST: Final = 256 << 20
+_KEPT: Final = ("log", "progress.jsonl", "outcome.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +136,36 @@ def write_whole(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+class RunArchive:
+    """What the runs of jobs leave, one folder a run, kept for `retention` seconds and `most` bytes."""
+
+    def __init__(self, folder: Path, retention: float, most: int = _MOST) -> None:
+        self._folder = folder
+        self._retention = retention
+        self._most = most
+
+    def keep(self, run: RunDirectory) -> None:
+        """Move what a run leaves here; what cannot be moved is lost, the run is not."""
+        node = self._folder / run.path.name
+        try:
+            node.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in _KEPT:
+                with contextlib.suppress(FileNotFoundError):
+                    (run.path / name).replace(node / name)
+        except OSError as error:
+            log.warning("what %s leaves cannot be kept: %s", run.path.name, error)
+
+    def purge(self, now: float) -> None:
+        """Drop what is too old, and the oldest of what is too much."""
+        found = []
+        for node in self._folder.iterdir() if self._folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                size = sum(one.stat().st_size for one in node.iterdir())
+                found.append((node.stat().st_mtime, size, node))
+        total = 0
+        for made, size, node in sorted(found, key=lambda one: -one[0]):
+            total += size
+            if made < now - self._retention or total > self._most:
+                RunDirectory(node).clear()

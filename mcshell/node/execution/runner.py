@@ -8,12 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mcshell.config import NodeSettings
     from mcshell.node.host import Host
     from mcshell.node.store.records import Key, WorkItem
     from mcshell.node.verdicts import Admitted, Outcome
 
-__all__ = ["Run", "Runner", "time_of"]
+__all__ = ["Run", "Runner"]
 
 
 class Run(Protocol):
@@ -64,13 +63,3 @@ class Runner(Protocol):
 
     def purge(self, now: float) -> None:
         """Drop what is kept of old runs."""
-
-
-def time_of(admitted: Admitted, settings: NodeSettings) -> float:
-    """How long a run may take, in seconds: what its job says, within the node's own limit."""
-    request = admitted.request
-    if admitted.max_runtime is None:
-        return settings.time_for(request.agent, admitted.action.timeout)
-    limit = settings.limits.get(request.agent)
-    most = None if limit is None else limit.timeout
-    return admitted.max_runtime if most is None else min(most, admitted.max_runtime)

@@ -20,9 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import MCShellError, Rejected
 from mcshell.message import State, StatusCode
-from mcshell.node.execution.run_archive import RunArchive
-from mcshell.node.execution.run_directory import RunDirectory
-from mcshell.node.execution.runner import time_of
+from mcshell.node.execution.run_directory import RunArchive, RunDirectory
 from mcshell.node.verdicts import Outcome
 from mcshell.wire.documents import strict_json
 
@@ -134,7 +132,9 @@ class ShimRunner:
         limit = self._settings.limits.get(request.agent)
         return {
             "source": str(admitted.service.source),
-            "timeout": time_of(admitted, self._settings),
+            "timeout": self._settings.time_for(
+                request.agent, admitted.action.timeout, admitted.max_runtime
+            ),
             "limits": {
                 "memory": limit.memory if limit else None,
                 "output": limit.output if limit else None,

@@ -15,7 +15,6 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.message import State, StatusCode
-from mcshell.node.execution.runner import time_of
 from mcshell.node.execution.threads import Task
 from mcshell.node.verdicts import Outcome
 
@@ -132,7 +131,9 @@ class ThreadRunner:
         while self._delayed and self._delayed[0][0] <= time.monotonic():
             _when, _number, run, admitted, host = heapq.heappop(self._delayed)
             if run.result is None:
-                limit = time_of(admitted, self._settings)
+                limit = self._settings.time_for(
+                    run.work.agent, admitted.action.timeout, admitted.max_runtime
+                )
                 tasks.append(Task(admitted, host, run, limit, run.cancelled))
         if tasks:
             self._threads.put(*tasks)

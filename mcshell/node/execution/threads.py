@@ -34,7 +34,7 @@ __all__ = ["ActionNode", "ActionThreads", "ReplySink", "Task"]
 
 log = logging.getLogger(__name__)
 
-_HERALD: Final = 0.3
+_EARLY: Final = 0.3
 _TICK: Final = 0.05
 _STUCK: Final = 0.1
 _CANCELLED: Final = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, "cancelled before it began")
@@ -225,7 +225,7 @@ class ActionThreads:
     def _slow(self, now: float) -> list[Task]:
         """Those of which it is time to say that they take long."""
         slow = []
-        while self._unsaid and (self._unsaid[0].answered or self._unsaid[0].put < now - _HERALD):
+        while self._unsaid and (self._unsaid[0].answered or self._unsaid[0].put < now - _EARLY):
             if not (task := self._unsaid.popleft()).answered:
                 slow.append(task)
         return slow

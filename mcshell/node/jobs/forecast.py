@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import schedule
-from mcshell.node.jobs.timezone import zone_of_node
+from mcshell.node.jobs.scheduler import zone_of_node
 from mcshell.node.store.job_table import SCHEDULED, WAITING
 from mcshell.wire.documents.rule import read_job
 

@@ -1,6 +1,6 @@
 """What operators do to the jobs of a node: hand one in, change it, end it. Rights are asked here.
 
-At acceptance, as again at each start (`RunLifecycle.judge`): the author's signature, the policy for
+At acceptance, as again at each start (`RunLifecycle.recheck`): the author's signature, the policy for
 author and inner action, the DDL for the inputs. Touching the job of another wants a rule for
 `job.edit` that asks for `owner`. Whatever is done twice (a request that the broker hands out again)
 is done once: a job remembers the request that touched it last.
@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.errors import AgentError
 from mcshell.message import State
 from mcshell.node.execution.action import run_action
-from mcshell.node.jobs.acceptance import judge, scheduled
 from mcshell.node.jobs.rules import RuleManager
-from mcshell.node.jobs.scheduler import following, last_reply
+from mcshell.node.jobs.scheduler import following, last_reply, scheduled
 from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
 from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
@@ -90,7 +89,7 @@ class JobManager:
 
     # --- handing in ----------------------------------------------------------------------------
 
-    def take(self, admitted: Admitted, identity: str) -> Outcome | None:
+    def accept(self, admitted: Admitted, identity: str) -> Outcome | None:
         """Do what a request over the work queue says; None when it is a job that is open now.
 
         Whatever it changes is committed when it returns.
@@ -118,11 +117,11 @@ class JobManager:
                 return Outcome(State.FAILED, 1, known.statusmsg)
             if known is not None and known.body is not None:
                 return None
-            judge(self._controller, request, job, lifecycle)
+            lifecycle.check_job(request, job)
             if self._spool.jobs.count(identity) >= _MOST:
                 raise AgentError(f"this node has {_MOST} jobs: no more are taken")
             row = scheduled(self._row_of(request, job, identity, now), job, lifecycle, now)
-            self._spool.arrange(
+            self._spool.put_jobs(
                 [row],
                 messages=[lifecycle.writer.noted(request, State.RECEIVED)],
                 awaits=[(row.key, list(map(condition, job.after)))],
@@ -176,7 +175,7 @@ class JobManager:
             self._must_be_open(row)
             if job.revision != row.revision + 1:
                 raise AgentError(f"revision {row.revision} is in force, it was edited meanwhile")
-            judge(self._controller, request, job, lifecycle)
+            lifecycle.check_job(request, job)
             running = self._take_back(row)
             if running and not job.when.recurs:
                 raise AgentError("it runs: there is nothing to edit any more")
@@ -196,7 +195,7 @@ class JobManager:
                 text = f"edited by {job.author}, who gets the results"
                 messages.append(last_reply(lifecycle, row, "failed", text))
             awaits = [(row.key, list(map(condition, job.after)))]
-            self._spool.arrange([fresh], messages=messages, awaits=awaits)
+            self._spool.put_jobs([fresh], messages=messages, awaits=awaits)
             if fresh.state == WAITING:
                 self._scheduler.consider(fresh, now)
         self._changed()
@@ -210,7 +209,7 @@ class JobManager:
             job = read_job(row.body or b"")
             if self._take_back(row) and not job.when.recurs:
                 raise AgentError("it runs: it can only be cancelled")
-            self._spool.arrange([replace(row, state=PAUSED, touched=request.id)])
+            self._spool.put_jobs([replace(row, state=PAUSED, touched=request.id)])
         return self.job_queries.stand(self._get(row.key))
 
     def resume(self, identity: str, request: Request) -> dict[str, Any]:
@@ -229,7 +228,7 @@ class JobManager:
                 elif not all(met for _job, _need, met in self._spool.jobs.awaits(row.key)):
                     state = WAITING
                 row = replace(row, state=state, touched=request.id)
-                self._spool.arrange([row])
+                self._spool.put_jobs([row])
         self._changed()
         return self.job_queries.stand(self._get(row.key))
 
@@ -242,7 +241,7 @@ class JobManager:
                 job = read_job(row.body or b"")
                 if not job.when.recurs:
                     return self._cancel(row, request, f"skipped by {request.caller}")
-                self._spool.arrange([replace(row, skips=row.skips + 1, touched=request.id)])
+                self._spool.put_jobs([replace(row, skips=row.skips + 1, touched=request.id)])
         return self.job_queries.stand(self._get(row.key))
 
     def cancel(self, identity: str, request: Request) -> dict[str, Any]:
@@ -267,7 +266,7 @@ class JobManager:
             messages = (
                 [last_reply(self._lifecycles[row.identity], row, CANCELLED, text)] if recurs else []
             )
-            self._spool.arrange([row], messages=messages)
+            self._spool.put_jobs([row], messages=messages)
             self._stop(run.key)
         else:
             self._scheduler.close(row, CANCELLED, text, now)
@@ -296,7 +295,7 @@ class JobManager:
             statusmsg=f"cancelled by {request.caller}, before it came",
             touched=request.id,
         )
-        self._spool.arrange([row])
+        self._spool.put_jobs([row])
         return self.job_queries.stand(row)
 
     # --- helpers -------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mcshell.errors import AgentError, FilterError, Reason
 from mcshell.filters import compile_filter
 from mcshell.message import Request, Via
-from mcshell.node.jobs.acceptance import judge, scheduled
+from mcshell.node.jobs.scheduler import scheduled
 from mcshell.node.store.job_table import SCHEDULED, WAITING, JobRow
 from mcshell.node.store.records import CANCELLED, QUEUED
 from mcshell.node.store.rule_table import RuleRow
@@ -70,8 +70,10 @@ class RuleManager:
         self._changed = changed
         self._announce = announce
 
-    def take(self, body: bytes, headers: Mapping[str, str], identity: str, collective: str) -> None:
-        """Take a rule that somebody brought, if it is to be believed and for this machine.
+    def accept(
+        self, body: bytes, headers: Mapping[str, str], identity: str, collective: str
+    ) -> None:
+        """Accept a rule that somebody brought, if it is to be believed and for this machine.
 
         Raises:
             MCShellError: nothing could be committed; it is brought again.
@@ -120,7 +122,7 @@ class RuleManager:
         for job in held.jobs.split() if held is not None else ():
             self._drop(host.identity, job, f"replaced by revision {rule.revision}", now)
         fresh = [(row, job) for row, job in rows if self._spool.jobs.get(row.key) is None]
-        self._spool.arrange(
+        self._spool.put_jobs(
             [row for row, _ in fresh],
             awaits=[(row.key, list(map(condition, job.after))) for row, job in fresh],
             rule=_rule_row(brought, [row.id for row, _ in rows]),
@@ -149,7 +151,7 @@ class RuleManager:
             kept = duty_body(body, duty, ids, now)
             job = read_job(kept)
             try:
-                judge(self._controller, request, job, lifecycle)
+                lifecycle.check_job(request, job)
                 row = scheduled(_job_row(job, kept, brought), job, lifecycle, now)
             except AgentError as error:
                 self._controller.deny(request, lifecycle.host, f"denied: {duty.name}: {error}")

@@ -21,11 +21,12 @@ import logging
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from mcshell import schedule
+from mcshell.errors import AgentError, UsageError
 from mcshell.message import Request, State, StatusCode, Via, run_id
-from mcshell.node.jobs.timezone import zone_of_node
 from mcshell.node.store.job_table import ENDED, SCHEDULED, WAITING
 from mcshell.node.store.records import QUEUED, WorkItem
 from mcshell.node.verdicts import Outcome
@@ -33,18 +34,23 @@ from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import tzinfo
 
     from mcshell.message import Job
     from mcshell.node.execution.lifecycle import RunLifecycle
+    from mcshell.node.host import Host
     from mcshell.node.store.job_table import JobRow
     from mcshell.node.store.records import OutboxMessage, WorkResult
     from mcshell.node.store.spool import Spool
 
-__all__ = ["Scheduler", "following", "last_reply"]
+__all__ = ["Scheduler", "following", "last_reply", "scheduled", "zone_of_node"]
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 500
+_EVER: Final = float("-inf")
+_PATIENCE: Final = 90 * 86_400.0
+"""How long a job waits for others, where it does not say until when."""
 _MOST_MISSED: Final = 10_000
 _STATES: Final = {
     "ok": State.OK,
@@ -61,6 +67,25 @@ _CODES: Final = {
 }
 
 
+_known: dict[str, tzinfo] = {}
+
+
+def zone_of_node(host: Host) -> tzinfo:
+    """The zone that "node" means on this node; UTC where nothing can be found out."""
+    name = str(host.facts.get("timezone") or "")
+    if name not in _known:
+        _known[name] = _load(name)
+    return _known[name]
+
+
+def _load(name: str) -> tzinfo:
+    try:
+        return schedule.zone_of(name) if name else UTC
+    except UsageError:
+        # A name of the C library's own, such as TZ=CET-1CEST: what the machine says it is.
+        return schedule.local_zone()
+
+
 def following(row: JobRow, job: Job, after: float, lifecycle: RunLifecycle) -> JobRow:
     """The row with its next start, the first that is planned later than `after`."""
     start = schedule.next_start(
@@ -75,10 +100,27 @@ def following(row: JobRow, job: Job, after: float, lifecycle: RunLifecycle) -> J
     return replace(row, run=start.name, planned=start.planned, due=start.due)
 
 
+def scheduled(
+    row: JobRow, job: Job, lifecycle: RunLifecycle, now: float, after: float | None = None
+) -> JobRow:
+    """The row with its first start; one that waits for others has none as yet."""
+    if after is None:
+        after = job.created if job.when.recurs else _EVER
+    row = following(row, job, after, lifecycle)
+    if job.when.at is None and not job.when.recurs and row.due is not None:
+        row = replace(row, due=max(row.due, now + row.due - (row.planned or row.due)))
+    if row.due is None:
+        raise AgentError("this job would never start", statuscode=4)
+    if job.after:
+        ends = job.created + _PATIENCE if job.when.until is None else job.when.until
+        row = replace(row, state=WAITING, ends=ends)
+    return row
+
+
 def last_reply(lifecycle: RunLifecycle, row: JobRow, state: str, text: str) -> OutboxMessage:
     """The job's own last reply, for its owner: a job's state in the words of a ledger."""
-    said = _STATES.get(state, State.FAILED)
-    outcome = Outcome(said, _CODES.get(said, StatusCode.UNKNOWN_ERROR), text)
+    ended = _STATES.get(state, State.FAILED)
+    outcome = Outcome(ended, _CODES.get(ended, StatusCode.UNKNOWN_ERROR), text)
     return lifecycle.writer.kept(_request(row, row.id, row.owner, row.session), outcome)
 
 
@@ -100,15 +142,18 @@ def _request(row: JobRow, requestid: str, caller: str, session: str) -> Request:
 class Scheduler:
     """Moves the jobs of one process. `lock` is held by whoever reads a job and writes it back.
 
-    `said` is called when there are replies in the outbox.
+    `replies_added` is called when there are replies in the outbox.
     """
 
     def __init__(
-        self, spool: Spool, lifecycles: Mapping[str, RunLifecycle], said: Callable[[], None]
+        self,
+        spool: Spool,
+        lifecycles: Mapping[str, RunLifecycle],
+        replies_added: Callable[[], None],
     ) -> None:
         self._spool = spool
         self.lifecycles = lifecycles
-        self._said = said
+        self._replies_added = replies_added
         spool.jobs.serve(lifecycles)
         self.lock = threading.RLock()
         self._look = True
@@ -120,7 +165,7 @@ class Scheduler:
 
     # --- time goes by --------------------------------------------------------------------------
 
-    def turn(self, now: float) -> set[str]:
+    def start_due(self, now: float) -> set[str]:
         """Do what is due; returns the identities that have new work."""
         touched: set[str] = set()
         with self.lock:
@@ -143,12 +188,12 @@ class Scheduler:
             after.append(moved)
             runs += [run] if run is not None else []
             messages += [message] if message is not None else []
-        self._spool.arrange(after, runs=runs, messages=messages)
+        self._spool.put_jobs(after, runs=runs, messages=messages)
         if messages:
-            self._said()
+            self._replies_added()
         for row in after:
             if row.ended is not None:
-                self._spread(row)
+                self._tell_waiting(row)
         return {run.identity for run in runs}
 
     def _begin_one(
@@ -194,13 +239,13 @@ class Scheduler:
             return row, None, last_reply(lifecycle, row, state, text)
         message = None
         if text:
-            said = _STATES.get(state, State.EXPIRED)
+            ended = _STATES.get(state, State.EXPIRED)
             run = replace(
                 _request(row, run_id(row.id, row.run), job.author, job.session),
                 job=row.id,
                 run=row.run,
             )
-            message = lifecycle.writer.kept(run, Outcome(said, StatusCode.UNKNOWN_ERROR, text))
+            message = lifecycle.writer.kept(run, Outcome(ended, StatusCode.UNKNOWN_ERROR, text))
         row = following(row, job, row.planned or now, lifecycle)
         row = replace(row, last_state=state, skips=max(0, row.skips - 1), statusmsg=text)
         if row.due is None:
@@ -250,7 +295,7 @@ class Scheduler:
                     messages += [message] if message is not None else []
             self._spool.finish(ends, after, messages)
             for row in after:
-                self._spread(row, row.last_state)
+                self._tell_waiting(row, row.last_state)
 
     def _after(self, row: JobRow, end: WorkResult) -> tuple[JobRow, OutboxMessage | None]:
         """How a job stands after a run: at its end, or at its next start."""
@@ -277,7 +322,7 @@ class Scheduler:
             row = replace(row, state=SCHEDULED)
         return row, None
 
-    def again(self, work: WorkItem, outcome: Outcome, now: float) -> bool:
+    def retry(self, work: WorkItem, outcome: Outcome, now: float) -> bool:
         """Have a failed run tried once more, if its job says so; whether it will be."""
         if work.kind != "job" or outcome.state is not State.FAILED or work.body is None:
             return False
@@ -286,7 +331,7 @@ class Scheduler:
         if row is None or row.ended is not None or work.attempt > job.retries:
             return False
         due = now + job.backoff * 2 ** min(work.attempt - 1, 20)
-        self._spool.again([work.key], due, due + max(job.when.late, 1.0))
+        self._spool.requeue([work.key], due, due + max(job.when.late, 1.0))
         return True
 
     def cancelled(self, work: WorkItem) -> str:
@@ -298,13 +343,13 @@ class Scheduler:
         """End a job that has no run under way, and say so to its owner."""
         message = last_reply(self.lifecycles[row.identity], row, state, text)
         row = replace(row, state=state, ended=now, due=None, statusmsg=text)
-        self._spool.arrange([row], messages=[message])
-        self._said()
-        self._spread(row)
+        self._spool.put_jobs([row], messages=[message])
+        self._replies_added()
+        self._tell_waiting(row)
 
     # --- jobs that wait for others -------------------------------------------------------------
 
-    def _spread(self, row: JobRow, state: str = "") -> None:
+    def _tell_waiting(self, row: JobRow, state: str = "") -> None:
         """Tell those who wait for a job how it, or a run of it, ended."""
         now = time.time()
         for waiting in self._spool.jobs.waiting_for(row.key):
@@ -339,7 +384,7 @@ class Scheduler:
             return
         now = time.time()
         due = max(now, row.due or now)
-        self._spool.arrange([replace(row, state=SCHEDULED, due=due, planned=row.planned or due)])
+        self._spool.put_jobs([replace(row, state=SCHEDULED, due=due, planned=row.planned or due)])
 
 
 def _fits(need: str, state: str) -> bool:

@@ -63,7 +63,7 @@ class MCollectiveAdmission:
         self._controller = controller
         self._replay_guard = replay_guard
 
-    def take(
+    def admit(
         self, delivery: Delivery, layout: Layout, collective: str, *, direct: bool, now: float
     ) -> Asked | None:
         """Verify and decide; None when the message is not for this node, or refused (audited)."""
@@ -85,7 +85,7 @@ class MCollectiveAdmission:
         if request.agent == DISCOVERY:
             return asked
         self._host.journal.note(request.id, "received")
-        verdict = self._controller.judge(request, self._host)
+        verdict = self._controller.admit(request, self._host)
         return Asked(asked.incoming, asked.reply_to, verdict)
 
     def _open(

@@ -160,7 +160,7 @@ class MCollectiveServer:
         self._mco_host.journal.count("messages")
         collective, direct = self._places[delivery.subscription]
         now = time.time()
-        asked = self._admission.take(delivery, self._layout, collective, direct=direct, now=now)
+        asked = self._admission.admit(delivery, self._layout, collective, direct=direct, now=now)
         if asked is None:
             return
         self._admit(asked, self._layout)

@@ -13,24 +13,30 @@ import threading
 import time
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from mcshell.errors import MCShellError, WireError
 from mcshell.message import State, Via
-from mcshell.node.queue.intake import QueueIntake, QueueItem
-from mcshell.node.replies.sender import no_steps
+from mcshell.node.replies import no_steps
+from mcshell.node.store.records import FINAL, RUNNING, WorkItem
+from mcshell.node.verdicts import Admitted, Refusal, refused
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import Arrival
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Arrival
 from mcshell.wire.stomp.transport import TaggedInbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from mcshell.message import Request
+    from mcshell.node.admission.controller import AdmissionController
     from mcshell.node.context import Node, NodeContext
-    from mcshell.node.queue.intake import JobIntake
+    from mcshell.node.host import Host
+    from mcshell.node.store.records import Key, OutboxMessage
+    from mcshell.node.store.spool import Spool
+    from mcshell.node.verdicts import Outcome
     from mcshell.wire.stomp.transport import Delivery, Inbox
 
-__all__ = ["QueueConsumer"]
+__all__ = ["JobIntake", "QueueConsumer", "QueueIntake", "QueueItem", "TakenRequest", "row_of"]
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +142,7 @@ class QueueConsumer:
             group = self._gather()
             try:
                 if group:
-                    self._take(group)
+                    self._admit(group)
                 self._regulate({queue for (queue, _), _ in group})
             except (MCShellError, OSError) as error:
                 log.error("work cannot be taken in: %s", error)  # noqa: TRY400 - said in full
@@ -150,7 +156,7 @@ class QueueConsumer:
         if len(group) > 1:
             for came in group:
                 try:
-                    self._take([came])
+                    self._admit([came])
                 except MCShellError:
                     self._inbox.put(came)
                 except Exception:
@@ -181,10 +187,10 @@ class QueueConsumer:
             pass
         return group
 
-    def _take(self, group: list[_Came]) -> None:
+    def _admit(self, group: list[_Came]) -> None:
         items = [QueueItem(queue.node, arrival, one) for (queue, arrival), one in group]
         self._tell("received", items)
-        taken = self._intake.take(items, time.time())
+        taken = self._intake.admit(items, time.time())
         self._tell("committed", items)
         for (queue, _arrival), delivery in group:
             if queue.reading:
@@ -259,3 +265,134 @@ class QueueConsumer:
             self._paused.discard(queue)
             for delivery in owed if keeps else ():
                 self._transport.ack(delivery)
+
+
+class JobIntake(Protocol):
+    """Who takes jobs in (`jobs.manager.JobManager`)."""
+
+    def accept(self, admitted: Admitted, identity: str) -> Outcome | None:
+        """Do what a request says; None when it is a job that is open now."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """One message, and the node whose queue it came over."""
+
+    node: Node
+    arrival: Arrival
+    delivery: Delivery
+
+    @property
+    def host(self) -> Host:
+        """Who the node is."""
+        return self.node.host
+
+
+@dataclass(frozen=True, slots=True)
+class TakenRequest:
+    """A request that waits in the spool now; `new`: since this message."""
+
+    item: QueueItem
+    request: Request
+    new: bool
+
+
+class QueueIntake:
+    """Takes messages of work queues into the spool; called from one thread."""
+
+    def __init__(self, controller: AdmissionController, spool: Spool, jobs: JobIntake) -> None:
+        self._controller = controller
+        self._spool = spool
+        self._jobs = jobs
+
+    def admit(self, items: Sequence[QueueItem], now: float) -> list[TakenRequest]:
+        """Commit what is in the messages; returns those requests that are open here.
+
+        Raises:
+            MCShellError: nothing could be committed, so nothing may be acknowledged.
+        """
+        opened: dict[Key, tuple[QueueItem, Request | Refusal]] = {}
+        for item in items:
+            body, headers = item.delivery.body, item.delivery.headers
+            found = self._controller.open_work(body, headers, item.arrival, item.host, now)
+            if found is not None:
+                request = found.request if isinstance(found, Refusal) else found
+                opened.setdefault((item.host.identity, request.id), (item, found))
+        known = self._spool.states(opened)
+        rows: list[WorkItem] = []
+        messages: list[OutboxMessage] = []
+        taken: list[TakenRequest] = []
+        for key, (item, found) in opened.items():
+            if key in known:
+                # Taken in before, and its ACK was lost; or the client sent it again.
+                if known[key] not in FINAL and not isinstance(found, Refusal):
+                    taken.append(TakenRequest(item, found, new=False))
+                continue
+            verdict = (
+                found if isinstance(found, Refusal) else self._controller.admit(found, item.host)
+            )
+            if isinstance(verdict, Admitted) and not verdict.service.inside:
+                taken.append(TakenRequest(item, verdict.request, new=True))
+                rows.append(row_of(verdict.request, item, now))
+            elif (outcome := self._at_once(verdict, item.host)) is not None:
+                rows.append(row_of(verdict.request, item, now, outcome))
+                messages.append(item.node.writer.kept(verdict.request, outcome))
+        if rows:
+            self._spool.add(rows, messages)
+            self._count(rows, opened)
+        return taken
+
+    def _at_once(self, verdict: Admitted | Refusal, host: Host) -> Outcome | None:
+        """What comes of a request that needs no slot; None for a job that is open now."""
+        if isinstance(verdict, Refusal):
+            return refused(verdict)
+        return self._jobs.accept(verdict, host.identity)
+
+    def _count(
+        self, rows: Sequence[WorkItem], opened: Mapping[Key, tuple[QueueItem, Request | Refusal]]
+    ) -> None:
+        for row in rows:
+            journal = opened[row.key][0].host.journal
+            journal.count("messages")
+            if row.state in FINAL:
+                journal.count(row.state)
+
+
+def row_of(
+    request: Request,
+    item: QueueItem,
+    now: float,
+    outcome: Outcome | None = None,
+    *,
+    attempt: int = 1,
+) -> WorkItem:
+    """The row of a request that has just come in; with an outcome it has already ended.
+
+    A request of a pool runs at once (`attempt` says for which time), one of a work queue waits.
+    """
+    ended = outcome is not None
+    pool = request.via is Via.POOL
+    return WorkItem(
+        identity=item.host.identity,
+        id=request.id,
+        via=request.via.value,
+        pool=request.pool,
+        collective=request.collective,
+        agent=request.agent,
+        action=request.action,
+        caller=request.caller,
+        session=request.session,
+        created=request.created,
+        expires=request.expires,
+        due=now,
+        received=now,
+        body=None if ended else item.delivery.body,
+        signature=None if ended else item.delivery.headers[SIGNATURE],
+        certificate=None if ended else item.delivery.headers[CERTIFICATE],
+        state=outcome.state.value if outcome else RUNNING if pool else "queued",
+        attempt=attempt if pool else 0,
+        started=now if pool else None,
+        ended=now if outcome else None,
+        statuscode=outcome.statuscode if outcome else None,
+        statusmsg=outcome.statusmsg if outcome else "",
+    )

@@ -1,28 +1,38 @@
-"""Out of the outbox to the broker, until it has confirmed; what is sent again is the same bytes."""
+"""Out of the outbox to the broker, until it has confirmed; what is sent again is the same bytes.
+
+A broker's receipt means that it has the reply on its disk; when it then dies, and nodes and clients
+go on to the next of `broker.urls`, the reply lies where nobody reads. So replies are remembered for a
+while, and the next broker gets them too: a client keeps one of them. In memory only: it serves where
+one broker fails, not where the node fails with it.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from mcshell.node.queue.resend import ResendBuffer
-from mcshell.node.replies.sender import no_steps
+from mcshell.node.replies import no_steps
 from mcshell.node.store.records import OutboxMessage
 from mcshell.node.store.spool import EVERYBODY
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.confirmed import ConfirmedSender
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from mcshell.node.replies.sender import Steps
+    from mcshell.node.replies import Steps
     from mcshell.node.store.spool import Spool
     from mcshell.wire.stomp.transport import Receipt, Transport
 
-__all__ = ["Outbox", "headers_of"]
+__all__ = ["Outbox", "ResendBuffer", "headers_of"]
 
 log = logging.getLogger(__name__)
+
+_AGE: Final = 600.0  # seconds: far longer than it takes to notice that a broker has died
+_MOST: Final = 1 << 20  # bytes
 
 
 def headers_of(message: OutboxMessage) -> dict[str, str]:
@@ -31,10 +41,10 @@ def headers_of(message: OutboxMessage) -> dict[str, str]:
 
 
 class Outbox(ConfirmedSender[OutboxMessage]):
-    """Sends what the spool holds unsaid; `wake` tells it that there is more.
+    """Sends what the spool holds unconfirmed; `wake` tells it that there is more.
 
     `several`: there is more than one broker, so that the next may have to be told again. `names`:
-    the first and the last of the identities that speak over this connection (`Spool.unsaid`).
+    the first and the last of the identities that speak over this connection (`Spool.unconfirmed`).
     """
 
     def __init__(
@@ -59,9 +69,9 @@ class Outbox(ConfirmedSender[OutboxMessage]):
         """The oldest replies; before them comes what only another broker has."""
         self._url = self._transport.url
         if self._url and (again := self._resend_buffer.elsewhere(self._url, time.monotonic())):
-            log.warning("%d replies are said again at %s", len(again), self._url)
-            self._spool.say(again)
-        return self._spool.unsaid(limit=limit, names=self._names)
+            log.warning("%d replies are sent again at %s", len(again), self._url)
+            self._spool.add_messages(again)
+        return self._spool.unconfirmed(limit=limit, names=self._names)
 
     def send(self, message: OutboxMessage) -> Receipt:
         """Send one reply."""
@@ -76,5 +86,34 @@ class Outbox(ConfirmedSender[OutboxMessage]):
         for message in messages:
             self._steps("sent", message.request)
         if messages:
-            self._spool.said(message.number or 0 for message in messages)
+            self._spool.confirmed(message.number or 0 for message in messages)
             self._resend_buffer.keep(self._url, messages, time.monotonic())
+
+
+class ResendBuffer:
+    """What was confirmed of late; one thread owns it. Remembers nothing where `several` is false."""
+
+    def __init__(self, *, several: bool) -> None:
+        self._several = several
+        self._messages: deque[tuple[float, str, OutboxMessage]] = deque()
+        self._size = 0
+
+    def keep(self, url: str, messages: Iterable[OutboxMessage], now: float) -> None:
+        """Remember what the broker at `url` has confirmed."""
+        if not self._several:
+            return
+        for message in messages:
+            self._messages.append((now, url, message))
+            self._size += len(message.body)
+        while self._messages and (self._messages[0][0] < now - _AGE or self._size > _MOST):
+            self._size -= len(self._messages.popleft()[2].body)
+
+    def elsewhere(self, url: str, now: float) -> list[OutboxMessage]:
+        """What only other brokers than this one have; it is not remembered any more."""
+        found = [
+            message for at, where, message in self._messages if where != url and at >= now - _AGE
+        ]
+        if found:
+            self._messages = deque(entry for entry in self._messages if entry[1] == url)
+            self._size = sum(len(message.body) for _, _, message in self._messages)
+        return [replace(message, number=None) for message in found]

@@ -74,7 +74,7 @@ class WorkItem:
         """Its key in the spool: identity and id."""
         return self.identity, self.id
 
-    def told(self) -> dict[str, Any]:
+    def evidence(self) -> dict[str, Any]:
         """What is known of it, under the keys that `explain` reads."""
         known: dict[str, Any] = {
             "requestid": self.id,

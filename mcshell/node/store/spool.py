@@ -112,7 +112,7 @@ _END: Final = (
     " signature = NULL, certificate = NULL WHERE identity = ? AND id = ?"
     " AND state IN ('queued', 'running')"
 )
-_AGAIN: Final = (
+_REQUEUE: Final = (
     "UPDATE work SET state = 'queued', due = ?, expires = max(expires, ?)"
     " WHERE identity = ? AND id = ? AND state = 'running'"
 )
@@ -124,7 +124,7 @@ _CLAIM: Final = _ADD_WORK.replace("OR IGNORE ", "") + (
     " signature = excluded.signature, certificate = excluded.certificate"
     " WHERE work.state = 'interrupted' AND work.statuscode IS NULL"
 )
-_FORSAKE: Final = (
+_ABANDON: Final = (
     "UPDATE work SET state = 'interrupted', statusmsg = 'the worker died', ended = ?, body = NULL,"
     " signature = NULL, certificate = NULL"
     " WHERE state = 'running' AND identity = ? AND via = 'pool'"
@@ -166,7 +166,7 @@ class Spool:
 
     # --- what changes it -----------------------------------------------------------------------
 
-    def admit(
+    def add(
         self,
         rows: Sequence[WorkItem],
         messages: Iterable[OutboxMessage] = (),
@@ -177,14 +177,14 @@ class Spool:
 
         `messages` go into the outbox only with the row that they belong to.
         """
-        said = {(message.identity, message.request): message for message in messages}
+        added = {(message.identity, message.request): message for message in messages}
 
         def work(database: sqlite3.Connection) -> list[bool]:
             taken = []
             for row in rows:
                 new = database.execute(_ADD_WORK, _work_values(row)).rowcount == 1
-                if new and row.key in said:
-                    _add_messages(database, [said[row.key]])
+                if new and row.key in added:
+                    _add_messages(database, [added[row.key]])
                 taken.append(new)
             return taken
 
@@ -215,7 +215,7 @@ class Spool:
 
         return self._database.write(work)
 
-    def arrange(
+    def put_jobs(
         self,
         rows: Sequence[JobRow],
         *,
@@ -241,10 +241,10 @@ class Spool:
 
         self._database.write(work)
 
-    def turn(self, claims: Sequence[WorkItem], ends: Sequence[WorkResult]) -> list[bool]:
+    def claim(self, claims: Sequence[WorkItem], ends: Sequence[WorkResult]) -> list[bool]:
         """Claim rows of a pool and end others, in one commit; returns which claims were won.
 
-        A row that `forsake` left without a reply may be claimed again. What is only claimed need
+        A row that `abandon` left without a reply may be claimed again. What is only claimed need
         not survive a power cut: the broker has the message, and marks it when it comes again.
         """
 
@@ -256,28 +256,28 @@ class Spool:
 
         return self._database.write(work, durable=bool(ends))
 
-    def forsake(self, identity: str, now: float) -> None:
+    def abandon(self, identity: str, now: float) -> None:
         """Mark what an earlier process was doing for pools: interrupted, and nobody was told.
 
         The broker hands the messages out again, to whoever is there.
         """
         self._database.write(
-            lambda database: database.execute(_FORSAKE, (now, identity)), durable=False
+            lambda database: database.execute(_ABANDON, (now, identity)), durable=False
         )
 
-    def again(self, keys: Sequence[Key], due: float, expires: float = 0.0) -> None:
+    def requeue(self, keys: Sequence[Key], due: float, expires: float = 0.0) -> None:
         """Have running rows wait for a further attempt from `due` on, at least until `expires`."""
         rows = [(due, expires, *key) for key in keys]
-        self._database.write(lambda database: database.executemany(_AGAIN, rows))
+        self._database.write(lambda database: database.executemany(_REQUEUE, rows))
 
-    def say(self, messages: Sequence[OutboxMessage]) -> None:
+    def add_messages(self, messages: Sequence[OutboxMessage]) -> None:
         """Put replies into the outbox whose rows ended before."""
         self._database.write(lambda database: _add_messages(database, messages))
 
-    def said(self, numbers: Iterable[int]) -> None:
+    def confirmed(self, numbers: Iterable[int]) -> None:
         """Drop replies from the outbox: the broker has them."""
         query, gone = "DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers]
-        # Lost in a power cut it is only said again, the same bytes.
+        # Lost in a power cut it is only sent again, the same bytes.
         self._database.write(lambda database: database.executemany(query, gone), durable=False)
 
     def purge(self, now: float, retention: float) -> int:
@@ -337,21 +337,29 @@ class Spool:
         return [row["identity"] for row in rows]
 
     def counts(self, identity: str) -> dict[str, int]:
-        """How many rows of an identity wait (`spooled`), run, and how many replies are unsaid."""
+        """How many rows of an identity wait (`spooled`), run, and how many replies are not confirmed."""
         rows = self._database.read(
             "SELECT state, count(*) AS n FROM work WHERE state IN ('queued', 'running')"
             " AND identity = ? GROUP BY state",
             (identity,),
         )
         states = {row["state"]: row["n"] for row in rows}
-        (said,) = self._database.read(
+        (outbox,) = self._database.read(
             "SELECT count(*) AS n FROM outbox WHERE identity = ?", (identity,)
         )
         return {
             "spooled": states.get(QUEUED, 0),
             "running": states.get(RUNNING, 0),
-            "outbox": said["n"],
+            "outbox": outbox["n"],
         }
+
+    def idle(self) -> bool:
+        """Whether nothing here waits or runs, of no identity: no row, and no job for another."""
+        (row,) = self._database.read(
+            "SELECT NOT EXISTS (SELECT 1 FROM work WHERE state IN ('queued', 'running'))"
+            " AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'waiting') AS idle"
+        )
+        return bool(row["idle"])
 
     def waiting(self, identity: str) -> int:
         """How many rows of an identity are queued."""
@@ -366,7 +374,7 @@ class Spool:
         if row is None:
             job = self.jobs.get((identity, requestid))
             return None if job is None else jobs.seen(job)
-        known = row.told()
+        known = row.evidence()
         if row.state == QUEUED:
             known["place"] = before = self._before(row)
             known["reason"] = f"waits in the spool behind {before} others"
@@ -381,7 +389,7 @@ class Spool:
         )
         return int(found["n"])
 
-    def unsaid(
+    def unconfirmed(
         self, after: int = 0, limit: int = 200, names: tuple[str, str] = EVERYBODY
     ) -> list[OutboxMessage]:
         """Replies of the outbox whose number is above `after`, in their order; 4 MiB at once.

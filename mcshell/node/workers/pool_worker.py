@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from mcshell.errors import ConfigError, MCShellError
 from mcshell.message import State, StatusCode, Via
 from mcshell.node.execution.threads import Task
-from mcshell.node.queue.intake import QueueItem, row_of
+from mcshell.node.queue.consumer import QueueItem, row_of
 from mcshell.node.store.records import FINAL, INTERRUPTED, WorkResult
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
 from mcshell.wire import destinations
@@ -100,8 +100,8 @@ class _Slot:
 
 
 @dataclass(slots=True)
-class _Turn:
-    """What one turn of the owner's loop has to commit and to do after that."""
+class _Batch:
+    """What one batch of the owner's loop has to commit and to do after that."""
 
     replay_guard: list[WorkItem]
     ends: list[WorkResult]
@@ -115,7 +115,7 @@ _Came: TypeAlias = "tuple[tuple[Node, Arrival], Delivery] | _Done"
 class PoolWorker:
     """Serves the pools of the nodes of a connection.
 
-    `threads` run the actions; `said` is called when there are replies in the outbox.
+    `threads` run the actions; `replies_added` is called when there are replies in the outbox.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class PoolWorker:
         context: NodeContext,
         settings: Settings,
         threads: ActionThreads,
-        said: Callable[[], None],
+        replies_added: Callable[[], None],
     ) -> None:
         self._context = context
         self._spool = context.spool
@@ -131,7 +131,7 @@ class PoolWorker:
         self._settings = settings.node
         self._pools = {name: check_pools(settings, name) for name in context.nodes}
         self._threads = threads
-        self._said = said
+        self._replies_added = replies_added
         self._inbox: SimpleQueue[_Came | None] = SimpleQueue()
         self._subscriptions: dict[str, str] = {}
         """The collective of each."""
@@ -147,7 +147,7 @@ class PoolWorker:
         for identity, pools in self._pools.items():
             node = self._context.nodes[identity]
             if pools:
-                self._spool.forsake(identity, time.time())
+                self._spool.abandon(identity, time.time())
             for collective, pool in itertools.product(node.host.collectives, pools):
                 arrival = Arrival(collective, Via.POOL, identity, pool)
                 inbox = TaggedInbox(self._inbox, (node, arrival))
@@ -198,7 +198,7 @@ class PoolWorker:
     def _run(self) -> None:
         while (group := self._gather()) is not None:
             try:
-                self._turn(group)
+                self._handle(group)
             except MCShellError as error:
                 log.error("results of a pool cannot be kept: %s", error)  # noqa: TRY400 - said in full
                 for item in group:
@@ -213,7 +213,7 @@ class PoolWorker:
         for one in group:
             try:
                 if len(group) > 1:
-                    self._turn([one])
+                    self._handle([one])
                     continue
             except MCShellError:
                 self._inbox.put(one)
@@ -237,31 +237,31 @@ class PoolWorker:
             self._inbox.put(None)
         return group or None
 
-    def _turn(self, group: list[_Came]) -> None:
-        turn = _Turn([], [], [], [])
+    def _handle(self, group: list[_Came]) -> None:
+        batch = _Batch([], [], [], [])
         now = time.time()
         for one in group:
             if isinstance(one, _Done):
-                self._finish(turn, one, now)
+                self._finish(batch, one, now)
             else:
                 (node, arrival), delivery = one
-                self._sort(turn, QueueItem(node, arrival, delivery), now)
-        won = self._spool.turn(turn.replay_guard, turn.ends)
-        self._after(turn, dict(zip((work.key for work in turn.replay_guard), won, strict=True)))
+                self._sort(batch, QueueItem(node, arrival, delivery), now)
+        won = self._spool.claim(batch.replay_guard, batch.ends)
+        self._after(batch, dict(zip((work.key for work in batch.replay_guard), won, strict=True)))
 
-    def _after(self, turn: _Turn, won: dict[Key, bool]) -> None:
+    def _after(self, batch: _Batch, won: dict[Key, bool]) -> None:
         """Do what may be done once it is committed."""
-        for end in turn.ends:
+        for end in batch.ends:
             self._context.steps("outbox", end.key[1])
             self._here.pop(end.key, None)
         if self._stopping:
-            self._finished += turn.acks
+            self._finished += batch.acks
         else:
-            for delivery in turn.acks:
+            for delivery in batch.acks:
                 self._transport.ack(delivery)
-        if turn.ends:
-            self._said()
-        for key, held, admitted in turn.begin:
+        if batch.ends:
+            self._replies_added()
+        for key, held, admitted in batch.begin:
             if won[key]:
                 self._here[key] = held
                 self._context.steps("claimed", key[1])
@@ -269,22 +269,22 @@ class PoolWorker:
                 slot = _Slot(held.item.node, self._inbox.put)
                 self._threads.put(Task(admitted, held.item.host, slot, limit))
 
-    def _finish(self, turn: _Turn, done: _Done, now: float) -> None:
+    def _finish(self, batch: _Batch, done: _Done, now: float) -> None:
         held = self._here.get(done.key)
         if held is None:
             return
         self._context.steps("outcome", done.key[1])
-        turn.ends.append(self._end(held.item.node, held.request, done.outcome, now))
-        turn.acks.append(held.delivery)
+        batch.ends.append(self._end(held.item.node, held.request, done.outcome, now))
+        batch.acks.append(held.delivery)
 
-    def _sort(self, turn: _Turn, item: QueueItem, now: float) -> None:
+    def _sort(self, batch: _Batch, item: QueueItem, now: float) -> None:
         """Decide what becomes of a message."""
         delivery, host = item.delivery, item.host
         found = self._context.controller.open_work(
             delivery.body, delivery.headers, item.arrival, host, now
         )
         if found is None:
-            turn.acks.append(delivery)
+            batch.acks.append(delivery)
             return
         request = found.request if isinstance(found, Refusal) else found
         key = (host.identity, request.id)
@@ -292,27 +292,27 @@ class PoolWorker:
             # The connection was lost while it ran: this is the message to acknowledge now.
             self._here[key].delivery = delivery
             return
-        if any(work.key == key for work in turn.replay_guard):
-            # twice at once: the next turn knows what to make of it
+        if any(work.key == key for work in batch.replay_guard):
+            # twice at once: the next batch knows what to make of it
             self._inbox.put(((item.node, item.arrival), delivery))
             return
         row = self._spool.get(key)
-        if row is not None and not _forsaken(row):
-            turn.acks.append(delivery)
+        if row is not None and not _abandoned(row):
+            batch.acks.append(delivery)
             return
         verdict = (
-            found if isinstance(found, Refusal) else self._context.controller.judge(found, host)
+            found if isinstance(found, Refusal) else self._context.controller.admit(found, host)
         )
         tries = row.attempt if row is not None else 0
         begun = delivery.redelivered or tries > 0
         if isinstance(verdict, Refusal):
-            self._conclude(turn, item, request, refused(verdict), now)
+            self._conclude(batch, item, request, refused(verdict), now)
         elif begun and (tries >= TRIES or not verdict.action.rerun_safe):
-            self._conclude(turn, item, request, self._final_already(verdict, tries), now)
+            self._conclude(batch, item, request, self._final_already(verdict, tries), now)
         else:
             work = row_of(request, item, now, attempt=tries + 1)
-            turn.replay_guard.append(work)
-            turn.begin.append((key, _Held(item, delivery, request), verdict))
+            batch.replay_guard.append(work)
+            batch.begin.append((key, _Held(item, delivery, request), verdict))
 
     def _final_already(self, admitted: Admitted, tries: int) -> Outcome:
         """What is said of a message with which a worker died, and that is not begun again."""
@@ -323,12 +323,12 @@ class PoolWorker:
         return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
 
     def _conclude(
-        self, turn: _Turn, item: QueueItem, request: Request, outcome: Outcome, now: float
+        self, batch: _Batch, item: QueueItem, request: Request, outcome: Outcome, now: float
     ) -> None:
         """End a request that never began here, and acknowledge its message."""
-        turn.replay_guard.append(row_of(request, item, now))
-        turn.ends.append(self._end(item.node, request, outcome, now))
-        turn.acks.append(item.delivery)
+        batch.replay_guard.append(row_of(request, item, now))
+        batch.ends.append(self._end(item.node, request, outcome, now))
+        batch.acks.append(item.delivery)
 
     def _end(self, node: Node, request: Request, outcome: Outcome, now: float) -> WorkResult:
         message = node.writer.kept(request, outcome)
@@ -340,6 +340,6 @@ class PoolWorker:
         return WorkResult(key, state, outcome.statuscode, outcome.statusmsg, now, message)
 
 
-def _forsaken(row: WorkItem) -> bool:
+def _abandoned(row: WorkItem) -> bool:
     """Whether a row is of an earlier process that died with it: no last reply was said."""
     return row.state not in FINAL or (row.state == INTERRUPTED and row.statuscode is None)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mcshell.node.context import Node
     from mcshell.node.execution.runner import Run, Runner
     from mcshell.node.jobs.scheduler import Scheduler
-    from mcshell.node.replies.sender import Steps
+    from mcshell.node.replies import Steps
     from mcshell.node.store.records import WorkItem, WorkResult
     from mcshell.node.store.spool import Spool
     from mcshell.node.verdicts import Admitted
@@ -50,7 +50,7 @@ class QueueWorker:
     Args:
         runner: what executes them.
         settled: whether jobs may begin (`QueueConsumer.settled`).
-        said: called when there are replies in the outbox.
+        replies_added: called when there are replies in the outbox.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class QueueWorker:
         settings: NodeSettings,
         *,
         settled: Callable[[], bool],
-        said: Callable[[], None],
+        replies_added: Callable[[], None],
         steps: Steps,
     ) -> None:
         self._nodes = nodes
@@ -72,7 +72,7 @@ class QueueWorker:
         self._runner = runner
         self._settings = settings
         self._settled = settled
-        self._said = said
+        self._replies_added = replies_added
         self._steps = steps
         self._busy: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """What runs on each node, by agent."""
@@ -80,11 +80,11 @@ class QueueWorker:
         """Nodes on which something may start now."""
         self._stopping = False
         self._sweep_at = self._purge_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="mcshell-lane", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mcshell-worker", daemon=True)
 
     def start(self) -> None:
         """Recover what an earlier process left (adopt, or conclude), and begin."""
-        self._settle()
+        self._recover()
         self._thread.start()
 
     def wake(self, identities: Iterable[str] = ()) -> None:
@@ -101,7 +101,7 @@ class QueueWorker:
 
     # --- after a restart -----------------------------------------------------------------------
 
-    def _settle(self) -> None:
+    def _recover(self) -> None:
         ends: list[WorkResult] = []
         left: list[Run] = []
         for work in self._spool.running():
@@ -126,9 +126,9 @@ class QueueWorker:
         if who and (outcome is None or outcome.state is not State.OK):
             outcome = Outcome(State.FAILED, StatusCode.FAILED, who)
         elif outcome is None and lifecycle.may_again(work):
-            self._spool.again([work.key], time.time())
+            self._spool.requeue([work.key], time.time())
             return []
-        elif outcome is not None and self._scheduler.again(work, outcome, time.time()):
+        elif outcome is not None and self._scheduler.retry(work, outcome, time.time()):
             return []
         return [lifecycle.end(work, outcome or interrupted(death))]
 
@@ -146,7 +146,7 @@ class QueueWorker:
                 touched |= self._reap()
                 touched |= self._sweep()
                 if self._settled():
-                    touched |= self._scheduler.turn(time.time())
+                    touched |= self._scheduler.start_due(time.time())
                 while touched and not self._stopping:
                     touched = self._fill(touched)
                 self._runner.wait(self._patience())
@@ -160,7 +160,7 @@ class QueueWorker:
         """Seconds until it is time to look."""
         due = self._scheduler.next_due()
         if due is None:
-            return _SWEEP
+            return _PURGE if self._spool.idle() else _SWEEP
         soonest = 0.0 if self._settled() else _LOOK
         return max(soonest, min(_SWEEP, due - time.time()))
 
@@ -207,7 +207,7 @@ class QueueWorker:
             lifecycle = self._lifecycles[identity]
             for work in self._next(identity):
                 more.add(identity)
-                request, verdict = lifecycle.judge(work)
+                request, verdict = lifecycle.recheck(work)
                 if isinstance(verdict, Refusal):
                     ends.append(lifecycle.end(work, refused(verdict)))
                 else:
@@ -263,4 +263,4 @@ class QueueWorker:
         self._scheduler.finish(ends)
         for end in ends:
             self._steps("outbox", end.key[1])
-        self._said()
+        self._replies_added()

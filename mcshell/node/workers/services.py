@@ -59,7 +59,7 @@ class DurableServices:
             name: RunLifecycle(node.host, first.controller, node.writer)
             for name, node in nodes.items()
         }
-        scheduler = Scheduler(first.spool, lifecycles, self._said)
+        scheduler = Scheduler(first.spool, lifecycles, self._replies_added)
         self.jobs = JobManager(
             first.spool,
             scheduler,
@@ -73,7 +73,7 @@ class DurableServices:
         most = settings.node.spool_max
         self._queues = [QueueConsumer(one, self.jobs, self._taken, most) for one in contexts]
         self._pools = [
-            PoolWorker(one, settings, pool_threads(settings.node.slots), self._said)
+            PoolWorker(one, settings, pool_threads(settings.node.slots), self._replies_added)
             for one in contexts
         ]
         self._worker = QueueWorker(
@@ -83,14 +83,14 @@ class DurableServices:
             runner,
             settings.node,
             settled=self._settled,
-            said=self._said,
+            replies_added=self._replies_added,
             steps=first.steps,
         )
 
     def _settled(self) -> bool:
         return all(queue.settled() for queue in self._queues)
 
-    def _said(self) -> None:
+    def _replies_added(self) -> None:
         """There are new replies."""
         for outbox in self._outboxes:
             outbox.wake()
@@ -98,7 +98,7 @@ class DurableServices:
     def _taken(self, identities: Iterable[str] = ()) -> None:
         """There is new work for these nodes, or a new reply."""
         self._worker.wake(identities)
-        self._said()
+        self._replies_added()
 
     def start(self) -> None:
         """Begin with what is here, whether or not there is a broker."""

@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CERTIFICATE",
+    "CRL",
+    "RULE",
     "SIGNATURE",
+    "TURN",
     "VERSION",
     "Arrival",
     "BodyLimits",
     "OpenedReply",
     "SealedMessage",
     "document_of",
+    "kind_of",
     "of_operator",
     "open_reply",
     "open_request",
@@ -49,6 +53,12 @@ __all__ = [
 SIGNATURE: Final = "mcs-signature"
 CERTIFICATE: Final = "mcs-certificate"
 VERSION: Final = 1
+_MAX_BODY: Final = 1 << 20
+TURN: Final = "turn"
+RULE: Final = "rule"
+CRL: Final = "crl"
+_KINDS: Final = (TURN, RULE, CRL)
+_MARKS: Final = tuple(f'"{kind}"'.encode() for kind in _KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +73,25 @@ class SealedMessage:
 class BodyLimits:
     """What is taken at all: `max_body` in bytes, `max_depth` in levels, the others in seconds."""
 
-    max_body: int = 1 << 20
+    max_body: int = _MAX_BODY
     max_depth: int = strict_json.MAX_DEPTH
     max_skew: float = 60.0
     max_ttl: float = 180 * 86_400.0
+
+
+def kind_of(body: bytes) -> str:
+    """What a body is, by its own word: TURN, RULE, CRL, or "" for a request or a reply.
+
+    Whose it is, and whether it is one, is for `open_turn`, `open_rule` or the CA's key to say.
+    """
+    if len(body) > _MAX_BODY or not any(mark in body for mark in _MARKS):
+        return ""
+    try:
+        document = strict_json.loads(body)
+    except Rejected:
+        return ""
+    kind = document.get("kind") if isinstance(document, dict) else None
+    return kind if kind in _KINDS else ""
 
 
 # What is in a store was measured when it came in, perhaps under other settings than today's.

@@ -2,7 +2,7 @@
 
 It speaks for itself: whoever carries it to a node's direct queue puts the author's signature and
 certificate into the two headers, and needs no right. A revocation list travels in the same way,
-signed by the CA (`seal_crl`). `kind_of` tells them from requests.
+signed by the CA (`seal_crl`). `envelope.kind_of` tells them from requests.
 
 A node keeps each job of a rule as a *duty*: the rule as it was signed, which of its jobs it is,
 and what the node has added, the ids and when it took the rule. The signature covers the rule.
@@ -19,7 +19,7 @@ from mcshell.errors import Reason, Rejected
 from mcshell.message import Duty, Job, Rule
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.authored import open_authored, seal_authored
-from mcshell.wire.documents.envelope import VERSION, document_of, refuse_large
+from mcshell.wire.documents.envelope import CRL, RULE, VERSION, document_of, refuse_large
 from mcshell.wire.documents.job import check_job, job_of, when_of
 
 if TYPE_CHECKING:
@@ -29,13 +29,10 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Signer, Verifier
 
 __all__ = [
-    "CRL",
-    "RULE",
     "digest_of",
     "duty_body",
     "duty_ids",
     "job_of_duty",
-    "kind_of",
     "open_rule",
     "read_crl",
     "read_job",
@@ -45,27 +42,12 @@ __all__ = [
     "signed_part",
 ]
 
-RULE: Final = "rule"
-CRL: Final = "crl"
 MAX_DUTIES: Final = 100
-_MARKS: Final = (b'"rule"', b'"crl"')
 _DUTY: Final = b'"duty"'
 _REVISIONS: Final = 1_000_000
 _RETRIES: Final = 1000
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _AFTER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,99}):(ok|failed|done)")
-
-
-def kind_of(body: bytes) -> str:
-    """What a body on a direct queue is, by its own word: RULE, CRL, or "" for all else."""
-    if not any(mark in body for mark in _MARKS):
-        return ""
-    try:
-        document = strict_json.loads(body)
-    except Rejected:
-        return ""
-    kind = document.get("kind") if isinstance(document, dict) else None
-    return kind if kind in (RULE, CRL) else ""
 
 
 def digest_of(body: bytes) -> str:

@@ -1,7 +1,7 @@
 """A turn of a conversation as signed bytes, and the checks on the way back in.
 
 An operator's turn goes to the node's direct queue, a node's to the reply queue of the session: so
-turns lie beside requests and replies, and `is_turn` tells them apart.
+turns lie beside requests and replies, and `envelope.kind_of` tells them apart.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from mcshell.errors import InputError, Reason, Rejected
 from mcshell.message import Turn
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.envelope import (
+    TURN,
     VERSION,
     BodyLimits,
     SealedMessage,
@@ -37,14 +38,12 @@ __all__ = [
     "RESET",
     "TURN",
     "check_data",
-    "is_turn",
     "open_turn_of_node",
     "open_turn_of_operator",
     "seal_turn",
 ]
 
 OPEN: Final = "open"
-TURN: Final = "turn"
 CLOSE: Final = "close"
 ACK: Final = "ack"
 RESET: Final = "reset"
@@ -55,18 +54,6 @@ MAX_TURN: Final = 256 * 1024
 MAX_DATA: Final = MAX_TURN - 4096
 _LIMITS: Final = BodyLimits(max_body=MAX_TURN)
 _MOST: Final = 2**53
-_MARK: Final = b'"turn"'
-
-
-def is_turn(body: bytes) -> bool:
-    """Whether a body is a turn, as far as it says so itself; whose it is, is another question."""
-    if _MARK not in body or len(body) > MAX_TURN:
-        return False
-    try:
-        document = strict_json.loads(body)
-    except Rejected:
-        return False
-    return isinstance(document, dict) and document.get("kind") == TURN
 
 
 def check_data(data: Any) -> None:

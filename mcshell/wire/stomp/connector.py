@@ -26,10 +26,9 @@ from mcshell.wire.stomp.endpoint import (
     words_of,
 )
 from mcshell.wire.stomp.frame import Frame, Parser, dump
-from mcshell.wire.stomp.receipts import PendingReceipt, ReceiptTable
 from mcshell.wire.stomp.reconnect import PATIENCE, ConnectionState, ReconnectingConnection
 from mcshell.wire.stomp.tcp import BatchWriter, PatientSocket, agree_heartbeat
-from mcshell.wire.stomp.transport import delivery_of
+from mcshell.wire.stomp.transport import PendingReceipt, ReceiptTable, delivery_of
 
 # without this, importing stomp.py asks DNS for our own name, which can take a minute
 os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")

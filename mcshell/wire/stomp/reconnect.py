@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mcshell.wire.stomp.dialects import Dialect
-    from mcshell.wire.stomp.receipts import PendingReceipt, ReceiptTable
-    from mcshell.wire.stomp.transport import AckMode, Delivery, Inbox
+    from mcshell.wire.stomp.transport import AckMode, Delivery, Inbox, PendingReceipt, ReceiptTable
 
 __all__ = ["ConnectionState", "ReconnectingConnection", "Subscription", "backoff"]
 

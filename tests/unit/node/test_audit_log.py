@@ -13,8 +13,7 @@ import pytest
 
 from mcshell.errors import ConfigError
 from mcshell.node.audit import log as audit
-from mcshell.node.audit.log import AuditLog
-from mcshell.node.audit.sinks import SinkThread
+from mcshell.node.audit.log import AuditLog, SinkThread
 
 
 def lines(path):

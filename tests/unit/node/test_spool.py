@@ -73,7 +73,7 @@ class SpoolMachine(RuleBasedStateMachine):
         state = "denied" if refused else QUEUED
         rows = [row(name, int(one, 16), state=state, due=due) for name, one in chosen]
         words = [word(key) for key in chosen] if refused else []
-        taken = self.spool.admit(rows, words)
+        taken = self.spool.add(rows, words)
         for key, new in zip(chosen, taken, strict=True):
             assert new is (key not in self.states)
             if new:
@@ -104,15 +104,15 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(key=keys)
     def again(self, key: tuple[str, str]) -> None:
         """Only what runs can wait again."""
-        self.spool.again([key], 4.0)
+        self.spool.requeue([key], 4.0)
         if self.states.get(key) == RUNNING:
             self.states[key] = QUEUED
 
     @rule(count=st.integers(1, 3))
     def said(self, count: int) -> None:
         """What the broker has is dropped, the oldest first."""
-        words = self.spool.unsaid(limit=count)
-        self.spool.said([one.number or 0 for one in words])
+        words = self.spool.unconfirmed(limit=count)
+        self.spool.confirmed([one.number or 0 for one in words])
         self.outbox -= {(one.identity, one.request, one.sequence) for one in words}
 
     @rule()
@@ -142,7 +142,7 @@ class SpoolMachine(RuleBasedStateMachine):
             assert (found.body is None) is (found.state in FINAL and found.state != "denied") or (
                 found.state == "denied"
             )
-        unsaid = self.spool.unsaid()
+        unsaid = self.spool.unconfirmed()
         assert {(one.identity, one.request, one.sequence) for one in unsaid} == self.outbox
         numbers = [one.number or 0 for one in unsaid]
         assert numbers == sorted(numbers)
@@ -160,8 +160,8 @@ def spool(tmp_path: Path) -> Spool:
 
 def test_order_is_due_then_arrival(spool: Spool) -> None:
     """The oldest goes first; an agent whose slots are taken is passed over."""
-    spool.admit([row(number=1, due=5.0), row(number=2, due=3.0), row(number=3, due=3.0)])
-    spool.admit([row(number=4, due=1.0, agent="other"), row(number=5, due=99.0)])
+    spool.add([row(number=1, due=5.0), row(number=2, due=3.0), row(number=3, due=3.0)])
+    spool.add([row(number=4, due=1.0, agent="other"), row(number=5, due=99.0)])
     found = spool.due("n1", 10.0, 10, ["other"])
     assert [int(one.id, 16) for one in found] == [2, 3, 1]
     spool.close()
@@ -169,8 +169,8 @@ def test_order_is_due_then_arrival(spool: Spool) -> None:
 
 def test_seen_counts_those_before(spool: Spool) -> None:
     """The place in the spool is how many go before; an unknown id is None."""
-    spool.admit([row(number=number) for number in (1, 2, 3)])
-    spool.admit([row("n2", 9)])
+    spool.add([row(number=number) for number in (1, 2, 3)])
+    spool.add([row("n2", 9)])
     third = spool.seen("n1", row(number=3).id)
     assert third is not None
     assert (third["state"], third["place"]) == ("queued", 2)
@@ -180,7 +180,7 @@ def test_seen_counts_those_before(spool: Spool) -> None:
 
 def test_overdue_and_purge(spool: Spool) -> None:
     """What waits past its ttl is found; what ended long ago is forgotten, open rows never."""
-    spool.admit([row(number=1, expires=10.0), row(number=2), row(number=3, expires=10.0)])
+    spool.add([row(number=1, expires=10.0), row(number=2), row(number=3, expires=10.0)])
     spool.start([row(number=3).key], 5.0)
     assert [one.id for one in spool.overdue(20.0)] == [row(number=1).id]
     spool.finish([WorkResult(row(number=1).key, "expired", 5, "", 20.0)])
@@ -193,11 +193,11 @@ def test_overdue_and_purge(spool: Spool) -> None:
 def test_forsaken_rows_of_pools_can_be_claimed_again(spool: Spool) -> None:
     """What a worker left without a reply may be begun again; what was answered never."""
     first, second = (row(number=n, via="pool", state=RUNNING, attempt=1) for n in (1, 2))
-    assert spool.turn([first, second], []) == [True, True]
-    assert spool.turn([first], []) == [False]
-    spool.turn([], [WorkResult(second.key, "ok", 0, "", 2.0, word(second.key))])
-    spool.forsake("n1", 3.0)
-    assert spool.turn([replace(first, attempt=2), second], []) == [True, False]
+    assert spool.claim([first, second], []) == [True, True]
+    assert spool.claim([first], []) == [False]
+    spool.claim([], [WorkResult(second.key, "ok", 0, "", 2.0, word(second.key))])
+    spool.abandon("n1", 3.0)
+    assert spool.claim([replace(first, attempt=2), second], []) == [True, False]
     found = spool.get(first.key)
     assert found is not None
     assert (found.state, found.attempt) == (RUNNING, 2)
@@ -208,11 +208,11 @@ def test_outbox_is_read_a_piece_at_a_time(spool: Spool) -> None:
     """Large replies are read some at a time, and one that is larger still alone."""
     rows = [row(number=number, state="ok") for number in range(4)]
     sizes = (3 << 20, 3 << 20, 5 << 20, 10)
-    spool.admit(rows, [word(r.key, size=size) for r, size in zip(rows, sizes, strict=True)])
+    spool.add(rows, [word(r.key, size=size) for r, size in zip(rows, sizes, strict=True)])
     pieces = []
-    while words := spool.unsaid():
+    while words := spool.unconfirmed():
         pieces.append(len(words))
-        spool.said([one.number or 0 for one in words])
+        spool.confirmed([one.number or 0 for one in words])
     assert pieces == [1, 1, 1, 1]
     spool.close()
 

@@ -15,14 +15,11 @@ from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.message import Duty, Filter, Rule, When
 from mcshell.node.facts.machine_id import machine_id
 from mcshell.pki import Authority
-from mcshell.wire.documents.envelope import BodyLimits, sealed
+from mcshell.wire.documents.envelope import CRL, RULE, BodyLimits, kind_of, sealed
 from mcshell.wire.documents.rule import (
-    CRL,
-    RULE,
     digest_of,
     duty_body,
     duty_ids,
-    kind_of,
     open_rule,
     read_crl,
     read_job,

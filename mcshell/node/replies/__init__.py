@@ -1,1 +1,0 @@
-"""A node's replies: written, signed, sent."""

@@ -147,7 +147,7 @@ class Filter:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One question to the fleet. `identity` is set when it is addressed to one node.
 
@@ -171,7 +171,7 @@ class Request:
     run: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """One reply of a node about a request; `sequence` says which (see `ReplySequence`).
 
@@ -199,7 +199,7 @@ class Reply:
         return self.sequence % ReplySequence.STEP == ReplySequence.FINAL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class When:
     """When a job starts, as wall time in a zone; never an instant (`mcshell.schedule`).
 
@@ -223,7 +223,7 @@ class When:
         return self.cron is not None or self.every is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A request that lives on the nodes until its time, signed by its author (§10).
 
@@ -249,7 +249,7 @@ class Job:
     max_runtime: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
     """One job of a rule, as `Job`; `after` names other duties of the rule, each with its end."""
 
@@ -264,7 +264,7 @@ class Duty:
     max_runtime: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """Which jobs a machine should have that matches a filter, signed by its author (§10).
 
@@ -282,7 +282,7 @@ class Rule:
     duties: tuple[Duty, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of a plan: an action on some nodes, wave after wave (§10).
 
@@ -303,7 +303,7 @@ class Step:
     gates: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Steps across nodes with gates between them, signed by the operator who runs it."""
 
@@ -315,7 +315,7 @@ class Plan:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One message of a conversation between an operator and a node; either of them signs it.
 

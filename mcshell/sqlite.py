@@ -54,7 +54,7 @@ class FileKind:
     timeout: float = 10.0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class _WriteTicket:
     """One writer's piece of work, and what became of it."""
 
@@ -138,7 +138,7 @@ class Database:
         Raises:
             MCShellError: it could not be committed.
         """
-        ticket = _WriteTicket(work, durable)
+        ticket = _WriteTicket(work=work, durable=durable)
         with self._waiting:
             self._queue.append(ticket)
             if self._led:

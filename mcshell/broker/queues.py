@@ -49,7 +49,7 @@ class Consumer(Protocol):
         """Have these bytes sent."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class QueueSubscription:
     """One SUBSCRIBE; `line` is its header, `unacked` what it holds, in order of delivery."""
 

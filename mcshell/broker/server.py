@@ -105,7 +105,9 @@ class BrokerConnection(ServerConnection):
             raise WireError(f"the ack mode {ack!r} is unknown")
         prefetch = max(1, number(headers, "activemq.prefetchSize", PREFETCH))
         line = dump_head("", {"subscription": id_}, self.version)[1:]
-        subscription = QueueSubscription(self, destination, ack, prefetch, line)
+        subscription = QueueSubscription(
+            connection=self, destination=destination, ack=ack, prefetch=prefetch, line=line
+        )
         self.broker.attach(subscription)
         self.subscriptions[id_] = subscription
 
@@ -185,7 +187,12 @@ class Broker:
         else:
             persistent = headers.get("persistent") == "true"
             message = StoredMessage(
-                next(self._ids), destination, head, body, until, persistent=persistent
+                id=next(self._ids),
+                queue=destination,
+                head=head,
+                body=body,
+                expires=until,
+                persistent=persistent,
             )
             self._enqueue(message)
 
@@ -239,7 +246,13 @@ class Broker:
         self._store.delete(message)
         if nack and message.persistent:
             self._enqueue(
-                StoredMessage(next(self._ids), DEAD_LETTERS, message.head, message.body, 0.0)
+                StoredMessage(
+                    id=next(self._ids),
+                    queue=DEAD_LETTERS,
+                    head=message.head,
+                    body=message.body,
+                    expires=0.0,
+                )
             )
         self._queue(message.queue)
 

@@ -36,7 +36,7 @@ MESSAGES: Final = FileKind(
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class StoredMessage:
     """A message of a queue. `head` is its MESSAGE head in STOMP 1.2, `expires` 0 for never."""
 
@@ -62,7 +62,7 @@ class MessageStore:
     def load(self) -> list[StoredMessage]:
         """Read what an earlier run left, oldest first."""
         query = "SELECT id, queue, head, body, expires, tries FROM message ORDER BY id"
-        messages = [StoredMessage(*row) for row in self._database.read(query)]
+        messages = [StoredMessage(**row) for row in self._database.read(query)]
         self.held = sum(len(message.body) for message in messages)
         return messages
 

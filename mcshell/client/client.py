@@ -250,19 +250,19 @@ class Client:
         """
         targeting = {name: others.pop(name) for name in TARGETING if name in others}
         ask = RequestOptions(
-            agent,
-            action,
-            {**(inputs or {}), **others},
-            targeting_of(**targeting),
-            None if via is None else via_of(via),
-            seconds_of(ttl),
-            seconds_of(timeout),
-            None if batch is None else str(batch),
-            seconds_of(batch_sleep) or 0.0,
-            None if max_failures is None else str(max_failures),
-            wait,
-            pool,
-            None if canary is None else str(canary),
+            agent=agent,
+            action=action,
+            data={**(inputs or {}), **others},
+            targeting=targeting_of(**targeting),
+            via=None if via is None else via_of(via),
+            ttl=seconds_of(ttl),
+            timeout=seconds_of(timeout),
+            batch=None if batch is None else str(batch),
+            batch_sleep=seconds_of(batch_sleep) or 0.0,
+            max_failures=None if max_failures is None else str(max_failures),
+            wait=wait,
+            pool=pool,
+            canary=None if canary is None else str(canary),
         )
         return self.ask(ask)
 
@@ -296,7 +296,9 @@ class Client:
         Raises:
             UsageError: an unknown agent, action or input (InputError), or pool; nothing was sent.
         """
-        ask = RequestOptions(agent, action, via=Via.POOL, ttl=seconds_of(ttl), pool=pool)
+        ask = RequestOptions(
+            agent=agent, action=action, via=Via.POOL, ttl=seconds_of(ttl), pool=pool
+        )
         self._check_open()
         return self._requester.each(ask, rows)
 

@@ -106,7 +106,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
 _TOP = (*_SECTIONS, "pools", "agents", "state")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Sources:
     """The four places a value may come from, and the note of which it was."""
 
@@ -142,7 +142,14 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
     path = path.expanduser().absolute() if path else _default_file()
     document = _read(path) if path else {}
     base = path.parent if path else Path.cwd()
-    sources = _Sources(document, str(path), base, environ, dict(overrides or {}), {})
+    sources = _Sources(
+        document=document,
+        origin=str(path),
+        base=base,
+        environ=environ,
+        overrides=dict(overrides or {}),
+        origins={},
+    )
     _refuse_unknown(sources)
     broker = _section(BrokerSettings, "broker", sources)
     if "MCSHELL_PASSCODE" in environ:

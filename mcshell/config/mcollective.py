@@ -25,7 +25,7 @@ def _own_callerid() -> str:
     return f"uid={os.getuid()}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MCollective:
     """The section's keys; times in seconds. Empty ones are those of `[broker]` and `[node]`.
 

@@ -61,7 +61,7 @@ class KeyReference:
         return f"{self.scheme}:{self.rest}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PKISettings:
     """`[pki]`: who we are and whom we trust. `crl_max_age` is seconds, None: any age."""
 
@@ -104,7 +104,7 @@ class CollectiveSettings:
             object.__setattr__(self, "member", (self.main, *self.member))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
     """`[client]`: how long an operator waits (seconds), and when mcshell asks back."""
 
@@ -126,7 +126,7 @@ class Limit:
     output: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
     """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute."""
 
@@ -180,7 +180,7 @@ class SupervisorSettings:
     rules: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings. `origins` maps "section.key" to where its value came from."""
 

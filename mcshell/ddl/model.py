@@ -26,7 +26,7 @@ REDACTED: Final = "[redacted]"
 """What stands for a sensitive input in audit, history and display."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """One input of an action. `default` None means none; `maxlength` 0 means any length."""
 
@@ -94,7 +94,7 @@ class Output:
         return types.DTYPES.get(self.type, "object")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One action of an agent. `timeout` in seconds; `limits` as under `mcshell` in the DDL.
 

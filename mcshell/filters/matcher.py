@@ -6,6 +6,7 @@ An emulator with 10,000 nodes asks the same `Matcher` 10,000 times: it is a tupl
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell.errors import PluginError
@@ -162,12 +163,8 @@ def _data(
     return test
 
 
-def _agents(subject: Subject) -> AbstractSet[str]:
-    return subject.agents
-
-
-def _classes(subject: Subject) -> AbstractSet[str]:
-    return subject.classes
+_agents: Callable[[Subject], AbstractSet[str]] = attrgetter("agents")
+_classes: Callable[[Subject], AbstractSet[str]] = attrgetter("classes")
 
 
 def _named(value: Value, names: Callable[[Subject], AbstractSet[str]]) -> Callable[[Subject], bool]:

@@ -32,7 +32,7 @@ LINGER = 0.2
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramResult:
     """How a program ended. `exitcode` is None and `signal` a name ("SIGKILL") if one killed it.
 

@@ -249,7 +249,12 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
 
 def _head(turn: Turn) -> ConversationId:
     return ConversationId(
-        turn.id, turn.protocol, turn.caller, turn.node, turn.collective, turn.session
+        id=turn.id,
+        protocol=turn.protocol,
+        caller=turn.caller,
+        node=turn.node,
+        collective=turn.collective,
+        session=turn.session,
     )
 
 

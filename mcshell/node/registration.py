@@ -56,7 +56,7 @@ class RegistrationWriter:
         now = time.time()
         return seal_registration(
             Registration(
-                self.host.identity,
+                identity=self.host.identity,
                 created=now,
                 interval=self.interval,
                 facts=about["facts"],

@@ -72,13 +72,13 @@ class ReplyWriter:
 
     def _message(self, request: Request, sequence: int, sealed: SealedMessage) -> OutboxMessage:
         return OutboxMessage(
-            self._signer.identity.name,
-            request.id,
-            sequence,
-            self.destination(request),
-            sealed.body,
-            sealed.headers[SIGNATURE],
-            sealed.headers[CERTIFICATE],
+            identity=self._signer.identity.name,
+            request=request.id,
+            sequence=sequence,
+            destination=self.destination(request),
+            body=sealed.body,
+            signature=sealed.headers[SIGNATURE],
+            certificate=sealed.headers[CERTIFICATE],
         )
 
     def noted(self, request: Request, state: State) -> OutboxMessage:

@@ -279,7 +279,9 @@ class NodeServer:
                 node.reply_sender.final(request, outcome)
             else:
                 limit = self._settings.node.time_for(request.agent, verdict.action.timeout)
-                tasks.append(Task(verdict, host, node.reply_sender, limit))
+                tasks.append(
+                    Task(admitted=verdict, host=host, reply_sink=node.reply_sender, timeout=limit)
+                )
         if tasks:
             self._threads.put(*tasks)
 

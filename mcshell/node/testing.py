@@ -43,7 +43,7 @@ _TYPES: dict[str, Any] = {
 }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TestNode:
     """A node as agents see it, with facts, settings and records of the test's choice.
 

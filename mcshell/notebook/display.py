@@ -34,7 +34,7 @@ LEFT = ' style="text-align: left"'  # JupyterLab puts all cells to the right
 _BAD = (State.FAILED, State.DENIED, State.INTERRUPTED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """A request at one instant. `rows` are (sender, state, what it said, lag), worth a look.
 

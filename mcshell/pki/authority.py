@@ -37,7 +37,7 @@ LEAF_LIFE: Final = 365 * DAY
 RENEWAL: Final = 30 * DAY
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class IssuedCertificate:
     """One certificate in the journal; `revoked` is when it was revoked (epoch), or None."""
 
@@ -176,7 +176,9 @@ class Authority:
         with self._journal() as journal:
             self._refuse_double(name, kind, now, renew=renew)
             serial = x509.random_serial_number()
-            entry = IssuedCertificate(name, kind, serial, start, end)
+            entry = IssuedCertificate(
+                name=name, kind=kind, serial=serial, issued=start, expires=end
+            )
             self._append(
                 journal,
                 {
@@ -189,7 +191,9 @@ class Authority:
                 },
             )
             self._index(entry)
-        leaf = certificates.Leaf(name, kind, serial, start, end, tuple(dns), tuple(ip))
+        leaf = certificates.Leaf(
+            name=name, kind=kind, serial=serial, start=start, end=end, dns=tuple(dns), ip=tuple(ip)
+        )
         certificate = certificates.build_leaf(
             leaf, key, self.certificate.subject, self._key, self._aki
         )
@@ -299,11 +303,11 @@ class Authority:
                 else:
                     self._index(
                         IssuedCertificate(
-                            record["name"],
-                            record["kind"],
-                            serial,
-                            record["issued"],
-                            record["expires"],
+                            name=record["name"],
+                            kind=record["kind"],
+                            serial=serial,
+                            issued=record["issued"],
+                            expires=record["expires"],
                         )
                     )
             except (ValueError, KeyError, TypeError) as error:

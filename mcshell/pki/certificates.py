@@ -37,7 +37,7 @@ BACKDATE: Final = 300.0
 _MAX_CN: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
     """What a certificate is to say; times are seconds since the epoch."""
 

@@ -30,7 +30,7 @@ _NODE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _UNFIT = re.compile(r"[\s\x00-\x1f\x7f*?\[\],]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Whom a certificate speaks for; times are seconds since the epoch."""
 
@@ -81,11 +81,11 @@ def identity_of(certificate: x509.Certificate, operators: Sequence[str] = ()) ->
     if not name or len(name) > MAX_NAME or _UNFIT.search(name):
         raise Rejected(Reason.BAD_CERTIFICATE, f"unfit name {name[:80]!r}")
     return Identity(
-        kind,
-        name,
-        certificate.serial_number,
-        certificate.not_valid_before_utc.timestamp(),
-        certificate.not_valid_after_utc.timestamp(),
+        kind=kind,
+        name=name,
+        serial=certificate.serial_number,
+        not_before=certificate.not_valid_before_utc.timestamp(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
     )
 
 

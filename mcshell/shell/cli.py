@@ -32,7 +32,7 @@ _BROKEN_PIPE = 141  # what a shell reports for a process that SIGPIPE ended
 _FLAGS = ("-e", "--config", "--format", "-j", "--json", "--jsonl", "--version", "-h", "--help")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Start:
     """The options that stand before the verb, and the words from the verb on."""
 
@@ -87,7 +87,7 @@ def _complain(line: str) -> None:
 
 def _read(words: list[str]) -> _Start:
     """Take the options that stand before the verb."""
-    start = _Start(words)
+    start = _Start(words=words)
     while words and words[0].startswith("-"):
         option, equals, value = words.pop(0).partition("=")
         if option in ("-e", "--config", "--format"):

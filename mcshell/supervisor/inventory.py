@@ -46,7 +46,7 @@ INVENTORY: Final = FileKind(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeardRegistration:
     """A verified registration as it came, and when (`heard`, epoch)."""
 
@@ -137,10 +137,10 @@ class Inventory:
 
 def _heard(row: Any) -> HeardRegistration:
     return HeardRegistration(
-        row["collective"],
-        read_registration(row["body"], BodyLimits()),
-        row["heard"],
-        row["body"],
-        row["signature"],
-        row["certificate"],
+        collective=row["collective"],
+        registration=read_registration(row["body"], BodyLimits()),
+        heard=row["heard"],
+        body=row["body"],
+        signature=row["signature"],
+        certificate=row["certificate"],
     )

@@ -150,7 +150,15 @@ def test_a_node_that_is_not_root_is_told_so(kit):
         b"E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?\n"
     )
     module = kit.module("package")
-    outcome = ProgramResult(100, "", b"", written, truncated=False, elapsed=0.1, ended="exit")
+    outcome = ProgramResult(
+        exitcode=100,
+        signal="",
+        stdout=b"",
+        stderr=written,
+        truncated=False,
+        elapsed=0.1,
+        ended="exit",
+    )
     with pytest.raises(AgentError, match="cannot install x: the node does not run as root"):
         module._expect(module.Apt("/", 0), outcome, {"name": "x"}, "cannot install x")
 

@@ -33,9 +33,26 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     store = SessionStore(folder / "s.sqlite")
     for number, id_ in enumerate(IDS):
         record = RequestRecord(
-            id_, "package", "status", Via.QUEUE, "mcs", 100.0 + number, 2e9, Filter(), {"n": 1}
+            id=id_,
+            agent="package",
+            action="status",
+            via=Via.QUEUE,
+            collective="mcs",
+            created=100.0 + number,
+            expires=2e9,
+            filter=Filter(),
+            data={"n": 1},
         )
-        secret = [OutgoingMessage(id_, "web1", "/queue/x", b"SECRET", "sig", "cert")]
+        secret = [
+            OutgoingMessage(
+                request=id_,
+                sender="web1",
+                destination="/queue/x",
+                body=b"SECRET",
+                signature="sig",
+                certificate="cert",
+            )
+        ]
         store.add(record, ["web1", "web2", "db1"], secret)
         store.mark_sent(id_, ["web1", "web2", "db1"], 101.0)
         for name in ("web1", "web2")[: 2 - number]:
@@ -48,10 +65,24 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def word(signer: Signer, request: str, sender: str, version: str) -> ReplyRecord:
     """A final reply with nested data and bytes in it."""
     data: dict[str, Any] = {"version": version, "os": {"name": "Debian"}, "raw": b"\xff"}
-    reply = Reply(request, sender, 2, 0, "OK", data, 1.0, State.OK)
+    reply = Reply(
+        requestid=request,
+        sender=sender,
+        sequence=2,
+        statuscode=0,
+        statusmsg="OK",
+        data=data,
+        created=1.0,
+        state=State.OK,
+    )
     sealed = seal_reply(reply, signer)
     return ReplyRecord(
-        reply, 103.5, sealed.body, sealed.headers[SIGNATURE], sealed.headers[CERTIFICATE], sender
+        reply=reply,
+        kept=103.5,
+        body=sealed.body,
+        signature=sealed.headers[SIGNATURE],
+        certificate=sealed.headers[CERTIFICATE],
+        target=sender,
     )
 
 

@@ -131,15 +131,15 @@ def test_tables_are_sets_of_nodes() -> None:
 def test_secret_inputs_are_to_be_given_again() -> None:
     """What was redacted is not sent as it stands in the history; given, it takes its place."""
     record = RequestRecord(
-        "0" * 32,
-        "app",
-        "login",
-        Via.DIRECT,
-        "mcs",
-        0.0,
-        1.0,
-        Filter(),
-        {"user": "x", "token": REDACTED},
+        id="0" * 32,
+        agent="app",
+        action="login",
+        via=Via.DIRECT,
+        collective="mcs",
+        created=0.0,
+        expires=1.0,
+        filter=Filter(),
+        data={"user": "x", "token": REDACTED},
     )
     with pytest.raises(InputError, match="input token is secret"):
         inputs_again(record, {"user": "y"})

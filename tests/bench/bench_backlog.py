@@ -70,7 +70,16 @@ def seal(keys: list[Signer], requests: list[str], size: int) -> list[tuple[bytes
     for request in requests:
         for key in keys:
             name = key.identity.name
-            reply = Reply(request, name, 2, 0, "OK", filler, time.time(), State.OK)
+            reply = Reply(
+                requestid=request,
+                sender=name,
+                sequence=2,
+                statuscode=0,
+                statusmsg="OK",
+                data=filler,
+                created=time.time(),
+                state=State.OK,
+            )
             one = seal_reply(reply, key)
             sealed.append((one.body, one.headers))
     return sealed

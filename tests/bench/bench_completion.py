@@ -41,17 +41,19 @@ def fleet(state: Path, realm: str) -> None:
         "mcs",
         (
             CachedNode(
-                f"node{number:05d}.site{number % 9}.example.com",
-                now,
-                {
+                identity=f"node{number:05d}.site{number % 9}.example.com",
+                seen=now,
+                facts={
                     "os": {"name": rng.choice(["Debian", "Rocky", "Ubuntu"]), "major": number % 4},
                     "serial": f"S{number}",
                     "site": f"site{number % 9}",
                     **{f"fact{which}": rng.randrange(1000) for which in range(26)},
                 },
-                frozenset({f"role::{rng.choice(['web', 'db', 'cache'])}", f"rack{number % 90}"}),
-                frozenset({"rpcutil", "package", "service"}),
-                ("mcs",),
+                classes=frozenset(
+                    {f"role::{rng.choice(['web', 'db', 'cache'])}", f"rack{number % 90}"}
+                ),
+                agents=frozenset({"rpcutil", "package", "service"}),
+                collectives=("mcs",),
             )
             for number in range(NODES)
         ),

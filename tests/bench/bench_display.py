@@ -30,15 +30,34 @@ def words(size: int) -> list[LedgerEntry]:
     found = []
     for number in range(size):
         name = f"web{number:05}"
-        reply = Reply(ID, name, 2, 0, "OK", {"version": "3.0.15"}, time.time(), State.OK)
-        found.append(step(LedgerEntry(name), reply, time.time() + number / size))
+        reply = Reply(
+            requestid=ID,
+            sender=name,
+            sequence=2,
+            statuscode=0,
+            statusmsg="OK",
+            data={"version": "3.0.15"},
+            created=time.time(),
+            state=State.OK,
+        )
+        found.append(step(LedgerEntry(sender=name), reply, time.time() + number / size))
     return found
 
 
 def main(size: int = 50_000, seconds: float = 20.0) -> None:
     """Measure, and print the figures."""
     now = time.time()
-    record = RequestRecord(ID, "package", "status", Via.DIRECT, "mcs", now, now + 600, Filter(), {})
+    record = RequestRecord(
+        id=ID,
+        agent="package",
+        action="status",
+        via=Via.DIRECT,
+        collective="mcs",
+        created=now,
+        expires=now + 600,
+        filter=Filter(),
+        data={},
+    )
     asked = RequestTracker(record, [f"web{number:05}" for number in range(size)])
     replies = Replies(asked, None)
     published: list[int] = []

@@ -64,9 +64,26 @@ def test_messages(tmp_path):
     web1 = Signer.from_pem(cert, key)
     verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
     now, limits = time.time(), BodyLimits()
-    reply = Reply("0" * 32, "web1", 2, 0, "OK", {"pong": 1_800_000_000}, now, State.OK)
+    reply = Reply(
+        requestid="0" * 32,
+        sender="web1",
+        sequence=2,
+        statuscode=0,
+        statusmsg="OK",
+        data={"pong": 1_800_000_000},
+        created=now,
+        state=State.OK,
+    )
     request = Request(
-        new_request_id(), "rpcutil", "ping", "cert=alice", "mcs", Via.BROADCAST, "s", now, now + 60
+        id=new_request_id(),
+        agent="rpcutil",
+        action="ping",
+        caller="cert=alice",
+        collective="mcs",
+        via=Via.BROADCAST,
+        session="s",
+        created=now,
+        expires=now + 60,
     )
     answer, asked = seal_reply(reply, web1), seal_request(request, alice)
     private = Ed25519PrivateKey.generate()
@@ -116,7 +133,19 @@ def test_a_fleet(tmp_path):
     verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
     now = time.time()
     said = [
-        seal_reply(Reply("0" * 32, s.identity.name, 2, 0, "OK", {}, now, State.OK), s)
+        seal_reply(
+            Reply(
+                requestid="0" * 32,
+                sender=s.identity.name,
+                sequence=2,
+                statuscode=0,
+                statusmsg="OK",
+                data={},
+                created=now,
+                state=State.OK,
+            ),
+            s,
+        )
         for s in signers
     ]
     everyone = {signer.identity.name for signer in signers}

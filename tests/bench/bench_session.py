@@ -38,13 +38,31 @@ def fill(path: Path, signer: Signer, requests: int, targets: int) -> None:
     store.add(first, names)
     words = []
     for name in names:
-        reply = Reply(first.id, name, 2, 0, "OK", {"pong": 1_700_000_000}, 1.0, State.OK)
+        reply = Reply(
+            requestid=first.id,
+            sender=name,
+            sequence=2,
+            statuscode=0,
+            statusmsg="OK",
+            data={"pong": 1_700_000_000},
+            created=1.0,
+            state=State.OK,
+        )
         sealed = seal_reply(reply, signer) if name == names[0] else None
         body = sealed.body if sealed else words[0].body.replace(b"web00000", name.encode())
         head = sealed.headers if sealed else None
         signature = head[SIGNATURE] if head else words[0].signature
         certificate = head[CERTIFICATE] if head else words[0].certificate
-        words.append(ReplyRecord(reply, 2.0, body, signature, certificate, name))
+        words.append(
+            ReplyRecord(
+                reply=reply,
+                kept=2.0,
+                body=body,
+                signature=signature,
+                certificate=certificate,
+                target=name,
+            )
+        )
     store.enter(words, durable=False)
     store.close()
     _copy(path, first, requests)
@@ -53,7 +71,15 @@ def fill(path: Path, signer: Signer, requests: int, targets: int) -> None:
 def _record() -> RequestRecord:
     now = time.time()
     return RequestRecord(
-        new_request_id(), "rpcutil", "ping", Via.QUEUE, "mcs", now, now + 1e6, Filter(), {}
+        id=new_request_id(),
+        agent="rpcutil",
+        action="ping",
+        via=Via.QUEUE,
+        collective="mcs",
+        created=now,
+        expires=now + 1e6,
+        filter=Filter(),
+        data={},
     )
 
 

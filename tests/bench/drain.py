@@ -71,8 +71,15 @@ def mcshell(path: str, session: str, wanted: str, count: str) -> float:
     now = time.time()
     for request in document["requests"]:
         record = RequestRecord(
-            *(request, "rpcutil", "ping", Via.QUEUE, settings.collective.main, now, now + 1e6),
-            *(Filter(), {}),
+            id=request,
+            agent="rpcutil",
+            action="ping",
+            via=Via.QUEUE,
+            collective=settings.collective.main,
+            created=now,
+            expires=now + 1e6,
+            filter=Filter(),
+            data={},
         )
         prepared.store.add(record, document["nodes"])
     prepared.close()

@@ -256,17 +256,17 @@ class Wire:
     def turn(self, **other):
         """A turn of alice's to n1."""
         turn = Turn(
-            new_request_id(),
-            "echo",
-            "cert=alice",
-            "n1",
-            self.collective,
-            "bare",
-            "open",
-            1,
-            0,
-            33,
-            time.time(),
+            id=new_request_id(),
+            protocol="echo",
+            caller="cert=alice",
+            node="n1",
+            collective=self.collective,
+            session="bare",
+            word="open",
+            sequence=1,
+            ack=0,
+            limit=33,
+            created=time.time(),
         )
         return replace(turn, **other)
 

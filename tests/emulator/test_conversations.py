@@ -81,8 +81,18 @@ def test_the_id_of_one_is_nobody_elses(talkers: Fleet) -> None:
         number = new_request_id()
         for name in NAMES[:2]:
             turn = Turn(
-                *(number, "echo", "cert=alice", name, talkers.collective, "raw"),
-                *("open", 1, 0, 32, time.time(), {"greet": name}),
+                id=number,
+                protocol="echo",
+                caller="cert=alice",
+                node=name,
+                collective=talkers.collective,
+                session="raw",
+                word="open",
+                sequence=1,
+                ack=0,
+                limit=32,
+                created=time.time(),
+                data={"greet": name},
             )
             sealed = seal_turn(turn, signer)
             where = destinations.node(talkers.collective, name)

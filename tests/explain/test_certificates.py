@@ -172,7 +172,16 @@ def test_a_copied_certificate_accuses_nobody(fleet):
     link.start(timeout=20)
     with fleet.client("alice") as alice, link:
         request = alice.rpc("rpcutil", "ping", nodes="web3", timeout=1).requestid
-        word = Reply(request, "web3", 2, 0, "OK", {}, time.time(), State.OK)
+        word = Reply(
+            requestid=request,
+            sender="web3",
+            sequence=2,
+            statuscode=0,
+            statusmsg="OK",
+            data={},
+            created=time.time(),
+            state=State.OK,
+        )
         sealed = seal_reply(word, thief)
         queue = destinations.reply(fleet.collective, alice.caller, alice.session.address)
         link.send(queue, sealed.body, {**sealed.headers, CERTIFICATE: old})

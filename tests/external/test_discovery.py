@@ -47,7 +47,15 @@ def search(targeting: Targeting, command: str = "") -> DiscoveryQuery:
     """A search that needs no network."""
     settings = ClientSettings(external_discovery=command, discovery_timeout=60.0)
     nobody = None
-    return DiscoveryQuery(targeting, targeting.filter, "mcs", nobody, nobody, settings, print)  # type: ignore[arg-type]
+    return DiscoveryQuery(
+        targeting=targeting,
+        filter=targeting.filter,
+        collective="mcs",
+        known=nobody,
+        queries=nobody,
+        settings=settings,
+        retire=print,
+    )  # type: ignore[arg-type]
 
 
 def find(targeting: Targeting, command: str = "") -> list[str]:

@@ -191,7 +191,16 @@ def test_all_come_back_to_the_first_broker(pair: Pair, alice: Client) -> None:
 
 
 def _word(number: int, size: int = 10) -> OutboxMessage:
-    return OutboxMessage("n1", f"r{number}", 2, "/queue/x", b"x" * size, "s", "c", number)
+    return OutboxMessage(
+        identity="n1",
+        request=f"r{number}",
+        sequence=2,
+        destination="/queue/x",
+        body=b"x" * size,
+        signature="s",
+        certificate="c",
+        number=number,
+    )
 
 
 def test_words_are_said_again_once_and_elsewhere_only() -> None:

@@ -145,15 +145,15 @@ class World:
                 outcome = Outcome(State.OK, 0, "OK")
                 ends.append(
                     WorkResult(
-                        work.key,
-                        outcome.state.value,
-                        0,
-                        "OK",
-                        self.now,
-                        None,
-                        work.job,
-                        self.now,
-                        1,
+                        key=work.key,
+                        state=outcome.state.value,
+                        statuscode=0,
+                        statusmsg="OK",
+                        ended=self.now,
+                        message=None,
+                        job=work.job,
+                        started=self.now,
+                        attempt=1,
                     )
                 )
             self.scheduler.finish(ends)

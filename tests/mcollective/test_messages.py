@@ -29,7 +29,16 @@ REQUEST = Request(
     data={"fact": "os", "n": 2**70, "raw": b"\xff", "deep": {"a": [1.5, None]}},
     filter=Filter(fact=("dc=ams",), identity=("node1",)),
 )
-REPLY = Reply("a" * 32, "node1", 2, 0, "OK", {"value": "é"}, NOW, State.OK)
+REPLY = Reply(
+    requestid="a" * 32,
+    sender="node1",
+    sequence=2,
+    statuscode=0,
+    statusmsg="OK",
+    data={"value": "é"},
+    created=NOW,
+    state=State.OK,
+)
 
 
 def opened(request: Request = REQUEST) -> Opened:

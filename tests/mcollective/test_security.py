@@ -60,7 +60,15 @@ NAMES = [f"{name}-{form}" for name, form in PAIRS]
 def request(**changes: Any) -> RequestEnvelope:
     """A request of alice's."""
     made = RequestEnvelope(
-        BODY, "client", "a" * 32, FILTER, "mcollective", "rpcutil", "cert=alice", 60, int(NOW)
+        body=BODY,
+        senderid="client",
+        requestid="a" * 32,
+        filter=FILTER,
+        collective="mcollective",
+        agent="rpcutil",
+        callerid="cert=alice",
+        ttl=60,
+        msgtime=int(NOW),
     )
     return replace(made, **changes)
 

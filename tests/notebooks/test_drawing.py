@@ -37,7 +37,15 @@ BAD = re.compile(
 def replies(names: list[str], via: Via = Via.DIRECT) -> Replies:
     """A request to these nodes, just sent."""
     record = RequestRecord(
-        ID, "package", "status", via, "mcs", time.time(), time.time() + 60, Filter(), {}
+        id=ID,
+        agent="package",
+        action="status",
+        via=via,
+        collective="mcs",
+        created=time.time(),
+        expires=time.time() + 60,
+        filter=Filter(),
+        data={},
     )
     tracker = RequestTracker(record, names)
     tracker.sent(names, time.time())
@@ -47,8 +55,17 @@ def replies(names: list[str], via: Via = Via.DIRECT) -> Replies:
 def word(sender: str, *, state: State = State.OK, **data: Any) -> LedgerEntry:
     """What a final reply of a node makes of its entry."""
     code, text = (0, "OK") if state is State.OK else (1, data.pop("why", "no"))
-    reply = Reply(ID, sender, 2, code, text, data, time.time(), state)
-    return step(LedgerEntry(sender), reply, time.time())
+    reply = Reply(
+        requestid=ID,
+        sender=sender,
+        sequence=2,
+        statuscode=code,
+        statusmsg=text,
+        data=data,
+        created=time.time(),
+        state=state,
+    )
+    return step(LedgerEntry(sender=sender), reply, time.time())
 
 
 def harmful(text: str) -> bool:
@@ -66,7 +83,7 @@ def test_hostile_answers_are_drawn_harmless() -> None:
         assert not harmful(as_html(now)), as_html(now)
         assert not BAD.search(as_text(now)), as_text(now)
         assert "web2" in as_html(now)
-        asked.tracker.enter([judge(LedgerEntry("web3"), State.SILENT, "no word")])
+        asked.tracker.enter([judge(LedgerEntry(sender="web3"), State.SILENT, "no word")])
         asked.tracker.finish()
     assert "no answer from web3" in as_text(standing(asked))
 
@@ -75,7 +92,20 @@ def test_large_answers_are_cut_and_left_in_the_file() -> None:
     """A row takes a line whatever it holds; what is in the session file is not read for it."""
     asked = replies([f"n{number}" for number in range(3)])
     unread: Any = StoredData(None, ID, "n1", 2)  # type: ignore[arg-type]
-    kept = step(LedgerEntry("n1"), Reply(ID, "n1", 2, 0, "OK", unread, 1.0, State.OK), 1.0)
+    kept = step(
+        LedgerEntry(sender="n1"),
+        Reply(
+            requestid=ID,
+            sender="n1",
+            sequence=2,
+            statuscode=0,
+            statusmsg="OK",
+            data=unread,
+            created=1.0,
+            state=State.OK,
+        ),
+        1.0,
+    )
     huge = {f"output{number}": "x" * 10_000_000 for number in range(4)}
     asked.tracker.enter([word("n0", **huge), kept])
     began = time.thread_time()

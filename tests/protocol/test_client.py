@@ -131,7 +131,16 @@ def test_it_believes_no_forgery(tmp_path):
     ours = Authority.init(tmp_path / "ours")
     theirs = Authority.init(tmp_path / "theirs")
     ca = x509.load_pem_x509_certificate(ours.ca_pem)
-    word = Reply("0" * 32, "web1", 2, 0, "OK", {"pong": 1}, time.time(), State.OK)
+    word = Reply(
+        requestid="0" * 32,
+        sender="web1",
+        sequence=2,
+        statuscode=0,
+        statusmsg="OK",
+        data={"pong": 1},
+        created=time.time(),
+        state=State.OK,
+    )
     open_reply = client.open_reply
 
     def refusal(sealed, body=None):

@@ -385,7 +385,19 @@ def test_every_turn_that_is_sealed_fits_and_opens(party, turn):
 
 def test_a_turn_is_believed_of_nobody_else(party):
     """A node does not take a node's turn, nor an operator an operator's, nor one for another."""
-    turn = Turn("0" * 32, "echo", "cert=alice", "web1", "mcs", "s", "ack", 0, 0, 33, NOW)
+    turn = Turn(
+        id="0" * 32,
+        protocol="echo",
+        caller="cert=alice",
+        node="web1",
+        collective="mcs",
+        session="s",
+        word="ack",
+        sequence=0,
+        ack=0,
+        limit=33,
+        created=NOW,
+    )
     mine, theirs = seal_turn(turn, party.alice), seal_turn(turn, party.short)
     verifier = party.verifier
 

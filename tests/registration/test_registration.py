@@ -104,7 +104,9 @@ def test_a_source_of_ones_own_is_a_plugin(fleet):
     from mcshell import plugins
     from mcshell.client.discovery.methods import Discovered
 
-    plugins.register("discovery", "cmdb", lambda search: Discovered(["web1"], discovered=False))
+    plugins.register(
+        "discovery", "cmdb", lambda search: Discovered(names=["web1"], discovered=False)
+    )
     try:
         with fleet.client() as alice:
             assert list(alice.discover(source="cmdb").sender) == ["web1"]
@@ -201,7 +203,11 @@ def test_what_is_not_signed_by_the_node_is_not_known(fleet, tmp_path):
         try:
             for name in ("bank", "evil", "evil"):
                 said = Registration(
-                    name, time.time(), 60.0, collectives=(fleet.collective,), version="1"
+                    identity=name,
+                    created=time.time(),
+                    interval=60.0,
+                    collectives=(fleet.collective,),
+                    version="1",
                 )
                 message = seal_registration(said, evil)
                 link.send(

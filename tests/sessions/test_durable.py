@@ -48,17 +48,25 @@ def test_a_message_that_breaks_the_connection_holds_up_no_other(fleet, state):
     """A request whose destination no broker takes is set aside; those beside it are answered."""
     now = time.time()
     bad = RequestRecord(
-        new_request_id(),
-        "rpcutil",
-        "ping",
-        Via.QUEUE,
-        fleet.collective,
-        now,
-        now + 60,
-        Filter(),
-        {},
+        id=new_request_id(),
+        agent="rpcutil",
+        action="ping",
+        via=Via.QUEUE,
+        collective=fleet.collective,
+        created=now,
+        expires=now + 60,
+        filter=Filter(),
+        data={},
     )
-    sealed = OutgoingMessage(bad.id, "nobody", "/nowhere/at all", b"{}", "s", "c", now + 60)
+    sealed = OutgoingMessage(
+        request=bad.id,
+        sender="nobody",
+        destination="/nowhere/at all",
+        body=b"{}",
+        signature="s",
+        certificate="c",
+        expires=now + 60,
+    )
     with fleet.client(state=state) as client:
         client.session.store.add(bad, ["nobody"], [sealed])
         replies = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=60)

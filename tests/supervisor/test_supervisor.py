@@ -113,14 +113,21 @@ def test_a_forged_rule_is_refused_by_every_node(village):
     good = load_sealed(village.rules / "alice_base.rule")
     now = time.time()
     rule = Rule(
-        "evil",
-        1,
-        "cert=alice",
-        village.fleet.collective,
-        now,
-        now + 3600,
-        Filter(),
-        (Duty("x", "mark", "once", {"file": str(village.marks), "text": "evil"}),),
+        name="evil",
+        revision=1,
+        author="cert=alice",
+        collective=village.fleet.collective,
+        created=now,
+        expires=now + 3600,
+        filter=Filter(),
+        duties=(
+            Duty(
+                name="x",
+                agent="mark",
+                action="once",
+                data={"file": str(village.marks), "text": "evil"},
+            ),
+        ),
     )
     from mcshell.pki import Authority
 

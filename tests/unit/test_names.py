@@ -1,4 +1,4 @@
-"""One name, one meaning: which names of classes stand twice in mcshell/, and why."""
+"""One name, one meaning: which names of classes stand twice; and values are made by names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ TWICE = {
     "Outbox": "holds what is not confirmed: the client's its requests, the node's its replies",
 }
 """Names that stand twice: one thing, seen from its two sides."""
+
+BY_PLACE = {
+    "Call": "agents for tests make one by hand, and its order is promised",
+    "Table": "its first two, columns and rows, are in everybody's head",
+}
+"""Values of six or more fields that may be made by their places."""
 
 
 def class_names(folder: Path) -> dict[str, list[str]]:
@@ -37,3 +43,21 @@ def test_private_and_inner_classes_are_looked_at(tmp_path):
     (tmp_path / "one.py").write_text("class _Row: ...\nclass Table: ...\n")
     (tmp_path / "room" / "two.py").write_text("def f():\n    class _Row: ...\n")
     assert class_names(tmp_path) == {"_Row": ["one.py", "room/two.py"], "Table": ["one.py"]}
+
+
+def made_by_place(folder: Path) -> set[str]:
+    """Data classes of six or more fields that can be made without naming them."""
+    return {
+        node.name
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in ast.unparse(one) for one in node.decorator_list)
+        and not any("kw_only=True" in ast.unparse(one) for one in node.decorator_list)
+        and sum(isinstance(one, ast.AnnAssign) for one in node.body) >= 6
+    }
+
+
+def test_a_value_of_many_fields_is_made_by_their_names():
+    """Six or more fields are named where a value is made, but for the few with a reason."""
+    assert made_by_place(PACKAGE) == set(BY_PLACE)

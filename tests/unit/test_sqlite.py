@@ -184,7 +184,9 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
 @pytest.mark.parametrize("leads", [False, True])
 def test_who_was_to_lead_when_interrupted_leads_the_others_first(database, leads):
     """They are committed by it where nobody else would; its own piece is not."""
-    own, other = (_WriteTicket(insert(n), durable=True, wake=threading.Event()) for n in (1, 2))
+    own, other = (
+        _WriteTicket(work=insert(n), durable=True, wake=threading.Event()) for n in (1, 2)
+    )
     database._queue = [own, other]
     database._led = True
     if leads:

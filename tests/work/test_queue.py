@@ -241,7 +241,19 @@ def test_word_that_no_broker_takes_is_set_aside(bench: Bench, tmp_path: Path) ->
     bench.start()
     bench.stop()
     spool = Spool(tmp_path / "state-n1" / "node" / "work.sqlite")
-    spool.add_messages([OutboxMessage("n1", "0" * 32, 2, "/nowhere/at all", b"{}", "s", "c")])
+    spool.add_messages(
+        [
+            OutboxMessage(
+                identity="n1",
+                request="0" * 32,
+                sequence=2,
+                destination="/nowhere/at all",
+                body=b"{}",
+                signature="s",
+                certificate="c",
+            )
+        ]
+    )
     spool.close()
     mark = tmp_path / "marks"
     ids = [bench.ask("once", {"file": str(mark)}) for _ in range(5)]

@@ -48,7 +48,7 @@ _LONGEST: Final = 3650 * DAY  # RabbitMQ refuses a longer ttl in a policy
 _MESSAGE: Final = 16 << 20  # bytes: many times the largest message that mcshell takes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """One broker to be: where it listens, who may log in, how long messages are kept (seconds)."""
 
@@ -91,7 +91,14 @@ def survey(
     except ValueError:
         raise UsageError(f"--listen {listen!r}: an IP address of this machine is meant") from None
     holders = holders_of(authority, pools)
-    return Site(directory, holders, tuple(collectives), listen, port, retention)
+    return Site(
+        directory=directory,
+        holders=holders,
+        collectives=tuple(collectives),
+        listen=listen,
+        port=port,
+        retention=retention,
+    )
 
 
 def holders_of(authority: Authority, pools: Mapping[str, Pool]) -> tuple[Holder, ...]:

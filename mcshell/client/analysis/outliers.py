@@ -40,7 +40,7 @@ _DISCRETE = 10  # so few different numbers are settings too
 Why = Literal["minority", "rare", "number", "type", "missing", "extra"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outlier:
     """One odd value. `share` is that of the nodes which have it; `z` is for numbers only."""
 
@@ -62,7 +62,14 @@ class _Column:
     limit: int
 
     def odd(self, sender: str, value: Any, usual: Any, why: Why, many: int) -> Outlier:
-        return Outlier(sender, self.name, value, usual, why, many / max(1, len(self.cells)))
+        return Outlier(
+            sender=sender,
+            column=self.name,
+            value=value,
+            usual=usual,
+            why=why,
+            share=many / max(1, len(self.cells)),
+        )
 
 
 def outliers(answers: Answers, names: Sequence[str] = (), *, share: float = SHARE) -> list[Outlier]:
@@ -143,7 +150,15 @@ def _numbers(column: _Column) -> list[Outlier]:
     scores = robust_z([math.log(value) for value in values] if _skewed(values) else values)
     middle = median(values)
     return [
-        Outlier(sender, column.name, value, middle, "number", 1 / len(values), z)
+        Outlier(
+            sender=sender,
+            column=column.name,
+            value=value,
+            usual=middle,
+            why="number",
+            share=1 / len(values),
+            z=z,
+        )
         for (sender, value), z in zip(column.cells, scores, strict=True)
         if abs(z) > _FAR
     ]

@@ -60,7 +60,7 @@ class Answer:
     rtt: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
     """What a targeting has found. `names` are the targets; `answers` those who answered now;
     `absent` the known nodes among the targets that did not. `discovered`: the network was asked.
@@ -81,7 +81,7 @@ def nobody(found: Discovered, agent: str) -> NoTargets:
     return NoTargets("; ".join([text, *found.notes]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryQuery:
     """What a discovery method is asked, and what it may ask itself.
 
@@ -139,7 +139,7 @@ def named(search: DiscoveryQuery) -> Discovered:
     if search.targeting.nodes is None:
         raise UsageError(f"the source {search.targeting.source} wants names (nodes)")
     unique = list(dict.fromkeys(expand(search.targeting.nodes)))
-    return Discovered(choose(unique, search.targeting), discovered=False)
+    return Discovered(names=choose(unique, search.targeting), discovered=False)
 
 
 def inventory(search: DiscoveryQuery) -> Discovered:
@@ -153,7 +153,7 @@ def inventory(search: DiscoveryQuery) -> Discovered:
     known = {node.identity: node for node in search.matching_known()}
     chosen = choose(sorted(known), search.targeting)
     nodes = [known[name] for name in chosen]
-    return Discovered(chosen, absent=nodes, discovered=False, notes=_ages(nodes, time.time()))
+    return Discovered(names=chosen, absent=nodes, discovered=False, notes=_ages(nodes, time.time()))
 
 
 def broadcast(search: DiscoveryQuery) -> Discovered:
@@ -171,9 +171,9 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
     chosen = choose(names, targeting)
     kept = set(chosen)
     return Discovered(
-        chosen,
-        {name: answer for name, answer in answers.items() if name in kept},
-        [node for name, node in known.items() if name in kept and name not in answers],
+        names=chosen,
+        answers={name: answer for name, answer in answers.items() if name in kept},
+        absent=[node for name, node in known.items() if name in kept and name not in answers],
         elapsed=time.time() - began,
         notes=tuple(filter(None, [describe_rejections(search.queries.refused.since(began))])),
     )
@@ -286,14 +286,14 @@ class Finder:
         if agent is not None and agent not in filter_.agent:
             filter_ = replace(filter_, agent=(*filter_.agent, agent))
         return DiscoveryQuery(
-            targeting,
-            filter_,
-            targeting.collective or self._settings.collective.main,
-            self._known,
-            self._queries,
-            self._settings.client,
-            self._retire,
-            self._fill,
+            targeting=targeting,
+            filter=filter_,
+            collective=targeting.collective or self._settings.collective.main,
+            known=self._known,
+            queries=self._queries,
+            settings=self._settings.client,
+            retire=self._retire,
+            fill=self._fill,
         )
 
     def _retire(self, question: str) -> None:

@@ -56,7 +56,7 @@ KNOWN: Final = FileKind(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CachedNode:
     """What a node last said of itself, and when (seconds since the epoch).
 
@@ -103,8 +103,8 @@ class CachedNode:
 def description(document: Mapping[str, Any], identity: str, seen: float) -> CachedNode:
     """Read what a node says of itself in an answer to discovery or a registration."""
     return CachedNode(
-        identity,
-        seen,
+        identity=identity,
+        seen=seen,
         facts=dict(document.get("facts") or {}),
         classes=frozenset(document.get("classes") or ()),
         agents=frozenset(document.get("agents") or ()),
@@ -123,8 +123,8 @@ def description(document: Mapping[str, Any], identity: str, seen: float) -> Cach
 def registered(registration: Registration, now: float) -> CachedNode:
     """What a registration that came in at `now` (epoch) makes known."""
     return CachedNode(
-        registration.identity,
-        registration.seen(now),
+        identity=registration.identity,
+        seen=registration.seen(now),
         facts=registration.facts,
         classes=frozenset(registration.classes),
         agents=frozenset(registration.agents),

@@ -35,7 +35,7 @@ _DIRECT_UP_TO = 10
 _REGEX_OR_RANGE = re.compile(r"^/.*/$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Targeting:
     """Which nodes, and how they are found.
 
@@ -56,7 +56,7 @@ class Targeting:
     collective: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
     """One request as the operator put it. Times in seconds; None takes the settings' value."""
 

@@ -70,7 +70,7 @@ class Probe:
         return float(value) if isinstance(value, int | float) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All that is known of one node and one request. None is: there is no such evidence.
 

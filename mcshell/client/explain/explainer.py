@@ -61,8 +61,8 @@ class Explainer:
         collective = self._collective(record)
         return causes(
             Evidence(
-                node,
-                now,
+                node=node,
+                now=now,
                 record=record,
                 entry=entry,
                 confirmed=None if record is None else self._confirmed(record, node),

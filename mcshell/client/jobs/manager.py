@@ -127,7 +127,15 @@ class JobManager:
         lifetime = _TTL if ttl is None else seconds_of(ttl) or 0.0
         asked = {**(inputs or {}), **others}
         wait = seconds_of(timeout)
-        ask = RequestOptions(agent, action, asked, targeting, Via.QUEUE, lifetime, wait)
+        ask = RequestOptions(
+            agent=agent,
+            action=action,
+            data=asked,
+            targeting=targeting,
+            via=Via.QUEUE,
+            ttl=lifetime,
+            timeout=wait,
+        )
         times = {"at": at, "cron": cron, "every": every, "tz": tz, "splay": splay, "late": late}
         job = replace(
             self._draft(ask, {**times, "until": until}),
@@ -183,15 +191,15 @@ class JobManager:
         """Commit the job with what goes out, then have it sent."""
         hub, lifetime = self._hub, ask.ttl or 0.0
         record = RequestRecord(
-            job.id,
-            job.agent,
-            job.action,
-            Via.QUEUE,
-            job.collective,
-            job.created,
-            job.created + lifetime,
-            ask.targeting.filter,
-            self._ddls.get(job.agent).action(job.action).redact(job.data),
+            id=job.id,
+            agent=job.agent,
+            action=job.action,
+            via=Via.QUEUE,
+            collective=job.collective,
+            created=job.created,
+            expires=job.created + lifetime,
+            filter=ask.targeting.filter,
+            data=self._ddls.get(job.agent).action(job.action).redact(job.data),
         )
         request = replace(
             hub.request_sender.request(record, _inputs(sealed), lifetime),
@@ -279,11 +287,11 @@ class JobManager:
         where = self._where(job, targeting)
         timeout = seconds_of(where.pop("timeout", None))
         return RequestOptions(
-            "job",
-            action,
-            {"job": self.find(job), **data},
-            targeting_in(where),
-            Via.QUEUE,
+            agent="job",
+            action=action,
+            data={"job": self.find(job), **data},
+            targeting=targeting_in(where),
+            via=Via.QUEUE,
             wait=False,
             timeout=timeout,
         )
@@ -425,7 +433,13 @@ class JobManager:
         timeout = seconds_of(others.pop("timeout", None))
         given = {key: value for key, value in data.items() if value is not None}
         return self._requester.ask(
-            RequestOptions("job", action, given, targeting_in(others), timeout=timeout)
+            RequestOptions(
+                agent="job",
+                action=action,
+                data=given,
+                targeting=targeting_in(others),
+                timeout=timeout,
+            )
         )
 
     def _where(self, job: str | JobReplies, targeting: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,15 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
         until = schedule.instant(wall, schedule.zone_of(own or zone, local))
     if until is None and (cron or every):
         until = now + _RECURS_FOR
-    when = When(at, cron, every, zone, seconds_of(said.get("splay")) or 0.0, late, until)
+    when = When(
+        at=at,
+        cron=cron,
+        every=every,
+        tz=zone,
+        splay=seconds_of(said.get("splay")) or 0.0,
+        late=late,
+        until=until,
+    )
     schedule.check(when)
     return when
 

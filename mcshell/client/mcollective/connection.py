@@ -251,7 +251,14 @@ class MCollectiveConnection:
             self.junk[refusal.reason.value] += 1
             log.debug("junk on %s: %s", delivery.destination, refusal)
             return None
-        return ReplyRecord(reply, now, kept.dump(envelope), "", "", reply.sender)
+        return ReplyRecord(
+            reply=reply,
+            kept=now,
+            body=kept.dump(envelope),
+            signature="",
+            certificate="",
+            target=reply.sender,
+        )
 
     def _expected(self, requestid: str, sender: str, keeper: ReplyKeeper) -> bool:
         """Whether it was asked over this wire, or was no target at all (its row says so)."""

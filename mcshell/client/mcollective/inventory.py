@@ -74,8 +74,8 @@ class InventoryPoller:
         data = reply.data
         if reply.statuscode == 0:
             node = CachedNode(
-                reply.sender,
-                now,
+                identity=reply.sender,
+                seen=now,
                 facts=_mapping(data.get("facts")),
                 classes=frozenset(_words(data.get("classes"))),
                 agents=frozenset(_words(data.get("agents"))),

@@ -60,7 +60,9 @@ class Routes:
     def heard(self, collective: str, reply: Reply, now: float) -> None:
         """Note that a node of the old wire is there, when it was not known."""
         if self._known.node(collective, reply.sender) is None:
-            self._known.learn(collective, [CachedNode(reply.sender, now, trust=reply.trust)])
+            self._known.learn(
+                collective, [CachedNode(identity=reply.sender, seen=now, trust=reply.trust)]
+            )
 
     def learn(self, collective: str, node: CachedNode) -> None:
         """Keep what a node of the old wire has said of itself."""

@@ -138,7 +138,12 @@ class ConversationClient(Multiplexer["Delivery"]):
         """
         caller = self._signer.identity.callerid
         head = ConversationId(
-            new_request_id(), protocol, caller, node.lower(), collective, self._session
+            id=new_request_id(),
+            protocol=protocol,
+            caller=caller,
+            node=node.lower(),
+            collective=collective,
+            session=self._session,
         )
         try:
             fields.name({"node": head.node}, "node")

@@ -171,7 +171,16 @@ class NodeQueries:
         question = new_request_id()
         now = time.time()
         record = RequestRecord(
-            question, pool, action, Via.POOL, collective, now, now + _TTL, Filter(), {**data}, pool
+            id=question,
+            agent=pool,
+            action=action,
+            via=Via.POOL,
+            collective=collective,
+            created=now,
+            expires=now + _TTL,
+            filter=Filter(),
+            data={**data},
+            pool=pool,
         )
         self._send(record, data, (), answers)
         return question, answers
@@ -197,7 +206,15 @@ class NodeQueries:
         via = Via.BROADCAST if names is None else Via.DIRECT
         now = time.time()
         record = RequestRecord(
-            question, "discovery", action, via, collective, now, now + _TTL, filter_, dict(data)
+            id=question,
+            agent="discovery",
+            action=action,
+            via=via,
+            collective=collective,
+            created=now,
+            expires=now + _TTL,
+            filter=filter_,
+            data=dict(data),
         )
         self._send(record, data, names or (), answers)
         return question

@@ -292,7 +292,14 @@ class Receiver:
                 return None  # whoever asked has left in this moment
             target = target_of(record, reply.sender, self._members)
         signature, certificate = headers[SIGNATURE], headers[CERTIFICATE]
-        return ReplyRecord(reply, time.time(), delivery.body, signature, certificate, target)
+        return ReplyRecord(
+            reply=reply,
+            kept=time.time(),
+            body=delivery.body,
+            signature=signature,
+            certificate=certificate,
+            target=target,
+        )
 
     def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
         """Count it; what is wrong with its sender is remembered, for `explain`."""
@@ -358,7 +365,7 @@ class ReceiveBuffer:
 
         Nobody waits twice for one who empties nothing: then it grows, and the connection lives.
         """
-        if self._held() <= self._room:
+        if self._filled - self._emptied <= self._room:
             self._waits = True
         elif self._waits:
             self._waits = self._wait()
@@ -395,10 +402,7 @@ class ReceiveBuffer:
         """Whether nothing is there."""
         return self._queue.empty()
 
-    def _held(self) -> int:
-        return self._filled - self._emptied
-
     def _wait(self) -> bool:
         """Wait for room; False when nothing was taken out in all that time."""
         self._space.clear()
-        return self._held() <= self._room or self._space.wait(_PATIENCE)
+        return self._filled - self._emptied <= self._room or self._space.wait(_PATIENCE)

@@ -107,13 +107,13 @@ class RequestSender:
     def _seal(self, key: str, request: Request) -> OutgoingMessage:
         sealed = seal_request(request, self._signer)
         return OutgoingMessage(
-            request.id,
-            key,
-            _destination(request),
-            sealed.body,
-            sealed.headers[SIGNATURE],
-            sealed.headers[CERTIFICATE],
-            request.expires,
+            request=request.id,
+            sender=key,
+            destination=_destination(request),
+            body=sealed.body,
+            signature=sealed.headers[SIGNATURE],
+            certificate=sealed.headers[CERTIFICATE],
+            expires=request.expires,
         )
 
 

@@ -178,14 +178,14 @@ class PlanManager:
             raise UsageError("not confirmed: nothing was sent")
         sealed = seal_plan(plan, self._credentials.signer)
         kept = KeptPlan(
-            plan_id(sealed.body),
-            plan.name,
-            plan.revision,
-            plan.created,
-            sealed.body,
-            sealed.headers[SIGNATURE],
-            sealed.headers[CERTIFICATE],
-            waves,
+            id=plan_id(sealed.body),
+            name=plan.name,
+            revision=plan.revision,
+            created=plan.created,
+            body=sealed.body,
+            signature=sealed.headers[SIGNATURE],
+            certificate=sealed.headers[CERTIFICATE],
+            waves=waves,
         )
         self._store.add(kept)
         return self._go(kept, plan, timeout, say)

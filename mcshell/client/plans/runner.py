@@ -62,15 +62,15 @@ class WaveSender:
         data = schema.check(step.data)
         now = time.time()
         record = RequestRecord(
-            request,
-            step.agent,
-            step.action,
-            Via.QUEUE,
-            plan.collective,
-            now,
-            now + step.ttl,
-            step.filter,
-            schema.redact(data),
+            id=request,
+            agent=step.agent,
+            action=step.action,
+            via=Via.QUEUE,
+            collective=plan.collective,
+            created=now,
+            expires=now + step.ttl,
+            filter=step.filter,
+            data=schema.redact(data),
         )
         asked = self._hub.request_sender.request(record, data, step.ttl)
         (tracker,) = self._hub.submit([Submission(record, asked, names)])

@@ -28,7 +28,7 @@ _FIRST = ("sender", "state", "statuscode", "statusmsg")
 _LAST = ("lag", "late", "trust", "requestid")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One target's row: its state, and the outputs once it answered. `lag` in seconds."""
 
@@ -260,17 +260,24 @@ def _row(entry: LedgerEntry, requestid: str) -> Row:
     reply = entry.reply
     sender = entry.worker or entry.sender
     if reply is None:
-        return Row(sender, entry.state, None, entry.reason, late=entry.late, requestid=requestid)
+        return Row(
+            sender=sender,
+            state=entry.state,
+            statuscode=None,
+            statusmsg=entry.reason,
+            late=entry.late,
+            requestid=requestid,
+        )
     return Row(
-        sender,
-        entry.state,
-        reply.statuscode,
-        reply.statusmsg,
-        reply.data,
-        entry.lag,
-        entry.late,
-        reply.trust,
-        requestid,
+        sender=sender,
+        state=entry.state,
+        statuscode=reply.statuscode,
+        statusmsg=reply.statusmsg,
+        data=reply.data,
+        lag=entry.lag,
+        late=entry.late,
+        trust=reply.trust,
+        requestid=requestid,
     )
 
 

@@ -251,16 +251,16 @@ class Requester:
         if ask.agent not in filter_.agent:
             filter_ = replace(filter_, agent=(*filter_.agent, ask.agent))
         return RequestRecord(
-            new_request_id(),
-            ask.agent,
-            ask.action,
-            via,
-            ask.targeting.collective or self.settings.collective.main,
-            now,
-            now + (ask.ttl or ttl),
-            filter_,
-            action.redact(data),
-            self._pool(ask) if via is Via.POOL else None,
+            id=new_request_id(),
+            agent=ask.agent,
+            action=ask.action,
+            via=via,
+            collective=ask.targeting.collective or self.settings.collective.main,
+            created=now,
+            expires=now + (ask.ttl or ttl),
+            filter=filter_,
+            data=action.redact(data),
+            pool=self._pool(ask) if via is Via.POOL else None,
         )
 
     def _run_settings(

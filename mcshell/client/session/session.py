@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 _SCRATCH = "scratch-"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo:
     """A session file as `session list` shows it; times are seconds since the epoch."""
 
@@ -260,15 +260,15 @@ def remove(state_dir: Path, name: str) -> None:
 def _info(path: Path, store: SessionStore, now: float, *, held: bool) -> SessionInfo:
     history = store.requests()
     return SessionInfo(
-        path.stem,
-        store.meta("address") or path.stem,
-        store.meta("caller") or "",
-        store.meta("collective") or "",
-        len(history),
-        store.reply_count(),
-        sum(_unfinished(record, counts, now) for record, counts in history),
-        (store.meta("holder") or "another process") if held else "",
-        history[-1][0].created if history else None,
+        name=path.stem,
+        address=store.meta("address") or path.stem,
+        caller=store.meta("caller") or "",
+        collective=store.meta("collective") or "",
+        requests=len(history),
+        replies=store.reply_count(),
+        open=sum(_unfinished(record, counts, now) for record, counts in history),
+        holder=(store.meta("holder") or "another process") if held else "",
+        newest=history[-1][0].created if history else None,
     )
 
 

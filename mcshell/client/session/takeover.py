@@ -97,14 +97,14 @@ class Takeover:
     def _say(self, kind: str, epoch: int | None = None) -> None:
         store = self._session.store
         claim = SessionClaim(
-            kind,
-            self._credentials.signer.identity.callerid,
-            self._session.collective,
-            self._session.address,
-            self._me,
-            self._epoch if epoch is None else epoch,
-            store.reply_count(),
-            time.time(),
+            kind=kind,
+            caller=self._credentials.signer.identity.callerid,
+            collective=self._session.collective,
+            address=self._session.address,
+            holder=self._me,
+            epoch=self._epoch if epoch is None else epoch,
+            rows=store.reply_count(),
+            created=time.time(),
         )
         sealed = seal_claim(claim, self._credentials.signer)
         self._transport.send(self._topic, sealed.body, sealed.headers)

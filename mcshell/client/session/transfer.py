@@ -35,7 +35,7 @@ _GROUP = 500
 _OWN = ("caller", "collective", "address")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ImportReport:
     """What an import came to. `refused` counts what did not verify, by reason; `missing` is how
     many replies the former holder said that it had, beyond those that are here now.
@@ -107,7 +107,7 @@ def _merge(
                 ours.set_meta(key, theirs.meta(key) or "")
         elif any(ours.meta(key) != theirs.meta(key) for key in _OWN):
             raise SessionError(f"there is another session {name!r}: give this one a name", name)
-        report = ImportReport(name, ours.meta("caller") or "")
+        report = ImportReport(name=name, caller=ours.meta("caller") or "")
         _Merger(theirs, ours, verifier, members, report).run()
         report.missing = max(0, int(ours.meta("told_rows") or 0) - ours.reply_count())
         return report
@@ -213,7 +213,9 @@ class _Merger:
             self._report.refused["reply: wrong_sender"] += 1
             return None
         target = target_of(record, reply.sender, self._members)
-        return ReplyRecord(reply, kept, body, signature, cert, target)
+        return ReplyRecord(
+            reply=reply, kept=kept, body=body, signature=signature, certificate=cert, target=target
+        )
 
     def _judgements(self, record: RequestRecord) -> None:
         """Take over what their client decided without a reply, where we know no better."""

@@ -125,13 +125,13 @@ class JobStore:
         made = self._request(kept.id)
         job = kept.job
         return RequestRecord(
-            requestid,
-            job.agent,
-            job.action,
-            Via.QUEUE,
-            job.collective,
-            now,
-            now + _RUN_FOR,
-            Filter() if made is None else made.filter,
-            {} if made is None else made.data,
+            id=requestid,
+            agent=job.agent,
+            action=job.action,
+            via=Via.QUEUE,
+            collective=job.collective,
+            created=now,
+            expires=now + _RUN_FOR,
+            filter=Filter() if made is None else made.filter,
+            data={} if made is None else made.data,
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "LedgerEntry", "Stats", "judge", "step"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
     """Where one target stands. Times are seconds since the epoch, None until they happen.
 
@@ -82,7 +82,7 @@ def judge(entry: LedgerEntry, verdict: State, reason: str) -> LedgerEntry:
     return replace(entry, state=verdict, reason=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """Counts at one instant: `targets`, one for each state, and the oddities."""
 
@@ -109,7 +109,7 @@ class Ledger:
     """
 
     def __init__(self, targets: Iterable[str]) -> None:
-        self.targets: dict[str, LedgerEntry] = {name: LedgerEntry(name) for name in targets}
+        self.targets: dict[str, LedgerEntry] = {name: LedgerEntry(sender=name) for name in targets}
         self.strangers: dict[str, LedgerEntry] = {}
         self._open = len(self.targets)
         self.outstanding = 0

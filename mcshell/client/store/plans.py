@@ -37,7 +37,7 @@ class AcceptedFailure:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptPlan:
     """One run of a plan. `waves` are the nodes of each wave of each step, fixed at the start.
 
@@ -135,15 +135,15 @@ def _kept(row: tuple[Any, ...], accepted: tuple[AcceptedFailure, ...]) -> KeptPl
     plan, name, revision, created, body, signature, certificate, text, state, reason = row
     waves = {step: [tuple(wave) for wave in waves] for step, waves in json.loads(text).items()}
     return KeptPlan(
-        plan,
-        name,
-        revision,
-        created,
-        bytes(body),
-        signature,
-        certificate,
-        waves,
-        state,
-        reason,
-        accepted,
+        id=plan,
+        name=name,
+        revision=revision,
+        created=created,
+        body=bytes(body),
+        signature=signature,
+        certificate=certificate,
+        waves=waves,
+        state=state,
+        reason=reason,
+        accepted=accepted,
     )

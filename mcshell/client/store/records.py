@@ -39,7 +39,7 @@ RECORDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
     """One request of the session's history. `data` is redacted where the DDL says so."""
 
@@ -60,7 +60,7 @@ class RequestRecord:
         return f"pool:{self.pool}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingMessage:
     """One signed message of a request: to one target, or to `*`. `expires` is epoch seconds."""
 
@@ -86,7 +86,7 @@ class NewRequest:
     job: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRecord:
     """A reply of a node with the bytes it came in as.
 
@@ -152,16 +152,16 @@ def record_of(row: Sequence[Any]) -> RequestRecord:
     """A request from its columns."""
     id_, agent, action, via, collective, created, expires, filter_, data, pool = row
     return RequestRecord(
-        id_,
-        agent,
-        action,
-        Via(via),
-        collective,
-        created,
-        expires,
-        Filter.from_dict(json.loads(filter_)),
-        json.loads(data),
-        pool,
+        id=id_,
+        agent=agent,
+        action=action,
+        via=Via(via),
+        collective=collective,
+        created=created,
+        expires=expires,
+        filter=Filter.from_dict(json.loads(filter_)),
+        data=json.loads(data),
+        pool=pool,
     )
 
 
@@ -176,30 +176,30 @@ def entry_of(
         author = worker or sender
         outputs = data.get((author, sequence), {})
         reply = Reply(
-            request,
-            author,
-            sequence,
-            statuscode,
-            statusmsg,
-            outputs,
-            done,
-            State(state),
-            trust,
+            requestid=request,
+            sender=author,
+            sequence=sequence,
+            statuscode=statuscode,
+            statusmsg=statusmsg,
+            data=outputs,
+            created=done,
+            state=State(state),
+            trust=trust,
         )
     return LedgerEntry(
-        sender,
-        State(state),
-        bool(late),
-        bool(duplicate),
-        bool(unexpected),
-        sent,
-        received,
-        running,
-        done,
-        attempt,
-        reason,
-        reply,
-        worker,
+        sender=sender,
+        state=State(state),
+        late=bool(late),
+        duplicate=bool(duplicate),
+        unexpected=bool(unexpected),
+        sent=sent,
+        received=received,
+        running=running,
+        done=done,
+        attempt=attempt,
+        reason=reason,
+        reply=reply,
+        worker=worker,
     )
 
 

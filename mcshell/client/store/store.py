@@ -47,7 +47,8 @@ FIELDS = (
     " sequence, statuscode, statusmsg, trust, worker"
 )
 _OUTGOING = (
-    "SELECT o.request, o.sender, o.destination, o.body, o.signature, c.text, r.expires, o.confirmed"
+    "SELECT o.request, o.sender, o.destination, o.body, o.signature,"
+    " c.text AS certificate, r.expires, o.confirmed"
     " FROM outgoing o JOIN requests r ON r.id=o.request JOIN certificates c ON c.id=o.certificate"
 )
 _OF_REPLY = ("sequence", "statuscode", "statusmsg", "trust")
@@ -182,7 +183,7 @@ class SessionStore:
             now,
             limit,
         )
-        return [OutgoingMessage(*row[:-1]) for row in found]
+        return [_outgoing(row) for row in found]
 
     def mark_sent(
         self,
@@ -228,7 +229,7 @@ class SessionStore:
     def outgoing(self, request: str) -> list[tuple[OutgoingMessage, float | None]]:
         """The signed bytes of a request, each with when the broker confirmed it."""
         found = self._all(f"{_OUTGOING} WHERE o.request=?", request)
-        return [(OutgoingMessage(*row[:-1]), row[-1]) for row in found]
+        return [(_outgoing(row), row["confirmed"]) for row in found]
 
     def open_outgoing(self, request: str) -> int:
         """How many messages of a request the broker has not confirmed."""
@@ -292,7 +293,7 @@ class SessionStore:
     ) -> LedgerEntry:
         reply = rows.slim(received, self)
         before = _entry(db, reply.requestid, received.target)
-        entry = before or LedgerEntry(reply.sender, unexpected=True)
+        entry = before or LedgerEntry(sender=reply.sender, unexpected=True)
         after = step(entry, reply, received.kept)
         if before is None:
             db.execute(
@@ -458,6 +459,10 @@ class SessionStore:
             if len(self._certificates) < _REMEMBERED:
                 self._certificates[text] = number
         return int(number)
+
+
+def _outgoing(row: sqlite3.Row) -> OutgoingMessage:
+    return OutgoingMessage(**{name: row[name] for name in row.keys() if name != "confirmed"})  # noqa: SIM118 - a Row iterates over its values
 
 
 def _entry(db: sqlite3.Connection, request: str, sender: str) -> LedgerEntry | None:

@@ -59,7 +59,7 @@ class KnownFile:
     plans: tuple[KnownRequest, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
     """Everything that can be named on a line; the tuples are sorted, what was asked newest first."""
 
@@ -129,16 +129,16 @@ def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cac
             log.debug("no completion for the agent %s: %s", name, error)
     sessions = (path.stem for path in folder_of(settings.state_dir).glob("*.sqlite"))
     return Cache(
-        ddls,
-        nodes.names,
-        nodes.facts,
-        nodes.classes,
-        tuple(sorted({settings.collective.main, *settings.collective.member})),
-        tuple(sorted(sessions)),
-        tuple(sorted(settings.pools)),
-        _newest(one.requests for one in files),
-        _newest(one.jobs for one in files),
-        _newest(one.plans for one in files),
+        ddls=ddls,
+        nodes=nodes.names,
+        facts=nodes.facts,
+        classes=nodes.classes,
+        collectives=tuple(sorted({settings.collective.main, *settings.collective.member})),
+        sessions=tuple(sorted(sessions)),
+        pools=tuple(sorted(settings.pools)),
+        requests=_newest(one.requests for one in files),
+        jobs=_newest(one.jobs for one in files),
+        plans=_newest(one.plans for one in files),
     )
 
 

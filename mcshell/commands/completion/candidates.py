@@ -30,7 +30,7 @@ _Words: TypeAlias = "Callable[[_Place, Sequence[str]], Iterable[Completion]]"
 _BUILT_IN = {"help": "how a verb is used", "exit": "leave", "quit": "leave"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     """Where the cursor is: the verb, its words so far, and what is being typed."""
 
@@ -75,7 +75,14 @@ def _after_verb(found: Scan, cache: Cache, face: Face, variables: Iterable[str])
     if name not in grammar.VERBS:
         return _placed(found, "verb", second)
     words = rest[1:] if name == pair else rest
-    place = _Place(cache, name, words, found.current, found.quote, variables)
+    place = _Place(
+        cache=cache,
+        verb=name,
+        given=words,
+        current=found.current,
+        quote=found.quote,
+        variables=variables,
+    )
     return _placed(found, "verb", second) + _in_verb(found, place, face)
 
 
@@ -89,7 +96,14 @@ def _in_verb(found: Scan, place: _Place, face: Face) -> list[Candidate]:
         return _values(found, place, pending, given)
     name, equals, value = place.current.partition("=")
     if equals and name in options and name.startswith("--"):
-        inner = _Place(place.cache, place.verb, given, value, place.quote, place.variables)
+        inner = _Place(
+            cache=place.cache,
+            verb=place.verb,
+            given=given,
+            current=value,
+            quote=place.quote,
+            variables=place.variables,
+        )
         return _behind(found, name, _values(found, inner, options[name], given))
     if place.current.startswith("-"):
         return _placed(found, "option", _options(options, place.current))

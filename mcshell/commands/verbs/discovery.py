@@ -54,7 +54,9 @@ def ping(context: Context, options: PingOptions) -> Table:
         states = {name: State.OK if name in times else State.SILENT for name in found.names}
     else:
         asked = client.ask(
-            RequestOptions("rpcutil", "ping", targeting=wanted, timeout=options.timeout)
+            RequestOptions(
+                agent="rpcutil", action="ping", targeting=wanted, timeout=options.timeout
+            )
         )
         context.seen(asked)
         times = {row.sender: row.lag for row in asked.rows() if row.lag is not None}
@@ -80,7 +82,9 @@ def inventory(context: Context, options: InventoryOptions) -> Table | Replies | 
     if source == "inventory":
         return shaped_table(options, _remembered(client, found))
     if not found.discovered:
-        ask = RequestOptions("rpcutil", "inventory", targeting=wanted, timeout=options.timeout)
+        ask = RequestOptions(
+            agent="rpcutil", action="inventory", targeting=wanted, timeout=options.timeout
+        )
         return shaped(context, options, client.ask(ask))
     rows = [(name, State.OK, answer.node) for name, answer in found.answers.items()]
     rows += [(node.identity, State.SILENT, node) for node in found.absent]

@@ -23,7 +23,11 @@ def facts(context: Context, options: FactsOptions) -> Table:
     """Each value, how many nodes have it, and which; the most frequent first."""
     wanted = targeting(context, options)
     ask = RequestOptions(
-        "rpcutil", "get_fact", {"fact": options.name}, wanted, timeout=options.timeout
+        agent="rpcutil",
+        action="get_fact",
+        data={"fact": options.name},
+        targeting=wanted,
+        timeout=options.timeout,
     )
     replies = put(context, options, ask)
     context.seen(replies)

@@ -34,7 +34,6 @@ from mcshell.plugins import AuthorisationQuestion
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mcshell.node.admission.policy_file import PolicyRule
     from mcshell.node.host import Host
     from mcshell.plugins import Authoriser
 
@@ -72,7 +71,7 @@ def _no_answer(plugin: str, _params: str | None) -> Mapping[str, Any]:
     raise PluginError("no data plugins here", kind="data", name=plugin)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _PolicyQuestion:
     """What a rule's conditions are asked of; remembers when a question had no answer."""
 
@@ -160,7 +159,7 @@ class Policies:
             return Decision(False, f"there is neither {agent}.policy nor default.policy")
         if owner is not None:
             facts = {**facts, "owner": owner}
-        asked = _PolicyQuestion(facts, frozenset(classes), answer=self._query)
+        asked = _PolicyQuestion(facts=facts, classes=frozenset(classes), answer=self._query)
         return _decide(file.policy, name, caller, action, asked, of_another=owner is not None)
 
     def _file(self, name: str) -> _LoadedPolicy:
@@ -228,7 +227,7 @@ def _decide(
             continue
         if of_another and rule.allow and not rule.asks("owner"):
             continue
-        matches = _matches(rule, asked)
+        matches = all(condition.matches(asked) for condition in rule.conditions)
         if asked.unanswered:
             why = f"{name}:{rule.line}: the data plugin {asked.unanswered} has no answer here"
             return Decision(False, why)
@@ -240,10 +239,6 @@ def _decide(
         return Decision(False, f"{name}: its default is not for callers of the old wire")
     line = f":{policy.default_line}" if policy.default_line else ""
     return Decision(policy.default_allow, f"{name}{line} (default)")
-
-
-def _matches(rule: PolicyRule, asked: _PolicyQuestion) -> bool:
-    return all(condition.matches(asked) for condition in rule.conditions)
 
 
 def _stamp(path: Path) -> Stamp:

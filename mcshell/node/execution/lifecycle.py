@@ -106,7 +106,15 @@ class RunLifecycle:
         state, code, text = outcome.state.value, outcome.statuscode, outcome.statusmsg
         now = time.time()
         return WorkResult(
-            work.key, state, code, text, now, message, work.job, work.started, attempt
+            key=work.key,
+            state=state,
+            statuscode=code,
+            statusmsg=text,
+            ended=now,
+            message=message,
+            job=work.job,
+            started=work.started,
+            attempt=attempt,
         )
 
 

@@ -134,7 +134,15 @@ class ThreadRunner:
                 limit = self._settings.time_for(
                     run.work.agent, admitted.action.timeout, admitted.max_runtime
                 )
-                tasks.append(Task(admitted, host, run, limit, run.cancelled))
+                tasks.append(
+                    Task(
+                        admitted=admitted,
+                        host=host,
+                        reply_sink=run,
+                        timeout=limit,
+                        cancelled=run.cancelled,
+                    )
+                )
         if tasks:
             self._threads.put(*tasks)
 

@@ -58,7 +58,7 @@ class ReplySink(Protocol):
         """Say how it came out."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Task:
     """An action to be run on a node; `timeout` is seconds from its start.
 
@@ -214,7 +214,8 @@ class ActionThreads:
                 if self._late.wait(pause) and not self._stopped:
                     self._late.wait(_TICK)  # something was put, and may end as soon
                 now = time.monotonic()
-                slow, overdue = self._slow(now), self._overdue(now)
+                slow = self._slow(now)
+                overdue = [one for one in self._running if not one.answered and now >= one.ends]
                 more = self._set_to_work(now)
             self._begin(more)
             try:
@@ -229,9 +230,6 @@ class ActionThreads:
             if not (task := self._unsaid.popleft()).answered:
                 slow.append(task)
         return slow
-
-    def _overdue(self, now: float) -> list[Task]:
-        return [one for one in self._running if not one.answered and now >= one.ends]
 
     def _tell(self, slow: Iterable[Task], overdue: Iterable[Task]) -> None:
         for task in slow:

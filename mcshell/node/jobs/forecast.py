@@ -30,7 +30,7 @@ __all__ = ["Planned", "forecast", "planned_starts"]
 _SPARE: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """One start to come: `start` is epoch seconds. `conflict`: the slots may be taken then."""
 
@@ -111,7 +111,16 @@ def planned_starts(
 
 
 def _planned(row: JobRow, run: str, start: float, *, sure: bool = True, why: str = "") -> Planned:
-    return Planned(row.id, row.name, row.agent, row.action, run, start, sure=sure, why=why)
+    return Planned(
+        job=row.id,
+        name=row.name,
+        agent=row.agent,
+        action=row.action,
+        run=run,
+        start=start,
+        sure=sure,
+        why=why,
+    )
 
 
 def _length(row: JobRow, job: Job, lifecycle: RunLifecycle) -> float:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["RuleManager"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _ArrivedRule:
     """A rule as it came to one node, and what is asked by it."""
 
@@ -97,7 +97,14 @@ class RuleManager:
                 return
             if mine or held is not None:
                 request = _request(rule, digest_of(body), identity)
-                brought = _ArrivedRule(rule, body, headers, lifecycle, request, now)
+                brought = _ArrivedRule(
+                    rule=rule,
+                    body=body,
+                    headers=headers,
+                    lifecycle=lifecycle,
+                    request=request,
+                    at=now,
+                )
                 try:
                     rows = self._rows(brought) if mine else []
                 except (NotAllowed, AgentError):
@@ -189,14 +196,14 @@ def _request(rule: Rule, digest: str, identity: str) -> Request:
 def _rule_row(brought: _ArrivedRule, jobs: Sequence[str]) -> RuleRow:
     rule, host = brought.rule, brought.lifecycle.host
     return RuleRow(
-        host.identity,
-        host.machine,
-        rule.author,
-        rule.name,
-        rule.revision,
-        brought.request.id,
-        " ".join(jobs),
-        brought.at,
+        identity=host.identity,
+        machine=host.machine,
+        author=rule.author,
+        name=rule.name,
+        revision=rule.revision,
+        digest=brought.request.id,
+        jobs=" ".join(jobs),
+        taken=brought.at,
     )
 
 

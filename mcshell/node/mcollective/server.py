@@ -178,7 +178,9 @@ class MCollectiveServer:
         timeout = verdict.action.timeout
         if limit is not None and limit.timeout is not None:
             timeout = limit.timeout
-        self._threads.put(Task(verdict, self._mco_host, self._replies, timeout))
+        self._threads.put(
+            Task(admitted=verdict, host=self._mco_host, reply_sink=self._replies, timeout=timeout)
+        )
 
     # -- registration
 

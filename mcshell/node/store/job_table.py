@@ -94,7 +94,7 @@ CREATE INDEX IF NOT EXISTS awaited_by ON awaited (identity, id);
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
     """One job. Times are seconds since the epoch.
 

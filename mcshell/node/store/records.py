@@ -33,7 +33,7 @@ INTERRUPTED: Final = "interrupted"
 FINAL: Final = frozenset({"ok", "failed", "denied", INTERRUPTED, "expired", CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkItem:
     """One row: a request with its envelope as it came, and where it stands.
 
@@ -92,7 +92,7 @@ class WorkItem:
         return known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxMessage:
     """A signed reply that waits in the outbox; `number` is its place there."""
 
@@ -106,7 +106,7 @@ class OutboxMessage:
     number: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkResult:
     """How a row ends, with the reply that says so; the last three as in `WorkItem`."""
 

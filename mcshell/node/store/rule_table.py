@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS rules (
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRow:
     """A rule that a machine has, in its newest revision; `jobs` are their ids, with spaces."""
 

@@ -267,7 +267,9 @@ class PoolWorker:
                 self._context.steps("claimed", key[1])
                 limit = self._settings.time_for(admitted.request.agent, admitted.action.timeout)
                 slot = _Slot(held.item.node, self._inbox.put)
-                self._threads.put(Task(admitted, held.item.host, slot, limit))
+                self._threads.put(
+                    Task(admitted=admitted, host=held.item.host, reply_sink=slot, timeout=limit)
+                )
 
     def _finish(self, batch: _Batch, done: _Done, now: float) -> None:
         held = self._here.get(done.key)
@@ -337,7 +339,14 @@ class PoolWorker:
         node.host.journal.note(request.id, state, statuscode=outcome.statuscode)
         node.host.journal.count(state)
         key = (node.host.identity, request.id)
-        return WorkResult(key, state, outcome.statuscode, outcome.statusmsg, now, message)
+        return WorkResult(
+            key=key,
+            state=state,
+            statuscode=outcome.statuscode,
+            statusmsg=outcome.statusmsg,
+            ended=now,
+            message=message,
+        )
 
 
 def _abandoned(row: WorkItem) -> bool:

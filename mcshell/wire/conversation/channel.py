@@ -46,7 +46,7 @@ LINGER: Final = 30.0
 """Seconds for which an ended one still answers what comes late."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationId:
     """What is the same in all turns of a conversation."""
 
@@ -60,24 +60,29 @@ class ConversationId:
     def turn(self, word: str, packet: Packet[Any], data: Any = None) -> Turn:
         """Write one of its turns, now."""
         return Turn(
-            self.id,
-            self.protocol,
-            self.caller,
-            self.node,
-            self.collective,
-            self.session,
-            word,
-            packet.sequence,
-            packet.ack,
-            packet.limit,
-            time.time(),
-            data,
+            id=self.id,
+            protocol=self.protocol,
+            caller=self.caller,
+            node=self.node,
+            collective=self.collective,
+            session=self.session,
+            word=word,
+            sequence=packet.sequence,
+            ack=packet.ack,
+            limit=packet.limit,
+            created=time.time(),
+            data=data,
         )
 
     def heads(self, turn: Turn) -> bool:
         """Whether a turn is one of this conversation."""
         return self == ConversationId(
-            turn.id, turn.protocol, turn.caller, turn.node, turn.collective, turn.session
+            id=turn.id,
+            protocol=turn.protocol,
+            caller=turn.caller,
+            node=turn.node,
+            collective=turn.collective,
+            session=turn.session,
         )
 
 

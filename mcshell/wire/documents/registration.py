@@ -33,7 +33,7 @@ _MOST = 1 << 62
 _MOST_RULES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
     """What a node says about itself. `crl` is the number of the revocation list it works under.
 

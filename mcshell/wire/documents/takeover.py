@@ -39,7 +39,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClaim:
     """One such document. `holder` is "host:pid:random", `rows` how many replies it has kept."""
 

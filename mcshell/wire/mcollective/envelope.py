@@ -93,7 +93,7 @@ MARSHAL: Final = Codec("marshal", marshal.load, marshal.dump)
 YAML: Final = Codec("yaml", _load_yaml, _dump_yaml)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestEnvelope:
     """A request with its body opened. `filter` is MCollective's hash; times whole seconds."""
 

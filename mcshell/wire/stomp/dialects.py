@@ -24,7 +24,7 @@ _REPLIES = re.compile(r"/queue/(mcs\.[a-z0-9_-]+\.reply\..+)")
 """Reply queues, by the names that `destinations.reply` makes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """How one kind of broker is spoken to.
 
@@ -89,10 +89,31 @@ class Dialect:
         return {self.prefetch_header: str(prefetch)}
 
 
-ACTIVEMQ = Dialect("activemq", "*", ">", "expires", False, "activemq.prefetchSize")
-MCSHELL = Dialect("mcshell", "*", ">", "expires", False, "activemq.prefetchSize")
+ACTIVEMQ = Dialect(
+    name="activemq",
+    any_word="*",
+    any_rest=">",
+    expiry_header="expires",
+    expiry_relative=False,
+    prefetch_header="activemq.prefetchSize",
+)
+MCSHELL = Dialect(
+    name="mcshell",
+    any_word="*",
+    any_rest=">",
+    expiry_header="expires",
+    expiry_relative=False,
+    prefetch_header="activemq.prefetchSize",
+)
 RABBITMQ = Dialect(
-    "rabbitmq", "*", "#", "expiration", True, "prefetch-count", True, keeps_unacked=True
+    name="rabbitmq",
+    any_word="*",
+    any_rest="#",
+    expiry_header="expiration",
+    expiry_relative=True,
+    prefetch_header="prefetch-count",
+    replies_by_topic=True,
+    keeps_unacked=True,
 )
 
 _SERVERS = {"ActiveMQ": ACTIVEMQ, "RabbitMQ": RABBITMQ, "mcshell": MCSHELL}

@@ -59,7 +59,7 @@ class ConnectionState:
     reason: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Subscription:
     """One subscription; `confirmed` ones are taken over to each new connection."""
 
@@ -454,7 +454,14 @@ class ReconnectingConnection:
         """Subscribe to many destinations at once (`Transport.subscribe_all`); raises as `subscribe`."""
         more = check_headers(headers) if headers else {}
         new = [
-            Subscription(f"s{next(self._numbers)}", where, inbox, ack, prefetch, headers=more)
+            Subscription(
+                id=f"s{next(self._numbers)}",
+                destination=where,
+                inbox=inbox,
+                ack=ack,
+                prefetch=prefetch,
+                headers=more,
+            )
             for where, inbox in wanted
         ]
         self._subscriptions.update((one.id, one) for one in new)
@@ -468,7 +475,9 @@ class ReconnectingConnection:
 
     def expect(self, subscription: str, inbox: Inbox) -> None:
         """Take what the broker delivers under a subscription of its own making."""
-        self._subscriptions[subscription] = Subscription(subscription, "", inbox, "auto", 0)
+        self._subscriptions[subscription] = Subscription(
+            id=subscription, destination="", inbox=inbox, ack="auto", prefetch=0
+        )
 
     def pause(self, subscription: str) -> None:
         """End a subscription until `resume`; what is under way of it still comes in."""

@@ -36,7 +36,7 @@ T = TypeVar("T")
 AckMode = Literal["auto", "client", "client-individual"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One MESSAGE frame as it came in.
 
@@ -57,13 +57,13 @@ def delivery_of(frame: Frame, epoch: int) -> Delivery:
     """A MESSAGE frame as the delivery that it is."""
     headers = frame.headers
     return Delivery(
-        headers.get("destination", ""),
-        frame.body,
-        headers,
-        headers.get("subscription", ""),
-        headers.get("ack", ""),
-        epoch,
-        headers.get("redelivered") == "true",
+        destination=headers.get("destination", ""),
+        body=frame.body,
+        headers=headers,
+        subscription=headers.get("subscription", ""),
+        ack_id=headers.get("ack", ""),
+        epoch=epoch,
+        redelivered=headers.get("redelivered") == "true",
     )
 
 

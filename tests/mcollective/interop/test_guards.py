@@ -228,7 +228,14 @@ def answer_all(
             delivery.body, MCollectiveLimits(), time.time()
         ).request
         reply = Reply(
-            asked.requestid, name, ReplySequence.FINAL, 0, "OK", {}, time.time(), State.OK
+            requestid=asked.requestid,
+            sender=name,
+            sequence=ReplySequence.FINAL,
+            statuscode=0,
+            statusmsg="OK",
+            data={},
+            created=time.time(),
+            state=State.OK,
         )
         made: ReplyEnvelope = write_reply(reply, asked.agent)
         body = outsider.security.seal_reply(made, asked.callerid)

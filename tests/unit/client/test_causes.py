@@ -23,13 +23,24 @@ ID = "a" * 32
 
 def record(via=Via.DIRECT, pool=None):
     """A request made a minute ago, that holds for an hour."""
-    return RequestRecord(ID, "rpcutil", "ping", via, "mcs", SENT, SENT + 3600, Filter(), {}, pool)
+    return RequestRecord(
+        id=ID,
+        agent="rpcutil",
+        action="ping",
+        via=via,
+        collective="mcs",
+        created=SENT,
+        expires=SENT + 3600,
+        filter=Filter(),
+        data={},
+        pool=pool,
+    )
 
 
 def about(via=Via.DIRECT, *, entry=None, pool=None, **more):
     """What is known of web1 and the request, nothing else by default."""
-    entry = LedgerEntry("web1", sent=SENT) if entry is None else entry
-    return Evidence("web1", NOW, record=record(via, pool), entry=entry, **more)
+    entry = LedgerEntry(sender="web1", sent=SENT) if entry is None else entry
+    return Evidence(node="web1", now=NOW, record=record(via, pool), entry=entry, **more)
 
 
 def says(state, skew=0.0, **more):
@@ -39,13 +50,22 @@ def says(state, skew=0.0, **more):
 
 def final(state, statuscode, text):
     """A ledger entry with a final reply."""
-    reply = Reply(ID, "web1", 2, statuscode, text, {}, NOW, state)
-    return LedgerEntry("web1", state, sent=SENT, done=NOW, reply=reply)
+    reply = Reply(
+        requestid=ID,
+        sender="web1",
+        sequence=2,
+        statuscode=statuscode,
+        statusmsg=text,
+        data={},
+        created=NOW,
+        state=state,
+    )
+    return LedgerEntry(sender="web1", state=state, sent=SENT, done=NOW, reply=reply)
 
 
 QUEUE = {"via": Via.QUEUE}
-SEEN = CachedNode("web1", NOW - 5)
-OLD = CachedNode("web1", SENT - 5)
+SEEN = CachedNode(identity="web1", seen=NOW - 5)
+OLD = CachedNode(identity="web1", seen=SENT - 5)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +95,7 @@ OLD = CachedNode("web1", SENT - 5)
         (about(entry=final(State.EXPIRED, 5, "expired 3 s ago")), "expired before it was taken", "observed"),
         (about(entry=final(State.FAILED, 5, "timed out, and was ended")), "timed out in the action", "observed"),
         (about(entry=final(State.FAILED, 4, "x: no")), "refused by the DDL", "observed"),
-        (Evidence("web1", NOW, probe=says("unknown")), "it answers now", "observed"),
+        (Evidence(node="web1", now=NOW, probe=says("unknown")), "it answers now", "observed"),
     ],
 )  # fmt: skip
 def test_the_most_likely_cause_comes_first(evidence, cause, kind):
@@ -91,7 +111,7 @@ def test_what_the_broker_never_confirmed_is_said_by_our_own_records():
         ("we have no broker", "observed"),
         ("sent, but never confirmed by the broker", "observed"),
     ]
-    found = causes(about(**QUEUE, entry=LedgerEntry("web1"), offline="gone"))
+    found = causes(about(**QUEUE, entry=LedgerEntry(sender="web1"), offline="gone"))
     assert found[-1].cause == "not sent yet"
 
 
@@ -111,13 +131,16 @@ probes = st.builds(
 )
 entries = st.builds(
     LedgerEntry,
-    st.just("web1"),
-    st.sampled_from([State.PENDING, State.SILENT, State.EXPIRED, State.RUNNING]),
+    sender=st.just("web1"),
+    state=st.sampled_from([State.PENDING, State.SILENT, State.EXPIRED, State.RUNNING]),
     sent=st.none() | st.floats(0, NOW),
     reason=st.sampled_from(["", "not sent: stopped"]),
 )
 nodes = st.builds(
-    CachedNode, st.just("web1"), st.floats(0, NOW), skew=st.none() | st.floats(-1e5, 1e5)
+    CachedNode,
+    identity=st.just("web1"),
+    seen=st.floats(0, NOW),
+    skew=st.none() | st.floats(-1e5, 1e5),
 )
 
 
@@ -132,8 +155,8 @@ nodes = st.builds(
 def test_there_is_always_a_cause(via, entry, confirmed, known, probe, asked):
     """Whatever is known, at least one cause is named, observed or inferred, with its evidence."""
     evidence = Evidence(
-        "web1",
-        NOW,
+        node="web1",
+        now=NOW,
         record=record(via, "sms" if via is Via.POOL else None) if asked else None,
         entry=entry if asked else None,
         confirmed=confirmed,

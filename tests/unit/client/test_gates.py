@@ -15,7 +15,7 @@ SHARES = st.one_of(
 
 def step(name: str = "web", **more) -> Step:
     """A step of which only the order matters."""
-    return Step(name, "mark", "once", **more)
+    return Step(name=name, agent="mark", action="once", **more)
 
 
 def outcomes(**states: str) -> list[NodeResult]:

@@ -19,7 +19,16 @@ def word(sender: str, state: State, attempt: int = 0) -> Reply:
     kind = {State.RECEIVED: ReplySequence.RECEIVED, State.RUNNING: ReplySequence.RUNNING}
     number = kind.get(state, ReplySequence.FINAL) + attempt * ReplySequence.STEP
     code = None if state in kind else int(state is not State.OK)
-    return Reply("0" * 32, sender, number, code, state.value, {}, 0.0, state)
+    return Reply(
+        requestid="0" * 32,
+        sender=sender,
+        sequence=number,
+        statuscode=code,
+        statusmsg=state.value,
+        data={},
+        created=0.0,
+        state=state,
+    )
 
 
 WORDS = st.builds(
@@ -33,7 +42,7 @@ EVENTS = st.lists(st.one_of(WORDS, st.sampled_from(NAMES)), max_size=30)
 
 def hear(ledger: Ledger, reply: Reply, at: float) -> None:
     """Enter what a word makes of its sender's entry, as the session's file does."""
-    entry = ledger.entry(reply.sender) or LedgerEntry(reply.sender, unexpected=True)
+    entry = ledger.entry(reply.sender) or LedgerEntry(sender=reply.sender, unexpected=True)
     ledger.enter(step(entry, reply, at))
 
 
@@ -128,26 +137,26 @@ def test_redelivery_of_everything_changes_no_outcome(events):
 
 def test_a_later_attempt_is_counted():
     """A reply of the second attempt says so in the entry."""
-    entry = step(LedgerEntry("a"), word("a", State.RUNNING, attempt=1), 1.0)
+    entry = step(LedgerEntry(sender="a"), word("a", State.RUNNING, attempt=1), 1.0)
     assert (entry.attempt, entry.state) == (2, State.RUNNING)
 
 
 def test_received_does_not_undo_running():
     """Replies that overtake each other never take a state back."""
     entry = step(
-        step(LedgerEntry("a"), word("a", State.RUNNING), 1.0), word("a", State.RECEIVED), 2.0
+        step(LedgerEntry(sender="a"), word("a", State.RUNNING), 1.0), word("a", State.RECEIVED), 2.0
     )
     assert (entry.state, entry.received, entry.running) == (State.RUNNING, 2.0, 1.0)
 
 
 def test_lag_is_from_our_send_to_the_final_word():
     """The lag is in seconds, and there is none before the final reply."""
-    entry = replace(LedgerEntry("a"), sent=10.0)
+    entry = replace(LedgerEntry(sender="a"), sent=10.0)
     assert entry.lag is None
     assert step(entry, word("a", State.OK), 12.5).lag == 2.5
 
 
 def test_only_pending_can_be_judged():
     """Who is running is not silent, however long it takes."""
-    running = step(LedgerEntry("a"), word("a", State.RUNNING), 1.0)
+    running = step(LedgerEntry(sender="a"), word("a", State.RUNNING), 1.0)
     assert judge(running, State.SILENT, "too long") is running

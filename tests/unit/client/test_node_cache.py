@@ -18,16 +18,16 @@ def known(tmp_path):
 
 def test_an_older_word_replaces_nothing(known):
     """Descriptions may come in any order: the newest stands."""
-    known.learn("mcs", [CachedNode("web1", 20.0, version="2")])
-    known.learn("mcs", [CachedNode("web1", 10.0, version="1")])
+    known.learn("mcs", [CachedNode(identity="web1", seen=20.0, version="2")])
+    known.learn("mcs", [CachedNode(identity="web1", seen=10.0, version="1")])
     assert known.node("mcs", "web1").version == "2"
 
 
 def test_everything_a_node_says_comes_back(known):
     """Facts, classes, agents, collectives, pools and numbers are kept as they were said."""
     node = CachedNode(
-        "web1",
-        20.0,
+        identity="web1",
+        seen=20.0,
         facts={"os": {"name": "Debian"}},
         classes=frozenset({"base"}),
         agents=frozenset({"rpcutil"}),
@@ -47,7 +47,7 @@ def test_everything_a_node_says_comes_back(known):
 def test_two_processes_share_one_file(known, tmp_path):
     """What one has learned or forgotten, the other sees; another realm sees nothing."""
     other, foreign = (NodeCache(tmp_path / "nodes.sqlite", name) for name in ("realm", "another"))
-    known.learn("mcs", [CachedNode("web1", 20.0)])
+    known.learn("mcs", [CachedNode(identity="web1", seen=20.0)])
     assert [node.identity for node in other.nodes("mcs")] == ["web1"]
     assert foreign.nodes("mcs") == []
     assert other.forget("web1")
@@ -71,6 +71,6 @@ def test_a_survey_of_all_holds_for_every_filter(known):
 
 def test_times_of_last_words(known):
     """`seen` answers for those who are known only."""
-    known.learn("mcs", [CachedNode("web1", 20.0)])
+    known.learn("mcs", [CachedNode(identity="web1", seen=20.0)])
     known.touch("mcs", ["web1", "web2"], 30.0)
     assert known.seen("mcs", ["web1", "web2"]) == {"web1": 30.0}

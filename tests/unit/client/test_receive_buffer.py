@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def delivery(size: int) -> Delivery:
     """A delivery with a body of so many bytes."""
-    return Delivery("/queue/x", b"x" * size, {}, "1", "1", 1)
+    return Delivery(
+        destination="/queue/x", body=b"x" * size, headers={}, subscription="1", ack_id="1", epoch=1
+    )
 
 
 def test_a_group_ends_with_its_count_its_bytes_or_what_is_there() -> None:

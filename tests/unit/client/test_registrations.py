@@ -48,11 +48,23 @@ class Ear:
     def message(self, name, *, signer=None, created=None, collectives=("mcs",), **more):
         """A registration as it comes in."""
         said = Registration(
-            name, created or time.time(), 60.0, collectives=collectives, version="1", **more
+            identity=name,
+            created=created or time.time(),
+            interval=60.0,
+            collectives=collectives,
+            version="1",
+            **more,
         )
         sealed = seal_registration(said, self.signer(signer or name))
         ack = str(next(NUMBERS))
-        return Delivery("/topic/x", sealed.body, sealed.headers, "s", ack, 1)
+        return Delivery(
+            destination="/topic/x",
+            body=sealed.body,
+            headers=sealed.headers,
+            subscription="s",
+            ack_id=ack,
+            epoch=1,
+        )
 
     def hear(self, *messages):
         """Hand over what came together."""
@@ -82,7 +94,7 @@ def test_repeats_within_a_second_are_not_verified(ear):
 
 def test_what_another_process_has_kept_is_not_verified(ear):
     """A description as new is in the file already."""
-    ear.known.learn("mcs", [CachedNode("web1", time.time() + 0.5)])
+    ear.known.learn("mcs", [CachedNode(identity="web1", seen=time.time() + 0.5)])
     ear.hear(ear.message("web1"))
     assert ear.verifier.asked == 0
     assert ear.listener.counts["repeated"] == 1
@@ -125,7 +137,7 @@ def test_a_replay_makes_nobody_seen_again(ear):
 def test_how_often_a_node_registers_outlives_its_answers(ear):
     """An answer to discovery does not say it, and does not wipe it out."""
     ear.hear(ear.message("web1"))
-    ear.known.learn("mcs", [CachedNode("web1", time.time() + 5, version="2")])
+    ear.known.learn("mcs", [CachedNode(identity="web1", seen=time.time() + 5, version="2")])
     node = ear.known.node("mcs", "web1")
     assert (node.version, node.interval) == ("2", 60.0)
 
@@ -134,7 +146,7 @@ def test_followers_hear_each_verified_one(ear):
     """Whoever follows is given what is new to him, even if a file has it already."""
     heard = []
     ear.listener.follow(heard.append)
-    ear.known.learn("mcs", [CachedNode("web1", time.time() + 0.5)])
+    ear.known.learn("mcs", [CachedNode(identity="web1", seen=time.time() + 0.5)])
     ear.hear(ear.message("web1"))
     assert [node.identity for node in heard] == ["web1"]
 

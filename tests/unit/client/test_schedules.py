@@ -44,7 +44,17 @@ class Schedule(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.store = SessionStore(Path(self.folder.name) / "s.sqlite")
         self.now = 100.0
-        self.record = RequestRecord(ID, "exec", "run", Via.QUEUE, "mcs", 100.0, 1e12, Filter(), {})
+        self.record = RequestRecord(
+            id=ID,
+            agent="exec",
+            action="run",
+            via=Via.QUEUE,
+            collective="mcs",
+            created=100.0,
+            expires=1e12,
+            filter=Filter(),
+            data={},
+        )
         self.store.add(self.record, TARGETS)
         self.tracker = RequestTracker(self.record, TARGETS)
         self.under_way: list[ReplyRecord] = []
@@ -65,7 +75,16 @@ class Schedule(RuleBasedStateMachine):
         self.said += 1
         number = SEQUENCE.get(state, 2) + 3 * attempt
         code = None if state in SEQUENCE else int(state is not State.OK)
-        reply = Reply(ID, sender, number, code, "", {}, self.now, state)
+        reply = Reply(
+            requestid=ID,
+            sender=sender,
+            sequence=number,
+            statuscode=code,
+            statusmsg="",
+            data={},
+            created=self.now,
+            state=state,
+        )
         document = {
             "v": 1,
             "kind": "reply",
@@ -79,7 +98,11 @@ class Schedule(RuleBasedStateMachine):
             "state": state.value,
         }
         body = json.dumps(document).encode()
-        self.under_way.append(ReplyRecord(reply, 0.0, body, "s", "c", sender))
+        self.under_way.append(
+            ReplyRecord(
+                reply=reply, kept=0.0, body=body, signature="s", certificate="c", target=sender
+            )
+        )
 
     @rule(data=st.data())
     def deliver(self, data):
@@ -118,7 +141,7 @@ class Schedule(RuleBasedStateMachine):
         """The request's time is over: what is pending has expired, in both memories."""
         self.store.lapse(2e12)
         pending = self.tracker.pending(TARGETS)
-        expired = [judge(LedgerEntry(name), State.EXPIRED, "over") for name in pending]
+        expired = [judge(LedgerEntry(sender=name), State.EXPIRED, "over") for name in pending]
         self.tracker.enter(expired, heard=False)
 
     def _some(self, data, *, take):

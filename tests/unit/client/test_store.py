@@ -33,15 +33,15 @@ def node(tmp_path_factory):
 def record(number: int = 0) -> RequestRecord:
     """A request for the history."""
     return RequestRecord(
-        f"{number:x}{ID[1:]}",
-        "package",
-        "status",
-        Via.DIRECT,
-        "mcs",
-        100.0 + number,
-        200.0,
-        Filter(fact=("os=Debian",)),
-        {"name": "openssl"},
+        id=f"{number:x}{ID[1:]}",
+        agent="package",
+        action="status",
+        via=Via.DIRECT,
+        collective="mcs",
+        created=100.0 + number,
+        expires=200.0,
+        filter=Filter(fact=("os=Debian",)),
+        data={"name": "openssl"},
     )
 
 
@@ -50,10 +50,26 @@ def word(signer: Signer, request: str, state: State, kept: float, **data: object
     number = 1 if state is State.RUNNING else 2
     code = None if state is State.RUNNING else 0
     outputs = data or {"version": "3.0"}
-    reply = Reply(request, "web1", number, code, "OK", outputs, 1.0, state)
+    reply = Reply(
+        requestid=request,
+        sender="web1",
+        sequence=number,
+        statuscode=code,
+        statusmsg="OK",
+        data=outputs,
+        created=1.0,
+        state=state,
+    )
     sealed = seal_reply(reply, signer)
     headers = sealed.headers
-    return ReplyRecord(reply, kept, sealed.body, headers[SIGNATURE], headers[CERTIFICATE], "web1")
+    return ReplyRecord(
+        reply=reply,
+        kept=kept,
+        body=sealed.body,
+        signature=headers[SIGNATURE],
+        certificate=headers[CERTIFICATE],
+        target="web1",
+    )
 
 
 def test_the_history_survives(tmp_path, node):
@@ -156,7 +172,17 @@ def test_what_is_not_confirmed_is_found_again(tmp_path):
     """Signed bytes are handed out until the broker has confirmed them, or their time is over."""
     store = SessionStore(tmp_path / "s.sqlite")
     one = replace(record(), via=Via.QUEUE)
-    outgoing = [OutgoingMessage(one.id, name, f"/queue/{name}", b"{}", "s", "c") for name in "ab"]
+    outgoing = [
+        OutgoingMessage(
+            request=one.id,
+            sender=name,
+            destination=f"/queue/{name}",
+            body=b"{}",
+            signature="s",
+            certificate="c",
+        )
+        for name in "ab"
+    ]
     store.add(one, ["a", "b"], outgoing)
     found = store.unconfirmed(10, 150.0)
     assert [(o.sender, o.body, o.expires) for o in found] == [
@@ -294,8 +320,8 @@ def test_a_listing_is_in_nobodys_way(tmp_path):
 def test_the_known_never_go_back_in_time(tmp_path):
     """An older description of a node does not replace a newer one; realms are apart."""
     known = NodeCache(tmp_path / "nodes.sqlite", "realm")
-    known.learn("mcs", [CachedNode("web1", 200.0, {"os": "new"})])
-    known.learn("mcs", [CachedNode("web1", 100.0, {"os": "old"})])
+    known.learn("mcs", [CachedNode(identity="web1", seen=200.0, facts={"os": "new"})])
+    known.learn("mcs", [CachedNode(identity="web1", seen=100.0, facts={"os": "old"})])
     assert known.nodes("mcs")[0].facts == {"os": "new"}
     assert known.nodes("mcs", since=201.0) == []
     known.touch("mcs", ["web1", "nobody"], 300.0)
@@ -311,4 +337,4 @@ def test_the_known_never_go_back_in_time(tmp_path):
 def test_a_file_cannot_be_asked_from_afar():
     """What only the node can answer leaves a known node out, rather than guessing."""
     with pytest.raises(PluginError):
-        CachedNode("web1", 1.0).query("fstat", "/etc/hosts")
+        CachedNode(identity="web1", seen=1.0).query("fstat", "/etc/hosts")

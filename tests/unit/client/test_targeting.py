@@ -50,7 +50,7 @@ def test_a_seed_picks_the_same_nodes_again(names, limit, seed):
 @given(NAMES, st.integers(1, 50))
 def test_batches_cover_every_target_once(names, size):
     """Cut into batches and joined again the targets are the same, none larger than asked."""
-    cut = list(batches(names, RequestOptions("a", "b", batch=str(size))))
+    cut = list(batches(names, RequestOptions(agent="a", action="b", batch=str(size))))
     assert [name for batch in cut for name in batch] == names
     assert all(len(batch) <= size for batch in cut)
 
@@ -59,7 +59,9 @@ def test_batches_cover_every_target_once(names, size):
 def test_a_canary_goes_first(names, canary, size):
     """So many of them, or all there are, alone in the first batch; then the rest as ever."""
     batch = None if size is None else str(size)
-    first, *rest = batches(names, RequestOptions("a", "b", batch=batch, canary=str(canary)))
+    first, *rest = batches(
+        names, RequestOptions(agent="a", action="b", batch=batch, canary=str(canary))
+    )
     assert first == names[:canary]
     assert [name for batch in rest for name in batch] == names[canary:]
     assert all(size is None or len(batch) <= size for batch in rest)
@@ -70,21 +72,27 @@ def test_a_canary_goes_first(names, canary, size):
 def test_only_direct_requests_go_in_parts(via, parts):
     """What hands everything over at once refuses a batch or a canary rather than ignores it."""
     with pytest.raises(UsageError, match="--canary"):
-        route(RequestOptions("a", "b", via=via, **parts), 5)
+        route(RequestOptions(agent="a", action="b", via=via, **parts), 5)
 
 
 @pytest.mark.parametrize(
     ("ask", "count", "way"),
     [
-        (RequestOptions("a", "b", canary="1"), 500, Via.DIRECT),
-        (RequestOptions("a", "b"), 10, Via.DIRECT),
-        (RequestOptions("a", "b"), 11, Via.BROADCAST),
-        (RequestOptions("a", "b", batch="5"), 500, Via.DIRECT),
-        (RequestOptions("a", "b", targeting=Targeting(limit="50")), 50, Via.DIRECT),
-        (RequestOptions("a", "b", targeting=Targeting(nodes=("x",))), 500, Via.DIRECT),
-        (RequestOptions("a", "b", targeting=Targeting(Filter(identity=("x",)))), 1, Via.DIRECT),
-        (RequestOptions("a", "b", via=Via.BROADCAST), 3, Via.BROADCAST),
-        (RequestOptions("a", "b", via=Via.DIRECT), 5000, Via.DIRECT),
+        (RequestOptions(agent="a", action="b", canary="1"), 500, Via.DIRECT),
+        (RequestOptions(agent="a", action="b"), 10, Via.DIRECT),
+        (RequestOptions(agent="a", action="b"), 11, Via.BROADCAST),
+        (RequestOptions(agent="a", action="b", batch="5"), 500, Via.DIRECT),
+        (RequestOptions(agent="a", action="b", targeting=Targeting(limit="50")), 50, Via.DIRECT),
+        (RequestOptions(agent="a", action="b", targeting=Targeting(nodes=("x",))), 500, Via.DIRECT),
+        (
+            RequestOptions(
+                agent="a", action="b", targeting=Targeting(filter=Filter(identity=("x",)))
+            ),
+            1,
+            Via.DIRECT,
+        ),
+        (RequestOptions(agent="a", action="b", via=Via.BROADCAST), 3, Via.BROADCAST),
+        (RequestOptions(agent="a", action="b", via=Via.DIRECT), 5000, Via.DIRECT),
     ],
 )
 def test_the_way_fits_the_targets(ask, count, way):
@@ -96,7 +104,7 @@ def test_the_way_fits_the_targets(ask, count, way):
 def test_a_broadcast_cannot_be_limited(targeting):
     """It reaches whoever matches, so a limit beside it is refused rather than ignored."""
     with pytest.raises(UsageError, match="broadcast"):
-        route(RequestOptions("a", "b", targeting=targeting, via=Via.BROADCAST), 5)
+        route(RequestOptions(agent="a", action="b", targeting=targeting, via=Via.BROADCAST), 5)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 LIBRARY = Library([shipped_dir()])
 NODES = nodes_cache(
     CachedNode(
-        name,
-        0.0,
-        {"os": {"name": system, "release": {"major": 12}}, "role": role, "virtual": True},
-        frozenset({f"role::{role}"}),
+        identity=name,
+        seen=0.0,
+        facts={"os": {"name": system, "release": {"major": 12}}, "role": role, "virtual": True},
+        classes=frozenset({f"role::{role}"}),
     )
     for name, system, role in (
         ("web1", "Debian", "web"),
@@ -41,22 +41,22 @@ NODES = nodes_cache(
     )
 )
 CACHE = Cache(
-    {name: LIBRARY.get(name) for name in LIBRARY.agents()},
-    NODES.names,
-    NODES.facts,
-    NODES.classes,
-    ("eu", "mcs"),
-    ("patch-friday", "scratch-1"),
-    ("sms",),
-    (
+    ddls={name: LIBRARY.get(name) for name in LIBRARY.agents()},
+    nodes=NODES.names,
+    facts=NODES.facts,
+    classes=NODES.classes,
+    collectives=("eu", "mcs"),
+    sessions=("patch-friday", "scratch-1"),
+    pools=("sms",),
+    requests=(
         KnownRequest("beef" * 8, "package status", time.time() - 7200),
         KnownRequest("babe" * 8, "rpcutil ping", time.time() - 90000),
     ),
-    (
+    jobs=(
         KnownRequest("f00d" * 8, "service restart", time.time() - 60, "drain"),
         KnownRequest("fade" * 8, "package update", time.time() - 90),
     ),
-    (KnownRequest("ace" * 10, "stopped", time.time() - 60, "patch"),),
+    plans=(KnownRequest("ace" * 10, "stopped", time.time() - 60, "patch"),),
 )
 
 
@@ -136,11 +136,32 @@ def test_jobs_and_plans_are_read_from_the_session_file(tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite"
     store = SessionStore(path)
     job, plan = "f00d" * 8, "ace0" * 8
-    record = RequestRecord(job, "service", "restart", Via.QUEUE, "mcs", 100.0, 200.0, Filter(), {})
+    record = RequestRecord(
+        id=job,
+        agent="service",
+        action="restart",
+        via=Via.QUEUE,
+        collective="mcs",
+        created=100.0,
+        expires=200.0,
+        filter=Filter(),
+        data={},
+    )
     store.add(record, ["web1"])
     assert kept(path).jobs == ()
     store.jobs.add(KeptJob(job, "drain", b"{}", job))
-    store.plans.add(KeptPlan(plan, "patch", 1, 50.0, b"{}", "", "", {}))
+    store.plans.add(
+        KeptPlan(
+            id=plan,
+            name="patch",
+            revision=1,
+            created=50.0,
+            body=b"{}",
+            signature="",
+            certificate="",
+            waves={},
+        )
+    )
     found = kept(path)
     store.close()
     assert found.requests == (KnownRequest(job, "service restart", 100.0),)
@@ -205,7 +226,9 @@ def test_nodes_are_variables_or_files(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_nobody_could_type_is_not_offered() -> None:
     """Escapes, bidi marks and novels in facts and classes do not come into a menu."""
     odd = {"a": "\x1b[2J", "b": "\u202eabc", "c": "x" * 1000, "d\x07": "e", "f": "fine"}
-    found = nodes_cache([CachedNode("n", 0.0, odd, frozenset({"ok", "\x9bbad"}))])
+    found = nodes_cache(
+        [CachedNode(identity="n", seen=0.0, facts=odd, classes=frozenset({"ok", "\x9bbad"}))]
+    )
     assert found.classes == ("ok",)
     assert found.facts == {"a": (), "b": (), "c": (), "f": ("fine",)}
 
@@ -250,14 +273,14 @@ def test_ten_thousand_nodes_are_no_burden() -> None:
     """With 10,000 nodes cached the 95th percentile stays far below what a typist feels."""
     nodes = nodes_cache(
         CachedNode(
-            f"node{number:05d}.site{number % 7}.example.com",
-            0.0,
-            {"os": {"name": "Debian"}, "serial": f"S{number}", "site": f"site{number % 7}"},
-            frozenset({f"class{number % 50}"}),
+            identity=f"node{number:05d}.site{number % 7}.example.com",
+            seen=0.0,
+            facts={"os": {"name": "Debian"}, "serial": f"S{number}", "site": f"site{number % 7}"},
+            classes=frozenset({f"class{number % 50}"}),
         )
         for number in range(10_000)
     )
-    cache = Cache(CACHE.ddls, nodes.names, nodes.facts, nodes.classes)
+    cache = Cache(ddls=CACHE.ddls, nodes=nodes.names, facts=nodes.facts, classes=nodes.classes)
     took: list[float] = []
     for text in ("find -I node0999", "find -I node", "find -F serial=S1", "find -S 'site=si"):
         for end in range(1, len(text) + 1):

@@ -26,6 +26,6 @@ OS = {"os": {"name": "Debian", "family": "debian", "release": {"full": "12"}}}
 )
 def test_a_hash_with_a_name_stands_for_it(test, expected):
     """`os=Debian` means the system's name; without a name, a hash matches by its keys."""
-    node = CachedNode("web1", 1.0, OS)
+    node = CachedNode(identity="web1", seen=1.0, facts=OS)
     assert compile_filter(Filter(fact=(test,))).matches(node) is expected
     assert compile_filter(Filter(compound=(test,))).matches(node) is expected

@@ -45,7 +45,16 @@ def row(identity: str = "n1", number: int = 1, **more: object) -> WorkItem:
 
 def word(key: tuple[str, str], sequence: int = 2, size: int = 2) -> OutboxMessage:
     """The last reply about a row."""
-    return OutboxMessage(*key, sequence, "/queue/q", b"x" * size, "s", "c")
+    identity, request = key
+    return OutboxMessage(
+        identity=identity,
+        request=request,
+        sequence=sequence,
+        destination="/queue/q",
+        body=b"x" * size,
+        signature="s",
+        certificate="c",
+    )
 
 
 class SpoolMachine(RuleBasedStateMachine):
@@ -93,7 +102,14 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(key=keys, state=st.sampled_from(sorted(FINAL)), says=st.booleans())
     def finish(self, key: tuple[str, str], state: str, *, says: bool) -> None:
         """Only what is open can end, and only then its reply goes out."""
-        end = WorkResult(key, state, 0, "", 3.0, word(key) if says else None)
+        end = WorkResult(
+            key=key,
+            state=state,
+            statuscode=0,
+            statusmsg="",
+            ended=3.0,
+            message=word(key) if says else None,
+        )
         (mine,) = self.spool.finish([end])
         assert mine is (self.states.get(key) in (QUEUED, RUNNING))
         if mine:
@@ -183,7 +199,9 @@ def test_overdue_and_purge(spool: Spool) -> None:
     spool.add([row(number=1, expires=10.0), row(number=2), row(number=3, expires=10.0)])
     spool.start([row(number=3).key], 5.0)
     assert [one.id for one in spool.overdue(20.0)] == [row(number=1).id]
-    spool.finish([WorkResult(row(number=1).key, "expired", 5, "", 20.0)])
+    spool.finish(
+        [WorkResult(key=row(number=1).key, state="expired", statuscode=5, statusmsg="", ended=20.0)]
+    )
     assert spool.purge(5000.0, 10_000.0) == 0
     assert spool.purge(50_000.0, 10_000.0) == 1
     assert spool.get(row(number=3).key) is not None
@@ -195,7 +213,19 @@ def test_forsaken_rows_of_pools_can_be_claimed_again(spool: Spool) -> None:
     first, second = (row(number=n, via="pool", state=RUNNING, attempt=1) for n in (1, 2))
     assert spool.claim([first, second], []) == [True, True]
     assert spool.claim([first], []) == [False]
-    spool.claim([], [WorkResult(second.key, "ok", 0, "", 2.0, word(second.key))])
+    spool.claim(
+        [],
+        [
+            WorkResult(
+                key=second.key,
+                state="ok",
+                statuscode=0,
+                statusmsg="",
+                ended=2.0,
+                message=word(second.key),
+            )
+        ],
+    )
     spool.abandon("n1", 3.0)
     assert spool.claim([replace(first, attempt=2), second], []) == [True, False]
     found = spool.get(first.key)

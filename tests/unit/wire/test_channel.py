@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from mcshell.errors import ConversationError, TurnTimeout
 from mcshell.wire.conversation.channel import LINGER, LOST, Channel, ConversationId
 
-HEAD = ConversationId("0" * 32, "echo", "cert=alice", "web1", "mcs", "s1")
+HEAD = ConversationId(
+    id="0" * 32, protocol="echo", caller="cert=alice", node="web1", collective="mcs", session="s1"
+)
 
 
 class Pair:

@@ -77,8 +77,16 @@ def party(tmp_path_factory):
 def rule(**other) -> Rule:
     """Two jobs, the second after the first."""
     duties = (
-        Duty("a", "mark", "once", {"file": "x"}, When(splay=5.0)),
-        Duty("b", "mark", "once", {}, after=("a:ok",), retries=1, max_runtime=9.0),
+        Duty(name="a", agent="mark", action="once", data={"file": "x"}, when=When(splay=5.0)),
+        Duty(
+            name="b",
+            agent="mark",
+            action="once",
+            data={},
+            after=("a:ok",),
+            retries=1,
+            max_runtime=9.0,
+        ),
     )
     fields = {
         "name": "base",
@@ -148,11 +156,20 @@ def test_only_an_operator_speaks_and_only_for_himself(party):
 @pytest.mark.parametrize(
     ("duties", "said"),
     [
-        ((Duty("a", "m", "x"), Duty("a", "m", "x")), "two duties are called 'a'"),
-        ((Duty("b", "m", "x", after=("a:ok",)), Duty("a", "m", "x")), "stands before it"),
-        ((Duty("a", "m", "x", after=("a:fine",)),), "no conditions"),
-        ((Duty("a", "m", "x", when=When(every=5.0)),), "what recurs has an end"),
-        ((Duty("a b", "m", "x"),), "not of its form"),
+        (
+            (Duty(name="a", agent="m", action="x"), Duty(name="a", agent="m", action="x")),
+            "two duties are called 'a'",
+        ),
+        (
+            (
+                Duty(name="b", agent="m", action="x", after=("a:ok",)),
+                Duty(name="a", agent="m", action="x"),
+            ),
+            "stands before it",
+        ),
+        ((Duty(name="a", agent="m", action="x", after=("a:fine",)),), "no conditions"),
+        ((Duty(name="a", agent="m", action="x", when=When(every=5.0)),), "what recurs has an end"),
+        ((Duty(name="a b", agent="m", action="x"),), "not of its form"),
     ],
 )
 def test_what_makes_no_sense_is_not_signed(party, duties, said):

@@ -1,4 +1,4 @@
-"""The kit (`mcshell.node.testing`) on the project's own agents."""
+"""The tester (`mcshell.node.testing`) on the project's own agents."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def node() -> NodeView:
 
 
 @pytest.fixture
-def kit(node: TestNode) -> Kit:
-    """The kit on that node, with the project's agents."""
+def tester(node: TestNode) -> Kit:
+    """The tester on that node, with the project's agents."""
     return Kit(node=node)

@@ -32,14 +32,14 @@ def test_ddl_is_sound(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_action_is_a_method_and_every_method_an_action(kit, name):
+def test_every_action_is_a_method_and_every_method_an_action(tester, name):
     """Nothing is promised that the code has not, and no public method is out of the DDL."""
     own = {
         key
-        for key, value in inspect.getmembers(type(kit.load(name)), inspect.isfunction)
+        for key, value in inspect.getmembers(type(tester.load(name)), inspect.isfunction)
         if not key.startswith("_") and key not in vars(Agent)
     }
-    assert own == set(kit.ddl(name).actions)
+    assert own == set(tester.ddl(name).actions)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,20 +13,20 @@ from mcshell.errors import InputError
 
 
 @pytest.fixture
-def root(kit, tmp_path):
+def root(tester, tmp_path):
     """A root of the file agent, the only one."""
     folder = tmp_path / "root"
     folder.mkdir()
-    kit.configure("file", roots=[str(folder)])
+    tester.configure("file", roots=[str(folder)])
     return folder
 
 
-def test_stat_of_a_file(kit, root):
+def test_stat_of_a_file(tester, root):
     """Size, mode, owner and times are the file's own."""
     path = root / "motd"
     path.write_bytes(b"hello\n")
     path.chmod(0o640)
-    found = kit.call("file", "stat", path=str(path))
+    found = tester.call("file", "stat", path=str(path))
     real = path.stat()
     assert (found["exists"], found["type"], found["size"], found["mode"]) == (
         True,
@@ -44,63 +44,63 @@ def test_stat_of_a_file(kit, root):
     assert found["link"] is None
 
 
-def test_stat_of_what_is_not_there(kit, root):
+def test_stat_of_what_is_not_there(tester, root):
     """A missing file is a state, not a failure; also behind a link that leads nowhere."""
-    assert kit.call("file", "stat", path=str(root / "nosuch"))["exists"] is False
+    assert tester.call("file", "stat", path=str(root / "nosuch"))["exists"] is False
     (root / "dangling").symlink_to(root / "nowhere")
-    assert kit.call("file", "stat", path=str(root / "dangling"))["exists"] is False
+    assert tester.call("file", "stat", path=str(root / "dangling"))["exists"] is False
     (root / "plain").touch()
-    assert kit.call("file", "stat", path=str(root / "plain/below"))["exists"] is False
+    assert tester.call("file", "stat", path=str(root / "plain/below"))["exists"] is False
 
 
-def test_stat_tells_the_type(kit, root):
+def test_stat_tells_the_type(tester, root):
     """Directories, FIFOs and sockets are told apart, and looking at them never blocks."""
     os.mkfifo(root / "fifo")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(root / "sock"))
         kinds = {
-            name: kit.call("file", "stat", path=str(root / name))["type"]
+            name: tester.call("file", "stat", path=str(root / name))["type"]
             for name in ("fifo", "sock")
         }
     assert kinds == {"fifo": "fifo", "sock": "socket"}
-    assert kit.call("file", "stat", path=str(root))["type"] == "directory"
+    assert tester.call("file", "stat", path=str(root))["type"] == "directory"
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])
-def test_checksum(kit, root, algorithm):
+def test_checksum(tester, root, algorithm):
     """A checksum is that of the whole content."""
     content = os.urandom(3_000_000)
     (root / "blob").write_bytes(content)
-    found = kit.call("file", "checksum", path=str(root / "blob"), algorithm=algorithm)
+    found = tester.call("file", "checksum", path=str(root / "blob"), algorithm=algorithm)
     assert found["checksum"] == hashlib.new(algorithm, content).hexdigest()
     assert found["size"] == len(content)
 
 
-def test_checksum_is_sha256_and_nothing_weaker_unasked(kit, root):
+def test_checksum_is_sha256_and_nothing_weaker_unasked(tester, root):
     """Without a word sha256 is taken; an unknown algorithm is refused."""
     (root / "empty").touch()
-    found = kit.call("file", "checksum", path=str(root / "empty"))
+    found = tester.call("file", "checksum", path=str(root / "empty"))
     assert found["checksum"] == hashlib.sha256().hexdigest()
     with pytest.raises(InputError):
-        kit.call("file", "checksum", path=str(root / "empty"), algorithm="crc32")
+        tester.call("file", "checksum", path=str(root / "empty"), algorithm="crc32")
 
 
-def test_checksum_stops_when_cancelled(kit, root):
+def test_checksum_stops_when_cancelled(tester, root):
     """A cancelled request does not read on."""
     (root / "blob").write_bytes(b"x" * 3_000_000)
     cancelled = threading.Event()
     cancelled.set()
-    error = kit.fails("file", "checksum", path=str(root / "blob"), cancelled=cancelled)
+    error = tester.fails("file", "checksum", path=str(root / "blob"), cancelled=cancelled)
     assert "stopped before the end" in str(error)
 
 
-def test_read_walks_a_file_in_pieces(kit, root):
+def test_read_walks_a_file_in_pieces(tester, root):
     """Offset plus length is the next offset, until the end; no character is cut in two."""
     text = "zwölf Boxkämpfer jagen Viktor über den großen Sylter Deich\n" * 50
     (root / "text").write_text(text)
     pieces, offset = [], 0
     while True:
-        found = kit.call("file", "read", path=str(root / "text"), offset=offset, length=97)
+        found = tester.call("file", "read", path=str(root / "text"), offset=offset, length=97)
         assert isinstance(found["content"], str)
         pieces.append(found["content"])
         offset = found["offset"] + found["length"]
@@ -110,26 +110,26 @@ def test_read_walks_a_file_in_pieces(kit, root):
     assert found["size"] == len(text.encode())
 
 
-def test_read_of_bytes_that_are_no_text(kit, root):
+def test_read_of_bytes_that_are_no_text(tester, root):
     """Content that is not UTF-8 comes as the bytes it is."""
     (root / "bin").write_bytes(bytes(range(256)))
-    found = kit.call("file", "read", path=str(root / "bin"), offset=100, length=100)
+    found = tester.call("file", "read", path=str(root / "bin"), offset=100, length=100)
     assert found["content"] == bytes(range(100, 200))
     assert (found["length"], found["eof"]) == (100, False)
 
 
-def test_read_beyond_the_end_is_empty(kit, root):
+def test_read_beyond_the_end_is_empty(tester, root):
     """An offset behind the end gives nothing, and the end."""
     (root / "f").write_text("abc")
-    found = kit.call("file", "read", path=str(root / "f"), offset=10)
+    found = tester.call("file", "read", path=str(root / "f"), offset=10)
     assert (found["content"], found["length"], found["eof"]) == ("", 0, True)
 
 
 @pytest.mark.parametrize("inputs", [{"offset": -1}, {"length": -1}, {"length": 10**9}])
-def test_read_refuses_what_makes_no_sense(kit, root, inputs):
+def test_read_refuses_what_makes_no_sense(tester, root, inputs):
     """Negative numbers and pieces over the limit are the caller's error."""
     (root / "f").write_text("abc")
-    assert kit.fails("file", "read", path=str(root / "f"), **inputs).statuscode == 4
+    assert tester.fails("file", "read", path=str(root / "f"), **inputs).statuscode == 4
 
 
 @pytest.mark.parametrize(
@@ -145,38 +145,38 @@ def test_read_refuses_what_makes_no_sense(kit, root, inputs):
         (b"x\n\xff\xfe\n", 1, b"\xff\xfe\n"),
     ],
 )
-def test_tail(kit, root, content, lines, expected):
+def test_tail(tester, root, content, lines, expected):
     """The last lines are tail(1)'s, with or without a newline at the end."""
     (root / "log").write_bytes(content)
-    found = kit.call("file", "tail", path=str(root / "log"), lines=lines)
+    found = tester.call("file", "tail", path=str(root / "log"), lines=lines)
     assert found["content"] == expected
     assert found["truncated"] is False
 
 
-def test_tail_of_a_large_file_reads_only_its_end(kit, root):
+def test_tail_of_a_large_file_reads_only_its_end(tester, root):
     """A sparse file of a terabyte is answered at once; over the limit the first lines are cut."""
     with (root / "log").open("wb") as file:
         file.truncate(2**40)
         file.seek(0, os.SEEK_END)
         file.write(b"".join(b"\nline %06d" % number for number in range(100_000)))
-    found = kit.call("file", "tail", path=str(root / "log"), lines=20_000)
+    found = tester.call("file", "tail", path=str(root / "log"), lines=20_000)
     assert (found["lines"], found["truncated"]) == (20_000, False)
     assert found["content"].splitlines()[0] == "line 080000"
-    kit.node.configured["file"]["max_read"] = 1000
-    cut = kit.call("file", "tail", path=str(root / "log"), lines=20_000)
+    tester.node.configured["file"]["max_read"] = 1000
+    cut = tester.call("file", "tail", path=str(root / "log"), lines=20_000)
     assert cut["truncated"] is True
     assert len(cut["content"]) == 1000
 
 
 @pytest.mark.parametrize("path", ["relative", "", "/a\0b", "~/x"])
-def test_only_absolute_paths(kit, path):
+def test_only_absolute_paths(tester, path):
     """A path that is not absolute never reaches the agent."""
     with pytest.raises(InputError):
-        kit.call("file", "read", path=path)
+        tester.call("file", "read", path=path)
 
 
 @pytest.mark.parametrize("action", ["stat", "checksum", "read", "tail"])
-def test_nothing_outside_the_roots(kit, root, tmp_path, action):
+def test_nothing_outside_the_roots(tester, root, tmp_path, action):
     """Neither by name, nor by "..", nor through a link of a file or of a directory."""
     secret = tmp_path / "rootsecret"
     secret.mkdir()
@@ -185,60 +185,60 @@ def test_nothing_outside_the_roots(kit, root, tmp_path, action):
     (root / "dir").symlink_to(secret)
     paths = [secret / "key", root / "../rootsecret/key", root / "link", root / "dir/key"]
     for path in (*paths, secret / "nosuch", root / "dir/nosuch"):
-        assert "not below the roots" in str(kit.fails("file", action, path=str(path)))
+        assert "not below the roots" in str(tester.fails("file", action, path=str(path)))
 
 
 @pytest.mark.parametrize("action", ["stat", "checksum", "read", "tail"])
-def test_the_nodes_own_keys_are_never_shown(kit, node, root, action):
+def test_the_nodes_own_keys_are_never_shown(tester, node, root, action):
     """What the node protects is refused wherever it lies, also through a link."""
     (root / "state").mkdir()
     (root / "state/node.key").write_text("secret")
     (root / "link").symlink_to(root / "state/node.key")
     node.keys = (root / "state",)
     for path in (root / "state/node.key", root / "link"):
-        assert "own keys" in str(kit.fails("file", action, path=str(path)))
+        assert "own keys" in str(tester.fails("file", action, path=str(path)))
 
 
 @pytest.mark.parametrize("action", ["checksum", "read", "tail"])
-def test_content_of_secrets_is_not_shown(kit, action):
+def test_content_of_secrets_is_not_shown(tester, action):
     """By default password hashes and private keys can be looked up, not read."""
-    assert "not shown" in str(kit.fails("file", action, path="/etc/shadow"))
-    assert kit.call("file", "stat", path="/etc/shadow")["exists"] is True
+    assert "not shown" in str(tester.fails("file", action, path="/etc/shadow"))
+    assert tester.call("file", "stat", path="/etc/shadow")["exists"] is True
 
 
-def test_what_is_denied_can_be_set(kit, root):
+def test_what_is_denied_can_be_set(tester, root):
     """The list of what is not shown is the node's to choose; case does not matter."""
     (root / "Secret.TXT").write_text("x")
-    kit.node.configured["file"]["deny"] = ["*.txt"]
-    assert "deny: *.txt" in str(kit.fails("file", "read", path=str(root / "Secret.TXT")))
-    kit.node.configured["file"]["deny"] = []
-    assert kit.call("file", "read", path=str(root / "Secret.TXT"))["content"] == "x"
+    tester.node.configured["file"]["deny"] = ["*.txt"]
+    assert "deny: *.txt" in str(tester.fails("file", "read", path=str(root / "Secret.TXT")))
+    tester.node.configured["file"]["deny"] = []
+    assert tester.call("file", "read", path=str(root / "Secret.TXT"))["content"] == "x"
 
 
 @pytest.mark.parametrize("action", ["checksum", "read", "tail"])
-def test_only_plain_files_are_read(kit, root, action):
+def test_only_plain_files_are_read(tester, root, action):
     """FIFOs, devices and directories are refused at once, and without opening them."""
     os.mkfifo(root / "fifo")
-    assert "a fifo is not read" in str(kit.fails("file", action, path=str(root / "fifo")))
-    assert "a directory is not read" in str(kit.fails("file", action, path=str(root)))
-    kit.configure("file", roots=["/dev"])
-    assert "a char is not read" in str(kit.fails("file", action, path="/dev/zero"))
+    assert "a fifo is not read" in str(tester.fails("file", action, path=str(root / "fifo")))
+    assert "a directory is not read" in str(tester.fails("file", action, path=str(root)))
+    tester.configure("file", roots=["/dev"])
+    assert "a char is not read" in str(tester.fails("file", action, path="/dev/zero"))
 
 
-def test_a_missing_file_is_named(kit, root):
+def test_a_missing_file_is_named(tester, root):
     """Reading what is not there says so."""
-    error = kit.fails("file", "read", path=str(root / "nosuch"))
+    error = tester.fails("file", "read", path=str(root / "nosuch"))
     assert str(error) == f"{root}/nosuch: no such file"
 
 
-def test_a_loop_of_links_is_no_trap(kit, root):
+def test_a_loop_of_links_is_no_trap(tester, root):
     """Links that lead to themselves end in an answer."""
     (root / "a").symlink_to(root / "b")
     (root / "b").symlink_to(root / "a")
-    assert kit.fails("file", "read", path=str(root / "a"))
+    assert tester.fails("file", "read", path=str(root / "a"))
 
 
-def test_a_link_swapped_while_it_is_read_never_leads_out(kit, root, tmp_path):
+def test_a_link_swapped_while_it_is_read_never_leads_out(tester, root, tmp_path):
     """However fast a directory is swapped for a link to elsewhere, nothing from there is read."""
     outside = tmp_path / "outside"
     inside = root / "dir"
@@ -262,7 +262,7 @@ def test_a_link_swapped_while_it_is_read_never_leads_out(kit, root, tmp_path):
         seen = set()
         for _ in range(1500):
             try:
-                seen.add(kit.call("file", "read", path=str(inside / "file"))["content"])
+                seen.add(tester.call("file", "read", path=str(inside / "file"))["content"])
             except Exception as error:  # noqa: BLE001 - each refusal is looked at below
                 seen.add(type(error).__name__)
     finally:
@@ -272,10 +272,10 @@ def test_a_link_swapped_while_it_is_read_never_leads_out(kit, root, tmp_path):
     assert seen <= {"public", "AgentError"}
 
 
-def test_the_default_roots_are_there(kit):
+def test_the_default_roots_are_there(tester):
     """Without settings /etc, /var/log and /usr/share are open, and nothing else."""
-    assert kit.call("file", "read", path="/etc/hostname")["size"] > 0
+    assert tester.call("file", "read", path="/etc/hostname")["size"] > 0
     for root in ("/var/log", "/usr/share"):
-        assert kit.call("file", "stat", path=root)["type"] == "directory"
+        assert tester.call("file", "stat", path=root)["type"] == "directory"
     for path in ("/root", "/proc/self/environ", "/var/lib/dpkg/status", "/etc/../root"):
-        assert "not below the roots" in str(kit.fails("file", "stat", path=path))
+        assert "not below the roots" in str(tester.fails("file", "stat", path=path))

@@ -1,4 +1,4 @@
-"""`mcshell agent new` and the kit that an agent's author tests with."""
+"""`mcshell agent new` and the tester that an agent's author tests with."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def test_a_new_agent_passes_its_own_test(tmp_path: Path) -> None:
     ]
     document = json.loads(Path(files[0]).read_text())
     ddl.check(document)
-    kit = AgentTester(tmp_path / "agents", TestNode(identity="web1"))
-    assert kit.call("disk_space", "greet", who="all of you") == {
+    tester = AgentTester(tmp_path / "agents", TestNode(identity="web1"))
+    assert tester.call("disk_space", "greet", who="all of you") == {
         "text": "Hello all of you, this is web1"
     }
     with pytest.raises(InputError):
-        kit.call("disk_space", "greet", who="<you>")
+        tester.call("disk_space", "greet", who="<you>")
     config = ["--config", str(ROOT / "pyproject.toml")]
     for argv in (
         ["-m", "pytest", "-q", "-p", "no:cacheprovider", files[2]],
@@ -65,9 +65,9 @@ def test_the_ten_lines_of_the_readme_are_an_agent(tmp_path: Path) -> None:
     section = text.partition("## An agent in ten lines\n")[2]
     code = section.partition("```python\n")[2].partition("```")[0]
     Path(files[1]).write_text(code)
-    kit = AgentTester(tmp_path, TestNode(identity="web1"))
-    assert kit.call("hello", "greet", who="you") == {"text": "Hello you, this is web1"}
-    assert str(kit.fails("hello", "greet", who="nobody")) == "there is nobody to greet"
+    tester = AgentTester(tmp_path, TestNode(identity="web1"))
+    assert tester.call("hello", "greet", who="you") == {"text": "Hello you, this is web1"}
+    assert str(tester.fails("hello", "greet", who="nobody")) == "there is nobody to greet"
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
 
 
@@ -99,9 +99,9 @@ def test_the_kit_holds_an_agent_to_its_ddl(tmp_path: Path) -> None:
     ):  # fmt: skip
         code.write_text(wrong)
         assert wrong != good
-        kit = AgentTester(tmp_path)
+        tester = AgentTester(tmp_path)
         with pytest.raises(AssertionError, match=said):
-            kit.call("greet", "greet", who="nobody" if "one line" in said else "you")
+            tester.call("greet", "greet", who="nobody" if "one line" in said else "you")
     code.write_text(good)
     with pytest.raises(AssertionError, match="did not fail"):
         AgentTester(tmp_path).fails("greet", "greet", who="you")

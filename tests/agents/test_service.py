@@ -58,10 +58,10 @@ def script(tmp_path):
 
 
 @pytest.fixture
-def sysv(kit, tmp_path, script):
-    """The kit, set to the init scripts of the test's root."""
-    kit.configure("service", provider="sysv", root=str(tmp_path))
-    return kit
+def sysv(tester, tmp_path, script):
+    """The tester, set to the init scripts of the test's root."""
+    tester.configure("service", provider="sysv", root=str(tmp_path))
+    return tester
 
 
 def test_an_init_scripts_life(sysv):
@@ -132,18 +132,18 @@ def test_an_unknown_init_script_is_named(sysv, action):
 
 
 @pytest.mark.parametrize("name", ["", "-h", "../../bin/sh", "a b", "a;b", "/etc/init.d/x"])
-def test_names_that_are_no_names(kit, name):
+def test_names_that_are_no_names(tester, name):
     """A name is no path and no option."""
     with pytest.raises(InputError):
-        kit.call("service", "status", name=name)
+        tester.call("service", "status", name=name)
 
 
 def on_the_machine_itself(script: Path, *actions: str) -> list[dict]:
     """Run actions with no root set: the test's folders lie over /etc's in a private namespace."""
     code = (
-        "import json, sys; from tests.agents.conftest import Kit; kit = Kit();"
-        "kit.configure('service', provider='sysv');"
-        "print(json.dumps([kit.call('service', action, name='tick') for action in sys.argv[1:]]))"
+        "import json, sys; from tests.agents.conftest import Kit; tester = Kit();"
+        "tester.configure('service', provider='sysv');"
+        "print(json.dumps([tester.call('service', action, name='tick') for action in sys.argv[1:]]))"
     )
     mounts = [f"mount --bind {script.parent} /etc/init.d"]
     for folder in sorted(Path("/etc").glob("rc?.d")):
@@ -181,8 +181,8 @@ def test_another_root_has_no_update_rc_d(sysv):
 
 
 @pytest.fixture
-def systemd(kit, tmp_path, monkeypatch):
-    """A real systemd user instance with one unit, and the kit set to it.
+def systemd(tester, tmp_path, monkeypatch):
+    """A real systemd user instance with one unit, and the tester set to it.
 
     systemd wants to see that systemd runs the machine: a private /run shows it that.
     """
@@ -211,13 +211,13 @@ def systemd(kit, tmp_path, monkeypatch):
     )
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(namespaced("sh", "-c", shell), stdout=log, stderr=log)
-    kit.configure("service", provider="systemd", scope="user")
+    tester.configure("service", provider="systemd", scope="user")
     try:
         there = (tmp_path / "run/systemd/private").exists
         ended = lambda: process.poll() is not None  # noqa: E731 - a condition to wait for
         assert until(lambda: there() or ended()), "systemd did not come up"
         assert not ended(), (tmp_path / "log").read_text()
-        yield kit
+        yield tester
     finally:
         process.terminate()
         process.wait(30)
@@ -257,12 +257,12 @@ def test_what_systemd_does_not_know(systemd):
     assert systemd.call("service", "status", name="broken")["status"] == "stopped"
 
 
-def test_a_machine_without_a_service_manager(kit, tmp_path):
+def test_a_machine_without_a_service_manager(tester, tmp_path):
     """Where neither systemd nor init scripts are, the agent says so and does not activate."""
-    kit.configure("service", provider="sysv", root=str(tmp_path))
-    assert "neither systemd nor init scripts" in str(kit.fails("service", "status", name="x"))
-    kit.configure("service", provider="upstart")
-    assert "unknown provider" in str(kit.fails("service", "status", name="x"))
+    tester.configure("service", provider="sysv", root=str(tmp_path))
+    assert "neither systemd nor init scripts" in str(tester.fails("service", "status", name="x"))
+    tester.configure("service", provider="upstart")
+    assert "unknown provider" in str(tester.fails("service", "status", name="x"))
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_machine_without_a_service_manager(kit, tmp_path):
         (["LoadState=loaded", "ActiveState=reloading", "UnitFileState=static"], "running", None),
     ],
 )
-def test_states_of_systemd(kit, lines, status, enabled):
+def test_states_of_systemd(tester, lines, status, enabled):
     """Each of systemd's states has its word; a unit that cannot be enabled is null."""
-    found = kit.module("service").parse_show(lines, "x")
+    found = tester.module("service").parse_show(lines, "x")
     assert (found["status"], found["enabled"]) == (status, enabled)

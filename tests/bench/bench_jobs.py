@@ -53,7 +53,7 @@ def store(path: Path, collective: str, author: Signer, count: int, identity: str
     """Write so many jobs into a node's file, one in three of each kind."""
     spool = Spool(path)
     host = Host(identity, facts=dict, served=AgentRegistry([]))
-    desk = RunLifecycle(host, None, None)  # type: ignore[arg-type] - only its zone is asked
+    lifecycle = RunLifecycle(host, None, None)  # type: ignore[arg-type] - only its zone is asked
     now = time.time()
     day = datetime.fromtimestamp(now + 86_400, UTC).date()
     whens = [
@@ -94,7 +94,7 @@ def store(path: Path, collective: str, author: Signer, count: int, identity: str
             received=now,
             state="scheduled",
         )
-        rows.append(following(row, job, now if when.recurs else float("-inf"), desk))
+        rows.append(following(row, job, now if when.recurs else float("-inf"), lifecycle))
     spool.put_jobs(rows)
     spool.close()
 
@@ -133,16 +133,16 @@ def daemon(broker: Broker, folder: Path, count: int, seconds: float) -> Taken:
 
 def fake_hour(folder: Path, count: int) -> tuple[float, int]:
     """Processor seconds of the scheduler in an hour on a fake clock, and how many jobs came due."""
-    from tests.jobs.simulation import World
+    from tests.jobs.simulation import Simulation
 
     folder.mkdir()
-    world = World(folder, count // 3, time.time())
-    due = sum(start < world.now + HOUR for *_rest, start in world.forecast(HOUR))
+    simulation = Simulation(folder, count // 3, time.time())
+    due = sum(start < simulation.now + HOUR for *_rest, start in simulation.forecast(HOUR))
     spent = time.process_time()
     for _second in range(int(HOUR)):
-        world.live(1.0, 0.0)
+        simulation.live(1.0, 0.0)
     spent = time.process_time() - spent
-    world.close()
+    simulation.close()
     return spent, due
 
 

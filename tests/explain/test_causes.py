@@ -10,7 +10,7 @@ import pytest
 
 from mcshell.errors import MCShellError
 from mcshell.message import State
-from tests.explain.world import PATIENCE
+from tests.explain.flawed_fleet import PATIENCE
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
-    from tests.explain.world import World
+    from tests.explain.flawed_fleet import FlawedFleet
 
 Case = tuple[str, str]
 
@@ -42,43 +42,43 @@ def state_of(replies: Replies) -> State:
     return replies.entries()[0].state
 
 
-def never_seen(_world: World, alice: Client) -> Case:
+def never_seen(_world: FlawedFleet, alice: Client) -> Case:
     """A name that nobody has."""
     return asked(alice, "ghost")
 
 
-def gone_before(world: World, alice: Client) -> Case:
+def gone_before(flawed_fleet: FlawedFleet, alice: Client) -> Case:
     """A node that died before it was asked."""
-    if "gone" in world.nodes:
-        world.kill9("gone")
+    if "gone" in flawed_fleet.nodes:
+        flawed_fleet.kill9("gone")
         time.sleep(0.05)  # what it said before is older than what is asked now
     return asked(alice, "gone")
 
 
-def gone_and_queued(world: World, alice: Client) -> Case:
+def gone_and_queued(flawed_fleet: FlawedFleet, alice: Client) -> Case:
     """The same, asked through its queue."""
-    gone_before(world, alice)
+    gone_before(flawed_fleet, alice)
     replies = queued(alice, "gone", 0.0)
     assert replies.wait_confirmed(PATIENCE)
     return "gone", replies.requestid
 
 
-def expired(world: World, alice: Client) -> Case:
+def expired(flawed_fleet: FlawedFleet, alice: Client) -> Case:
     """The same, and nobody came for it in time."""
-    gone_before(world, alice)
+    gone_before(flawed_fleet, alice)
     replies = queued(alice, "gone", 0.0, ttl="1s")
     assert replies.wait(PATIENCE).done
     return "gone", replies.requestid
 
 
-def running(_world: World, alice: Client) -> Case:
+def running(_world: FlawedFleet, alice: Client) -> Case:
     """Work that takes long."""
     replies = queued(alice, "busy", 20.0)
     assert wait_until(lambda: state_of(replies) is State.RUNNING, PATIENCE)
     return "busy", replies.requestid
 
 
-def spooled(_world: World, alice: Client) -> Case:
+def spooled(_world: FlawedFleet, alice: Client) -> Case:
     """Work behind other work."""
     queued(alice, "busy", 20.0)
     replies = queued(alice, "busy", 0.0)
@@ -86,7 +86,7 @@ def spooled(_world: World, alice: Client) -> Case:
     return "busy", replies.requestid
 
 
-def left_in_the_broker(_world: World, alice: Client) -> Case:
+def left_in_the_broker(_world: FlawedFleet, alice: Client) -> Case:
     """Work for a node whose spool is full: it takes no more."""
     replies = [queued(alice, "full", 25.0) for _ in range(60)]
     assert all(one.wait_confirmed(PATIENCE) for one in replies)
@@ -95,107 +95,107 @@ def left_in_the_broker(_world: World, alice: Client) -> Case:
     return "full", waits[-1].requestid
 
 
-def denied(_world: World, alice: Client) -> Case:
+def denied(_world: FlawedFleet, alice: Client) -> Case:
     """What the policy does not allow."""
     return asked(alice, "web1", "package", "status", name="bash")
 
 
-def missing_input(_world: World, alice: Client) -> Case:
+def missing_input(_world: FlawedFleet, alice: Client) -> Case:
     """An input that the operator's DDL forgot."""
     return asked(alice, "web1", "mark", "nap")
 
 
-def unknown_action(_world: World, alice: Client) -> Case:
+def unknown_action(_world: FlawedFleet, alice: Client) -> Case:
     """An action that only the operator's DDL has."""
     return asked(alice, "web1", "mark", "novel")
 
 
-def unknown_agent(_world: World, alice: Client) -> Case:
+def unknown_agent(_world: FlawedFleet, alice: Client) -> Case:
     """An agent that only the operator has a DDL of."""
     return asked(alice, "web1", "other", "ping")
 
 
-def timed_out(_world: World, alice: Client) -> Case:
+def timed_out(_world: FlawedFleet, alice: Client) -> Case:
     """An action that takes longer than the node allows."""
     return asked(alice, "web1", "mark", "nap", sleep=5.0)
 
 
-def crashed(_world: World, alice: Client) -> Case:
+def crashed(_world: FlawedFleet, alice: Client) -> Case:
     """An action that raises what it should not."""
     return asked(alice, "web1", "mark", "crash")
 
 
-def failed(_world: World, alice: Client) -> Case:
+def failed(_world: FlawedFleet, alice: Client) -> Case:
     """An action that fails."""
     return asked(alice, "web1", "mark", "fail")
 
 
-def too_large(world: World, alice: Client) -> Case:
+def too_large(flawed_fleet: FlawedFleet, alice: Client) -> Case:
     """A reply that is larger than the node may send."""
-    file = str(world.folder / "marks")
+    file = str(flawed_fleet.folder / "marks")
     return asked(alice, "web1", "mark", "once", file=file, text="x" * 5000)
 
 
-def clock_off(_world: World, alice: Client) -> Case:
+def clock_off(_world: FlawedFleet, alice: Client) -> Case:
     """A node that lives two hours from now: whatever comes has expired."""
     return asked(alice, "fast")
 
 
-def clock_off_and_queued(_world: World, alice: Client) -> Case:
+def clock_off_and_queued(_world: FlawedFleet, alice: Client) -> Case:
     """The same node says itself that its work has expired."""
     replies = queued(alice, "fast", 0.0)
     assert replies.wait(PATIENCE).done
     return "fast", replies.requestid
 
 
-def started_later(world: World, alice: Client) -> Case:
+def started_later(flawed_fleet: FlawedFleet, alice: Client) -> Case:
     """A node that came up only after it was asked."""
-    if "late" in world.nodes:
-        world.kill9("late")
+    if "late" in flawed_fleet.nodes:
+        flawed_fleet.kill9("late")
     case = asked(alice, "late", ttl="1s")
     time.sleep(1.1)  # its direct request has expired
-    world.start("late")
+    flawed_fleet.start("late")
     return case
 
 
-def no_match(world: World, alice: Client) -> Case:
+def no_match(flawed_fleet: FlawedFleet, alice: Client) -> Case:
     """A node whose facts have changed since it was last heard: it passes."""
     asking = {"facts": "role=old", "via": "broadcast", "timeout": 10}
     alice.known.forget("moved")
-    world.kill9("moved")
-    (world.folder / "moved.yaml").write_text(json.dumps({"role": "new"}))
-    world.start("moved")
-    world.known(alice, "moved")
-    old = alice.known.node(world.collective, "moved")
+    flawed_fleet.kill9("moved")
+    (flawed_fleet.folder / "moved.yaml").write_text(json.dumps({"role": "new"}))
+    flawed_fleet.start("moved")
+    flawed_fleet.known(alice, "moved")
+    old = alice.known.node(flawed_fleet.collective, "moved")
     stale = type(old)("moved", time.time() + 30, facts={"role": "old"}, agents=old.agents)
-    alice.known.learn(world.collective, [stale])
+    alice.known.learn(flawed_fleet.collective, [stale])
     return "moved", alice.rpc("rpcutil", "ping", **asking).requestid
 
 
-def stopped(_world: World, alice: Client) -> Case:
+def stopped(_world: FlawedFleet, alice: Client) -> Case:
     """A target that was left out after others had failed."""
     replies = alice.rpc("mark", "fail", nodes=["web1", "busy"], batch=1, max_failures=1, timeout=10)
     return "busy", replies.requestid
 
 
-def no_target(_world: World, alice: Client) -> Case:
+def no_target(_world: FlawedFleet, alice: Client) -> Case:
     """A node that was not asked at all."""
     return "lost", asked(alice, "web1")[1]
 
 
-def no_member(_world: World, alice: Client) -> Case:
+def no_member(_world: FlawedFleet, alice: Client) -> Case:
     """A pool that nobody serves."""
     replies = alice.rpc("rpcutil", "ping", via="pool", pool="sms", ttl="1h", wait=False)
     assert replies.wait_confirmed(PATIENCE)
     return "pool:sms", replies.requestid
 
 
-def answered(_world: World, alice: Client) -> Case:
+def answered(_world: FlawedFleet, alice: Client) -> Case:
     """Nothing is wrong."""
     return asked(alice, "busy")
 
 
-CAUSES: list[tuple[Callable[[World, Client], Case], str, str, str]] = [
+CAUSES: list[tuple[Callable[[FlawedFleet, Client], Case], str, str, str]] = [
     (never_seen, "never seen", "inferred", "no registration"),
     (gone_before, "last seen before the request was sent", "inferred", "no answer to a probe"),
     (gone_and_queued, "last seen before the request was sent", "inferred", "no answer"),
@@ -230,19 +230,19 @@ CAUSES: list[tuple[Callable[[World, Client], Case], str, str, str]] = [
 @pytest.mark.parametrize(
     ("inject", "cause", "kind", "evidence"), CAUSES, ids=[case[0].__name__ for case in CAUSES]
 )
-def test_the_cause_is_named_first(world, alice, inject, cause, kind, evidence):
+def test_the_cause_is_named_first(flawed_fleet, alice, inject, cause, kind, evidence):
     """The most likely cause is the injected one, with how it is known and what says so."""
-    node, request = inject(world, alice)
+    node, request = inject(flawed_fleet, alice)
     found = alice.causes(node, request)
     assert (found[0].cause, found[0].kind) == (cause, kind), found
     assert evidence in found[0].evidence, found
 
 
-def test_the_command_line_gives_the_same_causes(world, alice):
+def test_the_command_line_gives_the_same_causes(flawed_fleet, alice):
     """A table with the columns cause, kind, evidence and since; by the first letters of the id."""
     node, request = asked(alice, "web1", "mark", "fail")
-    environ = {"MCSHELL_STATE": str(world.folder / "state-alice")}
-    done = world.cli("explain", node, request[:12], "--json", **environ)
+    environ = {"MCSHELL_STATE": str(flawed_fleet.folder / "state-alice")}
+    done = flawed_fleet.cli("explain", node, request[:12], "--json", **environ)
     (row,) = json.loads(done.stdout)
     assert list(row) == ["cause", "kind", "evidence", "since"]
     assert (row["cause"], row["kind"]) == ("failed in the action", "observed")
@@ -250,31 +250,31 @@ def test_the_command_line_gives_the_same_causes(world, alice):
     assert frame.to_dict("records") == [row]
 
 
-def test_a_queued_request_for_the_dead_waits_in_the_broker(world, alice):
+def test_a_queued_request_for_the_dead_waits_in_the_broker(flawed_fleet, alice):
     """The second cause of a queued request says where it is now."""
-    found = alice.causes(*gone_and_queued(world, alice))
+    found = alice.causes(*gone_and_queued(flawed_fleet, alice))
     assert [cause.cause for cause in found][1:] == ["waiting in the broker"]
 
 
-def test_without_a_request_it_is_the_newest_that_was_for_the_node(world, alice):
+def test_without_a_request_it_is_the_newest_that_was_for_the_node(flawed_fleet, alice):
     """Requests for others in between do not count."""
     asked(alice, "web1", "mark", "fail")
     asked(alice, "busy")
     assert alice.causes("web1")[0].cause == "failed in the action"
 
 
-def test_a_node_that_was_never_asked_says_that_it_is_there(world):
+def test_a_node_that_was_never_asked_says_that_it_is_there(flawed_fleet):
     """Without any request there is still the question whether it answers."""
-    with world.client("alice", state="state-fresh") as fresh:
+    with flawed_fleet.client("alice", state="state-fresh") as fresh:
         found = fresh.causes("busy")
     assert (found[0].cause, found[0].kind) == ("it answers now", "observed")
 
 
-def test_after_a_restart_the_node_knows_from_its_audit_file(world, alice):
+def test_after_a_restart_the_node_knows_from_its_audit_file(flawed_fleet, alice):
     """What the daemon's memory has lost, its audit file still tells."""
     case = asked(alice, "lost", "mark", "nap", sleep=20.0, timeout=0.3)
-    world.kill9("lost")
-    world.start("lost")
+    flawed_fleet.kill9("lost")
+    flawed_fleet.start("lost")
     found = alice.causes(*case)
     assert (found[0].cause, found[0].kind) == ("the daemon was restarted in the middle", "observed")
 

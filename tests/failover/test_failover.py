@@ -205,16 +205,16 @@ def _word(number: int, size: int = 10) -> OutboxMessage:
 
 def test_words_are_said_again_once_and_elsewhere_only() -> None:
     """What another broker has comes back without its number; what is old or too much does not."""
-    lately = ResendBuffer(several=True)
+    buffer = ResendBuffer(several=True)
     now = time.monotonic()
-    lately.keep("a", [_word(1)], now - 10_000)
-    lately.keep("a", [_word(2), _word(3)], now)
-    assert lately.elsewhere("a", now) == []
-    again = lately.elsewhere("b", now)
+    buffer.keep("a", [_word(1)], now - 10_000)
+    buffer.keep("a", [_word(2), _word(3)], now)
+    assert buffer.elsewhere("a", now) == []
+    again = buffer.elsewhere("b", now)
     assert [(word.request, word.number) for word in again] == [("r2", None), ("r3", None)]
-    assert lately.elsewhere("b", now) == []
-    lately.keep("a", [_word(number, 1 << 18) for number in range(10)], now)
-    assert len(lately.elsewhere("b", now)) == 4
+    assert buffer.elsewhere("b", now) == []
+    buffer.keep("a", [_word(number, 1 << 18) for number in range(10)], now)
+    assert len(buffer.elsewhere("b", now)) == 4
     hold_state_directory = ResendBuffer(several=False)
     hold_state_directory.keep("a", [_word(1)], now)
     assert hold_state_directory.elsewhere("b", now) == []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.jobs.town import Town
+from tests.jobs.job_fleet import JobFleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def town(embedded: Broker, tmp_path: Path) -> Iterator[Town]:
-    """A fleet without nodes on the embedded broker; `Town.add` starts them."""
-    with Town(embedded, tmp_path) as one:
+def job_fleet(embedded: Broker, tmp_path: Path) -> Iterator[JobFleet]:
+    """A fleet without nodes on the embedded broker; `JobFleet.add` starts them."""
+    with JobFleet(embedded, tmp_path) as one:
         yield one

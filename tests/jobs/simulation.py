@@ -24,7 +24,7 @@ from mcshell.wire.documents.signatures import Signer
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Started", "World"]
+__all__ = ["Simulation", "Started"]
 
 Started = tuple[str, str, str, float]
 """Identity, job, name of the start, instant."""
@@ -40,29 +40,29 @@ WHENS = (
 )
 
 
-class World:
+class Simulation:
     """`count` nodes with two jobs each that recur, and one that starts once."""
 
     def __init__(self, folder: Path, count: int, now: float, *, seed: int = 1) -> None:
         self.now = now
         authority = Authority.init(folder / "pki", "simulation")
         author = Signer.from_pem(*authority.issue_pem("alice", "operator"))
-        voice = ReplyWriter(Signer.from_pem(*authority.issue_pem("n", "node")), 1 << 20)
+        writer = ReplyWriter(Signer.from_pem(*authority.issue_pem("n", "node")), 1 << 20)
         self.spool = Spool(folder / "work.sqlite")
         served = AgentRegistry([])
         dice = random.Random(seed)
-        self.desks: dict[str, RunLifecycle] = {}
+        self.lifecycles: dict[str, RunLifecycle] = {}
         for number in range(count):
             facts = {"timezone": dice.choice(ZONES)}
             host = Host(f"n{number:05d}", facts=lambda facts=facts: facts, served=served)
-            self.desks[host.identity] = RunLifecycle(host, None, voice)  # type: ignore[arg-type] - nothing is judged here
-        self.scheduler = Scheduler(self.spool, self.desks, lambda: None)
+            self.lifecycles[host.identity] = RunLifecycle(host, None, writer)  # type: ignore[arg-type] - nothing is judged here
+        self.scheduler = Scheduler(self.spool, self.lifecycles, lambda: None)
         self._hand_in(author, dice)
 
     def _hand_in(self, author: Signer, dice: random.Random) -> None:
         bodies = [self._job(author, number, when) for number, when in enumerate(self._whens())]
         rows = []
-        for identity, desk in self.desks.items():
+        for identity, lifecycle in self.lifecycles.items():
             for job, sealed in dice.sample(bodies[:-1], 2) + bodies[-1:]:
                 row = JobRow(
                     identity=identity,
@@ -82,7 +82,7 @@ class World:
                     state="scheduled",
                 )
                 after = job.created if job.when.recurs else float("-inf")
-                rows.append(following(row, job, after, desk))
+                rows.append(following(row, job, after, lifecycle))
         for start in range(0, len(rows), 5000):
             self.spool.put_jobs(rows[start : start + 5000])
 
@@ -117,8 +117,8 @@ class World:
         """What all nodes say will start, by time alone."""
         window = (self.now, self.now + seconds)
         found: set[Started] = set()
-        for identity, desk in self.desks.items():
-            starts = forecast(self.spool, desk, 1000, window, 100_000)
+        for identity, lifecycle in self.lifecycles.items():
+            starts = forecast(self.spool, lifecycle, 1000, window, 100_000)
             assert all(one.sure for one in starts)
             found.update((identity, one.job, one.run, one.start) for one in starts)
         return found
@@ -134,11 +134,11 @@ class World:
         while (due := self.scheduler.next_due()) is not None and due < end:
             self.now = min(max(self.now, due) + dice.uniform(0, late), end - 0.001)
             touched = self.scheduler.start_due(self.now)
-            works = [work for name in touched for work in self.spool.due(name, self.now, 100)]
-            claimed = self.spool.start([work.key for work in works], self.now)
+            items = [work for name in touched for work in self.spool.due(name, self.now, 100)]
+            claimed = self.spool.start([work.key for work in items], self.now)
             assert all(claimed)
             ends = []
-            for work in works:
+            for work in items:
                 key = (work.identity, work.job or "", work.run)
                 assert key not in happened, "started twice"
                 happened[key] = self.now

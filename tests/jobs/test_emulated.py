@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.jobs.town import Town
+from tests.jobs.job_fleet import JobFleet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def test_hundred_emulated_nodes(embedded: Broker, tmp_path: Path) -> None:
     """Each of a hundred emulated nodes starts a job at its time, and a second one after it."""
-    with Town(embedded, tmp_path) as town:
-        town.fleet.emulate(100)
-        client = town.client()
+    with JobFleet(embedded, tmp_path) as job_fleet:
+        job_fleet.fleet.emulate(100)
+        client = job_fleet.client()
         first = client.jobs.submit("rpcutil", "ping", at="+8s", splay="2s", name="first")
         second = client.jobs.submit("rpcutil", "inventory", after=first, name="second")
         assert second.wait_accepted(30)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.jobs.simulation import World
+from tests.jobs.simulation import Simulation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,36 +27,36 @@ SPAN = 2 * 86_400.0
 )
 def test_forecast_is_what_happens(tmp_path: Path, begin: float, count: int, late: float) -> None:
     """Every time-triggered start was foretold to the instant, and every foretold one happened."""
-    world = World(tmp_path, count, begin)
-    foretold = world.forecast(SPAN)
-    happened = world.live(SPAN, late)
+    simulation = Simulation(tmp_path, count, begin)
+    foretold = simulation.forecast(SPAN)
+    happened = simulation.live(SPAN, late)
     due = {(identity, job, run): start for identity, job, run, start in foretold}
     assert happened.keys() == due.keys()
     assert all(0 <= happened[key] - due[key] <= late for key in due)
     print(f"\n{count} nodes, {len(due)} starts foretold, as many happened")
-    world.close()
+    simulation.close()
 
 
 def test_later_forecast_is_part_of_the_first(tmp_path: Path) -> None:
     """Half way, the nodes say of the second half what they said at first."""
-    world = World(tmp_path, 100, AUTUMN)
-    foretold = world.forecast(SPAN)
-    world.live(SPAN / 2)
+    simulation = Simulation(tmp_path, 100, AUTUMN)
+    foretold = simulation.forecast(SPAN)
+    simulation.live(SPAN / 2)
     middle = AUTUMN + SPAN / 2
-    assert world.forecast(SPAN / 2) == {one for one in foretold if one[3] >= middle}
-    world.close()
+    assert simulation.forecast(SPAN / 2) == {one for one in foretold if one[3] >= middle}
+    simulation.close()
 
 
 def test_clock_that_jumps(tmp_path: Path) -> None:
     """Put back, a clock starts nothing again; put forward, only the newest start happens."""
-    world = World(tmp_path, 50, AUTUMN)
-    first = world.live(86_400.0)
-    world.now -= 43_200.0
-    assert world.live(43_200.0) == {}
-    again = world.live(3600.0)
+    simulation = Simulation(tmp_path, 50, AUTUMN)
+    first = simulation.live(86_400.0)
+    simulation.now -= 43_200.0
+    assert simulation.live(43_200.0) == {}
+    again = simulation.live(3600.0)
     assert not first.keys() & again.keys()
-    world.now += 86_400.0
-    jumped = world.live(60.0, 0.0)
+    simulation.now += 86_400.0
+    jumped = simulation.live(60.0, 0.0)
     assert not jumped.keys() & (first.keys() | again.keys())
     assert len({key[:2] for key in jumped}) == len(jumped)
-    world.close()
+    simulation.close()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.node.execution.run_directory import RunDirectory
-from tests.jobs.town import Town
+from tests.jobs.job_fleet import JobFleet
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def check_spool(path: Path) -> None:
 class Killer(threading.Thread):
     """Kills something every now and then, and starts it again."""
 
-    def __init__(self, town: Town, broker: Broker, seed: int) -> None:
+    def __init__(self, job_fleet: JobFleet, broker: Broker, seed: int) -> None:
         super().__init__(name="killer")
-        self._town = town
+        self._town = job_fleet
         self._broker = broker
         self._dice = random.Random(seed)
         self._stopped = threading.Event()
@@ -138,17 +138,19 @@ def test_random_kills(fresh_broker: Callable[[str], Broker], tmp_path: Path, cou
     """Each of many jobs ran exactly once or is interrupted, and nothing is unaccounted for."""
     broker = fresh_broker("embedded")
     exec_ = "policy default deny\nallow\tcert=alice\trun\t*\t*\n"
-    with Town(broker, tmp_path, *NODES, policies={"exec": exec_}, node="slots = 4\n") as town:
-        town.start(*NODES)
-        client = town.client()
+    with JobFleet(
+        broker, tmp_path, *NODES, policies={"exec": exec_}, node="slots = 4\n"
+    ) as job_fleet:
+        job_fleet.start(*NODES)
+        client = job_fleet.client()
         dice = random.Random(count)
-        killer = Killer(town, broker, count)
+        killer = Killer(job_fleet, broker, count)
         killer.start()
         jobs: dict[str, JobReplies] = {}
         try:
             for number in range(count // 2):
                 text = f"job{number}"
-                script = f"echo {text} >> {town.marks}-{text}; sleep {dice.uniform(0, 2):.2f}"
+                script = f"echo {text} >> {job_fleet.marks}-{text}; sleep {dice.uniform(0, 2):.2f}"
                 jobs[text] = client.jobs.submit(
                     "exec",
                     "run",
@@ -169,14 +171,14 @@ def test_random_kills(fresh_broker: Callable[[str], Broker], tmp_path: Path, cou
         print(f"\n{count} jobs, kills {dict(killer.kills)}: {dict(outcomes)}")
         for text, replies in jobs.items():
             states = Counter(entry.state.value for entry in replies.entries())
-            mark = town.folder / f"marks-{text}"
+            mark = job_fleet.folder / f"marks-{text}"
             ran = len(mark.read_text().split()) if mark.exists() else 0
             # One that was killed, and so has failed, may not have come to its first line.
             most = states["ok"] + states["failed"] + states["interrupted"]
-            assert states["ok"] <= ran <= most, (text, states, ran, town.logs())
-            assert states.total() == most, (text, states, town.logs())
+            assert states["ok"] <= ran <= most, (text, states, ran, job_fleet.logs())
+            assert states.total() == most, (text, states, job_fleet.logs())
         assert killer.count >= count // 6, killer.kills
         for name in NODES:
-            town.kill(name)
-            check_spool(town.folder / f"state-{name}" / "node" / "work.sqlite")
+            job_fleet.kill(name)
+            check_spool(job_fleet.folder / f"state-{name}" / "node" / "work.sqlite")
         assert wait_until(lambda: client.junk.total() == 0, 1), client.junk

@@ -10,7 +10,7 @@ from mcshell.client.session.session import Session
 from mcshell.client.session.transfer import export_session, import_session
 from mcshell.message import State
 from mcshell.wire.credentials import load_verifier
-from tests.jobs.town import Town
+from tests.jobs.job_fleet import JobFleet
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -27,24 +27,26 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-def town(embedded: Broker, tmp_path: Path) -> Iterator[Town]:
+def job_fleet(embedded: Broker, tmp_path: Path) -> Iterator[JobFleet]:
     """One node that is up."""
-    with Town(embedded, tmp_path, "n1") as one:
+    with JobFleet(embedded, tmp_path, "n1") as one:
         one.start("n1")
         yield one
 
 
 @pytest.fixture
-def client(town: Town) -> Client:
+def client(job_fleet: JobFleet) -> Client:
     """Alice, in a session with a name."""
-    return town.client(session="jobs")
+    return job_fleet.client(session="jobs")
 
 
-def submit(client: Client, town: Town, text: str, action: str = "once", **more: Any) -> JobReplies:
+def submit(
+    client: Client, job_fleet: JobFleet, text: str, action: str = "once", **more: Any
+) -> JobReplies:
     """Hand in a job that marks its name, and wait until the node has it."""
-    data = {"file": str(town.marks), "text": text} if action == "once" else {"text": text}
+    data = {"file": str(job_fleet.marks), "text": text} if action == "once" else {"text": text}
     replies = client.jobs.submit("mark", action, inputs=data, name=text, nodes=["n1"], **more)
-    assert replies.wait_accepted(30), town.logs()
+    assert replies.wait_accepted(30), job_fleet.logs()
     return replies
 
 
@@ -56,27 +58,29 @@ def final(replies: JobReplies) -> tuple[State, str]:
 
 
 @pytest.mark.parametrize(("late", "runs"), [("2h", 1), ("30m", 0)])
-def test_node_that_was_off_at_the_time(town: Town, client: Client, late: str, runs: int) -> None:
+def test_node_that_was_off_at_the_time(
+    job_fleet: JobFleet, client: Client, late: str, runs: int
+) -> None:
     """A start that a node slept through happens when it is up, if it is not later than `late`."""
-    replies = submit(client, town, "x", at="+1h", late=late)
-    town.kill("n1")
-    town.set_clock(2 * HOUR)
-    town.start("n1")
+    replies = submit(client, job_fleet, "x", at="+1h", late=late)
+    job_fleet.kill("n1")
+    job_fleet.set_clock(2 * HOUR)
+    job_fleet.start("n1")
     state, text = final(replies)
-    assert town.runs()["x"] == runs
+    assert job_fleet.runs()["x"] == runs
     if runs:
         assert state is State.OK
     else:
-        assert (state, town.states(client, replies.job)) == (State.EXPIRED, {"n1": "missed"})
+        assert (state, job_fleet.states(client, replies.job)) == (State.EXPIRED, {"n1": "missed"})
         assert text.startswith("missed: its time was")
 
 
-def test_runs_of_a_job_that_recurs(town: Town, client: Client, tmp_path: Path) -> None:
+def test_runs_of_a_job_that_recurs(job_fleet: JobFleet, client: Client, tmp_path: Path) -> None:
     """Each run is a request of its own in the session, and in a copy of it elsewhere."""
-    replies = submit(client, town, "again", every="1h", at="+1h")
+    replies = submit(client, job_fleet, "again", every="1h", at="+1h")
     for hour in (1, 2, 3):
-        town.set_clock(hour * HOUR + 1)
-        assert wait_until(lambda hour=hour: town.runs()["again"] == hour, 30), town.logs()
+        job_fleet.set_clock(hour * HOUR + 1)
+        assert wait_until(lambda hour=hour: job_fleet.runs()["again"] == hour, 30), job_fleet.logs()
         assert wait_until(lambda hour=hour: len(client.jobs.runs(replies)) == hour, 30)
     runs = client.jobs.runs(replies)
     assert [run.wait(30).stats["ok"] for run in runs] == [1, 1, 1]
@@ -101,128 +105,128 @@ def test_runs_of_a_job_that_recurs(town: Town, client: Client, tmp_path: Path) -
     session.close()
 
 
-def test_many_starts_slept_through_are_one(town: Town, client: Client) -> None:
+def test_many_starts_slept_through_are_one(job_fleet: JobFleet, client: Client) -> None:
     """Of all the starts that a node slept through only the newest happens."""
-    replies = submit(client, town, "hourly", every="1h", at="+1h")
-    town.kill("n1")
-    town.set_clock(10.5 * HOUR)
-    town.start("n1")
-    assert wait_until(lambda: town.runs()["hourly"] == 1, 30), town.logs()
+    replies = submit(client, job_fleet, "hourly", every="1h", at="+1h")
+    job_fleet.kill("n1")
+    job_fleet.set_clock(10.5 * HOUR)
+    job_fleet.start("n1")
+    assert wait_until(lambda: job_fleet.runs()["hourly"] == 1, 30), job_fleet.logs()
     (row,) = client.jobs.rows(replies.job)
     assert row["state"] in ("scheduled", "running", "queued")
-    town.set_clock(11.1 * HOUR)
-    assert wait_until(lambda: town.runs()["hourly"] == 2, 30), town.logs()
+    job_fleet.set_clock(11.1 * HOUR)
+    assert wait_until(lambda: job_fleet.runs()["hourly"] == 2, 30), job_fleet.logs()
 
 
-def test_clock_put_back_starts_nothing_again(town: Town, client: Client) -> None:
+def test_clock_put_back_starts_nothing_again(job_fleet: JobFleet, client: Client) -> None:
     """A job that has run does not run again when the clock comes by that time once more."""
-    replies = submit(client, town, "once more", every="1h", at="+1h")
-    town.set_clock(1.1 * HOUR)
-    assert wait_until(lambda: town.runs()["once more"] == 1, 30), town.logs()
-    town.set_clock(0.9 * HOUR)
-    town.set_clock(1.2 * HOUR)
+    replies = submit(client, job_fleet, "once more", every="1h", at="+1h")
+    job_fleet.set_clock(1.1 * HOUR)
+    assert wait_until(lambda: job_fleet.runs()["once more"] == 1, 30), job_fleet.logs()
+    job_fleet.set_clock(0.9 * HOUR)
+    job_fleet.set_clock(1.2 * HOUR)
     (row,) = client.jobs.rows(replies.job)
     assert row["state"] == "scheduled"
-    town.set_clock(2.1 * HOUR)
-    assert wait_until(lambda: town.runs()["once more"] == 2, 30), town.logs()
+    job_fleet.set_clock(2.1 * HOUR)
+    assert wait_until(lambda: job_fleet.runs()["once more"] == 2, 30), job_fleet.logs()
 
 
-def test_skip_pause_and_resume(town: Town, client: Client) -> None:
+def test_skip_pause_and_resume(job_fleet: JobFleet, client: Client) -> None:
     """A skipped start is passed, a paused job does not start, a resumed one does at its next."""
-    replies = submit(client, town, "x", every="1h", at="+1h")
+    replies = submit(client, job_fleet, "x", every="1h", at="+1h")
     (told,) = client.jobs.skip(replies).wait(20).rows()
     assert told.state is State.OK
     assert [one["start"] for one in client.jobs.forecast_rows(within="150m")] == [
         pytest.approx(told.data["next"] + HOUR)
     ]
-    town.set_clock(1.1 * HOUR)
-    assert wait_until(lambda: len(client.jobs.runs(replies)) == 1, 30), town.logs()
+    job_fleet.set_clock(1.1 * HOUR)
+    assert wait_until(lambda: len(client.jobs.runs(replies)) == 1, 30), job_fleet.logs()
     (skipped,) = client.jobs.runs(replies)
     (row,) = skipped.wait(20).rows()
     assert (row.state, row.statusmsg) == (State.EXPIRED, "skipped, as asked")
     client.jobs.pause(replies)
-    town.set_clock(2.1 * HOUR)
-    assert town.states(client, replies.job) == {"n1": "paused"}
+    job_fleet.set_clock(2.1 * HOUR)
+    assert job_fleet.states(client, replies.job) == {"n1": "paused"}
     client.jobs.resume(replies)
     (row,) = client.jobs.rows(replies.job)
     assert (row["state"], row["next"]) == ("scheduled", pytest.approx(told.data["next"] + 2 * HOUR))
-    assert town.runs().total() == 0
-    town.set_clock(3.1 * HOUR)
-    assert wait_until(lambda: town.runs()["x"] == 1, 30), town.logs()
+    assert job_fleet.runs().total() == 0
+    job_fleet.set_clock(3.1 * HOUR)
+    assert wait_until(lambda: job_fleet.runs()["x"] == 1, 30), job_fleet.logs()
 
 
-def test_conditions(town: Town, client: Client) -> None:
+def test_conditions(job_fleet: JobFleet, client: Client) -> None:
     """:ok, :failed and :done are what they say; what can no longer happen is cancelled."""
-    good = submit(client, town, "good", at="+3s")
-    bad = submit(client, town, "bad", "fail", at="+3s")
-    both = submit(client, town, "both", after=[good, f"{bad.job}:failed"])
-    done = submit(client, town, "done", after="bad:done")
-    never = submit(client, town, "never", after="bad")
-    behind = submit(client, town, "behind", after=never)
-    after_all = submit(client, town, "after all", after="never:done")
-    assert town.states(client, both.job) == {"n1": "waiting"}
+    good = submit(client, job_fleet, "good", at="+3s")
+    bad = submit(client, job_fleet, "bad", "fail", at="+3s")
+    both = submit(client, job_fleet, "both", after=[good, f"{bad.job}:failed"])
+    done = submit(client, job_fleet, "done", after="bad:done")
+    never = submit(client, job_fleet, "never", after="bad")
+    behind = submit(client, job_fleet, "behind", after=never)
+    after_all = submit(client, job_fleet, "after all", after="never:done")
+    assert job_fleet.states(client, both.job) == {"n1": "waiting"}
     assert final(both)[0] is final(done)[0] is final(after_all)[0] is State.OK
     assert final(bad)[0] is State.FAILED
     assert final(never) == (State.FAILED, f"{bad.job[:8]} is failed, ok was waited for")
     assert final(behind)[0] is State.FAILED
-    late = submit(client, town, "late", after=good)
+    late = submit(client, job_fleet, "late", after=good)
     assert final(late)[0] is State.OK
-    assert town.runs() == {"good": 1, "both": 1, "done": 1, "after all": 1, "late": 1}
+    assert job_fleet.runs() == {"good": 1, "both": 1, "done": 1, "after all": 1, "late": 1}
 
 
-def test_conditions_over_a_restart(town: Town, client: Client) -> None:
+def test_conditions_over_a_restart(job_fleet: JobFleet, client: Client) -> None:
     """A job waits through a restart of the daemon, and is let go by what ended meanwhile."""
-    first = submit(client, town, "first", at="+1h")
-    second = submit(client, town, "second", after=first)
-    town.kill("n1")
-    town.start("n1")
-    assert town.states(client, second.job) == {"n1": "waiting"}
-    town.kill("n1")
-    town.set_clock(HOUR + 10)
-    town.start("n1")
+    first = submit(client, job_fleet, "first", at="+1h")
+    second = submit(client, job_fleet, "second", after=first)
+    job_fleet.kill("n1")
+    job_fleet.start("n1")
+    assert job_fleet.states(client, second.job) == {"n1": "waiting"}
+    job_fleet.kill("n1")
+    job_fleet.set_clock(HOUR + 10)
+    job_fleet.start("n1")
     assert final(second)[0] is State.OK
-    assert list(town.runs()) == ["first", "second"]
+    assert list(job_fleet.runs()) == ["first", "second"]
 
 
-def test_waiting_has_an_end(town: Town, client: Client) -> None:
+def test_waiting_has_an_end(job_fleet: JobFleet, client: Client) -> None:
     """A job that waits for what does not come ends when its time is over."""
-    replies = submit(client, town, "x", after="0" * 32, until="+1h")
-    town.set_clock(HOUR + 10)
+    replies = submit(client, job_fleet, "x", after="0" * 32, until="+1h")
+    job_fleet.set_clock(HOUR + 10)
     assert final(replies) == (State.EXPIRED, "what it waits for did not come in time")
 
 
-def test_cancelled_before_it_came(town: Town, client: Client) -> None:
+def test_cancelled_before_it_came(job_fleet: JobFleet, client: Client) -> None:
     """A job that is cancelled on a node which has not seen it is not taken there any more."""
-    town.kill("n1")
+    job_fleet.kill("n1")
     replies = client.jobs.submit(
-        "mark", "once", file=str(town.marks), text="x", nodes=["n1"], at="+1s", late="1d"
+        "mark", "once", file=str(job_fleet.marks), text="x", nodes=["n1"], at="+1s", late="1d"
     )
-    other = town.client(state="other")
+    other = job_fleet.client(state="other")
     other.jobs.wait_quiet(other.jobs.cancel(replies.job, nodes=["n1"], timeout=1), 1)
-    town.start("n1")
+    job_fleet.start("n1")
     assert final(replies)[0] is State.FAILED
-    assert town.runs().total() == 0
+    assert job_fleet.runs().total() == 0
 
 
-def test_edit_reaches_a_node_that_was_down(town: Town, client: Client) -> None:
+def test_edit_reaches_a_node_that_was_down(job_fleet: JobFleet, client: Client) -> None:
     """A node that was down gets the job and its edits in order, and does the last revision."""
-    town.kill("n1")
+    job_fleet.kill("n1")
     replies = client.jobs.submit(
-        "mark", "once", file=str(town.marks), text="one", nodes=["n1"], at="+1h"
+        "mark", "once", file=str(job_fleet.marks), text="one", nodes=["n1"], at="+1h"
     )
     for text in ("two", "three"):
         client.jobs.edit(replies, text=text, timeout=0.5)
     client.jobs.edit(replies, at="+1s", timeout=0.5)
-    town.start("n1")
+    job_fleet.start("n1")
     assert final(replies)[0] is State.OK
-    assert town.runs() == {"three": 1}
+    assert job_fleet.runs() == {"three": 1}
     (row,) = client.jobs.rows(replies.job)
     assert (row["state"], row["revision"]) == ("ok", 4)
 
 
-def test_edit_of_an_old_revision_is_refused(town: Town, client: Client) -> None:
+def test_edit_of_an_old_revision_is_refused(job_fleet: JobFleet, client: Client) -> None:
     """Two edits of one revision: the first is taken, the second hears that it came too late."""
-    replies = submit(client, town, "x", at="+1h")
+    replies = submit(client, job_fleet, "x", at="+1h")
     old = client.session.store.jobs.all()[0]
     client.jobs.edit(replies, text="first")
     client.session.store.jobs.add(old)
@@ -232,17 +236,17 @@ def test_edit_of_an_old_revision_is_refused(town: Town, client: Client) -> None:
     assert client.jobs.show(replies).rows()[0].data["data"]["text"] == "first"
 
 
-def test_max_runtime(town: Town, client: Client) -> None:
+def test_max_runtime(job_fleet: JobFleet, client: Client) -> None:
     """A run that takes longer than the job allows is ended, and fails."""
     replies = client.jobs.submit(
-        "mark", "count", file=str(town.marks), sleep=60.0, max_runtime=1.0, nodes=["n1"]
+        "mark", "count", file=str(job_fleet.marks), sleep=60.0, max_runtime=1.0, nodes=["n1"]
     )
     state, text = final(replies)
     assert (state, text) == (State.FAILED, "timed out after 1 s")
 
 
-def test_explain_knows_of_jobs(town: Town, client: Client) -> None:
+def test_explain_knows_of_jobs(job_fleet: JobFleet, client: Client) -> None:
     """Asked about a job that waits for its time, a node says so."""
-    replies = submit(client, town, "x", at="2035-01-01 04:00")
+    replies = submit(client, job_fleet, "x", at="2035-01-01 04:00")
     told = client.rpc("rpcutil", "seen", requestid=replies.job, nodes=["n1"]).rows()[0]
     assert told.data["reason"] == "a job: it starts at 2035-01-01T04:00, by its zone"

@@ -9,7 +9,7 @@ import pytest
 
 from mcshell.message import State
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
-from tests.jobs.town import Town
+from tests.jobs.job_fleet import JobFleet
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -27,98 +27,100 @@ NONE = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
 
 
 @pytest.fixture
-def town(embedded: Broker, tmp_path: Path) -> Iterator[Town]:
+def job_fleet(embedded: Broker, tmp_path: Path) -> Iterator[JobFleet]:
     """One node; alice and bob may all that default.policy covers."""
-    with Town(
+    with JobFleet(
         embedded, tmp_path, "n1", policies={"default": ALL}, operators=("alice", "bob")
     ) as one:
         one.start("n1")
         yield one
 
 
-def allow(town: Town, agent: str, text: str) -> None:
+def allow(job_fleet: JobFleet, agent: str, text: str) -> None:
     """Write a policy file, and wait until daemons have seen that it changed."""
-    path = town.folder / "policies" / f"{agent}.policy"
+    path = job_fleet.folder / "policies" / f"{agent}.policy"
     path.with_suffix(".new").write_text(text)
     path.with_suffix(".new").replace(path)
 
 
-def denial(town: Town, replies: JobReplies, why: str) -> LedgerEntry:
+def denial(job_fleet: JobFleet, replies: JobReplies, why: str) -> LedgerEntry:
     """The job is denied, with these words, and audited with them; nothing ran."""
     replies.wait(40)
     entry = replies.entries()[0]
-    assert entry.state is State.DENIED, (entry, town.logs())
+    assert entry.state is State.DENIED, (entry, job_fleet.logs())
     assert entry.reply is not None
     assert why in entry.reply.statusmsg
-    assert audited(town, why)
-    assert town.runs().total() == 0
+    assert audited(job_fleet, why)
+    assert job_fleet.runs().total() == 0
     return entry
 
 
-def audited(town: Town, why: str) -> list[dict[str, Any]]:
+def audited(job_fleet: JobFleet, why: str) -> list[dict[str, Any]]:
     """The audit's events that deny for this reason."""
     return [
         event
-        for event in town.audit("n1")
+        for event in job_fleet.audit("n1")
         if event["event"] == "denied" and why in str(event.get("reason"))
     ]
 
 
-def submit(town: Town, operator: str = "bob", **more: Any) -> JobReplies:
+def submit(job_fleet: JobFleet, operator: str = "bob", **more: Any) -> JobReplies:
     """Hand in a job that marks, and wait until the node has said whether it takes it."""
-    more = {"at": "+6s", "file": str(town.marks), "text": "ran", "nodes": ["n1"], **more}
-    replies = town.client(operator, state=f"state-{operator}").jobs.submit("mark", "once", **more)
-    assert replies.wait_accepted(30), town.logs()
+    more = {"at": "+6s", "file": str(job_fleet.marks), "text": "ran", "nodes": ["n1"], **more}
+    replies = job_fleet.client(operator, state=f"state-{operator}").jobs.submit(
+        "mark", "once", **more
+    )
+    assert replies.wait_accepted(30), job_fleet.logs()
     return replies
 
 
-def publish(town: Town) -> None:
+def publish(job_fleet: JobFleet) -> None:
     """Send the newest revocation list to the nodes that are up."""
-    done = town.fleet.cli("pki", "publish", "--pki", str(town.folder / "pki"), "-I", "n1")
+    done = job_fleet.fleet.cli("pki", "publish", "--pki", str(job_fleet.folder / "pki"), "-I", "n1")
     assert done.returncode == 0, done.stderr
 
 
-def test_author_revoked_before_the_start(town: Town) -> None:
+def test_author_revoked_before_the_start(job_fleet: JobFleet) -> None:
     """A job whose author is revoked after handing it in is denied at its start."""
-    replies = submit(town)
+    replies = submit(job_fleet)
     assert replies.stats["received"] == 1
-    town.fleet.authority.revoke("bob")
-    publish(town)
-    denial(town, replies, "revoked")
+    job_fleet.fleet.authority.revoke("bob")
+    publish(job_fleet)
+    denial(job_fleet, replies, "revoked")
 
 
-def test_policy_withdrawn_before_the_start(town: Town) -> None:
+def test_policy_withdrawn_before_the_start(job_fleet: JobFleet) -> None:
     """A job that the policy allowed when it came is denied at its start when it no longer does."""
-    replies = submit(town)
+    replies = submit(job_fleet)
     assert replies.stats["received"] == 1
-    allow(town, "default", NONE)
-    denial(town, replies, "default.policy")
+    allow(job_fleet, "default", NONE)
+    denial(job_fleet, replies, "default.policy")
 
 
-def test_node_that_was_off_during_the_revocation(town: Town) -> None:
+def test_node_that_was_off_during_the_revocation(job_fleet: JobFleet) -> None:
     """A node that comes up with a newer revocation list denies what it took in before."""
-    replies = submit(town, at="+4s")
-    town.kill("n1")
-    town.fleet.authority.revoke("bob")
-    town.set_clock(60.0)
-    town.start("n1")
-    denial(town, replies, "revoked")
+    replies = submit(job_fleet, at="+4s")
+    job_fleet.kill("n1")
+    job_fleet.fleet.authority.revoke("bob")
+    job_fleet.set_clock(60.0)
+    job_fleet.start("n1")
+    denial(job_fleet, replies, "revoked")
 
 
-def test_submit_is_not_enough(town: Town) -> None:
+def test_submit_is_not_enough(job_fleet: JobFleet) -> None:
     """Who may hand jobs in, but not do what the job does, is denied when it comes."""
-    client = town.client("bob", state="state-bob")
+    client = job_fleet.client("bob", state="state-bob")
     replies = client.jobs.submit(
-        "exec", "run", argv=["touch", str(town.marks)], at="+1s", nodes=["n1"]
+        "exec", "run", argv=["touch", str(job_fleet.marks)], at="+1s", nodes=["n1"]
     )
-    denial(town, replies, "default.policy does not cover exec.run")
+    denial(job_fleet, replies, "default.policy does not cover exec.run")
     assert client.jobs.rows(replies.job) == []
 
 
-def test_the_right_to_the_action_is_not_enough(town: Town) -> None:
+def test_the_right_to_the_action_is_not_enough(job_fleet: JobFleet) -> None:
     """Who may do what the job does, but not hand jobs in, is denied when it comes."""
-    allow(town, "job", NONE)
-    denial(town, submit(town, at="+1s"), "job.policy")
+    allow(job_fleet, "job", NONE)
+    denial(job_fleet, submit(job_fleet, at="+1s"), "job.policy")
 
 
 def forbidden(replies: Any) -> str:
@@ -131,65 +133,65 @@ def forbidden(replies: Any) -> str:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "skip", "cancel"])
-def test_job_of_another(town: Town, verb: str) -> None:
+def test_job_of_another(job_fleet: JobFleet, verb: str) -> None:
     """Without a rule for job.edit that asks for the owner nobody touches the job of another."""
-    replies = submit(town, "alice")
-    bob = town.client("bob", state="state-bob")
+    replies = submit(job_fleet, "alice")
+    bob = job_fleet.client("bob", state="state-bob")
     change: Callable[..., Any] = getattr(bob.jobs, verb)
     assert "it is a job of cert=alice" in forbidden(change(replies.job, nodes=["n1"]))
-    assert audited(town, "it is a job of cert=alice")
+    assert audited(job_fleet, "it is a job of cert=alice")
     replies.wait(40)
     assert replies.stats["ok"] == 1
-    assert town.runs() == {"ran": 1}
+    assert job_fleet.runs() == {"ran": 1}
 
 
-def test_edit_without_the_right(town: Town) -> None:
+def test_edit_without_the_right(job_fleet: JobFleet) -> None:
     """An edit by someone without job.edit changes nothing, and is audited."""
-    replies = submit(town, "alice", at="+8s")
-    bob = town.client("bob", state="state-bob")
+    replies = submit(job_fleet, "alice", at="+8s")
+    bob = job_fleet.client("bob", state="state-bob")
     denied = bob.jobs.edit(replies.job, nodes=["n1"], text="bob's")
     assert "it is a job of cert=alice" in forbidden(denied)
     replies.wait(40)
-    assert town.runs() == {"ran": 1}
+    assert job_fleet.runs() == {"ran": 1}
 
 
-def test_edit_runs_with_the_editors_rights(town: Town) -> None:
+def test_edit_runs_with_the_editors_rights(job_fleet: JobFleet) -> None:
     """With the right, another's edit is taken: it runs as the editor, who gets the result."""
     allow(
-        town,
+        job_fleet,
         "job",
         f"{ALL}allow\tcert=bob\tedit\towner=cert=alice\t*\n",
     )
-    replies = submit(town, "alice", at="+1h")
-    bob = town.client("bob", state="state-bob")
+    replies = submit(job_fleet, "alice", at="+1h")
+    bob = job_fleet.client("bob", state="state-bob")
     edited = bob.jobs.edit(replies.job, nodes=["n1"], text="bob's", at="+1s")
     assert edited.wait(20).stats["ok"] == 1
     entry = replies.wait(30).entries()[0]
     assert entry.state is State.FAILED
     assert entry.reply is not None
     assert "edited by cert=bob" in entry.reply.statusmsg
-    assert wait_until(lambda: town.runs() == {"bob's": 1}, 30), town.logs()
+    assert wait_until(lambda: job_fleet.runs() == {"bob's": 1}, 30), job_fleet.logs()
     assert wait_until(lambda: len(bob.jobs.runs(replies.job)) == 1, 20)
     (run,) = bob.jobs.runs(replies.job)
     assert run.wait(20).stats["ok"] == 1
-    started = [event for event in town.audit("n1") if event["event"] == "started"]
+    started = [event for event in job_fleet.audit("n1") if event["event"] == "started"]
     assert {event["caller"] for event in started if event["agent"] == "mark"} == {"cert=bob"}
 
 
-def test_recurring_job_past_its_end(town: Town) -> None:
+def test_recurring_job_past_its_end(job_fleet: JobFleet) -> None:
     """A job that recurs starts no more after its end: denied, audited, and over."""
-    replies = submit(town, every="1h", at="+1h", until="+90m")
-    town.set_clock(3600.0 * 2.5)
-    entry = denial(town, replies, "past its end")
+    replies = submit(job_fleet, every="1h", at="+1h", until="+90m")
+    job_fleet.set_clock(3600.0 * 2.5)
+    entry = denial(job_fleet, replies, "past its end")
     assert entry.state is State.DENIED
-    assert town.states(town.client("alice"), replies.job) == {"n1": "denied"}
+    assert job_fleet.states(job_fleet.client("alice"), replies.job) == {"n1": "denied"}
 
 
-def test_forged_documents(town: Town) -> None:
+def test_forged_documents(job_fleet: JobFleet) -> None:
     """A document that another signed, or that its author did not sign so, is refused."""
-    mine = submit(town, at="+1h")
-    bob = next(one for one in town.clients if one.caller == "cert=bob")
-    alice = town.client("alice")
+    mine = submit(job_fleet, at="+1h")
+    bob = next(one for one in job_fleet.clients if one.caller == "cert=bob")
+    alice = job_fleet.client("alice")
     document = replace(bob.jobs.document(mine), author="cert=alice", revision=2)
     sealed = alice._hub.request_sender.job(document)
 
@@ -206,4 +208,4 @@ def test_forged_documents(town: Town) -> None:
     body = sealed.body.decode()
     assert "a job of cert=alice, not of the caller" in edit(body)
     assert "bad_signature" in edit(body.replace("ran", "won"))
-    assert town.states(bob, mine.job) == {"n1": "scheduled"}
+    assert job_fleet.states(bob, mine.job) == {"n1": "scheduled"}

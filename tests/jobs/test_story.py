@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.jobs.town import Town
+from tests.jobs.job_fleet import JobFleet
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ DAY = 86_400.0
 @pytest.mark.timeout(420)
 def test_story(embedded: Broker, tmp_path: Path) -> None:
     """Five jobs with dependencies on 20 nodes, 3 of them off; the next day it is all there."""
-    with Town(embedded, tmp_path, *NAMES) as town:
-        town.start(*NAMES[:10])
-        town.start(*NAMES[10:])
-        client = town.client(session="patch-friday")
+    with JobFleet(embedded, tmp_path, *NAMES) as job_fleet:
+        job_fleet.start(*NAMES[:10])
+        job_fleet.start(*NAMES[10:])
+        client = job_fleet.client(session="patch-friday")
         assert len(client.discover()) == 20
         for name in LATE:
-            town.kill(name)
+            job_fleet.kill(name)
 
         def submit(name: str, **more: object) -> str:
             return client.jobs.submit(
-                "mark", "once", file=str(town.marks), text=name, name=name, late="2d", **more
+                "mark", "once", file=str(job_fleet.marks), text=name, name=name, late="2d", **more
             ).job
 
         submit("drain", at="tomorrow 04:00", splay="30m")
@@ -57,16 +57,22 @@ def test_story(embedded: Broker, tmp_path: Path) -> None:
         assert sure[sure["job"] == last]["start"].nunique() == 1
         client.close()
 
-        town.set_clock(1.5 * DAY)
-        assert wait_until(lambda: town.runs()["letter"] == 17, 120), (town.runs(), town.logs())
-        assert wait_until(lambda: town.runs()["patch"] == 17, 60), (town.runs(), town.logs())
-        town.start(*LATE)
+        job_fleet.set_clock(1.5 * DAY)
+        assert wait_until(lambda: job_fleet.runs()["letter"] == 17, 120), (
+            job_fleet.runs(),
+            job_fleet.logs(),
+        )
+        assert wait_until(lambda: job_fleet.runs()["patch"] == 17, 60), (
+            job_fleet.runs(),
+            job_fleet.logs(),
+        )
+        job_fleet.start(*LATE)
         names = ["drain", "patch", "check", "report", "mail"]
         done = subprocess.run(
             [
                 sys.executable,
                 str(Path(__file__).with_name("next_day.py")),
-                str(town.folder / "alice.toml"),
+                str(job_fleet.folder / "alice.toml"),
                 "patch-friday",
                 "90",
                 *names,
@@ -75,15 +81,15 @@ def test_story(embedded: Broker, tmp_path: Path) -> None:
             text=True,
             check=False,
             timeout=240,
-            env=town.fleet.environ,
+            env=job_fleet.fleet.environ,
         )
         assert done.returncode == 0, done.stderr
         rows = json.loads(done.stdout)
         states = {name: Counter(row["state"] for row in rows[name]) for name in names}
-        print(states, town.runs())
+        print(states, job_fleet.runs())
         assert all(sorted(row["sender"] for row in rows[name]) == NAMES for name in names)
         assert states["drain"] == states["patch"] == states["mail"] == {"ok": 20}
         assert {row["text"] for row in rows["mail"]} == {"letter"}
         assert states["check"] == states["report"] == {"failed": 20}
         assert {row["statusmsg"] for row in rows["check"]} == {"cancelled by cert=alice"}
-        assert town.runs() == {"drain": 20, "patch": 20, "letter": 20}
+        assert job_fleet.runs() == {"drain": 20, "patch": 20, "letter": 20}

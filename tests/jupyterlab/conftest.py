@@ -76,7 +76,7 @@ def browser() -> Iterator[Browser]:
 
 
 @dataclass
-class Desk:
+class BrowserSession:
     """Where notebooks are opened, each in a window of its own; pictures go to `shots`."""
 
     demo: Demo
@@ -97,14 +97,14 @@ class Desk:
 
 
 @pytest.fixture
-def desk(demo: Demo, browser: Browser, tmp_path: Path) -> Iterator[Desk]:
-    """A desk with nothing on it; what is open at the end has its picture taken."""
+def browser_session(demo: Demo, browser: Browser, tmp_path: Path) -> Iterator[BrowserSession]:
+    """A session with nothing open; what is open at the end has its picture taken."""
     from tests.peers.lab import SIZE
 
-    desk = Desk(demo, browser.new_context(viewport=SIZE), tmp_path, [])
+    browser_session = BrowserSession(demo, browser.new_context(viewport=SIZE), tmp_path, [])
     try:
-        yield desk
+        yield browser_session
     finally:
-        for book in desk.books:
+        for book in browser_session.books:
             book.shot("last")
-        desk.context.close()
+        browser_session.context.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.jupyterlab.conftest import Demo, Desk
+    from tests.jupyterlab.conftest import BrowserSession, Demo
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(400)]
 
@@ -15,9 +15,9 @@ MANY, FEW = 40, 12
 QUEUE = "rpc rpcutil ping --via queue --ttl 1h"
 
 
-def test_the_tour(desk: Desk) -> None:
+def test_the_tour(browser_session: BrowserSession) -> None:
     """`Run All` takes the first notebook to its end: every cell has run, none has failed."""
-    book = desk.open("01_explore")
+    book = browser_session.open("01_explore")
     book.shot("opened")
     book.run_all()
     prompts = book.cells.locator(".jp-InputPrompt").all_text_contents()
@@ -28,9 +28,9 @@ def test_the_tour(desk: Desk) -> None:
     book.leaf("page")
 
 
-def test_tab_completes(desk: Desk) -> None:
+def test_tab_completes(browser_session: BrowserSession) -> None:
     """Tab offers what the fleet's schemas know, in the lab's own menu."""
-    book = desk.open("complete")
+    book = browser_session.open("complete")
     book.run("%load_ext mcshell")
     book.type("df = %mco rpc rpcutil get_")
     book.offers("get_fact")
@@ -38,9 +38,9 @@ def test_tab_completes(desk: Desk) -> None:
     assert book.errors() == []
 
 
-def test_progress_moves_and_ends(desk: Desk, demo: Demo) -> None:
+def test_progress_moves_and_ends(browser_session: BrowserSession, demo: Demo) -> None:
     """A call's count and bar move while it is waited for, and those of a handle behind its cell."""
-    book = desk.open("live")
+    book = browser_session.open("live")
     book.run("%load_ext mcshell")
     called = book.begin(f"df = %mco {QUEUE} -I slow[0001-{MANY:04}] -t 120")
     book.shows(called, f"0 of {MANY} targets")
@@ -67,9 +67,9 @@ def test_progress_moves_and_ends(desk: Desk, demo: Demo) -> None:
     assert book.errors() == []
 
 
-def test_an_interrupt_keeps_the_rows(desk: Desk) -> None:
+def test_an_interrupt_keeps_the_rows(browser_session: BrowserSession) -> None:
     """Interrupting the kernel ends the wait; what had come is a table that the next cell asks."""
-    book = desk.open("interrupt")
+    book = browser_session.open("interrupt")
     book.run("%load_ext mcshell")
     call = book.begin(
         "df = %mco rpc rpcutil ping -I emu[0001-0025] --batch 1 --batch-sleep 2\n"
@@ -102,9 +102,9 @@ def test_an_interrupt_keeps_the_rows(desk: Desk) -> None:
     assert book.errors() == []
 
 
-def test_a_restarted_kernel_sees_the_rest(desk: Desk, demo: Demo) -> None:
+def test_a_restarted_kernel_sees_the_rest(browser_session: BrowserSession, demo: Demo) -> None:
     """A new kernel attaches the session; what nodes answer only now comes into the table, live."""
-    book = desk.open("restart", "JupyterLab Dark")
+    book = browser_session.open("restart", "JupyterLab Dark")
     book.run("%load_ext mcshell")
     names = f"-I emu0001 -I emu0002 -I late[0001-{FEW:04}]"
     asked = book.run(f"r = %mco {QUEUE} {names} -b\nr")

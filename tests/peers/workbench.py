@@ -73,7 +73,7 @@ class _Everyone:
 
 
 @dataclass
-class Word:
+class HeardReply:
     """A reply as it came, and when."""
 
     reply: Reply
@@ -102,7 +102,7 @@ class Bench:
         certificate, key = self.authority.issue_pem("alice", "operator")
         self.signer = Signer.from_pem(certificate, key)
         self.verifier = Verifier((folder / "pki" / "ca.pem").read_bytes())
-        self.words: dict[str, list[Word]] = {}
+        self.heard: dict[str, list[HeardReply]] = {}
         self.junk: list[str] = []
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._stop = threading.Event()
@@ -141,8 +141,8 @@ class Bench:
             except Rejected as error:
                 self.junk.append(str(error))
             else:
-                word = Word(opened.reply, time.time())
-                self.words.setdefault(opened.reply.requestid, []).append(word)
+                reply = HeardReply(opened.reply, time.time())
+                self.heard.setdefault(opened.reply.requestid, []).append(reply)
             self.operator.ack(delivery)
 
     # --- nodes -----------------------------------------------------------------------------
@@ -275,23 +275,23 @@ class Bench:
         """The final reply about a request, once it is there."""
         wait_until(lambda: self.finals(requestid) != [], seconds, 0.01)
         finals = self.finals(requestid)
-        assert finals, f"no final word about {requestid}\n{self.logs()}"
+        assert finals, f"no final reply about {requestid}\n{self.logs()}"
         return finals[0]
 
     def finals(self, requestid: str) -> list[Reply]:
         """All final replies about a request so far."""
-        return [one.reply for one in list(self.words.get(requestid, ())) if one.reply.final]
+        return [one.reply for one in list(self.heard.get(requestid, ())) if one.reply.final]
 
     def states(self, requestid: str) -> list[str]:
         """The states of all replies about a request, in the order of arrival."""
-        return [one.reply.state.value for one in list(self.words.get(requestid, ()))]
+        return [one.reply.state.value for one in list(self.heard.get(requestid, ()))]
 
     def all_final(self, ids: Iterable[str], seconds: float) -> None:
         """Wait until each of them has a final reply."""
         wanted = list(ids)
         done = wait_until(lambda: all(self.finals(one) for one in wanted), seconds)
         missing = [one for one in wanted if not self.finals(one)]
-        assert done, f"{len(missing)} of {len(wanted)} without a final word\n{self.logs()}"
+        assert done, f"{len(missing)} of {len(wanted)} without a final reply\n{self.logs()}"
 
     def logs(self) -> str:
         """The ends of all daemons' logs, for a message."""

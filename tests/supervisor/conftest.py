@@ -1,4 +1,4 @@
-"""A village without machines on the embedded broker."""
+"""A rule_fleet without machines on the embedded broker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.supervisor.village import Village
+from tests.supervisor.rule_fleet import RuleFleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def village(embedded: Broker, tmp_path: Path) -> Iterator[Village]:
+def rule_fleet(embedded: Broker, tmp_path: Path) -> Iterator[RuleFleet]:
     """Nobody lives there yet."""
-    with Village(embedded, tmp_path) as one:
+    with RuleFleet(embedded, tmp_path) as one:
         yield one

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.peers.processes import wait_until
-from tests.supervisor.village import Village
+from tests.supervisor.rule_fleet import RuleFleet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,26 +44,26 @@ def states(client) -> dict[tuple[str, str], str]:
 
 def test_real_machines_get_their_jobs_once(broker: Broker, tmp_path: Path) -> None:
     """On each broker; a daemon that is killed amid a job goes on with it, and takes nothing twice."""
-    with Village(broker, tmp_path, "web1", "web2") as village:
-        village.sign(RULE)
-        village.supervise("sup1")
-        village.supervise("sup2")
-        village.fleet.start()
-        assert wait_until(lambda: village.runs()["long"] == 2, PATIENCE)
-        kill_daemon(village, "web1")
-        village.kill9("sup1")
-        village.fleet.start("web1")
-        assert wait_until(lambda: village.runs()["next"] == 2, PATIENCE)
-        with village.fleet.client() as alice:
+    with RuleFleet(broker, tmp_path, "web1", "web2") as rule_fleet:
+        rule_fleet.sign(RULE)
+        rule_fleet.supervise("sup1")
+        rule_fleet.supervise("sup2")
+        rule_fleet.fleet.start()
+        assert wait_until(lambda: rule_fleet.runs()["long"] == 2, PATIENCE)
+        kill_daemon(rule_fleet, "web1")
+        rule_fleet.kill9("sup1")
+        rule_fleet.fleet.start("web1")
+        assert wait_until(lambda: rule_fleet.runs()["next"] == 2, PATIENCE)
+        with rule_fleet.fleet.client() as alice:
             ok = {(f"web{n}", f"web.{job}"): "ok" for n in (1, 2) for job in ("long", "next")}
             assert wait_until(lambda: states(alice) == ok, PATIENCE), states(alice)
         time.sleep(4)  # two more registrations
-        assert village.runs() == {"long": 2, "next": 2}
+        assert rule_fleet.runs() == {"long": 2, "next": 2}
 
 
-def kill_daemon(village: Village, name: str) -> None:
+def kill_daemon(rule_fleet: RuleFleet, name: str) -> None:
     """SIGKILL to the daemon alone: its shims live on."""
-    child = village.fleet.nodes.pop(name)
+    child = rule_fleet.fleet.nodes.pop(name)
     child.family()
     os.kill(child.pid, 9)
     child.process.wait(10)
@@ -71,21 +71,21 @@ def kill_daemon(village: Village, name: str) -> None:
 
 def test_an_author_who_is_revoked_gives_no_more_jobs(embedded: Broker, tmp_path: Path) -> None:
     """Neither does a new machine take his rule, nor does an old one start a job of it."""
-    with Village(embedded, tmp_path, "web1", "web2", every="1s") as village:
+    with RuleFleet(embedded, tmp_path, "web1", "web2", every="1s") as rule_fleet:
         recurs = MORE.replace("ask:", "every: 1s\n    ask:")
-        village.sign(recurs, text="tick")
-        village.supervise()
-        village.fleet.start("web1")
-        assert wait_until(lambda: village.runs()["tick"] > 1, PATIENCE)
-        village.fleet.authority.revoke("alice")
+        rule_fleet.sign(recurs, text="tick")
+        rule_fleet.supervise()
+        rule_fleet.fleet.start("web1")
+        assert wait_until(lambda: rule_fleet.runs()["tick"] > 1, PATIENCE)
+        rule_fleet.fleet.authority.revoke("alice")
 
         def stopped() -> bool:
-            events = village.fleet.audit("web1")
+            events = rule_fleet.fleet.audit("web1")
             return any("revoked" in str(one.get("reason")) for one in events)
 
         assert wait_until(stopped, PATIENCE)
-        before = village.runs()["tick"]
-        village.fleet.start("web2")
+        before = rule_fleet.runs()["tick"]
+        rule_fleet.fleet.start("web2")
         time.sleep(3)
-        assert village.runs()["tick"] == before
-        assert not [one for one in village.fleet.audit("web2") if one["event"] == "rule"]
+        assert rule_fleet.runs()["tick"] == before
+        assert not [one for one in rule_fleet.fleet.audit("web2") if one["event"] == "rule"]

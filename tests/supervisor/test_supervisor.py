@@ -14,7 +14,7 @@ from mcshell.wire.documents.signatures import Signer
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
-    from tests.supervisor.village import Village
+    from tests.supervisor.rule_fleet import RuleFleet
 
 PATIENCE = 60.0
 BASE = """\
@@ -50,73 +50,73 @@ jobs:
 """
 
 
-def settled(village: Village, **wanted: int) -> bool:
+def settled(rule_fleet: RuleFleet, **wanted: int) -> bool:
     """Wait until each text was marked so often."""
     return wait_until(
-        lambda: all(village.runs()[text] >= number for text, number in wanted.items()), PATIENCE
+        lambda: all(rule_fleet.runs()[text] >= number for text, number in wanted.items()), PATIENCE
     )
 
 
 @pytest.mark.timeout(240)
-def test_new_machines_get_their_jobs_once_while_supervisors_are_killed(village):
+def test_new_machines_get_their_jobs_once_while_supervisors_are_killed(rule_fleet):
     """50 machines appear in five lots, two supervisors are killed in turn: exactly once each."""
-    village.sign(BASE)
-    village.supervise("sup1")
-    village.supervise("sup2")
+    rule_fleet.sign(BASE)
+    rule_fleet.supervise("sup1")
+    rule_fleet.supervise("sup2")
     for lot in range(5):
-        village.emulate(10, prefix=f"lot{lot}x")
+        rule_fleet.emulate(10, prefix=f"lot{lot}x")
         victim = f"sup{lot % 2 + 1}"
-        village.kill9(victim)
-        village.supervise(victim)
-    assert settled(village, first=50, second=50), village.runs()
+        rule_fleet.kill9(victim)
+        rule_fleet.supervise(victim)
+    assert settled(rule_fleet, first=50, second=50), rule_fleet.runs()
     time.sleep(5)  # time for another, if there were to be one: registrations go on every 2 s
-    assert village.runs() == {"first": 50, "second": 50}
-    assert set(village.ids("first").values()) == {1}
-    events = [one for lot in range(5) for one in village.audit(f"lot{lot}x", "rule")]
+    assert rule_fleet.runs() == {"first": 50, "second": 50}
+    assert set(rule_fleet.ids("first").values()) == {1}
+    events = [one for lot in range(5) for one in rule_fleet.audit(f"lot{lot}x", "rule")]
     assert sorted(one["identity"] for one in events) == sorted(
         f"lot{lot}x{number:04d}" for lot in range(5) for number in range(1, 11)
     )
 
 
-def test_a_machine_that_is_built_again_gets_them_again(village):
+def test_a_machine_that_is_built_again_gets_them_again(rule_fleet):
     """Same name, another machine: its jobs are others; one that only restarts gets nothing."""
-    village.sign(BASE)
-    village.supervise()
-    village.emulate(3)
-    assert settled(village, second=3)
-    village.emulate(3)
-    with village.fleet.client() as alice:
+    rule_fleet.sign(BASE)
+    rule_fleet.supervise()
+    rule_fleet.emulate(3)
+    assert settled(rule_fleet, second=3)
+    rule_fleet.emulate(3)
+    with rule_fleet.fleet.client() as alice:
         assert len(alice.discover()) == 3
     time.sleep(3)
-    assert village.runs() == {"first": 3, "second": 3}
-    village.emulate(3, seed=2, rebuilt=True)
-    assert settled(village, second=6)
-    assert len(village.ids("first")) == 6
+    assert rule_fleet.runs() == {"first": 3, "second": 3}
+    rule_fleet.emulate(3, seed=2, rebuilt=True)
+    assert settled(rule_fleet, second=6)
+    assert len(rule_fleet.ids("first")) == 6
 
 
-def test_supervisors_start_before_and_after_their_machines(village):
+def test_supervisors_start_before_and_after_their_machines(rule_fleet):
     """Nobody misses anything: what was there before the supervisor registers again."""
-    village.emulate(3)
-    village.supervise()
-    village.sign(BASE)
-    assert settled(village, second=3)
-    assert village.end(village.supervisors.pop("sup1")) == 0
-    village.sign(ONE, name="late", revision="1", where="emulated=true", text="late")
-    village.supervise()
-    assert settled(village, late=3)
+    rule_fleet.emulate(3)
+    rule_fleet.supervise()
+    rule_fleet.sign(BASE)
+    assert settled(rule_fleet, second=3)
+    assert rule_fleet.end(rule_fleet.supervisors.pop("sup1")) == 0
+    rule_fleet.sign(ONE, name="late", revision="1", where="emulated=true", text="late")
+    rule_fleet.supervise()
+    assert settled(rule_fleet, late=3)
 
 
-def test_a_forged_rule_is_refused_by_every_node(village):
+def test_a_forged_rule_is_refused_by_every_node(rule_fleet):
     """Of another CA, changed, signed by a node, or in another's name: nothing runs anywhere."""
-    village.emulate(5)
-    village.sign(BASE)
-    good = load_sealed(village.rules / "alice_base.rule")
+    rule_fleet.emulate(5)
+    rule_fleet.sign(BASE)
+    good = load_sealed(rule_fleet.rules / "alice_base.rule")
     now = time.time()
     rule = Rule(
         name="evil",
         revision=1,
         author="cert=alice",
-        collective=village.fleet.collective,
+        collective=rule_fleet.fleet.collective,
         created=now,
         expires=now + 3600,
         filter=Filter(),
@@ -125,19 +125,19 @@ def test_a_forged_rule_is_refused_by_every_node(village):
                 name="x",
                 agent="mark",
                 action="once",
-                data={"file": str(village.marks), "text": "evil"},
+                data={"file": str(rule_fleet.marks), "text": "evil"},
             ),
         ),
     )
     from mcshell.pki import Authority
 
-    mallory = Authority.init(village.folder / "other-ca")
+    mallory = Authority.init(rule_fleet.folder / "other-ca")
     foreign = seal_rule(rule, Signer.from_pem(*mallory.issue_pem("alice", "operator")))
     changed = good.body.replace(b'"first"', b'"fifth"')
-    bob = Signer.from_pem(*village.fleet.authority.issue_pem("bob", "operator", renew=True))
+    bob = Signer.from_pem(*rule_fleet.fleet.authority.issue_pem("bob", "operator", renew=True))
     body = foreign.body
     headers = {"mcs-signature": bob.sign(body), "mcs-certificate": bob.certificate}
-    node = Signer.from_pem(*village.fleet.authority.issue_pem("evil", "node"))
+    node = Signer.from_pem(*rule_fleet.fleet.authority.issue_pem("evil", "node"))
     by_node = {"mcs-signature": node.sign(body), "mcs-certificate": node.certificate}
     cases = {
         "foreign_ca": (foreign.body, foreign.headers),
@@ -149,51 +149,51 @@ def test_a_forged_rule_is_refused_by_every_node(village):
     names = [f"emu{number:04d}" for number in range(1, 6)]
     for forged in cases.values():
         for name in names:
-            village.bring(name, *forged)
+            rule_fleet.bring(name, *forged)
 
     def refused() -> bool:
-        found = {(one["identity"], one["reason"]) for one in village.audit("emu", "refused")}
+        found = {(one["identity"], one["reason"]) for one in rule_fleet.audit("emu", "refused")}
         return found >= {(name, reason) for name in names for reason in cases}
 
-    assert wait_until(refused, PATIENCE), village.audit("emu", "refused")
-    with village.fleet.client() as alice:
+    assert wait_until(refused, PATIENCE), rule_fleet.audit("emu", "refused")
+    with rule_fleet.fleet.client() as alice:
         assert alice.jobs.rows() == []
-    assert village.audit("emu", "rule") == []
-    village.bring(names[0], good.body, good.headers)
-    assert settled(village, second=1)
-    assert village.runs() == {"first": 1, "second": 1}
+    assert rule_fleet.audit("emu", "rule") == []
+    rule_fleet.bring(names[0], good.body, good.headers)
+    assert settled(rule_fleet, second=1)
+    assert rule_fleet.runs() == {"first": 1, "second": 1}
 
 
-def test_the_node_evaluates_the_filter_itself(village):
+def test_the_node_evaluates_the_filter_itself(rule_fleet):
     """Brought to all, it is taken by those that match; the others keep no trace of it."""
-    village.emulate(8)
-    village.sign(ONE, name="web", revision="1", where="role=web", text="web")
-    sealed = load_sealed(village.rules / "alice_web.rule")
-    with village.fleet.client() as alice:
+    rule_fleet.emulate(8)
+    rule_fleet.sign(ONE, name="web", revision="1", where="role=web", text="web")
+    sealed = load_sealed(rule_fleet.rules / "alice_web.rule")
+    with rule_fleet.fleet.client() as alice:
         everyone = set(alice.discover().sender)
         web = set(alice.discover(where="role=web").sender)
     assert 0 < len(web) < len(everyone)
     for name in sorted(everyone):
-        village.bring(name, sealed.body, sealed.headers)
-        village.bring(name, sealed.body, sealed.headers)
-    assert settled(village, web=len(web))
-    assert {one["identity"] for one in village.audit("emu", "rule")} == web
-    assert village.runs() == {"web": len(web)}
+        rule_fleet.bring(name, sealed.body, sealed.headers)
+        rule_fleet.bring(name, sealed.body, sealed.headers)
+    assert settled(rule_fleet, web=len(web))
+    assert {one["identity"] for one in rule_fleet.audit("emu", "rule")} == web
+    assert rule_fleet.runs() == {"web": len(web)}
 
 
-def test_a_new_revision_takes_the_place_of_the_old_one(village):
+def test_a_new_revision_takes_the_place_of_the_old_one(rule_fleet):
     """What recurs goes on in its new form only; without jobs, the rule is withdrawn."""
-    village.emulate(2)
-    village.supervise()
-    village.sign(EVERY, revision="1")
-    assert settled(village, v1=4)
-    village.sign(EVERY, revision="2")
-    assert settled(village, v2=4)
-    before = village.runs()["v1"]
-    assert settled(village, v2=before + 8)
-    assert village.runs()["v1"] == before
-    village.sign("rule: often\nrevision: 3\nwhere: emulated=true\njobs: []\n")
-    with village.fleet.client() as alice:
+    rule_fleet.emulate(2)
+    rule_fleet.supervise()
+    rule_fleet.sign(EVERY, revision="1")
+    assert settled(rule_fleet, v1=4)
+    rule_fleet.sign(EVERY, revision="2")
+    assert settled(rule_fleet, v2=4)
+    before = rule_fleet.runs()["v1"]
+    assert settled(rule_fleet, v2=before + 8)
+    assert rule_fleet.runs()["v1"] == before
+    rule_fleet.sign("rule: often\nrevision: 3\nwhere: emulated=true\njobs: []\n")
+    with rule_fleet.fleet.client() as alice:
 
         def quiet() -> bool:
             states = {one["state"] for one in alice.jobs.rows()}
@@ -205,77 +205,79 @@ def test_a_new_revision_takes_the_place_of_the_old_one(village):
 
 def test_the_author_needs_the_rights_and_the_carrier_none(embedded, tmp_path):
     """Without `job.rule`, or without one of the actions, nothing of it is taken; and audited."""
-    from tests.supervisor.village import Village
+    from tests.supervisor.rule_fleet import RuleFleet
 
     allowed = "policy default deny\nallow\tcert=alice\t{actions}\t*\t*\n"
     policies = {
         "mark": "policy default deny\nallow\tcert=alice\tonce\t*\t*\n",
         "job": allowed.format(actions="submit list"),
     }
-    with Village(embedded, tmp_path, policies=policies, every="1s") as village:
-        village.emulate(2)
-        village.supervise()
-        village.sign(BASE)
+    with RuleFleet(embedded, tmp_path, policies=policies, every="1s") as rule_fleet:
+        rule_fleet.emulate(2)
+        rule_fleet.supervise()
+        rule_fleet.sign(BASE)
 
         def denied(what: str) -> bool:
-            found = [one for one in village.audit("emu", "denied") if what in one["reason"]]
+            found = [one for one in rule_fleet.audit("emu", "denied") if what in one["reason"]]
             return {one["identity"] for one in found} == {"emu0001", "emu0002"}
 
         assert wait_until(lambda: denied("job.policy"), PATIENCE)
-        assert village.runs() == {}
+        assert rule_fleet.runs() == {}
         text = BASE.replace("mark.once", "mark.again", 1).replace("rule: base", "rule: other")
         (tmp_path / "policies" / "job.policy").write_text(allowed.format(actions="rule list"))
-        assert settled(village, second=2)
-        village.sign(text)
+        assert settled(rule_fleet, second=2)
+        rule_fleet.sign(text)
         assert wait_until(lambda: denied("mark.policy"), PATIENCE)
-        assert village.runs() == {"first": 2, "second": 2}
+        assert rule_fleet.runs() == {"first": 2, "second": 2}
 
 
-def test_the_newest_revocation_list_is_carried(village):
+def test_the_newest_revocation_list_is_carried(rule_fleet):
     """Nodes whose registration states a lower number get the list, and say so."""
-    village.emulate(3)
-    village.supervise()
-    with village.fleet.client() as alice:
-        collective = village.fleet.collective
+    rule_fleet.emulate(3)
+    rule_fleet.supervise()
+    with rule_fleet.fleet.client() as alice:
+        collective = rule_fleet.fleet.collective
 
         def numbers() -> set[int | None]:
             return {node.crl for node in alice.known.nodes(collective)}
 
         assert wait_until(lambda: len(alice.known.nodes(collective)) == 3, PATIENCE)
         (before,) = numbers()
-        village.fleet.authority.revoke("bob")
+        rule_fleet.fleet.authority.revoke("bob")
         assert wait_until(lambda: numbers() == {(before or 0) + 1}, PATIENCE)
 
 
-def test_a_client_that_did_not_listen_asks_the_pool(village):
+def test_a_client_that_did_not_listen_asks_the_pool(rule_fleet):
     """`--dm inventory` with nothing known asks whoever has listened; each is verified."""
-    village.emulate(40)
-    village.supervise()
-    with village.fleet.client(state="listens") as alice:
-        assert wait_until(lambda: len(alice.known.nodes(village.fleet.collective)) == 40, PATIENCE)
-    village.emulators.pop("emu").stop()
-    with village.fleet.client(state="fresh") as alice:
+    rule_fleet.emulate(40)
+    rule_fleet.supervise()
+    with rule_fleet.fleet.client(state="listens") as alice:
+        assert wait_until(
+            lambda: len(alice.known.nodes(rule_fleet.fleet.collective)) == 40, PATIENCE
+        )
+    rule_fleet.emulators.pop("emu").stop()
+    with rule_fleet.fleet.client(state="fresh") as alice:
         assert len(alice.discover(source="inventory")) == 40
         assert len(alice.discover(source="inventory", facts="role=web")) < 40
-    done = village.fleet.cli(
-        "find", "--dm", "inventory", "--senders", MCSHELL_STATE=str(village.folder / "new")
+    done = rule_fleet.fleet.cli(
+        "find", "--dm", "inventory", "--senders", MCSHELL_STATE=str(rule_fleet.folder / "new")
     )
     assert (done.returncode, len(done.stdout.split())) == (0, 40), done.stderr
 
 
-def test_a_supervisor_with_an_operators_key_does_not_start(village):
+def test_a_supervisor_with_an_operators_key_does_not_start(rule_fleet):
     """It only carries, and shall not be able to order anything."""
     with pytest.raises(AssertionError, match="a supervisor only carries"):
-        village.supervise("sup9", kind="operator")
+        rule_fleet.supervise("sup9", kind="operator")
 
 
-def test_outcomes_are_asked_of_the_nodes(village):
+def test_outcomes_are_asked_of_the_nodes(rule_fleet):
     """Jobs of a rule send no replies; who wants to know lists and shows them."""
-    village.emulate(3)
-    village.supervise()
-    village.sign(BASE)
-    assert settled(village, second=3)
-    with village.fleet.client() as alice:
+    rule_fleet.emulate(3)
+    rule_fleet.supervise()
+    rule_fleet.sign(BASE)
+    assert settled(rule_fleet, second=3)
+    with rule_fleet.fleet.client() as alice:
 
         def done() -> bool:
             rows = alice.jobs.rows()

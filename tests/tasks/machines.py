@@ -166,16 +166,16 @@ class Machines(Fleet):
         repository = Repository(top)
         for name, version in (("openssl", OLD), ("ufw", "0.36-1")):
             repository.add(name, version)
-        kit = AgentTester(shipped_dir())
-        kit.configure("package", root=str(repository.root), provider="apt")
-        kit.call("package", "install", name="openssl", refresh=True)
+        tester = AgentTester(shipped_dir())
+        tester.configure("package", root=str(repository.root), provider="apt")
+        tester.call("package", "install", name="openssl", refresh=True)
         repository.add("openssl", NEW)
         self._keep(repository.root, OLD, ufw=False)
-        kit.call("package", "install", name="ufw", refresh=True)
+        tester.call("package", "install", name="ufw", refresh=True)
         self._keep(repository.root, OLD, ufw=True)
-        kit.call("package", "update", name="openssl")
+        tester.call("package", "update", name="openssl")
         self._keep(repository.root, NEW, ufw=True)
-        kit.call("package", "remove", name="ufw", purge=True)
+        tester.call("package", "remove", name="ufw", purge=True)
         self._keep(repository.root, NEW, ufw=False)
 
     def _keep(self, root: Path, version: str, *, ufw: bool) -> None:

@@ -24,7 +24,7 @@ PROMPT = "tasks>"
 BY_NUMBER = {task.number: task for task in TASKS}
 
 
-class Desk:
+class Prompt:
     """An operator at a terminal."""
 
     def __init__(self, terminal: Terminal, folder: Path) -> None:
@@ -52,22 +52,22 @@ def _answer(screen: str, typed: str) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def desk(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def prompt(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prompt]:
     """Monday at nine, and one prompt for all tasks."""
-    folder = machines.monday_at(tmp_path_factory.mktemp("desk"))
+    folder = machines.monday_at(tmp_path_factory.mktemp("prompt"))
     environ = {**machines.environ, "MCSHELL_STATE": str(folder / "state")}
     with Terminal(folder, [sys.executable, "-m", "mcshell"], environ, (250, 100)) as terminal:
         terminal.wait(lambda screen: PROMPT in screen.splitlines())
-        yield Desk(terminal, folder)
+        yield Prompt(terminal, folder)
         terminal.press("C-d")
 
 
 @pytest.mark.parametrize("number", ORDER, ids=lambda number: f"{number:02}")
-def test_a_task_is_one_line(number: int, desk: Desk, machines: Machines) -> None:
+def test_a_task_is_one_line(number: int, prompt: Prompt, machines: Machines) -> None:
     """What the line shows, and what it does to the machines, is right."""
     if prepare := PREPARATIONS.get(number):
         prepare(machines)
     if number == 24:
-        desk.say("rpc rpcutil ping -I db7 --via queue -b")
-    seen = desk.say(BY_NUMBER[number].prompt)
+        prompt.say("rpc rpcutil ping -I db7 --via queue -b")
+    seen = prompt.say(BY_NUMBER[number].prompt)
     CHECKS[number](seen, machines)

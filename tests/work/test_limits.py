@@ -84,10 +84,10 @@ def test_an_agent_has_slots_of_its_own(bench: Bench, tmp_path: Path) -> None:
     ids = [bench.ask("once", {"file": str(mark), "sleep": 0.4}) for _ in range(6)]
     bench.all_final(ids, 60)
     moments = [
-        (word.at, 1 if word.reply.state is State.RUNNING else -1)
+        (reply.at, 1 if reply.reply.state is State.RUNNING else -1)
         for one in ids
-        for word in bench.words[one]
-        if word.reply.state is not State.RECEIVED
+        for reply in bench.heard[one]
+        if reply.reply.state is not State.RECEIVED
     ]
     running = most = 0
     for _at, step in sorted(moments):

@@ -178,7 +178,7 @@ def test_pool_throughput(each_pool: Bench, tmp_path: Path) -> None:
     ids = each_pool.pools("once", 1000, "sms", {"file": str(mark)})
     queued = time.time() - began
     each_pool.all_final(ids, 120)
-    last = max(each_pool.words[one][-1].at for one in ids)
+    last = max(each_pool.heard[one][-1].at for one in ids)
     spread = Counter(each_pool.finals(one)[0].sender for one in ids)
     print(f"\n{each_pool.broker.kind}: 1,000 in {last - began:.2f} s (queued in {queued:.2f} s):")
     print(f"{1000 / (last - began):.0f}/s; {sorted(spread.values())}")

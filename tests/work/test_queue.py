@@ -121,7 +121,7 @@ def test_what_cannot_be_verified_is_taken_off_the_queue(bench: Bench, tmp_path: 
     bench.put(request, forged)
     good = bench.ask("once", {"file": str(tmp_path / "marks")})
     assert bench.final(good).state is State.OK
-    assert not bench.words.get(request.id)
+    assert not bench.heard.get(request.id)
     assert [e["reason"] for e in bench.audit() if e["event"] == "refused"] == ["bad_signature"]
 
 

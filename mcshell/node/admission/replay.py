@@ -4,7 +4,7 @@ A claim is committed before the action starts (mcshell/README.md §5). One SQLit
 number of identities, so the emulator's nodes share one; claims that come together from several
 threads cost one commit.
 
-`NORMAL` (the interactive lane) survives the death of the process, and may lose the last claims to
+`NORMAL` (for interactive requests) survives the death of the process, and may lose the last claims to
 a power cut, after which a captured request could run again until its ttl is over. `FULL` survives
 both.
 """

@@ -71,9 +71,9 @@ def test_who_asks_too_often_is_told_nothing(tmp_path):
     """The file is not read for every probe of a flood."""
     path = tmp_path / "audit.jsonl"
     path.write_bytes(lines({"event": "accepted"}))
-    hindsight = AuditHistory(path)
-    assert hindsight.seen("web1", ID) is not None
-    assert hindsight.seen("web1", ID) is None
+    history = AuditHistory(path)
+    assert history.seen("web1", ID) is not None
+    assert history.seen("web1", ID) is None
 
 
 def test_without_a_file_nothing_is_known(tmp_path):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-__all__ = ["Village"]
+__all__ = ["RuleFleet"]
 
 AGENTS = Path(__file__).resolve().parents[1] / "agents_for_tests"
 SUPERVISOR = """\
@@ -35,7 +35,7 @@ members = ["sup*"]
 """
 
 
-class Village:
+class RuleFleet:
     """A fleet, emulated but for `nodes`; `sup1` and `sup2` share a folder of rules."""
 
     def __init__(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from tests.peers.brokers import Broker
 
-__all__ = ["PATIENCE", "World"]
+__all__ = ["PATIENCE", "FlawedFleet"]
 
 PATIENCE = 60.0
 AGENTS = Path(ROOT) / "tests" / "agents_for_tests"
@@ -35,7 +35,7 @@ POLICIES = {"package": "policy default deny\n# nobody may\n"}
 POOLS = '[pools.sms]\nmembers = ["nobody*"]\n'
 
 
-class World(Fleet):
+class FlawedFleet(Fleet):
     """All of them on one broker, alice with an open client, bob with his trouble to come."""
 
     def __init__(self, broker: Broker, folder: Path) -> None:

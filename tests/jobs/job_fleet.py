@@ -1,7 +1,7 @@
 """A fleet for tests of jobs: real daemons whose clocks the test sets, operators, marks on disk.
 
-Each daemon reads its clock from one file of the town (`tests/peers/daemon_with_clock.py`), and so
-does this process while `Town.ahead` is used, so that a day is over when the test says so.
+Each daemon reads its clock from one file of the job_fleet (`tests/peers/daemon_with_clock.py`), and so
+does this process while `JobFleet.ahead` is used, so that a day is over when the test says so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.peers.processes import Child, wait_until
 if TYPE_CHECKING:
     from tests.peers.brokers import Broker
 
-__all__ = ["Town"]
+__all__ = ["JobFleet"]
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENTS = ROOT / "tests" / "agents_for_tests"
@@ -32,7 +32,7 @@ STARTER = ROOT / "tests" / "peers" / "daemon_with_clock.py"
 TRUE_TIME = time.time
 
 
-class Town:
+class JobFleet:
     """A context manager that ends all it started. `policies` as of a `Fleet`."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Town:
     # --- nodes -----------------------------------------------------------------------------
 
     def start(self, *names: str) -> None:
-        """Start daemons by the town's clock, and wait until they serve."""
+        """Start daemons by the job_fleet's clock, and wait until they serve."""
         before = {name: self._ready(name) for name in names}
         for name in names:
             argv = [sys.executable, STARTER, self.folder / f"{name}.toml", "0", self.clock]

@@ -18,8 +18,13 @@ from mcshell.broker.store import MessageStore, StoredMessage
 from mcshell.errors import ConfigError, MCShellError, WireError
 from mcshell.version import VERSION
 from mcshell.wire.stomp.frame import Frame, dump_head
-from mcshell.wire.stomp.listen import address_of, listen_on, server_context
-from mcshell.wire.stomp.server import ServerConnection, number
+from mcshell.wire.stomp.server import (
+    ServerConnection,
+    address_of,
+    listen_on,
+    number,
+    server_context,
+)
 
 if TYPE_CHECKING:
     import ssl

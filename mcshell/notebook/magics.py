@@ -1,17 +1,20 @@
 """`%mco` and `%%mco`: the same lines as at the prompt, with a DataFrame as the result.
 
 A foreground line gives a plain `pandas.DataFrame`, with `-b` a `Replies`. A cell's body is the
-action's inputs as YAML, or with `--nodes -` the names of the nodes.
+action's inputs as YAML, or with `--nodes -` the names of the nodes. Completion is a matcher of IPython's
+API v2, on what the prompt uses too.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.magic import (
     Magics,
     line_cell_magic,
@@ -22,6 +25,7 @@ from IPython.core.magic import (
 from traitlets import Float, Unicode
 
 from mcshell.client import default as current
+from mcshell.commands.completion import Refresher, candidates
 from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import InputsOptions, Options, TargetsOptions
 from mcshell.commands.grammar.parser import help_text, parse, split_line
@@ -32,18 +36,21 @@ from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.run import run
 from mcshell.errors import UsageError
 from mcshell.notebook.formats import install, uninstall
-from mcshell.notebook.matcher import CompletionMatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client
     from mcshell.commands.output.result import Result
+    from mcshell.config import Settings
     from mcshell.notebook.painter import Painter
 
-__all__ = ["MCMagics", "load", "unload"]
+__all__ = ["CompletionMatcher", "MCMagics", "load", "unload"]
+
+_MAGIC = re.compile(r"^\s*(?:[\w.\[\]'\", ]+=\s*)?%{1,2}mco\s+")
 
 
 @magics_class
@@ -205,3 +212,62 @@ def unload(shell: InteractiveShell) -> None:
         magics.completion.uninstall(shell)
         shell.configurables[:] = [one for one in shell.configurables if id(one) != id(magics)]
         magics.context.close()
+
+
+#: `%mco …`, `%%mco …`, and behind an assignment: `df = %mco …`, `a, b = %mco …`.
+
+
+class CompletionMatcher:
+    """The matcher of one IPython shell, and the cache behind it.
+
+    `load` gives the settings, `variables` the names that `--nodes` may mean.
+    """
+
+    def __init__(
+        self, load: Callable[[], Settings], variables: Callable[[], Iterable[str]]
+    ) -> None:
+        self.refresher = Refresher(load)
+        self._variables = variables
+
+        @context_matcher(identifier="mcshell", priority=200)  # type: ignore[untyped-decorator]  # IPython has no types for it
+        def match(context: CompletionContext) -> SimpleMatcherResult:
+            return self.matches(context)
+
+        self._match = match
+
+    def install(self, shell: InteractiveShell) -> None:
+        """Have the shell complete `%mco` lines; the cache is filled in the background."""
+        shell.Completer.custom_matchers.append(self._match)
+        self.refresher.start()
+
+    def uninstall(self, shell: InteractiveShell) -> None:
+        """Take the matcher away."""
+        matchers = shell.Completer.custom_matchers
+        if self._match in matchers:
+            matchers.remove(self._match)
+        self.refresher.stop()
+
+    def matches(self, context: CompletionContext) -> SimpleMatcherResult:
+        """What may follow on a `%mco` line; nothing, and no claim, on any other."""
+        before = context.text_until_cursor
+        magic = _MAGIC.match(before)
+        if magic is None:
+            return {"completions": []}
+        start = magic.end()
+        line = before[start:]
+        found = candidates(
+            line, len(line), self.refresher.cache, face="magic", variables=self._variables()
+        )
+        if not found:
+            return {"completions": [], "suppress": True}
+        fragment = line[found[0].start :]
+        return {
+            "completions": [
+                SimpleCompletion(one.text, type=one.kind)
+                for one in found
+                if one.start == found[0].start
+            ],
+            "matched_fragment": fragment,
+            "suppress": True,
+            "ordered": True,
+        }

@@ -1,4 +1,4 @@
-"""The line editor of the prompt: prompt_toolkit with our completion, keys and toolbar."""
+"""The line editor of the prompt: prompt_toolkit with our completion, keys, toolbar and history."""
 
 from __future__ import annotations
 
@@ -11,27 +11,31 @@ from prompt_toolkit.buffer import CompletionState
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, completion_is_selected, has_focus
+from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings
 
 from mcshell.commands.completion import candidates
 from mcshell.commands.completion.scan import incomplete
+from mcshell.commands.grammar.parser import split_line
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.verbs.filter import words
+from mcshell.errors import MCShellError, UsageError
 from mcshell.private import private_file, private_folder
-from mcshell.shell.history import LineHistory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from prompt_toolkit.document import Document
     from prompt_toolkit.key_binding import KeyPressEvent
 
     from mcshell.commands.completion import Refresher
     from mcshell.commands.context import Context
+    from mcshell.ddl.library import Library
     from mcshell.shell.progress import ProgressBar
     from mcshell.shell.watcher import RequestWatcher
 
-__all__ = ["editor"]
+__all__ = ["LineHistory", "editor", "gives_secret"]
 
 
 def editor(
@@ -136,3 +140,37 @@ def _broker(context: Context) -> str:
     if client is None:
         return "not connected"
     return f"broker {client.broker}" if client.connected else "broker LOST, reconnecting"
+
+
+class LineHistory(FileHistory):
+    """Lines of the past; what DDLs call sensitive is remembered until the prompt ends, no longer."""
+
+    def __init__(self, path: Path, library: Library) -> None:
+        super().__init__(str(path))
+        self._library = library
+
+    def store_string(self, string: str) -> None:
+        """Write a line to the file, unless it gives a secret."""
+        if not gives_secret(string, self._library):
+            super().store_string(string)
+
+
+def gives_secret(line: str, library: Library) -> bool:
+    """Whether a word of the line is NAME=VALUE with an input that some DDL marks `sensitive`."""
+    try:
+        words = split_line(line)
+    except UsageError:
+        words = line.split()
+    given = {word.partition("=")[0] for word in words if "=" in word}
+    return bool(given) and not given.isdisjoint(_sensitive(library))
+
+
+def _sensitive(library: Library) -> set[str]:
+    names: set[str] = set()
+    for agent in library.agents():
+        try:
+            actions = library.get(agent).actions.values()
+        except MCShellError:
+            continue  # a DDL that cannot be read gives nothing that could be asked
+        names.update(*(action.sensitive for action in actions))
+    return names

@@ -9,6 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
+import signal
+import subprocess
 import sys
 import time
 import unicodedata
@@ -30,11 +33,12 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies, Row
     from mcshell.commands.grammar.options import Options
 
-__all__ = ["Screen", "cell", "render", "sanitize", "show"]
+__all__ = ["Screen", "cell", "page", "render", "sanitize", "show"]
 
 _QUIET = ("json", "jsonl")
 _PLAIN = ("csv", "tsv")
 _SHORT = 12  # letters of a request's id
+_SPARE = 2  # lines: the prompt that follows
 
 
 def _terminal_width() -> int | None:
@@ -109,7 +113,7 @@ def show(result: Result, options: Options, screen: Screen, form: str | None = No
 
 def _write(screen: Screen, text: str) -> None:
     if screen.paged:
-        from mcshell.shell.pager import page  # noqa: PLC0415 - only at a terminal
+        from mcshell.shell.output import page  # noqa: PLC0415 - only at a terminal
 
         if page(text):
             return
@@ -356,3 +360,28 @@ def _vertical(columns: tuple[str, ...], cells: list[list[str]]) -> str:
 def _wide(line: str) -> int:
     """The columns that a line takes on a terminal."""
     return len(line) + sum(unicodedata.east_asian_width(letter) in "WF" for letter in line)
+
+
+def page(text: str) -> bool:
+    """Show the text in a pager if it does not fit the terminal; False when it is not shown.
+
+    `PAGER` names the pager (empty: none); without it `less` is used where there is one, with its
+    switches to leave the text on the screen.
+    """
+    if not sys.stdout.isatty():
+        return False
+    if text.count("\n") + _SPARE <= os.get_terminal_size(sys.stdout.fileno()).lines:
+        return False
+    command = os.environ.get("PAGER")
+    if command is None:
+        command = "less -FRX" if shutil.which("less") else ""
+    if not command:
+        return False
+    sys.stdout.flush()
+    # Ctrl-C in a pager is the pager's.
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        done = subprocess.run(command, shell=True, input=text, text=True, check=False)  # noqa: S602 - the operator's own PAGER
+    finally:
+        signal.signal(signal.SIGINT, former)
+    return done.returncode != 127  # noqa: PLR2004 - the shell's "not found"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mcshell.commands.grammar.local_options import BrokerOptions, EmulateOptions
     from mcshell.commands.grammar.options import PartOptions
 
-__all__ = ["broker", "emulate", "node", "supervisor"]
+__all__ = ["JSONFormatter", "broker", "emulate", "node", "supervisor"]
 
 
 def broker(_context: Context, options: BrokerOptions) -> Table:
@@ -99,9 +100,25 @@ def _log(options: PartOptions) -> None:
     """Log to standard error, one line a record; with `--log-json` as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     if options.log_json:
-        from mcshell.commands.logs import JSONFormatter  # noqa: PLC0415 - only with --log-json
+        from mcshell.commands.verbs.services import JSONFormatter  # noqa: PLC0415 - only with --log-json
 
         handler.setFormatter(JSONFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a record: time (epoch), level, logger, message, and a traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record as a line of JSON."""
+        found = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            found["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(found)

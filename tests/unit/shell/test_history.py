@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.ddl.library import Library, shipped_dir
-from mcshell.shell.history import LineHistory, gives_secret
+from mcshell.shell.editor import LineHistory, gives_secret
 
 if TYPE_CHECKING:
     from pathlib import Path

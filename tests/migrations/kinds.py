@@ -99,7 +99,7 @@ def read_work(spool: Spool) -> Any:
     return {
         "rows": [spool.get(key) for key in keys],
         "seen": [spool.seen(*key) for key in keys],
-        "unsaid": spool.unsaid(),
+        "unsaid": spool.unconfirmed(),
         "counts": spool.counts("web1"),
         "due": [one.id for one in spool.due("web1", NOW + DAY, 100)],
         "runs": spool.runs_of(("web1", f"{101:032x}")),

@@ -8,6 +8,7 @@ always.
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,9 @@ LEFT = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Mark whatever process this run starts."""
+    """Mark whatever process this run starts, and hear Ctrl-C: a run in the background may not."""
     os.environ[MARK] = uuid.uuid4().hex
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[SKIPPED] = {}
     config.stash[LEFT] = []
 

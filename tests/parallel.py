@@ -7,6 +7,7 @@ one line for all, and with a failure if any of them failed.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def commands() -> dict[str, list[str]]:
 
 
 def main() -> int:
-    """Run the groups, show what each said, and sum up."""
+    """Run the groups, show what each said and what processor time it took, and sum up."""
     total: Counter[str] = Counter()
     worst = 0
     began = time.monotonic()
@@ -55,10 +56,12 @@ def main() -> int:
             with log.open("wb") as out:
                 running.append((name, log, subprocess.Popen(argv, stdout=out, stderr=out)))
         for name, log, process in running:
-            code = process.wait()
+            _pid, status, used = os.wait4(process.pid, 0)
+            code = process.returncode = os.waitstatus_to_exitcode(status)
             worst = worst or code
             text = log.read_text(errors="replace")
-            print(f"===== {name}: exit {code}\n{text}", flush=True)
+            seconds = used.ru_utime + used.ru_stime
+            print(f"===== {name}: exit {code}, {seconds:.0f} s of processor\n{text}", flush=True)
             last = text.rstrip().rpartition("\n")[2]
             total.update({word: int(number) for number, word in COUNT.findall(last)})
     print(f"took {time.monotonic() - began:.0f} s")

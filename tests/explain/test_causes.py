@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.errors import MCShellError
 from mcshell.message import State
 from tests.explain.flawed_fleet import PATIENCE
@@ -167,7 +168,9 @@ def no_match(flawed_fleet: FlawedFleet, alice: Client) -> Case:
     flawed_fleet.start("moved")
     flawed_fleet.known(alice, "moved")
     old = alice.known.node(flawed_fleet.collective, "moved")
-    stale = type(old)("moved", time.time() + 30, facts={"role": "old"}, agents=old.agents)
+    stale = CachedNode(
+        identity="moved", seen=time.time() + 30, facts={"role": "old"}, agents=old.agents
+    )
     alice.known.learn(flawed_fleet.collective, [stale])
     return "moved", alice.rpc("rpcutil", "ping", **asking).requestid
 

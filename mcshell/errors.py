@@ -210,6 +210,7 @@ class Reason(StrEnum):
     REVOKED = "revoked"
     STALE_CRL = "stale_crl"
     BAD_SIGNATURE = "bad_signature"
+    WRONG_VERSION = "wrong_version"
     WRONG_KIND = "wrong_kind"
     CALLER_MISMATCH = "caller_mismatch"
     WRONG_COLLECTIVE = "wrong_collective"

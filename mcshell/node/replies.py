@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell.errors import AgentError, ConnectionLost
@@ -11,7 +12,7 @@ from mcshell.message import Reply, ReplySequence, Request, State, StatusCode
 from mcshell.node.store.records import OutboxMessage
 from mcshell.node.verdicts import Outcome
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_reply, seal_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +86,16 @@ class ReplyWriter:
         """Write the reply `received` or `running` as the outbox keeps it."""
         sealed = self.working(request, state)
         return self._message(request, _WORKING[state], sealed)
+
+    def renewed(self, message: OutboxMessage) -> OutboxMessage:
+        """Sign a reply again that was kept under an earlier version of the wire."""
+        sealed = seal_reply(read_reply(message.body), self._signer)
+        return replace(
+            message,
+            body=sealed.body,
+            signature=sealed.headers[SIGNATURE],
+            certificate=sealed.headers[CERTIFICATE],
+        )
 
     def _final(self, request: Request, outcome: Outcome, attempt: int) -> SealedMessage:
         sequence = _numbered(ReplySequence.FINAL, attempt)

@@ -138,7 +138,7 @@ class Inventory:
 def _heard(row: Any) -> HeardRegistration:
     return HeardRegistration(
         collective=row["collective"],
-        registration=read_registration(row["body"], BodyLimits()),
+        registration=read_registration(row["body"], BodyLimits(), stored=True),
         heard=row["heard"],
         body=row["body"],
         signature=row["signature"],

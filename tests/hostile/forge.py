@@ -214,7 +214,7 @@ class Forge:
         """Each signed field with another value, under the signature of the honest one."""
         kind = CLASSES[0]
         values: dict[str, Any] = {
-            "v": 2,
+            "v": 3,
             "kind": "reply",
             "id": new_request_id(),
             "collective": "mcz",
@@ -233,7 +233,11 @@ class Forge:
         for name, value in values.items():
             twin = seal_request(self.request(), self.alice)
             hostile = changed(twin, **{name: value})
-            yield self._to_node(kind, f"{name} changed", Reason.BAD_SIGNATURE, hostile, twin)
+            reason = Reason.WRONG_VERSION if name == "v" else Reason.BAD_SIGNATURE
+            yield self._to_node(kind, f"{name} changed", reason, hostile, twin)
+        twin = seal_request(self.request(), self.alice)
+        old = as_version_1(twin, self.alice)
+        yield self._to_node(kind, "of version 1", Reason.WRONG_VERSION, old, twin)
         twin = seal_request(self.request(), self.alice)
         spaced = SealedMessage(twin.body.replace(b",", b", ", 1), twin.headers)
         yield self._to_node(kind, "a space added", Reason.BAD_SIGNATURE, spaced, twin)
@@ -241,7 +245,7 @@ class Forge:
 
     def _changed_replies(self, kind: str) -> Iterator[Case]:
         values: dict[str, tuple[Any, Reason]] = {
-            "v": (2, Reason.MALFORMED),
+            "v": (3, Reason.WRONG_VERSION),
             "kind": ("request", Reason.WRONG_KIND),
             "id": (self.outstanding(), Reason.BAD_SIGNATURE),
             "sender": ("forge-web2", Reason.BAD_SIGNATURE),
@@ -458,7 +462,7 @@ class Forge:
                 ("two documents", Reason.NOT_JSON, lambda b: b + b),
             ],
             CLASSES[16]: [
-                ("a key twice", Reason.MALFORMED, lambda b: b[:-1] + b',"v":1}'),
+                ("a key twice", Reason.MALFORMED, lambda b: b[:-1] + b',"v":2}'),
                 ("a long number", Reason.MALFORMED, lambda b: with_data(b, b"9" * 5000)),
                 ("an infinite number", Reason.MALFORMED, lambda b: with_data(b, b"1e999")),
                 ("half a surrogate pair", Reason.MALFORMED, lambda b: with_data(b, b'"\\ud800"')),
@@ -490,6 +494,13 @@ def stripped(sealed: SealedMessage, *names: str) -> SealedMessage:
 def signed(body: bytes, signer: Signer) -> SealedMessage:
     """Any bytes at all, signed."""
     return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+
+
+def as_version_1(message: SealedMessage, signer: Signer) -> SealedMessage:
+    """The same document as mcshell 0.1.0 wrote and signed it."""
+    body = message.body.replace(b'{"v":2,', b'{"v":1,', 1)
+    signature = base64.b64encode(signer._sign(body)).decode()
+    return SealedMessage(body, {**message.headers, SIGNATURE: signature})
 
 
 def with_data(body: bytes, value: bytes) -> bytes:

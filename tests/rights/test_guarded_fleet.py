@@ -177,7 +177,7 @@ def test_what_one_operator_writes_for_another_is_refused(three: Guarded, alice: 
     queue = destinations.reply(three.fleet.collective, "cert=alice", alice.session.name)
     before = alice.rpc("rpcutil", "ping", nodes=["db1"], timeout=60)
     with three.enter("alice.smith") as smith:
-        body = b'{"v":1,"kind":"reply","id":"%s"}' % before.requestid.encode()
+        body = b'{"v":2,"kind":"reply","id":"%s"}' % before.requestid.encode()
         smith.confirm("SEND", {"destination": "/amq" + queue, "persistent": "true"}, body)
     assert wait_until(lambda: alice.junk.total() == 1, 60)
     assert before.stats["ok"] == 1

@@ -81,7 +81,7 @@ class InventoryPool:
         for one in page if isinstance(page, list) else []:
             try:
                 body = str(one["body"]).encode()
-                node = open_registration(body, one, self._verifier, BodyLimits(), now)
+                node = open_registration(body, one, self._verifier, BodyLimits(), now, stored=True)
             except (Rejected, KeyError, TypeError, AttributeError) as refusal:
                 log.info("a registration from the pool is refused: %s", refusal)
                 continue

@@ -104,7 +104,9 @@ class SessionHub:
         else:
             self.queries = other.queries(questions, self._receiver)
             self.request_sender = other.sender(transport, signer, self.session, self.queries)
-        self.outbox = Outbox(transport, self.session.store, self._listeners.trackers)
+        self.outbox = Outbox(
+            transport, self.session.store, self.request_sender, self._listeners.trackers
+        )
 
     def _open(self, name: str | None) -> Session:
         caller = self._credentials.signer.identity.callerid

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell.client.store.records import OutgoingMessage
+from mcshell.errors import Rejected
 from mcshell.message import Filter, Request, Via
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_request
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_request, seal_request
 from mcshell.wire.documents.job import seal_job
+from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,6 +101,28 @@ class RequestSender:
         if request.via is Via.POOL:
             return [self._seal(name, request) for name in names]
         return [self._seal(name, _to(request, name)) for name in names]
+
+    def renewed(self, message: OutgoingMessage) -> OutgoingMessage:
+        """Sign a request again that was kept under an earlier version of the wire.
+
+        The document that it may carry to the agent `job` is signed again too. What is no request of
+        this operator's stays as it is, for the node to refuse.
+        """
+        try:
+            request = read_request(message.body)
+        except Rejected:
+            return message
+        if request.caller != self.caller:
+            return message
+        if request.agent == "job" and "document" in request.data:
+            job = self.job(read_job(request.data["document"].encode()))
+            document = {
+                "document": job.body.decode(),
+                "signature": job.headers[SIGNATURE],
+                "certificate": job.headers[CERTIFICATE],
+            }
+            request = replace(request, data={**request.data, **document})
+        return self._seal(message.sender, request)
 
     def job(self, job: Job) -> SealedMessage:
         """Sign a job's document."""

@@ -19,7 +19,7 @@ from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, Rejected, SessionError
 from mcshell.private import is_locked, private_file, private_folder
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import read_reply
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_reply, verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,9 +176,8 @@ class _Merger:
         made = self._theirs.find_request(one.request)
         assert made is not None
         try:
-            signer = self._verifier.verify(
-                one.body, one.signature, one.certificate, now=made.created
-            )
+            headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
+            signer = verified(one.body, headers, self._verifier, made.created, stored=True)
         except Rejected as refusal:
             self._report.refused[f"request: {refusal.reason.value}"] += 1
             return False
@@ -203,7 +202,8 @@ class _Merger:
             self._report.refused["reply: unknown_request"] += 1
             return None
         try:
-            signer = self._verifier.verify(body, signature, cert, now=kept)
+            headers = {SIGNATURE: signature, CERTIFICATE: cert}
+            signer = verified(body, headers, self._verifier, kept, stored=True)
             reply = read_reply(body, trust=trust)
         except MCShellError as error:
             reason = error.reason.value if isinstance(error, Rejected) else "malformed"

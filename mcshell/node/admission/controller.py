@@ -16,12 +16,11 @@ from mcshell.message import State, StatusCode, Via
 from mcshell.node.journal import claimed_id
 from mcshell.node.verdicts import Admitted, Refusal
 from mcshell.wire.documents.envelope import (
-    CERTIFICATE,
-    SIGNATURE,
     Arrival,
     BodyLimits,
     open_request,
     read_request,
+    verified,
 )
 from mcshell.wire.documents.job import open_job
 from mcshell.wire.documents.rule import digest_of, open_rule, signed_part
@@ -114,8 +113,7 @@ class AdmissionController:
         Dates are judged as of `received`, when it was accepted.
         """
         try:
-            signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
-            self._verifier.verify(signed_part(body), signature, certificate, now=received)
+            verified(signed_part(body), headers, self._verifier, received, stored=True)
         except Rejected as refusal:
             return self.deny(request, host, f"denied: {refusal}")
         return None

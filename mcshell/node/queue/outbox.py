@@ -14,18 +14,16 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mcshell.node.replies import no_steps
 from mcshell.node.store.records import OutboxMessage
 from mcshell.node.store.spool import EVERYBODY
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, is_old
 from mcshell.wire.stomp.confirmed import ConfirmedSender
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mcshell.node.replies import Steps
-    from mcshell.node.store.spool import Spool
-    from mcshell.wire.stomp.transport import Receipt, Transport
+    from mcshell.node.context import NodeContext
+    from mcshell.wire.stomp.transport import Receipt
 
 __all__ = ["Outbox", "ResendBuffer", "headers_of"]
 
@@ -45,22 +43,22 @@ class Outbox(ConfirmedSender[OutboxMessage]):
 
     `several`: there is more than one broker, so that the next may have to be told again. `names`:
     the first and the last of the identities that speak over this connection (`Spool.unconfirmed`).
+    What an earlier version of mcshell has left is signed again as it goes out.
     """
 
     def __init__(
         self,
-        spool: Spool,
-        transport: Transport,
-        steps: Steps = no_steps,
+        context: NodeContext,
         *,
         several: bool = False,
         names: tuple[str, str] = EVERYBODY,
     ) -> None:
         super().__init__("mcshell-outbox")
-        self._spool = spool
+        self._nodes = context.nodes
+        self._spool = context.spool
         self._names = names
-        self._transport = transport
-        self._steps = steps
+        self._transport = context.transport
+        self._steps = context.steps
         self._resend_buffer = ResendBuffer(several=several)
         self._url = ""
         """Where the replies of this window go."""
@@ -71,7 +69,11 @@ class Outbox(ConfirmedSender[OutboxMessage]):
         if self._url and (again := self._resend_buffer.elsewhere(self._url, time.monotonic())):
             log.warning("%d replies are sent again at %s", len(again), self._url)
             self._spool.add_messages(again)
-        return self._spool.unconfirmed(limit=limit, names=self._names)
+        found = self._spool.unconfirmed(limit=limit, names=self._names)
+        return [
+            self._nodes[one.identity].writer.renewed(one) if is_old(one.body) else one
+            for one in found
+        ]
 
     def send(self, message: OutboxMessage) -> Receipt:
         """Send one reply."""

@@ -52,7 +52,7 @@ class DurableServices:
         several = len(settings.broker.urls) > 1
         names = [one.names if len(contexts) > 1 else EVERYBODY for one in contexts]
         self._outboxes = [
-            Outbox(one.spool, one.transport, one.steps, several=several, names=mine)
+            Outbox(one, several=several, names=mine)
             for one, mine in zip(contexts, names, strict=True)
         ]
         lifecycles = {

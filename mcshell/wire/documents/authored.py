@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mcshell.errors import InputError, Reason, Rejected, UsageError
 from mcshell.wire.documents import strict_json
-from mcshell.wire.documents.envelope import VERSION, SealedMessage, of_operator, sealed
+from mcshell.wire.documents.envelope import SealedMessage, of_operator, sealed
+from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,14 +67,18 @@ def open_authored(
     verifier: Verifier,
     limits: BodyLimits,
     now: float,
+    *,
+    stored: bool = False,
 ) -> _Kind:
     """Check a document and return what `read` makes of it; `now` (epoch) is when it came in.
+
+    One that a store has held (`stored`) may be of an earlier version.
 
     Raises:
         Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED; CALLER_MISMATCH.
     """
-    document, identity = of_operator(kind, body, headers, verifier, limits, now)
+    document, identity = of_operator(kind, body, headers, verifier, limits, now, stored=stored)
     found = read(document)
     if found.author != identity.callerid:
         raise Rejected(Reason.CALLER_MISMATCH, f"{found.author!r} is signed by {identity.callerid}")

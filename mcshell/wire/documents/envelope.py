@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
 from mcshell.message import Reply, Request, Via, run_id
 from mcshell.wire.documents import fields, strict_json
+from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
@@ -31,12 +32,12 @@ __all__ = [
     "RULE",
     "SIGNATURE",
     "TURN",
-    "VERSION",
     "Arrival",
     "BodyLimits",
     "OpenedReply",
     "SealedMessage",
     "document_of",
+    "is_old",
     "kind_of",
     "of_operator",
     "open_reply",
@@ -48,15 +49,17 @@ __all__ = [
     "seal_request",
     "sealed",
     "verified",
+    "version_of",
 ]
 
 SIGNATURE: Final = "mcs-signature"
 CERTIFICATE: Final = "mcs-certificate"
-VERSION: Final = 1
 _MAX_BODY: Final = 1 << 20
 TURN: Final = "turn"
 RULE: Final = "rule"
 CRL: Final = "crl"
+_STORED_VERSIONS: Final = (1, VERSION)
+_BEGINNING: Final = f'{{"v":{VERSION},'.encode()
 _KINDS: Final = (TURN, RULE, CRL)
 _MARKS: Final = tuple(f'"{kind}"'.encode() for kind in _KINDS)
 
@@ -77,6 +80,18 @@ class BodyLimits:
     max_depth: int = strict_json.MAX_DEPTH
     max_skew: float = 60.0
     max_ttl: float = 180 * 86_400.0
+
+
+def is_old(body: bytes) -> bool:
+    """Whether a body that we wrote ourselves is of an earlier version: it says so at once."""
+    return not body.startswith(_BEGINNING)
+
+
+def version_of(body: bytes) -> int:
+    """The version that a body says it is of: 1 or 2, as a store may hold; raises Rejected."""
+    document = strict_json.loads(body)
+    _refuse_version(document, stored=True)
+    return int(document["v"]) if isinstance(document, dict) else VERSION
 
 
 def kind_of(body: bytes) -> str:
@@ -245,13 +260,13 @@ def open_reply(
 
 def read_reply(body: bytes, *, trust: str = "mcs", limits: BodyLimits | None = None) -> Reply:
     """Read the body of a reply that was verified when it was stored; checks form, not signature."""
-    document = document_of(body, limits or _STORED, "reply")
+    document = document_of(body, limits or _STORED, "reply", stored=True)
     return replace(_reply(document), trust=trust)
 
 
 def read_request(body: bytes, *, limits: BodyLimits | None = None) -> Request:
     """Read the body of a request of our own, or one verified when stored; checks form only."""
-    return _request(document_of(body, limits or _STORED, "request"))
+    return _request(document_of(body, limits or _STORED, "request", stored=True))
 
 
 def sealed(body: bytes, signer: Signer) -> SealedMessage:
@@ -265,10 +280,28 @@ def refuse_large(body: bytes, limits: BodyLimits) -> None:
         raise Rejected(Reason.TOO_LARGE, f"{len(body)} bytes; {limits.max_body} are taken")
 
 
-def verified(body: bytes, headers: Mapping[str, str], verifier: Verifier, now: float) -> Identity:
-    """Return who has signed a body, by its two headers; raises Rejected."""
+def verified(
+    body: bytes,
+    headers: Mapping[str, str],
+    verifier: Verifier,
+    now: float,
+    *,
+    stored: bool = False,
+) -> Identity:
+    """Return who has signed a body, by its two headers; raises Rejected.
+
+    What is of another version is signed in another way: it is told so, as WRONG_VERSION. What a
+    store has held (`stored`) is verified by the rules of its own version.
+    """
     signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
-    return verifier.verify(body, signature, certificate, now=now)
+    if stored:
+        return verifier.verify(body, signature, certificate, now=now, version=version_of(body))
+    try:
+        return verifier.verify(body, signature, certificate, now=now)
+    except Rejected as refusal:
+        if refusal.reason is Reason.BAD_SIGNATURE:
+            _refuse_version(strict_json.loads(body))
+        raise
 
 
 def of_operator(
@@ -278,6 +311,8 @@ def of_operator(
     verifier: Verifier,
     limits: BodyLimits,
     now: float,
+    *,
+    stored: bool = False,
 ) -> tuple[dict[str, Any], Identity]:
     """Return a document of this kind that an operator has signed, and who that is.
 
@@ -286,24 +321,35 @@ def of_operator(
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED.
     """
     refuse_large(body, limits)
-    identity = verified(body, headers, verifier, now)
+    identity = verified(body, headers, verifier, now, stored=stored)
     if identity.kind != "operator":
         raise Rejected(Reason.WRONG_KIND, f"a {kind} signed by the node {identity.name}")
-    return document_of(body, limits, kind), identity
+    return document_of(body, limits, kind, stored=stored), identity
 
 
-def document_of(body: bytes, limits: BodyLimits, kind: str) -> dict[str, Any]:
-    """Read a body whose document is of this kind and of our version; raises Rejected."""
+def document_of(
+    body: bytes, limits: BodyLimits, kind: str, *, stored: bool = False
+) -> dict[str, Any]:
+    """Read a body whose document is of this kind and of our version; raises Rejected.
+
+    What a store has held (`stored`) may be of an earlier one.
+    """
     document = strict_json.loads(body, max_depth=limits.max_depth)
     if not isinstance(document, dict):
         raise Rejected(Reason.MALFORMED, "the document is no object")
-    version = document.get("v")
-    if type(version) is not int or version != VERSION:
-        raise Rejected(Reason.MALFORMED, f"version {str(version)[:20]}; {VERSION} is spoken here")
+    _refuse_version(document, stored=stored)
     if document.get("kind") != kind:
         found = str(document.get("kind"))[:20]
         raise Rejected(Reason.WRONG_KIND, f"a document of kind {found} where a {kind} belongs")
     return document
+
+
+def _refuse_version(document: Any, *, stored: bool = False) -> None:
+    """Refuse what says that it is of another version than ours; raises Rejected."""
+    version = document.get("v") if isinstance(document, dict) else VERSION
+    if type(version) is not int or version not in (_STORED_VERSIONS if stored else (VERSION,)):
+        detail = f"version {str(version)[:20]}; {VERSION} is spoken here"
+        raise Rejected(Reason.WRONG_VERSION, detail)
 
 
 def _request(document: Mapping[str, Any]) -> Request:

@@ -64,12 +64,12 @@ def seal_plan(plan: Plan, signer: Signer) -> SealedMessage:
 def open_plan(
     body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: BodyLimits, now: float
 ) -> Plan:
-    """Check a plan and return it; `now` (epoch) is when to judge the certificate's dates.
+    """Check a plan that a session has kept; `now` (epoch) is when to judge the certificate's dates.
 
     Raises:
         Rejected: as `open_authored`.
     """
-    return open_authored("plan", _plan, body, headers, verifier, limits, now)
+    return open_authored("plan", _plan, body, headers, verifier, limits, now, stored=True)
 
 
 def _written(step: Step) -> dict[str, Any]:

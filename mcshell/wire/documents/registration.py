@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from mcshell.errors import AgentError, Reason, Rejected
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.envelope import (
-    VERSION,
     SealedMessage,
     document_of,
     refuse_large,
     sealed,
     verified,
 )
+from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,18 +93,26 @@ def seal_registration(registration: Registration, signer: Signer) -> SealedMessa
         raise AgentError(f"the registration cannot be sent: {error}", statuscode=5) from error
 
 
-def read_registration(body: bytes, limits: BodyLimits) -> Registration:
+def read_registration(body: bytes, limits: BodyLimits, *, stored: bool = False) -> Registration:
     """Read a registration without believing it: who says so is still open.
+
+    One that an inventory has held (`stored`) may be of an earlier version.
 
     Raises:
         Rejected: TOO_LARGE; NOT_JSON, TOO_DEEP, MALFORMED, WRONG_KIND.
     """
     refuse_large(body, limits)
-    return _registration(document_of(body, limits, "registration"))
+    return _registration(document_of(body, limits, "registration", stored=stored))
 
 
 def open_registration(
-    body: bytes, headers: Mapping[str, str], verifier: Verifier, limits: BodyLimits, now: float
+    body: bytes,
+    headers: Mapping[str, str],
+    verifier: Verifier,
+    limits: BodyLimits,
+    now: float,
+    *,
+    stored: bool = False,
 ) -> Registration:
     """Check a registration and return it; `now` (epoch) is when it came in.
 
@@ -112,8 +120,8 @@ def open_registration(
         Rejected: as `read_registration`; then UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA,
             CERT_EXPIRED, REVOKED, STALE_CRL, BAD_SIGNATURE; WRONG_KIND; WRONG_SENDER.
     """
-    registration = read_registration(body, limits)
-    identity = verified(body, headers, verifier, now)
+    registration = read_registration(body, limits, stored=stored)
+    identity = verified(body, headers, verifier, now, stored=stored)
     if identity.kind != "node":
         raise Rejected(Reason.WRONG_KIND, f"a registration signed by the operator {identity.name}")
     if identity.name != registration.identity:

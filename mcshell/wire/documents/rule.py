@@ -19,8 +19,9 @@ from mcshell.errors import Reason, Rejected
 from mcshell.message import Duty, Job, Rule
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.authored import open_authored, seal_authored
-from mcshell.wire.documents.envelope import CRL, RULE, VERSION, document_of, refuse_large
+from mcshell.wire.documents.envelope import CRL, RULE, document_of, refuse_large
 from mcshell.wire.documents.job import check_job, job_of, when_of
+from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,6 +10,7 @@ each message. What is left then is the signature: some 150 µs for Ed25519.
 from __future__ import annotations
 
 import binascii
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -30,11 +31,23 @@ if TYPE_CHECKING:
     from mcshell.pki import Identity, PrivateKey
     from mcshell.wire.documents.trust import Revocations
 
-__all__ = ["MAX_CERTIFICATE", "MAX_SIGNATURE", "Signer", "Verifier"]
+__all__ = ["MAX_CERTIFICATE", "MAX_SIGNATURE", "VERSION", "Signer", "Verifier"]
 
 # Characters of base64: an RSA-4096 certificate with many names has some 3,000.
 MAX_CERTIFICATE: Final = 8192
 MAX_SIGNATURE: Final = 1024
+VERSION: Final = 2
+"""Of the wire: what a document says in `v`, and how it is signed."""
+_PREFIX: Final = b"mcshell-2 sha256 "
+
+
+def _signed(body: bytes, version: int) -> bytes:
+    """What a signature covers: the body under version 1, its digest behind a prefix since.
+
+    The prefix keeps what we sign apart from what the same key signs elsewhere (TLS, ssh); the
+    digest is of one size, whatever signs it (mcshell/README.md §6).
+    """
+    return body if version == 1 else _PREFIX + hashlib.sha256(body).digest()
 
 
 class Signer:
@@ -90,7 +103,7 @@ class Signer:
 
     def sign(self, body: bytes) -> str:
         """Sign a body; base64, one line."""
-        return _encode(self._sign(body))
+        return _encode(self._sign(_signed(body, VERSION)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +179,15 @@ class Verifier:
         self._revocations = {**self._revocations, **newer}
         return bool(newer)
 
-    def verify(self, body: bytes, signature: str, certificate: str, *, now: float) -> Identity:
+    def verify(
+        self, body: bytes, signature: str, certificate: str, *, now: float, version: int = VERSION
+    ) -> Identity:
         """Return who has signed the body, or raise Rejected.
 
         `signature` and `certificate` are the base64 of the headers; `now` (epoch) is when to
         judge dates: the time of reception. Revocation knows no dates: who is revoked is not
-        believed about the past either, for only he says when he wrote.
+        believed about the past either, for only he says when he wrote. `version` is another for
+        what was stored under another.
 
         Raises:
             Rejected: UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL or
@@ -184,7 +200,7 @@ class Verifier:
         if len(signature) > MAX_SIGNATURE:
             raise Rejected(Reason.BAD_SIGNATURE, "it is too long")
         try:
-            leaf.check(_decode(signature), body)
+            leaf.check(_decode(signature), _signed(body, version))
         except InvalidSignature:
             name = leaf.identity.callerid
             raise Rejected(Reason.BAD_SIGNATURE, f"not signed by {name}") from None
@@ -210,7 +226,7 @@ class Verifier:
             return None
         try:
             leaf = self._young.get(certificate) or self._recall(certificate)
-            leaf.check(_decode(signature), body)
+            leaf.check(_decode(signature), _signed(body, VERSION))
         except (Rejected, InvalidSignature, ValueError):
             return None
         return leaf.identity

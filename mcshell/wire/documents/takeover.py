@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.documents import strict_json
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, VERSION, SealedMessage
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
+from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

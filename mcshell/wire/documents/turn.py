@@ -13,7 +13,6 @@ from mcshell.message import Turn
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.envelope import (
     TURN,
-    VERSION,
     BodyLimits,
     SealedMessage,
     document_of,
@@ -22,6 +21,7 @@ from mcshell.wire.documents.envelope import (
     sealed,
     verified,
 )
+from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -86,7 +86,7 @@ class Schedule(RuleBasedStateMachine):
             state=state,
         )
         document = {
-            "v": 1,
+            "v": 2,
             "kind": "reply",
             "id": ID,
             "sender": sender,

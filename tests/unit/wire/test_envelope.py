@@ -166,13 +166,13 @@ def test_signed_junk_is_only_ever_rejected(party, body):
 @given(documents)
 def test_signed_documents_of_another_shape_are_only_ever_rejected(party, document):
     """JSON that is no envelope is Rejected, in either direction."""
-    body = strict_json.dumps({**document, "v": 1, "kind": "request"})
+    body = strict_json.dumps({**document, "v": 2, "kind": "request"})
     refusal(opened, party, signed(body, party.alice))
     refusal(answered, party, signed(body, party.web1))
 
 
 WRONG_TYPES = {
-    "v": [0, 2, "1", None, True, 1.0],
+    "v": [0, 1, 3, "2", None, True, 2.0],
     "id": [None, 5, "", "x" * 32, "0" * 31, "0" * 33],
     "collective": [None, "", "a.b", "A", "x" * 200],
     "via": [None, "", "courier", 1],
@@ -193,9 +193,10 @@ WRONG_TYPES = {
 def test_each_field_of_a_request_is_of_its_type(party, name):
     """A field of another type or form, even signed by an operator, is malformed."""
     document = json.loads(seal_request(request(), party.alice).body)
+    reason = Reason.WRONG_VERSION if name == "v" else Reason.MALFORMED
     for value in WRONG_TYPES[name]:
         body = json.dumps({**document, name: value}).encode()
-        assert refusal(opened, party, signed(body, party.alice)) is Reason.MALFORMED, value
+        assert refusal(opened, party, signed(body, party.alice)) is reason, value
 
 
 @pytest.mark.parametrize(
@@ -357,7 +358,7 @@ def test_a_stored_message_is_read_without_its_signature(party):
     assert read_request(seal_request(asked, party.alice).body) == asked
     body = seal_reply(said, party.web1).body
     assert read_reply(body, trust="psk") == replace(said, trust="psk")
-    assert refusal(read_reply, b"{}") is Reason.MALFORMED
+    assert refusal(read_reply, b"{}") is Reason.WRONG_VERSION
 
 
 def test_nothing_is_sealed_that_would_not_open(party):

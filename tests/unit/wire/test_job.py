@@ -69,7 +69,7 @@ JOB = Job(
     backoff=30.0,
     max_runtime=3600.0,
 )
-DOCUMENT = {"v": 1, "kind": "job", **asdict(JOB), "after": [], "data": {"name": "openssl"}}
+DOCUMENT = {"v": 2, "kind": "job", **asdict(JOB), "after": [], "data": {"name": "openssl"}}
 
 
 def test_what_is_sealed_is_opened(party: Party) -> None:
@@ -128,7 +128,7 @@ def test_inputs_that_json_cannot_carry(party: Party) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"v": 2}, "malformed"),
+        ({"v": 1}, "wrong_version"),
         ({"kind": "request"}, "wrong_kind"),
         ({"id": "x"}, "malformed"),
         ({"revision": True}, "malformed"),

@@ -58,6 +58,27 @@ def candidates(
     if before.lstrip().startswith(("!", "#")):
         return []
     found = scan(before)
+    ways = _ways(found, cache, face, variables)
+    return [one for one in ways if _stays_a_word(before[: one.start] + one.text, found)]
+
+
+def _stays_a_word(line: str, found: Scan) -> bool:
+    """Whether the line is what it was, with one more word, or one that is longer.
+
+    Names come from nodes: what would end the line, begin another, send its result elsewhere or hide
+    what is in it is not offered, so that Tab and Enter do what the operator sees.
+    """
+    then = scan(line)
+    return (
+        line.isprintable()
+        and not (then.quote == '"' and line.endswith("\\"))
+        and then.sink == found.sink
+        and then.words == found.words
+        and then.start == found.start
+    )
+
+
+def _ways(found: Scan, cache: Cache, face: Face, variables: Iterable[str]) -> Iterable[Candidate]:
     if found.sink:
         return _placed(found, "file", _files(found.current)) if found.sink == ">" else []
     if not found.words:

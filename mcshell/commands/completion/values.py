@@ -63,11 +63,12 @@ class Completion:
 
     def quoted(self, quote: str) -> str:
         """The word as it is typed; `quote` is the quote that the operator has opened."""
-        if self.open:
-            return quote + self.text
-        if quote and quote not in self.text:
-            return f"{quote}{self.text}{quote}"
-        return shlex.quote(self.text) if _ODD.search(self.text) else self.text
+        if quote and quote not in self.text and (quote == "'" or "\\" not in self.text):
+            return f"{quote}{self.text}{'' if self.open else quote}"
+        if not _ODD.search(self.text):
+            return self.text
+        quoted = shlex.quote(self.text)
+        return quoted.removesuffix("'") if self.open else quoted
 
 
 def starting(names: Sequence[str], prefix: str) -> list[str]:

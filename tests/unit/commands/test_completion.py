@@ -219,7 +219,7 @@ def test_nodes_are_variables_or_files(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "hosts.txt").write_text("")
     (tmp_path / "host dir").mkdir()
     found = offered("find --nodes ho", variables=["hosts", "x"])
-    assert found == ["hosts", "host dir/", "hosts.txt"]
+    assert found == ["hosts", "'host dir/", "hosts.txt"]
     assert offered("find > hosts") == ["hosts.txt"]
 
 

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,8 +70,24 @@ class Authority:
         self._lines = 0
 
     @classmethod
-    def init(cls, directory: str | os.PathLike[str], name: str = "mcshell CA") -> Authority:
-        """Make a new CA; ConfigError when the directory holds one already."""
+    def init(
+        cls,
+        directory: str | os.PathLike[str],
+        name: str = "mcshell CA",
+        *,
+        mark: str | None = None,
+    ) -> Authority:
+        """Make a new CA, whose common name is `name` and a mark that no other has (by default).
+
+        Raises:
+            ConfigError: the directory holds a CA already.
+            UsageError: a name that no certificate can bear.
+        """
+        # Two CAs of one name are hard to tell apart, for people and for TLS stacks.
+        mark = secrets.token_hex(4) if mark is None else mark
+        name = f"{name} {mark}".strip()
+        if not 0 < len(name) <= certificates.MAX_CN:
+            raise UsageError(f"{name[:80]!r}: a CA's name and mark have 1 to 64 characters")
         home = Path(directory)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for file in ("ca.key", "ca.pem", "issued.jsonl"):

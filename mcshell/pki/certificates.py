@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mcshell.pki.identity import Kind
     from mcshell.pki.keys import PrivateKey
 
-__all__ = ["Leaf", "build_ca", "build_crl", "build_leaf", "crl_number", "key_identifier"]
+__all__ = ["MAX_CN", "Leaf", "build_ca", "build_crl", "build_leaf", "crl_number", "key_identifier"]
 
 YEAR: Final = 365 * 86_400.0
 CA_LIFE: Final = 10 * YEAR
@@ -34,7 +34,7 @@ CA_LIFE: Final = 10 * YEAR
 CRL_LIFE: Final = YEAR
 # A node whose clock is a little behind must take a certificate that was issued just now.
 BACKDATE: Final = 300.0
-_MAX_CN: Final = 64
+MAX_CN: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def build_leaf(
 ) -> x509.Certificate:
     """Make the certificate of an operator, a node or a service."""
     public = key.public_key()
-    common = x509.NameAttribute(NameOID.COMMON_NAME, leaf.name[:_MAX_CN])
+    common = x509.NameAttribute(NameOID.COMMON_NAME, leaf.name[:MAX_CN])
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([common]))

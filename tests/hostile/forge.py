@@ -113,7 +113,7 @@ class Forge:
         self.scrapped = signer("forge-scrapped", "node", **past)
         name = authority.certificate.subject.rfc4514_string().removeprefix("CN=")
         with tempfile.TemporaryDirectory() as folder:
-            lookalike = Authority.init(Path(folder) / "lookalike", name)
+            lookalike = Authority.init(Path(folder) / "lookalike", name, mark="")
             stranger = Authority.init(Path(folder) / "stranger", "Another CA")
             self.foreign = {
                 ca_name: (signer(caller, "operator", ca), signer(node, "node", ca))

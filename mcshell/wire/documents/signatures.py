@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,8 @@ __all__ = ["MAX_CERTIFICATE", "MAX_SIGNATURE", "VERSION", "Signer", "Verifier"]
 # Characters of base64: an RSA-4096 certificate with many names has some 3,000.
 MAX_CERTIFICATE: Final = 8192
 MAX_SIGNATURE: Final = 1024
+# What a registration can carry as the number of a revocation list.
+MAX_NUMBER: Final = 1 << 62
 VERSION: Final = 2
 """Of the wire: what a document says in `v`, and how it is signed."""
 _PREFIX: Final = b"mcshell-2 sha256 "
@@ -138,10 +141,12 @@ class Verifier:
         crl_max_age: float | None = None,
         cache: int = 20_000,
     ) -> None:
-        self._anchors = load_anchors(ca_pem)
+        # Of two certificates of one CA's key, the one that is good for longer vouches.
+        self._anchors = sorted(load_anchors(ca_pem), key=lambda anchor: -anchor.not_after)
         self._operators = tuple(operators)
         self._crl_max_age = crl_max_age
-        self._revocations: dict[bytes, Revocations] = {}
+        self._revocations: dict[bytes, Revocations] = {}  # by the CA's key
+        self._taking = threading.Lock()
         self._half = max(1, cache // 2)
         # Two generations make a bounded cache whose hit is one look-up, without a lock: when the
         # young one is full it becomes the old one, and what the old one still held is forgotten.
@@ -155,8 +160,13 @@ class Verifier:
 
     @property
     def crl_number(self) -> int | None:
-        """The number of the CRL in force (the highest, with several CAs); None without one."""
-        return max((r.number for r in self._revocations.values()), default=None)
+        """The number of the CRL in force; with several CAs the sum of theirs; None without one.
+
+        So it grows with each newer list, whichever CA's it is, and who states a lower one than
+        another with the same CAs lacks a list.
+        """
+        lists = self._revocations.values()
+        return min(sum(r.number for r in lists), MAX_NUMBER) if lists else None
 
     @property
     def crl_pem(self) -> bytes:
@@ -166,18 +176,21 @@ class Verifier:
     def update_crl(self, pem: bytes) -> bool:
         """Take newer revocation lists; anyone may have carried them, the CA must have signed them.
 
-        Returns whether anything was newer than what was known: an older list is never taken back.
+        Each counts for the CA whose key verifies it, whatever name it bears. Returns whether
+        anything was newer than what was known: an older list is never taken back.
 
         Raises:
             Rejected: BAD_CERTIFICATE (no CRL), FOREIGN_CA or BAD_SIGNATURE (not our CA's).
         """
-        newer = {
-            revocations.issuer: revocations
-            for revocations in load_crls(pem, self._anchors)
-            if revocations.newer_than(self._revocations.get(revocations.issuer))
-        }
-        self._revocations = {**self._revocations, **newer}
-        return bool(newer)
+        found = load_crls(pem, self._anchors)
+        with self._taking:
+            known = dict(self._revocations)
+            for revocations in found:
+                if revocations.newer_than(known.get(revocations.key)):
+                    known[revocations.key] = revocations
+            newer = known != self._revocations
+            self._revocations = known
+        return newer
 
     def verify(
         self, body: bytes, signature: str, certificate: str, *, now: float, version: int = VERSION
@@ -237,7 +250,7 @@ class Verifier:
             raise Rejected(Reason.CERT_EXPIRED, f"{identity.callerid}: out of its dates")
         if not anchor.not_before <= now <= anchor.not_after:
             raise Rejected(Reason.CERT_EXPIRED, f"the CA {anchor.name}: out of its dates")
-        revocations = self._revocations.get(anchor.subject)
+        revocations = self._revocations.get(anchor.key)
         if revocations is None:
             if self._crl_max_age is not None:
                 raise Rejected(Reason.STALE_CRL, f"no CRL of {anchor.name}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mcshell.errors import ConfigError, Reason, Rejected
@@ -53,26 +54,31 @@ _WEAK: Final = frozenset({"md5", "sha1"})
 _PEM_CRL = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\n?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """One trusted CA; times are seconds since the epoch, `subject` is DER."""
+    """One trusted CA; times are seconds since the epoch, `subject` and `key` are DER.
+
+    `key` (the SubjectPublicKeyInfo) is what tells CAs apart: a fleet that changes its CA may well
+    have two of one name.
+    """
 
     certificate: x509.Certificate
     name: str
     subject: bytes
+    key: bytes
     not_before: float
     not_after: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revocations:
-    """One CA's revocation list: `issuer` is the CA's subject (DER), `issued` its date (epoch)."""
+    """One CA's revocation list: `key` is that of the CA which signed it, `issued` its date (epoch)."""
 
-    issuer: bytes
+    key: bytes
     number: int
     issued: float
     serials: frozenset[int]
-    pem: bytes = b""
+    pem: bytes
 
     def newer_than(self, other: Revocations | None) -> bool:
         """Whether it may replace `other`: by number, then by date."""
@@ -106,11 +112,12 @@ def _anchor(certificate: x509.Certificate) -> Anchor:
     if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
         raise ConfigError(f"{name} is no CA: it may not issue certificates", key="pki.ca")
     return Anchor(
-        certificate,
-        name,
-        certificate.subject.public_bytes(),
-        certificate.not_valid_before_utc.timestamp(),
-        certificate.not_valid_after_utc.timestamp(),
+        certificate=certificate,
+        name=name,
+        subject=certificate.subject.public_bytes(),
+        key=certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        not_before=certificate.not_valid_before_utc.timestamp(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
     )
 
 
@@ -141,27 +148,44 @@ def refuse_unfit(certificate: x509.Certificate) -> None:
 
 
 def load_crls(pem: bytes, anchors: Sequence[Anchor]) -> list[Revocations]:
-    """Read PEM revocation lists, each of which one of the CAs must have signed.
+    """Read the PEM revocation lists that one of the CAs has signed; others beside them are passed over.
+
+    While a fleet changes its CA, both CAs' lists travel together, also to nodes that do not trust
+    both yet.
 
     Raises:
-        Rejected: BAD_CERTIFICATE (none, or one that we do not process), FOREIGN_CA, BAD_SIGNATURE.
+        Rejected: BAD_CERTIFICATE (none, or one that we do not process); FOREIGN_CA or
+            BAD_SIGNATURE when none of them is signed by one of the CAs.
     """
+    found: list[Revocations] = []
+    foreign: list[Rejected] = []
     try:
-        blocks = _PEM_CRL.findall(pem)
-        if not blocks:
-            raise Rejected(Reason.BAD_CERTIFICATE, "no PEM revocation list")
-        return [_revocations(block, anchors) for block in blocks]
+        for block in _PEM_CRL.findall(pem):
+            crl = x509.load_pem_x509_crl(block)
+            signer = next((anchor for anchor in anchors if _signed(crl, anchor)), None)
+            if signer is None:
+                foreign.append(_foreign(crl, anchors))
+            else:
+                found.append(_revocations(crl, signer, block))
     except UNPARSABLE as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
+    if foreign and not found:
+        raise foreign[0]
+    if not found:
+        raise Rejected(Reason.BAD_CERTIFICATE, "no PEM revocation list")
+    return found
 
 
-def _revocations(pem: bytes, anchors: Sequence[Anchor]) -> Revocations:
-    crl = x509.load_pem_x509_crl(pem)
+def _foreign(crl: x509.CertificateRevocationList, anchors: Sequence[Anchor]) -> Rejected:
     issuer = crl.issuer.public_bytes()
-    if not any(_signed(crl, anchor) for anchor in anchors if anchor.subject == issuer):
-        known = any(anchor.subject == issuer for anchor in anchors)
-        reason = Reason.BAD_SIGNATURE if known else Reason.FOREIGN_CA
-        raise Rejected(reason, f"a CRL in the name of {crl.issuer.rfc4514_string()[:120]!r}")
+    known = any(anchor.subject == issuer for anchor in anchors)
+    return Rejected(
+        Reason.BAD_SIGNATURE if known else Reason.FOREIGN_CA,
+        f"a CRL in the name of {crl.issuer.rfc4514_string()[:120]!r}",
+    )
+
+
+def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, pem: bytes) -> Revocations:
     number = 0
     for extension in crl.extensions:
         if isinstance(extension.value, x509.CRLNumber):
@@ -170,11 +194,11 @@ def _revocations(pem: bytes, anchors: Sequence[Anchor]) -> Revocations:
             oid = extension.oid.dotted_string
             raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL with the critical extension {oid}")
     return Revocations(
-        issuer,
-        number,
-        crl.last_update_utc.timestamp(),
-        frozenset(entry.serial_number for entry in crl),
-        pem.rstrip(b"\n") + b"\n",
+        key=signer.key,
+        number=number,
+        issued=crl.last_update_utc.timestamp(),
+        serials=frozenset(entry.serial_number for entry in crl),
+        pem=pem.rstrip(b"\n") + b"\n",
     )
 
 

@@ -29,7 +29,7 @@ BODY = b'{"v":1}'
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """One CA for the module."""
-    return Authority.init(tmp_path_factory.mktemp("ca") / "ca")
+    return Authority.init(tmp_path_factory.mktemp("ca") / "ca", "mcshell CA", mark="")
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_a_ca_out_of_date_vouches_for_nobody(tmp_path):
 def test_a_foreign_ca_is_refused_even_under_our_name(verifier, authority, tmp_path):
     """The CA's key counts, not its name."""
     for name in ("mcshell CA", "Another"):
-        other = Authority.init(tmp_path / name, name)
+        other = Authority.init(tmp_path / name, name, mark="")
         signer = Signer.from_pem(*other.issue_pem("alice", "operator"))
         assert reason(verifier, signer) is Reason.FOREIGN_CA
 
@@ -232,7 +232,7 @@ def test_a_crl_must_be_signed_by_its_ca(authority, verifier, tmp_path):
         ("mcshell CA", Reason.BAD_SIGNATURE),
         ("Another", Reason.FOREIGN_CA),
     ):
-        other = Authority.init(tmp_path / name, name)
+        other = Authority.init(tmp_path / name, name, mark="")
         with pytest.raises(Rejected) as refusal:
             verifier.update_crl(other.crl_pem)
         assert refusal.value.reason is expected

@@ -1,0 +1,148 @@
+"""While a fleet changes its CA: two CAs, perhaps of one name, each with a revocation list of its own."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mcshell.errors import Reason, Rejected, UsageError
+from mcshell.pki import Authority
+from mcshell.pki.certificates import build_ca
+from mcshell.pki.keys import dump_private
+from mcshell.wire.documents.signatures import Signer, Verifier
+
+BODY = b'{"v":1}'
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The CA that goes."""
+    return Authority.init(tmp_path / "old", "fleet", mark="")
+
+
+@pytest.fixture
+def new(tmp_path):
+    """The CA that comes, of the same name."""
+    return Authority.init(tmp_path / "new", "fleet", mark="")
+
+
+def reason(verifier, signer):
+    """Why a message signed by `signer` is refused, or None."""
+    try:
+        verifier.verify(BODY, signer.sign(BODY), signer.certificate, now=time.time())
+    except Rejected as refusal:
+        return refusal.reason
+    return None
+
+
+def signer_of(authority, name):
+    """A new operator of a CA."""
+    return Signer.from_pem(*authority.issue_pem(name, "operator"))
+
+
+def test_each_new_ca_has_a_subject_of_its_own(tmp_path):
+    """Two CAs made with one name are told apart by what stands behind it; one opened stays as it is."""
+    one, two = Authority.init(tmp_path / "1", "fleet"), Authority.init(tmp_path / "2", "fleet")
+    assert one.certificate.subject != two.certificate.subject
+    assert one.certificate.subject.rfc4514_string().startswith("CN=fleet ")
+    assert Authority.open(one.directory).certificate == one.certificate
+    for name in ("x" * 65, ""):
+        with pytest.raises(UsageError, match="1 to 64 characters"):
+            Authority.init(tmp_path / "3", name, mark="")
+
+
+def test_two_cas_of_one_name_keep_their_lists(old, new):
+    """A CA's list, however high its number, takes nothing from the list of its namesake."""
+    gone, mallory = signer_of(old, "gone"), signer_of(new, "mallory")
+    verifier = Verifier(old.ca_pem + new.ca_pem)
+    for _ in range(4):
+        old.publish()
+    old.revoke("gone")
+    assert verifier.update_crl(old.crl_pem)
+    new.revoke("mallory")
+    assert verifier.update_crl(new.crl_pem)
+    assert reason(verifier, gone) is reason(verifier, mallory) is Reason.REVOKED
+    for _ in range(6):
+        new.publish()
+    assert verifier.update_crl(new.crl_pem)
+    assert reason(verifier, gone) is reason(verifier, mallory) is Reason.REVOKED
+    assert reason(verifier, signer_of(old, "alice")) is None
+
+
+def test_one_cas_stale_list_is_not_made_fresh_by_its_namesakes(old, new):
+    """Under crl_max_age each CA needs a list of its own."""
+    alice, bob = signer_of(old, "alice"), signer_of(new, "bob")
+    verifier = Verifier(old.ca_pem + new.ca_pem, crl_pem=new.crl_pem, crl_max_age=3600)
+    assert (reason(verifier, alice), reason(verifier, bob)) == (Reason.STALE_CRL, None)
+
+
+def test_the_number_grows_with_either_list(old, new):
+    """With two CAs the number is the sum: who states a lower one lacks a list of one of them."""
+    verifier = Verifier(old.ca_pem + new.ca_pem)
+    assert verifier.crl_number is None
+    for _ in range(4):
+        old.publish()
+    verifier.update_crl(old.crl_pem)
+    assert verifier.crl_number == 5
+    verifier.update_crl(new.crl_pem)
+    assert verifier.crl_number == 6
+    new.publish()
+    assert verifier.update_crl(new.crl_pem)
+    assert verifier.crl_number == 7
+    assert not verifier.update_crl(old.crl_pem + new.crl_pem)
+    assert verifier.crl_number == 7
+
+
+@pytest.mark.parametrize("mark", ["", None])
+def test_lists_of_a_ca_not_trusted_yet_are_passed_over(old, tmp_path, mark):
+    """A node that trusts one of two CAs takes that one's list out of what travels, and no other."""
+    coming = Authority.init(tmp_path / "coming", "fleet", mark=mark)
+    verifier = Verifier(old.ca_pem)
+    assert verifier.update_crl(coming.crl_pem + old.crl_pem)
+    assert verifier.crl_pem == old.crl_pem
+    with pytest.raises(Rejected) as refusal:
+        verifier.update_crl(coming.crl_pem)
+    assert refusal.value.reason is (Reason.FOREIGN_CA if mark is None else Reason.BAD_SIGNATURE)
+
+
+def test_the_newest_of_one_cas_lists_counts_in_any_order(old):
+    """Two lists of one CA in one message: the older one never wins."""
+    first = old.crl_pem
+    mallory = signer_of(old, "mallory")
+    old.revoke("mallory")
+    for pem in (first + old.crl_pem, old.crl_pem + first):
+        verifier = Verifier(old.ca_pem, crl_pem=pem)
+        assert reason(verifier, mallory) is Reason.REVOKED
+        assert verifier.crl_number == 2
+
+
+def test_a_cas_new_certificate_for_its_key_keeps_leaves_and_lists(tmp_path):
+    """A CA renewed with its old key goes on: neither its leaves nor its list have to be made again."""
+    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC)
+    renewed = build_ca(key, "fleet", time.time())
+    ended = (
+        x509.CertificateBuilder()
+        .subject_name(renewed.subject)
+        .issuer_name(renewed.subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=9))
+        .not_valid_after(now - timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, None)
+        .public_bytes(Encoding.PEM)
+    )
+    (tmp_path / "ca.key").write_bytes(dump_private(key))
+    (tmp_path / "ca.key").chmod(0o600)
+    (tmp_path / "ca.pem").write_bytes(renewed.public_bytes(Encoding.PEM))
+    authority = Authority.open(tmp_path)
+    alice, mallory = signer_of(authority, "alice"), signer_of(authority, "mallory")
+    authority.revoke("mallory")
+    verifier = Verifier(ended + authority.ca_pem, crl_pem=authority.crl_pem)
+    assert reason(verifier, alice) is None
+    assert reason(verifier, mallory) is Reason.REVOKED

@@ -2,15 +2,20 @@
 
 A newer list is put in force at once, kept in the node's state and audited; at the next start it
 is loaded beside the administrator's (`pki.crl`), and the newer of the two counts.
+
+What carriers cost is bounded: the same text is read once, and of those who have signed nothing one
+text a second at most.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.errors import Rejected
+from mcshell.errors import Reason, Rejected
 from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
@@ -23,6 +28,8 @@ __all__ = ["Revocation"]
 
 log = logging.getLogger(__name__)
 
+_PAUSE: Final = 1.0
+
 
 class Revocation:
     """One process's revocation lists, kept in the file `path`."""
@@ -31,6 +38,8 @@ class Revocation:
         self._verifier = verifier
         self._path = path
         self._audit = audit
+        self._next_unsigned = 0.0
+        self._last: tuple[bytes, tuple[Reason, str] | None] = b"", None
         if path.exists():
             try:
                 verifier.update_crl(path.read_bytes())
@@ -50,7 +59,7 @@ class Revocation:
         before = self.number
         about = {"identity": identity, "caller": caller}
         try:
-            newer = self._verifier.update_crl(pem)
+            newer = self._read(pem)
         except Rejected as refusal:
             reason = {"reason": refusal.reason.value, "detail": refusal.detail}
             self._audit.write({"event": "refused", **about, **reason})
@@ -58,6 +67,37 @@ class Revocation:
         if newer:
             self._keep()
             self._audit.write({"event": "crl", **about, "crl": self.number, "before": before})
+        return newer
+
+    def update_unsigned(self, pem: bytes, identity: str) -> bool:
+        """Do as `update` for a carrier who has signed nothing: one text a second at most.
+
+        Raises:
+            Rejected: UNSIGNED when there was another one within the second; as `update`.
+        """
+        clock = time.monotonic()
+        if _digest(pem) != self._last[0]:
+            if clock < self._next_unsigned:
+                raise Rejected(
+                    Reason.UNSIGNED, "another revocation list within a second, signed by no carrier"
+                )
+            self._next_unsigned = clock + _PAUSE
+        return self.update(pem, identity, "")
+
+    def _read(self, pem: bytes) -> bool:
+        """Read a text, unless it is the one that was read last: then its verdict is known."""
+        digest = _digest(pem)
+        last, refusal = self._last
+        if digest == last:
+            if refusal is not None:
+                raise Rejected(*refusal)
+            return False
+        try:
+            newer = self._verifier.update_crl(pem)
+        except Rejected as error:
+            self._last = digest, (error.reason, error.detail)
+            raise
+        self._last = digest, None
         return newer
 
     def carried(self, body: bytes, identity: str) -> bool:
@@ -74,7 +114,7 @@ class Revocation:
         data = document.get("data")
         pem = data.get("crl") if isinstance(data, dict) else None
         try:
-            return isinstance(pem, str) and self.update(pem.encode(), identity, "")
+            return isinstance(pem, str) and self.update_unsigned(pem.encode(), identity)
         except Rejected as refusal:
             log.info("a revocation list that is not taken: %s", refusal)
             return False
@@ -90,3 +130,7 @@ class Revocation:
             fresh.replace(self._path)
         except OSError as error:
             log.error("%s: %s", self._path, error.strerror)  # noqa: TRY400  the cause is in the line
+
+
+def _digest(pem: bytes) -> bytes:
+    return hashlib.sha256(pem).digest()

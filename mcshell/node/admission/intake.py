@@ -96,7 +96,7 @@ class DirectDocuments:
             if kind == RULE:
                 self._rules.accept(body, delivery.headers, host.identity, collective)
             elif host.revocation is not None:
-                host.revocation.update(read_crl(body, BodyLimits()), host.identity, "")
+                host.revocation.update_unsigned(read_crl(body, BodyLimits()), host.identity)
                 self._announce(host.identity)
         except Rejected as refusal:
             digest = digest_of(body)

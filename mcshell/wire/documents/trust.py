@@ -6,7 +6,7 @@ extensions. What we do not process (name constraints, delta CRLs) is refused, no
 
 from __future__ import annotations
 
-import re
+import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -51,7 +51,13 @@ UNPARSABLE: Final = (
 T = TypeVar("T")
 
 _WEAK: Final = frozenset({"md5", "sha1"})
-_PEM_CRL = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\n?", re.DOTALL)
+# A text has so many lists at most; how long it may be is for whoever takes it in to say (max_body).
+MAX_LISTS: Final = 16
+_BEGIN: Final = b"-----BEGIN X509 CRL-----"
+_END: Final = b"-----END X509 CRL-----"
+_COLUMNS: Final = 64
+# Where a list's issuer begins and ends, at the latest, when it is one of the CAs.
+_ISSUER_BY: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +84,14 @@ class Revocations:
     number: int
     issued: float
     serials: frozenset[int]
-    pem: bytes
+    der: bytes
+
+    @property
+    def pem(self) -> bytes:
+        """The list as it is carried and kept."""
+        text = binascii.b2a_base64(self.der, newline=False)
+        lines = [text[at : at + _COLUMNS] for at in range(0, len(text), _COLUMNS)]
+        return b"\n".join((_BEGIN, *lines, _END, b""))
 
     def newer_than(self, other: Revocations | None) -> bool:
         """Whether it may replace `other`: by number, then by date."""
@@ -160,32 +173,43 @@ def load_crls(pem: bytes, anchors: Sequence[Anchor]) -> list[Revocations]:
     found: list[Revocations] = []
     foreign: list[Rejected] = []
     try:
-        for block in _PEM_CRL.findall(pem):
-            crl = x509.load_pem_x509_crl(block)
+        for der in _read_pem(pem):
+            crl = x509.load_der_x509_crl(der)
             signer = next((anchor for anchor in anchors if _signed(crl, anchor)), None)
             if signer is None:
-                foreign.append(_foreign(crl, anchors))
+                foreign.append(_foreign(der, anchors))
             else:
-                found.append(_revocations(crl, signer, block))
+                found.append(_revocations(crl, signer, der))
     except UNPARSABLE as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
     if foreign and not found:
         raise foreign[0]
-    if not found:
-        raise Rejected(Reason.BAD_CERTIFICATE, "no PEM revocation list")
     return found
 
 
-def _foreign(crl: x509.CertificateRevocationList, anchors: Sequence[Anchor]) -> Rejected:
-    issuer = crl.issuer.public_bytes()
-    known = any(anchor.subject == issuer for anchor in anchors)
-    return Rejected(
-        Reason.BAD_SIGNATURE if known else Reason.FOREIGN_CA,
-        f"a CRL in the name of {crl.issuer.rfc4514_string()[:120]!r}",
-    )
+def _read_pem(text: bytes) -> list[bytes]:
+    """The lists in a text as DER: linear, and nothing is decoded before the bound holds."""
+    count = text.count(_BEGIN)
+    if not 0 < count <= MAX_LISTS:
+        raise Rejected(
+            Reason.BAD_CERTIFICATE, f"{count} PEM revocation lists; 1 to {MAX_LISTS} are meant"
+        )
+    parts = [part.partition(_END) for part in text.split(_BEGIN)[1:]]
+    if not all(end for _, end, _ in parts):
+        raise Rejected(Reason.BAD_CERTIFICATE, "a PEM revocation list without its end")
+    return [binascii.a2b_base64(b"".join(lines.split()), strict_mode=True) for lines, _, _ in parts]
 
 
-def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, pem: bytes) -> Revocations:
+def _foreign(der: bytes, anchors: Sequence[Anchor]) -> Rejected:
+    # Nothing is built from what nobody has signed, not even its issuer's name, which may be huge.
+    start = der[:_ISSUER_BY]
+    named = next((anchor.name for anchor in anchors if anchor.subject in start), None)
+    if named is None:
+        return Rejected(Reason.FOREIGN_CA, "a CRL that none of the CAs has signed")
+    return Rejected(Reason.BAD_SIGNATURE, f"a CRL in the name of {named[:120]!r}")
+
+
+def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, der: bytes) -> Revocations:
     number = 0
     for extension in crl.extensions:
         if isinstance(extension.value, x509.CRLNumber):
@@ -198,7 +222,7 @@ def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, pem: bytes
         number=number,
         issued=crl.last_update_utc.timestamp(),
         serials=frozenset(entry.serial_number for entry in crl),
-        pem=pem.rstrip(b"\n") + b"\n",
+        der=der,
     )
 
 

@@ -1,0 +1,77 @@
+"""Revocation lists that cost, brought to running daemons: nobody waits, and it is refused in words."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from mcshell.wire import destinations
+from mcshell.wire.documents.rule import seal_crl
+from tests.peers.bare import Bare
+from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.brokers import Broker
+
+PATIENCE = 30.0
+HEADS = "-----BEGIN X509 CRL-----" * 42_000
+MIB = 1 << 20
+
+
+@pytest.fixture
+def fleet(embedded: Broker, tmp_path: Path) -> Iterator[Fleet]:
+    """One node, an operator who may all, and bob, who may nothing."""
+    with Fleet(embedded, tmp_path, {"web1": Node()}, operators=("alice", "bob")) as fleet:
+        fleet.start()
+        yield fleet
+
+
+def refusals(fleet: Fleet) -> list[dict[str, Any]]:
+    """What the node has refused."""
+    return [event for event in fleet.audit("web1") if event["event"] == "refused"]
+
+
+def spent(fleet: Fleet) -> tuple[float, int]:
+    """Seconds of processor and private bytes of the node's daemon, so far."""
+    process = psutil.Process(fleet.nodes["web1"].pid)
+    return sum(process.cpu_times()[:2]), process.memory_full_info().uss
+
+
+def test_an_unsigned_megabyte_of_heads_holds_up_nobody(fleet: Fleet) -> None:
+    """Ten of them, and a ping by an operator is answered; a second of processor, 20 MB for all."""
+    with fleet.client("alice") as alice, Bare(fleet.broker).connect() as bare:
+        assert alice.rpc("rpcutil", "ping", nodes="web1", timeout=20).stats["ok"] == 1
+        before, memory = spent(fleet)
+        for number in range(10):
+            body = seal_crl(f"{number}{HEADS}".encode())
+            bare.send(destinations.node(fleet.collective, "web1"), body, {})
+        began = time.monotonic()
+        assert alice.rpc("rpcutil", "ping", nodes="web1", timeout=20).stats["ok"] == 1
+        assert time.monotonic() - began < 10
+        assert wait_until(lambda: len(refusals(fleet)) >= 10, PATIENCE)
+        after, grown = spent(fleet)
+    reasons = [event["reason"] for event in refusals(fleet)]
+    # The node audits what it reads and refuses both as brought and as a list.
+    assert "bad_certificate" in reasons
+    assert "unsigned" in reasons
+    assert after - before < 1.0
+    assert grown - memory < 20 * MIB
+
+
+def test_an_operator_without_rights_costs_no_more(fleet: Fleet) -> None:
+    """What bob has signed is refused to his face, and cost a second of processor at most."""
+    with fleet.client("bob", state="state-bob") as bob:
+        before, _ = spent(fleet)
+        answers = bob.monitor.publish(HEADS.encode(), ["web1"], PATIENCE)
+        after, _ = spent(fleet)
+    assert "42000 PEM revocation lists; 1 to 16 are meant" in answers["web1"].statusmsg
+    assert after - before < 1.0
+    (refused,) = refusals(fleet)
+    assert (refused["caller"], refused["reason"]) == ("cert=bob", "bad_certificate")

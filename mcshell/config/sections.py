@@ -63,13 +63,17 @@ class KeyReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PKISettings:
-    """`[pki]`: who we are and whom we trust. `crl_max_age` is seconds, None: any age."""
+    """`[pki]`: who we are and whom we trust. `crl_max_age` is seconds, None: any age.
+
+    `refuse_expired_crl`: nothing is believed under a list past its next update (else: a warning).
+    """
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | KeyReference | None = None
     crl: Path | None = None
     crl_max_age: float | None = None
+    refuse_expired_crl: bool = False
     operators: tuple[str, ...] = ()
 
     def complete(self) -> tuple[Path, Path, Path | KeyReference]:

@@ -1,12 +1,14 @@
 """Whom a certificate speaks for (mcshell/README.md §6).
 
 The name is the SAN URI `mcshell:KIND:NAME`, else the first DNS SAN, else the CN. Only A to Z are
-lower-cased: full Unicode lower-casing would let two certificates share a name (U+212A is "k").
+lower-cased: full Unicode lower-casing would let two certificates share a name. A name that people
+could take for another (Cyrillic among Latin letters, what nobody sees) speaks for nobody.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal
@@ -26,8 +28,14 @@ Kind = Literal["operator", "node"]
 MAX_NAME: Final = 200
 _OPERATOR = re.compile(r"[a-z0-9][a-z0-9._@+-]*")
 _NODE = re.compile(r"[a-z0-9][a-z0-9._-]*")
-# White space parts words; the others mean "several names" in filters, ranges and policies.
-_UNFIT = re.compile(r"[\s\x00-\x1f\x7f*?\[\],]")
+# White space parts words; some mean "several names" in filters, ranges and policies; the rest begins
+# a comment, parts a path, or is something to a shell or a page.
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f*?\[\],#/\\<>\"'`$&;|(){}!]")
+# Letters and marks that nobody sees: fillers, joiners, variation selectors.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_WRITTEN_TOGETHER: Final = dict.fromkeys(("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA"), "HAN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +88,8 @@ def identity_of(certificate: x509.Certificate, operators: Sequence[str] = ()) ->
         raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from error
     if not name or len(name) > MAX_NAME or _UNFIT.search(name):
         raise Rejected(Reason.BAD_CERTIFICATE, f"unfit name {name[:80]!r}")
+    if (why := _looks_like_another(name)) is not None:
+        raise Rejected(Reason.BAD_CERTIFICATE, f"the name {name[:80]!a} {why}")
     return Identity(
         kind=kind,
         name=name,
@@ -124,6 +134,26 @@ def _from_uri(uris: list[str]) -> tuple[Kind, str]:
     if kind == "node":
         return "node", name
     raise Rejected(Reason.BAD_CERTIFICATE, f"unknown kind in {uris[0]!r}")
+
+
+def _looks_like_another(name: str) -> str | None:
+    """Why a name could be taken for another one by whoever reads it; None when it cannot.
+
+    Python knows no scripts: the first word of a letter's name (LATIN, CYRILLIC) stands for them.
+    """
+    if name.isascii():
+        return None
+    if unicodedata.normalize("NFKC", name) != name:
+        return "is written in another form than NFKC"
+    scripts = set()
+    for character in name:
+        kind = unicodedata.category(character)[0]
+        if not character.isascii() and (kind not in "LMN" or _UNSEEN.match(character)):
+            return f"has U+{ord(character):04X}, which is no letter, or one that nobody sees"
+        if kind == "L" or (kind == "N" and not character.isascii()):
+            script = re.split("[ -]", unicodedata.name(character, ""))[0]
+            scripts.add(_WRITTEN_TOGETHER.get(script, script))
+    return f"mixes {' and '.join(sorted(scripts))}" if len(scripts) > 1 else None
 
 
 def _lower(name: str) -> str:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
 )
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -42,6 +43,7 @@ __all__ = [
     "hash_for",
     "load_private",
     "read_private",
+    "refuse_weak",
     "same_key",
     "signing",
 ]
@@ -50,6 +52,8 @@ PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivate
 PublicKey: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey
 
 MIN_RSA: Final = 2048
+MIN_EXPONENT: Final = 65_537
+MIN_CURVE: Final = 256
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -142,11 +146,30 @@ def checking(public: object) -> Callable[[bytes, bytes], None]:
         ecdsa = ECDSA(_hash(public.curve))
         return lambda signature, body: public.verify(signature, body, ecdsa)
     if isinstance(public, RSAPublicKey):
-        if public.key_size < MIN_RSA:
-            raise ValueError(f"an RSA key of {public.key_size} bits; {MIN_RSA} are the least")
+        refuse_weak(public)
         pkcs, sha256 = padding.PKCS1v15(), hashes.SHA256()
         return lambda signature, body: public.verify(signature, body, pkcs, sha256)
     raise ValueError(f"a {type(public).__name__}: Ed25519, ECDSA or RSA is wanted")
+
+
+def refuse_weak(public: object) -> None:
+    """Raise ValueError for a key too weak to be believed, a CA's too.
+
+    A CA may have other strong keys than those that sign messages: larger curves, Ed448.
+    """
+    if isinstance(public, RSAPublicKey):
+        exponent = public.public_numbers().e
+        if public.key_size < MIN_RSA:
+            raise ValueError(f"an RSA key of {public.key_size} bits; {MIN_RSA} are the least")
+        if exponent < MIN_EXPONENT:
+            raise ValueError(f"an RSA key of exponent {exponent}; {MIN_EXPONENT} is the least")
+        return
+    if isinstance(public, EllipticCurvePublicKey) and public.curve.key_size >= MIN_CURVE:
+        return
+    if isinstance(public, Ed25519PublicKey | Ed448PublicKey):
+        return
+    curve = getattr(getattr(public, "curve", None), "name", type(public).__name__)
+    raise ValueError(f"a key of {curve}: Ed25519, ECDSA from {MIN_CURVE} bits on or RSA is wanted")
 
 
 def _hash(curve: EllipticCurve) -> hashes.SHA256 | hashes.SHA384:

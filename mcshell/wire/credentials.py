@@ -69,6 +69,7 @@ def load_verifier(pki: PKISettings) -> Verifier:
         crl_pem=_read(pki.crl) if pki.crl is not None else None,
         operators=pki.operators,
         crl_max_age=pki.crl_max_age,
+        refuse_expired_crl=pki.refuse_expired_crl,
     )
 
 

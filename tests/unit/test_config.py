@@ -26,6 +26,7 @@ ca = "ca.pem"
 cert = "alice.pem"
 key = "/keys/alice.key"
 crl_max_age = "2d"
+refuse_expired_crl = true
 [collective]
 main = "mcs"
 member = ["mcs", "eu"]
@@ -75,6 +76,7 @@ def test_a_file_is_read_with_units_and_paths_relative_to_it(written: Path) -> No
     assert settings.broker.passcode() == "s3cret"
     assert settings.pki.files() == (here / "ca.pem", here / "alice.pem", Path("/keys/alice.key"))
     assert settings.pki.crl_max_age == 2 * 86400
+    assert settings.pki.refuse_expired_crl is True
     assert settings.collective.member == ("mcs", "eu")
     assert settings.client.timeout == 90.0
     assert settings.client.confirm_share == "50%"

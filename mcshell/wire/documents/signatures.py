@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import logging
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,14 @@ from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki import load_private, read_private
 from mcshell.pki.identity import identity_of
 from mcshell.pki.keys import checking, same_key, signing
-from mcshell.wire.documents.trust import UNPARSABLE, Anchor, load_anchors, load_crls, refuse_unfit
+from mcshell.wire.documents.trust import (
+    MAX_NUMBER,
+    UNPARSABLE,
+    Anchor,
+    load_anchors,
+    load_crls,
+    refuse_unfit,
+)
 
 if TYPE_CHECKING:
     import os
@@ -34,11 +42,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_CERTIFICATE", "MAX_SIGNATURE", "VERSION", "Signer", "Verifier"]
 
+log = logging.getLogger(__name__)
+
 # Characters of base64: an RSA-4096 certificate with many names has some 3,000.
 MAX_CERTIFICATE: Final = 8192
 MAX_SIGNATURE: Final = 1024
-# What a registration can carry as the number of a revocation list.
-MAX_NUMBER: Final = 1 << 62
+# Seconds that the CA's clock may be before ours, when a list's age counts.
+_AHEAD: Final = 300.0
 VERSION: Final = 2
 """Of the wire: what a document says in `v`, and how it is signed."""
 _PREFIX: Final = b"mcshell-2 sha256 "
@@ -126,6 +136,8 @@ class Verifier:
         crl_pem: their revocation lists, if any.
         operators: patterns for the operators of a foreign CA (see `pki.identity_of`).
         crl_max_age: seconds after which a CRL is too old to work under; None: never.
+        refuse_expired_crl: whether nothing is believed under a CRL past its next update; without
+            it the log is warned.
         cache: how many certificates are remembered, at most.
 
     Raises:
@@ -139,12 +151,15 @@ class Verifier:
         crl_pem: bytes | None = None,
         operators: Sequence[str] = (),
         crl_max_age: float | None = None,
+        refuse_expired_crl: bool = False,
         cache: int = 20_000,
     ) -> None:
         # Of two certificates of one CA's key, the one that is good for longer vouches.
         self._anchors = sorted(load_anchors(ca_pem), key=lambda anchor: -anchor.not_after)
         self._operators = tuple(operators)
         self._crl_max_age = crl_max_age
+        self._refuse_expired_crl = refuse_expired_crl
+        self._warned: set[tuple[bytes, int]] = set()
         self._revocations: dict[bytes, Revocations] = {}  # by the CA's key
         self._taking = threading.Lock()
         self._half = max(1, cache // 2)
@@ -257,9 +272,30 @@ class Verifier:
             return
         if identity.serial in revocations.serials:
             raise Rejected(Reason.REVOKED, f"{identity.callerid}, serial {identity.serial:x}")
-        if self._crl_max_age is not None and now - revocations.issued > self._crl_max_age:
-            age = now - revocations.issued
+        self._check_age(anchor, revocations, now)
+
+    def _check_age(self, anchor: Anchor, revocations: Revocations, now: float) -> None:
+        if now > revocations.next_update:
+            if self._refuse_expired_crl:
+                raise Rejected(
+                    Reason.STALE_CRL, f"the CRL of {anchor.name} is past its next update"
+                )
+            if (this := (revocations.key, revocations.number)) not in self._warned:
+                self._warned.add(this)
+                log.warning(
+                    "the CRL of %s, number %d, is past its next update: fetch a newer one",
+                    anchor.name,
+                    revocations.number,
+                )
+        if self._crl_max_age is None:
+            return
+        age = now - revocations.issued
+        if age > self._crl_max_age:
             raise Rejected(Reason.STALE_CRL, f"the CRL of {anchor.name} is {age:.0f} s old")
+        if age < -_AHEAD:
+            raise Rejected(
+                Reason.STALE_CRL, f"the CRL of {anchor.name} is dated {-age:.0f} s from now"
+            )
 
     def _recall(self, certificate: str) -> _Leaf:
         leaf = self._old.get(certificate) or self._examine(certificate)
@@ -277,9 +313,9 @@ class Verifier:
         try:
             certificate = x509.load_der_x509_certificate(_decode(text))
             anchor = self._anchor_of(certificate)
-            refuse_unfit(certificate)
-            check = checking(certificate.public_key())
-            return _Leaf(identity_of(certificate, self._operators), anchor, check)
+            identity = identity_of(certificate, self._operators)
+            refuse_unfit(certificate, identity.kind)
+            return _Leaf(identity, anchor, checking(certificate.public_key()))
         except UNPARSABLE as error:
             raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from None
 

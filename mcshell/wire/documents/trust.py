@@ -1,12 +1,14 @@
 """What a trusted CA and its revocation lists are, and which leaf certificates may sign at all.
 
 The rules of RFC 5280 that matter for a chain of one: constraints, key usage, unknown critical
-extensions. What we do not process (name constraints, delta CRLs) is refused, not ignored.
+extensions. What we do not process (name constraints, lists for part of the certificates) is refused,
+not ignored, whether it is marked critical or not.
 """
 
 from __future__ import annotations
 
 import binascii
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,11 +18,22 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mcshell.errors import ConfigError, Reason, Rejected
+from mcshell.pki.keys import refuse_weak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["UNPARSABLE", "Anchor", "Revocations", "load_anchors", "load_crls", "refuse_unfit"]
+    from mcshell.pki import Kind
+
+__all__ = [
+    "MAX_NUMBER",
+    "UNPARSABLE",
+    "Anchor",
+    "Revocations",
+    "load_anchors",
+    "load_crls",
+    "refuse_unfit",
+]
 
 _PROCESSED: Final = frozenset(
     {
@@ -50,9 +63,14 @@ UNPARSABLE: Final = (
 )
 T = TypeVar("T")
 
+# An operator is never a server: a web server's certificate orders nothing.
+_OPERATOR_ENDS: Final = _ENDS - {ExtendedKeyUsageOID.SERVER_AUTH}
 _WEAK: Final = frozenset({"md5", "sha1"})
 # A text has so many lists at most; how long it may be is for whoever takes it in to say (max_body).
 MAX_LISTS: Final = 16
+# What a registration can carry as the number of a list.
+MAX_NUMBER: Final = 1 << 62
+_SCOPED: Final = (x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
 _BEGIN: Final = b"-----BEGIN X509 CRL-----"
 _END: Final = b"-----END X509 CRL-----"
 _COLUMNS: Final = 64
@@ -78,11 +96,15 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocations:
-    """One CA's revocation list: `key` is that of the CA which signed it, `issued` its date (epoch)."""
+    """One CA's revocation list: `key` is that of the CA which signed it.
+
+    `issued` is its date, `next_update` when the next one is due at the latest (epoch).
+    """
 
     key: bytes
     number: int
     issued: float
+    next_update: float
     serials: frozenset[int]
     der: bytes
 
@@ -110,20 +132,11 @@ def load_anchors(pem: bytes) -> tuple[Anchor, ...]:
 def _anchor(certificate: x509.Certificate) -> Anchor:
     name = certificate.subject.rfc4514_string()
     try:
-        found = {extension.oid: extension for extension in certificate.extensions}
-        for extension in found.values():
-            if extension.critical and extension.oid not in _PROCESSED:
-                raise ConfigError(
-                    f"the CA {name} has the critical extension {extension.oid.dotted_string},"
-                    " which we do not process",
-                    key="pki.ca",
-                )
-        constraints = _value(found, x509.BasicConstraints)
-        usage = _value(found, x509.KeyUsage)
+        why = _no_anchor(certificate)
     except UNPARSABLE as error:
         raise ConfigError(f"the CA {name} does not parse: {error}", key="pki.ca") from error
-    if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
-        raise ConfigError(f"{name} is no CA: it may not issue certificates", key="pki.ca")
+    if why is not None:
+        raise ConfigError(f"{name} {why}", key="pki.ca")
     return Anchor(
         certificate=certificate,
         name=name,
@@ -134,8 +147,33 @@ def _anchor(certificate: x509.Certificate) -> Anchor:
     )
 
 
-def refuse_unfit(certificate: x509.Certificate) -> None:
-    """Refuse a certificate that may not sign messages, whoever issued it.
+def _no_anchor(certificate: x509.Certificate) -> str | None:
+    """Why a certificate is no CA that we trust, None when it is; raises as UNPARSABLE."""
+    found = {extension.oid: extension for extension in certificate.extensions}
+    for extension in found.values():
+        known = extension.oid in _PROCESSED
+        if extension.oid == ExtensionOID.NAME_CONSTRAINTS or (extension.critical and not known):
+            oid = extension.oid.dotted_string
+            return f"has the extension {oid}, which we do not process"
+    constraints = _value(found, x509.BasicConstraints)
+    usage = _value(found, x509.KeyUsage)
+    if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
+        return "is no CA: it may not issue certificates"
+    ends = _value(found, x509.ExtendedKeyUsage)
+    if ends is not None and _ENDS.isdisjoint(ends):
+        return "is no CA for us: its extended key usage is for something else"
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is not None and algorithm.name in _WEAK:
+        return f"is a CA signed with {algorithm.name}"
+    try:
+        refuse_weak(certificate.public_key())
+    except ValueError as error:
+        return f"is a CA with {error}"
+    return None
+
+
+def refuse_unfit(certificate: x509.Certificate, kind: Kind) -> None:
+    """Refuse a certificate that may not sign messages as an operator or a node, whoever issued it.
 
     Raises:
         Rejected: BAD_CERTIFICATE.
@@ -153,7 +191,8 @@ def refuse_unfit(certificate: x509.Certificate) -> None:
     if usage is not None and not usage.digital_signature:
         raise Rejected(Reason.BAD_CERTIFICATE, "its key usage does not allow signatures")
     ends = _value(found, x509.ExtendedKeyUsage)
-    if ends is not None and _ENDS.isdisjoint(ends):
+    meant = _OPERATOR_ENDS if kind == "operator" else _ENDS
+    if ends is not None and meant.isdisjoint(ends):
         raise Rejected(Reason.BAD_CERTIFICATE, "its extended key usage is for something else")
     algorithm = certificate.signature_hash_algorithm
     if algorithm is not None and algorithm.name in _WEAK:
@@ -212,15 +251,25 @@ def _foreign(der: bytes, anchors: Sequence[Anchor]) -> Rejected:
 def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, der: bytes) -> Revocations:
     number = 0
     for extension in crl.extensions:
-        if isinstance(extension.value, x509.CRLNumber):
-            number = extension.value.crl_number
-        elif extension.critical:
+        value = extension.value
+        if isinstance(value, x509.CRLNumber):
+            number = value.crl_number
+        elif extension.critical or isinstance(value, _SCOPED):
             oid = extension.oid.dotted_string
-            raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL with the critical extension {oid}")
+            raise Rejected(
+                Reason.BAD_CERTIFICATE, f"a CRL with the extension {oid}: we want one for all"
+            )
+    if number > MAX_NUMBER:
+        raise Rejected(Reason.BAD_CERTIFICATE, "a CRL whose number is beyond 2^62")
+    algorithm = crl.signature_hash_algorithm
+    if algorithm is not None and algorithm.name in _WEAK:
+        raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL signed with {algorithm.name}")
+    end = crl.next_update_utc
     return Revocations(
         key=signer.key,
         number=number,
         issued=crl.last_update_utc.timestamp(),
+        next_update=math.inf if end is None else end.timestamp(),
         serials=frozenset(entry.serial_number for entry in crl),
         der=der,
     )

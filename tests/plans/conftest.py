@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 AGENTS = Path(__file__).resolve().parents[1] / "agents_for_tests"
 NODES = {
-    "db1": Node({"role": "db"}),
-    "db2": Node({"role": "db"}),
-    "web1": Node({"role": "web"}),
+    "db1": Node({"role": "db", "bad": "no"}),
+    "db2": Node({"role": "db", "bad": "no"}),
+    "web1": Node({"role": "web", "bad": "no"}),
     "web2": Node({"role": "web", "bad": "yes"}),
-    "web3": Node({"role": "web"}),
-    "web4": Node({"role": "web"}),
+    "web3": Node({"role": "web", "bad": "no"}),
+    "web4": Node({"role": "web", "bad": "no"}),
 }
 # What is marked with `again` is denied on the one that is bad.
 MARK = "policy default deny\ndeny\tcert=alice\tagain\tbad=yes\t*\nallow\tcert=alice\t*\t*\t*\n"

@@ -4,11 +4,16 @@
 (github.com/choria-plugins/action-policy): see `policy_file`. Rules are asked in order, the first
 that matches decides.
 
-Where we are stricter than ActionPolicy, always towards "no": a line that does not parse denies
-everything for that agent until it is repaired (there, it is skipped, and a skipped `deny` is an
-"allow"); a data plugin that cannot answer denies; `default.policy` never covers what changes a
-machine at the caller's will (`UNCOVERED`); callers of MCollective's old wire (`mco-psk:uid=0`)
-match only where a rule names their prefix, never `*` nor a default.
+Where we are stricter than ActionPolicy, always towards "no":
+
+- a line that cannot be used, or could never match, is a flaw: an `allow` line is left out, any other
+  denies everything for that agent until it is repaired (there, a `deny` is skipped as well, and a
+  skipped `deny` is an "allow");
+- what cannot be told (`policy_conditions`) denies in a `deny` line and does not match in an `allow`;
+- what is in the place of a file and is none, a dangling link too, denies: it is no absent file;
+- `default.policy` never covers what changes a machine at the caller's will (`UNCOVERED`);
+- callers of MCollective's old wire (`mco-psk:uid=0`) are allowed only where a rule names their prefix,
+  never by `*` nor a default. A `deny` is about them as about all others.
 
 Once the policy has said yes, authorisers are asked (plugins of that kind, `mcshell.plugins`), in the
 order of their names: none can allow what the policy denies.
@@ -16,6 +21,7 @@ order of their names: none can allow what the policy denies.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -28,7 +34,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import PluginError
-from mcshell.node.admission.policy_file import Policy, PolicyError, parse_groups, parse_policy
+from mcshell.node.admission.policy_file import (
+    Policy,
+    PolicyCost,
+    PolicyError,
+    PolicyFlaw,
+    parse_groups,
+    parse_policy,
+)
 from mcshell.plugins import AuthorisationQuestion
 
 if TYPE_CHECKING:
@@ -36,6 +49,8 @@ if TYPE_CHECKING:
 
     from mcshell.node.host import Host
     from mcshell.plugins import Authoriser
+
+log = logging.getLogger(__name__)
 
 __all__ = ["UNCOVERED", "Authorisation", "Decision", "Policies"]
 
@@ -50,6 +65,13 @@ _CHECK_EVERY: Final = 1.0
 _MOST_REASON: Final = 500
 """Characters of an authoriser's reason."""
 _AGENT = re.compile(r"[a-z0-9_-]+")
+_MOST_TEXT: Final = 1 << 20
+"""Bytes of a file."""
+_GROUPS: Final = "groups"
+_SUFFIX: Final = ".policy"
+_DEFAULT: Final = "default.policy"
+_OWNING: Final = frozenset({"job"})
+"""Agents whose requests may be about what belongs to a caller: no owner means his own, or nobody's."""
 # No file there: as good a stamp as any, and equal to itself.
 _ABSENT: Final = (0, 0, 0, 0, 0)
 
@@ -61,45 +83,41 @@ Stamp = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether it is allowed, and the rule that says so: `exec.policy:12`."""
+    """Whether it is allowed, why (`exec.policy:12`), and the line (0: none) of the file that says so."""
 
     allowed: bool
     why: str
+    file: str = ""
+    line: int = 0
 
 
 def _no_answer(plugin: str, _params: str | None) -> Mapping[str, Any]:
     raise PluginError("no data plugins here", kind="data", name=plugin)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _PolicyQuestion:
-    """What a rule's conditions are asked of; remembers when a question had no answer."""
+    """What a rule's conditions are asked of."""
 
     facts: Mapping[str, Any]
     classes: frozenset[str]
-    identity: str = ""
-    agents: frozenset[str] = frozenset()
-    answer: Callable[[str, str | None], Mapping[str, Any]] = field(default=_no_answer)
-    unanswered: str = ""
-
-    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
-        """Ask a data plugin of the node."""
-        try:
-            return self.answer(plugin, params)
-        except PluginError:
-            self.unanswered = plugin
-            raise
+    query: Callable[[str, str | None], Mapping[str, Any]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _LoadedPolicy:
-    """One file as it was read last; `checked` is the monotonic clock's time of the last stat."""
+    """One file as it was read last; `checked` is the monotonic clock's time of the last stat.
+
+    `error` is why it denies everything, and `line` where.
+    """
 
     checked: float = float("-inf")
     stamp: Stamp | None = None
     groups: Stamp | None = None
     policy: Policy | None = None
     error: str = ""
+    line: int = 0
+    flaws: tuple[PolicyFlaw, ...] = ()
 
 
 @dataclass(slots=True)
@@ -107,7 +125,12 @@ class _Groups:
     checked: float = float("-inf")
     stamp: Stamp | None = None
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    error: str = ""
+    flaw: PolicyFlaw | None = None
+
+    @property
+    def error(self) -> str:
+        """What is wrong with them."""
+        return "" if self.flaw is None else _said(_GROUPS, self.flaw)
 
 
 class Policies:
@@ -146,21 +169,44 @@ class Policies:
         """
         if not _AGENT.fullmatch(agent):
             return Decision(False, f"{agent[:40]!r} is no agent's name")
+        if not caller.isprintable():
+            return Decision(False, f"{caller[:80]!r} is no caller")
         with self._lock:
-            file, name = self._file(f"{agent}.policy"), f"{agent}.policy"
+            file, name = self._file(f"{agent}{_SUFFIX}"), f"{agent}{_SUFFIX}"
             if file.policy is None and not file.error:
                 if _uncovered(agent, action):
-                    why = f"default.policy does not cover {agent}.{action}: it wants {name}"
+                    why = f"{_DEFAULT} does not cover {agent}.{action}: it wants {name}"
                     return Decision(False, why)
-                file, name = self._file("default.policy"), "default.policy"
+                file, name = self._file(_DEFAULT), _DEFAULT
         if file.error:
-            return Decision(False, file.error)
+            return Decision(False, file.error, name, file.line)
         if file.policy is None:
-            return Decision(False, f"there is neither {agent}.policy nor default.policy")
+            return Decision(False, f"there is neither {agent}{_SUFFIX} nor {_DEFAULT}")
         if owner is not None:
             facts = {**facts, "owner": owner}
-        asked = _PolicyQuestion(facts=facts, classes=frozenset(classes), answer=self._query)
-        return _decide(file.policy, name, caller, action, asked, of_another=owner is not None)
+        asked = _PolicyQuestion(facts, frozenset(classes), self._query)
+        own = owner is None and agent in _OWNING
+        return _decide(file, name, caller, action, asked, own=own, of_another=owner is not None)
+
+    def flaws(self, name: str | None = None) -> list[tuple[str, PolicyFlaw]]:
+        """What is wrong with a file, by default with each of the directory, each with its name.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        with self._lock:
+            groups = self._current_groups(self._clock())
+            found: list[tuple[str, PolicyFlaw]] = []
+            for one in [name] if name else sorted(path.name for path in self.directory.iterdir()):
+                if one == _GROUPS:
+                    found += [(one, groups.flaw)] if groups.flaw else []
+                elif name or one.endswith(_SUFFIX):
+                    file = self._read(one, _stamp(self.directory / one), groups)
+                    found += [(one, flaw) for flaw in file.flaws]
+                if not name and one.lower().endswith(_SUFFIX) and not _named_after_agent(one):
+                    why = "an agent's name is of a-z, 0-9, _ and -"
+                    found.append((one, PolicyFlaw(0, why, PolicyCost.NEVER_READ)))
+        return found
 
     def _file(self, name: str) -> _LoadedPolicy:
         """The file as it is now, or was a second ago at most."""
@@ -173,6 +219,8 @@ class Policies:
         if stamp != file.stamp or groups.stamp != file.groups:
             file = self._read(name, stamp, groups)
             self._files[name] = file
+            for flaw in file.flaws:
+                log.warning("%s; it costs %s", _said(name, flaw), flaw.cost)
         file.checked = clock
         return file
 
@@ -182,31 +230,29 @@ class Policies:
             return file
         try:
             text = _text(self.directory / name, stamp)
+        except (OSError, ValueError) as error:
+            file.flaws = (PolicyFlaw(0, _reason_of(error), PolicyCost.FILE),)
+        else:
             file.policy = parse_policy(text, groups.members, groups.error)
-        except PolicyError as error:
-            file.error = f"{name}:{error.line}: {error}"
-        except OSError as error:
-            file.error = f"{name}: {error.strerror}"
-        except ValueError as error:
-            file.error = f"{name}: {error}"
+            file.flaws = file.policy.flaws
+        refusal = next((flaw for flaw in file.flaws if flaw.cost is PolicyCost.FILE), None)
+        if refusal is not None:
+            file.error, file.line = _said(name, refusal), refusal.line
         return file
 
     def _current_groups(self, clock: float) -> _Groups:
         groups = self._groups
         if clock - groups.checked < _CHECK_EVERY:
             return groups
-        path = self.directory / "groups"
+        path = self.directory / _GROUPS
         stamp = _stamp(path)
         if stamp != groups.stamp:
             groups = _Groups(stamp=stamp)
             try:
                 groups.members = {} if stamp == _ABSENT else parse_groups(_text(path, stamp))
-            except PolicyError as error:
-                groups.error = f"groups:{error.line}: {error}"
-            except OSError as error:
-                groups.error = f"groups: {error.strerror}"
-            except ValueError as error:
-                groups.error = f"groups: {error}"
+            except (OSError, ValueError) as error:
+                line = error.line if isinstance(error, PolicyError) else 0
+                groups.flaw = PolicyFlaw(line, _reason_of(error), PolicyCost.GROUPS)
             self._groups = groups
         groups.checked = clock
         return groups
@@ -219,33 +265,60 @@ def _uncovered(agent: str, action: str) -> bool:
     return actions is None or action in actions
 
 
+def _named_after_agent(file: str) -> bool:
+    return _AGENT.fullmatch(file.removesuffix(_SUFFIX)) is not None
+
+
 def _decide(
-    policy: Policy, name: str, caller: str, action: str, asked: _PolicyQuestion, *, of_another: bool
+    file: _LoadedPolicy,
+    name: str,
+    caller: str,
+    action: str,
+    asked: _PolicyQuestion,
+    *,
+    own: bool,
+    of_another: bool,
 ) -> Decision:
+    policy = file.policy
+    assert policy is not None, "else it was denied"
     for rule in policy.rules:
-        if not rule.callers.include(caller) or not rule.covers(action):
+        if not rule.callers.include(caller, allow=rule.allow) or not rule.covers(action):
             continue
-        if of_another and rule.allow and not rule.asks("owner"):
+        if of_another and rule.allow and not rule.about_owner:
             continue
-        matches = all(condition.matches(asked) for condition in rule.conditions)
-        if asked.unanswered:
-            why = f"{name}:{rule.line}: the data plugin {asked.unanswered} has no answer here"
-            return Decision(False, why)
-        if matches:
-            return Decision(rule.allow, f"{name}:{rule.line}")
+        verdict = True if rule.condition is None else rule.condition.holds(asked)
+        if verdict is True:
+            return Decision(rule.allow, f"{name}:{rule.line}", name, rule.line)
+        if verdict is False or rule.allow or (own and rule.about_owner):
+            continue
+        return Decision(False, f"{name}:{rule.line}: {verdict}", name, rule.line)
+    line = policy.default_line
     if policy.default_allow and of_another:
-        return Decision(False, f"{name}: its default is not about what belongs to another")
-    if policy.default_allow and caller.startswith("mco-"):
-        return Decision(False, f"{name}: its default is not for callers of the old wire")
-    line = f":{policy.default_line}" if policy.default_line else ""
-    return Decision(policy.default_allow, f"{name}{line} (default)")
+        why = f"{name}: its default is not about what belongs to another"
+    elif policy.default_allow and caller.startswith("mco-"):
+        why = f"{name}: its default is not for callers of the old wire"
+    else:
+        why = f"{name}{f':{line}' if line else ''} (default)"
+        if policy.default_allow:
+            return Decision(True, why, name, line)
+    unused = "".join(f"; not used: line {flaw.line}: {flaw.message}" for flaw in file.flaws[:1])
+    return Decision(False, f"{why}{unused}", name, line)
+
+
+def _said(name: str, flaw: PolicyFlaw) -> str:
+    return f"{name}:{flaw.line}: {flaw.message}" if flaw.line else f"{name}: {flaw.message}"
+
+
+def _reason_of(error: OSError | ValueError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
 
 
 def _stamp(path: Path) -> Stamp:
     try:
         status = path.stat()
-    except FileNotFoundError:
-        return _ABSENT
+    except FileNotFoundError as error:
+        # A link that leads nowhere is no absent file.
+        return (_UNKNOWN, error.errno or 0, 0, 0, 0) if path.is_symlink() else _ABSENT
     except OSError as error:
         return (_UNKNOWN, error.errno or 0, 0, 0, 0)
     return (
@@ -258,15 +331,25 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _text(path: Path, stamp: Stamp) -> str:
+    """Read what the stamp was taken of; OSError or ValueError where it is no file to obey."""
     if stamp[0] == _UNKNOWN:
+        if stamp[1] == errno.ENOENT:
+            raise ValueError("it is a link that leads nowhere")
         raise OSError(stamp[1], os.strerror(stamp[1]))
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+    # A pipe in its place would hold up the node: nobody may ever write into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise ValueError("it is no file")
+        if mode & stat.S_IWOTH:
             raise ValueError(f"anyone can write it; run: chmod o-w {path}")
-        return file.read().decode("utf-8")
-
-
-log = logging.getLogger(__name__)
+        content = file.read(_MOST_TEXT + 1)
+    if len(content) > _MOST_TEXT:
+        raise ValueError(f"larger than {_MOST_TEXT} bytes")
+    return content.decode("utf-8")
 
 
 class Authorisation:

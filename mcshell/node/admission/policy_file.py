@@ -13,12 +13,19 @@ actions and classes); the last field may be missing. A line without any tab is s
 spaces instead: then each field is one word, or words with commas between.
 Facts and classes: `*`, a list all of which must hold, or a compound filter. Callers: `*`, caller
 ids, /regexes/ (searched, as in ActionPolicy: anchor them), names of groups.
+
+A line that does not parse, or that could never match, is a flaw. That of an `allow` line costs the
+line; any other the file, and so does one that may hide a `deny`: a character that ends a line for
+some programs, or turns it round for the eye, in comments too, and an `allow` line with which a
+`deny` has run together.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import FilterError, did_you_mean
@@ -26,118 +33,207 @@ from mcshell.errors import FilterError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.filters import Matcher
+    from mcshell.node.admission.policy_conditions import Condition
 
-__all__ = ["Callers", "Policy", "PolicyError", "PolicyRule", "parse_groups", "parse_policy"]
+__all__ = [
+    "Callers",
+    "Policy",
+    "PolicyCost",
+    "PolicyError",
+    "PolicyFlaw",
+    "PolicyRule",
+    "caller_flaw",
+    "parse_groups",
+    "parse_policy",
+]
 
 _FIELDS: Final = (4, 5)
 _FORM: Final = "allow|deny, callers, actions, facts, classes"
-_COMPOUND = re.compile(r"(?:^|\s)(?:!|\(|(?:and|or|not)(?:\s|$))|\(.*\)")
-_OPERATOR = re.compile(r"[<>=]")
 _LISTED_FACTS = re.compile(r",[\w.:-]+[!<>=]")
-_OLD_WIRE = re.compile(r"mco-[a-z]+:")
 _GROUP = re.compile(r"[\w.-]+")
+_ACTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NATIVE = re.compile(r"cert=\w[\w.@+:=/~&-]*")
+_OLD_WIRE = re.compile(r"mco-(?:psk|ssl|aes):[A-Za-z0-9_]{1,64}=[A-Za-z0-9_.-]{1,128}")
+_OLD_PATTERN = re.compile(r"\^?(mco-[a-z]+:)")
+_BEGIN_OF_PATTERN = re.compile(r"\^([a-z0-9=:@_-]*)([a-z0-9=:@_-])(?![*?+{|])")
+# What stands for other letters, or for none: escapes, classes, the names of groups.
+_NO_LITERALS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P[<=]\w+")
+# Ends of lines for some programs, control characters, and what turns text round for the eye.
+_HIDING = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+# Printable to Python, and yet not to be seen.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0f\uffa0]")
 
 
 class PolicyError(ValueError):
-    """A line that does not parse; `line` is its number."""
+    """A line that cannot be used; `line` is its number (0: it is the file)."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
         self.line = line
 
 
+class PolicyCost(StrEnum):
+    """What is lost with a line that cannot be used."""
+
+    LINE = "this line"
+    FILE = "the file: it denies everything"
+    GROUPS = "every line that names a group"
+    NEVER_READ = "the file: no agent has it"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFlaw:
+    """What is wrong with a line (0: with the file) and what that costs."""
+
+    line: int
+    message: str
+    cost: PolicyCost
+
+
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Whom a rule is about."""
+    """Whom a rule is about; `of_old_wire` are the patterns that name a prefix of MCollective's wire."""
 
     everyone: bool
     named: frozenset[str]
     patterns: tuple[re.Pattern[str], ...]
+    of_old_wire: tuple[tuple[str, re.Pattern[str]], ...]
 
-    def include(self, caller: str) -> bool:
-        """Whether a caller is meant; one of the old wire must be named by its prefix."""
+    def include(self, caller: str, *, allow: bool) -> bool:
+        """Whether a caller is meant; to be allowed, one of the old wire must be named by its prefix."""
         if caller in self.named:
             return True
-        if (old := _OLD_WIRE.match(caller)) is not None:
-            return any(old[0] in p.pattern and p.search(caller) for p in self.patterns)
+        if allow and caller.startswith("mco-"):
+            found = self.of_old_wire
+            return any(caller.startswith(old) and p.search(caller) for old, p in found)
         return self.everyone or any(pattern.search(caller) for pattern in self.patterns)
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """One line: `actions` None means all of them."""
+    """One line: `actions` None means all of them, `condition` None that nothing is asked."""
 
     line: int
     allow: bool
     callers: Callers
     actions: frozenset[str] | None
-    conditions: tuple[Matcher, ...]
+    condition: Condition | None
 
     def covers(self, action: str) -> bool:
-        """Whether the rule is about an action."""
-        return self.actions is None or action in self.actions
+        """Whether the rule is about an action; a `deny` is, in whatever case it is written."""
+        if self.actions is None or action in self.actions:
+            return True
+        return not self.allow and action.lower() in self.actions
 
-    def asks(self, fact: str) -> bool:
-        """Whether one of its conditions is about this fact."""
-        word = re.compile(rf"(?<![\w.-]){re.escape(fact)}(?![\w.-])")
-        filters = (condition.filter for condition in self.conditions)
-        return any(word.search(text) for one in filters for text in (*one.fact, *one.compound))
+    @property
+    def about_owner(self) -> bool:
+        """Whether it is about what belongs to another caller."""
+        return self.condition is not None and self.condition.about_owner
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A file: its rules in order, and what holds when none of them matches."""
+    """A file: its rules in order, what holds when none of them matches, what cannot be used of it."""
 
     rules: tuple[PolicyRule, ...]
     default_allow: bool
     default_line: int
+    flaws: tuple[PolicyFlaw, ...]
 
 
 def parse_groups(text: str) -> dict[str, frozenset[str]]:
     """Read the `groups` file: a name and its caller ids a line; PolicyError with the line."""
     groups: dict[str, frozenset[str]] = {}
     for number, line in _lines(text):
+        _check_hiding(number, line)
+        if not line or line.startswith("#"):
+            continue
+        _check_seen(number, line)
         name, *members = line.split()
         if not _GROUP.fullmatch(name) or not members:
             raise PolicyError(number, "a group is its name (letters, digits, . _ -) and caller ids")
         if name in groups:
             raise PolicyError(number, f"the group {name} is there already")
         for member in members:
-            if "=" not in member:
-                raise PolicyError(number, f"{member!r} is no caller id, such as cert=alice")
+            if flaw := caller_flaw(member):
+                raise PolicyError(number, flaw)
         groups[name] = frozenset(members)
     return groups
 
 
 def parse_policy(text: str, groups: Mapping[str, frozenset[str]], groups_error: str = "") -> Policy:
-    """Read a policy file; `groups_error` is what is wrong with the groups, if a rule needs them.
-
-    Raises:
-        PolicyError: with the number of the first line that does not parse.
-    """
+    """Read a policy file; `groups_error` is what is wrong with the groups, if a rule needs them."""
     rules: list[PolicyRule] = []
+    flaws: list[PolicyFlaw] = []
     default: tuple[int, bool] | None = None
     for number, line in _lines(text):
-        words = line.split()
-        if words[0] == "policy":
-            if default is not None:
-                raise PolicyError(number, f"the default is in line {default[0]} already")
-            if words[1:] not in (["default", "allow"], ["default", "deny"]):
-                raise PolicyError(number, "policy default allow, or policy default deny")
-            default = number, words[2] == "allow"
-        else:
-            try:
+        cost = PolicyCost.FILE
+        try:
+            _check_hiding(number, line)
+            if not line or line.startswith("#"):
+                continue
+            verb = re.split(r"[ \t]", line, maxsplit=1)[0]
+            if verb == "allow" and "deny" not in line:
+                cost = PolicyCost.LINE
+            _check_seen(number, line)
+            if verb == "policy":
+                default = _default(number, line, default)
+            else:
                 rules.append(_rule(number, line, groups, groups_error))
-            except FilterError as error:
-                raise PolicyError(number, str(error)) from error
+        except (PolicyError, FilterError) as error:
+            flaws.append(PolicyFlaw(number, " ".join(str(error).split()), cost))
     line_of_default, allow = default or (0, False)
-    return Policy(tuple(rules), allow, line_of_default)
+    return Policy(tuple(rules), allow, line_of_default, tuple(flaws))
+
+
+def caller_flaw(word: str) -> str | None:
+    """Why no caller has this id; None when one may."""
+    if word.startswith("mco-"):
+        if _OLD_WIRE.fullmatch(word):
+            return None
+        return f"{word[:80]!r} is no caller of the old wire, such as mco-psk:uid=0"
+    seen = unicodedata.normalize("NFKC", word)
+    scripts = {unicodedata.name(letter, "?").split()[0] for letter in word[5:] if letter.isalpha()}
+    reasons = (
+        (word.startswith("#"), "begins no comment: that has a line of its own"),
+        (re.search("[*?]", word), "has wildcards; a pattern is a /regex/, such as /^cert=web/"),
+        (re.search("[A-Z]", word), "can be no caller: they are in lower case"),
+        (not _NATIVE.fullmatch(word), "is no caller id, such as cert=alice"),
+        (len(scripts) > 1, "can be no caller: its letters are of several scripts"),
+        (seen != word, f"can be no caller: it only looks like {seen[:80]!r}"),
+    )
+    return next((f"{word[:80]!r} {why}" for wrong, why in reasons if wrong), None)
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
-    numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    lines = enumerate(text.split("\n"), 1)
+    return [(number, line.removesuffix("\r").strip(" \t")) for number, line in lines]
+
+
+def _check_hiding(number: int, line: str) -> None:
+    if found := _HIDING.search(line):
+        raise PolicyError(number, f"{_character(found[0])} may hide a line")
+
+
+def _check_seen(number: int, line: str) -> None:
+    for letter in line:
+        if letter != "\t" and (not letter.isprintable() or _BLANK.match(letter)):
+            raise PolicyError(number, f"{_character(letter)} is not to be seen, and no space")
+
+
+def _character(letter: str) -> str:
+    return f"U+{ord(letter):04X} ({unicodedata.name(letter, 'a control character').lower()})"
+
+
+def _default(number: int, line: str, before: tuple[int, bool] | None) -> tuple[int, bool]:
+    words = line.split()
+    if before is not None:
+        raise PolicyError(number, f"the default is in line {before[0]} already")
+    if words[1:] not in (["default", "allow"], ["default", "deny"]):
+        raise PolicyError(number, "policy default allow, or policy default deny")
+    return number, words[2] == "allow"
 
 
 def _rule(
@@ -153,34 +249,39 @@ def _rule(
         raise PolicyError(number, f"{len(parts)} fields {how}; a rule is {_FORM}")
     if not tabbed and _LISTED_FACTS.search(parts[3]):
         raise PolicyError(number, "several facts want tabs between the fields")
-    classes = parts[4] if len(parts) == _FIELDS[1] else None
+    allow = parts[0] == "allow"
     return PolicyRule(
         number,
-        parts[0] == "allow",
-        _callers(number, _words(parts[1]), groups, groups_error),
-        _actions(number, _words(parts[2])),
-        _conditions(number, parts[3], classes),
+        allow,
+        _callers(number, _words(number, parts[1]), groups, groups_error),
+        _actions(number, _words(number, parts[2]), allow=allow),
+        _condition(parts[3], parts[4] if len(parts) == _FIELDS[1] else None),
     )
 
 
-def _words(field: str) -> list[str]:
-    return [word for word in re.split(r"[\s,]+", field) if word]
+def _words(number: int, field: str) -> list[str]:
+    words = re.split(r"\s*,\s*|\s+", field)
+    if not all(words):
+        raise PolicyError(number, f"{field[:80]!r}: there is a comma too many")
+    return words
 
 
 def _callers(
     number: int, words: list[str], groups: Mapping[str, frozenset[str]], groups_error: str
 ) -> Callers:
     if words == ["*"]:
-        return Callers(everyone=True, named=frozenset(), patterns=())
+        return Callers(everyone=True, named=frozenset(), patterns=(), of_old_wire=())
     named: set[str] = set()
     patterns: list[re.Pattern[str]] = []
     for word in words:
         if len(word) > 2 and word[0] == word[-1] == "/":  # noqa: PLR2004  two slashes and a character
             patterns.append(_pattern(number, word[1:-1]))
-        elif "=" in word:
-            named.add(word)
         elif word in groups:
             named |= groups[word]
+        elif word != "*" and not _GROUP.fullmatch(word):
+            if flaw := caller_flaw(word):
+                raise PolicyError(number, flaw)
+            named.add(word)
         elif groups_error:
             raise PolicyError(
                 number, f"{word!r} is no caller id, and of the groups: {groups_error}"
@@ -188,53 +289,57 @@ def _callers(
         else:
             hint = did_you_mean(word, groups)
             raise PolicyError(number, f"{word!r} is neither a caller id nor a group{hint}")
-    return Callers(everyone=False, named=frozenset(named), patterns=tuple(patterns))
+    old = [(m[1], p) for p in patterns if (m := _OLD_PATTERN.match(p.pattern))]
+    return Callers(
+        everyone=False,
+        named=frozenset(named),
+        patterns=tuple(patterns),
+        of_old_wire=tuple((prefix, p) for prefix, p in old if not _has_ways(p.pattern)),
+    )
+
+
+def _has_ways(pattern: str) -> bool:
+    """Whether a regex is several beside each other, of which one may not name what another does."""
+    depth = 0
+    for letter in _NO_LITERALS.sub("", pattern):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "|" and depth == 0:
+            return True
+    return False
 
 
 def _pattern(number: int, text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text)
+        pattern = re.compile(text)
     except re.error as error:
         raise PolicyError(number, f"/{text}/ is no regex: {error}") from error
+    if "mco-" in text or pattern.flags & re.IGNORECASE:
+        return pattern
+    if re.search("[A-Z]", _NO_LITERALS.sub("", text)):
+        raise PolicyError(number, f"/{text}/ can match no caller: they are in lower case")
+    if begin := _BEGIN_OF_PATTERN.match(text):
+        word = begin[1] + begin[2]
+        known = ("cert=", "mco-")
+        if not _has_ways(text) and not any(
+            word.startswith(one) or one.startswith(word) for one in known
+        ):
+            raise PolicyError(number, f"/{text}/ can match no caller: /^cert={word}/ may be meant")
+    return pattern
 
 
-def _actions(number: int, words: list[str]) -> frozenset[str] | None:
+def _actions(number: int, words: list[str], *, allow: bool) -> frozenset[str] | None:
     if words == ["*"]:
         return None
     for word in words:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", word):
+        if not _ACTION.fullmatch(word):
             raise PolicyError(number, f"{word!r} is no action's name; * stands alone")
-    return frozenset(words)
+    return frozenset(words if allow else [*words, *map(str.lower, words)])
 
 
-def _conditions(number: int, facts: str, classes: str | None) -> tuple[Matcher, ...]:
-    conditions = []
-    if facts != "*":
-        words = facts.split()
-        if classes is None and not _COMPOUND.search(facts):
-            # Without a field for classes, this one may name them too, as a compound filter does.
-            conditions.append(_compile("compound", (" and ".join(words),)))
-        elif _COMPOUND.search(facts):
-            conditions.append(_compile("compound", (facts,)))
-        else:
-            for word in words:
-                if not _OPERATOR.search(word):
-                    raise PolicyError(number, f"{word!r} is no fact, such as os=Debian")
-            conditions.append(_compile("fact", tuple(words)))
-    if classes is not None and classes != "*":
-        if _COMPOUND.search(classes):
-            conditions.append(_compile("compound", (classes,)))
-        else:
-            for word in _words(classes):
-                if _OPERATOR.search(word):
-                    raise PolicyError(number, f"{word!r} is no class; facts are the field before")
-            conditions.append(_compile("cls", tuple(_words(classes))))
-    return tuple(conditions)
-
-
-def _compile(part: str, terms: tuple[str, ...]) -> Matcher:
+def _condition(facts: str, classes: str | None) -> Condition | None:
+    if facts == "*" and classes in (None, "*"):
+        return None
     # A node whose policies have no conditions does without the filter language.
-    from mcshell.filters import compile_filter  # noqa: PLC0415
-    from mcshell.message import Filter  # noqa: PLC0415
+    from mcshell.node.admission.policy_conditions import parse_condition  # noqa: PLC0415
 
-    return compile_filter(Filter(**{part: terms}))
+    return parse_condition(facts, classes)

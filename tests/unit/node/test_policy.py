@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,12 @@ from hypothesis import strategies as st
 
 from mcshell.errors import PluginError
 from mcshell.node.admission.policy import Policies
-from mcshell.node.admission.policy_file import PolicyError, parse_groups, parse_policy
+from mcshell.node.admission.policy_file import (
+    PolicyCost,
+    PolicyError,
+    parse_groups,
+    parse_policy,
+)
 
 FACTS = {"os": "Debian", "role": "web", "environment": "production", "cpu": {"count": 8}}
 CLASSES = frozenset({"webserver", "acme::devserver"})
@@ -230,15 +236,21 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_a_line_that_does_not_parse_denies_all(ask, text):
-    """Nothing of a broken file holds, not even an allow in another line, and the line is named."""
+@pytest.mark.parametrize("verb", ["allow", "deny"])
+def test_a_line_that_does_not_parse_is_named_and_costs_by_its_verb(ask, text, verb):
+    """An `allow` line costs itself; with any other nothing holds, not even an allow in another line."""
     line, message = BROKEN[text]
-    with pytest.raises(PolicyError, match=message) as caught:
-        parse_policy(text, {})
-    assert caught.value.line == line
-    decision = ask({"service.policy": text + "\nallow * * *\n"})
-    assert not decision.allowed
-    assert decision.why.startswith(f"service.policy:{line}: ")
+    text = text.replace("allow", verb, 1) if text.lstrip().startswith("allow") else text
+    (flaw,) = parse_policy(text, {}).flaws
+    assert flaw.line == line
+    assert re.search(message, flaw.message)
+    itself = text.lstrip().startswith("allow")
+    assert flaw.cost is (PolicyCost.LINE if itself else PolicyCost.FILE)
+    decision = ask({"service.policy": text + "\nallow cert=alice * *\n"})
+    assert decision.allowed is itself
+    if not itself:
+        assert decision.why.startswith(f"service.policy:{line}: ")
+    assert f"line {line}: " in ask({"service.policy": text}).why or not itself
 
 
 def test_broken_groups_deny_whoever_needs_them(ask):
@@ -332,11 +344,9 @@ def test_an_agents_name_is_no_path(ask, tmp_path):
 
 @settings(deadline=None)
 @given(text=st.text(alphabet="allowdenypic \tft*=/,()!#\n\x00é", max_size=80))
-def test_no_text_raises_but_policy_error(text):
-    """Whatever stands in a file, it is a policy or a PolicyError with a line."""
-    try:
-        policy = parse_policy(text, {"f": frozenset({"cert=a"})})
-        lines = [rule.line for rule in policy.rules]
-    except PolicyError as error:
-        lines = [error.line]
+def test_no_text_raises(text):
+    """Whatever stands in a file, it is a policy: each of its lines is a rule, a flaw or neither."""
+    policy = parse_policy(text, {"f": frozenset({"cert=a"})})
+    lines = [one.line for one in (*policy.rules, *policy.flaws)]
+    assert len(lines) == len(set(lines))
     assert all(1 <= line <= text.count("\n") + 1 for line in lines)

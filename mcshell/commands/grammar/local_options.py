@@ -85,6 +85,21 @@ class PKIRevokeOptions(PKIOptions, OutputOptions):
 class PKIPublishOptions(PKIOptions, TargetsOptions, OutputOptions): ...
 
 
+class PolicyLintOptions(OutputOptions):
+    file: str | None = word("FILE", "only this one (default: the node's policies)", nargs="?")
+
+
+class PolicyTestOptions(OutputOptions):
+    caller: str = word("CALLER", "who asks, such as cert=alice")
+    agent: str = word("AGENT", "for which agent")
+    action: str = word("ACTION", "and action (of converse: the protocol)")
+    facts: str | None = option("--facts FILE", "a node's facts, YAML or JSON (default: those here)")
+    classes: str | None = option(
+        "--classes FILE|NAMES", "a node's classes, or a,b (default: those here)"
+    )
+    owner: str | None = option("--owner CALLER", "it is about what belongs to CALLER")
+
+
 class DoctorOptions(OutputOptions):
     broker: str | None = option("--broker DIR", "look at what `broker config` wrote, too")
 

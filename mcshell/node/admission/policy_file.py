@@ -56,8 +56,11 @@ _NATIVE = re.compile(r"cert=\w[\w.@+:=/~&-]*")
 _OLD_WIRE = re.compile(r"mco-(?:psk|ssl|aes):[A-Za-z0-9_]{1,64}=[A-Za-z0-9_.-]{1,128}")
 _OLD_PATTERN = re.compile(r"\^?(mco-[a-z]+:)")
 _BEGIN_OF_PATTERN = re.compile(r"\^([a-z0-9=:@_-]*)([a-z0-9=:@_-])(?![*?+{|])")
-# What stands for other letters, or for none: escapes, classes, the names of groups.
-_NO_LITERALS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P[<=]\w+")
+# What stands for other letters, or for none: escapes, classes, what begins a group.
+_NO_LITERALS = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(?<=\()\?(?:P[<=]\w+>?|<?[=!]|[a-zA-Z-]*)"
+)
+_NO_CALLERS = re.compile(r"[^\w.@+:=/~&^$*?{}()|,-]")
 # Ends of lines for some programs, control characters, and what turns text round for the eye.
 _HIDING = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
@@ -78,9 +81,9 @@ class PolicyCost(StrEnum):
     """What is lost with a line that cannot be used."""
 
     LINE = "this line"
-    FILE = "the file: it denies everything"
+    FILE = "the file, which denies everything"
     GROUPS = "every line that names a group"
-    NEVER_READ = "the file: no agent has it"
+    NEVER_READ = "the file, which is never read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +125,8 @@ class PolicyRule:
     condition: Condition | None
 
     def covers(self, action: str) -> bool:
-        """Whether the rule is about an action; a `deny` is, in whatever case it is written."""
-        if self.actions is None or action in self.actions:
-            return True
-        return not self.allow and action.lower() in self.actions
+        """Whether the rule is about an action."""
+        return self.actions is None or action in self.actions
 
     @property
     def about_owner(self) -> bool:
@@ -315,8 +316,11 @@ def _pattern(number: int, text: str) -> re.Pattern[str]:
         raise PolicyError(number, f"/{text}/ is no regex: {error}") from error
     if "mco-" in text or pattern.flags & re.IGNORECASE:
         return pattern
-    if re.search("[A-Z]", _NO_LITERALS.sub("", text)):
+    literals = _NO_LITERALS.sub("", text)
+    if re.search("[A-Z]", literals):
         raise PolicyError(number, f"/{text}/ can match no caller: they are in lower case")
+    if odd := _NO_CALLERS.search(literals):
+        raise PolicyError(number, f"/{text}/ can match no caller: none has {odd[0]!r}")
     if begin := _BEGIN_OF_PATTERN.match(text):
         word = begin[1] + begin[2]
         known = ("cert=", "mco-")
@@ -333,6 +337,7 @@ def _actions(number: int, words: list[str], *, allow: bool) -> frozenset[str] | 
     for word in words:
         if not _ACTION.fullmatch(word):
             raise PolicyError(number, f"{word!r} is no action's name; * stands alone")
+    # Agents' actions are in lower case, protocols of conversations in any.
     return frozenset(words if allow else [*words, *map(str.lower, words)])
 
 

@@ -104,6 +104,8 @@ NEVER = [
     "cert=alice #why\t*\t*\t*",
     "/cert=Alice/\t*\t*\t*",
     "/^alice$/\t*\t*\t*",
+    "/cert=alice;/\t*\t*\t*",
+    "/cert='alice'/\t*\t*\t*",
     "/cert=alice\t*\t*\t*",
     "//\t*\t*\t*",
     "cert=alice\tstat*\t*\t*",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -11,11 +13,9 @@ from mcshell.node.admission.policy import Decision, Policies
 from mcshell.node.admission.policy_file import PolicyCost, parse_policy
 from mcshell.node.facts.source import FactSource
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 ALICE = "cert=alice"
 OPEN = "policy default allow\n"
+NOBODY = 65_534
 FACTS = {"environment": "production", "role": "web", "count": 8, "on": True}
 CLASSES = frozenset({"webserver", "acme::dev"})
 LONG = "a" + "x" * 70_000 + "bcd"
@@ -417,13 +417,21 @@ def test_what_is_no_file_is_no_absent_file(tmp_path: Path) -> None:
     assert decide(tmp_path, {}, agent="other").allowed
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_cannot_be_read_is_no_absent_file(tmp_path: Path) -> None:
-    """default.policy does not stand in for it."""
-    path = tmp_path / "a.policy"
-    path.write_text(OPEN)
-    path.chmod(0)
-    assert decide(tmp_path, {"default.policy": OPEN}).why == "a.policy: Permission denied"
+def test_a_file_that_cannot_be_read_is_no_absent_file() -> None:
+    """default.policy does not stand in for it; root, who reads everything, looks as nobody."""
+    user = os.geteuid()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "default.policy").write_text(OPEN)
+        (folder / "a.policy").write_text(OPEN)
+        (folder / "a.policy").chmod(0)
+        try:
+            os.seteuid(user or NOBODY)
+            assert decide(folder, {}, agent="other").allowed
+            assert decide(folder, {}).why == "a.policy: Permission denied"
+        finally:
+            os.seteuid(user)
 
 
 def test_groups_that_lead_nowhere_are_no_absence(tmp_path: Path) -> None:

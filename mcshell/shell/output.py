@@ -37,6 +37,8 @@ __all__ = ["Screen", "cell", "page", "render", "sanitize", "show"]
 
 _QUIET = ("json", "jsonl")
 _PLAIN = ("csv", "tsv")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_MARKDOWN = str.maketrans({one: f"\\{one}" for one in "\\`[]|"} | {"<": "&lt;", "&": "&amp;"})
 _SHORT = 12  # letters of a request's id
 _SPARE = 2  # lines: the prompt that follows
 
@@ -100,6 +102,7 @@ def show(result: Result, options: Options, screen: Screen, form: str | None = No
         _write(screen, render(result.columns, _timed(result, form), form, screen.width))
         empty = screen.width is not None and not result.rows and not result.notes
         _notes(screen, ("nothing there",) if empty else result.notes, form)
+        _notes(screen, _formulas(result.columns, result.rows, form), form)
     elif options.background:
         _write(
             screen, f"{dumps(document(result))}\n" if form == "json" else f"{result.requestid}\n"
@@ -112,12 +115,8 @@ def show(result: Result, options: Options, screen: Screen, form: str | None = No
 
 
 def _write(screen: Screen, text: str) -> None:
-    if screen.paged:
-        from mcshell.shell.output import page  # noqa: PLC0415 - only at a terminal
-
-        if page(text):
-            return
-    screen.out.write(text)
+    if not (screen.paged and page(text)):
+        screen.out.write(text)
 
 
 def _notes(screen: Screen, notes: Iterable[str], form: str | None) -> None:
@@ -125,6 +124,16 @@ def _notes(screen: Screen, notes: Iterable[str], form: str | None) -> None:
         screen.out.flush()
         for note in notes:
             screen.say(note)
+
+
+def _formulas(
+    columns: Iterable[str], rows: Iterable[Iterable[Any]], form: str | None
+) -> Iterable[str]:
+    """Say how many cells a spreadsheet would take for formulas: nodes may have written them."""
+    if form in _PLAIN:
+        texts = [value for row in (columns, *rows) for value in row if isinstance(value, str)]
+        if count := sum(text.startswith(_FORMULA) for text in texts):
+            yield f"{count} cells begin with = + - or @: a spreadsheet may run them as formulas"
 
 
 def _stream(replies: Replies, options: Options, screen: Screen) -> None:
@@ -182,6 +191,7 @@ def _show_replies(replies: Replies, options: Options, screen: Screen, form: str 
     columns, cells = _reply_table(replies, rows, whole=form in _PLAIN)
     _write(screen, render(columns, cells, form, screen.width))
     _notes(screen, summary_lines(replies, {row.sender for row in rows}), form)
+    _notes(screen, _formulas(columns, cells, form), form)
 
 
 def _reply_table(
@@ -320,7 +330,8 @@ def _tabulated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> s
     from tabulate import tabulate  # noqa: PLC0415 - a sixth of a second, and only tables need it
 
     if form == "github":
-        cells = [[text.replace("|", "\\|").replace("\n", "<br>") for text in row] for row in cells]
+        columns = tuple(name.translate(_MARKDOWN) for name in columns)
+        cells = [[text.translate(_MARKDOWN).replace("\n", "<br>") for text in row] for row in cells]
     style = {"table": "simple"}.get(form, form)
     cells = [[text.expandtabs(4) for text in row] for row in cells]
     # Without disable_numparse tabulate draws the version "1.10" as 1.1.

@@ -92,7 +92,29 @@ def test_nothing_that_a_terminal_acts_on_gets_through(text: str, form: str) -> N
     hostile = f"\x1b]0;owned\x07\x9b31m\u202e\u2066\r{text}"
     found = render(("sender", "\x1b[2J"), [(hostile, "x")], form)
     assert not set(found) & set("\x1b\x07\x9b\u202e\u2066\r\x08\x7f\x00\u2028")
-    assert "\\x1b]0;owned\\x07" in found.replace("\\\\", "\\")
+    unescaped = found.replace("\\\\", "\\").replace("\\]", "]")
+    assert "\\x1b]0;owned\\x07" in unescaped
+
+
+def test_markdown_holds_what_a_node_wrote_as_text() -> None:
+    """Pages that draw the table show tags, links and code as they were written."""
+    nasty = "<img src=x onerror=alert(1)> [x](javascript:alert(1)) `a` | b & c"
+    text = render(("sender", "a|b<i>"), [(nasty, "x")], "github")
+    assert (
+        "&lt;img src=x onerror=alert(1)> \\[x\\](javascript:alert(1)) \\`a\\` \\| b &amp; c" in text
+    )
+    assert "a\\|b&lt;i>" in text
+    assert "<" not in text
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "table", "jsonl"])
+def test_cells_that_a_spreadsheet_would_run_are_counted(form: str) -> None:
+    """It is said on standard error, for the formats that spreadsheets read; the cells stay as they are."""
+    rows = [("=cmd|' /C calc'!A0", -5), ("@SUM(1)", 1), ("web1", 2)]
+    out, err = shown(Table(("-name", "count"), rows), form)
+    assert "=cmd|' /C calc'!A0" in out
+    said = "3 cells begin with = + - or @: a spreadsheet may run them as formulas\n"
+    assert err == (said if form in ("csv", "tsv") else "")
 
 
 def test_cells_of_every_type() -> None:

@@ -39,6 +39,7 @@ from mcshell.node.admission.policy_file import (
     PolicyCost,
     PolicyError,
     PolicyFlaw,
+    PolicyRule,
     parse_groups,
     parse_policy,
 )
@@ -108,7 +109,7 @@ class _PolicyQuestion:
 class _LoadedPolicy:
     """One file as it was read last; `checked` is the monotonic clock's time of the last stat.
 
-    `error` is why it denies everything, and `line` where.
+    `error` is why it denies everything, and `line` where; `rules` stand with what each decides.
     """
 
     checked: float = float("-inf")
@@ -118,6 +119,7 @@ class _LoadedPolicy:
     error: str = ""
     line: int = 0
     flaws: tuple[PolicyFlaw, ...] = ()
+    rules: tuple[tuple[PolicyRule, Decision], ...] = ()
 
 
 @dataclass(slots=True)
@@ -235,6 +237,10 @@ class Policies:
         else:
             file.policy = parse_policy(text, groups.members, groups.error)
             file.flaws = file.policy.flaws
+            file.rules = tuple(
+                (rule, Decision(rule.allow, f"{name}:{rule.line}", name, rule.line))
+                for rule in file.policy.rules
+            )
         refusal = next((flaw for flaw in file.flaws if flaw.cost is PolicyCost.FILE), None)
         if refusal is not None:
             file.error, file.line = _said(name, refusal), refusal.line
@@ -281,14 +287,14 @@ def _decide(
 ) -> Decision:
     policy = file.policy
     assert policy is not None, "else it was denied"
-    for rule in policy.rules:
+    for rule, decision in file.rules:
         if not rule.callers.include(caller, allow=rule.allow) or not rule.covers(action):
             continue
         if of_another and rule.allow and not rule.about_owner:
             continue
         verdict = True if rule.condition is None else rule.condition.holds(asked)
         if verdict is True:
-            return Decision(rule.allow, f"{name}:{rule.line}", name, rule.line)
+            return decision
         if verdict is False or rule.allow or (own and rule.about_owner):
             continue
         return Decision(False, f"{name}:{rule.line}: {verdict}", name, rule.line)

@@ -399,12 +399,14 @@ def test_what_is_no_file_is_no_absent_file(tmp_path: Path) -> None:
     (tmp_path / "loop.policy").symlink_to("loop.policy")
     (tmp_path / "nowhere.policy").symlink_to("/nonexistent")
     (tmp_path / "null.policy").symlink_to("/dev/null")
+    (tmp_path / "within.policy").symlink_to("default.policy/within")
     (tmp_path / "folder.policy").mkdir()
     os.mkfifo(tmp_path / "pipe.policy")
     (tmp_path / "large.policy").write_text(OPEN + "#" * (1 << 20))
     said = {
         "loop": "Too many levels of symbolic links",
         "nowhere": "it is a link that leads nowhere",
+        "within": "Not a directory",
         "null": "it is no file",
         "folder": "Is a directory",
         "pipe": "it is no file",

@@ -18,10 +18,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 GROUPS = {
-    "brokers": [
-        *("contract", "wire", "peers", "hostile", "rights", "failover"),
-        *("jobs", "mcollective"),
-    ],
+    "brokers": ["contract", "wire", "peers", "hostile", "rights", "failover", "unit"],
+    "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "work", "sessions", "explain", "registration", "conversations"],
     "the rest": [],
 }

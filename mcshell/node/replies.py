@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcshell.errors import AgentError, ConnectionLost
+from mcshell.errors import AgentError, ConnectionLost, Rejected
 from mcshell.message import Reply, ReplySequence, Request, State, StatusCode
 from mcshell.node.store.records import OutboxMessage
 from mcshell.node.verdicts import Outcome
@@ -88,8 +88,14 @@ class ReplyWriter:
         return self._message(request, _WORKING[state], sealed)
 
     def renewed(self, message: OutboxMessage) -> OutboxMessage:
-        """Sign a reply again that was kept under an earlier version of the wire."""
-        sealed = seal_reply(read_reply(message.body), self._signer)
+        """Sign a reply again that was kept under an earlier version of the wire.
+
+        What is no reply stays as it is, for the broker or the client to refuse.
+        """
+        try:
+            sealed = seal_reply(read_reply(message.body), self._signer)
+        except (Rejected, AgentError):
+            return message
         return replace(
             message,
             body=sealed.body,

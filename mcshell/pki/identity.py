@@ -8,7 +8,6 @@ could take for another (Cyrillic among Latin letters, what nobody sees) speaks f
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal
@@ -143,6 +142,8 @@ def _looks_like_another(name: str) -> str | None:
     """
     if name.isascii():
         return None
+    import unicodedata  # noqa: PLC0415 - a megabyte, for letters that few have
+
     if unicodedata.normalize("NFKC", name) != name:
         return "is written in another form than NFKC"
     scripts = set()

@@ -16,7 +16,6 @@ else a doubt in one of them is their own. What a doubt means is the rule's to sa
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -208,8 +207,8 @@ def _about_owner(expression: Expression, *, negated: bool = False) -> bool:
 def _compile(expression: Expression) -> Test:
     match expression:
         case FactTest(path, operator, value):
-            read, judge = reader(path), _judge(f"the fact {path}", operator, value)
-            return lambda subject: judge(read(subject.facts))
+            read, compare = reader(path), _comparison(f"the fact {path}", operator, value)
+            return lambda subject: compare(read(subject.facts))
         case ClassTest(name):
             return _named(name.text) if isinstance(name, SpelledText) else _matching(name.pattern)
         case DataTest():
@@ -246,7 +245,7 @@ def _junction(operands: tuple[Test, ...], *, decided_by: bool) -> Test:
     return test
 
 
-def _judge(what: str, operator: str, value: Value) -> Callable[[Any], Verdict]:
+def _comparison(what: str, operator: str, value: Value) -> Callable[[Any], Verdict]:
     """Compile `WHAT operator value` to a test of what stands there."""
     compare = comparison(operator, value)
     doubt = _regex_doubt(value) if isinstance(value, Regex) else _text_doubt(operator, value)
@@ -266,7 +265,7 @@ def _judge(what: str, operator: str, value: Value) -> Callable[[Any], Verdict]:
 
 def _regex_doubt(value: Regex) -> Callable[[Any], str]:
     reach = compile_pattern(value.pattern).reach
-    why = f"is longer than {value} can judge"
+    why = f"is longer than {value} can decide"
     return lambda found: why if len(str(found)) > reach else ""
 
 
@@ -311,21 +310,21 @@ def _matching(written: str) -> Test:
         if any(map(pattern.found, subject.classes)):
             return True
         if any(len(name) > pattern.reach for name in subject.classes):
-            return f"a class is longer than /{written}/ can judge"
+            return f"a class is longer than /{written}/ can decide"
         return False
 
     return test
 
 
 def _data(asked: DataTest) -> Test:
-    judge = _judge(f"{asked.plugin}'s {asked.output}", asked.operator, asked.value)
+    compare = _comparison(f"{asked.plugin}'s {asked.output}", asked.operator, asked.value)
 
     def test(subject: ConditionSubject) -> Verdict:
         try:
             answer = subject.query(asked.plugin, asked.params)
         except PluginError:
             return f"the data plugin {asked.plugin} has no answer here"
-        return judge(answer.get(asked.output))
+        return compare(answer.get(asked.output))
 
     return test
 
@@ -333,6 +332,8 @@ def _data(asked: DataTest) -> Test:
 def _alike(text: str) -> str:
     """What a text and all that look like it have in common."""
     if not text.isascii():
+        import unicodedata  # noqa: PLC0415 - a megabyte, for letters that few have
+
         text = unicodedata.normalize("NFKC", text)
         text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     return " ".join(text.casefold().split())

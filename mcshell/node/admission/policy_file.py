@@ -23,7 +23,6 @@ some programs, or turns it round for the eye, in comments too, and an `allow` li
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -195,17 +194,25 @@ def caller_flaw(word: str) -> str | None:
         if _OLD_WIRE.fullmatch(word):
             return None
         return f"{word[:80]!r} is no caller of the old wire, such as mco-psk:uid=0"
-    seen = unicodedata.normalize("NFKC", word)
-    scripts = {unicodedata.name(letter, "?").split()[0] for letter in word[5:] if letter.isalpha()}
+    seen, scripts = (word, 1) if word.isascii() else _as_seen(word)
     reasons = (
         (word.startswith("#"), "begins no comment: that has a line of its own"),
         (re.search("[*?]", word), "has wildcards; a pattern is a /regex/, such as /^cert=web/"),
         (re.search("[A-Z]", word), "can be no caller: they are in lower case"),
         (not _NATIVE.fullmatch(word), "is no caller id, such as cert=alice"),
-        (len(scripts) > 1, "can be no caller: its letters are of several scripts"),
+        (scripts > 1, "can be no caller: its letters are of several scripts"),
         (seen != word, f"can be no caller: it only looks like {seen[:80]!r}"),
     )
     return next((f"{word[:80]!r} {why}" for wrong, why in reasons if wrong), None)
+
+
+def _as_seen(word: str) -> tuple[str, int]:
+    """What a caller id looks like, and of how many scripts its letters are."""
+    import unicodedata  # noqa: PLC0415 - a megabyte, for letters that few have
+
+    letters = filter(str.isalpha, word.removeprefix("cert="))
+    scripts = {unicodedata.name(letter, "?").split()[0] for letter in letters}
+    return unicodedata.normalize("NFKC", word), len(scripts)
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
@@ -225,6 +232,8 @@ def _check_seen(number: int, line: str) -> None:
 
 
 def _character(letter: str) -> str:
+    import unicodedata  # noqa: PLC0415 - a megabyte, for letters that few have
+
     return f"U+{ord(letter):04X} ({unicodedata.name(letter, 'a control character').lower()})"
 
 

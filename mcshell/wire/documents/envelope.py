@@ -294,7 +294,7 @@ def verified(
     store has held (`stored`) is verified by the rules of its own version.
     """
     signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
-    if stored:
+    if stored and signature:
         return verifier.verify(body, signature, certificate, now=now, version=version_of(body))
     try:
         return verifier.verify(body, signature, certificate, now=now)

@@ -31,6 +31,7 @@ from mcshell.client.documents.reader import load
 from mcshell.client.jobs.times import WORDS, read_when
 from mcshell.errors import UsageError
 from mcshell.message import Duty, Rule, When
+from mcshell.wire.documents.authored import as_fields
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
 
 if TYPE_CHECKING:
@@ -99,13 +100,8 @@ def _when(part: Section, now: float, expires: float) -> When:
 
 def save_sealed(path: Path, sealed: SealedMessage) -> None:
     """Write a signed rule into a file, whole or not at all; OSError when it cannot be."""
-    document = {
-        "document": sealed.body.decode(),
-        "signature": sealed.headers[SIGNATURE],
-        "certificate": sealed.headers[CERTIFICATE],
-    }
     draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    draft.write_text(json.dumps(as_fields(sealed), indent=1) + "\n", encoding="utf-8")
     draft.replace(path)
 
 

@@ -22,7 +22,7 @@ from mcshell.client.rpc.replies import Replies
 from mcshell.client.store.records import RequestRecord
 from mcshell.errors import NoTargets, UsageError, did_you_mean
 from mcshell.message import Job, State, Via, new_request_id
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.authored import as_fields
 from mcshell.wire.documents.job import condition, job_of
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class JobManager:
             data=self._ddls.get(job.agent).action(job.action).redact(job.data),
         )
         request = replace(
-            hub.request_sender.request(record, _inputs(sealed), lifetime),
+            hub.request_sender.request(record, as_fields(sealed), lifetime),
             agent="job",
             action="submit",
         )
@@ -265,7 +265,7 @@ class JobManager:
         schema = self._ddls.get(old.agent).action(old.action)
         fresh = revised(old, changes, schema, time.time())
         sealed = self._hub.request_sender.job(fresh)
-        ask = self._question("edit", job, _inputs(sealed), given)
+        ask = self._question("edit", job, as_fields(sealed), given)
         replies = self._requester.ask(ask, job=sealed.body)
         self.wait_quiet(replies, ask.timeout)
         return replies
@@ -491,12 +491,3 @@ def targeting_in(others: dict[str, Any]) -> Targeting:
     if (whole := others.pop("targeting", None)) is not None:
         return cast("Targeting", whole)
     return targeting_of(**{key: others.pop(key) for key in TARGETING if key in others})
-
-
-def _inputs(sealed: SealedMessage) -> dict[str, Any]:
-    """The inputs of the agent `job` that carry a signed document."""
-    return {
-        "document": sealed.body.decode(),
-        "signature": sealed.headers[SIGNATURE],
-        "certificate": sealed.headers[CERTIFICATE],
-    }

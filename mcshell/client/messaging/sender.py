@@ -10,6 +10,7 @@ from mcshell.client.store.records import OutgoingMessage
 from mcshell.errors import Rejected
 from mcshell.message import Filter, Request, Via
 from mcshell.wire import destinations
+from mcshell.wire.documents.authored import as_fields
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_request, seal_request
 from mcshell.wire.documents.job import seal_job
 from mcshell.wire.documents.rule import read_job
@@ -110,18 +111,13 @@ class RequestSender:
         """
         try:
             request = read_request(message.body)
+            if request.caller != self.caller:
+                return message
+            if request.agent == "job" and "document" in request.data:
+                job = self.job(read_job(request.data["document"].encode()))
+                request = replace(request, data={**request.data, **as_fields(job)})
         except Rejected:
             return message
-        if request.caller != self.caller:
-            return message
-        if request.agent == "job" and "document" in request.data:
-            job = self.job(read_job(request.data["document"].encode()))
-            document = {
-                "document": job.body.decode(),
-                "signature": job.headers[SIGNATURE],
-                "certificate": job.headers[CERTIFICATE],
-            }
-            request = replace(request, data={**request.data, **document})
         return self._seal(message.sender, request)
 
     def job(self, job: Job) -> SealedMessage:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mcshell.errors import InputError, Reason, Rejected, UsageError
 from mcshell.wire.documents import strict_json
-from mcshell.wire.documents.envelope import SealedMessage, of_operator, sealed
+from mcshell.wire.documents.envelope import (
+    CERTIFICATE,
+    SIGNATURE,
+    SealedMessage,
+    of_operator,
+    sealed,
+)
 from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.envelope import BodyLimits
     from mcshell.wire.documents.signatures import Signer, Verifier
 
-__all__ = ["open_authored", "seal_authored"]
+__all__ = ["as_fields", "open_authored", "seal_authored"]
 
 
 class Authored(Protocol):
@@ -57,6 +63,15 @@ def seal_authored(
     except strict_json.Unwritable as error:
         raise InputError(f"{called}: {error}") from error
     return sealed(body, signer)
+
+
+def as_fields(message: SealedMessage) -> dict[str, str]:
+    """A signed document as three fields of what carries it: a request's inputs, a file."""
+    return {
+        "document": message.body.decode(),
+        "signature": message.headers[SIGNATURE],
+        "certificate": message.headers[CERTIFICATE],
+    }
 
 
 def open_authored(

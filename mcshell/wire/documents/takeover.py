@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.documents import strict_json
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
+from mcshell.wire.documents.envelope import SealedMessage, sealed, verified
 from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class SessionClaim:
 def seal_claim(claim: SessionClaim, signer: Signer) -> SealedMessage:
     """Write and sign a claim; `signer` is the operator whose session it is about."""
     body = strict_json.dumps({"v": VERSION, **asdict(claim)})
-    return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+    return sealed(body, signer)
 
 
 def open_claim(
@@ -71,9 +71,7 @@ def open_claim(
     """
     if len(body) > _MAX_BODY:
         raise Rejected(Reason.TOO_LARGE)
-    identity = verifier.verify(
-        body, headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, ""), now=now
-    )
+    identity = verified(body, headers, verifier, now)
     if identity.kind != "operator":
         raise Rejected(Reason.WRONG_KIND, f"signed by the node {identity.name}")
     claim = _claim(strict_json.loads(body))

@@ -18,9 +18,9 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 GROUPS = {
-    "brokers": ["contract", "wire", "peers", "hostile", "rights", "failover", "unit"],
+    "brokers": ["contract", "wire", "peers", "hostile", "rights", "failover", "unit", "work"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
-    "fleets": ["lid", "fleet", "work", "sessions", "explain", "registration", "conversations"],
+    "fleets": ["lid", "fleet", "sessions", "explain", "registration", "conversations"],
     "the rest": [],
 }
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")

@@ -119,6 +119,20 @@ def test_what_an_interactive_call_loses_is_silent_and_the_next_one_is_whole(
     assert replies.stats["silent"] == len(ALL)  # it was never sent again
 
 
+def test_who_could_not_be_sent_to_is_a_row_that_says_so(pair: Pair, alice: Client) -> None:
+    """A background call that meets no broker at all leaves no target without a verdict."""
+    pair.first.kill9()
+    pair.second.kill9()
+    assert wait_until(lambda: not alice.connected, 30)
+    batches = {"batch": "10", "batch_sleep": 0.0}
+    replies = alice.rpc("rpcutil", "ping", nodes=ALL, wait=False, timeout=8, **batches)
+    replies.wait(60)
+    ledger = replies.ledger()
+    assert set(ledger.sender) == ALL
+    assert list(ledger.state.value_counts().items()) == [("pending", 15), ("silent", 10)]
+    assert ledger.reason.str.contains("no connection to a broker").all()
+
+
 def test_a_call_under_way_is_answered_over_the_second_broker(pair: Pair, alice: Client) -> None:
     """Nodes that work while the broker dies answer over the next one."""
     replies = alice.rpc(

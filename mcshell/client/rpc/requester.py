@@ -7,6 +7,7 @@ within `probe` seconds is silent; who is busy with the request is waited for (§
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -19,7 +20,7 @@ from mcshell.client.messaging.hub import SessionHub, Submission
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.store.records import RequestRecord
-from mcshell.errors import UsageError, did_you_mean
+from mcshell.errors import UsageError, WireError, did_you_mean
 from mcshell.filters.nodes import fold
 from mcshell.message import State, Via, new_request_id
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from mcshell.message import Reply
 
 __all__ = ["InteractiveRun", "Preview", "Requester", "RunSettings"]
+
+log = logging.getLogger(__name__)
 
 _INTERACTIVE_TTL = 60.0
 _DAY = 86400.0
@@ -168,7 +171,7 @@ class Requester:
         replies = Replies(tracker, action, run.stop)
         if not ask.wait:
             thread = threading.Thread(
-                target=self._run,
+                target=self._run_unattended,
                 args=(run, run_settings, tracker),
                 name="mcshell-request",
                 daemon=True,
@@ -182,6 +185,14 @@ class Requester:
         except KeyboardInterrupt:
             replies.cancel()
         return replies
+
+    def _run_unattended(
+        self, run: InteractiveRun, run_settings: RunSettings, tracker: RequestTracker
+    ) -> None:
+        try:
+            self._run(run, run_settings, tracker)
+        except WireError as failure:  # the ledger says it of each target
+            log.warning("request %s: %s", tracker.record.id, failure)
 
     def _run(self, run: InteractiveRun, run_settings: RunSettings, tracker: RequestTracker) -> None:
         run.run(run_settings)
@@ -303,7 +314,11 @@ class InteractiveRun:
         self._stop.set()
 
     def run(self, run_settings: RunSettings) -> None:
-        """Send all batches and wait for them; the tracker is finished whatever happens."""
+        """Send all batches and wait for them; the tracker is finished whatever happens.
+
+        Raises:
+            WireError: a batch could not be sent; the ledger says so of each target.
+        """
         tracker = self._tracker
         try:
             self._run(run_settings)
@@ -324,11 +339,9 @@ class InteractiveRun:
         while waiting:
             batch = waiting.pop(0)
             before = tracker.wait_count()
-            sender = self._hub.request_sender
-            request = sender.request(tracker.record, run_settings.data, run_settings.ttl)
-            sender.send(request, batch, tracker)
-            self._await(run_settings, batch, before)
             left = [name for some in waiting for name in some]
+            self._send(run_settings, batch, left)
+            self._await(run_settings, batch, before)
             if left and (why := self._halt(batch if canary else [], allowed)):
                 self._hub.judge(tracker, left, f"not sent: {why}", State.PENDING)
                 return
@@ -336,6 +349,21 @@ class InteractiveRun:
             if left and self._stop.wait(ask.batch_sleep):
                 self._hub.judge(tracker, left, "not sent: stopped", State.PENDING)
                 return
+
+    def _send(self, run_settings: RunSettings, batch: list[str], left: list[str]) -> None:
+        """Send to one batch; where that breaks off, say of it and of those `left` where they stand.
+
+        Raises:
+            WireError: it broke off; some of the batch may have been sent to.
+        """
+        sender = self._hub.request_sender
+        request = sender.request(self._tracker.record, run_settings.data, run_settings.ttl)
+        try:
+            sender.send(request, batch, self._tracker)
+        except WireError as failure:
+            self._hub.judge(self._tracker, batch, f"sending it broke off: {failure}")
+            self._hub.judge(self._tracker, left, f"not sent: {failure}", State.PENDING)
+            raise
 
     def _halt(self, canary: list[str], allowed: int | None) -> str:
         """Why nothing more is to be sent: a canary that is not ok, or too many failures; else ""."""
@@ -381,9 +409,13 @@ class InteractiveRun:
         comes in, the network is slow, not silent.
         """
         tracker, queries = self._tracker, self._hub.queries
-        question, answers = queries.probe(
-            tracker.record.collective, pending, tracker.record.id, tracker.wake
-        )
+        try:
+            question, answers = queries.probe(
+                tracker.record.collective, pending, tracker.record.id, tracker.wake
+            )
+        except WireError as failure:
+            log.warning("not probed, waiting for the timeout: %s", failure)
+            return
         asked = time.monotonic()
         heard: set[str] = set()
         try:

@@ -213,12 +213,14 @@ class Reason(StrEnum):
     WRONG_VERSION = "wrong_version"
     WRONG_KIND = "wrong_kind"
     CALLER_MISMATCH = "caller_mismatch"
+    FOREIGN_ID = "foreign_id"
     WRONG_COLLECTIVE = "wrong_collective"
     MISROUTED = "misrouted"
     EXPIRED = "expired"
     FROM_FUTURE = "from_future"
     REPLAYED = "replayed"
     UNKNOWN_REQUEST = "unknown_request"
+    UNBOUND = "unbound"
     WRONG_SENDER = "wrong_sender"
 
 

@@ -7,7 +7,7 @@ Times are seconds since the epoch (UTC, float).
 from __future__ import annotations
 
 import hashlib
-import uuid
+import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +31,8 @@ __all__ = [
     "Turn",
     "Via",
     "When",
+    "made_id",
+    "new_nonce",
     "new_request_id",
     "run_id",
 ]
@@ -151,7 +153,9 @@ class Filter:
 class Request:
     """One question to the fleet. `identity` is set when it is addressed to one node.
 
-    `job` and `run` do not travel: a node sets them where the question is one run of a job.
+    `id` is made of `nonce` (see `made_id`), but for the runs of jobs. `job`, `run` and `digest` do
+    not travel: a node sets the first two where the question is one run of a job, the last is the
+    SHA-256 of the bytes that were signed, in hexadecimal, which every reply repeats.
     """
 
     id: str
@@ -167,8 +171,10 @@ class Request:
     filter: Filter = field(default_factory=Filter)
     identity: str | None = None
     pool: str | None = None
+    nonce: str = ""
     job: str | None = None
     run: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +184,9 @@ class Reply:
     `state` is where the node says that it stands: a code alone cannot tell `denied` from
     `failed`. `statuscode` is None until the final reply. `trust` is "mcs" for our own signed
     wire, else the name of MCollective's security plugin that vouched for it.
-    `job` and `run` are set on a reply about one run of a recurring job (see `run_id`).
+    `job` and `run` are set on a reply about one run of a recurring job (see `run_id`). `digest` is
+    the SHA-256, in hexadecimal, of the signed bytes that it answers: a request, or the revision of
+    a job; empty where version 1 of the wire or MCollective bound it to nothing but the id.
     """
 
     requestid: str
@@ -192,6 +200,7 @@ class Reply:
     trust: str = "mcs"
     job: str | None = None
     run: str = ""
+    digest: str = ""
 
     @property
     def final(self) -> bool:
@@ -322,6 +331,8 @@ class Turn:
     `word` is open, turn, close, ack or reset. The first three are numbered by `sequence`, from 1
     for each direction; the others have 0. `ack` is the number up to which the sender has got all
     of the other's, `limit` the number up to which the other may send. `data` is any JSON.
+    An operator's `open` carries the `nonce` that `id` is made of; each turn of the node the
+    `digest` of that `open`, SHA-256 in hexadecimal.
     """
 
     id: str
@@ -336,16 +347,33 @@ class Turn:
     limit: int
     created: float
     data: Any = None
+    nonce: str = ""
+    digest: str = ""
+
+
+def made_id(kind: str, maker: str, nonce: str) -> str:
+    """The id of what `maker` (a callerid) has made: so nobody can take that of another's first.
+
+    `kind` is the document's, `nonce` 32 hexadecimal digits that are signed with it.
+    """
+    return hashlib.sha256(f"{kind}\n{maker}\n{nonce}".encode()).hexdigest()[:32]
+
+
+def new_nonce() -> str:
+    """128 random bits: 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def new_request_id(caller: str) -> tuple[str, str]:
+    """Make the id of a request of this caller's, and the nonce that it is made of."""
+    nonce = new_nonce()
+    return made_id("request", caller, nonce), nonce
 
 
 def run_id(job: str, run: str) -> str:
     """The request id of one run of a recurring job: the same on all nodes.
 
     `run` names the start by its wall time, so no run is ever done twice, whatever a clock does.
+    What is hashed begins with the job's id, so that no `made_id` can be this one.
     """
     return hashlib.sha256(f"{job}/{run}".encode()).hexdigest()[:32]
-
-
-def new_request_id() -> str:
-    """Make a request id: 32 hexadecimal digits."""
-    return uuid.uuid4().hex

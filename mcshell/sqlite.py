@@ -12,6 +12,7 @@ first that came meanwhile. So nobody works for the others for long.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 import time
@@ -214,6 +215,7 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
             )
             unless_open.callback(connection.close)
             connection.row_factory = sqlite3.Row
+            connection.create_function("sha256", 1, _sha256, deterministic=True)
             for pragma in (*kind.pragmas, "synchronous=FULL"):
                 connection.execute(f"PRAGMA {pragma}")
             _use_wal(connection, time.monotonic() + kind.timeout)
@@ -225,6 +227,11 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
         # What an operational error finds fault with is the place, not what the file holds.
         what = f"is no {kind.name}" if type(error) is sqlite3.DatabaseError else "cannot be opened"
         raise ConfigError(f"{path} {what}: {error}", origin=str(path)) from error
+
+
+def _sha256(value: bytes) -> str:
+    """The SQL function of that name, in hexadecimal: for what a new version derives from bytes."""
+    return hashlib.sha256(value).hexdigest()
 
 
 def _use_wal(connection: sqlite3.Connection, deadline: float) -> None:

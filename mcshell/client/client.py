@@ -108,7 +108,14 @@ class Client:
         registry = InventoryPool(settings, self._hub.queries, self.known, credentials.verifier)
         self._discovery = Finder(self._hub.queries, self.known, settings, registry.fill)
         self._requester = Requester(settings, self._hub, self._discovery, self.ddls, self.known)
-        self.jobs = JobManager(settings, self._hub, self._discovery, self.ddls, self._requester)
+        self.jobs = JobManager(
+            settings,
+            self._hub,
+            self._discovery,
+            self.ddls,
+            self._requester,
+            credentials.verifier,
+        )
         self.plans = PlanManager(
             settings, credentials, self._hub, self._discovery, self.ddls, self.known
         )

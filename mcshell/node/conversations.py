@@ -255,6 +255,7 @@ def _head(turn: Turn) -> ConversationId:
         node=turn.node,
         collective=turn.collective,
         session=turn.session,
+        digest=turn.digest,
     )
 
 

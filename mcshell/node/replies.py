@@ -122,6 +122,7 @@ class ReplyWriter:
             state=outcome.state,
             job=request.job,
             run=request.run,
+            digest=request.digest,
         )
 
 

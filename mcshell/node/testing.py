@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell import ddl
 from mcshell.ddl.library import shipped_dir
-from mcshell.message import Request, Via, new_request_id
+from mcshell.message import Request, Via, new_nonce
 from mcshell.node.agent import Agent, AgentError, Call
 from mcshell.node.agents.registry import load_agents
 
@@ -193,7 +193,7 @@ def _bytes(value: Any) -> str:
 def _request(agent: str, action: str) -> Request:
     now = time.time()
     return Request(
-        id=new_request_id(),
+        id=new_nonce(),
         agent=agent,
         action=action,
         caller="cert=alice",

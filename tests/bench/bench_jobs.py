@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 from figures import machine, ms, place, running, show
 
-from mcshell.message import Job, When, new_request_id
+from mcshell.message import Job, When, new_nonce
 from mcshell.node.agents.registry import AgentRegistry
 from mcshell.node.execution.lifecycle import RunLifecycle
 from mcshell.node.host import Host
@@ -65,7 +65,7 @@ def store(path: Path, collective: str, author: Signer, count: int, identity: str
     for number in range(count):
         when = whens[number % len(whens)]
         job = Job(
-            id=new_request_id(),
+            id=new_nonce(),
             revision=1,
             author="cert=alice",
             collective=collective,

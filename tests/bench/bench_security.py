@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mcshell.message import Reply, Request, State, Via, new_request_id
+from mcshell.message import Reply, Request, State, Via, new_nonce, new_request_id
 from mcshell.node.admission.policy import Policies
 from mcshell.node.admission.replay import ReplayGuard
 from mcshell.node.audit.log import AuditLog
@@ -74,8 +74,10 @@ def test_messages(tmp_path):
         created=now,
         state=State.OK,
     )
+    requestid, nonce = new_request_id("cert=alice")
     request = Request(
-        id=new_request_id(),
+        id=requestid,
+        nonce=nonce,
         agent="rpcutil",
         action="ping",
         caller="cert=alice",
@@ -103,7 +105,11 @@ def test_messages(tmp_path):
     )
     show(
         "open_reply",
-        micros(lambda: open_reply(answer.body, headers, verifier, limits, now, lambda _: {"web1"})),
+        micros(
+            lambda: open_reply(
+                answer.body, headers, verifier, limits, now, lambda _: {"web1"}, bool
+            )
+        ),
         beside=bare,
     )
     show(
@@ -152,7 +158,9 @@ def test_a_fleet(tmp_path):
     for name in ("first", "second"):
         started = time.process_time()
         for reply in said:
-            open_reply(reply.body, reply.headers, verifier, BodyLimits(), now, lambda _: everyone)
+            open_reply(
+                reply.body, reply.headers, verifier, BodyLimits(), now, lambda _: everyone, bool
+            )
         show(f"open_reply, {name} round of 10,000", time.process_time() - started, "s")
 
 
@@ -186,19 +194,19 @@ def test_the_gate(tmp_path):
         show(
             f"claim, one by one, {level}",
             micros(
-                lambda c=replay_guard, n=now: c.claim("web1", new_request_id(), n, n),
+                lambda c=replay_guard, n=now: c.claim("web1", new_nonce(), n, n),
                 200,
                 time.perf_counter,
             ),
         )
-        many = [("web1", new_request_id(), now) for _ in range(1000)]
+        many = [("web1", new_nonce(), now) for _ in range(1000)]
         started = time.perf_counter()
         replay_guard.claim_many(many, now)
         show(f"claim_many of 1,000, each, {level}", (time.perf_counter() - started) * 1e3)
 
         def run(c=replay_guard, n=now):
             for _ in range(100):
-                c.claim("web1", new_request_id(), n, n)
+                c.claim("web1", new_nonce(), n, n)
 
         threads = [threading.Thread(target=run) for _ in range(16)]
         started = time.perf_counter()

@@ -19,7 +19,7 @@ from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies, ledger_columns
 from mcshell.client.store.records import ReplyRecord, RequestRecord
 from mcshell.client.store.store import SessionStore
-from mcshell.message import Filter, Reply, State, Via, new_request_id
+from mcshell.message import Filter, Reply, State, Via, new_nonce
 from mcshell.pki import Authority
 from mcshell.table import frame
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
@@ -71,7 +71,7 @@ def fill(path: Path, signer: Signer, requests: int, targets: int) -> None:
 def _record() -> RequestRecord:
     now = time.time()
     return RequestRecord(
-        id=new_request_id(),
+        id=new_nonce(),
         agent="rpcutil",
         action="ping",
         via=Via.QUEUE,

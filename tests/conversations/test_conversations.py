@@ -13,7 +13,7 @@ import pytest
 
 from mcshell import config
 from mcshell.errors import ConversationError, InputError, TurnTimeout, UsageError
-from mcshell.message import Turn, new_request_id
+from mcshell.message import Turn, made_id, new_nonce
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector, load_credentials
 from mcshell.wire.documents.strict_json import loads
@@ -255,8 +255,10 @@ class Wire:
 
     def turn(self, **other):
         """A turn of alice's to n1."""
+        nonce = new_nonce()
         turn = Turn(
-            id=new_request_id(),
+            id=made_id("turn", "cert=alice", nonce),
+            nonce=nonce,
             protocol="echo",
             caller="cert=alice",
             node="n1",

@@ -11,7 +11,7 @@ import pytest
 
 from mcshell import config
 from mcshell.errors import ConversationError
-from mcshell.message import Turn, new_request_id
+from mcshell.message import Turn, made_id, new_nonce
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector, load_credentials
 from mcshell.wire.documents.strict_json import loads
@@ -78,10 +78,12 @@ def test_the_id_of_one_is_nobody_elses(talkers: Fleet) -> None:
         wire.subscribe(
             destinations.reply(talkers.collective, "cert=alice", "raw"), inbox, ack="auto"
         )
-        number = new_request_id()
+        nonce = new_nonce()
+        number = made_id("turn", "cert=alice", nonce)
         for name in NAMES[:2]:
             turn = Turn(
                 id=number,
+                nonce=nonce,
                 protocol="echo",
                 caller="cert=alice",
                 node=name,

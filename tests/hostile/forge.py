@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import Reason
-from mcshell.message import Reply, Request, State, Via, new_request_id
+from mcshell.message import Reply, Request, State, Via, new_nonce, new_request_id, run_id
 from mcshell.pki import Authority
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import (
@@ -29,6 +30,7 @@ from mcshell.wire.documents.envelope import (
     Arrival,
     BodyLimits,
     SealedMessage,
+    digest_of,
     seal_reply,
     seal_request,
 )
@@ -55,6 +57,8 @@ CLASSES = (
     "deeply nested",
     "not JSON",
     "ambiguous",
+    "id of another's making",
+    "reply to something else",
 )
 
 
@@ -79,14 +83,14 @@ class Forge:
         node, collective: the node that requests go to; it must allow `cert=CALLER` rpcutil.ping.
         caller, session: whose reply queue the replies go to.
         outstanding: gives the id of a request that the receiver of replies has sent to `node`
-            and that has no reply yet: a fresh one at each call.
+            and that has no reply yet, and the digest of its body: a fresh one at each call.
     """
 
     def __init__(
         self,
         authority: Authority,
         *,
-        outstanding: Callable[[], str],
+        outstanding: Callable[[], tuple[str, str]],
         node: str = "web1.example.com",
         collective: str = "mcs",
         caller: str = "alice",
@@ -127,11 +131,14 @@ class Forge:
     ) -> Request:
         """An honest rpcutil.ping, made now, with what `other` says."""
         now = time.time()
+        caller = (signer or self.alice).identity.callerid
+        requestid, nonce = new_request_id(caller)
         fields: dict[str, Any] = {
-            "id": new_request_id(),
+            "id": requestid,
+            "nonce": nonce,
             "agent": "rpcutil",
             "action": "ping",
-            "caller": (signer or self.alice).identity.callerid,
+            "caller": caller,
             "collective": self.collective,
             "via": via,
             "session": self.session,
@@ -143,8 +150,10 @@ class Forge:
 
     def reply(self, **other: Any) -> Reply:
         """An honest final reply of the node about an outstanding request."""
+        requestid, digest = self.outstanding()
         fields: dict[str, Any] = {
-            "requestid": other.pop("requestid", None) or self.outstanding(),
+            "requestid": requestid,
+            "digest": digest,
             "sender": self.node,
             "sequence": 2,
             "statuscode": 0,
@@ -175,6 +184,8 @@ class Forge:
             *self._replies(),
             *self._revoked(),
             *self._bodies(),
+            *self._ids(),
+            *self._unbound(),
         ]
 
     def _to_node(
@@ -216,7 +227,8 @@ class Forge:
         values: dict[str, Any] = {
             "v": 3,
             "kind": "reply",
-            "id": new_request_id(),
+            "id": new_nonce(),
+            "nonce": new_nonce(),
             "collective": "mcz",
             "via": "direct",
             "identity": self.node,
@@ -247,7 +259,7 @@ class Forge:
         values: dict[str, tuple[Any, Reason]] = {
             "v": (3, Reason.WRONG_VERSION),
             "kind": ("request", Reason.WRONG_KIND),
-            "id": (self.outstanding(), Reason.BAD_SIGNATURE),
+            "id": (self.outstanding()[0], Reason.BAD_SIGNATURE),
             "sender": ("forge-web2", Reason.BAD_SIGNATURE),
             "sequence": (5, Reason.BAD_SIGNATURE),
             "statuscode": (1, Reason.BAD_SIGNATURE),
@@ -255,6 +267,7 @@ class Forge:
             "data": ({"pong": 2}, Reason.BAD_SIGNATURE),
             "created": (time.time() - 1, Reason.BAD_SIGNATURE),
             "state": ("failed", Reason.BAD_SIGNATURE),
+            "digest": ("ab" * 32, Reason.BAD_SIGNATURE),
         }
         for name, (value, reason) in values.items():
             twin = seal_reply(self.reply(), self.web1)
@@ -408,7 +421,7 @@ class Forge:
                 signed(twin.body, self.web2),
                 twin,
             )
-            stray = seal_reply(replace(answer, requestid=new_request_id()), self.web1)
+            stray = seal_reply(replace(answer, requestid=new_nonce()), self.web1)
             yield self._to_client(CLASSES[11], f"says {state}", Reason.UNKNOWN_REQUEST, stray)
         twin = seal_reply(self.reply(), self.web1)
         yield self._to_client(
@@ -432,6 +445,44 @@ class Forge:
             yield self._to_client(
                 CLASSES[12], f"node says {state}", Reason.REVOKED, seal_reply(answer, self.lost)
             )
+
+    def _ids(self) -> Iterator[Case]:
+        """Ids that another has made, or nobody: bob's requests would stand in alice's way."""
+        ids: dict[str, Callable[[Request, Request], tuple[str, str | None]]] = {
+            "alice's, with her nonce": lambda hers, _his: (hers.id, hers.nonce),
+            "alice's, with his own": lambda hers, his: (hers.id, his.nonce),
+            "a run of her job's": lambda hers, his: (
+                run_id(hers.id, "2026-11-25T04:00"),
+                his.nonce,
+            ),
+            "without a nonce": lambda _hers, his: (his.id, None),
+        }
+        for via in (Via.BROADCAST, Via.DIRECT):
+            for name, stolen in ids.items():
+                hers, his = self.request(via), self.request(via, signer=self.bob)
+                requestid, nonce = stolen(hers, his)
+                hostile = changed(seal_request(his, self.bob), id=requestid, nonce=nonce)
+                yield self._to_node(
+                    CLASSES[17],
+                    f"{name}, by {via}",
+                    Reason.FOREIGN_ID,
+                    signed(hostile.body, self.bob),
+                    seal_request(hers, self.alice),
+                    via,
+                )
+
+    def _unbound(self) -> Iterator[Case]:
+        """Genuine replies of the node to something else than what was asked."""
+        other, elsewhere = self.outstanding()[1], digest_of(b"asked by another")
+        answer = self.reply()
+        for name, digest in (("nothing", ""), ("another's", elsewhere), ("another of hers", other)):
+            for sequence, state, code in ((0, State.RECEIVED, None), (2, State.OK, 0)):
+                said = replace(answer, sequence=sequence, state=state, statuscode=code)
+                hostile = seal_reply(replace(said, digest=digest), self.web1)
+                twin = seal_reply(self.reply(), self.web1)
+                yield self._to_client(
+                    CLASSES[18], f"{name}, {state}", Reason.UNBOUND, hostile, twin
+                )
 
     def _bodies(self) -> Iterator[Case]:
         """What a broken or hostile program with a good key could sign."""
@@ -499,6 +550,7 @@ def signed(body: bytes, signer: Signer) -> SealedMessage:
 def as_version_1(message: SealedMessage, signer: Signer) -> SealedMessage:
     """The same document as mcshell 0.1.0 wrote and signed it."""
     body = message.body.replace(b'{"v":2,', b'{"v":1,', 1)
+    body = re.sub(rb',"(nonce|digest)":("[0-9a-f]*"|null)', b"", body)
     signature = base64.b64encode(signer._sign(body)).decode()
     return SealedMessage(body, {**message.headers, SIGNATURE: signature})
 

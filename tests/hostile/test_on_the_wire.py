@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.errors import Reason
-from mcshell.message import State, Via, new_request_id
+from mcshell.message import State, Via, new_nonce
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import read_reply, seal_request
 from tests.hostile.forge import CLASSES, Case, Forge, changed
@@ -38,6 +38,11 @@ SESSION = "hostile"
 GHOST = "ghost.example.com"  # asked by the client; the forge answers in its place
 
 
+def nobodys() -> tuple[str, str]:
+    """A request of which nobody hears the replies."""
+    return new_nonce(), ""
+
+
 class Arena:
     """A daemon and a client on one broker, and the forge's socket between them."""
 
@@ -46,7 +51,7 @@ class Arena:
         self.asked: dict[str, Replies] = {}
         common: dict[str, Any] = {"collective": fleet.collective}
         to_node = Forge(
-            fleet.authority, node="web1", session="forge", outstanding=new_request_id, **common
+            fleet.authority, node="web1", session="forge", outstanding=nobodys, **common
         )
         to_client = Forge(
             fleet.authority,
@@ -68,11 +73,14 @@ class Arena:
             destinations.reply(fleet.collective, "cert=alice", "forge"), ack="auto"
         )
 
-    def _outstanding(self) -> str:
-        """A request that the client has really sent, and nobody has answered."""
+    def _outstanding(self) -> tuple[str, str]:
+        """A request that the client has really sent, and nobody has answered, with its digest."""
         replies = self.client.rpc("rpcutil", "ping", nodes=[GHOST], wait=False)
         self.asked[replies.requestid] = replies
-        return replies.requestid
+        store = self.client.session.store
+        assert wait_until(lambda: store.outgoing(replies.requestid) != [], PATIENCE)
+        ((message, _confirmed),) = store.outgoing(replies.requestid)
+        return replies.requestid, message.digest[2]
 
     def put(self, sealed: SealedMessage, case: Case) -> None:
         """Put a message on the broker."""
@@ -175,7 +183,7 @@ def test_one_tampered_broadcast_is_refused_by_every_node(
     """As many audited refusals as there are nodes, each under its node's name; no answer."""
     with Fleet(embedded, tmp_path_factory.mktemp("tampered")) as fleet:
         fleet.emulate(EMULATED)
-        forge = Forge(fleet.authority, outstanding=new_request_id, collective=fleet.collective)
+        forge = Forge(fleet.authority, outstanding=nobodys, collective=fleet.collective)
         honest = seal_request(forge.request(Via.BROADCAST), forge.alice)
         hostile = changed(honest, action="get_facts")
         with Bare(embedded).connect() as bare:

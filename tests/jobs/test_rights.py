@@ -149,7 +149,9 @@ def test_edit_without_the_right(job_fleet: JobFleet) -> None:
     """An edit by someone without job.edit changes nothing, and is audited."""
     replies = submit(job_fleet, "alice", at="+8s")
     bob = job_fleet.client("bob", state="state-bob")
-    denied = bob.jobs.edit(replies.job, nodes=["n1"], text="bob's")
+    denied = bob.jobs.edit(
+        replies.job, nodes=["n1"], text="bob's", confirm=lambda change: change.foreign
+    )
     assert "it is a job of cert=alice" in forbidden(denied)
     replies.wait(40)
     assert job_fleet.runs() == {"ran": 1}
@@ -164,7 +166,9 @@ def test_edit_runs_with_the_editors_rights(job_fleet: JobFleet) -> None:
     )
     replies = submit(job_fleet, "alice", at="+1h")
     bob = job_fleet.client("bob", state="state-bob")
-    edited = bob.jobs.edit(replies.job, nodes=["n1"], text="bob's", at="+1s")
+    edited = bob.jobs.edit(
+        replies.job, nodes=["n1"], text="bob's", at="+1s", confirm=lambda change: change.foreign
+    )
     assert edited.wait(20).stats["ok"] == 1
     entry = replies.wait(30).entries()[0]
     assert entry.state is State.FAILED

@@ -137,6 +137,7 @@ class Bench:
                     BodyLimits(max_body=1 << 24),
                     time.time(),
                     lambda _id: _Everyone(),
+                    lambda _reply: True,
                 )
             except Rejected as error:
                 self.junk.append(str(error))
@@ -219,8 +220,10 @@ class Bench:
     ) -> tuple[Request, SealedMessage]:
         """A request as signed bytes."""
         now = time.time() - ago
+        requestid, nonce = new_request_id("cert=alice")
         request = Request(
-            id=new_request_id(),
+            id=requestid,
+            nonce=nonce,
             agent=agent,
             action=action,
             caller="cert=alice",

@@ -7,9 +7,9 @@ import base64
 import hashlib
 import json
 import re
+import secrets
 import sys
 import time
-import uuid
 from collections import Counter
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -41,16 +41,18 @@ def quote(name):
 def make_request(collective, caller, session, agent, action):
     """A request to all that have the agent, good for a minute."""
     now, parts = time.time(), {"fact": [], "class": [], "identity": [], "compound": []}
-    kind = {"v": 2, "kind": "request", "id": uuid.uuid4().hex, "via": "broadcast"}
+    nonce = secrets.token_hex(16)
+    made = hashlib.sha256(f"request\n{caller}\n{nonce}".encode()).hexdigest()[:32]
+    kind = {"v": 2, "kind": "request", "id": made, "nonce": nonce, "via": "broadcast"}
     what = {"agent": agent, "action": action, "data": {}, "filter": {**parts, "agent": [agent]}}
     whom = {"collective": collective, "identity": None, "pool": None, "session": session}
     return kind | what | whom | {"caller": caller, "created": now, "expires": now + 60}
 
 
-def open_reply(body, headers, ca, request_id):
+def open_reply(body, headers, ca, asked):
     """Check one message and return the reply; raises ValueError with the reason's code."""
     reply = json.loads(body) if len(body) <= 1 << 20 else {}
-    if (reply.get("v"), reply.get("kind"), reply.get("id")) != (2, "reply", request_id):
+    if [reply.get(key) for key in ("v", "kind", "id")] != [2, "reply", json.loads(asked)["id"]]:
         raise ValueError("unknown_request")
     signature, der = (base64.b64decode(headers[header]) for header in HEADERS)
     leaf = x509.load_der_x509_certificate(der)
@@ -66,12 +68,14 @@ def open_reply(body, headers, ca, request_id):
     (uri,) = san.get_values_for_type(x509.UniformResourceIdentifier)
     if uri != f"mcshell:node:{reply['sender']}":
         raise ValueError("wrong_sender")
+    if reply["digest"] != hashlib.sha256(asked).hexdigest():
+        raise ValueError("unbound")
     return reply
 
 
 def main(place, user, passcode, ca, cert, key, collective, caller, agent, action, seconds="5"):
     """Ask, and print what comes in so many seconds."""
-    inbox, refused, session = SimpleQueue(), Counter(), uuid.uuid4().hex
+    inbox, refused, session = SimpleQueue(), Counter(), secrets.token_hex(16)
     trusted, leaf = (x509.load_pem_x509_certificate(Path(one).read_bytes()) for one in (ca, cert))
     private = load_pem_private_key(Path(key).read_bytes(), None)
     broker = stomp.Connection12([place.split(":")], vhost="/", auto_decode=False)
@@ -90,8 +94,7 @@ def main(place, user, passcode, ca, cert, key, collective, caller, agent, action
     while (left := end - time.time()) > 0:
         try:
             frame = inbox.get(timeout=left)
-            reply = open_reply(frame.body, frame.headers, trusted, json.loads(body)["id"])
-            print(json.dumps(reply))
+            print(json.dumps(open_reply(frame.body, frame.headers, trusted, body)))
         except ValueError as reason:
             refused[str(reason)] += 1
         except Empty:

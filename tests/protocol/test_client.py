@@ -22,7 +22,7 @@ from mcshell.message import Reply, State
 from mcshell.pki import Authority
 from mcshell.pki.keys import checking, signing
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import seal_reply
+from mcshell.wire.documents.envelope import digest_of, seal_reply
 from mcshell.wire.documents.signatures import Signer
 from tests.peers.fleet import Fleet, Node
 
@@ -132,6 +132,7 @@ def test_it_believes_no_forgery(tmp_path):
     ours = Authority.init(tmp_path / "ours")
     theirs = Authority.init(tmp_path / "theirs")
     ca = x509.load_pem_x509_certificate(ours.ca_pem)
+    asked = json.dumps({"id": "0" * 32}).encode()
     word = Reply(
         requestid="0" * 32,
         sender="web1",
@@ -141,17 +142,19 @@ def test_it_believes_no_forgery(tmp_path):
         data={"pong": 1},
         created=time.time(),
         state=State.OK,
+        digest=digest_of(asked),
     )
     open_reply = client.open_reply
 
     def refusal(sealed, body=None):
         with pytest.raises(ValueError, match=r"^[a-z_]+$") as refused:
-            open_reply(body or sealed.body, sealed.headers, ca, "0" * 32)
+            open_reply(body or sealed.body, sealed.headers, ca, asked)
         return str(refused.value)
 
     web1 = Signer.from_pem(*ours.issue_pem("web1", "node"))
     sealed = seal_reply(word, web1)
-    assert open_reply(sealed.body, sealed.headers, ca, "0" * 32)["data"] == {"pong": 1}
+    assert open_reply(sealed.body, sealed.headers, ca, asked)["data"] == {"pong": 1}
+    assert refusal(seal_reply(replace(word, digest=digest_of(b"other")), web1)) == "unbound"
     assert refusal(sealed, sealed.body.replace(b'"pong":1', b'"pong":2')) == "bad_signature"
     others = [
         (ours, "web2", "node", "wrong_sender"),

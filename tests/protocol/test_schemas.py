@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jsonschema
@@ -27,6 +27,7 @@ from mcshell.message import (
     Turn,
     Via,
     When,
+    made_id,
     run_id,
 )
 from mcshell.pki import Authority
@@ -37,6 +38,7 @@ from mcshell.wire.documents.envelope import (
     SIGNATURE,
     Arrival,
     BodyLimits,
+    digest_of,
     kind_of,
     open_reply,
     open_request,
@@ -100,10 +102,11 @@ names = st.lists(st.text(max_size=20), max_size=3).map(tuple)
 @st.composite
 def requests(draw):
     """Any request of alice's."""
-    via = draw(st.sampled_from(Via))
+    via, nonce = draw(st.sampled_from(Via)), draw(ids)
     created = draw(st.floats(0, 1e9))
     return Request(
-        id=draw(ids),
+        id=made_id("request", "cert=alice", nonce),
+        nonce=nonce,
         agent=draw(words),
         action=draw(actions),
         caller="cert=alice",
@@ -188,7 +191,8 @@ registrations = st.builds(
 numbers = st.integers(0, 2**53)
 turns = st.builds(
     Turn,
-    id=ids,
+    id=st.just("0" * 32),
+    nonce=ids,
     protocol=words,
     caller=st.just("cert=alice"),
     node=st.just("web1"),
@@ -200,7 +204,7 @@ turns = st.builds(
     limit=numbers,
     created=moments,
     data=values,
-).map(lambda turn: Turn(**{**asdict(turn), "sequence": numbered(turn)}))
+).map(lambda turn: Turn(**{**asdict(turn), **numbered(turn)}))
 replay_guard = st.builds(
     SessionClaim,
     kind=st.sampled_from([TAKEOVER, HANDOVER, HOLDING]),
@@ -215,8 +219,9 @@ replay_guard = st.builds(
 
 
 def numbered(turn):
-    """The sequence that goes with the state."""
-    return turn.sequence if turn.word in ("open", "turn", "close") else 0
+    """The sequence and the id that go with what the turn is."""
+    more = {} if turn.word in ("open", "turn", "close") else {"sequence": 0}
+    return {**more, "id": made_id("turn", turn.caller, turn.nonce)}
 
 
 class Party:
@@ -239,7 +244,7 @@ class Party:
         arrival = Arrival("mcs", Via.BROADCAST, "web1.example.com")
         ways = {
             "request": lambda: open_request(*message, arrival, limits, NOW),
-            "reply": lambda: open_reply(*message, limits, NOW, lambda _id: {"web1"}),
+            "reply": lambda: open_reply(*message, limits, NOW, lambda _id: {"web1"}, bool),
             "registration": lambda: open_registration(*message, limits, NOW),
             "job": lambda: open_job(*message, limits, NOW),
             "rule": lambda: open_rule(*message, limits, NOW, "mcs"),
@@ -376,7 +381,8 @@ def test_every_turn_that_is_sealed_fits_and_opens(party, turn):
     check("turn", json.loads(sealed.body))
     place = {"collective": turn.collective, "node": "web1", "now": NOW}
     opened, _identity = open_turn_of_operator(sealed.body, sealed.headers, party.verifier, **place)
-    assert opened == turn
+    digest = digest_of(sealed.body) if turn.word == "open" else ""
+    assert opened == replace(turn, digest=digest)
     back = seal_turn(turn, party.short)
     assert turn == open_turn_of_node(
         back.body, back.headers, party.verifier, NOW, {turn.id: "web1"}.get
@@ -399,6 +405,7 @@ def test_a_turn_is_believed_of_nobody_else(party):
         created=NOW,
     )
     mine, theirs = seal_turn(turn, party.alice), seal_turn(turn, party.short)
+    stolen = seal_turn(replace(turn, word="open", sequence=1, nonce="1" * 32), party.alice)
     verifier = party.verifier
 
     def at_node(sealed, collective="mcs", node="web1"):
@@ -413,6 +420,7 @@ def test_a_turn_is_believed_of_nobody_else(party):
         (at_node(theirs), Reason.WRONG_KIND),
         (at_node(mine, collective="eu"), Reason.WRONG_COLLECTIVE),
         (at_node(mine, node="web2"), Reason.MISROUTED),
+        (at_node(stolen), Reason.FOREIGN_ID),
         (at_operator(mine, lambda _id: "web1"), Reason.WRONG_KIND),
         (at_operator(theirs, lambda _id: None), Reason.UNKNOWN_REQUEST),
         (at_operator(theirs, lambda _id: "web2"), Reason.WRONG_SENDER),

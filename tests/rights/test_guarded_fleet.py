@@ -99,8 +99,10 @@ def _done(guarded: Guarded, node: str, request: str) -> bool:
 
 def _request(guarded: Guarded, node: str) -> Request:
     now = time.time()
+    requestid, nonce = new_request_id("cert=alice")
     return Request(
-        id=new_request_id(),
+        id=requestid,
+        nonce=nonce,
         agent="rpcutil",
         action="ping",
         caller="cert=alice",

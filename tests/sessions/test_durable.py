@@ -8,7 +8,7 @@ import pytest
 
 from mcshell.client.store.records import OutgoingMessage, RequestRecord
 from mcshell.errors import UsageError
-from mcshell.message import Filter, State, Via, new_request_id
+from mcshell.message import Filter, State, Via, new_nonce
 from tests.peers.processes import wait_until
 
 from .conftest import NAMES
@@ -48,7 +48,7 @@ def test_a_message_that_breaks_the_connection_holds_up_no_other(fleet, state):
     """A request whose destination no broker takes is set aside; those beside it are answered."""
     now = time.time()
     bad = RequestRecord(
-        id=new_request_id(),
+        id=new_nonce(),
         agent="rpcutil",
         action="ping",
         via=Via.QUEUE,

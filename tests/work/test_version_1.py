@@ -106,14 +106,15 @@ def test_a_spool_goes_on(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_session_goes_on(embedded: Broker, tmp_path: Path) -> None:
-    """A queued request that the broker never confirmed is signed again and sent, and is answered."""
+    """A queued request that was never confirmed goes out under a new id, and is found by the old."""
     with Fleet(embedded, tmp_path, {"n1": Node()}) as fleet:
         fleet.start()
         settings = config.load(fleet.config)
         session = Session.open(settings.state_dir, "cert=alice", fleet.collective, "old")
         now = time.time()
+        requestid, nonce = new_request_id("cert=alice")
         record = RequestRecord(
-            id=new_request_id(),
+            id=requestid,
             agent="rpcutil",
             action="ping",
             via=Via.QUEUE,
@@ -124,7 +125,8 @@ def test_a_session_goes_on(embedded: Broker, tmp_path: Path) -> None:
             data={},
         )
         request = Request(
-            id=record.id,
+            id=requestid,
+            nonce=nonce,
             agent="rpcutil",
             action="ping",
             caller="cert=alice",
@@ -150,3 +152,6 @@ def test_a_session_goes_on(embedded: Broker, tmp_path: Path) -> None:
         session.close()
         with fleet.client(session="old") as client:
             assert wait_until(lambda: client.replies(record.id).stats["ok"] == 1, 60)
+            assert client.replies(record.id).requestid != record.id
+            (line,) = client.notices
+            assert line.startswith(f"request {record.id[:8]} was not sent by mcshell 0.1.0: now")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.client.explain.causes import Cause, Evidence, Probe, causes
 from mcshell.errors import ConnectionLost, Rejected
-from mcshell.message import new_request_id
+from mcshell.message import new_nonce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,7 +80,7 @@ class Explainer:
 
     def _probe(self, node: str, record: RequestRecord | None) -> Probe | None:
         """Ask the node what it knows of the request; None when it does not answer."""
-        about = new_request_id() if record is None else record.id
+        about = new_nonce() if record is None else record.id
         asked = time.time()
         queries = self._hub.queries
         question, answers = queries.probe(self._collective(record), [node], about, lambda: None)

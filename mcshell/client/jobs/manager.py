@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from mcshell import schedule, table
 from mcshell.client.discovery.methods import nobody
 from mcshell.client.discovery.targeting import TARGETING, RequestOptions, seconds_of, targeting_of
+from mcshell.client.jobs.documents import JobDetails, JobEdit, job_of_rows
 from mcshell.client.jobs.replies import JobReplies, forecast_columns, job_columns
 from mcshell.client.jobs.times import read_when, revised
 from mcshell.client.messaging.hub import Submission
@@ -23,7 +24,7 @@ from mcshell.client.store.records import RequestRecord
 from mcshell.errors import NoTargets, UsageError, did_you_mean
 from mcshell.message import Job, State, Via, new_request_id
 from mcshell.wire.documents.authored import as_fields
-from mcshell.wire.documents.job import condition, job_of
+from mcshell.wire.documents.job import condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
     from mcshell.wire.documents.envelope import SealedMessage
+    from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["JobManager", "JobReplies"]
 
@@ -63,12 +65,14 @@ class JobManager:
         discovery: Finder,
         ddls: Library,
         requester: Requester,
+        verifier: Verifier,
     ) -> None:
         self._settings = settings
         self._hub = hub
         self._discovery = discovery
         self._ddls = ddls
         self._requester = requester
+        self._verifier = verifier
 
     # --- handing in ----------------------------------------------------------------------------
 
@@ -152,7 +156,7 @@ class JobManager:
         data = self._ddls.get(ask.agent).action(ask.action).check(ask.data)
         now = time.time()
         return Job(
-            id=new_request_id(),
+            id="",
             revision=1,
             author=self._hub.request_sender.caller,
             collective=ask.targeting.collective or self._settings.collective.main,
@@ -168,6 +172,8 @@ class JobManager:
         self, job: Job, ask: RequestOptions, confirm: Callable[[Preview], bool] | None
     ) -> JobReplies:
         """Send a job to the nodes that match, if that is confirmed."""
+        requestid, nonce = new_request_id(job.author)
+        job = replace(job, id=requestid)
         sealed = self._hub.request_sender.job(job)
         schema = self._ddls.get(job.agent).action(job.action)
         found = self._discovery.find(ask.targeting, job.agent)
@@ -179,19 +185,25 @@ class JobManager:
             and not confirm(self._requester.preview(ask, found))
         ):
             raise UsageError("not confirmed: nothing was sent")
-        tracker = self._send(job, sealed, ask, found.names)
+        tracker = self._send(job, nonce, sealed, ask, found.names)
         replies = JobReplies(tracker, schema, outbox=self._hub.outbox)
         wait = self._settings.client.timeout if ask.timeout is None else ask.timeout
         replies.wait_confirmed(wait)
         return replies
 
     def _send(
-        self, job: Job, sealed: SealedMessage, ask: RequestOptions, names: Sequence[str]
+        self,
+        job: Job,
+        nonce: str,
+        sealed: SealedMessage,
+        ask: RequestOptions,
+        names: Sequence[str],
     ) -> RequestTracker:
         """Commit the job with what goes out, then have it sent."""
         hub, lifetime = self._hub, ask.ttl or 0.0
         record = RequestRecord(
             id=job.id,
+            nonce=nonce,
             agent=job.agent,
             action=job.action,
             via=Via.QUEUE,
@@ -245,25 +257,33 @@ class JobManager:
         nodes: Any = None,
         targeting: Targeting | None = None,
         timeout: float | str | None = None,
+        confirm: Callable[[JobEdit], bool] | None = None,
         **changes: Any,
     ) -> Replies:
         """Put a new revision in its place: any argument of `submit` about time, or inputs.
 
-        It runs with the rights of whoever edits. What is not named stays as it was. The job of
-        another is asked for first: its inputs that are sensitive are to be given anew, and the
-        results of its runs come to this session from then on.
+        It runs with the rights of whoever edits. What is not named stays as it was, as the author
+        signed it: what a node says of a job is never signed. The job of another is signed only
+        where `confirm`, shown what would run, says so; the results of its runs come to this
+        session from then on.
+
+        Raises:
+            UsageError: no node shows it under its author's signature; it was not confirmed.
         """
         where = {"timeout": timeout, "nodes": nodes, "targeting": targeting}
         given = {name: value for name, value in where.items() if value is not None}
         old = self.document(job, **given)
-        if old.author != self._hub.request_sender.caller:
-            old = replace(
-                old, author=self._hub.request_sender.caller, session=self._hub.session.address
-            )
         if "after" in changes:
             changes["after"] = self._conditions(changes["after"])
         schema = self._ddls.get(old.agent).action(old.action)
         fresh = revised(old, changes, schema, time.time())
+        caller = self._hub.request_sender.caller
+        foreign = old.author != caller
+        if foreign:
+            fresh = replace(fresh, author=caller, session=self._hub.session.address)
+        change = JobEdit(old, replace(fresh, data=schema.redact(fresh.data)), foreign)
+        if (foreign and confirm is None) or (confirm is not None and not confirm(change)):
+            raise UsageError(f"not confirmed, nothing was sent: {change}")
         sealed = self._hub.request_sender.job(fresh)
         ask = self._question("edit", job, as_fields(sealed), given)
         replies = self._requester.ask(ask, job=sealed.body)
@@ -352,8 +372,13 @@ class JobManager:
         ]
 
     def show(self, job: str | JobReplies, **targeting: Any) -> Replies:
-        """Ask the nodes for all about a job: its document, its history, its last result."""
-        return self._ask("show", {"job": self.find(job)}, self._where(job, targeting))
+        """Ask the nodes for all about a job: its document, its history, its last result.
+
+        Each row's `document` is what its author has signed, or None: then `unverified` says why.
+        """
+        wanted = self.find(job)
+        replies = self._ask("show", {"job": wanted}, self._where(job, targeting))
+        return JobDetails(replies, wanted, self._verifier)
 
     def replies(self, job: str | JobReplies) -> JobReplies:
         """What has come, and is to come, of a job that this session has handed in.
@@ -471,19 +496,17 @@ class JobManager:
             time.sleep(_POLL)
 
     def document(self, job: str | JobReplies, **targeting: Any) -> Job:
-        """The newest revision of a job: this session's, or what a node tells of it.
+        """The newest revision of a job: this session's, or what a node shows, as it was signed.
 
         Raises:
-            UsageError: no node that answers has it.
+            UsageError: no node that answers has it, or shows it under its author's signature.
         """
         wanted = self.find(job)
         kept = self._hub.session.store.jobs.get(wanted)
         if kept is not None:
             return kept.job
-        for row in self.show(wanted, **targeting).rows():
-            if row.data.get("document"):
-                return job_of(row.data["document"])
-        raise UsageError(f"no node that answers has the job {wanted}")
+        told = self._ask("show", {"job": wanted}, targeting)
+        return job_of_rows(told.rows(), wanted, self._verifier)
 
 
 def targeting_in(others: dict[str, Any]) -> Targeting:

@@ -25,7 +25,7 @@ from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.messaging.receiver import ReceiveBuffer
 from mcshell.client.store.records import ReplyRecord
 from mcshell.errors import Reason, Rejected
-from mcshell.message import Filter, Request, Via, new_request_id
+from mcshell.message import Filter, Request, Via, new_nonce
 from mcshell.wire.mcollective import stored as kept
 from mcshell.wire.mcollective.filters import to_ruby
 from mcshell.wire.mcollective.layouts import Stamp
@@ -335,7 +335,7 @@ class InventoryPoller:
         with self._lock:
             due, self._due = sorted(self._due), set()
         for start in range(0, len(due), _CHUNK):
-            requestid = new_request_id()
+            requestid = new_nonce()
             self._ids.add(requestid)
             self._connection.inventory(requestid, due[start : start + _CHUNK])
 

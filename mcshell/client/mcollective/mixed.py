@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.mcollective.connection import ReplyKeeper
-    from mcshell.client.messaging.receiver import Receiver
+    from mcshell.client.messaging.receiver import Listeners, Receiver
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.session.session import Session
     from mcshell.client.store.records import OutgoingMessage
@@ -55,11 +55,18 @@ class Mixed:
         )
 
     def sender(
-        self, transport: Transport, signer: Signer, session: Session, queries: NodeQueries
+        self,
+        transport: Transport,
+        signer: Signer,
+        session: Session,
+        listeners: Listeners,
+        queries: NodeQueries,
     ) -> MixedSender:
         """What sends requests over both wires; `queries` are those made here."""
         assert isinstance(queries, MixedQueries)
-        return MixedSender(transport, signer, session, self._connection, self._routes, queries)
+        return MixedSender(
+            transport, signer, session, listeners, self._connection, self._routes, queries
+        )
 
     @property
     def junk(self) -> Counter[str]:
@@ -83,11 +90,12 @@ class MixedSender(RequestSender):
         transport: Transport,
         signer: Signer,
         session: Session,
+        listeners: Listeners,
         connection: MCollectiveConnection,
         routes: Routes,
         queries: MixedQueries,
     ) -> None:
-        super().__init__(transport, signer, session)
+        super().__init__(transport, signer, session, listeners)
         self._connection = connection
         self._routes = routes
         self._queries = queries

@@ -10,20 +10,23 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell.errors import ConversationError, Reason, Rejected, UsageError
-from mcshell.message import new_request_id
+from mcshell.message import made_id, new_nonce
 from mcshell.wire import destinations
 from mcshell.wire.conversation.channel import OPENING, Channel, ConversationId
 from mcshell.wire.conversation.multiplexer import Multiplexer
 from mcshell.wire.documents import fields
-from mcshell.wire.documents.turn import open_turn_of_node
+from mcshell.wire.documents.envelope import digest_of
+from mcshell.wire.documents.turn import OPEN, TURN, open_turn_of_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mcshell.message import Turn
+    from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer, Verifier
     from mcshell.wire.stomp.transport import Delivery, Transport
 
@@ -136,9 +139,10 @@ class ConversationClient(Multiplexer["Delivery"]):
             TurnTimeout: the node did not answer.
             ConversationError: it said no; `state` is denied or failed.
         """
-        caller = self._signer.identity.callerid
+        caller, nonce = self._signer.identity.callerid, new_nonce()
         head = ConversationId(
-            id=new_request_id(),
+            id=made_id(TURN, caller, nonce),
+            nonce=nonce,
             protocol=protocol,
             caller=caller,
             node=node.lower(),
@@ -169,6 +173,9 @@ class ConversationClient(Multiplexer["Delivery"]):
         channel = self._channels[turn.id]
         if not channel.head.heads(turn):
             raise Rejected(Reason.MALFORMED, f"not the conversation {turn.id} that we hold")
+        if turn.digest not in channel.opens:
+            raise Rejected(Reason.UNBOUND, f"{turn.node} answers no open of ours")
+        channel.opens = {turn.digest}
         channel.heard(turn, time.monotonic())
 
     def _partner(self, conversation: str) -> str | None:
@@ -179,6 +186,18 @@ class ConversationClient(Multiplexer["Delivery"]):
         """Count a turn that was refused, by its reason."""
         self.junk[refusal.reason.value] += 1
         log.debug("junk on %s: %s", message.destination, refusal)
+
+    def seal(self, turn: Turn) -> SealedMessage:
+        """Sign it; which `open` the node has answered is in each later turn of ours.
+
+        So a node that has forgotten the conversation can still say so.
+        """
+        opens = self._channels[turn.id].opens
+        if turn.word != OPEN:
+            return super().seal(replace(turn, digest=min(opens, default="")))
+        sealed = super().seal(turn)
+        opens.add(digest_of(sealed.body))
+        return sealed
 
     def signer(self, turn: Turn) -> Signer:  # noqa: ARG002 - one speaks here
         """Ours."""

@@ -17,6 +17,7 @@ from mcshell.client.messaging.conversations import ConversationClient
 from mcshell.client.messaging.outbox import Outbox
 from mcshell.client.messaging.queries import NodeQueries
 from mcshell.client.messaging.receiver import Listeners, Receiver
+from mcshell.client.messaging.reissue import reissue
 from mcshell.client.messaging.sender import RequestSender
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session
@@ -65,7 +66,12 @@ class OtherWire(Protocol):
         """Questions over both; `sender` puts those over ours."""
 
     def sender(
-        self, transport: Transport, signer: Signer, session: Session, queries: NodeQueries
+        self,
+        transport: Transport,
+        signer: Signer,
+        session: Session,
+        listeners: Listeners,
+        queries: NodeQueries,
     ) -> RequestSender:
         """What sends requests over both; `queries` are those made here."""
 
@@ -97,16 +103,18 @@ class SessionHub:
         self._second: Receiver | None = None
         self.takeover: Takeover | None = None
         self._follower: _SessionFollower | None = None
-        questions = RequestSender(transport, signer, self._own)
+        questions = RequestSender(transport, signer, self._own, self._listeners)
         if other is None:
             self.queries = NodeQueries(questions, self._receiver)
-            self.request_sender = RequestSender(transport, signer, self.session)
+            self.request_sender = RequestSender(transport, signer, self.session, self._listeners)
         else:
             self.queries = other.queries(questions, self._receiver)
-            self.request_sender = other.sender(transport, signer, self.session, self.queries)
-        self.outbox = Outbox(
-            transport, self.session.store, self.request_sender, self._listeners.trackers
-        )
+            self.request_sender = other.sender(
+                transport, signer, self.session, self._listeners, self.queries
+            )
+        self.outbox = Outbox(transport, self.session.store, self._listeners.trackers)
+        if self.session.holds:
+            self.notices += reissue(self.session.store, self.request_sender)
 
     def _open(self, name: str | None) -> Session:
         caller = self._credentials.signer.identity.callerid
@@ -204,6 +212,7 @@ class SessionHub:
         for one in submissions:
             outgoing = self.request_sender.prepare(one.request, one.names)
             new.append(NewRequest(one.record, one.names, outgoing, one.job))
+            self._listeners.signed(new[-1].digests)
             tracker = RequestTracker(one.record, one.names, discovered=one.discovered)
             trackers.append(tracker)
             self.watch(tracker)

@@ -1,8 +1,7 @@
 """Durable requests on their way: what is committed and not confirmed is sent until it is.
 
 After a lost connection, or in a later process, whatever has no mark is sent again: the same id, so
-that a node that has it already drops the second. What an earlier version of mcshell has left is signed
-again as it goes out.
+that a node that has it already drops the second.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from mcshell.client.store.records import OutgoingMessage
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, is_old
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.confirmed import ConfirmedSender
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcshell.client.messaging.sender import RequestSender
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.store import SessionStore
     from mcshell.wire.stomp.transport import Receipt, Transport
@@ -33,13 +31,11 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
         self,
         transport: Transport,
         store: SessionStore,
-        sender: RequestSender,
         trackers: Mapping[str, RequestTracker],
     ) -> None:
         super().__init__("mcshell-outbox")
         self._transport = transport
         self._store = store
-        self._sender = sender
         self._trackers = trackers
         self._marked = threading.Condition()
 
@@ -62,8 +58,7 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
             if before is not None:
                 self._store.doubt(time.time())
             self._store.set_meta("broker", url)
-        found = self._store.unconfirmed(limit, time.time())
-        return [self._sender.renewed(one) if is_old(one.body) else one for one in found]
+        return self._store.unconfirmed(limit, time.time())
 
     def send(self, message: OutgoingMessage) -> Receipt:
         """Send one request to one target, or to a pool."""

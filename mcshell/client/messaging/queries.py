@@ -168,10 +168,11 @@ class NodeQueries:
     ) -> tuple[str, QueryAnswers]:
         """Ask one of the nodes that serve a pool; the agent is called as the pool is."""
         answers = QueryAnswers(members, ())
-        question = new_request_id()
+        question, nonce = new_request_id(self._request_sender.caller)
         now = time.time()
         record = RequestRecord(
             id=question,
+            nonce=nonce,
             agent=pool,
             action=action,
             via=Via.POOL,
@@ -202,11 +203,12 @@ class NodeQueries:
         filter_: Filter,
         answers: QueryAnswers,
     ) -> str:
-        question = new_request_id()
+        question, nonce = new_request_id(self._request_sender.caller)
         via = Via.BROADCAST if names is None else Via.DIRECT
         now = time.time()
         record = RequestRecord(
             id=question,
+            nonce=nonce,
             agent="discovery",
             action=action,
             via=via,

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.ledger import LedgerEntry
-    from mcshell.client.store.records import Members, RequestRecord
+    from mcshell.client.store.records import Members, RequestRecord, SignedDigest
     from mcshell.client.store.store import SessionStore
+    from mcshell.message import Reply
     from mcshell.wire.documents.envelope import BodyLimits
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
@@ -61,6 +62,7 @@ _ABOUT_THE_SENDER = (
     Reason.STALE_CRL,
     Reason.BAD_SIGNATURE,
     Reason.WRONG_SENDER,
+    Reason.UNBOUND,
 )
 
 
@@ -79,13 +81,20 @@ class ReplyListener(Protocol):
 class Listeners:
     """Whoever waits for replies: who has put a question, and the live ledgers, by request's id.
 
+    `digests` has what was signed about each by this process, as (target or `*`, SHA-256).
     `keeping` is held while replies are kept and entered: whoever restores a ledger from the file
     takes it.
     """
 
     questions: dict[str, ReplyListener] = field(default_factory=dict)
     trackers: dict[str, RequestTracker] = field(default_factory=dict)
+    digests: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     keeping: threading.RLock = field(default_factory=threading.RLock)
+
+    def signed(self, digests: Iterable[SignedDigest]) -> None:
+        """Note what was signed, before it goes out: what replies may say that they answer."""
+        for request, sender, digest in digests:
+            self.digests.setdefault(request, set()).add((sender, digest))
 
     def get(self, requestid: str) -> ReplyListener | RequestTracker | None:
         """Whoever waits for the replies about a question or a request now."""
@@ -184,6 +193,7 @@ class Receiver:
     def unwatch(self, question: str) -> None:
         """Drop them from now on."""
         self._listeners.questions.pop(question, None)
+        self._listeners.digests.pop(question, None)
 
     def quiet_since(self) -> float:
         """Since when (monotonic) nothing has come in; now, while there is something to do."""
@@ -274,6 +284,7 @@ class Receiver:
                 self._limits,
                 now=now,
                 expected=self._expected,
+                bound=self._bound,
             )
         except Rejected as refusal:
             self._refuse(delivery, refusal, now)
@@ -327,6 +338,14 @@ class Receiver:
         if record is not None and record.pool is None:
             return _ANYBODY
         return self.expected(requestid)
+
+    def _bound(self, reply: Reply) -> bool:
+        """Whether a reply answers bytes that were signed here, about its request or its job."""
+        about = reply.job or reply.requestid
+        live = self._listeners.digests.get(about, ())
+        if ("*", reply.digest) in live or (reply.sender, reply.digest) in live:
+            return True
+        return self._store.signed(about, reply.sender, reply.digest)
 
     def _record(self, requestid: str) -> RequestRecord | None:
         """What is kept of a request of this session; nothing of a question such as discovery's."""

@@ -7,18 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell.client.store.records import OutgoingMessage
-from mcshell.errors import Rejected
 from mcshell.message import Filter, Request, Via
 from mcshell.wire import destinations
-from mcshell.wire.documents.authored import as_fields
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_request, seal_request
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_request
 from mcshell.wire.documents.job import seal_job
-from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from mcshell.client.messaging.receiver import Listeners
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.session.session import Session
     from mcshell.client.store.records import RequestRecord
@@ -35,10 +33,13 @@ _CHUNK = 100
 class RequestSender:
     """Signs and sends for one session. Safe to call from any thread."""
 
-    def __init__(self, transport: Transport, signer: Signer, session: Session) -> None:
+    def __init__(
+        self, transport: Transport, signer: Signer, session: Session, listeners: Listeners
+    ) -> None:
         self._transport = transport
         self._signer = signer
         self._session = session
+        self._listeners = listeners
         #: The callerid under which everything goes out.
         self.caller = signer.identity.callerid
 
@@ -61,6 +62,7 @@ class RequestSender:
             data=data,
             filter=Filter() if record.via.durable else record.filter,
             pool=record.pool,
+            nonce=record.nonce,
         )
 
     def send(
@@ -88,43 +90,28 @@ class RequestSender:
             tracker.sent(names, at)
         outgoing: list[OutgoingMessage] = []
         for key, request in requests:
-            one = self._seal(key, request)
+            one = self.seal(key, request)
             headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
+            self._listeners.signed([one.digest])
             self._transport.send(one.destination, one.body, headers, expires=one.expires)
             outgoing.append(one)
         if tracker is not None:
             # Where inputs are sensitive: what is never sent again need not be kept.
-            kept = outgoing if requests[0][1].data == tracker.record.data else ()
-            self._session.store.mark_sent(tracker.record.id, names, at, kept)
+            whole = requests[0][1].data == tracker.record.data
+            self._session.store.mark_sent(tracker.record.id, names, at, outgoing, whole=whole)
 
     def prepare(self, request: Request, names: Sequence[str]) -> list[OutgoingMessage]:
         """Sign a durable request, once for each target; nothing is sent."""
         if request.via is Via.POOL:
-            return [self._seal(name, request) for name in names]
-        return [self._seal(name, _to(request, name)) for name in names]
-
-    def renewed(self, message: OutgoingMessage) -> OutgoingMessage:
-        """Sign a request again that was kept under an earlier version of the wire.
-
-        The document that it may carry to the agent `job` is signed again too. What is no request of
-        this operator's stays as it is, for the node to refuse.
-        """
-        try:
-            request = read_request(message.body)
-            if request.caller != self.caller:
-                return message
-            if request.agent == "job" and "document" in request.data:
-                job = self.job(read_job(request.data["document"].encode()))
-                request = replace(request, data={**request.data, **as_fields(job)})
-        except Rejected:
-            return message
-        return self._seal(message.sender, request)
+            return [self.seal(name, request) for name in names]
+        return [self.seal(name, _to(request, name)) for name in names]
 
     def job(self, job: Job) -> SealedMessage:
         """Sign a job's document."""
         return seal_job(job, self._signer)
 
-    def _seal(self, key: str, request: Request) -> OutgoingMessage:
+    def seal(self, key: str, request: Request) -> OutgoingMessage:
+        """Sign a request to one target, or to `*`."""
         sealed = seal_request(request, self._signer)
         return OutgoingMessage(
             request=request.id,

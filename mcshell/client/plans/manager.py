@@ -23,7 +23,7 @@ from mcshell.client.store.plans import OK, OPEN, AcceptedFailure, KeptPlan, Plan
 from mcshell.errors import NoTargets, Rejected, SessionError, UsageError
 from mcshell.message import State
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
-from mcshell.wire.documents.plan import open_plan, plan_id, seal_plan, wave_id
+from mcshell.wire.documents.plan import open_plan, plan_id, seal_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -313,8 +313,7 @@ class PlanManager:
         reason = kept.reason
         for order, step in enumerate(in_order(plan.steps), 1):
             for number, names in enumerate(kept.waves[step.name], 1):
-                request = wave_id(kept.id, kept.revision, step.name, number)
-                tracker = self._waves.tracker(request)
+                tracker = self._waves.tracker(kept, step, number)
                 row = {"order": order, "step": step.name, "wave": number}
                 row |= {"request": None, "agent": step.agent, "action": step.action}
                 row |= {"targets": len(names), "ok": 0, "failed": 0, "accepted": 0}
@@ -323,7 +322,7 @@ class PlanManager:
                     # The first that does not go out is where the plan has stopped.
                     row["reason"], reason = reason, ""
                 else:
-                    row |= {"request": request, **_counted(tracker, kept, step.name)}
+                    row |= {"request": tracker.record.id, **_counted(tracker, kept, step.name)}
                 rows.append(row)
         return PlanStatus(kept, rows)
 

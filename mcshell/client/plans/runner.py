@@ -14,8 +14,8 @@ from mcshell.client.messaging.hub import SessionHub, Submission
 from mcshell.client.plans.gates import NodeResult, gate, in_order, stopped
 from mcshell.client.store.plans import OK, OPEN, STOPPED
 from mcshell.client.store.records import RequestRecord
-from mcshell.message import State, Via
-from mcshell.wire.documents.plan import wave_id
+from mcshell.message import State, Via, made_id
+from mcshell.wire.documents.plan import wave_nonce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,18 +51,21 @@ class WaveSender:
         self._hub = hub
         self._ddls = ddls
 
-    def tracker(self, request: str) -> RequestTracker | None:
+    def tracker(self, kept: KeptPlan, step: Step, number: int) -> RequestTracker | None:
         """The ledger of a wave; None when it has not been sent."""
-        record = self._hub.session.store.find_request(request)
+        nonce = wave_nonce(kept.id, kept.revision, step.name, number)
+        store, caller = self._hub.session.store, self._hub.request_sender.caller
+        record = store.find_request(made_id("request", caller, nonce)) or store.find_request(nonce)
         return None if record is None else self._hub.tracker(record)
 
-    def send(self, request: str, plan: Plan, step: Step, names: Sequence[str]) -> RequestTracker:
+    def send(self, nonce: str, plan: Plan, step: Step, names: Sequence[str]) -> RequestTracker:
         """Commit a wave and have it sent."""
         schema = self._ddls.get(step.agent).action(step.action)
         data = schema.check(step.data)
         now = time.time()
         record = RequestRecord(
-            id=request,
+            id=made_id("request", plan.author, nonce),
+            nonce=nonce,
             agent=step.agent,
             action=step.action,
             via=Via.QUEUE,
@@ -130,7 +133,7 @@ class PlanRun:
             waves = self._kept.waves[step.name]
             ends[step.name] = []
             for number in range(1, len(waves) + 1):
-                tracker = self._waves.tracker(self._request(step, number))
+                tracker = self._waves.tracker(self._kept, step, number)
                 if tracker is None:
                     return []
                 ends[step.name] += self._results(step, tracker, self._waves.reread(tracker))
@@ -139,9 +142,6 @@ class PlanRun:
             if not all(one.state.closed for one in ends[step.name]):
                 return []
         return []
-
-    def _request(self, step: Step, number: int) -> str:
-        return wave_id(self._kept.id, self._kept.revision, step.name, number)
 
     def _results(
         self, step: Step, tracker: RequestTracker, read: Mapping[str, NodeResult]
@@ -182,12 +182,12 @@ class PlanRun:
         total: int,
     ) -> list[NodeResult] | None:
         """Have a wave done, or see what became of it; None when the time is over."""
-        request = self._request(step, number)
-        tracker = self._waves.tracker(request)
+        tracker = self._waves.tracker(self._kept, step, number)
         read: dict[str, NodeResult] = {}
         if tracker is None:
             self._say(f"{step.name}, wave {number}: {step.agent}.{step.action} on {len(names)}")
-            tracker = self._waves.send(request, self._plan, step, names)
+            nonce = wave_nonce(self._kept.id, self._kept.revision, step.name, number)
+            tracker = self._waves.send(nonce, self._plan, step, names)
         else:
             read = self._waves.reread(tracker)
         look = time.monotonic() + _AGAIN

@@ -5,8 +5,9 @@ Everything it hands out is a snapshot that never changes; a later reply shows in
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import table
 from mcshell.message import State
@@ -66,14 +67,14 @@ class Replies:
         self._names = names
         self.patience = patience
 
-    def narrowed(self, names: Sequence[str]) -> Replies:
+    def narrowed(self, names: Sequence[str]) -> Self:
         """The same request with only the rows of these senders, in this order.
 
         Its counts and aggregates are those of all targets.
         """
-        return Replies(
-            self._tracker, self._action, self._stop, self._outbox, tuple(names), self.patience
-        )
+        narrowed = copy(self)
+        narrowed._names = tuple(names)  # noqa: SLF001 - of its own class
+        return narrowed
 
     @property
     def requestid(self) -> str:
@@ -84,6 +85,11 @@ class Replies:
     def tracker(self) -> RequestTracker:
         """The request as it was kept, and its ledger."""
         return self._tracker
+
+    @property
+    def schema(self) -> Action | None:
+        """What the DDL says of the action; None where there is none."""
+        return self._action
 
     @property
     def agent(self) -> str:

@@ -261,8 +261,10 @@ class Requester:
         filter_ = ask.targeting.filter
         if ask.agent not in filter_.agent:
             filter_ = replace(filter_, agent=(*filter_.agent, ask.agent))
+        requestid, nonce = new_request_id(self._hub.request_sender.caller)
         return RequestRecord(
-            id=new_request_id(),
+            id=requestid,
+            nonce=nonce,
             agent=ask.agent,
             action=ask.action,
             via=via,

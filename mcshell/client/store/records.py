@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell.client.store.ledger import LedgerEntry
 from mcshell.message import Filter, Reply, State, Via
-from mcshell.wire.documents.envelope import read_reply
+from mcshell.wire.documents.envelope import digest_of, read_reply
+from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ __all__ = [
     "OutgoingMessage",
     "ReplyRecord",
     "RequestRecord",
+    "SignedDigest",
     "StoredData",
     "kept_reply",
     "slim",
@@ -30,6 +32,9 @@ __all__ = [
 
 #: Replies of more bytes than this leave their data in the file until it is looked at.
 LARGE = 64 * 1024
+
+#: Bytes that were signed: about which request, for which target (`*`: any), and their SHA-256.
+SignedDigest = tuple[str, str, str]
 
 #: Whether a node may answer for a pool: (pool, sender).
 Members = Callable[[str, str], bool]
@@ -41,7 +46,10 @@ RECORDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One request of the session's history. `data` is redacted where the DDL says so."""
+    """One request of the session's history. `data` is redacted where the DDL says so.
+
+    `nonce` is what a new one's id is made of; it is kept in the signed bytes alone.
+    """
 
     id: str
     agent: str
@@ -53,6 +61,7 @@ class RequestRecord:
     filter: Filter
     data: dict[str, Any]
     pool: str | None = None
+    nonce: str = ""
 
     @property
     def pool_target(self) -> str:
@@ -72,6 +81,12 @@ class OutgoingMessage:
     certificate: str
     expires: float = 0.0
 
+    @property
+    def digest(self) -> SignedDigest:
+        """What a reply to it says that it answers."""
+        anyone = self.sender.startswith(("*", "pool:"))
+        return self.request, "*" if anyone else self.sender, digest_of(self.body)
+
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
@@ -84,6 +99,14 @@ class NewRequest:
     targets: Sequence[str]
     outgoing: Sequence[OutgoingMessage] = ()
     job: bytes | None = None
+
+    @property
+    def digests(self) -> list[SignedDigest]:
+        """What replies may say that they answer: each message, and any revision of its job."""
+        found = [one.digest for one in self.outgoing]
+        if self.job is not None:
+            found.append((read_job(self.job).id, "*", digest_of(self.job)))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

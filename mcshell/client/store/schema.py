@@ -3,7 +3,9 @@
 `targets` is the ledger: one row a target (and a stranger), as `ledger.step` left it. `counts` has
 the number of targets in each state, so that a long history is listed without reading it. `jobs`
 has the documents of jobs that were handed in, `runs` which requests are runs of them. `plans` and
-`accepted` were made when they were needed first, until version 4.
+`accepted` were made when they were needed first, until version 4. `digests` says which bytes were
+signed about a request, for one target or for any (`*`): what a reply may answer. They outlive the
+bytes. `reissued` has the ids of version 1 under which requests were kept that went out under new ones.
 """
 
 from __future__ import annotations
@@ -77,4 +79,24 @@ CREATE TABLE IF NOT EXISTS accepted (
 );
 """
 
-SESSION: Final = FileKind(name="session file", versions={3: _VERSION_3, 4: _VERSION_4}, shared=True)
+# What version 1 of the wire asked is answered by replies that name no digest: the empty one.
+_VERSION_5: Final = """
+CREATE TABLE digests (
+    request TEXT NOT NULL, sender TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (request, sender, digest)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO digests SELECT request, '*', '' FROM outgoing;
+INSERT OR IGNORE INTO digests
+    SELECT o.request, CASE WHEN r.via IN ('broadcast', 'pool') THEN '*' ELSE o.sender END,
+    sha256(o.body) FROM outgoing o JOIN requests r ON r.id=o.request;
+INSERT OR IGNORE INTO digests SELECT id, '*', '' FROM jobs;
+INSERT OR IGNORE INTO digests SELECT id, '*', sha256(body) FROM jobs;
+
+CREATE TABLE reissued (former TEXT PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+SESSION: Final = FileKind(
+    name="session file",
+    versions={3: _VERSION_3, 4: _VERSION_4, 5: _VERSION_5},
+    shared=True,
+)

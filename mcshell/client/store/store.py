@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from mcshell.client.store.records import SignedDigest
 
 __all__ = ["SessionStore"]
 
@@ -155,6 +158,7 @@ class SessionStore:
         )
         db.execute("INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets)))
         self._add_outgoing(db, new.outgoing)
+        _add_digests(db, new.digests)
         if new.job is not None:
             job = read_job(new.job)
             put_job(db, KeptJob(job.id, job.name, new.job, record.id))
@@ -185,19 +189,34 @@ class SessionStore:
         )
         return [_outgoing(row) for row in found]
 
+    def unsent_of_version(self, version: int) -> list[OutgoingMessage]:
+        """Bytes of durable requests, of an earlier version of the wire, which were never confirmed."""
+        head = f'{{"v":{version},'.encode()
+        found = self._all(
+            f"{_OUTGOING} WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool')"
+            " AND substr(o.body, 1, ?)=? ORDER BY r.number, o.sender",
+            len(head),
+            head,
+        )
+        return [_outgoing(row) for row in found]
+
     def mark_sent(
         self,
         request: str,
         names: Iterable[str],
         at: float,
         outgoing: Sequence[OutgoingMessage] = (),
+        *,
+        whole: bool = True,
     ) -> None:
         """Note when the request went out to these targets; the first time counts.
 
-        `outgoing` are the signed bytes, where they are only kept now.
+        `outgoing` are the signed bytes, where they are only kept now; unless they are `whole`, their
+        digests alone.
         """
         with self._commit() as db:
-            self._add_outgoing(db, outgoing)
+            self._add_outgoing(db, outgoing if whole else ())
+            _add_digests(db, [one.digest for one in outgoing])
             db.executemany(
                 "UPDATE targets SET sent=coalesce(sent,?) WHERE request=? AND sender=?",
                 [(at, request, name) for name in names],
@@ -365,10 +384,50 @@ class SessionStore:
         else:
             end = prefix + "\uffff"
             found = self._all(f"{rows.RECORDS} WHERE id>=? AND id<? LIMIT 3", prefix, end)
+        if not found and prefix is not None:
+            query = "SELECT request FROM reissued WHERE former>=? AND former<?"
+            again = [row[0] for row in self._all(query, prefix, end)]
+            return self.find_request(again[0]) if len(again) == 1 else None
         if len(found) > 1:
             ids = ", ".join(str(row[0])[:12] for row in found)
             raise SessionError(f"request {prefix!r} is ambiguous: {ids}", self.path.stem)
         return rows.record_of(found[0]) if found else None
+
+    def signed(self, request: str, sender: str, digest: str) -> bool:
+        """Whether bytes of this digest were signed about a request, for this target or for any."""
+        query = "SELECT 1 FROM digests WHERE request=? AND sender IN (?, '*') AND digest=?"
+        return bool(self._all(query, request, sender, digest))
+
+    def reissue(self, former: str, new: NewRequest) -> None:
+        """Put a request in the place of one that has not gone out to these targets.
+
+        What is asked for by its former id is found. Targets that it did go out to stay with that.
+        """
+        record, names = new.record, new.targets
+        with self._commit(durable=True) as db:
+            db.executemany(
+                "DELETE FROM outgoing WHERE request=? AND sender=?", [(former, n) for n in names]
+            )
+            self._add(db, replace(new, job=None))
+            places = "SELECT place FROM targets WHERE request=? AND sender=?"
+            db.executemany(
+                f"UPDATE targets SET place=({places}) WHERE request=? AND sender=?",  # noqa: S608 - our own text
+                [(former, name, record.id, name) for name in names],
+            )
+            db.executemany(
+                "DELETE FROM targets WHERE request=? AND sender=?", [(former, n) for n in names]
+            )
+            changes = Counter({(former, str(State.PENDING)): -len(names)})
+            _count(db, changes)
+            db.execute("INSERT OR REPLACE INTO reissued VALUES (?,?)", (former, record.id))
+            if new.job is not None:
+                db.execute(
+                    "UPDATE jobs SET id=?, request=?, body=? WHERE id=?",
+                    (record.id, record.id, new.job, former),
+                )
+            left = db.execute("SELECT 1 FROM targets WHERE request=? LIMIT 1", (former,)).fetchone()
+            if left is None:
+                db.execute("DELETE FROM requests WHERE id=?", (former,))
 
     def is_target(self, request: str, sender: str) -> bool:
         """Whether a request was for this node."""
@@ -476,6 +535,10 @@ def _entry(db: sqlite3.Connection, request: str, sender: str) -> LedgerEntry | N
 def _write(db: sqlite3.Connection, request: str, entry: LedgerEntry) -> None:
     said = _NOTHING if entry.reply is None else _of_reply(entry.reply)
     db.execute(_UPDATE, (*_of_entry(entry), *said, request, entry.sender))
+
+
+def _add_digests(db: sqlite3.Connection, digests: Iterable[SignedDigest]) -> None:
+    db.executemany("INSERT OR IGNORE INTO digests VALUES (?,?,?)", digests)
 
 
 def _count(db: sqlite3.Connection, changes: Mapping[tuple[str, str], int]) -> None:

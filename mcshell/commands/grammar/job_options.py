@@ -56,7 +56,8 @@ class JobOptions(TargetsOptions, OutputOptions):
     job: str = word("JOB", _JOB)
 
 
-class EditOptions(JobOptions, InputsOptions, TimesOptions, TermsOptions): ...
+class EditOptions(JobOptions, InputsOptions, TimesOptions, TermsOptions):
+    yes: bool = flag("-y --yes", "do not ask before the job of another becomes yours")
 
 
 class ListOptions(TargetsOptions, OutputOptions):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mcshell.client.client import Client
+    from mcshell.client.jobs.documents import JobEdit
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.job_options import (
@@ -116,7 +117,15 @@ def edit(context: Context, options: EditOptions) -> Replies:
     old = client.jobs.document(options.job)
     action = context.library.get(old.agent).action(old.action)
     changes = {**_given(options), "inputs": inputs(action, options, context.inputs)}
-    return client.jobs.edit(options.job, **wanted, **changes)
+
+    def confirm(change: JobEdit) -> bool:
+        if options.yes or not change.foreign:
+            return True
+        if context.ask is None:
+            raise UsageError(f"{change}: say --yes if that is meant")
+        return context.ask(f"{change}: go on?")
+
+    return client.jobs.edit(options.job, confirm=confirm, **wanted, **changes)
 
 
 def pause(context: Context, options: JobOptions) -> Replies:

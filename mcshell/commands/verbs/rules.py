@@ -11,7 +11,7 @@ from mcshell.client.documents.rule_file import SUFFIX, read_rule_file, save_seal
 from mcshell.commands.output.result import Table
 from mcshell.errors import UsageError
 from mcshell.wire.credentials import load_credentials
-from mcshell.wire.documents.rule import digest_of, seal_rule
+from mcshell.wire.documents.rule import rule_digest, seal_rule
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -51,6 +51,6 @@ def sign(context: Context, options: RuleSignOptions) -> Table:
     row = (rule.name, rule.revision, rule.author, len(rule.duties), rule.expires)
     return Table(
         ("rule", "revision", "author", "jobs", "expires", "digest", "file"),
-        [(*row, digest_of(sealed.body), str(target))],
+        [(*row, rule_digest(sealed.body), str(target))],
         times=("expires",),
     )

@@ -23,7 +23,7 @@ from mcshell.wire.documents.envelope import (
     verified,
 )
 from mcshell.wire.documents.job import open_job
-from mcshell.wire.documents.rule import digest_of, open_rule, signed_part
+from mcshell.wire.documents.rule import open_rule, rule_digest, signed_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,7 +143,7 @@ class AdmissionController:
         try:
             return open_rule(body, headers, self._verifier, self._limits, now, collective)
         except Rejected as refusal:
-            self.refuse(host, refusal.reason, refusal.detail, digest_of(body), Via.DIRECT)
+            self.refuse(host, refusal.reason, refusal.detail, rule_digest(body), Via.DIRECT)
             return None
 
     def may(self, request: Request, host: Host) -> Refusal | None:

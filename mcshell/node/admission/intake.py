@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from mcshell.errors import MCShellError, Reason, Rejected
 from mcshell.message import Via
 from mcshell.wire.documents.envelope import RULE, BodyLimits
-from mcshell.wire.documents.rule import digest_of, read_crl
+from mcshell.wire.documents.rule import read_crl, rule_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -99,7 +99,7 @@ class DirectDocuments:
                 host.revocation.update_unsigned(read_crl(body, BodyLimits()), host.identity)
                 self._announce(host.identity)
         except Rejected as refusal:
-            digest = digest_of(body)
+            digest = rule_digest(body)
             self._controller.refuse(host, refusal.reason, refusal.detail, digest, Via.DIRECT)
         except MCShellError as error:
             log.error("a %s could not be taken: %s", kind, error)  # noqa: TRY400 - said in full

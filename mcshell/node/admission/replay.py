@@ -93,6 +93,11 @@ class ReplayGuard:
 
         return self._database.write(work, durable=self._durable)
 
+    def claimed(self, identity: str, requestid: str) -> bool:
+        """Whether a request was claimed for an identity."""
+        query = "SELECT 1 FROM claims WHERE identity = ? AND requestid = ?"
+        return bool(self._database.read(query, (identity, requestid)))
+
     def close(self) -> None:
         """Close the file; the caller sees to it that no thread claims any more."""
         self._database.close()

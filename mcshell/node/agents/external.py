@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, PluginError, Unavailable
-from mcshell.message import Request, StatusCode, Via, new_request_id
+from mcshell.message import Request, StatusCode, Via, new_nonce
 from mcshell.node.agent import Agent, Call
 from mcshell.node.command import run
 
@@ -69,7 +69,7 @@ class External(Agent):
         name = self._command.name
         now = time.time()
         asked = Request(
-            id=new_request_id(),
+            id=new_nonce(),
             agent=name,
             action="activate",
             caller="",

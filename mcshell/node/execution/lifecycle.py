@@ -13,8 +13,8 @@ from mcshell.errors import AgentError
 from mcshell.message import Request, State, StatusCode, Via
 from mcshell.node.store.records import WorkResult
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_request
-from mcshell.wire.documents.rule import read_job
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, digest_of, read_request
+from mcshell.wire.documents.rule import read_job, signed_part
 
 if TYPE_CHECKING:
     from mcshell.message import Job
@@ -138,5 +138,6 @@ def _read(work: WorkItem) -> tuple[Request, Job | None]:
         identity=work.identity,
         job=None if work.id == work.job else work.job,
         run=work.run,
+        digest=digest_of(signed_part(work.body)),
     )
     return request, job

@@ -20,7 +20,7 @@ from mcshell.node.jobs.scheduler import following, last_reply, scheduled
 from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
 from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, digest_of
 from mcshell.wire.documents.job import condition
 from mcshell.wire.documents.rule import read_job
 
@@ -158,6 +158,7 @@ class JobManager:
             received=now,
             state=SCHEDULED,
             touched=request.id,
+            signed=digest_of(request.data["document"].encode()),
         )
 
     # --- changing ------------------------------------------------------------------------------
@@ -187,6 +188,8 @@ class JobManager:
                 last=row.last,
                 last_state=row.last_state,
             )
+            if job.author != row.owner:
+                fresh = replace(fresh, signed=row.signed)
             fresh = scheduled(fresh, job, lifecycle, now, now if job.when.recurs else None)
             state = PAUSED if row.state == PAUSED else QUEUED if running else fresh.state
             fresh = replace(fresh, state=state)

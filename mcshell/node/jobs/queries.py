@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell.errors import AgentError, MCShellError
@@ -108,7 +107,7 @@ class JobQueries:
             found["until"] = when.until
             found["after"] = list(document.after)
             found["data"] = self._redacted(document.agent, document.action, document.data, row)
-            found["document"] = self._document(document, row)
+            found |= self._signed(document, row)
         runs = self._spool.runs_of(row.key)
         found["history"] = [
             {
@@ -126,13 +125,15 @@ class JobQueries:
         found["result"] = self._result(runs[0]) if runs else {}
         return found
 
-    def _document(self, job: Job, row: JobRow) -> dict[str, Any]:
-        """The job's fields for whoever edits it, without the inputs that are nobody's to see."""
+    def _signed(self, job: Job, row: JobRow) -> dict[str, Any]:
+        """The job as its author signed it; not where there are inputs that are nobody's to see."""
         service = self._lifecycles[row.identity].host.service(job.agent)
         known = service.ddl.actions.get(job.action) if service is not None else None
-        hidden = job.data.keys() if known is None else known.sensitive
-        shown = {name: value for name, value in job.data.items() if name not in hidden}
-        return {**asdict(job), "after": list(job.after), "data": shown}
+        hidden = job.data.keys() if known is None else job.data.keys() & known.sensitive
+        if hidden:
+            return {"withheld": sorted(hidden)}
+        text = (row.body or b"").decode()
+        return {"document": text, "signature": row.signature, "certificate": row.certificate}
 
     def _redacted(
         self, agent: str, action: str, data: Mapping[str, Any], row: JobRow

@@ -22,7 +22,7 @@ from mcshell.node.store.rule_table import RuleRow
 from mcshell.node.verdicts import NotAllowed
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.documents.job import condition
-from mcshell.wire.documents.rule import digest_of, duty_body, duty_ids, read_job
+from mcshell.wire.documents.rule import duty_body, duty_ids, read_job, rule_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,17 +86,17 @@ class RuleManager:
         with self._scheduler.lock:
             held = self._spool.rules.get(identity, host.machine, rule.author, rule.name)
             if held is not None and held.revision >= rule.revision:
-                self._refuse_other(lifecycle, rule, held, digest_of(body))
+                self._refuse_other(lifecycle, rule, held, rule_digest(body))
                 return
             try:
                 mine = compile_filter(rule.filter).matches(host)
             except FilterError as error:
                 self._controller.refuse(
-                    host, Reason.MALFORMED, str(error), digest_of(body), Via.DIRECT
+                    host, Reason.MALFORMED, str(error), rule_digest(body), Via.DIRECT
                 )
                 return
             if mine or held is not None:
-                request = _request(rule, digest_of(body), identity)
+                request = _request(rule, rule_digest(body), identity)
                 brought = _ArrivedRule(
                     rule=rule,
                     body=body,

@@ -30,7 +30,8 @@ from mcshell.message import Request, State, StatusCode, Via, run_id
 from mcshell.node.store.job_table import ENDED, SCHEDULED, WAITING
 from mcshell.node.store.records import QUEUED, WorkItem
 from mcshell.node.verdicts import Outcome
-from mcshell.wire.documents.rule import read_job
+from mcshell.wire.documents.envelope import digest_of
+from mcshell.wire.documents.rule import read_job, signed_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -121,10 +122,16 @@ def last_reply(lifecycle: RunLifecycle, row: JobRow, state: str, text: str) -> O
     """The job's own last reply, for its owner: a job's state in the words of a ledger."""
     ended = _STATES.get(state, State.FAILED)
     outcome = Outcome(ended, _CODES.get(ended, StatusCode.UNKNOWN_ERROR), text)
-    return lifecycle.writer.kept(_request(row, row.id, row.owner, row.session), outcome)
+    request = _request(row, row.id, row.owner, row.session, row.signed)
+    return lifecycle.writer.kept(request, outcome)
 
 
-def _request(row: JobRow, requestid: str, caller: str, session: str) -> Request:
+def _digest(row: JobRow) -> str:
+    """That of the revision in force, which its runs answer."""
+    return digest_of(signed_part(row.body or b""))
+
+
+def _request(row: JobRow, requestid: str, caller: str, session: str, digest: str) -> Request:
     return Request(
         id=requestid,
         agent=row.agent,
@@ -136,6 +143,7 @@ def _request(row: JobRow, requestid: str, caller: str, session: str) -> Request:
         created=row.received,
         expires=row.received,
         identity=row.identity,
+        digest=digest,
     )
 
 
@@ -241,7 +249,7 @@ class Scheduler:
         if text:
             ended = _STATES.get(state, State.EXPIRED)
             run = replace(
-                _request(row, run_id(row.id, row.run), job.author, job.session),
+                _request(row, run_id(row.id, row.run), job.author, job.session, _digest(row)),
                 job=row.id,
                 run=row.run,
             )

@@ -1,8 +1,9 @@
 """The way in from the old wire: what a message of MCollective's comes to on this node.
 
 In order: size, hash or signature, dates, collective, where the answer may go; the filter; replay;
-policy; DDL. Callers are prefixed (`mco-psk:uid=0`), so that no native rule is about them. An id is
-claimed for both wires, so that nothing runs twice that comes over both.
+policy; DDL. Callers are prefixed (`mco-psk:uid=0`), so that no native rule is about them. The ids of
+this wire are of anyone's choice: they are claimed apart, so that they stand in no native request's
+way; what has come over the native wire is not run again.
 """
 
 from __future__ import annotations
@@ -121,12 +122,13 @@ class MCollectiveAdmission:
         """
         request, name = incoming.request, f"mco:{self._host.identity}"
         pinged = request.agent == DISCOVERY
-        wanted = [(name if pinged else self._host.identity, request.id, request.expires)]
+        wanted = [(name, request.id, request.expires)]
         if self._wire.security.name == "aes":
             wanted.append((name, incoming.once, now + _LONG))
         elif incoming.once != request.id and not pinged:
             wanted.append((name, incoming.once, request.expires))
-        if all(self._replay_guard.claim_many(wanted, now)):
+        mine = all(self._replay_guard.claim_many(wanted, now))
+        if mine and (pinged or not self._replay_guard.claimed(self._host.identity, request.id)):
             return True
         self._refuse(Reason.REPLAYED, "this ran here before", request.id, via)
         return False

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, ConnectError, ConnectionLost, ReceiptTimeout, UnknownBroker
-from mcshell.message import Request, Via, new_request_id
+from mcshell.message import Request, Via, new_nonce
 from mcshell.node.execution.threads import ActionThreads, Task
 from mcshell.node.mcollective.admission import MCollectiveAdmission
 from mcshell.node.mcollective.host import MCollectiveHost
@@ -196,7 +196,7 @@ class MCollectiveServer:
         self._registered = time.monotonic()
         now = time.time()
         request = Request(
-            id=new_request_id(),
+            id=new_nonce(),
             agent=REGISTRATION,
             action="",
             caller=self._wire.security.callerid,

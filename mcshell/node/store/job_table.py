@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mcshell.sqlite import Database
 
 __all__ = [
+    "ADD_DIGESTS",
     "ENDED",
     "OPEN",
     "PAUSED",
@@ -94,6 +95,12 @@ CREATE INDEX IF NOT EXISTS awaited_by ON awaited (identity, id);
 """
 
 
+ADD_DIGESTS: Final = """
+ALTER TABLE jobs ADD COLUMN signed TEXT NOT NULL DEFAULT '';
+UPDATE jobs SET signed = sha256(body) WHERE author = owner AND body IS NOT NULL;
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
     """One job. Times are seconds since the epoch.
@@ -102,7 +109,8 @@ class JobRow:
     force, whose document is `body`. `run`, `planned` and `due` are its next start, or the one
     that is under way: name, instant, and instant with splay. `ends`: no start is waited for any
     longer. `skips`: so many starts are left out. `runs` counts starts, `last` is the latest one's
-    time. `touched` is the request that changed it last.
+    time. `touched` is the request that changed it last. `signed` is the digest of the newest
+    revision that the owner has signed (`message.Reply`).
     """
 
     identity: str
@@ -132,6 +140,7 @@ class JobRow:
     ended: float | None = None
     statusmsg: str = ""
     touched: str = ""
+    signed: str = ""
 
     @property
     def key(self) -> Key:

@@ -86,7 +86,7 @@ CREATE TABLE IF NOT EXISTS outbox (
 WORK: Final = FileKind(
     name="file for work",
     # The tables of versions 1 and 2 are the same; mcshell 0.1.0 is to leave the file alone.
-    versions={1: _TABLES + jobs.TABLES + rules.TABLES, 2: ""},
+    versions={1: _TABLES + jobs.TABLES + rules.TABLES, 2: "", 3: jobs.ADD_DIGESTS},
     pragmas=("cache_size=-1024",),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import ConversationError, TurnTimeout
@@ -48,7 +48,10 @@ LINGER: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationId:
-    """What is the same in all turns of a conversation."""
+    """What is the same in all turns of a conversation.
+
+    `nonce` is what the client's `id` is made of; `digest` that of the `open` that the node has got.
+    """
 
     id: str
     protocol: str
@@ -56,6 +59,8 @@ class ConversationId:
     node: str
     collective: str
     session: str
+    nonce: str = field(default="", compare=False)
+    digest: str = field(default="", compare=False)
 
     def turn(self, word: str, packet: Packet[Any], data: Any = None) -> Turn:
         """Write one of its turns, now."""
@@ -72,6 +77,8 @@ class ConversationId:
             limit=packet.limit,
             created=time.time(),
             data=data,
+            nonce=self.nonce if word == OPEN else "",
+            digest=self.digest,
         )
 
     def heads(self, turn: Turn) -> bool:
@@ -103,6 +110,8 @@ class Channel:
         self, head: ConversationId, wake: Callable[[], None], now: float, *, asks: bool
     ) -> None:
         self.head = head
+        self.opens: set[str] = set()
+        """The digests of each `open` that we have sent: which the other end may answer."""
         self.state = OPENING
         self.reason = ""
         self.received = 0

@@ -19,6 +19,7 @@ from mcshell.wire.documents.turn import RESET, seal_turn
 if TYPE_CHECKING:
     from mcshell.message import Turn
     from mcshell.wire.conversation.channel import Channel
+    from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.transport import Transport
 
@@ -66,6 +67,10 @@ class Multiplexer(Generic[M]):
     def signer(self, turn: Turn) -> Signer:
         """Who signs it."""
         raise NotImplementedError
+
+    def seal(self, turn: Turn) -> SealedMessage:
+        """Sign a turn of ours."""
+        return seal_turn(turn, self.signer(turn))
 
     def look(self, channel: Channel, now: float) -> None:
         """Called within the thread, every few seconds: end the channel if it may not go on."""
@@ -167,7 +172,7 @@ class Multiplexer(Generic[M]):
 
     def say(self, turn: Turn) -> None:
         """Called within the thread: sign and send one turn; what is lost is sent again."""
-        sealed = seal_turn(turn, self.signer(turn))
+        sealed = self.seal(turn)
         try:
             self._transport.send(
                 self.destination(turn), sealed.body, sealed.headers, expires=turn.created + _TTL

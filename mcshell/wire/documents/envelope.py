@@ -12,11 +12,12 @@ older nodes may overlook; what must not be overlooked gets another `v`, which is
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
-from mcshell.message import Reply, Request, Via, run_id
+from mcshell.message import Reply, Request, Via, made_id, run_id
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.signatures import VERSION
 
@@ -36,6 +37,7 @@ __all__ = [
     "BodyLimits",
     "OpenedReply",
     "SealedMessage",
+    "digest_of",
     "document_of",
     "is_old",
     "kind_of",
@@ -150,6 +152,7 @@ def seal_request(request: Request, signer: Signer) -> SealedMessage:
         "v": VERSION,
         "kind": "request",
         "id": request.id,
+        "nonce": request.nonce,
         "collective": request.collective,
         "via": request.via.value,
         "identity": request.identity,
@@ -164,7 +167,7 @@ def seal_request(request: Request, signer: Signer) -> SealedMessage:
         "expires": request.expires,
     }
     try:
-        _request(document)
+        _refuse_foreign_id(_request(document))
         return sealed(strict_json.dumps(document), signer)
     except Rejected as error:
         raise UsageError(f"the request cannot be sent: {error.detail}") from error
@@ -185,6 +188,7 @@ def seal_reply(reply: Reply, signer: Signer) -> SealedMessage:
         "data": reply.data,
         "created": reply.created,
         "state": reply.state.value,
+        "digest": reply.digest or None,
     }
     if reply.job is not None:
         document.update(job=reply.job, run=reply.run)
@@ -210,7 +214,7 @@ def open_request(
     Raises:
         Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED;
-            CALLER_MISMATCH; WRONG_COLLECTIVE; MISROUTED; EXPIRED, FROM_FUTURE.
+            CALLER_MISMATCH; FOREIGN_ID; WRONG_COLLECTIVE; MISROUTED; EXPIRED, FROM_FUTURE.
     """
     document, identity = of_operator("request", body, headers, verifier, limits, now)
     request = _request(document)
@@ -218,9 +222,10 @@ def open_request(
         raise Rejected(
             Reason.CALLER_MISMATCH, f"{request.caller!r} is signed by {identity.callerid}"
         )
+    _refuse_foreign_id(request)
     _check_route(request, arrival)
     _check_dates(request, limits, now)
-    return request
+    return replace(request, digest=digest_of(body))
 
 
 def open_reply(
@@ -230,18 +235,19 @@ def open_reply(
     limits: BodyLimits,
     now: float,
     expected: Callable[[str], Container[str] | None],
+    bound: Callable[[Reply], bool],
 ) -> OpenedReply:
     """Check a reply and return it; `now` (epoch) is when it came in, also for a stored one.
 
     `expected` gives the targets of a request id, or of "job:ID" those of a job (a run of it has
-    an id that nobody here has seen), or None when nobody here asked. A verified
-    sender that is no target comes back with `expected=False`: the ledger makes it a row of its
-    own.
+    an id that nobody here has seen), or None when nobody here asked. `bound` says whether a reply
+    answers bytes that were signed here. A verified sender that is no target comes back with
+    `expected=False`: the ledger makes it a row of its own.
 
     Raises:
         Rejected: TOO_LARGE; NOT_JSON, TOO_DEEP, MALFORMED; UNKNOWN_REQUEST; UNSIGNED,
             BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL, BAD_SIGNATURE;
-            WRONG_KIND; WRONG_SENDER.
+            WRONG_KIND; WRONG_SENDER; UNBOUND.
     """
     refuse_large(body, limits)
     reply = _reply(document_of(body, limits, "reply"))
@@ -255,6 +261,9 @@ def open_reply(
         raise Rejected(Reason.WRONG_KIND, f"a reply signed by the operator {identity.name}")
     if identity.name != reply.sender:
         raise Rejected(Reason.WRONG_SENDER, f"{reply.sender!r} is signed by {identity.name}")
+    if not bound(reply):
+        about = reply.digest or "nothing"
+        raise Rejected(Reason.UNBOUND, f"{reply.sender} answers {about}, which was not asked")
     return OpenedReply(reply, identity, reply.sender in targets)
 
 
@@ -266,7 +275,13 @@ def read_reply(body: bytes, *, trust: str = "mcs", limits: BodyLimits | None = N
 
 def read_request(body: bytes, *, limits: BodyLimits | None = None) -> Request:
     """Read the body of a request of our own, or one verified when stored; checks form only."""
-    return _request(document_of(body, limits or _STORED, "request", stored=True))
+    request = _request(document_of(body, limits or _STORED, "request", stored=True))
+    return replace(request, digest=digest_of(body))
+
+
+def digest_of(body: bytes) -> str:
+    """What a reply says that it answers: the SHA-256 of signed bytes, in hexadecimal."""
+    return hashlib.sha256(body).hexdigest()
 
 
 def sealed(body: bytes, signer: Signer) -> SealedMessage:
@@ -367,6 +382,7 @@ def _request(document: Mapping[str, Any]) -> Request:
         filter=fields.filter_of(document),
         identity=fields.optional(document, "identity", fields.name),
         pool=fields.optional(document, "pool", fields.word),
+        nonce=fields.optional(document, "nonce", fields.nonce) or "",
     )
 
 
@@ -382,11 +398,17 @@ def _reply(document: Mapping[str, Any]) -> Reply:
         state=fields.state(document),
         job=fields.optional(document, "job", fields.job_id),
         run="" if document.get("job") is None else fields.run(document),
+        digest=fields.optional(document, "digest", fields.digest) or "",
     )
     fields.check_word_of_node(reply)
     if reply.job is not None and reply.requestid != run_id(reply.job, reply.run):
         raise Rejected(Reason.MALFORMED, "the id is not that of this run of this job")
     return reply
+
+
+def _refuse_foreign_id(request: Request) -> None:
+    if request.id != made_id("request", request.caller, request.nonce):
+        raise Rejected(Reason.FOREIGN_ID, f"{request.id} is no id of {request.caller}")
 
 
 def _check_route(request: Request, arrival: Arrival) -> None:

@@ -19,11 +19,13 @@ __all__ = [
     "MAX_SEQUENCE",
     "action",
     "check_word_of_node",
+    "digest",
     "filter_of",
     "job_id",
     "mapping",
     "moment",
     "name",
+    "nonce",
     "optional",
     "request_id",
     "run",
@@ -53,6 +55,7 @@ _STATES: Final = {
 }
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"[a-z0-9_-]{1,128}")
 _RUN = re.compile(r"[0-9T:./-]{1,40}")
 _ACTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -82,6 +85,16 @@ def word(document: Mapping[str, Any], key: str) -> str:
 def request_id(document: Mapping[str, Any]) -> str:
     """A request's id: 32 hexadecimal digits."""
     return _matching(document, "id", _REQUEST_ID)
+
+
+def nonce(document: Mapping[str, Any], key: str) -> str:
+    """What an id is made of: 32 hexadecimal digits."""
+    return _matching(document, key, _REQUEST_ID)
+
+
+def digest(document: Mapping[str, Any], key: str) -> str:
+    """A SHA-256: 64 hexadecimal digits."""
+    return _matching(document, key, _DIGEST)
 
 
 def job_id(document: Mapping[str, Any], key: str) -> str:

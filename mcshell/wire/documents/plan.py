@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
     from mcshell.wire.documents.signatures import Signer, Verifier
 
-__all__ = ["REVISIONS", "open_plan", "plan_id", "seal_plan", "wave_id"]
+__all__ = ["REVISIONS", "open_plan", "plan_id", "seal_plan", "wave_nonce"]
 
 REVISIONS: Final = 1_000_000
 _STEPS: Final = 200
@@ -38,8 +38,11 @@ def plan_id(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()[:32]
 
 
-def wave_id(plan: str, revision: int, step: str, wave: int) -> str:
-    """The request id of one wave of a step; with a node's identity, the key of what it does."""
+def wave_nonce(plan: str, revision: int, step: str, wave: int) -> str:
+    """What the request id of one wave of a step is made of, so that it goes out once.
+
+    Under version 1 of the wire it was the id itself.
+    """
     return hashlib.sha256(f"{plan}/{revision}/{step}/{wave}".encode()).hexdigest()[:32]
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Signer, Verifier
 
 __all__ = [
-    "digest_of",
     "duty_body",
     "duty_ids",
     "job_of_duty",
@@ -38,6 +37,7 @@ __all__ = [
     "read_crl",
     "read_job",
     "read_rule",
+    "rule_digest",
     "seal_crl",
     "seal_rule",
     "signed_part",
@@ -51,14 +51,14 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _AFTER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,99}):(ok|failed|done)")
 
 
-def digest_of(body: bytes) -> str:
+def rule_digest(body: bytes) -> str:
     """The name of a rule's very bytes: 32 hexadecimal digits."""
     return hashlib.sha256(body).hexdigest()[:32]
 
 
 def duty_ids(body: bytes, rule: Rule, identity: str, machine: str) -> dict[str, str]:
     """The id of each job of a rule on one machine: the same whoever brings it, and how often."""
-    head = f"{digest_of(body)}/{rule.revision}/{identity}/{machine}"
+    head = f"{rule_digest(body)}/{rule.revision}/{identity}/{machine}"
     return {
         duty.name: hashlib.sha256(f"{head}/{duty.name}".encode()).hexdigest()[:32]
         for duty in rule.duties
@@ -160,13 +160,14 @@ def job_of_duty(document: Mapping[str, Any]) -> Job:
     """
     rule = read_rule(fields.text(document, "rule").encode())
     name = fields.text(document, "duty")
-    ids = fields.mapping(document, "ids")
+    told = fields.mapping(document, "ids")
+    ids = {one.name: fields.job_id(told, one.name) for one in rule.duties}
     duty = next((one for one in rule.duties if one.name == name), None)
     if duty is None:
         raise Rejected(Reason.MALFORMED, f"the rule has no job {name[:60]!r}")
     conditions = (one.rpartition(":") for one in duty.after)
     return Job(
-        id=str(ids[name]),
+        id=ids[name],
         revision=1,
         author=rule.author,
         collective=rule.collective,

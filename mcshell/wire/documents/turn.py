@@ -6,15 +6,17 @@ turns lie beside requests and replies, and `envelope.kind_of` tells them apart.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import InputError, Reason, Rejected
-from mcshell.message import Turn
+from mcshell.message import Turn, made_id
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.envelope import (
     TURN,
     BodyLimits,
     SealedMessage,
+    digest_of,
     document_of,
     of_operator,
     refuse_large,
@@ -83,6 +85,8 @@ def seal_turn(turn: Turn, signer: Signer) -> SealedMessage:
         "limit": turn.limit,
         "created": turn.created,
         "data": turn.data,
+        "nonce": turn.nonce or None,
+        "digest": turn.digest or None,
     }
     return sealed(strict_json.dumps(document), signer)
 
@@ -98,10 +102,12 @@ def open_turn_of_operator(
 ) -> tuple[Turn, Identity]:
     """Check a turn that came to a node's own queue in a collective.
 
+    The `digest` of an `open` is that of its bytes, which the node's turns are to carry.
+
     Raises:
         Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED;
-            CALLER_MISMATCH; WRONG_COLLECTIVE; MISROUTED.
+            CALLER_MISMATCH; FOREIGN_ID; WRONG_COLLECTIVE; MISROUTED.
     """
     document, identity = of_operator(TURN, body, headers, verifier, _LIMITS, now)
     turn = _turn(document)
@@ -111,7 +117,11 @@ def open_turn_of_operator(
         raise Rejected(Reason.WRONG_COLLECTIVE, f"for {turn.collective}, came over {collective}")
     if turn.node != node:
         raise Rejected(Reason.MISROUTED, f"addressed to {turn.node}")
-    return turn, identity
+    if turn.word != OPEN:
+        return turn, identity
+    if turn.id != made_id(TURN, turn.caller, turn.nonce):
+        raise Rejected(Reason.FOREIGN_ID, f"{turn.id} is no id of {turn.caller}")
+    return replace(turn, digest=digest_of(body)), identity
 
 
 def open_turn_of_node(
@@ -123,7 +133,8 @@ def open_turn_of_node(
 ) -> Turn:
     """Check a turn that came to a session's reply queue.
 
-    `partner` gives the node with which a conversation is held, or None when there is none.
+    `partner` gives the node with which a conversation is held, or None when there is none. Which
+    `open` it answers is for the caller to check.
 
     Raises:
         Rejected: TOO_LARGE; NOT_JSON, TOO_DEEP, MALFORMED; UNKNOWN_REQUEST; WRONG_SENDER;
@@ -159,6 +170,8 @@ def _turn(document: Mapping[str, Any]) -> Turn:
         limit=fields.whole(document, "limit", _MOST),
         created=fields.moment(document, "created"),
         data=document.get("data"),
+        nonce=fields.optional(document, "nonce", fields.nonce) or "",
+        digest=fields.optional(document, "digest", fields.digest) or "",
     )
     if turn.word not in WORDS:
         raise Rejected(Reason.MALFORMED, f"word: {turn.word[:20]!r} is none of ours")

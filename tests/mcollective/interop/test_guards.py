@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.errors import FilterError, UsageError
-from mcshell.message import Filter, Reply, ReplySequence, Request, State, Via, new_request_id
+from mcshell.message import Filter, Reply, ReplySequence, Request, State, Via, new_nonce
 from mcshell.wire.mcollective.envelope import MCollectiveLimits
 from mcshell.wire.mcollective.layouts import ActiveMQ, Stamp
 from mcshell.wire.mcollective.messages import read_reply, write_reply, write_request
@@ -58,7 +58,7 @@ class Outsider:
         """A request as MCollective has it, not yet sealed."""
         now = time.time()
         made = Request(
-            id=new_request_id(),
+            id=new_nonce(),
             agent=agent,
             action=action,
             caller=self.security.callerid,

@@ -16,7 +16,7 @@ from mcshell.ddl.library import Library, shipped_dir
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.pki import Authority
 from mcshell.wire.documents.envelope import BodyLimits
-from mcshell.wire.documents.plan import open_plan, seal_plan, wave_id
+from mcshell.wire.documents.plan import open_plan, seal_plan, wave_nonce
 from mcshell.wire.documents.signatures import Signer, Verifier
 
 if TYPE_CHECKING:
@@ -138,6 +138,6 @@ def test_waves_have_ids_of_their_own():
     """Plan, revision, step and wave all count."""
     base = ("a" * 32, 1, "db", 1)
     others = [("b" * 32, 1, "db", 1), ("a" * 32, 2, "db", 1), ("a" * 32, 1, "web", 1)]
-    ids = {wave_id(*one) for one in [base, *others, ("a" * 32, 1, "db", 2)]}
+    ids = {wave_nonce(*one) for one in [base, *others, ("a" * 32, 1, "db", 2)]}
     assert len(ids) == 5
-    assert wave_id(*base) == wave_id(*base)
+    assert wave_nonce(*base) == wave_nonce(*base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
-from mcshell.message import Filter, Reply, Request, State, Via, new_request_id
+from mcshell.message import Filter, Reply, Request, State, Via, made_id, new_nonce
 from mcshell.pki import Authority
 from mcshell.wire.documents import strict_json
 from mcshell.wire.documents.envelope import (
@@ -68,10 +69,16 @@ def party(tmp_path_factory):
     return Party(tmp_path_factory.mktemp("party"))
 
 
+DIGEST = "ab" * 32
+"""Of the one body that was asked with."""
+
+
 def request(**other):
     """A request by broadcast, made now."""
+    nonce = new_nonce()
     fields = {
-        "id": new_request_id(),
+        "id": made_id("request", "cert=alice", nonce),
+        "nonce": nonce,
         "agent": "rpcutil",
         "action": "ping",
         "caller": "cert=alice",
@@ -95,6 +102,7 @@ def reply(**other):
         "data": {"pong": 1},
         "created": NOW,
         "state": State.OK,
+        "digest": DIGEST,
     }
     return Reply(**{**fields, **other})
 
@@ -107,12 +115,25 @@ def opened(party, sealed, arrival=None, now=NOW, limits=LIMITS):
 
 def answered(party, sealed, targets=frozenset({"web1"}), limits=LIMITS):
     """Open a reply to a request with these targets."""
-    return open_reply(sealed.body, sealed.headers, party.verifier, limits, NOW, lambda _id: targets)
+    return open_reply(
+        sealed.body,
+        sealed.headers,
+        party.verifier,
+        limits,
+        NOW,
+        lambda _id: targets,
+        lambda reply: reply.digest == DIGEST,
+    )
 
 
 def signed(body, signer):
     """Any body, signed."""
     return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+
+
+def arrived(asked, sealed):
+    """A request as its node has it: it knows which bytes it answers."""
+    return replace(asked, digest=hashlib.sha256(sealed.body).hexdigest())
 
 
 def refusal(call, *args, **kwargs):
@@ -127,7 +148,8 @@ def refusal(call, *args, **kwargs):
 def test_a_request_opens_as_it_was_sealed(party, data, text):
     """Any JSON data, bytes, large integers and odd keys included, comes back equal."""
     asked = request(data=data, filter=Filter(fact=(text,), compound=(text, text)))
-    assert opened(party, seal_request(asked, party.alice)) == asked
+    sealed = seal_request(asked, party.alice)
+    assert opened(party, sealed) == arrived(asked, sealed)
 
 
 @settings(deadline=None)
@@ -244,7 +266,8 @@ def test_an_unknown_field_is_overlooked(party):
     """What a later version adds is signed with the rest, and ignored by us."""
     asked = request()
     document = {**json.loads(seal_request(asked, party.alice).body), "later": [1]}
-    assert opened(party, signed(json.dumps(document).encode(), party.alice)) == asked
+    sealed = signed(json.dumps(document).encode(), party.alice)
+    assert opened(party, sealed) == arrived(asked, sealed)
 
 
 def test_a_request_comes_in_where_it_was_sent(party):
@@ -265,7 +288,7 @@ def test_a_request_comes_in_where_it_was_sent(party):
         sealed = seal_request(asked, party.alice)
         for came, arrival in arrivals.items():
             if sent is came:
-                assert opened(party, sealed, arrival) == asked
+                assert opened(party, sealed, arrival) == arrived(asked, sealed)
             else:
                 assert refusal(opened, party, sealed, arrival) is Reason.MISROUTED
     for asked in (
@@ -355,7 +378,8 @@ def test_a_reply_is_its_signers_own(party):
 def test_a_stored_message_is_read_without_its_signature(party):
     """What was verified when it came in is read again from its bytes alone."""
     asked, said = request(data={"x": b"\xff"}), reply()
-    assert read_request(seal_request(asked, party.alice).body) == asked
+    sealed = seal_request(asked, party.alice)
+    assert read_request(sealed.body) == arrived(asked, sealed)
     body = seal_reply(said, party.web1).body
     assert read_reply(body, trust="psk") == replace(said, trust="psk")
     assert refusal(read_reply, b"{}") is Reason.WRONG_VERSION

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import InputError, Rejected, UsageError
-from mcshell.message import Job, When, new_request_id, run_id
+from mcshell.message import Job, When, new_nonce, run_id
 from mcshell.pki import Authority
 from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
 from mcshell.wire.documents.job import open_job, seal_job
@@ -91,7 +91,7 @@ def test_any_job_comes_back(party: Party, data: Any, after: Any, splay: float, l
     job = replace(
         JOB,
         data=data,
-        after=tuple(f"{new_request_id()}:{need}" for need in after),
+        after=tuple(f"{new_nonce()}:{need}" for need in after),
         when=When(at="2026-11-25T04:00", splay=splay, late=late),
     )
     assert party.open(seal_job(job, party.alice)) == job

@@ -17,13 +17,13 @@ from mcshell.node.facts.machine_id import machine_id
 from mcshell.pki import Authority
 from mcshell.wire.documents.envelope import CRL, RULE, BodyLimits, kind_of, sealed
 from mcshell.wire.documents.rule import (
-    digest_of,
     duty_body,
     duty_ids,
     open_rule,
     read_crl,
     read_job,
     read_rule,
+    rule_digest,
     seal_crl,
     seal_rule,
     signed_part,
@@ -268,4 +268,4 @@ def test_a_machine_is_itself_until_its_state_is_gone(tmp_path):
 
 def test_digests_are_of_the_very_bytes():
     """One more blank is another document."""
-    assert digest_of(b"{}") != digest_of(b"{ }")
+    assert rule_digest(b"{}") != rule_digest(b"{ }")

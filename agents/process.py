@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from mcshell.errors import FilterError
 from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable
+from mcshell.patterns import compile_pattern, one_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import psutil
+
+    from mcshell.patterns import Pattern
 
 FIELDS = [
     "pid",
@@ -53,9 +56,7 @@ class Process(Agent):
 
     def list(self, call: Call) -> dict[str, Any]:
         """The processes that match, the largest first; `count` and the sums are of all of them."""
-        pattern = _pattern(call.get("pattern"))
-        user = call.get("user")
-        rows = [row for row in _table() if _matches(row, pattern, user)]
+        rows = _matching(call.get("pattern"), call.get("user"))
         rows.sort(key=SORTS[call.get("sort", "memory")])
         limit = call.get("limit", 50)
         if limit < 0:
@@ -127,21 +128,21 @@ def _table() -> list[Row]:
     return rows
 
 
-def _pattern(pattern: str | None) -> re.Pattern[str] | None:
-    if not pattern:
-        return None
+def _matching(written: str | None, user: str | None) -> list[Row]:
     try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise AgentError(f"pattern {pattern!r}: {error}", statuscode=4) from None
+        with one_message():
+            pattern = compile_pattern(written) if written else None
+            return [row for row in _table() if _matches(row, pattern, user)]
+    except FilterError as error:
+        raise AgentError(f"pattern: {error}", statuscode=4) from None
 
 
-def _matches(row: Row, pattern: re.Pattern[str] | None, user: str | None) -> bool:
+def _matches(row: Row, pattern: Pattern | None, user: str | None) -> bool:
     if user is not None and user not in (row["user"], str(row["uid"])):
         return False
     if pattern is None:
         return True
-    return bool(pattern.search(row["command"]) or pattern.search(" ".join(row["args"])))
+    return pattern.found(row["command"]) or pattern.found(" ".join(row["args"]))
 
 
 def _own(call: Call) -> set[int]:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mcshell import plugins
-from mcshell.errors import DDLError, PluginError
+from mcshell.errors import DDLError, FilterError, PluginError
+from mcshell.patterns import compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,17 +114,17 @@ def regex(pattern: str) -> Validator:
     translated = pattern
     if "(?m" not in pattern:
         translated = _DOLLAR.sub(lambda found: r"\Z" if found[0] == "$" else found[0], pattern)
-    translated = re.sub(r"(?<!\\)((?:\\\\)*)\\z", r"\1\\Z", translated)
     try:
-        search = re.compile(translated).search
-    except (re.error, OverflowError, RecursionError) as error:
+        verdict = compile_pattern(translated, from_file=True).verdict
+    except FilterError as error:
         raise DDLError(
             f"validation {pattern!r} is neither a validator nor a regex: {error}"
         ) from error
 
     def test(value: Any) -> str | None:
-        if isinstance(value, str) and search(value):
-            return None
-        return f"must match {pattern}"
+        matched = isinstance(value, str) and verdict(value)
+        if matched is None:
+            return f"is more than {pattern} can be tried on here"
+        return None if matched else f"must match {pattern}"
 
     return test

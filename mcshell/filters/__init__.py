@@ -28,8 +28,9 @@ MCollective. So ``not os=Debian`` takes the nodes without the fact, ``os!=Debian
 - mixed integers and decimals compare as numbers; a number and a word have no order;
 - only the slashes around a regex are dropped, not those within; ``\/`` is a slash;
 - spaces around an operator and quotes around a value mean the same in ``-F`` and in ``-S``;
-- a regex that could run for ever (``(a+)+``) is refused before it is sent, and one that leaves
-  much open judges texts up to some length only (`mcshell.filters.patterns`).
+- a regex is Python's and runs in RE2: look-around and back-references are refused before anything
+  is sent, and where it cannot be told whether it is found, neither ``=~`` nor ``!=~`` matches
+  (`mcshell.patterns`).
 
 A data plugin that a node cannot answer makes the compound filter false there, negated or not, as
 in MCollective: `Subject.query` raises PluginError and the node stays out.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell.errors import PluginError
 from mcshell.filters.facts import MISSING, reader
-from mcshell.filters.patterns import compile_pattern
 from mcshell.filters.simple import parse_fact, parse_identity, parse_name
 from mcshell.filters.tree import And, ClassTest, DataTest, Expression, FactTest, Not, Or
 from mcshell.filters.values import SpelledText, Value, comparison
 from mcshell.message import Filter
+from mcshell.patterns import compile_pattern, one_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -71,9 +71,10 @@ class Matcher:
         """Whether a data plugin is asked: only the node itself can then tell."""
 
     def matches(self, subject: Subject) -> bool:
-        """Whether the node is meant."""
+        """Whether the node is meant; FilterError when its regexes cost more than a message may."""
         try:
-            return all(test(subject) for test in self._tests)
+            with one_message():
+                return all(test(subject) for test in self._tests)
         except PluginError:
             if self.uses_data:
                 return False
@@ -85,10 +86,15 @@ class Matcher:
 
 @lru_cache(maxsize=256)
 def compile_filter(source: Filter) -> Matcher:
-    """Compile a filter; raises FilterError for a part that does not parse.
+    """Compile a filter; raises FilterError for a part that does not parse or cannot be run.
 
     The empty filter matches everyone. Results are kept, the newest 256.
     """
+    with one_message():
+        return _matcher(source)
+
+
+def _matcher(source: Filter) -> Matcher:
     compound = [parse_compound(text) for text in source.compound]
     tests: list[Callable[[Subject], bool]] = []
     if source.identity:

@@ -6,9 +6,9 @@ import re
 
 from mcshell.errors import FilterError
 from mcshell.filters.facts import reader
-from mcshell.filters.patterns import Pattern, compile_pattern
 from mcshell.filters.tree import FactTest
 from mcshell.filters.values import Regex, SpelledText, Value, pair, read_operator, read_value
+from mcshell.patterns import Pattern, compile_pattern
 
 __all__ = ["parse_fact", "parse_identity", "parse_name"]
 

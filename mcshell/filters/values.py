@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import FilterError, did_you_mean
-from mcshell.filters.patterns import compile_pattern
+from mcshell.patterns import check_pattern, compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,7 @@ __all__ = [
     "pair",
     "read_operator",
     "read_value",
+    "text_of",
 ]
 
 OPERATORS: Final[Mapping[str, str]] = {
@@ -84,7 +85,7 @@ class Regex:
     def of(cls, written: str) -> Regex:
         r"""Read what stood between the slashes: `\/` is a slash. Raises FilterError."""
         pattern = _PAIR.sub(lambda pair: "/" if pair[0] == r"\/" else pair[0], written)
-        compile_pattern(pattern)
+        check_pattern(pattern)
         return cls(pattern)
 
     def __str__(self) -> str:
@@ -160,14 +161,8 @@ def _hash(fact: Mapping[str, Any], scalar: Callable[[Any], bool], *, negative: b
 
 
 def _searching(operator: str, value: Regex) -> Callable[[Any], bool]:
-    pattern = compile_pattern(value.pattern)
-    search, reach, wanted = pattern.search, pattern.reach, operator == "=~"
-
-    def test(fact: Any) -> bool:
-        text = _text(fact)
-        return len(text) <= reach and (search(text) is not None) is wanted
-
-    return test
+    verdict, wanted = compile_pattern(value.pattern).verdict, operator == "=~"
+    return lambda fact: verdict(text_of(fact)) is wanted
 
 
 def _comparing(operator: str, value: SpelledText) -> Callable[[Any], bool]:
@@ -179,11 +174,11 @@ def _comparing(operator: str, value: SpelledText) -> Callable[[Any], bool]:
 
     def test(fact: Any) -> bool:
         if isinstance(fact, bool):
-            return equality and compare(_text(fact), truth)
+            return equality and compare(text_of(fact), truth)
         if isinstance(fact, (int, float)):
             if number is not None:
                 return compare(fact, number)
-            return (equality or value.literal) and compare(_text(fact), text)
+            return (equality or value.literal) and compare(text_of(fact), text)
         if number is not None and (other := _number(fact)) is not None:
             return compare(other, number)
         return compare(fact, text)
@@ -197,7 +192,8 @@ def _number(text: Any) -> float | None:
     return float(text) if match[1] else int(text)
 
 
-def _text(fact: Any) -> str:
+def text_of(fact: Any) -> str:
+    """What a regex is searched in, of a fact that is one value."""
     if isinstance(fact, bool):
         return "true" if fact else "false"
     return str(fact)

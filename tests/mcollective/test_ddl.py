@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.ddl import check, load, ruby
-from mcshell.ddl.ruby import patterns
 from mcshell.errors import DDLError
+from mcshell.patterns import ruby as patterns
 from tests.mcollective.ruby import RubyChild
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.ddl.ruby import patterns
 from mcshell.ddl.ruby.evaluate import EvaluationContext, Function, Handler, plain, run
 from mcshell.ddl.ruby.parser import parse
 from mcshell.ddl.ruby.syntax import FunctionCall, RegexpLiteral, SymbolLiteral
 from mcshell.errors import DDLError, did_you_mean
+from mcshell.patterns import ruby as patterns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from mcshell.ddl.ruby import patterns
 from mcshell.ddl.ruby.document import METADATA, TYPES
 from mcshell.errors import DDLError
+from mcshell.patterns import ruby as patterns
 
 __all__ = ["write"]
 

@@ -3,7 +3,7 @@
 It is the filter language, asked with three answers. A doubt is the reason why it cannot be told:
 
 - a fact that is not there, is null, or is no one value (a list; a hash, unless its `name` stands for it);
-- a regex, and a text beyond its reach;
+- a regex, and a text of which it cannot tell (`mcshell.patterns`);
 - an order between a number and a word, or of a boolean; a boolean beside a word that is none;
 - two texts, or a class and one of the node's, that differ only in case, in spaces or in characters
   that nobody sees;
@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from mcshell.errors import FilterError, PluginError
 from mcshell.filters.facts import reader
 from mcshell.filters.matcher import parse_compound
-from mcshell.filters.patterns import compile_pattern
 from mcshell.filters.simple import parse_fact, parse_name
 from mcshell.filters.tree import (
     And,
@@ -36,7 +35,8 @@ from mcshell.filters.tree import (
     Or,
     conjunction,
 )
-from mcshell.filters.values import Regex, SpelledText, Value, comparison
+from mcshell.filters.values import Regex, SpelledText, Value, comparison, text_of
+from mcshell.patterns import compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,15 +247,16 @@ def _junction(operands: tuple[Test, ...], *, decided_by: bool) -> Test:
 
 def _comparison(what: str, operator: str, value: Value) -> Callable[[Any], Verdict]:
     """Compile `WHAT operator value` to a test of what stands there."""
-    compare = comparison(operator, value)
-    doubt = _regex_doubt(value) if isinstance(value, Regex) else _text_doubt(operator, value)
+    compare = (
+        _searching(operator, value) if isinstance(value, Regex) else _comparing(operator, value)
+    )
 
     def test(found: Any) -> Verdict:
         if isinstance(found, Mapping):
             found = found.get("name", found)
         if isinstance(found, str | int | float):
-            why = doubt(found)
-            return f"{what} {why}" if why else compare(found)
+            verdict = compare(found)
+            return f"{what} {verdict}" if isinstance(verdict, str) else verdict
         if found is None or not isinstance(found, list | tuple | set | frozenset | Mapping):
             return f"{what} is not known here"
         return f"{what} is no one value here"
@@ -263,10 +264,19 @@ def _comparison(what: str, operator: str, value: Value) -> Callable[[Any], Verdi
     return test
 
 
-def _regex_doubt(value: Regex) -> Callable[[Any], str]:
-    reach = compile_pattern(value.pattern).reach
-    why = f"is longer than {value} can decide"
-    return lambda found: why if len(str(found)) > reach else ""
+def _searching(operator: str, value: Regex) -> Callable[[Any], Verdict]:
+    verdict, wanted = compile_pattern(value.pattern, from_file=True).verdict, operator == "=~"
+
+    def test(found: Any) -> Verdict:
+        matched = verdict(text_of(found))
+        return f"is more than {value} can decide" if matched is None else matched is wanted
+
+    return test
+
+
+def _comparing(operator: str, value: SpelledText) -> Callable[[Any], Verdict]:
+    compare, doubt = comparison(operator, value), _text_doubt(operator, value)
+    return lambda found: doubt(found) or compare(found)
 
 
 def _text_doubt(operator: str, value: SpelledText) -> Callable[[Any], str]:
@@ -304,14 +314,13 @@ def _named(name: str) -> Test:
 
 
 def _matching(written: str) -> Test:
-    pattern = compile_pattern(written)
+    pattern = compile_pattern(written, from_file=True)
 
     def test(subject: ConditionSubject) -> Verdict:
-        if any(map(pattern.found, subject.classes)):
+        verdicts = set(map(pattern.verdict, subject.classes))
+        if True in verdicts:
             return True
-        if any(len(name) > pattern.reach for name in subject.classes):
-            return f"a class is longer than /{written}/ can decide"
-        return False
+        return f"a class is more than /{written}/ can decide" if None in verdicts else False
 
     return test
 

@@ -28,6 +28,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import FilterError, did_you_mean
+from mcshell.patterns import Pattern, compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,17 +101,21 @@ class Callers:
 
     everyone: bool
     named: frozenset[str]
-    patterns: tuple[re.Pattern[str], ...]
-    of_old_wire: tuple[tuple[str, re.Pattern[str]], ...]
+    patterns: tuple[Pattern, ...]
+    of_old_wire: tuple[tuple[str, Pattern], ...]
 
     def include(self, caller: str, *, allow: bool) -> bool:
-        """Whether a caller is meant; to be allowed, one of the old wire must be named by its prefix."""
+        """Whether a caller is meant; to be allowed, one of the old wire must be named by its prefix.
+
+        Where a regex cannot tell, he is not meant to be allowed, and is meant to be denied.
+        """
         if caller in self.named:
             return True
+        meant = (True,) if allow else (True, None)
         if allow and caller.startswith("mco-"):
             found = self.of_old_wire
-            return any(caller.startswith(old) and p.search(caller) for old, p in found)
-        return self.everyone or any(pattern.search(caller) for pattern in self.patterns)
+            return any(caller.startswith(old) and p.verdict(caller) in meant for old, p in found)
+        return self.everyone or any(p.verdict(caller) in meant for p in self.patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +287,7 @@ def _callers(
     if words == ["*"]:
         return Callers(everyone=True, named=frozenset(), patterns=(), of_old_wire=())
     named: set[str] = set()
-    patterns: list[re.Pattern[str]] = []
+    patterns: list[Pattern] = []
     for word in words:
         if len(word) > 2 and word[0] == word[-1] == "/":  # noqa: PLR2004  two slashes and a character
             patterns.append(_pattern(number, word[1:-1]))
@@ -318,12 +323,13 @@ def _has_ways(pattern: str) -> bool:
     return False
 
 
-def _pattern(number: int, text: str) -> re.Pattern[str]:
+def _pattern(number: int, text: str) -> Pattern:
     try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise PolicyError(number, f"/{text}/ is no regex: {error}") from error
-    if "mco-" in text or pattern.flags & re.IGNORECASE:
+        pattern = compile_pattern(text, from_file=True)
+    except FilterError as error:
+        why = str(error).removeprefix(f"regex /{text}/: ")
+        raise PolicyError(number, f"/{text}/ is no regex: {why}") from error
+    if "mco-" in text or pattern.ignores_case:
         return pattern
     literals = _NO_LITERALS.sub("", text)
     if re.search("[A-Z]", literals):

@@ -11,16 +11,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mcshell.errors import FilterError
-from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable
-from mcshell.patterns import compile_pattern, one_message
+from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable, found_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import psutil
-
-    from mcshell.patterns import Pattern
 
 FIELDS = [
     "pid",
@@ -128,21 +124,16 @@ def _table() -> list[Row]:
     return rows
 
 
-def _matching(written: str | None, user: str | None) -> list[Row]:
-    try:
-        with one_message():
-            pattern = compile_pattern(written) if written else None
-            return [row for row in _table() if _matches(row, pattern, user)]
-    except FilterError as error:
-        raise AgentError(f"pattern: {error}", statuscode=4) from None
+def _matching(pattern: str | None, user: str | None) -> list[Row]:
+    rows = [row for row in _table() if user in (None, row["user"], str(row["uid"]))]
+    if not pattern:
+        return rows
+    found = found_in(pattern, [text for row in rows for text in _searched(row)])
+    return [row for row, *hits in zip(rows, found[::2], found[1::2], strict=True) if any(hits)]
 
 
-def _matches(row: Row, pattern: Pattern | None, user: str | None) -> bool:
-    if user is not None and user not in (row["user"], str(row["uid"])):
-        return False
-    if pattern is None:
-        return True
-    return pattern.found(row["command"]) or pattern.found(" ".join(row["args"]))
+def _searched(row: Row) -> tuple[str, str]:
+    return row["command"], " ".join(row["args"])
 
 
 def _own(call: Call) -> set[int]:

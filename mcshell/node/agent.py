@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from mcshell.errors import AgentError, Unavailable
+from mcshell.errors import AgentError, FilterError, Unavailable
 from mcshell.node.command import ProgramResult, run, text, which
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mcshell.message import Request
 
@@ -29,6 +29,7 @@ __all__ = [
     "NodeView",
     "ProgramResult",
     "Unavailable",
+    "found_in",
     "lookup",
     "run",
     "text",
@@ -42,6 +43,22 @@ def lookup(facts: Mapping[str, Any], path: str, default: Any = None) -> Any:
     from mcshell.filters import facts as module  # noqa: PLC0415 - as above
 
     return module.lookup(facts, path, default)
+
+
+def found_in(pattern: str, texts: Iterable[str]) -> list[bool]:
+    """In which of the texts a regex that an input brings is found (`mcshell.patterns`).
+
+    Raises:
+        AgentError: 4, it is no regex, cannot be run here, or costs more than a message may.
+    """
+    # Loaded when it is used: an action's process should start in no time.
+    from mcshell.patterns import compile_pattern, one_message  # noqa: PLC0415 - as above
+
+    try:
+        with one_message():
+            return list(map(compile_pattern(pattern).found, texts))
+    except FilterError as error:
+        raise AgentError(str(error), statuscode=4) from None
 
 
 class NodeView(Protocol):

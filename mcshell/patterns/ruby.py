@@ -1,8 +1,9 @@
-r"""A validation's regex between Ruby and what Python and Go read alike.
+r"""Regexes between Ruby and what Python and Go read alike.
 
-Only spelling: `\h`, `(?<name>…)`, `[[:alpha:]]`, flags. What is left means the same, but for one
-thing that is meant: Ruby's `^` and `$` hold at every line, so `^\w+$` lets a second line through;
-ours are the text's own ends (`mcshell.ddl.validators`).
+Spelling: `\h`, `(?<name>…)`, `[[:alpha:]]`, flags. What is left of a validation means the same, but
+for one thing that is meant: Ruby's `^` and `$` hold at every line, so `^\w+$` lets a second line
+through; ours are the text's own ends (`mcshell.ddl.validators`). In a filter of MCollective's they
+hold at every line, and `\d \w \s` are ASCII's, as there (`filter_from_ruby`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["from_ruby", "to_ruby"]
+__all__ = ["filter_from_ruby", "from_ruby", "to_ruby"]
 
 _POSIX: Final = {
     "alpha": "a-zA-Z",
@@ -33,11 +34,35 @@ _TOKEN = re.compile(
 )
 _OURS = re.compile(r"\\.|\(\?P<|\(\?([aimsx]+)([:)])", re.DOTALL)
 _FLAGS: Final = {"i": "i", "x": "x", "m": "s"}
+_ENDS = re.compile(r"\\.", re.DOTALL)
+# What is written alike and means something else there, and the flag of ours for that meaning.
+_MEANT: Final = {"a": (r"\d", r"\D", r"\w", r"\W", r"\s", r"\S"), "m": ("^", "$")}
 _PLAIN_WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def from_ruby(source: str, flags: str = "") -> str:
     """Respell a regex of Ruby's; a plain word goes into brackets, for else it names a validator."""
+    made = _respelled(source)
+    letters = "".join(ours for flag, ours in _FLAGS.items() if flag in flags)
+    made = f"(?{letters}){made}" if letters else made
+    return f"({made})" if _PLAIN_WORD.fullmatch(made) else made
+
+
+def filter_from_ruby(source: str, flags: str = "") -> str:
+    r"""Respell a regex that MCollective's network brings; `flags` of `imx`.
+
+    One thing cannot be said: Ruby's `^` does not hold after a newline that ends the text.
+    """
+    letters = "".join(ours for flag, ours in _FLAGS.items() if flag in flags)
+    made = _ENDS.sub(
+        lambda found: r"(?-m:$)" if found[0] == r"\Z" else found[0], _respelled(source)
+    )
+    made = f"(?{letters}:{made})" if letters else made
+    needed = "".join(flag for flag, marks in _MEANT.items() if any(mark in made for mark in marks))
+    return f"(?{needed}){made}" if needed else made
+
+
+def _respelled(source: str) -> str:
     inside = False
 
     def respelled(found: re.Match[str]) -> str:
@@ -59,10 +84,7 @@ def from_ruby(source: str, flags: str = "") -> str:
             return found[0].replace("m", "s")
         return found[0]
 
-    made = _TOKEN.sub(respelled, source)
-    letters = "".join(ours for flag, ours in _FLAGS.items() if flag in flags)
-    made = f"(?{letters}){made}" if letters else made
-    return f"({made})" if _PLAIN_WORD.fullmatch(made) else made
+    return _TOKEN.sub(respelled, source)
 
 
 def to_ruby(pattern: str) -> str:

@@ -31,6 +31,8 @@ from mcshell.filters.tree import (
 )
 from mcshell.filters.values import OPERATORS, Regex, SpelledText, Value, pair, read_value
 from mcshell.message import Filter
+from mcshell.patterns import compile_pattern, one_message
+from mcshell.patterns.ruby import filter_from_ruby
 from mcshell.wire.mcollective.values import RubyRegexp, RubySymbol
 
 __all__ = ["EMPTY", "from_ruby", "to_ruby"]
@@ -66,13 +68,14 @@ def from_ruby(structure: dict[Any, Any]) -> Filter:
     Keys other than the five are ignored, as they are there.
     """
     lists = {key: _list(structure, key) for key in EMPTY}
-    return Filter(
-        fact=tuple(_their_fact(entry) for entry in lists["fact"]),
-        cls=tuple(_their_name(entry, "class") for entry in lists["cf_class"]),
-        agent=tuple(_their_name(entry, "agent") for entry in lists["agent"]),
-        identity=tuple(_their_name(entry, "identity") for entry in lists["identity"]),
-        compound=tuple(_their_compound(entry) for entry in lists["compound"]),
-    )
+    with one_message():
+        return Filter(
+            fact=tuple(_their_fact(entry) for entry in lists["fact"]),
+            cls=tuple(_their_name(entry, "class") for entry in lists["cf_class"]),
+            agent=tuple(_their_name(entry, "agent") for entry in lists["agent"]),
+            identity=tuple(_their_name(entry, "identity") for entry in lists["identity"]),
+            compound=tuple(_their_compound(entry) for entry in lists["compound"]),
+        )
 
 
 def _fact(text: str) -> dict[RubySymbol, str]:
@@ -235,7 +238,7 @@ def _their_test(name: str, operator: str, written: str) -> FactTest:
         raise _malformed(f"unknown operator {operator[:20]!r}")
     try:
         matching = operator == "=~"
-        value = Regex.of(_unslashed(written)) if matching else SpelledText.of(written)
+        value = _regex(_unslashed(written)) if matching else SpelledText.of(written)
         return FactTest(name, *pair(OPERATORS[operator], value))
     except FilterError as error:
         raise _malformed(str(error)[:200]) from error
@@ -249,8 +252,8 @@ def _unslashed(written: str) -> str:
 def _their_name(entry: Any, kind: str) -> str:
     """A name or /regex/; there every slash of a regex is dropped."""
     if isinstance(entry, RubyRegexp):
-        flags = "".join(flag for bit, flag in ((1, "i"), (2, "x"), (4, "s")) if entry.options & bit)
-        return str(_regex(f"(?{flags}:{entry.source})" if flags else entry.source))
+        flags = "".join(flag for bit, flag in ((1, "i"), (2, "x"), (4, "m")) if entry.options & bit)
+        return str(_regex(entry.source, flags))
     text = _string(entry, f"a {kind} filter")
     if text.startswith("/"):
         return str(_regex(text.replace("/", "")))
@@ -288,11 +291,13 @@ def _their_statement(text: str) -> Expression:
     return _their_test(name, "=~" if value.startswith("/") else operator, value)
 
 
-def _regex(pattern: str) -> Regex:
+def _regex(pattern: str, flags: str = "") -> Regex:
     try:
-        return Regex.of(pattern or "(?:)")
+        value = Regex.of(filter_from_ruby(pattern, flags) or "(?:)")
+        compile_pattern(value.pattern)
     except FilterError as error:
         raise _malformed(str(error)[:200]) from error
+    return value
 
 
 def _their_call(call: Any) -> DataTest:
@@ -307,11 +312,12 @@ def _their_call(call: Any) -> DataTest:
     if operator.strip() not in OPERATORS:
         raise _malformed(f"unknown operator {operator[:20]!r}")
     if isinstance(compare, RubyRegexp):
-        value: Value = _regex(_their_name(compare, "data")[1:-1])
+        value: Value = read_value(_their_name(compare, "data"))
     elif isinstance(compare, (int, float)) and not isinstance(compare, bool):
         value = SpelledText.of(str(compare))
     else:
         value = read_value(_string(compare, "r_compare of a data plugin"))
+        value = _regex(value.pattern) if isinstance(value, Regex) else value
     try:
         return DataTest(name, params, output, *pair(OPERATORS[operator.strip()], value))
     except FilterError as error:

@@ -80,6 +80,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
         "serve": read_names,
         "limits": read_table,
         "max_reply": size,
+        "unknown_validators": one_of(("refuse", "warn")),
     }
     | dict.fromkeys(("classes", "policies", "audit"), read_path)
     | dict.fromkeys(("facts", "agents"), read_paths)

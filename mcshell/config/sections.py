@@ -132,7 +132,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute."""
+    """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute.
+
+    `unknown_validators`: what becomes of an input whose validator is not here, "refuse" or "warn".
+    """
 
     identity: str | None = None
     facts: tuple[str, ...] = ()
@@ -148,6 +151,7 @@ class NodeSettings:
     retention: float = 30 * 86400.0
     register_every: float = 300.0
     serve: tuple[str, ...] = ()
+    unknown_validators: str = "refuse"
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -41,8 +41,11 @@ def builtin_dir() -> Path:
     return Path(__file__).resolve().parent / "builtin"
 
 
-def read(path: Path) -> DDL:
-    """Read one DDL file; DDLError names the file and what is wrong with it."""
+def read(path: Path, *, lenient: bool = False) -> DDL:
+    """Read one DDL file; DDLError names the file and what is wrong with it.
+
+    With `lenient` a validator that is not here is passed over (`load`).
+    """
     try:
         if path.stat().st_size > MAX_FILE:
             raise DDLError(f"larger than {MAX_FILE} bytes", str(path))
@@ -52,7 +55,7 @@ def read(path: Path) -> DDL:
         raise DDLError(f"cannot be read: {error.strerror}", str(path)) from error
     except (ValueError, RecursionError) as error:
         raise DDLError(f"is no JSON: {error}", str(path)) from error
-    ddl = load(document, str(path))
+    ddl = load(document, str(path), lenient=lenient)
     if ddl.name != path.stem:
         raise DDLError(
             f"metadata.name is {ddl.name!r}: the file must be {ddl.name}.json", str(path)
@@ -96,7 +99,8 @@ class Library:
                 known = self.agents()
                 near = did_you_mean(agent, known) or f": there are {', '.join(known) or 'none'}"
                 raise UsageError(f"no agent {agent[:60]!r}{near}")
-            self._known[agent] = read(path)
+            # The node that serves the action has the last word.
+            self._known[agent] = read(path, lenient=True)
         return self._known[agent]
 
     def path(self, agent: str) -> Path | None:

@@ -22,28 +22,31 @@ NAME: Final = r"[a-z0-9_]+"
 _OURS: Final = ("rerun_safe", "changes", "sensitive", "timeout", "limits")
 
 
-def load(document: Mapping[str, Any], path: str = "") -> DDL:
-    """Read a DDL document; DDLError names the file and the place that is wrong."""
+def load(document: Mapping[str, Any], path: str = "", *, lenient: bool = False) -> DDL:
+    """Read a DDL document; DDLError names the file and the place that is wrong.
+
+    A validator that is not here refuses the input; with `lenient` it is passed over, with a warning.
+    """
     try:
-        return _ddl(document, path)
+        return _ddl(document, path, lenient=lenient)
     except DDLError as error:
         raise (DDLError(str(error), path) if path else error) from None
 
 
-def _ddl(document: Mapping[str, Any], path: str) -> DDL:
+def _ddl(document: Mapping[str, Any], path: str, *, lenient: bool) -> DDL:
     metadata = _mapping(document, "metadata", "the document")
     name = _name(metadata, "name", "metadata")
     timeout = _seconds(metadata.get("timeout"), "metadata.timeout")
     actions: dict[str, Action] = {}
     for entry in _list(document, "actions", "the document"):
-        action = _action(name, timeout, entry)
+        action = _action(name, timeout, entry, lenient=lenient)
         if action.name in actions:
             raise DDLError(f"action {action.name} is declared twice")
         actions[action.name] = action
     return DDL(name, metadata, actions, path)
 
 
-def _action(agent: str, timeout: float, entry: Any) -> Action:
+def _action(agent: str, timeout: float, entry: Any, *, lenient: bool) -> Action:
     name = _name(entry, "action", "an action")
     where = f"action {name}"
     ours = _mapping(entry, "mcshell", where, missing_ok=True)
@@ -58,7 +61,9 @@ def _action(agent: str, timeout: float, entry: Any) -> Action:
         name=name,
         description=str(entry.get("description", "")),
         display=str(entry.get("display", "failed")),
-        inputs={key: _input(key, one, where, sensitive) for key, one in inputs.items()},
+        inputs={
+            key: _input(key, one, where, sensitive, lenient=lenient) for key, one in inputs.items()
+        },
         outputs={key: _output(key, one, where) for key, one in outputs.items()},
         aggregates=tuple(_aggregate(one, where) for one in entry.get("aggregate") or ()),
         timeout=_seconds(ours["timeout"], f"{where}: timeout") if "timeout" in ours else timeout,
@@ -69,7 +74,9 @@ def _action(agent: str, timeout: float, entry: Any) -> Action:
     )
 
 
-def _input(name: str, document: Any, where: str, sensitive: frozenset[str]) -> Input:
+def _input(
+    name: str, document: Any, where: str, sensitive: frozenset[str], *, lenient: bool
+) -> Input:
     where = f"{where}, input {name}"
     if not isinstance(document, Mapping):
         raise DDLError(f"{where} must be an object")
@@ -96,7 +103,7 @@ def _input(name: str, document: Any, where: str, sensitive: frozenset[str]) -> I
         maxlength=int(length),
         choices=tuple(listed),
         sensitive=name in sensitive,
-        rules=_rules(kind, validation, int(length), tuple(listed), where),
+        rules=_rules(kind, validation, int(length), tuple(listed), where, lenient=lenient),
     )
 
 
@@ -106,6 +113,8 @@ def _rules(
     length: int,
     listed: tuple[Any, ...],
     where: str,
+    *,
+    lenient: bool,
 ) -> tuple[Any, ...]:
     """Choria has every string carry a validation and a maxlength; other types have none."""
     rules: list[Any] = []
@@ -115,7 +124,7 @@ def _rules(
         rules.append(validators.choices(listed))
     if validation:
         try:
-            rules.append(validators.validator(validation))
+            rules.append(validators.validator(validation, lenient=lenient))
         except DDLError as error:
             raise DDLError(f"{where}: {error}") from error
     return tuple(rules)

@@ -8,8 +8,11 @@ of the text, never the place before a last newline.
 from __future__ import annotations
 
 import ipaddress as addresses
+import logging
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mcshell import plugins
@@ -19,7 +22,10 @@ from mcshell.patterns import compile_pattern
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+log = logging.getLogger(__name__)
+
 __all__ = [
+    "MissingValidator",
     "Validator",
     "choices",
     "ipaddress",
@@ -39,8 +45,37 @@ _WORD = re.compile(r"[a-z][a-z0-9_]*")
 _DOLLAR = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 
 
-def validator(validation: str | Sequence[Any]) -> Validator:
-    """Compile a DDL's `validation`; DDLError for an unknown validator or a regex that is none."""
+@dataclass(frozen=True, slots=True)
+class MissingValidator:
+    """Stands for a validator that is not here: refuses every value, or with `lenient` warns once.
+
+    `why` is why it is not here, and what may be meant.
+    """
+
+    name: str
+    why: str
+    lenient: bool = False
+
+    def __call__(self, value: Any) -> str | None:
+        """Say that the value cannot be checked."""
+        del value
+        if self.lenient:
+            _warn(self.name)
+            return None
+        return f"cannot be checked: validator {self.name} is not here"
+
+
+@cache
+def _warn(name: str) -> None:
+    log.warning("validator %s is not here: inputs are not checked by it", name)
+
+
+def validator(validation: str | Sequence[Any], *, lenient: bool = False) -> Validator:
+    """Compile a DDL's `validation`; DDLError for a regex that is none.
+
+    One that is not here does not cost the schema: it refuses what it should check, or with `lenient`
+    lets it pass.
+    """
     if not isinstance(validation, str):
         return choices(validation)
     if not _WORD.fullmatch(validation):
@@ -48,7 +83,8 @@ def validator(validation: str | Sequence[Any]) -> Validator:
     try:
         found: Validator = plugins.find("validator", validation)
     except PluginError as error:
-        raise DDLError(f"{error}; as a regex, write ({validation})") from error
+        why = f"{error}; as a regex, write ({validation})"
+        return MissingValidator(validation, why, lenient)
     return found
 
 

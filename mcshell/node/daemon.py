@@ -46,7 +46,9 @@ class Daemon:
         state = private_folder(settings.state_dir / "node")
         self._lock = hold_state_directory(state)
         served = load_agents(
-            [*settings.node.agents, shipped_dir()], builtin_agents(lambda: self.server.jobs)
+            [*settings.node.agents, shipped_dir()],
+            builtin_agents(lambda: self.server.jobs),
+            lenient=settings.node.unknown_validators == "warn",
         )
         security = open_security(settings, credentials.verifier, served, state)
         spool = Spool(state / "work.sqlite")

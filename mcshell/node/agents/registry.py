@@ -96,8 +96,13 @@ def _about(schema: ddl.DDL) -> dict[str, Any]:
     }
 
 
-def load_agents(folders: Iterable[Path], builtin: Iterable[ServedAgent] = ()) -> AgentRegistry:
-    """Load every agent of the folders. One that does not load is inactive, with its reason."""
+def load_agents(
+    folders: Iterable[Path], builtin: Iterable[ServedAgent] = (), *, lenient: bool = False
+) -> AgentRegistry:
+    """Load every agent of the folders. One that does not load is inactive, with its reason.
+
+    With `lenient` their DDLs may name validators that are not here (`ddl.load`).
+    """
     services = [*builtin]
     seen = {service.ddl.name for service in services}
     broken: dict[str, str] = {}
@@ -110,7 +115,7 @@ def load_agents(folders: Iterable[Path], builtin: Iterable[ServedAgent] = ()) ->
                 continue
             seen.add(name)
             try:
-                services.append(_load(schema))
+                services.append(_load(schema, lenient=lenient))
             except Exception as error:  # noqa: BLE001 - another's module may raise anything
                 known = isinstance(
                     error, (MCShellError, OSError, ValueError, ImportError, SyntaxError)
@@ -134,8 +139,8 @@ def _order(schema: Path) -> tuple[str, bool]:
     return schema.stem, schema.suffix != ".json"
 
 
-def _load(path: Path) -> ServedAgent:
-    schema = read(path)
+def _load(path: Path, *, lenient: bool) -> ServedAgent:
+    schema = read(path, lenient=lenient)
     source = _source(path)
     agent = load_agent(source)
     if source.suffix != ".py":

@@ -58,7 +58,9 @@ class Emulator:
         state = private_folder(settings.state_dir / f"emulate-{prefix}")
         self._lock = hold_state_directory(state)
         served = load_agents(
-            [*settings.node.agents, shipped_dir()], builtin_agents(lambda: self._server.jobs)
+            [*settings.node.agents, shipped_dir()],
+            builtin_agents(lambda: self._server.jobs),
+            lenient=settings.node.unknown_validators == "warn",
         )
         security = open_security(settings, load_verifier(settings.pki), served, state)
         spool = Spool(state / "work.sqlite")

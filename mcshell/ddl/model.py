@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.ddl import types
 from mcshell.ddl.aggregates import Aggregate, Spec, compute
-from mcshell.errors import InputError, UsageError, did_you_mean
+from mcshell.errors import FilterError, InputError, UsageError, did_you_mean
 from mcshell.message import StatusCode
+from mcshell.patterns import one_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,17 +129,23 @@ class Action:
             raise InputError(f"inputs of {self._title} must be a hash", "", StatusCode.INVALID_DATA)
         self._declared(data)
         checked: dict[str, Any] = {}
-        for name, one in self.inputs.items():
-            value = data.get(name)
-            value = one.default if value is None else value
-            if value is not None:
-                checked[name] = one.check(value)
-            elif not one.optional:
-                hint = f" ({one.description})" if one.description else ""
-                raise InputError(
-                    f"{self._title} needs the input {name}{hint}", name, StatusCode.MISSING_DATA
-                )
+        try:
+            with one_message():
+                for name, one in self.inputs.items():
+                    value = data.get(name)
+                    value = one.default if value is None else value
+                    if value is not None:
+                        checked[name] = one.check(value)
+                    elif not one.optional:
+                        raise self._missing(one)
+        except FilterError as error:
+            raise InputError(f"{self._title}: {error}", "", StatusCode.INVALID_DATA) from error
         return checked
+
+    def _missing(self, one: Input) -> InputError:
+        hint = f" ({one.description})" if one.description else ""
+        text = f"{self._title} needs the input {one.name}{hint}"
+        return InputError(text, one.name, StatusCode.MISSING_DATA)
 
     def convert(self, pairs: Mapping[str, str]) -> dict[str, Any]:
         """Turn command-line text into typed values, without asking whether all are there.

@@ -9,7 +9,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.errors import PluginError
+from mcshell.errors import FilterError, PluginError
 from mcshell.filters.facts import MISSING, reader
 from mcshell.filters.simple import parse_fact, parse_identity, parse_name
 from mcshell.filters.tree import And, ClassTest, DataTest, Expression, FactTest, Not, Or
@@ -79,6 +79,13 @@ class Matcher:
             if self.uses_data:
                 return False
             raise
+
+    def matches_known(self, subject: Subject) -> bool:
+        """Whether a node is meant by what it said of itself; not where that is too much to search."""
+        try:
+            return self.matches(subject)
+        except FilterError:
+            return False
 
     def __repr__(self) -> str:
         return f"Matcher({self.filter!r})"

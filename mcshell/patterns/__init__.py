@@ -55,6 +55,9 @@ _MEMORY: Final = 256 * 1024
 _PROGRAMS: Final = 64
 """Bytes that RE2 may take for a pattern; how many compiled ones are kept."""
 
+_CHILD: Final = MAX_COST // 8
+"""What asking a child costs: with 0.1 s of processor each, a message has eight of them."""
+
 _SPECIAL = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*+\]?", re.DOTALL)
 _DOUBLED = re.compile(r"(?s)(?:\\.|[^\\])*?(--|&&|~~|\|\|)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -137,7 +140,7 @@ class Pattern:
 
     def _elsewhere(self, text: str) -> bool | None:
         """What a child says, of a pattern that came from a file."""
-        if not self.from_file or not self._affords(len(text)):
+        if not self.from_file or not self._affords(max(len(text), _CHILD)):
             return None
         return found_in_child(self.pattern, self.flags, text)
 

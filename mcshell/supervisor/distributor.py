@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.node_cache import registered
-from mcshell.errors import ConnectionLost, PluginError
+from mcshell.errors import ConnectionLost, FilterError, PluginError
 from mcshell.wire import destinations
 from mcshell.wire.documents.rule import seal_crl
 
@@ -101,7 +101,10 @@ class RuleDistributor:
         if held:
             return held < rule.revision
         subject = _Subject(registered(node, heard.heard))
-        return kept.matcher.matches(subject) or subject.unsure
+        try:
+            return kept.matcher.matches(subject) or subject.unsure
+        except FilterError:
+            return True  # its facts are more than the regexes may cost: it tells itself
 
     def _bring(
         self,

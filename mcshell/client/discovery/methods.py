@@ -103,7 +103,7 @@ class DiscoveryQuery:
         """The known nodes that match by their last known facts and were seen lately, by name."""
         matcher = compile_filter(self.filter)
         nodes = self.known.nodes(self.collective, time.time() - self.settings.known_for)
-        return [node for node in nodes if matcher.matches(node)]
+        return [node for node in nodes if matcher.matches_known(node)]
 
     def learn(self, replies: Iterable[tuple[Reply, float]]) -> None:
         """Remember the nodes that answered."""

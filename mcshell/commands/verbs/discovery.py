@@ -136,7 +136,7 @@ def _follow(context: Context, options: InventoryOptions) -> Feed:
             for _name, answer in sorted(found.answers.items()):
                 yield _record(answer.node)
             for node in coming:
-                if matcher.matches(node):
+                if matcher.matches_known(node):
                     yield _record(node)
 
     return Feed(records())

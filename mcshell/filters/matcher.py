@@ -60,19 +60,27 @@ class Subject(Protocol):
 class Matcher:
     """A compiled filter. Immutable, without state: any thread may ask it."""
 
-    __slots__ = ("_tests", "filter", "uses_data")
+    __slots__ = ("_has_patterns", "_tests", "filter", "uses_data")
 
     def __init__(
-        self, source: Filter, tests: tuple[Callable[[Subject], bool], ...], *, uses_data: bool
+        self,
+        source: Filter,
+        tests: tuple[Callable[[Subject], bool], ...],
+        *,
+        uses_data: bool,
+        has_patterns: bool,
     ) -> None:
         self.filter = source
         self._tests = tests
+        self._has_patterns = has_patterns
         self.uses_data = uses_data
         """Whether a data plugin is asked: only the node itself can then tell."""
 
     def matches(self, subject: Subject) -> bool:
         """Whether the node is meant; FilterError when its regexes cost more than a message may."""
         try:
+            if not self._has_patterns:
+                return all(test(subject) for test in self._tests)
             with one_message():
                 return all(test(subject) for test in self._tests)
         except PluginError:
@@ -97,11 +105,13 @@ def compile_filter(source: Filter) -> Matcher:
 
     The empty filter matches everyone. Results are kept, the newest 256.
     """
-    with one_message():
-        return _matcher(source)
+    with one_message() as account:
+        tests, uses_data = _compiled(source)
+    has_patterns = bool(account.patterns)
+    return Matcher(source, tests, uses_data=uses_data, has_patterns=has_patterns)
 
 
-def _matcher(source: Filter) -> Matcher:
+def _compiled(source: Filter) -> tuple[tuple[Callable[[Subject], bool], ...], bool]:
     compound = [parse_compound(text) for text in source.compound]
     tests: list[Callable[[Subject], bool]] = []
     if source.identity:
@@ -110,7 +120,7 @@ def _matcher(source: Filter) -> Matcher:
     tests.extend(_named(parse_name(text, "class"), _classes) for text in source.cls)
     tests.extend(compile_expression(parse_fact(text)) for text in source.fact)
     tests.extend(compile_expression(expression) for expression in compound)
-    return Matcher(source, tuple(tests), uses_data=any(map(_asks, compound)))
+    return tuple(tests), any(map(_asks, compound))
 
 
 def parse_where(text: str) -> Filter:

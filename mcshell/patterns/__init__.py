@@ -36,6 +36,7 @@ __all__ = [
     "MAX_PATTERN",
     "MAX_PATTERNS",
     "MAX_PATTERN_IN_FILE",
+    "Account",
     "Pattern",
     "check_pattern",
     "compile_pattern",
@@ -63,7 +64,7 @@ _DOUBLED = re.compile(r"(?s)(?:\\.|[^\\])*?(--|&&|~~|\|\|)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class _Account:
+class Account:
     """What a message has cost until now."""
 
     __slots__ = ("patterns", "spent")
@@ -73,11 +74,13 @@ class _Account:
         self.spent = 0
 
     def use(self, pattern: str) -> None:
+        """Count a pattern; FilterError when it is one too many."""
         self.patterns.add(pattern)
         if len(self.patterns) > MAX_PATTERNS:
             raise FilterError(f"more than {MAX_PATTERNS} regexes in one message", pattern)
 
     def spend(self, pattern: str, cost: int) -> None:
+        """Count bytes that are searched; FilterError when they are too many."""
         self.spent += cost
         if self.spent > MAX_COST:
             raise FilterError(
@@ -85,15 +88,16 @@ class _Account:
             )
 
 
-_account: ContextVar[_Account | None] = ContextVar("account", default=None)
+_account: ContextVar[Account | None] = ContextVar("account", default=None)
 
 
 @contextmanager
-def one_message() -> Iterator[None]:
+def one_message() -> Iterator[Account]:
     """Meter what is compiled and searched within: FilterError when it is more than a message may."""
-    token = _account.set(_Account())
+    account = Account()
+    token = _account.set(account)
     try:
-        yield
+        yield account
     finally:
         _account.reset(token)
 

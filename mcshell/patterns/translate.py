@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Translation", "Unsayable", "parse", "translate"]
 
 _MOST_REPEATS: Final = 1000
+_ASCII: Final = 0x7F
 _LAST: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 _ASCII_CASES: Final = ((0x41, 0x5A, 0x20), (0x61, 0x7A, -0x20))
@@ -148,7 +149,8 @@ class _Writer:
             other = "NOT_" in name
             if flags & re.ASCII or self._plain:
                 known = _PLAIN_SPACE if kind == "SPACE" and not flags & re.ASCII else _SETS[kind][1]
-                ranges += _complement(known) if other else known
+                # In either case of letters, only ASCII's own have to do with a text in ASCII.
+                ranges += _complement(known, _ASCII if self._plain else _LAST) if other else known
             elif not other:
                 named += _SETS[kind][0]
             elif alone:
@@ -188,12 +190,13 @@ def _ranges_of(ranges: Sequence[tuple[int, int]], flags: int) -> list[tuple[int,
 
 
 def _folded(
-    ranges: Iterable[tuple[int, int]], flags: int, *, negated: bool = False, named: str = ""
+    ranges: Sequence[tuple[int, int]], flags: int, *, negated: bool = False, named: str = ""
 ) -> str:
     """One character of a set; in either case where the flags say so."""
     written = "".join(_range(low, high) for low, high in ranges) + named
     text = f"[{'^' if negated else ''}{written}]"
-    if flags & re.IGNORECASE and not flags & re.ASCII:
+    # Classes are the same in either case.
+    if ranges and flags & re.IGNORECASE and not flags & re.ASCII:
         return f"(?i:{text})"
     return text
 
@@ -209,11 +212,13 @@ def _letter(code: int) -> str:
     return letter if letter.isascii() and letter.isalnum() else f"\\x{{{code:X}}}"
 
 
-def _complement(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def _complement(ranges: Iterable[tuple[int, int]], last: int = _LAST) -> list[tuple[int, int]]:
     found, begin = [], 0
-    for low, high in (*ranges, (_SURROGATES.start, _SURROGATES.stop - 1), (_LAST + 1, _LAST + 1)):
-        if begin < low:
-            found.append((begin, low - 1))
+    halves = (_SURROGATES.start, _SURROGATES.stop - 1)
+    for low, high in (*sorted([*ranges, halves]), (_LAST + 1, _LAST + 1)):
+        end = min(low - 1, last)
+        if begin <= end:
+            found.append((begin, end))
         begin = max(begin, high + 1)
     return found
 

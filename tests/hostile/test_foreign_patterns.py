@@ -14,10 +14,13 @@ from mcshell import config
 from mcshell.client.documents.rule_file import save_sealed
 from mcshell.errors import InputError
 from mcshell.message import Duty, Filter, Request, Rule, Via, new_request_id
+from mcshell.supervisor.distributor import RuleDistributor
+from mcshell.supervisor.inventory import HeardRegistration
 from mcshell.supervisor.rule_folder import RuleFolder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import load_verifier
 from mcshell.wire.documents.envelope import seal_request
+from mcshell.wire.documents.registration import Registration
 from mcshell.wire.documents.rule import seal_rule
 from mcshell.wire.documents.signatures import Signer
 from tests.peers.bare import Bare
@@ -298,3 +301,34 @@ def test_a_rules_filter_is_bounded_at_the_supervisor(
     folder.refresh(time.time())
     assert folder.rules == {}
     assert "a look-ahead or look-behind is not to be had here" in caplog.text
+
+
+def test_facts_that_are_too_much_for_a_rule_stop_no_supervisor(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """The rule is brought to such a node, which decides for itself; the others are judged."""
+    patterns = tuple(f"long=/^(ab)*{n}?/" for n in range(9))
+    save_sealed(
+        tmp_path / "wide.rule",
+        seal_rule(rule(fleet, Filter(fact=patterns)), signer(fleet, "alice")),
+    )
+    verifier = load_verifier(config.load(fleet.config).pki)
+    folder = RuleFolder(tmp_path, verifier)
+    now = time.time()
+    folder.refresh(now)
+    (kept,) = folder.rules.values()
+    distributor = RuleDistributor(None, verifier, folder)  # nothing is brought here
+    lacks = {}
+    for size in (10, MIB):
+        node = Registration(
+            identity="web1", created=now, interval=300.0, facts={"long": "x" * size}
+        )
+        heard = HeardRegistration(fleet.collective, node, now, b"", "", "")
+        began = time.process_time()
+        lacks[size] = distributor._lacks(heard, kept, now)
+        assert time.process_time() - began < 1.0
+    assert lacks == {10: True, MIB: True}
+    node = Registration(identity="web2", created=now, interval=300.0)
+    assert not distributor._lacks(
+        HeardRegistration(fleet.collective, node, now, b"", "", ""), kept, now
+    )

@@ -113,6 +113,9 @@ PATTERNS = st.recursive(
 )
 @settings(max_examples=1500, deadline=None)
 @example("", "(^|b)*a", "ba")
+@example("(?i)", r"\W", "K")
+@example("(?i)", r"[^\Wa]", "k")
+@example("(?i)", r"[\Wé]", "k")
 def test_any_pattern_is_found_where_python_finds_it(flags, pattern, text):
     """Whatever is made of the common parts is judged alike, or refused."""
     try:
@@ -145,7 +148,9 @@ def test_any_text_is_a_pattern_or_refused_in_one_line(pattern):
     assert made is None or made.verdict("ab") is (re.search(pattern, "ab") is not None)
 
 
-@pytest.mark.parametrize("kind", [r"\w", r"\d", r"\s", r"\W", r"\D", r"\S", r"[^\W_]", r"[\W5]"])
+@pytest.mark.parametrize(
+    "kind", [r"\w", r"\d", r"\s", r"\W", r"\D", r"\S", r"[^\W_]", r"[\W5]", r"(?i)\w"]
+)
 def test_a_class_holds_the_characters_that_it_holds_in_python(kind):
     r"""`\w`, `\d` and `\s` are Unicode's, but for letters newer than this Python."""
     made, theirs = compile_pattern(kind), re.compile(kind)

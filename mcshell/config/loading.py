@@ -81,11 +81,12 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
         "limits": read_table,
         "max_reply": size,
         "unknown_validators": one_of(("refuse", "warn")),
+        "audit_max": size,
     }
     | dict.fromkeys(("classes", "policies", "audit"), read_path)
     | dict.fromkeys(("facts", "agents"), read_paths)
-    | dict.fromkeys(("slots", "spool_max"), read_count)
-    | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every"), seconds),
+    | dict.fromkeys(("slots", "spool_max", "audit_keep"), read_count)
+    | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every", "audit_every"), seconds),
     Pool: {"members": read_words},
     SupervisorSettings: {"rules": read_path},
     MCollective: {

@@ -143,6 +143,9 @@ class NodeSettings:
     agents: tuple[Path, ...] = ()
     policies: Path | None = None
     audit: Path | None = None
+    audit_max: int | None = None
+    audit_keep: int = 5
+    audit_every: float = 60.0
     slots: int = 2
     spool_max: int = 1000
     max_reply: int = 2**20

@@ -56,7 +56,13 @@ def open_security(
     _name_plugins()
     policies = Policies(node.policies or state / "policies")
     authorisation = Authorisation(policies, authorisers)
-    audit = AuditLog(node.audit or state / "audit.jsonl", sinks)
+    audit = AuditLog(
+        node.audit or state / "audit.jsonl",
+        sinks,
+        max_bytes=node.audit_max,
+        keep=node.audit_keep,
+        every=node.audit_every,
+    )
     controller = AdmissionController(
         verifier=verifier,
         limits=limits,

@@ -160,12 +160,15 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
             host.journal.count("denied" if state == DENIED else "refused")
             self.say(reset(head, state, reason))
             return
+        if why := self._write("accepted", head):
+            host.journal.count("refused")
+            self.say(reset(head, FAILED, f"refused: the audit log cannot be written ({why})"))
+            return
         now = time.monotonic()
         channel = Channel(head, self.wake, now, asks=False)
         self._channels[_key(head)] = channel
         self._certificates[_key(head)] = certificate
         channel.heard(turn, now)
-        self._write("accepted", head)
         threading.Thread(
             target=self._hold, args=(host, channel, turn.data), name="mcshell-talk", daemon=True
         ).start()
@@ -232,8 +235,9 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
             log.exception("the handler of %s crashed at its end", channel.head.protocol)
         channel.close()
 
-    def _write(self, event: str, head: ConversationId, **more: Any) -> None:
-        self._security.audit.write(
+    def _write(self, event: str, head: ConversationId, **more: Any) -> str | None:
+        """Audit a conversation; returns why it could not be, None when it was."""
+        return self._security.audit.write(
             {
                 "event": event,
                 "identity": head.node,
@@ -243,7 +247,8 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
                 "action": head.protocol,
                 "via": Via.DIRECT.value,
                 **more,
-            }
+            },
+            vital=event in ("accepted", "finished"),
         )
 
 

@@ -20,8 +20,9 @@ from mcshell.wire import destinations
 from mcshell.wire.documents.registration import Registration, seal_registration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from mcshell.node.audit.chain import Head
     from mcshell.node.host import Host
     from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer
@@ -42,18 +43,29 @@ def next_turn(identity: str, interval: float, now: float) -> float:
 
 
 class RegistrationWriter:
-    """Writes one node's registrations and sends them over its connection; `interval` in seconds."""
+    """Writes one node's registrations and sends them over its connection; `interval` in seconds.
 
-    def __init__(self, host: Host, signer: Signer, interval: float, transport: Transport) -> None:
+    `audit_head` tells where the node's audit log ends on the disk.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        signer: Signer,
+        interval: float,
+        transport: Transport,
+        audit_head: Callable[[], Head | None],
+    ) -> None:
         self.host = host
         self.interval = interval
         self._signer = signer
         self._transport = transport
+        self._audit_head = audit_head
 
     def write(self) -> SealedMessage:
         """The registration as of now; AgentError when a fact cannot be sent."""
         about = self.host.describe()
-        now = time.time()
+        now, head = time.time(), self._audit_head()
         return seal_registration(
             Registration(
                 identity=self.host.identity,
@@ -69,6 +81,7 @@ class RegistrationWriter:
                 crl=about["crl"],
                 machine=self.host.machine,
                 rules=self.host.rules(),
+                audit=None if head is None else (head.count, head.hash),
             ),
             self._signer,
         )

@@ -62,7 +62,7 @@ class Revocation:
             newer = self._read(pem)
         except Rejected as refusal:
             reason = {"reason": refusal.reason.value, "detail": refusal.detail}
-            self._audit.write({"event": "refused", **about, **reason})
+            self._audit.count({"event": "refused", **about, **reason})
             raise
         if newer:
             self._keep()

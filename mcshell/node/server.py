@@ -19,6 +19,7 @@ from mcshell.message import Via
 from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
 from mcshell.node.execution.action import run_action
+from mcshell.node.execution.audited import AuditedReplies
 from mcshell.node.execution.threads import Task
 from mcshell.node.registration import RegistrationThread, RegistrationWriter
 from mcshell.node.replies import ReplySender, ReplyWriter, no_steps
@@ -116,7 +117,9 @@ class NodeServer:
         every = settings.node.register_every
         self._registrar = RegistrationThread(
             [
-                RegistrationWriter(node.host, node.signer, every, one.transport)
+                RegistrationWriter(
+                    node.host, node.signer, every, one.transport, security.audit.head
+                )
                 for one in self._connections
                 for node in one.context.nodes.values()
             ],
@@ -279,9 +282,8 @@ class NodeServer:
                 node.reply_sender.final(request, outcome)
             else:
                 limit = self._settings.node.time_for(request.agent, verdict.action.timeout)
-                tasks.append(
-                    Task(admitted=verdict, host=host, reply_sink=node.reply_sender, timeout=limit)
-                )
+                sink = AuditedReplies(node.reply_sender, self._security.controller, host)
+                tasks.append(Task(admitted=verdict, host=host, reply_sink=sink, timeout=limit))
         if tasks:
             self._threads.put(*tasks)
 

@@ -172,19 +172,20 @@ class AdmissionController:
         why = self._authorisation.denied(host, request.caller, "job", "edit", request.data, owner)
         return None if why is None else self.deny(request, host, f"{why}: it is a job of {owner}")
 
-    def refuse(self, host: Host, reason: Reason, detail: str, requestid: str, via: Via) -> None:
-        """Note and audit a message that gets no answer."""
+    def refuse(
+        self, host: Host, reason: Reason, detail: str, requestid: str, via: Via, caller: str = ""
+    ) -> None:
+        """Note a message that gets no answer, and count it in the audit; `caller` when verified."""
         host.journal.refuse(requestid, reason.value, detail)
-        self._audit.write(
-            {
-                "event": "refused",
-                "identity": host.identity,
-                "reason": reason.value,
-                "detail": detail,
-                "requestid": requestid,
-                "via": via.value,
-            }
-        )
+        event = {
+            "event": "refused",
+            "identity": host.identity,
+            "reason": reason.value,
+            "detail": detail,
+            "requestid": requestid,
+            "via": via.value,
+        }
+        self._audit.count({**event, "caller": caller} if caller else event)
 
     def admit(self, request: Request, host: Host, event: str = "accepted") -> Admitted | Refusal:
         """Decide what becomes of a verified request that this node has claimed.
@@ -199,10 +200,21 @@ class AdmissionController:
                 State.FAILED,
                 StatusCode.UNKNOWN_ACTION,
                 f"no agent {request.agent!r}",
+                counted=True,
             )
         if not service.exempt and (refusal := self.may(request, host)) is not None:
             return refusal
         return self._check(request, host, service, event)
+
+    def unclaimed(self, request: Request, host: Host, why: str) -> Admitted | Refusal:
+        """Decide about a request whose id cannot be claimed: discovery may run twice."""
+        service = self._served.get(request.agent)
+        if service is not None and service.exempt:
+            return self._check(request, host, service, "")
+        text = f"refused: no request can be claimed here: {why}"
+        return self._refusal(
+            request, host, State.FAILED, StatusCode.UNKNOWN_ERROR, text, counted=True
+        )
 
     def _check(
         self, request: Request, host: Host, service: ServedAgent, event: str
@@ -210,44 +222,98 @@ class AdmissionController:
         try:
             action = service.ddl.action(request.action)
         except UsageError as error:
-            return self._refusal(request, host, State.FAILED, StatusCode.UNKNOWN_ACTION, str(error))
+            return self._invalid(request, host, service, StatusCode.UNKNOWN_ACTION, str(error))
         try:
             data = action.check(request.data)
         except InputError as error:
-            return self._refusal(request, host, State.FAILED, error.statuscode, str(error))
-        if not service.exempt:
-            self._write(event, request, host, inputs=action.redact(data))
+            return self._invalid(request, host, service, error.statuscode, str(error))
+        if service.exempt:
+            self.discovered(request, host)
+        elif (
+            why := self._write(
+                event, request, host, vital=action.changes, inputs=action.redact(data)
+            )
+        ) and action.changes:
+            text = f"the audit log cannot be written ({why}), and {action.name} changes the machine"
+            host.journal.count("refused")
+            return Refusal(request, State.FAILED, StatusCode.UNKNOWN_ERROR, f"refused: {text}")
         return Admitted(replace(request, data=data), service, action)
 
-    def finished(self, request: Request, host: Host, outcome: Outcome) -> None:
-        """Audit how a queued or a pool request came out."""
-        self._write(
-            "finished",
-            request,
-            host,
-            state=outcome.state.value,
-            statuscode=outcome.statuscode,
-            reason=outcome.statusmsg,
+    def _invalid(
+        self, request: Request, host: Host, service: ServedAgent, statuscode: int, message: str
+    ) -> Refusal:
+        """Refuse what the DDL does not take."""
+        return self._refusal(
+            request, host, State.FAILED, statuscode, message, counted=service.exempt
         )
 
-    def _refusal(
-        self, request: Request, host: Host, state: State, statuscode: int, message: str
-    ) -> Refusal:
-        event = "denied" if state is State.DENIED else "refused"
-        self._write(event, request, host, statuscode=statuscode, reason=message)
-        host.journal.count(event)
-        return Refusal(request, state, statuscode, message)
-
-    def _write(self, event: str, request: Request, host: Host, **more: Any) -> None:
-        self._audit.write(
+    def discovered(self, request: Request, host: Host) -> None:
+        """Count a request that needs no right."""
+        self._audit.count(
             {
-                "event": event,
+                "event": "discovery",
                 "identity": host.identity,
-                "requestid": request.id,
                 "caller": request.caller,
                 "agent": request.agent,
                 "action": request.action,
                 "via": request.via.value,
-                **more,
-            }
+            },
+            at_once=False,
         )
+
+    def finished(
+        self, request: Request, host: Host, outcome: Outcome, event: str = "finished", **more: Any
+    ) -> None:
+        """Audit how a request came out that had passed policy; or (`event`) what became of it."""
+        service = self._served.get(request.agent)
+        action = None if service is None else service.ddl.actions.get(request.action)
+        self._write(
+            event,
+            request,
+            host,
+            vital=action is not None and action.changes and outcome.state is not State.DENIED,
+            state=outcome.state.value,
+            statuscode=outcome.statuscode,
+            reason=outcome.statusmsg,
+            **more,
+        )
+
+    def _refusal(
+        self,
+        request: Request,
+        host: Host,
+        state: State,
+        statuscode: int,
+        message: str,
+        *,
+        counted: bool = False,
+    ) -> Refusal:
+        """Refuse a verified request; `counted` where no policy was asked about it."""
+        name = "denied" if state is State.DENIED else "refused"
+        event = _about(name, request, host, statuscode=statuscode, reason=message)
+        if counted:
+            self._audit.count(event)
+        else:
+            self._audit.write(event)
+        host.journal.count(name)
+        return Refusal(request, state, statuscode, message)
+
+    def _write(
+        self, event: str, request: Request, host: Host, *, vital: bool = False, **more: Any
+    ) -> str | None:
+        """Audit a request; returns why it could not be, None when it was."""
+        return self._audit.write(_about(event, request, host, **more), vital=vital)
+
+
+def _about(event: str, request: Request, host: Host, **more: Any) -> dict[str, Any]:
+    """What the audit says of a request."""
+    return {
+        "event": event,
+        "identity": host.identity,
+        "requestid": request.id,
+        "caller": request.caller,
+        "agent": request.agent,
+        "action": request.action,
+        "via": request.via.value,
+        **more,
+    }

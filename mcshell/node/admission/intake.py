@@ -57,13 +57,23 @@ class MessageIntake:
                 concerned.append((host, request))
         if not concerned:
             return
-        claimed = self._replay_guard.claim_many(
-            [(host.identity, request.id, request.expires) for host, request in concerned], now
-        )
+        try:
+            claimed = self._replay_guard.claim_many(
+                [(host.identity, request.id, request.expires) for host, request in concerned], now
+            )
+        except MCShellError as error:
+            for host, request in concerned:
+                yield host, self._controller.unclaimed(request, host, str(error))
+            return
         for (host, request), mine in zip(concerned, claimed, strict=True):
             if not mine:
                 self._controller.refuse(
-                    host, Reason.REPLAYED, "this id ran here before", request.id, request.via
+                    host,
+                    Reason.REPLAYED,
+                    "this id ran here before",
+                    request.id,
+                    request.via,
+                    request.caller,
                 )
                 continue
             host.journal.note(request.id, "received")

@@ -4,6 +4,9 @@ A claim is committed before the action starts (mcshell/README.md §5). One SQLit
 number of identities, so the emulator's nodes share one; claims that come together from several
 threads cost one commit.
 
+When the disk is full, claims are kept in a reserve that was made before, and come into the file once
+there is room again. Only when that is full, too, can nothing be claimed.
+
 `NORMAL` (for interactive requests) survives the death of the process, and may lose the last claims to
 a power cut, after which a captured request could run again until its ttl is over. `FULL` survives
 both.
@@ -11,8 +14,13 @@ both.
 
 from __future__ import annotations
 
+import json
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from mcshell.errors import ConfigError, MCShellError
+from mcshell.node.store.reserve import CLAIMS_ROOM, Reserve
 from mcshell.sqlite import Database, FileKind
 
 if TYPE_CHECKING:
@@ -43,6 +51,8 @@ DELETE FROM claims WHERE (identity, requestid) IN
     (SELECT identity, requestid FROM claims WHERE expires < ? LIMIT ?)
 """
 
+_FIND: Final = "SELECT 1 FROM claims WHERE identity = ? AND requestid = ?"
+
 CLAIMS: Final = FileKind(
     name="file for claims",
     versions={1: _TABLES},
@@ -70,6 +80,12 @@ class ReplayGuard:
         self._database = Database(path, CLAIMS)
         self._durable = synchronous == "FULL"
         self._purge_at = 0.0
+        self._lock = threading.Lock()
+        """Guards the reserve."""
+        try:
+            self._reserve = Reserve(Path(f"{path}.reserve"), CLAIMS_ROOM)
+        except OSError as error:
+            raise ConfigError(f"{path}.reserve: {error.strerror}", origin=str(path)) from error
 
     def claim(self, identity: str, requestid: str, expires: float, now: float) -> bool:
         """Claim one request for one identity; False when it was claimed before.
@@ -91,6 +107,15 @@ class ReplayGuard:
             self._purge(database, now)
             return won
 
+        if not self._reserve.kept:
+            try:
+                return self._database.write(work, durable=self._durable)
+            except MCShellError as error:
+                return self._claim_in_reserve(wanted, error)
+        try:
+            self._empty_reserve()
+        except MCShellError as error:
+            return self._claim_in_reserve(wanted, error)
         return self._database.write(work, durable=self._durable)
 
     def claimed(self, identity: str, requestid: str) -> bool:
@@ -101,6 +126,36 @@ class ReplayGuard:
     def close(self) -> None:
         """Close the file; the caller sees to it that no thread claims any more."""
         self._database.close()
+        self._reserve.close()
+
+    def _empty_reserve(self) -> None:
+        """Bring what is in the reserve into the file; MCShellError while it has no room."""
+        with self._lock:
+            kept = [json.loads(line) for line in self._reserve.kept.splitlines()]
+
+            def work(database: sqlite3.Connection) -> None:
+                for claim in kept:
+                    _claim(database, *claim)
+
+            self._database.write(work)
+            self._reserve.empty()
+
+    def _claim_in_reserve(
+        self, wanted: list[tuple[str, str, float]], error: MCShellError
+    ) -> list[bool]:
+        """Claim in the reserve; raises `error`, why the file took nothing, when that is full, too."""
+        with self._lock:
+            kept = {tuple(json.loads(line)[:2]) for line in self._reserve.kept.splitlines()}
+            won, lines = [], []
+            for identity, requestid, expires in wanted:
+                key = identity, requestid
+                won.append(key not in kept and not self._database.read(_FIND, key))
+                if won[-1]:
+                    kept.add(key)
+                    lines.append(json.dumps([identity, requestid, expires]) + "\n")
+            if lines and not self._reserve.put("".join(lines).encode()):
+                raise error
+            return won
 
     def _purge(self, database: sqlite3.Connection, now: float) -> None:
         if now < self._purge_at:

@@ -74,6 +74,6 @@ def _add(known: dict[str, Any], event: dict[str, Any]) -> None:
         known["statuscode"] = event.get("statuscode")
     elif name == "accepted":
         known.update(state="accepted", reason="accepted before the daemon started again")
-    elif name == "finished":
+    elif name in ("finished", "not_started"):
         known.update(state=event.get("state"), ended=at, reason=event.get("reason"))
         known["statuscode"] = event.get("statuscode")

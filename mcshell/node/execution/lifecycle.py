@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mcshell.node.admission.controller import AdmissionController
     from mcshell.node.host import Host
     from mcshell.node.replies import ReplyWriter
-    from mcshell.node.store.records import WorkItem
+    from mcshell.node.store.records import OutboxMessage, WorkItem
 
 __all__ = ["ATTEMPTS", "LATE", "MISSED", "RunLifecycle", "interrupted", "late"]
 
@@ -94,6 +94,17 @@ class RunLifecycle:
         service = self.host.service(work.agent)
         action = service.ddl.actions.get(work.action) if service is not None else None
         return action is not None and action.rerun_safe and work.attempt < ATTEMPTS
+
+    def again(self, work: WorkItem, outcome: Outcome) -> None:
+        """Audit how a start came out that is not the last."""
+        request, _job = _read(work)
+        self._controller.finished(request, self.host, outcome, attempt=work.attempt, again=True)
+
+    def not_started(self, request: Request, outcome: Outcome) -> OutboxMessage:
+        """The last reply about a start that does not happen; audited."""
+        more = {} if request.job is None else {"job": request.job, "run": request.run}
+        self._controller.finished(request, self.host, outcome, "not_started", **more)
+        return self.writer.kept(request, outcome)
 
     def end(self, work: WorkItem, outcome: Outcome, attempt: int | None = None) -> WorkResult:
         """The end of a row, with its reply; audited and counted."""

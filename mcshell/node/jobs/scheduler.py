@@ -120,10 +120,19 @@ def scheduled(
 
 def last_reply(lifecycle: RunLifecycle, row: JobRow, state: str, text: str) -> OutboxMessage:
     """The job's own last reply, for its owner: a job's state in the words of a ledger."""
-    ended = _STATES.get(state, State.FAILED)
-    outcome = Outcome(ended, _CODES.get(ended, StatusCode.UNKNOWN_ERROR), text)
     request = _request(row, row.id, row.owner, row.session, row.signed)
-    return lifecycle.writer.kept(request, outcome)
+    return lifecycle.writer.kept(request, _last_outcome(state, text))
+
+
+def _never(lifecycle: RunLifecycle, row: JobRow, state: str, text: str) -> OutboxMessage:
+    """The same of a job that does not start, or not once more; audited."""
+    request = _request(row, row.id, row.owner, row.session, row.signed)
+    return lifecycle.not_started(request, _last_outcome(state, text))
+
+
+def _last_outcome(state: str, text: str) -> Outcome:
+    ended = _STATES.get(state, State.FAILED)
+    return Outcome(ended, _CODES.get(ended, StatusCode.UNKNOWN_ERROR), text)
 
 
 def _digest(row: JobRow) -> str:
@@ -244,7 +253,7 @@ class Scheduler:
         if not job.when.recurs:
             state = "cancelled" if state == "skipped" else state
             row = replace(row, state=state, ended=now, due=None, statusmsg=text)
-            return row, None, last_reply(lifecycle, row, state, text)
+            return row, None, _never(lifecycle, row, state, text)
         message = None
         if text:
             ended = _STATES.get(state, State.EXPIRED)
@@ -253,7 +262,7 @@ class Scheduler:
                 job=row.id,
                 run=row.run,
             )
-            message = lifecycle.writer.kept(run, Outcome(ended, StatusCode.UNKNOWN_ERROR, text))
+            message = lifecycle.not_started(run, Outcome(ended, StatusCode.UNKNOWN_ERROR, text))
         row = following(row, job, row.planned or now, lifecycle)
         row = replace(row, last_state=state, skips=max(0, row.skips - 1), statusmsg=text)
         if row.due is None:
@@ -349,7 +358,7 @@ class Scheduler:
 
     def close(self, row: JobRow, state: str, text: str, now: float) -> None:
         """End a job that has no run under way, and say so to its owner."""
-        message = last_reply(self.lifecycles[row.identity], row, state, text)
+        message = _never(self.lifecycles[row.identity], row, state, text)
         row = replace(row, state=state, ended=now, due=None, statusmsg=text)
         self._spool.put_jobs([row], messages=[message])
         self._replies_added()

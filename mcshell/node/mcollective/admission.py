@@ -84,6 +84,7 @@ class MCollectiveAdmission:
             return None
         request = asked.request
         if request.agent == DISCOVERY:
+            self._controller.discovered(request, self._host)
             return asked
         self._host.journal.note(request.id, "received")
         verdict = self._controller.admit(request, self._host)
@@ -130,9 +131,11 @@ class MCollectiveAdmission:
         mine = all(self._replay_guard.claim_many(wanted, now))
         if mine and (pinged or not self._replay_guard.claimed(self._host.identity, request.id)):
             return True
-        self._refuse(Reason.REPLAYED, "this ran here before", request.id, via)
+        self._refuse(Reason.REPLAYED, "this ran here before", request.id, via, request.caller)
         return False
 
-    def _refuse(self, reason: Reason, detail: str, requestid: str, via: Via) -> None:
+    def _refuse(
+        self, reason: Reason, detail: str, requestid: str, via: Via, caller: str = ""
+    ) -> None:
         self._mco_host.count("unvalidated")
-        self._controller.refuse(self._host, reason, f"old wire: {detail}", requestid, via)
+        self._controller.refuse(self._host, reason, f"old wire: {detail}", requestid, via, caller)

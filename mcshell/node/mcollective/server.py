@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, ConnectError, ConnectionLost, ReceiptTimeout, UnknownBroker
 from mcshell.message import Request, Via, new_nonce
+from mcshell.node.execution.audited import AuditedReplies
 from mcshell.node.execution.threads import ActionThreads, Task
 from mcshell.node.mcollective.admission import MCollectiveAdmission
 from mcshell.node.mcollective.host import MCollectiveHost
@@ -62,6 +63,7 @@ class MCollectiveServer:
         self._replies = MCollectiveReplies(
             self._wire, self._transport, self._mco_host, settings.node.max_reply
         )
+        self._audited = AuditedReplies(self._replies, controller, self._mco_host.host)
         self._threads = ActionThreads()
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._places: dict[str, tuple[str, bool]] = {}
@@ -179,7 +181,7 @@ class MCollectiveServer:
         if limit is not None and limit.timeout is not None:
             timeout = limit.timeout
         self._threads.put(
-            Task(admitted=verdict, host=self._mco_host, reply_sink=self._replies, timeout=timeout)
+            Task(admitted=verdict, host=self._mco_host, reply_sink=self._audited, timeout=timeout)
         )
 
     # -- registration

@@ -346,7 +346,10 @@ class QueueIntake:
         """What comes of a request that needs no slot; None for a job that is open now."""
         if isinstance(verdict, Refusal):
             return refused(verdict)
-        return self._jobs.accept(verdict, host.identity)
+        outcome = self._jobs.accept(verdict, host.identity)
+        if outcome is not None:
+            self._controller.finished(verdict.request, host, outcome)
+        return outcome
 
     def _count(
         self, rows: Sequence[WorkItem], opened: Mapping[Key, tuple[QueueItem, Request | Refusal]]

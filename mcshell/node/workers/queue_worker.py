@@ -126,9 +126,11 @@ class QueueWorker:
         if who and (outcome is None or outcome.state is not State.OK):
             outcome = Outcome(State.FAILED, StatusCode.FAILED, who)
         elif outcome is None and lifecycle.may_again(work):
+            lifecycle.again(work, interrupted(death))
             self._spool.requeue([work.key], time.time())
             return []
         elif outcome is not None and self._scheduler.retry(work, outcome, time.time()):
+            lifecycle.again(work, outcome)
             return []
         return [lifecycle.end(work, outcome or interrupted(death))]
 

@@ -7,6 +7,7 @@ newer than it was (mcshell/README.md §9).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,8 @@ class Registration:
     """What a node says about itself. `crl` is the number of the revocation list it works under.
 
     `machine` tells a machine from another of the same name, `rules` says which rules it has: the
-    revision of each AUTHOR/NAME.
+    revision of each AUTHOR/NAME. `audit` is the head of its audit log: the number of a line in the
+    chain, and the line's SHA-256 in hex.
 
     `started` is when its daemon started, `created` when this was written (its own clock, seconds
     since the epoch); the next one comes within `interval` seconds.
@@ -57,6 +59,7 @@ class Registration:
     crl: int | None = None
     machine: str = ""
     rules: Mapping[str, int] = field(default_factory=dict)
+    audit: tuple[int, str] | None = None
 
     def seen(self, now: float) -> float:
         """As of when it counts: when it was written, but never later than now."""
@@ -81,6 +84,7 @@ def seal_registration(registration: Registration, signer: Signer) -> SealedMessa
         "crl": registration.crl,
         "machine": registration.machine,
         "rules": registration.rules,
+        **_audit_field(registration.audit),
     }
     try:
         _registration(document)
@@ -146,7 +150,20 @@ def _registration(document: Mapping[str, Any]) -> Registration:
         crl=fields.optional(document, "crl", lambda of, key: fields.whole(of, key, _MOST)),
         machine=fields.optional(document, "machine", fields.text) or "",
         rules=_rules(document),
+        audit=fields.optional(document, "audit", _audit),
     )
+
+
+def _audit_field(audit: tuple[int, str] | None) -> dict[str, Any]:
+    return {} if audit is None else {"audit": {"count": audit[0], "hash": audit[1]}}
+
+
+def _audit(document: Mapping[str, Any], key: str) -> tuple[int, str]:
+    value = fields.mapping(document, key)
+    head = fields.text(value, "hash")
+    if re.fullmatch(r"[0-9a-f]{64}", head) is None:
+        raise Rejected(Reason.MALFORMED, f"{key}: no SHA-256: {head[:80]!r}")
+    return fields.whole(value, "count", _MOST), head
 
 
 def _rules(document: Mapping[str, Any]) -> dict[str, int]:

@@ -1,0 +1,301 @@
+"""The file of an audit log: one writer, one chain, over rotations, full disks and sudden ends.
+
+What could not be written is counted, and before the next line that can be stands a `gap` (`chain`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.node.audit.chain import START, Head, encode, link, linked
+from mcshell.node.store.reserve import AUDIT_ROOM, Reserve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["RESERVE", "AuditFile"]
+
+RESERVE: Final = ".reserve"
+"""Beside a log, under its name and this."""
+_LOOK_EVERY: Final = 1.0
+_BLOCK: Final = 64 * 1024
+
+
+class AuditFile:
+    """One append-only file; for one thread at a time. PATH.1 is the newest of `keep` old ones.
+
+    Raises:
+        OSError: it cannot be opened, or another process writes it.
+    """
+
+    def __init__(self, path: Path, max_bytes: int | None, keep: int) -> None:
+        self.path = path
+        self.head: Head | None = None
+        """Of the chain, with what is in the reserve; None before its first line."""
+        self._written: Head | None = None
+        """The same without the reserve."""
+        self._lost = 0
+        self._max_bytes = max_bytes
+        self._keep = max(1, keep)
+        self._look_at = 0.0
+        self._size = 0
+        """What we left of the file, bytes."""
+        self._own: list[dict[str, Any]] = []
+        """Events of ours that are to stand before the next."""
+        self._after_torn = False
+        self._second, self._stamp = -1, ""
+        self._file: int | None = None
+        special = path.exists() and not path.is_file()
+        self._reserve = (
+            None if special else Reserve(path.with_name(path.name + RESERVE), AUDIT_ROOM)
+        )
+        self._open(path.name)
+        self._take_up_reserve()
+
+    def append(self, event: Mapping[str, Any], now: float, *, vital: bool) -> bytes:
+        """Write an event; returns its line, after those that had to stand before it.
+
+        What is `vital` goes to the reserve when the disk is full.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        try:
+            return self._append(event, now)
+        except OSError:
+            text = self._keep_back(event, now) if vital else None
+            if text is None:
+                self._lost += 1
+                raise
+            return text
+
+    def to_sync(self) -> int | None:
+        """What must be on the disk before the head leaves: a duplicate, for the caller to close."""
+        if self._reserve is not None and self._reserve.kept:
+            self._reserve.sync()
+        return None if self._file is None else os.dup(self._file)
+
+    def close(self, now: float) -> None:
+        """Close it, after a word about what was lost; a later `append` opens it again."""
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            with contextlib.suppress(OSError):  # it was said in the daemon's log, line by line
+                self.append({"event": "gap", "lost": lost}, now, vital=True)
+        self._shut()
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def _append(self, event: Mapping[str, Any], now: float) -> bytes:
+        self._ready()
+        head = self.head or START
+        own = [*self._own, *([{"event": "gap", "lost": self._lost}] if self._lost else ())]
+        text = b""
+        for one in (*own, event):
+            line, head = link(self._text(one, now), head)
+            text += line
+        before = b"\n" if self._after_torn else b""
+        more = before + self._kept + text
+        if self._full(len(more)) and self._rotate():
+            return self._append(event, now)
+        self._write(more)
+        self._own, self._after_torn, self._lost = [], False, 0
+        self.head = self._written = head
+        if self._reserve is not None:
+            self._reserve.empty()
+        return text
+
+    def _write(self, text: bytes) -> None:
+        assert self._file is not None, "it is open"
+        written = os.write(self._file, text)
+        if written < len(text):
+            # A full disk can take a part: it is taken back.
+            try:
+                os.ftruncate(self._file, self._size)
+            except OSError:
+                self._shut()  # opening it finds out what stands there
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += written if self._regular else 0
+
+    def _keep_back(self, event: Mapping[str, Any], now: float) -> bytes | None:
+        """Put an event into the reserve; None when there is no room there, either."""
+        if self._reserve is None:
+            return None
+        head, text = self.head or START, b""
+        if not self._reserve.kept:
+            first = {"event": "gap", "previous": self._previous(self.path.name), "lost": self._lost}
+            text, head = link(self._text(first, now), head)
+        line, head = link(self._text(event, now), head)
+        if not self._reserve.put(text + line):
+            return None
+        if text:
+            self._lost = 0
+        self.head = head
+        return text + line
+
+    def _text(self, event: Mapping[str, Any], now: float) -> bytes:
+        return encode({"time": self._iso(now), "epoch": round(now, 6), **event})
+
+    def _iso(self, moment: float) -> str:
+        second = int(moment)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int((moment - second) * 1000):03d}Z"
+
+    # --- which file ----------------------------------------------------------------------------
+
+    def _ready(self) -> None:
+        """Have the file of that name open, and in `_own` what must stand before the next event."""
+        if self._file is None:
+            self._open(self.path.name)
+            return
+        size, clock = os.fstat(self._file).st_size, time.monotonic()
+        if size < self._size:
+            self._after_torn = False
+            self._begin("gap", self.path.name)
+        self._size = size if self._regular else 0
+        if clock >= self._look_at:
+            self._look_at = clock + _LOOK_EVERY
+            if not self._is_there():
+                name = self._name_now()
+                self._shut()
+                self._open(name)
+
+    def _is_there(self) -> bool:
+        """Whether the file that we write to is still the one of that name."""
+        assert self._file is not None, "it is open"
+        try:
+            return os.path.samestat(os.fstat(self._file), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _name_now(self) -> str:
+        """What the file is called that we write to: it may have been moved away."""
+        try:
+            return Path(f"/proc/self/fd/{self._file}").readlink().name
+        except OSError:
+            return self.path.name
+
+    @property
+    def _kept(self) -> bytes:
+        return b"" if self._reserve is None else self._reserve.kept
+
+    def _take_up_reserve(self) -> None:
+        """Go on after what an earlier process has left in the reserve and not in the file."""
+        assert self._reserve is not None or not self._kept
+        last = self._kept.rstrip(b"\n").rpartition(b"\n")[2]
+        found = linked(last) if last else None
+        if found is not None and found[0] > (self._written or START).count:
+            self.head = Head(found[0], hashlib.sha256(last).hexdigest())
+            self._own = [one for one in self._own if "previous" not in one]
+        elif self._reserve is not None:
+            self._reserve.empty()
+
+    def _open(self, name: str) -> None:
+        """Open the file, and see what stands there; `name` is that of the one before it."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        file = os.open(self.path, flags, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            raise OSError(errno.EBUSY, "another process writes it") from None
+        about = os.fstat(file)
+        self._file, self._size = file, about.st_size
+        self._regular = stat.S_ISREG(about.st_mode)
+        self._look_at = time.monotonic() + _LOOK_EVERY
+        self._own, self._after_torn = [], False
+        if self._size:
+            self._go_on(file, name)
+        else:
+            self._begin("file", name)
+
+    def _go_on(self, file: int, name: str) -> None:
+        """Go on behind what stands in the file."""
+        head, rest = _end_of(file, self._size)
+        if head is None and self.head is None:
+            # Of an mcshell that knew no chain: the first line vouches for all that was before it.
+            self._own = [{"event": "file", "previous": _unchained(file, self.path.name)}]
+            self._after_torn = bool(rest)
+            return
+        if self._written is None:
+            self.head = self._written = head
+        elif head != self._written:
+            self._begin("file", name)  # another's: what we know of the chain counts
+        if rest:
+            self._own.append(
+                {"event": "torn", "bytes": len(rest), "hash": hashlib.sha256(rest).hexdigest()}
+            )
+            self._after_torn = True
+
+    def _shut(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _begin(self, event: str, name: str) -> None:
+        """Have a file begin with a line that says so; the first in the reserve does, too."""
+        lost = {"lost": 0} if event == "gap" else {}
+        first = {"event": event, "previous": self._previous(name), **lost}
+        self._own = [] if self._kept else [first]
+
+    def _previous(self, name: str) -> dict[str, Any] | None:
+        head = self.head
+        return None if head is None else {"name": name, "count": head.count, "hash": head.hash}
+
+    def _full(self, more: int) -> bool:
+        return bool(self._max_bytes and self._size and self._size + more > self._max_bytes)
+
+    def _rotate(self) -> bool:
+        """Begin a new file; False where the old one cannot be renamed: it goes on."""
+        assert self._file is not None, "it is open"
+        try:
+            os.fdatasync(self._file)
+            for number in range(self._keep - 1, 0, -1):
+                old = self._numbered(number)
+                if old.exists():
+                    old.replace(self._numbered(number + 1))
+            self.path.replace(self._numbered(1))
+        except OSError:
+            return False
+        self._shut()
+        self._open(self._numbered(1).name)
+        return True
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+
+def _end_of(file: int, size: int) -> tuple[Head | None, bytes]:
+    """The last line of the chain in a file, and what follows it; None, and a torn line, of none."""
+    block = _BLOCK
+    while True:
+        text = os.pread(file, block, max(0, size - block))
+        end = text.rfind(b"\n")
+        while end >= 0:
+            start = text.rfind(b"\n", 0, end) + 1
+            line = text[start:end]
+            if (start or block >= size) and (found := linked(line)) is not None:
+                return Head(found[0], hashlib.sha256(line).hexdigest()), text[end + 1 :]
+            end = start - 1
+        if block >= size:
+            return None, text[text.rfind(b"\n") + 1 :]
+        block *= 8
+
+
+def _unchained(file: int, name: str) -> dict[str, Any]:
+    """What `previous` says of a file, or the beginning of one, that is no chain."""
+    with os.fdopen(os.dup(file), "rb") as whole:
+        whole.seek(0)
+        lines = sum(1 for _ in whole)
+        whole.seek(0)
+        digest = hashlib.file_digest(whole, "sha256").hexdigest()
+    return {"name": name, "count": lines, "hash": digest}

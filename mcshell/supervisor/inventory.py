@@ -1,4 +1,5 @@
-"""The registrations that a supervisor has heard, signed as they came, in a file of its own.
+"""The registrations that a supervisor has heard, signed as they came, in a file of its own, and all
+heads of audit logs that were in them.
 
 What it hands out are the nodes' own registrations: whoever asks verifies each of them again.
 """
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcshell.wire.documents.registration import Registration
 
-__all__ = ["INVENTORY", "HeardRegistration", "Inventory"]
+__all__ = ["INVENTORY", "AuditHead", "HeardRegistration", "Inventory"]
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS nodes (
@@ -37,13 +38,35 @@ _NEXT: Final = (
     " ORDER BY collective, identity LIMIT 200"
 )
 
+_HEADS: Final = """
+CREATE TABLE heads (
+    realm TEXT NOT NULL, identity TEXT NOT NULL, count INTEGER NOT NULL, hash TEXT NOT NULL,
+    created REAL NOT NULL, heard REAL NOT NULL,
+    PRIMARY KEY (realm, identity, count, hash)
+) WITHOUT ROWID;
+"""
+_PUT_HEAD: Final = "INSERT OR IGNORE INTO heads VALUES (?,?,?,?,?,?)"
+_NEXT_HEADS: Final = (
+    "SELECT count, hash, created FROM heads WHERE realm=? AND identity=? AND (count, hash) > (?, ?)"
+    " ORDER BY count, hash LIMIT 1000"
+)
+
 INVENTORY: Final = FileKind(
     name="file of registrations",
-    versions={1: _TABLES},
+    versions={1: _TABLES, 2: _HEADS},
     former="inventory.sqlite",
     take_over={"nodes": _PUT},
     shared=True,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """Where a node's audit log ended when it registered (`created`, epoch, its own clock)."""
+
+    count: int
+    hash: str
+    created: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +106,11 @@ class Inventory:
         self._database.close()
 
     def keep(self, some: Iterable[HeardRegistration]) -> None:
-        """Keep registrations, in one commit; an older one never replaces a newer."""
+        """Keep registrations, in one commit; an older one never replaces a newer.
+
+        The heads of audit logs are kept for ever: nobody but a supervisor has them.
+        """
+        some = list(some)
         rows = [
             (
                 self._realm,
@@ -99,6 +126,21 @@ class Inventory:
         ]
         with self._database.transaction(durable=False) as db:
             db.executemany(_PUT, rows)
+            db.executemany(
+                _PUT_HEAD,
+                [
+                    (self._realm, said.identity, *said.audit, said.created, one.heard)
+                    for one in some
+                    if (said := one.registration).audit is not None
+                ],
+            )
+
+    def heads(self, identity: str) -> Iterator[AuditHead]:
+        """Every head of a node's audit log that was heard, the earliest first."""
+        count, digest = 0, ""
+        while rows := self._database.read(_NEXT_HEADS, (self._realm, identity, count, digest)):
+            yield from (AuditHead(*row) for row in rows)
+            count, digest = rows[-1]["count"], rows[-1]["hash"]
 
     def forget(self, before: float) -> None:
         """Drop the nodes that have said nothing since then (epoch)."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from mcshell.errors import ConfigError, MCShellError
-from mcshell.node.store.reserve import CLAIMS_ROOM, Reserve
+from mcshell.node.audit.reserve import CLAIMS_ROOM, Reserve
 from mcshell.sqlite import Database, FileKind
 
 if TYPE_CHECKING:

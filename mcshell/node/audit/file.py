@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.node.audit.chain import START, Head, encode, link, linked
-from mcshell.node.store.reserve import AUDIT_ROOM, Reserve
+from mcshell.node.audit.files import RESERVE, end_of, newest_rotated
+from mcshell.node.audit.reserve import AUDIT_ROOM, Reserve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RESERVE", "AuditFile"]
+__all__ = ["AuditFile"]
 
-RESERVE: Final = ".reserve"
-"""Beside a log, under its name and this."""
 _LOOK_EVERY: Final = 1.0
-_BLOCK: Final = 64 * 1024
 
 
 class AuditFile:
@@ -216,11 +214,23 @@ class AuditFile:
         if self._size:
             self._go_on(file, name)
         else:
+            self._follow(name)
+
+    def _follow(self, name: str) -> None:
+        """Begin a new file; at the start it follows what rotation has left, if there is any."""
+        before = newest_rotated(self.path) if self.head is None and self._regular else None
+        if before is None:
             self._begin("file", name)
+            return
+        name, self.head, rest = before
+        self._written = self.head
+        self._begin("file", name)
+        if rest:
+            self._own.append(_torn(rest))
 
     def _go_on(self, file: int, name: str) -> None:
         """Go on behind what stands in the file."""
-        head, rest = _end_of(file, self._size)
+        head, rest = end_of(file, self._size)
         if head is None and self.head is None:
             # Of an mcshell that knew no chain: the first line vouches for all that was before it.
             self._own = [{"event": "file", "previous": _unchained(file, self.path.name)}]
@@ -231,9 +241,7 @@ class AuditFile:
         elif head != self._written:
             self._begin("file", name)  # another's: what we know of the chain counts
         if rest:
-            self._own.append(
-                {"event": "torn", "bytes": len(rest), "hash": hashlib.sha256(rest).hexdigest()}
-            )
+            self._own.append(_torn(rest))
             self._after_torn = True
 
     def _shut(self) -> None:
@@ -274,21 +282,8 @@ class AuditFile:
         return self.path.with_name(f"{self.path.name}.{number}")
 
 
-def _end_of(file: int, size: int) -> tuple[Head | None, bytes]:
-    """The last line of the chain in a file, and what follows it; None, and a torn line, of none."""
-    block = _BLOCK
-    while True:
-        text = os.pread(file, block, max(0, size - block))
-        end = text.rfind(b"\n")
-        while end >= 0:
-            start = text.rfind(b"\n", 0, end) + 1
-            line = text[start:end]
-            if (start or block >= size) and (found := linked(line)) is not None:
-                return Head(found[0], hashlib.sha256(line).hexdigest()), text[end + 1 :]
-            end = start - 1
-        if block >= size:
-            return None, text[text.rfind(b"\n") + 1 :]
-        block *= 8
+def _torn(rest: bytes) -> dict[str, Any]:
+    return {"event": "torn", "bytes": len(rest), "hash": hashlib.sha256(rest).hexdigest()}
 
 
 def _unchained(file: int, name: str) -> dict[str, Any]:

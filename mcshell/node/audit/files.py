@@ -1,0 +1,106 @@
+"""The files of one audit log: itself, those that rotation has left beside it, the reserve."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+from typing import IO, TYPE_CHECKING, Final, cast
+
+from mcshell.node.audit.chain import Head, linked
+from mcshell.node.audit.reserve import read_reserve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["RESERVE", "end_of", "log_files", "newest_rotated"]
+
+RESERVE: Final = ".reserve"
+"""Beside a log, under its name and this."""
+_ROTATED: Final = re.compile(r"[.-][0-9][0-9._-]*(?:\.gz)?\Z")
+_BLOCK: Final = 64 * 1024
+
+
+def log_files(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """The names and lines of a log's files that hold anything, in the order of the chain.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    rotated = sorted((first, one) for one in _rotated(path) if (first := _first(one)))
+    for one in (*(one for _first_line, one in rotated), path):
+        if one.stat().st_size:
+            with _opened(one) as file:
+                yield one.name, file
+    reserve = path.with_name(path.name + RESERVE)
+    kept = read_reserve(reserve)
+    if not kept:
+        return
+    link = linked(kept.partition(b"\n")[0])
+    with path.open("rb") as file:
+        written, _rest = end_of(file.fileno(), os.fstat(file.fileno()).st_size)
+    if link is not None and (written is None or link[0] > written.count):
+        yield reserve.name, kept.splitlines(keepends=True)
+
+
+def newest_rotated(path: Path) -> tuple[str, Head, bytes] | None:
+    """The file before an empty one: its name, its head and what is torn behind; None without any.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    best: tuple[str, Head, bytes] | None = None
+    for one in _rotated(path):
+        with _opened(one) as file:
+            if one.suffix == ".gz":
+                head, rest = _end_of_text(file.read())
+            else:
+                head, rest = end_of(file.fileno(), os.fstat(file.fileno()).st_size)
+        if head is not None and (best is None or head.count > best[1].count):
+            best = one.name, head, rest
+    return best
+
+
+def end_of(file: int, size: int) -> tuple[Head | None, bytes]:
+    """The last line of the chain in a file, and what follows it; None, and a torn line, of none."""
+    block = _BLOCK
+    while block < size:
+        text = os.pread(file, block, size - block)
+        head, rest = _end_of_text(text[text.find(b"\n") + 1 :])
+        if head is not None:
+            return head, rest
+        block *= 8
+    return _end_of_text(os.pread(file, size, 0))
+
+
+def _end_of_text(text: bytes) -> tuple[Head | None, bytes]:
+    end = text.rfind(b"\n")
+    while end >= 0:
+        start = text.rfind(b"\n", 0, end) + 1
+        line = text[start:end]
+        if (found := linked(line)) is not None:
+            return Head(found[0], hashlib.sha256(line).hexdigest()), text[end + 1 :]
+        end = start - 1
+    return None, text[text.rfind(b"\n") + 1 :]
+
+
+def _rotated(path: Path) -> list[Path]:
+    name = path.name
+    return [
+        one
+        for one in path.parent.glob(f"{name}[.-]*")
+        if _ROTATED.match(one.name[len(name) :]) and one.is_file()
+    ]
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _first(path: Path) -> int:
+    """The number of the first line of the chain in a file; 0 where there is none."""
+    with _opened(path) as file:
+        links = (linked(line.rstrip(b"\n")) for line in file)
+        return next((link[0] for link in links if link is not None), 0)

@@ -21,7 +21,7 @@ from mcshell.errors import ConfigError, MCShellError, SessionError
 from mcshell.message import Filter
 from mcshell.node.admission.replay import CLAIMS, ReplayGuard
 from mcshell.node.store.spool import WORK, Spool
-from mcshell.supervisor.inventory import INVENTORY, Inventory
+from mcshell.supervisor.inventory import INVENTORY, HeardRegistration, Inventory
 from tests.migrations.plain import plain
 
 if TYPE_CHECKING:
@@ -151,7 +151,15 @@ def read_known(caches: Caches) -> Any:
 
 def read_inventory(inventory: Inventory) -> Any:
     """Registrations, all of them and a page."""
-    return {"all": list(inventory.all()), "page": inventory.page("mcs", "web3", 3 * 2000)}
+    page, complete = inventory.page("mcs", "web3", 3 * 2000)
+    return {"all": list(map(_heard, inventory.all())), "page": [list(map(_heard, page)), complete]}
+
+
+def _heard(one: HeardRegistration) -> Any:
+    """A registration as 67a4456 knew it: it said nothing of an audit log."""
+    heard = plain(one)
+    assert heard["registration"].pop("audit") is None
+    return heard
 
 
 KINDS = (

@@ -187,6 +187,8 @@ registrations = st.builds(
     version=st.text(max_size=9),
     started=moments,
     crl=st.none() | st.integers(0, 1 << 62),
+    audit=st.none()
+    | st.tuples(st.integers(0, 1 << 62), st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
 )
 numbers = st.integers(0, 2**53)
 turns = st.builds(

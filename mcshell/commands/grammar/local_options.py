@@ -100,6 +100,14 @@ class PolicyTestOptions(OutputOptions):
     owner: str | None = option("--owner CALLER", "it is about what belongs to CALLER")
 
 
+class AuditVerifyOptions(OutputOptions):
+    file: str = word("FILE", "the log; rotated ones beside it are read, too")
+    heads: str | None = option(
+        "--heads FILE|inventory", "heads that left the node: JSON lines, or a supervisor's file"
+    )
+    node: str | None = option("--node NAME", "whose heads (default: whom the log names)")
+
+
 class DoctorOptions(OutputOptions):
     broker: str | None = option("--broker DIR", "look at what `broker config` wrote, too")
 

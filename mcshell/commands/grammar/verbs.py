@@ -103,6 +103,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("pki publish", "send the newest revocation list to the nodes", "pki_publish:publish", "local:PKIPublishOptions", True),
     Verb("policy lint", "lines of policies that cannot be used", "policy:lint", "local:PolicyLintOptions", True),
     Verb("policy test", "what would be decided, and by which line", "policy:decide", "local:PolicyTestOptions", True),
+    Verb("audit verify", "is a node's audit log what the node wrote", "audit:verify", "local:AuditVerifyOptions", True),
     Verb("doctor", "what is wrong here, and why", "doctor:doctor", "local:DoctorOptions", True),
     Verb("config show", "settings and their origin", "config_show:show", "OutputOptions", True),
     Verb("config import", "MCollective's client.cfg or server.cfg", "config_import:import_", "local:ConfigImportOptions", True),

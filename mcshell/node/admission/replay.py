@@ -15,6 +15,7 @@ both.
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -25,7 +26,6 @@ from mcshell.sqlite import Database, FileKind
 
 if TYPE_CHECKING:
     import os
-    import sqlite3
     from collections.abc import Iterable
 
 __all__ = ["CLAIMS", "ReplayGuard"]
@@ -83,9 +83,10 @@ class ReplayGuard:
         self._lock = threading.Lock()
         """Guards the reserve."""
         try:
-            self._reserve = Reserve(Path(f"{path}.reserve"), CLAIMS_ROOM)
+            self._reserve = Reserve(Path(path).with_name("claims.reserve"), CLAIMS_ROOM)
         except OSError as error:
-            raise ConfigError(f"{path}.reserve: {error.strerror}", origin=str(path)) from error
+            message = f"{error.filename}: claims cannot be kept: {error.strerror}"
+            raise ConfigError(message, origin=str(path)) from error
 
     def claim(self, identity: str, requestid: str, expires: float, now: float) -> bool:
         """Claim one request for one identity; False when it was claimed before.
@@ -144,6 +145,8 @@ class ReplayGuard:
         self, wanted: list[tuple[str, str, float]], error: MCShellError
     ) -> list[bool]:
         """Claim in the reserve; raises `error`, why the file took nothing, when that is full, too."""
+        if not _full(error):
+            raise error
         with self._lock:
             kept = {tuple(json.loads(line)[:2]) for line in self._reserve.kept.splitlines()}
             won, lines = [], []
@@ -163,6 +166,12 @@ class ReplayGuard:
         gone = database.execute(_PURGE, (now - _GRACE, _PURGE_ROWS)).rowcount
         if gone < _PURGE_ROWS:
             self._purge_at = now + _PURGE_EVERY
+
+
+def _full(error: MCShellError) -> bool:
+    """Whether the disk is what the file has no room on, or what does not work."""
+    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _claim(database: sqlite3.Connection, identity: str, requestid: str, expires: float) -> bool:

@@ -1,0 +1,125 @@
+"""`audit verify`: is an audit log what its node wrote, as far as heads of it have left the node."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcshell.commands.output.result import Table
+from mcshell.errors import UsageError
+from mcshell.node.audit.files import log_files
+from mcshell.node.audit.verify import verify as go_through
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import AuditVerifyOptions
+    from mcshell.node.audit.verify import Found
+
+__all__ = ["verify"]
+
+_BROKEN = 1
+_SQLITE = b"SQLite format 3\0"
+
+
+def verify(context: Context, options: AuditVerifyOptions) -> Table:
+    """One row about the log; the exit code is 0 only when all of it is as it was written.
+
+    Raises:
+        UsageError: a file that cannot be read; heads that are of nobody in the log.
+    """
+    path = Path(options.file)
+    if not path.is_file():
+        raise UsageError(f"audit verify: there is no {path}")
+    try:
+        heads: dict[int, set[str]] = {}
+        if options.heads is not None:
+            whose = {options.node} if options.node else go_through(log_files(path), {}).whose
+            heads = _heads(context, options.heads, whose)
+        found = go_through(log_files(path), heads)
+    except (OSError, EOFError, sqlite3.Error) as error:
+        raise UsageError(f"audit verify: {error}") from error
+    columns = (
+        "file",
+        "files",
+        "lines",
+        "first",
+        "last",
+        "gaps",
+        "lost",
+        "torn",
+        "unanchored",
+        "ok",
+    )
+    row = (
+        str(path),
+        found.files,
+        found.lines,
+        found.first,
+        found.head.count,
+        len(found.gaps),
+        sum(gap.lost for gap in found.gaps),
+        found.torn,
+        found.unanchored,
+        found.broken is None,
+    )
+    code = 0 if found.broken is None else _BROKEN
+    return Table(columns, [row], code, tuple(_notes(found, heads)))
+
+
+def _notes(found: Found, heads: dict[int, set[str]]) -> Iterator[str]:
+    if (broken := found.broken) is not None:
+        yield f"{broken.file}:{broken.line}: {broken.what}"
+    for gap in found.gaps:
+        yield f"{gap.file}:{gap.line}: a gap: {gap.lost} lines could not be written"
+    if found.before:
+        yield f"{found.before} lines before the chain, as they were when it began"
+    if found.first > 1:
+        yield f"lines 1 to {found.first - 1} of the chain are in no file here"
+    if found.beyond:
+        yield f"{found.beyond} heads are of lines that are in no file here"
+    if heads:
+        yield f"{found.checked} heads fit"
+    else:
+        yield "no heads were given: whoever can write the file can have written all of it"
+
+
+def _heads(context: Context, source: str, whose: set[str]) -> dict[int, set[str]]:
+    """The heads of some nodes by line: from a file of JSON lines, or what a supervisor keeps."""
+    path = Path(source)
+    if source == "inventory":
+        path = context.settings.state_dir / "supervisor" / "registrations.sqlite"
+    if not path.is_file():
+        raise UsageError(f"audit verify: there is no {path}")
+    with path.open("rb") as file:
+        kept = file.read(len(_SQLITE)) == _SQLITE
+    heads: dict[int, set[str]] = defaultdict(set)
+    for identity, count, digest in _kept(path) if kept else _listed(path):
+        if identity in whose:
+            heads[count].add(digest)
+    if not heads:
+        names = (
+            ", ".join(sorted(whose)) or "anybody that the log names (--node NAME says whose it is)"
+        )
+        raise UsageError(f"audit verify: {path} has no heads of {names}")
+    return dict(heads)
+
+
+def _kept(path: Path) -> Iterable[tuple[str, int, str]]:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+        return file.execute("SELECT identity, count, hash FROM heads").fetchall()
+
+
+def _listed(path: Path) -> Iterator[tuple[str, int, str]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            one: Any = json.loads(line)
+            yield str(one["identity"]), int(one["count"]), str(one["hash"])
+        except (ValueError, KeyError, TypeError):
+            text = '{"identity": …, "count": …, "hash": …} is meant'
+            raise UsageError(f"audit verify: {path}:{number}: {text}") from None

@@ -1,0 +1,156 @@
+"""`verify`: whatever is changed before the last head that left the node is found, and named."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from mcshell.node.audit.files import log_files
+from mcshell.node.audit.log import AuditLog
+from mcshell.node.audit.verify import verify
+
+EDITS = 1500
+BYTES = b'"{}:,0aZ \n\\\xff\x00'
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """The files of a log of some 120 lines, rotated and torn, and the heads that have left."""
+    folder = tmp_path_factory.mktemp("log")
+    path = folder / "audit.jsonl"
+    heads = {}
+    for start in (0, 40):
+        with AuditLog(path, max_bytes=4000, keep=50) as log:
+            for number in range(start, start + 50):
+                log.write({"event": "accepted", "identity": "web1", "number": number % 3})
+                if number % 17 == 0:
+                    log._head_until = 0.0
+                    head = log.head()
+                    heads[head.count] = {head.hash}
+        with path.open("ab") as file:
+            file.write(b'{"torn')
+    files = [(name, b"".join(lines)) for name, lines in log_files(path)]
+    assert len(files) > 4
+    return files, heads
+
+
+def checked(files, heads):
+    """What is found of files as bytes."""
+    return verify([(name, text.splitlines(keepends=True)) for name, text in files], heads)
+
+
+def anchored(log):
+    """The files up to the last line that a head has left for, with what is before in each."""
+    files, heads = log
+    last = max(heads)
+    kept = []
+    for name, text in files:
+        lines = text.splitlines(keepends=True)
+        ends = [n for n, line in enumerate(lines, 1) if b'"n":%d,' % last in line]
+        kept.append((name, lines, ends[0] if ends else len(lines)))
+        if ends:
+            return kept
+    raise AssertionError("the head is of a line that is there")
+
+
+def split(text):
+    """Lines as a file has them, also with other control characters inside."""
+    return [line + b"\n" for line in text.split(b"\n")[:-1]] + [text.split(b"\n")[-1]]
+
+
+def edit(dice, lines, upto):
+    """Change something in the first `upto` lines."""
+    at = dice.randrange(upto)
+    kind = dice.choice(
+        ("byte", "insert", "delete", "remove", "double", "swap", "move", "cut", "new")
+    )
+    line = lines[at]
+    place = dice.randrange(len(line))
+    byte = bytes([dice.choice(BYTES)])
+    if kind in ("byte", "insert", "delete"):
+        new = b"" if kind == "delete" else byte
+        lines[at] = line[:place] + new + line[place + (kind != "insert") :]
+    elif kind == "remove":
+        del lines[at : at + dice.choice((1, 1, 2, 5))]
+    elif kind == "swap":
+        other = dice.randrange(upto)
+        lines[at], lines[other] = lines[other], lines[at]
+    elif kind == "cut":
+        lines[at:] = [line[:place]] if dice.random() < 0.5 else []
+    else:
+        new = {"double": line, "new": b'{"event":"accepted"}\n'}.get(kind)
+        lines.insert(dice.randrange(upto), lines.pop(at) if new is None else new)
+    return kind
+
+
+def test_a_true_log_verifies(log):
+    """Files, lines, what is torn and what no head vouches for are told."""
+    files, heads = log
+    found = checked(files, heads)
+    assert found.broken is None
+    assert (found.files, found.torn, found.first, found.checked) == (len(files), 2, 1, len(heads))
+    assert found.unanchored == found.head.count - max(heads) > 0
+    assert found.whose == {"web1"}
+
+
+def test_every_edit_before_the_last_head_is_found(log):
+    """A byte, a line, an order, a cut: 1,500 of them at random, none is missed."""
+    files, heads = log
+    dice = random.Random(20)
+    kinds, missed, edits = set(), [], 0
+    parts = anchored(log)
+    while edits < EDITS:
+        which = dice.randrange(len(parts))
+        name, lines, upto = parts[which]
+        changed = list(lines)
+        kind = edit(dice, changed, upto)
+        if b"".join(changed) == b"".join(lines):
+            continue
+        edits += 1
+        kinds.add(kind)
+        others = [(one, split(text)) for one, text in files]
+        others[which] = (name, split(b"".join(changed)))
+        found = verify(others, heads)
+        if found.broken is None:
+            missed.append((kind, name))
+    assert missed == []
+    assert len(kinds) == 9
+
+
+def test_a_file_that_is_missing_is_found(log):
+    """In the middle by the next one, at the end by the head; the oldest only shortens the log."""
+    files, heads = log
+    for number in range(1, len(files)):
+        found = checked(files[:number] + files[number + 1 :], heads)
+        assert found.broken is not None, number
+    found = checked(files[1:], heads)
+    assert found.broken is None
+    assert found.first > 1
+
+
+def test_the_break_is_named(log):
+    """The file and the line, which is the next one where the hash of the changed one stands."""
+    files, heads = log
+    name, text = files[1]
+    lines = text.splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"web1", b"web2")
+    changed = [files[0], (name, b"".join(lines)), *files[2:]]
+    broken = checked(changed, heads).broken
+    assert (broken.file, broken.line) == (name, 6)
+    assert "was changed" in broken.what
+
+
+def test_a_chain_that_was_made_anew_is_found_by_the_heads(tmp_path):
+    """Whoever can write the file can write a whole new log; the heads are not in their reach."""
+    with AuditLog(tmp_path / "audit.jsonl") as log:
+        log.write({"event": "denied", "identity": "web1"})
+        head = log.head()
+    with AuditLog(tmp_path / "forged.jsonl") as log:
+        log.write({"event": "accepted", "identity": "web1"})
+    heads = {head.count: {head.hash}}
+    assert verify(log_files(tmp_path / "forged.jsonl"), {}).broken is None
+    broken = verify(log_files(tmp_path / "forged.jsonl"), heads).broken
+    assert "is not the one whose head has left the node" in broken.what
+    (tmp_path / "forged.jsonl").write_bytes(b"")
+    assert "was cut" in verify(log_files(tmp_path / "forged.jsonl"), heads).broken.what

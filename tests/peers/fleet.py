@@ -54,6 +54,7 @@ NODE = """\
 facts = ["{name}.yaml"]
 classes = "{name}.classes"
 policies = "policies"
+audit_every = "0s"
 """
 
 
@@ -146,7 +147,7 @@ class Fleet:
         ready: float = READY,
     ) -> Child:
         """Start an emulator of so many nodes beside them, and wait (seconds) until it serves."""
-        self._enrol(name, "node", f'[node]\npolicies = "policies"\n{more}')
+        self._enrol(name, "node", f'[node]\npolicies = "policies"\naudit_every = "0s"\n{more}')
         options = ["--config", str(self.folder / f"{name}.toml"), "--pki", str(self.folder / "pki")]
         self.emulator = self._run(name, ["emulate", str(count), *options, *words])
         self._wait(name, self.emulator, 0, ready)
@@ -189,12 +190,16 @@ class Fleet:
         self.emulator = None
 
     def audit(self, name: str) -> list[dict[str, Any]]:
-        """All events of a node's audit file; name the emulator for those of its nodes."""
+        """All events of a node's audit file but those about the file itself.
+
+        Name the emulator for those of its nodes. Each refusal is one (`audit_every`).
+        """
         folder = self.folder / f"state-{name}"
         files = [folder / "node" / "audit.jsonl", *folder.glob("emulate-*/audit.jsonl")]
         texts = [path.read_bytes() for path in files if path.exists()]
         whole = [text[: text.rfind(b"\n") + 1] for text in texts]  # the last may be half written
-        return [json.loads(line) for text in whole for line in text.splitlines()]
+        events = (json.loads(line) for text in whole for line in text.splitlines())
+        return [event for event in events if "identity" in event]
 
     # --- operators -------------------------------------------------------------------------
 

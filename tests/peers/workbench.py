@@ -63,6 +63,7 @@ main = "{collective}"
 [node]
 policies = "policies"
 agents = ["{agents}"]
+audit_every = "0s"
 {node}
 """
 
@@ -200,9 +201,10 @@ class Bench:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def audit(self, name: str = "n1") -> list[dict[str, Any]]:
-        """The events in the node's audit file."""
+        """The events in the node's audit file but those about the file itself."""
         path = self.folder / f"state-{name}" / "node" / "audit.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        events = map(json.loads, path.read_text().splitlines())
+        return [event for event in events if "identity" in event]
 
     # --- the operator ----------------------------------------------------------------------
 

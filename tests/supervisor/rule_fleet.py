@@ -92,7 +92,7 @@ class RuleFleet:
             collective=self.fleet.collective,
         )
         (self.folder / f"{name}.toml").write_text(
-            f'{text}[node]\npolicies = "policies"\n{self.more}'
+            f'{text}[node]\npolicies = "policies"\naudit_every = "0s"\n{self.more}'
         )
         argv = ["emulate", str(count), "--config", f"{self.folder / name}.toml"]
         argv += ["--pki", str(self.folder / "pki"), *words]

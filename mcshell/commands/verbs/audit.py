@@ -44,17 +44,11 @@ def verify(context: Context, options: AuditVerifyOptions) -> Table:
         found = go_through(log_files(path), heads)
     except (OSError, EOFError, sqlite3.Error) as error:
         raise UsageError(f"audit verify: {error}") from error
+    broken = found.broken
+    problem = "" if broken is None else f"{broken.file}:{broken.line}: {broken.what}"
     columns = (
-        "file",
-        "files",
-        "lines",
-        "first",
-        "last",
-        "gaps",
-        "lost",
-        "torn",
-        "unanchored",
-        "ok",
+        *("file", "files", "lines", "first", "last", "gaps", "lost", "torn"),
+        *("unanchored", "ok", "problem"),
     )
     row = (
         str(path),
@@ -67,14 +61,13 @@ def verify(context: Context, options: AuditVerifyOptions) -> Table:
         found.torn,
         found.unanchored,
         found.broken is None,
+        problem or None,
     )
-    code = 0 if found.broken is None else _BROKEN
-    return Table(columns, [row], code, tuple(_notes(found, heads)))
+    notes = (*((problem,) if problem else ()), *_notes(found, heads))
+    return Table(columns, [row], _BROKEN if problem else 0, notes, quiet=("problem",))
 
 
 def _notes(found: Found, heads: dict[int, set[str]]) -> Iterator[str]:
-    if (broken := found.broken) is not None:
-        yield f"{broken.file}:{broken.line}: {broken.what}"
     for gap in found.gaps:
         yield f"{gap.file}:{gap.line}: a gap: {gap.lost} lines could not be written"
     if found.before:

@@ -33,10 +33,11 @@ def test_a_sink_is_given_every_line_and_costs_the_node_nothing(fleet, site, tmp_
     assert time.monotonic() - began < 15
     path = fleet.folder / "state-web1" / "node" / "audit.jsonl"
     lines = path.read_text().splitlines()
-    assert [json.loads(line)["event"] for line in lines] == ["accepted"] * 5
+    events = [json.loads(line)["event"] for line in lines]
+    assert events == ["file", *["accepted", "finished"] * 5]
     assert (tmp_path / "copy").read_text().splitlines() == lines
     said = node.tail(200)
     assert "audit sink broken fails (OSError: the collector is down); lines lost so far: 1" in said
-    assert "audit sink broken has lost 5 lines" in said
+    assert "audit sink broken has lost 11 lines" in said
     assert "audit sink stuck has lost" in said
     assert "audit sink copy" not in said

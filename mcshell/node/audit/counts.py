@@ -64,8 +64,7 @@ class ArrivalCounts:
             if known is None:
                 if kind[1] == OTHERS:
                     event = {"event": OTHERS, "identity": identity}
-                now = time.monotonic()
-                known = _Count(event, 0, time.time(), now + self._every)
+                known = _Count(event, 0, time.time(), self._next())
                 self._counts[kind] = known
                 self._kinds[identity] += 1
                 self._wake()
@@ -84,6 +83,11 @@ class ArrivalCounts:
             self._closed = True
             self._write_due(float("inf"))
             self._changed.notify()
+
+    def _next(self) -> float:
+        """When a line of a kind is due next: many at once, for an emulator has thousands of kinds."""
+        tick = self._every / 60
+        return (time.monotonic() + self._every) // tick * tick
 
     def _kind(self, identity: str, event: Mapping[str, Any]) -> _Kind:
         words = ("event", "caller", "reason", "action", "via")
@@ -116,7 +120,7 @@ class ArrivalCounts:
             if known.number:
                 more = {"since": round(known.since, 6)} if known.number > 1 else {}
                 self._write({**known.event, "count": known.number, **more})
-                known.number, known.due = 0, now + self._every
+                known.number, known.due = 0, self._next()
             else:
                 del self._counts[kind]
                 self._kinds[kind[0]] -= 1

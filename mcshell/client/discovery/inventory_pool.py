@@ -19,7 +19,7 @@ from mcshell.wire.documents.registration import open_registration
 if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import CachedNode, NodeCache
     from mcshell.client.messaging.queries import NodeQueries
-    from mcshell.config import Pool, Settings
+    from mcshell.config import Settings
     from mcshell.message import Reply
     from mcshell.wire.documents.signatures import Verifier
 
@@ -55,7 +55,7 @@ class InventoryPool:
             return
         self._asked[collective] = now
         after, patience = "", _FIRST
-        while (reply := self._page(self._pool, collective, after, patience)) is not None:
+        while (reply := self._page(collective, after, patience)) is not None:
             nodes, last = self._verified(collective, reply.data.get("registrations"))
             self._known.learn(collective, nodes)
             if reply.data.get("complete") or last <= after:
@@ -63,9 +63,31 @@ class InventoryPool:
             after, patience = last, _PAGE
         log.info("nobody answers for the pool %s", POOL)
 
-    def _page(self, pool: Pool, collective: str, after: str, patience: float) -> Reply | None:
-        data = {"after": after} if after else {}
-        question, answers = self._queries.inquire(collective, POOL, "registrations", data, pool)
+    def heads(self, collective: str, node: str) -> list[tuple[int, str]] | None:
+        """The heads of a node's audit log that one of the pool has heard; None without an answer."""
+        found: list[tuple[int, str]] = []
+        after = 0
+        while True:
+            reply = self._ask(collective, "heads", {"node": node, "after": after}, _PAGE)
+            if reply is None:
+                return None
+            page = [(int(count), str(digest)) for count, digest in reply.data.get("heads") or []]
+            found += page
+            if reply.data.get("complete") or not page or page[-1][0] <= after:
+                return found
+            after = page[-1][0]
+
+    def _page(self, collective: str, after: str, patience: float) -> Reply | None:
+        return self._ask(collective, "registrations", {"after": after} if after else {}, patience)
+
+    def _ask(
+        self, collective: str, action: str, data: dict[str, Any], patience: float
+    ) -> Reply | None:
+        """What one of the pool answers; None when nobody does, or there is no such pool."""
+        pool = self._pool
+        if pool is None:
+            return None
+        question, answers = self._queries.inquire(collective, POOL, action, data, pool)
         try:
             answers.gather(window=patience, silence=0.0, linger=0.0)
             replies = [reply for reply, _at in answers.snapshot().values()]

@@ -83,24 +83,39 @@ def _notes(found: Found, heads: dict[int, set[str]]) -> Iterator[str]:
 
 
 def _heads(context: Context, source: str, whose: set[str]) -> dict[int, set[str]]:
-    """The heads of some nodes by line: from a file of JSON lines, or what a supervisor keeps."""
-    path = Path(source)
-    if source == "inventory":
-        path = context.settings.state_dir / "supervisor" / "registrations.sqlite"
-    if not path.is_file():
-        raise UsageError(f"audit verify: there is no {path}")
-    with path.open("rb") as file:
-        kept = file.read(len(_SQLITE)) == _SQLITE
+    """The heads of some nodes by line."""
     heads: dict[int, set[str]] = defaultdict(set)
-    for identity, count, digest in _kept(path) if kept else _listed(path):
+    for identity, count, digest in _said(context, source, whose):
         if identity in whose:
             heads[count].add(digest)
     if not heads:
         names = (
             ", ".join(sorted(whose)) or "anybody that the log names (--node NAME says whose it is)"
         )
-        raise UsageError(f"audit verify: {path} has no heads of {names}")
+        raise UsageError(f"audit verify: {source} has no heads of {names}")
     return dict(heads)
+
+
+def _said(context: Context, source: str, whose: set[str]) -> Iterable[tuple[str, int, str]]:
+    """All heads in a file of JSON lines or a supervisor's; of `inventory`: here, or from the pool."""
+    path = Path(source)
+    if source == "inventory":
+        path = context.settings.state_dir / "supervisor" / "registrations.sqlite"
+        if not path.is_file():
+            return _asked(context, whose)
+    if not path.is_file():
+        raise UsageError(f"audit verify: there is no {path}")
+    with path.open("rb") as file:
+        kept = file.read(len(_SQLITE)) == _SQLITE
+    return _kept(path) if kept else _listed(path)
+
+
+def _asked(context: Context, whose: set[str]) -> Iterator[tuple[str, int, str]]:
+    for node in sorted(whose):
+        found = context.client().audit_heads(node)
+        if found is None:
+            raise UsageError("audit verify: no supervisor answers for the pool inventory")
+        yield from ((node, count, digest) for count, digest in found)
 
 
 def _kept(path: Path) -> Iterable[tuple[str, int, str]]:

@@ -1,16 +1,40 @@
-"""Folders and files that only their owner can enter and read: state, sessions, queues, history."""
+"""Files and folders whose modes count.
+
+What we write is made for its owner alone: state, sessions, queues, history. What we obey (code,
+policies, configuration, passcodes, the CA) must be such that nobody else can change it: `read_obeyed`
+and `check_obeyed` are the one way in for all of it. As OpenSSH's StrictModes has it: owner root or
+us; neither others nor a group can write, unless it is the owner's own group; and so with each folder
+and link on the way from the root, where a sticky one (/tmp) does no harm. Since nobody else can
+then change any step of the way, what is opened after the look is what was looked at.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import struct
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, Final
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = [
+    "UnsafeFile",
+    "check_obeyed",
+    "is_installed",
+    "is_locked",
+    "lock_file",
+    "private_file",
+    "private_folder",
+    "read_obeyed",
+]
 
-__all__ = ["is_locked", "lock_file", "private_file", "private_folder"]
+_PACKAGE: Final = Path(__file__).resolve().parent
+_BESIDE: Final = () if (_PACKAGE / "agents").is_dir() else (_PACKAGE.parent / "agents",)
+# What is installed is not checked: it runs already.
+_INSTALLED: Final = tuple(f"{folder}/" for folder in (_PACKAGE, *_BESIDE))
+_MOST_LINKS: Final = 40
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 # struct flock (fcntl(2)). A lock of an open file, as flock(2) takes it, that can also be asked for.
 _FLOCK = "hhqqi0q"
@@ -67,3 +91,140 @@ def is_locked(path: Path) -> bool:
         return False
     kind: int = struct.unpack(_FLOCK, found)[0]
     return kind != fcntl.F_UNLCK
+
+
+class UnsafeFile(PermissionError):
+    """A file that somebody else could change; `why` says who, where, and how to mend it."""
+
+    def __init__(self, path: str | os.PathLike[str], why: str) -> None:
+        super().__init__(errno.EPERM, why, str(path))
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.why}"
+
+
+def read_obeyed(
+    path: str | os.PathLike[str],
+    most: int | None = None,
+    *,
+    pipes: bool = False,
+    secret: bool = False,
+) -> bytes:
+    """Read a file that is obeyed; `most` is in bytes, `pipes` takes what is no regular file too.
+
+    Raises:
+        UnsafeFile: somebody else could change it, or read it where it is `secret`.
+        ValueError: it is larger than `most`, or no file.
+        OSError: it cannot be read.
+    """
+    # A pipe in its place would hold us up: nobody may ever write into it.
+    descriptor = _open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        status = os.fstat(descriptor)
+        mode = status.st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode) and not pipes:
+            raise ValueError("it is no file")
+        if secret and stat.S_ISREG(mode) and mode & _OTHERS:
+            why = f"others can read this secret (mode {stat.S_IMODE(mode):04o}); run: chmod 600"
+            raise UnsafeFile(path, f"{why} {path}")
+        _refuse_others(path, status)
+        os.set_blocking(descriptor, True)
+        content = file.read(-1 if most is None else most + 1)
+    if most is not None and len(content) > most:
+        raise ValueError(f"larger than {most} bytes")
+    return content
+
+
+def is_installed(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is of the installed package; one that a link elsewhere leads to is not."""
+    return os.path.abspath(path).startswith(_INSTALLED)  # noqa: PTH100 - it would follow links
+
+
+def check_obeyed(path: str | os.PathLike[str]) -> None:
+    """Look at a program before it is run, a folder before what is in it counts.
+
+    Raises:
+        UnsafeFile: somebody else could change it.
+        OSError: it is not there.
+    """
+    descriptor = _open(path, os.O_PATH)
+    try:
+        _refuse_others(path, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str | os.PathLike[str], flags: int) -> int:
+    return os.open(path if is_installed(path) else _walk(Path(path)), flags | os.O_CLOEXEC)
+
+
+def _refuse_others(path: str | os.PathLike[str], status: os.stat_result) -> None:
+    why = "" if is_installed(path) else _why_not(status, Path(path), "")
+    if why:
+        raise UnsafeFile(path, why)
+
+
+def _walk(path: Path) -> Path:
+    """Check each step from the root to a file, links too; return where it really is."""
+    steps = [*reversed((Path.cwd() / path).parts)]
+    here, links = Path("/"), 0
+    while steps:
+        name = steps.pop()
+        place = here.parent if name == ".." else here / name
+        status = place.lstat()
+        folder, why = here, ""
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            target = place.readlink()
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            if here.is_relative_to("/proc") and ":[" in target.name:
+                return place  # a pipe of ours, as in <(program)
+            why = _not_ours(status, place, f" ({place})")
+            steps += reversed(target.parts)
+        else:
+            here = place
+        why = _why_not(folder.stat(), folder, f" (the folder {folder})") or why
+        if why:
+            raise UnsafeFile(path, why)
+    return here
+
+
+def _why_not(status: os.stat_result, path: Path, where: str) -> str:
+    """What is wrong with the mode of a step; `where` is said of those that are not the file."""
+    mode = status.st_mode
+    sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
+    if _not_ours(status, path, where) or sticky or stat.S_ISCHR(mode):  # as /dev/null
+        return _not_ours(status, path, where)
+    if mode & stat.S_IWOTH:
+        return f"anyone can write it{where}; run: chmod o-w {path}"
+    if mode & stat.S_IWGRP and not _own_group(status, path):
+        return f"the group {status.st_gid} can write it{where}; run: chmod g-w {path}"
+    return ""
+
+
+def _not_ours(status: os.stat_result, path: Path, where: str) -> str:
+    us, option = os.geteuid(), "-h " if stat.S_ISLNK(status.st_mode) else ""
+    if status.st_uid in (0, us):
+        return ""
+    return f"it belongs to user {status.st_uid}{where}; run: chown {option}{us} {path}"
+
+
+def _own_group(status: os.stat_result, path: Path) -> bool:
+    """Whether nobody is in the group but the owner: it has his name. An ACL may name others."""
+    import grp  # noqa: PLC0415 - only where a group can write
+    import pwd  # noqa: PLC0415 - as above
+
+    try:
+        owner = pwd.getpwuid(status.st_uid).pw_name
+        group = grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    try:
+        acl = "system.posix_acl_access" in os.listxattr(path)
+    except OSError:  # a file system without them
+        acl = False
+    return group.gr_name == owner and set(group.gr_mem) <= {owner} and not acl

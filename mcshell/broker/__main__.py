@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mcshell.broker.server import run
+from mcshell.config import BrokerSettings
 from mcshell.errors import ConfigError
 
 parser = argparse.ArgumentParser(prog="mcshell broker", description=__doc__)
@@ -19,7 +20,7 @@ for option in ("--passcode-file", "--tls-cert", "--tls-key", "--tls-ca"):
 given = vars(parser.parse_args())
 try:
     file = given.pop("passcode_file")
-    sys.exit(run(passcode=file.read_text().strip() if file else "", **given))
+    sys.exit(run(passcode=BrokerSettings(passcode_file=file).passcode(), **given))
 except (ConfigError, OSError) as error:
     sys.stderr.write(f"mcshell broker: {error}\n")
     sys.exit(ConfigError.exit_code)

@@ -39,6 +39,7 @@ from mcshell.config.sections import (
     SupervisorSettings,
 )
 from mcshell.errors import ConfigError, did_you_mean
+from mcshell.private import read_obeyed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -184,7 +185,7 @@ def variables() -> set[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_obeyed(path, pipes=True).decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import ConfigError
+from mcshell.private import read_obeyed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,8 @@ class BrokerSettings:
         if self.passcode_file is None:
             return ""
         try:
-            return self.passcode_file.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
+            content = read_obeyed(self.passcode_file, pipes=True)
+            return content.decode("utf-8").partition("\n")[0].strip("\r")
         except OSError as error:
             message = f"broker.passcode_file: {self.passcode_file}: {error.strerror}"
             raise ConfigError(message, "broker.passcode_file") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.ddl.load import NAME, load
 from mcshell.errors import ConfigError, DDLError, UsageError, did_you_mean
+from mcshell.private import UnsafeFile, read_obeyed
 
 if TYPE_CHECKING:
     import os
@@ -47,12 +48,16 @@ def read(path: Path, *, lenient: bool = False) -> DDL:
     With `lenient` a validator that is not here is passed over (`load`).
     """
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise DDLError(f"larger than {MAX_FILE} bytes", str(path))
-        text = path.read_text(encoding="utf-8")
-        document = _ruby(text, path) if path.suffix == ".ddl" else json.loads(text)
+        content = read_obeyed(path, MAX_FILE)
+    except UnsafeFile as error:
+        raise DDLError(error.why, str(path)) from error
+    except ValueError as error:
+        raise DDLError(str(error), str(path)) from error
     except OSError as error:
         raise DDLError(f"cannot be read: {error.strerror}", str(path)) from error
+    try:
+        text = content.decode("utf-8")
+        document = _ruby(text, path) if path.suffix == ".ddl" else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DDLError(f"is no JSON: {error}", str(path)) from error
     ddl = load(document, str(path), lenient=lenient)

@@ -6,8 +6,6 @@ Ed25519 is what `mcshell pki` makes. ECDSA (P-256 with SHA-256, P-384 with SHA-3
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -31,8 +29,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mcshell.errors import ConfigError
+from mcshell.private import read_obeyed
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
 __all__ = [
@@ -54,35 +54,19 @@ PublicKey: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey
 MIN_RSA: Final = 2048
 MIN_EXPONENT: Final = 65_537
 MIN_CURVE: Final = 256
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def read_private(path: str | os.PathLike[str]) -> bytes:
     """Read a file that only its owner may read: a key, a passcode.
 
     Raises:
-        ConfigError: it is not there, or others can read it; says which command to run.
+        ConfigError: it is not there, others can read it, or could put another in its place; says
+            which command to run.
     """
     try:
-        # The file that is checked must be the file that is read, hence fstat of the open one.
-        with open(path, "rb") as file:  # noqa: PTH123  a path may be str or Path here
-            status = os.fstat(file.fileno())
-            content = file.read()
+        return read_obeyed(path, pipes=True, secret=True)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
-    if stat.S_ISREG(status.st_mode) and status.st_mode & _OTHERS:
-        raise ConfigError(
-            f"{path}: others can read this secret (mode {stat.S_IMODE(status.st_mode):04o});"
-            f" run: chmod 600 {path}",
-            origin=str(path),
-        )
-    if status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(
-            f"{path}: this secret belongs to user {status.st_uid}, who can read it;"
-            f" run: chown {os.geteuid()} {path}",
-            origin=str(path),
-        )
-    return content
 
 
 def load_private(pem: bytes, origin: str = "") -> PrivateKey:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mcshell import plugins
 from mcshell.errors import ConfigError, MCShellError, PluginError, Rejected
 from mcshell.pki.keys import checking
+from mcshell.private import read_obeyed
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.stomp.connector import Connector
 from mcshell.wire.stomp.endpoint import TLSFiles
@@ -161,6 +162,8 @@ def _ca(pki: PKISettings) -> Path:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_obeyed(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}", origin=str(path)) from error

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from mcshell.client.discovery.targeting import choose
 from mcshell.errors import PluginError, UsageError
 from mcshell.filters.simple import parse_fact
 from mcshell.filters.values import Regex
+from mcshell.private import check_obeyed
 
 if TYPE_CHECKING:
     from mcshell.client.discovery.methods import DiscoveryQuery
@@ -104,6 +106,7 @@ def _ask(argv: list[str], request: dict[str, Any], timeout: float) -> list[str]:
             "CHORIA_EXTERNAL_PROTOCOL": protocol,
         }
         try:
+            check_obeyed(shutil.which(argv[0]) or argv[0])
             done = subprocess.run(
                 [*argv, str(asked), str(said), protocol],
                 env=environ,

@@ -5,6 +5,8 @@ A check is a function that returns what it found or raises; what it raises is th
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.broker_config import check
 from mcshell.config import KeyReference
 from mcshell.errors import ConfigError, MCShellError, PluginError
-from mcshell.private import private_folder
+from mcshell.private import check_obeyed, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +60,11 @@ def _findings(context: Context, written: str | None) -> Iterator[Finding]:
     if written is not None:
         yield _check(f"broker config {written}", lambda: check(settings, Path(written)))
     yield from _plugins()
+    if settings.client.external_discovery:
+        yield _check("discovery program", lambda: _program(settings))
     yield from _agents(settings)
+    yield from _handlers(settings)
+    yield from _policies(settings)
 
 
 def _check(name: str, look: Callable[[], str]) -> Finding:
@@ -221,3 +227,41 @@ def _agents(settings: Settings) -> Iterator[Finding]:
         yield f"agent {entry['name']}", "ok", entry["description"]
     for agent, reason in sorted(served.inactive.items()):
         yield f"agent {agent}", "warn", f"not active here: {reason}"
+
+
+def _handlers(settings: Settings) -> Iterator[Finding]:
+    """Whether the handlers of conversations would be loaded; none is run."""
+    from mcshell.node.handler import FOLDER  # noqa: PLC0415 - as above
+
+    for folder in settings.node.agents:
+        for path in sorted((folder / FOLDER).glob("*.py")):
+            yield _check(f"handler {path.stem}", lambda path=path: _obeyed(path))  # type: ignore[misc] # as above
+
+
+def _program(settings: Settings) -> str:
+    (name, *_) = shlex.split(settings.client.external_discovery)
+    return _obeyed(Path(shutil.which(name) or name))
+
+
+def _obeyed(path: Path) -> str:
+    check_obeyed(path)
+    return str(path)
+
+
+def _policies(settings: Settings) -> Iterator[Finding]:
+    """What is wrong with the policies of a node on this machine, line by line."""
+    from mcshell.node.admission.policy import Policies  # noqa: PLC0415 - as above
+
+    folder = settings.node.policies or settings.state_dir / "node" / "policies"
+    if settings.node.policies is None and not folder.is_dir():
+        return  # no node lives here
+    try:
+        found = Policies(folder).flaws()
+    except OSError as error:
+        yield "policies", "fail", f"{folder}: {error.strerror}: everything is denied"
+        return
+    if not found:
+        yield "policies", "ok", str(folder)
+    for name, flaw in found:
+        where = f"{name}:{flaw.line}" if flaw.line else name
+        yield f"policy {where}", "warn", f"{flaw.message}; it costs {flaw.cost}"

@@ -25,7 +25,6 @@ import errno
 import logging
 import os
 import re
-import stat
 import threading
 import time
 from dataclasses import dataclass, field
@@ -44,6 +43,7 @@ from mcshell.node.admission.policy_file import (
     parse_policy,
 )
 from mcshell.plugins import AuthorisationQuestion
+from mcshell.private import read_obeyed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -342,20 +342,7 @@ def _text(path: Path, stamp: Stamp) -> str:
         if stamp[1] == errno.ENOENT:
             raise ValueError("it is a link that leads nowhere")
         raise OSError(stamp[1], os.strerror(stamp[1]))
-    # A pipe in its place would hold up the node: nobody may ever write into it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            raise ValueError("it is no file")
-        if mode & stat.S_IWOTH:
-            raise ValueError(f"anyone can write it; run: chmod o-w {path}")
-        content = file.read(_MOST_TEXT + 1)
-    if len(content) > _MOST_TEXT:
-        raise ValueError(f"larger than {_MOST_TEXT} bytes")
-    return content.decode("utf-8")
+    return read_obeyed(path, _MOST_TEXT).decode("utf-8")
 
 
 class Authorisation:

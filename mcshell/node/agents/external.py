@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import stat
 import tempfile
 import time
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from mcshell.errors import AgentError, PluginError, Unavailable
 from mcshell.message import Request, StatusCode, Via, new_nonce
 from mcshell.node.agent import Agent, Call
 from mcshell.node.command import run
+from mcshell.private import UnsafeFile, check_obeyed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -58,11 +58,12 @@ class External(Agent):
         command = self._command
         for action in _OWN.intersection(actions):
             raise PluginError(f"{command}: an external agent has no action {action!r}", "agent")
-        mode = command.stat().st_mode
+        try:
+            check_obeyed(command)
+        except UnsafeFile as error:
+            raise PluginError(str(error), "agent", command.name) from error
         if not os.access(command, os.X_OK):
             raise PluginError(f"{command} is not executable; run: chmod +x {command}", "agent")
-        if mode & stat.S_IWOTH:
-            raise PluginError(f"{command}: anyone can write it; run: chmod o-w {command}", "agent")
 
     def activate(self, node: NodeView) -> None:
         """Ask it whether it serves this machine; Unavailable when it does not."""
@@ -126,6 +127,10 @@ class External(Agent):
             environ["CHORIA_EXTERNAL_PROTOCOL"] = protocol
             reply = folder / "reply"
             argv = [str(self._command), str(folder / "request"), str(reply), protocol]
+            try:
+                check_obeyed(self._command)
+            except OSError as error:
+                raise AgentError(f"could not call the external agent: {error}") from error
             outcome = run(call, argv, env=environ, cwd=str(folder))
             for line in (*outcome.lines, *outcome.stderr.decode(errors="replace").splitlines()):
                 log.info("%s: %s", self._command.name, line)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+from importlib.machinery import SourceFileLoader
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from mcshell.errors import PluginError
 from mcshell.node.agent import Agent
+from mcshell.private import UnsafeFile, is_installed, read_obeyed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +37,12 @@ def load_class(source: Path, base: type[T], attribute: str) -> type[T]:
         PluginError: there is none, or several. What the file itself raises passes.
     """
     kind, name = base.__name__, source.stem
-    spec = importlib.util.spec_from_file_location(f"mcshell_{kind.lower()}_{name}", source)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{source} cannot be imported", kind.lower(), name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = ModuleType(f"mcshell_{kind.lower()}_{name}")
+    module.__file__ = str(source)
+    try:
+        exec(_code(module.__name__, source), vars(module))  # type: ignore[arg-type] # it has a source  # noqa: S102 - an agent is code
+    except UnsafeFile as error:
+        raise PluginError(str(error), kind.lower(), name) from error
     classes = [
         value
         for value in vars(module).values()
@@ -54,3 +57,10 @@ def load_class(source: Path, base: type[T], attribute: str) -> type[T]:
             name,
         )
     return classes[0]
+
+
+def _code(module: str, source: Path) -> CodeType | None:
+    """Compiled from what was looked at, past any __pycache__: that others may have filled."""
+    if is_installed(source):
+        return SourceFileLoader(module, str(source)).get_code(module)
+    return compile(read_obeyed(source), str(source), "exec", dont_inherit=True)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from mcshell.errors import ConfigError, Reason, Rejected
+from mcshell.private import read_obeyed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,7 @@ Keys = Callable[[str], bytes | None]
 """Takes a caller's name, returns the PEM of its public key, None when it is not known."""
 
 _LINE: Final = 60
+_MOST_KEY: Final = 65536  # bytes
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+\Z")
 _NAME = re.compile(r"cert=([A-Za-z0-9_.-]+)\Z")
 _LEAST_PADDING: Final = 8
@@ -57,9 +59,13 @@ class KeyDirectory:
     def __call__(self, name: str) -> bytes | None:
         """Read a key; names are checked before they get here, and hold no slash."""
         try:
-            return (self._folder / f"{name}.pem").read_bytes()
+            return read_obeyed(self._folder / f"{name}.pem", _MOST_KEY)
         except FileNotFoundError:
             return None
+        except (OSError, ValueError) as error:
+            raise Rejected(
+                Reason.BAD_CERTIFICATE, f"its public key cannot be used: {error}"
+            ) from error
 
 
 def caller_name(callerid: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mcshell.errors import ConfigError
 from mcshell.pki.keys import read_private
+from mcshell.private import read_obeyed
 from mcshell.wire.mcollective import layouts
 from mcshell.wire.mcollective.aes import AES
 from mcshell.wire.mcollective.envelope import MARSHAL, YAML, MCollectiveLimits
@@ -135,7 +136,7 @@ def _needed(path: Path | None, key: str) -> Path:
 
 def _read(path: Path, key: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_obeyed(path)
     except OSError as error:
         message = f"mcollective.{key}: {path}: {error.strerror}"
         raise ConfigError(message, f"mcollective.{key}") from error

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
     from mcshell.node.agents.registry import AgentRegistry
-    from mcshell.node.audit.log import AuditLog
     from mcshell.node.context import SecurityContext
     from mcshell.node.mcollective import MCollectiveServer
     from mcshell.node.replies import Steps
@@ -52,7 +51,7 @@ class Daemon:
         )
         security = open_security(settings, credentials.verifier, served, state)
         spool = Spool(state / "work.sqlite")
-        host = _host(settings, credentials, served, security.audit, spool, state)
+        host = _host(settings, credentials, served, security, spool, state)
         served.activate(host)
         self.server = NodeServer(
             settings,
@@ -81,7 +80,7 @@ def _host(
     settings: Settings,
     credentials: Credentials,
     served: AgentRegistry,
-    audit: AuditLog,
+    security: SecurityContext,
     spool: Spool,
     state: Path,
 ) -> Host:
@@ -96,10 +95,11 @@ def _host(
         private=[path for path in (settings.pki.key, state) if isinstance(path, Path)],
         settings=settings.agents,
         pools=node.serve,
-        revocation=Revocation(credentials.verifier, state / "crl.pem", audit),
-        audit_history=AuditHistory(audit.path),
+        revocation=Revocation(credentials.verifier, state / "crl.pem", security.audit),
+        audit_history=AuditHistory(security.audit.path),
         records=spool,
         machine=machine_id(state),
+        flaws=security.authorisation.flaws,
     )
 
 

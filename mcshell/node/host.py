@@ -61,6 +61,7 @@ class Host:
         audit_history: AuditHistory | None = None,
         records: Records | None = None,
         machine: str = "",
+        flaws: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.identity = identity
         self.machine = machine
@@ -76,6 +77,7 @@ class Host:
         self._private = tuple(path.resolve() for path in private)
         self._settings = settings or {}
         self._records = records
+        self._flaws = flaws
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -121,6 +123,11 @@ class Host:
         return (
             {} if self._records is None else self._records.rules.held(self.identity, self.machine)
         )
+
+    def flaws(self) -> tuple[str, ...]:
+        """What cannot be used here, one line each: agents that do not load, lines of policies."""
+        broken = (f"agent {name} {why}" for name, why in sorted(self._served.broken.items()))
+        return (*broken, *self._flaws())
 
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""

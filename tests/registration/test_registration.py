@@ -230,3 +230,50 @@ def test_the_few_that_have_registered_do_not_stand_for_all(fleet):
         assert wait_until(lambda: known(alice), PATIENCE)
         assert len(alice.discover()) == 400
         assert len(alice.discover()) == 400
+
+
+def test_what_cannot_be_used_is_registered(fleet):
+    """A line of a policy that never matches, and an agent that does not load, are said by name."""
+    (fleet.folder / "policies" / "rpcutil.policy").write_text(
+        "policy default deny\nallow\tcert=Alice\t*\t*\t*\nallow\tcert=alice\t*\t*\t*\n"
+    )
+    with fleet.client() as alice:
+        fleet.start("web1")
+        assert wait_until(lambda: alice.known.node(fleet.collective, "web1"), PATIENCE)
+        (flaw,) = alice.known.node(fleet.collective, "web1").flaws
+        assert flaw.startswith("policy rpcutil.policy:2: ")
+        assert flaw.endswith("; it costs this line")
+        (fleet.folder / "policies" / "rpcutil.policy").unlink()
+        assert wait_until(lambda: alice.known.node(fleet.collective, "web1").flaws == (), PATIENCE)
+    doctor = fleet.cli("doctor", "--json", MCSHELL_CONFIG=str(fleet.folder / "web1.toml"))
+    rows = {row["check"]: row["state"] for row in json.loads(doctor.stdout)}
+    assert rows["policies"] == "ok"
+    (fleet.folder / "policies" / "exec.policy").write_text("deny\tcert=Bob\t*\t*\t*\n")
+    doctor = fleet.cli("doctor", "--json", MCSHELL_CONFIG=str(fleet.folder / "web1.toml"))
+    rows = {row["check"]: row for row in json.loads(doctor.stdout)}
+    assert rows["policy exec.policy:1"]["state"] == "warn"
+    assert rows["policy exec.policy:1"]["detail"].endswith("the file, which denies everything")
+
+
+def test_data_plugins_answer_in_a_policy(fleet):
+    """A condition that asks a data plugin is decided by the daemon's own answer."""
+    (fleet.folder / "policies" / "rpcutil.policy").write_text(
+        "policy default deny\n"
+        "deny\tcert=alice\tinventory\tagent('package').version!=0\n"
+        f"deny\tcert=alice\tdaemon_stats\tcollective('{fleet.collective}').member=true\n"
+        f"allow\tcert=alice\tagent_inventory\tfstat('/etc/passwd').type=file\n"
+        f"allow\tcert=alice\t*\tcollective('{fleet.collective}').member=true\n"
+    )
+    fleet.start("web1")
+    with fleet.client() as alice:
+
+        def state(action):
+            (row,) = alice.rpc("rpcutil", action, nodes=["web1"]).rows()
+            return str(row.state)
+
+        asked = ("ping", "agent_inventory", "daemon_stats", "inventory")
+        assert [state(action) for action in asked] == ["ok", "ok", "denied", "denied"]
+    words = ("policy", "test", "cert=alice", "rpcutil", "daemon_stats", "--json")
+    done = fleet.cli(*words, MCSHELL_CONFIG=str(fleet.folder / "web1.toml"))
+    (row,) = json.loads(done.stdout)
+    assert (done.returncode, row["decision"], row["why"]) == (1, "denied", "rpcutil.policy:3")

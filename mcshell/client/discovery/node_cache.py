@@ -62,7 +62,7 @@ class CachedNode:
 
     `started` is when its daemon did, `crl` the number of the revocation list it works under,
     `interval` how often it registers (seconds), `skew` how far its clock was ahead of ours when
-    it last did; None where it has not said so. `trust` names the wire over which it said all this
+    it last did, `flaws` what cannot be used there; None where it has not said so. `trust` names the wire over which it said all this
     (see `Reply.trust`), `described` when it did, where a sign of life does not say it.
     """
 
@@ -80,6 +80,7 @@ class CachedNode:
     skew: float | None = None
     trust: str = "mcs"
     described: float | None = None
+    flaws: tuple[str, ...] | None = None
 
     def inventory(self) -> list[dict[str, Any]]:
         """Its agents, of which only the names are known from afar."""
@@ -117,6 +118,7 @@ def description(document: Mapping[str, Any], identity: str, seen: float) -> Cach
         skew=document.get("skew"),
         trust=str(document.get("trust") or "mcs"),
         described=document.get("described"),
+        flaws=None if document.get("flaws") is None else tuple(document["flaws"]),
     )
 
 
@@ -133,6 +135,7 @@ def registered(registration: Registration, now: float) -> CachedNode:
         pools=registration.pools,
         started=registration.started,
         crl=registration.crl,
+        flaws=registration.flaws,
         interval=registration.interval,
         skew=registration.created - now,
     )

@@ -152,6 +152,7 @@ def _record(node: CachedNode) -> dict[str, Any]:
         "started": node.started,
         "interval": node.interval,
         "crl": node.crl,
+        "flaws": None if node.flaws is None else list(node.flaws),
     }
 
 

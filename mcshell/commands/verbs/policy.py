@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell import plugins
 from mcshell.commands.output.result import Table
+from mcshell.ddl.library import shipped_dir
 from mcshell.errors import UsageError
 from mcshell.node.admission.policy import Policies
 from mcshell.node.admission.policy_file import caller_flaw
+from mcshell.node.agents.registry import load_agents
 from mcshell.node.builtin.discovery import DiscoveryAgent
 from mcshell.node.facts.source import FactSource, plain
-from mcshell.node.host import read_classes
+from mcshell.node.host import Host, read_classes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,13 +61,15 @@ def decide(context: Context, options: PolicyTestOptions) -> Table:
         if caller is not None and (flaw := caller_flaw(caller)):
             raise UsageError(f"policy test: {flaw}")
     folder = _folder(context)
+    host = _host(context, options)
     decision = Policies(folder).decide(
         options.caller,
         options.agent,
         options.action,
-        _facts(context, options.facts),
-        _classes(context, options.classes),
+        host.facts,
+        host.classes,
         options.owner if options.owner != options.caller else None,
+        query=host.query,
     )
     row = (
         options.caller,
@@ -87,6 +91,23 @@ def decide(context: Context, options: PolicyTestOptions) -> Table:
 def _folder(context: Context) -> Path:
     settings = context.settings
     return settings.node.policies or settings.state_dir / "node" / "policies"
+
+
+def _host(context: Context, options: PolicyTestOptions) -> Host:
+    """The node that is asked about: this machine, with the facts and classes of the line."""
+    settings = context.settings
+    facts = _facts(context, options.facts)
+    served = load_agents([*settings.node.agents, shipped_dir()])
+    host = Host(
+        settings.node.identity or "this",
+        facts=lambda: facts,
+        served=served,
+        classes=_classes(context, options.classes),
+        collectives=settings.collective.member or (settings.collective.main,),
+        settings=settings.agents,
+    )
+    served.activate(host)
+    return host
 
 
 def _line(path: Path, number: int) -> str:

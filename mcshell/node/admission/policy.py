@@ -30,7 +30,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell.errors import PluginError
 from mcshell.node.admission.policy_file import (
@@ -80,6 +80,8 @@ _ABSENT: Final = (0, 0, 0, 0, 0)
 _UNKNOWN: Final = -1
 
 Stamp = tuple[int, int, int, int, int]
+DataQuery: TypeAlias = "Callable[[str, str | None], Mapping[str, Any]]"
+"""Answers a data plugin: its name, its parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class _PolicyQuestion:
 
     facts: Mapping[str, Any]
     classes: frozenset[str]
-    query: Callable[[str, str | None], Mapping[str, Any]]
+    query: DataQuery
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,18 +140,16 @@ class _Groups:
 class Policies:
     """The policy files of one directory, read again when they change (looked at once a second).
 
-    `query` answers data plugins in compound conditions. May be called from any thread.
+    May be called from any thread.
     """
 
     def __init__(
         self,
         directory: str | os.PathLike[str],
         *,
-        query: Callable[[str, str | None], Mapping[str, Any]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.directory = Path(directory)
-        self._query = query or _no_answer
         self._clock = clock
         self._lock = threading.Lock()
         self._files: dict[str, _LoadedPolicy] = {}
@@ -163,9 +163,12 @@ class Policies:
         facts: Mapping[str, Any],
         classes: frozenset[str] | set[str],
         owner: str | None = None,
+        *,
+        query: DataQuery | None = None,
     ) -> Decision:
         """Say whether `caller` may have `agent.action` run here; a doubt is a no.
 
+        `query` answers the data plugins of compound conditions (`Host.query`).
         With `owner` it is about what belongs to another caller: that is the fact `owner` then, and
         only a rule that asks for it allows (`allow cert=bob edit owner=cert=alice`).
         """
@@ -186,7 +189,7 @@ class Policies:
             return Decision(False, f"there is neither {agent}{_SUFFIX} nor {_DEFAULT}")
         if owner is not None:
             facts = {**facts, "owner": owner}
-        asked = _PolicyQuestion(facts, frozenset(classes), self._query)
+        asked = _PolicyQuestion(facts, frozenset(classes), query or _no_answer)
         own = owner is None and agent in _OWNING
         return _decide(file, name, caller, action, asked, own=own, of_another=owner is not None)
 
@@ -352,6 +355,16 @@ class Authorisation:
         self._policies = policies
         self._authorisers = authorisers
 
+    def flaws(self) -> list[str]:
+        """What is wrong with the policies, one line each."""
+        try:
+            return [
+                f"policy {_said(name, flaw)}; it costs {flaw.cost}"
+                for name, flaw in self._policies.flaws()
+            ]
+        except OSError as error:
+            return [f"policies {self._policies.directory}: {error.strerror}"]
+
     def denied(
         self,
         host: Host,
@@ -366,7 +379,9 @@ class Authorisation:
         With `owner` it is about what belongs to another caller (`Policies.decide`).
         """
         facts, classes = host.facts, host.classes
-        decision = self._policies.decide(caller, agent, action, facts, classes, owner)
+        decision = self._policies.decide(
+            caller, agent, action, facts, classes, owner, query=host.query
+        )
         if not decision.allowed:
             return f"denied by policy: {decision.why}"
         if not self._authorisers:

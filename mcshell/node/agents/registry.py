@@ -51,6 +51,8 @@ class AgentRegistry:
     def __init__(self, services: Iterable[ServedAgent]) -> None:
         self._services = {service.ddl.name: service for service in services}
         self.inactive: dict[str, str] = {}
+        self.broken: dict[str, str] = {}
+        """Those of the inactive that do not load."""
         self._refresh()
 
     def get(self, name: str) -> ServedAgent | None:
@@ -125,6 +127,7 @@ def load_agents(
                 log.warning("agent %s does not load: %s", name, text)
     served = AgentRegistry(services)
     served.inactive.update(broken)
+    served.broken.update(broken)
     return served
 
 

@@ -73,6 +73,7 @@ class Emulator:
             revocation=Revocation(security.verifier, state / "crl.pem", security.audit),
             audit_history=AuditHistory(security.audit.path),
             records=spool,
+            flaws=security.authorisation.flaws,
         )
         authority = Authority.open(pki_dir)
         nodes = [_node(one, make_host, authority) for one in _machines(prefix, count, seed)]

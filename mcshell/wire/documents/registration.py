@@ -28,10 +28,20 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.envelope import BodyLimits
     from mcshell.wire.documents.signatures import Signer, Verifier
 
-__all__ = ["Registration", "open_registration", "read_registration", "seal_registration"]
+__all__ = [
+    "MOST_FLAW",
+    "MOST_FLAWS",
+    "Registration",
+    "open_registration",
+    "read_registration",
+    "seal_registration",
+]
 
 _MOST = 1 << 62
 _MOST_RULES = 10_000
+MOST_FLAWS = 50
+MOST_FLAW = 500
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +49,9 @@ class Registration:
     """What a node says about itself. `crl` is the number of the revocation list it works under.
 
     `machine` tells a machine from another of the same name, `rules` says which rules it has: the
-    revision of each AUTHOR/NAME. `audit` is the head of its audit log: the number of a line in the
-    chain, and the line's SHA-256 in hex.
+    revision of each AUTHOR/NAME; `flaws` what cannot be used there (agents, policies), a line each.
+    `audit` is the head of its audit log: the number of a line in the chain, and the line's SHA-256
+    in hex.
 
     `started` is when its daemon started, `created` when this was written (its own clock, seconds
     since the epoch); the next one comes within `interval` seconds.
@@ -60,6 +71,7 @@ class Registration:
     machine: str = ""
     rules: Mapping[str, int] = field(default_factory=dict)
     audit: tuple[int, str] | None = None
+    flaws: tuple[str, ...] = ()
 
     def seen(self, now: float) -> float:
         """As of when it counts: when it was written, but never later than now."""
@@ -85,6 +97,7 @@ def seal_registration(registration: Registration, signer: Signer) -> SealedMessa
         "machine": registration.machine,
         "rules": registration.rules,
         **_audit_field(registration.audit),
+        "flaws": registration.flaws,
     }
     try:
         _registration(document)
@@ -151,6 +164,7 @@ def _registration(document: Mapping[str, Any]) -> Registration:
         machine=fields.optional(document, "machine", fields.text) or "",
         rules=_rules(document),
         audit=fields.optional(document, "audit", _audit),
+        flaws=_flaws(document),
     )
 
 
@@ -171,6 +185,15 @@ def _rules(document: Mapping[str, Any]) -> dict[str, int]:
     if not all(isinstance(one, str) for one in value) or len(value) > _MOST_RULES:
         raise Rejected(Reason.MALFORMED, f"rules: at most {_MOST_RULES} names are meant")
     return {name: fields.whole(value, name, _MOST) for name in value}
+
+
+def _flaws(document: Mapping[str, Any]) -> tuple[str, ...]:
+    if document.get("flaws") is None:
+        return ()
+    found = _names(document, "flaws")
+    if len(found) > MOST_FLAWS or any(len(line) > MOST_FLAW for line in found):
+        raise Rejected(Reason.MALFORMED, f"flaws: at most {MOST_FLAWS} lines are meant")
+    return found
 
 
 def _names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:

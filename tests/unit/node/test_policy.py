@@ -326,14 +326,17 @@ def test_a_data_plugin_without_an_answer_denies(tmp_path):
         "service.policy:1: the data plugin fstat has no answer here",
     )
     for present, allowed in ((True, False), (False, True)):
-        policies = Policies(tmp_path, query=lambda _plugin, _params, p=present: {"present": p})
-        assert policies.decide("cert=a", "service", "x", {}, frozenset()).allowed is allowed
+        decision = Policies(tmp_path).decide(
+            *("cert=a", "service", "x", {}, frozenset()),
+            query=lambda _plugin, _params, p=present: {"present": p},
+        )
+        assert decision.allowed is allowed
 
     def broken(plugin, _params):
         raise PluginError("gone", kind="data", name=plugin)
 
-    policies = Policies(tmp_path, query=broken)
-    assert not policies.decide("cert=a", "service", "x", {}, frozenset()).allowed
+    policies = Policies(tmp_path)
+    assert not policies.decide("cert=a", "service", "x", {}, frozenset(), query=broken).allowed
 
 
 def test_an_agents_name_is_no_path(ask, tmp_path):

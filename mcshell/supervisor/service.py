@@ -148,7 +148,7 @@ class Supervisor:
 
     def _hear(self, group: list[Delivery], now: float) -> None:
         """Verify the newest registration of each node, keep them, and bring what is lacking."""
-        claims = self._filter.newest([(self._topics[one.subscription], one) for one in group], now)
+        claims = self._filter.claims([(self._topics[one.subscription], one) for one in group], now)
         found = [
             HeardRegistration(
                 collective=collective,
@@ -158,8 +158,9 @@ class Supervisor:
                 signature=delivery.headers[SIGNATURE],
                 certificate=delivery.headers[CERTIFICATE],
             )
-            for (collective, _name), (delivery, claim) in claims.items()
-            if (registration := self._filter.verified(delivery, claim, now)) is not None
+            for (collective, _name), some in claims.items()
+            if (newest := self._filter.newest(some, now)) is not None
+            for delivery, registration in [newest]
         ]
         if found:
             self._inventory.keep(found)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
 import time
+from contextlib import closing
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.client.discovery.registrations import RegistrationFilter
 from mcshell.client.documents.rule_file import load_sealed
 from mcshell.message import Duty, Filter, Rule
+from mcshell.pki import Authority
+from mcshell.wire import destinations
+from mcshell.wire.documents.envelope import SealedMessage
+from mcshell.wire.documents.registration import Registration, seal_registration
 from mcshell.wire.documents.rule import seal_rule
-from mcshell.wire.documents.signatures import Signer
+from mcshell.wire.documents.signatures import Signer, Verifier
+from mcshell.wire.stomp.connector import Connector
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -290,3 +302,75 @@ def test_outcomes_are_asked_of_the_nodes(rule_fleet):
         shown = alice.jobs.show(rows[0]["job"], nodes=[rows[0]["sender"]]).rows()[0]
         assert shown.data["runs"] == 1
         assert alice.junk.total() == 0
+
+
+@pytest.mark.parametrize("forged_by", ["nobody", "alice", "web2", "a wrong signature"])
+def test_a_forged_registration_never_drops_the_signed_one(rule_fleet, forged_by):
+    """A later one in a node's name, in the same group, unsigned or signed by another, counts nothing."""
+    fleet = rule_fleet.fleet
+    for name in ("web1", "web2"):
+        fleet.authority.issue(name, "node", out=fleet.folder)
+    rule_fleet.supervise("sup1")
+    signer = Signer.load(fleet.folder / "web1.pem", fleet.folder / "web1.key")
+    real = Registration(
+        identity="web1",
+        created=time.time(),
+        interval=300.0,
+        facts={"genuine": True},
+        collectives=(fleet.collective,),
+    )
+    later = replace(real, created=real.created + 10**6, facts={"genuine": False})
+    sealed = seal_registration(real, signer)
+    if forged_by in ("alice", "web2"):
+        own = Signer.load(fleet.folder / f"{forged_by}.pem", fleet.folder / f"{forged_by}.key")
+        forged = seal_registration(later, own)
+    else:
+        headers = {} if forged_by == "nobody" else sealed.headers
+        forged = SealedMessage(seal_registration(later, signer).body, headers)
+    supervisor = rule_fleet.supervisors["sup1"]
+    os.kill(supervisor.pid, signal.SIGSTOP)  # so that all of them come in one group
+    link = Connector([fleet.broker.url], user=fleet.broker.user, passcode=fleet.broker.passcode)
+    link.start(timeout=20)
+    try:
+        for one in (forged, sealed, forged, forged):
+            topic = destinations.registration(fleet.collective)
+            link.send(topic, one.body, dict(one.headers), receipt=True).wait(20)
+    finally:
+        link.close()
+        os.kill(supervisor.pid, signal.SIGCONT)
+    path = fleet.folder / "state-sup1" / "supervisor" / "registrations.sqlite"
+
+    def kept():
+        with closing(sqlite3.connect(path)) as file:
+            return [bytes(body) for (body,) in file.execute("SELECT body FROM nodes")]
+
+    assert wait_until(lambda: kept() == [sealed.body], PATIENCE), kept()
+
+
+def test_among_signed_registrations_the_newest_counts(tmp_path):
+    """In one group, the newest of those whose signature holds is taken, whatever came last."""
+    authority = Authority.init(tmp_path / "ca")
+    signer = Signer.from_pem(*authority.issue_pem("web1", "node"))
+    filter_ = RegistrationFilter(Verifier(authority.ca_pem), 100)
+    now = time.time()
+
+    def said(created):
+        one = Registration(identity="web1", created=created, interval=9.0, collectives=("mcs",))
+        return seal_registration(one, signer)
+
+    def delivery(body, headers):
+        return SimpleNamespace(body=body, headers=headers)
+
+    older, newer, forged = said(now - 5), said(now), said(now + 5)
+    group = [
+        ("mcs", delivery(newer.body, newer.headers)),
+        ("mcs", delivery(forged.body, newer.headers)),
+        ("mcs", delivery(forged.body, {})),
+        ("mcs", delivery(older.body, older.headers)),
+    ]
+    claims = filter_.claims(group, now)
+    assert [one[1].created for one in claims["mcs", "web1"]] == [now + 5, now, now - 5]
+    newest = filter_.newest(claims["mcs", "web1"], now)
+    assert newest is not None
+    assert newest[1].created == now
+    assert filter_.counts == {"unsigned": 1, "bad_signature": 1}

@@ -11,14 +11,14 @@ import logging
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mcshell.client.discovery.node_cache import registered
 from mcshell.client.messaging.receiver import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
-from mcshell.errors import Rejected
+from mcshell.errors import Reason, Rejected
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import BodyLimits
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.registration import open_registration, read_registration
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = ["RegistrationFilter", "RegistrationListener"]
 
 log = logging.getLogger(__name__)
 
+Claim: TypeAlias = "tuple[Delivery, Registration]"
 _GROUP = 200
 _AGAIN = 1.0
 _MOST = 500
@@ -59,11 +60,14 @@ class RegistrationFilter:
         self.refused = Rejections(verifier)
         self.counts: Counter[str] = Counter()
 
-    def newest(
+    def claims(
         self, group: Iterable[tuple[str, Delivery]], now: float
-    ) -> dict[tuple[str, str], tuple[Delivery, Registration]]:
-        """The newest by (collective, name) of what came over collectives' topics; none believed."""
-        claims: dict[tuple[str, str], tuple[Delivery, Registration]] = {}
+    ) -> dict[tuple[str, str], list[Claim]]:
+        """What came over collectives' topics by (collective, name), the newest first; none believed.
+
+        What is not signed at all claims nothing: it must not stand in the way of what is.
+        """
+        claims: dict[tuple[str, str], list[Claim]] = {}
         for collective, delivery in group:
             try:
                 claim = read_registration(delivery.body, BodyLimits())
@@ -74,9 +78,20 @@ class RegistrationFilter:
             repeated = now - self._heard.get(claim.identity, float("-inf")) < self._again
             if repeated or collective not in claim.collectives:
                 self.counts["repeated"] += 1
-            elif place not in claims or claim.created >= claims[place][1].created:
-                claims[place] = delivery, claim
+            elif not {SIGNATURE, CERTIFICATE} <= delivery.headers.keys():
+                self._refuse(claim.identity, Rejected(Reason.UNSIGNED, "no signature"))
+            else:
+                claims.setdefault(place, []).insert(0, (delivery, claim))
+        for some in claims.values():
+            some.sort(key=lambda one: one[1].created, reverse=True)
         return claims
+
+    def newest(self, claims: Iterable[Claim], now: float) -> Claim | None:
+        """The first of a node's claims whose signature holds; a forged one only costs a look."""
+        for delivery, claim in claims:
+            if (registration := self.verified(delivery, claim, now)) is not None:
+                return delivery, registration
+        return None
 
     def verified(self, delivery: Delivery, claim: Registration, now: float) -> Registration | None:
         """What one of them says, if its signature holds and there is time to look."""
@@ -161,15 +176,16 @@ class RegistrationListener:
 
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()
-        claims = self._filter.newest([(self._collective, one) for one in group], now)
+        claims = self._filter.claims([(self._collective, one) for one in group], now)
         names = [name for _collective, name in claims]
         already = {} if self._followers else self._known.seen(self._collective, names)
         learned: list[CachedNode] = []
-        for (_collective, name), (delivery, claim) in claims.items():
-            if already.get(name, 0.0) >= claim.seen(now) - _AGAIN:
-                self.counts["repeated"] += 1
-            elif (registration := self._filter.verified(delivery, claim, now)) is not None:
-                learned.append(registered(registration, now))
+        for (_collective, name), some in claims.items():
+            told = already.get(name, 0.0) + _AGAIN
+            news = [one for one in some if one[1].seen(now) > told]
+            self.counts["repeated"] += len(some) - len(news)
+            if (newest := self._filter.newest(news, now)) is not None:
+                learned.append(registered(newest[1], now))
         self._known.learn(self._collective, learned)
         self.counts["learned"] += len(learned)
         for node in learned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,8 @@ from mcshell.client.session.session import Session
 from mcshell.client.session.transfer import export_session, import_session
 from mcshell.message import State
 from mcshell.wire.credentials import load_verifier
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.stomp.connector import Connector
 from tests.jobs.job_fleet import JobFleet
 from tests.peers.processes import wait_until
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from mcshell.client.jobs.replies import JobReplies
     from mcshell.client.store.ledger import LedgerEntry
+    from mcshell.client.store.records import OutgoingMessage
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(180)
@@ -250,3 +254,45 @@ def test_explain_knows_of_jobs(job_fleet: JobFleet, client: Client) -> None:
     replies = submit(client, job_fleet, "x", at="2035-01-01 04:00")
     told = client.rpc("rpcutil", "seen", requestid=replies.job, nodes=["n1"]).rows()[0]
     assert told.data["reason"] == "a job: it starts at 2035-01-01T04:00, by its zone"
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+def test_a_cancelled_job_does_not_come_back_by_replay(embedded, tmp_path, unseen):
+    """However short the retention, a job's record outlives the request that could bring it again."""
+    with JobFleet(embedded, tmp_path, "n1", node='retention = "5s"\n') as job_fleet:
+        client = job_fleet.client(session="jobs")
+        if not unseen:
+            job_fleet.start("n1")
+        data = {"file": str(job_fleet.marks), "text": "patrol"}
+        replies = client.jobs.submit(
+            "mark", "once", inputs=data, name="patrol", nodes=["n1"], cron="* * * * *", ttl="20d"
+        )
+        job = replies.requestid
+        ((message, _),) = client.session.store.outgoing(job)
+        if unseen:  # the cancel comes first: the job waits in the broker for a node that is down
+            job_fleet.start("n1")
+        assert replies.wait_accepted(30), job_fleet.logs()
+        client.jobs.cancel(job).wait(30)
+        assert job_fleet.states(client, job) == {"n1": "cancelled"}
+        for ahead in (0.5 * 86_400.0, 19.0 * 86_400.0):
+            job_fleet.set_clock(ahead)
+            for _time in range(3):  # the first wakes the worker, which purges
+                _send_again(embedded, message)
+                time.sleep(1.5)
+                assert job_fleet.states(client, job) == {"n1": "cancelled"}
+        if not unseen:  # what was never seen is remembered for the longest ttl
+            job_fleet.set_clock(21 * 86_400.0)
+            _send_again(embedded, message)
+            assert wait_until(lambda: job_fleet.states(client, job) == {}, 30), job_fleet.logs()
+
+
+def _send_again(broker: Broker, message: OutgoingMessage) -> None:
+    link = Connector([broker.url], user=broker.user, passcode=broker.passcode)
+    link.start(timeout=20)
+    headers = {SIGNATURE: message.signature, CERTIFICATE: message.certificate}
+    try:
+        receipt = link.send(message.destination, message.body, headers, receipt=True)
+        assert receipt is not None
+        receipt.wait(20)
+    finally:
+        link.close()

@@ -8,11 +8,18 @@ from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+# What 67a4456 did not say, and so nobody has said it in a file of its.
+NEW = {("Registration", "flaws"), ("CachedNode", "flaws")}
+
 
 def plain(value: Any) -> Any:
     """A value of ours without its types; bytes and long texts are their digests."""
     if is_dataclass(value):
-        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+        kind = type(value).__name__
+        new = [one.name for one in fields(value) if (kind, one.name) in NEW]
+        assert not any(getattr(value, name) for name in new)
+        known = [one.name for one in fields(value) if one.name not in new]
+        return {name: plain(getattr(value, name)) for name in known}
     if isinstance(value, Mapping):
         return {plain(key): plain(one) for key, one in value.items()}
     if isinstance(value, AbstractSet):

@@ -52,7 +52,7 @@ class AdmissionController:
         audit: AuditLog,
     ) -> None:
         self._verifier = verifier
-        self._limits = limits
+        self.limits = limits
         self._authorisation = authorisation
         self._served = served
         self._audit = audit
@@ -79,12 +79,12 @@ class AdmissionController:
     ) -> Request:
         """Verify; under a stale revocation list, once more with the newer one that it carries."""
         try:
-            return open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+            return open_request(body, headers, self._verifier, arrival, self.limits, now=now)
         except Rejected as refusal:
             lists = host.revocation if refusal.reason is Reason.STALE_CRL else None
             if lists is None or not lists.carried(body, host.identity):
                 raise
-        return open_request(body, headers, self._verifier, arrival, self._limits, now=now)
+        return open_request(body, headers, self._verifier, arrival, self.limits, now=now)
 
     def open_work(
         self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
@@ -127,7 +127,7 @@ class AdmissionController:
     ) -> Job | Refusal:
         """Verify the document of a job that a request has brought, and that they fit together."""
         try:
-            job = open_job(body, headers, self._verifier, self._limits, now)
+            job = open_job(body, headers, self._verifier, self.limits, now)
         except Rejected as refusal:
             return self.deny(request, host, f"denied: the job's document: {refusal}")
         if job.author != request.caller:
@@ -141,7 +141,7 @@ class AdmissionController:
     ) -> Rule | None:
         """Verify a rule that came over a collective; None, and audited, when it is refused."""
         try:
-            return open_rule(body, headers, self._verifier, self._limits, now, collective)
+            return open_rule(body, headers, self._verifier, self.limits, now, collective)
         except Rejected as refusal:
             self.refuse(host, refusal.reason, refusal.detail, rule_digest(body), Via.DIRECT)
             return None

@@ -125,6 +125,7 @@ class JobManager:
                 [row],
                 messages=[lifecycle.writer.noted(request, State.RECEIVED)],
                 awaits=[(row.key, list(map(condition, job.after)))],
+                expires=request.expires,
             )
             if row.state == WAITING:
                 self._scheduler.consider(row, now)
@@ -298,7 +299,8 @@ class JobManager:
             statusmsg=f"cancelled by {request.caller}, before it came",
             touched=request.id,
         )
-        self._spool.put_jobs([row])
+        limits = self._controller.limits
+        self._spool.put_jobs([row], expires=now + limits.max_ttl + limits.max_skew)
         return self.job_queries.stand(row)
 
     # --- helpers -------------------------------------------------------------------------------

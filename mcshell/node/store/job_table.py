@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADD_DIGESTS",
+    "BRINGERS",
     "ENDED",
+    "GRACE",
     "OPEN",
     "PAUSED",
     "SCHEDULED",
@@ -48,6 +50,9 @@ ENDED: Final = frozenset(
     {"ok", "failed", "denied", "missed", "cancelled", "interrupted", "expired"}
 )
 _PURGE_ROWS: Final = 500
+_LONGEST: Final = 180 * 86_400.0  # the default of `max_ttl`
+GRACE: Final = 3600.0
+"""Seconds: a clock that was put forward and back again must not make an old request look new."""
 
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -99,6 +104,21 @@ ADD_DIGESTS: Final = """
 ALTER TABLE jobs ADD COLUMN signed TEXT NOT NULL DEFAULT '';
 UPDATE jobs SET signed = sha256(body) WHERE author = owner AND body IS NOT NULL;
 """
+
+# Until when a request would be believed that brings a job: so long its row stays, lest a replay
+# bring it back. Of those of earlier versions nobody wrote that down.
+BRINGERS: Final = """
+CREATE TABLE bringers (
+    identity TEXT NOT NULL,
+    id TEXT NOT NULL,
+    expires REAL NOT NULL,
+    PRIMARY KEY (identity, id)
+) WITHOUT ROWID;
+"""
+_BRINGER: Final = (
+    "INSERT INTO bringers VALUES (?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET expires = max(expires, excluded.expires)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +203,11 @@ def seen(row: JobRow) -> dict[str, Any]:
 def put(database: sqlite3.Connection, row: JobRow) -> None:
     """Write a job as it stands now."""
     database.execute(_PUT, _values(row))
+
+
+def note_bringer(database: sqlite3.Connection, key: Key, expires: float) -> None:
+    """Keep a job's row until then (epoch) at least."""
+    database.execute(_BRINGER, (*key, expires))
 
 
 def await_(database: sqlite3.Connection, key: Key, conditions: Iterable[tuple[str, str]]) -> None:
@@ -288,16 +313,18 @@ class JobTable:
         return int(self._database.read(query, (identity,))[0]["n"])
 
     def purge(self, now: float, retention: float) -> int:
-        """Forget some jobs that ended `retention` seconds ago."""
+        """Forget some jobs that ended `retention` seconds ago and that no request can bring again."""
 
         def work(database: sqlite3.Connection) -> int:
             old = database.execute(
-                "SELECT identity, id FROM jobs WHERE ended IS NOT NULL AND ended < ? LIMIT ?",
-                (now - retention, _PURGE_ROWS),
+                "SELECT identity, id FROM jobs LEFT JOIN bringers USING (identity, id)"
+                " WHERE ended < ? AND coalesce(expires, received + ?) < ? LIMIT ?",
+                (now - retention, _LONGEST, now - GRACE, _PURGE_ROWS),
             ).fetchall()
             keys = [tuple(row) for row in old]
             database.executemany("DELETE FROM jobs WHERE identity = ? AND id = ?", keys)
             database.executemany("DELETE FROM awaited WHERE identity = ? AND id = ?", keys)
+            database.executemany("DELETE FROM bringers WHERE identity = ? AND id = ?", keys)
             return len(keys)
 
         return self._database.write(work, durable=False)

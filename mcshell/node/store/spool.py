@@ -31,8 +31,6 @@ __all__ = ["EVERYBODY", "Spool"]
 EVERYBODY: Final = ("", "\U0010ffff")
 """All identities there can be, as a first and a last one."""
 
-# A clock that was put forward and back again must not make an old request look new.
-_GRACE: Final = 3600.0
 _PURGE_ROWS: Final = 500
 _AT_ONCE: Final = 4 << 20
 
@@ -86,7 +84,11 @@ CREATE TABLE IF NOT EXISTS outbox (
 WORK: Final = FileKind(
     name="file for work",
     # The tables of versions 1 and 2 are the same; mcshell 0.1.0 is to leave the file alone.
-    versions={1: _TABLES + jobs.TABLES + rules.TABLES, 2: "", 3: jobs.ADD_DIGESTS},
+    versions={
+        1: _TABLES + jobs.TABLES + rules.TABLES,
+        2: "",
+        3: jobs.ADD_DIGESTS + jobs.BRINGERS,
+    },
     pragmas=("cache_size=-1024",),
 )
 
@@ -223,15 +225,18 @@ class Spool:
         messages: Sequence[OutboxMessage] = (),
         awaits: Sequence[tuple[Key, Sequence[tuple[str, str]]]] = (),
         rule: RuleRow | None = None,
+        expires: float | None = None,
     ) -> None:
         """Write jobs down with the runs that they become, replies about them, what they wait for.
 
-        `rule` is the one that has brought them.
+        `rule` is the one that has brought them; `expires` is when the request has (epoch).
         """
 
         def work(database: sqlite3.Connection) -> None:
             for row in rows:
                 jobs.put(database, row)
+                if expires is not None:
+                    jobs.note_bringer(database, row.key, expires)
             database.executemany(_ADD_WORK, [_work_values(run) for run in runs])
             _add_messages(database, messages)
             for key, conditions in awaits:
@@ -282,7 +287,7 @@ class Spool:
 
     def purge(self, now: float, retention: float) -> int:
         """Forget some rows that ended `retention` seconds ago and whose ttl is over."""
-        old = (now - _GRACE, now - retention, _PURGE_ROWS)
+        old = (now - jobs.GRACE, now - retention, _PURGE_ROWS)
         return self._database.write(
             lambda database: database.execute(_PURGE, old).rowcount, durable=False
         )

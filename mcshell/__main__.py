@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 
+if __name__ == "__main__" and not sys.flags.safe_path and not __file__.startswith(sys.path[0]):
+    # `python -m` looks for modules in the current folder first: not for those that come from now on.
+    del sys.path[0]
+
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # `commands.result` says so, too, and is not loaded yet

@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from mcshell.children import python_environment, python_module
 from mcshell.commands.context import Context
 from mcshell.config import variables
 from mcshell.errors import MCShellError, UsageError
@@ -267,7 +268,8 @@ def _part(verb: str, words: list[str], logs: Path) -> Iterator[_Part]:
     Its standard input is a pipe that nothing is written to: it closes with us, also after SIGKILL.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "mcshell", verb, *words, "--until-eof"],
+        python_module("mcshell", verb, *words, "--until-eof"),
+        env=python_environment(os.environ),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -283,8 +285,8 @@ def _part(verb: str, words: list[str], logs: Path) -> Iterator[_Part]:
 
 def _notebook(folder: Path) -> int:
     """JupyterLab on the tour until it is told to end, by Ctrl-C or from its own menu."""
-    argv = [sys.executable, "-m", "jupyterlab", str(_books(folder))]
-    with subprocess.Popen(argv) as lab:
+    argv = python_module("jupyterlab", str(_books(folder)))
+    with subprocess.Popen(argv, env=python_environment(os.environ)) as lab:
         try:
             while True:
                 try:

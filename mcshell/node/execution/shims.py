@@ -10,14 +10,12 @@ import logging
 import os
 import selectors
 import signal
-import site
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from mcshell.children import python_environment, python_module
 from mcshell.errors import MCShellError, Rejected
 from mcshell.message import State, StatusCode
 from mcshell.node.execution.run_directory import RunArchive, RunDirectory
@@ -26,6 +24,7 @@ from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from mcshell.config import NodeSettings
     from mcshell.node.execution.runner import Run
@@ -247,18 +246,13 @@ def _broken(why: str) -> Outcome:
 def _environment() -> dict[str, str]:
     """The daemon's, without what is mcshell's own: a passcode may stand there."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("MCSHELL_")}
-    root = str(Path(__file__).parents[3])
-    if root not in site.getsitepackages():  # a checkout, which only the daemon's path may know
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, env.get("PYTHONPATH"))))
-    return env
+    return python_environment(env)
 
 
 def _spawn(path: Path, lock: int) -> subprocess.Popen[bytes]:
-    # -P: no code is taken from whatever folder the daemon was started in.
-    command = ["-P", "-m", "mcshell.node.execution.shim_main", str(path), str(lock)]
     with (path / "log").open("wb") as log_file:
         return subprocess.Popen(
-            [sys.executable, *command],
+            python_module("mcshell.node.execution.shim_main", str(path), str(lock)),
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=log_file,

@@ -10,7 +10,8 @@ Settings, all optional:
 Symbolic links are followed first and the file that is then held open is checked, so nothing can be
 swapped in between: open(2) with O_PATH (which neither blocks on a FIFO nor wakes a device), look at
 what /proc/self/fd says it is, and only then open that for reading. The node's own keys and state
-are refused wherever they are. Files named by `deny` can be looked up with stat, not read.
+are refused wherever they are. What not every user of the machine could look at is not told, unless
+`[node] tell_files = "all"` says so. Files named by `deny` can be looked up with stat, not read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable, text
+from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable, hold_public, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,14 +169,18 @@ def _split(data: bytes) -> list[bytes]:
 
 def _allowed(call: Call, path: str) -> str:
     """Return the file a path leads to; AgentError when that is not to be looked at."""
-    if not path.startswith("/") or "\0" in path:
-        raise AgentError(f"{path!r} is not an absolute path", statuscode=4)
+    _absolute(path)
     try:
         real = os.path.realpath(path)
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}") from None
     _judge(call, path, real)
     return real
+
+
+def _absolute(path: str) -> None:
+    if not path.startswith("/") or "\0" in path:
+        raise AgentError(f"{path!r} is not an absolute path", statuscode=4)
 
 
 def _judge(call: Call, path: str, real: str) -> None:
@@ -194,22 +199,35 @@ def _below(path: str, root: str) -> bool:
 @contextlib.contextmanager
 def _hold(call: Call, path: str, *, content: bool) -> Iterator[tuple[int, str]]:
     """Hold what a path leads to, checked after it is held; FileNotFoundError when there is none."""
-    real = _allowed(call, path)
     try:
-        fd = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = _held(call, path)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}") from None
     try:
-        held = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a kernel link, kept as it is
-        if held != real:  # a directory on the way was swapped meanwhile
-            _judge(call, path, held)
+        real = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a kernel link, kept as it is
+        _judge(call, path, real)  # a directory on the way may have been swapped meanwhile
         if content:
-            _readable(call, path, held, os.fstat(fd))
-        yield fd, held
+            _readable(call, path, real, os.fstat(fd))
+        yield fd, real
     finally:
         os.close(fd)
+
+
+def _held(call: Call, path: str) -> int:
+    if call.node.tells_all_files:
+        return os.open(_allowed(call, path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    # Judged by its words first: what it leads to may be just what is not told.
+    _absolute(path)
+    try:
+        return hold_public(path)
+    except PermissionError:
+        _judge(call, path, os.path.normpath(path))
+        raise
+    except OSError:
+        _allowed(call, path)
+        raise
 
 
 def _readable(call: Call, path: str, real: str, found: os.stat_result) -> None:
@@ -218,6 +236,8 @@ def _readable(call: Call, path: str, real: str, found: os.stat_result) -> None:
     for pattern in call.node.settings("file").get("deny", DENY):
         if fnmatch.fnmatch(real.lower(), pattern.lower()):
             raise AgentError(f"{path}: its content is not shown (deny: {pattern})")
+    if not (call.node.tells_all_files or found.st_mode & stat.S_IROTH):
+        raise AgentError(f"{path}: not readable by all: not told")
 
 
 @contextlib.contextmanager

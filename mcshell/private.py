@@ -21,6 +21,7 @@ from typing import IO, Final
 __all__ = [
     "UnsafeFile",
     "check_obeyed",
+    "hold_public",
     "is_installed",
     "is_locked",
     "lock_file",
@@ -138,6 +139,39 @@ def read_obeyed(
     return content
 
 
+def hold_public(path: str | os.PathLike[str], *, follow: bool = True) -> int:
+    """Hold what an absolute path leads to (O_PATH), where every user of the machine could find it.
+
+    Each step is taken from the folder that is held, so that nothing can be swapped on the way.
+    Without `follow` a link at the end is held itself.
+
+    Raises:
+        PermissionError: a folder on the way may not be searched by all.
+        OSError: there is nothing, or it leads in a circle.
+    """
+    steps, links = [*reversed(Path(path).parts)], 0
+    here = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        while steps:
+            name = steps.pop()
+            _refuse_hidden(os.fstat(here).st_mode, path)
+            flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+            found = os.open(name, flags, dir_fd=here)
+            if not stat.S_ISLNK(os.fstat(found).st_mode) or not (follow or steps):
+                os.close(here)
+                here = found
+                continue
+            target = Path(os.readlink("", dir_fd=found))
+            os.close(found)
+            links += 1
+            _refuse_circle(links, path)
+            steps += reversed(target.parts)
+    except BaseException:
+        os.close(here)
+        raise
+    return here
+
+
 def is_installed(path: str | os.PathLike[str]) -> bool:
     """Whether a file is of the installed package; one that a link elsewhere leads to is not."""
     return os.path.abspath(path).startswith(_INSTALLED)  # noqa: PTH100 - it would follow links
@@ -155,6 +189,16 @@ def check_obeyed(path: str | os.PathLike[str]) -> None:
         _refuse_others(path, os.fstat(descriptor))
     finally:
         os.close(descriptor)
+
+
+def _refuse_hidden(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode) and not mode & stat.S_IXOTH:
+        raise PermissionError(errno.EACCES, "not readable by all: not told", str(path))
+
+
+def _refuse_circle(links: int, path: str | os.PathLike[str]) -> None:
+    if links > _MOST_LINKS:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
 
 
 def _open(path: str | os.PathLike[str], flags: int) -> int:
@@ -179,8 +223,7 @@ def _walk(path: Path) -> Path:
         if stat.S_ISLNK(status.st_mode):
             links += 1
             target = place.readlink()
-            if links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            _refuse_circle(links, path)
             if here.is_relative_to("/proc") and ":[" in target.name:
                 return place  # a pipe of ours, as in <(program)
             why = _not_ours(status, place, f" ({place})")

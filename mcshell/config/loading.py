@@ -80,6 +80,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
         "identity": read_text,
         "serve": read_names,
         "limits": read_table,
+        "tell_files": one_of(("public", "all")),
         "max_reply": size,
         "unknown_validators": one_of(("refuse", "warn")),
         "audit_max": size,

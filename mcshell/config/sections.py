@@ -137,6 +137,8 @@ class NodeSettings:
     """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute.
 
     `unknown_validators`: what becomes of an input whose validator is not here, "refuse" or "warn".
+    `tell_files`: filters and the agent `file` tell what every user of the machine could look at
+    ("public"), or whatever the daemon can ("all").
     """
 
     identity: str | None = None
@@ -155,6 +157,7 @@ class NodeSettings:
     max_ttl: float = 180 * 86400.0
     retention: float = 30 * 86400.0
     register_every: float = 300.0
+    tell_files: str = "public"
     serve: tuple[str, ...] = ()
     unknown_validators: str = "refuse"
     limits: Mapping[str, Limit] = field(default_factory=dict)

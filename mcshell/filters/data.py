@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.errors import FilterError, PluginError, did_you_mean
 from mcshell.filters.facts import MISSING, lookup
+from mcshell.private import hold_public
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,10 @@ class DataView(Protocol):
 
     def inventory(self) -> list[dict[str, Any]]:
         """The active agents' metadata, each with its `name`."""
+
+    @property
+    def tells_all_files(self) -> bool:
+        """Whether it may tell of files that not every user of the machine could look at."""
 
     def protects(self, path: str) -> bool:
         """Whether a path is the node's own key or state."""
@@ -108,10 +113,12 @@ def _fact(path: str, view: DataView) -> Mapping[str, Any]:
 
 def _fstat(path: str, view: DataView) -> Mapping[str, Any]:
     absent = {"name": path, "output": "not present", "present": False, "type": "unknown"}
-    if "\0" in path or view.protects(path):
+    if "\0" in path or not path.startswith("/") or view.protects(path):
         return absent
     try:
-        status = Path(path).lstat()
+        status = _status(path, view)
+    except PermissionError as error:
+        raise PluginError(f"{path}: {error.strerror}", "data", "fstat") from error
     except OSError:
         return absent
     seen: dict[str, Any] = {
@@ -132,6 +139,17 @@ def _fstat(path: str, view: DataView) -> Mapping[str, Any]:
     return _Seen(path, status, seen)
 
 
+def _status(path: str, view: DataView) -> os.stat_result:
+    """What a path is, a link itself; PermissionError when not every user could know."""
+    if view.tells_all_files:
+        return Path(path).lstat()
+    held = hold_public(path, follow=False)
+    try:
+        return os.fstat(held)
+    finally:
+        os.close(held)
+
+
 def _type(mode: int) -> str:
     kinds = {
         stat.S_IFDIR: "directory",
@@ -144,18 +162,12 @@ def _type(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "unknown")
 
 
-def _public(path: str, status: os.stat_result) -> bool:
-    """Whether any user of the node could read the file.
+def _readable(status: os.stat_result) -> bool:
+    """Whether any user of the node who finds it could read the file.
 
     A filter is answered before policy is asked: what it may look into must be no secret.
     """
-    if not (stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH):
-        return False
-    try:
-        folders = Path(path).resolve(strict=True).parents
-        return all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
-    except OSError:
-        return False
+    return bool(stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH)
 
 
 class _Seen(Mapping[str, Any]):
@@ -164,20 +176,26 @@ class _Seen(Mapping[str, Any]):
     def __init__(self, path: str, status: os.stat_result, seen: Mapping[str, Any]) -> None:
         self._path = path
         self._seen = seen
-        readable = status.st_size <= MAX_DIGEST and _public(path, status)
+        readable = status.st_size <= MAX_DIGEST and _readable(status)
         self._digests = ("md5", "sha256") if readable else ()
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._digests:
             return self._seen[key]
         digest = hashlib.new(key, usedforsecurity=False)
-        # It may have become a link or a pipe since: neither is followed nor waited for.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            with os.fdopen(os.open(self._path, flags), "rb") as file:
-                digest.update(file.read(MAX_DIGEST) or b"")
+            held = hold_public(self._path, follow=False)
         except OSError:
             return None
+        try:
+            if not _readable(os.fstat(held)):  # it has become another since
+                return None
+            with open(f"/proc/self/fd/{held}", "rb") as file:  # noqa: PTH123 - the held one
+                digest.update(file.read(MAX_DIGEST))
+        except OSError:
+            return None
+        finally:
+            os.close(held)
         return digest.hexdigest()
 
     def __iter__(self) -> Iterator[str]:

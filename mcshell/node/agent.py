@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.errors import AgentError, FilterError, Unavailable
 from mcshell.node.command import ProgramResult, run, text, which
+from mcshell.private import hold_public
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "ProgramResult",
     "Unavailable",
     "found_in",
+    "hold_public",
     "lookup",
     "run",
     "text",
@@ -92,6 +94,10 @@ class NodeView(Protocol):
 
     def seen(self, requestid: str) -> dict[str, Any]:
         """What this node knows of a request: state, reason, received, started, ended."""
+
+    @property
+    def tells_all_files(self) -> bool:
+        """Whether it may tell of files that not every user of the machine could look at."""
 
     def protects(self, path: str) -> bool:
         """Whether a path is the node's own key or state, which no agent may read."""

@@ -100,6 +100,7 @@ def _host(
         records=spool,
         machine=machine_id(state),
         flaws=security.authorisation.flaws,
+        tells_all_files=node.tell_files == "all",
     )
 
 

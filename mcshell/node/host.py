@@ -62,6 +62,7 @@ class Host:
         records: Records | None = None,
         machine: str = "",
         flaws: Callable[[], Iterable[str]] = tuple,
+        tells_all_files: bool = False,
     ) -> None:
         self.identity = identity
         self.machine = machine
@@ -70,6 +71,7 @@ class Host:
         self.collectives = tuple(collectives)
         self.pools = tuple(pools)
         self.revocation = revocation
+        self.tells_all_files = tells_all_files
         self.journal = Journal()
         self._audit_history = audit_history
         self._facts = facts
@@ -143,6 +145,7 @@ class Host:
             "collectives": list(self.collectives),
             "inventory": self.inventory(),
             "stats": self.stats(),
+            "tells_all_files": self.tells_all_files,
             "private": [str(path) for path in self._private],
             "settings": plain(self._settings),
         }

@@ -63,6 +63,7 @@ class TestNode:
     counters: dict[str, Any] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: tuple[Path, ...] = ()
+    tells_all_files: bool = False
 
     def inventory(self) -> list[dict[str, Any]]:
         """The metadata of the shipped agents among `agents`, from their DDLs."""

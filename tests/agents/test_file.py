@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
-from mcshell.errors import InputError
+from mcshell.errors import AgentError, InputError
 
 
 @pytest.fixture
@@ -18,7 +20,18 @@ def root(tester, tmp_path):
     folder = tmp_path / "root"
     folder.mkdir()
     tester.configure("file", roots=[str(folder)])
+    tester.node.tells_all_files = True  # pytest's own folders are private
     return folder
+
+
+@pytest.fixture
+def public(tester):
+    """A root that every user may enter, of a node that tells what all may know."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve()
+        folder.chmod(0o755)
+        tester.configure("file", roots=[str(folder)])
+        yield folder
 
 
 def test_stat_of_a_file(tester, root):
@@ -279,3 +292,47 @@ def test_the_default_roots_are_there(tester):
         assert tester.call("file", "stat", path=root)["type"] == "directory"
     for path in ("/root", "/proc/self/environ", "/var/lib/dpkg/status", "/etc/../root"):
         assert "not below the roots" in str(tester.fails("file", "stat", path=path))
+
+
+def test_what_all_may_read_is_told(tester, public):
+    """Below folders that all may search: stat for whatever is there, content for what all may read."""
+    (public / "motd").write_text("hello")
+    (public / "motd").chmod(0o644)
+    (public / "link").symlink_to("motd")
+    for name in ("motd", "link"):
+        assert tester.call("file", "read", path=str(public / name))["content"] == "hello"
+    (public / "motd").chmod(0o640)
+    assert tester.call("file", "stat", path=str(public / "link"))["mode"] == "0640"
+    for action in ("read", "checksum", "tail"):
+        with pytest.raises(AgentError, match="not readable by all: not told"):
+            tester.call("file", action, path=str(public / "link"))
+
+
+def test_what_is_hidden_is_not_told_from_what_is_not_there(tester, public):
+    """Behind a folder that others may not search, no name, link or way out of the roots shows."""
+    hidden = public / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "acme.db").write_text("x")
+    (hidden / "out").symlink_to("/etc/passwd")
+    (public / "in").symlink_to(hidden / "acme.db")
+    said = set()
+    for path in ("hidden/acme.db", "hidden/nothing", "hidden/out", "hidden/acme.db/x"):
+        with pytest.raises(AgentError) as refused:
+            tester.call("file", "stat", path=str(public / path))
+        said.add(str(refused.value).replace(path, ""))
+    assert len(said) == 1
+    assert "not readable by all: not told" in said.pop()
+    with pytest.raises(AgentError, match="not told"):
+        tester.call("file", "stat", path=str(public / "in"))
+    tester.node.tells_all_files = True
+    assert tester.call("file", "stat", path=str(public / "in"))["exists"] is True
+
+
+def test_outside_the_roots_nothing_is_told(tester, public):
+    """Whether there is something outside is said neither by name nor by a link."""
+    for path in ("/root/x", f"{public}/../nothing", "/etc/passwd"):
+        with pytest.raises(AgentError, match="not below the roots"):
+            tester.call("file", "stat", path=path)
+    (public / "out").symlink_to("/etc/passwd")
+    with pytest.raises(AgentError, match="not below the roots"):
+        tester.call("file", "read", path=str(public / "out"))

@@ -86,6 +86,11 @@ class CachedNode:
         """Its agents, of which only the names are known from afar."""
         return [{"name": name} for name in sorted(self.agents)]
 
+    @property
+    def tells_all_files(self) -> bool:
+        """Of no file: they can only be asked of the node itself."""
+        return False
+
     def protects(self, path: str) -> bool:
         """Every path: a file can only be asked of the node itself."""
         return bool(path)

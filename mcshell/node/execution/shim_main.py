@@ -51,6 +51,7 @@ class ShimNode:
         self.collectives = tuple(document["collectives"])
         self._inventory: list[dict[str, Any]] = document["inventory"]
         self._stats: dict[str, Any] = document["stats"]
+        self.tells_all_files = bool(document.get("tells_all_files"))
         self._private = [Path(path) for path in document["private"]]
         self._settings: Mapping[str, Mapping[str, Any]] = document["settings"]
 

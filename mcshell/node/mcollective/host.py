@@ -85,6 +85,11 @@ class MCollectiveHost:
         """What this node knows of a request."""
         return self.host.seen(requestid)
 
+    @property
+    def tells_all_files(self) -> bool:
+        """As the node itself has it."""
+        return self.host.tells_all_files
+
     def protects(self, path: str) -> bool:
         """Whether a path is the node's key or state."""
         return self.host.protects(path)

@@ -21,6 +21,7 @@ class View:
         self.facts = {"os": {"name": "Debian"}, "n": 3}
         self.collectives = ("mcs", "eu")
         self.protected = protected
+        self.tells_all_files = False
 
     def inventory(self):
         """One agent."""
@@ -77,7 +78,12 @@ def test_fstat_gives_no_secrets_away(public):
     path.chmod(0o644)
     assert answer("fstat", str(path), View())["md5"]
     public.chmod(0o750)
-    assert answer("fstat", str(path), View()).get("md5") is None
+    for name in ("file", "nothing", "link"):
+        with pytest.raises(PluginError, match="not readable by all: not told"):
+            answer("fstat", str(public / name), View())
+    view = View()
+    view.tells_all_files = True
+    assert answer("fstat", str(path), view)["size"] == 5
     public.chmod(0o755)
     seen = answer("fstat", str(path), View())
     secret = public / "secret"
@@ -87,29 +93,29 @@ def test_fstat_gives_no_secrets_away(public):
     assert seen["md5"] is None
 
 
-def test_fstat_of_others(tmp_path):
+def test_fstat_of_others(public):
     """A folder, a link, a socket have a type and no digest; so has a file that is too large."""
-    link = tmp_path / "link"
+    link = public / "link"
     link.symlink_to("nowhere")
-    large = tmp_path / "large"
+    large = public / "large"
     with large.open("wb") as file:
         file.truncate(MAX_DIGEST + 1)
-    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(public / "pipe")
     with socket.socket(socket.AF_UNIX) as one:
-        one.bind(str(tmp_path / "socket"))
+        one.bind(str(public / "socket"))
     kinds = {"link": "symlink", "socket": "socket", "large": "file", ".": "directory"}
     for name, kind in kinds.items():
-        seen = answer("fstat", str(tmp_path / name), View())
+        seen = answer("fstat", str(public / name), View())
         assert seen["type"] == kind
         assert seen.get("md5") is None
 
 
-def test_fstat_absent(tmp_path):
+def test_fstat_absent(public):
     """What is not there, and the node's own keys, are not present."""
-    key = tmp_path / "key"
+    key = public / "key"
     key.touch()
     assert answer("fstat", str(key), View(str(key)))["present"] is False
-    for path in (str(tmp_path / "none"), "a\0b"):
+    for path in (str(public / "none"), "a\0b"):
         assert answer("fstat", path, View())["output"] == "not present"
 
 

@@ -91,6 +91,21 @@ class Database:
         with self._turn:
             self._connection.close()
 
+    def checkpoint(self) -> None:
+        """Bring what is committed into the file, and empty the WAL: what was deleted is gone then.
+
+        Where another process reads just now, that waits for the next time.
+
+        Raises:
+            MCShellError: it could not be written.
+        """
+        with self._turn:
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise MCShellError(f"{self.path} cannot be written: {error}") from error
+
     def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run a query over what is committed.
 
@@ -216,7 +231,8 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
             unless_open.callback(connection.close)
             connection.row_factory = sqlite3.Row
             connection.create_function("sha256", 1, _sha256, deterministic=True)
-            for pragma in (*kind.pragmas, "synchronous=FULL"):
+            # What is deleted, or set to NULL, is overwritten: inputs may be secrets.
+            for pragma in (*kind.pragmas, "synchronous=FULL", "secure_delete=ON"):
                 connection.execute(f"PRAGMA {pragma}")
             _use_wal(connection, time.monotonic() + kind.timeout)
             if found != max(kind.versions) or (former is not None and former.exists()):

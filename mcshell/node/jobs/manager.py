@@ -113,9 +113,9 @@ class JobManager:
         identity = lifecycle.host.identity
         with self._scheduler.lock:
             known = self._spool.jobs.get((identity, job.id))
-            if known is not None and known.body is None and known.author == job.author:
+            if known is not None and not known.revision and known.author == job.author:
                 return Outcome(State.FAILED, 1, known.statusmsg)
-            if known is not None and known.body is not None:
+            if known is not None and known.revision:
                 return None
             lifecycle.check_job(request, job)
             if self._spool.jobs.count(identity) >= _MOST:

@@ -312,6 +312,24 @@ class JobTable:
         query = "SELECT count(*) AS n FROM jobs WHERE identity = ? AND ended IS NULL"
         return int(self._database.read(query, (identity,))[0]["n"])
 
+    def ended_actions(self) -> list[tuple[str, str, str]]:
+        """The identities, agents and actions of ended jobs whose documents are still there."""
+        rows = self._database.read(
+            "SELECT DISTINCT identity, agent, action FROM jobs"
+            " WHERE ended IS NOT NULL AND body IS NOT NULL"
+        )
+        return [(row["identity"], row["agent"], row["action"]) for row in rows]
+
+    def drop_documents(self, identity: str, agent: str, action: str) -> None:
+        """Drop the documents of ended jobs, in which their inputs are."""
+        query = (
+            "UPDATE jobs SET body = NULL, signature = NULL, certificate = NULL"
+            " WHERE ended IS NOT NULL AND identity = ? AND agent = ? AND action = ?"
+        )
+        self._database.write(
+            lambda database: database.execute(query, (identity, agent, action)), durable=False
+        )
+
     def purge(self, now: float, retention: float) -> int:
         """Forget some jobs that ended `retention` seconds ago and that no request can bring again."""
 

@@ -285,6 +285,10 @@ class Spool:
         # Lost in a power cut it is only sent again, the same bytes.
         self._database.write(lambda database: database.executemany(query, gone), durable=False)
 
+    def wipe(self) -> None:
+        """Have nothing left on the disk of what has ended: the WAL holds it until then."""
+        self._database.checkpoint()
+
     def purge(self, now: float, retention: float) -> int:
         """Forget some rows that ended `retention` seconds ago and whose ttl is over."""
         old = (now - jobs.GRACE, now - retention, _PURGE_ROWS)

@@ -195,7 +195,19 @@ class QueueWorker:
             self._spool.purge(now, self._settings.retention)
             self._spool.jobs.purge(now, self._settings.retention)
             self._runner.purge(now)
+            self._wipe()
         return self._nodes.keys() & self._spool.waiters(now)
+
+    def _wipe(self) -> None:
+        """Leave nothing on the disk of inputs that are secrets and are needed no more."""
+        for identity, agent, action in self._spool.jobs.ended_actions():
+            if identity not in self._nodes:
+                continue
+            service = self._nodes[identity].host.service(agent)
+            known = None if service is None else service.ddl.actions.get(action)
+            if known is None or known.sensitive:
+                self._spool.jobs.drop_documents(identity, agent, action)
+        self._spool.wipe()
 
     def _fill(self, identities: Iterable[str]) -> set[str]:
         """Give free slots to the oldest rows that may have them, all in one commit.

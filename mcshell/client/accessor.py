@@ -76,7 +76,8 @@ class Accessor:
 
         Raises:
             NoTargets: all of them came out well.
-            UsageError: the rows are of several requests, or of one that no session has.
+            UsageError: the rows are of several requests, or of one that no session has; another has
+                asked it, or nothing signed proves what was asked, or of whom.
             InputError: an input was kept secret, and is to be given again.
         """
         rows = self._in(*_BAD, *_ABSENT)
@@ -86,14 +87,15 @@ class Accessor:
         ids = list(dict.fromkeys(map(str, kept)))
         if len(ids) != 1:
             raise UsageError(f"retry: the rows of one request are meant, not of {len(ids)}")
-        record = current.client().replies(ids[0]).tracker.record
+        earlier, worth = current.client().again(ids[0])
+        record = earlier.tracker.record
         given = {**arguments.pop("inputs", {})}
         given |= {name: arguments.pop(name) for name in record.data if name in arguments}
         inputs = inputs_again(record, given)
         if record.via is Via.POOL:
             where: dict[str, Any] = {"via": record.via.value, "pool": record.pool}
         else:
-            where = {"nodes": rows, "collective": record.collective}
+            where = {"nodes": rows[rows["sender"].isin(worth)], "collective": record.collective}
             if record.via.durable:
                 where["via"] = record.via.value
         return self._asked(record.agent, record.action, **{**where, "inputs": inputs, **arguments})

@@ -365,6 +365,16 @@ class Client:
         self._check_open()
         return self._history.replies(request)
 
+    def again(self, request: str | None = None) -> tuple[Replies, list[str]]:
+        """An earlier request, as `replies` takes it, and those of its targets worth asking again.
+
+        Raises:
+            SessionError: there is no such request, or several.
+            UsageError: another has asked it, or nothing signed proves what was asked, or of whom.
+        """
+        self._check_open()
+        return self._history.again(request)
+
     def newest(
         self, fits: Callable[[RequestRecord], bool], *, anywhere: bool = True
     ) -> RequestRecord | None:

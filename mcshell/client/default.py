@@ -20,8 +20,8 @@ class DefaultClient(Protocol):
     def rpc(self, agent: str, action: str, /, **others: Any) -> Replies:
         """Ask the nodes."""
 
-    def replies(self, request: str | None = None) -> Replies:
-        """The replies to an earlier request."""
+    def again(self, request: str | None = None) -> tuple[Replies, list[str]]:
+        """An earlier request, and those of its targets that are worth asking again."""
 
 
 class _Source:

@@ -1,4 +1,4 @@
-"""Inputs that a DDL marks as sensitive are in no file of a node once they are needed no more."""
+"""Inputs that a DDL marks as sensitive are in no file once they are needed no more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+from mcshell.client.session.transfer import export_session
+from mcshell.errors import UsageError
 from mcshell.message import State
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
@@ -63,10 +65,10 @@ def fleet(embedded, tmp_path):
         yield one
 
 
-def _holding(fleet, secret):
-    """The node's files that hold the bytes of a secret."""
+def _holding(fleet, secret, state="state-web1"):
+    """The files below a state folder, and the node's own, that hold the bytes of a secret."""
     found = []
-    for path in [*(fleet.folder / "state-web1").rglob("*"), *fleet.folder.glob("web1*")]:
+    for path in [*(fleet.folder / state).rglob("*"), *fleet.folder.glob("web1*")]:
         try:
             if path.is_file() and secret.encode() in path.read_bytes():
                 found.append(str(path.relative_to(fleet.folder)))
@@ -109,3 +111,81 @@ def test_nothing_of_a_secret_stays_on_a_node(fleet):
     assert wait_until(lambda: not any(_holding(fleet, kept[name]) for name in left), PATIENCE), {
         name: _holding(fleet, kept[name]) for name in left
     }
+
+
+def _kept_by_alice(fleet, secret):
+    return _holding(fleet, secret, "state-alice")
+
+
+PLAN = """
+plan: rotate
+revision: 1
+steps:
+  - step: put
+    ask: vault.put
+    inputs: {{token: {secret}}}
+    nodes: [web1]
+    ttl: 60
+"""
+
+
+def test_nothing_of_a_secret_stays_with_the_operator(fleet):
+    """In no session file and no WAL is a byte of it once the node has it, while the client runs on."""
+    kept = {}
+    with fleet.client(session="s1", state="state-alice") as client:
+
+        def secret(name):
+            kept[name] = f"S3CRET{secrets.token_hex(8)}"
+            return {"token": kept[name]}
+
+        for name, more in {
+            "broadcast": {},
+            "direct": {"nodes": ["web1"]},
+            "queue": {"nodes": ["web1"], "via": "queue"},
+            "pool": {"pool": "safe", "via": "pool"},
+        }.items():
+            (row,) = client.rpc("vault", "put", inputs=secret(name), **more).rows()
+            assert row.state is State.OK
+        job = client.jobs.submit(
+            "vault", "put", inputs=secret("job"), nodes=["web1"], at="+1h", name="j"
+        )
+        assert job.wait_accepted(30)
+        assert _kept_by_alice(fleet, kept["job"])  # an edit needs it: the test can see a secret
+        client.jobs.edit(job, at="+2h").wait(20)
+        assert job.job in {one.id for one in client.session.store.jobs.all()}
+        client.jobs.cancel(job).wait(20)
+        assert job.wait(20).done
+        holding = {name: _kept_by_alice(fleet, one) for name, one in kept.items()}
+        assert not any(holding.values()), holding
+        with pytest.raises(UsageError, match="kept no more"):
+            client.jobs.document(job)
+
+
+def test_no_export_has_a_secret(fleet, tmp_path):
+    """What waits for a node that is off is in the session, and in no copy that is handed on."""
+    value = f"S3CRET{secrets.token_hex(8)}"
+    plan = tmp_path / "rotate.yaml"
+    plan.write_text(PLAN.format(secret=value))
+    copy = tmp_path / "copy.mcs"
+    fleet.kill9("web1")
+    with fleet.client(session="s1", state="state-alice") as client:
+        more = {"nodes": ["web1"], "inputs": {"token": value}}
+        asked = client.rpc("vault", "put", via="queue", wait=False, ttl=20, **more)
+        client.jobs.submit("vault", "put", at="+1h", ttl=20, **more)
+        client.plans.run(plan, timeout=0.5)
+        assert _kept_by_alice(fleet, value)
+        export_session(client.settings.state_dir, "s1", copy)
+        assert value.encode() not in copy.read_bytes()
+        assert wait_until(lambda: asked.stats["expired"] == 1, 40)
+
+
+def test_a_request_that_nobody_took_is_forgotten_when_its_time_is_over(fleet):
+    """A node that never comes back leaves no secret behind: its bytes go when the request expires."""
+    value = f"S3CRET{secrets.token_hex(8)}"
+    with fleet.client(session="s1", state="state-alice") as client:
+        more = {"nodes": ["ghost"], "inputs": {"token": value}}
+        asked = client.rpc("vault", "put", via="queue", wait=False, ttl=3, **more)
+        assert _kept_by_alice(fleet, value)
+        assert wait_until(lambda: asked.stats["expired"] == 1, 30)
+        client.requests()
+        assert not _kept_by_alice(fleet, value)

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.rpc.replies import Replies, Row
-from mcshell.errors import Reason, Rejected, UsageError
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, verified
-from mcshell.wire.documents.rule import read_job, signed_part
+from mcshell.errors import Rejected, UsageError
+from mcshell.wire.documents.rule import open_kept_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from mcshell.message import Job
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["JobDetails", "JobEdit", "job_of_rows", "verified_job"]
+__all__ = ["JobDetails", "JobEdit", "job_of_rows"]
 
 _SIGNED: Final = ("document", "signature", "certificate")
 _HIDDEN: Final = "…"
@@ -56,29 +55,6 @@ class JobEdit:
 Confirm = Callable[[JobEdit], bool]
 
 
-def verified_job(told: Mapping[str, Any], job: str, verifier: Verifier) -> Job:
-    """The job of this id that a node has told of, once its author's signature is checked.
-
-    Dates are judged as of when the job was made: a job outlives its author's certificate.
-
-    Raises:
-        Rejected: it is not signed, not by whom it names, or another job.
-    """
-    if not all(isinstance(told.get(name), str) for name in _SIGNED):
-        raise Rejected(Reason.UNSIGNED, "the node shows no signed document")
-    body = told["document"].encode()
-    found = read_job(body)
-    headers = {SIGNATURE: told["signature"], CERTIFICATE: told["certificate"]}
-    identity = verified(signed_part(body), headers, verifier, found.created, stored=True)
-    if identity.kind != "operator":
-        raise Rejected(Reason.WRONG_KIND, f"a job signed by the node {identity.name}")
-    if found.author != identity.callerid:
-        raise Rejected(Reason.CALLER_MISMATCH, f"{found.author!r} is signed by {identity.callerid}")
-    if found.id != job:
-        raise Rejected(Reason.FOREIGN_ID, f"the document is that of the job {found.id}")
-    return found
-
-
 def job_of_rows(rows: Iterable[Row], job: str, verifier: Verifier) -> Job:
     """The newest revision of a job among what nodes have told of it.
 
@@ -96,7 +72,7 @@ def job_of_rows(rows: Iterable[Row], job: str, verifier: Verifier) -> Job:
             why.append(f"{row.sender}: its inputs are secret ({names}): hand in a new one")
             continue
         try:
-            one = verified_job(row.data, job, verifier)
+            one = open_kept_job(row.data, job, verifier)
         except Rejected as refusal:
             why.append(f"{row.sender}: {refusal}")
         else:
@@ -129,7 +105,7 @@ class JobDetails(Replies):
             return told
         rest = {name: value for name, value in told.items() if name not in _SIGNED}
         try:
-            job = verified_job(told, self._job, self._verifier)
+            job = open_kept_job(told, self._job, self._verifier)
         except Rejected as refusal:
             names = ", ".join(map(str, told.get("withheld") or ()))
             why = f"its inputs are secret: {names}" if names else str(refusal)

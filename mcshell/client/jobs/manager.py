@@ -20,7 +20,7 @@ from mcshell.client.jobs.replies import JobReplies, forecast_columns, job_column
 from mcshell.client.jobs.times import read_when, revised
 from mcshell.client.messaging.hub import Submission
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.store.records import RequestRecord
+from mcshell.client.store.records import JobDocument, RequestRecord
 from mcshell.errors import NoTargets, UsageError, did_you_mean
 from mcshell.message import Job, State, Via, new_request_id
 from mcshell.wire.documents.authored import as_fields
@@ -218,7 +218,10 @@ class JobManager:
             agent="job",
             action="submit",
         )
-        (tracker,) = hub.submit([Submission(record, request, names, sealed.body)])
+        document = JobDocument(sealed.body, secret=record.data != job.data)
+        (tracker,) = hub.submit(
+            [Submission(record=record, request=request, names=names, job=document)]
+        )
         return tracker
 
     def _conditions(self, after: str | JobReplies | Iterable[str | JobReplies]) -> tuple[str, ...]:
@@ -286,7 +289,8 @@ class JobManager:
             raise UsageError(f"not confirmed, nothing was sent: {change}")
         sealed = self._hub.request_sender.job(fresh)
         ask = self._question("edit", job, as_fields(sealed), given)
-        replies = self._requester.ask(ask, job=sealed.body)
+        document = JobDocument(sealed.body, secret=change.new.data != fresh.data)
+        replies = self._requester.ask(ask, job=document)
         self.wait_quiet(replies, ask.timeout)
         return replies
 
@@ -503,6 +507,8 @@ class JobManager:
         """
         wanted = self.find(job)
         kept = self._hub.session.store.jobs.get(wanted)
+        if kept is not None and not kept.body:
+            raise UsageError(f"job {wanted[:8]} has ended; its inputs are secret, and kept no more")
         if kept is not None:
             return kept.job
         told = self._ask("show", {"job": wanted}, targeting)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
     from mcshell.client.messaging.rejections import Rejection
-    from mcshell.client.store.records import RequestRecord
+    from mcshell.client.store.records import JobDocument, RequestRecord
     from mcshell.config import Settings
     from mcshell.message import Request
     from mcshell.wire.credentials import Credentials
@@ -44,19 +44,19 @@ log = logging.getLogger(__name__)
 _POLL = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A durable request as it is handed in, once to each of `names`.
 
-    `job` is the signed document that it carries to the nodes, where it is about a job; `discovered`
-    as a `RequestTracker` has it.
+    `discovered` is as a `RequestTracker` has it, `job` and `secret` as a `NewRequest`.
     """
 
     record: RequestRecord
     request: Request
     names: Sequence[str]
-    job: bytes | None = None
+    job: JobDocument | None = None
     discovered: bool = True
+    secret: bool = False
 
 
 class OtherWire(Protocol):
@@ -115,6 +115,7 @@ class SessionHub:
         self.outbox = Outbox(transport, self.session.store, self._listeners.trackers)
         if self.session.holds:
             self.notices += reissue(self.session.store, self.request_sender)
+            self.session.store.forget_secrets(time.time())
 
     def _open(self, name: str | None) -> Session:
         caller = self._credentials.signer.identity.callerid
@@ -211,7 +212,7 @@ class SessionHub:
         new: list[NewRequest] = []
         for one in submissions:
             outgoing = self.request_sender.prepare(one.request, one.names)
-            new.append(NewRequest(one.record, one.names, outgoing, one.job))
+            new.append(NewRequest(one.record, one.names, outgoing, one.job, one.secret))
             self._listeners.signed(new[-1].digests)
             tracker = RequestTracker(one.record, one.names, discovered=one.discovered)
             trackers.append(tracker)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from mcshell.client.store.records import NewRequest
+from mcshell.client.store.records import JobDocument, NewRequest
 from mcshell.errors import Rejected, UsageError
 from mcshell.message import new_request_id
 from mcshell.wire.documents.authored import as_fields
@@ -52,7 +52,7 @@ def reissue(store: SessionStore, sender: RequestSender) -> list[str]:
 
 def _signed(
     sender: RequestSender, messages: Sequence[OutgoingMessage], requestid: str, nonce: str
-) -> tuple[list[OutgoingMessage], bytes | None]:
+) -> tuple[list[OutgoingMessage], JobDocument | None]:
     """The messages of one request, and the document of the job that they hand in."""
     outgoing, document = [], None
     for message in messages:
@@ -65,4 +65,4 @@ def _signed(
             request = replace(request, data={**request.data, **as_fields(sealed)})
             document = sealed.body
         outgoing.append(sender.seal(message.sender, request))
-    return outgoing, document
+    return outgoing, None if document is None else JobDocument(document, secret=False)

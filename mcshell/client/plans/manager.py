@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
-    from mcshell.message import Plan
+    from mcshell.message import Plan, Step
     from mcshell.wire.credentials import Credentials
 
 __all__ = ["PlanManager", "PlanStatus"]
@@ -187,8 +187,12 @@ class PlanManager:
             certificate=sealed.headers[CERTIFICATE],
             waves=waves,
         )
-        self._store.add(kept)
+        self._store.add(kept, secret=any(map(self._holds_secrets, plan.steps)))
         return self._go(kept, plan, timeout, say)
+
+    def _holds_secrets(self, step: Step) -> bool:
+        """Whether a step has inputs that are not to be handed on."""
+        return not self._ddls.get(step.agent).action(step.action).sensitive.isdisjoint(step.data)
 
     def _refuse_twice(self, plan: Plan) -> None:
         """Refuse to begin what is under way."""

@@ -76,7 +76,8 @@ class WaveSender:
             data=schema.redact(data),
         )
         asked = self._hub.request_sender.request(record, data, step.ttl)
-        (tracker,) = self._hub.submit([Submission(record, asked, names)])
+        one = Submission(record=record, request=asked, names=names, secret=data != record.data)
+        (tracker,) = self._hub.submit([one])
         return tracker
 
     def reread(self, tracker: RequestTracker) -> dict[str, NodeResult]:

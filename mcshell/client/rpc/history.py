@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.messaging.tracker import RequestTracker
@@ -13,8 +14,10 @@ from mcshell.client.rpc.replies import Replies
 from mcshell.client.session import references
 from mcshell.client.session.references import parse_reference
 from mcshell.client.session.session import stores
+from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.ddl import REDACTED
 from mcshell.errors import InputError, SessionError, UsageError
+from mcshell.filters.nodes import fold
 from mcshell.message import State
 
 if TYPE_CHECKING:
@@ -27,10 +30,10 @@ if TYPE_CHECKING:
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
 
-__all__ = ["NOT_WELL", "RequestHistory", "inputs_again"]
+__all__ = ["RequestHistory", "inputs_again"]
 
 #: The states of targets that are worth asking again.
-NOT_WELL = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT, State.EXPIRED)
+_NOT_WELL = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT, State.EXPIRED)
 
 
 class RequestHistory:
@@ -54,6 +57,36 @@ class RequestHistory:
         Raises:
             SessionError: there is no such request, or several.
         """
+        return self._find(request).replies
+
+    def again(self, request: str | None = None) -> tuple[Replies, list[str]]:
+        """An earlier request, and those of its targets that are worth asking again.
+
+        Raises:
+            SessionError: there is no such request, or several.
+            UsageError: another has asked it; nothing signed proves what was asked, or that any of
+                these was asked.
+        """
+        found = self._find(request)
+        replies, record = found.replies, found.replies.tracker.record
+        if found.owner != self._caller:
+            raise UsageError(
+                f"retry: request {record.id[:8]} is one of {found.owner}, not of {self._caller}"
+            )
+        if record.agent == UNVERIFIED:
+            raise UsageError(
+                f"retry: nothing in the imported session proves what was asked in {record.id[:8]}"
+            )
+        names = [row.sender for row in replies.rows() if row.state in _NOT_WELL]
+        proven = [name for name in names if name not in found.unverified]
+        if names and not proven:
+            raise UsageError(
+                f"retry: nothing in the imported session proves that {record.id[:8]} went to "
+                f"{fold(names)}: ask them by name"
+            )
+        return replies, proven
+
+    def _find(self, request: str | None) -> _Earlier:
         session = self._hub.session
         reference = None if request is None else parse_reference(request)
         if reference is not None:
@@ -63,14 +96,15 @@ class RequestHistory:
             request = meant.id
         record = session.store.find_request(request)
         if record is not None:
-            return Replies(self._hub.tracker(record), self._action(record))
+            replies = Replies(self._hub.tracker(record), self._action(record))
+            return _earlier(session.store, replies)
         if request is None:
             raise SessionError("nothing was asked yet in this session", session.name)
         for store in self._others():
             if (record := store.find_request(request)) is not None:
                 tracker = RequestTracker(record, entries=store.entries(record.id, whole=True))
                 tracker.finish()
-                return Replies(tracker, self._action(record))
+                return _earlier(store, Replies(tracker, self._action(record)))
         raise SessionError(f"no request {request!r} in any session", session.name)
 
     def newest(
@@ -96,6 +130,21 @@ class RequestHistory:
             return self._ddls.get(record.agent).action(record.action)
         except UsageError:
             return None  # asked with a DDL that this machine does not have
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """An earlier request, who has asked it, and which of its targets nothing signed proves."""
+
+    replies: Replies
+    owner: str
+    unverified: set[str]
+
+
+def _earlier(store: SessionStore, replies: Replies) -> _Earlier:
+    return _Earlier(
+        replies, store.meta("caller") or "", store.unverified.targets(replies.requestid)
+    )
 
 
 def inputs_again(record: RequestRecord, given: Mapping[str, Any]) -> dict[str, Any]:

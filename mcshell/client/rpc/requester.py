@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.targeting import RequestOptions
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.store.ledger import Ledger
+    from mcshell.client.store.records import JobDocument
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
@@ -115,12 +116,12 @@ class Requester:
         self,
         ask: RequestOptions,
         confirm: Callable[[Preview], bool] | None = None,
-        job: bytes | None = None,
+        job: JobDocument | None = None,
     ) -> Replies:
         """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived.
 
         `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
-        `job` is the document of a job, to be kept with a queued request that carries it.
+        `job` is that of a queued request that carries one, to be kept with it.
         """
         action = self.ddls.get(ask.agent).action(ask.action)
         data = action.check(ask.data)
@@ -205,13 +206,15 @@ class Requester:
         action: Action,
         data: dict[str, Any],
         names: list[str],
-        job: bytes | None,
+        job: JobDocument | None,
         *,
         discovered: bool,
     ) -> Replies:
         """Hand it in, and wait for the replies or for the broker's confirmation."""
-        one = self._submission(ask, action, data, names)
-        (tracker,) = self._hub.submit([replace(one, job=job, discovered=discovered)])
+        one = replace(self._submission(ask, action, data, names), discovered=discovered)
+        if job is not None:
+            one = replace(one, job=job)
+        (tracker,) = self._hub.submit([one])
         timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
         replies = Replies(tracker, action, outbox=self._hub.outbox, patience=timeout)
         if ask.wait:
@@ -225,7 +228,8 @@ class Requester:
         """A durable request, as it is to be kept and as it is to be signed."""
         ttl = _DURABLE_TTL if ask.ttl is None else ask.ttl
         record = self._record(ask, action, data, Via(ask.via or Via.QUEUE), ttl)
-        return Submission(record, self._hub.request_sender.request(record, data, ttl), names)
+        request = self._hub.request_sender.request(record, data, ttl)
+        return Submission(record=record, request=request, names=names, secret=data != record.data)
 
     def each(self, ask: RequestOptions, rows: Iterable[Mapping[str, Any]]) -> list[Replies]:
         """Ask a pool once for each row of inputs, all kept in one commit."""

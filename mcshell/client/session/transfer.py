@@ -1,32 +1,37 @@
 """Sessions between machines: a copy of the file goes out, and comes in verified again.
 
-Import trusts nothing that the file says of itself: every signature is checked against our own CA,
-and the ledger is made again from the replies. What another caller asked can be read, not answered.
+Import trusts nothing that the file says of itself: every signature is checked against our own CA. What
+was asked is read from the bytes that its caller signed (`proof`), the ledger is made again from the
+replies that answer them; what nothing proves is marked. What another caller asked can be read, not
+answered. No copy has secret inputs, or what is not proven.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcshell.client.session.proof import open_sent, unproven
 from mcshell.client.session.session import folder_of
-from mcshell.client.store.records import ReplyRecord, RequestRecord, target_of
+from mcshell.client.store.records import NewRequest, ReplyRecord, target_of
 from mcshell.client.store.store import SessionStore
-from mcshell.errors import MCShellError, Rejected, SessionError
+from mcshell.client.store.unverified import UNVERIFIED
+from mcshell.errors import MCShellError, Reason, Rejected, SessionError
+from mcshell.message import State
 from mcshell.private import is_locked, private_file, private_folder
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_reply, verified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from mcshell.client.store.ledger import LedgerEntry
-    from mcshell.client.store.records import Members, OutgoingMessage
-    from mcshell.message import State
+    from mcshell.client.session.proof import SentMessage
+    from mcshell.client.store.records import Members, RequestRecord
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["ImportReport", "export_session", "import_session"]
@@ -37,14 +42,16 @@ _OWN = ("caller", "collective", "address")
 
 @dataclass(slots=True, kw_only=True)
 class ImportReport:
-    """What an import came to. `refused` counts what did not verify, by reason; `missing` is how
-    many replies the former holder said that it had, beyond those that are here now.
+    """What an import came to. `refused` counts what did not verify, by reason; `unverified` are the
+    requests, of those counted, that nothing proves; `missing` is how many replies the former holder
+    said that it had, beyond those that are here now.
     """
 
     name: str
     caller: str
     requests: int = 0
     replies: int = 0
+    unverified: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     missing: int = 0
 
@@ -70,6 +77,8 @@ def export_session(state_dir: Path, name: str, target: Path) -> Path:
         copy.set_meta("name", name)
         if not is_locked(source.with_suffix(".lock")):
             copy.set_meta("holder", "")
+        copy.forget_secrets(0.0, all_of_them=True)
+        copy.unverified.drop()
         copy.pack()
     finally:
         copy.close()
@@ -131,98 +140,109 @@ class _Merger:
         self._verifier = verifier
         self._members = members
         self._report = report
-        self._records: dict[str, RequestRecord] = {}
+        self._new: list[RequestRecord] = []
 
     def run(self) -> None:
-        for record, _counts in self._theirs.requests():
-            self._request(record)
-        self._jobs()
+        runs = self._theirs.jobs.run_ids()
+        told = [record for record, _counts in self._theirs.requests()]
+        for record in told:
+            if record.id not in runs:  # those are proven by their first reply
+                self._request(record)
         for replies in self._replies():
             news = self._ours.enter(replies, durable=True)
             self._report.replies += len(news)
-        for record in self._records.values():
-            self._judgements(record)
+        for record in told:
+            if record.id in runs and self._ours.find_request(record.id) is None:
+                self._request(record)
+        self._ours.unverified.answered()
+        self._judge(time.time())
 
-    def _request(self, record: RequestRecord) -> None:
-        outgoing = self._theirs.outgoing(record.id)
-        good = [one for one, _confirmed in outgoing if self._is_ours(one)]
-        if outgoing and not good:
-            return
-        self._records[record.id] = record
-        if self._ours.find_request(record.id) is None:
-            entries = self._theirs.entries(record.id)
-            names = [entry.sender for entry in entries if not entry.unexpected]
-            self._ours.add(record, names, good)
-            for entry in entries:
-                if entry.sent is not None:
-                    self._ours.mark_sent(record.id, [entry.sender], entry.sent)
-            self._report.requests += 1
-        for one, confirmed in outgoing:
+    def _request(self, told: RequestRecord) -> None:
+        """Take over a request: what its caller signed of it, or that nothing proves it."""
+        proofs = list(self._proofs(told.id))
+        if self._ours.find_request(told.id) is None:
+            self._add(told, [sent for sent, _confirmed in proofs])
+        for sent, confirmed in proofs:
             if confirmed is not None:
-                self._ours.mark_confirmed([one], confirmed)
+                self._ours.mark_confirmed([sent.message], confirmed)
 
-    def _jobs(self) -> None:
-        """Take over the jobs whose requests are theirs, and which requests are runs of them."""
-        for kept in self._theirs.jobs.all():
-            if kept.request not in self._records:
-                continue
-            if self._ours.jobs.get(kept.id) is None:
-                self._ours.jobs.add(kept)
-            for request, run in self._theirs.jobs.runs(kept.id):
-                self._ours.jobs.add_run(request, kept.id, run)
+    def _proofs(self, request: str) -> Iterator[tuple[SentMessage, float | None]]:
+        for message, confirmed in self._theirs.outgoing(request):
+            if not message.body:
+                continue  # its inputs were secret
+            try:
+                caller = self._ours.meta("caller") or ""
+                yield open_sent(message, caller, self._verifier), confirmed
+            except Rejected as refusal:
+                self._report.refused[f"request: {refusal.reason.value}"] += 1
 
-    def _is_ours(self, one: OutgoingMessage) -> bool:
-        """Whether the caller of the session signed these bytes, while he might."""
-        made = self._theirs.find_request(one.request)
-        assert made is not None
-        try:
-            headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
-            signer = verified(one.body, headers, self._verifier, made.created, stored=True)
-        except Rejected as refusal:
-            self._report.refused[f"request: {refusal.reason.value}"] += 1
-            return False
-        if signer.callerid == self._theirs.meta("caller"):
-            return True
-        self._report.refused["request: caller_mismatch"] += 1
-        return False
+    def _add(self, told: RequestRecord, proofs: Sequence[SentMessage]) -> None:
+        entries = [entry for entry in self._theirs.entries(told.id) if not entry.unexpected]
+        names = [entry.sender for entry in entries]
+        proven = [sent.target for sent in proofs if sent.target is not None]
+        names += [name for name in proven if name not in set(names)]
+        if not proofs:
+            record = unproven(told)
+            self._ours.add(record, names)
+            self._ours.unverified.mark(record.id)
+            self._report.unverified += 1
+        else:
+            record = proofs[0].record
+            outgoing = [sent.message for sent in proofs]
+            self._ours.add_all([NewRequest(record, names, outgoing, proofs[0].document)])
+            self._ours.unverified.mark(record.id, set(names) - set(proven))
+        for entry in entries:
+            if entry.sent is not None:
+                self._ours.mark_sent(record.id, [entry.sender], entry.sent)
+        self._new.append(record)
+        self._report.requests += 1
 
     def _replies(self) -> Iterator[list[ReplyRecord]]:
         after = 0
         while rows := self._theirs.replies(after, _GROUP):
             after = rows[-1][0]
-            replies = [self._record(*rest) for _number, *rest in rows]
-            yield [received for received in replies if received is not None]
+            found = []
+            for _number, request, body, kept, signature, certificate, _trust in rows:
+                try:
+                    found.append(self._reply(request, body, kept, (signature, certificate)))
+                except Rejected as refusal:
+                    self._report.refused[f"reply: {refusal.reason.value}"] += 1
+                except MCShellError:
+                    self._report.refused["reply: malformed"] += 1
+            yield found
 
-    def _record(
-        self, request: str, body: bytes, kept: float, signature: str, cert: str, trust: str
-    ) -> ReplyRecord | None:
-        """Verify a kept reply as of when it came in."""
-        record = self._records.get(request)
-        if record is None:
-            self._report.refused["reply: unknown_request"] += 1
-            return None
-        try:
-            headers = {SIGNATURE: signature, CERTIFICATE: cert}
-            signer = verified(body, headers, self._verifier, kept, stored=True)
-            reply = read_reply(body, trust=trust)
-        except MCShellError as error:
-            reason = error.reason.value if isinstance(error, Rejected) else "malformed"
-            self._report.refused[f"reply: {reason}"] += 1
-            return None
+    def _reply(
+        self, request: str, body: bytes, kept: float, vouchers: tuple[str, str]
+    ) -> ReplyRecord:
+        """Verify a kept reply as of when it came in; raises Rejected."""
+        signature, certificate = vouchers
+        headers = {SIGNATURE: signature, CERTIFICATE: certificate}
+        signer = verified(body, headers, self._verifier, kept, stored=True)
+        reply = read_reply(body)
         if signer.kind != "node" or signer.name != reply.sender or reply.requestid != request:
-            self._report.refused["reply: wrong_sender"] += 1
-            return None
-        target = target_of(record, reply.sender, self._members)
+            raise Rejected(Reason.WRONG_SENDER)
+        if reply.job is not None:
+            self._ours.jobs.adopt(reply, kept)
+        record = self._ours.find_request(request)
+        if record is None:
+            raise Rejected(Reason.UNKNOWN_REQUEST)
+        about = reply.job or request
+        if record.agent != UNVERIFIED and not self._ours.signed(about, reply.sender, reply.digest):
+            raise Rejected(Reason.UNBOUND)
         return ReplyRecord(
-            reply=reply, kept=kept, body=body, signature=signature, certificate=cert, target=target
+            reply=reply,
+            kept=kept,
+            body=body,
+            signature=signature,
+            certificate=certificate,
+            target=target_of(record, reply.sender, self._members),
         )
 
-    def _judgements(self, record: RequestRecord) -> None:
-        """Take over what their client decided without a reply, where we know no better."""
-        decided: dict[State, list[LedgerEntry]] = {}
-        for entry in self._theirs.entries(record.id):
-            if entry.reason and not entry.unexpected:
-                decided.setdefault(entry.state, []).append(entry)
-        for state, entries in decided.items():
-            verdicts = [(entry.sender, entry.reason) for entry in entries]
-            self._ours.judge(record.id, verdicts, state)
+    def _judge(self, now: float) -> None:
+        """Say of whom the file has no reply, where none is waited for; what it says counts nothing."""
+        self._ours.lapse(now)
+        for record in self._new:
+            if not record.via.durable:
+                names = [one.sender for one in self._ours.entries(record.id)]
+                verdicts = [(name, "no reply is in the imported file") for name in names]
+                self._ours.judge(record.id, verdicts, State.SILENT)

@@ -26,7 +26,8 @@ _RUN_FOR = 7 * 86_400.0
 class KeptJob:
     """One job: its newest revision, and the request whose targets have it.
 
-    That is the one that submitted it, which has its id, or the edit that took it over.
+    That is the one that submitted it, which has its id, or the edit that took it over. `body` is
+    empty once it has ended and held secrets.
     """
 
     id: str
@@ -75,12 +76,9 @@ class JobStore:
         query = "SELECT request, run FROM runs WHERE job=? ORDER BY run"
         return [(request, run) for request, run in self._store.read(query, (job,))]
 
-    def add_run(self, request: str, job: str, run: str) -> None:
-        """Note that a request is a run of a job."""
-        with self._store.transaction() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO runs (request, job, run) VALUES (?,?,?)", (request, job, run)
-            )
+    def run_ids(self) -> set[str]:
+        """The requests that are runs of the session's jobs."""
+        return {row[0] for row in self._store.read("SELECT request FROM runs")}
 
     def adopt(self, reply: Reply, now: float) -> None:
         """Make a request of a run of which this is the first reply.
@@ -123,7 +121,7 @@ class JobStore:
     def _record(self, kept: KeptJob, requestid: str, now: float) -> RequestRecord:
         """The request that a run is."""
         made = self._request(kept.id)
-        job = kept.job
+        job = made or kept.job
         return RequestRecord(
             id=requestid,
             agent=job.agent,

@@ -68,10 +68,12 @@ class PlanStore:
     def __init__(self, store: Database) -> None:
         self._store = store
 
-    def add(self, plan: KeptPlan) -> None:
-        """Keep a plan that begins, on disk when this returns."""
+    def add(self, plan: KeptPlan, *, secret: bool = False) -> None:
+        """Keep a plan that begins, on disk when this returns; no export has a `secret` one."""
         waves = json.dumps(plan.waves)
         with self._store.transaction() as db:
+            if secret:
+                db.execute("INSERT OR IGNORE INTO secrets VALUES (?)", (plan.id,))
             db.execute(
                 f"INSERT INTO plans ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - our own names
                 (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell.client.store.ledger import LedgerEntry
 from mcshell.message import Filter, Reply, State, Via
-from mcshell.wire.documents.envelope import digest_of, read_reply
+from mcshell.wire.documents.envelope import digest_of, is_old, read_reply
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGE",
+    "JobDocument",
     "Members",
     "NewRequest",
     "OutgoingMessage",
@@ -89,23 +90,38 @@ class OutgoingMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class JobDocument:
+    """A job as it was signed, to be kept; `secret`: its inputs are, beyond its end, not to be."""
+
+    body: bytes
+    secret: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NewRequest:
     """A request that is to be kept: its targets, what goes out, and the document of its job.
 
-    `job` is the signed document that a durable request carries to the nodes, where it is one.
+    `job` is what a durable request carries to the nodes, where it is about one. `secret`: among the
+    inputs in these bytes are such as are not to be kept.
     """
 
     record: RequestRecord
     targets: Sequence[str]
     outgoing: Sequence[OutgoingMessage] = ()
-    job: bytes | None = None
+    job: JobDocument | None = None
+    secret: bool = False
 
     @property
     def digests(self) -> list[SignedDigest]:
-        """What replies may say that they answer: each message, and any revision of its job."""
+        """What replies may say that they answer: each message, and any revision of its job.
+
+        To what was asked under version 1 of the wire they say nothing.
+        """
         found = [one.digest for one in self.outgoing]
+        if any(is_old(one.body) for one in self.outgoing):
+            found.append((self.record.id, "*", ""))
         if self.job is not None:
-            found.append((read_job(self.job).id, "*", digest_of(self.job)))
+            found.append((read_job(self.job.body).id, "*", digest_of(self.job.body)))
         return found
 
 

@@ -6,6 +6,8 @@ has the documents of jobs that were handed in, `runs` which requests are runs of
 `accepted` were made when they were needed first, until version 4. `digests` says which bytes were
 signed about a request, for one target or for any (`*`): what a reply may answer. They outlive the
 bytes. `reissued` has the ids of version 1 under which requests were kept that went out under new ones.
+`secrets` are the requests whose bytes hold inputs that are forgotten once they are needed no more.
+`unverified` says what an imported file could not prove: a request (`*`), or a target of it.
 """
 
 from __future__ import annotations
@@ -93,6 +95,10 @@ INSERT OR IGNORE INTO digests SELECT id, '*', '' FROM jobs;
 INSERT OR IGNORE INTO digests SELECT id, '*', sha256(body) FROM jobs;
 
 CREATE TABLE reissued (former TEXT PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE secrets (request TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE unverified (
+    request TEXT NOT NULL, sender TEXT NOT NULL, PRIMARY KEY (request, sender)
+) WITHOUT ROWID;
 """
 
 SESSION: Final = FileKind(

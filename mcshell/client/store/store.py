@@ -10,6 +10,7 @@ belongs to a durable request is committed with fsync, the rest without.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ from mcshell.client.store.records import (
     StoredData,
 )
 from mcshell.client.store.schema import SESSION
+from mcshell.client.store.unverified import UnverifiedStore
 from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
 from mcshell.sqlite import Database
@@ -83,6 +85,7 @@ class SessionStore:
             self._database = Database(path, SESSION)
         except ConfigError as error:
             raise SessionError(str(error), path.stem) from error
+        self._secrets = {str(row[0]) for row in self._all("SELECT request FROM secrets")}
 
     def close(self) -> None:
         """Close the file; every commit so far is in it."""
@@ -125,6 +128,11 @@ class SessionStore:
         return JobStore(self._database)
 
     @property
+    def unverified(self) -> UnverifiedStore:
+        """What an imported file could not prove of the session's requests."""
+        return UnverifiedStore(self._database)
+
+    @property
     def plans(self) -> PlanStore:
         """The plans of the session."""
         return PlanStore(self._database)
@@ -159,9 +167,14 @@ class SessionStore:
         db.execute("INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets)))
         self._add_outgoing(db, new.outgoing)
         _add_digests(db, new.digests)
+        names = {record.id}
         if new.job is not None:
-            job = read_job(new.job)
-            put_job(db, KeptJob(job.id, job.name, new.job, record.id))
+            job = read_job(new.job.body)
+            names.add(job.id)
+            put_job(db, KeptJob(job.id, job.name, new.job.body, record.id))
+        if new.secret if new.job is None else new.job.secret:
+            db.executemany("INSERT OR IGNORE INTO secrets VALUES (?)", [(name,) for name in names])
+            self._secrets |= names
 
     def _add_outgoing(self, db: sqlite3.Connection, outgoing: Sequence[OutgoingMessage]) -> None:
         db.executemany(
@@ -183,7 +196,7 @@ class SessionStore:
         """Bytes of durable requests that the broker has not confirmed, oldest requests first."""
         found = self._all(
             f"{_OUTGOING} WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool') AND r.expires>?"
-            " ORDER BY r.number, o.sender LIMIT ?",
+            " AND length(o.body)>0 ORDER BY r.number, o.sender LIMIT ?",
             now,
             limit,
         )
@@ -261,6 +274,34 @@ class SessionStore:
         found = self._all(query, request, sender)
         return found[0][0] if found else None
 
+    def forget_secrets(self, now: float, *, all_of_them: bool = False) -> None:
+        """Drop the bytes that hold secret inputs, once they are needed no more, from file and WAL.
+
+        Those of a request when its node has it or its time is over; those of a job when it has come
+        to its end everywhere. `all_of_them`: whatever is still to be done with them.
+        """
+        if not self._secrets:
+            return
+        with self._commit() as db:
+            db.execute(
+                "UPDATE outgoing SET body=x'', signature='' WHERE length(body)>0"
+                " AND request IN (SELECT request FROM secrets) AND (?"
+                " OR (SELECT r.expires FROM requests r WHERE r.id=outgoing.request)<?"
+                " OR (SELECT t.state FROM targets t WHERE t.request=outgoing.request"
+                " AND t.sender=outgoing.sender)<>'pending')",
+                (all_of_them, now),
+            )
+            db.execute(
+                "UPDATE jobs SET body=x'' WHERE length(body)>0"
+                " AND id IN (SELECT request FROM secrets) AND (? OR NOT EXISTS (SELECT 1"
+                " FROM targets t WHERE t.request=jobs.request AND t.unexpected=0"
+                " AND t.state IN ('pending', 'received', 'running')))",
+                (all_of_them,),
+            )
+            if all_of_them:
+                db.execute("DELETE FROM plans WHERE id IN (SELECT request FROM secrets)")
+        self._database.checkpoint()
+
     # -- in
 
     def enter(
@@ -279,6 +320,8 @@ class SessionStore:
                     entry = self._step(db, received, changes)
                     news.append((received.reply.requestid, entry))
             _count(db, changes)
+        if not self._secrets.isdisjoint(requestid for requestid, _entry in news):
+            self.forget_secrets(time.time())
         return news
 
     def _keep(self, db: sqlite3.Connection, received: ReplyRecord) -> bool:
@@ -362,6 +405,8 @@ class SessionStore:
                 [(name, "no reply before it expired") for (name,) in pending],
                 State.EXPIRED,
             )
+        if over:
+            self.forget_secrets(now)
 
     # -- looked back into
 
@@ -423,7 +468,7 @@ class SessionStore:
             if new.job is not None:
                 db.execute(
                     "UPDATE jobs SET id=?, request=?, body=? WHERE id=?",
-                    (record.id, record.id, new.job, former),
+                    (record.id, record.id, new.job.body, former),
                 )
             left = db.execute("SELECT 1 FROM targets WHERE request=? LIMIT 1", (former,)).fetchone()
             if left is None:

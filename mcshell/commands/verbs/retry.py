@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcshell.client.discovery.targeting import RequestOptions, Targeting
-from mcshell.client.rpc.history import NOT_WELL, inputs_again
+from mcshell.client.rpc.history import inputs_again
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.commands.verbs.submitting import put
@@ -27,12 +27,12 @@ def retry(context: Context, options: RetryOptions) -> Replies | Table:
     Raises:
         NoTargets: all of its targets came out well, or are still at it.
         InputError: an input is secret and was not kept.
+        UsageError: another has asked it, or nothing signed proves what was asked, or of whom.
     """
     shaping = check(options)
     client = context.client(options.session)
-    earlier = client.replies(options.request)
+    earlier, names = client.again(options.request)
     record = earlier.tracker.record
-    names = [row.sender for row in earlier.rows() if row.state in NOT_WELL]
     if not names:
         raise NoTargets(f"retry: nobody failed or stayed silent in request {record.id[:8]}")
     action = context.library.get(record.agent).action(record.action)

@@ -140,6 +140,10 @@ def import_(context: Context, options: ImportOptions) -> Table:
     )
     refused = report.refused.total()
     notes = [f"refused: {number} by {reason}" for reason, number in report.refused.most_common()]
+    if report.unverified:
+        notes.append(
+            f"{report.unverified} requests are (unverified): nothing signed proves what was asked"
+        )
     if report.missing:
         notes.append(f"{report.missing} replies are still only with the former holder")
     columns = ("name", "caller", "requests", "replies", "refused", "missing")

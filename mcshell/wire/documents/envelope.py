@@ -46,6 +46,7 @@ __all__ = [
     "open_request",
     "read_reply",
     "read_request",
+    "refuse_foreign_id",
     "refuse_large",
     "seal_reply",
     "seal_request",
@@ -167,7 +168,7 @@ def seal_request(request: Request, signer: Signer) -> SealedMessage:
         "expires": request.expires,
     }
     try:
-        _refuse_foreign_id(_request(document))
+        refuse_foreign_id(_request(document))
         return sealed(strict_json.dumps(document), signer)
     except Rejected as error:
         raise UsageError(f"the request cannot be sent: {error.detail}") from error
@@ -222,7 +223,7 @@ def open_request(
         raise Rejected(
             Reason.CALLER_MISMATCH, f"{request.caller!r} is signed by {identity.callerid}"
         )
-    _refuse_foreign_id(request)
+    refuse_foreign_id(request)
     _check_route(request, arrival)
     _check_dates(request, limits, now)
     return replace(request, digest=digest_of(body))
@@ -287,6 +288,12 @@ def digest_of(body: bytes) -> str:
 def sealed(body: bytes, signer: Signer) -> SealedMessage:
     """Sign a body; for every kind of document."""
     return SealedMessage(body, {SIGNATURE: signer.sign(body), CERTIFICATE: signer.certificate})
+
+
+def refuse_foreign_id(request: Request) -> None:
+    """Refuse a request whose id is not its caller's; raises Rejected."""
+    if request.id != made_id("request", request.caller, request.nonce):
+        raise Rejected(Reason.FOREIGN_ID, f"{request.id} is no id of {request.caller}")
 
 
 def refuse_large(body: bytes, limits: BodyLimits) -> None:
@@ -404,11 +411,6 @@ def _reply(document: Mapping[str, Any]) -> Reply:
     if reply.job is not None and reply.requestid != run_id(reply.job, reply.run):
         raise Rejected(Reason.MALFORMED, "the id is not that of this run of this job")
     return reply
-
-
-def _refuse_foreign_id(request: Request) -> None:
-    if request.id != made_id("request", request.caller, request.nonce):
-        raise Rejected(Reason.FOREIGN_ID, f"{request.id} is no id of {request.caller}")
 
 
 def _check_route(request: Request, arrival: Arrival) -> None:

@@ -19,7 +19,15 @@ from mcshell.errors import Reason, Rejected
 from mcshell.message import Duty, Job, Rule
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.authored import open_authored, seal_authored
-from mcshell.wire.documents.envelope import CRL, RULE, document_of, refuse_large
+from mcshell.wire.documents.envelope import (
+    CERTIFICATE,
+    CRL,
+    RULE,
+    SIGNATURE,
+    document_of,
+    refuse_large,
+    verified,
+)
 from mcshell.wire.documents.job import check_job, job_of, when_of
 from mcshell.wire.documents.signatures import VERSION
 
@@ -33,6 +41,7 @@ __all__ = [
     "duty_body",
     "duty_ids",
     "job_of_duty",
+    "open_kept_job",
     "open_rule",
     "read_crl",
     "read_job",
@@ -261,3 +270,29 @@ def read_job(body: bytes) -> Job:
     if document.get("kind") == "duty":
         return job_of_duty(document)
     return job_of(document)
+
+
+def open_kept_job(told: Mapping[str, Any], job: str, verifier: Verifier) -> Job:
+    """The job of this id that somebody has kept, or tells of, once its author's signature is checked.
+
+    `told` has it as `authored.as_fields` writes it. Dates are judged as of when the job was made: it
+    outlives its author's certificate.
+
+    Raises:
+        Rejected: it is not signed, not by whom it names, or another job.
+    """
+    if not all(
+        isinstance(told.get(name), str) for name in ("document", "signature", "certificate")
+    ):
+        raise Rejected(Reason.UNSIGNED, "no signed document")
+    body = told["document"].encode()
+    found = read_job(body)
+    headers = {SIGNATURE: told["signature"], CERTIFICATE: told["certificate"]}
+    identity = verified(signed_part(body), headers, verifier, found.created, stored=True)
+    if identity.kind != "operator":
+        raise Rejected(Reason.WRONG_KIND, f"a job signed by the node {identity.name}")
+    if found.author != identity.callerid:
+        raise Rejected(Reason.CALLER_MISMATCH, f"{found.author!r} is signed by {identity.callerid}")
+    if found.id != job:
+        raise Rejected(Reason.FOREIGN_ID, f"the document is that of the job {found.id}")
+    return found

@@ -10,7 +10,7 @@ import pytest
 
 from mcshell.client.messaging.reissue import reissue
 from mcshell.client.messaging.sender import RequestSender
-from mcshell.client.store.records import NewRequest, OutgoingMessage, RequestRecord
+from mcshell.client.store.records import JobDocument, NewRequest, OutgoingMessage, RequestRecord
 from mcshell.client.store.store import SessionStore
 from mcshell.message import Filter, Job, State, Via, made_id
 from mcshell.pki import Authority
@@ -122,7 +122,7 @@ def test_what_has_gone_out_stays_where_it_was(store: SessionStore, sender: Reque
     assert [entry.sender for entry in store.entries(former.id)] == ["n2"]
     assert [entry.sender for entry in store.entries(fresh.id)] == ["n1", "n3"]
     assert [counts["pending"] for _, counts in store.requests()] == [1, 2]
-    assert store.signed(FORMER, "n2", "") is False  # a file of 0.1.0 is marked as it is opened
+    assert store.signed(FORMER, "n2", "")  # its reply will name no digest
 
 
 def test_a_job_keeps_its_document(store: SessionStore, sender: RequestSender) -> None:
@@ -140,7 +140,7 @@ def test_a_job_keeps_its_document(store: SessionStore, sender: RequestSender) ->
     document = seal_job(job, sender._signer).body
     data = {"document": document.decode(), "signature": "s", "certificate": "c"}
     messages = [old(name, agent="job", action="submit", data=data) for name in NODES]
-    store.add_all([NewRequest(record(), NODES, messages, document)])
+    store.add_all([NewRequest(record(), NODES, messages, JobDocument(document, secret=False))])
     reissue(store, sender)
     (kept,) = store.jobs.all()
     assert kept.id == kept.request == kept.job.id == store.requests()[0][0].id != FORMER

@@ -6,7 +6,10 @@ import random
 from typing import TYPE_CHECKING
 
 from mcshell.message import Job, State, When
+from mcshell.node.admission.controller import AdmissionController
+from mcshell.node.admission.policy import Authorisation, Policies
 from mcshell.node.agents.registry import AgentRegistry
+from mcshell.node.audit.log import AuditLog
 from mcshell.node.execution.lifecycle import RunLifecycle
 from mcshell.node.host import Host
 from mcshell.node.jobs.forecast import forecast
@@ -17,9 +20,9 @@ from mcshell.node.store.records import WorkResult
 from mcshell.node.store.spool import Spool
 from mcshell.node.verdicts import Outcome
 from mcshell.pki import Authority
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.job import seal_job
-from mcshell.wire.documents.signatures import Signer
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,12 +53,19 @@ class Simulation:
         writer = ReplyWriter(Signer.from_pem(*authority.issue_pem("n", "node")), 1 << 20)
         self.spool = Spool(folder / "work.sqlite")
         served = AgentRegistry([])
+        controller = AdmissionController(
+            verifier=Verifier(authority.ca_pem),
+            limits=BodyLimits(),
+            authorisation=Authorisation(Policies(folder / "policies"), {}),
+            served=served,
+            audit=AuditLog(folder / "audit.jsonl"),
+        )
         dice = random.Random(seed)
         self.lifecycles: dict[str, RunLifecycle] = {}
         for number in range(count):
             facts = {"timezone": dice.choice(ZONES)}
             host = Host(f"n{number:05d}", facts=lambda facts=facts: facts, served=served)
-            self.lifecycles[host.identity] = RunLifecycle(host, None, writer)  # type: ignore[arg-type] - nothing is judged here
+            self.lifecycles[host.identity] = RunLifecycle(host, controller, writer)
         self.scheduler = Scheduler(self.spool, self.lifecycles, lambda: None)
         self._hand_in(author, dice)
 

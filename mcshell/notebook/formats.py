@@ -11,7 +11,7 @@ import pandas as pd
 
 from mcshell.client.rpc.replies import Replies
 from mcshell.notebook.display import bundle
-from mcshell.notebook.frames import page, shown, shown_series
+from mcshell.notebook.frames import page, shown, shown_series, styled
 from mcshell.notebook.painter import Painter
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["install", "uninstall"]
 
+_STYLER = ("pandas.io.formats.style", "Styler")
 _PAINTER = "_mcshell_painter"
 
 
@@ -31,6 +32,7 @@ def install(shell: InteractiveShell) -> Painter | None:
     for kind, drawn in ((pd.DataFrame, shown), (pd.Series, shown_series)):
         text.for_type(kind, _as_text(drawn))
     web.for_type(pd.DataFrame, page)
+    web.for_type_by_name(*_STYLER, styled)  # imported where it is used: it wants Jinja
     formatter.mimebundle_formatter.for_type(Replies, _bundle)
     painter: Painter | None = getattr(shell, _PAINTER, None)
     if painter is None and hasattr(shell, "kernel"):
@@ -47,6 +49,7 @@ def uninstall(shell: InteractiveShell) -> None:
     for one in ("text/plain", "text/html"):
         for kind in (pd.DataFrame, pd.Series):
             formatter.formatters[one].pop(kind, None)
+    formatter.formatters["text/html"].pop(".".join(_STYLER), None)
     formatter.mimebundle_formatter.pop(Replies, None)
     painter: Painter | None = getattr(shell, _PAINTER, None)
     if painter is not None:

@@ -7,6 +7,8 @@ characters and bidi controls on, which act in a terminal and reorder text in a b
 
 from __future__ import annotations
 
+import html
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,7 +19,7 @@ from mcshell.notebook.display import LEFT
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["page", "shown", "shown_series"]
+__all__ = ["page", "shown", "shown_series", "styled"]
 
 _PLAIN = (int, float, bool, type(None))
 _CUT = "display.max_colwidth"
@@ -36,6 +38,29 @@ def page(frame: pd.DataFrame) -> str | None:
     with pd.option_context(_CUT, wide):
         drawn: str | None = draw()
     return drawn and _aligned(drawn, safe)
+
+
+def styled(styler: Any) -> str | None:
+    """What `frame.style` draws, harmless: pandas itself escapes nothing of a styled table.
+
+    Text of cells reaches a formatter of the user's own escaped; labels are drawn by ours.
+    """
+    safe = copy(styler)
+    safe.data = safe.data.copy(deep=False)
+    for place in range(safe.data.shape[1]):
+        if _foreign(safe.data.dtypes.iloc[place]):
+            cells = [_marked_up(cell) for cell in safe.data.iloc[:, place]]
+            column = pd.Series(cells, index=safe.data.index, dtype=object)
+            safe.data.isetitem(place, column)
+    safe.format_index(_marked_up, axis=0).format_index(_marked_up, axis=1)
+    drawn: str | None = safe._repr_html_()
+    return drawn
+
+
+def _marked_up(value: Any) -> Any:
+    """Text as HTML has it; what is no text stays what it is."""
+    clean = _cell(value)
+    return html.escape(clean) if isinstance(clean, str) else clean
 
 
 def _aligned(drawn: str, frame: pd.DataFrame) -> str:

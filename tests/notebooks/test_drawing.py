@@ -20,7 +20,7 @@ from mcshell.client.store.ledger import LedgerEntry, judge, step
 from mcshell.client.store.records import RequestRecord, StoredData
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.notebook.display import as_html, as_text, bundle, standing
-from mcshell.notebook.frames import page, shown, shown_series
+from mcshell.notebook.frames import page, shown, shown_series, styled
 from mcshell.notebook.painter import Painter
 from tests.peers.processes import wait_until
 
@@ -142,6 +142,35 @@ def test_tables_are_shown_harmless_and_stay_as_they_are() -> None:
     exported, _ = nbconvert.HTMLExporter(template_name="basic").from_notebook_node(book)
     assert "alert(1)" in exported
     assert not re.search(r"<(script|img)[^>]*>(alert|[^<]*onerror)", exported)
+
+
+STYLES: dict[str, Any] = {
+    "plain": lambda style: style,
+    "precision": lambda style: style.format(precision=1),
+    "formatter": lambda style: style.format(lambda value: f"<b>{value}</b>"),
+    "caption": lambda style: style.set_caption("a caption").highlight_max(subset=["number"]),
+    "colours": lambda style: style.apply(lambda row: ["color: red"] * len(row), axis=1),
+    "no index": lambda style: style.hide(axis="index"),
+}
+
+
+@pytest.mark.parametrize("dressed", STYLES)
+def test_a_styled_table_is_harmless(dressed: str) -> None:
+    """Pandas escapes nothing of `frame.style`; what is shown of one is escaped, labels too."""
+    label = HOSTILE.replace("\ud800", "")
+    frame = pd.DataFrame(
+        {
+            "sender": pd.Series(["web1", HOSTILE], dtype=object, index=[label, "b"]),
+            label: [[HOSTILE], {HOSTILE: HOSTILE}],
+            "number": [1.25, 2.5],
+        },
+        index=[label, "b"],
+    )
+    drawn = styled(STYLES[dressed](frame.style)) or ""
+    assert "alert(1)" in drawn
+    assert not harmful(drawn.replace("<b>", "").replace("</b>", ""))
+    assert not BAD.search(re.sub("<style.*?</style>", "", drawn, flags=re.DOTALL))
+    assert frame["sender"].iloc[1] == HOSTILE
 
 
 def test_text_in_a_browser_is_to_the_left_and_can_be_read() -> None:

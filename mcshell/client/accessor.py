@@ -87,15 +87,20 @@ class Accessor:
         ids = list(dict.fromkeys(map(str, kept)))
         if len(ids) != 1:
             raise UsageError(f"retry: the rows of one request are meant, not of {len(ids)}")
-        earlier, worth = current.client().again(ids[0])
-        record = earlier.tracker.record
+        earlier = current.client().again(ids[0])
+        if not earlier.bound:
+            raise UsageError(f"retry: {earlier}: ask anew with `rpc`")
+        record = earlier.replies.tracker.record
         given = {**arguments.pop("inputs", {})}
         given |= {name: arguments.pop(name) for name in record.data if name in arguments}
         inputs = inputs_again(record, given)
         if record.via is Via.POOL:
             where: dict[str, Any] = {"via": record.via.value, "pool": record.pool}
         else:
-            where = {"nodes": rows[rows["sender"].isin(worth)], "collective": record.collective}
+            where = {
+                "nodes": rows[rows["sender"].isin(earlier.names)],
+                "collective": record.collective,
+            }
             if record.via.durable:
                 where["via"] = record.via.value
         return self._asked(record.agent, record.action, **{**where, "inputs": inputs, **arguments})

@@ -29,7 +29,7 @@ from mcshell.client.fleet import FleetMonitor
 from mcshell.client.jobs.manager import JobManager
 from mcshell.client.messaging.hub import SessionHub
 from mcshell.client.plans.manager import PlanManager
-from mcshell.client.rpc.history import RequestHistory
+from mcshell.client.rpc.history import EarlierRequest, RequestHistory
 from mcshell.client.rpc.requester import Requester
 from mcshell.ddl.library import Library, builtin_dir, shipped_dir
 from mcshell.errors import UsageError
@@ -365,8 +365,8 @@ class Client:
         self._check_open()
         return self._history.replies(request)
 
-    def again(self, request: str | None = None) -> tuple[Replies, list[str]]:
-        """An earlier request, as `replies` takes it, and those of its targets worth asking again.
+    def again(self, request: str | None = None) -> EarlierRequest:
+        """An earlier request, as `replies` takes it, as it may be asked again.
 
         Raises:
             SessionError: there is no such request, or several.

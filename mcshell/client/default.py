@@ -9,6 +9,7 @@ from mcshell.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mcshell.client.rpc.history import EarlierRequest
     from mcshell.client.rpc.replies import Replies
 
 __all__ = ["client", "use"]
@@ -20,8 +21,8 @@ class DefaultClient(Protocol):
     def rpc(self, agent: str, action: str, /, **others: Any) -> Replies:
         """Ask the nodes."""
 
-    def again(self, request: str | None = None) -> tuple[Replies, list[str]]:
-        """An earlier request, and those of its targets that are worth asking again."""
+    def again(self, request: str | None = None) -> EarlierRequest:
+        """An earlier request as it may be asked again."""
 
 
 class _Source:

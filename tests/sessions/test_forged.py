@@ -129,8 +129,7 @@ def test_targets_that_alice_never_had(fleet: Fleet, state: str) -> None:
     with fleet.client(state=f"{state}-b", session="friday") as alice:
         rows = {row.sender: row.state for row in alice.replies().rows()}
         assert rows == {"n1": State.OK, "n2": State.SILENT, "n3": State.SILENT}
-        _replies, names = alice.again()
-        assert names == ["n3"]
+        assert alice.again().names == ["n3"]
 
 
 def test_a_verdict_that_the_replies_do_not_bear_out(fleet: Fleet, state: str) -> None:

@@ -105,53 +105,80 @@ def test_a_spool_goes_on(bench: Bench, tmp_path: Path) -> None:
     assert len((tmp_path / "marks").read_text().split()) == 1
 
 
+def left_by_0_1_0(fleet: Fleet, name: str, age: float = 0.0) -> tuple[Session, OutgoingMessage]:
+    """A session of alice's with one queued ping of n1, `age` seconds old and good for 600."""
+    settings = config.load(fleet.config)
+    session = Session.open(settings.state_dir, "cert=alice", fleet.collective, name)
+    now = time.time() - age
+    requestid, nonce = new_request_id("cert=alice")
+    record = RequestRecord(
+        id=requestid,
+        agent="rpcutil",
+        action="ping",
+        via=Via.QUEUE,
+        collective=fleet.collective,
+        created=now,
+        expires=now + 600,
+        filter=Filter(),
+        data={},
+    )
+    request = Request(
+        id=requestid,
+        nonce=nonce,
+        agent="rpcutil",
+        action="ping",
+        caller="cert=alice",
+        collective=fleet.collective,
+        via=Via.QUEUE,
+        session=session.address,
+        created=now,
+        expires=now + 600,
+        identity="n1",
+    )
+    alice = Signer.load(fleet.folder / "alice.pem", fleet.folder / "alice.key")
+    old = as_version_1(seal_request(request, alice), alice)
+    outgoing = OutgoingMessage(
+        request=record.id,
+        sender="n1",
+        destination=destinations.work(fleet.collective, "n1"),
+        body=old.body,
+        signature=old.headers[SIGNATURE],
+        certificate=old.headers[CERTIFICATE],
+        expires=request.expires,
+    )
+    session.store.add(record, ["n1"], [outgoing])
+    return session, outgoing
+
+
 def test_a_session_goes_on(embedded: Broker, tmp_path: Path) -> None:
     """A queued request that was never confirmed goes out under a new id, and is found by the old."""
     with Fleet(embedded, tmp_path, {"n1": Node()}) as fleet:
         fleet.start()
-        settings = config.load(fleet.config)
-        session = Session.open(settings.state_dir, "cert=alice", fleet.collective, "old")
-        now = time.time()
-        requestid, nonce = new_request_id("cert=alice")
-        record = RequestRecord(
-            id=requestid,
-            agent="rpcutil",
-            action="ping",
-            via=Via.QUEUE,
-            collective=fleet.collective,
-            created=now,
-            expires=now + 600,
-            filter=Filter(),
-            data={},
-        )
-        request = Request(
-            id=requestid,
-            nonce=nonce,
-            agent="rpcutil",
-            action="ping",
-            caller="cert=alice",
-            collective=fleet.collective,
-            via=Via.QUEUE,
-            session=session.address,
-            created=now,
-            expires=now + 600,
-            identity="n1",
-        )
-        alice = Signer.load(fleet.folder / "alice.pem", fleet.folder / "alice.key")
-        old = as_version_1(seal_request(request, alice), alice)
-        outgoing = OutgoingMessage(
-            request=record.id,
-            sender="n1",
-            destination=destinations.work(fleet.collective, "n1"),
-            body=old.body,
-            signature=old.headers[SIGNATURE],
-            certificate=old.headers[CERTIFICATE],
-            expires=request.expires,
-        )
-        session.store.add(record, ["n1"], [outgoing])
+        session, outgoing = left_by_0_1_0(fleet, "old")
+        session.close()
+        former = outgoing.request
+        with fleet.client(session="old") as client:
+            assert wait_until(lambda: client.replies(former).stats["ok"] == 1, 60)
+            assert client.replies(former).requestid != former
+            (line,) = client.notices
+            assert line.startswith(f"request {former[:8]} was not sent by mcshell 0.1.0: now")
+
+
+def test_what_0_1_0_has_asked_is_asked_again_only_when_that_is_meant(
+    embedded: Broker, tmp_path: Path
+) -> None:
+    """Its replies do not prove what they answer: `retry` of it asks first, or wants --yes."""
+    with Fleet(embedded, tmp_path, {"n1": Node()}) as fleet:
+        fleet.start()
+        session, outgoing = left_by_0_1_0(fleet, "old", age=700.0)
+        session.store.mark_confirmed([outgoing], time.time() - 690.0)
         session.close()
         with fleet.client(session="old") as client:
-            assert wait_until(lambda: client.replies(record.id).stats["ok"] == 1, 60)
-            assert client.replies(record.id).requestid != record.id
-            (line,) = client.notices
-            assert line.startswith(f"request {record.id[:8]} was not sent by mcshell 0.1.0: now")
+            earlier = client.again(outgoing.request)
+            assert (earlier.names, earlier.bound) == (["n1"], False)
+        words = ("retry", "-r", outgoing.request, "--session", "old")
+        refused = fleet.cli(*words)
+        assert refused.returncode == 64
+        assert "made by mcshell 0.1.0" in refused.stderr
+        assert "say --yes if that is meant" in refused.stderr
+        assert fleet.cli(*words, "--yes").returncode == 0

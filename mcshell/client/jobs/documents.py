@@ -31,12 +31,19 @@ _HIDDEN: Final = "…"
 class JobEdit:
     """A new revision of a job, and the one in force, as its author signed it.
 
-    `foreign`: another's, so that who edits it would sign what he has not written.
+    `foreign`: another's, so that who edits it would sign what he has not written. `former`: signed
+    under version 1 of the wire, whose replies do not say which revision they answer.
     """
 
     old: Job
     new: Job
     foreign: bool
+    former: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether it takes somebody's word before it is signed."""
+        return self.foreign or self.former
 
     def __str__(self) -> str:
         """One line for the eye: what is to run, and as whose."""
@@ -49,20 +56,22 @@ class JobEdit:
         )
         if self.foreign:
             line += f"; it is {self.old.author}'s, and would run as {job.author}"
+        if self.former:
+            line += "; it was handed in by mcshell 0.1.0"
         return line
 
 
 Confirm = Callable[[JobEdit], bool]
 
 
-def job_of_rows(rows: Iterable[Row], job: str, verifier: Verifier) -> Job:
-    """The newest revision of a job among what nodes have told of it.
+def job_of_rows(rows: Iterable[Row], job: str, verifier: Verifier) -> tuple[Job, bytes]:
+    """The newest revision of a job among what nodes have told of it, and the bytes that say so.
 
     Raises:
         UsageError: none of them has it, or none shows it under its author's signature; two authors
             have signed one each.
     """
-    found: dict[tuple[int, str], tuple[Job, str]] = {}
+    found: dict[tuple[int, str], tuple[Job, bytes, str]] = {}
     why: list[str] = []
     for row in rows:
         if not row.data:
@@ -76,14 +85,15 @@ def job_of_rows(rows: Iterable[Row], job: str, verifier: Verifier) -> Job:
         except Rejected as refusal:
             why.append(f"{row.sender}: {refusal}")
         else:
-            found[one.revision, one.author] = one, row.sender
+            body = str(row.data["document"]).encode()
+            found[one.revision, one.author] = one, body, row.sender
     if not found:
         raise UsageError("; ".join([f"no node that answers has the job {job}", *why]))
     newest = [one for (revision, _), one in found.items() if revision == max(found)[0]]
     if len(newest) > 1:
-        told = ", ".join(f"{sender} that of {one.author}" for one, sender in newest)
+        told = ", ".join(f"{sender} that of {one.author}" for one, _body, sender in newest)
         raise UsageError(f"job {job[:8]}: the nodes have different ones: {told}; name one with -I")
-    return newest[0][0]
+    return newest[0][:2]
 
 
 class JobDetails(Replies):

@@ -24,7 +24,9 @@ from mcshell.client.store.records import JobDocument, RequestRecord
 from mcshell.errors import NoTargets, UsageError, did_you_mean
 from mcshell.message import Job, State, Via, new_request_id
 from mcshell.wire.documents.authored import as_fields
+from mcshell.wire.documents.envelope import is_old
 from mcshell.wire.documents.job import condition
+from mcshell.wire.documents.rule import signed_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -275,7 +277,7 @@ class JobManager:
         """
         where = {"timeout": timeout, "nodes": nodes, "targeting": targeting}
         given = {name: value for name, value in where.items() if value is not None}
-        old = self.document(job, **given)
+        old, body = self._document(job, **given)
         if "after" in changes:
             changes["after"] = self._conditions(changes["after"])
         schema = self._ddls.get(old.agent).action(old.action)
@@ -284,8 +286,9 @@ class JobManager:
         foreign = old.author != caller
         if foreign:
             fresh = replace(fresh, author=caller, session=self._hub.session.address)
-        change = JobEdit(old, replace(fresh, data=schema.redact(fresh.data)), foreign)
-        if (foreign and confirm is None) or (confirm is not None and not confirm(change)):
+        shown = replace(fresh, data=schema.redact(fresh.data))
+        change = JobEdit(old, shown, foreign, is_old(signed_part(body)))
+        if (change.asks and confirm is None) or (confirm is not None and not confirm(change)):
             raise UsageError(f"not confirmed, nothing was sent: {change}")
         sealed = self._hub.request_sender.job(fresh)
         ask = self._question("edit", job, as_fields(sealed), given)
@@ -505,12 +508,15 @@ class JobManager:
         Raises:
             UsageError: no node that answers has it, or shows it under its author's signature.
         """
+        return self._document(job, **targeting)[0]
+
+    def _document(self, job: str | JobReplies, **targeting: Any) -> tuple[Job, bytes]:
         wanted = self.find(job)
         kept = self._hub.session.store.jobs.get(wanted)
         if kept is not None and not kept.body:
             raise UsageError(f"job {wanted[:8]} has ended; its inputs are secret, and kept no more")
         if kept is not None:
-            return kept.job
+            return kept.job, kept.body
         told = self._ask("show", {"job": wanted}, targeting)
         return job_of_rows(told.rows(), wanted, self._verifier)
 

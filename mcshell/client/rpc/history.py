@@ -30,10 +30,31 @@ if TYPE_CHECKING:
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
 
-__all__ = ["RequestHistory", "inputs_again"]
+__all__ = ["EarlierRequest", "RequestHistory", "inputs_again"]
 
 #: The states of targets that are worth asking again.
 _NOT_WELL = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT, State.EXPIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRequest:
+    """A request and those of its targets, by `names`, that are worth asking again.
+
+    `bound`: its replies say what they answer. Under version 1 of the wire they did not, so who asks
+    such a request again is to be asked himself.
+    """
+
+    replies: Replies
+    names: list[str]
+    bound: bool
+
+    def __str__(self) -> str:
+        """What is to be asked where the replies are not bound."""
+        record = self.replies.tracker.record
+        return (
+            f"request {record.id[:8]} ({record.agent}.{record.action}) was made by mcshell 0.1.0, "
+            "whose replies do not prove what they answer"
+        )
 
 
 class RequestHistory:
@@ -59,8 +80,8 @@ class RequestHistory:
         """
         return self._find(request).replies
 
-    def again(self, request: str | None = None) -> tuple[Replies, list[str]]:
-        """An earlier request, and those of its targets that are worth asking again.
+    def again(self, request: str | None = None) -> EarlierRequest:
+        """An earlier request as it may be asked again.
 
         Raises:
             SessionError: there is no such request, or several.
@@ -84,7 +105,7 @@ class RequestHistory:
                 f"retry: nothing in the imported session proves that {record.id[:8]} went to "
                 f"{fold(names)}: ask them by name"
             )
-        return replies, proven
+        return EarlierRequest(replies, proven, bound=found.bound)
 
     def _find(self, request: str | None) -> _Earlier:
         session = self._hub.session
@@ -139,11 +160,16 @@ class _Earlier:
     replies: Replies
     owner: str
     unverified: set[str]
+    bound: bool
 
 
 def _earlier(store: SessionStore, replies: Replies) -> _Earlier:
+    request = replies.requestid
     return _Earlier(
-        replies, store.meta("caller") or "", store.unverified.targets(replies.requestid)
+        replies,
+        store.meta("caller") or "",
+        store.unverified.targets(request),
+        bound=not store.signed(request, "*", ""),
     )
 
 

@@ -9,7 +9,7 @@ from mcshell.client.jobs.replies import FORECAST, JOBS
 from mcshell.commands.grammar.job_options import TermsOptions, TimesOptions
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.verbs.rpc import inputs
-from mcshell.commands.verbs.submitting import confirmation
+from mcshell.commands.verbs.submitting import confirm, confirmation
 from mcshell.commands.verbs.targeting import targeting
 from mcshell.errors import UsageError
 from mcshell.message import State
@@ -118,14 +118,12 @@ def edit(context: Context, options: EditOptions) -> Replies:
     action = context.library.get(old.agent).action(old.action)
     changes = {**_given(options), "inputs": inputs(action, options, context.inputs)}
 
-    def confirm(change: JobEdit) -> bool:
-        if options.yes or not change.foreign:
-            return True
-        if context.ask is None:
-            raise UsageError(f"{change}: say --yes if that is meant")
-        return context.ask(f"{change}: go on?")
+    def agreed(change: JobEdit) -> bool:
+        if change.asks and not options.yes:
+            confirm(context, str(change))
+        return True
 
-    return client.jobs.edit(options.job, confirm=confirm, **wanted, **changes)
+    return client.jobs.edit(options.job, confirm=agreed, **wanted, **changes)
 
 
 def pause(context: Context, options: JobOptions) -> Replies:

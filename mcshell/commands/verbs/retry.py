@@ -8,7 +8,7 @@ from mcshell.client.discovery.targeting import RequestOptions, Targeting
 from mcshell.client.rpc.history import inputs_again
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.shaping import check, shaped
-from mcshell.commands.verbs.submitting import put
+from mcshell.commands.verbs.submitting import confirm, put
 from mcshell.errors import NoTargets
 from mcshell.message import Via
 
@@ -31,10 +31,12 @@ def retry(context: Context, options: RetryOptions) -> Replies | Table:
     """
     shaping = check(options)
     client = context.client(options.session)
-    earlier, names = client.again(options.request)
-    record = earlier.tracker.record
+    earlier = client.again(options.request)
+    names, record = earlier.names, earlier.replies.tracker.record
     if not names:
         raise NoTargets(f"retry: nobody failed or stayed silent in request {record.id[:8]}")
+    if not (earlier.bound or options.yes):
+        confirm(context, str(earlier))
     action = context.library.get(record.agent).action(record.action)
     pool = record.via is Via.POOL
     ask = RequestOptions(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import Options
 
-__all__ = ["confirmation", "put", "unfinished", "wait_quiet"]
+__all__ = ["confirm", "confirmation", "put", "unfinished", "wait_quiet"]
 
 _POLL = 0.05
 _SENDING = 60.0
@@ -52,6 +52,14 @@ def confirmation(context: Context, options: Options) -> Callable[[Preview], bool
         return context.ask("go on?")
 
     return confirm
+
+
+def confirm(context: Context, what: str) -> None:
+    """Ask whether to go on with something; UsageError where that is refused, or nobody can be asked."""
+    if context.ask is None:
+        raise UsageError(f"{what}: say --yes if that is meant")
+    if not context.ask(f"{what}: go on?"):
+        raise UsageError("not confirmed: nothing was sent")
 
 
 def wait_quiet(client: Client, most: float, quiet: float = 0.3) -> None:

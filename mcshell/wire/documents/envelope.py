@@ -86,8 +86,13 @@ class BodyLimits:
 
 
 def is_old(body: bytes) -> bool:
-    """Whether a body that we wrote ourselves is of an earlier version: it says so at once."""
-    return not body.startswith(_BEGINNING)
+    """Whether a stored body is of an earlier version; what we write ourselves says so at once."""
+    if body.startswith(_BEGINNING):
+        return False
+    try:
+        return version_of(body) != VERSION
+    except Rejected:
+        return False
 
 
 def version_of(body: bytes) -> int:

@@ -454,6 +454,7 @@ class SessionStore:
                 "DELETE FROM outgoing WHERE request=? AND sender=?", [(former, n) for n in names]
             )
             self._add(db, replace(new, job=None))
+            _add_digests(db, new.digests)
             places = "SELECT place FROM targets WHERE request=? AND sender=?"
             db.executemany(
                 f"UPDATE targets SET place=({places}) WHERE request=? AND sender=?",  # noqa: S608 - our own text

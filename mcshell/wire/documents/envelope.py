@@ -223,7 +223,7 @@ def open_request(
             CALLER_MISMATCH; FOREIGN_ID; WRONG_COLLECTIVE; MISROUTED; EXPIRED, FROM_FUTURE.
     """
     document, identity = of_operator("request", body, headers, verifier, limits, now)
-    request = _request(document)
+    request = _request(document, digest_of(body))
     if request.caller != identity.callerid:
         raise Rejected(
             Reason.CALLER_MISMATCH, f"{request.caller!r} is signed by {identity.callerid}"
@@ -231,7 +231,7 @@ def open_request(
     refuse_foreign_id(request)
     _check_route(request, arrival)
     _check_dates(request, limits, now)
-    return replace(request, digest=digest_of(body))
+    return request
 
 
 def open_reply(
@@ -281,8 +281,8 @@ def read_reply(body: bytes, *, trust: str = "mcs", limits: BodyLimits | None = N
 
 def read_request(body: bytes, *, limits: BodyLimits | None = None) -> Request:
     """Read the body of a request of our own, or one verified when stored; checks form only."""
-    request = _request(document_of(body, limits or _STORED, "request", stored=True))
-    return replace(request, digest=digest_of(body))
+    document = document_of(body, limits or _STORED, "request", stored=True)
+    return _request(document, digest_of(body))
 
 
 def digest_of(body: bytes) -> str:
@@ -379,7 +379,7 @@ def _refuse_version(document: Any, *, stored: bool = False) -> None:
         raise Rejected(Reason.WRONG_VERSION, detail)
 
 
-def _request(document: Mapping[str, Any]) -> Request:
+def _request(document: Mapping[str, Any], digest: str = "") -> Request:
     return Request(
         id=fields.request_id(document),
         agent=fields.word(document, "agent"),
@@ -395,6 +395,7 @@ def _request(document: Mapping[str, Any]) -> Request:
         identity=fields.optional(document, "identity", fields.name),
         pool=fields.optional(document, "pool", fields.word),
         nonce=fields.optional(document, "nonce", fields.nonce) or "",
+        digest=digest,
     )
 
 

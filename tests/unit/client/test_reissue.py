@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from typing import TYPE_CHECKING
@@ -148,6 +149,7 @@ def test_a_job_keeps_its_document(store: SessionStore, sender: RequestSender) ->
         carried = read_job(json.loads(one.body)["data"]["document"].encode())
         assert carried == kept.job
     assert [entry.state for entry in store.entries(kept.id)] == [State.PENDING] * 3
+    assert store.signed(kept.id, "n1", hashlib.sha256(kept.body).hexdigest())
 
 
 @pytest.mark.parametrize(

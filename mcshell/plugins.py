@@ -14,7 +14,7 @@ authoriser     `Authoriser`: asked by a node after its policy has said yes; can 
                In force as soon as it is installed.
 audit          `AuditSink`: is given each line of a node's audit log, which stays.
                In force as soon as it is installed.
-signer         `KeySource`: signs where the key is in no file.
+signer         `KeySource`: signs where the key is in no file. Built in: `ssh-agent`.
                In force where `[pki] key = "NAME:…"` names it.
 discovery      `mcshell.client.discovery.methods.DiscoveryMethod`: finds targets; `--dm NAME`.
 validator      `mcshell.ddl.validators.Validator`: checks an input; a DDL's `validation` names it.
@@ -69,6 +69,9 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
         "inventory": "mcshell.client.discovery.methods:inventory",
         "stdin": "mcshell.client.discovery.methods:named",
         "table": "mcshell.client.discovery.methods:named",
+    },
+    "signer": {
+        "ssh-agent": "mcshell.pki.ssh_agent:ssh_agent",
     },
     "validator": {
         "ipaddress": "mcshell.ddl.validators:ipaddress",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mcshell.pki.authority import Authority, IssuedCertificate
 from mcshell.pki.identity import Identity, Kind, check_name, identity_of
-from mcshell.pki.keys import PrivateKey, PublicKey, load_private, read_private
+from mcshell.pki.keys import PrivateKey, PublicKey, load_private, read_private, read_public
 
 __all__ = [
     "Authority",
@@ -21,4 +21,5 @@ __all__ = [
     "identity_of",
     "load_private",
     "read_private",
+    "read_public",
 ]

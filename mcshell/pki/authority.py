@@ -26,7 +26,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mcshell.errors import ConfigError, UsageError, did_you_mean
 from mcshell.pki import certificates
 from mcshell.pki.identity import Kind, check_name
-from mcshell.pki.keys import PrivateKey, dump_private, load_private, read_private, same_key
+from mcshell.pki.keys import (
+    PrivateKey,
+    PublicKey,
+    checking,
+    dump_private,
+    load_private,
+    read_private,
+    same_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,23 +157,47 @@ class Authority:
     ) -> tuple[Path, Path]:
         """Issue a certificate into `out` (default: the CA's directory) as NAME.pem and NAME.key.
 
+        A login's are NAME.login.pem and NAME.login.key.
+
         Raises:
             UsageError: a name that cannot be, or that has a valid certificate; a file in the way.
         """
-        name = check_name(name, kind)
-        target = self.directory if out is None else Path(out)
-        target.mkdir(parents=True, exist_ok=True)
-        paths = target / f"{name}.pem", target / f"{name}.key"
-        for path in paths:
-            if path.exists() and not renew:
-                raise UsageError(f"{path} is there already; nothing was issued")
-        if renew and paths[0] in (self.directory / "ca.pem", self.directory / "crl.pem"):
-            raise UsageError(f"{name!r} would overwrite the CA's own {paths[0].name}")
+        paths = self._paths(name, kind, out, renew=renew)
         certificate, key = self.issue_pem(
             name, kind, dns=dns, ip=ip, renew=renew, lifetime=lifetime
         )
         _replace(paths[1], key, 0o600)
         _replace(paths[0], certificate, 0o644)
+        return paths
+
+    def issue_for(
+        self,
+        name: str,
+        kind: Kind,
+        public: PublicKey,
+        out: str | os.PathLike[str] | None = None,
+        *,
+        renew: bool = False,
+    ) -> Path:
+        """Issue a certificate for a key that is elsewhere, as NAME.pem; raises as `issue`."""
+        path, _ = self._paths(name, kind, out, renew=renew)
+        _replace(path, self.certify(name, kind, public, renew=renew), 0o644)
+        return path
+
+    def _paths(
+        self, name: str, kind: Kind, out: str | os.PathLike[str] | None, *, renew: bool
+    ) -> tuple[Path, Path]:
+        """Where certificate and key go; a login's have a name of their own beside the identity's."""
+        name = check_name(name, kind)
+        stem = f"{name}.login" if kind == "login" else name
+        target = self.directory if out is None else Path(out)
+        target.mkdir(parents=True, exist_ok=True)
+        paths = target / f"{stem}.pem", target / f"{stem}.key"
+        for path in paths:
+            if path.exists() and not renew:
+                raise UsageError(f"{path} is there already; nothing was issued")
+        if renew and paths[0] in (self.directory / "ca.pem", self.directory / "crl.pem"):
+            raise UsageError(f"{name!r} would overwrite the CA's own {paths[0].name}")
         return paths
 
     def issue_pem(
@@ -185,11 +217,44 @@ class Authority:
         `lifetime` is seconds from `not_before` (epoch; default: now). A second certificate for a
         name with a valid one is refused, until 30 days before the end or with `renew`.
         """
+        key = Ed25519PrivateKey.generate()
+        pem = self.certify(
+            name,
+            kind,
+            key.public_key(),
+            dns=dns,
+            ip=ip,
+            renew=renew,
+            lifetime=lifetime,
+            not_before=not_before,
+        )
+        return pem, dump_private(key)
+
+    def certify(
+        self,
+        name: str,
+        kind: Kind,
+        public: PublicKey,
+        *,
+        dns: Sequence[str] = (),
+        ip: Sequence[str] = (),
+        renew: bool = False,
+        lifetime: float = LEAF_LIFE,
+        not_before: float | None = None,
+    ) -> bytes:
+        """Issue a certificate (PEM) for a key that somebody else has, as `issue_pem` does.
+
+        Raises:
+            UsageError: a name that cannot be, or has a valid certificate; a key that we do not take.
+        """
         name = check_name(name, kind)
+        try:
+            checking(public)
+        except ValueError as error:
+            raise UsageError(f"{error}; nothing was issued") from error
         now = time.time()
         start = now if not_before is None else not_before
         end = min(start + lifetime, self.certificate.not_valid_after_utc.timestamp())
-        key = Ed25519PrivateKey.generate()
         with self._journal() as journal:
             self._refuse_double(name, kind, now, renew=renew)
             serial = x509.random_serial_number()
@@ -212,9 +277,9 @@ class Authority:
             name=name, kind=kind, serial=serial, start=start, end=end, dns=tuple(dns), ip=tuple(ip)
         )
         certificate = certificates.build_leaf(
-            leaf, key, self.certificate.subject, self._key, self._aki
+            leaf, public, self.certificate.subject, self._key, self._aki
         )
-        return certificate.public_bytes(Encoding.PEM), dump_private(key)
+        return certificate.public_bytes(Encoding.PEM)
 
     def listing(self) -> list[dict[str, Any]]:
         """All certificates, oldest first: name, kind, serial (hex), issued, expires, status."""
@@ -233,8 +298,8 @@ class Authority:
                 for entry in self._by_serial.values()
             ]
 
-    def revoke(self, name: str) -> int:
-        """Revoke all certificates of a name and sign a new CRL; returns its number.
+    def revoke(self, name: str, kind: Kind | None = None) -> int:
+        """Revoke all certificates of a name (of one kind) and sign a new CRL; returns its number.
 
         Raises:
             UsageError: nobody of that name, or all of its certificates are revoked already.
@@ -245,7 +310,10 @@ class Authority:
             if name not in self._entries:
                 hint = did_you_mean(name, self._entries)
                 raise UsageError(f"no certificate was issued for {name!r}{hint}")
-            standing = [entry for entry in self._entries[name] if entry.revoked is None]
+            meant = [entry for entry in self._entries[name] if kind in (None, entry.kind)]
+            if not meant:
+                raise UsageError(f"{name!r} has no certificate of the kind {kind}")
+            standing = [entry for entry in meant if entry.revoked is None]
             if not standing:
                 raise UsageError(f"{name!r} is revoked already")
             for entry in standing:
@@ -281,10 +349,11 @@ class Authority:
         return number
 
     def _refuse_double(self, name: str, kind: Kind, now: float, *, renew: bool) -> None:
-        valid = [e for e in self._entries.get(name, ()) if e.status(now) == "valid"]
-        for entry in valid:
-            if entry.kind != kind:
+        every = [e for e in self._entries.get(name, ()) if e.status(now) == "valid"]
+        for entry in every:
+            if entry.kind != kind and "login" not in (entry.kind, kind):
                 raise UsageError(f"{name!r} is a valid {entry.kind}'s name; revoke it first")
+        valid = [entry for entry in every if entry.kind == kind]
         if valid and not renew and max(e.expires for e in valid) - now > RENEWAL:
             until = datetime.fromtimestamp(valid[-1].expires, UTC).date()
             raise UsageError(

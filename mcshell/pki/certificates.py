@@ -21,12 +21,19 @@ from mcshell.pki.keys import hash_for
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     from mcshell.pki.identity import Kind
-    from mcshell.pki.keys import PrivateKey
+    from mcshell.pki.keys import PrivateKey, PublicKey
 
-__all__ = ["MAX_CN", "Leaf", "build_ca", "build_crl", "build_leaf", "crl_number", "key_identifier"]
+__all__ = [
+    "MAX_CN",
+    "Leaf",
+    "build_ca",
+    "build_crl",
+    "build_leaf",
+    "common_name",
+    "crl_number",
+    "key_identifier",
+]
 
 YEAR: Final = 365 * 86_400.0
 CA_LIFE: Final = 10 * YEAR
@@ -77,14 +84,13 @@ _EKU: Final = x509.ExtendedKeyUsage(
 
 def build_leaf(
     leaf: Leaf,
-    key: Ed25519PrivateKey,
+    public: PublicKey,
     issuer: x509.Name,
     ca_key: PrivateKey,
     authority: x509.AuthorityKeyIdentifier,
 ) -> x509.Certificate:
     """Make the certificate of an operator, a node or a service."""
-    public = key.public_key()
-    common = x509.NameAttribute(NameOID.COMMON_NAME, leaf.name[:MAX_CN])
+    common = x509.NameAttribute(NameOID.COMMON_NAME, common_name(leaf.kind, leaf.name))
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([common]))
@@ -101,6 +107,11 @@ def build_leaf(
         .add_extension(authority, critical=False)
     )
     return builder.sign(ca_key, hash_for(ca_key))
+
+
+def common_name(kind: Kind, name: str) -> str:
+    """What ActiveMQ knows an identity by; a login is told apart, so that it can be revoked alone."""
+    return (f"login:{name}" if kind == "login" else name)[:MAX_CN]
 
 
 def build_crl(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Identity", "Kind", "check_name", "identity_of", "uri_of"]
 
-Kind = Literal["operator", "node"]
+Kind = Literal["operator", "node", "login"]
 
 MAX_NAME: Final = 200
 _OPERATOR = re.compile(r"[a-z0-9][a-z0-9._@+-]*")
@@ -55,8 +55,8 @@ class Identity:
 
 def check_name(name: str, kind: Kind) -> str:
     """Return the name, lower-cased, that a certificate can be issued for; UsageError if none."""
-    if kind not in {"operator", "node"}:
-        raise UsageError(f"{kind!r} is no kind of certificate: operator and node are")
+    if kind not in {"operator", "node", "login"}:
+        raise UsageError(f"{kind!r} is no kind of certificate: operator, node and login are")
     name = _lower(name)
     pattern, allowed = (_NODE, ". _ -") if kind == "node" else (_OPERATOR, ". _ - @ +")
     if len(name) > MAX_NAME or not pattern.fullmatch(name):
@@ -132,6 +132,8 @@ def _from_uri(uris: list[str]) -> tuple[Kind, str]:
         return "operator", name
     if kind == "node":
         return "node", name
+    if kind == "login":
+        return "login", name
     raise Rejected(Reason.BAD_CERTIFICATE, f"unknown kind in {uris[0]!r}")
 
 

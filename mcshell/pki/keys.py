@@ -6,6 +6,7 @@ Ed25519 is what `mcshell pki` makes. ECDSA (P-256 with SHA-256, P-384 with SHA-3
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
+    load_ssh_public_key,
 )
 
 from mcshell.errors import ConfigError
@@ -43,6 +46,7 @@ __all__ = [
     "hash_for",
     "load_private",
     "read_private",
+    "read_public",
     "refuse_weak",
     "same_key",
     "signing",
@@ -84,6 +88,21 @@ def load_private(pem: bytes, origin: str = "") -> PrivateKey:
         checking(key.public_key())
     except ValueError as error:
         raise ConfigError(f"{where}{error}", origin=origin) from error
+    return key
+
+
+def read_public(path: str | os.PathLike[str]) -> PublicKey:
+    """Read a public key: a line of ssh's (`id_ed25519.pub`) or PEM; raises ConfigError."""
+    try:
+        text = Path(path).read_bytes()
+        load = load_pem_public_key if text.lstrip().startswith(b"-----") else load_ssh_public_key
+        key = load(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path}: no public key: {error}", origin=str(path)) from error
+    if not isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey):
+        raise ConfigError(f"{path}: a key for Ed25519, ECDSA or RSA is wanted", origin=str(path))
     return key
 
 

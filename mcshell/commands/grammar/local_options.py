@@ -68,9 +68,13 @@ class PKIInitOptions(OutputOptions):
 
 class PKIIssueOptions(PKIOptions, OutputOptions):
     name: str = word("NAME", "whose certificate")
-    kind: Literal["operator", "node"] = option(
-        "--kind operator|node", required=True, type=Choice("operator", "node")
+    kind: Literal["operator", "node", "login"] = option(
+        "--kind operator|node|login",
+        "login: for the connection to the broker, signs nothing",
+        required=True,
+        type=Choice("operator", "node", "login"),
     )
+    public: str | None = option("--public FILE", "for this key (ssh's .pub, or PEM): none is made")
     out: str | None = option("--out DIR", "where NAME.pem and NAME.key go (default: here)")
     renew: bool = flag("--renew", "another one, beside or over the one that is valid")
 
@@ -79,7 +83,10 @@ class PKIListOptions(PKIOptions, OutputOptions): ...
 
 
 class PKIRevokeOptions(PKIOptions, OutputOptions):
-    name: str = word("NAME", "whose certificate")
+    name: str = word("NAME", "whose certificates")
+    kind: Literal["operator", "node", "login"] | None = option(
+        "--kind operator|node|login", "these only", type=Choice("operator", "node", "login")
+    )
 
 
 class PKIPublishOptions(PKIOptions, TargetsOptions, OutputOptions): ...

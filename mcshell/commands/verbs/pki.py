@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
-from mcshell.pki import Authority
+from mcshell.pki import Authority, read_public
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -30,13 +30,20 @@ def init(_context: Context, options: PKIInitOptions) -> Table:
 
 
 def issue(context: Context, options: PKIIssueOptions) -> Table:
-    """Issue a certificate and its key, as NAME.pem and NAME.key; `--renew` writes over them."""
+    """Issue a certificate and its key, as NAME.pem and NAME.key; `--renew` writes over them.
+
+    With `--public` the key is elsewhere, and stays there.
+    """
     authority = Authority.open(context.ca_dir(options.pki))
     out = Path(options.out) if options.out else Path.cwd()
-    cert, key = authority.issue(options.name, options.kind, out=out, renew=options.renew)
-    return Table(
-        ("name", "kind", "cert", "key"), [(options.name, options.kind, str(cert), str(key))]
-    )
+    name, kind, renew = options.name, options.kind, options.renew
+    if options.public is not None:
+        public = read_public(options.public)
+        cert, key = authority.issue_for(name, kind, public, out=out, renew=renew), None
+    else:
+        cert, key = authority.issue(name, kind, out=out, renew=renew)
+    where = None if key is None else str(key)
+    return Table(("name", "kind", "cert", "key"), [(name, kind, str(cert), where)])
 
 
 def listing(context: Context, options: PKIListOptions) -> Table:
@@ -47,6 +54,6 @@ def listing(context: Context, options: PKIListOptions) -> Table:
 
 
 def revoke(context: Context, options: PKIRevokeOptions) -> Table:
-    """Take a certificate back; the CRL's new number."""
-    number = Authority.open(context.ca_dir(options.pki)).revoke(options.name)
+    """Take certificates back; the CRL's new number."""
+    number = Authority.open(context.ca_dir(options.pki)).revoke(options.name, options.kind)
     return Table(("name", "crl"), [(options.name, number)])

@@ -14,7 +14,7 @@ authoriser     `Authoriser`: asked by a node after its policy has said yes; can 
                In force as soon as it is installed.
 audit          `AuditSink`: is given each line of a node's audit log, which stays.
                In force as soon as it is installed.
-signer         `KeySource`: signs where the key is in no file. Built in: `ssh-agent`.
+signer         `KeySource`: signs where the key is in no file. Built in: `ssh-agent`, `pkcs11`.
                In force where `[pki] key = "NAME:…"` names it.
 discovery      `mcshell.client.discovery.methods.DiscoveryMethod`: finds targets; `--dm NAME`.
 validator      `mcshell.ddl.validators.Validator`: checks an input; a DDL's `validation` names it.
@@ -71,6 +71,7 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
         "table": "mcshell.client.discovery.methods:named",
     },
     "signer": {
+        "pkcs11": "mcshell.pki.pkcs11_token:pkcs11_token",
         "ssh-agent": "mcshell.pki.ssh_agent:ssh_agent",
     },
     "validator": {

@@ -462,6 +462,7 @@ def missing(kind: str) -> str:
             "mcollective",
             bool(shutil.which("mcollectived") and shutil.which("mco")),
         ),
+        "softhsm": ("softhsm2", bool(shutil.which("softhsm2-util"))),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
         "chromium": (
             "chromium (and PyPI's playwright and jupyterlab)",

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from mcshell.pki.authority import Authority, IssuedCertificate
 from mcshell.pki.identity import Identity, Kind, check_name, identity_of
-from mcshell.pki.keys import PrivateKey, PublicKey, load_private, read_private, read_public
+from mcshell.pki.keys import (
+    PrivateKey,
+    PublicKey,
+    load_private,
+    passphrase_of,
+    read_private,
+    read_public,
+)
 
 __all__ = [
     "Authority",
@@ -20,6 +27,7 @@ __all__ = [
     "check_name",
     "identity_of",
     "load_private",
+    "passphrase_of",
     "read_private",
     "read_public",
 ]

@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mcshell.errors import ConfigError
+from mcshell.pki.passphrases import ask_secret
 from mcshell.private import read_obeyed
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ __all__ = [
     "dump_private",
     "hash_for",
     "load_private",
+    "passphrase_of",
     "read_private",
     "read_public",
     "refuse_weak",
@@ -58,6 +60,8 @@ PublicKey: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey
 MIN_RSA: Final = 2048
 MIN_EXPONENT: Final = 65_537
 MIN_CURVE: Final = 256
+_passphrases: Final[dict[bytes, bytes]] = {}
+"""By the encrypted PEM: a process has several uses for its key, and asks once."""
 
 
 def read_private(path: str | os.PathLike[str]) -> bytes:
@@ -74,12 +78,14 @@ def read_private(path: str | os.PathLike[str]) -> bytes:
 
 
 def load_private(pem: bytes, origin: str = "") -> PrivateKey:
-    """Load an unencrypted PEM private key of one of our three algorithms, or raise ConfigError."""
+    """Load a PEM private key of one of our three algorithms; asks for an encrypted one's passphrase.
+
+    Raises:
+        ConfigError: it is none, the passphrase is another, or there is nobody to ask.
+    """
     where = f"{origin}: " if origin else ""
     try:
-        key = load_pem_private_key(pem, password=None)
-    except TypeError as error:
-        raise ConfigError(f"{where}the key is encrypted; we cannot ask for its password") from error
+        key = load_pem_private_key(pem, passphrase_of(pem, origin))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{where}no PEM private key: {error}", origin=origin) from error
     if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey):
@@ -89,6 +95,30 @@ def load_private(pem: bytes, origin: str = "") -> PrivateKey:
     except ValueError as error:
         raise ConfigError(f"{where}{error}", origin=origin) from error
     return key
+
+
+def passphrase_of(pem: bytes, origin: str = "") -> bytes | None:
+    """The passphrase of a private key, asked for once a process; None where it has none.
+
+    Raises:
+        ConfigError: it is another, or there is nobody to ask.
+        ValueError: no PEM private key, or UnsupportedAlgorithm.
+    """
+    if pem in _passphrases:
+        return _passphrases[pem]
+    try:
+        load_pem_private_key(pem, password=None)
+    except TypeError:  # as `cryptography` says that it is encrypted
+        asked = ask_secret(f"the passphrase of {origin or 'the key'}").encode()
+    else:
+        return None
+    try:
+        load_pem_private_key(pem, asked)
+    except ValueError as error:
+        where = f"{origin}: " if origin else ""
+        raise ConfigError(f"{where}that is not its passphrase", origin=origin) from error
+    _passphrases[pem] = asked
+    return asked
 
 
 def read_public(path: str | os.PathLike[str]) -> PublicKey:

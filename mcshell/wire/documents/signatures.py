@@ -97,18 +97,21 @@ class Signer:
                 cert = file.read()
         except OSError as error:
             raise ConfigError(f"{cert_path}: {error.strerror}", origin=str(cert_path)) from error
-        key = read_private(key_path)
+        key = load_private(read_private(key_path), str(key_path))
         try:
-            return cls.from_pem(cert, key, operators)
+            return cls._of(cert, key, operators)
         except ConfigError as error:
             raise ConfigError(f"{cert_path}, {key_path}: {error}", origin=str(cert_path)) from error
 
     @classmethod
     def from_pem(cls, cert: bytes, key: bytes, operators: Sequence[str] = ()) -> Signer:
         """Take certificate (the leaf first) and key as PEM; ConfigError when they do not fit."""
+        return cls._of(cert, load_private(key), operators)
+
+    @classmethod
+    def _of(cls, cert: bytes, key: PrivateKey, operators: Sequence[str]) -> Signer:
         try:
-            certificate = x509.load_pem_x509_certificate(cert)
-            return cls(certificate, load_private(key), operators)
+            return cls(x509.load_pem_x509_certificate(cert), key, operators)
         except ValueError as error:
             raise ConfigError(f"no PEM certificate: {error}") from error
         except Rejected as error:

@@ -91,10 +91,18 @@ def tls_context(files: TLSFiles | None) -> ssl.SSLContext:
         context.load_verify_locations(cafile=origin)
         if files.cert is not None:
             key, origin = "pki.cert", f"{files.cert} with {files.key or files.cert}"
-            context.load_cert_chain(files.cert, files.key)
+            private = files.key or files.cert
+            context.load_cert_chain(files.cert, private, lambda: _passphrase(private))
     except (OSError, ValueError) as wrong:
         raise ConfigError(f"{key}: cannot use {origin}: {wrong}", key=key, origin=origin) from None
     return context
+
+
+def _passphrase(path: str | Path) -> bytes:
+    """Asked for by OpenSSL where the key is encrypted; else it would ask at the terminal itself."""
+    from mcshell.pki import passphrase_of, read_private  # noqa: PLC0415 - few keys are
+
+    return passphrase_of(read_private(path), str(path)) or b""
 
 
 def reason_of(error: Frame) -> str:

@@ -97,7 +97,7 @@ class Client:
         self.ddls = Library([*own, shipped_dir(), builtin_dir(), *old])
         self.known = NodeCache(settings.state_dir / "nodes.sqlite", credentials.realm)
         self._epoch: int | None = None
-        self._transport = connector(settings, self._on_state)
+        self._transport = connector(settings, self._on_state, verifier=credentials.verifier)
         with ExitStack() as unless_open:
             unless_open.callback(self.known.close)
             self._old = _old_wire(settings, self.known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,7 +68,8 @@ _SECTIONS = {
     "mcollective": MCollective,
 }
 READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
-    BrokerSettings: {"urls": read_urls, "user": read_text, "passcode_file": read_path},
+    BrokerSettings: {"urls": read_urls, "user": read_text}
+    | dict.fromkeys(("passcode_file", "cert", "key"), read_path),
     PKISettings: dict.fromkeys(("ca", "cert", "crl"), read_path)
     | {"key": read_key, "crl_max_age": seconds, "operators": read_words}
     | {"refuse_expired_crl": read_flag},
@@ -158,9 +159,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
     _refuse_unknown(sources)
     broker = _section(BrokerSettings, "broker", sources)
     if "MCSHELL_PASSCODE" in environ:
-        broker = BrokerSettings(
-            broker.urls, broker.user, broker.passcode_file, environ["MCSHELL_PASSCODE"]
-        )
+        broker = replace(broker, secret=environ["MCSHELL_PASSCODE"])
         sources.origins["broker.passcode"] = "MCSHELL_PASSCODE"
     return Settings(
         broker=broker,

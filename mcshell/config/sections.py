@@ -29,13 +29,18 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
-    """`[broker]`: where the STOMP brokers are (several: fail-over) and how to log in."""
+    """`[broker]`: where the STOMP brokers are (several: fail-over) and how to log in.
+
+    `cert` and `key` are what TLS shows in place of `[pki]`'s, such as a certificate of kind `login`.
+    """
 
     urls: tuple[str, ...] = ("stomp://127.0.0.1:61613",)
     user: str = ""
     passcode_file: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
     secret: str | None = field(default=None, repr=False, compare=False)
 
     def passcode(self) -> str:
@@ -94,7 +99,11 @@ class PKISettings:
         """CA, certificate and key as TLS wants them; ConfigError when the key is in no file."""
         ca, cert, key = self.complete()
         if isinstance(key, KeyReference):
-            raise ConfigError(f"pki.key is {key}: TLS to the broker needs a key file", "pki.key")
+            raise ConfigError(
+                f"pki.key is {key}: TLS to the broker needs a key file; broker.cert and broker.key"
+                " name them (mcshell pki issue NAME --kind login)",
+                "broker.key",
+            )
         return ca, cert, key
 
 

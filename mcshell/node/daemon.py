@@ -92,7 +92,11 @@ def _host(
         served=served,
         classes=read_classes(node.classes),
         collectives=settings.collective.member or (settings.collective.main,),
-        private=[path for path in (settings.pki.key, state) if isinstance(path, Path)],
+        private=[
+            path
+            for path in (settings.pki.key, settings.broker.key, state)
+            if isinstance(path, Path)
+        ],
         settings=settings.agents,
         pools=node.serve,
         revocation=Revocation(credentials.verifier, state / "crl.pem", security.audit),

@@ -145,7 +145,10 @@ class NodeServer:
         self, number: int, spool: Spool, nodes: Sequence[tuple[Host, Signer]], of: int
     ) -> _Connection:
         transport = connector(
-            self._settings, lambda state: self._on_state(number, state), many=of > 1
+            self._settings,
+            lambda state: self._on_state(number, state),
+            verifier=self._security.verifier,
+            many=of > 1,
         )
         context = NodeContext(
             nodes={host.identity: self._node(host, signer, transport) for host, signer in nodes},

@@ -66,7 +66,7 @@ class Supervisor:
         self._filter = RegistrationFilter(self._verifier, _MOST)
         self._folder = RuleFolder(private_folder(rules_folder(settings)), self._verifier)
         self._inventory = Inventory(state / "registrations.sqlite", self._credentials.realm)
-        self._transport = connector(settings)
+        self._transport = connector(settings, verifier=self._verifier)
         self._carrier = RuleDistributor(self._transport, self._verifier, self._folder)
         self._counter = InventoryResponder(
             self._transport, self._credentials, self._inventory, settings.node.max_reply

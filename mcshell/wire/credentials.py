@@ -55,6 +55,11 @@ def load_credentials(pki: PKISettings) -> Credentials:
     """
     _, cert, key = pki.complete()
     signer = _load_signer(cert, key, pki.operators)
+    if signer.identity.kind == "login":
+        raise ConfigError(
+            f"{cert} is the certificate of a login, which signs nothing: it goes into broker.cert",
+            "pki.cert",
+        )
     return Credentials(signer, load_verifier(pki), load_realm(pki))
 
 
@@ -74,30 +79,44 @@ def load_verifier(pki: PKISettings) -> Verifier:
     )
 
 
-def tls_files(settings: Settings) -> TLSFiles | None:
-    """The files for TLS to the broker, where any URL asks for it."""
-    if not any(url.startswith("stomp+ssl://") for url in settings.broker.urls):
-        return None
-    ca, cert, key = settings.pki.files()
-    return TLSFiles(str(ca), str(cert), str(key))
+def tls_files(settings: Settings) -> TLSFiles:
+    """The files for TLS to the broker: `[broker]`'s certificate and key, else `[pki]`'s.
+
+    Raises:
+        ConfigError: one is not set, or the key is in no file.
+    """
+    cert, key = settings.broker.cert, settings.broker.key
+    if cert is None and key is None:
+        ca, cert, key = settings.pki.files()
+        return TLSFiles(ca, cert, key)
+    if cert is None or key is None:
+        missing = "broker.cert" if cert is None else "broker.key"
+        raise ConfigError(f"{missing} is not set: it goes with the other of the two", missing)
+    return TLSFiles(_ca(settings.pki), cert, key)
 
 
 def connector(
     settings: Settings,
     on_state: Callable[[ConnectionState], None] | None = None,
     *,
+    verifier: Verifier | None = None,
     many: bool = False,
 ) -> Connector:
     """Make the supervised connection that the settings describe; it is not started yet.
 
+    `verifier` knows which brokers' certificates are revoked (default: what the files say).
     `many`: thousands speak over it, so that they do not wait for it, and write in batches.
     """
     broker = settings.broker
+    encrypted = any(url.startswith("stomp+ssl://") for url in broker.urls)
+    if encrypted and verifier is None:
+        verifier = load_verifier(settings.pki)
     return Connector(
         broker.urls,
         user=broker.user,
         passcode=broker.passcode(),
-        tls=tls_files(settings),
+        tls=tls_files(settings) if encrypted else None,
+        refuse=verifier.refuse_revoked if verifier is not None else None,
         patience=0.0 if many else PATIENCE,
         batches=many,
         on_state=on_state,

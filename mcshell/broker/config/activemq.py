@@ -27,16 +27,17 @@ from mcshell.broker.config.rights import (
     role_rights,
 )
 from mcshell.broker.config.site import lines, put, template
+from mcshell.pki.certificates import common_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from mcshell.broker.config.site import Site
+    from mcshell.pki import Kind
 
 __all__ = ["authorization", "write"]
 
-_COMMON_NAME = 64  # characters of a name that X.509 has room for
 _TAILS = {NameMatch.NOTHING: "", NameMatch.WORD: ".*", NameMatch.NAME: ".*.>"}
 
 
@@ -61,11 +62,13 @@ def write(site: Site) -> list[str]:
         }
     )
     put(conf / "activemq.xml", text, secret=True)
-    put(conf / "users.properties", lines(f"{_login(h)}=CN={_common_name(h)}" for h in holders))
+    users = [line for holder in holders for line in _users(holder)]
+    put(conf / "users.properties", lines(f"{user}=CN={name}" for user, name in users))
     groups: dict[str, list[str]] = {"operators": [], "nodes": []}
-    groups |= {_login(h): [_login(h)] for h in holders}
     for holder in holders:
-        groups[holder.role].append(_login(holder))
+        logins = [user for user, _ in _users(holder)]
+        groups[_group(holder)] = logins
+        groups[holder.role] += logins
     put(conf / "groups.properties", lines(f"{g}={','.join(who)}" for g, who in groups.items()))
     for name in ("login.config", "log4j.properties"):
         put(conf / name, template(name))
@@ -90,7 +93,7 @@ def authorization(holders: Iterable[Holder], collectives: Iterable[str]) -> list
     grant(role_rights("operator", names), "operators")
     grant(role_rights("node", names), "nodes")
     for holder in holders:
-        grant(own_rights(holder, names), _login(holder))
+        grant(own_rights(holder, names), _group(holder))
     return [_entry(kind, name, by) for (kind, name), by in held.items()]
 
 
@@ -102,22 +105,27 @@ def _entry(kind: str, name: str, by: dict[Permission, list[str]]) -> str:
     return f"<authorizationEntry {words}/>"
 
 
-def _login(holder: Holder) -> str:
-    """The name of an identity in ActiveMQ's log, and of the group that is it alone."""
+def _group(holder: Holder) -> str:
+    """The group that is one identity alone, with whatever certificate it has logged in."""
     return f"{holder.kind}.{holder.name}"
 
 
-def _common_name(holder: Holder) -> str:
-    name = holder.name[:_COMMON_NAME]
+def _users(holder: Holder) -> list[tuple[str, str]]:
+    """Its names in ActiveMQ's log, and the common names of the certificates that log in so."""
+    return [(f"{kind}.{holder.name}", _common_name(kind, holder)) for kind in holder.certificates]
+
+
+def _common_name(kind: Kind, holder: Holder) -> str:
+    name = common_name(kind, holder.name)
     return f'"{name}"' if "+" in name else name  # as Java writes it
 
 
 def _distinct(holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
     """Part those whom their common name tells apart from those whom it does not."""
     every = list(holders)
-    count = Counter(_common_name(holder) for holder in every)
-    alone = [holder for holder in every if count[_common_name(holder)] == 1]
-    return alone, [holder for holder in every if count[_common_name(holder)] > 1]
+    count = Counter(name for holder in every for _, name in _users(holder))
+    apart = [holder for holder in every if any(count[name] > 1 for _, name in _users(holder))]
+    return [holder for holder in every if holder not in apart], apart
 
 
 def _key_stores(conf: Path, password: bytes) -> None:

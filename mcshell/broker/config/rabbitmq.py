@@ -20,6 +20,7 @@ from mcshell.broker.config.rights import (
     role_rights,
 )
 from mcshell.broker.config.site import DAY, lines, put, template
+from mcshell.pki.identity import uri_of
 
 if TYPE_CHECKING:
     from mcshell.broker.config.site import Site
@@ -42,7 +43,7 @@ def write(site: Site) -> list[str]:
     put(conf / "rabbitmq.conf", template("rabbitmq.conf").format_map(values))
     put(conf / "enabled_plugins", "[rabbitmq_stomp,rabbitmq_shovel].\n")
     put(conf / "definitions.json", json.dumps(definitions(site), indent=1) + "\n")
-    put(conf / "users", lines(_user(holder) for holder in site.holders))
+    put(conf / "users", lines(user for holder in site.holders for user in _users(holder)))
     put(conf / "environment", template("rabbitmq-environment"))
     for name in ("start", "ctl", "reload", "requeue"):
         put(conf / name, template(f"rabbitmq-{name}"), script=True)
@@ -61,9 +62,17 @@ def definitions(site: Site) -> dict[str, Any]:
     unrouted = {"name": PARKED, "vhost": "/", "durable": True, "auto_delete": False}
     return {
         "vhosts": [{"name": "/"}],
-        "users": [_login(holder) for holder in site.holders],
-        "permissions": [_permissions(holder, held) for holder, held in rights.items()],
-        "topic_permissions": [_topics(holder, held) for holder, held in rights.items()],
+        "users": [_login(user) for holder in site.holders for user in _users(holder)],
+        "permissions": [
+            {"user": user, **_permissions(held)}
+            for holder, held in rights.items()
+            for user in _users(holder)
+        ],
+        "topic_permissions": [
+            {"user": user, **_topics(held)}
+            for holder, held in rights.items()
+            for user in _users(holder)
+        ],
         "policies": _policies(site.retention),
         "exchanges": [{**unrouted, "type": "topic", "internal": False, "arguments": {}}],
         "queues": [{**unrouted, "arguments": {}}],
@@ -80,13 +89,13 @@ def definitions(site: Site) -> dict[str, Any]:
     }
 
 
-def _login(holder: Holder) -> dict[str, Any]:
+def _login(user: str) -> dict[str, Any]:
     """An empty hash is no password at all: only the certificate logs in."""
     how = {"password_hash": "", "hashing_algorithm": "rabbit_password_hashing_sha256"}
-    return {"name": _user(holder), **how, "tags": []}
+    return {"name": user, **how, "tags": []}
 
 
-def _permissions(holder: Holder, rights: list[Right]) -> dict[str, str]:
+def _permissions(rights: list[Right]) -> dict[str, str]:
     """The right to make, write to and read queues and exchanges.
 
     SEND to `/queue/NAME` makes the queue and writes to the default exchange. Replies go by topic
@@ -103,10 +112,10 @@ def _permissions(holder: Holder, rights: list[Right]) -> dict[str, str]:
     write += [_regex(right) for right in rights if _is_reply(right) and right.do is Permission.READ]
     reads = [_SUBSCRIPTIONS, _EXCHANGE.replace(".", r"\."), *read]
     said = {"configure": _any(make), "write": _any(write), "read": _any(reads)}
-    return {"user": _user(holder), "vhost": "/", **said}
+    return {"vhost": "/", **said}
 
 
-def _topics(holder: Holder, rights: list[Right]) -> dict[str, str]:
+def _topics(rights: list[Right]) -> dict[str, str]:
     """The topics that a user may write to and read; replies are among them."""
     said = {
         do.value: _any(
@@ -114,7 +123,7 @@ def _topics(holder: Holder, rights: list[Right]) -> dict[str, str]:
         )
         for do in Permission
     }
-    return {"user": _user(holder), "vhost": "/", "exchange": _EXCHANGE, **said}
+    return {"vhost": "/", "exchange": _EXCHANGE, **said}
 
 
 def _policies(retention: float) -> list[dict[str, Any]]:
@@ -148,9 +157,9 @@ def _is_reply(right: Right) -> bool:
     return right.name.split(".")[2] == "reply"
 
 
-def _user(holder: Holder) -> str:
-    """The SAN URI of its certificate."""
-    return f"mcshell:{holder.kind}:{holder.name}"
+def _users(holder: Holder) -> list[str]:
+    """The SAN URIs of its certificates."""
+    return [uri_of(kind, holder.name) for kind in holder.certificates]
 
 
 def _regex(right: Right) -> str:

@@ -55,11 +55,20 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """An identity with a certificate, and the pools that it serves."""
+    """An identity with a certificate, and the pools that it serves.
+
+    `has_login`: there is a certificate of kind `login` of its name, which has the same rights.
+    """
 
     kind: Kind
     name: str
     pools: tuple[str, ...] = ()
+    has_login: bool = False
+
+    @property
+    def certificates(self) -> tuple[Kind, ...]:
+        """The kinds of certificates that may log in as it."""
+        return (self.kind, "login") if self.has_login else (self.kind,)
 
     @property
     def role(self) -> str:
@@ -67,9 +76,12 @@ class Holder:
         return f"{self.kind}s"
 
     @classmethod
-    def of(cls, kind: Kind, name: str, pools: Mapping[str, Pool]) -> Holder:
+    def of(
+        cls, kind: Kind, name: str, pools: Mapping[str, Pool], *, has_login: bool = False
+    ) -> Holder:
         """Find the pools it serves."""
-        return cls(kind, name, tuple(pool for pool in sorted(pools) if name in pools[pool]))
+        served = tuple(pool for pool in sorted(pools) if name in pools[pool])
+        return cls(kind, name, served, has_login)
 
 
 def role_rights(kind: Kind, collectives: Iterable[str]) -> list[Right]:

@@ -102,13 +102,20 @@ def survey(
 
 
 def holders_of(authority: Authority, pools: Mapping[str, Pool]) -> tuple[Holder, ...]:
-    """Everybody with a valid certificate, but brokers; in the order of their names."""
+    """Everybody with a valid certificate, but brokers; in the order of their names.
+
+    A login without an identity of its name is nobody.
+    """
     valid = {
         (entry["kind"], entry["name"])
         for entry in authority.listing()
         if entry["status"] == "valid" and not entry["name"].startswith(SERVER)
     }
-    return tuple(Holder.of(kind, name, pools) for kind, name in sorted(valid))
+    return tuple(
+        Holder.of(kind, name, pools, has_login=("login", name) in valid)
+        for kind, name in sorted(valid)
+        if kind != "login"
+    )
 
 
 def server_files(directory: Path, authority: Authority, hosts: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,14 +153,10 @@ def _passcode(settings: Settings) -> str:
 
 def _broker(settings: Settings, url: str) -> str:
     """Connect as the client does; the dialect is the proof that it is a broker we know."""
-    from mcshell.wire.credentials import tls_files  # noqa: PLC0415 - as above
-    from mcshell.wire.stomp.connector import Connector  # noqa: PLC0415 - stomp.py is slow to load
+    from mcshell.wire.credentials import connector  # noqa: PLC0415 - stomp.py is slow to load
 
-    broker = settings.broker
     began = time.monotonic()
-    connection = Connector(
-        [url], user=broker.user, passcode=broker.passcode(), tls=tls_files(settings)
-    )
+    connection = connector(replace(settings, broker=replace(settings.broker, urls=(url,))))
     try:
         connection.start(_CONNECT)
         took = (time.monotonic() - began) * 1000

@@ -221,8 +221,8 @@ class Verifier:
         what was stored under another.
 
         Raises:
-            Rejected: UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL or
-                BAD_SIGNATURE.
+            Rejected: UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL,
+                BAD_SIGNATURE; WRONG_KIND for a login's, which signs nothing.
         """
         if not signature or not certificate:
             raise Rejected(Reason.UNSIGNED)
@@ -237,7 +237,23 @@ class Verifier:
             raise Rejected(Reason.BAD_SIGNATURE, f"not signed by {name}") from None
         except ValueError as error:
             raise Rejected(Reason.BAD_SIGNATURE, f"not base64: {error}") from None
+        if leaf.identity.kind == "login":
+            name = leaf.identity.name
+            raise Rejected(Reason.WRONG_KIND, f"signed by the login {name}, which signs nothing")
         return leaf.identity
+
+    def refuse_revoked(self, der: bytes) -> None:
+        """Refuse a broker's certificate (DER) that its CA has taken back; raises Rejected.
+
+        Whether to trust it at all is TLS's question, and may have another answer than ours.
+        """
+        certificate = x509.load_der_x509_certificate(der)
+        try:
+            revocations = self._revocations.get(self._anchor_of(certificate).key)
+        except Rejected:
+            return
+        if revocations is not None and certificate.serial_number in revocations.serials:
+            raise Rejected(Reason.REVOKED, f"serial {certificate.serial_number:x}")
 
     def examine(self, certificate: str, *, now: float) -> Identity:
         """Return whose certificate it is (base64, as in the header), or raise as `verify` does.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from mcshell.errors import ConfigError
 from mcshell.pki.keys import read_private
 from mcshell.private import read_obeyed
+from mcshell.wire.credentials import load_verifier, tls_files
 from mcshell.wire.mcollective import layouts
 from mcshell.wire.mcollective.aes import AES
 from mcshell.wire.mcollective.envelope import MARSHAL, YAML, MCollectiveLimits
@@ -83,11 +84,14 @@ def connector(
     passcode = broker.passcode()
     if own.passcode_file is not None:
         passcode = _first_line(own.passcode_file, "passcode_file")
+    tls = _tls(settings, urls)
+    ours = tls is not None and own.tls_ca is None
     return Connector(
         urls,
         user=own.user or broker.user,
         passcode=passcode,
-        tls=_tls(settings, urls),
+        tls=tls,
+        refuse=load_verifier(settings.pki).refuse_revoked if ours else None,
         vhost=own.vhost,
         on_state=on_state,
     )
@@ -99,7 +103,7 @@ def _tls(settings: Settings, urls: tuple[str, ...]) -> TLSFiles | None:
     own = settings.mcollective
     if own.tls_ca is not None:
         return TLSFiles(own.tls_ca, own.tls_cert, own.tls_key)
-    return TLSFiles(*settings.pki.files())
+    return tls_files(settings)
 
 
 def _security(settings: MCollective, role: Role) -> Security:

@@ -15,7 +15,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from mcshell.errors import ConnectError, ConnectionLost, FrameError
+from mcshell.errors import ConnectError, ConnectionLost, FrameError, Rejected
 from mcshell.wire.stomp.dialects import VHOST, Dialect, dialect_of
 from mcshell.wire.stomp.endpoint import (
     Endpoint,
@@ -307,6 +307,8 @@ class Connector(ReconnectingConnection):
         patience: seconds that a send waits for a connection; 0 where one thread speaks for many.
         batches: whether a thread of its own writes what is sent, much at a time; then a send that
             is lost with the connection may not say so.
+        refuse: given the broker's certificate (DER) once TLS has verified it; raises Rejected when it
+            is not to be spoken to.
         on_state: told of each change by the supervisor's thread; must not block.
 
     Raises:
@@ -325,6 +327,7 @@ class Connector(ReconnectingConnection):
         heartbeat: float = 10.0,
         patience: float = PATIENCE,
         batches: bool = False,
+        refuse: Callable[[bytes], None] | None = None,
         on_state: Callable[[ConnectionState], None] | None = None,
     ) -> None:
         super().__init__(urls, patience=patience, on_state=on_state)
@@ -332,6 +335,7 @@ class Connector(ReconnectingConnection):
         self._login = (user, passcode, heartbeat)
         self._vhost = vhost
         self._batches = batches
+        self._refuse = refuse
         self._context: ssl.SSLContext | None = None
         if any(endpoint.tls for endpoint in self._endpoints):
             self._context = tls_context(tls)
@@ -350,6 +354,7 @@ class Connector(ReconnectingConnection):
             )
         except OSError as failure:
             raise ConnectError(endpoint.url, words_of(failure)) from None
+        self._refuse_broker(endpoint, sock)
         link = StompLink(endpoint, epoch, self._deliver, sock, batches=self._batches)
         self._opening = link
         try:
@@ -358,3 +363,15 @@ class Connector(ReconnectingConnection):
             link.kill("the attempt failed")
             raise
         return link
+
+    def _refuse_broker(self, endpoint: Endpoint, sock: PatientSocket) -> None:
+        """Nothing is said to a broker whose certificate is not to be taken; raises ConnectError."""
+        certificate = sock.certificate
+        if self._refuse is None or certificate is None:
+            return
+        try:
+            self._refuse(certificate)
+        except Rejected as error:
+            sock.close()
+            why = f"TLS: the broker's certificate is {error.reason.value} ({error.detail})"
+            raise ConnectError(endpoint.url, why) from None

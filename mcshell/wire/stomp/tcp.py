@@ -133,6 +133,12 @@ class PatientSocket:
             else:
                 return
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The other side's certificate (DER); None without TLS."""
+        sock = self._sock
+        return sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+
     def _await(self, sock: socket.socket, event: int, deadline: float, what: str) -> None:
         """Wait for the socket while connecting."""
         poll = select.poll()

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mcshell.errors import PluginError
+from tests.peers.processes import wait_until
 
 PING = ("rpc", "rpcutil", "ping", "-I", "web1")
 KEYS = {
@@ -115,3 +116,19 @@ def test_an_agent_that_goes_in_the_middle_loses_nothing(keyring, agent):
         again = client.rpc("rpcutil", "ping", nodes=["web1"], via="queue", timeout=60)
         assert again.stats["ok"] == 1
         assert len(client.requests()) == 2
+
+
+def test_a_node_whose_agent_goes_loses_nothing(keyring, agent):
+    """Queued work that it cannot answer for want of its key is answered when the agent is back."""
+    key = keyring.certify("web1", f"ssh-agent:{agent.socket}", kind="node")
+    agent.add(key)
+    keyring.fleet.start()
+    with keyring.fleet.client() as client:
+        assert client.rpc("rpcutil", "ping", nodes=["web1"], timeout=30).stats["ok"] == 1
+        agent.stop()
+        replies = client.rpc("rpcutil", "ping", nodes=["web1"], via="queue", wait=False)
+        log = keyring.fleet.folder / "web1.log"
+        assert wait_until(lambda: "did not sign" in log.read_text(), 30), log.read_text()
+        agent.start()
+        agent.add(key)
+        assert replies.wait(60).stats["ok"] == 1, log.read_text()

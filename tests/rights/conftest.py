@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NODES = ("web1", "web1.example.com", "db1", "sup1")
 OPERATORS = ("alice", "alice.smith", "bob+ops@example.com")
+LOGINS = ("alice", "web1")
+"""Who has a certificate of kind `login`, too: NAME.login.pem."""
 KINDS = [
     pytest.param("activemq", marks=pytest.mark.activemq),
     pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
@@ -51,6 +53,8 @@ class Guarded:
             operators=OPERATORS,
         )
         (self.folder / "ca.pem").write_bytes(self.fleet.authority.ca_pem)
+        for name in LOGINS:
+            self.fleet.authority.issue(name, "login", out=self.folder)
         for name, text in (("alice", POOLS), ("web1", 'serve = ["sms"]\n' + POOLS)):
             with (self.folder / f"{name}.toml").open("a") as config:
                 config.write(text)

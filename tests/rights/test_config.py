@@ -71,13 +71,19 @@ def _names(folder: Path) -> set[str]:
 def test_a_certificate_that_serves_is_kept_and_one_that_does_not_is_replaced(
     authority: Authority, tmp_path: Path
 ) -> None:
-    """Written again for the same hosts it stays; for another host there is a new one."""
+    """Written again for the same hosts it stays; for another host, or once it is revoked, there is a
+    new one.
+    """
     pem = tmp_path / "conf" / "server.pem"
     found = []
     for hosts in (["localhost", "127.0.0.1"], ["127.0.0.1"], ["mq.example.com"]):
         write("activemq", site(tmp_path / "conf", authority), authority, hosts, 180 * DAY)
         found.append(pem.read_bytes())
     assert found[0] == found[1] != found[2]
+    (name,) = [e["name"] for e in authority.listing() if e["name"].endswith("mq.example.com")]
+    authority.revoke(name)
+    write("activemq", site(tmp_path / "conf", authority), authority, ["mq.example.com"], 180 * DAY)
+    assert pem.read_bytes() not in found
     assert {holder.name for holder in holders_of(authority, {})} == {"alice", "web1", "db1"}
 
 

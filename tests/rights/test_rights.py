@@ -12,7 +12,7 @@ import pytest
 from mcshell.wire import destinations
 from tests.peers.bare import Bare, Closed
 from tests.peers.processes import wait_until
-from tests.rights.conftest import ONLY_RABBITMQ
+from tests.rights.conftest import LOGINS, ONLY_RABBITMQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +80,8 @@ TABLE["sup1"] = {
     "/queue/mcs.C.pool.sms": "",
     "/queue/mcs.C.reply.cert~3dalice.s1": "w",
 }
+# A login has the rights of the identity of its name.
+TABLE |= {f"{who}.login": TABLE[who] for who in LOGINS}
 # Outside everything that we use: for nobody.
 NOBODYS = (
     "/topic/mcs.other.broadcast",

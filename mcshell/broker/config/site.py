@@ -135,7 +135,9 @@ def server_files(directory: Path, authority: Authority, hosts: Sequence[str]) ->
 
 
 def _serves(directory: Path, authority: Authority, hosts: set[str]) -> bool:
-    """Whether the certificate that is there is our CA's, for these hosts, and good for a while."""
+    """Whether the certificate that is there is our CA's, for these hosts, not revoked, and good for
+    a while.
+    """
     if not (directory / "server.key").exists():
         return False
     try:
@@ -143,6 +145,9 @@ def _serves(directory: Path, authority: Authority, hosts: set[str]) -> bool:
         certificate.verify_directly_issued_by(authority.certificate)
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except Exception:  # noqa: BLE001 - whatever is wrong with it, a new one is issued
+        return False
+    serial = f"{certificate.serial_number:x}"
+    if any(entry["serial"] == serial and entry["revoked"] for entry in authority.listing()):
         return False
     named = {*san.get_values_for_type(x509.DNSName)}
     named |= {str(address) for address in san.get_values_for_type(x509.IPAddress)}

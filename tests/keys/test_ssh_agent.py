@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mcshell.errors import PluginError
+from tests.peers.fleet import ROOT
 from tests.peers.processes import wait_until
 
 PING = ("rpc", "rpcutil", "ping", "-I", "web1")
@@ -132,3 +133,26 @@ def test_a_node_whose_agent_goes_loses_nothing(keyring, agent):
         agent.start()
         agent.add(key)
         assert replies.wait(60).stats["ok"] == 1, log.read_text()
+
+
+def test_an_outcome_that_a_node_cannot_sign_is_kept(keyring, agent, tmp_path):
+    """What has run while the agent went is not run again: its outcome is told when it is back."""
+    key = keyring.certify("web1", f"ssh-agent:{agent.socket}", kind="node")
+    agent.add(key)
+    for name, head in (("web1", ""), ("alice", "[node]\n")):
+        with (keyring.fleet.folder / f"{name}.toml").open("a") as config:
+            config.write(f'{head}agents = ["{ROOT}/tests/agents_for_tests"]\n')
+    keyring.fleet.start()
+    marks, gate = tmp_path / "marks", tmp_path / "gate"
+    told = {"file": str(marks), "text": str(gate)}
+    with keyring.fleet.client() as client:
+        replies = client.rpc("mark", "hold", nodes=["web1"], via="queue", wait=False, **told)
+        assert wait_until(marks.exists, 30)
+        agent.stop()
+        gate.touch()
+        log = keyring.fleet.folder / "web1.log"
+        assert wait_until(lambda: "did not sign" in log.read_text(), 30), log.read_text()
+        agent.start()
+        agent.add(key)
+        assert replies.wait(40).stats["ok"] == 1, log.read_text()
+    assert len(marks.read_text().splitlines()) == 1

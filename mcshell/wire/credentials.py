@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcshell import plugins
 from mcshell.errors import ConfigError, MCShellError, PluginError, Rejected
-from mcshell.pki.keys import checking
+from mcshell.pki.keys import checking, read_private
 from mcshell.private import read_obeyed
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.stomp.connector import Connector
@@ -83,7 +83,7 @@ def tls_files(settings: Settings) -> TLSFiles:
     """The files for TLS to the broker: `[broker]`'s certificate and key, else `[pki]`'s.
 
     Raises:
-        ConfigError: one is not set, or the key is in no file.
+        ConfigError: one is not set, others can read the key, or it is in no file.
     """
     cert, key = settings.broker.cert, settings.broker.key
     if cert is None and key is None:
@@ -92,6 +92,7 @@ def tls_files(settings: Settings) -> TLSFiles:
     if cert is None or key is None:
         missing = "broker.cert" if cert is None else "broker.key"
         raise ConfigError(f"{missing} is not set: it goes with the other of the two", missing)
+    read_private(key)  # one that others can read is refused
     return TLSFiles(_ca(settings.pki), cert, key)
 
 

@@ -93,8 +93,10 @@ def _signing(settings: Settings) -> Iterator[Finding]:
         yield "pki", "fail", f"not set: {names}; nothing goes unsigned ({advice})"
         return
     yield _check("key", lambda: _key(settings))
-    for name in ("ca", "cert"):
-        yield _check(name, lambda name=name: _dates(settings, name))  # type: ignore[misc] # mypy cannot type a lambda's default
+    dated = {"ca": settings.pki.ca, "cert": settings.pki.cert, "login": settings.broker.cert}
+    for name, path in dated.items():
+        if path is not None:
+            yield _check(name, lambda path=path: _dates(path))  # type: ignore[misc] # mypy cannot type a lambda's default
     yield _check("identity", lambda: _identity(settings))
 
 
@@ -108,11 +110,9 @@ def _key(settings: Settings) -> str:
     return f"{key}: only its owner can read it"
 
 
-def _dates(settings: Settings, name: str) -> str:
+def _dates(path: Path) -> str:
     from cryptography import x509  # noqa: PLC0415 - as above
 
-    ca, cert, _ = settings.pki.complete()
-    path = ca if name == "ca" else cert
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     now = datetime.now(UTC)
     if now < certificate.not_valid_before_utc:

@@ -14,6 +14,7 @@ from tests.peers.agents import SSHAgent
 from tests.peers.bare import Closed
 from tests.peers.processes import wait_until
 from tests.rights.test_guarded_fleet import _refusals, _request
+from tests.rights.test_rights import _take_over, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,11 +90,32 @@ def test_a_login_in_the_place_of_the_key_that_signs_is_refused(guarded: Guarded)
     assert "a login, which signs nothing: it goes into broker.cert" in line
 
 
-def test_a_login_without_an_identity_is_nobody(guarded: Guarded) -> None:
-    """One whose name nobody bears (and so one whose identity was revoked) is not let in."""
-    guarded.fleet.authority.issue("nobody", "login", out=guarded.folder, renew=True)
+def test_a_login_comes_and_goes_with_its_list(guarded: Guarded) -> None:
+    """One whose name nobody bears is not let in; one that was revoked alone is not either, once the
+    rights are written again, and its identity still is.
+    """
+    authority = guarded.fleet.authority
+    authority.issue("dual", "node", out=guarded.folder)
+    for name in ("dual", "nobody"):
+        authority.issue(name, "login", out=guarded.folder)
     guarded.configure()
-    with pytest.raises(Closed):
-        guarded.enter("nobody.login")
-    users = (guarded.folder / "conf").glob("users*")
-    assert "nobody" not in "".join(path.read_text() for path in users)
+    _take_over(guarded)
+    assert wait_until(lambda: _enters(guarded, "dual.login"), 30)
+    assert _enters(guarded, "dual")
+    assert not _enters(guarded, "nobody.login")
+    authority.revoke("dual", "login")
+    guarded.configure()
+    _take_over(guarded)
+    assert wait_until(lambda: not _enters(guarded, "dual.login"), 30)
+    assert wait_until(lambda: _enters(guarded, "dual"), 30)
+
+
+def _enters(guarded: Guarded, who: str) -> bool:
+    """Whether it may read its identity's queue."""
+    queue = destinations.work(guarded.fleet.collective, who.removesuffix(".login"))
+    try:
+        with guarded.enter(who) as bare:
+            read(bare, queue)
+    except (Closed, OSError):
+        return False
+    return True

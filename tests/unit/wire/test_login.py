@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from cryptography import x509
 
-from mcshell.client.jobs.documents import verified_job
+from mcshell.client.session.proof import open_sent
+from mcshell.client.store.records import OutgoingMessage
 from mcshell.errors import Reason, Rejected
 from mcshell.message import (
     Duty,
@@ -44,7 +45,7 @@ from mcshell.wire.documents.registration import (
     open_registration,
     seal_registration,
 )
-from mcshell.wire.documents.rule import open_rule, seal_rule
+from mcshell.wire.documents.rule import open_kept_job, open_rule, seal_rule
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.documents.takeover import TAKEOVER, SessionClaim, open_claim, seal_claim
 from mcshell.wire.documents.turn import (
@@ -120,10 +121,25 @@ def shown(message: SealedMessage, verifier: Verifier) -> object:
         "signature": headers[SIGNATURE],
         "certificate": headers[CERTIFICATE],
     }
-    return verified_job(told, ID, verifier)
+    return open_kept_job(told, ID, verifier)
+
+
+def kept(message: SealedMessage, verifier: Verifier) -> object:
+    """A request as a session file has it that is imported."""
+    headers = message.headers
+    outgoing = OutgoingMessage(
+        request=ID,
+        sender="*",
+        destination="/topic/x",
+        body=message.body,
+        signature=headers[SIGNATURE],
+        certificate=headers[CERTIFICATE],
+    )
+    return open_sent(outgoing, "cert=alice", verifier)
 
 
 DOORS = {
+    "request in a session file": Door("alice", lambda signer: seal_request(REQUEST, signer), kept),
     "request": Door(
         "alice",
         lambda signer: seal_request(REQUEST, signer),

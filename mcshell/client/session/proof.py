@@ -78,6 +78,8 @@ def open_sent(message: OutgoingMessage, caller: str, verifier: Verifier) -> Sent
     request = read_request(message.body)
     headers = {SIGNATURE: message.signature, CERTIFICATE: message.certificate}
     signer = verified(message.body, headers, verifier, request.created, stored=True)
+    if signer.kind != "operator":
+        raise Rejected(Reason.WRONG_KIND, f"a request signed by the {signer.kind} {signer.name}")
     if not signer.callerid == request.caller == caller:
         raise Rejected(Reason.CALLER_MISMATCH, f"signed by {signer.callerid}")
     if not is_old(message.body):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from mcshell.errors import WireError
 from mcshell.wire.stomp.frame import Parser, dump_head
 
 if TYPE_CHECKING:
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
     from mcshell.broker.store import MessageStore, StoredMessage
 
-__all__ = ["Queue", "QueueSubscription", "Topics", "head_for"]
+__all__ = ["Queue", "QueueSubscription", "Topics", "head_for", "is_wildcard"]
 
 _ROUTES = 10_000
-_WILDCARDS = {"*": r"[^.]+", ">": r".+"}
 
 
 def head_for(head: bytes, version: str) -> bytes:
@@ -137,30 +136,70 @@ class Queue:
             self.ready = kept
 
 
+def is_wildcard(destination: str) -> bool:
+    """Whether it is a topic's name with `*` or `>` for words of it."""
+    words = destination.split(".") if destination.startswith("/topic/") else []
+    return any(word.removeprefix("/topic/") in ("*", ">") for word in words)
+
+
+class WildcardSubscription(NamedTuple):
+    """The words of a name to match, one by one: the cost is theirs, whatever a client writes."""
+
+    words: list[str]
+    further: bool
+    subscription: QueueSubscription
+
+    def matches(self, words: list[str]) -> bool:
+        """Whether it is for a topic of these words; `*` is for one, a final `>` for all further."""
+        if len(words) <= len(self.words) if self.further else len(words) != len(self.words):
+            return False
+        return all(
+            mine == word or (mine == "*" and word != "")
+            for mine, word in zip(self.words, words, strict=False)
+        )
+
+
 class Topics:
     """All topic subscriptions; `*` stands for one word of a name, `>` for all further ones."""
 
     def __init__(self) -> None:
-        self._patterns: dict[QueueSubscription, re.Pattern[str]] = {}
+        self._exact: dict[str, dict[QueueSubscription, None]] = {}
+        self._wildcards: list[WildcardSubscription] = []
         self._routes: dict[str, list[QueueSubscription]] = {}
 
     def add(self, subscription: QueueSubscription) -> None:
-        """Begin a subscription."""
+        """Begin a subscription; raises WireError where `>` stands before the end."""
+        name = subscription.destination
+        if not is_wildcard(name):
+            self._exact.setdefault(name, {})[subscription] = None
+            self._routes.pop(name, None)
+            return
+        words = name.removeprefix("/topic/").split(".")
+        further = words[-1] == ">"
+        words = words[:-1] if further else words
+        if ">" in words:
+            raise WireError(f"{name[:80]!r}: > is for all further words, so the last one")
+        self._wildcards.append(WildcardSubscription(words, further, subscription))
         self._routes.clear()
-        words = subscription.destination.removeprefix("/topic/").split(".")
-        pattern = r"\.".join(_WILDCARDS.get(word) or re.escape(word) for word in words)
-        self._patterns[subscription] = re.compile(f"/topic/{pattern}")
 
     def remove(self, subscription: QueueSubscription) -> None:
         """End a subscription."""
-        self._routes.clear()
-        del self._patterns[subscription]
+        name = subscription.destination
+        if is_wildcard(name):
+            self._wildcards = [one for one in self._wildcards if one[2] is not subscription]
+            self._routes.clear()
+            return
+        del self._exact[name][subscription]
+        if not self._exact[name]:
+            del self._exact[name]
+        self._routes.pop(name, None)
 
     def route(self, name: str) -> list[QueueSubscription]:
         """Who gets a message to this topic."""
         if name not in self._routes:
             if len(self._routes) >= _ROUTES:
                 self._routes.clear()
-            found = self._patterns.items()
-            self._routes[name] = [each for each, pattern in found if pattern.fullmatch(name)]
+            words = name.removeprefix("/topic/").split(".")
+            found = [one.subscription for one in self._wildcards if one.matches(words)]
+            self._routes[name] = [*self._exact.get(name, ()), *found]
         return self._routes[name]

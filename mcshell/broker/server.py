@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.broker.queues import Queue, QueueSubscription, Topics, head_for
+from mcshell.broker.queues import Queue, QueueSubscription, Topics, head_for, is_wildcard
 from mcshell.broker.store import MessageStore, StoredMessage
 from mcshell.errors import ConfigError, MCShellError, WireError
 from mcshell.version import VERSION
@@ -36,28 +36,45 @@ __all__ = ["Broker", "run"]
 
 SWEEP, EXPIRE = 0.5, 10  # seconds between looks at the heart-beats; each 10th at what is too old
 # unsent bytes, and so many more a subscription, above which a connection loses topic messages
-TOPIC_BACKLOG, TOPIC_BACKLOG_EACH = 16 << 20, 64 << 10
-STORED = 2 << 30  # bytes of bodies in all queues above which SEND is refused
+TOPIC_BACKLOG, TOPIC_BACKLOG_EACH, TOPIC_BACKLOG_MOST = 16 << 20, 64 << 10, 256 << 20
+STORED = 2 << 30  # bytes in all queues above which SEND is refused
+SUBSCRIPTIONS, WILDCARDS = 20_000, 100  # of one connection; an emulator's has thousands
+IN_TRANSACTIONS = 64 << 20  # bytes that one connection may have begun and not ended
 PREFETCH, DEAD_LETTERS, KINDS = "100", "/queue/DLQ", ("/queue/", "/topic/")
+LONGEST = 1024  # characters of a destination
 NOT_PASSED_ON = {"receipt", "content-length", "subscription", "message-id", "ack", "redelivered"}
+
+
+def size_of(frame: Frame) -> int:
+    """What a frame that is kept costs, in bytes, roughly."""
+    return 1024 + len(frame.body) + sum(map(len, frame.headers.values()))
 
 
 class BrokerConnection(ServerConnection):
     """One client: what its commands do, its subscriptions, its unfinished transactions."""
 
-    def __init__(self, broker: Broker) -> None:
-        super().__init__(broker.name, broker.login, broker.has_output, broker.connections)
+    def __init__(self, broker: Broker, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(
+            broker.name,
+            broker.login,
+            broker.has_output,
+            broker.connections,
+            broker.greeting,
+            tls,
+        )
         self.broker = broker
         self.subscriptions: dict[str, QueueSubscription] = {}
         self.inflight: dict[str, QueueSubscription] = {}
         self.starved: set[Queue] = set()
         self.transactions: dict[str, list[Frame]] = {}
+        self.wildcards = self.uncommitted = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: what it has not acknowledged goes back."""
         super().connection_lost(exc)
         for subscription in self.subscriptions.values():
             self.broker.detach(subscription)
+        self.subscriptions.clear()
 
     def has_room_again(self) -> None:
         """Have the queues that waited for this connection go on."""
@@ -69,9 +86,7 @@ class BrokerConnection(ServerConnection):
         """Do one frame's command, or put it by for its transaction."""
         command, headers = frame.command, frame.headers
         if command in ("SEND", "ACK", "NACK") and "transaction" in headers:
-            if headers["transaction"] not in self.transactions:
-                raise WireError(f"there is no transaction {headers['transaction']!r}")
-            self.transactions[headers["transaction"]].append(frame)
+            self.put_by(frame)
         elif command == "SEND":
             self.broker.publish(headers, frame.body)
         elif command in ("ACK", "NACK"):
@@ -82,11 +97,23 @@ class BrokerConnection(ServerConnection):
             id_ = headers.get("id") or headers.get("destination", "")
             if id_ not in self.subscriptions:
                 raise WireError(f"there is no subscription {id_!r}")
-            self.broker.detach(self.subscriptions.pop(id_))
+            subscription = self.subscriptions.pop(id_)
+            self.wildcards -= is_wildcard(subscription.destination)
+            self.broker.detach(subscription)
         elif command in ("BEGIN", "COMMIT", "ABORT"):
             self.transact(command, headers)
         elif command != "DISCONNECT":
             raise WireError(f"{command} is not for a client to say here")
+
+    def put_by(self, frame: Frame) -> None:
+        """Keep a frame for its transaction's end."""
+        name = frame.headers["transaction"]
+        if name not in self.transactions:
+            raise WireError(f"there is no transaction {name!r}")
+        self.uncommitted += size_of(frame)
+        if self.uncommitted > IN_TRANSACTIONS:
+            raise WireError(f"more than {IN_TRANSACTIONS} bytes are not committed")
+        self.transactions[name].append(frame)
 
     def transact(self, command: str, headers: dict[str, str]) -> None:
         """BEGIN, COMMIT or ABORT; what is committed falls into one turn, so into one commit."""
@@ -94,7 +121,10 @@ class BrokerConnection(ServerConnection):
         if (command == "BEGIN") == (name in self.transactions):
             raise WireError(f"{command}: transaction {name!r} has begun already, or never")
         frames = self.transactions.pop(name, [])
+        self.uncommitted -= sum(map(size_of, frames))
         if command == "BEGIN":
+            if len(self.transactions) >= WILDCARDS:
+                raise WireError(f"more than {WILDCARDS} transactions have begun")
             self.transactions[name] = []
         for frame in frames if command == "COMMIT" else ():
             del frame.headers["transaction"]
@@ -108,6 +138,12 @@ class BrokerConnection(ServerConnection):
             raise WireError(f"the subscription's id {id_!r} is missing or in use")
         if ack not in ("auto", "client", "client-individual"):
             raise WireError(f"the ack mode {ack!r} is unknown")
+        if len(destination) > LONGEST:
+            raise WireError(f"destination {destination[:40]!r}… is longer than {LONGEST}")
+        if len(self.subscriptions) >= SUBSCRIPTIONS:
+            raise WireError(f"more than {SUBSCRIPTIONS} subscriptions")
+        if self.wildcards + is_wildcard(destination) > WILDCARDS:
+            raise WireError(f"more than {WILDCARDS} subscriptions with wildcards")
         prefetch = max(1, number(headers, "activemq.prefetchSize", PREFETCH))
         line = dump_head("", {"subscription": id_}, self.version)[1:]
         subscription = QueueSubscription(
@@ -115,6 +151,7 @@ class BrokerConnection(ServerConnection):
         )
         self.broker.attach(subscription)
         self.subscriptions[id_] = subscription
+        self.wildcards += is_wildcard(destination)
 
     def acknowledge(self, headers: dict[str, str], *, nack: bool) -> None:
         """ACK forgets messages, NACK sets them aside."""
@@ -137,6 +174,7 @@ class Broker:
 
     def __init__(self, data: Path, *, user: str = "", passcode: str = "") -> None:
         self.connections: set[ServerConnection] = set()
+        self.greeting: dict[ServerConnection, None] = {}
         self.name = f"mcshell/{VERSION}"
         self.login = (user, passcode)
         self._data = data
@@ -152,7 +190,9 @@ class Broker:
     ) -> tuple[str, int]:
         """Serve here (too), or raise ConfigError; returns the address, with the real port for 0."""
         self.loop = asyncio.get_running_loop()
-        server = await listen_on(lambda: BrokerConnection(self), host, port, tls)
+        server = await listen_on(
+            lambda: BrokerConnection(self, tls), host, port, tls=tls is not None
+        )
         if not self._servers:
             self.failed = self.loop.create_future()
             self._store = MessageStore(self._data)
@@ -182,12 +222,14 @@ class Broker:
     def publish(self, headers: dict[str, str], body: bytes) -> None:
         """Take a message that a client sent."""
         destination, until = headers.get("destination", ""), number(headers, "expires") / 1000
+        if len(destination) > LONGEST:
+            raise WireError(f"destination {destination[:40]!r}… is longer than {LONGEST}")
         passed_on = {name: headers[name] for name in headers if name not in NOT_PASSED_ON}
         head = dump_head("MESSAGE", passed_on)
         if destination.startswith("/topic/"):
             if not until or until > time.time():
                 self._fan_out(destination, head, body)
-        elif self._store.held + len(body) > STORED:
+        elif self._store.held + len(head) + len(body) > STORED:
             raise WireError(f"the broker is full: it holds {STORED} bytes")
         else:
             persistent = headers.get("persistent") == "true"
@@ -222,7 +264,8 @@ class Broker:
         for subscription in self._topics.route(destination):
             connection = subscription.connection
             if connection not in heads:
-                limit = TOPIC_BACKLOG + TOPIC_BACKLOG_EACH * len(connection.subscriptions)
+                each = TOPIC_BACKLOG_EACH * len(connection.subscriptions)
+                limit = min(TOPIC_BACKLOG + each, TOPIC_BACKLOG_MOST)
                 loses = connection.closing or connection.backlog() > limit
                 heads[connection] = b"" if loses else head_for(head, connection.version)
             if heads[connection]:

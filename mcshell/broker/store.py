@@ -48,9 +48,14 @@ class StoredMessage:
     tries: int = 0
     persistent: bool = True
 
+    @property
+    def size(self) -> int:
+        """What it costs in memory, in bytes, roughly."""
+        return 512 + len(self.head) + len(self.body)
+
 
 class MessageStore:
-    """The persistent messages; `held` counts the bytes of all bodies, persistent or not."""
+    """The persistent messages; `held` counts the bytes of all, persistent or not."""
 
     def __init__(self, directory: Path) -> None:
         self._database = Database(private_folder(directory) / "messages.sqlite", MESSAGES)
@@ -63,12 +68,12 @@ class MessageStore:
         """Read what an earlier run left, oldest first."""
         query = "SELECT id, queue, head, body, expires, tries FROM message ORDER BY id"
         messages = [StoredMessage(**row) for row in self._database.read(query)]
-        self.held = sum(len(message.body) for message in messages)
+        self.held = sum(message.size for message in messages)
         return messages
 
     def put(self, message: StoredMessage) -> None:
         """Keep a message: in memory, and if it is persistent on disk from the next commit on."""
-        self.held += len(message.body)
+        self.held += message.size
         if message.persistent:
             self._new[message.id] = message
 
@@ -79,7 +84,7 @@ class MessageStore:
 
     def delete(self, message: StoredMessage) -> None:
         """Forget a message that was acknowledged or is too old."""
-        self.held -= len(message.body)
+        self.held -= message.size
         if message.persistent and self._new.pop(message.id, None) is None:
             self._tried.pop(message.id, None)
             self._gone.append((message.id,))

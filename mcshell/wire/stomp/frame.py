@@ -149,6 +149,11 @@ class Parser:
         self._awaited: int | bytes = b"\n"
         """What the rest in the buffer waits for: a length of the whole, or one of these bytes."""
 
+    def allow(self, *, max_body: int = MAX_BODY, max_header: int = MAX_HEADER) -> None:
+        """Take so much from now on: the peer has said who it is."""
+        self._limit_body = max_body
+        self._limit_header = max_header
+
     def feed(self, data: bytes) -> list[Frame]:
         """Take the next bytes and return the frames that they complete; heart-beats are skipped.
 

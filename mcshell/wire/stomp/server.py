@@ -11,6 +11,7 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import math
 import ssl
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,11 @@ _LAST_PORT = 65535
 BEAT = 1.0
 """The shortest heart-beat that is promised and asked for, seconds."""
 GREETING = 10.0
-"""How long a client may take to CONNECT, seconds."""
+"""How long a client may take to CONNECT, TLS and all, and to read its last bytes, seconds."""
+GREETING_SIZE = 8 * 1024
+"""What it may send until then, bytes."""
+GREETING_MANY = 256
+"""How many connections may be about to CONNECT; one more costs the oldest its own."""
 HIGH_WATER = 1024 * 1024
 """Unsent bytes above which the connection counts as full."""
 STUCK = 64 * 1024 * 1024
@@ -52,6 +57,8 @@ class ServerConnection(asyncio.Protocol):
         login: the user and passcode that CONNECT must say; an empty user asks nobody.
         on_output: called when there begins to be something to flush.
         peers: all connections that stand; each adds and removes itself.
+        greeting: those that have not logged in, the oldest first; kept in the same way.
+        tls: what to shake hands with; None is plain.
     """
 
     transport: asyncio.Transport
@@ -62,6 +69,8 @@ class ServerConnection(asyncio.Protocol):
         login: tuple[str, str],
         on_output: Callable[[ServerConnection], None],
         peers: set[ServerConnection],
+        greeting: dict[ServerConnection, None],
+        tls: ssl.SSLContext | None,
     ) -> None:
         self.version = ""
         self.closing = False
@@ -70,11 +79,16 @@ class ServerConnection(asyncio.Protocol):
         self._login = login
         self._on_output = on_output
         self._peers = peers
-        self._parser = Parser()
+        self._greeting = greeting
+        self._tls = tls
+        self._parser = Parser(max_body=0, max_header=GREETING_SIZE)
+        self._unread = GREETING_SIZE
         self._paused = False
         self._out: list[bytes] = []
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self._last_read = self._last_write = self._clock()
+        self._until = self._last_read + GREETING
         self._read_every = self._write_every = 0.0
 
     def execute(self, frame: Frame) -> None:
@@ -88,16 +102,46 @@ class ServerConnection(asyncio.Protocol):
     # ── asyncio's calls ─────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there, its TLS handshake done; asyncio itself has set TCP_NODELAY."""
+        """A client is there; asyncio itself has set TCP_NODELAY."""
         assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=HIGH_WATER)
         self.transport = transport
         self._peers.add(self)
+        self._greeting[self] = None
+        if len(self._greeting) > GREETING_MANY:
+            next(iter(self._greeting)).drop("too many are about to log in")
+        if self._tls is None:
+            transport.set_write_buffer_limits(high=HIGH_WATER)
+        else:
+            self._handshake = self._loop.create_task(self._secure(transport, self._tls))
+
+    async def _secure(self, plain: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        """Shake hands in here, where who only begins to is counted and timed too."""
+        try:
+            transport = await self._loop.start_tls(
+                plain, self, tls, server_side=True, ssl_handshake_timeout=GREETING
+            )
+        except OSError as error:
+            log.info("no TLS with a client: %s", error)
+            transport = None
+        if transport is None or self.closing:
+            plain.abort()
+            self.connection_lost(None)
+            return
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.transport = transport
+
+    def drop(self, why: str) -> None:
+        """End the connection at once, whatever it has not read."""
+        log.info("a client is disconnected: %s", why)
+        self.closing = True
+        self._greeting.pop(self, None)
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """The client is gone."""
         self.closing = True
         self._peers.discard(self)
+        self._greeting.pop(self, None)
 
     def pause_writing(self) -> None:
         """The client reads slower than we write."""
@@ -114,6 +158,8 @@ class ServerConnection(asyncio.Protocol):
         self._last_read = self._clock()
         receipt: str | None = None
         try:
+            if not self.version:
+                self._spend(len(data))
             for frame in self._parser.feed(data):
                 if self.closing:
                     return
@@ -130,9 +176,15 @@ class ServerConnection(asyncio.Protocol):
             self.send("ERROR", {"message": str(error).replace("\n", " "), **more})
             self.closing = True
         if self.closing:
+            self._until = self._clock() + GREETING
             self.flush_later()
         elif self.backlog() > STUCK:
             self.transport.pause_reading()
+
+    def _spend(self, size: int) -> None:
+        self._unread -= size
+        if self._unread < 0:
+            raise WireError(f"more than {GREETING_SIZE} bytes before CONNECTED")
 
     def _greet(self, frame: Frame) -> None:
         """Agree on a version, check the login (in constant time), agree on heart-beats."""
@@ -154,6 +206,9 @@ class ServerConnection(asyncio.Protocol):
         self._read_every = max(BEAT, reads / 1000) if reads else 0.0
         self._write_every = max(BEAT, writes / 1000) if writes else 0.0
         self.version = version
+        self._until = math.inf
+        del self._greeting[self]
+        self._parser.allow()
         beats = f"{BEAT * 1000:.0f},{BEAT * 1000:.0f}"
         self.send("CONNECTED", {"version": version, "server": self._name, "heart-beat": beats})
 
@@ -201,10 +256,11 @@ class ServerConnection(asyncio.Protocol):
         """
         now = self._clock()
         silence = now - self._last_read
-        limit = 2 * self._read_every if self.version else GREETING
-        if 0 < limit < silence and not late:
-            log.info("a client was silent for %.1f s", silence)
-            self.transport.abort()
+        # a broker that is kept busy must not keep who never logs in
+        if now > self._until + (GREETING if late else 0.0):
+            self.drop("its time to log in, or to leave, is over")
+        elif 0 < 2 * self._read_every < silence and not late:
+            self.drop(f"it was silent for {silence:.1f} s")
         elif 0 < self._write_every <= 2 * (now - self._last_write):
             self.push(HEARTBEAT)
 
@@ -232,20 +288,20 @@ def is_loopback(host: str) -> bool:
 
 
 async def listen_on(
-    factory: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None
+    factory: Callable[[], ServerConnection], host: str, port: int, *, tls: bool
 ) -> asyncio.Server:
     """Take the address; `start_serving` is the caller's, when it is ready for clients.
+
+    `tls` says whether the factory's connections shake hands.
 
     Raises:
         ConfigError: it cannot be had, or is off loopback without TLS.
     """
-    if tls is None and not is_loopback(host):
+    if not tls and not is_loopback(host):
         raise ConfigError(f"{host} is off loopback: TLS is needed there", key="listen")
     loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(
-            factory, host, port, ssl=tls, backlog=4096, start_serving=False
-        )
+        return await loop.create_server(factory, host, port, backlog=4096, start_serving=False)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"cannot listen on {host}:{port}: {reason}", key="listen") from None

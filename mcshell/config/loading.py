@@ -89,6 +89,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | dict.fromkeys(("classes", "policies", "audit"), read_path)
     | dict.fromkeys(("facts", "agents"), read_paths)
     | dict.fromkeys(("slots", "spool_max", "audit_keep"), read_count)
+    | dict.fromkeys(("caller_spool", "caller_threads", "caller_conversations"), read_count)
     | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every", "audit_every"), seconds),
     Pool: {"members": read_words},
     SupervisorSettings: {"rules": read_path},

@@ -145,6 +145,8 @@ class Limit:
 class NodeSettings:
     """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute.
 
+    `caller_…`: how many of one caller's requests may wait in the spool, how many of his actions run
+    in the 16 threads for interactive ones, how many conversations he may hold, of 128; 0: any.
     `unknown_validators`: what becomes of an input whose validator is not here, "refuse" or "warn".
     `tell_files`: filters and the agent `file` tell what every user of the machine could look at
     ("public"), or whatever the daemon can ("all").
@@ -161,6 +163,9 @@ class NodeSettings:
     audit_every: float = 60.0
     slots: int = 2
     spool_max: int = 1000
+    caller_spool: int = 500
+    caller_threads: int = 12
+    caller_conversations: int = 32
     max_reply: int = 2**20
     max_skew: float = 60.0
     max_ttl: float = 180 * 86400.0

@@ -48,7 +48,8 @@ log = logging.getLogger(__name__)
 
 AGENT: Final = "converse"
 """The name under which policies know conversations; the action is the protocol."""
-MOST: Final = 32
+MOST: Final = 128
+"""Conversations of one node, of all callers."""
 _FRESH: Final = 60.0
 
 
@@ -78,11 +79,16 @@ class _HandlerConversation:
 class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
     """That of the nodes of a connection.
 
-    What comes in is the node, and the collective whose queue it was in.
+    What comes in is the node, and the collective whose queue it was in. `each` is how many one
+    caller may hold on a node (0: as many as all).
     """
 
     def __init__(
-        self, context: NodeContext, security: SecurityContext, folders: Sequence[Path]
+        self,
+        context: NodeContext,
+        security: SecurityContext,
+        folders: Sequence[Path],
+        each: int,
     ) -> None:
         super().__init__(context.transport)
         self._nodes = context.nodes
@@ -90,6 +96,9 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
         self._folders = folders
         self._certificates: dict[str, str] = {}
         """The caller's, of each conversation whose handler has not ended."""
+        self._holders: dict[str, tuple[str, str]] = {}
+        """Of the same: on which node, and whose."""
+        self._each = each or MOST
 
     def signer(self, turn: Turn) -> Signer:
         """The node's own."""
@@ -168,6 +177,7 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
         channel = Channel(head, self.wake, now, asks=False)
         self._channels[_key(head)] = channel
         self._certificates[_key(head)] = certificate
+        self._holders[_key(head)] = (head.node, head.caller)
         channel.heard(turn, now)
         threading.Thread(
             target=self._hold, args=(host, channel, turn.data), name="mcshell-talk", daemon=True
@@ -182,7 +192,10 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
         if why := self._denied(host, turn.caller, turn.protocol):
             return DENIED, why
         identity = host.identity
-        if sum(key.startswith(f"{identity}/") for key in list(self._certificates)) >= MOST:
+        callers = [caller for node, caller in list(self._holders.values()) if node == identity]
+        if callers.count(turn.caller) >= self._each:
+            return FAILED, f"{identity} holds {self._each} conversations already of {turn.caller}"
+        if len(callers) >= MOST:
             return FAILED, f"{identity} holds {MOST} conversations already"
         expires = now + 2 * (skew + _FRESH)
         if not self._security.replay_guard.claim(identity, turn.id, expires, now):
@@ -207,6 +220,7 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
             "finished", head, state=channel.state, reason=channel.reason, turns=channel.received
         )
         host.journal.count(f"conversations_{channel.state}")
+        self._holders.pop(_key(head), None)
         self._certificates.pop(_key(head), None)
 
     def _handler(self, head: ConversationId) -> Handler:

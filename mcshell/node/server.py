@@ -92,7 +92,8 @@ class NodeServer:
         spool: the file that they share.
         nodes: who they are, each with what signs for it.
         runner: what executes queued requests.
-        threads: makes the threads for actions, from the number that one node does at a time.
+        threads: makes the threads for actions, from the numbers that one node does at a time, and of one
+            caller.
         steps: told how far each queued or pool request is.
     """
 
@@ -104,7 +105,7 @@ class NodeServer:
         nodes: Sequence[tuple[Host, Signer]],
         runner: Runner,
         *,
-        threads: Callable[[int], ActionThreads],
+        threads: Callable[[int, int | None], ActionThreads],
         steps: Steps = no_steps,
     ) -> None:
         self._settings = settings
@@ -137,7 +138,7 @@ class NodeServer:
             security.controller, self.jobs.rules, self._registrar.again
         )
         self._intake = MessageIntake(security.controller, security.replay_guard)
-        self._threads = threads(_SLOTS)
+        self._threads = threads(_SLOTS, settings.node.caller_threads or None)
         self._inbox: SimpleQueue[tuple[_Recipients, Delivery] | None] = SimpleQueue()
         self._stopping = False
 
@@ -296,6 +297,9 @@ class NodeServer:
             from mcshell.node.conversations import ConversationServer  # noqa: PLC0415 - few nodes talk
 
             connection.conversations = ConversationServer(
-                connection.context, self._security, self._settings.node.agents
+                connection.context,
+                self._security,
+                self._settings.node.agents,
+                self._settings.node.caller_conversations,
             )
         return connection.conversations

@@ -116,7 +116,7 @@ def _node(
     return host, signer
 
 
-def _threads(_slots: int = 0) -> ActionThreads:
+def _threads(_slots: int = 0, _each: int | None = None) -> ActionThreads:
     """One for all nodes: their actions end at once, and for one that does not another stands in."""
     return ActionThreads(1, spare=_SPARE)
 

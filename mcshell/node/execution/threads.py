@@ -14,13 +14,14 @@ import logging
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mcshell.message import State, StatusCode
 from mcshell.node.agent import NodeView
 from mcshell.node.execution.action import run_action
+from mcshell.node.execution.caller_queue import CallerQueue
 from mcshell.node.verdicts import Outcome
 
 if TYPE_CHECKING:
@@ -75,27 +76,33 @@ class Task:
     answered: bool = False
 
     @property
+    def caller(self) -> str:
+        """Whose it is."""
+        return self.admitted.request.caller
+
+    @property
     def ends(self) -> float:
         """When its time is up, once it has started."""
         return self.started + self.timeout
 
 
 class ActionThreads:
-    """At most `slots` actions at a time, the others wait in order.
+    """At most `slots` actions at a time, `each` of one caller; callers go round with the others.
 
     With `spare` threads, one of them takes the place of each whose action goes on for long.
     """
 
-    def __init__(self, slots: int = 16, *, spare: int = 0) -> None:
+    def __init__(self, slots: int = 16, each: int | None = None, *, spare: int = 0) -> None:
         self._slots = slots
         self._spare = spare
+        self._each = each
         self._lock = threading.Lock()
         """Guards what follows; the conditions share it."""
         self._work = threading.Condition(self._lock)
         self._begun = threading.Condition(self._lock)
         self._ended = threading.Condition(self._lock)
         self._late = threading.Condition(self._lock)
-        self._waiting: deque[Task] = deque()
+        self._waiting: CallerQueue[Task] = CallerQueue()
         self._unsaid: deque[Task] = deque()
         """Those of which nothing has been said yet, the oldest first."""
         self._running: set[Task] = set()
@@ -108,7 +115,8 @@ class ActionThreads:
     def put(self, *tasks: Task) -> None:
         """Have actions run, in this order."""
         with self._lock:
-            self._waiting.extend(tasks)
+            for task in tasks:
+                self._waiting.put(task.caller, task)
             self._unsaid.extend(tasks)
             more = self._set_to_work(time.monotonic())
             if self._watcher is None:
@@ -176,15 +184,21 @@ class ActionThreads:
                         self._ended.notify_all()
 
     def _take(self) -> Task:
-        while not self._waiting:
+        while (task := self._waiting.take(self._full())) is None:
             self._work.wait()
         self._idle -= 1
-        task = self._waiting.popleft()
         task.started = time.monotonic()
         self._running.add(task)
         if not self._waiting:
             self._begun.notify_all()
         return task
+
+    def _full(self) -> set[str]:
+        """The callers who have as many actions at work as one may."""
+        if self._each is None:
+            return set()
+        busy = Counter(task.caller for task in self._running)
+        return {caller for caller, count in busy.items() if count >= self._each}
 
     def _act(self, task: Task) -> None:
         if task.cancelled.is_set():

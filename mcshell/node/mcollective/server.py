@@ -64,7 +64,7 @@ class MCollectiveServer:
             self._wire, self._transport, self._mco_host, settings.node.max_reply
         )
         self._audited = AuditedReplies(self._replies, controller, self._mco_host.host)
-        self._threads = ActionThreads()
+        self._threads = ActionThreads(each=settings.node.caller_threads or None)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._places: dict[str, tuple[str, bool]] = {}
         self._layout: Layout | None = None

@@ -11,15 +11,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from mcshell.errors import MCShellError, WireError
-from mcshell.message import State, Via
+from mcshell.message import State, StatusCode, Via
 from mcshell.node.replies import no_steps
 from mcshell.node.store.records import FINAL, RUNNING, WorkItem
-from mcshell.node.verdicts import Admitted, Refusal, refused
+from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Arrival
 from mcshell.wire.stomp.transport import TaggedInbox
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from mcshell.node.host import Host
     from mcshell.node.store.records import Key, OutboxMessage
     from mcshell.node.store.spool import Spool
-    from mcshell.node.verdicts import Outcome
     from mcshell.wire.stomp.transport import Delivery, Inbox
 
 __all__ = ["JobIntake", "QueueConsumer", "QueueIntake", "QueueItem", "TakenRequest", "row_of"]
@@ -81,6 +81,7 @@ class QueueConsumer:
         jobs: who takes jobs in.
         taken: called with the nodes that have new work, or new replies in the outbox.
         most: rows in the spool above which a node's queues are not read.
+        each: rows of one caller above which his requests are refused (0: any number).
     """
 
     def __init__(
@@ -89,13 +90,14 @@ class QueueConsumer:
         jobs: JobIntake,
         taken: Callable[[Collection[str]], None],
         most: int,
+        each: int,
     ) -> None:
         self._context = context
         self._spool = context.spool
         self._transport = context.transport
         self._taken = taken
         self._most = most
-        self._intake = QueueIntake(context.controller, context.spool, jobs)
+        self._intake = QueueIntake(context.controller, context.spool, jobs, each)
         self._inbox: SimpleQueue[_Came | None] = SimpleQueue()
         self._queues = [_WorkQueue(node) for node in context.nodes.values()]
         self._paused = set(self._queues)
@@ -300,10 +302,13 @@ class TakenRequest:
 class QueueIntake:
     """Takes messages of work queues into the spool; called from one thread."""
 
-    def __init__(self, controller: AdmissionController, spool: Spool, jobs: JobIntake) -> None:
+    def __init__(
+        self, controller: AdmissionController, spool: Spool, jobs: JobIntake, each: int
+    ) -> None:
         self._controller = controller
         self._spool = spool
         self._jobs = jobs
+        self._each = each
 
     def admit(self, items: Sequence[QueueItem], now: float) -> list[TakenRequest]:
         """Commit what is in the messages; returns those requests that are open here.
@@ -322,6 +327,7 @@ class QueueIntake:
         rows: list[WorkItem] = []
         messages: list[OutboxMessage] = []
         taken: list[TakenRequest] = []
+        waiting: dict[str, Counter[str]] = {}
         for key, (item, found) in opened.items():
             if key in known:
                 # Taken in before, and its ACK was lost; or the client sent it again.
@@ -332,6 +338,10 @@ class QueueIntake:
                 found if isinstance(found, Refusal) else self._controller.admit(found, item.host)
             )
             if isinstance(verdict, Admitted) and not verdict.service.inside:
+                if (outcome := self._too_many(verdict, item.host, waiting)) is not None:
+                    rows.append(row_of(verdict.request, item, now, outcome))
+                    messages.append(item.node.writer.kept(verdict.request, outcome))
+                    continue
                 taken.append(TakenRequest(item, verdict.request, new=True))
                 rows.append(row_of(verdict.request, item, now))
             elif (outcome := self._at_once(verdict, item.host)) is not None:
@@ -341,6 +351,21 @@ class QueueIntake:
             self._spool.add(rows, messages)
             self._count(rows, opened)
         return taken
+
+    def _too_many(
+        self, admitted: Admitted, host: Host, waiting: dict[str, Counter[str]]
+    ) -> Outcome | None:
+        """The refusal of a caller of whom too much waits here already: others wait behind it."""
+        identity, request = host.identity, admitted.request
+        if identity not in waiting:
+            waiting[identity] = Counter(self._spool.waiting_of(identity))
+        if not self._each or waiting[identity][request.caller] < self._each:
+            waiting[identity][request.caller] += 1
+            return None
+        text = f"{self._each} requests of {request.caller} wait here already (node.caller_spool)"
+        outcome = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
+        self._controller.finished(request, host, outcome)
+        return outcome
 
     def _at_once(self, verdict: Admitted | Refusal, host: Host) -> Outcome | None:
         """What comes of a request that needs no slot; None for a job that is open now."""

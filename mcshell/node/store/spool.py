@@ -109,6 +109,12 @@ _START: Final = (
     "UPDATE work SET state = 'running', attempt = attempt + 1, started = ?"
     " WHERE identity = ? AND id = ? AND state = 'queued'"
 )
+_DUE: Final = (
+    "number IN (SELECT number FROM (SELECT number, row_number() OVER"
+    " (PARTITION BY caller ORDER BY due, number) AS place FROM work"
+    " WHERE state = 'queued' AND identity = ? AND due <= ? AND agent NOT IN (AGENTS))"
+    " WHERE place <= ?) ORDER BY due, number"
+)
 _END: Final = (
     "UPDATE work SET state = ?, statuscode = ?, statusmsg = ?, ended = ?, body = NULL,"
     " signature = NULL, certificate = NULL WHERE identity = ? AND id = ?"
@@ -321,13 +327,13 @@ class Spool:
     def due(
         self, identity: str, now: float, limit: int, without: Iterable[str] = ()
     ) -> list[WorkItem]:
-        """Queued rows whose time has come, the oldest first, `without` those of some agents."""
+        """Queued rows whose time has come, the oldest first, up to `limit` of each caller.
+
+        `without` those of some agents.
+        """
         agents = tuple(without)
         marks = ", ".join("?" * len(agents))
-        where = (
-            "state = 'queued' AND identity = ? AND due <= ?"
-            f" AND agent NOT IN ({marks}) ORDER BY due, number LIMIT ?"
-        )
+        where = _DUE.replace("AGENTS", marks)
         return self._select(where, (identity, now, *agents, limit))
 
     def overdue(self, now: float, limit: int = 100) -> list[WorkItem]:
@@ -377,6 +383,14 @@ class Spool:
         )
         return int(row["n"])
 
+    def waiting_of(self, identity: str) -> dict[str, int]:
+        """How many rows of an identity are queued, by caller."""
+        query = (
+            "SELECT caller, count(*) AS n FROM work WHERE state = 'queued' AND identity = ?"
+            " GROUP BY caller"
+        )
+        return {row["caller"]: row["n"] for row in self._database.read(query, (identity,))}
+
     def seen(self, identity: str, requestid: str) -> dict[str, Any] | None:
         """What is known of a request, under the keys that `explain` reads; None when nothing is."""
         row = self.get((identity, requestid))
@@ -390,13 +404,15 @@ class Spool:
         return known
 
     def _before(self, row: WorkItem) -> int:
-        """How many queued rows of its identity go before this one."""
-        (found,) = self._database.read(
-            "SELECT count(*) AS n FROM work WHERE state = 'queued' AND identity = ?"
-            " AND (due, number) < (?, ?)",
-            (row.identity, row.due, row.number),
+        """How many queued rows of its identity go before this one, at most: callers go round."""
+        found = self._database.read(
+            "SELECT caller, count(*) AS n, total((due, number) < (?, ?)) AS older FROM work"
+            " WHERE state = 'queued' AND identity = ? GROUP BY caller",
+            (row.due, row.number, row.identity),
         )
-        return int(found["n"])
+        mine = next((int(one["older"]) for one in found if one["caller"] == row.caller), 0)
+        others = (int(one["n"]) for one in found if one["caller"] != row.caller)
+        return mine + sum(min(count, mine + 1) for count in others)
 
     def unconfirmed(
         self, after: int = 0, limit: int = 200, names: tuple[str, str] = EVERYBODY

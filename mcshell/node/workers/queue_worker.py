@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from mcshell.errors import MCShellError
 from mcshell.message import State, StatusCode
 from mcshell.node.execution.action import run_action
+from mcshell.node.execution.caller_queue import CallerRounds
 from mcshell.node.execution.lifecycle import interrupted, late
 from mcshell.node.store.records import FINAL
 from mcshell.node.verdicts import Outcome, Refusal, refused
@@ -76,6 +77,9 @@ class QueueWorker:
         self._steps = steps
         self._busy: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """What runs on each node, by agent."""
+        self._callers: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """The same, by caller."""
+        self._rounds: defaultdict[str, CallerRounds] = defaultdict(CallerRounds)
         self._touched: SimpleQueue[Iterable[str]] = SimpleQueue()
         """Nodes on which something may start now."""
         self._stopping = False
@@ -109,7 +113,7 @@ class QueueWorker:
                 continue  # an emulator may have had more nodes last time
             run = self._runner.adopt(work)
             if run is None:
-                self._busy[work.identity][work.agent] += 1
+                self._occupy(work, 1)
                 if self._scheduler.cancelled(work):
                     self._runner.stop(work.key)
                 continue
@@ -176,7 +180,7 @@ class QueueWorker:
         self._commit(ends)
         for run in ended:
             self._drop(run)
-            self._busy[run.work.identity][run.work.agent] -= 1
+            self._occupy(run.work, -1)
         return {run.work.identity for run in ended}
 
     def _sweep(self) -> set[str]:
@@ -210,7 +214,7 @@ class QueueWorker:
         self._spool.wipe()
 
     def _fill(self, identities: Iterable[str]) -> set[str]:
-        """Give free slots to the oldest rows that may have them, all in one commit.
+        """Give free slots to the rows whose turn it is, all in one commit.
 
         Returns the nodes on which there may be more to start.
         """
@@ -242,7 +246,28 @@ class QueueWorker:
         ]
         # One at a time where an agent's own limit could be passed by two at once.
         limited = any(limit.slots is not None for limit in self._settings.limits.values())
-        return self._spool.due(identity, time.time(), 1 if limited else free, full)
+        free = 1 if limited else free
+        return self._in_turn(identity, self._spool.due(identity, time.time(), free, full), free)
+
+    def _in_turn(self, identity: str, rows: Sequence[WorkItem], free: int) -> list[WorkItem]:
+        """As many as are free: callers go round, each caller's oldest first."""
+        waiting: dict[str, deque[WorkItem]] = {}
+        for row in rows:
+            waiting.setdefault(row.caller, deque()).append(row)
+        busy = Counter(self._callers[identity])
+        chosen: list[WorkItem] = []
+        while waiting and len(chosen) < free:
+            caller = self._rounds[identity].next(waiting, busy)
+            chosen.append(waiting[caller].popleft())
+            busy[caller] += 1
+            if not waiting[caller]:
+                del waiting[caller]
+        return chosen
+
+    def _occupy(self, work: WorkItem, count: int) -> None:
+        """Take a slot for a run, or give it back."""
+        self._busy[work.identity][work.agent] += count
+        self._callers[work.identity][work.caller] += count
 
     def _start(self, cleared: Sequence[tuple[WorkItem, Request, Admitted]]) -> None:
         if not cleared:
@@ -267,7 +292,7 @@ class QueueWorker:
             outcome = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, str(error))
             self._commit([lifecycle.end(row, outcome, work.attempt)])
             return
-        self._busy[work.identity][work.agent] += 1
+        self._occupy(work, 1)
         self._steps("running", work.id)
         node.reply_sender.working(request, State.RUNNING, work.attempt)
 

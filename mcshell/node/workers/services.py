@@ -43,7 +43,7 @@ class DurableServices:
         settings: Settings,
         runner: Runner,
         *,
-        pool_threads: Callable[[int], ActionThreads],
+        pool_threads: Callable[[int, None], ActionThreads],
         announce: Callable[[str], None],
     ) -> None:
         first = contexts[0]
@@ -70,10 +70,10 @@ class DurableServices:
             changed=self._taken,
             announce=announce,
         )
-        most = settings.node.spool_max
-        self._queues = [QueueConsumer(one, self.jobs, self._taken, most) for one in contexts]
+        most, each = settings.node.spool_max, settings.node.caller_spool
+        self._queues = [QueueConsumer(one, self.jobs, self._taken, most, each) for one in contexts]
         self._pools = [
-            PoolWorker(one, settings, pool_threads(settings.node.slots), self._replies_added)
+            PoolWorker(one, settings, pool_threads(settings.node.slots, None), self._replies_added)
             for one in contexts
         ]
         self._worker = QueueWorker(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["Column", "at_first", "frame", "frame_of_rows"]
+__all__ = ["Column", "at_first", "frame", "frame_of_rows", "misfits"]
 
 #: A column: its dtype's name and its values, None where there is none.
 Column = tuple[str, "Sequence[Any]"]
@@ -26,6 +26,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
 }
 
+_LEAST, _MOST, _HUGE = -(2**63), 2**63 - 1, 2**1023
 
 _first: list[Callable[[], object]] = []
 
@@ -61,6 +62,23 @@ def frame_of_rows(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.Dat
         kinds = frozenset(type(value) for value in values if value is not None)
         columns[name] = (_GUESSES.get(kinds, "object"), values)
     return frame(columns)
+
+
+def misfits(kind: str, values: Sequence[Any]) -> list[int]:
+    """The places of what a column of this dtype cannot hold."""
+    if kind == "object" or (kind == "boolean" and _fits(kind, values)):
+        return []
+    return [at for at, value in enumerate(values) if value is not None and not _holds(kind, value)]
+
+
+def _holds(kind: str, value: Any) -> bool:
+    if type(value) not in _TYPES[kind]:
+        return False
+    if kind == "Int64":
+        return bool(_LEAST <= value <= _MOST)
+    if kind == "string":
+        return bool(value.isascii()) or not any("\ud800" <= one <= "\udfff" for one in value)
+    return not isinstance(value, int) or -_HUGE < value < _HUGE
 
 
 def _series(kind: Any, values: Sequence[Any]) -> pd.Series[Any]:

@@ -8,15 +8,20 @@ say. The format strings are MCollective's: `"%s nodes: %s"`, `"Average: %.2f s"`
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from mcshell import plugins
 from mcshell.errors import DDLError
 
 __all__ = ["Aggregate", "Spec", "average", "boolean_summary", "compute", "summary", "total"]
+
+_LINES: Final = 100  # for a reader; a program gets all
+_LONGEST: Final = 500  # characters of a label: each line is as wide as the widest
 
 Result = Mapping[str, int] | float | None
 
@@ -60,6 +65,8 @@ def compute(spec: Spec, title: str, rows: Sequence[Mapping[str, Any]]) -> Aggreg
     result: Result = plugins.find("aggregate", spec.function)(values, spec.options)
     if result is None or (isinstance(result, Mapping) and not result):
         return None
+    if isinstance(result, float) and not math.isfinite(result):
+        return None  # what one node said is beyond all reckoning
     try:
         lines = _lines(spec, title, result)
     except (TypeError, ValueError) as error:
@@ -73,7 +80,10 @@ def _lines(spec: Spec, title: str, result: Mapping[str, int] | float) -> tuple[s
     if isinstance(result, Mapping):
         width = max(map(len, result))
         form = spec.format or f"%{width}s = %s"
-        return tuple(form % (label, count) for label, count in result.items())
+        lines = [form % (label, count) for label, count in islice(result.items(), _LINES)]
+        if len(result) > _LINES:
+            lines.append(f"and {len(result) - _LINES} more")
+        return tuple(lines)
     if spec.format is not None:
         return (spec.format % result,)
     label = {"average": "Average", "sum": "Sum"}.get(spec.function, spec.function.capitalize())
@@ -102,14 +112,22 @@ def average(values: Iterable[Any], options: Mapping[str, Any]) -> float | None:
     """Average the numbers; None without any."""
     del options
     numbers = _numbers(values)
-    return sum(numbers) / len(numbers) if numbers else None
+    return _finite(lambda: sum(numbers) / len(numbers)) if numbers else None
 
 
 def total(values: Iterable[Any], options: Mapping[str, Any]) -> float | None:
     """Add the numbers up; None without any."""
     del options
     numbers = _numbers(values)
-    return sum(numbers) if numbers else None
+    return _finite(lambda: sum(numbers)) if numbers else None
+
+
+def _finite(reckon: Callable[[], float]) -> float | None:
+    """A result, if a float can hold it: integers may be of any size on MCollective's wire."""
+    try:
+        return reckon()
+    except OverflowError:
+        return None
 
 
 def _elements(value: Any) -> Iterable[Any]:
@@ -123,6 +141,7 @@ def _numbers(values: Iterable[Any]) -> list[float]:
 
 
 def _label(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    text = value
+    if not isinstance(value, str):
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mcshell.client.rpc.outputs import FIXED, UNFIT
 from mcshell.commands.grammar import request_options
 from mcshell.commands.output.json_document import document, dumps, row_document
 from mcshell.commands.output.result import Feed, Prose, Result, Table
@@ -39,6 +40,7 @@ _QUIET = ("json", "jsonl")
 _PLAIN = ("csv", "tsv")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARKDOWN = str.maketrans({one: f"\\{one}" for one in "\\`[]|"} | {"<": "&lt;", "&": "&amp;"})
+_PADDED = 32 << 20  # letters
 _SHORT = 12  # letters of a request's id
 _SPARE = 2  # lines: the prompt that follows
 
@@ -199,25 +201,29 @@ def _reply_table(
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """The reply table (§4); on a screen without the columns that say nothing."""
     outputs = replies.outputs()
-    taken = ("sender", "state", "statuscode", "statusmsg", "lag", "late", "trust", "requestid")
+    given, unfit = outputs.cells(row.data for row in rows)
     first: list[str] = ["sender", "state"]
     last: list[str] = []
+    wanted = list(outputs.columns)
     if whole:
-        first, last = list(taken[:4]), list(taken[4:])
+        first, last = list(FIXED[:4]), list(FIXED[4:])
     else:
-        outputs = [name for name in outputs if any(name in row.data for row in rows)]
+        named = {name for row in rows for name in row.data}
+        wanted = [name for name in wanted if name in named]
         if any(row.statuscode or row.statuscode is None for row in rows):
             first.append("statusmsg")
-    names = [f"data_{name}" if name in taken else name for name in outputs]
+    columns = {outputs.columns[name]: given[name] for name in wanted}
+    if any(unfit):
+        columns[UNFIT] = unfit
     cells = [
         (
             *(str(getattr(row, name)) if name == "state" else getattr(row, name) for name in first),
-            *(row.data.get(name) for name in outputs),
+            *(column[place] for column in columns.values()),
             *(getattr(row, name) for name in last),
         )
-        for row in rows
+        for place, row in enumerate(rows)
     ]
-    return (*first, *names, *last), cells
+    return (*first, *columns, *last), cells
 
 
 def _brief(table: Table) -> Table:
@@ -292,12 +298,19 @@ def render(
     text = ""
     if form != "vertical" and rows:
         cells = [[fit(cell(value)) for value in row] for row in rows]
+        if _padded(cells) > _PADDED:  # one cell widens its column for all
+            cells = [[shortened(text) for text in row] for row in cells]
         text = _tabulated(columns, cells, form or "table")
     if form is None and width is not None:
         form = "vertical" if any(_wide(line) > width for line in text.split("\n")) else "table"
     if form == "vertical":
         return _vertical(columns, [[fit(_upright(value)) for value in row] for row in rows])
     return text
+
+
+def _padded(cells: list[list[str]]) -> int:
+    """The letters of a table whose columns are as wide as their widest cell."""
+    return len(cells) * sum(max(map(len, column)) for column in zip(*cells, strict=True))
 
 
 def _objects(found: list[dict[str, Any]], form: str) -> str:

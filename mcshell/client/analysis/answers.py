@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from mcshell.client.rpc.outputs import FIXED, UNFIT
 from mcshell.errors import UsageError, did_you_mean
 from mcshell.filters.facts import lookup
 
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.rpc.replies import Replies
 
-__all__ = ["FIXED", "Answers", "flat", "frozen", "kind", "number", "of_frame", "of_replies"]
-
-#: The columns of a reply table that are not outputs.
-FIXED = ("sender", "state", "statuscode", "statusmsg", "lag", "late", "trust", "requestid")
+__all__ = ["Answers", "flat", "frozen", "kind", "number", "of_frame", "of_replies"]
 
 _MOST_PATHS = 500
 
@@ -92,9 +90,12 @@ def of_replies(replies: Replies) -> Answers:
         "statuscode": [row.statuscode for row in rows],
         "statusmsg": [row.statusmsg for row in rows],
     }
-    for name in replies.outputs():
-        place = f"data_{name}" if name in FIXED else name
-        columns[place] = [_plain(row.data.get(name)) for row in rows]
+    outputs = replies.outputs()
+    cells, unfit = outputs.cells(row.data for row in rows)
+    for name, place in outputs.columns.items():
+        columns[place] = [_plain(value) for value in cells[name]]
+    if any(unfit):
+        columns[UNFIT] = unfit
     columns["lag"] = [row.lag for row in rows]
     columns["late"] = [row.late for row in rows]
     columns["trust"] = [row.trust or None for row in rows]

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.analysis.answers import FIXED, Answers, frozen, number
+from mcshell.client.analysis.answers import Answers, frozen, number
+from mcshell.client.rpc.outputs import FIXED
 from mcshell.errors import UsageError
 from mcshell.filters.rows import compile_rows
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import table
+from mcshell.client.rpc.outputs import outputs_of
 from mcshell.message import State
 
 if TYPE_CHECKING:
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
 
     from mcshell.client.messaging.outbox import Outbox
     from mcshell.client.messaging.tracker import RequestTracker
+    from mcshell.client.rpc.outputs import Outputs
     from mcshell.client.store.ledger import LedgerEntry
     from mcshell.ddl import Action, Aggregate
     from mcshell.message import Via
 
 __all__ = ["Replies", "Row"]
-
-_FIRST = ("sender", "state", "statuscode", "statusmsg")
-_LAST = ("lag", "late", "trust", "requestid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +183,9 @@ class Replies:
     def frame(self) -> pd.DataFrame:
         """The reply table (§4), one row a target; outputs in the DDL's order."""
         every = self._every()
-        return table.frame(self._columns(self._chosen(every), self._outputs(every)))
+        return table.frame(
+            _columns(self._chosen(every), outputs_of(self._action, (row.data for row in every)))
+        )
 
     def ledger(self) -> pd.DataFrame:
         """One row a target: states and times (seconds since the epoch)."""
@@ -215,9 +216,9 @@ class Replies:
         """The ledger's entries, without pandas."""
         return self._tracker.entries()
 
-    def outputs(self) -> list[str]:
-        """The names of the outputs: the DDL's, then what else nodes sent."""
-        return list(self._outputs(self._every()))
+    def outputs(self) -> Outputs:
+        """Which outputs have a column: the DDL's, then what else nodes sent."""
+        return outputs_of(self._action, (row.data for row in self._every()))
 
     def __len__(self) -> int:
         """The number of rows: targets and unexpected senders."""
@@ -232,34 +233,21 @@ class Replies:
     def _in(self, *states: State) -> pd.DataFrame:
         every = self._every()
         rows = [row for row in self._chosen(every) if row.state in states]
-        return table.frame(self._columns(rows, self._outputs(every)))
+        return table.frame(_columns(rows, outputs_of(self._action, (row.data for row in every))))
 
-    def _outputs(self, rows: Sequence[Row]) -> dict[str, str]:
-        kinds: dict[str, str] = {}
-        if self._action is not None:
-            for name, output in self._action.outputs.items():
-                kinds[name] = output.dtype
-        for row in rows:
-            for name in row.data:
-                kinds.setdefault(name, "object")
-        return kinds
 
-    def _columns(self, rows: Sequence[Row], outputs: Mapping[str, str]) -> dict[str, table.Column]:
-        columns: dict[str, table.Column] = {
-            "sender": ("string", [row.sender for row in rows]),
-            "state": ("string", [row.state.value for row in rows]),
-            "statuscode": ("Int64", [row.statuscode for row in rows]),
-            "statusmsg": ("string", [row.statusmsg for row in rows]),
-        }
-        taken = {*_FIRST, *_LAST}
-        for name, kind in outputs.items():
-            column = f"data_{name}" if name in taken else name
-            columns[column] = (kind, [row.data.get(name) for row in rows])
-        columns["lag"] = ("Float64", [row.lag for row in rows])
-        columns["late"] = ("boolean", [row.late for row in rows])
-        columns["trust"] = ("string", [row.trust or None for row in rows])
-        columns["requestid"] = ("string", [row.requestid for row in rows])
-        return columns
+def _columns(rows: Sequence[Row], outputs: Outputs) -> dict[str, table.Column]:
+    return {
+        "sender": ("string", [row.sender for row in rows]),
+        "state": ("string", [row.state.value for row in rows]),
+        "statuscode": ("Int64", [row.statuscode for row in rows]),
+        "statusmsg": ("string", [row.statusmsg for row in rows]),
+        **outputs.table(row.data for row in rows),
+        "lag": ("Float64", [row.lag for row in rows]),
+        "late": ("boolean", [row.late for row in rows]),
+        "trust": ("string", [row.trust or None for row in rows]),
+        "requestid": ("string", [row.requestid for row in rows]),
+    }
 
 
 def _row(entry: LedgerEntry, requestid: str) -> Row:

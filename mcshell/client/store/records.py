@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.client.store.ledger import LedgerEntry
 from mcshell.message import Filter, Reply, State, Via
@@ -149,14 +150,24 @@ class ReplyBodies(Protocol):
 
 
 class StoredData(Mapping[str, Any]):
-    """The data of a large reply: it stays in the file, and is read whenever it is looked at."""
+    """The data of a large reply: it stays in the file, and is read whenever it is looked at.
+
+    Only the one that was read last is kept: whoever goes through its outputs reads it once.
+    """
+
+    _last: ClassVar[tuple[Any, tuple[str, str, int], Mapping[str, Any]] | None] = None
 
     def __init__(self, store: ReplyBodies, request: str, sender: str, sequence: int) -> None:
         self._where = (request, sender, sequence)
         self._store = store
 
     def _load(self) -> Mapping[str, Any]:
-        return data_of(self._store.body(*self._where))
+        last = StoredData._last
+        if last is not None and last[0]() is self._store and last[1] == self._where:
+            return last[2]
+        data = data_of(self._store.body(*self._where))
+        StoredData._last = weakref.ref(self._store), self._where, data
+        return data
 
     def __getitem__(self, name: str) -> Any:
         """One output, read from the file."""

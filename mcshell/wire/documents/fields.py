@@ -39,7 +39,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-MAX_SEQUENCE: Final = 3_000_000
+MAX_SEQUENCE: Final = 3_999
 MAX_STATUSCODE: Final = 5
 MAX_NAME: Final = 256
 MAX_TERMS: Final = 1000

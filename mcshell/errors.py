@@ -219,6 +219,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     FROM_FUTURE = "from_future"
     REPLAYED = "replayed"
+    TOO_OFTEN = "too_often"
     UNKNOWN_REQUEST = "unknown_request"
     UNBOUND = "unbound"
     WRONG_SENDER = "wrong_sender"

@@ -1,10 +1,10 @@
-"""The revocation list that a node works under: taken from anyone, believed from the CA alone.
+"""The revocation list that a node works under: taken from anyone of the fleet, believed from the CA.
 
 A newer list is put in force at once, kept in the node's state and audited; at the next start it
 is loaded beside the administrator's (`pki.crl`), and the newer of the two counts.
 
-What carriers cost is bounded: the same text is read once, and of those who have signed nothing one
-text a second at most.
+What carriers cost is bounded: they have signed before anything is read, the same text is read once, and
+of each carrier one text a second at most.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import hashlib
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import Reason, Rejected
-from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from mcshell.message import Request
     from mcshell.node.audit.log import AuditLog
     from mcshell.wire.documents.signatures import Verifier
 
@@ -29,6 +30,7 @@ __all__ = ["Revocation"]
 log = logging.getLogger(__name__)
 
 _PAUSE: Final = 1.0
+_CARRIERS: Final = 10_000
 
 
 class Revocation:
@@ -38,7 +40,8 @@ class Revocation:
         self._verifier = verifier
         self._path = path
         self._audit = audit
-        self._next_unsigned = 0.0
+        self._next: dict[str, float] = {}
+        """When (monotonic) a carrier may bring another."""
         self._last: tuple[bytes, tuple[Reason, str] | None] = b"", None
         if path.exists():
             try:
@@ -56,10 +59,50 @@ class Revocation:
 
         `identity` is the node that was asked, `caller` who carried it, for the audit.
         """
+        return self._put(_digest(pem), lambda: self._verifier.update_crl(pem), identity, caller)
+
+    def update_carried(self, lists: Sequence[bytes], identity: str, caller: str) -> bool:
+        """Do as `update` with lists in DER that somebody brought: of each one text a second at most.
+
+        Raises:
+            Rejected: TOO_OFTEN when he brought another one within the second; as `update`.
+        """
+        digest = _digest(b"".join(lists))
+        self._refuse_often(digest, caller)
+        return self._put(digest, lambda: self._verifier.update_lists(lists), identity, caller)
+
+    def carried(self, request: Request, identity: str) -> bool:
+        """Take the list in a request that cannot be believed under the stale one in force.
+
+        Without this a node that refuses all work under a stale list could never get a newer one.
+        All else about the request was found right.
+        """
+        pem = request.data.get("crl")
+        if (request.agent, request.action) != ("discovery", "crl") or not isinstance(pem, str):
+            return False
+        text = pem.encode()
+        try:
+            self._refuse_often(_digest(text), request.caller)
+            return self.update(text, identity, request.caller)
+        except Rejected as refusal:
+            log.info("a revocation list that is not taken: %s", refusal)
+            return False
+
+    def _refuse_often(self, digest: bytes, caller: str) -> None:
+        clock = time.monotonic()
+        if digest == self._last[0]:
+            return
+        if clock < self._next.get(caller, clock):
+            raise Rejected(Reason.TOO_OFTEN, f"another revocation list of {caller} within a second")
+        if len(self._next) >= _CARRIERS:
+            self._next.clear()
+        self._next[caller] = clock + _PAUSE
+
+    def _put(self, digest: bytes, take: Callable[[], bool], identity: str, caller: str) -> bool:
         before = self.number
         about = {"identity": identity, "caller": caller}
         try:
-            newer = self._read(pem)
+            newer = self._read(digest, take)
         except Rejected as refusal:
             reason = {"reason": refusal.reason.value, "detail": refusal.detail}
             self._audit.count({"event": "refused", **about, **reason})
@@ -69,55 +112,20 @@ class Revocation:
             self._audit.write({"event": "crl", **about, "crl": self.number, "before": before})
         return newer
 
-    def update_unsigned(self, pem: bytes, identity: str) -> bool:
-        """Do as `update` for a carrier who has signed nothing: one text a second at most.
-
-        Raises:
-            Rejected: UNSIGNED when there was another one within the second; as `update`.
-        """
-        clock = time.monotonic()
-        if _digest(pem) != self._last[0]:
-            if clock < self._next_unsigned:
-                raise Rejected(
-                    Reason.UNSIGNED, "another revocation list within a second, signed by no carrier"
-                )
-            self._next_unsigned = clock + _PAUSE
-        return self.update(pem, identity, "")
-
-    def _read(self, pem: bytes) -> bool:
+    def _read(self, digest: bytes, take: Callable[[], bool]) -> bool:
         """Read a text, unless it is the one that was read last: then its verdict is known."""
-        digest = _digest(pem)
         last, refusal = self._last
         if digest == last:
             if refusal is not None:
                 raise Rejected(*refusal)
             return False
         try:
-            newer = self._verifier.update_crl(pem)
+            newer = take()
         except Rejected as error:
             self._last = digest, (error.reason, error.detail)
             raise
         self._last = digest, None
         return newer
-
-    def carried(self, body: bytes, identity: str) -> bool:
-        """Take the list in a request that itself cannot be believed under the stale one in force.
-
-        Without this a node that refuses all work under a stale list could never get a newer one.
-        """
-        try:
-            document: Any = strict_json.loads(body)
-        except Rejected:
-            return False
-        if not isinstance(document, dict) or document.get("agent") != "discovery":
-            return False
-        data = document.get("data")
-        pem = data.get("crl") if isinstance(data, dict) else None
-        try:
-            return isinstance(pem, str) and self.update_unsigned(pem.encode(), identity)
-        except Rejected as refusal:
-            log.info("a revocation list that is not taken: %s", refusal)
-            return False
 
     def _keep(self) -> None:
         """Write the lists in force; a disk that is full costs only what the next start knows."""

@@ -1,6 +1,7 @@
 """What a node lacks, by its registration, and bringing it: rules, and a newer revocation list.
 
-Both speak for themselves (`wire.documents.rule`), so a supervisor needs no operator's rights. It
+A rule speaks for itself, and a list for its carrier whoever he is (`wire.documents.rule`, `crl`), so a
+supervisor needs no operator's rights. It
 goes to the node's direct queue and is not kept there: whether it was taken, the node's next
 registration says, and what was not is brought again, ever more seldom.
 """
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.client.discovery.node_cache import registered
 from mcshell.errors import ConnectionLost, FilterError, PluginError
 from mcshell.wire import destinations
-from mcshell.wire.documents.rule import seal_crl
+from mcshell.wire.documents.crl import seal_crl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mcshell.supervisor.inventory import HeardRegistration
     from mcshell.supervisor.rule_folder import CarriedRule, RuleFolder
     from mcshell.wire.documents.registration import Registration
-    from mcshell.wire.documents.signatures import Verifier
+    from mcshell.wire.documents.signatures import Signer, Verifier
     from mcshell.wire.stomp.transport import Transport
 
 __all__ = ["RuleDistributor"]
@@ -67,8 +68,11 @@ class _Subject:
 class RuleDistributor:
     """Brings nodes what they lack, in one thread. `carried` counts what was brought."""
 
-    def __init__(self, transport: Transport, verifier: Verifier, folder: RuleFolder) -> None:
+    def __init__(
+        self, transport: Transport, verifier: Verifier, signer: Signer, folder: RuleFolder
+    ) -> None:
         self._transport = transport
+        self._signer = signer
         self._verifier = verifier
         self._folder = folder
         self._brought: dict[tuple[str, str, str], _Delivered] = {}
@@ -87,8 +91,9 @@ class RuleDistributor:
         number = self._verifier.crl_number
         place = heard.collective, node.identity, _CRL
         if number is not None and (node.crl or 0) < number:
-            body = seal_crl(self._verifier.crl_pem)
-            self._bring(place, (node.started, number), body, {}, node, now, clock)
+            sealed = seal_crl(self._verifier.crl_lists, self._signer, now)
+            lists = node.started, number
+            self._bring(place, lists, sealed.body, sealed.headers, node, now, clock)
         else:
             self._brought.pop(place, None)
 

@@ -67,7 +67,9 @@ class Supervisor:
         self._folder = RuleFolder(private_folder(rules_folder(settings)), self._verifier)
         self._inventory = Inventory(state / "registrations.sqlite", self._credentials.realm)
         self._transport = connector(settings, verifier=self._verifier)
-        self._carrier = RuleDistributor(self._transport, self._verifier, self._folder)
+        self._carrier = RuleDistributor(
+            self._transport, self._verifier, self._credentials.signer, self._folder
+        )
         self._counter = InventoryResponder(
             self._transport, self._credentials, self._inventory, settings.node.max_reply
         )

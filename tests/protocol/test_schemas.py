@@ -32,6 +32,7 @@ from mcshell.message import (
 )
 from mcshell.pki import Authority
 from mcshell.wire.documents import strict_json
+from mcshell.wire.documents.crl import open_crl, seal_crl
 from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     RULE,
@@ -50,8 +51,6 @@ from mcshell.wire.documents.registration import Registration, open_registration,
 from mcshell.wire.documents.rule import (
     duty_ids,
     open_rule,
-    read_crl,
-    seal_crl,
     seal_rule,
 )
 from mcshell.wire.documents.signatures import Signer, Verifier
@@ -250,7 +249,7 @@ class Party:
             "registration": lambda: open_registration(*message, limits, NOW),
             "job": lambda: open_job(*message, limits, NOW),
             "rule": lambda: open_rule(*message, limits, NOW, "mcs"),
-            "crl": lambda: read_crl(body, limits),
+            "crl": lambda: open_crl(*message, limits, NOW),
             "turn": lambda: open_turn_of_operator(*message, now=NOW, **place),
         }
         claim = lambda: open_claim(*message, "cert=alice", now=NOW)  # noqa: E731 - of three kinds
@@ -266,7 +265,8 @@ def party(tmp_path_factory):
 def example_of(kind):
     """The text's example, of now where that matters."""
     life = {"created": NOW, "expires": NOW + 60}
-    moments = {"claim": {"created": NOW}, "request": life, "rule": life}
+    made = {"created": NOW}
+    moments = {"claim": made, "crl": made, "request": life, "rule": life}
     return {**EXAMPLES[kind], **moments.get(kind, {})}
 
 
@@ -363,9 +363,10 @@ def test_the_ids_of_duties_are_made_as_the_text_says(party):
 
 def test_a_revocation_list_that_is_sealed_fits(party):
     """It travels as the schema says, and comes back as it was."""
-    body = seal_crl(b"-----BEGIN X509 CRL-----\n-----END X509 CRL-----\n")
-    check("crl", json.loads(body))
-    assert read_crl(body, BodyLimits()).startswith(b"-----BEGIN")
+    message = seal_crl([b"\x30\x00", b"\x30\x01"], party.web1, NOW)
+    check("crl", json.loads(message.body))
+    opened = open_crl(message.body, message.headers, party.verifier, BodyLimits(), NOW)
+    assert (opened.lists, opened.carrier) == ((b"\x30\x00", b"\x30\x01"), "cert=web1.example.com")
 
 
 @settings(deadline=None, max_examples=60)

@@ -15,6 +15,7 @@ from mcshell.filters import compile_filter
 from mcshell.message import State, StatusCode, Via
 from mcshell.node.journal import claimed_id
 from mcshell.node.verdicts import Admitted, Refusal
+from mcshell.wire.documents.crl import open_crl
 from mcshell.wire.documents.envelope import (
     Arrival,
     BodyLimits,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from mcshell.node.audit.log import AuditLog
     from mcshell.node.host import Host
     from mcshell.node.verdicts import Outcome
+    from mcshell.wire.documents.crl import CarriedLists
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["AdmissionController"]
@@ -82,7 +84,12 @@ class AdmissionController:
             return open_request(body, headers, self._verifier, arrival, self.limits, now=now)
         except Rejected as refusal:
             lists = host.revocation if refusal.reason is Reason.STALE_CRL else None
-            if lists is None or not lists.carried(body, host.identity):
+            if lists is None:
+                raise
+            brings = open_request(
+                body, headers, self._verifier, arrival, self.limits, now, stale=True
+            )
+            if not lists.carried(brings, host.identity):
                 raise
         return open_request(body, headers, self._verifier, arrival, self.limits, now=now)
 
@@ -135,6 +142,10 @@ class AdmissionController:
         if job.collective != request.collective:
             return self.deny(request, host, f"denied: a job for the collective {job.collective}")
         return job
+
+    def open_crl(self, body: bytes, headers: Mapping[str, str], now: float) -> CarriedLists:
+        """Verify who has brought revocation lists; raises Rejected."""
+        return open_crl(body, headers, self._verifier, self.limits, now)
 
     def open_rule(
         self, body: bytes, headers: Mapping[str, str], host: Host, collective: str, now: float

@@ -3,20 +3,21 @@
 One message may concern many nodes of one process (the emulator's): each verifies it for itself,
 their claims are committed together, before anything runs.
 
-What comes to a node's direct queue and is no request speaks for itself, whoever brought it: a rule is
-signed by its author, a revocation list by the CA. There is no answer; the node's next registration,
-which goes out at once, says what it has now.
+What comes to a node's direct queue and is no request needs no right: a rule is signed by its author, a
+revocation list by the CA and by whoever of the fleet brings it. There is no answer; the node's next
+registration, which goes out at once, says what it has now.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from mcshell.errors import MCShellError, Reason, Rejected
 from mcshell.message import Via
-from mcshell.wire.documents.envelope import RULE, BodyLimits
-from mcshell.wire.documents.rule import read_crl, rule_digest
+from mcshell.wire.documents.envelope import RULE
+from mcshell.wire.documents.rule import rule_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -106,7 +107,8 @@ class DirectDocuments:
             if kind == RULE:
                 self._rules.accept(body, delivery.headers, host.identity, collective)
             elif host.revocation is not None:
-                host.revocation.update_unsigned(read_crl(body, BodyLimits()), host.identity)
+                carried = self._controller.open_crl(body, delivery.headers, time.time())
+                host.revocation.update_carried(carried.lists, host.identity, carried.carrier)
                 self._announce(host.identity)
         except Rejected as refusal:
             digest = rule_digest(body)

@@ -214,15 +214,19 @@ def open_request(
     arrival: Arrival,
     limits: BodyLimits,
     now: float,
+    *,
+    stale: bool = False,
 ) -> Request:
     """Check a request and return it; `now` (epoch) is when it came in.
+
+    `stale`: the age of the revocation list is set aside, to see whether it brings a newer one.
 
     Raises:
         Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED;
             CALLER_MISMATCH; FOREIGN_ID; WRONG_COLLECTIVE; MISROUTED; EXPIRED, FROM_FUTURE.
     """
-    document, identity = of_operator("request", body, headers, verifier, limits, now)
+    document, identity = of_operator("request", body, headers, verifier, limits, now, stale=stale)
     request = _request(document, digest_of(body))
     if request.caller != identity.callerid:
         raise Rejected(
@@ -314,17 +318,19 @@ def verified(
     now: float,
     *,
     stored: bool = False,
+    stale: bool = False,
 ) -> Identity:
     """Return who has signed a body, by its two headers; raises Rejected.
 
     What is of another version is signed in another way: it is told so, as WRONG_VERSION. What a
-    store has held (`stored`) is verified by the rules of its own version.
+    store has held (`stored`) is verified by the rules of its own version. `stale`: as in
+    `Verifier.verify`.
     """
     signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
     if stored and signature:
         return verifier.verify(body, signature, certificate, now=now, version=version_of(body))
     try:
-        return verifier.verify(body, signature, certificate, now=now)
+        return verifier.verify(body, signature, certificate, now=now, stale=stale)
     except Rejected as refusal:
         if refusal.reason is Reason.BAD_SIGNATURE:
             _refuse_version(strict_json.loads(body))
@@ -340,6 +346,7 @@ def of_operator(
     now: float,
     *,
     stored: bool = False,
+    stale: bool = False,
 ) -> tuple[dict[str, Any], Identity]:
     """Return a document of this kind that an operator has signed, and who that is.
 
@@ -348,7 +355,7 @@ def of_operator(
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED.
     """
     refuse_large(body, limits)
-    identity = verified(body, headers, verifier, now, stored=stored)
+    identity = verified(body, headers, verifier, now, stored=stored, stale=stale)
     if identity.kind != "operator":
         raise Rejected(Reason.WRONG_KIND, f"a {kind} signed by the node {identity.name}")
     return document_of(body, limits, kind, stored=stored), identity

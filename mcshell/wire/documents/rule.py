@@ -1,8 +1,7 @@
 """A rule as a signed document: which jobs a machine should have, signed by its author.
 
 It speaks for itself: whoever carries it to a node's direct queue puts the author's signature and
-certificate into the two headers, and needs no right. A revocation list travels in the same way,
-signed by the CA (`seal_crl`). `envelope.kind_of` tells them from requests.
+certificate into the two headers, and needs no right. `envelope.kind_of` tells it from requests.
 
 A node keeps each job of a rule as a *duty*: the rule as it was signed, which of its jobs it is,
 and what the node has added, the ids and when it took the rule. The signature covers the rule.
@@ -19,15 +18,7 @@ from mcshell.errors import Reason, Rejected
 from mcshell.message import Duty, Job, Rule
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.authored import open_authored, seal_authored
-from mcshell.wire.documents.envelope import (
-    CERTIFICATE,
-    CRL,
-    RULE,
-    SIGNATURE,
-    document_of,
-    refuse_large,
-    verified,
-)
+from mcshell.wire.documents.envelope import CERTIFICATE, RULE, SIGNATURE, verified
 from mcshell.wire.documents.job import check_job, job_of, when_of
 from mcshell.wire.documents.signatures import VERSION
 
@@ -43,11 +34,9 @@ __all__ = [
     "job_of_duty",
     "open_kept_job",
     "open_rule",
-    "read_crl",
     "read_job",
     "read_rule",
     "rule_digest",
-    "seal_crl",
     "seal_rule",
     "signed_part",
 ]
@@ -125,17 +114,6 @@ def read_rule(body: bytes) -> Rule:
     if not isinstance(document, dict) or document.get("kind") != RULE:
         raise Rejected(Reason.MALFORMED, "no rule")
     return _rule(document)
-
-
-def seal_crl(pem: bytes) -> bytes:
-    """Write a revocation list (PEM) as what travels: the CA's signature is in it."""
-    return strict_json.dumps({"v": VERSION, "kind": CRL, "crl": pem.decode("ascii")})
-
-
-def read_crl(body: bytes, limits: BodyLimits) -> bytes:
-    """Read what `seal_crl` wrote; Rejected when it is malformed."""
-    refuse_large(body, limits)
-    return fields.text(document_of(body, limits, CRL), "crl").encode()
 
 
 def duty_body(body: bytes, duty: Duty, ids: Mapping[str, str], taken: float) -> bytes:

@@ -30,6 +30,7 @@ from mcshell.wire.documents.trust import (
     Anchor,
     load_anchors,
     load_crls,
+    load_lists,
     refuse_unfit,
 )
 
@@ -191,6 +192,11 @@ class Verifier:
         """The revocation lists in force, as the CAs signed them; empty without any."""
         return b"".join(r.pem for r in self._revocations.values())
 
+    @property
+    def crl_lists(self) -> list[bytes]:
+        """The same in DER, as they travel."""
+        return [r.der for r in self._revocations.values()]
+
     def update_crl(self, pem: bytes) -> bool:
         """Take newer revocation lists; anyone may have carried them, the CA must have signed them.
 
@@ -200,7 +206,13 @@ class Verifier:
         Raises:
             Rejected: BAD_CERTIFICATE (no CRL), FOREIGN_CA or BAD_SIGNATURE (not our CA's).
         """
-        found = load_crls(pem, self._anchors)
+        return self._take(load_crls(pem, self._anchors))
+
+    def update_lists(self, lists: Sequence[bytes]) -> bool:
+        """Do as `update_crl` with lists in DER, as they travel."""
+        return self._take(load_lists(lists, self._anchors))
+
+    def _take(self, found: Sequence[Revocations]) -> bool:
         with self._taking:
             known = dict(self._revocations)
             for revocations in found:
@@ -211,14 +223,22 @@ class Verifier:
         return newer
 
     def verify(
-        self, body: bytes, signature: str, certificate: str, *, now: float, version: int = VERSION
+        self,
+        body: bytes,
+        signature: str,
+        certificate: str,
+        *,
+        now: float,
+        version: int = VERSION,
+        stale: bool = False,
     ) -> Identity:
         """Return who has signed the body, or raise Rejected.
 
         `signature` and `certificate` are the base64 of the headers; `now` (epoch) is when to
         judge dates: the time of reception. Revocation knows no dates: who is revoked is not
         believed about the past either, for only he says when he wrote. `version` is another for
-        what was stored under another.
+        what was stored under another. `stale`: the age of the revocation list is set aside, for
+        what may bring a newer one.
 
         Raises:
             Rejected: UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL,
@@ -227,7 +247,7 @@ class Verifier:
         if not signature or not certificate:
             raise Rejected(Reason.UNSIGNED)
         leaf = self._young.get(certificate) or self._recall(certificate)
-        self._check_leaf(leaf, now)
+        self._check_leaf(leaf, now, stale=stale)
         if len(signature) > MAX_SIGNATURE:
             raise Rejected(Reason.BAD_SIGNATURE, "it is too long")
         try:
@@ -278,7 +298,7 @@ class Verifier:
             return None
         return leaf.identity
 
-    def _check_leaf(self, leaf: _Leaf, now: float) -> None:
+    def _check_leaf(self, leaf: _Leaf, now: float, *, stale: bool = False) -> None:
         identity, anchor = leaf.identity, leaf.anchor
         if not identity.not_before <= now <= identity.not_after:
             raise Rejected(Reason.CERT_EXPIRED, f"{identity.callerid}: out of its dates")
@@ -286,12 +306,13 @@ class Verifier:
             raise Rejected(Reason.CERT_EXPIRED, f"the CA {anchor.name}: out of its dates")
         revocations = self._revocations.get(anchor.key)
         if revocations is None:
-            if self._crl_max_age is not None:
+            if self._crl_max_age is not None and not stale:
                 raise Rejected(Reason.STALE_CRL, f"no CRL of {anchor.name}")
             return
         if identity.serial in revocations.serials:
             raise Rejected(Reason.REVOKED, f"{identity.callerid}, serial {identity.serial:x}")
-        self._check_age(anchor, revocations, now)
+        if not stale:
+            self._check_age(anchor, revocations, now)
 
     def _check_age(self, anchor: Anchor, revocations: Revocations, now: float) -> None:
         if now > revocations.next_update:

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from mcshell.pki import Kind
 
 __all__ = [
+    "MAX_LISTS",
     "MAX_NUMBER",
     "UNPARSABLE",
     "Anchor",
     "Revocations",
     "load_anchors",
     "load_crls",
+    "load_lists",
     "refuse_unfit",
 ]
 
@@ -200,7 +202,16 @@ def refuse_unfit(certificate: x509.Certificate, kind: Kind) -> None:
 
 
 def load_crls(pem: bytes, anchors: Sequence[Anchor]) -> list[Revocations]:
-    """Read the PEM revocation lists that one of the CAs has signed; others beside them are passed over.
+    """Read a text of PEM as `load_lists` reads DER; also Rejected for a text that is none."""
+    try:
+        lists = _read_pem(pem)
+    except ValueError as error:
+        raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
+    return load_lists(lists, anchors)
+
+
+def load_lists(lists: Sequence[bytes], anchors: Sequence[Anchor]) -> list[Revocations]:
+    """Read the revocation lists (DER) that one of the CAs has signed; others are passed over.
 
     While a fleet changes its CA, both CAs' lists travel together, also to nodes that do not trust
     both yet.
@@ -212,7 +223,7 @@ def load_crls(pem: bytes, anchors: Sequence[Anchor]) -> list[Revocations]:
     found: list[Revocations] = []
     foreign: list[Rejected] = []
     try:
-        for der in _read_pem(pem):
+        for der in lists:
             crl = x509.load_der_x509_crl(der)
             signer = next((anchor for anchor in anchors if _signed(crl, anchor)), None)
             if signer is None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcshell.errors import Reason, Rejected
 from mcshell.node.audit.log import AuditLog
 from mcshell.node.revocation import Revocation
 from mcshell.pki import Authority
 from mcshell.wire.documents.signatures import Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @pytest.fixture
@@ -32,6 +37,17 @@ class _Reads(Verifier):
         self.reads += 1
         return super().update_crl(pem)
 
+    def update_lists(self, lists: Sequence[bytes]) -> bool:
+        self.reads += 1
+        return super().update_lists(lists)
+
+
+def der(pem: bytes) -> bytes:
+    """A list as it travels; what is none as it is."""
+    if not pem.startswith(b"-----"):
+        return pem
+    return x509.load_pem_x509_crl(pem).public_bytes(Encoding.DER)
+
 
 class Node:
     """What a node has for its list."""
@@ -42,13 +58,13 @@ class Node:
         self.verifier = _Reads(authority.ca_pem)
         self.revocation = Revocation(self.verifier, self.path, self.audit)
 
-    def refuses(self, pem: bytes, *, signed: bool = False) -> Reason | None:
-        """Bring it a list; why it is refused, or None."""
+    def refuses(self, pem: bytes, *, asked: bool = False, by: str = "cert=sup1") -> Reason | None:
+        """Bring it a list, in a request or a document; why it is refused, or None."""
         try:
-            if signed:
+            if asked:
                 self.revocation.update(pem, "web1", "cert=alice")
             else:
-                self.revocation.update_unsigned(pem, "web1")
+                self.revocation.update_carried([der(pem)], "web1", by)
         except Rejected as refusal:
             return refusal.reason
         return None
@@ -75,11 +91,11 @@ def node(authority, tmp_path):
     node.audit.close()
 
 
-def test_one_text_a_second_is_read_for_those_who_sign_nothing(node, authority, monkeypatch):
+def test_of_each_carrier_one_text_a_second_is_read(node, authority, monkeypatch):
     """A second one within the second is refused unread; after it, it is taken."""
     assert node.refuses(authority.crl_pem) is None
     authority.publish()
-    assert node.refuses(authority.crl_pem) is Reason.UNSIGNED
+    assert node.refuses(authority.crl_pem) is Reason.TOO_OFTEN
     assert (node.verifier.reads, node.revocation.number) == (1, 1)
     later = time.monotonic() + 1.0
     monkeypatch.setattr(time, "monotonic", lambda: later)
@@ -88,10 +104,12 @@ def test_one_text_a_second_is_read_for_those_who_sign_nothing(node, authority, m
     assert node.path.read_bytes() == authority.crl_pem
 
 
-def test_who_has_signed_for_a_list_waits_for_nobody(node, authority):
-    """What an operator brings is read at once, whatever others have just brought."""
-    assert node.refuses(b"junk") is Reason.BAD_CERTIFICATE
-    assert node.refuses(authority.crl_pem, signed=True) is None
+@pytest.mark.parametrize("asked", [True, False])
+def test_nobody_waits_for_what_another_brings(node, authority, asked):
+    """What an operator or another carrier brings is read at once, whatever a hostile one brings."""
+    assert node.refuses(b"junk", by="cert=mallory") is Reason.BAD_CERTIFICATE
+    assert node.refuses(b"more", by="cert=mallory") is Reason.TOO_OFTEN
+    assert node.refuses(authority.crl_pem, asked=asked) is None
     assert node.revocation.number == 1
 
 
@@ -105,6 +123,6 @@ def test_the_same_text_is_read_once(node, authority):
 def test_the_same_junk_is_read_once_and_refused_each_time(node):
     """Also what is refused: all are counted in the audit."""
     for _ in range(50):
-        assert node.refuses(b"junk", signed=True) is Reason.BAD_CERTIFICATE
+        assert node.refuses(b"junk", asked=True) is Reason.BAD_CERTIFICATE
     assert (node.verifier.reads, node.events()) == (1, ["refused"] * 2)
     assert node.counted() == 50

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from mcshell.errors import Reason, Rejected
 from mcshell.pki import Authority
 from mcshell.pki.certificates import build_crl
+from mcshell.wire.documents.crl import open_crl, seal_crl
 from mcshell.wire.documents.envelope import BodyLimits
-from mcshell.wire.documents.rule import read_crl, seal_crl
-from mcshell.wire.documents.signatures import Verifier
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 HEAD, END = "-----BEGIN X509 CRL-----", "-----END X509 CRL-----"
 MEBIBYTE = 1 << 20
@@ -70,13 +70,13 @@ COSTLY = {
 def test_a_list_that_nobody_signed_costs_next_to_nothing(authority, what):
     """A megabyte of what looks like lists is refused within 200 ms of processor, from body to verdict."""
     verifier = Verifier(authority.ca_pem)
-    body = seal_crl(COSTLY[what](authority).encode())
-    assert len(body) <= MEBIBYTE
+    text = COSTLY[what](authority).encode()
+    assert len(text) <= MEBIBYTE
     spent = []
     for _ in range(3):
         began = time.process_time()
         with pytest.raises(Rejected) as refusal:
-            verifier.update_crl(read_crl(body, BodyLimits()))
+            verifier.update_crl(text)
         spent.append(time.process_time() - began)
         assert refusal.value.reason in {
             Reason.BAD_CERTIFICATE,
@@ -117,7 +117,10 @@ def test_a_large_list_of_ours_is_taken(authority):
         revoked=[((1 << 150) + number, time.time()) for number in range(18_000)],
     ).public_bytes(Encoding.PEM)
     verifier = Verifier(authority.ca_pem)
-    assert verifier.update_crl(read_crl(seal_crl(pem), BodyLimits()))
+    carrier = Signer.from_pem(*authority.issue_pem("sup1", "node"))
+    message = seal_crl(Verifier(authority.ca_pem, crl_pem=pem).crl_lists, carrier, time.time())
+    opened = open_crl(message.body, message.headers, verifier, BodyLimits(), time.time())
+    assert verifier.update_lists(opened.lists)
     assert verifier.crl_number == 50
 
 

@@ -21,6 +21,7 @@ from mcshell.client.store import records as rows
 from mcshell.client.store.jobs import JobStore, KeptJob, put_job
 from mcshell.client.store.ledger import LedgerEntry, judge, step
 from mcshell.client.store.plans import PlanStore
+from mcshell.client.store.quota import said_enough
 from mcshell.client.store.records import (
     LARGE,
     NewRequest,
@@ -32,7 +33,7 @@ from mcshell.client.store.records import (
 from mcshell.client.store.schema import SESSION
 from mcshell.client.store.unverified import UnverifiedStore
 from mcshell.errors import ConfigError, SessionError
-from mcshell.message import ReplySequence, State
+from mcshell.message import State
 from mcshell.sqlite import Database
 from mcshell.wire.documents.rule import read_job
 
@@ -42,13 +43,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.client.store.records import SignedDigest
-    from mcshell.message import Reply
 
 __all__ = ["SessionStore"]
 
 _REMEMBERED = 50_000
-_ATTEMPTS = 8  # final replies of one node to one request that are kept
-_SAID = 16 << 20  # bytes of its others
 _WHOLE = 1 << 40
 FIELDS = (
     "sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason,"
@@ -330,7 +328,7 @@ class SessionStore:
     def _keep(self, db: sqlite3.Connection, received: ReplyRecord) -> bool:
         """Insert a reply; False when this very reply is there already."""
         reply = received.reply
-        if reply.sequence >= _ATTEMPTS * ReplySequence.STEP and self._too_many(db, reply):
+        if said_enough(db, reply):
             return reply.final  # a second answer, of which the ledger says so
         cursor = db.execute(
             "INSERT OR IGNORE INTO replies (request, sender, sequence, kept, body, signature,"
@@ -354,15 +352,6 @@ class SessionStore:
         ).fetchone()
         # Another reply under the same number is a second answer: the ledger shall say so.
         return bool(body != received.body)
-
-    def _too_many(self, db: sqlite3.Connection, reply: Reply) -> bool:
-        """Whether a node has said so much to one request that the file takes no more of it."""
-        finals, size = db.execute(
-            "SELECT total(sequence % 3 = 2), total(length(body)) FROM replies"
-            " WHERE request=? AND sender=?",
-            (reply.requestid, reply.sender),
-        ).fetchone()
-        return bool(finals >= _ATTEMPTS if reply.final else size > _SAID)
 
     def _step(
         self, db: sqlite3.Connection, received: ReplyRecord, changes: Counter[tuple[str, str]]

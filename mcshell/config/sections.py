@@ -162,8 +162,8 @@ class NodeSettings:
     audit_keep: int = 5
     audit_every: float = 60.0
     slots: int = 2
-    spool_max: int = 1000
-    caller_spool: int = 500
+    spool_max: int = 10_000
+    caller_spool: int = 5_000
     caller_threads: int = 12
     caller_conversations: int = 32
     max_reply: int = 2**20

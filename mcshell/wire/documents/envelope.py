@@ -362,9 +362,9 @@ def of_operator(
 
 
 def document_of(
-    body: bytes, limits: BodyLimits, kind: str, *, stored: bool = False
+    body: bytes, limits: BodyLimits, *kinds: str, stored: bool = False
 ) -> dict[str, Any]:
-    """Read a body whose document is of this kind and of our version; raises Rejected.
+    """Read a body whose document is of one of these kinds and of our version; raises Rejected.
 
     What a store has held (`stored`) may be of an earlier one.
     """
@@ -372,9 +372,9 @@ def document_of(
     if not isinstance(document, dict):
         raise Rejected(Reason.MALFORMED, "the document is no object")
     _refuse_version(document, stored=stored)
-    if document.get("kind") != kind:
+    if document.get("kind") not in kinds:
         found = str(document.get("kind"))[:20]
-        raise Rejected(Reason.WRONG_KIND, f"a document of kind {found} where a {kind} belongs")
+        raise Rejected(Reason.WRONG_KIND, f"a document of kind {found} where a {kinds[0]} belongs")
     return document
 
 

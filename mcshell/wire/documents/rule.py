@@ -247,6 +247,8 @@ def read_job(body: bytes) -> Job:
         raise Rejected(Reason.MALFORMED, "the document is no object")
     if document.get("kind") == "duty":
         return job_of_duty(document)
+    if document.get("kind") != "job":
+        raise Rejected(Reason.WRONG_KIND, f"no job: {str(document.get('kind'))[:20]!r}")
     return job_of(document)
 
 

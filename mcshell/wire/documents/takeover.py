@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.documents import strict_json
-from mcshell.wire.documents.envelope import SealedMessage, sealed, verified
+from mcshell.wire.documents.envelope import (
+    BodyLimits,
+    SealedMessage,
+    document_of,
+    refuse_large,
+    sealed,
+    verified,
+)
 from mcshell.wire.documents.signatures import VERSION
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ TAKEOVER = "takeover"
 HANDOVER = "handover"
 HOLDING = "holding"
 
-_MAX_BODY = 4096
+_LIMITS = BodyLimits(max_body=4096)
 _MAX_AGE = 300.0
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "caller": str,
@@ -66,15 +73,14 @@ def open_claim(
     """Check a claim and return it: signed by this very caller, and of now (300 s either way).
 
     Raises:
-        Rejected: TOO_LARGE, the verifier's reasons, WRONG_KIND, NOT_JSON, MALFORMED,
+        Rejected: TOO_LARGE, the verifier's reasons, WRONG_KIND, NOT_JSON, TOO_DEEP, MALFORMED,
             CALLER_MISMATCH, EXPIRED, FROM_FUTURE.
     """
-    if len(body) > _MAX_BODY:
-        raise Rejected(Reason.TOO_LARGE)
+    refuse_large(body, _LIMITS)
     identity = verified(body, headers, verifier, now)
     if identity.kind != "operator":
         raise Rejected(Reason.WRONG_KIND, f"signed by the node {identity.name}")
-    claim = _claim(strict_json.loads(body))
+    claim = _claim(document_of(body, _LIMITS, TAKEOVER, HANDOVER, HOLDING))
     if claim.caller != identity.callerid or claim.caller != caller:
         raise Rejected(Reason.CALLER_MISMATCH, f"{claim.caller}, signed by {identity.callerid}")
     if claim.created < now - _MAX_AGE:
@@ -84,11 +90,7 @@ def open_claim(
     return claim
 
 
-def _claim(document: Any) -> SessionClaim:
-    if not isinstance(document, dict) or document.get("v") != VERSION:
-        raise Rejected(Reason.MALFORMED, "no document of this version")
-    if document.get("kind") not in (TAKEOVER, HANDOVER, HOLDING):
-        raise Rejected(Reason.WRONG_KIND)
+def _claim(document: Mapping[str, Any]) -> SessionClaim:
     values: dict[str, Any] = {}
     for name, kind in _TYPES.items():
         value = document.get(name)

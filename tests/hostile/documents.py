@@ -44,11 +44,11 @@ from mcshell.wire.documents.turn import (
 from tests.hostile.forge import changed, signed, stripped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from mcshell.pki import Authority
 
-__all__ = ["KINDS", "Documents", "Hostile"]
+__all__ = ["KINDS", "SIGNED", "Documents", "Hostile"]
 
 KINDS = (
     "job",
@@ -61,10 +61,34 @@ KINDS = (
     "claim",
 )
 MIB = 1 << 20
+SIGNED = (
+    "changed byte",
+    "stripped",
+    "other certificate",
+    "foreign CA",
+    "posing",
+    "expired",
+    "revoked",
+    "wrong version",
+)
+"""Ways to be hostile that are about who signed what."""
+BY = (
+    *SIGNED,
+    "wrong kind",
+    "malformed",
+    "huge",
+    "deep",
+    "not JSON",
+    "ambiguous",
+    "future",
+    "collective",
+    "destination",
+    "caller",
+    "sender",
+    "foreign id",
+)
 STORED = ("plan", "job as told")
 """Kinds that a store may hold from version 1 of the wire, and that are verified as such."""
-READ_FIRST = ("job as told", "registration", "turn of a node")
-"""Kinds that are read before their signature is verified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +271,7 @@ class Documents:
         *,
         node: str = "web1.example.com",
         collective: str = "mcs",
+        called: str = "doc",
     ) -> None:
         self.node, self.collective = node, collective
 
@@ -254,32 +279,41 @@ class Documents:
             return Signer.from_pem(*ca.issue_pem(name, kind, renew=True, **more))
 
         past: dict[str, Any] = {"not_before": time.time() - 1000, "lifetime": 500.0}
-        self.alice, self.bob = signer("alice", "operator"), signer("doc-bob", "operator")
-        self.web1, self.web2 = signer(node, "node"), signer("doc-web2", "node")
+        self.alice, self.bob = signer("alice", "operator"), signer(f"{called}-bob", "operator")
+        self.web1, self.web2 = signer(node, "node"), signer(f"{called}-web2", "node")
         self.retired = {
             "operator": signer("alice", "operator", **past),
             "node": signer(node, "node", **past),
         }
         self.lost = {
-            "operator": signer("doc-mallory", "operator"),
-            "node": signer("doc-lost", "node"),
+            "operator": signer(f"{called}-mallory", "operator"),
+            "node": signer(f"{called}-lost", "node"),
         }
-        for name in ("doc-mallory", "doc-lost"):
-            authority.revoke(name)
+        for signer_lost in self.lost.values():
+            authority.revoke(signer_lost.identity.name)
         self.foreign = {
-            called: {"operator": signer("alice", "operator", ca), "node": signer(node, "node", ca)}
-            for called, ca in strangers.items()
+            title: {"operator": signer("alice", "operator", ca), "node": signer(node, "node", ca)}
+            for title, ca in strangers.items()
         }
         self.verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
         self._asked = new_nonce()
         """The job that nodes are asked about."""
-        self._held: dict[str, str] = {}
+        self.held: dict[str, str] = {}
         """With whom each conversation is held."""
         self.kinds = {one.kind: one for one in self._kinds()}
 
-    def cases(self, kind: str) -> list[Hostile]:
-        """All hostile documents of a kind, made now: use them within five minutes."""
-        return list(self.kinds[kind].cases(self._people))
+    def cases(
+        self, kind: str, make: Callable[[], SealedMessage] | None = None, by: Container[str] = BY
+    ) -> list[Hostile]:
+        """The hostile documents of a kind, made now: use them within five minutes.
+
+        `make` makes the honest ones in place of ours, which fit nothing on a real wire; `by` is
+        in which ways they are to be hostile.
+        """
+        document = self.kinds[kind]
+        if make is not None:
+            document = replace(document, make=make)
+        return [case for case in document.cases(self._people) if case.by in by]
 
     def refusal(self, kind: str, sealed: SealedMessage) -> Reason | None:
         """Why a document is refused, None when it is taken."""
@@ -348,19 +382,20 @@ class Documents:
 
     # --- each kind -------------------------------------------------------------------------
 
-    def job(self) -> Job:
+    def job(self, **other: Any) -> Job:
         """An honest job."""
-        return Job(
-            id=new_request_id("cert=alice")[0],
-            revision=1,
-            author="cert=alice",
-            collective=self.collective,
-            session="scratch-1",
-            agent="rpcutil",
-            action="ping",
-            created=time.time(),
-            when=When(at="2099-11-25T04:00"),
-        )
+        fields: dict[str, Any] = {
+            "id": new_request_id("cert=alice")[0],
+            "revision": 1,
+            "author": "cert=alice",
+            "collective": self.collective,
+            "session": "scratch-1",
+            "agent": "rpcutil",
+            "action": "ping",
+            "created": time.time(),
+            "when": When(at="2099-11-25T04:00"),
+        }
+        return Job(**{**fields, **other})
 
     def rule(self) -> Rule:
         """An honest rule."""
@@ -388,9 +423,15 @@ class Documents:
             steps=(step,),
         )
 
-    def registration(self) -> Registration:
+    def registration(self, version: str = "1") -> Registration:
         """An honest registration."""
-        return Registration(identity=self.node, created=time.time(), interval=300.0)
+        return Registration(
+            identity=self.node,
+            created=time.time(),
+            interval=300.0,
+            collectives=(self.collective,),
+            version=version,
+        )
 
     def turn(self, **other: Any) -> Turn:
         """An honest first turn of alice's."""
@@ -411,26 +452,26 @@ class Documents:
         }
         return Turn(**{**fields, **other})
 
-    def claim(self) -> SessionClaim:
+    def claim(self, address: str = "friday") -> SessionClaim:
         """An honest claim to a session."""
         return SessionClaim(
             kind=TAKEOVER,
             caller="cert=alice",
             collective=self.collective,
-            address="friday",
+            address=address,
             holder="laptop:4711:x7",
-            epoch=2,
-            rows=117,
+            epoch=1 << 50,
+            rows=0,
             created=time.time(),
         )
 
     def _answer(self) -> SealedMessage:
         answer = self.turn(nonce="", digest="ab" * 32)
-        self._held[answer.id] = self.node
+        self.held[answer.id] = self.node
         return seal_turn(answer, self.web1)
 
     def _tell(self) -> SealedMessage:
-        return seal_job(replace(self.job(), id=self._asked), self.alice)
+        return seal_job(self.job(id=self._asked), self.alice)
 
     def _as_told(self, sealed: SealedMessage) -> Job:
         """What the operator's client does with it, in the words of a node."""
@@ -594,7 +635,7 @@ class Documents:
             kind="turn of a node",
             make=self._answer,
             open=lambda sealed: open_turn_of_node(
-                sealed.body, sealed.headers, self.verifier, time.time(), self._held.get
+                sealed.body, sealed.headers, self.verifier, time.time(), self.held.get
             ),
             most=MAX_TURN,
             values=values,
@@ -622,7 +663,7 @@ class Documents:
                 "address": "other",
                 "holder": "elsewhere:1:x",
                 "epoch": 99,
-                "rows": 0,
+                "rows": 9,
                 "created": time.time() - 9,
             },
         )

@@ -33,14 +33,18 @@ PLAN = "plan: patch\nsteps:\n  - step: one\n    ask: rpcutil.ping\n    nodes: we
 EVIL = json.dumps({"argv": ["touch", "PWNED"]})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Genuine:
-    """The fleet, and a file with a request that ghost has not answered, a job and a plan."""
+    """The fleet, and a file with a request that ghost has not answered, two jobs and a plan.
+
+    An edit is of one revision alone: `job` is for the forgery of it, `other` for the honest file.
+    """
 
     fleet: Fleet
     path: Path
     request: str
     job: str
+    other: str
 
     def cli(self, state: str, *words: str) -> subprocess.CompletedProcess[str]:
         """A line of alice's on another machine."""
@@ -72,13 +76,19 @@ def genuine(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
         (folder / "plan.yaml").write_text(PLAN)
         with fleet.client(session="friday") as alice:
             alice.plans.run(folder / "plan.yaml")
-            job = alice.jobs.submit("rpcutil", "ping", at="+1h", nodes=["web1"])
-            assert job.wait_accepted(30)
+            jobs = [alice.jobs.submit("rpcutil", "ping", at="+1h", nodes="web1") for _ in "12"]
+            assert all(job.wait_accepted(30) for job in jobs)
             asked = alice.rpc("rpcutil", "ping", nodes=["web1", "ghost"], timeout=2)
             assert (asked.stats["ok"], asked.stats["silent"]) == (1, 1)
         done = fleet.cli("session", "export", "friday", str(folder / "friday.mcs"))
         assert done.returncode == 0, done.stderr
-        yield Genuine(fleet, folder / "friday.mcs", asked.requestid, str(job.job))
+        yield Genuine(
+            fleet=fleet,
+            path=folder / "friday.mcs",
+            request=asked.requestid,
+            job=str(jobs[0].job),
+            other=str(jobs[1].job),
+        )
 
 
 def _another(genuine: Genuine, by: str, request: str) -> tuple[bytes, str, str]:
@@ -169,6 +179,7 @@ def _certified(db: sqlite3.Connection, certificate: str) -> None:
 
 AS_EXEC = (
     "UPDATE requests SET agent='exec', action='run', data='{evil}' WHERE id='{request}'",
+    "DELETE FROM targets WHERE request='{request}' AND sender='web1'",
     "UPDATE targets SET sender='web1', state='silent' WHERE request='{request}' AND sender='ghost'",
 )
 SILENT = "UPDATE targets SET state='silent', sequence=NULL, statuscode=NULL, done=NULL"
@@ -227,40 +238,42 @@ FORGERIES: dict[str, Callable[[Genuine, sqlite3.Connection], None]] = {
         "UPDATE plans SET state='open', waves=replace(waves, 'web1', 'web2')",
     ),
 }
-LINES = (
-    ("session", "attach", "friday"),
-    ("retry", "--session", "friday", "-t", "2"),
-    ("job", "edit", "{job}", "--at", "+2h", "--session", "friday"),
-    ("plan", "resume", "--session", "friday"),
-)
+RETRY = ("retry", "--session", "friday", "-t", "2")
+RESUME = ("plan", "resume", "--session", "friday")
+EDIT = ("job", "edit", "{job}", "--at", "+2h", "--session", "friday")
+USE = {"another job's document": (RETRY, EDIT), "another plan": (RESUME,)}
+"""What is said on the new machine; by default an attempt at each of retry and plan resume."""
 
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_what_nobody_signed_is_not_done(genuine: Genuine, name: str) -> None:
     """No node is asked what its author has not signed for it, whatever alice says on the new machine."""
-    path = genuine.fleet.folder / f"{abs(hash(name))}.mcs"
+    path = genuine.fleet.folder / f"forged-{list(FORGERIES).index(name)}.mcs"
     shutil.copy(genuine.path, path)
     with sqlite3.connect(path) as db:
         FORGERIES[name](genuine, db)
     db.close()
     state = f"state-{path.stem}"
     before = genuine.asked()
-    shown = bring_in_and_use(genuine, state, path)
+    shown = bring_in_and_use(genuine, state, path, USE.get(name, (RETRY, RESUME)))
     ran = {(node, agent, action) for node, _id, agent, action in genuine.asked() - before}
     assert not [one for one in ran if one[1] != "job" and one[1:] != ("rpcutil", "ping")], shown
-    assert not [one for one in ran if one[0] == "web2"], shown
+    assert not [one for one in ran if one[0] == "web2" and one[1] != "job"], shown
     assert not list(genuine.fleet.folder.rglob("PWNED"))
     assert "FORGED" not in shown
-    with genuine.fleet.client(state="state-asking") as alice:
-        (job,) = [one for one in alice.jobs.rows() if one["job"] == genuine.job]
-    assert (job["agent"], job["action"]) == ("rpcutil", "ping")
+    if EDIT in USE.get(name, ()):
+        with genuine.fleet.client(state="state-asking") as alice:
+            (job,) = [one for one in alice.jobs.rows() if one["job"] == genuine.job]
+        assert (job["agent"], job["action"]) == ("rpcutil", "ping")
     handed_on(genuine, state)
 
 
-def bring_in_and_use(genuine: Genuine, state: str, path: Path) -> str:
+def bring_in_and_use(
+    genuine: Genuine, state: str, path: Path, lines: tuple[tuple[str, ...], ...]
+) -> str:
     """Import a file and say each line; what alice sees of the request that ghost did not answer."""
     genuine.cli(state, "session", "import", str(path))
-    for line in LINES:
+    for line in lines:
         words = [word.format(job=genuine.job) for word in line]
         done = genuine.cli(state, *words)
         assert "Traceback" not in done.stderr, done.stderr
@@ -287,8 +300,8 @@ def test_the_untampered_file_is_used(genuine: Genuine) -> None:
     done = genuine.cli(state, "session", "import", str(path))
     assert done.returncode == 0, done.stderr + done.stdout
     again = genuine.cli(state, "retry", "--session", "friday", "-t", "2", "--json")
-    assert [row["sender"] for row in json.loads(again.stdout)] == ["ghost"]
-    edited = genuine.cli(state, "job", "edit", genuine.job, "--at", "+2h", "--session", "friday")
+    assert [row["sender"] for row in json.loads(again.stdout)["replies"]] == ["ghost"]
+    edited = genuine.cli(state, "job", "edit", genuine.other, "--at", "+2h", "--session", "friday")
     assert edited.returncode == 0, edited.stderr
 
 

@@ -39,6 +39,7 @@ __all__ = [
 USER, PASSCODE = "mcs", "mcs-secret"
 READY = 100.0  # seconds: RabbitMQ takes 10 on an idle machine
 KEYSTORE = "changeit"
+JAVASCRIPT = Path(__file__).resolve().parents[1] / "protocol" / "js"
 ACTIVEMQ = Path("/usr/share/activemq/bin/activemq.jar")
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
@@ -467,6 +468,10 @@ def missing(kind: str) -> str:
         "chromium": (
             "chromium (and PyPI's playwright and jupyterlab)",
             bool(shutil.which("chromium") and find_spec("playwright") and find_spec("jupyterlab")),
+        ),
+        "nodejs": (
+            "nodejs and npm (and `npm ci` in tests/protocol/js)",
+            bool(shutil.which("node") and (JAVASCRIPT / "node_modules" / "@stomp").is_dir()),
         ),
     }
     package, there = needs[kind]

@@ -28,7 +28,8 @@ NUMBERED = re.compile(r"^#+ (\d+(?:\.\d+)*)\.? ", re.MULTILINE)
 def texts() -> dict[Path, str]:
     """All that people wrote here, by path."""
     below = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
-    paths = [path for path in (*ROOT.glob("*"), *below) if path.suffix in SUFFIXES]
+    ours = (path for path in (*ROOT.glob("*"), *below) if "node_modules" not in path.parts)
+    paths = [path for path in ours if path.suffix in SUFFIXES]
     return {path: path.read_text(encoding="utf-8") for path in (*paths, ROOT / "tests" / "run")}
 
 

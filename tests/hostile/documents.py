@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.jobs.documents import verified_job
 from mcshell.errors import Reason, Rejected
 from mcshell.message import (
     Duty,
@@ -32,7 +31,7 @@ from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits, 
 from mcshell.wire.documents.job import open_job, seal_job
 from mcshell.wire.documents.plan import open_plan, seal_plan
 from mcshell.wire.documents.registration import Registration, open_registration, seal_registration
-from mcshell.wire.documents.rule import open_rule, seal_rule
+from mcshell.wire.documents.rule import open_kept_job, open_rule, seal_rule
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.documents.takeover import TAKEOVER, SessionClaim, open_claim, seal_claim
 from mcshell.wire.documents.turn import (
@@ -478,7 +477,7 @@ class Documents:
         keys = {SIGNATURE: "signature", CERTIFICATE: "certificate"}
         told = {"document": sealed.body.decode()}
         told |= {key: sealed.headers[name] for name, key in keys.items() if name in sealed.headers}
-        return verified_job(told, self._asked, self.verifier)
+        return open_kept_job(told, self._asked, self.verifier)
 
     def _kinds(self) -> Iterator[_Document]:
         yield from self._authored()

@@ -276,7 +276,7 @@ def leaf_of(authority: Authority, name: str) -> str:
     leaf = Leaf(name=name, kind="node", serial=7, start=now, end=now + 900, dns=(), ip=())
     made = build_leaf(
         leaf,
-        key,
+        key.public_key(),
         authority.certificate.subject,
         authority._key,
         key_identifier(authority.certificate),

@@ -1,41 +1,58 @@
-"""Hostile revocation lists, each with its twin: the documents that carry them need no headers."""
+"""Hostile revocation lists, each with its twin, in documents that a node of the fleet has signed."""
 
 from __future__ import annotations
 
 import datetime as dt
-from base64 import encodebytes
+import time
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from mcshell.errors import Reason, Rejected
+from mcshell.wire.documents.crl import open_crl, seal_crl
 from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
-from mcshell.wire.documents.rule import read_crl, seal_crl
-from mcshell.wire.documents.signatures import Verifier
+from mcshell.wire.documents.signatures import Signer, Verifier
 from tests.hostile.documents import MIB, Hostile, beside, with_
+from tests.hostile.forge import signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mcshell.pki import Authority
 
-__all__ = ["crl_of", "list_refusal", "lists"]
+__all__ = ["carrier", "crl_of", "list_refusal", "lists"]
 
 
 def list_refusal(authority: Authority, sealed: SealedMessage) -> Reason | None:
     """Why a node that trusts this CA, and has no list yet, refuses a document; None: it takes it."""
+    verifier = Verifier(authority.ca_pem)
     try:
-        Verifier(authority.ca_pem).update_crl(read_crl(sealed.body, BodyLimits()))
+        carried = open_crl(sealed.body, sealed.headers, verifier, BodyLimits(), time.time())
+        verifier.update_lists(carried.lists)
     except Rejected as refused:
         return refused.reason
     return None
 
 
+def carrier(authority: Authority) -> Signer:
+    """A node that brings lists."""
+    return Signer.from_pem(*authority.issue_pem("carrier", "node", renew=True))
+
+
 def lists(authority: Authority, strangers: Mapping[str, Authority]) -> Iterator[Hostile]:
     """All hostile ones."""
-    honest = seal_crl(authority.crl_pem)
-    odd: Callable[..., bytes] = lambda **more: seal_crl(crl_of(authority, **more))  # noqa: E731 - short
+    now, brought_by = time.time(), carrier(authority)
+    list_ = _der(authority)
+    honest = seal_crl([list_], brought_by, now)
+    body = honest.body
+
+    def brought(*ders: bytes) -> SealedMessage:
+        return seal_crl(ders, brought_by, now)
+
+    def resigned(changed: bytes) -> SealedMessage:
+        return signed(changed, brought_by)
+
     point = x509.IssuingDistributionPoint(
         full_name=None,
         relative_name=None,
@@ -45,58 +62,67 @@ def lists(authority: Authority, strangers: Mapping[str, Authority]) -> Iterator[
         indirect_crl=False,
         only_contains_attribute_certs=False,
     )
-    damaged = x509.load_pem_x509_crl(authority.crl_pem).public_bytes(Encoding.DER)
-    bodies: dict[str, list[tuple[str, Reason, bytes]]] = {
+    bad = Reason.BAD_CERTIFICATE
+    odd: Callable[..., SealedMessage] = lambda **more: brought(crl_of(authority, **more))  # noqa: E731 - short
+    messages: dict[str, list[tuple[str, Reason, SealedMessage]]] = {
         "foreign CA": [
-            ("another", Reason.FOREIGN_CA, seal_crl(strangers["another"].crl_pem)),
+            ("another", Reason.FOREIGN_CA, brought(_der(strangers["another"]))),
+            ("the same name", Reason.BAD_SIGNATURE, brought(_der(strangers["of the same name"]))),
             (
-                "the same name",
-                Reason.BAD_SIGNATURE,
-                seal_crl(strangers["of the same name"].crl_pem),
+                "its carrier",
+                Reason.FOREIGN_CA,
+                seal_crl([list_], carrier(strangers["another"]), now),
             ),
         ],
+        "stripped": [("no headers", Reason.UNSIGNED, SealedMessage(body, {}))],
         "scope": [
-            ("for part of them", Reason.BAD_CERTIFICATE, odd(extension=point)),
-            ("a delta", Reason.BAD_CERTIFICATE, odd(extension=x509.DeltaCRLIndicator(1))),
-            ("a number without end", Reason.BAD_CERTIFICATE, odd(number=1 << 80)),
+            ("for part of them", bad, odd(extension=point)),
+            ("a delta", bad, odd(extension=x509.DeltaCRLIndicator(1))),
+            ("a number without end", bad, odd(number=1 << 80)),
         ],
         "huge": [
-            ("a byte too many", Reason.TOO_LARGE, honest + b" " * (MIB + 1 - len(honest))),
-            ("17 lists", Reason.BAD_CERTIFICATE, seal_crl(authority.crl_pem * 17)),
+            ("a byte too many", Reason.TOO_LARGE, resigned(body + b" " * (MIB + 1 - len(body)))),
+            ("17 lists", Reason.MALFORMED, brought(*[list_] * 17)),
         ],
         "no list": [
-            ("nothing", Reason.BAD_CERTIFICATE, seal_crl(b"")),
-            ("a certificate", Reason.BAD_CERTIFICATE, seal_crl(authority.ca_pem)),
-            ("no end", Reason.BAD_CERTIFICATE, seal_crl(authority.crl_pem[:-30])),
-            ("a head alone", Reason.BAD_CERTIFICATE, seal_crl(b"-----BEGIN X509 CRL-----")),
-            ("no text", Reason.MALFORMED, with_(honest, crl=7)),
+            ("nothing", Reason.MALFORMED, brought()),
+            ("no bytes", bad, brought(b"")),
+            ("a certificate", bad, brought(authority.certificate.public_bytes(Encoding.DER))),
+            ("no end", bad, brought(list_[:-30])),
+            ("PEM", bad, brought(authority.crl_pem)),
+            ("no text", Reason.MALFORMED, resigned(with_(body, lists=7))),
+            ("texts", Reason.MALFORMED, resigned(with_(body, lists=["x"]))),
         ],
         "changed byte": [
+            ("of the list", Reason.BAD_SIGNATURE, brought(list_[:-1] + bytes([list_[-1] ^ 1]))),
             (
-                "the last",
+                "of the document",
                 Reason.BAD_SIGNATURE,
-                seal_crl(_pem(damaged[:-1] + bytes([damaged[-1] ^ 1]))),
+                SealedMessage(with_(body, created=now - 1), honest.headers),
             ),
         ],
+        "future": [
+            ("in two minutes", Reason.FROM_FUTURE, seal_crl([list_], brought_by, now + 120))
+        ],
+        "expired": [("six minutes old", Reason.EXPIRED, seal_crl([list_], brought_by, now - 360))],
         "wrong version": [
-            (repr(version), Reason.WRONG_VERSION, with_(honest, v=version))
+            (repr(version), Reason.WRONG_VERSION, resigned(with_(body, v=version)))
             for version in (0, 1, 3, True, 2.0, None)
         ],
-        "wrong kind": [("a rule", Reason.WRONG_KIND, with_(honest, kind="rule"))],
-        "not JSON": [("cut short", Reason.NOT_JSON, honest[:-1])],
-        "deep": [("lists", Reason.TOO_DEEP, beside(honest, b"[" * 100 + b"]" * 100))],
-        "ambiguous": [("a key twice", Reason.MALFORMED, honest[:-1] + b',"v":2}')],
+        "wrong kind": [("a rule", Reason.WRONG_KIND, resigned(with_(body, kind="rule")))],
+        "not JSON": [("cut short", Reason.NOT_JSON, resigned(body[:-1]))],
+        "deep": [("lists", Reason.TOO_DEEP, resigned(beside(body, b"[" * 100 + b"]" * 100)))],
+        "ambiguous": [("a key twice", Reason.MALFORMED, resigned(body[:-1] + b',"v":2}'))],
     }
-    for by, some in bodies.items():
-        for name, reason, body in some:
+    for by, some in messages.items():
+        for name, reason, hostile in some:
             yield Hostile(
-                kind="list",
-                by=by,
-                name=name,
-                reason=reason,
-                hostile=SealedMessage(body, {}),
-                twin=SealedMessage(honest, {}),
+                kind="list", by=by, name=name, reason=reason, hostile=hostile, twin=honest
             )
+
+
+def _der(authority: Authority) -> bytes:
+    return x509.load_pem_x509_crl(authority.crl_pem).public_bytes(Encoding.DER)
 
 
 def crl_of(
@@ -106,7 +132,7 @@ def crl_of(
     entries: int = 0,
     extension: x509.ExtensionType | None = None,
 ) -> bytes:
-    """A list (PEM) that this CA has signed, as ours never would be."""
+    """A list (DER) that this CA has signed, as ours never would be."""
     key: Any = load_pem_private_key((authority.directory / "ca.key").read_bytes(), None)
     now = dt.datetime.now(dt.UTC)
     crl = (
@@ -121,8 +147,4 @@ def crl_of(
     for serial in range(1, entries + 1):
         one = x509.RevokedCertificateBuilder().serial_number((1 << 158) + serial)
         crl = crl.add_revoked_certificate(one.revocation_date(now).build())
-    return crl.sign(key, None).public_bytes(Encoding.PEM)
-
-
-def _pem(der: bytes) -> bytes:
-    return b"-----BEGIN X509 CRL-----\n" + encodebytes(der) + b"-----END X509 CRL-----\n"
+    return crl.sign(key, None).public_bytes(Encoding.DER)

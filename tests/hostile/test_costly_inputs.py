@@ -11,11 +11,12 @@ import pytest
 
 from mcshell.message import Duty, Filter, Request, Rule, Via, When, new_nonce, new_request_id
 from mcshell.wire import destinations
+from mcshell.wire.documents.crl import seal_crl
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage, seal_request
-from mcshell.wire.documents.rule import seal_crl, seal_rule
+from mcshell.wire.documents.rule import seal_rule
 from mcshell.wire.documents.signatures import Signer
 from tests.hostile.forge import signed
-from tests.hostile.lists import crl_of
+from tests.hostile.lists import carrier, crl_of
 from tests.peers.bare import Bare, Closed
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
@@ -100,8 +101,8 @@ def rule(fleet: Fleet, author: str, times: int) -> SealedMessage:
 
 def lists(fleet: Fleet) -> SealedMessage:
     """Sixteen lists of 64 KiB of base64 each, of our own CA."""
-    pem = crl_of(fleet.authority, number=9, entries=1000)
-    return SealedMessage(seal_crl(pem * 16), {})
+    der = crl_of(fleet.authority, number=9, entries=1000)
+    return seal_crl([der] * 16, carrier(fleet.authority), time.time())
 
 
 def turn(fleet: Fleet) -> SealedMessage:
@@ -134,7 +135,9 @@ def many(count: int, text: str) -> tuple[str, ...]:
 
 INPUTS: dict[str, Callable[[Fleet], SealedMessage]] = {
     "unsigned junk": lambda _: SealedMessage(b"\x00\xffjunk" * (MIB // 6), {}),
-    "PEM heads": lambda _: SealedMessage(seal_crl(b"-----BEGIN X509 CRL-----" * 43_000), {}),
+    "PEM heads": lambda fleet: seal_crl(
+        [b"-----BEGIN X509 CRL-----" * 30_000], bob(fleet), time.time()
+    ),
     "nested JSON": lambda fleet: signed(b"[" * ROOM, bob(fleet)),
     "nested JSON, with a mark": lambda _: SealedMessage(
         b'{"kind":"rule","x":' + b'{"a":' * (ROOM // 6), {}

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
-_WORD = re.compile(r"[a-z0-9_-]+")
+_WORD = re.compile(r"[a-z0-9_-]{1,128}")
 _ESCAPE = re.compile(r"~([0-9a-f]{2})")
 
 
@@ -42,7 +42,9 @@ def unquote(segment: str) -> str:
 def check_word(kind: str, word: str) -> str:
     """Return a collective's, agent's, pool's or session's name, or raise UsageError."""
     if not _WORD.fullmatch(word):
-        raise UsageError(f"{kind} {word!r}: only a-z, 0-9, _ and - are allowed")
+        raise UsageError(
+            f"{kind} {word[:140]!r}: only a-z, 0-9, _ and - are allowed, 128 of them at most"
+        )
     return word
 
 

@@ -20,6 +20,7 @@ MADE_UP = {"t.md": "a file that a test's line writes"}
 SECTION = re.compile(r"\N{SECTION SIGN}(\d+(?:\.\d+)*|\w+)")
 GONE = re.compile(r"\bDESIG[N]\b")  # so written that this line does not cite it
 DOCUMENT = re.compile(r"[\w./-]*\w\.md\b")
+TEST = re.compile(r"\btests/[a-z0-9_/]+\.py\b")
 UP = re.compile(r"^(?:\.\.?/|[-/])+")
 NUMBERED = re.compile(r"^#+ (\d+(?:\.\d+)*)\.? ", re.MULTILINE)
 
@@ -58,6 +59,13 @@ def test_no_document_is_cited_that_is_not_here():
         and not any(one.endswith(f"/{UP.sub('', match[0])}") for one in here)
     ]
     assert missing == []
+
+
+def test_tests_that_are_cited_are_here():
+    """Each test that a document names is a file: a promise without one is none."""
+    cited = {match[0]: where for where, match in found(TEST)}
+    assert len(cited) > 40
+    assert [where for path, where in cited.items() if not (ROOT / path).exists()] == []
 
 
 def test_citations_are_found():

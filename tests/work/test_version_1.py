@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,18 @@ def test_a_session_goes_on(embedded: Broker, tmp_path: Path) -> None:
             assert client.replies(former).requestid != former
             (line,) = client.notices
             assert line.startswith(f"request {former[:8]} was not sent by mcshell 0.1.0: now")
+
+
+def test_doctor_names_what_the_broker_has_from_then(embedded: Broker, tmp_path: Path) -> None:
+    """A request that 0.1.0 sent and nobody answered is named, with when it will have expired."""
+    with Fleet(embedded, tmp_path) as fleet:
+        session, outgoing = left_by_0_1_0(fleet, "old")
+        session.store.mark_confirmed([outgoing], time.time())
+        session.close()
+        rows = json.loads(fleet.cli("doctor", "--json").stdout)
+    (row,) = (row for row in rows if row["check"] == "sessions")
+    assert row["state"] == "warn"
+    assert f"{outgoing.request[:8]} of old (1 nodes, until " in row["detail"]
 
 
 def test_what_0_1_0_has_asked_is_asked_again_only_when_that_is_meant(

@@ -33,7 +33,7 @@ def reissue(store: SessionStore, sender: RequestSender) -> list[str]:
     What is no request of this operator's stays as it is, for the node to refuse.
     """
     lines = []
-    for former, messages in groupby(store.unsent_of_version(1), lambda one: one.request):
+    for former, messages in groupby(store.earlier.unsent(1), lambda one: one.request):
         record = store.find_request(former)
         assert record is not None, "an outgoing message is that of a request"
         requestid, nonce = new_request_id(sender.caller)

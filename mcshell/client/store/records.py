@@ -14,6 +14,7 @@ from mcshell.wire.documents.envelope import digest_of, is_old, read_reply
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
 
 
@@ -41,6 +42,11 @@ SignedDigest = tuple[str, str, str]
 #: Whether a node may answer for a pool: (pool, sender).
 Members = Callable[[str, str], bool]
 
+OUTGOING = (
+    "SELECT o.request, o.sender, o.destination, o.body, o.signature,"
+    " c.text AS certificate, r.expires, o.confirmed"
+    " FROM outgoing o JOIN requests r ON r.id=o.request JOIN certificates c ON c.id=o.certificate"
+)
 RECORDS = (
     "SELECT id, agent, action, via, collective, created, expires, filter, data, pool FROM requests"
 )
@@ -213,6 +219,11 @@ def record_of(row: Sequence[Any]) -> RequestRecord:
         data=json.loads(data),
         pool=pool,
     )
+
+
+def outgoing_of(row: sqlite3.Row) -> OutgoingMessage:
+    """A signed message from its columns."""
+    return OutgoingMessage(**{name: row[name] for name in row.keys() if name != "confirmed"})  # noqa: SIM118 - a Row iterates over its values
 
 
 def entry_of(

@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.store import records as rows
+from mcshell.client.store.earlier import EarlierVersions
 from mcshell.client.store.jobs import JobStore, KeptJob, put_job
 from mcshell.client.store.ledger import LedgerEntry, judge, step
 from mcshell.client.store.plans import PlanStore
@@ -51,11 +52,6 @@ _WHOLE = 1 << 40
 FIELDS = (
     "sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason,"
     " sequence, statuscode, statusmsg, trust, worker"
-)
-_OUTGOING = (
-    "SELECT o.request, o.sender, o.destination, o.body, o.signature,"
-    " c.text AS certificate, r.expires, o.confirmed"
-    " FROM outgoing o JOIN requests r ON r.id=o.request JOIN certificates c ON c.id=o.certificate"
 )
 _OF_REPLY = ("sequence", "statuscode", "statusmsg", "trust")
 _FIXED = ("sender", "unexpected")
@@ -129,6 +125,11 @@ class SessionStore:
         return JobStore(self._database)
 
     @property
+    def earlier(self) -> EarlierVersions:
+        """What the session has asked under an earlier version of the wire."""
+        return EarlierVersions(self._database)
+
+    @property
     def unverified(self) -> UnverifiedStore:
         """What an imported file could not prove of the session's requests."""
         return UnverifiedStore(self._database)
@@ -196,23 +197,12 @@ class SessionStore:
     def unconfirmed(self, limit: int, now: float) -> list[OutgoingMessage]:
         """Bytes of durable requests that the broker has not confirmed, oldest requests first."""
         found = self._all(
-            f"{_OUTGOING} WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool') AND r.expires>?"
+            f"{rows.OUTGOING} WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool') AND r.expires>?"
             " AND length(o.body)>0 ORDER BY r.number, o.sender LIMIT ?",
             now,
             limit,
         )
-        return [_outgoing(row) for row in found]
-
-    def unsent_of_version(self, version: int) -> list[OutgoingMessage]:
-        """Bytes of durable requests, of an earlier version of the wire, which were never confirmed."""
-        head = f'{{"v":{version},'.encode()
-        found = self._all(
-            f"{_OUTGOING} WHERE o.confirmed IS NULL AND r.via IN ('queue', 'pool')"
-            " AND substr(o.body, 1, ?)=? ORDER BY r.number, o.sender",
-            len(head),
-            head,
-        )
-        return [_outgoing(row) for row in found]
+        return [rows.outgoing_of(row) for row in found]
 
     def mark_sent(
         self,
@@ -261,8 +251,8 @@ class SessionStore:
 
     def outgoing(self, request: str) -> list[tuple[OutgoingMessage, float | None]]:
         """The signed bytes of a request, each with when the broker confirmed it."""
-        found = self._all(f"{_OUTGOING} WHERE o.request=?", request)
-        return [(_outgoing(row), row["confirmed"]) for row in found]
+        found = self._all(f"{rows.OUTGOING} WHERE o.request=?", request)
+        return [(rows.outgoing_of(row), row["confirmed"]) for row in found]
 
     def open_outgoing(self, request: str) -> int:
         """How many messages of a request the broker has not confirmed."""
@@ -567,10 +557,6 @@ class SessionStore:
             if len(self._certificates) < _REMEMBERED:
                 self._certificates[text] = number
         return int(number)
-
-
-def _outgoing(row: sqlite3.Row) -> OutgoingMessage:
-    return OutgoingMessage(**{name: row[name] for name in row.keys() if name != "confirmed"})  # noqa: SIM118 - a Row iterates over its values
 
 
 def _entry(db: sqlite3.Connection, request: str, sender: str) -> LedgerEntry | None:

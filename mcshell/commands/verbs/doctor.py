@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell import plugins
+from mcshell.client.session.session import stores
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.broker_config import check
 from mcshell.config import KeyReference
@@ -51,6 +52,7 @@ def _findings(context: Context, written: str | None) -> Iterator[Finding]:
         return
     yield "configuration", "ok", str(settings.path or "defaults and environment only")
     yield _check("state directory", lambda: _state(settings))
+    yield _check("sessions", lambda: _sessions(settings))
     yield from _signing(settings)
     yield _check("passcode", lambda: _passcode(settings))
     for url in settings.broker.urls:
@@ -82,6 +84,24 @@ def _state(settings: Settings) -> str:
     probe.touch()
     probe.unlink()
     return str(settings.state_dir)
+
+
+def _sessions(settings: Settings) -> str:
+    """Whether a session waits for what mcshell 0.1.0 has sent, which no node takes any more."""
+    now, count, lost = time.time(), 0, []
+    for store in stores(settings.state_dir):
+        count += 1
+        for request, targets, expires in store.earlier.waiting(1, now):
+            end = datetime.fromtimestamp(expires, UTC)
+            lost.append(
+                f"{request[:8]} of {store.path.stem} ({targets} nodes, until {end:%F %R} UTC)"
+            )
+    if not lost:
+        return f"{count} session files"
+    return (
+        "warn: sent by mcshell 0.1.0, so that nodes refuse it as wrong_version and it ends as expired: "
+        f"{', '.join(lost)}; ask again with retry or rpc"
+    )
 
 
 def _signing(settings: Settings) -> Iterator[Finding]:

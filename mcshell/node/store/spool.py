@@ -116,9 +116,9 @@ _START: Final = (
 )
 _CALLERS: Final = """
 WITH RECURSIVE each(caller) AS (
-    SELECT min(caller) FROM work WHERE state = 'queued' AND identity = ?1
+    SELECT min(caller) FROM work WHERE state = 'queued' AND identity = ?
     UNION ALL SELECT (SELECT min(caller) FROM work
-        WHERE state = 'queued' AND identity = ?1 AND caller > each.caller)
+        WHERE state = 'queued' AND identity = ? AND caller > each.caller)
     FROM each WHERE caller IS NOT NULL
 ) SELECT caller FROM each WHERE caller IS NOT NULL
 """
@@ -345,7 +345,7 @@ class Spool:
         agents = tuple(without)
         where = _DUE.replace("AGENTS", ", ".join("?" * len(agents)))
         found: list[WorkItem] = []
-        for (caller,) in self._database.read(_CALLERS, (identity,)):
+        for (caller,) in self._database.read(_CALLERS, (identity, identity)):
             found += self._select(where, (identity, caller, now, *agents, limit))
         return sorted(found, key=attrgetter("due", "number"))
 

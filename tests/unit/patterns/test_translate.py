@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from mcshell import patterns
 from mcshell.errors import FilterError
 from mcshell.patterns import MAX_PATTERN, compile_pattern
 from mcshell.patterns.ruby import filter_from_ruby
@@ -116,14 +117,21 @@ PATTERNS = st.recursive(
 @example("(?i)", r"\W", "K")
 @example("(?i)", r"[^\Wa]", "k")
 @example("(?i)", r"[\Wé]", "k")
+@example("", r"((\w\w){1,3}){1,3}", "²")
 def test_any_pattern_is_found_where_python_finds_it(flags, pattern, text):
-    """Whatever is made of the common parts is judged alike, or refused."""
+    """Whatever is made of the common parts is judged alike, or refused; or is too large for all letters."""
     try:
         made = compile_pattern(flags + pattern)
     except FilterError as error:
         assume("after it" not in str(error))
         raise
-    assert made.verdict(text) is (re.search(flags + pattern, text) is not None)
+    verdict = made.verdict(text)
+    if verdict is None:
+        assert not text.isascii()
+        with pytest.raises(patterns._TooLarge):
+            patterns._program(patterns._translated(flags + pattern, 0).program)
+        return
+    assert verdict is (re.search(flags + pattern, text) is not None)
 
 
 def attempt(pattern):

@@ -136,9 +136,11 @@ def signer(fleet: Fleet, name: str) -> Signer:
 def send(fleet: Fleet, name: str, via: Via, **fields: Any) -> str:
     """Put a signed request on the wire without a client's checks; its id."""
     now = time.time()
+    requestid, nonce = new_request_id(f"cert={name}")
     request = Request(
         **{
-            "id": new_request_id(),
+            "id": requestid,
+            "nonce": nonce,
             "agent": "discovery",
             "action": "ping",
             "caller": f"cert={name}",
@@ -317,7 +319,7 @@ def test_facts_that_are_too_much_for_a_rule_stop_no_supervisor(
     now = time.time()
     folder.refresh(now)
     (kept,) = folder.rules.values()
-    distributor = RuleDistributor(None, verifier, folder)  # nothing is brought here
+    distributor = RuleDistributor(None, verifier, None, folder)  # nothing is brought here
     lacks = {}
     for facts in ({"long": "x"}, {"long": "x" * MIB}, {}):
         began = time.process_time()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.soak]
 
 ALLOWED = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
 PLAN = "plan: patch\nsteps:\n  - step: one\n    ask: rpcutil.ping\n    nodes: web1\n"

@@ -18,7 +18,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 GROUPS = {
-    "brokers": ["contract", "wire", "peers", "hostile", "rights", "failover", "unit", "work"],
+    "brokers": ["contract", "wire", "peers", "rights", "failover", "unit"],
+    "hostile": ["hostile", "work", "keys"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "conversations"],
     "the rest": [],

@@ -27,9 +27,9 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
-def job_fleet(broker: Broker, tmp_path: Path) -> Iterator[JobFleet]:
+def job_fleet(embedded: Broker, tmp_path: Path) -> Iterator[JobFleet]:
     """One node; alice may all, bob nothing."""
-    with JobFleet(broker, tmp_path, "n1", operators=("alice", "bob")) as one:
+    with JobFleet(embedded, tmp_path, "n1", operators=("alice", "bob")) as one:
         one.start("n1")
         yield one
 

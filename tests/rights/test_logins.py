@@ -71,14 +71,16 @@ def test_a_login_beside_a_key_in_an_agent(web1: Guarded, agent: SSHAgent) -> Non
 
 def test_what_a_login_signs_is_refused_by_a_node(web1: Guarded) -> None:
     """A request that the login's own key has signed comes to the node, and is `wrong_kind` there."""
-    sealed = seal_request(_request(web1, "web1"), web1.signer("alice.login"))
+    request = _request(web1, "web1")
+    sealed = seal_request(request, web1.signer("alice.login"))
     queue = destinations.work(web1.fleet.collective, "web1")
     with web1.enter("alice.login") as thief:
         thief.confirm(
             "SEND", {"destination": queue, "persistent": "true", **sealed.headers}, sealed.body
         )
     assert wait_until(lambda: "wrong_kind" in _refusals(web1, "web1"), 60)
-    assert not [e for e in web1.fleet.audit("web1") if e["event"] == "started"]
+    events = [e for e in web1.fleet.audit("web1") if e.get("requestid") == request.id]
+    assert {e["event"] for e in events} == {"refused"}
 
 
 def test_a_login_in_the_place_of_the_key_that_signs_is_refused(guarded: Guarded) -> None:

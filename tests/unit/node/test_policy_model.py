@@ -134,7 +134,7 @@ def decided(text: str) -> tuple[list[bool], list[int]]:
         return answers, [flaw.line for _file, flaw in policies.flaws()]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(rules=st.lists(lines(), max_size=5), default=st.sampled_from(["allow", "deny", ""]))
 def test_valid_lines_are_clean_and_decide_as_the_model(rules: list[Line], default: str) -> None:
     """Lint finds nothing, and each caller, action and node gets the model's answer."""
@@ -173,7 +173,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, str]:
     return "\n".join([above, line, *behind]), "\n".join([above + joint + bad, *behind])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=80)
 @given(damaged())
 def test_a_damaged_deny_opens_nothing(files: tuple[str, str]) -> None:
     """Whatever befell the line, nothing is allowed that was not allowed before."""

@@ -121,8 +121,7 @@ class ReplayGuard:
 
     def claimed(self, identity: str, requestid: str) -> bool:
         """Whether a request was claimed for an identity."""
-        query = "SELECT 1 FROM claims WHERE identity = ? AND requestid = ?"
-        return bool(self._database.read(query, (identity, requestid)))
+        return bool(self._database.read(_FIND, (identity, requestid)))
 
     def close(self) -> None:
         """Close the file; the caller sees to it that no thread claims any more."""

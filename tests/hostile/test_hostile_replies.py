@@ -23,6 +23,7 @@ from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_request
 from mcshell.wire.documents.signatures import Signer
 from mcshell.wire.stomp.connector import Connector
 from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,6 +223,7 @@ def asked(context: Context, action: str = "ping") -> str:
     client = context.client()
     replies = client.rpc("rpcutil", action, nodes=names, timeout=3)
     assert len(replies) in (3, 4)
+    assert wait_until(lambda: set(HONEST) <= {row.sender for row in replies.rows() if row.data}, 60)
     return replies.requestid
 
 

@@ -213,11 +213,10 @@ class SessionHub:
         for one in submissions:
             outgoing = self.request_sender.prepare(one.request, one.names)
             new.append(NewRequest(one.record, one.names, outgoing, one.job, one.secret))
-            self._listeners.signed(new[-1].digests)
             tracker = RequestTracker(one.record, one.names, discovered=one.discovered)
             trackers.append(tracker)
             self.watch(tracker)
-        self.session.store.add_all(new)
+        self._listeners.signed(self.session.store.add_all(new))
         self.outbox.wake()
         return trackers
 

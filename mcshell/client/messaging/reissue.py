@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcshell.client.store.records import JobDocument, NewRequest
 from mcshell.errors import Rejected, UsageError
@@ -18,7 +18,7 @@ from mcshell.wire.documents.envelope import read_request
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mcshell.client.messaging.sender import RequestSender
     from mcshell.client.store.records import OutgoingMessage
@@ -38,12 +38,15 @@ def reissue(store: SessionStore, sender: RequestSender) -> list[str]:
         assert record is not None, "an outgoing message is that of a request"
         requestid, nonce = new_request_id(sender.caller)
         try:
-            outgoing, job = _signed(sender, list(messages), requestid, nonce)
+            outgoing, document, data = _signed(sender, list(messages), requestid, nonce)
         except (Rejected, UsageError):
             continue
         fresh = replace(record, id=requestid, nonce=nonce)
         names = [one.sender for one in outgoing]
-        store.reissue(former, NewRequest(fresh, names, outgoing, job))
+        # The record was kept as history shows it: what differs from that was hidden in it.
+        secret = data != record.data
+        job = None if document is None else JobDocument(document, secret)
+        store.reissue(former, NewRequest(fresh, names, outgoing, job, secret))
         lines.append(
             f"request {former[:8]} was not sent by mcshell 0.1.0: now it is {requestid[:8]}"
         )
@@ -52,17 +55,20 @@ def reissue(store: SessionStore, sender: RequestSender) -> list[str]:
 
 def _signed(
     sender: RequestSender, messages: Sequence[OutgoingMessage], requestid: str, nonce: str
-) -> tuple[list[OutgoingMessage], JobDocument | None]:
-    """The messages of one request, and the document of the job that they hand in."""
-    outgoing, document = [], None
+) -> tuple[list[OutgoingMessage], bytes | None, Mapping[str, Any]]:
+    """The messages of one request, the document of the job that they hand in, and the inputs."""
+    outgoing: list[OutgoingMessage] = []
+    document: bytes | None = None
+    data: Mapping[str, Any] = {}
     for message in messages:
         request = replace(read_request(message.body), id=requestid, nonce=nonce)
+        data = request.data
         if request.agent == "job" and "document" in request.data:
             job = read_job(request.data["document"].encode())
             if request.action == "submit":
-                job = replace(job, id=requestid)
+                job, data = replace(job, id=requestid), job.data
             sealed = sender.job(job)
             request = replace(request, data={**request.data, **as_fields(sealed)})
             document = sealed.body
         outgoing.append(sender.seal(message.sender, request))
-    return outgoing, None if document is None else JobDocument(document, secret=False)
+    return outgoing, document, data

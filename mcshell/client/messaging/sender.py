@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcshell.client.messaging.receiver import Listeners
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.session.session import Session
-    from mcshell.client.store.records import RequestRecord
+    from mcshell.client.store.records import RequestRecord, SignedDigest
     from mcshell.message import Job
     from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer
@@ -89,16 +89,18 @@ class RequestSender:
         if tracker is not None:
             tracker.sent(names, at)
         outgoing: list[OutgoingMessage] = []
+        digests: list[SignedDigest] = []
         for key, request in requests:
             one = self.seal(key, request)
             headers = {SIGNATURE: one.signature, CERTIFICATE: one.certificate}
-            self._listeners.signed([one.digest])
+            digests.append(one.digest)
+            self._listeners.signed(digests[-1:])
             self._transport.send(one.destination, one.body, headers, expires=one.expires)
             outgoing.append(one)
         if tracker is not None:
             # Where inputs are sensitive: what is never sent again need not be kept.
-            whole = requests[0][1].data == tracker.record.data
-            self._session.store.mark_sent(tracker.record.id, names, at, outgoing, whole=whole)
+            kept = outgoing if requests[0][1].data == tracker.record.data else []
+            self._session.store.mark_sent(tracker.record.id, names, at, kept, digests)
 
     def prepare(self, request: Request, names: Sequence[str]) -> list[OutgoingMessage]:
         """Sign a durable request, once for each target; nothing is sent."""

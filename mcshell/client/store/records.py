@@ -118,7 +118,6 @@ class NewRequest:
     job: JobDocument | None = None
     secret: bool = False
 
-    @property
     def digests(self) -> list[SignedDigest]:
         """What replies may say that they answer: each message, and any revision of its job.
 

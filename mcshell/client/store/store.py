@@ -148,12 +148,18 @@ class SessionStore:
         """Keep a request and its targets, and the bytes that are to go out, in one commit."""
         self.add_all([NewRequest(record, targets, outgoing)])
 
-    def add_all(self, requests: Sequence[NewRequest]) -> None:
-        """Keep several requests, each with what belongs to it, all in one commit."""
+    def add_all(self, requests: Sequence[NewRequest]) -> list[SignedDigest]:
+        """Keep several requests, each with what belongs to it, all in one commit.
+
+        Returns what replies may say that they answer.
+        """
         durable = any(one.record.via.durable for one in requests)
+        digests = [digest for one in requests for digest in one.digests()]
         with self._commit(durable=durable) as db:
             for one in requests:
                 self._add(db, one)
+            _add_digests(db, digests)
+        return digests
 
     def _add(self, db: sqlite3.Connection, new: NewRequest) -> None:
         record, targets = new.record, new.targets
@@ -168,7 +174,6 @@ class SessionStore:
         )
         db.execute("INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets)))
         self._add_outgoing(db, new.outgoing)
-        _add_digests(db, new.digests)
         names = {record.id}
         if new.job is not None:
             job = read_job(new.job.body)
@@ -210,17 +215,16 @@ class SessionStore:
         names: Iterable[str],
         at: float,
         outgoing: Sequence[OutgoingMessage] = (),
-        *,
-        whole: bool = True,
+        digests: Iterable[SignedDigest] = (),
     ) -> None:
         """Note when the request went out to these targets; the first time counts.
 
-        `outgoing` are the signed bytes, where they are only kept now; unless they are `whole`, their
-        digests alone.
+        `outgoing` are the signed bytes, where they are only kept now, and `digests` what replies may
+        say that they answer.
         """
         with self._commit() as db:
-            self._add_outgoing(db, outgoing if whole else ())
-            _add_digests(db, [one.digest for one in outgoing])
+            self._add_outgoing(db, outgoing)
+            _add_digests(db, digests)
             db.executemany(
                 "UPDATE targets SET sent=coalesce(sent,?) WHERE request=? AND sender=?",
                 [(at, request, name) for name in names],
@@ -447,7 +451,7 @@ class SessionStore:
                 "DELETE FROM outgoing WHERE request=? AND sender=?", [(former, n) for n in names]
             )
             self._add(db, replace(new, job=None))
-            _add_digests(db, new.digests)
+            _add_digests(db, new.digests())
             places = "SELECT place FROM targets WHERE request=? AND sender=?"
             db.executemany(
                 f"UPDATE targets SET place=({places}) WHERE request=? AND sender=?",  # noqa: S608 - our own text

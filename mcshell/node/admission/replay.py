@@ -121,7 +121,8 @@ class ReplayGuard:
 
     def claimed(self, identity: str, requestid: str) -> bool:
         """Whether a request was claimed for an identity."""
-        return bool(self._database.read(_FIND, (identity, requestid)))
+        with self._lock:
+            return self._found((identity, requestid), self._in_reserve())
 
     def close(self) -> None:
         """Close the file; the caller sees to it that no thread claims any more."""
@@ -147,17 +148,23 @@ class ReplayGuard:
         if not _full(error):
             raise error
         with self._lock:
-            kept = {tuple(json.loads(line)[:2]) for line in self._reserve.kept.splitlines()}
+            kept = self._in_reserve()
             won, lines = [], []
             for identity, requestid, expires in wanted:
                 key = identity, requestid
-                won.append(key not in kept and not self._database.read(_FIND, key))
+                won.append(not self._found(key, kept))
                 if won[-1]:
                     kept.add(key)
                     lines.append(json.dumps([identity, requestid, expires]) + "\n")
             if lines and not self._reserve.put("".join(lines).encode()):
                 raise error
             return won
+
+    def _in_reserve(self) -> set[tuple[str, ...]]:
+        return {tuple(json.loads(line)[:2]) for line in self._reserve.kept.splitlines()}
+
+    def _found(self, key: tuple[str, str], in_reserve: set[tuple[str, ...]]) -> bool:
+        return key in in_reserve or bool(self._database.read(_FIND, key))
 
     def _purge(self, database: sqlite3.Connection, now: float) -> None:
         if now < self._purge_at:

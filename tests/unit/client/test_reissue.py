@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,6 +151,17 @@ def test_a_job_keeps_its_document(store: SessionStore, sender: RequestSender) ->
         assert carried == kept.job
     assert [entry.state for entry in store.entries(kept.id)] == [State.PENDING] * 3
     assert store.signed(kept.id, "n1", hashlib.sha256(kept.body).hexdigest())
+
+
+def test_secret_inputs_are_forgotten_after_all(store: SessionStore, sender: RequestSender) -> None:
+    """What the session's record had hidden is not kept beyond the time of the new request."""
+    hidden = replace(record(), data={"token": "[redacted]"})
+    store.add(hidden, NODES, [old(name, data={"token": "hunter2"}) for name in NODES])
+    reissue(store, sender)
+    fresh, _counts = store.requests()[0]
+    assert b"hunter2" in store.unconfirmed(9, 0.0)[0].body
+    store.forget_secrets(fresh.expires + 1)
+    assert {one.body for one, _confirmed in store.outgoing(fresh.id)} == {b""}
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,25 @@ def test_a_claim_that_cannot_be_recorded_is_an_error(replay_guard):
     assert replay_guard.claim("web1", "b", NOW + 60, NOW)
 
 
+def test_what_a_full_disk_kept_in_the_reserve_is_claimed(replay_guard):
+    """It is refused the second time, is found by who asks, and stays so once there is room."""
+    with replay_guard._database.transaction() as database:
+        database.execute(
+            f"PRAGMA max_page_count={database.execute('PRAGMA page_count').fetchone()[0]}"
+        )
+    batch = [("web1", f"{number:0500}", NOW + 60) for number in range(20)]
+    assert all(replay_guard.claim_many(batch, NOW))
+    assert replay_guard._reserve.kept
+    assert not any(replay_guard.claim_many(batch, NOW))
+    assert all(replay_guard.claimed("web1", requestid) for _, requestid, _ in batch)
+    assert not replay_guard.claimed("web2", batch[0][1])
+    with replay_guard._database.transaction() as database:
+        database.execute("PRAGMA max_page_count=100000")
+    assert replay_guard.claim("web1", "later", NOW + 60, NOW)
+    assert not replay_guard._reserve.kept
+    assert all(replay_guard.claimed("web1", requestid) for _, requestid, _ in batch)
+
+
 def test_what_is_no_database_is_a_configuration_error(tmp_path):
     """A file of something else is found when the node starts."""
     (tmp_path / "claims.db").write_bytes(b"hello" * 1000)

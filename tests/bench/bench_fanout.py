@@ -111,7 +111,9 @@ def measure(broker: Broker, folder: Path, nodes: int, runs: int) -> None:
     print(f"\n{nodes:,} nodes, medians of {runs}")
     with Fleet(broker, folder) as fleet:
         began = time.time()
-        fleet.emulate(nodes, more='register_every = "0s"\n', ready=max(90.0, nodes / 50))
+        fleet.emulate(
+            nodes, more='register_every = "0s"\n', audit_every="60s", ready=max(90.0, nodes / 50)
+        )
         show("emulator ready after", f"{time.time() - began:.1f} s")
         with fleet.client() as client:
             first = client.find(Targeting())

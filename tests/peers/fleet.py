@@ -145,9 +145,11 @@ class Fleet:
         name: str = "emulator",
         more: str = "",
         ready: float = READY,
+        audit_every: str = "0s",
     ) -> Child:
         """Start an emulator of so many nodes beside them, and wait (seconds) until it serves."""
-        self._enrol(name, "node", f'[node]\npolicies = "policies"\naudit_every = "0s"\n{more}')
+        node = f'[node]\npolicies = "policies"\naudit_every = "{audit_every}"\n{more}'
+        self._enrol(name, "node", node)
         options = ["--config", str(self.folder / f"{name}.toml"), "--pki", str(self.folder / "pki")]
         self.emulator = self._run(name, ["emulate", str(count), *options, *words])
         self._wait(name, self.emulator, 0, ready)

@@ -10,6 +10,7 @@ themselves: their last reply may have been lost with the machine that waited for
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,12 +188,25 @@ class PlanManager:
             certificate=sealed.headers[CERTIFICATE],
             waves=waves,
         )
-        self._store.add(kept, secret=any(map(self._holds_secrets, plan.steps)))
+        self._store.add(kept, secret=self._redacted(plan) != plan)
         return self._go(kept, plan, timeout, say)
 
-    def _holds_secrets(self, step: Step) -> bool:
-        """Whether a step has inputs that are not to be handed on."""
-        return not self._ddls.get(step.agent).action(step.action).sensitive.isdisjoint(step.data)
+    def _redacted(self, plan: Plan) -> Plan:
+        """The plan without the inputs that are not to be kept or handed on."""
+        return replace(plan, steps=tuple(map(self._redacted_step, plan.steps)))
+
+    def _redacted_step(self, step: Step) -> Step:
+        return replace(step, data=self._ddls.get(step.agent).action(step.action).redact(step.data))
+
+    def _forget_secrets(self, kept: KeptPlan, plan: Plan) -> None:
+        """Sign anew, without its secrets, a plan of which nothing is sent any more."""
+        redacted = self._redacted(plan)
+        if redacted != plan:
+            sealed = seal_plan(redacted, self._credentials.signer)
+            headers = sealed.headers
+            self._store.replace_document(
+                kept.id, sealed.body, headers[SIGNATURE], headers[CERTIFICATE]
+            )
 
     def _refuse_twice(self, plan: Plan) -> None:
         """Refuse to begin what is under way."""
@@ -229,6 +243,7 @@ class PlanManager:
         if accept:
             kept = self._accept(kept, opened, say or _hush)
         if kept.state == OK:
+            self._forget_secrets(kept, opened)  # whoever saw its end may have been killed there
             return self._progress(kept, opened)
         return self._go(kept, opened, timeout, say)
 
@@ -261,7 +276,7 @@ class PlanManager:
         except Rejected as error:
             raise UsageError(f"plan {kept.name}: {error}") from error
         mine = self._credentials.signer.identity.callerid
-        if plan.author != mine or plan_id(kept.body) != kept.id:
+        if plan.author != mine or (plan_id(kept.body) != kept.id and kept.state != OK):
             raise UsageError(f"plan {kept.name} is one of {plan.author}, not of {mine}")
         return plan
 
@@ -308,6 +323,8 @@ class PlanManager:
         except KeyboardInterrupt:
             found, interrupted = (OPEN, ""), True
         self._store.set_state(kept.id, *found)
+        if found[0] == OK:
+            self._forget_secrets(kept, plan)
         progress = self._progress(self._store.find(kept.id), plan)
         progress.interrupted = interrupted
         return progress

@@ -90,6 +90,15 @@ class PlanStore:
                 ),
             )
 
+    def replace_document(self, plan: str, body: bytes, signature: str, certificate: str) -> None:
+        """Keep other signed bytes of a plan; of the former none are left in file or WAL."""
+        with self._store.transaction() as db:
+            db.execute(
+                "UPDATE plans SET body=?, signature=?, certificate=? WHERE id=?",
+                (body, signature, certificate, plan),
+            )
+        self._store.checkpoint()
+
     def set_state(self, plan: str, state: str, reason: str) -> None:
         """Write down how a plan stands: open, ok or stopped, and why."""
         with self._store.transaction() as db:

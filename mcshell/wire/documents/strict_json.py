@@ -70,7 +70,7 @@ def loads(body: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
 
 def dumps(document: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
     """Write a document; raises Unwritable with the place of what does not fit."""
-    plain = _plain(document, max_depth, "")
+    plain = document if _is_plain(document, max_depth) else _plain(document, max_depth, "")
     try:
         return _ENCODER.encode(plain).encode("utf-8")
     except UnicodeEncodeError:
@@ -148,6 +148,23 @@ def _refuse_surrogates(value: Any) -> None:
     elif isinstance(value, list):
         for part in value:
             _refuse_surrogates(part)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether json writes a value as it is; what `_plain` has to say about others costs more."""
+    kind = type(value)
+    if kind is dict and depth > 0:
+        for key, part in value.items():
+            if type(key) is not str or not (type(part) is str or _is_plain(part, depth - 1)):
+                return False
+        return len(value) != 1 or not next(iter(value)).startswith("$")
+    if kind is list and depth > 0:
+        return all(_is_plain(part, depth - 1) for part in value)
+    if kind is int:
+        return bool(_LEAST <= value <= _MOST)
+    if kind is float:
+        return math.isfinite(value)
+    return kind is str or kind is bool or value is None
 
 
 def _plain(value: Any, depth: int, where: str) -> Any:

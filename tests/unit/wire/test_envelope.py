@@ -500,3 +500,21 @@ def test_plain_numbers_and_escapes_are_read():
     assert strict_json.loads(body) == ["\U0001f600", 2**64 - 1, -(2**63), 1e300, 1e5, 0.1]
     digits = b'{"hash":"12345678901234567890123","n":5}'
     assert strict_json.loads(digits) == {"hash": "12345678901234567890123", "n": 5}
+
+
+anything = st.recursive(
+    scalars | st.sampled_from([2**64, -(2**63) - 1, float("inf"), float("nan"), "\ud800", (1,)]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(keys | st.integers() | st.booleans(), inner, max_size=3)
+        | st.lists(inner, min_size=1, max_size=1).map(lambda one: {"$": one[0]})
+    ),
+    max_leaves=15,
+)
+
+
+@given(value=anything)
+def test_what_is_written_without_a_copy_needed_none(value):
+    """What goes to the encoder as it is equals the copy that is checked part by part."""
+    if strict_json._is_plain(value, 5):
+        assert strict_json._plain(value, 5, "") == value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,10 @@ from mcshell.node.builtin import builtin_agents
 from mcshell.node.context import open_security
 from mcshell.node.execution.shims import ShimRunner
 from mcshell.node.execution.threads import ActionThreads
+from mcshell.node.facts.classes import read_classes
 from mcshell.node.facts.machine_id import machine_id
 from mcshell.node.facts.source import FactSource
-from mcshell.node.host import Host, read_classes
+from mcshell.node.host import Host
 from mcshell.node.process import hold_state_directory, say_ready
 from mcshell.node.replies import no_steps
 from mcshell.node.revocation import Revocation
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from mcshell.node.replies import Steps
 
 __all__ = ["Daemon", "run"]
+
+log = logging.getLogger(__name__)
 
 
 class Daemon:
@@ -86,11 +90,16 @@ def _host(
 ) -> Host:
     """Who this node is, and what it knows of itself."""
     node = settings.node
+    facts = FactSource([str(path) for path in node.facts], state, room=node.max_reply // 2)
+    facts.facts()  # read, and said what is left out, before anybody waits for them
+    classes, unread = read_classes(node.classes, node.max_reply // 4)
+    for line in unread:
+        log.warning("%s", line)
     return Host(
         _identity(settings, credentials),
-        facts=FactSource([str(path) for path in node.facts], state).facts,
+        facts=facts.facts,
         served=served,
-        classes=read_classes(node.classes),
+        classes=classes,
         collectives=settings.collective.member or (settings.collective.main,),
         private=[
             path
@@ -103,7 +112,7 @@ def _host(
         audit_history=AuditHistory(security.audit.path),
         records=spool,
         machine=machine_id(state),
-        flaws=security.authorisation.flaws,
+        flaws=lambda: (*security.authorisation.flaws(), *unread, *facts.flaws()),
         tells_all_files=node.tell_files == "all",
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.node.facts.source import plain
+from mcshell.node.facts.sendable import plain
 from mcshell.node.journal import Journal
 from mcshell.version import VERSION
+from mcshell.wire.documents.registration import MOST_FLAW, MOST_FLAWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mcshell.node.audit.history import AuditHistory
     from mcshell.node.revocation import Revocation
 
-__all__ = ["Host", "read_classes"]
+__all__ = ["Host"]
 
 
 class RuleRecords(Protocol):
@@ -131,6 +132,10 @@ class Host:
         broken = (f"agent {name} {why}" for name, why in sorted(self._served.broken.items()))
         return (*broken, *self._flaws())
 
+    def told_flaws(self) -> list[str]:
+        """As much of that as a node says of itself."""
+        return [flaw[:MOST_FLAW] for flaw in self.flaws()[:MOST_FLAWS]]
+
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""
         return self._settings.get(agent, {})
@@ -167,12 +172,5 @@ class Host:
             "pools": list(self.pools),
             "started": self.journal.started,
             "crl": None if self.revocation is None else self.revocation.number,
+            "flaws": self.told_flaws(),
         }
-
-
-def read_classes(path: Path | None) -> list[str]:
-    """Read a classes file: one name a line, `#` begins a comment; none is no classes."""
-    if path is None or not path.exists():
-        return []
-    lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
-    return [line for line in lines if line]

@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import AgentError, ConnectionLost
 from mcshell.wire import destinations
-from mcshell.wire.documents.registration import (
-    MOST_FLAW,
-    MOST_FLAWS,
-    Registration,
-    seal_registration,
-)
+from mcshell.wire.documents.registration import Registration, seal_registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -87,7 +82,7 @@ class RegistrationWriter:
                 machine=self.host.machine,
                 rules=self.host.rules(),
                 audit=None if head is None else (head.count, head.hash),
-                flaws=tuple(flaw[:MOST_FLAW] for flaw in self.host.flaws()[:MOST_FLAWS]),
+                flaws=tuple(about["flaws"]),
             ),
             self._signer,
         )

@@ -27,7 +27,7 @@ from mcshell.message import Filter
 from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.messaging.queries import NodeQueries
@@ -50,14 +50,19 @@ _SILENCE = 0.3
 _FIRST_SILENCE = 1.0
 _LINGER = 0.02
 _OPEN = 8
+_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One node's answer to discovery. `rtt` is seconds from our SEND to its arrival."""
+    """One node's answer to discovery. `rtt` is seconds from our SEND to its arrival.
+
+    `refusal` is why it could say nothing of itself: it is there, and matches, all the same.
+    """
 
     node: CachedNode
     rtt: float
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +180,15 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
         answers={name: answer for name, answer in answers.items() if name in kept},
         absent=[node for name, node in known.items() if name in kept and name not in answers],
         elapsed=time.time() - began,
-        notes=tuple(filter(None, [describe_rejections(search.queries.refused.since(began))])),
+        notes=tuple(
+            filter(
+                None,
+                [
+                    _refusals(answers, kept),
+                    describe_rejections(search.queries.refused.since(began)),
+                ],
+            )
+        ),
     )
 
 
@@ -205,11 +218,20 @@ def _answers(search: DiscoveryQuery, known: dict[str, CachedNode]) -> dict[str, 
 
 def _described(replies: dict[str, tuple[Reply, float]], began: float) -> dict[str, Answer]:
     """What nodes said of themselves, to a question that was asked then."""
-    return {
-        name: Answer(description(reply.data, name, at), at - began)
-        for name, (reply, at) in replies.items()
-        if reply.statuscode == 0
-    }
+    found = {}
+    for name, (reply, at) in replies.items():
+        fine = reply.statuscode == 0
+        node = description(reply.data if fine else {}, name, at)
+        found[name] = Answer(node, at - began, "" if fine else reply.statusmsg or reply.state)
+    return found
+
+
+def _refusals(answers: Mapping[str, Answer], names: Container[str]) -> str:
+    """A line about the nodes that answered that they cannot say who they are."""
+    refused = {name: one.refusal for name, one in answers.items() if one.refusal and name in names}
+    told = [f"{name}: {why}" for name, why in sorted(refused.items())[:_TOLD]]
+    more = f"; and {len(refused) - _TOLD} more" if len(refused) > _TOLD else ""
+    return f"could not say what it is: {'; '.join(told)}{more}" if told else ""
 
 
 def _ages(nodes: list[CachedNode], now: float) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ Kind = Literal["observed", "inferred"]
 
 _TOO_LATE: Final = "expired before it was taken"
 
+_MOST_FLAWS: Final = 10
+
 OFF: Final = 5.0
 """A clock that differs by more than this is named, seconds."""
 
@@ -107,8 +109,8 @@ def causes(evidence: Evidence) -> list[Cause]:
     """Name the causes, the most likely first; at least one."""
     if (answered := _answered(evidence)) is not None:
         expired = answered.cause == _TOO_LATE
-        return [*(_clock(evidence) if expired else ()), answered]
-    rules = (_ours, _theirs, _account, _clock, _expired, _pool, _absent, _broker, _claimed)
+        return [*(_clock(evidence) if expired else ()), answered, *_flaws(evidence)]
+    rules = (_ours, _theirs, _account, _clock, _expired, _pool, _absent, _broker, _claimed, _flaws)
     found = [cause for rule in rules for cause in rule(evidence)]
     if not found:
         found = [Cause("unknown", "inferred", "there is no evidence of anything")]
@@ -348,6 +350,19 @@ def _absent(evidence: Evidence) -> Iterator[Cause]:
         )
     else:
         yield Cause("it does not answer now", "inferred", ago, known.seen)
+
+
+def _flaws(evidence: Evidence) -> Iterator[Cause]:
+    """What cannot be used there: a filter, an action or a policy may have wanted it."""
+    known, probe = evidence.known, evidence.probe
+    flaws: tuple[str, ...] = ()
+    since: float | None = None
+    if probe is not None and isinstance(probe.said.get("flaws"), list):
+        flaws, since = tuple(map(str, probe.said["flaws"])), evidence.now
+    elif known is not None and known.flaws is not None:
+        flaws, since = known.flaws, known.seen
+    for line in flaws[:_MOST_FLAWS]:
+        yield Cause("something of it cannot be used", "observed", f"it says: {line}", since)
 
 
 def _broker(evidence: Evidence) -> Iterator[Cause]:

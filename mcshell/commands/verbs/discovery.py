@@ -51,7 +51,7 @@ def ping(context: Context, options: PingOptions) -> Table:
     notes = _notes(found)
     if found.discovered:
         times = {name: answer.rtt for name, answer in found.answers.items()}
-        states = {name: State.OK if name in times else State.SILENT for name in found.names}
+        states = {name: _state(found, name) for name in found.names}
     else:
         asked = client.ask(
             RequestOptions(
@@ -86,7 +86,7 @@ def inventory(context: Context, options: InventoryOptions) -> Table | Replies | 
             agent="rpcutil", action="inventory", targeting=wanted, timeout=options.timeout
         )
         return shaped(context, options, client.ask(ask))
-    rows = [(name, State.OK, answer.node) for name, answer in found.answers.items()]
+    rows = [(name, _state(found, name), answer.node) for name, answer in found.answers.items()]
     rows += [(node.identity, State.SILENT, node) for node in found.absent]
     rows.sort(key=lambda row: row[0])
     code = _code([state for _, state, _ in rows], found)
@@ -168,6 +168,13 @@ def _described(node: CachedNode, state: State | None) -> tuple[Any, ...]:
         dict(node.facts),
         seen,
     )
+
+
+def _state(found: Discovered, name: str) -> State:
+    answer = found.answers.get(name)
+    if answer is None:
+        return State.SILENT
+    return State.FAILED if answer.refusal else State.OK
 
 
 def _notes(found: Discovered) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ def _findings(context: Context, written: str | None) -> Iterator[Finding]:
     if settings.client.external_discovery:
         yield _check("discovery program", lambda: _program(settings))
     yield from _agents(settings)
+    yield from _facts(settings)
     yield from _handlers(settings)
     yield from _policies(settings)
 
@@ -244,6 +245,21 @@ def _agents(settings: Settings) -> Iterator[Finding]:
         yield f"agent {entry['name']}", "ok", entry["description"]
     for agent, reason in sorted(served.inactive.items()):
         yield f"agent {agent}", "warn", f"not active here: {reason}"
+
+
+def _facts(settings: Settings) -> Iterator[Finding]:
+    """What a node on this machine would leave out of its facts and classes."""
+    from mcshell.node.facts.classes import read_classes  # noqa: PLC0415 - as above
+    from mcshell.node.facts.source import FactSource  # noqa: PLC0415 - as above
+
+    node = settings.node
+    source = FactSource(node.facts, settings.state_dir / "node", room=node.max_reply // 2)
+    classes, flaws = read_classes(node.classes, node.max_reply // 4)
+    flaws += source.flaws()
+    if not flaws:
+        yield "facts", "ok", f"{len(source.facts())} facts, {len(classes)} classes"
+    for line in flaws:
+        yield "facts", "warn", line
 
 
 def _handlers(settings: Settings) -> Iterator[Finding]:

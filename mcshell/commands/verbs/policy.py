@@ -14,8 +14,10 @@ from mcshell.node.admission.policy import Policies
 from mcshell.node.admission.policy_file import caller_flaw
 from mcshell.node.agents.registry import load_agents
 from mcshell.node.builtin.discovery import DiscoveryAgent
-from mcshell.node.facts.source import FactSource, plain
-from mcshell.node.host import Host, read_classes
+from mcshell.node.facts.classes import read_classes
+from mcshell.node.facts.sendable import plain
+from mcshell.node.facts.source import FactSource
+from mcshell.node.host import Host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,7 +139,7 @@ def _classes(context: Context, given: str | None) -> frozenset[str]:
     path = context.settings.node.classes if given is None else Path(given)
     if given is not None and not Path(given).is_file():
         raise UsageError(f"--classes {given}: there is no such file")
-    try:
-        return frozenset(read_classes(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--classes {path}: {error}") from error
+    classes, flaws = read_classes(path)
+    if given is not None and flaws:
+        raise UsageError(f"--classes {given}: {flaws[0]}")
+    return frozenset(classes)

@@ -63,6 +63,8 @@ UNCOVERED: Final[Mapping[str, frozenset[str] | None]] = {
     "package": frozenset({"install", "update", "remove"}),
 }
 _CHECK_EVERY: Final = 1.0
+_FLAWS_FOR: Final = 5.0
+"""Seconds for which what is wrong is told again: looking for it reads every file."""
 _MOST_REASON: Final = 500
 """Characters of an authoriser's reason."""
 _AGENT = re.compile(r"[a-z0-9_-]+")
@@ -354,9 +356,17 @@ class Authorisation:
     def __init__(self, policies: Policies, authorisers: Mapping[str, Authoriser]) -> None:
         self._policies = policies
         self._authorisers = authorisers
+        self._flaws: list[str] = []
+        self._flaws_until = 0.0
 
     def flaws(self) -> list[str]:
-        """What is wrong with the policies, one line each."""
+        """What is wrong with the policies, one line each, as of now or of some seconds ago."""
+        if time.monotonic() >= self._flaws_until:
+            self._flaws = self._found_flaws()
+            self._flaws_until = time.monotonic() + _FLAWS_FOR
+        return self._flaws
+
+    def _found_flaws(self) -> list[str]:
         try:
             return [
                 f"policy {_said(name, flaw)}; it costs {flaw.cost}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DISCOVERY", "DiscoveryAgent"]
 
+_FLAWS = {"description": "What cannot be used here", "display_as": "Flaws", "type": "array"}
 DISCOVERY: dict[str, Any] = {
     "metadata": {
         "name": "discovery",
@@ -44,6 +45,7 @@ DISCOVERY: dict[str, Any] = {
                     "type": "array",
                 },
                 "version": {"description": "Version", "display_as": "Version", "type": "string"},
+                "flaws": _FLAWS,
             },
         },
         {
@@ -73,6 +75,7 @@ DISCOVERY: dict[str, Any] = {
                     )
                 },
                 "place": {"description": "Before it", "display_as": "Place", "type": "integer"},
+                "flaws": _FLAWS,
             },
         },
         {
@@ -111,7 +114,9 @@ class DiscoveryAgent(Agent):
 
     def probe(self, call: Call) -> dict[str, Any]:
         """Say what became of a request here."""
-        return call.node.seen(call["requestid"])
+        node = call.node
+        assert isinstance(node, Host)
+        return {**node.seen(call["requestid"]), "flaws": node.told_flaws()}
 
     def crl(self, call: Call) -> dict[str, Any]:
         """Put a newer revocation list in force; AgentError when our CA has not signed it."""

@@ -17,26 +17,30 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from mcshell.node.facts.sendable import fitted, sendable
 from mcshell.node.facts.system import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["FactSource", "merge", "plain"]
+__all__ = ["FactSource", "merge"]
 
 log = logging.getLogger(__name__)
 
 MAX_FILE = 4 * 1024 * 1024
-MAX_DEPTH = 32
+MAX_DIGITS = 4000
+ROOM = 512 * 1024
+"""Bytes that all facts may take as JSON, where nobody says another size."""
 
 
 class FactSource:
     """The facts of one node, read again when they are `refresh` seconds old.
 
     `patterns` are globs below `base` (or absolute ones). A file that cannot be used is one warning
-    for each of its versions: what it last said when it was whole stays, and so does all the rest.
-    Safe to ask from any thread; what was handed out never changes.
+    for each of its versions: what it last said when it was whole stays, and so does all the rest. A
+    fact that cannot be sent is left out by name; of those that together are more than `room` bytes,
+    the largest. Safe to ask from any thread; what was handed out never changes.
     """
 
     def __init__(
@@ -45,33 +49,53 @@ class FactSource:
         base: Path,
         refresh: float = 60.0,
         *,
+        room: int = ROOM,
         builtin: Callable[[], dict[str, Any]] = machine,
     ) -> None:
         self._patterns = tuple(patterns)
         self._base = base
         self._refresh = refresh
+        self._room = room
         self._builtin = builtin
         self._lock = threading.Lock()
         self._files: dict[Path, _FactFile] = {}
         self._facts: Mapping[str, Any] = MappingProxyType({})
+        self._flaws: tuple[str, ...] = ()
         self._due = float("-inf")
 
     def facts(self) -> Mapping[str, Any]:
         """All facts, nested: hashes, lists, strings, numbers, booleans and nulls only."""
         with self._lock:
-            now = time.monotonic()
-            if now >= self._due:
-                self._facts = MappingProxyType(self._read())
-                self._due = now + self._refresh
+            self._refreshed()
             return self._facts
 
-    def _read(self) -> dict[str, Any]:
-        facts = self._builtin()
+    def flaws(self) -> tuple[str, ...]:
+        """What is left out, a line each: files that cannot be used, facts that cannot be sent."""
+        with self._lock:
+            self._refreshed()
+            return self._flaws
+
+    def _refreshed(self) -> None:
+        now = time.monotonic()
+        if now < self._due:
+            return
+        facts, flaws = sendable(self._builtin())
         own = facts.keys() & {"mcshell"}
         for path in self._paths():
             file = self._files.setdefault(path, _FactFile(path))
             merge(facts, {key: value for key, value in file.facts().items() if key not in own})
-        return facts
+            flaws += file.flaws
+        facts, large = fitted(facts, self._room)
+        self._say([*flaws, *large])
+        self._facts = MappingProxyType(facts)
+        self._due = now + self._refresh
+
+    def _say(self, flaws: list[str]) -> None:
+        found = tuple(f"fact {line}" for line in flaws)
+        for line in found:
+            if line not in self._flaws:
+                log.warning("%s", line)
+        self._flaws = found
 
     def _paths(self) -> list[Path]:
         found: dict[Path, None] = {}
@@ -93,6 +117,7 @@ class _FactFile:
         self._path = path
         self._stamp: tuple[int, ...] | None = None
         self._facts: dict[str, Any] = {}
+        self.flaws: list[str] = []
 
     def facts(self) -> dict[str, Any]:
         try:
@@ -100,20 +125,21 @@ class _FactFile:
             stamp: tuple[int, ...] = (found.st_mtime_ns, found.st_size, found.st_ino)
             if stamp != self._stamp:
                 self._stamp = stamp
-                self._facts = _parse(self._path, found.st_size)
+                self._facts, flaws = sendable(_parse(self._path, found.st_size))
+                self.flaws = [f"{line} ({self._path})" for line in flaws]
         except (OSError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
-            log.warning("facts: %s is left out as it is now: %s", self._path, reason)
+            self.flaws = [f"file {self._path} is left out as it is now: {reason}"]
         return self._facts
 
 
-def _parse(path: Path, size: int) -> dict[str, Any]:
+def _parse(path: Path, size: int) -> dict[Any, Any]:
     """Read one file of `size` bytes; ValueError says what is wrong with it."""
     if size > MAX_FILE:
         raise ValueError(f"larger than {MAX_FILE} bytes")
     content = path.read_bytes()
     if path.suffix == ".json":
-        document = json.loads(content)
+        document = json.loads(content, parse_int=_integer)
     elif path.suffix in (".yaml", ".yml"):
         import yaml  # noqa: PLC0415 - loaded only where a YAML file is: it costs 3 MB
 
@@ -128,33 +154,12 @@ def _parse(path: Path, size: int) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise ValueError(f"a hash is wanted at the top, not a {type(document).__name__}")  # noqa: TRY004 - content, not a wrong call
-    return {_key(key): plain(value) for key, value in document.items()}
+    return document
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """Return a value that JSON can carry: YAML's dates become text, its sets lists.
-
-    Raises:
-        ValueError: nested deeper than facts may be (or into itself, which YAML allows).
-    """
-    if depth > MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, dict):
-        return {_key(key): plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, depth + 1) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124 - the test for NaN
-        return str(value)
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    isoformat = getattr(value, "isoformat", None)
-    return str(isoformat() if isoformat else value)
-
-
-def _key(key: Any) -> str:
-    return key if isinstance(key, str) else json.dumps(key, default=str)
+def _integer(text: str) -> int | str:
+    # Of more digits Python makes no number, which would cost the file.
+    return int(text) if len(text) < MAX_DIGITS else text
 
 
 def merge(under: dict[str, Any], over: Mapping[str, Any]) -> None:

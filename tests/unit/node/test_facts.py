@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 
 from mcshell.filters.facts import lookup
 from mcshell.node.facts import system as machine
-from mcshell.node.facts.source import FactSource, merge, plain
+from mcshell.node.facts.sendable import plain
+from mcshell.node.facts.source import FactSource, merge
 from mcshell.version import VERSION
 
 ROOT = Path(__file__).parents[3]
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
     ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.node.facts.sendable import plain
 from mcshell.node.journal import Journal
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from mcshell.node.revocation import Revocation
 
 __all__ = ["Host"]
+
+_TOLD_FOR: Final = 5.0
 
 
 class RuleRecords(Protocol):
@@ -81,6 +84,8 @@ class Host:
         self._settings = settings or {}
         self._records = records
         self._flaws = flaws
+        self._told: list[str] = []
+        self._told_until = 0.0
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -133,8 +138,12 @@ class Host:
         return (*broken, *self._flaws())
 
     def told_flaws(self) -> list[str]:
-        """As much of that as a node says of itself."""
-        return [flaw[:MOST_FLAW] for flaw in self.flaws()[:MOST_FLAWS]]
+        """As much of that as a node says of itself, as of some seconds ago at most."""
+        now = time.monotonic()
+        if now >= self._told_until:
+            self._told = [flaw[:MOST_FLAW] for flaw in self.flaws()[:MOST_FLAWS]]
+            self._told_until = now + _TOLD_FOR
+        return self._told
 
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""

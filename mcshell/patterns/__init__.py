@@ -18,18 +18,14 @@ RE2 takes 3 MB of a process: it is loaded when the first pattern is asked.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mcshell.errors import FilterError
 from mcshell.patterns.child import found_in_child
 from mcshell.patterns.translate import Translation, Unsayable, parse, translate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = [
     "MAX_COST",
@@ -91,15 +87,18 @@ class Account:
 _account: ContextVar[Account | None] = ContextVar("account", default=None)
 
 
-@contextmanager
-def one_message() -> Iterator[Account]:
+class one_message:  # noqa: N801 - a context manager, called like a function
     """Meter what is compiled and searched within: FilterError when it is more than a message may."""
-    account = Account()
-    token = _account.set(account)
-    try:
-        yield account
-    finally:
-        _account.reset(token)
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Account:
+        account = Account()
+        self._token = _account.set(account)
+        return account
+
+    def __exit__(self, *_: object) -> None:
+        _account.reset(self._token)
 
 
 @dataclass(frozen=True, slots=True)

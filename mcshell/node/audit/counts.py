@@ -47,14 +47,15 @@ class ArrivalCounts:
         self._counts: dict[_Kind, _Count] = {}
         self._kinds: Counter[str] = Counter()
         """How many there are, by identity."""
-        self._changed = threading.Condition()
-        """Its lock guards all of it."""
+        self._lock = threading.Lock()
+        """Guards all of it."""
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def count(self, event: Mapping[str, Any], *, at_once: bool) -> None:
         """Count an event; the first of its kind is written `at_once`, or with the others."""
-        with self._changed:
+        with self._lock:
             if self._every <= 0 or self._closed:
                 self._write({**event, "count": 1})
                 return
@@ -79,7 +80,7 @@ class ArrivalCounts:
 
     def close(self) -> None:
         """Write what is counted; later events are lines."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._write_due(float("inf"))
             self._changed.notify()
@@ -90,8 +91,9 @@ class ArrivalCounts:
         return (time.monotonic() + self._every) // tick * tick
 
     def _kind(self, identity: str, event: Mapping[str, Any]) -> _Kind:
-        words = ("event", "caller", "reason", "action", "via")
-        kind = (identity, *(str(event.get(word, "")) for word in words))
+        said: Callable[[str], Any] = event.get
+        about = said("event"), said("caller"), said("reason"), said("action"), said("via")
+        kind = (identity, *about)
         if kind not in self._counts and self._kinds[identity] >= MOST:
             return (identity, OTHERS)
         return kind
@@ -104,7 +106,7 @@ class ArrivalCounts:
             self._changed.notify()
 
     def _run(self) -> None:
-        with self._changed:
+        with self._lock:
             while not self._closed:
                 soonest = min((one.due for one in self._counts.values()), default=None)
                 self._changed.wait(

@@ -494,6 +494,19 @@ def test_json_with_two_readings_is_refused(body, expected):
     assert refusal(strict_json.loads, body) is expected
 
 
+@pytest.mark.parametrize("number", ["1" * 20, "9" * 21, "-" + "9" * 19, "1e999", "-1.5E+400"])
+@pytest.mark.parametrize(
+    "around",
+    ["{}", " {}", "[{}]", "[1,{}]", "[1,\n{}]", '{{"a":{}}}', '{{"a":\t{}}}', '{{"a": [[ {} ]]}}'],
+)
+def test_a_number_that_is_too_large_is_refused_wherever_it_stands(number, around):
+    """At the top, in a list, behind white space: what needs more than 64 bits, or is infinite."""
+    if number == "1" * 20:
+        assert strict_json.loads(around.format(number).encode())
+        return
+    assert refusal(strict_json.loads, around.format(number).encode()) is Reason.MALFORMED
+
+
 def test_plain_numbers_and_escapes_are_read():
     """The careful paths read what is in order as the quick one does."""
     body = b'["\\ud83d\\ude00", 18446744073709551615, -9223372036854775808, 1e300, 1E+5, 0.1]'

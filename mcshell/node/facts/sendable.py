@@ -41,10 +41,10 @@ def plain(value: Any) -> Any:
     Raises:
         ValueError: a part of it cannot be; it says which, and why.
     """
-    walk = _Walk()
-    found = walk.value(value, ())
-    if walk.left_out:
-        raise ValueError(walk.left_out[0])
+    copy = _PlainCopy()
+    found = copy.value(value, ())
+    if copy.left_out:
+        raise ValueError(copy.left_out[0])
     return found
 
 
@@ -53,13 +53,13 @@ def sendable(facts: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
     found: dict[str, Any] = {}
     left_out: list[str] = []
     for key, value in facts.items():
-        walk = _Walk()
+        copy = _PlainCopy()
         try:
-            found |= walk.hash({key: value}, ())
+            found |= copy.hash({key: value}, ())
         except _TooManyError as error:
             left_out.append(_flaw((_text(str(key)),), error))
         else:
-            left_out += walk.left_out
+            left_out += copy.left_out
     return found, left_out
 
 
@@ -79,8 +79,8 @@ class _TooManyError(ValueError):
     """A fact of too many values."""
 
 
-class _Walk:
-    """One way through a value; `left_out` says what did not come along."""
+class _PlainCopy:
+    """Makes the copy of a value that is sent; `left_out` says what did not come along."""
 
     def __init__(self) -> None:
         self.left_out: list[str] = []

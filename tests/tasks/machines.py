@@ -241,7 +241,7 @@ class Machines(Fleet):
                 del left[name]
             return not left
 
-        assert wait_until(started, 60), left
+        assert wait_until(started, 180), left
 
     def spoil(self, name: str, service: str) -> None:
         """Have a service not come back once it is stopped."""

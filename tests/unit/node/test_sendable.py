@@ -41,6 +41,11 @@ YAMLS = st.recursive(
     ),
     max_leaves=15,
 )
+MANY = settings(
+    max_examples=500,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 def deep(value: Any, levels: int) -> Any:
@@ -94,11 +99,7 @@ def check(path: Path, document: dict[Any, Any]) -> None:
             assert source.flaws()
 
 
-@settings(
-    max_examples=500,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@MANY
 @given(document=st.dictionaries(TEXT, PLAIN, max_size=5), levels=st.integers(0, 40))
 def test_the_node_answers_whatever_json_says(
     tmp_path: Path, document: dict[str, Any], levels: int
@@ -110,11 +111,7 @@ def test_the_node_answers_whatever_json_says(
     check(path, document)
 
 
-@settings(
-    max_examples=500,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@MANY
 @given(document=st.dictionaries(TEXT, YAMLS, max_size=5), levels=st.integers(0, 40))
 def test_the_node_answers_whatever_yaml_says(
     tmp_path: Path, document: dict[Any, Any], levels: int

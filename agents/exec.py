@@ -3,7 +3,9 @@
 Nobody has this without a policy file of its own (`exec.policy`). The program runs as the daemon's
 user with the daemon's environment, less what is mcshell's own. Its process group is ended when
 time is up or the request is cancelled; a child that makes a session of its own escapes that, as it
-would from any shell. Settings: `[agents.exec] max_output` (bytes a stream, 256 KiB).
+would from any shell. Of long output the first and the last half are in the reply; of a queued run
+the log has more, while it runs and afterwards (`job log`). Settings: `[agents.exec] max_output`
+(bytes a stream, 256 KiB).
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class Exec(Agent):
         data = {
             "exitcode": outcome.exitcode,
             "signal": outcome.signal,
-            "stdout": text(outcome.stdout, cut=outcome.truncated),
-            "stderr": text(outcome.stderr, cut=outcome.truncated),
+            "stdout": text(outcome.stdout),
+            "stderr": text(outcome.stderr),
             "truncated": outcome.truncated,
             "elapsed": outcome.elapsed,
         }

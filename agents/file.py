@@ -24,10 +24,12 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable, hold_public, text
+from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mcshell.node.agent import HeldFile
 
 ROOTS = ("/etc", "/var/log", "/usr/share")
 # Secrets that live below the default roots on common systems; case and depth do not matter.
@@ -67,8 +69,8 @@ class File(Agent):
         """What a path is; one that does not exist is no failure."""
         path = call["path"]
         try:
-            with _hold(call, path, content=False) as (fd, real):
-                return _describe(path, real, os.fstat(fd))
+            with _hold(call, path, content=False) as (file, real):
+                return _describe(call, path, real, file.status)
         except FileNotFoundError:
             # Told only of what would be told if it were there: below the roots.
             return {"path": path, "realpath": _allowed(call, path), "exists": False}
@@ -77,12 +79,14 @@ class File(Agent):
         """A digest of the whole content."""
         algorithm = call.get("algorithm", "sha256")
         digest = hashlib.new(algorithm, usedforsecurity=False)
-        with _reading(call) as (fd, real):
-            while block := os.read(fd, 16 * BLOCK):
+        with _reading(call) as (file, real):
+            read = 0
+            while block := file.read(16 * BLOCK, read):
+                read += len(block)
                 digest.update(block)
                 if call.cancelled.is_set() or not call.remaining:
                     raise AgentError(f"{call['path']}: stopped before the end of the file")
-            found = os.fstat(fd)
+            found = file.status
         return {
             "path": call["path"],
             "realpath": real,
@@ -98,9 +102,9 @@ class File(Agent):
         most = _most(call)
         if offset < 0 or not 0 <= wanted <= most:
             raise AgentError(f"offset is at least 0, length from 0 to {most}", statuscode=4)
-        with _reading(call) as (fd, real):
-            data = _pread(fd, wanted, offset)
-            size = os.fstat(fd).st_size
+        with _reading(call) as (file, real):
+            data = file.read(wanted, offset)
+            size = file.status.st_size
         content = text(data, cut=len(data) == wanted)
         length = len(content.encode()) if isinstance(content, str) else len(content)
         return {
@@ -118,9 +122,9 @@ class File(Agent):
         wanted = call.get("lines", 10)
         if not 0 <= wanted <= MAX_LINES:
             raise AgentError(f"lines is from 0 to {MAX_LINES}", statuscode=4)
-        with _reading(call) as (fd, real):
-            size = os.fstat(fd).st_size
-            data, cut = _last_lines(fd, size, wanted, _most(call))
+        with _reading(call) as (file, real):
+            size = file.status.st_size
+            data, cut = _last_lines(file, size, wanted, _most(call))
         return {
             "path": call["path"],
             "realpath": real,
@@ -135,18 +139,7 @@ def _most(call: Call) -> int:
     return int(call.node.settings("file").get("max_read", MAX_READ))
 
 
-def _pread(fd: int, length: int, offset: int) -> bytes:
-    """Read until `length` or the end: one pread may give less."""
-    data = bytearray()
-    while len(data) < length:
-        block = os.pread(fd, min(length - len(data), 16 * BLOCK), offset + len(data))
-        if not block:
-            break
-        data += block
-    return bytes(data)
-
-
-def _last_lines(fd: int, size: int, wanted: int, most: int) -> tuple[bytes, bool]:
+def _last_lines(file: HeldFile, size: int, wanted: int, most: int) -> tuple[bytes, bool]:
     """Return the last `wanted` lines, at most `most` bytes of them, and whether that cut some."""
     if not wanted:
         return b"", False
@@ -155,7 +148,7 @@ def _last_lines(fd: int, size: int, wanted: int, most: int) -> tuple[bytes, bool
     while start > 0 and len(data) < most and data.count(b"\n", 0, -1) < wanted:
         step = min(BLOCK, start, most - len(data))
         start -= step
-        data = _pread(fd, step, start) + data
+        data = file.read(step, start) + data
     lines = _split(data)
     cut = start > 0 and len(lines) <= wanted
     return b"".join(lines[-wanted:]), cut
@@ -171,7 +164,7 @@ def _allowed(call: Call, path: str) -> str:
     """Return the file a path leads to; AgentError when that is not to be looked at."""
     _absolute(path)
     try:
-        real = os.path.realpath(path)
+        real = call.node.system.real(path)
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}") from None
     _judge(call, path, real)
@@ -185,7 +178,7 @@ def _absolute(path: str) -> None:
 
 def _judge(call: Call, path: str, real: str) -> None:
     roots = call.node.settings("file").get("roots", ROOTS)
-    inside = any(_below(real, os.path.realpath(root)) for root in roots)
+    inside = any(_below(real, call.node.system.real(root)) for root in roots)
     if not inside:
         raise AgentError(f"{path}: not below the roots of the file agent ({', '.join(roots)})")
     if call.node.protects(real) or call.node.protects(path):
@@ -197,37 +190,41 @@ def _below(path: str, root: str) -> bool:
 
 
 @contextlib.contextmanager
-def _hold(call: Call, path: str, *, content: bool) -> Iterator[tuple[int, str]]:
+def _hold(call: Call, path: str, *, content: bool) -> Iterator[tuple[HeldFile, str]]:
     """Hold what a path leads to, checked after it is held; FileNotFoundError when there is none."""
-    try:
-        fd = _held(call, path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
-    except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}") from None
-    try:
-        real = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a kernel link, kept as it is
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(_held(call, path))
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
+        except OSError as error:
+            raise AgentError(f"{path}: {error.strerror}") from None
+        real = file.real
         _judge(call, path, real)  # a directory on the way may have been swapped meanwhile
         if content:
-            _readable(call, path, real, os.fstat(fd))
-        yield fd, real
-    finally:
-        os.close(fd)
+            _readable(call, path, real, file.status)
+        yield file, real
 
 
-def _held(call: Call, path: str) -> int:
+@contextlib.contextmanager
+def _held(call: Call, path: str) -> Iterator[HeldFile]:
+    hold = call.node.system.hold
     if call.node.tells_all_files:
-        return os.open(_allowed(call, path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with hold(_allowed(call, path), public=False) as file:
+            yield file
+        return
     # Judged by its words first: what it leads to may be just what is not told.
     _absolute(path)
-    try:
-        return hold_public(path)
-    except PermissionError:
-        _judge(call, path, os.path.normpath(path))
-        raise
-    except OSError:
-        _allowed(call, path)
-        raise
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(hold(path, public=True))
+        except PermissionError:
+            _judge(call, path, os.path.normpath(path))
+            raise
+        except OSError:
+            _allowed(call, path)
+            raise
+        yield file
 
 
 def _readable(call: Call, path: str, real: str, found: os.stat_result) -> None:
@@ -241,17 +238,12 @@ def _readable(call: Call, path: str, real: str, found: os.stat_result) -> None:
 
 
 @contextlib.contextmanager
-def _reading(call: Call) -> Iterator[tuple[int, str]]:
-    """Open the call's file for reading: a plain file below the roots, or AgentError."""
+def _reading(call: Call) -> Iterator[tuple[HeldFile, str]]:
+    """Hold the call's file to be read: a plain file below the roots, or AgentError."""
     path = call["path"]
     try:
-        with _hold(call, path, content=True) as (fd, real):
-            # Through the held one: the same file, whatever the path means by now.
-            reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
-                yield reader, real
-            finally:
-                os.close(reader)
+        with _hold(call, path, content=True) as held:
+            yield held
     except OSError as error:
         raise AgentError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
@@ -267,21 +259,18 @@ def _kind(mode: int) -> str:
     }.get(stat.S_IFMT(mode), "unknown")
 
 
-def _describe(path: str, real: str, found: os.stat_result) -> dict[str, Any]:
-    try:
-        link = os.readlink(path)  # noqa: PTH115 - the text of the link, as it is
-    except OSError:
-        link = None
+def _describe(call: Call, path: str, real: str, found: os.stat_result) -> dict[str, Any]:
+    system = call.node.system
     return {
         "path": path,
         "realpath": real,
         "exists": True,
         "type": _kind(found.st_mode),
-        "link": link,
+        "link": system.link(path),
         "size": found.st_size,
         "mode": f"{stat.S_IMODE(found.st_mode):04o}",
-        "owner": _owner(found.st_uid),
-        "group": _group(found.st_gid),
+        "owner": system.owner(found.st_uid),
+        "group": system.group(found.st_gid),
         "uid": found.st_uid,
         "gid": found.st_gid,
         "mtime": found.st_mtime,
@@ -289,21 +278,3 @@ def _describe(path: str, real: str, found: os.stat_result) -> dict[str, Any]:
         "inode": found.st_ino,
         "links": found.st_nlink,
     }
-
-
-def _owner(uid: int) -> str:
-    import pwd  # noqa: PLC0415 - Unix only
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    import grp  # noqa: PLC0415 - Unix only
-
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)

@@ -26,11 +26,10 @@ from mcshell.node.agent import (
     ProgramResult,
     Unavailable,
     run,
-    which,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:@_-]*\Z")
 TAIL = 4096
@@ -56,7 +55,7 @@ class Package(Agent):
 
     def activate(self, node: NodeView) -> None:
         """Needs a package database and the tools that read it."""
-        _backend(node.settings(self.name))
+        _backend(node)
 
     def status(self, call: Call) -> dict[str, Any]:
         """One package, absent or not; without a name all that are installed."""
@@ -94,7 +93,7 @@ class Package(Agent):
         return self._change(call, "remove")
 
     def _backend(self, call: Call) -> Backend:
-        return _backend(call.node.settings(self.name))
+        return _backend(call.node)
 
     def _change(self, call: Call, what: str) -> dict[str, Any]:
         backend = self._backend(call)
@@ -191,10 +190,11 @@ def _expect(backend: Backend, outcome: ProgramResult, call: Call, what: str) -> 
     raise AgentError(f"{what}: {backend.complaint(outcome) or outcome.why()}", data=data)
 
 
-def _backend(settings: Mapping[str, Any]) -> Backend:
+def _backend(node: NodeView) -> Backend:
     """Choose by the database that is there, not by the tools: Debian has rpm as a package too."""
+    settings = node.settings(Package.name)
     root = str(settings.get("root", "/"))
-    provider = settings.get("provider") or _provider(root)
+    provider = settings.get("provider") or _provider(node, root)
     if provider == "apt":
         return Apt(root, int(settings.get("lock_wait", 30)))
     if provider in ("dnf", "yum"):
@@ -202,9 +202,11 @@ def _backend(settings: Mapping[str, Any]) -> Backend:
     raise Unavailable(f"package: unknown provider {provider!r} (apt, dnf or yum)")
 
 
-def _provider(root: str) -> str:
+def _provider(node: NodeView, root: str) -> str:
+    which = node.system.which
+
     def has(path: str) -> bool:
-        return os.path.exists(os.path.join(root, path))  # noqa: PTH110, PTH118 - strings in, strings out
+        return node.system.exists(os.path.join(root, path))  # noqa: PTH118 - strings in, strings out
 
     if has("var/lib/dpkg/status") and which("dpkg-query"):
         return "apt"

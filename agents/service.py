@@ -23,14 +23,13 @@ from mcshell.node.agent import (
     ProgramResult,
     Unavailable,
     run,
-    which,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:@_-]*\Z")
-SYSTEMD = Path("/run/systemd/system")  # sd_booted(3): there when systemd runs the machine
+SYSTEMD = "/run/systemd/system"  # sd_booted(3): there when systemd runs the machine
 Row = dict[str, Any]
 
 
@@ -41,7 +40,7 @@ class Service(Agent):
 
     def activate(self, node: NodeView) -> None:
         """Needs systemd, or service(8) and init scripts."""
-        _manager(node.settings(self.name))
+        _manager(node)
 
     def status(self, call: Call) -> dict[str, Any]:
         """Whether it runs and whether it starts at boot."""
@@ -68,7 +67,7 @@ class Service(Agent):
         return self._boot(call, "disable", wanted=False)
 
     def _manager(self, call: Call) -> Manager:
-        return _manager(call.node.settings(self.name))
+        return _manager(call.node)
 
     def _run(self, call: Call, verb: str, *, wanted: bool) -> dict[str, Any]:
         manager, name = self._manager(call), _name(call)
@@ -116,15 +115,16 @@ def _name(call: Call) -> str:
     return name
 
 
-def _manager(settings: Mapping[str, Any]) -> Manager:
-    provider = settings.get("provider") or ("systemd" if SYSTEMD.is_dir() else "sysv")
+def _manager(node: NodeView) -> Manager:
+    settings, system = node.settings(Service.name), node.system
+    provider = settings.get("provider") or ("systemd" if system.exists(SYSTEMD) else "sysv")
     if provider == "systemd":
-        if not which("systemctl"):
+        if not system.which("systemctl"):
             raise Unavailable("service: systemd runs here, but there is no systemctl")
         return Systemd(str(settings.get("scope", "system")))
     if provider == "sysv":
         root = Path(str(settings.get("root", "/")))
-        if not (root / "etc/init.d").is_dir():
+        if not system.exists(str(root / "etc/init.d")):
             raise Unavailable(f"service: neither systemd nor init scripts in {root}etc/init.d")
         return Sysv(root)
     raise Unavailable(f"service: unknown provider {provider!r} (systemd or sysv)")
@@ -205,7 +205,7 @@ class Sysv:
         return script
 
     def _call(self, call: Call, name: str, verb: str) -> ProgramResult:
-        if self._root == Path("/") and which("service"):
+        if self._root == Path("/") and call.node.system.which("service"):
             return run(call, ["service", name, verb])
         # What service(8) does, which knows no other root: run it in / with a clean environment.
         keep = [f"{key}={value}" for key, value in os.environ.items() if key in ("PATH", "LANG")]
@@ -240,7 +240,7 @@ class Sysv:
             raise AgentError(
                 f"cannot {verb} {name}: update-rc.d(8) works on the machine's own root"
             )
-        if not which("update-rc.d"):
+        if not call.node.system.which("update-rc.d"):
             raise AgentError(f"cannot {verb} {name}: there is no update-rc.d here")
         if not any(self._root.glob(f"etc/rc?.d/[SK][0-9][0-9]{name}")):
             outcome = run(call, ["update-rc.d", name, "defaults"])

@@ -7,21 +7,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcshell.errors import MCShellError
+from mcshell.errors import ForkedClient, MCShellError, Stopped
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from mcshell.client.client import Client, connect
+    from mcshell.client.client import Client, connect, current
     from mcshell.client.rpc.replies import Replies
 
-__all__ = ["Client", "MCShellError", "Replies", "connect", "load_ipython_extension"]
+__all__ = [
+    "Client",
+    "ForkedClient",
+    "MCShellError",
+    "Replies",
+    "Stopped",
+    "connect",
+    "current",
+    "load_ipython_extension",
+]
 __version__ = VERSION
 
 _PLACES = {
     "Client": "mcshell.client.client",
     "connect": "mcshell.client.client",
+    "current": "mcshell.client.client",
     "Replies": "mcshell.client.rpc.replies",
 }
 

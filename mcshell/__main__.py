@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path and not __file__.startswith(sys.path[0]):
@@ -16,8 +17,11 @@ _INTERRUPTED = 130  # `commands.result` says so, too, and is not loaded yet
 def main() -> int:
     """Run the command line; Ctrl-C while its modules load is one line, as it is later."""
     try:
-        from mcshell.shell.cli import main as run  # noqa: PLC0415 - Ctrl-C may come meanwhile
-
+        gc.disable()  # what loads is no garbage, and looking for some takes a twentieth of the time
+        try:
+            from mcshell.shell.cli import main as run  # noqa: PLC0415 - Ctrl-C may come meanwhile
+        finally:
+            gc.enable()
         return run()
     except KeyboardInterrupt:
         sys.stderr.write("mcshell: interrupted\n")

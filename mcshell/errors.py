@@ -5,8 +5,11 @@
     MCShellError
     ├── UsageError              a line, option or argument that means nothing here
     │   ├── FilterError         a filter that does not parse
-    │   └── InputError          an input that the action's DDL refuses
+    │   ├── InputError          an input that the action's DDL refuses
+    │   └── ForkedClient        a client in a child of the process that made it
     ├── ConfigError             a setting, a file or a key that cannot be used
+    ├── MachineError            a stream, folder or file of this machine that takes or gives no more
+    │   └── StorageError        its disk takes nothing: full, read-only, broken
     ├── DDLError                a schema that is not one
     ├── PluginError             a plugin that is not there or does not load
     ├── WireError               what goes over the broker
@@ -26,7 +29,8 @@
     └── AgentError              what an agent raises to answer "failed"
         └── Unavailable         an agent that this platform cannot serve
 
-Exit codes are the command line's (mcshell/README.md §3); each class knows its own.
+Exit codes are the command line's (mcshell/README.md §3); each class knows its own. One error stands
+outside: `Stopped`, which is KeyboardInterrupt's, so that what handles errors does not handle it.
 """
 
 from __future__ import annotations
@@ -46,9 +50,11 @@ __all__ = [
     "ConversationError",
     "DDLError",
     "FilterError",
+    "ForkedClient",
     "FrameError",
     "InputError",
     "MCShellError",
+    "MachineError",
     "MarshalError",
     "NoTargets",
     "PluginError",
@@ -56,6 +62,8 @@ __all__ = [
     "ReceiptTimeout",
     "Rejected",
     "SessionError",
+    "Stopped",
+    "StorageError",
     "TurnTimeout",
     "Unavailable",
     "UnknownBroker",
@@ -66,6 +74,15 @@ __all__ = [
 ]
 
 
+def _rendered(error: BaseException) -> str:
+    """An error as a line in which nothing acts on a terminal: what it is about may be foreign text."""
+    text = f"{type(error).__name__}: {error}"
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
 class MCShellError(Exception):
     """The root: whatever mcshell raises on purpose is one of these."""
 
@@ -73,7 +90,7 @@ class MCShellError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """One line in IPython, where a traceback would tell the operator nothing."""
-        return [f"{type(self).__name__}: {self}"]
+        return [_rendered(self)]
 
 
 class UsageError(MCShellError):
@@ -98,6 +115,52 @@ class InputError(UsageError):
         super().__init__(message)
         self.name = name
         self.statuscode = statuscode
+
+
+class ForkedClient(UsageError):
+    """A client that was opened before a fork, in the child: it is the parent's."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this client was opened before a fork and is the parent's: mcshell.connect() in the"
+            " child opens another"
+        )
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C while something was asked or waited for; no `MCShellError`: it ends loops and scripts.
+
+    `replies` is the request (`client.rpc.replies.Replies`) with what had arrived, in which targets
+    without a reply are `silent` (broadcast, direct) or still `pending` (queue, pool); without rows
+    where the targets were still being looked for, None where nothing was to be asked. `plan` is the
+    plan that was being run (`client.plans.manager.PlanStatus`), which may be resumed. `found` is who
+    had answered where nodes were being looked for (`client.discovery.methods.Discovered`); where that
+    was all that was asked, `replies` are their answers.
+    """
+
+    def __init__(self, replies: Any = None, plan: Any = None, found: Any = None) -> None:
+        super().__init__(replies, plan, found)
+        self.replies = replies
+        self.plan = plan
+        self.found = found
+
+    def __str__(self) -> str:
+        about = [repr(one) for one in (self.replies, self.plan) if one is not None]
+        return ": ".join(["stopped", *about])
+
+    def _render_traceback_(self) -> list[str]:
+        """One line in IPython, as for all errors of ours."""
+        return [_rendered(self)]
+
+
+class MachineError(MCShellError):
+    """What this machine has of streams, folders and files cannot be used: full, closed, read-only."""
+
+    exit_code = 74
+
+
+class StorageError(MachineError):
+    """State that cannot be written: its disk is full, read-only or broken."""
 
 
 class ConfigError(MCShellError):

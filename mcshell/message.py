@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
     "LATE",
+    "NATIVE",
     "Duty",
     "Filter",
     "Job",
@@ -40,6 +43,10 @@ __all__ = [
 
 LATE: Final = 3600.0
 """Seconds after its time for which a start is still worth it, where a job does not say."""
+
+
+NATIVE: Final = "mcs"
+"""The trust of what came over our own signed wire."""
 
 
 class Via(StrEnum):
@@ -71,7 +78,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether a node's own last reply put the target here."""
+        """Whether the node itself said so: in its last reply, or asked, where that is lost."""
         return self in (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
 
     @property
@@ -137,6 +144,8 @@ class Filter:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Filter:
         """Read the envelope's form; raises KeyError or TypeError when it is another."""
+        if document == _NO_TERMS:
+            return _EVERYONE
 
         def words(name: str) -> tuple[str, ...]:
             value = document[name]
@@ -147,6 +156,10 @@ class Filter:
         return cls(
             words("fact"), words("class"), words("agent"), words("identity"), words("compound")
         )
+
+
+_EVERYONE: Final = Filter()
+_NO_TERMS: Final = _EVERYONE.as_dict()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +200,7 @@ class Reply:
     `job` and `run` are set on a reply about one run of a recurring job (see `run_id`). `digest` is
     the SHA-256, in hexadecimal, of the signed bytes that it answers: a request, or the revision of
     a job; empty where version 1 of the wire or MCollective bound it to nothing but the id.
+    `machine` tells the node from another machine of the same name; empty where it says nothing.
     """
 
     requestid: str
@@ -197,10 +211,11 @@ class Reply:
     data: Mapping[str, Any]
     created: float
     state: State
-    trust: str = "mcs"
+    trust: str = NATIVE
     job: str | None = None
     run: str = ""
     digest: str = ""
+    machine: str = ""
 
     @property
     def final(self) -> bool:

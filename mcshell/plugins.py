@@ -32,12 +32,14 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from mcshell import forking
 from mcshell.errors import PluginError, did_you_mean
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -90,6 +92,16 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
 """Kind → name → where it is."""
 
 _lock = threading.Lock()
+
+
+def _in_child() -> None:
+    """Whoever held the lock is not there in a child of fork(2)."""
+    global _lock  # noqa: PLW0603 - one for the whole process
+    _lock = threading.Lock()
+
+
+forking.in_child(_in_child)
+
 _registered: dict[tuple[str, str], Any] = {}
 _loaded: dict[tuple[str, str], Any] = {}
 

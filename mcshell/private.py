@@ -16,9 +16,12 @@ import os
 import stat
 import struct
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
+
+from mcshell import forking
 
 __all__ = [
+    "FileLock",
     "UnsafeFile",
     "check_obeyed",
     "hold_public",
@@ -68,19 +71,49 @@ def private_file(path: Path) -> Path:
     return path
 
 
-def lock_file(path: Path) -> IO[str] | None:
+class FileLock:
+    """A lock file that this process holds until it is closed; no child of it does."""
+
+    def __init__(self, handle: IO[str]) -> None:
+        self._handle = handle
+        forking.hold(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self._handle.close()
+
+    def rest(self, timeout: float) -> bool:  # noqa: ARG002 - as `forking.Inherited` has it
+        """Be ready for a fork, as it always is."""
+        return True
+
+    def go_on(self) -> None:
+        """Stay held by the parent of a child."""
+
+    def let_go(self) -> None:
+        """Be held by the parent alone: the lock is the open file's, which both had."""
+        self._handle.close()
+
+
+def lock_file(path: Path) -> FileLock | None:
     """Hold a lock file for the life of this process or until closed; None when another does.
 
     Raises:
         OSError: the file cannot be made.
     """
     handle = private_file(path).open("a")
+    lock = FileLock(handle)
     try:
         fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE)
     except (BlockingIOError, PermissionError):  # fcntl(2): EAGAIN or EACCES
         handle.close()
         return None
-    return handle
+    return lock
 
 
 def is_locked(path: Path) -> bool:
@@ -213,7 +246,7 @@ def _refuse_others(path: str | os.PathLike[str], status: os.stat_result) -> None
 
 def _walk(path: Path) -> Path:
     """Check each step from the root to a file, links too; return where it really is."""
-    steps = [*reversed((Path.cwd() / path).parts)]
+    steps = [*reversed((path if path.is_absolute() else Path.cwd() / path).parts)]
     here, links = Path("/"), 0
     while steps:
         name = steps.pop()

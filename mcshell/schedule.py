@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import UsageError
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,16 @@ __all__ = [
 NODE: Final = "node"
 """The zone of each node, by its own settings."""
 
-_WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKDAYS: Final = (
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+)
+_SHORT: Final = 3
 _IN: Final = re.compile(r"\+\s*(.+)")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _LOCAL: Final = Path("/etc/localtime")
@@ -265,9 +274,9 @@ def parse_at(text: str, now: float, zone: tzinfo) -> tuple[str, str | None]:
 def _day(word: str, today: date, ahead: bool) -> date | None:  # noqa: FBT001 - private
     if word in ("today", "tomorrow"):
         return today + timedelta(days=word == "tomorrow")
-    place = word[:3]
-    if place in _WEEKDAYS and word.isalpha():
-        days = (_WEEKDAYS.index(place) - today.weekday()) % 7
+    named = [n for n, day in enumerate(_WEEKDAYS) if len(word) >= _SHORT and day.startswith(word)]
+    if named:
+        days = (named[0] - today.weekday()) % 7
         return today + timedelta(days=days if days or ahead else 7)
     return None
 

@@ -5,6 +5,9 @@ newest version in one transaction, with the number in `PRAGMA user_version`: who
 between leaves it as it was. A file of a version that is not known here is refused before a byte of
 it is touched. All are private (0600) and in WAL mode.
 
+A disk that is full, or read-only, does not keep a node from its files: what is in them is read, and
+what would be written fails as `StorageError` (`hindered`).
+
 Any thread may call. What comes together is committed together: of those that `write` one leads. It
 commits what all of them have queued, in one transaction, wakes them, and hands the lead to the
 first that came meanwhile. So nobody works for the others for long.
@@ -17,12 +20,15 @@ import sqlite3
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mcshell.errors import ConfigError, MCShellError
+from mcshell import forking
+from mcshell.errors import ConfigError, MachineError, MCShellError, StorageError
 from mcshell.private import private_file
+from mcshell.storage import is_storage_fault
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     import os
@@ -71,20 +77,57 @@ class _WriteTicket:
 class Database:
     """An open file, until `close`. Rows are `sqlite3.Row`: known by place and by name.
 
+    With `patient` a disk that takes nothing is no reason to fail: the file is opened for reading,
+    and `hindered`. Once there is room it wants to be opened again.
+
     Raises:
         ConfigError: it cannot be opened, is none of its kind, or of a version not known here.
     """
 
-    def __init__(self, path: str | os.PathLike[str], kind: FileKind) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], kind: FileKind, *, patient: bool = False
+    ) -> None:
         self.path = Path(path)
-        self._connection = _open(self.path, kind)
+        self.hindered = False
+        self._process = forking.generation()
+        self._lock = threading.RLock()
         self._durable = True
         self._queue: list[_WriteTicket] = []
         self._led = False
         self._waiting = threading.Lock()
         """Guards the queue, and whether somebody leads it."""
-        self._turn = threading.RLock()
-        """Held by whoever uses the connection."""
+        with self._lock:  # a fork waits until it is open
+            forking.hold(self)
+            try:
+                self._connection = _open(self.path, kind)
+            except ConfigError as error:
+                if not patient or not is_storage_fault(error.__cause__):
+                    raise
+                self._connection = _open_for_reading(self.path, kind, error)
+                self.hindered = True
+
+    @property
+    def _turn(self) -> threading.RLock:
+        """Held by whoever uses the connection; raises ForkedClient where it is another process's."""
+        forking.check(self._process)
+        return self._lock
+
+    def rest(self, timeout: float) -> bool:
+        """Have nobody at work in it from now on, for a fork (`forking`)."""
+        return self._lock.acquire(timeout=timeout)
+
+    def go_on(self) -> None:
+        """Let everybody work again: the fork is made."""
+        self._lock.release()
+
+    def let_go(self) -> None:
+        """Close what a child has inherited: as SQLite remembers a file, it could not open it anew.
+
+        Nothing is written: nobody was at work in it, and the parent's lock keeps the WAL as it is.
+        """
+        if hasattr(self, "_connection"):
+            self._connection.close()
+        self._lock.release()
 
     def close(self) -> None:
         """Close the file; nobody may be at work in it any more."""
@@ -97,26 +140,27 @@ class Database:
         Where another process reads just now, that waits for the next time.
 
         Raises:
-            MCShellError: it could not be written.
+            StorageError: the disk takes nothing.
+            MachineError: it could not be written.
         """
         with self._turn:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    raise MCShellError(f"{self.path} cannot be written: {error}") from error
+                    raise self._unwritten(error) from error
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run a query over what is committed.
 
         Raises:
-            MCShellError: it could not be read.
+            MachineError: it could not be read.
         """
         with self._turn:
             try:
                 return self._connection.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                raise MCShellError(f"{self.path} cannot be read: {error}") from error
+                raise MachineError(f"{self.path} cannot be read: {error}") from error
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -125,7 +169,8 @@ class Database:
         With `durable=False` a power cut may undo it; the death of this process never does.
 
         Raises:
-            MCShellError: it could not be committed.
+            StorageError: the disk takes nothing.
+            MachineError: it could not be committed.
         """
         with self._turn:
             try:
@@ -142,8 +187,13 @@ class Database:
                 ):  # there may be none any more; the first error says why
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
-                    raise MCShellError(f"{self.path} cannot be written: {error}") from error
+                    raise self._unwritten(error) from error
                 raise
+
+    def _unwritten(self, error: sqlite3.Error) -> MCShellError:
+        """What to raise when nothing could be written."""
+        kind = StorageError if self.hindered or is_storage_fault(error) else MachineError
+        return kind(f"{self.path} cannot be written: {error}")
 
     def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
         """Have `work` done in a transaction with that of others, and return its result after it.
@@ -152,8 +202,9 @@ class Database:
         if it, or another's, is `durable` (see `transaction`). Not for the inside of a transaction.
 
         Raises:
-            MCShellError: it could not be committed.
+            MachineError: it could not be committed.
         """
+        forking.check(self._process)
         ticket = _WriteTicket(work=work, durable=durable)
         with self._waiting:
             self._queue.append(ticket)
@@ -171,7 +222,7 @@ class Database:
         if isinstance(ticket.error, MCShellError):
             raise ticket.error
         if ticket.error is not None:
-            raise MCShellError(f"{self.path} cannot be written: {ticket.error}") from ticket.error
+            raise MachineError(f"{self.path} cannot be written: {ticket.error}") from ticket.error
         result: T = ticket.result
         return result
 
@@ -222,15 +273,8 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
     try:
         found = _look(path, kind)
         with ExitStack() as unless_open:
-            connection = sqlite3.connect(
-                private_file(path),
-                timeout=kind.timeout,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            connection = _connected(str(private_file(path)), kind)
             unless_open.callback(connection.close)
-            connection.row_factory = sqlite3.Row
-            connection.create_function("sha256", 1, _sha256, deterministic=True)
             # What is deleted, or set to NULL, is overwritten: inputs may be secrets.
             for pragma in (*kind.pragmas, "synchronous=FULL", "secure_delete=ON"):
                 connection.execute(f"PRAGMA {pragma}")
@@ -243,6 +287,54 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
         # What an operational error finds fault with is the place, not what the file holds.
         what = f"is no {kind.name}" if type(error) is sqlite3.DatabaseError else "cannot be opened"
         raise ConfigError(f"{path} {what}: {error}", origin=str(path)) from error
+
+
+def _open_for_reading(path: Path, kind: FileKind, error: ConfigError) -> sqlite3.Connection:
+    """A connection to a file on a disk that takes nothing; raises `error` where there is none.
+
+    A file that is not there yet is an empty one in memory, in which nothing can be written.
+    """
+    if not _size(path):
+        connection = _connected(":memory:", kind)
+        for script in kind.versions.values():
+            connection.executescript(script)
+        connection.set_authorizer(_nothing_written)
+        return connection
+    address = path.resolve().as_uri()
+    # Alone in it, SQLite makes no file beside it. Nor where nothing can change, and no WAL is left.
+    ways = [(address, "EXCLUSIVE"), (address, "NORMAL")]
+    if not _size(Path(f"{path}-wal")):
+        ways.append((f"{address}?mode=ro&immutable=1", "NORMAL"))
+    for uri, lock in ways:
+        try:
+            connection = _connected(uri, kind)
+        except sqlite3.Error:  # it is no file at all
+            break
+        with suppress(sqlite3.Error):  # the next way, or the first error
+            connection.execute(f"PRAGMA locking_mode={lock}")
+            if _version(connection, path, kind) == max(kind.versions):
+                return connection
+        connection.close()
+    raise error
+
+
+def _nothing_written(what: int, *about: str | None) -> int:
+    """Let a file that is not there be read, and tables of the connection's own be written."""
+    writes = what in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
+    return sqlite3.SQLITE_DENY if writes and about[2] == "main" else sqlite3.SQLITE_OK
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _connected(address: str, kind: FileKind) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address, uri=True, timeout=kind.timeout, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    connection.create_function("sha256", 1, _sha256, deterministic=True)
+    return connection
 
 
 def _sha256(value: bytes) -> str:

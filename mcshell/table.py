@@ -7,14 +7,29 @@ format: an integer beyond 64 bits, or a value that is not of its declared type, 
 
 from __future__ import annotations
 
+import contextlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     import pandas as pd
 
-__all__ = ["Column", "at_first", "frame", "frame_of_rows", "misfits"]
+__all__ = [
+    "TIME",
+    "Column",
+    "at_first",
+    "distinct",
+    "frame",
+    "frame_of_rows",
+    "kind_of",
+    "misfits",
+    "moment_of",
+]
+
+TIME = "datetime64[ns, UTC]"
+"""The dtype of moments: their values are seconds since the epoch, or ISO's text."""
 
 #: A column: its dtype's name and its values, None where there is none.
 Column = tuple[str, "Sequence[Any]"]
@@ -27,6 +42,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 _LEAST, _MOST, _HUGE = -(2**63), 2**63 - 1, 2**1023
+_EXACT = 2**53
 
 _first: list[Callable[[], object]] = []
 
@@ -54,14 +70,52 @@ _GUESSES = {
 }
 
 
-def frame_of_rows(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    """Build a DataFrame of rows; each column has the dtype that all its values have."""
+def kind_of(values: Sequence[Any]) -> str:
+    """The dtype that all of the values have, "object" where they have none in common.
+
+    Whole numbers that no float holds are not put among floats.
+    """
+    kinds = frozenset(type(value) for value in values if value is not None)
+    kind = _GUESSES.get(kinds, "object")
+    if kind == "Float64" and any(type(one) is int and abs(one) > _EXACT for one in values):
+        return "object"
+    return kind
+
+
+def frame_of_rows(
+    names: Sequence[str], rows: Sequence[Sequence[Any]], times: Container[str] = ()
+) -> pd.DataFrame:
+    """Build a DataFrame of rows; each column has the dtype that all its values have.
+
+    `times` are the columns of moments.
+    """
     columns: dict[str, Column] = {}
     for place, name in enumerate(names):
         values = [row[place] for row in rows]
-        kinds = frozenset(type(value) for value in values if value is not None)
-        columns[name] = (_GUESSES.get(kinds, "object"), values)
+        columns[name] = (TIME if name in times else kind_of(values), values)
     return frame(columns)
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Names that can be those of a table's columns: a second `sender` becomes `sender_2`."""
+    found: dict[str, None] = {}
+    for name in names:
+        word, count = name, 1
+        while word in found:
+            count += 1
+            word = f"{name}_{count}"
+        found[word] = None
+    return tuple(found)
+
+
+def moment_of(value: Any) -> datetime | None:
+    """A moment from seconds since the epoch or ISO's text; None for what no calendar has."""
+    try:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value).astimezone(UTC)
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
 
 
 def misfits(kind: str, values: Sequence[Any]) -> list[int]:
@@ -84,6 +138,14 @@ def _holds(kind: str, value: Any) -> bool:
 def _series(kind: Any, values: Sequence[Any]) -> pd.Series[Any]:
     import pandas as pd  # noqa: PLC0415 - as above
 
+    if kind == TIME:
+        moments = [None if value is None else moment_of(value) for value in values]
+        if all(
+            (one is None) == (value is None) for one, value in zip(moments, values, strict=True)
+        ):
+            with contextlib.suppress(pd.errors.OutOfBoundsDatetime):  # beyond the year 2262
+                return pd.Series(pd.DatetimeIndex(moments, dtype=TIME))
+        kind = "object"
     if kind != "object" and _fits(kind, values):
         try:
             return pd.Series(pd.array(values, dtype=kind))

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mcshell-tests"
 NAMED = re.compile(r"Programming Language :: Python :: (3\.\d+)")
+EXAMPLES = "15"
+"""Of a property, at most: the suite's own Python looks for counterexamples, these for differences."""
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
 
@@ -92,7 +94,7 @@ def prepare(found: Interpreter, project: dict) -> Path:
 
 def run(python: Path) -> tuple[int, str]:
     """Run the unit tests; the exit code, and what pytest said."""
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "MCSHELL_TEST_EXAMPLES": EXAMPLES}
     pytest = (python, "-m", "pytest", "-q", "tests/unit", *sys.argv[1:])
     done = said(*pytest, cwd=ROOT, env=environ)
     return done.returncode, done.stdout + done.stderr

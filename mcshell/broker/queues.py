@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mcshell.errors import WireError
+from mcshell.values import dataclass
 from mcshell.wire.stomp.frame import Parser, dump_head
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ only deletes or marks is written with NORMAL: losing that in a power cut means a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mcshell.private import private_folder
 from mcshell.sqlite import Database, FileKind
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

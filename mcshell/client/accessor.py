@@ -1,7 +1,7 @@
-"""`df.mco`: the rows of a DataFrame are the targets.
+"""`df.mco` and `series.mco`: the rows are the targets.
 
-It relies on columns, never on `df.attrs`, which pandas drops at will. Registered by
-`Replies.frame()` and by `load_ipython_extension`; it asks through `client.default`.
+They rely on columns and levels of the index, never on `df.attrs`, which pandas drops at will.
+Registered by `Replies.frame()` and by `load_ipython_extension`; they ask through `client.default`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import pandas as pd
 from mcshell import table
 from mcshell.client import default as current
 from mcshell.client.analysis import diff, fold, outliers, select, summary
-from mcshell.client.analysis.answers import of_frame
+from mcshell.client.analysis.answers import flat, of_frame
 from mcshell.client.discovery.targeting import names_of
 from mcshell.client.rpc.history import inputs_again
+from mcshell.client.rpc.outputs import columns_for
 from mcshell.errors import NoTargets, UsageError
 from mcshell.message import Via
 
@@ -26,24 +27,34 @@ if TYPE_CHECKING:
     from mcshell.client.analysis.plots import Plot
     from mcshell.client.rpc.replies import Replies
 
-__all__ = ["Accessor"]
+__all__ = ["Accessor", "SeriesAccessor"]
 
 _BAD = ("failed", "denied", "interrupted")
+_FINAL = ("ok", *_BAD)
 _ABSENT = ("silent", "expired")
 
 
 @pd.api.extensions.register_dataframe_accessor("mco")
 class Accessor:
-    """What a table with a `sender` column can do for the fleet.
+    """What a table with a `sender`, a column or a level of its index, can do for the fleet.
 
     As sets of nodes: `a.mco - b.mco` are the rows of `a` whose sender is not in `b`; so are `&`,
     `|` and `^`. The other side may be a table, its `.mco`, a Series or names.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        if "sender" not in frame.columns:
-            raise AttributeError("mco: the DataFrame has no `sender` column")
+        if "sender" not in frame.columns and "sender" not in frame.index.names:
+            raise AttributeError("mco: the DataFrame has no `sender`, as a column or in its index")
         self._frame = frame
+
+    @property
+    def _table(self) -> pd.DataFrame:
+        """The rows with what names them, such as the sender, as columns."""
+        return _with_sender(self._frame)
+
+    @property
+    def _senders(self) -> list[Any]:
+        return list(self._table["sender"])
 
     @property
     def ok(self) -> pd.DataFrame:
@@ -80,16 +91,12 @@ class Accessor:
                 asked it, or nothing signed proves what was asked, or of whom.
             InputError: an input was kept secret, and is to be given again.
         """
-        rows = self._in(*_BAD, *_ABSENT)
-        if rows.empty:
-            raise NoTargets("retry: none of these rows failed or stayed silent")
-        kept = list(rows["requestid"].dropna()) if "requestid" in rows.columns else []
-        ids = list(dict.fromkeys(map(str, kept)))
-        if len(ids) != 1:
-            raise UsageError(f"retry: the rows of one request are meant, not of {len(ids)}")
-        earlier = current.client().again(ids[0])
+        earlier = current.client().again(self._requestid("retry"))
         if not earlier.bound:
             raise UsageError(f"retry: {earlier}: ask anew with `rpc`")
+        rows = self._of(earlier.names, wanted=True)
+        if rows.empty:
+            raise NoTargets("retry: none of these rows failed or stayed silent")
         record = earlier.replies.tracker.record
         given = {**arguments.pop("inputs", {})}
         given |= {name: arguments.pop(name) for name in record.data if name in arguments}
@@ -98,31 +105,105 @@ class Accessor:
             where: dict[str, Any] = {"via": record.via.value, "pool": record.pool}
         else:
             where = {
-                "nodes": rows[rows["sender"].isin(earlier.names)],
+                "nodes": rows,
                 "collective": record.collective,
             }
             if record.via.durable:
                 where["via"] = record.via.value
-        return self._asked(record.agent, record.action, **{**where, "inputs": inputs, **arguments})
+        as_then = {**earlier.options, **where, "inputs": inputs}
+        return self._asked(record.agent, record.action, **{**as_then, **arguments})
 
     def _asked(self, agent: str, action: str, **arguments: Any) -> Replies | pd.DataFrame:
         replies = current.client().rpc(agent, action, **arguments)
         return replies.frame() if arguments.get("wait", True) else replies
 
+    # -- the request that these rows are of
+
+    def replies(self) -> Replies:
+        """The replies that these rows were taken from, of these rows' nodes, as they come in.
+
+        Raises:
+            UsageError: the rows are of several requests, or say of none.
+            SessionError: no session has the request.
+        """
+        found = current.client().replies(self._requestid("replies"))
+        workers = {entry.sender: entry.worker or entry.sender for entry in found.entries()}
+        return found.narrowed([workers.get(name, name) for name in names_of(self._frame)])
+
+    def refresh(self) -> pd.DataFrame:
+        """The reply table of these rows' nodes as it stands now: late replies are in it."""
+        return self.replies().frame()
+
+    def ledger(self) -> pd.DataFrame:
+        """Each of these rows' nodes: its state, and when it came into it."""
+        return self.replies().ledger()
+
+    def explain(self) -> pd.DataFrame:
+        """Why there is no last reply of those of these rows' nodes that gave none.
+
+        A DataFrame as of `Client.explain`. All of them are asked at once: a second or two.
+        """
+        replies = self.replies()
+        names = [row.sender for row in replies.rows() if row.state not in _FINAL]
+        return current.client().explain(names, replies.requestid)
+
+    def _requestid(self, verb: str) -> str:
+        table = self._table
+        kept = list(table["requestid"].dropna()) if "requestid" in table.columns else []
+        ids = list(dict.fromkeys(map(str, kept)))
+        if len(ids) != 1:
+            raise UsageError(f"{verb}: the rows of one request are meant, not of {len(ids)}")
+        return ids[0]
+
     # -- looking
+
+    def flat(self) -> pd.DataFrame:
+        """The table with a column for each path into hashes, such as `value.os.name`."""
+        answers, frame = self._answers(), self._frame
+        found: dict[str, pd.Series[Any]] = {}
+        for place, label in enumerate(map(str, frame.columns)):
+            paths = flat(label, answers.columns[label])
+            if list(paths) == [label]:
+                found[_free(label, found)] = frame.iloc[:, place]
+                continue
+            for path, values in paths.items():
+                cells = table.frame_of_rows(["cells"], [(value,) for value in values])["cells"]
+                found[_free(path, found)] = cells.set_axis(frame.index)
+        return pd.DataFrame(found, index=frame.index)
+
+    def explode(self, column: str) -> pd.DataFrame:
+        """A row for each element of the lists in a column, or where a path leads: `value.disks`.
+
+        Of hashes each key is a column. Who has none keeps a row, in which nothing is.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        answers = self._answers()
+        pairs: list[tuple[str | None, Any]] = []
+        for sender, value in zip(answers.senders, answers.column(column), strict=True):
+            elements = (value or [None]) if isinstance(value, list | tuple) else [value]
+            pairs += [(sender or None, element) for element in elements]
+        said = [element for _sender, element in pairs if element is not None]
+        if not said or not all(isinstance(element, dict) for element in said):
+            pairs = [(sender, {column: element}) for sender, element in pairs]
+            said = [{column: None}]
+        keys = columns_for({key: None for element in said for key in element}, ("sender",))
+        rows = [(sender, *((one or {}).get(key) for key in keys)) for sender, one in pairs]
+        return table.frame_of_rows(["sender", *keys.values()], rows)
 
     def fold(self, *columns: str) -> pd.DataFrame:
         """Nodes with equal answers as one row; without columns, equal in all outputs."""
-        return table.frame_of_rows(*fold.rows(of_frame(self._frame), columns))
+        return table.frame_of_rows(*fold.rows(of_frame(self._table), columns))
 
     def diff(self, later: pd.DataFrame, *columns: str) -> pd.DataFrame:
         """What changed from these rows to later ones: a row for each node and column."""
-        changes = diff.diff(of_frame(self._frame), of_frame(later), columns)
+        changes = diff.diff(of_frame(self._table), of_frame(_with_sender(later)), columns)
         return table.frame_of_rows(diff.COLUMNS, diff.rows(changes))
 
     def outliers(self, *columns: str, share: float = outliers.SHARE) -> pd.DataFrame:
         """The odd ones out; a value that more than `share` of the nodes have is not odd."""
-        found = outliers.outliers(of_frame(self._frame), columns, share=share)
+        found = outliers.outliers(of_frame(self._table), columns, share=share)
         return table.frame_of_rows(outliers.COLUMNS, outliers.rows(found))
 
     def odd(self, column: str) -> pd.DataFrame:
@@ -144,11 +225,12 @@ class Accessor:
 
     def _answers(self) -> Answers:
         """The rows as answers; one without a sender keeps its place."""
-        return of_frame(self._frame.assign(sender=self._frame["sender"].fillna("")))
+        rows = self._table
+        return of_frame(rows.assign(sender=rows["sender"].astype(object).fillna("")))
 
     def summary(self, *columns: str) -> pd.DataFrame:
         """Each column in one row: how many answered, what is usual, the span of numbers."""
-        return table.frame_of_rows(summary.COLUMNS, summary.rows(of_frame(self._frame), columns))
+        return table.frame_of_rows(summary.COLUMNS, summary.rows(of_frame(self._table), columns))
 
     def plot(self, what: str = "states", column: str | None = None) -> Plot:
         """Draw "states", "lag", "map" (a cell a node) or "distribution" (of a column).
@@ -158,7 +240,7 @@ class Accessor:
         """
         from mcshell.client.analysis.plots import plot  # noqa: PLC0415 - needs the `report` extra
 
-        return plot(of_frame(self._frame), what, column)
+        return plot(of_frame(self._table), what, column)
 
     # -- as sets of nodes
 
@@ -173,12 +255,11 @@ class Accessor:
     def __or__(self, other: Any) -> pd.DataFrame:
         """These rows, and those of the other whose sender is not among them."""
         mine = _names(self)
-        if isinstance(other, Accessor):
-            other = other._frame
-        if not isinstance(other, pd.DataFrame):
-            other = pd.DataFrame({"sender": pd.array(names_of(other), dtype="string")})
-        more = other[~other["sender"].isin(mine)]
-        parts = [one for one in (self._frame, more) if not one.empty]
+        if isinstance(other, pd.DataFrame):
+            other = Accessor(other)
+        if not isinstance(other, Accessor):
+            other = Accessor(pd.DataFrame({"sender": pd.array(names_of(other), dtype="string")}))
+        parts = [one for one in (self._table, _with_sender(other - mine)) if not one.empty]
         return pd.concat(parts, ignore_index=True) if parts else self._frame
 
     def __xor__(self, other: Any) -> pd.DataFrame:
@@ -188,22 +269,49 @@ class Accessor:
         return found
 
     def _of(self, names: Container[str], *, wanted: bool) -> pd.DataFrame:
-        inside = [(name in names) is wanted for name in self._frame["sender"]]
-        return self._frame[inside]
+        inside = [at for at, name in enumerate(self._senders) if (name in names) is wanted]
+        return self._frame.iloc[inside]
 
     def _in(self, *states: str) -> pd.DataFrame:
-        if "state" not in self._frame.columns:
+        if "state" not in self._table.columns:
             raise AttributeError("mco: the DataFrame has no `state` column")
-        return self._frame[self._frame["state"].isin(states)]
+        return self._frame[self._table["state"].isin(states).to_numpy()]
+
+
+@pd.api.extensions.register_series_accessor("mco")
+class SeriesAccessor(Accessor):
+    """The same of a Series: names of nodes, values by their `sender`, or one row of a table."""
+
+    def __init__(self, series: pd.Series[Any]) -> None:
+        if series.name == "sender":
+            frame = series.to_frame().reset_index(drop=True)
+        elif "sender" in series.index.names:
+            frame = series.to_frame("value" if series.name is None else series.name)
+        elif "sender" in series.index:
+            frame = pd.DataFrame([series.to_dict()], columns=list(series.index))
+        else:
+            raise AttributeError("mco: the Series is no `sender`, and has none in its index")
+        super().__init__(frame)
+
+
+def _with_sender(frame: pd.DataFrame) -> pd.DataFrame:
+    named = [name for name in frame.index.names if isinstance(name, str)]
+    levels = [name for name in named if name not in frame.columns]
+    return frame.reset_index(levels) if levels else frame
 
 
 def _names(other: Any) -> set[str]:
-    if isinstance(other, Accessor):
-        other = other._frame  # noqa: SLF001 - our own kind
-    return set(names_of(other))
+    return set(names_of(other._frame if isinstance(other, Accessor) else other))  # noqa: SLF001 - our own kind
 
 
 def _rest(other: Any, names: set[str]) -> Any:
     if isinstance(other, list):
         return [name for name in other if name not in names]
     return (other if isinstance(other, Accessor) else Accessor(other)) - names
+
+
+def _free(name: str, taken: dict[str, Any]) -> str:
+    """The name of a column beside others."""
+    while name in taken:
+        name = f"data_{name}"
+    return name

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from mcshell import config, table
-from mcshell.client import default as current
+from mcshell import config, forking, interrupts, table
+from mcshell.client import default
 from mcshell.client.discovery.inventory_pool import InventoryPool
 from mcshell.client.discovery.methods import Discovered, Finder
 from mcshell.client.discovery.node_cache import NodeCache
@@ -24,17 +25,20 @@ from mcshell.client.discovery.targeting import (
     targeting_of,
     via_of,
 )
-from mcshell.client.explain.causes import columns
+from mcshell.client.dropped import closing
 from mcshell.client.fleet import FleetMonitor
-from mcshell.client.jobs.manager import JobManager
 from mcshell.client.messaging.hub import SessionHub
-from mcshell.client.plans.manager import PlanManager
-from mcshell.client.rpc.history import EarlierRequest, RequestHistory
+from mcshell.client.opening import OpenParts, Reconnections, old_wire, operator_of
+from mcshell.client.pki import pki_of
+from mcshell.client.rpc.interactive_run import BackgroundRequests
 from mcshell.client.rpc.requester import Requester
 from mcshell.ddl.library import Library, builtin_dir, shipped_dir
-from mcshell.errors import UsageError
-from mcshell.message import Via
+from mcshell.errors import Stopped, UsageError
+from mcshell.filters.nodes import canonical
+from mcshell.message import State, Via
 from mcshell.wire.credentials import connector, load_credentials
+from mcshell.wire.documents.certificate_cache import CertificateCache
+from mcshell.wire.stomp.nowhere import NoConnection
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -44,17 +48,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcshell.client.explain.causes import Cause
-    from mcshell.client.mcollective import Mixed
+    from mcshell.client.jobs.manager import JobManager
     from mcshell.client.messaging.conversations import Conversation
+    from mcshell.client.plans.manager import PlanManager
+    from mcshell.client.rpc.history import EarlierRequest, RequestHistory
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.rpc.requester import Preview
     from mcshell.client.session.session import Session
     from mcshell.client.store.records import RequestRecord
     from mcshell.config import Settings
-    from mcshell.wire.credentials import Credentials
-    from mcshell.wire.stomp.reconnect import ConnectionState
+    from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["Client", "connect"]
+__all__ = ["Client", "connect", "current"]
 
 
 def _register_accessor() -> None:
@@ -81,64 +86,127 @@ def connect(
     """
     overrides = {} if url is None else {"broker.urls": [url]}
     client = Client(config.load(config_file, overrides=overrides), session=session)
-    current.use(weakref.ref(client))
+    default.use(weakref.ref(client))
     return client
 
 
-class Client:
-    """One operator's connection, open until `close`. Its methods may be called from any thread."""
+def current() -> Client:
+    """The client of the `%mco` lines, connected now if no line has yet; without them the last opened.
 
+    Raises:
+        UsageError: neither is `mcshell` loaded (`%load_ext mcshell`), nor is a client open.
+    """
+    return cast("Client", default.current())
+
+
+class Client:
+    """One operator's connection, open until `close`, or until nobody refers to it or its replies.
+
+    Its methods may be called from any thread. A child of fork(2) cannot use it (ForkedClient).
+    """
+
+    @interrupts.call()
     def __init__(self, settings: Settings, *, session: str | None = None) -> None:
         self.settings = settings
-        credentials = load_credentials(settings.pki)
-        self.caller = _operator(settings, credentials)
-        self._closed = False
+        self._process = forking.generation()
+        certificates = CertificateCache(settings.state_dir / "certificates.sqlite")
+        with ExitStack() as unless_open:
+            unless_open.callback(certificates.close)
+            self._credentials = credentials = load_credentials(pki_of(settings), certificates)
+            self.caller = operator_of(settings, credentials)
+            unless_open.pop_all()
         own, old = settings.node.agents, settings.mcollective.agent_dirs()
-        self.ddls = Library([*own, shipped_dir(), builtin_dir(), *old])
+        self.ddls = Library([*own, shipped_dir(), builtin_dir()], old)
         self.known = NodeCache(settings.state_dir / "nodes.sqlite", credentials.realm)
-        self._epoch: int | None = None
-        self._transport = connector(settings, self._on_state, verifier=credentials.verifier)
+        hubs: list[SessionHub] = []
+        heard = Reconnections(lambda: hubs[0]).heard
+        self._transport = (
+            NoConnection()
+            if settings.only_mcollective
+            else connector(settings, heard, verifier=credentials.verifier)
+        )
         with ExitStack() as unless_open:
             unless_open.callback(self.known.close)
-            self._old = _old_wire(settings, self.known)
+            unless_open.callback(certificates.close)
+            self._old = old_wire(settings, self.known)
             self._hub = SessionHub(self._transport, credentials, settings, session, self._old)
             unless_open.pop_all()
-        self._history = RequestHistory(settings, self._hub, self.ddls, self.caller)
+        hubs.append(self._hub)
+        if settings.only_mcollective and self._old is not None:
+            self._hub.notices.append(self._old.caution)
         self.monitor = FleetMonitor(self._transport, credentials, self._hub, self.known, settings)
         self._registry = InventoryPool(
             settings, self._hub.queries, self.known, credentials.verifier
         )
         self._discovery = Finder(self._hub.queries, self.known, settings, self._registry.fill)
-        self._requester = Requester(settings, self._hub, self._discovery, self.ddls, self.known)
-        self.jobs = JobManager(
-            settings,
+        background = BackgroundRequests()
+        self._requester = Requester(
+            settings, self._hub, self._discovery, self.ddls, self.known, background, self
+        )
+        self._open = OpenParts(
+            background=background,
+            hub=self._hub,
+            monitor=self.monitor,
+            old=self._old,
+            transport=self._transport,
+            known=self.known,
+            certificates=certificates,
+        )
+        self._start()
+        self._not_dropped = closing(self, self._open)
+
+    def _start(self) -> None:
+        """Connect; what is open is closed where that fails."""
+        try:
+            self._transport.start()
+            self.monitor.start()
+            self._hub.start()  # last: whoever holds the session may have us connect anew
+            if self._old is not None:
+                self._old.start(self._hub)
+        except BaseException:
+            self._open.close()
+            raise
+
+    # Without state, so it does not matter which of two threads has made one; a command that needs
+    # none does not wait for their modules.
+
+    @cached_property
+    def jobs(self) -> JobManager:
+        """Work that lives on the nodes."""
+        from mcshell.client.jobs.manager import JobManager  # noqa: PLC0415 - as above
+
+        return JobManager(
+            self.settings,
             self._hub,
             self._discovery,
             self.ddls,
             self._requester,
-            credentials.verifier,
+            self._credentials.verifier,
         )
-        self.plans = PlanManager(
-            settings, credentials, self._hub, self._discovery, self.ddls, self.known
+
+    @cached_property
+    def plans(self) -> PlanManager:
+        """Work across nodes, step after step."""
+        from mcshell.client.plans.manager import PlanManager  # noqa: PLC0415 - as above
+
+        return PlanManager(
+            self.settings,
+            self._credentials,
+            self._hub,
+            self._discovery,
+            self.ddls,
+            self.known,
+            self,
         )
-        try:
-            self._transport.start()
-            self._hub.start()
-            self.monitor.start()
-            if self._old is not None:
-                self._old.start(self._hub)
-        except BaseException:
-            self.close()
-            raise
+
+    @cached_property
+    def _history(self) -> RequestHistory:
+        from mcshell.client.rpc.history import RequestHistory  # noqa: PLC0415 - as above
+
+        return RequestHistory(self.settings, self._hub, self.ddls, self.caller, self)
 
     def __repr__(self) -> str:
         return f"<Client {self.caller}, session {self.session.name}>"
-
-    def _on_state(self, state: ConnectionState) -> None:
-        if state.connected and state.epoch != self._epoch:
-            first, self._epoch = self._epoch is None, state.epoch
-            if not first:
-                self._hub.connected()
 
     @property
     def session(self) -> Session:
@@ -152,23 +220,27 @@ class Client:
 
     @property
     def junk(self) -> Counter[str]:
-        """How many replies were refused and are in no table, by reason (`errors.Reason`)."""
+        """How many replies came that are in no table, by reason (`errors.Reason`)."""
         return self._hub.junk if self._old is None else self._hub.junk + self._old.junk
 
+    @property
+    def closed(self) -> bool:
+        """Whether it can ask nothing any more."""
+        return bool(self._open.closed)
+
     def close(self) -> None:
-        """Disconnect and free the session; nothing is waited for any more."""
-        self._closed = True
-        self._requester.stop()
-        self._hub.stop()
-        self.monitor.stop()
-        if self._old is not None:
-            self._old.close()
-        self._transport.close()
-        self._hub.close()
-        self.known.close()
+        """Disconnect and free the session; nothing is waited for any more.
+
+        In a child of fork(2) nothing is done: it has nothing of it.
+        """
+        if self._process == forking.generation():
+            self._not_dropped()
+            with interrupts.call(asks=False):
+                self._open.close()
 
     def _check_open(self) -> None:
-        if self._closed:
+        forking.check(self._process)
+        if self._open.closed:
             raise UsageError("this client is closed; mcshell.connect() makes another")
 
     def __enter__(self) -> Self:
@@ -180,22 +252,41 @@ class Client:
         self.close()
 
     @property
+    def _broker(self) -> Transport:
+        """The connection that counts: ours, or where there is none, that to MCollective's network."""
+        alone = self._old is not None and self.settings.only_mcollective
+        return self._old.transport if alone and self._old is not None else self._transport
+
+    @property
     def broker(self) -> str:
         """The name of the broker's dialect: activemq, rabbitmq or mcshell."""
-        return self._transport.dialect.name
+        return self._broker.dialect.name
 
     @property
     def connected(self) -> bool:
         """Whether the connection to a broker stands now; a lost one is made again by itself."""
-        return self._transport.connected
+        return self._broker.connected
 
+    @interrupts.call()
     def find(self, targeting: Targeting, agent: str | None = None) -> Discovered:
-        """Find the nodes of a targeting; with `agent`, those that have it."""
+        """Find the nodes of a targeting; with `agent`, those that have it.
+
+        Raises:
+            Stopped: Ctrl-C, with what had been answered.
+        """
         self._check_open()
-        return self._discovery.find(targeting, agent)
+        try:
+            return self._discovery.find(targeting, agent)
+        except Stopped as stopped:
+            if stopped.found is not None:
+                from mcshell.client.rpc.discovered import answers_so_far  # noqa: PLC0415 - as above
+
+                collective = targeting.collective or self.settings.collective.main
+                stopped.replies = answers_so_far(stopped.found, collective, targeting.filter, self)
+            raise
 
     def discover(self, **targeting: Any) -> pd.DataFrame:
-        """Find nodes: a DataFrame with `sender`, `answered`, `rtt` (seconds) and `seen` (epoch).
+        """Find nodes: a DataFrame with `sender`, `answered`, `rtt` (seconds) and `seen`.
 
         Takes the targeting arguments of `rpc`.
         """
@@ -203,7 +294,7 @@ class Client:
         absent = {node.identity: node for node in found.absent}
         answers = [found.answers.get(name) for name in found.names]
         seen = [
-            answer.node.seen if answer else getattr(absent.get(name), "seen", None)
+            answer.seen if answer else getattr(absent.get(name), "seen", None)
             for name, answer in zip(found.names, answers, strict=True)
         ]
         return table.frame(
@@ -211,7 +302,7 @@ class Client:
                 "sender": ("string", found.names),
                 "answered": ("boolean", [answer is not None for answer in answers]),
                 "rtt": ("Float64", [answer.rtt if answer else None for answer in answers]),
-                "seen": ("Float64", seen),
+                "seen": (table.TIME, seen),
             }
         )
 
@@ -250,12 +341,13 @@ class Client:
             wait: whether to wait for the replies.
             inputs: the action's inputs, for those whose names are taken by arguments.
             others: the targeting (`where`, `facts`, `classes`, `agents`, `identities`, `nodes`,
-                `known`, `limit`, `limit_seed`, `one`, `collective`, `source`,
+                `known`, `fresh`, `limit`, `limit_seed`, `one`, `collective`, `source`,
                 `discovery_timeout`), and the action's inputs.
 
         Raises:
             UsageError: an unknown agent, action or input (InputError), a bad filter (FilterError).
             NoTargets: no node matches.
+            Stopped: Ctrl-C, with what has arrived; nothing more is sent.
         """
         targeting = {name: others.pop(name) for name in TARGETING if name in others}
         ask = RequestOptions(
@@ -275,14 +367,16 @@ class Client:
         )
         return self.ask(ask)
 
+    @interrupts.call()
     def ask(self, ask: RequestOptions, confirm: Callable[[Preview], bool] | None = None) -> Replies:
-        """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived.
+        """Ask the nodes what `ask` says; see `rpc`.
 
         `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
         """
         self._check_open()
         return self._requester.ask(ask, confirm)
 
+    @interrupts.call()
     def audit_heads(self, node: str) -> list[tuple[int, str]] | None:
         """Heads of a node's audit log (line, SHA-256) that the pool `inventory` keeps, in order.
 
@@ -291,6 +385,7 @@ class Client:
         self._check_open()
         return self._registry.heads(self.settings.collective.main, node)
 
+    @interrupts.call()
     def rpc_each(
         self,
         agent: str,
@@ -319,6 +414,7 @@ class Client:
         self._check_open()
         return self._requester.each(ask, rows)
 
+    @interrupts.call()
     def open(
         self,
         node: str,
@@ -341,13 +437,19 @@ class Client:
             TurnTimeout: the node did not answer.
             ConversationError: it said no; `state` is denied or failed.
         """
+        if self.settings.only_mcollective:
+            raise UsageError(
+                "MCollective's nodes hold no conversations, and only they are spoken to"
+            )
+        self._check_open()
         wait = seconds_of(timeout)
         return self._hub.conversations.open(
-            node,
+            canonical(node),
             protocol,
             collective=collective or self.settings.collective.main,
             data=data,
             timeout=self.settings.client.timeout if wait is None else wait,
+            client=self,
         )
 
     def replies(self, request: str | None = None) -> Replies:
@@ -365,6 +467,7 @@ class Client:
         self._check_open()
         return self._history.replies(request)
 
+    @interrupts.call()
     def again(self, request: str | None = None) -> EarlierRequest:
         """An earlier request, as `replies` takes it, as it may be asked again.
 
@@ -382,45 +485,86 @@ class Client:
 
         Not `anywhere`: other sessions count only where this one has none that fits.
         """
+        self._check_open()
         return self._history.newest(fits, anywhere=anywhere)
+
+    @interrupts.call()
+    def find_lost(self) -> None:
+        """Ask the nodes what became of requests whose time is over, and which have not ended.
+
+        A node that has ended one is believed, where its reply was lost with a broker's disk.
+        """
+        self._check_open()
+        self._history.find_lost()
 
     def requests(self) -> list[tuple[RequestRecord, dict[str, int]]]:
         """The history of the session, oldest first, each with its counts by state."""
         self._check_open()
         return self._history.requests()
 
-    def causes(self, node: str, request: str | None = None) -> list[Cause]:
-        """Why there is no reply of a node, the most likely cause first.
+    @interrupts.call()
+    def sql(self, text: str, /, *, session: str | None = None, **values: Any) -> pd.DataFrame:
+        """Ask all sessions of this machine (or one) in SQL; `analysis.sql` says what there is.
 
-        Takes a request as `replies` does; without one it is the newest that was for this node.
+        `values` are those of `:name` in it, such as `client.sql("… WHERE sender = :node", node="web1")`.
+
+        Raises:
+            UsageError: what SQLite says of it, in a line.
+            SessionError: there is no such session.
+        """
+        from mcshell.client.analysis import sql  # noqa: PLC0415 - few lines ask in SQL
+        from mcshell.ddl.types import coerce  # noqa: PLC0415 - as above
+
+        asked = sql.sources(self.settings, self.ddls, session=session, first=self.session.name)
+        plain = {name: coerce("any", value) for name, value in values.items()}
+        return table.frame_of_rows(*sql.query(asked, text, plain))
+
+    def causes(self, node: str, request: str | None = None) -> list[Cause]:
+        """Why there is no reply of a node, the most likely cause first; as `causes_each`."""
+        (found,) = self.causes_each([node], request)
+        return found
+
+    @interrupts.call()
+    def causes_each(self, nodes: Iterable[str], request: str | None = None) -> list[list[Cause]]:
+        """Why there is no reply of each of these nodes, the most likely cause first.
+
+        Takes a request as `replies` does; without one it is for each the newest that was for it, or,
+        where that came out well, whether it is there now. All nodes of a request are asked at once.
 
         Raises:
             SessionError: there is no such request, or several.
         """
-        request = request or self.monitor.newest_for(node)
-        tracker = None if request is None else self.replies(request).tracker
-        return self.monitor.explain(node, tracker)
+        self._check_open()
+        nodes = list(nodes)
+        about: dict[str | None, list[str]] = {}
+        for node in dict.fromkeys(nodes):
+            about.setdefault(request or self._unanswered(node), []).append(node)
+        found: dict[str, list[Cause]] = {}
+        for one, names in about.items():
+            tracker = None if one is None else self.replies(one).tracker
+            found |= zip(names, self.monitor.explain(names, tracker), strict=True)
+        return [found[node] for node in nodes]
 
-    def explain(self, node: str, request: str | None = None) -> pd.DataFrame:
-        """Say why there is no reply of a node: a DataFrame of `causes`, the most likely first."""
-        return table.frame(columns(self.causes(node, request)))
+    def _unanswered(self, node: str) -> str | None:
+        """The newest request that was for a node, if it has not come out well there."""
+        request = self.monitor.newest_for(node)
+        if request is None:
+            return None
+        rows = (one for one in self.replies(request).rows() if one.sender == node)
+        row = next(rows, None)
+        return None if row is not None and row.state is State.OK else request
 
+    def explain(self, node: str | Iterable[str], request: str | None = None) -> pd.DataFrame:
+        """Say why there is no reply of a node: a DataFrame of `causes`, the most likely first.
 
-def _operator(settings: Settings, credentials: Credentials) -> str:
-    """The callerid of who asks; UsageError for a certificate that may not."""
-    identity = credentials.signer.identity
-    if identity.kind != "operator":
-        raise UsageError(
-            f"{settings.pki.cert} is the certificate of a {identity.kind}: "
-            "requests need an operator's (mcshell pki issue NAME --kind operator)"
-        )
-    return identity.callerid
+        Of several nodes each row begins with its `sender`.
+        """
+        from mcshell.client.explain.causes import columns  # noqa: PLC0415 - only to explain
 
-
-def _old_wire(settings: Settings, known: NodeCache) -> Mixed | None:
-    """MCollective's nodes beside ours, where they are wanted."""
-    if not settings.mcollective.enabled:
-        return None
-    from mcshell.client.mcollective import Mixed  # noqa: PLC0415 - nothing of it is loaded while it is off
-
-    return Mixed(settings, known)
+        if isinstance(node, str):
+            return table.frame(columns(self.causes(node, request)))
+        names = list(node)
+        found = list(zip(names, self.causes_each(names, request), strict=True))
+        senders = [name for name, causes in found for _cause in causes]
+        every = columns([one for _name, causes in found for one in causes])
+        return table.frame({"sender": ("string", senders), **every})

@@ -10,8 +10,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.client.discovery.registrations import RegistrationListener
-from mcshell.client.explain.explainer import Explainer
 from mcshell.client.messaging.rejections import describe_rejections, weightiest
+from mcshell.filters.nodes import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,11 +41,11 @@ class FleetMonitor:
         settings: Settings,
     ) -> None:
         self._credentials = credentials
+        self._known = known
         self._hub = hub
         self._settings = settings
         verifier, collective = credentials.verifier, settings.collective.main
         self.listener = RegistrationListener(transport, verifier, known, collective)
-        self._explainer = Explainer(hub, known, self.refused, settings, credentials)
 
     def start(self) -> None:
         """Subscribe to registrations, and remember the nodes from now on."""
@@ -77,14 +77,24 @@ class FleetMonitor:
     def newest_for(self, node: str) -> str | None:
         """The id of the session's newest request that was for a node (or `pool:NAME`)."""
         store = self._hub.session.store
-        history = reversed(store.requests())
-        return next((one.id for one, _ in history if store.is_target(one.id, node.lower())), None)
+        history, name = reversed(store.requests()), _sender(node)
+        return next((one.id for one, _ in history if store.concerns(one.id, name)), None)
 
-    def explain(self, node: str, tracker: RequestTracker | None) -> list[Cause]:
-        """Why there is no reply of a node about a request, the most likely cause first."""
+    def explain(self, nodes: Sequence[str], tracker: RequestTracker | None) -> list[list[Cause]]:
+        """Why there is no reply of each node about a request, the most likely cause first."""
+        from mcshell.client.explain.explainer import Explainer  # noqa: PLC0415 - only to explain
+
         record = None if tracker is None else tracker.record
         entries = () if tracker is None else tracker.entries()
-        return self._explainer.explain(node.lower(), record, entries)
+        explainer = Explainer(
+            self._hub,
+            self._known,
+            self.refused,
+            self.listener,
+            self._settings,
+            self._credentials,
+        )
+        return explainer.explain(list(map(_sender, nodes)), record, entries)
 
     def newest_crl(self, candidates: Iterable[bytes] = ()) -> tuple[int, bytes] | None:
         """Put the newest of the lists (PEM) in force here; its number and text.
@@ -109,3 +119,8 @@ class FleetMonitor:
             return {name: reply for name, (reply, _at) in answers.snapshot().items()}
         finally:
             queries.forget(question)
+
+
+def _sender(node: str) -> str:
+    """A row's sender as it is kept: the one form of a node's name, or `pool:NAME`."""
+    return node if node.startswith("pool:") else canonical(node)

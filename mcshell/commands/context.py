@@ -6,130 +6,236 @@ line. A face makes one `Context`, says how the operator is told and asked, and c
 
 from __future__ import annotations
 
+import shlex
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcshell import config
+from mcshell.commands.grammar.parser import alias_words, parse
+from mcshell.commands.grammar.verbs import begins_verb
 from mcshell.commands.output.result import Feed, Prose, Table
-from mcshell.errors import ConfigError, UsageError
+from mcshell.errors import ConfigError, MCShellError, UsageError
+from mcshell.filters.nodes import expand
+from mcshell.texts import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
-    from mcshell.commands.grammar.parser import Face
+    from mcshell.commands.grammar.parser import Invocation
+    from mcshell.commands.grammar.verbs import Face
     from mcshell.commands.output.result import Result
     from mcshell.config import Settings
     from mcshell.ddl.library import Library
+    from mcshell.errors import Stopped
+    from mcshell.filters.nodes import GroupLookup
     from mcshell.message import Filter
 
 __all__ = ["Context"]
 
 
+class _Shared:
+    """What all lines of one face have in common."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.session: str | None = None
+        self.filter: Filter | None = None
+        self.settings: Settings | None = None
+        self.library: Library | None = None
+        self.clients: dict[str | None, Client] = {}
+        self.told: dict[int, int] = {}
+        self.lock = threading.RLock()
+        """Held by whoever makes or closes one of them; `%mco` may come from several threads."""
+
+
 class Context:
-    """The surroundings of the lines of one face. Not for several threads.
+    """The surroundings of one line, or of one line after the other: each thread has its own.
 
     `variables` are the names that `--nodes X` may mean before a file (IPython's; at the prompt `_`,
-    the last rows shown), `inputs` the action's inputs that came beside the line (a cell's YAML).
+    the last rows shown), `inputs` the action's inputs that came beside the line (a cell's YAML), as
+    `Action.convert` takes them, `bound` the values of the parameters in a query.
 
-    `session` is the session that lines without `--session` use, `filter` the filter in force.
-    `ask` puts a yes-or-no question to the operator, `say` tells him a line; None where nobody is
-    there. `progress` shows how a request stands for as long as its context lasts, `seen` is told
-    which replies the operator has been shown.
+    `session` is the session that lines without `--session` use, `filter` the filter in force; both
+    are those of all lines of the face. `ask` puts a yes-or-no question to the operator, `say` tells
+    him a line; None where nobody is there. `progress` shows how a request stands for as long as its
+    context lasts, `seen` is told which replies the operator has been shown. `stopped` says that
+    Ctrl-C has cut short what a line gives, `left` that a line was to be the last.
     """
 
-    def __init__(self, face: Face = "cli", path: Path | None = None) -> None:
+    def __init__(
+        self, face: Face = "cli", path: Path | None = None, shared: _Shared | None = None
+    ) -> None:
         self.face = face
         self.variables: Mapping[str, Any] = {}
         self.inputs: Mapping[str, Any] | None = None
+        self.bound: Mapping[str, Any] = {}
         self.stdin: TextIO = sys.stdin
-        self.session: str | None = None
-        self.filter: Filter | None = None
+        self.left = False
         self.ask: Callable[[str], bool] | None = None
         self.say: Callable[[str], None] | None = None
         self.progress: Callable[[Client, Replies | None], AbstractContextManager[object]] = _hidden
         self.seen: Callable[[Replies], None] = _unheeded
-        self._told: dict[int, int] = {}
-        self._path = path
-        self._settings: Settings | None = None
-        self._library: Library | None = None
-        self._clients: dict[str | None, Client] = {}
+        self.stopped: Stopped | None = None
+        self._shared = _Shared(path) if shared is None else shared
+
+    def for_line(self) -> Context:
+        """The surroundings of one more line, beside whatever other lines run."""
+        return Context(self.face, shared=self._shared)
+
+    @property
+    def session(self) -> str | None:
+        """The session that lines without `--session` use."""
+        return self._shared.session
+
+    @session.setter
+    def session(self, name: str | None) -> None:
+        self._shared.session = name
+
+    @property
+    def filter(self) -> Filter | None:
+        """The filter in force."""
+        return self._shared.filter
+
+    @filter.setter  # noqa: A003 - a line's own word for it
+    def filter(self, filter_: Filter | None) -> None:
+        self._shared.filter = filter_
 
     @property
     def path(self) -> Path | None:
         """The configuration file that a line, a face or its caller has named."""
-        return self._path
+        return self._shared.path
 
     @property
     def settings(self) -> Settings:
         """The settings, loaded once."""
-        if self._settings is None:
-            self._settings = config.load(self._path)
-        return self._settings
+        shared = self._shared
+        with shared.lock:
+            if shared.settings is None:
+                shared.settings = config.load(shared.path)
+            return shared.settings
+
+    def alias(self, word: str) -> Sequence[str]:
+        """The words for which an alias of `[aliases]` stands; none where it stands for itself.
+
+        Raises:
+            ConfigError: it is written in a way that is none.
+        """
+        if begins_verb(word) or not word.isprintable():
+            return ()
+        try:
+            aliases = self.settings.aliases
+        except (ConfigError, OSError):
+            return ()  # said by the first line that wants a setting
+        return alias_words(aliases, word)
+
+    def check_aliases(self) -> None:
+        """Look at every alias of the configuration.
+
+        Raises:
+            ConfigError: one is written in a way that is none, or would never be meant.
+        """
+        for name in self.settings.aliases:
+            if begins_verb(name):
+                raise ConfigError(
+                    f"aliases.{name}: there is a verb of that name", f"aliases.{name}"
+                )
+            alias_words(self.settings.aliases, name)
+
+    def understand(self, words: Sequence[str]) -> Invocation:
+        """Understand one line, already split into words; aliases stand for what they say.
+
+        Raises:
+            UsageError: an unknown verb, option or value; the message says what was meant.
+        """
+        if words and not begins_verb(words[0]):
+            words = [*(self.alias(words[0]) or words[:1]), *words[1:]]
+            self._refuse_agent(words)
+        return parse(words, face=self.face)
+
+    def _refuse_agent(self, words: Sequence[str]) -> None:
+        """Say of a line that begins with an agent how one is asked."""
+        try:
+            known = not begins_verb(words[0]) and words[0] in self.library.agents()
+        except (MCShellError, OSError):
+            return  # then it is an unknown verb
+        if known:
+            asked = shlex.join(["rpc", *_asking(self.library, words)])
+            raise UsageError(f"unknown verb {words[0]!r}: it is an agent, asked so: {asked}")
 
     @property
     def library(self) -> Library:
         """The schemas of all agents that are installed here."""
-        if self._library is None:
-            from mcshell.ddl.library import (  # noqa: PLC0415 - services need none
-                Library,
-                builtin_dir,
-                shipped_dir,
-            )
+        shared = self._shared
+        with shared.lock:
+            if shared.library is None:
+                from mcshell.ddl.library import (  # noqa: PLC0415 - services need none
+                    Library,
+                    builtin_dir,
+                    shipped_dir,
+                )
 
-            old = self.settings.mcollective.agent_dirs()
-            self._library = Library(
-                [*self.settings.node.agents, shipped_dir(), builtin_dir(), *old]
-            )
-        return self._library
+                old = self.settings.mcollective.agent_dirs()
+                own = self.settings.node.agents
+                shared.library = Library([*own, shipped_dir(), builtin_dir()], old)
+            return shared.library
 
     def client(self, session: str | None = None) -> Client:
         """The client of a session (default: the current one); connects when it has none yet."""
-        name = session or self.session
-        if name not in self._clients:
-            from mcshell.client.client import Client  # noqa: PLC0415 - only those who ask need it
+        name, clients = session or self.session, self._shared.clients
+        with self._shared.lock:
+            if name not in clients:
+                from mcshell.client.client import (  # noqa: PLC0415 - only those who ask need it
+                    Client,
+                )
 
-            self._clients[name] = Client(self.settings, session=name)
-        return self._clients[name]
+                clients[name] = Client(self.settings, session=name)
+            return clients[name]
 
     def has_opened(self, session: str | None) -> bool:
         """Whether the client of that session, else of the current one, is there already."""
-        return (session or self.session) in self._clients
+        return (session or self.session) in self._shared.clients
 
     def current(self) -> Client | None:
         """The client of the current session, if there is one already; never connects."""
-        return self._clients.get(self.session)
+        return self._shared.clients.get(self.session)
 
     def is_open(self, name: str) -> bool:
         """Whether a line has opened the session of that name."""
-        return any(client.session.name == name for client in self._clients.values())
+        return any(client.session.name == name for client in list(self._shared.clients.values()))
 
     def attach(self, name: str) -> None:
         """Make a session the one that lines without `--session` use from now on."""
-        if name not in self._clients:
-            for key, client in list(self._clients.items()):
-                if client.session.name == name:
-                    self._clients[name] = self._clients.pop(key)
-        self.session = name
+        with self._shared.lock:
+            clients = self._shared.clients
+            if name not in clients:
+                for key, client in list(clients.items()):
+                    if client.session.name == name:
+                        clients[name] = clients.pop(key)
+            self.session = name
 
     def detach(self) -> None:
         """Leave the current session; what it has asked goes on without us."""
-        client = self._clients.pop(self.session, None)
-        self.session = None
+        with self._shared.lock:
+            client = self._shared.clients.pop(self.session, None)
+            self.session = None
         if client is not None:
             client.close()
 
     def notices(self) -> list[str]:
         """What the sessions have to tell that was not told yet."""
         fresh: list[str] = []
-        for client in list(self._clients.values()):
-            told = self._told.get(id(client), 0)
-            fresh += client.notices[told:]
-            self._told[id(client)] = len(client.notices)
+        shared = self._shared
+        with shared.lock:
+            for client in shared.clients.values():
+                notices = client.notices[shared.told.get(id(client), 0) :]
+                shared.told[id(client)] = shared.told.get(id(client), 0) + len(notices)
+                fresh += notices
         return fresh
 
     def remember(self, result: Result) -> None:
@@ -144,7 +250,8 @@ class Context:
 
     def close(self) -> None:
         """Close every connection that lines have opened."""
-        clients, self._clients = self._clients, {}
+        with self._shared.lock:
+            clients, self._shared.clients = self._shared.clients, {}
         for client in clients.values():
             client.close()
 
@@ -152,30 +259,55 @@ class Context:
         """Take a configuration file, if there is one."""
         if path is not None:
             self.close()
-            self._path = Path(path)
-            self._settings = self._library = None
+            shared = self._shared
+            with shared.lock:
+                shared.path = Path(path)
+                shared.settings = shared.library = None
+
+    @property
+    def groups(self) -> GroupLookup:
+        """Gives the nodes of an `@GROUP`; files are read when a line first says one."""
+        from mcshell.client.discovery.groups import group_lookup  # noqa: PLC0415 - services need none
+
+        return group_lookup(lambda: self.settings)
 
     def names(self, source: str) -> tuple[str, ...]:
-        """The node names that `--nodes SOURCE` means: a variable, `-` for stdin, else a file.
+        """The node names that `--nodes SOURCE` means, each once, in their one form.
+
+        SOURCE is a variable, `-` for standard input, `@GROUP`, else a file (`./@GROUP` too).
 
         Raises:
-            UsageError: nothing of that name holds names of nodes.
+            UsageError: nothing of that name holds names of nodes, or there is none beside them.
+            FilterError: what a variable holds is no name, or there is no such group.
         """
+        from mcshell.client.discovery.node_lists import read_file, read_node_list  # noqa: PLC0415 - as above
+
         if source in self.variables:
-            return _names_of(source, self.variables[source])
+            return tuple(expand(_names_of(source, self.variables[source]), self.groups))
         if source == "_" and self.face != "magic":
             raise UsageError("--nodes _: no line has shown nodes yet (./_ is the file)")
         if source == "-":
-            return _words(self.stdin.read())
-        try:
-            return _words(Path(source).expanduser().read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+            return read_node_list(self._standard_input(), self.groups, place="standard input")
+        if source.startswith("@"):
+            return tuple(expand([source], self.groups))
+        if not Path(source).expanduser().exists():
             kinds = "variable or file" if self.face == "magic" else "file"
             raise UsageError(
                 f"--nodes {source}: there is no such {kinds} (a node's name goes with -I)"
-            ) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--nodes {source}: {error}") from error
+            )
+        return read_file(Path(source), self.groups, "--nodes")
+
+    def standard_text(self) -> str:
+        """A script on standard input; UsageError when it is no text."""
+        try:
+            return decoded(self._standard_input())
+        except ValueError as error:
+            raise UsageError(f"standard input: {error}") from error
+
+    def _standard_input(self) -> bytes:
+        """What comes on standard input, or is the body of a cell."""
+        stream = getattr(self.stdin, "buffer", None)
+        return self.stdin.read().encode() if stream is None else stream.read()
 
     def ca_dir(self, given: str | None) -> Path:
         """The directory of the CA: the one given, else the one that `pki.ca` lies in."""
@@ -186,6 +318,18 @@ class Context:
         raise ConfigError("which CA? Say --pki DIR, or set pki.ca", "pki.ca")
 
 
+def _asking(library: Library, words: Sequence[str]) -> list[str]:
+    """The words of a question to an agent; those of a command stand behind `--`."""
+    agent, *rest = words
+    if not rest:
+        return [agent, "ACTION"]
+    plain = all("=" not in word and not word.startswith("-") for word in rest[1:])
+    action = library.merged(agent).actions.get(rest[0])
+    if rest[1:] and plain and action is not None and action.lists:
+        return [agent, rest[0], "--", *rest[1:]]
+    return [agent, *rest]
+
+
 def _hidden(_client: Client, _replies: Replies | None) -> AbstractContextManager[object]:
     return nullcontext()
 
@@ -194,34 +338,19 @@ def _unheeded(_replies: Replies) -> None:
     """Keep no account of what was shown: the prompt alone wants one."""
 
 
-def _words(text: str) -> tuple[str, ...]:
-    """Names from a file: any white space or comma between them outside brackets, `#` comments."""
-    lines = (line.partition("#")[0] for line in text.splitlines())
-    words: list[str] = []
-    for line in lines:
-        depth, word = 0, ""
-        for letter in [*line, " "]:
-            depth += (letter == "[") - (letter == "]")
-            if letter.isspace() or (letter == "," and depth <= 0):
-                words += [word] if word else []
-                word = ""
-            else:
-                word += letter
-    return tuple(words)
-
-
 def _names_of(name: str, value: Any) -> tuple[str, ...]:
     """Names from a Python value: a list, a Series, or a table with a `sender` column."""
     if hasattr(value, "frame") and hasattr(value, "requestid"):
         value = [row.sender for row in value.rows()]
     elif isinstance(value, Table):
         value = [row["sender"] for row in value.records()]
-    elif hasattr(value, "columns"):
-        if "sender" not in value.columns:
-            raise UsageError(f"--nodes {name}: the table has no column 'sender'")
-        value = value["sender"].dropna().tolist()
-    elif hasattr(value, "tolist"):
-        value = value.tolist()
+    elif hasattr(value, "columns") or hasattr(value, "tolist"):
+        from mcshell.client.discovery.targeting import names_of  # noqa: PLC0415 - services need none
+
+        try:
+            value = list(names_of(value))
+        except UsageError as error:
+            raise UsageError(f"--nodes {name}: {str(error).removeprefix('nodes: ')}") from error
     if isinstance(value, list | tuple | set | frozenset) and all(
         isinstance(word, str) for word in value
     ):

@@ -1,8 +1,9 @@
 """From MCollective's client.cfg or server.cfg to a configuration of ours: pure text to text.
 
 The form is MCollective's own (`config.rb`): `key = value` lines, `#` comments, `plugin.NAME.…`,
-and files of `plugin.d/NAME.cfg` that leave the prefix out. Secrets go into files of their own.
-What has no counterpart here is named, never dropped in silence.
+and files of `plugin.d/NAME.cfg` that leave the prefix out. What its reader passes over in silence,
+stray lines and keys without a value, is passed over here with a note. Secrets go into files of their
+own. What has no counterpart here is named, never dropped in silence.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import json
 import os
 import pwd
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
+from mcshell.config.mcollective import LEAVES_OPEN
 from mcshell.errors import ConfigError
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Imported", "convert", "parse"]
 
 _LINE = re.compile(r"(.+?)\s*=\s*(.+)")
-_TRUE: Final = re.compile(r"(?:1|t|true|y|yes)\Z", re.IGNORECASE)
+_TRUE: Final = re.compile(r"(?:1|t|true|y|yes)", re.IGNORECASE)
+_FALSE: Final = re.compile(r"(?:0|f|false|n|no)", re.IGNORECASE)
+_LEADING: Final = re.compile(r"\s*([0-9]+)(.*)")
+_PORTS: Final = range(1, 65536)
 _CONNECTORS: Final = ("activemq", "rabbitmq")
 _SECURITIES: Final = {"psk": "psk", "ssl": "ssl", "aes_security": "aes"}
 # Settings of MCollective's process that mean nothing here, whatever they say.
@@ -52,57 +58,69 @@ class Imported:
 
     def toml(self, source: str) -> str:
         """The configuration file."""
-        lines = [f"# from {source}; [broker] and [pki] of your own wire are still to be added"]
+        lines = [
+            f"# from {source}; until there is a [pki], only MCollective's wire is spoken",
+        ]
         for section, table in self.sections.items():
             lines += ["", f"[{section}]"]
             lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
         return "\n".join([*lines, ""])
 
 
-def parse(text: str, origin: str = "", prefix: str = "") -> dict[str, str]:
-    """Read one file; `prefix` is put before each key (`plugin.NAME.` in plugin.d).
+def parse(text: str, origin: str = "", prefix: str = "") -> tuple[dict[str, str], list[str]]:
+    """Read one file as MCollective does: its settings, and a note for each line passed over.
 
-    Raises:
-        ConfigError: a line that is neither a setting nor a comment.
+    `prefix` is put before each key (`plugin.NAME.` in plugin.d).
     """
     found: dict[str, str] = {}
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.rstrip()
+    notes: list[str] = []
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.strip()
         if not line or line.startswith("#"):
             continue
         match = _LINE.match(line)
-        if match is None:
-            raise ConfigError(f"{origin}:{number}: {line[:60]!r} is no key = value", origin=origin)
-        found[prefix + match[1].strip()] = match[2]
-    return found
+        if match is not None:
+            found[prefix + match[1].strip()] = match[2]
+            continue
+        what = "no value" if line.endswith("=") else "no key = value"
+        shown = "(hidden)" if "pass" in line or "psk" in line else repr(line[:60])
+        notes.append(f"{origin}:{number}: {shown}: {what}: passed over, as MCollective does")
+    return found, notes
 
 
-def convert(settings: Mapping[str, str], role: str, name: str) -> Imported:
+def convert(
+    settings: Mapping[str, str], role: str, name: str, folder: str = "/etc/mcollective"
+) -> Imported:
     """Turn the settings of a `client` or a `server` into ours; `name` begins its secrets' files.
 
+    `folder` is the one that the file lies in: MCollective has its policies there.
+
     Raises:
-        ConfigError: a security provider or connector that is not spoken here.
+        ConfigError: a security provider or connector that is not spoken here, a value that is none.
     """
     made = Imported()
-    known = _SettingsReader(settings)
+    known = _SettingsReader(settings, made.notes)
     made.put("mcollective", "enabled", True)
     _network(known, made, name)
-    _security(known, made, role, name)
+    security = _security(known, made, role, name)
     if role == "server":
-        _node(known, made)
+        _node(known, made, folder)
     made.notes += [
-        f"{key} = {'(hidden)' if 'pass' in key else value}: nothing here stands for it"
+        f"{key} = {'(hidden)' if 'pass' in key or 'psk' in key else value}: nothing here stands for it"
         for key, value in settings.items()
         if key not in known.used and not _MOOT.fullmatch(key)
     ]
+    if role == "client":
+        made.notes.append(LEAVES_OPEN[security])
     return made
 
 
 class _SettingsReader:
     """Settings, with an account of which were read."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, str], notes: list[str]) -> None:
         self._settings = settings
+        self._notes = notes
         self.used: set[str] = set()
 
     def get(self, key: str) -> str | None:
@@ -111,7 +129,23 @@ class _SettingsReader:
 
     def flag(self, key: str) -> bool | None:
         value = self.get(key)
-        return None if value is None else bool(_TRUE.match(value))
+        if value is None or _TRUE.fullmatch(value):
+            return None if value is None else True
+        if _FALSE.fullmatch(value):
+            return False
+        raise ConfigError(f"{key} = {value}: neither yes nor no", key)
+
+    def port(self, key: str) -> int:
+        """A port: as there, the digits that the value begins with, 61613 without one."""
+        value = self.get(key)
+        if value is None:
+            return 61613
+        match = _LEADING.fullmatch(value)
+        if match is None or int(match[1]) not in _PORTS:
+            raise ConfigError(f"{key} = {value}: no port", key)
+        if match[2]:
+            self._notes.append(f"{key} = {value}: read as {match[1]}, as MCollective does")
+        return int(match[1])
 
     def of(self, key: str, read: Callable[[str], Any]) -> Any:
         value = self.get(key)
@@ -120,7 +154,7 @@ class _SettingsReader:
         try:
             return read(value)
         except ValueError as error:
-            raise ConfigError(f"{key} = {value}: no number", key) from error
+            raise ConfigError(f"{key} = {value}: no whole number", key) from error
 
 
 def _network(known: _SettingsReader, made: Imported, name: str) -> None:
@@ -156,8 +190,10 @@ def _pool(known: _SettingsReader, made: Imported, plugin: str, name: str) -> Non
     for number in range(1, 1 + int(known.of(f"{plugin}.pool.size", int) or 0)):
         place = f"{plugin}.pool.{number}"
         scheme = "stomp+ssl" if known.flag(f"{place}.ssl") else "stomp"
-        port = known.get(f"{place}.port") or "61613"
-        host = known.get(f"{place}.host") or "127.0.0.1"
+        port = known.port(f"{place}.port")
+        host = known.get(f"{place}.host")
+        if host is None:
+            raise ConfigError(f"{place}.host is not set", f"{place}.host")
         urls.append(f"{scheme}://{host}:{port}")
         for key in ("user", "password", "ssl.ca", "ssl.cert", "ssl.key"):
             value = known.get(f"{place}.{key}")
@@ -166,7 +202,17 @@ def _pool(known: _SettingsReader, made: Imported, plugin: str, name: str) -> Non
                     f"{place}.{key} differs from the first broker's: one login is kept"
                 )
         known.get(f"{place}.ssl.fallback")
-    made.put("mcollective", "urls", urls or None)
+    if not urls:
+        raise ConfigError(
+            f"no broker is named: {plugin}.pool.size and {plugin}.pool.1.host are meant",
+            f"{plugin}.pool.size",
+        )
+    if "ssl.ca" not in login and any(url.startswith("stomp+ssl:") for url in urls):
+        made.notes.append(
+            "no CA is named for TLS, so that MCollective takes any broker for its own: it is not"
+            " spoken to until mcollective.tls_ca names one"
+        )
+    made.put("mcollective", "urls", urls)
     made.put("mcollective", "user", login.get("user"))
     for ours, theirs in (("tls_ca", "ssl.ca"), ("tls_cert", "ssl.cert"), ("tls_key", "ssl.key")):
         made.put("mcollective", ours, login.get(theirs))
@@ -175,7 +221,8 @@ def _pool(known: _SettingsReader, made: Imported, plugin: str, name: str) -> Non
         made.put("mcollective", "passcode_file", f"{name}.pass")
 
 
-def _security(known: _SettingsReader, made: Imported, role: str, name: str) -> None:
+def _security(known: _SettingsReader, made: Imported, role: str, name: str) -> str:
+    """The security plugin and its keys; gives its name here."""
     provider = known.get("securityprovider") or "psk"
     if provider.lower() not in _SECURITIES:
         raise ConfigError(
@@ -190,6 +237,8 @@ def _security(known: _SettingsReader, made: Imported, role: str, name: str) -> N
         if secret is not None:
             made.secrets[f"{name}.psk"] = secret
             made.put("mcollective", "psk_file", f"{name}.psk")
+        else:
+            made.notes.append("there is no plugin.psk: name a file with it in mcollective.psk_file")
         made.put("mcollective", "callerid", _callerid(callertype, known.get("identity")))
     for kind, prefix in (("ssl", "plugin.ssl_"), ("aes", "plugin.aes.")):
         keys = {
@@ -208,6 +257,7 @@ def _security(known: _SettingsReader, made: Imported, role: str, name: str) -> N
             made.put("mcollective", "nodes", nodes)
     made.put("mcollective", "cipher", known.get("ssl_cipher"))
     made.put("mcollective", "send_pubkey", known.flag("plugin.aes.send_pubkey") or None)
+    return security
 
 
 def _callerid(callertype: str | None, identity: str | None) -> str | None:
@@ -227,20 +277,22 @@ def _callerid(callertype: str | None, identity: str | None) -> str | None:
     return ids.get(callertype)
 
 
-def _node(known: _SettingsReader, made: Imported) -> None:
+def _node(known: _SettingsReader, made: Imported, folder: str) -> None:
     every = known.of("registerinterval", int)
     made.put("mcollective", "register_every", f"{every}s" if every else None)
     facts = known.get("plugin.yaml")
-    if (known.get("factsource") or "yaml").lower() == "yaml" and facts is not None:
+    source = known.get("factsource") or "yaml"
+    if source.lower() != "yaml":
+        made.notes.append(f"factsource = {source}: facts are our own and those of node.facts")
+    elif facts is not None:
         made.put("node", "facts", facts.split(os.pathsep))
     made.put("node", "classes", known.get("classesfile"))
     if known.flag("rpcauthorization"):
         provider = known.get("rpcauthprovider") or ""
         if provider.lower() in {"action_policy", "actionpolicy"}:
-            folder = "/etc/mcollective/policies"
-            made.put("node", "policies", folder)
+            made.put("node", "policies", f"{folder}/policies")
             made.notes.append(
-                f"policies are read from {folder}; callers there are written mco-psk:uid=0 here"
+                f"policies are read from {folder}/policies; callers there are written mco-psk:uid=0 here"
             )
         else:
             made.notes.append(f"rpcauthprovider = {provider}: policies must be written anew")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,6 +40,8 @@ from mcshell.config.sections import (
 )
 from mcshell.errors import ConfigError, did_you_mean
 from mcshell.private import read_obeyed
+from mcshell.texts import decoded
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,8 +76,9 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | {"key": read_key, "crl_max_age": seconds, "operators": read_words}
     | {"refuse_expired_crl": read_flag},
     CollectiveSettings: {"main": read_name, "member": read_names},
-    ClientSettings: dict.fromkeys(("timeout", "probe", "discovery_timeout", "known_for"), seconds)
-    | {"confirm_share": read_share, "external_discovery": read_text},
+    ClientSettings: dict.fromkeys(("timeout", "probe", "discovery_timeout"), seconds)
+    | dict.fromkeys(("known_for", "fresh"), seconds)
+    | {"confirm_share": read_share, "external_discovery": read_text, "groups": read_paths},
     Limit: {"slots": read_count, "timeout": seconds, "memory": size, "output": size},
     NodeSettings: {
         "identity": read_text,
@@ -110,7 +113,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | dict.fromkeys(("agents_multiplex", "direct_addressing"), read_flag)
     | dict.fromkeys(("ttl", "register_every"), seconds),
 }
-_TOP = (*_SECTIONS, "pools", "agents", "state")
+_TOP = (*_SECTIONS, "pools", "agents", "groups", "aliases", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +131,10 @@ class _Sources:
         """The raw value that wins, its origin, and what its relative paths start from."""
         dotted = f"{section}.{key}"
         if self.overrides.get(dotted) is not None:
-            return self.overrides[dotted], "flag", Path.cwd()
+            return self.overrides[dotted], "flag", _here()
         variable = f"MCSHELL_{section}_{key}".upper()
         if variable in self.environ:
-            return self.environ[variable], variable, Path.cwd()
+            return self.environ[variable], variable, _here()
         table = self.document.get(section, {})
         if key in table:
             return table[key], self.origin, self.base
@@ -148,7 +151,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
     path = path or (Path(environ["MCSHELL_CONFIG"]) if environ.get("MCSHELL_CONFIG") else None)
     path = path.expanduser().absolute() if path else _default_file()
     document = _read(path) if path else {}
-    base = path.parent if path else Path.cwd()
+    base = path.parent if path else _here()
     sources = _Sources(
         document=document,
         origin=str(path),
@@ -172,6 +175,8 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
         mcollective=_section(MCollective, "mcollective", sources),
         pools=_named(Pool, "pools", document.get("pools", {}), sources),
         agents={name: dict(table) for name, table in document.get("agents", {}).items()},
+        groups=_groups(sources),
+        aliases=_aliases(sources),
         state_dir=_state_dir(sources),
         path=path,
         origins=sources.origins,
@@ -184,12 +189,20 @@ def variables() -> set[str]:
     return {f"MCSHELL_{name.upper()}" for name in (*sections, "config", "state", "passcode")}
 
 
+def _here() -> Path:
+    """The current folder; where somebody has deleted it, what is relative stays so."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path()
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_obeyed(path, pipes=True).decode("utf-8"))
+        return tomllib.loads(decoded(read_obeyed(path, pipes=True)))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}", origin=str(path)) from error
 
 
@@ -204,8 +217,8 @@ def _default_file() -> Path | None:
 
 def _state_dir(sources: _Sources) -> Path:
     for raw, origin, base in (
-        (sources.overrides.get("state"), "flag", Path.cwd()),
-        (sources.environ.get("MCSHELL_STATE"), "MCSHELL_STATE", Path.cwd()),
+        (sources.overrides.get("state"), "flag", _here()),
+        (sources.environ.get("MCSHELL_STATE"), "MCSHELL_STATE", _here()),
         (sources.document.get("state"), sources.origin, sources.base),
     ):
         if raw is not None:
@@ -229,7 +242,7 @@ def _refuse_unknown(sources: _Sources) -> None:
         for key, value in table.items():
             if name in _SECTIONS:
                 _known(key, inner, f"{name}.{key}", sources.origin)
-            elif not isinstance(value, dict):
+            elif name not in ("groups", "aliases") and not isinstance(value, dict):
                 message = f"{sources.origin}: {name}.{key}: it is a table"
                 raise ConfigError(message, f"{name}.{key}", sources.origin)
     dotted = [f"{name}.{key}" for name, cls in _SECTIONS.items() for key in READERS[cls]]
@@ -273,6 +286,30 @@ def _named(cls: type[_Section], name: str, tables: Any, sources: _Sources) -> di
             values[key] = _value(READERS[cls][key], raw, base, dotted, origin)
             sources.origins[dotted] = origin
         found[label] = cls(**values)
+    return found
+
+
+def _groups(sources: _Sources) -> dict[str, tuple[str, ...]]:
+    """`[groups]`: a set of nodes, or a list of them, by the group's name."""
+    return {
+        name: _value(
+            lambda raw: read_some_words([raw] if isinstance(raw, str) else raw),
+            sets,
+            sources.base,
+            f"groups.{name}",
+            sources.origin,
+        )
+        for name, sets in sources.document.get("groups", {}).items()
+    }
+
+
+def _aliases(sources: _Sources) -> dict[str, str]:
+    """`[aliases]`: the beginning of a line, by the word that stands for it."""
+    found: dict[str, str] = {}
+    for name, text in sources.document.get("aliases", {}).items():
+        key = f"aliases.{name}"
+        found[name] = _value(read_text, text, sources.base, key, sources.origin)
+        sources.origins[key] = sources.origin
     return found
 
 

@@ -8,16 +8,34 @@ section from MCollective's own files.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
+
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CIPHERS", "SECURITIES", "SERIALIZERS", "MCollective"]
+__all__ = ["CIPHERS", "LEAVES_OPEN", "SECURITIES", "SERIALIZERS", "MCollective"]
 
 SECURITIES: Final = ("psk", "ssl", "aes")
 SERIALIZERS: Final = ("marshal", "yaml")
+LEAVES_OPEN: Final = {
+    "psk": (
+        "psk proves that somebody who has the secret made a message, not who, nor for whom or when:"
+        " whoever may write to the broker can change the rest, and nothing is encrypted"
+    ),
+    "ssl": (
+        "ssl signs inputs and time, not the agent, the filter or the ids; a reply proves that some"
+        " node made it, not which, and nothing is encrypted"
+    ),
+    "aes": (
+        "aes hides bodies from who has no key and signs nothing: whoever has a caller's public key"
+        " can read what it asks and answer it"
+    ),
+}
+"""What each security plugin does not protect, as a line for the operator."""
+
 CIPHERS: Final = ("aes-256-cbc", "aes-192-cbc", "aes-128-cbc")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import ConfigError
 from mcshell.private import read_obeyed
+from mcshell.texts import decoded
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,9 +53,12 @@ class BrokerSettings:
             return ""
         try:
             content = read_obeyed(self.passcode_file, pipes=True)
-            return content.decode("utf-8").partition("\n")[0].strip("\r")
+            return decoded(content).partition("\n")[0].strip("\r")
         except OSError as error:
             message = f"broker.passcode_file: {self.passcode_file}: {error.strerror}"
+            raise ConfigError(message, "broker.passcode_file") from error
+        except ValueError as error:
+            message = f"broker.passcode_file: {self.passcode_file}: {error}"
             raise ConfigError(message, "broker.passcode_file") from error
 
 
@@ -121,14 +126,25 @@ class CollectiveSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """`[client]`: how long an operator waits (seconds), and when mcshell asks back."""
+    """`[client]`: how long an operator waits (seconds), and when mcshell asks back.
+
+    `groups` are patterns of the files that say who an `@GROUP` is; without them those of clush.
+    `fresh`: so long after a node was heard of it need not be asked whether it matches; None: 2.5
+    times as long as it takes to register again, 0: it is always asked.
+    """
 
     timeout: float = 10.0
     probe: float = 1.5
     discovery_timeout: float = 2.0
     known_for: float = 86400.0
+    fresh: float | None = None
     confirm_share: str = "50%"
     external_discovery: str = ""
+    groups: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # As the node's facts: paths that start from the file, and patterns.
+        object.__setattr__(self, "groups", tuple(map(str, self.groups)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +196,16 @@ class NodeSettings:
         # Read as paths, so that they start from the file; they are patterns all the same.
         object.__setattr__(self, "facts", tuple(map(str, self.facts)))
 
+    @property
+    def fact_room(self) -> int:
+        """How much of a reply facts may take, bytes: a node has more to say than these."""
+        return self.max_reply // 2
+
+    @property
+    def class_room(self) -> int:
+        """How much of it classes may take, bytes."""
+        return self.max_reply // 4
+
     def time_for(self, agent: str, declared: float, wanted: float | None = None) -> float:
         """How long an action of an agent may take: its limit's time, else what its DDL declares.
 
@@ -212,7 +238,11 @@ class SupervisorSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings. `origins` maps "section.key" to where its value came from."""
+    """All settings. `origins` maps "section.key" to where its value came from.
+
+    `groups` are sets of nodes by the name of their group, `aliases` the beginnings of lines by the
+    word that is typed for them.
+    """
 
     broker: BrokerSettings
     pki: PKISettings
@@ -223,9 +253,17 @@ class Settings:
     mcollective: MCollective
     pools: Mapping[str, Pool]
     agents: Mapping[str, Mapping[str, Any]]
+    groups: Mapping[str, tuple[str, ...]]
+    aliases: Mapping[str, str]
     state_dir: Path
     path: Path | None
     origins: Mapping[str, str]
+
+    @property
+    def only_mcollective(self) -> bool:
+        """Whether MCollective's wire is all that is spoken: it is on, and there is no key of ours."""
+        pki = self.pki
+        return self.mcollective.enabled and pki.ca is None and pki.cert is None and pki.key is None
 
     def serves(self, pool: str, identity: str) -> bool:
         """Whether a node may answer for a pool of this name."""

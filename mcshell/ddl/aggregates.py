@@ -11,12 +11,13 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Any, Final
 
 from mcshell import plugins
 from mcshell.errors import DDLError
+from mcshell.values import dataclass
 
 __all__ = ["Aggregate", "Spec", "average", "boolean_summary", "compute", "summary", "total"]
 

@@ -6,22 +6,33 @@ is done; checking twice changes nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.ddl import types
 from mcshell.ddl.aggregates import Aggregate, Spec, compute
-from mcshell.errors import FilterError, InputError, UsageError, did_you_mean
+from mcshell.errors import (
+    DDLError,
+    FilterError,
+    InputError,
+    PluginError,
+    UsageError,
+    did_you_mean,
+)
 from mcshell.message import StatusCode
 from mcshell.patterns import one_message
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mcshell.ddl.validators import Validator
 
-__all__ = ["DDL", "REDACTED", "Action", "Input", "Output"]
+__all__ = ["DDL", "REDACTED", "Action", "Input", "Output", "joint"]
+
+log = logging.getLogger(__name__)
 
 REDACTED: Final = "[redacted]"
 """What stands for a sensitive input in audit, history and display."""
@@ -100,7 +111,8 @@ class Action:
     """One action of an agent. `timeout` in seconds; `limits` as under `mcshell` in the DDL.
 
     `rerun_safe`: running it twice is as good as once. `changes`: it alters the node (assumed of
-    an action that does not say).
+    an action that does not say). `times`: the outputs that are seconds since the epoch, which a
+    reader is shown as times, or paths into their hashes (`processes.started`).
     """
 
     agent: str
@@ -114,7 +126,13 @@ class Action:
     rerun_safe: bool = False
     changes: bool = True
     sensitive: frozenset[str] = frozenset()
+    times: frozenset[str] = frozenset()
     limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lists(self) -> list[str]:
+        """The inputs that are lists: of one alone the words may stand behind `--`."""
+        return [name for name, one in self.inputs.items() if one.type == "array"]
 
     def check(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs typed, validated and with defaults, in DDL order.
@@ -149,16 +167,21 @@ class Action:
         text = f"{self._title} needs the input {one.name}{hint}"
         return InputError(text, one.name, StatusCode.MISSING_DATA)
 
-    def convert(self, pairs: Mapping[str, str]) -> dict[str, Any]:
-        """Turn command-line text into typed values, without asking whether all are there.
+    def convert(self, pairs: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn text of a line or document into typed values, without asking whether all are there.
+
+        What is no text is a value already.
 
         Raises InputError: 3 for an input that is not declared, 4 for text that is no value.
         """
         self._declared(pairs)
-        return {name: self.inputs[name].from_text(text) for name, text in pairs.items()}
+        return {
+            name: self.inputs[name].from_text(text) if isinstance(text, str) else text
+            for name, text in pairs.items()
+        }
 
-    def from_text(self, pairs: Mapping[str, str]) -> dict[str, Any]:
-        """Turn command-line text into checked inputs: `convert`, then `check`."""
+    def from_text(self, pairs: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn text of a line or document into checked inputs: `convert`, then `check`."""
         return self.check(self.convert(pairs))
 
     def redact(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +205,10 @@ class Action:
         for spec in self.aggregates:
             output = self.outputs.get(spec.output)
             title = (output.display_as if output else "") or spec.output
-            computed.append(compute(spec, title, gathered))
+            try:
+                computed.append(compute(spec, title, gathered))
+            except (DDLError, PluginError) as error:
+                log.warning("no summary of %s: %s", title, error)
         return [one for one in computed if one is not None]
 
     @property
@@ -203,12 +229,21 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class DDL:
-    """An agent's schema; `path` is the file it came from, or nothing."""
+    """An agent's schema; `path` is the file it came from, or nothing.
+
+    `flaws` are the parts that cannot be used, a line each.
+    """
 
     name: str
     metadata: Mapping[str, Any]
     actions: Mapping[str, Action]
     path: str = ""
+    flaws: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Its version, or nothing."""
+        return str(self.metadata.get("version", ""))
 
     @property
     def timeout(self) -> float:
@@ -221,6 +256,34 @@ class DDL:
             near = did_you_mean(name, self.actions) or f": it has {', '.join(self.actions)}"
             raise UsageError(f"agent {self.name} has no action {_short(name)}{near}")
         return self.actions[name]
+
+
+def joint(actions: Sequence[Action]) -> Action:
+    """One action that stands for the same of several schemas: all inputs and outputs, the first's first.
+
+    It is as secret as the most secret, and as able to change a node as the most able.
+    """
+    first, *others = actions
+    if not others:
+        return first
+    inputs = {name: one for action in reversed(actions) for name, one in action.inputs.items()}
+    outputs: dict[str, Output] = {}
+    for action in actions:
+        for name, one in action.outputs.items():
+            known = outputs.setdefault(name, one)
+            if known.type != one.type:
+                outputs[name] = replace(known, type="any")
+    return replace(
+        first,
+        inputs={name: inputs[name] for action in actions for name in action.inputs},
+        outputs=outputs,
+        aggregates=tuple({repr(one): one for of in actions for one in of.aggregates}.values()),
+        timeout=max(action.timeout for action in actions),
+        rerun_safe=all(action.rerun_safe for action in actions),
+        changes=any(action.changes for action in actions),
+        sensitive=frozenset().union(*(action.sensitive for action in actions)),
+        times=frozenset().union(*(action.times for action in actions)),
+    )
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from mcshell import plugins
 from mcshell.ddl.aggregates import compute
 from mcshell.ddl.load import load
-from mcshell.ddl.validators import MissingValidator
 from mcshell.errors import DDLError, InputError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -36,8 +35,9 @@ def check(document: Mapping[str, Any], path: str = "") -> DDL:
         message = error.message if len(error.message) <= 200 else f"{error.message[:197]}..."  # noqa: PLR2004 - two lines
         raise DDLError(f"{place}: {message}", path)
     ddl = load(document, path)
+    if ddl.flaws:
+        raise DDLError(ddl.flaws[0], path)
     for action in ddl.actions.values():
-        _validators(action, path)
         _defaults(action, path)
         _aggregates(action, path)
     return ddl
@@ -49,13 +49,6 @@ def schema() -> dict[str, Any]:
     text = Path(__file__).with_name("schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
-
-
-def _validators(action: Action, path: str) -> None:
-    for one in action.inputs.values():
-        for rule in one.rules:
-            if isinstance(rule, MissingValidator):
-                raise DDLError(f"action {action.name}, input {one.name}: {rule.why}", path)
 
 
 def _defaults(action: Action, path: str) -> None:

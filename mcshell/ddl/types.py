@@ -1,7 +1,8 @@
 """The types of a DDL: from any value to the type, and from and to the text of a command line.
 
 Values are coerced only where nothing is lost (8 is a float, 3.0 an integer, a tuple an array, a
-numpy number the number it holds). Text is only ever converted by `from_text`.
+numpy number the number it holds, numpy's and pandas' columns the list that they are). Text is only
+ever converted by `from_text`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["DTYPES", "MAX_DEPTH", "TYPES", "coerce", "from_text", "to_text"]
+__all__ = ["DTYPES", "MAX_DEPTH", "TYPES", "Given", "coerce", "from_text", "to_text"]
 
 MAX_DEPTH = 32
 """Levels of an array or a hash."""
@@ -34,14 +35,30 @@ DTYPES: Final[Mapping[str, str]] = {
 _EXACT = 2**53
 _PLAIN = frozenset({str, bool, int, float, list, dict, tuple, bytes, type(None)})
 _NAMES = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "an array"}
-_TRUE = frozenset({"true", "t", "yes", "y", "1"})
-_FALSE = frozenset({"false", "f", "no", "n", "0"})
+_TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
+_FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
 _FLOAT = re.compile(r"[+-]?([0-9]{1,100}(\.[0-9]{0,100})?|\.[0-9]{1,100})([eE][+-]?[0-9]{1,3})?")
 
 
 class NotOfType(ValueError):
     """A value is not of a type; the message is what it must be."""
+
+
+class Given(str):
+    """Text that stands for a `value`: of a quoted text its own, of `{name}` in a cell that of the name.
+
+    An `any` takes the value and never guesses at the text.
+    """
+
+    __slots__ = ("value",)
+    value: Any
+
+    def __new__(cls, text: str, value: Any) -> Self:
+        """Make one."""
+        one = super().__new__(cls, text)
+        one.value = value
+        return one
 
 
 def coerce(kind: str, value: Any) -> Any:
@@ -51,6 +68,13 @@ def coerce(kind: str, value: Any) -> Any:
 
 def from_text(kind: str, text: str) -> Any:
     """Read a value from a command line; NotOfType when the text is none."""
+    if isinstance(text, Given):
+        try:
+            return coerce(kind, text.value)
+        except NotOfType:
+            if isinstance(text.value, list | tuple | dict):
+                raise
+            text = str(text)
     reader = _READ.get(kind)
     return text if reader is None else reader(text)
 
@@ -71,6 +95,8 @@ def _plain(value: Any) -> Any:
             return base(value)
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         return value.item()
+    if hasattr(value, "dtype") and callable(getattr(value, "tolist", None)):
+        return value.tolist()
     return value
 
 
@@ -187,10 +213,14 @@ def _read_json(text: str, example: str = "") -> Any:
 
 
 def _read_any(text: str) -> Any:
+    """JSON, else the text; a number that would be written otherwise stays text: 1.10, 1E5."""
     try:
-        return _read_json(text)
+        value = _read_json(text)
     except NotOfType:
         return text
+    if isinstance(value, int | float) and json.dumps(value) != text.strip():
+        return text
+    return value
 
 
 _COERCE: Final[Mapping[str, Callable[[Any], Any]]] = {

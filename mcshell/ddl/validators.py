@@ -11,13 +11,13 @@ import ipaddress as addresses
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mcshell import plugins
-from mcshell.errors import DDLError, FilterError, PluginError
+from mcshell.errors import DDLError, FilterError, PluginError, did_you_mean
 from mcshell.patterns import compile_pattern
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 __all__ = [
-    "MissingValidator",
+    "Unchecked",
     "Validator",
     "choices",
     "ipaddress",
@@ -46,13 +46,12 @@ _DOLLAR = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class MissingValidator:
-    """Stands for a validator that is not here: refuses every value, or with `lenient` warns once.
+class Unchecked:
+    """Stands for a check that is not to be had: refuses every value, or with `lenient` warns once.
 
-    `why` is why it is not here, and what may be meant.
+    `why` is why not, such as "validator unit_name is not here".
     """
 
-    name: str
     why: str
     lenient: bool = False
 
@@ -60,22 +59,18 @@ class MissingValidator:
         """Say that the value cannot be checked."""
         del value
         if self.lenient:
-            _warn(self.name)
+            _warn(self.why)
             return None
-        return f"cannot be checked: validator {self.name} is not here"
+        return f"cannot be checked: {self.why}"
 
 
 @cache
-def _warn(name: str) -> None:
-    log.warning("validator %s is not here: inputs are not checked by it", name)
+def _warn(why: str) -> None:
+    log.warning("%s: inputs are not checked by it", why)
 
 
-def validator(validation: str | Sequence[Any], *, lenient: bool = False) -> Validator:
-    """Compile a DDL's `validation`; DDLError for a regex that is none.
-
-    One that is not here does not cost the schema: it refuses what it should check, or with `lenient`
-    lets it pass.
-    """
+def validator(validation: str | Sequence[Any]) -> Validator:
+    """Compile a DDL's `validation`; DDLError for one that is not here, or a regex that is none."""
     if not isinstance(validation, str):
         return choices(validation)
     if not _WORD.fullmatch(validation):
@@ -83,8 +78,8 @@ def validator(validation: str | Sequence[Any], *, lenient: bool = False) -> Vali
     try:
         found: Validator = plugins.find("validator", validation)
     except PluginError as error:
-        why = f"{error}; as a regex, write ({validation})"
-        return MissingValidator(validation, why, lenient)
+        near = did_you_mean(validation, plugins.names("validator"))
+        raise DDLError(f"validator {validation} is not here{near}") from error
     return found
 
 

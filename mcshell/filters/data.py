@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.errors import FilterError, PluginError, did_you_mean
 from mcshell.filters.facts import MISSING, lookup
-from mcshell.private import hold_public
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-__all__ = ["MAX_DIGEST", "OUTPUTS", "DataView", "answer", "declared"]
+__all__ = ["MAX_DIGEST", "OUTPUTS", "DataView", "HeldFile", "answer", "declared"]
 
 MAX_DIGEST = 16 * 1024 * 1024
 """Bytes of a file that a filter may have a node read.
@@ -43,8 +42,36 @@ OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
 """Plugin → its outputs."""
 
 
+class HeldFile(Protocol):
+    """A file that is held: the same one, whatever its path means by now."""
+
+    @property
+    def real(self) -> str:
+        """Its path without links."""
+
+    @property
+    def status(self) -> os.stat_result:
+        """What it is now."""
+
+    def read(self, length: int, offset: int = 0) -> bytes:
+        """So many bytes, fewer at its end; OSError when it cannot be read."""
+
+
+class FileHolder(Protocol):
+    """The machine's files (`node.system.System`)."""
+
+    def hold(
+        self, path: str, *, public: bool, follow: bool = True
+    ) -> AbstractContextManager[HeldFile]:
+        """Hold what a path leads to; without `follow` a link itself."""
+
+
 class DataView(Protocol):
     """What a node must know of itself to answer (an agent's `NodeView` is one)."""
+
+    @property
+    def system(self) -> FileHolder | None:
+        """The machine whose files are looked at; None from afar."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -112,11 +139,14 @@ def _fact(path: str, view: DataView) -> Mapping[str, Any]:
 
 
 def _fstat(path: str, view: DataView) -> Mapping[str, Any]:
+    if (files := view.system) is None:
+        raise PluginError("a file can only be asked of the node itself", "data", "fstat")
     absent = {"name": path, "output": "not present", "present": False, "type": "unknown"}
     if "\0" in path or not path.startswith("/") or view.protects(path):
         return absent
     try:
-        status = _status(path, view)
+        with files.hold(path, public=not view.tells_all_files, follow=False) as held:
+            status = held.status
     except PermissionError as error:
         raise PluginError(f"{path}: {error.strerror}", "data", "fstat") from error
     except OSError:
@@ -136,18 +166,7 @@ def _fstat(path: str, view: DataView) -> Mapping[str, Any]:
         seen[stamp] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
         seen[f"{stamp}_seconds"] = seconds
         seen[f"{stamp}_age"] = int(time.time()) - seconds
-    return _Seen(path, status, seen)
-
-
-def _status(path: str, view: DataView) -> os.stat_result:
-    """What a path is, a link itself; PermissionError when not every user could know."""
-    if view.tells_all_files:
-        return Path(path).lstat()
-    held = hold_public(path, follow=False)
-    try:
-        return os.fstat(held)
-    finally:
-        os.close(held)
+    return _Seen(path, status, seen, files)
 
 
 def _type(mode: int) -> str:
@@ -173,30 +192,26 @@ def _readable(status: os.stat_result) -> bool:
 class _Seen(Mapping[str, Any]):
     """What is known of a file, its digests when they are asked for."""
 
-    def __init__(self, path: str, status: os.stat_result, seen: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str, status: os.stat_result, seen: Mapping[str, Any], files: FileHolder
+    ) -> None:
         self._path = path
         self._seen = seen
+        self._files = files
         readable = status.st_size <= MAX_DIGEST and _readable(status)
         self._digests = ("md5", "sha256") if readable else ()
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._digests:
             return self._seen[key]
-        digest = hashlib.new(key, usedforsecurity=False)
         try:
-            held = hold_public(self._path, follow=False)
+            with self._files.hold(self._path, public=True, follow=False) as held:
+                if not _readable(held.status):  # it has become another since
+                    return None
+                content = held.read(MAX_DIGEST)
         except OSError:
             return None
-        try:
-            if not _readable(os.fstat(held)):  # it has become another since
-                return None
-            with open(f"/proc/self/fd/{held}", "rb") as file:  # noqa: PTH123 - the held one
-                digest.update(file.read(MAX_DIGEST))
-        except OSError:
-            return None
-        finally:
-            os.close(held)
-        return digest.hexdigest()
+        return hashlib.new(key, content, usedforsecurity=False).hexdigest()
 
     def __iter__(self) -> Iterator[str]:
         yield from self._seen

@@ -1,4 +1,7 @@
-"""Node ranges: `web[01-40]` to names and back. ClusterShell is loaded when a bracket is seen."""
+"""Names of nodes: in their one form, as sets such as `web[01-40]`, and back.
+
+ClusterShell is loaded when a bracket is seen.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,24 @@ from typing import TYPE_CHECKING
 from mcshell.errors import FilterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["MAX_NODES", "expand", "fold"]
+    GroupLookup = Callable[[str], Iterable[str]]
+    """Gives the names of a group's nodes, FilterError where there is no such group."""
+
+__all__ = ["MAX_NODES", "canonical", "expand", "fold", "has_group", "no_groups", "parts"]
 
 MAX_NODES = 100_000
 """Names that one range may stand for: more is a slip, and would fill the memory."""
 
-_OUTSIDE = re.compile(r",(?![^\[]*\])")
+MAX_NAME = 200
+"""Letters of a name, as in a certificate (`pki.identity`)."""
+
+_PIECE = re.compile(r"\[[^\]]*\]?|[,!&^]|[^\[,!&^]+")
+_OPERATORS = frozenset(",!&^")
+_NO_START = ("@", "-", "pool:")
+# What no certificate's name has; `[` and `]` are seen to before.
+_UNFIT = re.compile(r"""[\s*?\[\],#/\\<>"'`$&;|(){}!^=]""")
 _BRACKET = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]{1,12})(?:-([0-9]{1,12})(?:/([0-9]{1,6}))?)?")
 _FOLDABLE = re.compile(r"[A-Za-z0-9._-]*[0-9][A-Za-z0-9._-]*")
@@ -25,23 +38,102 @@ _MANY = 500
 _ADDRESS = re.compile(r"[0-9.]+")
 
 
-def expand(names: Iterable[str]) -> list[str]:
-    """Expand ranges: each name once, lower case, in the order given.
+def canonical(name: str) -> str:
+    """The one form of a node's name: lower case, without white space, BOM or last dot around it.
 
-    An entry may hold several, parted by commas: `web[01-03,7],db1`. FilterError when a range is
-    none or stands for more than `MAX_NODES` names.
+    Empty when nothing is left. FilterError for what is no node's name.
+    """
+    fine = name.strip(" \t\r\n\ufeff").lower().removesuffix(".")
+    unseen = next((one for one in fine if not one.isprintable()), None)
+    strange = _UNFIT.search(fine)
+    if (
+        unseen is None
+        and strange is None
+        and len(fine) <= MAX_NAME
+        and not fine.startswith(_NO_START)
+    ):
+        return fine
+    if unseen is not None:
+        why = f"it has U+{ord(unseen):04X} in it"
+    elif strange is not None:
+        why = f"it has {strange[0]!r} in it"
+    else:
+        start = next((one for one in _NO_START if fine.startswith(one)), "")
+        why = f"it begins with {start!r}" if start else f"over {MAX_NAME} letters"
+    raise FilterError(f"{_short(name)} is no name of a node: {why}", name)
+
+
+def parts(text: str) -> list[str]:
+    """The parts of a folded set of nodes: `db1`, `web[1,3]`."""
+    return [operand for _operator, operand in _terms(text)]
+
+
+def has_group(text: str) -> bool:
+    """Whether a group, `@NAME`, is in a set of nodes."""
+    return "@" in text and any(part.strip().startswith("@") for part in parts(text))
+
+
+def no_groups(name: str) -> Iterable[str]:
+    """No groups at all, as on a node: FilterError."""
+    raise FilterError(f"@{name}: no group means anything here", f"@{name}")
+
+
+def expand(names: Iterable[str], groups: GroupLookup = no_groups) -> list[str]:
+    """Expand sets of nodes: each name once, in its one form, in the order given.
+
+    An entry is a name or a set as ClusterShell writes them: `web[01-03,7],db1`, and from the left
+    `!` without, `&` that are in both, `^` in one only. `groups` gives the names of an `@GROUP`.
+    FilterError for what is none, or stands for more than `MAX_NODES` names.
     """
     seen: dict[str, None] = {}
     for entry in names:
-        for part in _OUTSIDE.split(entry):
-            name = part.strip().lower()
-            if "[" in name or "]" in name:
-                seen.update(dict.fromkeys(_ranged(name)))
-            elif name:
-                seen[name] = None
-            if len(seen) > MAX_NODES:
-                raise FilterError(f"more than {MAX_NODES:,} nodes at {_short(entry)}", entry)
+        found = _evaluated(entry, groups)
+        if len(seen) + len(found) > MAX_NODES and len({*seen, *found}) > MAX_NODES:
+            raise FilterError(f"more than {MAX_NODES:,} nodes at {_short(entry)}", entry)
+        seen.update(found)
     return list(seen)
+
+
+def _terms(text: str) -> list[tuple[str, str]]:
+    """Operators outside brackets, each with what stands behind it; the first is a comma."""
+    terms: list[tuple[str, list[str]]] = [(",", [])]
+    for piece in _PIECE.findall(text):
+        if piece in _OPERATORS:
+            terms.append((piece, []))
+        else:
+            terms[-1][1].append(piece)
+    return [(operator, "".join(pieces)) for operator, pieces in terms]
+
+
+def _evaluated(entry: str, groups: GroupLookup) -> dict[str, None]:
+    found: dict[str, None] = {}
+    before = ""
+    for operator, text in _terms(entry):
+        other = _operand(text, groups)
+        if operator != "," and not (before.strip() and text.strip()):
+            raise FilterError(f"{_short(entry)} is no set of nodes: {operator} stands alone", entry)
+        before = text
+        if operator == ",":
+            found.update(other)
+        elif operator == "&":
+            found = {name: None for name in found if name in other}
+        else:
+            both = found.keys() & other.keys()
+            new = {} if operator == "!" else other
+            found = {name: None for name in (*found, *new) if name not in both}
+        if len(found) > MAX_NODES:
+            raise FilterError(f"more than {MAX_NODES:,} nodes at {_short(entry)}", entry)
+    return found
+
+
+def _operand(text: str, groups: GroupLookup) -> dict[str, None]:
+    name = text.strip()
+    if name.startswith("@"):
+        return dict.fromkeys(groups(name[1:].strip()))
+    if ("[" in name or "]" in name) and name.isprintable():
+        return dict.fromkeys(map(canonical, _ranged(name.lower())))
+    fine = canonical(name)
+    return {fine: None} if fine else {}
 
 
 def fold(names: Iterable[str]) -> str:
@@ -111,7 +203,7 @@ def _by_clustershell(labels: list[str]) -> list[str]:
     from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet  # noqa: PLC0415 - only for ranges
 
     folded = str(NodeSet.fromlist(labels, resolver=RESOLVER_NOGROUP))
-    return [part for part in _OUTSIDE.split(folded) if part]
+    return [part for part in parts(folded) if part]
 
 
 def _ranged(name: str) -> list[str]:

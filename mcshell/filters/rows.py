@@ -6,12 +6,12 @@ included. There are neither classes nor data plugins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import FilterError
-from mcshell.filters.matcher import compile_expression, parse_compound
+from mcshell.filters.expressions import compile_expression, parse_compound
 from mcshell.filters.tree import And, ClassTest, DataTest, Expression, FactTest, Not, Or, show
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

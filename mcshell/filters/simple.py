@@ -6,11 +6,12 @@ import re
 
 from mcshell.errors import FilterError
 from mcshell.filters.facts import reader
+from mcshell.filters.nodes import expand
 from mcshell.filters.tree import FactTest
 from mcshell.filters.values import Regex, SpelledText, Value, pair, read_operator, read_value
 from mcshell.patterns import Pattern, compile_pattern
 
-__all__ = ["parse_fact", "parse_identity", "parse_name"]
+__all__ = ["parse_fact", "parse_identity", "parse_name", "unquoted"]
 
 _FACT = re.compile(
     r"""\s*(?P<name>[^\s=!<>~'"]+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')
@@ -37,10 +38,10 @@ def parse_fact(text: str) -> FactTest:
             text,
             match.end("operator"),
         )
-    path = _unquoted(match["name"])
+    path = unquoted(match["name"])
     reader(path)
     quoted = _QUOTED.fullmatch(written)
-    value = SpelledText.of(_unquoted(written), quoted=True) if quoted else read_value(written)
+    value = SpelledText.of(unquoted(written), quoted=True) if quoted else read_value(written)
     return FactTest(path, *pair(operator, value, text, column))
 
 
@@ -56,7 +57,7 @@ def parse_name(text: str, kind: str) -> Value:
 def parse_identity(text: str) -> tuple[str, ...] | Pattern:
     """Parse an identity entry: the names that it stands for, or a pattern.
 
-    A range `web[01-40]` is expanded (by ClusterShell, which only then is loaded).
+    A set such as `web[01-40]` is expanded (by ClusterShell, which only then is loaded).
     """
     value = parse_name(text, "identity")
     if isinstance(value, Regex):
@@ -68,12 +69,11 @@ def parse_identity(text: str) -> tuple[str, ...] | Pattern:
             text,
             star.start() + 1,
         )
-    if "[" in value.text:
-        from mcshell.filters.nodes import expand  # noqa: PLC0415 - seldom needed
-
-        return tuple(expand([value.text]))
-    return (value.text.lower(),)
+    if names := expand([value.text]):
+        return tuple(names)
+    raise FilterError(f"identity {text!r} names nobody", text, 1)
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """A fact's name or a value without the quotes that may be around it."""
     return _ESCAPE.sub(r"\1", text[1:-1]) if _QUOTED.fullmatch(text) else text

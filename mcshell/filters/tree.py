@@ -7,9 +7,9 @@ Trees are canonical: `conjunction` and `disjunction` flatten, operators are spel
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from mcshell.filters.values import Regex, SpelledText, Value
+from mcshell.values import dataclass
 
 __all__ = [
     "And",

@@ -8,17 +8,20 @@ from __future__ import annotations
 import operator as op
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.errors import FilterError, did_you_mean
+from mcshell.filters.versions import are_versions, compare_versions, uses_rpm
 from mcshell.patterns import check_pattern, compile_pattern
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
     "OPERATORS",
+    "Comparison",
     "Regex",
     "SpelledText",
     "Value",
@@ -52,6 +55,8 @@ _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     ">": op.gt,
     ">=": op.ge,
 }
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_SPOKEN_OF: Final = re.compile(r"version|release", re.IGNORECASE)
 _EQUALITY = frozenset({"==", "!="})
 # Bounded, for int() of thousands of digits is slow, then an error.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
@@ -96,6 +101,17 @@ class Regex:
 Value = SpelledText | Regex
 
 
+class Comparison(Protocol):
+    """A test of a fact's value; the node's facts say what else there is to know of it."""
+
+    def __call__(self, fact: Any, facts: Mapping[str, Any] = ..., /) -> bool:
+        """Whether it holds."""
+
+
+class _Order(Protocol):
+    def __call__(self, fact: Any, facts: Mapping[str, Any], /) -> int | None: ...
+
+
 def read_operator(written: str, text: str = "", column: int | None = None) -> str:
     """Turn an operator as written into what it means; FilterError with what was meant."""
     if written not in OPERATORS:
@@ -132,24 +148,49 @@ def pair(
     return matching[operator], value
 
 
-def comparison(operator: str, value: Value) -> Callable[[Any], bool]:
-    """Compile `FACT operator value` to a test of a fact's value, of whatever type it is."""
+def comparison(operator: str, value: Value, name: str = "", *, versions: bool = True) -> Comparison:
+    """Compile `FACT operator value` to a test of a fact's value, of whatever type it is.
+
+    The test is given the node's facts too: they say whose order its versions have. `name` is the
+    fact's: where it speaks of a version or release, 6.18 comes behind 6.9. Without `versions` what is
+    no number has the order of text, as on MCollective's wire.
+    """
+    ordered = versions and operator not in _EQUALITY
     scalar = (
-        _searching(operator, value) if isinstance(value, Regex) else _comparing(operator, value)
+        _searching(operator, value)
+        if isinstance(value, Regex)
+        else _comparing(operator, value, _order(value.text, name) if ordered else None)
     )
 
-    def test(fact: Any) -> bool:
+    def test(fact: Any, facts: Mapping[str, Any] = _NOTHING) -> bool:
         if isinstance(fact, (str, int, float)):
-            return scalar(fact)
+            return scalar(fact, facts)
         if fact is None:
             return False
         if isinstance(fact, Mapping):
-            return _hash(fact, scalar, negative=operator.startswith("!"))
+            return _hash(fact, lambda one: scalar(one, facts), negative=operator.startswith("!"))
         if isinstance(fact, (list, tuple, set, frozenset)):
-            return any(test(element) for element in fact)
-        return scalar(str(fact))
+            return any(test(element, facts) for element in fact)
+        return scalar(str(fact), facts)
 
     return test
+
+
+def _order(text: str, name: str) -> _Order:
+    """How a fact stands to a version: below 0, 0 or above; None when they have no order as such."""
+    spoken_of = _SPOKEN_OF.search(name) is not None
+
+    def order(fact: Any, facts: Mapping[str, Any]) -> int | None:
+        other = text_of(fact)
+        if not are_versions(other, text):
+            return None
+        if _NUMBER.fullmatch(other) and _NUMBER.fullmatch(text):
+            both = "." in other and "." in text
+            if not (spoken_of and both and isinstance(fact, str)):
+                return None
+        return compare_versions(other, text, rpm=uses_rpm(facts))
+
+    return order
 
 
 def _hash(fact: Mapping[str, Any], scalar: Callable[[Any], bool], *, negative: bool) -> bool:
@@ -160,21 +201,25 @@ def _hash(fact: Mapping[str, Any], scalar: Callable[[Any], bool], *, negative: b
     return any(scalar(key) for key in fact)
 
 
-def _searching(operator: str, value: Regex) -> Callable[[Any], bool]:
+def _searching(operator: str, value: Regex) -> Comparison:
     verdict, wanted = compile_pattern(value.pattern).verdict, operator == "=~"
-    return lambda fact: verdict(text_of(fact)) is wanted
+    return lambda fact, facts=_NOTHING: verdict(text_of(fact)) is wanted  # noqa: ARG005 - as the others
 
 
-def _comparing(operator: str, value: SpelledText) -> Callable[[Any], bool]:
+def _comparing(operator: str, value: SpelledText, order: _Order | None) -> Comparison:
     compare = _COMPARE[operator]
     equality = operator in _EQUALITY
     text = value.text
     number = None if value.literal else _number(text)
     truth = text if value.literal else _BITS.get(text, text.lower())
 
-    def test(fact: Any) -> bool:
+    def test(fact: Any, facts: Mapping[str, Any] = _NOTHING) -> bool:
         if isinstance(fact, bool):
             return equality and compare(text_of(fact), truth)
+        if order is not None and not value.literal:
+            found = order(fact, facts)
+            if found is not None:
+                return compare(found, 0)
         if isinstance(fact, (int, float)):
             if number is not None:
                 return compare(fact, number)

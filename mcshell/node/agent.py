@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.errors import AgentError, FilterError, Unavailable
-from mcshell.node.command import ProgramResult, run, text, which
+from mcshell.node.command import GRACE, LIMIT, ProgramResult, text, which
 from mcshell.private import hold_public
+from mcshell.values import dataclass
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from mcshell.filters.data import HeldFile as HeldFile  # noqa: PLC0414 - agents name it, too
     from mcshell.message import Request
+    from mcshell.node.system import System
 
 __all__ = [
     "VERSION",
@@ -63,8 +66,35 @@ def found_in(pattern: str, texts: Iterable[str]) -> list[bool]:
         raise AgentError(str(error), statuscode=4) from None
 
 
+def run(
+    call: Call,
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    timeout: float | None = None,
+    limit: int = LIMIT,
+    grace: float = GRACE,
+) -> ProgramResult:
+    """Run a program of the node's machine and wait for it (`command.run`): no shell reads `argv`.
+
+    On an emulated node it is one that its machine pretends to have, and no process is started.
+
+    Raises:
+        AgentError: it cannot be started at all; the message says why.
+    """
+    return call.node.system.run(
+        call, argv, stdin=stdin, env=env, cwd=cwd, timeout=timeout, limit=limit, grace=grace
+    )
+
+
 class NodeView(Protocol):
     """What an agent may know of the node it runs on. Mappings are read-only views."""
+
+    @property
+    def system(self) -> System:
+        """The machine below it: what an agent reaches this way it reaches on emulated nodes, too."""
 
     @property
     def identity(self) -> str:
@@ -108,7 +138,10 @@ class NodeView(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """One call of one action. `data` holds the inputs, coerced, with defaults filled in."""
+    """One call of one action. `data` holds the inputs, coerced, with defaults filled in.
+
+    `grace`: seconds after the deadline in which its answer still counts, as that of what was stopped.
+    """
 
     request: Request
     data: Mapping[str, Any]
@@ -116,6 +149,8 @@ class Call:
     deadline: float
     cancelled: threading.Event = field(default_factory=threading.Event)
     report: Callable[[float | None, str], None] = lambda _percent, _text: None
+    log: Callable[[bytes], None] = lambda _data: None
+    grace: float = 0.0
 
     @property
     def caller(self) -> str:
@@ -130,6 +165,10 @@ class Call:
     def progress(self, percent: float | None, text: str = "") -> None:
         """Say how far it is (0 to 100, or None) and what it is doing."""
         self.report(percent, text)
+
+    def write(self, data: bytes) -> None:
+        """Add to the log of a queued run, as what it writes to its standard streams is."""
+        self.log(data)
 
     def __getitem__(self, name: str) -> Any:
         """An input by name; KeyError when it was optional and not given."""

@@ -13,22 +13,24 @@ import selectors
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from mcshell.errors import AgentError
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
-__all__ = ["ProgramResult", "run", "text", "which"]
+__all__ = ["ProgramResult", "kept", "left_out_line", "run", "text", "which", "whole"]
 
 LIMIT = 64 * 1024
 TICK = 0.05
 GRACE = 1.0
 LINGER = 0.2
+# Of UTF-8: what a byte begins or continues.
+_CONTINUES, _LEAD, _LEAD_OF_3, _LEAD_OF_4 = 0x80, 0xC0, 0xE0, 0xF0
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -36,8 +38,9 @@ SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/s
 class ProgramResult:
     """How a program ended. `exitcode` is None and `signal` a name ("SIGKILL") if one killed it.
 
-    `stdout` and `stderr` are the first `limit` bytes of each; `truncated` says that more was
-    written and dropped. `ended` is why we stopped waiting; `elapsed` is in seconds.
+    `stdout` and `stderr` are up to `limit` bytes of each, the first and the last half; `truncated`
+    says that more was written, and where it was a line says how much. `ended` is why we stopped
+    waiting; `elapsed` is in seconds.
     """
 
     exitcode: int | None
@@ -81,6 +84,13 @@ class Deadline(Protocol):
     """Whatever has an end (`agent.Call`): monotonic seconds, and whether it was cancelled."""
 
     @property
+    def grace(self) -> float:
+        """Seconds after its end in which it may still be answered."""
+
+    def write(self, data: bytes) -> None:
+        """Keep what was written, where somebody may look at it meanwhile."""
+
+    @property
     def deadline(self) -> float:
         """When it is over."""
 
@@ -99,12 +109,21 @@ def text(data: bytes, *, cut: bool = False) -> str | bytes:
     With `cut`, the data may end in the middle of a character: that piece is left out.
     """
     try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        # A character has at most 4 bytes: an incomplete one at the very end has at most 3.
-        if cut and error.reason == "unexpected end of data" and len(data) - error.start < 4:  # noqa: PLR2004 - explained above
-            return data[: error.start].decode()
+        return (whole(data) if cut else data).decode()
+    except UnicodeDecodeError:
         return data
+
+
+def whole(data: bytes) -> bytes:
+    """Leave out a UTF-8 character that is not complete at the end."""
+    for back in range(1, min(3, len(data)) + 1):
+        lead = data[-back]
+        if lead >= _LEAD:
+            length = 2 + (lead >= _LEAD_OF_3) + (lead >= _LEAD_OF_4)
+            return data[:-back] if length > back else data
+        if lead < _CONTINUES:
+            break
+    return data
 
 
 def which(program: str) -> str | None:
@@ -130,19 +149,22 @@ def run(
     """Run `argv` and wait for it, at most `timeout` seconds and always within the call's time.
 
     `env` is laid over the daemon's environment, which is passed on without what is mcshell's own
-    (a passcode may stand there). `limit` is in bytes, for each of the two streams. Out of time or
-    cancelled, the whole process group gets SIGTERM, and `grace` seconds later SIGKILL.
+    (a passcode may stand there). `limit` is in bytes, for each of the two streams; what is written
+    goes to `call.write`, too. Out of time or cancelled, the whole process group gets SIGTERM, and
+    `grace` seconds later SIGKILL.
 
     Raises:
         AgentError: the program cannot be started at all; the message says why.
     """
     began = time.monotonic()
-    margin = min(GRACE + grace, call.remaining / 4)  # to end the group and still answer in time
-    deadline = call.deadline - margin
+    # To end the group and still answer in time.
+    spare = call.grace or min(GRACE + grace, call.remaining / 4)
+    deadline = call.deadline if call.grace else call.deadline - spare
     if timeout is not None:
         deadline = min(deadline, began + timeout)
     ended: Literal["exit", "timeout", "cancelled"] = "exit"
-    with _Pump(_start(argv, env or {}, cwd, feed=bool(stdin)), stdin, limit) as pump:
+    process = _start(argv, env or {}, cwd, feed=bool(stdin))
+    with _Pump(process, stdin, limit, call.write) as pump:
         while not pump.exited():
             if call.cancelled.is_set():
                 ended = "cancelled"
@@ -152,15 +174,15 @@ def run(
                 break
             pump.turn(TICK)
         if ended != "exit":
-            pump.end_group(min(grace, margin))
+            pump.end_group(min(grace, spare))
         pump.drain()
         code = pump.process.wait()
     return ProgramResult(
         exitcode=code if code >= 0 else None,
         signal=_signal_name(-code) if code < 0 else "",
-        stdout=bytes(pump.kept["stdout"]),
-        stderr=bytes(pump.kept["stderr"]),
-        truncated=pump.truncated,
+        stdout=pump.kept["stdout"].value(),
+        stderr=pump.kept["stderr"].value(),
+        truncated=any(one.left_out for one in pump.kept.values()),
         elapsed=round(time.monotonic() - began, 3),
         ended=ended,
     )
@@ -207,14 +229,58 @@ def _start(
         raise AgentError(f"cannot run {argv[0]!r}: {error}") from None
 
 
+class _Kept:
+    """The first and the last of what is written, `limit` bytes of it; both end with whole characters."""
+
+    def __init__(self, limit: int) -> None:
+        self._first = limit - limit // 2
+        self._last = limit // 2
+        self._head = bytearray()
+        self._tail = bytearray()
+        self.left_out = 0
+
+    def add(self, data: bytes) -> None:
+        room = self._first - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        if (over := len(self._tail) - self._last) > 0:
+            self.left_out += over
+            del self._tail[:over]
+
+    def value(self) -> bytes:
+        if not self.left_out:
+            return bytes(self._head + self._tail)
+        head, tail = whole(bytes(self._head)), bytes(self._tail)
+        begun = next((n for n, one in enumerate(tail[:4]) if not _CONTINUES <= one < _LEAD), 0)
+        left_out = self.left_out + len(self._head) - len(head) + begun
+        return head + left_out_line(left_out) + tail[begun:] if head or tail else b""
+
+
+def kept(data: bytes, limit: int) -> tuple[bytes, bool]:
+    """The first and the last half of `limit` bytes of what was written, and whether that is not all."""
+    some = _Kept(limit)
+    some.add(data)
+    return some.value(), bool(some.left_out)
+
+
+def left_out_line(count: int) -> bytes:
+    """The line that stands where something long was cut."""
+    return f"\n[... {count} bytes left out ...]\n".encode()
+
+
 class _Pump:
     """Moves bytes between a process and us without ever blocking; owned by one thread."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, limit: int) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        stdin: bytes,
+        limit: int,
+        tell: Callable[[bytes], None],
+    ) -> None:
         self.process = process
-        self.kept = {"stdout": bytearray(), "stderr": bytearray()}
-        self.truncated = False
-        self._limit = limit
+        self.kept = {"stdout": _Kept(limit), "stderr": _Kept(limit)}
+        self._tell = tell
         self._unsent = memoryview(stdin)
         self._selector = selectors.DefaultSelector()
         for name in ("stdout", "stderr"):
@@ -270,9 +336,8 @@ class _Pump:
         if not data:
             self._selector.unregister(fd)
             return
-        room = self._limit - len(self.kept[name])
-        self.kept[name] += data[:room]
-        self.truncated = self.truncated or len(data) > room
+        self.kept[name].add(data)
+        self._tell(data)
 
     def _write(self, fd: int) -> None:
         try:

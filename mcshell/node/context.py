@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell import plugins
@@ -11,6 +10,7 @@ from mcshell.node.admission.controller import AdmissionController
 from mcshell.node.admission.policy import Authorisation, Policies
 from mcshell.node.admission.replay import ReplayGuard
 from mcshell.node.audit.log import AuditLog
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import BodyLimits
 
 if TYPE_CHECKING:

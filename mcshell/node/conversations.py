@@ -10,19 +10,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, ConversationError, MCShellError, Reason, Rejected
 from mcshell.message import Via
 from mcshell.node.handler import load_handler
 from mcshell.node.journal import claimed_id
+from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.conversation.channel import (
     CLOSED,
     DENIED,
     FAILED,
     INTERRUPTED,
+    PATIENCE,
     Channel,
     ConversationId,
     reset,
@@ -69,7 +70,7 @@ class _HandlerConversation:
     def caller(self) -> str:
         return self.channel.head.caller
 
-    def send(self, data: Any, timeout: float | None = None) -> None:
+    def send(self, data: Any, timeout: float | None = PATIENCE) -> None:
         self.channel.send(data, timeout)
 
     def close(self) -> None:

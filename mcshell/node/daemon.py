@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcshell.ddl.library import shipped_dir
 from mcshell.errors import ConfigError
@@ -25,6 +26,7 @@ from mcshell.node.revocation import Revocation
 from mcshell.node.server import NodeServer
 from mcshell.node.store.spool import Spool
 from mcshell.private import private_folder
+from mcshell.storage import has_room
 from mcshell.wire.credentials import Credentials, load_credentials
 
 if TYPE_CHECKING:
@@ -40,9 +42,15 @@ __all__ = ["Daemon", "run"]
 
 log = logging.getLogger(__name__)
 
+_LOOK: Final = 2.0
+
 
 class Daemon:
-    """One real node. `steps` is told how far each queued or pool request is."""
+    """One real node. `steps` is told how far each queued or pool request is.
+
+    On a disk that takes nothing it answers, and refuses work; `again` says that it has ended
+    because there is room now, and wants to be made anew.
+    """
 
     def __init__(self, settings: Settings, steps: Steps = no_steps) -> None:
         credentials = load_credentials(settings.pki)
@@ -56,7 +64,7 @@ class Daemon:
         security = open_security(settings, credentials.verifier, served, state)
         spool = Spool(state / "work.sqlite")
         host = _host(settings, credentials, served, security, spool, state)
-        served.activate(host)
+        self._host, self._served = host, served
         self.server = NodeServer(
             settings,
             security,
@@ -67,6 +75,10 @@ class Daemon:
             steps=steps,
         )
         self._member = _member(settings, host, security)
+        self.again = False
+        self._ended = threading.Event()
+        self._state = state
+        self._hindered = spool.hindered or security.replay_guard.hindered
 
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
@@ -74,10 +86,30 @@ class Daemon:
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed every subscription, and work."""
+        if self._hindered:
+            log.error("%s: until there is room, all but discovery is refused", self._state)
+            threading.Thread(target=self._look_for_room, name="mcshell-room", daemon=True).start()
+        self._served.activate(self._host, self._agent_known)
         try:
-            self.server.serve(ready, self._member)
+            self.server.serve(ready, self._member, work=not self._served.pending)
         finally:
+            self._ended.set()
+            self._served.stop()
             self._lock.close()
+
+    def _look_for_room(self) -> None:
+        while not self._ended.wait(_LOOK):
+            if has_room(self._state):
+                log.warning("%s: there is room again: the node begins anew", self._state)
+                self.again = True
+                self.server.stop()
+                return
+
+    def _agent_known(self) -> None:
+        """An external agent has said whether it serves this machine."""
+        if not self._served.pending:
+            self.server.work()
+        self.server.announce(self._host.identity)
 
 
 def _host(
@@ -90,9 +122,9 @@ def _host(
 ) -> Host:
     """Who this node is, and what it knows of itself."""
     node = settings.node
-    facts = FactSource([str(path) for path in node.facts], state, room=node.max_reply // 2)
+    facts = FactSource([str(path) for path in node.facts], state, room=node.fact_room)
     facts.facts()  # read, and said what is left out, before anybody waits for them
-    classes, unread = read_classes(node.classes, node.max_reply // 4)
+    classes, unread = read_classes(node.classes, node.class_room)
     for line in unread:
         log.warning("%s", line)
     return Host(
@@ -113,6 +145,7 @@ def _host(
         records=spool,
         machine=machine_id(state),
         flaws=lambda: (*security.authorisation.flaws(), *unread, *facts.flaws()),
+        state=state,
         tells_all_files=node.tell_files == "all",
     )
 
@@ -145,7 +178,18 @@ def _identity(settings: Settings, credentials: Credentials) -> str:
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does."""
-    daemon = Daemon(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: daemon.stop())
-    daemon.serve(say_ready)
+    stopped = threading.Event()
+    again = True
+    while again:
+        daemon = Daemon(settings)
+
+        def stop(*_: object, daemon: Daemon = daemon) -> None:
+            stopped.set()
+            daemon.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        if stopped.is_set():
+            daemon.stop()
+        daemon.serve(say_ready)
+        again = daemon.again and not stopped.is_set()

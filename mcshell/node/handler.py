@@ -43,8 +43,8 @@ class HandlerConversation(Protocol):
     def data(self) -> Any:
         """What the caller gave along when the conversation was opened."""
 
-    def send(self, data: Any, timeout: float | None = None) -> None:
-        """Send one turn; waits (seconds) while the caller does not keep up.
+    def send(self, data: Any, timeout: float | None = ...) -> None:
+        """Send one turn; waits (seconds, 60 by default; None: for ever) while the caller lags.
 
         Raises ConversationError when the conversation is over (TurnTimeout: it is not, but the
         caller took nothing in time).

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.node.facts.sendable import plain
 from mcshell.node.journal import Journal
+from mcshell.node.system import LocalSystem
+from mcshell.storage import storage_flaws
 from mcshell.version import VERSION
 from mcshell.wire.documents.registration import MOST_FLAW, MOST_FLAWS
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mcshell.node.agents.registry import AgentRegistry, ServedAgent
     from mcshell.node.audit.history import AuditHistory
     from mcshell.node.revocation import Revocation
+    from mcshell.node.system import System
 
 __all__ = ["Host"]
 
@@ -47,7 +50,8 @@ class Records(Protocol):
 class Host:
     """A node's identity, facts, classes and agents: an `agent.NodeView` and a filter's subject.
 
-    `records` are those of a node that takes queued requests and serves pools.
+    `records` are those of a node that takes queued requests and serves pools; `system` is the machine
+    below, by default the one that this process runs on.
     """
 
     def __init__(
@@ -66,9 +70,13 @@ class Host:
         records: Records | None = None,
         machine: str = "",
         flaws: Callable[[], Iterable[str]] = tuple,
+        state: Path | None = None,
         tells_all_files: bool = False,
+        system: System | None = None,
     ) -> None:
         self.identity = identity
+        self.system: System = LocalSystem() if system is None else system
+        """The machine that its agents see."""
         self.machine = machine
         """What tells this machine from another of the same name."""
         self.classes = frozenset(classes)
@@ -77,6 +85,8 @@ class Host:
         self.revocation = revocation
         self.tells_all_files = tells_all_files
         self.journal = Journal()
+        self.reads: float | None = None
+        """Since when (epoch) its work queue is read; None while it is not."""
         self._audit_history = audit_history
         self._facts = facts
         self._served = served
@@ -84,6 +94,7 @@ class Host:
         self._settings = settings or {}
         self._records = records
         self._flaws = flaws
+        self._state = state
         self._told: list[str] = []
         self._told_until = 0.0
 
@@ -91,6 +102,11 @@ class Host:
     def facts(self) -> Mapping[str, Any]:
         """All facts, as of now."""
         return self._facts()
+
+    @property
+    def up(self) -> bool:
+        """Whether its machine runs: one that is pretended may be off, and then hears nothing."""
+        return self.system.up
 
     @property
     def agents(self) -> frozenset[str]:
@@ -113,13 +129,14 @@ class Host:
     def seen(self, requestid: str) -> dict[str, Any]:
         """What this node knows of a request: from its spool, its memory or its audit file.
 
-        `up` is when the daemon started: what is unknown may have been before that.
+        `up` is when the daemon started: what is unknown may have been before that. `reads` is since when
+        the work queue is read: what is unknown and was queued before will not come any more.
         """
         known = None if self._records is None else self._records.seen(self.identity, requestid)
         known = known or self.journal.seen(requestid)
         if known["state"] == "unknown" and self._audit_history is not None:
             known = self._audit_history.seen(self.identity, requestid) or known
-        return {**known, "up": self.journal.started}
+        return {**known, "up": self.journal.started, "reads": self.reads}
 
     def protects(self, path: str) -> bool:
         """Whether a path is the node's key or state, by what it resolves to."""
@@ -133,9 +150,8 @@ class Host:
         )
 
     def flaws(self) -> tuple[str, ...]:
-        """What cannot be used here, one line each: agents that do not load, lines of policies."""
-        broken = (f"agent {name} {why}" for name, why in sorted(self._served.broken.items()))
-        return (*broken, *self._flaws())
+        """What cannot be used here, one line each: of agents, policies, facts and classes."""
+        return (*self._served.flaws(), *self._flaws())
 
     def told_flaws(self) -> list[str]:
         """As much of that as a node says of itself, as of some seconds ago at most."""
@@ -143,7 +159,8 @@ class Host:
         if now >= self._told_until:
             self._told = [flaw[:MOST_FLAW] for flaw in self.flaws()[:MOST_FLAWS]]
             self._told_until = now + _TOLD_FOR
-        return self._told
+        disk = () if self._state is None else storage_flaws(self._state)
+        return [*disk, *self._told][:MOST_FLAWS]
 
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""
@@ -181,5 +198,7 @@ class Host:
             "pools": list(self.pools),
             "started": self.journal.started,
             "crl": None if self.revocation is None else self.revocation.number,
+            "machine": self.machine,
             "flaws": self.told_flaws(),
+            "agent_versions": self._served.versions,
         }

@@ -14,6 +14,8 @@ from typing import Any
 __all__ = ["Journal", "claimed_id"]
 
 _KEPT = 10_000
+_TOLD = 8
+_TOLD_FOR = 60.0
 _PASSED = 100
 _ID = re.compile(rb'"id":\s*"([0-9a-f]{32})"')
 
@@ -61,8 +63,23 @@ class Journal:
                 "reason": f"{reason}: {detail}" if detail else reason,
                 "received": time.time(),
             }
+            self._refused.move_to_end(requestid)
             while len(self._refused) > _KEPT:
                 self._refused.popitem(last=False)
+
+    def refused_lately(self) -> list[tuple[str, str]]:
+        """The ids that refused messages claimed in the last minute, and why; a few, the newest first.
+
+        Whoever sent them gets no answer, and may hear it in a registration.
+        """
+        since = time.time() - _TOLD_FOR
+        with self._lock:
+            found = list(self._refused.items())[: -_TOLD - 1 : -1]
+            return [
+                (requestid, entry["reason"].partition(":")[0])
+                for requestid, entry in found
+                if entry["received"] >= since
+            ]
 
     def passed(self, requestid: str) -> None:
         """Note that a request was for others: its filter does not match this node."""

@@ -83,18 +83,20 @@ class RegistrationWriter:
                 rules=self.host.rules(),
                 audit=None if head is None else (head.count, head.hash),
                 flaws=tuple(about["flaws"]),
+                agent_versions=about["agent_versions"],
+                refused=tuple(self.host.journal.refused_lately()),
             ),
             self._signer,
         )
 
     def send(self) -> bool:
-        """Register in every collective, good for two intervals; False where nothing is connected.
+        """Register in every collective, good for two intervals; False where nothing is connected, or is off.
 
         Raises:
             ConnectionLost: it has just been lost.
             AgentError: a fact or class that cannot be written.
         """
-        if not self._transport.connected:
+        if not (self._transport.connected and self.host.up):
             return False
         registration = self.write()
         expires = time.time() + 2 * self.interval
@@ -153,7 +155,7 @@ class RegistrationThread:
             time.sleep(self._pause)
 
     def _register(self, name: str) -> bool:
-        """Whether it is done with, for good or ill; False where nothing is connected."""
+        """Whether it is done with, for good or ill; False where it is to be tried again soon."""
         try:
             return self._writers[name].send()
         except ConnectionLost as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcshell.errors import AgentError, ConnectionLost, Rejected
+from mcshell.errors import AgentError, ConnectionLost, ReceiptTimeout, Rejected
 from mcshell.message import Reply, ReplySequence, Request, State, StatusCode
 from mcshell.node.store.records import OutboxMessage
 from mcshell.node.verdicts import Outcome
@@ -21,20 +22,27 @@ if TYPE_CHECKING:
     from mcshell.node.host import Host
     from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer
-    from mcshell.wire.stomp.transport import Transport
+    from mcshell.wire.stomp.transport import Receipt, Transport
 
     Steps = Callable[[str, str], None]
     """Told the name of a step and a request's id."""
 
-__all__ = ["ReplySender", "ReplyWriter", "no_steps"]
+__all__ = ["LARGE", "ReplySender", "ReplyWriter", "no_steps"]
 
+LARGE = 128 << 10
+"""Bytes of a body that some broker may not take (RabbitMQ's own limit for a frame begins at 192 KiB)."""
+_PATIENCE = 30.0
+_LOST = 20.0
+_WATCHED = 16
+_LOOK = 0.2
 _WORKING = {State.RECEIVED: ReplySequence.RECEIVED, State.RUNNING: ReplySequence.RUNNING}
 
 
 class ReplyWriter:
-    """Writes the replies of one identity. `max_reply` in bytes."""
+    """Writes the replies of one identity. `max_reply` in bytes; `machine` as of a `Reply`."""
 
-    def __init__(self, signer: Signer, max_reply: int) -> None:
+    def __init__(self, signer: Signer, max_reply: int, machine: str = "") -> None:
+        self._machine = machine
         self._signer = signer
         self._max_reply = max_reply
 
@@ -93,15 +101,32 @@ class ReplyWriter:
         What is no reply stays as it is, for the broker or the client to refuse.
         """
         try:
-            sealed = seal_reply(read_reply(message.body), self._signer)
+            return self._resealed(message, read_reply(message.body))
         except (Rejected, AgentError):
             return message
+
+    def too_large(self, message: OutboxMessage) -> OutboxMessage | None:
+        """Write what stands for a kept reply that the broker does not take; None for what is no last one."""
+        try:
+            reply = read_reply(message.body)
+            too_large = _too_large(reply, len(message.body))
+            return self._resealed(message, too_large) if reply.final else None
+        except (Rejected, AgentError):
+            return None
+
+    def _resealed(self, message: OutboxMessage, reply: Reply) -> OutboxMessage:
+        """A kept message with another reply in it; raises AgentError."""
+        sealed = seal_reply(reply, self._signer)
         return replace(
             message,
             body=sealed.body,
             signature=sealed.headers[SIGNATURE],
             certificate=sealed.headers[CERTIFICATE],
         )
+
+    def instead(self, sealed: SealedMessage) -> SealedMessage:
+        """Write what stands for a last reply that did not come to the broker."""
+        return seal_reply(_too_large(read_reply(sealed.body), len(sealed.body)), self._signer)
 
     def _final(self, request: Request, outcome: Outcome, attempt: int) -> SealedMessage:
         sequence = _numbered(ReplySequence.FINAL, attempt)
@@ -123,6 +148,7 @@ class ReplyWriter:
             job=request.job,
             run=request.run,
             digest=request.digest,
+            machine=self._machine,
         )
 
 
@@ -134,6 +160,21 @@ def _unsendable(text: str) -> Outcome:
     return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
 
 
+def _too_large(reply: Reply, size: int) -> Reply:
+    text = (
+        f"reply too large for the broker: the connection broke over its {size} bytes "
+        f"(RabbitMQ: stomp.max_frame_size); it came out as {reply.state}"
+    )
+    return replace(
+        reply,
+        state=State.FAILED,
+        statuscode=StatusCode.UNKNOWN_ERROR,
+        statusmsg=text,
+        data={},
+        created=time.time(),
+    )
+
+
 log = logging.getLogger(__name__)
 
 
@@ -143,13 +184,14 @@ def no_steps(step: str, requestid: str) -> None:
 
 class ReplySender:
     """Sends the replies of one node. One that cannot leave is counted, and lost: what must not be
-    lost goes through the outbox.
+    lost goes through the outbox. Of a large one that the connection breaks over, a small one says so.
     """
 
     def __init__(self, writer: ReplyWriter, transport: Transport, host: Host) -> None:
         self._writer = writer
         self._transport = transport
         self._host = host
+        self._watching = threading.BoundedSemaphore(_WATCHED)
 
     def working(self, request: Request, state: State, attempt: int = 1) -> None:
         """Say that the request was received or is running."""
@@ -164,16 +206,42 @@ class ReplySender:
         journal = self._host.journal
         journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
         journal.count(outcome.state.value)
-        self._send(request, self._writer.final(request, outcome))
+        sealed = self._writer.final(request, outcome)
+        receipt = self._send(request, sealed, receipt=len(sealed.body) >= LARGE)
+        if receipt is not None and self._watching.acquire(blocking=False):
+            watch = (request, sealed, receipt)
+            threading.Thread(
+                target=self._watch, args=watch, name="mcshell-large", daemon=True
+            ).start()
 
-    def _send(self, request: Request, sealed: SealedMessage) -> None:
+    def _watch(self, request: Request, sealed: SealedMessage, receipt: Receipt) -> None:
+        """Say that a large reply did not arrive, once there is a connection again."""
         try:
-            self._transport.send(
+            receipt.wait(_PATIENCE)
+        except ConnectionLost:
+            end = time.monotonic() + _LOST
+            while not self._transport.connected and time.monotonic() < end:
+                time.sleep(_LOOK)
+            size = len(sealed.body)
+            log.warning("the answer to %s, %d bytes, broke the connection", request.id, size)
+            self._send(request, self._writer.instead(sealed))
+        except ReceiptTimeout:
+            log.warning("the answer to %s is not confirmed", request.id)
+        finally:
+            self._watching.release()
+
+    def _send(
+        self, request: Request, sealed: SealedMessage, *, receipt: bool = False
+    ) -> Receipt | None:
+        try:
+            return self._transport.send(
                 ReplyWriter.destination(request),
                 sealed.body,
                 sealed.headers,
                 persistent=request.via.durable,
+                receipt=receipt,
             )
         except ConnectionLost as error:
             self._host.journal.count("unsent")
             log.warning("the answer to %s is lost: %s", request.id, error)
+            return None

@@ -1,7 +1,8 @@
 """The nodes of one process at work: one in a daemon, thousands in an emulator.
 
-One thread reads what the broker hands over and decides; other threads run actions and answer, work
-off what is on disk, hold conversations, register. Nodes that share a process share these threads,
+Threads take turns at reading what the broker hands over: one at a time decides, and then runs what it
+has admitted, and answers (`execution/threads`). Others work off what is on disk, hold conversations,
+register. Nodes that share a process share these threads,
 the policies, the audit file, one file of claims and one spool; each has an identity, a certificate
 and a say of its own.
 """
@@ -9,12 +10,12 @@ and a say of its own.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from mcshell.errors import ConnectError
+from mcshell.errors import ConnectError, MCShellError, ReceiptTimeout
 from mcshell.message import Via
 from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
@@ -25,6 +26,7 @@ from mcshell.node.registration import RegistrationThread, RegistrationWriter
 from mcshell.node.replies import ReplySender, ReplyWriter, no_steps
 from mcshell.node.verdicts import Admitted, refused
 from mcshell.node.workers.services import DurableServices
+from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector
 from mcshell.wire.documents.envelope import TURN, Arrival, kind_of
@@ -57,6 +59,8 @@ _CHUNK: Final = 150
 """So many nodes at a time: the first replies leave soon, and the threads change seldom."""
 _REGISTRATIONS: Final = 200
 """So many a second and connection: answers go before them."""
+_AGAIN: Final = 1.0
+_TELL_EVERY: Final = 10.0
 _AT_ONCE: Final = 5.0
 """Seconds that actions have which are run where requests are read."""
 
@@ -69,6 +73,15 @@ class Companion(Protocol):
 
     def stop(self) -> None:
         """End."""
+
+
+class MakeThreads(Protocol):
+    """Makes threads; `handle` as `ActionThreads` has it."""
+
+    def __call__(
+        self, slots: int, each: int | None, /, *, handle: Callable[[Any], None] | None = None
+    ) -> ActionThreads:
+        """Make them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +106,7 @@ class NodeServer:
         nodes: who they are, each with what signs for it.
         runner: what executes queued requests.
         threads: makes the threads for actions, from the numbers that one node does at a time, and of one
-            caller.
+            caller, and (`handle`) what handles messages.
         steps: told how far each queued or pool request is.
     """
 
@@ -105,7 +118,7 @@ class NodeServer:
         nodes: Sequence[tuple[Host, Signer]],
         runner: Runner,
         *,
-        threads: Callable[[int, int | None], ActionThreads],
+        threads: MakeThreads,
         steps: Steps = no_steps,
     ) -> None:
         self._settings = settings
@@ -138,8 +151,14 @@ class NodeServer:
             security.controller, self.jobs.rules, self._registrar.again
         )
         self._intake = MessageIntake(security.controller, security.replay_guard)
-        self._threads = threads(_SLOTS, settings.node.caller_threads or None)
-        self._inbox: SimpleQueue[tuple[_Recipients, Delivery] | None] = SimpleQueue()
+        self._threads = threads(_SLOTS, settings.node.caller_threads or None, handle=self._take)
+        self._end: SimpleQueue[None] = SimpleQueue()
+        """Has something once `serve` is to end: what a signal handler may put there."""
+        self._told: dict[str, float] = {}
+        """When (monotonic) a node last registered out of turn because it had refused something."""
+        self._beginning = threading.Lock()
+        self._begun = self._opened = False
+        """Whether queued work is done: what is here, and what waits in the broker."""
         self._stopping = False
 
     def _connection(
@@ -161,7 +180,7 @@ class NodeServer:
         return _Connection(transport, context)
 
     def _node(self, host: Host, signer: Signer, transport: Connector) -> Node:
-        writer = ReplyWriter(signer, self._settings.node.max_reply)
+        writer = ReplyWriter(signer, self._settings.node.max_reply, host.machine)
         return Node(host, signer, writer, ReplySender(writer, transport, host))
 
     def _on_state(self, number: int, state: ConnectionState) -> None:
@@ -175,22 +194,42 @@ class NodeServer:
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
         self._stopping = True
-        self._inbox.put(None)
+        self._end.put(None)
         for one in self._connections:
             one.transport.give_up()
 
-    def serve(self, ready: Callable[[], None], companion: Companion | None = None) -> None:
-        """Connect, call `ready` once the broker has confirmed every subscription, and work."""
-        self._services.start()
+    def work(self) -> None:
+        """Do queued work, too, from now on: any thread may say so, and more than once."""
+        with self._beginning:
+            if self._begun or self._stopping:
+                return
+            self._services.start()
+            self._begun = True
+        self._threads.hand("open")
+
+    def announce(self, identity: str) -> None:
+        """Register a node out of turn: there is something new to say."""
+        self._registrar.again(identity)
+
+    def serve(
+        self, ready: Callable[[], None], companion: Companion | None = None, *, work: bool = True
+    ) -> None:
+        """Connect, call `ready` once the broker has confirmed every subscription, and work.
+
+        Without `work`, what is queued waits where it is until `work` is called.
+        """
+        if work:
+            self.work()
         try:
             if self._connect():
-                self._services.open()
+                if self._begun:
+                    self._open()
                 if companion is not None:
                     companion.start()
-                self._services.speak()
                 ready()
                 self._registrar.start()
-                self._work()
+                self._threads.read()
+                self._end.get()
         finally:
             self._registrar.stop()
             if companion is not None:
@@ -200,6 +239,13 @@ class NodeServer:
             self._services.close()
             self._security.audit.close()
 
+    def _open(self) -> None:
+        """Take in what waits in the broker, and send the replies that wait here."""
+        if not self._opened:
+            self._services.open()
+            self._services.speak()
+            self._opened = True
+
     def _connect(self) -> bool:
         """Connect, however long it takes; False when we are stopped meanwhile."""
         try:
@@ -208,8 +254,18 @@ class NodeServer:
         except ConnectError:
             return False
         for one in self._connections:
-            one.transport.subscribe_all(self._wanted(one), ack="auto")
+            self._subscribe(one)
         return not self._stopping
+
+    def _subscribe(self, connection: _Connection) -> None:
+        """Subscribe, however long it takes: a cluster that looks for a member confirms nothing."""
+        while not self._stopping:
+            try:
+                connection.transport.subscribe_all(self._wanted(connection), ack="auto")
+            except ReceiptTimeout as error:
+                log.warning("%s: once more", error)
+            else:
+                return
 
     def _wanted(self, connection: _Connection) -> Iterator[tuple[str, Inbox]]:
         """Each destination, and where its messages belong."""
@@ -229,7 +285,7 @@ class NodeServer:
                 yield destinations.node(collective, identity), self._into(connection, alone)
 
     def _into(self, connection: _Connection, whom: list[tuple[Node, Arrival]]) -> Inbox:
-        return TaggedInbox(self._inbox, (connection, whom))
+        return TaggedInbox(self._threads.hand, (connection, whom))
 
     def _leave(self) -> None:
         for one in self._connections:
@@ -240,19 +296,33 @@ class NodeServer:
         for one in self._connections:
             one.transport.close()
 
-    # --- the thread that reads -----------------------------------------------------------------
+    # --- the thread whose turn it is to read -----------------------------------------------------
 
-    def _work(self) -> None:
-        while (came := self._inbox.get()) is not None:
-            (connection, whom), delivery = came
-            try:
-                self._handle(connection, whom, delivery)
-            except Exception:
-                log.exception("could not handle a message on %s", delivery.destination)
+    def _take(self, came: tuple[_Recipients, Delivery] | Literal["open"]) -> None:
+        if came == "open":
+            self._open_later()
+            return
+        (connection, whom), delivery = came
+        try:
+            self._handle(connection, whom, delivery)
+        except Exception:
+            log.exception("could not handle a message on %s", delivery.destination)
+
+    def _open_later(self) -> None:
+        try:
+            self._open()
+        except MCShellError as error:
+            log.warning("work cannot be read: %s", error)
+            again = threading.Timer(_AGAIN, self._threads.hand, ("open",))
+            again.daemon = True
+            again.start()
 
     def _handle(
         self, connection: _Connection, whom: Sequence[tuple[Node, Arrival]], delivery: Delivery
     ) -> None:
+        whom = [one for one in whom if one[0].host.up]
+        if not whom:
+            return
         node, arrival = whom[0]
         kind = kind_of(delivery.body) if arrival.via is Via.DIRECT else ""
         if kind == TURN:
@@ -274,6 +344,7 @@ class NodeServer:
             node.host.journal.count("messages")
             nodes[node.host.identity] = node
         hosts = [(node.host, arrival) for node, arrival in whom]
+        before = hosts[0][0].journal.counts["refused"]
         tasks = []
         for host, verdict in self._intake.admit(
             delivery.body, delivery.headers, hosts, time.time()
@@ -290,9 +361,18 @@ class NodeServer:
                 tasks.append(Task(admitted=verdict, host=host, reply_sink=sink, timeout=limit))
         if tasks:
             self._threads.put(*tasks)
+        if hosts[0][1].via is Via.DIRECT and hosts[0][0].journal.counts["refused"] > before:
+            self._tell_refusal(hosts[0][0].identity)
+
+    def _tell_refusal(self, identity: str) -> None:
+        """What gets no answer is told in a registration, for `explain`: now and then, to all."""
+        now = time.monotonic()
+        if now - self._told.get(identity, -_TELL_EVERY) >= _TELL_EVERY:
+            self._told[identity] = now
+            self._registrar.again(identity)
 
     def _conversations(self, connection: _Connection) -> ConversationServer:
-        """Those of its nodes; only the thread that reads makes them."""
+        """Those of its nodes; only who reads makes them."""
         if connection.conversations is None:
             from mcshell.node.conversations import ConversationServer  # noqa: PLC0415 - few nodes talk
 

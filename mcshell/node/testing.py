@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,13 @@ from mcshell.ddl.library import shipped_dir
 from mcshell.message import Request, Via, new_nonce
 from mcshell.node.agent import Agent, AgentError, Call
 from mcshell.node.agents.registry import load_agents
+from mcshell.node.system import LocalSystem
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mcshell.node.system import System
 
 __all__ = ["AgentTester", "TestNode"]
 
@@ -64,6 +68,7 @@ class TestNode:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: tuple[Path, ...] = ()
     tells_all_files: bool = False
+    system: System = field(default_factory=LocalSystem)
 
     def inventory(self) -> list[dict[str, Any]]:
         """The metadata of the shipped agents among `agents`, from their DDLs."""

@@ -7,8 +7,8 @@ over the ledger, whatever the replies hold.
 from __future__ import annotations
 
 import html
+import logging
 from collections import Counter
-from dataclasses import dataclass
 from heapq import nlargest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from mcshell.client.store.records import StoredData
 from mcshell.commands.output.json_document import dumps
 from mcshell.commands.output.sanitize import sanitize
+from mcshell.commands.output.summary import absent_lines
 from mcshell.filters.nodes import fold
 from mcshell.message import State
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.store.ledger import LedgerEntry
 
-__all__ = ["LEFT", "Standing", "as_html", "as_text", "bundle", "cut", "standing"]
+log = logging.getLogger(__name__)
+
+__all__ = ["LEFT", "Standing", "as_html", "as_text", "bundle", "cut", "no_formulas", "standing"]
 
 _ROWS = 8
 _WIDE = 80
@@ -90,11 +94,14 @@ def standing(replies: Replies, rows: int = _ROWS, *, given_up: bool = False) -> 
 
 
 def _notes(replies: Replies, targets: Iterable[LedgerEntry]) -> list[str]:
-    absent = [entry.sender for entry in targets if entry.state.judged]
-    notes = [f"no answer from {cut(fold(absent), _FOLDED)}"] if absent else []
+    notes = absent_lines(targets, lambda names: cut(fold(names), _FOLDED))
     if not all(entry.state.closed for entry in targets):
-        why = "interrupted" if replies.interrupted else "the wait is over"
+        why = "interrupted" if replies.tracker.interrupted else "the wait is over"
         notes.append(f"{why}; to see what still comes: replies {replies.requestid[:8]}")
+    if not replies.tracker.live:
+        notes.append(
+            f"from a pickle, which proves nothing: replies {replies.requestid[:8]} looks it up"
+        )
     for aggregate in replies.aggregates():
         notes.append(f"{aggregate.title}:")
         notes += [f"  {cut(line)}" for line in aggregate.lines[:_ROWS]]
@@ -139,7 +146,12 @@ def as_html(now: Standing) -> str:
         lines.append(f"<table><thead>{_line(heads, 'th')}</thead><tbody>")
         lines += [_line(row, "td") for row in now.rows]
         lines.append("</tbody></table>")
-    return "\n".join(lines)
+    return no_formulas("\n".join(lines))
+
+
+def no_formulas(drawn: str) -> str:
+    """HTML in which MathJax, of Jupyter's or of a converted page's version, looks for nothing."""
+    return f'<div class="tex2jax_ignore mathjax_ignore">\n{drawn}\n</div>'
 
 
 def _line(row: Sequence[str], tag: str) -> str:
@@ -164,6 +176,10 @@ def as_text(now: Standing) -> str:
 
 
 def bundle(replies: Replies, *, given_up: bool = False) -> dict[str, str]:
-    """Both drawings of how a request stands now, by MIME type."""
-    now = standing(replies, given_up=given_up)
-    return {"text/plain": as_text(now), "text/html": as_html(now)}
+    """Both drawings of how a request stands now, by MIME type; where that fails, a line."""
+    try:
+        now = standing(replies, given_up=given_up)
+        return {"text/plain": as_text(now), "text/html": as_html(now)}
+    except Exception:
+        log.exception("a request cannot be drawn")
+        return {"text/plain": sanitize(repr(replies))}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mcshell import interrupts
 from mcshell.client.rpc.replies import Replies
 from mcshell.notebook.display import bundle
-from mcshell.notebook.frames import page, shown, shown_series, styled
+from mcshell.notebook.frames import drawn_text, page, styled
 from mcshell.notebook.painter import Painter
 
 if TYPE_CHECKING:
@@ -21,19 +22,24 @@ if TYPE_CHECKING:
 
 __all__ = ["install", "uninstall"]
 
+_KINDS = (pd.DataFrame, pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 _STYLER = ("pandas.io.formats.style", "Styler")
 _PAINTER = "_mcshell_painter"
 
 
 def install(shell: InteractiveShell) -> Painter | None:
-    """Have a shell show our results; the painter where it is a kernel's. A second time changes nothing."""
+    """Have a shell show our results, and hear Ctrl-C in each cell; the painter where it is a kernel's.
+
+    A second time changes nothing.
+    """
     formatter: Any = shell.display_formatter
     text, web = formatter.formatters["text/plain"], formatter.formatters["text/html"]
-    for kind, drawn in ((pd.DataFrame, shown), (pd.Series, shown_series)):
-        text.for_type(kind, _as_text(drawn))
+    for kind in _KINDS:
+        text.for_type(kind, _pretty)
     web.for_type(pd.DataFrame, page)
     web.for_type_by_name(*_STYLER, styled)  # imported where it is used: it wants Jinja
     formatter.mimebundle_formatter.for_type(Replies, _bundle)
+    shell.events.register("pre_run_cell", _new_cell)
     painter: Painter | None = getattr(shell, _PAINTER, None)
     if painter is None and hasattr(shell, "kernel"):
         painter = Painter(_publisher(shell))
@@ -45,9 +51,10 @@ def install(shell: InteractiveShell) -> Painter | None:
 
 def uninstall(shell: InteractiveShell) -> None:
     """Undo `install`."""
+    shell.events.unregister("pre_run_cell", _new_cell)
     formatter: Any = shell.display_formatter
     for one in ("text/plain", "text/html"):
-        for kind in (pd.DataFrame, pd.Series):
+        for kind in _KINDS:
             formatter.formatters[one].pop(kind, None)
     formatter.formatters["text/html"].pop(".".join(_STYLER), None)
     formatter.mimebundle_formatter.pop(Replies, None)
@@ -59,6 +66,12 @@ def uninstall(shell: InteractiveShell) -> None:
         delattr(shell, _PAINTER)
 
 
+def _new_cell(*_: Any) -> None:
+    """Whatever Ctrl-C has ended before, this goes on."""
+    interrupts.heed()
+    interrupts.release()
+
+
 def _publisher(shell: InteractiveShell) -> Any:
     def publish(data: Mapping[str, str], name: str, update: bool) -> None:  # noqa: FBT001 - Painter's call
         shell.display_pub.publish(dict(data), transient={"display_id": name}, update=update)
@@ -66,12 +79,9 @@ def _publisher(shell: InteractiveShell) -> Any:
     return publish
 
 
-def _as_text(drawn: Any) -> Any:
-    def pretty(value: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's call
-        del cycle
-        printer.text(repr(drawn(value)))
-
-    return pretty
+def _pretty(value: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's call
+    del cycle
+    printer.text(drawn_text(value))
 
 
 def _bundle(replies: Replies, include: Any = None, exclude: Any = None) -> dict[str, str]:

@@ -2,42 +2,91 @@
 
 The table itself keeps every byte; a browser gets text that can be read: from the left, and not cut
 after fifty characters. pandas escapes HTML but passes terminal escapes, control
-characters and bidi controls on, which act in a terminal and reorder text in a browser.
+characters and bidi controls on, which act in a terminal and reorder text in a browser; and what
+stands between two `$` MathJax would set as a formula, or run as a macro.
+
+A display never fails: what we cannot draw is drawn as pandas does it.
 """
 
 from __future__ import annotations
 
 import html
+import logging
+import re
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mcshell.commands.output.dataframes import readable_frame
 from mcshell.commands.output.sanitize import sanitize, shortened
-from mcshell.notebook.display import LEFT
+from mcshell.notebook.display import LEFT, no_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["page", "shown", "shown_series", "styled"]
+__all__ = ["drawn_text", "page", "shown", "shown_series", "styled"]
+
+log = logging.getLogger(__name__)
 
 _PLAIN = (int, float, bool, type(None))
-_CUT = "display.max_colwidth"
-_PANDAS_CUTS, _CUTS = 50, 160  # characters of a cell: pandas's own choice, and ours in its place
+_OPTIONS = (  # what pandas chooses where nobody does, and our choice in its place
+    ("display.max_colwidth", (50,), 160),
+    ("display.max_columns", (0, 20), 100),
+)
+_WHOLE = ' style="white-space: nowrap"'
+_IDS = ("requestid", "job")
+_ID = re.compile(r"[0-9a-f]{32}")
 _SHORT = 12  # letters of a request's id, as at the prompt: `replies` takes them
 
 
 def page(frame: pd.DataFrame) -> str | None:
     """The table for a browser, harmless; None where pandas is told to draw no HTML."""
+    return _first_drawn(frame, _page, _pandas_page)
+
+
+def _page(frame: pd.DataFrame) -> str | None:
     safe = shown(frame)
-    if "requestid" in safe and safe.columns.is_unique:
-        ids = _cleaned(safe["requestid"], _seen(len(safe)), _brief)
-        safe = safe if ids is None else safe.assign(requestid=ids)
-    draw: Any = safe._repr_html_
-    wide = _CUTS if pd.get_option(_CUT) == _PANDAS_CUTS else pd.get_option(_CUT)
-    with pd.option_context(_CUT, wide):
-        drawn: str | None = draw()
+    chosen = {name: pd.get_option(name) for name, _its, _own in _OPTIONS}
+    ours: Any = [
+        one
+        for name, its, own in _OPTIONS
+        for one in (name, own if chosen[name] in its else chosen[name])
+    ]
+    with pd.option_context(*ours):
+        drawn = _pandas_page(_brief(readable_frame(safe)))
+    if drawn and isinstance(safe.index, pd.RangeIndex):
+        drawn = drawn.replace('class="dataframe"', 'class="dataframe numbered"', 1)
     return drawn and _aligned(drawn, safe)
+
+
+def _pandas_page(frame: pd.DataFrame) -> str | None:
+    draw: Any = frame._repr_html_
+    drawn: str | None = draw()
+    return drawn and no_formulas(sanitize(drawn))
+
+
+def drawn_text(value: Any) -> str:
+    """A table, Series, index or array as text, harmless."""
+    return _first_drawn(value, _text, repr, object.__repr__) or ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, pd.DataFrame):
+        return repr(shown(value))
+    return repr(shown_series(value) if isinstance(value, pd.Series) else value)
+
+
+def _first_drawn(value: Any, *ways: Callable[[Any], str | None]) -> str | None:
+    """What the first of the ways draws that can; None where none can."""
+    for way in ways:
+        try:
+            drawn = way(value)
+        except Exception:
+            log.debug("%s: not drawn by %s", type(value).__name__, way, exc_info=True)
+            continue
+        return drawn and sanitize(drawn)
+    return None
 
 
 def styled(styler: Any) -> str | None:
@@ -45,6 +94,15 @@ def styled(styler: Any) -> str | None:
 
     Text of cells reaches a formatter of the user's own escaped; labels are drawn by ours.
     """
+    return _first_drawn(styler, _styled, lambda plain: page(plain.data))
+
+
+def _styled(styler: Any) -> str | None:
+    drawn: str | None = _safe_styler(styler)._repr_html_()
+    return drawn and no_formulas(drawn)
+
+
+def _safe_styler(styler: Any) -> Any:
     safe = copy(styler)
     safe.data = safe.data.copy(deep=False)
     for place in range(safe.data.shape[1]):
@@ -52,44 +110,70 @@ def styled(styler: Any) -> str | None:
             cells = [_marked_up(cell) for cell in safe.data.iloc[:, place]]
             column = pd.Series(cells, index=safe.data.index, dtype=object)
             safe.data.isetitem(place, column)
+    for axis in ("index", "columns"):
+        labels = getattr(safe.data, axis)
+        labels = labels.set_names([_marked_up(name) for name in labels.names])
+        setattr(safe.data, axis, labels)
+        setattr(safe, axis, labels)
     safe.format_index(_marked_up, axis=0).format_index(_marked_up, axis=1)
-    drawn: str | None = safe._repr_html_()
-    return drawn
+    safe.caption = _marked_up(safe.caption)
+    safe.cell_context = {at: _marked_up(name) for at, name in safe.cell_context.items()}
+    if safe.tooltips is not None:
+        safe.tooltips = copy(safe.tooltips)
+        safe.tooltips.tt_data = safe.tooltips.tt_data.map(_tip)
+    safe.concatenated = [_safe_styler(one) for one in safe.concatenated]
+    return safe
+
+
+def _tip(value: Any) -> Any:
+    """Text that stands in CSS, or in an attribute."""
+    marked = _marked_up(value)
+    return marked.replace("\\", "&#92;").replace("\n", " ") if isinstance(marked, str) else marked
 
 
 def _marked_up(value: Any) -> Any:
     """Text as HTML has it; what is no text stays what it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_marked_up, value))
     clean = _cell(value)
     return html.escape(clean) if isinstance(clean, str) else clean
 
 
 def _aligned(drawn: str, frame: pd.DataFrame) -> str:
-    """What pandas has drawn, with text to the left; as it is where columns are left out.
+    """What pandas has drawn, with text to the left and moments on one line; as it is where columns are left out.
 
     What stands in the cells is escaped, so every tag is the table's own.
     """
     places = _seen(len(frame))
-    texts = [_is_text(frame.iloc[:, place], places) for place in range(frame.shape[1])]
+    styles = [_style(frame.iloc[:, place], places) for place in range(frame.shape[1])]
     head, row, rest = drawn.partition('<tr style="text-align: right;">')
     if not row or frame.columns.nlevels > 1:
         return drawn
     titles, end, body = rest.partition("</tr>")
-    found = _put_left(titles, "<th>", [False] * frame.index.nlevels + texts)
-    rows = [_put_left(one, "<td>", texts) for one in body.split("<tr>")]
+    found = _put(titles, "<th>", [""] * frame.index.nlevels + styles)
+    rows = [_put(one, "<td>", styles) for one in body.split("<tr>")]
     return head + row + found + end + "<tr>".join(rows)
 
 
-def _put_left(row: str, tag: str, texts: Sequence[bool]) -> str:
+def _style(series: pd.Series[Any], places: Sequence[int]) -> str:
+    if isinstance(series.dtype, pd.DatetimeTZDtype):
+        return _WHOLE
+    return LEFT if _is_text(series, places) else ""
+
+
+def _put(row: str, tag: str, styles: Sequence[str]) -> str:
     first, *cells = row.split(tag)
-    if len(cells) != len(texts):
+    if len(cells) != len(styles):
         return row
-    opened = [f"{tag[:-1]}{LEFT}>" if text else tag for text in texts]
+    opened = [f"{tag[:-1]}{style}>" for style in styles]
     return first + "".join(tag + cell for tag, cell in zip(opened, cells, strict=True))
 
 
 def _is_text(series: pd.Series[Any], places: Sequence[int]) -> bool:
-    if not _foreign(series.dtype) or isinstance(series.dtype, pd.StringDtype):
+    if not _foreign(series.dtype) or series.dtype.kind == "U":
         return _foreign(series.dtype)
+    if isinstance(series.dtype, pd.StringDtype):
+        return True
     return any(isinstance(cell, str | dict | list) for cell in series.iloc[list(places)])
 
 
@@ -129,7 +213,8 @@ def shown_series(series: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _foreign(dtype: Any) -> bool:
-    return dtype.kind == "O" or isinstance(dtype, pd.StringDtype | pd.CategoricalDtype)
+    """Whether a column may hold text: all but numbers, truth and times may, whoever stores it."""
+    return dtype.kind not in "biufcmM"
 
 
 def _seen(size: int) -> Sequence[int]:
@@ -166,8 +251,29 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _brief(value: Any) -> Any:
-    return value[:_SHORT] if isinstance(value, str) else value
+def _brief(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with its moments and ids as short as they can be told apart."""
+    found = frame.copy(deep=False)
+    for place, name in enumerate(frame.columns):
+        series = frame.iloc[:, place]
+        clean_one = _moment if isinstance(series.dtype, pd.DatetimeTZDtype) else None
+        clean_one = _first_letters if name in _IDS else clean_one
+        short = clean_one and _cleaned(series, _seen(len(frame)), clean_one)
+        if short is not None:
+            found.isetitem(place, short.array)
+    return found
+
+
+def _first_letters(value: Any) -> Any:
+    return value[:_SHORT] if isinstance(value, str) and _ID.fullmatch(value) else value
+
+
+def _moment(value: Any) -> Any:
+    """A moment in its zone, no finer than a thousandth of a second; nothing for none."""
+    if not isinstance(value, pd.Timestamp):
+        return ""
+    text = value.isoformat(" ", "milliseconds").replace(".000", "")
+    return text.replace("+00:00", "Z")
 
 
 def _labels(labels: pd.Index[Any], places: Sequence[int]) -> pd.Index[Any] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,17 +26,19 @@ from IPython.core.magic import (
 from traitlets import Float, Unicode
 
 from mcshell.client import default as current
+from mcshell.client.documents.reader import inputs_of, load_yaml
 from mcshell.commands.completion import Refresher, candidates
 from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import InputsOptions, Options, TargetsOptions
-from mcshell.commands.grammar.parser import help_text, parse, split_line
+from mcshell.commands.grammar.parser import help_text, split_line
 from mcshell.commands.grammar.request_options import SQLOptions
 from mcshell.commands.output.dataframes import frame_of
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.run import run
-from mcshell.errors import UsageError
+from mcshell.errors import Stopped, UsageError
 from mcshell.notebook.formats import install, uninstall
+from mcshell.notebook.variables import Template, refuse_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client
+    from mcshell.commands.grammar.reading import Alias
     from mcshell.commands.output.result import Result
     from mcshell.config import Settings
     from mcshell.notebook.painter import Painter
@@ -94,33 +98,57 @@ class MCMagics(Magics):
     def mco(self, line: str, cell: str | None = None, local_ns: Any = None) -> Any:
         """Run one line; see `help_text`, which takes this text's place when the magic is loaded."""
         bare = line.rstrip().removesuffix(";") if cell is None else line
-        invocation = parse(split_line(bare), face="magic")
+        names = {**self._user_names(), **(local_ns or {})}
+        template = Template(bare, names)
+        bound: dict[str, Any] = {}
+        words = _words(template, bound, self.context.alias)
+        invocation = self.context.understand(words)
         options = self._with_defaults(invocation.options)
-        self.context.variables = {**self._user_names(), **(local_ns or {})}
-        self.context.inputs = None
-        self.context.stdin = io.StringIO(cell or "")
+        refuse_lists(options)
+        if options.store is not None and not options.store.isidentifier():
+            raise UsageError(f"-o {options.store}: a Python name is meant")
+        context = self._surroundings(names | template.tables)
+        context.bound = bound
         if cell is not None and invocation.verb is not None:
-            self._take_cell(cell, options)
-        if self.painter is not None:
-            self.context.progress = self.painter.progress
-        self._meet()
-        found = _value(run(replace(invocation, options=options), self.context), options)
-        for notice in self.context.notices():
+            _take_cell(context, Template(cell, names), options, bound)
+        try:
+            found = _value(run(replace(invocation, options=options), context), options)
+        except KeyboardInterrupt as stop:
+            raise (stop if isinstance(stop, Stopped) else Stopped()) from None
+        for notice in context.notices():
             _say(notice)
         self.completion.refresher.hurry()
-        if options.store is None:
-            return None if bare != line and self._alone(line) else found
-        if not options.store.isidentifier():
-            raise UsageError(f"-o {options.store}: a Python name is meant")
-        self._user_names()[options.store] = found
-        return None
+        if options.store is not None:
+            self._user_names()[options.store] = found
+        if context.stopped is not None:
+            self._show(found)
+            raise context.stopped from None
+        if options.store is not None or (bare != line and self._alone(line)):
+            return None
+        return found
 
-    def _meet(self) -> None:
-        """Have the context speak with whoever looks at the cell, where somebody can answer."""
+    def _surroundings(self, names: Mapping[str, Any]) -> Context:
+        """The context of one line: it speaks with whoever looks at the cell, if somebody can answer."""
+        context = self.context.for_line()
+        context.variables = names
+        context.stdin = io.StringIO()
+        if self.painter is not None:
+            context.progress = self.painter.progress
         kernel = getattr(self._shell(), "kernel", None)
         there = sys.stdin.isatty() if kernel is None else kernel._allow_stdin  # noqa: SLF001 - the kernel has no other word for it
-        self.context.say = _say if there else None
-        self.context.ask = _ask if there else None
+        context.say = _say if there else None
+        context.ask = _ask if there else None
+        return context
+
+    def _show(self, found: Any) -> None:
+        """Show what a line gives that ends with an error, as IPython does with one that does not."""
+        if threading.current_thread() is threading.main_thread():
+            hook: Any = self._shell().displayhook
+            hook(found)
+            if (
+                self._user_names().get("_") is not found
+            ):  # behind a `;` it shows, and keeps, nothing
+                hook.update_user_ns(found)
 
     def _alone(self, line: str) -> bool:
         """Whether the line is the cell's last and assigns nothing: its `;` says "show nothing"."""
@@ -137,25 +165,27 @@ class MCMagics(Magics):
         names: dict[str, Any] = self._shell().user_ns
         return names
 
-    def _take_cell(self, cell: str, options: Options) -> None:
-        """The body is names of nodes where the line asks for them, else the action's inputs."""
-        if isinstance(options, TargetsOptions) and (
-            options.nodes == "-" or options.source == "stdin"
-        ):
-            return
-        if isinstance(options, SQLOptions) and not options.query:
-            return  # the verb reads the query where names of nodes would stand
-        if isinstance(options, InputsOptions):
-            self.context.inputs = _yaml(cell)
-        elif cell.strip():
-            raise UsageError("this verb takes no cell body (rpc and sql do, and --nodes -)")
-
     def _with_defaults(self, options: Options) -> Options:
         timeout = self.timeout if options.timeout is None else options.timeout
         session = options.session
         if session is None and self.context.session is None:
             session = self.session or None
-        return options.replace(session=session, timeout=timeout)
+        # A cell has its rows at the end: as they come (--jsonl) is for those who read along.
+        as_they_come = options.format == "jsonl" and not getattr(options, "follow", False)
+        form = None if as_they_come else options.format
+        return options.replace(session=session, timeout=timeout, format=form)
+
+
+def _take_cell(context: Context, body: Template, options: Options, bound: dict[str, Any]) -> None:
+    """The body is names of nodes where the line asks for them, a query, else the action's inputs."""
+    if isinstance(options, TargetsOptions) and (options.nodes == "-" or options.source == "stdin"):
+        context.stdin = io.StringIO(body.plain())
+    elif isinstance(options, SQLOptions) and " ".join(options.query) in ("", "-"):
+        context.stdin = io.StringIO(body.sql(body.text, bound))
+    elif isinstance(options, InputsOptions):
+        context.inputs = _inputs(body)
+    elif body.text.strip():
+        raise UsageError("this verb takes no cell body (rpc and sql do, and --nodes -)")
 
 
 def _say(line: str) -> None:
@@ -166,17 +196,20 @@ def _ask(question: str) -> bool:
     return input(f"{sanitize(question)} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _yaml(text: str) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - only cells with a body want it
+def _words(line: Template, bound: dict[str, Any], alias: Alias) -> list[str]:
+    """The words of a line with their values; those of a query are its parameters."""
+    words = split_line(line.text, alias)
+    if words and (alias(words[0]) or words)[0] == "sql":
+        return [line.sql(word, bound) for word in words]
+    return line.words(words)
 
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"the cell is no YAML: {' '.join(str(error).split())}") from error
+
+def _inputs(body: Template) -> dict[str, Any]:
+    found = load_yaml(body.text, "the cell")
     if found is None:
         return {}
     if isinstance(found, dict) and all(isinstance(name, str) for name in found):
-        return found
+        return inputs_of(body.yaml(found))
     raise UsageError("the cell holds the action's inputs: lines of `input: value`")
 
 
@@ -196,7 +229,8 @@ def load(shell: InteractiveShell) -> None:
     magics = MCMagics(shell)
     magics.painter = install(shell)
     magics.completion.install(shell)
-    current.use(magics.client)
+    current.use(magics.client, lines=True)
+    shell.builtin_trap.__enter__()  # it is not for several threads: so none of them enters it first
     MCMagics.mco.__doc__ = help_text(face="magic")
     shell.register_magics(magics)
 
@@ -207,7 +241,8 @@ def unload(shell: InteractiveShell) -> None:
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("mco", None)
     if isinstance(magics, MCMagics):
-        current.use(None)
+        current.forget(magics.client)
+        shell.builtin_trap.__exit__(None, None, None)
         uninstall(shell)
         magics.completion.uninstall(shell)
         shell.configurables[:] = [one for one in shell.configurables if id(one) != id(magics)]

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from mcshell.errors import FilterError
 from mcshell.patterns.child import found_in_child
 from mcshell.patterns.translate import Translation, Unsayable, parse, translate
+from mcshell.values import dataclass
 
 __all__ = [
     "MAX_COST",
@@ -126,20 +126,35 @@ class Pattern:
         Raises:
             FilterError: the message that asks (`one_message`) has cost too much.
         """
+        ready = self._ready(text)
+        if ready is None:
+            return self._elsewhere(text)
+        program, size, coded = ready
+        if not self._affords(len(coded) * size):
+            return None
+        return program.search(coded) is not None
+
+    def replaced(self, text: str, new: str, count: int = 0) -> str | None:
+        """The text with `new` for what is found, `count` times (0: each); None when it cannot be told."""
+        ready = self._ready(text)
+        if ready is None or not self._affords(len(ready[2]) * ready[1]):
+            return None
+        program, _size, coded = ready
+        made: bytes = program.sub(lambda _found: new.encode(), coded, count)
+        return made.decode()
+
+    def _ready(self, text: str) -> tuple[Any, int, bytes] | None:
+        """RE2's program for a text, as how many patterns it counts, and the text; None: it has none."""
         translation = self._plain
         if translation is not None and not text.isascii():
             wide = None if translation.ascii_only else _translated(self.pattern, self.flags)
             translation = wide
         if translation is None:
-            return self._elsewhere(text)
-        try:
-            program, size = _program(translation.program)
-        except _TooLarge:
-            return self._elsewhere(text)
-        coded = _coded(text)
-        if not self._affords(len(coded) * size):
             return None
-        return program.search(coded) is not None
+        try:
+            return *_program(translation.program), _coded(text)
+        except _TooLarge:
+            return None
 
     def _elsewhere(self, text: str) -> bool | None:
         """What a child says, of a pattern that came from a file."""

@@ -10,11 +10,12 @@ What RE2 has not is `Unsayable`: look-around, back-references, possessive repeat
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from re import _constants as sre  # what the parser speaks
 from re import _parser as parser
 from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from mcshell.pki.authority import Authority, IssuedCertificate
+from typing import TYPE_CHECKING, Any
+
 from mcshell.pki.identity import Identity, Kind, check_name, identity_of
 from mcshell.pki.keys import (
     PrivateKey,
@@ -16,6 +17,9 @@ from mcshell.pki.keys import (
     read_private,
     read_public,
 )
+
+if TYPE_CHECKING:
+    from mcshell.pki.authority import Authority, IssuedCertificate
 
 __all__ = [
     "Authority",
@@ -31,3 +35,12 @@ __all__ = [
     "read_private",
     "read_public",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the CA at its first use (PEP 562): who only signs and checks has none."""
+    if name not in {"Authority", "IssuedCertificate"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mcshell.pki import authority  # noqa: PLC0415 - as above
+
+    return getattr(authority, name)

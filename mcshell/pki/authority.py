@@ -14,7 +14,6 @@ import os
 import secrets
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +34,7 @@ from mcshell.pki.keys import (
     read_private,
     same_key,
 )
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,8 +84,11 @@ class Authority:
         name: str = "mcshell CA",
         *,
         mark: str | None = None,
+        not_before: float | None = None,
     ) -> Authority:
         """Make a new CA, whose common name is `name` and a mark that no other has (by default).
+
+        It is good from `not_before` on (epoch; default: now).
 
         Raises:
             ConfigError: the directory holds a CA already.
@@ -102,7 +105,9 @@ class Authority:
             if (home / file).exists():
                 raise ConfigError(f"{home / file} is there already: this directory holds a CA")
         key = Ed25519PrivateKey.generate()
-        certificate = certificates.build_ca(key, name, time.time())
+        certificate = certificates.build_ca(
+            key, name, time.time() if not_before is None else not_before
+        )
         _create(home / "ca.key", dump_private(key), 0o600)
         _create(home / "issued.jsonl", b"", 0o600)
         _create(home / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
@@ -154,6 +159,7 @@ class Authority:
         ip: Sequence[str] = (),
         renew: bool = False,
         lifetime: float = LEAF_LIFE,
+        not_before: float | None = None,
     ) -> tuple[Path, Path]:
         """Issue a certificate into `out` (default: the CA's directory) as NAME.pem and NAME.key.
 
@@ -164,7 +170,7 @@ class Authority:
         """
         paths = self._paths(name, kind, out, renew=renew)
         certificate, key = self.issue_pem(
-            name, kind, dns=dns, ip=ip, renew=renew, lifetime=lifetime
+            name, kind, dns=dns, ip=ip, renew=renew, lifetime=lifetime, not_before=not_before
         )
         _replace(paths[1], key, 0o600)
         _replace(paths[0], certificate, 0o644)

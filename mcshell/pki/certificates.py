@@ -6,7 +6,6 @@ certificate (so a node's, or the demo broker's, works for the connection too).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mcshell.errors import UsageError
 from mcshell.pki.identity import uri_of
 from mcshell.pki.keys import hash_for
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ could take for another (Cyrillic among Latin letters, what nobody sees) speaks f
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mcshell.errors import Reason, Rejected, UsageError
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,14 +2,13 @@
 
 `module-path` names the driver, `token` and `serial` the token, `object` and `id` the key. The PIN is in
 the file that `pin-source` names, which only its owner may read, or is asked for. `pip install
-'mcshell[pkcs11]'` brings what speaks to the driver; without a key of this kind it is not loaded.
+python-pkcs11` brings what speaks to the driver; without a key of this kind it is not loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +23,7 @@ from mcshell.errors import ConfigError, PluginError
 from mcshell.pki.keys import read_private
 from mcshell.pki.passphrases import ask_secret
 from mcshell.private import check_obeyed
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def pkcs11_token(reference: str, public: bytes) -> Callable[[bytes], bytes]:
     try:
         import pkcs11  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise _wrong("a token wants more: pip install 'mcshell[pkcs11]'") from error
+        raise _wrong("a token wants more: pip install python-pkcs11") from error
     try:
         check_obeyed(uri.module)  # it is code
         token = _only(f"token in {uri.module}", _tokens(uri))

@@ -5,20 +5,22 @@ Light to import: a node daemon starts here, and help needs neither pandas nor a 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import OutputOptions
-from mcshell.commands.grammar.parser import help_text, parse
+from mcshell.commands.grammar.parser import help_text
 from mcshell.commands.grammar.values import FORMATS
 from mcshell.commands.output.result import INTERNAL, INTERRUPTED, exit_code
 from mcshell.commands.run import run
-from mcshell.errors import MCShellError, UsageError, did_you_mean
+from mcshell.errors import MachineError, MCShellError, UsageError, did_you_mean
+from mcshell.shell.streams import StandardStreams, fault_of, writing
+from mcshell.values import dataclass
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_GARBAGE = 20_000
+"""New objects, after which a command that ends soon looks for garbage: what it loads is none."""
 _BROKEN_PIPE = 141  # what a shell reports for a process that SIGPIPE ended
 _FLAGS = ("-e", "--config", "--format", "-j", "--json", "--jsonl", "--version", "-h", "--help")
 
@@ -46,15 +50,22 @@ class _Start:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code (§3)."""
+    streams = StandardStreams()
     context = Context("cli")
     _meet(context)
     try:
         try:
-            return _main(_read(list(sys.argv[1:] if argv is None else argv)), context)
+            words = _words(sys.argv[1:] if argv is None else argv)
+            return _main(_read(words), context, streams)
         finally:
             context.close()
-            sys.stdout.flush()
+            with writing():
+                sys.stdout.flush()
+            if note := streams.note():
+                _complain(note)
     except MCShellError as error:
+        if isinstance(error, MachineError):
+            streams.drop_output()
         _complain(" ".join(str(error).split()))
         return error.exit_code
     except KeyboardInterrupt:
@@ -62,13 +73,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read us has gone; the interpreter must not find the pipe broken once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.drop_output()
         return _BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the operator gets a line, the log the traceback
         from mcshell.shell.lines import log_traceback  # noqa: PLC0415 - only when something broke
 
-        _complain(f"internal error: {type(error).__name__}: {error} ({log_traceback(context)})")
+        kept = log_traceback(context)
+        if (fault := fault_of(error)) is not None:
+            _complain(fault)
+            return MachineError.exit_code
+        _complain(f"internal error: {type(error).__name__}: {error} ({kept})")
         return INTERNAL
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    """The words of the line; UsageError for one that is no text."""
+    for number, word in enumerate(argv, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(word)
+            raise UsageError(f"argument {number}, {shown!r}: not UTF-8") from None
+    return list(argv)
 
 
 def _meet(context: Context) -> None:
@@ -111,7 +137,7 @@ def _read(words: list[str]) -> _Start:
     return start
 
 
-def _main(start: _Start, context: Context) -> int:
+def _main(start: _Start, context: Context, streams: StandardStreams) -> int:
     if start.version:
         sys.stdout.write(f"mcshell {VERSION}\n")
         return 0
@@ -123,11 +149,12 @@ def _main(start: _Start, context: Context) -> int:
         if start.words:
             raise UsageError(f"-e: {start.words[0]!r} is one word too many")
         return _lines(start.script, context, start.form)
-    return _verb(start, context) if start.words else _shell(context, start.form)
+    return _verb(start, context, streams) if start.words else _shell(context, start.form)
 
 
-def _verb(start: _Start, context: Context) -> int:
-    invocation = parse(start.words)
+def _verb(start: _Start, context: Context, streams: StandardStreams) -> int:
+    context.use(start.config)
+    invocation = context.understand(start.words)
     target = "" if invocation.verb is None else invocation.verb.target
     context.use(invocation.options.config)
     if target == "face:shell":
@@ -136,7 +163,15 @@ def _verb(start: _Start, context: Context) -> int:
         from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
 
         return demo(cast("DemoOptions", invocation.options))
+    if target == "face:watch":
+        from mcshell.shell.lines import run_and_show  # noqa: PLC0415 - services run no lines
+        from mcshell.shell.output import Screen  # noqa: PLC0415 - services show nothing
+
+        streams.require_output()
+        return run_and_show(start.words, context, Screen(), start.form)
     if isinstance(invocation.options, OutputOptions):
+        streams.require_output()
+        gc.set_threshold(_GARBAGE)
         # Before anything is sent: Ctrl-C must not come while what is to show the rows is loaded.
         import_module("mcshell.shell.output")
     result = run(invocation, context)
@@ -145,14 +180,15 @@ def _verb(start: _Start, context: Context) -> int:
     if result is not None:
         from mcshell.shell.output import Screen, show  # noqa: PLC0415 - services show nothing
 
-        show(result, invocation.options, Screen(), start.form)
+        with writing():
+            show(result, invocation.options, Screen(), start.form)
     return exit_code(result, invocation.options)
 
 
 def _shell(context: Context, form: str | None) -> int:
     """The prompt for an operator at a terminal, else the lines on standard input."""
     if not sys.stdin.isatty():
-        return _lines(sys.stdin.read(), context, form, numbered=True)
+        return _lines(context.standard_text(), context, form, numbered=True)
     from mcshell.shell.prompt import prompt  # noqa: PLC0415 - a command line needs no prompt
 
     return prompt(context)

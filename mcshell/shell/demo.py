@@ -27,20 +27,24 @@ from mcshell.children import python_environment, python_module
 from mcshell.commands.context import Context
 from mcshell.config import variables
 from mcshell.errors import MCShellError, UsageError
+from mcshell.node.admission.policy import UNCOVERED
 from mcshell.shell.lines import run_lines
 from mcshell.shell.operator import meet
 from mcshell.shell.output import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mcshell.commands.grammar.local_options import DemoOptions
     from mcshell.pki import Authority
+    from mcshell.pki.identity import Kind
 
 __all__ = ["DemoError", "demo"]
 
 _READY = 60.0  # seconds: far more than any part takes on an idle machine
 _STOP = 10.0
+_PAST = 9 * 86400.0
+"""So long (seconds) its CA has been good when a demo first starts: its session has a week behind it."""
 
 _CLIENT = """\
 state = "state"
@@ -55,17 +59,101 @@ cert = "{cert}"
 key = "{key}"
 [client]
 confirm_share = "100%"
+[pools.inventory]
+members = ["supervisor"]
 """
 _NODE = """\
 [node]
-policies = "policies"
+policies = "{policies}"
+register_every = "5s"
 """
-_POLICY = """\
-# Whoever holds the demo's own certificate may look at everything; exec.policy, package.policy and
-# process.policy, which let him change this machine, are for its owner to write.
+_TALKERS = """\
+agents = ["{agents}"]
+"""
+_REPL = '''\
+"""The conversation `repl` of the demo's emulated nodes: {"eval": "1 + 1"} is answered with 2."""
+
+import ast
+import operator
+
+from mcshell.node.handler import AgentError, Handler
+
+SIGNS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+
+class Repl(Handler):
+    """A desk calculator: sums of numbers, and nothing else of Python."""
+
+    protocol = "repl"
+
+    def turn(self, line, data):
+        """Answer one turn."""
+        try:
+            line.send({"value": value(ast.parse(data["eval"], mode="eval").body)})
+        except (KeyError, TypeError, SyntaxError, ZeroDivisionError) as error:
+            raise AgentError(f"a sum is meant, such as 1 + 1: {error}") from error
+
+
+def value(node):
+    """What a sum comes to."""
+    if isinstance(node, ast.BinOp):
+        return SIGNS[type(node.op)](value(node.left), value(node.right))
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return node.value
+    raise TypeError(ast.unparse(node))
+'''
+_OWN = "policies"
+_PRETENDED = "policies-of-emulated"
+_AGENTS = "agents-of-emulated"
+_SUPERVISOR = """\
+[supervisor]
+rules = "rules"
+"""
+_PLAN = """\
+plan: update
+steps:
+  - step: web
+    ask: package.update
+    inputs: {name: openssl}
+    where: role=web and emulated=true
+    waves: [1, 50%, rest]
+  - step: look
+    ask: service.status
+    inputs: {name: nginx}
+    where: role=web and emulated=true
+    after: {web: ok}
+"""
+_RULE = """\
+rule: nightly
+where: role=cache and emulated=true
+jobs:
+  - job: restart
+    ask: service.restart
+    inputs: {name: redis-server}
+    cron: "0 4 * * *"
+    splay: 30m
+"""
+_LOOKS = {
+    "rpcutil": "*",
+    "package": "status search",
+    "service": "status",
+    "process": "list",
+    "file": "*",
+    "job": "*",
+}
+"""What this host does for the demo: it looks. Of a job what it does is asked for, too."""
+_UNTOUCHED = """\
+# This machine is only looked at: what its owner wants of it beyond that he allows in a file of its
+# own, such as exec.policy or service.policy, which is read within a second:
+#     allow\t{caller}\trestart\t*\t*
 policy default deny
-allow\t{caller}\t*\t*\t*
 """
+_ALLOWED = "policy default deny\nallow\t{caller}\t{actions}\t*\t*\n"
+_TRY = (
+    "try: ping · facts os.name · rpc package status name=openssl -F role=web --odd version"
+    " · rpc exec run -I web01 -- uptime · tour"
+)
+_TROUBLED = ("web02", "db01", "worker01")
 
 
 class DemoError(MCShellError):
@@ -81,7 +169,7 @@ def demo(options: DemoOptions) -> int:
     if options.json and options.lines is None:
         raise UsageError("demo: --json goes with --exec")
     if options.notebook and importlib.util.find_spec("jupyterlab") is None:
-        raise UsageError("demo: --notebook needs JupyterLab: pip install 'mcshell[lab]'")
+        raise UsageError("demo: --notebook needs JupyterLab: pip install jupyterlab")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     for name in variables():
@@ -104,21 +192,40 @@ def _terminate(number: int, _frame: object) -> NoReturn:
 def _run(options: DemoOptions, stack: ExitStack) -> int:
     began = time.monotonic()
     screen = Screen()
+    screen.say(f"starting a broker, this host as a node and {options.count} emulated nodes")
     if options.dir is None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcshell-demo-")))
     else:
         folder = Path(options.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    config = _prepare(folder)
-    _start(folder, options.count, stack)
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    port = _free_port()
+    broker = stack.enter_context(_part("broker", _broker_words(folder, port), logs))
+    authority = _prepare(folder, port)
+    broker.wait()
+    supervisor = ["--config", str(folder / "supervisor.toml")]
+    stack.enter_context(_part("supervisor", supervisor, logs))  # nobody waits for it
+    parts = [stack.enter_context(_part(*one, logs)) for one in _node_words(folder, options.count)]
+    _write_history(folder, authority, options.count)
+    for part in parts:
+        part.wait()
+    config = folder / "mcshell.toml"
     os.environ["MCSHELL_CONFIG"] = str(config)
     context = Context("prompt", config)
     stack.callback(context.close)
     if sys.stdin.isatty() and sys.stderr.isatty():
         meet(context)
-    _meet(context, options.count + 1)
+    names = _names(folder, options.count)
+    _meet(context, names)
     took = time.monotonic() - began
     screen.say(f"{options.count} emulated nodes and this host are ready after {took:.1f} s")
+    screen.say(
+        f"this host is only looked at; more is for {folder / _OWN} to allow (exec.policy, …)"
+    )
+    screen.say(_TRY)
+    if options.incident:
+        _take_down(config, names, screen)
     if options.lines is not None:
         return run_lines(options.lines, context, screen, "json" if options.json else None)
     screen.say(f"other shells join with: export MCSHELL_CONFIG={config}")
@@ -131,54 +238,121 @@ def _run(options: DemoOptions, stack: ExitStack) -> int:
     return prompt(context)
 
 
-def _meet(context: Context, count: int) -> None:
+def _meet(context: Context, names: Sequence[str]) -> None:
     """Discover until every node has been seen once: from then on each is a known target.
+
+    Who is there is known beforehand, so that nobody waits for others.
 
     Raises:
         DemoError: some do not answer at all.
     """
-    from mcshell.client.discovery.targeting import Targeting  # noqa: PLC0415 - the client is slow to load
+    from mcshell.client.discovery.node_cache import CachedNode  # noqa: PLC0415 - the client is slow to load
+    from mcshell.client.discovery.targeting import Targeting  # noqa: PLC0415 - as above
+    from mcshell.message import Filter  # noqa: PLC0415 - as above
 
     deadline = time.monotonic() + _READY
     client = context.client()
-    while (seen := len(client.find(Targeting()).answers)) < count:
+    collective, began = client.settings.collective.main, time.time()
+    client.known.learn(collective, [CachedNode(identity=name, seen=began) for name in names])
+    client.known.survey(collective, Filter(), began)
+    while len(found := client.find(Targeting()).answers) < len(names):
         if time.monotonic() > deadline:
-            raise DemoError(f"only {seen} of {count} nodes answer after {_READY:g} s")
+            silent = ", ".join(sorted(set(names) - set(found)))
+            raise DemoError(f"no answer from {silent} after {_READY:g} s")
 
 
-def _prepare(folder: Path) -> Path:
+def _take_down(config: Path, names: Sequence[str], screen: Screen) -> None:
+    """Switch two machines off, from a session of its own: the operator's does not say which."""
+    from mcshell.client.client import Client  # noqa: PLC0415 - as above
+    from mcshell.config import load  # noqa: PLC0415 - as above
+
+    elsewhere = load(config, overrides={"state": str(config.parent / "state-of-incident")})
+    machines = [name for name in names[1:] if name not in _TROUBLED]
+    two = secrets.SystemRandom().sample(machines, min(2, len(machines)))
+    client = Client(elsewhere)
+    try:
+        client.rpc("exec", "run", nodes=two, argv=["poweroff"])
+    finally:
+        client.close()
+    screen.say(
+        "incident: customers call, something is down. ping --only state=silent says who,"
+        " explain NODE why, requests what was asked before"
+    )
+
+
+def _prepare(folder: Path, port: int) -> Authority:
     """Make the CA, certificates, policies and configurations; what is there already stays."""
     from mcshell.pki import Authority  # noqa: PLC0415 - cryptography is slow to load
 
     pki = folder / "pki"
-    authority = Authority.open(pki) if (pki / "ca.key").exists() else Authority.init(pki, "demo")
-    operator = _issue(authority, _clean(getpass.getuser()), "operator", folder / "operator")
-    host = _issue(authority, _clean(socket.getfqdn()), "node", folder / "node")
-    secret = folder / "broker.pass"
-    if not secret.exists():
-        secret.touch(mode=0o600)
-        secret.write_text(secrets.token_urlsafe(24) + "\n", encoding="utf-8")
-    policies = folder / "policies"
-    policies.mkdir(exist_ok=True)
-    for name in ("default.policy", "file.policy"):
-        if not (policies / name).exists():
-            text = _POLICY.format(caller=f"cert={operator.stem}")
-            (policies / name).write_text(text, encoding="utf-8")
-    port = _free_port()
-    for name, cert, more in (("mcshell", operator, ""), ("node", host, _NODE)):
+    began = time.time() - _PAST
+    there = (pki / "ca.key").exists()
+    authority = Authority.open(pki) if there else Authority.init(pki, "demo", not_before=began)
+    operator = _issue(authority, _clean(getpass.getuser()), "operator", folder / "operator", began)
+    host = _issue(authority, _clean(socket.getfqdn()), "node", folder / "node", began)
+    _allow(folder, f"cert={operator.stem}")
+    _write_once(folder / _AGENTS / "converse" / "repl.py", _REPL)
+    _write_once(folder / "tour" / "update.yaml", _PLAN)
+    _write_once(folder / "tour" / "nightly.yaml", _RULE)
+    supervisor = _issue(authority, "supervisor", "node", folder / "supervisor", began)
+    parts = (
+        ("mcshell", operator, ""),
+        ("supervisor", supervisor, _SUPERVISOR),
+        ("node", host, _NODE.format(policies=_OWN)),
+        ("emulate", host, _NODE.format(policies=_PRETENDED) + _TALKERS.format(agents=_AGENTS)),
+    )
+    for name, cert, more in parts:
         place = cert.relative_to(folder)
         text = _CLIENT.format(port=port, cert=place, key=place.with_suffix(".key")) + more
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    return folder / "mcshell.toml"
+    return authority
 
 
-def _issue(authority: Authority, name: str, kind: str, out: Path) -> Path:
+def _write_history(folder: Path, authority: Authority, count: int) -> None:
+    """Give the session that the prompt will take its week, if it is new."""
+    from mcshell.shell.demo_history import write_history  # noqa: PLC0415 - while others are starting
+    from mcshell.wire.documents.signatures import Signer  # noqa: PLC0415 - as above
+
+    cert = next((folder / "operator").glob("*.pem"))
+    operator = Signer.load(cert, cert.with_suffix(".key"))
+    write_history(folder / "state", authority, operator, count, time.time() - _PAST)
+
+
+def _allow(folder: Path, caller: str) -> None:
+    """Write what the operator may: look at this host, and do anything to machines that are made up."""
+    looks = {name: _ALLOWED.format(caller=caller, actions=what) for name, what in _LOOKS.items()}
+    every = _ALLOWED.format(caller=caller, actions="*")
+    anything = dict.fromkeys(("default", *UNCOVERED), every)
+    files = {
+        _OWN: {"default": _UNTOUCHED.format(caller=caller), **looks},
+        _PRETENDED: anything,
+    }
+    for place, policies in files.items():
+        for name, text in policies.items():
+            _write_once(folder / place / f"{name}.policy", text)
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a file that its owner may change: one that is there stays as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")
+
+
+def _issue(authority: Authority, name: str, kind: Kind, out: Path, not_before: float) -> Path:
     """The certificate of a name; a new one when the directory was kept from another day."""
-    assert kind in ("operator", "node")
     found = sorted(out.glob("*.pem"))
     if found:
         return found[0]
-    return authority.issue(name, "operator" if kind == "operator" else "node", out=out)[0]
+    return authority.issue(name, kind, out=out, not_before=not_before)[0]
+
+
+def _names(folder: Path, count: int) -> list[str]:
+    """Who is there: the emulated nodes, and this host."""
+    from mcshell.node.emulator.machines import named_by_role  # noqa: PLC0415 - late, as the client
+
+    host = next((folder / "node").glob("*.pem")).stem
+    return [host, *(one.identity for one in named_by_role(count, 1))]
 
 
 def _clean(name: str) -> str:
@@ -191,25 +365,22 @@ def _free_port() -> int:
     return port
 
 
-def _start(folder: Path, count: int, stack: ExitStack) -> None:
-    """Start the broker, then all nodes at once; return when each has said `ready`."""
-    logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
-    port = re.search(r":(\d+)\"", (folder / "mcshell.toml").read_text(encoding="utf-8"))
-    assert port is not None
-    listen = f"127.0.0.1:{port[1]}"
-    secret = str(folder / "broker.pass")
-    data = str(folder / "broker")
-    words = ["--listen", listen, "--data", data, "--user", "mcs", "--passcode-file", secret]
-    broker = stack.enter_context(_part("broker", words, logs))
-    broker.wait()
-    node = ["--config", str(folder / "node.toml")]
-    parts = [stack.enter_context(_part("node", node, logs))]
+def _broker_words(folder: Path, port: int) -> list[str]:
+    """What the broker is started with; its passcode is made the first time."""
+    secret = folder / "broker.pass"
+    if not secret.exists():
+        secret.touch(mode=0o600)
+        secret.write_text(secrets.token_urlsafe(24) + "\n", encoding="utf-8")
+    words = ["--listen", f"127.0.0.1:{port}", "--data", str(folder / "broker")]
+    return [*words, "--user", "mcs", "--passcode-file", str(secret)]
+
+
+def _node_words(folder: Path, count: int) -> Iterator[tuple[str, list[str]]]:
+    """The verbs that serve this host and the emulated nodes, each with its words."""
+    yield "node", ["--config", str(folder / "node.toml")]
     if count:
-        words = [str(count), *node, "--pki", str(folder / "pki")]
-        parts.append(stack.enter_context(_part("emulate", words, logs)))
-    for part in parts:
-        part.wait()
+        words = [str(count), "--config", str(folder / "emulate.toml"), "--roles"]
+        yield "emulate", [*words, "--pki", str(folder / "pki")]
 
 
 class _Part:
@@ -285,7 +456,9 @@ def _part(verb: str, words: list[str], logs: Path) -> Iterator[_Part]:
 
 def _notebook(folder: Path) -> int:
     """JupyterLab on the tour until it is told to end, by Ctrl-C or from its own menu."""
-    argv = python_module("jupyterlab", str(_books(folder)))
+    # It listens on this machine alone, behind its token: who is root here may look at it, too.
+    root = ["--allow-root"] if os.geteuid() == 0 else []
+    argv = python_module("jupyterlab", *root, str(_books(folder)))
     with subprocess.Popen(argv, env=python_environment(os.environ)) as lab:
         try:
             while True:

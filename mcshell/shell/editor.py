@@ -16,14 +16,14 @@ from prompt_toolkit.key_binding import KeyBindings
 
 from mcshell.commands.completion import candidates
 from mcshell.commands.completion.scan import incomplete
-from mcshell.commands.grammar.parser import split_line
+from mcshell.commands.grammar.reading import read_lines
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.verbs.filter import words
-from mcshell.errors import MCShellError, UsageError
+from mcshell.errors import MCShellError
 from mcshell.private import private_file, private_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from prompt_toolkit.document import Document
@@ -39,14 +39,17 @@ __all__ = ["LineHistory", "editor", "gives_secret"]
 
 
 def editor(
-    context: Context, refresher: Refresher, watcher: RequestWatcher, progress: ProgressBar
+    context: Context,
+    refresher: Refresher,
+    watcher: RequestWatcher,
+    progress: ProgressBar,
+    tell: Callable[[str], None],
 ) -> PromptSession[str]:
     """A line editor with the history of this operator's state directory."""
-    folder = private_folder(context.settings.state_dir)
     completer = _Completer(refresher)
     return PromptSession(
         f"{context.settings.collective.main}> ",
-        history=LineHistory(private_file(folder / "history"), context.library),
+        history=LineHistory(context.settings.state_dir / "history", context.library, tell),
         auto_suggest=AutoSuggestFromHistory(),
         completer=completer,
         complete_while_typing=True,
@@ -56,6 +59,7 @@ def editor(
         bottom_toolbar=lambda: _toolbar(context, watcher, progress),
         refresh_interval=1.0,
         enable_open_in_editor=True,
+        enable_suspend=True,
     )
 
 
@@ -143,24 +147,51 @@ def _broker(context: Context) -> str:
 
 
 class LineHistory(FileHistory):
-    """Lines of the past; what DDLs call sensitive is remembered until the prompt ends, no longer."""
+    """Lines of the past; what DDLs call sensitive is remembered until the prompt ends, no longer.
 
-    def __init__(self, path: Path, library: Library) -> None:
+    So is every line while the file can be neither read nor written: `tell` is told so, once.
+    """
+
+    def __init__(self, path: Path, library: Library, tell: Callable[[str], None]) -> None:
         super().__init__(str(path))
+        self._path = path
         self._library = library
+        self._tell = tell
+        self._told = False
+        self._unwritten: list[str] = []
+
+    def load_history_strings(self) -> Iterator[str]:
+        """The lines of the past, the newest first."""
+        found = list(reversed(self._unwritten))
+        try:
+            found += super().load_history_strings()
+        except OSError as error:
+            self._complain(error)
+        yield from found
 
     def store_string(self, string: str) -> None:
         """Write a line to the file, unless it gives a secret."""
-        if not gives_secret(string, self._library):
-            super().store_string(string)
+        try:
+            if not gives_secret(string, self._library):
+                private_folder(self._path.parent)
+                private_file(self._path)
+                super().store_string(string)
+                return
+        except OSError as error:
+            self._complain(error)
+        self._unwritten.append(string)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._told:
+            self._tell(f"lines are not kept: {self._path}: {error.strerror or error}")
+        self._told = True
 
 
 def gives_secret(line: str, library: Library) -> bool:
-    """Whether a word of the line is NAME=VALUE with an input that some DDL marks `sensitive`."""
-    try:
-        words = split_line(line)
-    except UsageError:
-        words = line.split()
+    """Whether a word of a line is NAME=VALUE with an input that some DDL marks `sensitive`."""
+    read = read_lines(line)
+    words = [word.text for one in read for word in one.words]
+    words += [word for one in read for rest in one.rest for word in rest.text.split()]
     given = {word.partition("=")[0] for word in words if "=" in word}
     return bool(given) and not given.isdisjoint(_sensitive(library))
 
@@ -169,7 +200,7 @@ def _sensitive(library: Library) -> set[str]:
     names: set[str] = set()
     for agent in library.agents():
         try:
-            actions = library.get(agent).actions.values()
+            actions = library.merged(agent).actions.values()
         except MCShellError:
             continue  # a DDL that cannot be read gives nothing that could be asked
         names.update(*(action.sensitive for action in actions))

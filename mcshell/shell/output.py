@@ -1,7 +1,7 @@
 """Results on a screen or in a pipe: data to standard output, everything else to standard error.
 
 What nodes say is foreign text: control characters, terminal escapes and bidi controls are drawn
-as escapes, never passed on. No pandas here; tabulate is loaded when a table is drawn.
+as escapes, never passed on. No pandas here.
 """
 
 from __future__ import annotations
@@ -9,44 +9,45 @@ from __future__ import annotations
 import csv
 import io
 import os
-import shutil
-import signal
-import subprocess
 import sys
 import time
-import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
+from datetime import time as clock
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mcshell.client.analysis.answers import number, of_replies
 from mcshell.client.rpc.outputs import FIXED, UNFIT
 from mcshell.commands.grammar import request_options
 from mcshell.commands.output.json_document import document, dumps, row_document
+from mcshell.commands.output.readable import measured, readable
 from mcshell.commands.output.result import Feed, Prose, Result, Table
 from mcshell.commands.output.sanitize import sanitize, shortened
 from mcshell.commands.output.summary import summary_lines
 from mcshell.errors import UsageError
+from mcshell.shell.bodies import bodies_of, folded_bodies
+from mcshell.shell.colours import coloured
+from mcshell.shell.tables import cell, fitted, is_tree, tabulated, upright
+from mcshell.table import distinct, moment_of
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from mcshell.client.rpc.replies import Replies, Row
     from mcshell.commands.grammar.options import Options
 
-__all__ = ["Screen", "cell", "page", "render", "sanitize", "show"]
+__all__ = ["Screen", "render", "show"]
 
 _QUIET = ("json", "jsonl")
 _PLAIN = ("csv", "tsv")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_MARKDOWN = str.maketrans({one: f"\\{one}" for one in "\\`[]|"} | {"<": "&lt;", "&": "&amp;"})
-_PADDED = 32 << 20  # letters
-_SHORT = 12  # letters of a request's id
-_SPARE = 2  # lines: the prompt that follows
+_SHORT = 8  # letters of a request's id
 
 
-def _terminal_width() -> int | None:
-    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+def _terminal_width(out: TextIO | None = None) -> int | None:
+    out = out or sys.stdout
+    return os.get_terminal_size(out.fileno()).columns if out.isatty() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +62,27 @@ class Screen:
     width: int | None = field(default_factory=_terminal_width)
     paged: bool = False
 
+    def measured(self) -> Screen:
+        """The screen as wide as its terminal is now: somebody may have pulled at its edge."""
+        if self.width is None or not self.out.isatty():
+            return self
+        return replace(self, width=_terminal_width(self.out))
+
+    @property
+    def paints(self) -> bool:
+        """Whether states have colours here; never in a pipe or a file."""
+        return self.width is not None and coloured(self.out)
+
+    def clear(self) -> None:
+        """Empty the terminal; where there is none, nothing."""
+        if self.width is not None:
+            self.out.write("\x1b[H\x1b[2J")
+            self.out.flush()
+
     def say(self, line: str) -> None:
         """One line for the eye, on standard error."""
         self.err.write(f"{sanitize(line)}\n")
         self.err.flush()
-
-
-def cell(value: Any) -> str:
-    """One value as text: nothing for None, JSON for what is nested."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return sanitize(value)
-    if isinstance(value, int | float):
-        return f"{value}"
-    if isinstance(value, list | tuple) and all(isinstance(inner, str) for inner in value):
-        return sanitize(", ".join(value))
-    return dumps(value)
 
 
 def show(result: Result, options: Options, screen: Screen, form: str | None = None) -> None:
@@ -92,19 +95,18 @@ def show(result: Result, options: Options, screen: Screen, form: str | None = No
     if result is None:
         return
     if isinstance(result, Prose):
-        _write(screen, result if result.endswith("\n") else f"{result}\n")
+        if result or not result.notes:
+            _write(screen, result if result.endswith("\n") else f"{result}\n")
+        _notes(screen, result.notes, form)
     elif isinstance(result, Feed):
         for record in result.records:
             plain = result.text and form != "jsonl"
             screen.out.write(sanitize(record[result.text]) if plain else f"{dumps(record)}\n")
             screen.out.flush()
+            if plain:
+                _notes(screen, filter(None, [record.get("note")]), form)
     elif isinstance(result, Table):
-        if form is None and screen.width is not None:
-            result = _brief(result)
-        _write(screen, render(result.columns, _timed(result, form), form, screen.width))
-        empty = screen.width is not None and not result.rows and not result.notes
-        _notes(screen, ("nothing there",) if empty else result.notes, form)
-        _notes(screen, _formulas(result.columns, result.rows, form), form)
+        _show_table(result, screen, form)
     elif options.background:
         _write(
             screen, f"{dumps(document(result))}\n" if form == "json" else f"{result.requestid}\n"
@@ -116,9 +118,66 @@ def show(result: Result, options: Options, screen: Screen, form: str | None = No
     screen.out.flush()
 
 
+def _show_table(table: Table, screen: Screen, form: str | None) -> None:
+    if form is None:
+        table = table.glance or table
+        table = table if screen.width is None else _brief(table)
+    rows = _timed(table, form)
+    if form not in (*_QUIET, *_PLAIN):
+        rows = readable(table.columns, rows)
+    left = _draw(screen, table.columns, rows, form, table.minor)
+    empty = screen.width is not None and not table.rows and not table.notes
+    _notes(screen, (*left, "nothing there") if empty else (*left, *table.notes), form)
+    _notes(screen, _formulas(table.columns, table.rows, form), form)
+
+
+def _draw(
+    screen: Screen,
+    columns: tuple[str, ...],
+    rows: list[tuple[Any, ...]],
+    form: str | None,
+    minor: Sequence[str] = (),
+) -> list[str]:
+    """Write rows in a format, or as the terminal has room; returns what is to be said of that."""
+    left: list[str] = []
+    if form is None and screen.width is not None and rows:
+        text, left = _narrowed(columns, rows, screen.width, minor, paint=screen.paints)
+    else:
+        text = render(columns, rows, form, screen.width, paint=screen.paints)
+    _write(screen, text)
+    return left
+
+
+def _narrowed(
+    columns: tuple[str, ...],
+    rows: list[tuple[Any, ...]],
+    width: int,
+    minor: Sequence[str],
+    *,
+    paint: bool,
+) -> tuple[str, list[str]]:
+    """A table no wider than asked, and what of it is not there; a single row with a hash is upright."""
+    columns = distinct(map(sanitize, columns))
+    cells = [[shortened(cell(value)).expandtabs(4) for value in row] for row in rows]
+    found = fitted(columns, cells, width, minor)
+    if len(rows) == 1 and found.cells != cells and any(map(is_tree, rows[0])):
+        return upright(columns, rows, cut=True, paint=paint), []
+    said = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (("not shown", found.left), ("cut short", found.cut))
+        if names
+    ]
+    notes = [f"{'; '.join(said)} (--format vertical shows all)"] if said else []
+    return tabulated(found.columns, found.cells, "table", paint=paint), notes
+
+
 def _write(screen: Screen, text: str) -> None:
-    if not (screen.paged and page(text)):
-        screen.out.write(text)
+    if screen.paged:
+        from mcshell.shell.pager import page  # noqa: PLC0415 - the prompt's, and loaded there
+
+        if page(text):
+            return
+    screen.out.write(text)
 
 
 def _notes(screen: Screen, notes: Iterable[str], form: str | None) -> None:
@@ -157,7 +216,6 @@ def _stream(replies: Replies, options: Options, screen: Screen) -> None:
         for row in _arrivals(replies, patience, shown):
             put(row)
     except KeyboardInterrupt:
-        replies.cancel()
         for row in replies.rows():
             if row.sender not in shown:
                 put(row)
@@ -176,7 +234,8 @@ def _arrivals(replies: Replies, patience: float | None, shown: Container[str]) -
         if over:
             return
         left = 1.0 if end is None else min(1.0, end - time.monotonic())
-        replies.tracker.wait_news(revision, left)
+        with replies.stopping():
+            replies.tracker.wait_news(revision, left)
 
 
 def _wanted(row: Row, options: Options) -> bool:
@@ -191,9 +250,25 @@ def _show_replies(replies: Replies, options: Options, screen: Screen, form: str 
         _write(screen, f"{dumps(found)}\n")
         return
     columns, cells = _reply_table(replies, rows, whole=form in _PLAIN)
-    _write(screen, render(columns, cells, form, screen.width))
+    if form not in _PLAIN and replies.schema is not None and replies.schema.times:
+        cells = _with_times(replies, columns, cells, screen)
+    left = _show_bodies(replies, rows, screen) if form is None else None
+    if left is None:
+        left = _draw(screen, columns, cells, form)
+    _notes(screen, left, form)
     _notes(screen, summary_lines(replies, {row.sender for row in rows}), form)
     _notes(screen, _formulas(columns, cells, form), form)
+
+
+def _show_bodies(replies: Replies, rows: list[Row], screen: Screen) -> list[str] | None:
+    """Show what programs wrote below the nodes that wrote it; None where there is no such text."""
+    answers = of_replies(replies.narrowed([row.sender for row in rows]))
+    bodies = bodies_of(answers)
+    if not bodies:
+        return None
+    text, left = folded_bodies(answers, bodies, cut=screen.width is not None, paint=screen.paints)
+    _write(screen, text)
+    return [f"not shown: {', '.join(left)} (--format table shows all)"] if left else []
 
 
 def _reply_table(
@@ -226,37 +301,66 @@ def _reply_table(
     return (*first, *columns, *last), cells
 
 
+def _with_times(
+    replies: Replies,
+    columns: tuple[str, ...],
+    cells: list[tuple[Any, ...]],
+    screen: Screen,
+) -> list[tuple[Any, ...]]:
+    """The cells with the outputs that the DDL calls times drawn as such; what is none stays."""
+    assert replies.schema is not None
+    named = replies.outputs().columns
+    times = {named[name] for name in replies.schema.times if name in named}
+
+    def drawn(value: Any) -> Any:
+        if not number(value):
+            return value
+        text = _clock(value) if screen.width is None else _glance(value, precise=False)
+        return value if text is None else text
+
+    return [
+        tuple(drawn(one) if name in times else one for name, one in zip(columns, row, strict=True))
+        for row in cells
+    ]
+
+
 def _brief(table: Table) -> Table:
     """The table as a terminal has room for it: short ids, counts, no columns that say nothing."""
-    ids = {table.columns.index(name) for name in table.ids}
-    bulky = {table.columns.index(name) for name in table.bulky}
-    times = {table.columns.index(name) for name in table.times}
     kept = [
         at
         for at, name in enumerate(table.columns)
         if name not in table.quiet or any(row[at] for row in table.rows)
     ]
 
-    def drawn(at: int, value: Any) -> Any:
-        if at in ids:
-            return value[:_SHORT]
-        if at in bulky:
+    def drawn(name: str, value: Any) -> Any:
+        if value is None or (name in table.quiet and not value):
+            return None
+        if name in table.ids:
+            return str(value)[:_SHORT]
+        if name in table.bulky:
             return len(value)
-        return _glance(value) if at in times else value
+        if name in table.times:
+            moment = _glance(value, precise=table.precise)
+            return value if moment is None else moment  # some are what nodes have said
+        figure = measured(name, value)
+        return value if figure is None else figure
 
-    rows = [tuple(drawn(at, row[at]) for at in kept) for row in table.rows]
     columns = tuple(table.columns[at] for at in kept)
+    rows = [
+        tuple(drawn(name, row[at]) for name, at in zip(columns, kept, strict=True))
+        for row in table.rows
+    ]
     return replace(table, columns=columns, rows=rows, times=(), ids=(), bulky=(), quiet=())
 
 
-def _glance(value: float | None) -> str | None:
-    """A moment for the eye: of today only the time, of another day no fractions."""
-    if value is None:
+def _glance(value: float | str, *, precise: bool) -> str | None:
+    """A moment for the eye: of today only the time; fractions of a second where they tell something."""
+    moment = _local(value)
+    if moment is None:
         return None
-    moment = datetime.fromtimestamp(value, UTC).astimezone().replace(tzinfo=None)
-    if moment.date() == datetime.now(UTC).astimezone().date():
-        return moment.time().isoformat("milliseconds")
-    return moment.isoformat(" ", "seconds")
+    if moment.date() != datetime.now(UTC).astimezone().date():
+        return moment.isoformat(" ", "seconds")
+    return _without_zeros(moment.time()) if precise else moment.time().isoformat("seconds")
 
 
 def _timed(table: Table, form: str | None) -> list[tuple[Any, ...]]:
@@ -265,16 +369,24 @@ def _timed(table: Table, form: str | None) -> list[tuple[Any, ...]]:
         return table.rows
     places = {table.columns.index(name) for name in table.times}
     return [
-        tuple(_clock(value) if at in places else value for at, value in enumerate(row))
+        tuple((_clock(value) or value) if at in places else value for at, value in enumerate(row))
         for row in table.rows
     ]
 
 
-def _clock(value: float | None) -> str | None:
-    if value is None:
-        return None
-    moment = datetime.fromtimestamp(value, UTC).astimezone().replace(tzinfo=None)
-    return moment.isoformat(" ", "milliseconds")
+def _clock(value: float | str | None) -> str | None:
+    moment = _local(value)
+    return None if moment is None else f"{moment.date()} {_without_zeros(moment.time())}"
+
+
+def _without_zeros(moment: clock) -> str:
+    return moment.isoformat("milliseconds").removesuffix(".000")
+
+
+def _local(value: float | str | None) -> datetime | None:
+    """A moment in this machine's time; None where there is none, or no calendar has it."""
+    found = None if value is None else moment_of(value)
+    return None if found is None else found.astimezone().replace(tzinfo=None)
 
 
 def render(
@@ -282,8 +394,10 @@ def render(
     rows: list[tuple[Any, ...]],
     form: str | None,
     width: int | None = None,
+    *,
+    paint: bool = False,
 ) -> str:
-    """Draw rows in a format; without one as a table, or upright when it would not fit `width`.
+    """Draw rows in a format, without one as a table; `paint`: states in colour.
 
     Without a `width` nobody looks who could be shown too much: nothing is cut.
     """
@@ -291,26 +405,14 @@ def render(
         return _objects([dict(zip(columns, row, strict=True)) for row in rows], form)
     if form == "senders":
         return _senders(columns, rows)
-    columns = tuple(sanitize(name) for name in columns)  # outputs are named by nodes
+    columns = distinct(map(sanitize, columns))  # outputs are named by nodes
     if form in _PLAIN:
         return _separated(columns, [[cell(value) for value in row] for row in rows], form)
-    fit = str if width is None else shortened
-    text = ""
-    if form != "vertical" and rows:
-        cells = [[fit(cell(value)) for value in row] for row in rows]
-        if _padded(cells) > _PADDED:  # one cell widens its column for all
-            cells = [[shortened(text) for text in row] for row in cells]
-        text = _tabulated(columns, cells, form or "table")
-    if form is None and width is not None:
-        form = "vertical" if any(_wide(line) > width for line in text.split("\n")) else "table"
     if form == "vertical":
-        return _vertical(columns, [[fit(_upright(value)) for value in row] for row in rows])
-    return text
-
-
-def _padded(cells: list[list[str]]) -> int:
-    """The letters of a table whose columns are as wide as their widest cell."""
-    return len(cells) * sum(max(map(len, column)) for column in zip(*cells, strict=True))
+        return upright(columns, rows, cut=width is not None, paint=paint)
+    fit = str if width is None else shortened
+    cells = [[fit(cell(value)) for value in row] for row in rows]
+    return tabulated(columns, cells, form or "table", paint=paint) if rows else ""
 
 
 def _objects(found: list[dict[str, Any]], form: str) -> str:
@@ -337,75 +439,3 @@ def _separated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> s
 
 def _one_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
-
-
-def _tabulated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> str:
-    from tabulate import tabulate  # noqa: PLC0415 - a sixth of a second, and only tables need it
-
-    if form == "github":
-        columns = tuple(name.translate(_MARKDOWN) for name in columns)
-        cells = [[text.translate(_MARKDOWN).replace("\n", "<br>") for text in row] for row in cells]
-    style = {"table": "simple"}.get(form, form)
-    cells = [[text.expandtabs(4) for text in row] for row in cells]
-    # Without disable_numparse tabulate draws the version "1.10" as 1.1.
-    return tabulate(cells, headers=columns, tablefmt=style, disable_numparse=True) + "\n"
-
-
-def _upright(value: Any) -> str:
-    """A value for a reader who has the whole height: of a hash a line for each path, as -F takes it."""
-    if isinstance(value, Mapping) and value:
-        return "\n".join(f"{sanitize(path)}: {cell(leaf)}" for path, leaf in _leaves("", value))
-    if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
-        return "\n".join(map(dumps, value))
-    return cell(value)
-
-
-def _leaves(front: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        path = f"{front}{key}"
-        if isinstance(inner, Mapping) and inner:
-            yield from _leaves(f"{path}.", inner)
-        else:
-            yield path, inner
-
-
-def _vertical(columns: tuple[str, ...], cells: list[list[str]]) -> str:
-    indent = max(map(len, columns)) + 2
-    blocks = []
-    for row in cells:
-        lines = [
-            f"{f'{name}:':<{indent}}" + text.replace("\n", "\n" + " " * indent)
-            for name, text in zip(columns, row, strict=True)
-        ]
-        blocks.append("".join(f"{line.rstrip()}\n" for line in lines))
-    return "\n".join(blocks)
-
-
-def _wide(line: str) -> int:
-    """The columns that a line takes on a terminal."""
-    return len(line) + sum(unicodedata.east_asian_width(letter) in "WF" for letter in line)
-
-
-def page(text: str) -> bool:
-    """Show the text in a pager if it does not fit the terminal; False when it is not shown.
-
-    `PAGER` names the pager (empty: none); without it `less` is used where there is one, with its
-    switches to leave the text on the screen.
-    """
-    if not sys.stdout.isatty():
-        return False
-    if text.count("\n") + _SPARE <= os.get_terminal_size(sys.stdout.fileno()).lines:
-        return False
-    command = os.environ.get("PAGER")
-    if command is None:
-        command = "less -FRX" if shutil.which("less") else ""
-    if not command:
-        return False
-    sys.stdout.flush()
-    # Ctrl-C in a pager is the pager's.
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        done = subprocess.run(command, shell=True, input=text, text=True, check=False)  # noqa: S602 - the operator's own PAGER
-    finally:
-        signal.signal(signal.SIGINT, former)
-    return done.returncode != 127  # noqa: PLR2004 - the shell's "not found"

@@ -21,6 +21,7 @@ __all__ = ["ProgressBar"]
 
 _AFTER = 0.5
 _EVERY = 0.1
+_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} nodes [{elapsed}{postfix}]"
 
 
 class ProgressBar:
@@ -89,7 +90,9 @@ def _bar(replies: Replies) -> tqdm[Any]:
     from tqdm import tqdm  # noqa: PLC0415 - only what takes long needs it
 
     text = f"{replies.agent} {replies.action}"
-    bar: tqdm[Any] = tqdm(total=int(replies.stats["targets"]), desc=text, leave=False, unit="node")
+    bar: tqdm[Any] = tqdm(
+        total=int(replies.stats["targets"]), desc=text, leave=False, bar_format=_FORMAT
+    )
     return bar
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+import mcshell.shell.pager  # noqa: F401 - not when it is to show something: Ctrl-C may come
 from mcshell.commands.completion import Refresher
-from mcshell.commands.output.result import INTERRUPTED
 from mcshell.shell.lines import run_lines
 from mcshell.shell.operator import meet
 from mcshell.shell.output import Screen
-from mcshell.shell.watcher import RequestWatcher
+from mcshell.shell.watcher import RequestWatcher, answered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +35,7 @@ class Lines(Protocol):
 def prompt(context: Context) -> int:
     """Talk with an operator at a terminal; the exit code is that of the last line."""
     context.face = "prompt"
+    context.check_aliases()
     progress = meet(context)
     with session(context, progress) as lines:
         return loop(lines, context, Screen(paged=True))
@@ -54,7 +54,8 @@ def session(context: Context, progress: ProgressBar) -> Iterator[Editor]:
         for one in (refresher, watcher):
             one.start()
             stack.callback(one.stop)
-        yield Editor(editor(context, refresher, watcher, progress), refresher, notices)
+        lines = editor(context, refresher, watcher, progress, notices.tell)
+        yield Editor(lines, refresher, notices)
 
 
 class _Notices:
@@ -112,28 +113,20 @@ class Editor:
 
 def _seen(watcher: RequestWatcher, replies: Replies) -> None:
     stats = replies.stats
-    waiting = sum(stats[state] for state in ("pending", "received", "running"))
-    watcher.shown(replies.requestid, int(stats["targets"] - waiting))
+    watcher.shown(replies.requestid, answered(stats))
 
 
 def loop(lines: Lines, context: Context, screen: Screen) -> int:
-    """Run what is typed. Ctrl-C clears the line, Ctrl-D leaves, `!` is the operator's shell."""
+    """Run what is typed or pasted. Ctrl-C clears the line, Ctrl-D and `exit` leave."""
     code = 0
     while True:
         try:
-            line = lines.prompt().strip()
+            text = lines.prompt()
         except KeyboardInterrupt:
             continue
         except EOFError:
             return code
-        if line in ("exit", "quit"):
-            return code
-        shell = line.startswith("!")
-        code = _shell(line[1:]) if shell else run_lines(line, context, screen)
-
-
-def _shell(command: str) -> int:
-    try:
-        return subprocess.run(command, shell=True, check=False).returncode  # noqa: S602 - the operator's own words
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        found = run_lines(text, context, screen)
+        if context.left:
+            return found or code
+        code = found

@@ -1,72 +1,108 @@
-"""`| command` and `> file` at the end of a line: where its result goes instead of the screen."""
+"""`| command`, `> file` and `>> file` at the end of a line: where its result goes, not the screen."""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import re
 import subprocess
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from mcshell.commands.output.result import Feed, Prose, Result
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from mcshell.commands.grammar.options import Options
+    import pandas as pd
 
-__all__ = ["Shower", "redirected"]
+    from mcshell.commands.grammar.options import Options
+    from mcshell.commands.grammar.reading import Line
+
+__all__ = ["Shower", "shower_of"]
 
 #: What shows a result: (result, the line's options, the screen, the format without one).
 Shower: TypeAlias = "Callable[[Result, Options, Screen, str | None], None]"
 
-_FORMS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".md": "github"}
+_FORMS: Final = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".md": "github",
+}
+_FRAMES: Final = {".parquet": "pyarrow", ".xlsx": "xlsxwriter"}
+"""What pandas writes, and the package that it needs for it."""
+_WHOLE: Final = (".json", *_FRAMES)
+"""One document a file: nothing can be added at its end."""
+_FOREIGN: Final = re.compile(
+    r"\.(7z|arrow|avro|bz2|db|dbf|docx?|dta|feather|gif|gz|h5|hdf5?|html?|ipynb|jpe?g|mdb|np[yz]|od[st]|orc"
+    r"|pdf|pickle|pkl|png|pptx?|rar|rds|sas7bdat|sqlite3?|svg|tar|tgz|toml|webp|xls[bm]?|xml|xz|ya?ml"
+    r"|zip|zst)"
+)
+"""What would not be what its name says."""
+_NUMBER: Final = re.compile(r"[-+]?\d*\.?\d+%?")
+_CELL: Final = 32_767  # letters, in Excel
+_EXACT: Final = 2**53  # whole numbers, in Excel
 
 
-def redirected(line: str) -> tuple[str, Shower]:
-    """Take `| command` or `> file` off a line: what stands before it, and what shows the result.
-
-    Both stand apart (white space before them) and outside quotes.
+def shower_of(line: Line) -> Shower:
+    """What shows a line's result, there where the line says.
 
     Raises:
-        UsageError: nothing follows it.
+        UsageError: nothing stands before its sign, nothing or too much behind, or the file could not be
+            written.
     """
-    place = _place(line)
-    if place is None:
-        return line, show
-    sign, rest = line[place], line[place + 1 :].strip()
-    if sign == "|":
-        if not rest:
-            raise UsageError("|: a command is missing")
-        return line[:place], partial(_pipe, rest)
-    if not rest:
-        raise UsageError(">: a file is missing")
-    return line[:place], partial(_write, Path(rest.strip("'\"")).expanduser())
+    if not line.sign:
+        return show
+    if not line.words:
+        raise UsageError(f"{line.sign}: a line is missing before it")
+    return (_to_command if line.sign == "|" else _to_file)(line)
 
 
-def _place(line: str) -> int | None:
-    quote, before = "", " "
-    letters = enumerate(line)
-    for at, letter in letters:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
-        elif letter in "|>" and before.isspace():
-            return at
-        if letter == "\\" and quote != "'":
-            next(letters, None)
-        before = letter
-    return None
+def _to_command(line: Line) -> Shower:
+    command = line.rest[0].text
+    if not command or command.startswith("#"):
+        raise UsageError("|: a command is missing")
+    if command[0] in "|&;)":
+        raise UsageError(f"|{command[0]}: that is your shell's; a line of ours ends with ; or |")
+    return partial(_pipe, command)
+
+
+def _to_file(line: Line) -> Shower:
+    sign = line.sign
+    if not line.rest:
+        raise UsageError(f"{sign}: a file is missing")
+    name, *more = (word.text for word in line.rest)
+    if not name:
+        raise UsageError(f"{sign}: a file without a name")
+    if name[0] in "&|<>()":
+        raise UsageError(f"{sign}{name}: a file is meant (./{name} is one)")
+    if more:
+        hint = "a file or a command, not both" if more[0][:1] in "|>" else "a space is quoted"
+        raise UsageError(f"{sign} {name}: {more[0]!r} is one word too many ({hint})")
+    if _NUMBER.fullmatch(name):
+        raise UsageError(
+            f"{sign} {name}: a comparison is quoted, as in 'lag > {name}' (./{name} is the file)"
+        )
+    target = _File(sign, Path(name).expanduser())
+    target.check()
+    return target.write
 
 
 def _pipe(command: str, result: Result, options: Options, screen: Screen, form: str | None) -> None:
     screen.out.flush()
-    process = subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, text=True)  # noqa: S602 - the operator's own words
+    process = subprocess.Popen(  # noqa: S602 - the operator's own words
+        command, shell=True, stdin=subprocess.PIPE, text=True, errors="backslashreplace"
+    )
     assert process.stdin is not None
     try:
         # A command such as head has read enough before we have written all.
@@ -77,35 +113,116 @@ def _pipe(command: str, result: Result, options: Options, screen: Screen, form: 
         process.wait()
 
 
-def _write(path: Path, result: Result, options: Options, screen: Screen, form: str | None) -> None:
-    try:
-        if path.suffix == ".parquet":
-            _write_parquet(path, result, options)
-            return
-        form = _FORMS.get(path.suffix, form)
-        with path.open("w", encoding="utf-8", newline="") as out:
-            show(result, options, replace(screen, out=out, width=None, paged=False), form)
-    except OSError as error:
-        raise UsageError(f"> {path}: {error.strerror or error}") from error
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Where a result goes, and whether it is added to what is there."""
+
+    sign: str
+    path: Path
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix.lower()
+
+    def check(self) -> None:
+        """Refuse what could not be written, before anybody is asked."""
+        if _FOREIGN.fullmatch(self.suffix):
+            known = " ".join((*_FORMS, *_FRAMES))
+            raise self._wrong(
+                f"{self.suffix} is not written ({known}; a table where it says nothing)"
+            )
+        if self.sign == ">>" and self.suffix in _WHOLE:
+            raise self._wrong(f"a {self.suffix} is one document: .jsonl or .csv can be added to")
+        needed = _FRAMES.get(self.suffix)
+        if needed and find_spec(needed) is None:
+            raise self._wrong(f"needs the package {needed}: pip install {needed}")
+        if self.path.is_dir():
+            raise self._wrong("that is a folder")
+        if not self.path.parent.is_dir():
+            raise self._wrong("there is no such folder")
+        if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
+            raise self._wrong("it cannot be written")
+
+    def write(self, result: Result, options: Options, screen: Screen, form: str | None) -> None:
+        """Write a result as the name says."""
+        try:
+            if self.suffix in _FRAMES:
+                self._write_frame(result, options)
+            elif self.sign == ">>":
+                self._add(result, options, screen, form)
+            else:
+                with self.path.open("w", encoding="utf-8", newline="") as out:
+                    self._show(out, result, options, screen, form)
+        except OSError as error:
+            raise self._wrong(error.strerror or str(error)) from error
+
+    def _show(
+        self, out: TextIO, result: Result, options: Options, screen: Screen, form: str | None
+    ) -> None:
+        screen = replace(screen, out=out, width=None, paged=False)
+        show(result, options, screen, _FORMS.get(self.suffix, form))
+
+    def _add(self, result: Result, options: Options, screen: Screen, form: str | None) -> None:
+        """Write behind what is there; a table with a head keeps the one that it has."""
+        with self.path.open("a+", encoding="utf-8", newline="") as file:
+            if self.suffix not in (".csv", ".tsv") or not file.tell():
+                self._show(file, result, options, screen, form)
+                return
+            out = io.StringIO(newline="")
+            self._show(out, result, options, screen, form)
+            head, _, rows = out.getvalue().partition("\n")
+            file.seek(0)
+            there = file.readline().rstrip("\r\n")
+            if head != there:
+                raise self._wrong(
+                    f"it has other columns ({there}); nothing is lost: > another file"
+                )
+            file.write(rows)
+
+    def _write_frame(self, result: Result, options: Options) -> None:
+        """Columns keep their types; what is nested is kept as JSON text."""
+        from mcshell.commands.output.dataframes import frame_of  # noqa: PLC0415 - slow to load
+
+        if result is None or isinstance(result, Prose | Feed):
+            raise self._wrong("a table is meant, and this line gives none")
+        frame = _flat(frame_of(result, arrived=options.arrived))
+        if self.suffix == ".parquet":
+            frame.to_parquet(self.path)
+        else:
+            self._write_sheet(frame)
+
+    def _write_sheet(self, frame: pd.DataFrame) -> None:
+        """A sheet in which text is text: no formula and no link is made of what a node has said."""
+        import pandas as pd  # noqa: PLC0415 - loaded already
+
+        for name in frame.columns:
+            column = frame[name]
+            if pd.api.types.is_datetime64_any_dtype(column):  # Excel has no zones
+                frame[name] = column.dt.tz_localize(None)
+            elif pd.api.types.is_integer_dtype(column) and (column.abs() > _EXACT).any():
+                frame[name] = column.astype("string")
+            elif column.map(lambda value: isinstance(value, str) and len(value) > _CELL).any():
+                raise self._wrong(f"{name} has a text over {_CELL} letters, Excel's most: > a .csv")
+        plain = {"strings_to_formulas": False, "strings_to_urls": False}
+        with pd.ExcelWriter(
+            self.path, engine="xlsxwriter", engine_kwargs={"options": plain}
+        ) as book:
+            frame.to_excel(book, index=False)
+
+    def _wrong(self, why: str) -> UsageError:
+        return UsageError(f"{self.sign} {self.path}: {why}")
 
 
-def _write_parquet(path: Path, result: Result, options: Options) -> None:
-    """Columns keep their types; what is nested is kept as JSON text."""
-    from mcshell.commands.output.dataframes import frame_of  # noqa: PLC0415 - as above
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same without nesting: JSON text in its place."""
     from mcshell.commands.output.json_document import dumps  # noqa: PLC0415 - pandas comes with it
 
-    if result is None or isinstance(result, Prose | Feed):
-        raise UsageError(f"> {path}: a table is meant, and this line gives none")
-    frame = frame_of(result, arrived=options.arrived)
     for name in frame.select_dtypes(include="object").columns:
         frame[name] = [
             value if isinstance(value, str) or _missing(value) else dumps(value)
             for value in frame[name]
         ]
-    try:
-        frame.to_parquet(path)
-    except ImportError as error:
-        raise UsageError(f"> {path}: needs pyarrow: pip install 'mcshell[report]'") from error
+    return frame
 
 
 def _missing(value: object) -> bool:

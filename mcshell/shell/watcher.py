@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import MCShellError
 from mcshell.message import State
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from mcshell.client.store.records import RequestRecord
     from mcshell.commands.context import Context
 
-__all__ = ["RequestWatcher", "SessionStatus"]
+__all__ = ["RequestWatcher", "SessionStatus", "answered"]
 
 log = logging.getLogger(__name__)
 
 _EVERY = 1.0
 _QUESTIONS = "job"
 _WAITING = (State.PENDING, State.RECEIVED, State.RUNNING)
-_CLOSED = tuple(state for state in State if state not in _WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,8 @@ class SessionStatus:
 class RequestWatcher:
     """Looks after the requests of the current session.
 
-    `tell` is given a line when a request of which the operator has not seen the end completes.
+    `tell` is given a line when a request of which the operator has not seen the end completes, and
+    when an answer comes after the end.
     """
 
     def __init__(self, context: Context, tell: Callable[[str], None]) -> None:
@@ -54,6 +54,7 @@ class RequestWatcher:
         self._session = ""
         self._seen: dict[str, int] = {}
         self._open: set[str] = set()
+        self._told: dict[str, int] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mcshell-watcher", daemon=True)
 
@@ -67,10 +68,10 @@ class RequestWatcher:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
-    def shown(self, requestid: str, closed: int) -> None:
+    def shown(self, requestid: str, count: int) -> None:
         """Note that the operator has seen so many answers of a request."""
         with self._lock:
-            self._seen[requestid] = closed
+            self._seen[requestid] = self._told[requestid] = count
             self._open.discard(requestid)
 
     def look(self) -> None:
@@ -97,17 +98,24 @@ class RequestWatcher:
             if client.session.name != self._session:
                 # What was there before this prompt came is known to the operator.
                 self._session = client.session.name
-                self._seen = {record.id: _closed(counts) for record, counts in history}
+                self._seen = {record.id: answered(counts) for record, counts in history}
+                self._told = dict(self._seen)
                 self._open.clear()
             waiting: set[str] = set()
             for record, counts in history:
                 if record.agent == _QUESTIONS and not record.via.durable:
                     continue  # what the line that has asked shows: where jobs stand, what will start
-                unseen += max(0, _closed(counts) - self._seen.setdefault(record.id, 0))
+                count = answered(counts)
+                unseen += max(0, count - self._seen.setdefault(record.id, 0))
                 if _is_open(client, record, counts):
                     waiting.add(record.id)
-                elif record.id in self._open:
-                    told.append(_complete(record, counts))
+                    continue
+                late = count - self._told.setdefault(record.id, count)
+                self._told[record.id] = max(count, self._told[record.id])
+                if record.id in self._open:
+                    told.append(_news_of(record, "is complete", counts))
+                elif late > 0:
+                    told.append(_news_of(record, f"has {late} late", counts))
             self._open = waiting
             self.status = SessionStatus(self._session, len(waiting), unseen)
         return told
@@ -126,10 +134,11 @@ def _is_open(client: Client, record: RequestRecord, counts: Mapping[str, int]) -
     return time.time() < record.expires and not client.replies(record.id).done
 
 
-def _closed(counts: Mapping[str, int]) -> int:
-    return sum(counts.get(state, 0) for state in _CLOSED)
+def answered(counts: Mapping[str, Any]) -> int:
+    """How many have said how it went, by the counts of the states."""
+    return sum(int(counts.get(state, 0)) for state in State if state.final)
 
 
-def _complete(record: RequestRecord, counts: Mapping[str, int]) -> str:
+def _news_of(record: RequestRecord, news: str, counts: Mapping[str, int]) -> str:
     found = ", ".join(f"{counts[state]} {state}" for state in State if counts.get(state))
-    return f"request {record.id[:8]} ({record.agent} {record.action}) is complete: {found}"
+    return f"request {record.id[:8]} ({record.agent} {record.action}) {news}: {found}"

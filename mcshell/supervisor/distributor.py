@@ -9,11 +9,11 @@ registration says, and what was not is brought again, ever more seldom.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.node_cache import registered
 from mcshell.errors import ConnectionLost, FilterError, PluginError
+from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.documents.crl import seal_crl
 

@@ -6,10 +6,10 @@ What it hands out are the nodes' own registrations: whoever asks verifies each o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.sqlite import Database, FileKind
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.registration import read_registration
 

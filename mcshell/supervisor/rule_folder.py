@@ -6,12 +6,12 @@ A file that is not to be believed is said so in the log, and not carried: nodes 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell.client.documents.rule_file import SUFFIX, load_sealed
 from mcshell.errors import FilterError, Rejected, UsageError
 from mcshell.filters import compile_filter
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import BodyLimits
 from mcshell.wire.documents.rule import open_rule
 

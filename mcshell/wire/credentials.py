@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from mcshell import plugins
 from mcshell.errors import ConfigError, MCShellError, PluginError, Rejected
 from mcshell.pki.keys import checking, read_private
 from mcshell.private import read_obeyed
+from mcshell.values import dataclass
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.stomp.connector import Connector
 from mcshell.wire.stomp.endpoint import TLSFiles
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mcshell.config import KeyReference, PKISettings, Settings
     from mcshell.plugins import KeySource
+    from mcshell.wire.documents.certificate_cache import CertificateCache
     from mcshell.wire.stomp.reconnect import ConnectionState
 
 __all__ = [
@@ -46,8 +47,8 @@ class Credentials:
     realm: str
 
 
-def load_credentials(pki: PKISettings) -> Credentials:
-    """Read CA, certificate, key and CRL.
+def load_credentials(pki: PKISettings, cache: CertificateCache | None = None) -> Credentials:
+    """Read CA, certificate, key and CRL; `cache` has the certificates that were examined before.
 
     Raises:
         ConfigError: names the file that cannot be used.
@@ -60,7 +61,7 @@ def load_credentials(pki: PKISettings) -> Credentials:
             f"{cert} is the certificate of a login, which signs nothing: it goes into broker.cert",
             "pki.cert",
         )
-    return Credentials(signer, load_verifier(pki), load_realm(pki))
+    return Credentials(signer, load_verifier(pki, cache), load_realm(pki))
 
 
 def load_realm(pki: PKISettings) -> str:
@@ -68,7 +69,7 @@ def load_realm(pki: PKISettings) -> str:
     return hashlib.sha256(_read(_ca(pki))).hexdigest()[:16]
 
 
-def load_verifier(pki: PKISettings) -> Verifier:
+def load_verifier(pki: PKISettings, cache: CertificateCache | None = None) -> Verifier:
     """Read CA and CRL only, for those whose keys come from elsewhere."""
     return Verifier(
         _read(_ca(pki)),
@@ -76,6 +77,7 @@ def load_verifier(pki: PKISettings) -> Verifier:
         operators=pki.operators,
         crl_max_age=pki.crl_max_age,
         refuse_expired_crl=pki.refuse_expired_crl,
+        cache=cache,
     )
 
 

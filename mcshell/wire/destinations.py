@@ -7,6 +7,7 @@ so that a name is one segment that no wildcard of a broker reads as structure.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mcshell.errors import UsageError
 
@@ -28,6 +29,7 @@ _WORD = re.compile(r"[a-z0-9_-]{1,128}")
 _ESCAPE = re.compile(r"~([0-9a-f]{2})")
 
 
+@lru_cache(maxsize=1024)
 def quote(name: str) -> str:
     """Write an identity or a caller as one segment of a destination."""
     return "".join(chr(b) if b in _PLAIN else f"~{b:02x}" for b in name.encode())

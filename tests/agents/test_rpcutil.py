@@ -20,6 +20,7 @@ FACTS = {
     "disks": [{"name": "sda"}, {"name": "sdb"}],
     "net.ipv4.ip_forward": 1,
     "role": "web",
+    "mountpoints": {"/": {"capacity": "91.5%"}, "/my disk": {"capacity": "2%"}},
     "empty": None,
     "off": False,
     "mcshell": {"version": "0.1.0"},
@@ -46,6 +47,8 @@ def test_ping_answers_with_whole_seconds(tester):
         ("os.release.major", "12"),
         ("disks.1.name", "sdb"),
         ("net.ipv4.ip_forward", 1),
+        ("mountpoints./.capacity", "91.5%"),
+        ("mountpoints./my disk.capacity", "2%"),
         ("off", False),
         ("empty", None),
         ("nosuch", None),
@@ -62,6 +65,15 @@ def test_get_facts_answers_each_name(tester):
     """Several facts are named with commas, spaces around them do not matter."""
     values = tester.call("rpcutil", "get_facts", facts="role, os.family ,nosuch")["values"]
     assert values == {"role": "web", "os.family": "Debian", "nosuch": None}
+    name = "mountpoints./.capacity"
+    assert tester.call("rpcutil", "get_facts", facts=f"{name},role")["values"][name] == "91.5%"
+
+
+@pytest.mark.parametrize("fact", ["", "a\nb", "a\x00", "x" * 257])
+def test_get_fact_refuses_what_is_no_path(tester, fact):
+    """An empty, an endless or a broken line is no path of a fact."""
+    with pytest.raises(InputError):
+        tester.call("rpcutil", "get_fact", fact=fact)
 
 
 @pytest.mark.parametrize("facts", ["", ",", "role,,os", "a b"])

@@ -1,16 +1,20 @@
-"""`sql` over a session file: what can be asked, and what can't."""
+"""`sql` over session files: what can be asked, and what can't."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcshell.client.analysis.sql import query
+from mcshell.client.analysis.sql import Sources, query
+from mcshell.client.discovery.node_cache import CachedNode, NodeCache
 from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord
 from mcshell.client.store.store import SessionStore
+from mcshell.ddl import Action, Output
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
@@ -86,10 +90,15 @@ def word(signer: Signer, request: str, sender: str, version: str) -> ReplyRecord
     )
 
 
+def asked(path: Path) -> Sources:
+    """That session alone."""
+    return Sources(sessions=[("s", path)])
+
+
 def test_replies_are_rows_with_json(session: Path) -> None:
     """Each target is a row; its outputs are JSON, which the functions of SQLite read."""
     columns, rows = query(
-        session,
+        asked(session),
         "SELECT sender, state, lag, data ->> '$.version' v, data ->> '$.os.name' os, statusmsg "
         f"FROM replies WHERE requestid = '{IDS[0]}'",
     )
@@ -99,21 +108,21 @@ def test_replies_are_rows_with_json(session: Path) -> None:
         ("web2", "ok", 2.5, "3.0.0", "Debian", "OK"),
         ("db1", "silent", None, None, None, "no word"),
     ]
-    ((raw,),) = query(session, "SELECT data ->> '$.raw.$base64' FROM replies LIMIT 1")[1]
+    ((raw,),) = query(asked(session), "SELECT data ->> '$.raw.$base64' FROM replies LIMIT 1")[1]
     assert raw == "/w=="
 
 
 def test_tables_join(session: Path) -> None:
     """Ledger, requests and replies are asked together; names given twice stay apart."""
     columns, rows = query(
-        session,
+        asked(session),
         "SELECT r.sender, l.sender, count(*) FROM requests q JOIN replies r USING (requestid) "
         "JOIN ledger l USING (requestid, sender) WHERE q.agent = 'package' "
         "GROUP BY 1, 2 ORDER BY 1",
     )
     assert columns == ("sender", "sender_2", "count(*)")
     assert rows == [("db1", "db1", 2), ("web1", "web1", 2), ("web2", "web2", 2)]
-    assert query(session, "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n LIMIT 3) "
+    assert query(asked(session), "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n LIMIT 3) "
                  "SELECT sum(x) FROM n")[1] == [(6,)]  # fmt: skip
 
 
@@ -143,7 +152,7 @@ def test_what_is_no_question_is_one_line(session: Path, text: str) -> None:
     """Nothing is written, no other file and no signed bytes are read; the error is a line."""
     before = session.read_bytes()
     with pytest.raises(UsageError) as caught:
-        query(session, text)
+        query(asked(session), text)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("sql: ")
     assert session.read_bytes() == before
@@ -158,8 +167,143 @@ def test_ctrl_c_ends_a_query(session: Path) -> None:
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         query(
-            session,
+            asked(session),
             "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT max(x) FROM n",
         )
     assert time.monotonic() - began < 20
     timer.join()
+
+
+EVIL = 'x" AS y, (SELECT 1) AS "z\'); DROP TABLE asked; --'
+
+
+def schema(*outputs: Output) -> Action:
+    """What a DDL says of `package.status`."""
+    return Action(
+        agent="package", name="status", outputs={one.name: one for one in outputs}, changes=False
+    )
+
+
+OUTPUTS = (
+    Output("version", "string"),
+    Output("n", "integer"),
+    Output("raw", "any"),
+    Output("os", "hash"),
+    Output("state", "string"),
+    Output("Facts", "string"),
+    Output(EVIL, "string"),
+    *(Output(f"more{number}") for number in range(300)),
+)
+
+
+@pytest.fixture(scope="module")
+def everything(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    """Two sessions, of which the second has one of the first's requests too, and what is known."""
+    folder = tmp_path_factory.mktemp("more")
+    authority = Authority.init(folder / "ca")
+    signer = Signer.from_pem(*authority.issue_pem("web9", "node"))
+    store = SessionStore(folder / "t.sqlite")
+    for id_, agent, name in (
+        (IDS[0], "package", "web9"),
+        ("1" * 32, "package", "web9"),
+        ("2" * 32, EVIL, "web9"),
+        ("3" * 32, "gone", "web9"),
+    ):
+        record = RequestRecord(
+            id=id_,
+            agent=agent,
+            action="status",
+            via=Via.DIRECT,
+            collective="mcs",
+            created=200.0,
+            expires=2e9,
+            filter=Filter(),
+            data={},
+        )
+        store.add(record, [name])
+        store.enter([word(signer, id_, name, "' OR 1 --")], durable=False)
+    store.close()
+    cache = NodeCache(folder / "nodes.sqlite", "realm")
+    facts = {"os": {"name": EVIL}, "n": 5}
+    cache.learn("mcs", [CachedNode(identity="web9", seen=9.0, facts=facts)])
+    cache.learn("other", [CachedNode(identity="web9", seen=9.0, facts={"wrong": True})])
+    cache.close()
+    stranger = NodeCache(folder / "nodes.sqlite", "another realm")
+    stranger.learn("mcs", [CachedNode(identity="web1", seen=9.0, facts={"wrong": True})])
+    stranger.close()
+    return Sources(
+        sessions=[("s", session), ("t", folder / "t.sqlite")],
+        schema=lambda agent, _action: schema(*OUTPUTS) if agent == "package" else None,
+        known=(folder / "nodes.sqlite", "realm"),
+    )
+
+
+def test_all_sessions_are_one(everything: Sources) -> None:
+    """Each request is there once, of the first file that has it, and says which that is."""
+    rows = query(everything, "SELECT requestid, session FROM requests ORDER BY 1")[1]
+    assert rows == sorted([(IDS[0], "s"), (IDS[1], "s"), *((n * 32, "t") for n in "123")])
+    counts = "SELECT requestid, count(*) FROM ledger GROUP BY 1 ORDER BY count(*) DESC"
+    assert [count for _id, count in query(everything, counts)[1]] == [3, 3, 1, 1, 1]
+    few = replace(everything, sessions=everything.sessions[1:])
+    assert len(query(few, "SELECT * FROM requests")[1]) == 4
+
+
+@pytest.mark.parametrize("name", ['"package.status"', "package_status", "Package_Status"])
+def test_an_action_has_a_view_of_its_own(everything: Sources, name: str) -> None:
+    """Its columns are the DDL's outputs, typed; what is not of the type is only in `data`."""
+    columns, rows = query(everything, f"SELECT * FROM {name} WHERE sender IN ('web1', 'db1')")
+    first = ("requestid", "created", "sender", "state", "statuscode", "statusmsg")
+    assert columns[:6] == first
+    assert columns[6:13] == ("version", "n", "raw", "os", "data_state", "data_Facts", EVIL)
+    assert columns[-6:] == ("late", "trust", "session", "inputs", "data", "facts")
+    assert len(columns) < 220
+    record = dict(zip(columns, rows[0], strict=True))
+    assert (record["version"], record["n"]) == ("3.0.0", None)
+    assert json.loads(record["os"]) == {"name": "Debian"}
+    assert json.loads(record["data"])["raw"] == json.loads(record["raw"])
+    assert [row[3] for row in rows] == ["ok", "silent", "ok", "silent"]
+    typed = replace(everything, schema=lambda *_: schema(Output("version", "integer")))
+    assert query(typed, f"SELECT DISTINCT version FROM {name}")[1] == [(None,)]
+
+
+def test_facts_are_joined(everything: Sources) -> None:
+    """Of the node in the collective that was asked, as this fleet knows it; else none."""
+    text = "SELECT sender, facts ->> '$.n', facts ->> '$.os.name' FROM package_status"
+    assert set(query(everything, text)[1]) == {
+        ("web1", None, None),
+        ("web2", None, None),
+        ("db1", None, None),
+        ("web9", 5, EVIL),
+    }
+    text = "SELECT sender, collective FROM nodes WHERE collective = 'mcs'"
+    assert query(everything, text)[1] == [("web9", "mcs")]
+    assert query(replace(everything, known=None), "SELECT facts FROM package_status")[1][0] == (
+        None,
+    )
+
+
+def test_nobody_s_text_becomes_sql(everything: Sources) -> None:
+    """Names of a DDL are quoted, those of a file that are no agent's make no view, values are values."""
+    names = query(everything, "SELECT name FROM sqlite_temp_master WHERE type = 'view'")[1]
+    own = {"requests", "ledger", "replies", "nodes"}
+    assert {name for (name,) in names} - own == {"package.status", "package_status"}
+    text = "SELECT sender FROM package_status WHERE version = :v"
+    assert query(everything, text, {"v": "' OR 1 --"})[1] == [("web9",)]
+    assert query(everything, text, {"v": "x' OR '1'='1"})[1] == []
+    column = EVIL.replace('"', '""')
+    assert query(everything, f'SELECT "{column}" FROM package_status LIMIT 1')[1] == [(None,)]
+    with pytest.raises(UsageError, match="did you mean package_status"):
+        query(everything, "SELECT * FROM pakage_status")
+    for denied in ("SELECT about FROM known.nodes", "SELECT * FROM known.surveys"):
+        with pytest.raises(UsageError, match="only these can be asked"):
+            query(everything, denied)
+
+
+def test_answers_are_bounded(everything: Sources) -> None:
+    """More rows than memory holds, and a value that is too large, are refused in a line."""
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT x FROM n"
+    with pytest.raises(UsageError, match="more than 1,000,000 rows"):
+        query(everything, endless)
+    for large in ("zeroblob(1000000000)", "hex(zeroblob(40000000))"):
+        with pytest.raises(UsageError, match="too big"):
+            query(everything, f"SELECT {large}")

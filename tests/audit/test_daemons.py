@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from mcshell.wire import destinations
 from tests.peers.bare import Bare
 from tests.peers.fleet import ROOT, Fleet, Node
 from tests.peers.processes import wait_until
+from tests.peers.small_disk import SmallDisk, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def test_every_action_is_audited_before_and_after(fleet: Fleet) -> None:
             "broadcast": alice.rpc("rpcutil", "ping"),
             "direct": alice.rpc("rpcutil", "ping", nodes=["web1"]),
             "queue": alice.rpc("rpcutil", "ping", nodes=["web1"], via="queue"),
-            "pool": alice.rpc("rpcutil", "ping", pool="sms"),
+            "pool": alice.rpc("rpcutil", "ping", pool="sms", via="pool"),
             "failed": alice.rpc("service", "status", name="there-is-none", nodes=["web1"]),
         }
         for replies in asked.values():
@@ -164,37 +164,19 @@ def test_heads_leave_and_a_killed_log_verifies(fleet: Fleet) -> None:
 
 
 @pytest.fixture
-def small_disk(fleet: Fleet) -> Iterator[Path]:
+def disk(fleet: Fleet) -> Iterator[SmallDisk]:
     """The node's state on a filesystem of its own of 4 MiB."""
-    state = fleet.folder / "state-web1"
-    state.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "none", str(state)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield state
-    fleet.stop()
-    subprocess.run(["umount", "--lazy", str(state)], check=True)
+    with small_disk(fleet.folder / "state-web1") as disk:
+        yield disk
+        fleet.stop()
 
 
-def fill(state: Path) -> Path:
-    """Write to the disk until not a byte more is taken."""
-    path = state / "filler"
-    with path.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
-    return path
-
-
-def test_on_a_full_disk_the_operator_can_clear_it(fleet: Fleet, small_disk: Path) -> None:
+def test_on_a_full_disk_the_operator_can_clear_it(fleet: Fleet, disk: SmallDisk) -> None:
     """Exec goes on from the reserve, reading is answered and its lines are counted as lost."""
     fleet.start()
     with fleet.client() as alice:
         alice.rpc("rpcutil", "ping", nodes=["web1"]).wait(PATIENCE)
-        filler = fill(small_disk)
+        filler = disk.fill()
         reads = set()
         for _ in range(10):
             read = alice.rpc("rpcutil", "ping", nodes=["web1"])
@@ -217,14 +199,14 @@ def test_on_a_full_disk_the_operator_can_clear_it(fleet: Fleet, small_disk: Path
 
 
 def test_without_reserve_changes_are_refused_and_all_else_is_answered(
-    fleet: Fleet, small_disk: Path
+    fleet: Fleet, disk: SmallDisk
 ) -> None:
     """The reason names the log; what only looks is done, and a gap says what was lost."""
     fleet.start()
     reserve = log_of(fleet).with_name("audit.jsonl.reserve")
     with fleet.client() as alice:
         alice.rpc("rpcutil", "ping", nodes=["web1"]).wait(PATIENCE)
-        filler = fill(small_disk)
+        filler = disk.fill()
         large = "x" * 60_000
         outcomes: Counter[str] = Counter()
         for _ in range(6):

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from mcshell.wire.stomp.frame import Frame, Parser, dump
+from tests.bench.figures import figure
 from tests.peers.aio import AioConnection
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
@@ -48,8 +49,8 @@ async def open_to(broker) -> AioConnection:
 def report(what: str, seconds: list[float], count: int = 0) -> None:
     """Print a median with its range, and as a rate if it is of many."""
     middle = statistics.median(seconds)
-    rate = f"  {count / middle:,.0f}/s" if count else ""
-    print(f"\n{what}: {middle:.4f} s ({min(seconds):.4f}-{max(seconds):.4f}){rate}")
+    print(f"\n{what}: {middle:.4f} s ({min(seconds):.4f}-{max(seconds):.4f})")
+    figure(what, count / middle if count else middle * 1000, "a second" if count else "ms")
 
 
 @pytest.mark.parametrize("nodes", [10, 100, 1000, 10_000])

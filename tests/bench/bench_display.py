@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 
-from figures import machine, show
+from figures import figure, machine, show
 
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
@@ -79,6 +79,7 @@ def main(size: int = 50_000, seconds: float = 20.0) -> None:
     once = time.thread_time() - once
     show(machine())
     show(f"{size} rows in {took:.1f} s: {len(published)} drawings, {share:.1%} of a core")
+    figure(f"{size:,} rows, drawn live: share of a core", share * 100, "%")
     show(f"one drawing: {once * 1e3:.0f} ms; largest update {max(published)} bytes")
     show(f"left in the notebook: {sum(map(len, final.values()))} bytes")
 

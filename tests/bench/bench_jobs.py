@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
-from figures import machine, ms, place, running, show
+from figures import figure, machine, ms, place, running, show
 
 from mcshell.message import Job, When, new_nonce
 from mcshell.node.agents.registry import AgentRegistry
@@ -160,6 +160,9 @@ def main() -> None:
         show("processor time of an idle hour", *(f"{one.hour:.1f} s" for one in taken.values()))
         spent, due = fake_hour(folder / "fake", count)
         show(f"the agenda's part, fake clock, {due} starts", f"{spent:.1f} s")
+        more = taken[count].fresh - taken[0].fresh
+        figure(f"{count:,} jobs on a node: memory that they take", more, "MiB")
+        figure("  processor time of an idle hour", taken[count].hour, "s")
 
 
 if __name__ == "__main__":

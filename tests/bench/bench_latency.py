@@ -3,18 +3,26 @@
 Run: python tests/bench/bench_latency.py [CALLS]
 
 Ours: ten real daemons on ActiveMQ, from SEND to the last row in the table (verified and
-committed); discovery is apart. Beside it in the same run: the broker's own fan-out, to ten bare
-sockets and back, and ipyparallel's `apply_sync` over ten engines.
+committed); discovery is apart. By turns with each call: the broker's own fan-out, to ten bare
+sockets in one process and back. In the same run: ipyparallel's `apply_sync` over ten engines.
+
+Where it goes: processor time of a broadcast call, of ten daemons, broker and client. All of it over the
+cores is the least that a call can take here, for the ten machines of a fleet are one; and what ten daemons
+spend, over ten, is what one of them adds on a machine of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import statistics
 import sys
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from figures import bare_peers, machine, median, ms, place, running, show
+import psutil
+from figures import bare_peers, figure, machine, median, ms, place, running, show
 
 from mcshell.client.discovery.targeting import Targeting
 from tests.bench.bare_peers import Asker
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
     from tests.peers.brokers import Broker
 
 NODES = 10
+LIMIT = 1.5
+"""How much longer than the bare fan-out a call may take, by the issue."""
 NAMES = [f"node{number:02d}" for number in range(1, NODES + 1)]
 WARM = 10
 
@@ -48,11 +58,43 @@ def named(client: Client) -> float:
     return time.time() - began
 
 
-async def bare(broker: Broker, calls: int) -> list[float]:
-    """The broker's own fan-out."""
-    asker = await Asker.open(broker.url, broker.user, broker.passcode)
-    figures = [(await asker.ask(NODES))[1] for _ in range(calls)]
-    await asker.close()
+@dataclass(slots=True)
+class Figures:
+    """Seconds, of each call; processor seconds of all broadcast calls."""
+
+    sockets: list[float] = field(default_factory=list)
+    broadcast: list[float] = field(default_factory=list)
+    direct: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    finds: list[float] = field(default_factory=list)
+    spent: list[tuple[float, float, float]] = field(default_factory=list)
+    """Of daemons, broker, client."""
+
+
+def by_turns(fleet: Fleet, broker: Broker, client: Client, calls: int) -> Figures:
+    """Each kind of call after the other, so often."""
+    figures = Figures()
+    daemons = [psutil.Process(child.pid) for child in fleet.nodes.values()]
+    server = psutil.Process(broker.pid)
+    loop = asyncio.new_event_loop()
+    asker = loop.run_until_complete(Asker.open(broker.url, broker.user, broker.passcode))
+
+    def spent() -> tuple[float, float, float]:
+        times = [sum(one.cpu_times()[:2]) for one in (*daemons, server)]
+        return sum(times[:-1]), times[-1], time.process_time()
+
+    client.find(Targeting())
+    for _ in range(calls):
+        figures.sockets.append(loop.run_until_complete(asker.ask(NODES))[1])
+        before = spent()
+        figures.broadcast.append(call(client, "broadcast"))
+        after = spent()
+        figures.spent.append(tuple(b - a for a, b in zip(before, after, strict=True)))
+        figures.direct.append(call(client, "direct"))
+        figures.whole.append(named(client))
+        figures.finds.append(client.find(Targeting()).elapsed)
+    loop.run_until_complete(asker.close())
+    loop.close()
     return figures
 
 
@@ -83,30 +125,33 @@ def row(what: str, figures: Sequence[float], beside: float | None = None) -> Non
 
 
 def main() -> None:
-    """Measure the three, one after the other."""
+    """Measure all of them."""
     calls = WARM + (int(sys.argv[1]) if len(sys.argv) > 1 else 150)
     print(f"{machine()}\n{NODES} nodes on ActiveMQ, {calls - WARM} calls each")
     with place() as folder, running("activemq", folder) as broker:
-        with bare_peers(broker, folder, NODES, NODES):
-            sockets = asyncio.run(bare(broker, calls))
         (folder / "fleet").mkdir()
-        with Fleet(broker, folder / "fleet", dict.fromkeys(NAMES, Node())) as fleet:
+        with (
+            bare_peers(broker, folder, NODES, NODES),
+            Fleet(broker, folder / "fleet", dict.fromkeys(NAMES, Node())) as fleet,
+        ):
             fleet.start()
             with fleet.client() as client:
-                client.find(Targeting())
-                broadcast = [call(client, "broadcast") for _ in range(calls)]
-                direct = [call(client, "direct") for _ in range(calls)]
-                whole = [named(client) for _ in range(calls)]
-                finds = [client.find(Targeting()).elapsed for _ in range(calls)]
+                figures = by_turns(fleet, broker, client, calls)
         parallel = engines(calls, folder)
     show("", "median", "95 %", "")
-    row("broker alone: ten bare sockets and back", sockets)
-    floor = median(sockets[WARM:])
-    row("mcshell, broadcast: SEND to last row", broadcast, floor)
-    row("mcshell, direct: SEND to last row", direct, floor)
-    row("mcshell, the whole call to named nodes", whole, floor)
-    row("mcshell, discovery (apart)", finds, floor)
+    row("broker alone: ten bare sockets and back", figures.sockets)
+    floor = median(figures.sockets[WARM:])
+    row("mcshell, broadcast: SEND to last row", figures.broadcast, floor)
+    row("mcshell, direct: SEND to last row", figures.direct, floor)
+    row("mcshell, the whole call to named nodes", figures.whole, floor)
+    row("mcshell, discovery (apart)", figures.finds, floor)
     row("ipyparallel apply_sync, ten engines", parallel, floor)
+    ratio = median(figures.broadcast[WARM:]) / floor
+    figure("ten daemons: a broadcast, of the bare fan-out", ratio, most=LIMIT)
+    figure("  the bare fan-out", floor * 1000, "ms")
+    spent = [statistics.fmean(part) for part in zip(*figures.spent[WARM:], strict=True)]
+    show("processor of a call: ten daemons, broker, client", *map(ms, spent))
+    show("limit: that, over the cores", ms(sum(spent) / (os.cpu_count() or 1)))
 
 
 if __name__ == "__main__":

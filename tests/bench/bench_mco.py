@@ -17,7 +17,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from figures import ROOT, machine, median, ms, place, running, show
+from figures import ROOT, figure, machine, median, ms, place, running, show
 
 from tests.mcollective.interop.conftest import fleet_beside
 from tests.mcollective.interop.network import Network, Pair
@@ -125,7 +125,8 @@ def main(nodes: int = 50, rounds: int = 5) -> None:
     show("", "wall", "first reply", "last reply", "nodes")
     for row in rows:
         show(*row)
-    print(f"as a command 1/{mco / ours:.1f} of mco's wall time, in a session 1/{mco / inside:.0f}")
+    figure(f"{nodes} real MCollective nodes: our command, of mco's time", ours / mco)
+    figure("  a call in an open session, of mco's time", inside / mco)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures import ROOT, machine, place, running
+from figures import ROOT, figure, machine, place, running
 
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import Child, wait_until
@@ -114,8 +114,10 @@ def main() -> None:
                     file.write(OPERATOR)
                 fleet.start()
                 print(f"{count} requests, {WORKERS} workers, {kill} killed")
-                show("mcshell", count, ours(fleet, count, kill))
-            show("Celery", count, celery(broker, folder, count, kill))
+                show("mcshell", count, mine := ours(fleet, count, kill))
+            show("Celery", count, other := celery(broker, folder, count, kill))
+            what = f"{count:,} requests to a pool, {kill} workers killed: of Celery's rate"
+            figure(what, other["seconds"] / mine["seconds"])
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from mcshell.wire.documents.envelope import (
     seal_request,
 )
 from mcshell.wire.documents.signatures import Signer, Verifier
+from tests.bench.figures import figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +53,7 @@ def micros(
 
 def show(name: str, value: float, unit: str = "µs", beside: float | None = None) -> None:
     """One line of the table."""
-    ratio = f"   {value / beside:5.2f} x bare" if beside else ""
-    print(f"{name:<44}{value:>10.1f} {unit}{ratio}")
+    figure(f"{name} ({value / beside:.2f} x bare)" if beside else name, value, unit)
 
 
 def test_messages(tmp_path):
@@ -124,7 +124,7 @@ def test_messages(tmp_path):
     show("strict_json.dumps", micros(lambda: strict_json.dumps({"data": reply.data})))
     show(
         "a certificate's first time",
-        micros(lambda: verifier._examine(web1.certificate), 200),
+        micros(lambda: verifier._examine(web1.certificate, b""), 200),
     )
     show("Signer.from_pem", micros(lambda: Signer.from_pem(cert, key), 200))
 

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from figures import machine, place
+from figures import figure, machine, place
 
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies, ledger_columns
@@ -140,7 +140,7 @@ def main() -> None:
             ).frame(),
         }
         for name, look in looks.items():
-            print(f"  {name:22} {median(look):8.1f} ms")
+            figure(f"{requests:,} requests of {targets:,}: {name}", median(look), "ms")
         store.close()
 
 

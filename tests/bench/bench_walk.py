@@ -29,7 +29,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from figures import ROOT, machine, place, show
+from figures import ROOT, figure, machine, place, show
 
 from mcshell import config
 from mcshell.broker.server import Broker
@@ -167,7 +167,9 @@ def measure(client: Client, walk: Walk, *, listed: bool) -> None:
         for _ in range(TIMES):
             walk.take(request)
             walks.append(walk.figures())
-        show(kind, *(f"{statistics.median(column):.0f}" for column in zip(*walks, strict=True)))
+        columns = [statistics.median(column) for column in zip(*walks, strict=True)]
+        show(kind, *(f"{one:.0f}" for one in columns))
+        figure(f"the way of {kind}: functions", columns[1])
         for file, names in sorted(walk.functions(broker=False).items()) if listed else ():
             print(f"  {file}: {', '.join(sorted(names))}")
 

@@ -67,6 +67,16 @@ def test_each_version_of_stomp_is_spoken(bare, name, version):
     assert later.silent(TOLD)
 
 
+@pytest.mark.parametrize("persistent", [True, False])
+def test_a_message_says_whether_it_is_persistent(bare, name, persistent):
+    """By that a client tells a stray reply of a queued request from the late answer to a question."""
+    one = bare()
+    one.subscribe(f"/queue/{name}")
+    one.send(f"/queue/{name}", b"hello", **({"persistent": "true"} if persistent else {}))
+    [message] = one.messages(1)
+    assert (message.headers.get("persistent") == "true") is persistent
+
+
 def test_the_newest_common_version_is_taken(bare):
     """Of several versions offered the broker takes the newest."""
     assert bare(version="1.0,1.1,1.2").connected.headers["version"] == "1.2"
@@ -395,9 +405,10 @@ def test_a_burst_arrives_complete_and_in_order(bare, name):
 
     thread = threading.Thread(target=burst)
     thread.start()
-    got = bodies(reader.messages(count))
+    got = [int(body) for body in bodies(reader.messages(count))]
     thread.join()
-    assert [int(body) for body in got] == list(range(count))
+    elsewhere = [(place, number) for place, number in enumerate(got) if place != number]
+    assert elsewhere[:20] == [], (len(elsewhere), elsewhere[-3:], len(set(got)))
 
 
 # ── topics ──────────────────────────────────────────────────────────────────────────────────────

@@ -172,6 +172,48 @@ def test_a_taken_port_is_a_config_error(tmp_path, embedded):
         asyncio.run(start())
 
 
+class Shaking:
+    """A client that has shaken hands, but for the last bytes, which go out with its CONNECT."""
+
+    def __init__(self, broker, context):
+        self._coming, self._going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._coming, self._going, server_hostname=broker.host)
+        self.sock = socket.create_connection((broker.host, broker.tls_port), 30)
+        self._until_done(self._tls.do_handshake)
+        said = {"login": broker.user, "passcode": broker.passcode, "accept-version": "1.2"}
+        self._tls.write(dump(Frame("CONNECT", {**said, "host": "/"})))
+
+    def _until_done(self, work):
+        while True:
+            try:
+                return work()
+            except ssl.SSLWantReadError:
+                if self._going.pending:
+                    self.sock.sendall(self._going.read())
+                self._coming.write(self.sock.recv(65536))
+
+    def connect(self):
+        """Send them."""
+        self.sock.sendall(self._going.read())
+
+    def answer(self):
+        """What the broker says first."""
+        return self._until_done(lambda: self._tls.read(9))
+
+
+def test_what_comes_with_the_last_of_the_handshake_is_answered_in_tls(embedded, pki_dir):
+    """Many who CONNECT in one segment with their Finished, at once: nothing goes out as plain text."""
+    context = ssl.create_default_context(cafile=str(pki_dir / "ca.pem"))
+    context.load_cert_chain(pki_dir / "alice.pem", pki_dir / "alice.key")
+    with contextlib.ExitStack() as opened:
+        clients = [Shaking(embedded, context) for _ in range(40)]
+        for one in clients:
+            opened.enter_context(one.sock)
+        for one in clients:
+            one.connect()
+        assert [one.answer() for one in clients] == [b"CONNECTED"] * len(clients)
+
+
 def test_tls_wants_a_certificate_of_the_ca(embedded, pki_dir):
     """The TLS port serves who shows a certificate of the CA, and nobody else."""
     context = ssl.create_default_context(cafile=str(pki_dir / "ca.pem"))

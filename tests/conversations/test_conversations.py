@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import threading
@@ -12,9 +13,11 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from mcshell import config
+from mcshell.client.messaging.conversations import Conversation
 from mcshell.errors import ConversationError, InputError, TurnTimeout, UsageError
 from mcshell.message import Turn, made_id, new_nonce
 from mcshell.wire import destinations
+from mcshell.wire.conversation.channel import Channel
 from mcshell.wire.credentials import connector, load_credentials
 from mcshell.wire.documents.strict_json import loads
 from mcshell.wire.documents.turn import MAX_DATA, seal_turn
@@ -115,6 +118,12 @@ def test_nobody_answers(talkers):
             talk.send({1.5})
         talk.send("still there")
         assert talk.receive(WAIT) == "still there"
+
+
+def test_a_send_that_nobody_takes_does_not_wait_for_ever():
+    """Where no one says how long, both ends wait a minute."""
+    for send in (Conversation.send, Channel.send):
+        assert inspect.signature(send).parameters["timeout"].default == 60.0
 
 
 def test_a_slow_handler_holds_up_nobody_else(talkers, tmp_path):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,14 @@ def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         text = fleet.config.read_text()
         fleet.config.write_text(f"{text}[node]\nagents = {json.dumps([str(agents)])}\n")
         fleet.start()
+        # One in Python takes seconds to come up on a busy machine, and joins later then.
+        with fleet.client() as client:
+
+            def all_known() -> bool:
+                (row,) = client.rpc("rpcutil", "agent_inventory", nodes=["node01"]).rows()
+                return {"parrot", "shelly"} <= {one["name"] for one in row.data["agents"]}
+
+            assert wait_until(all_known, 60)
         yield fleet
 
 

@@ -65,20 +65,27 @@ def find(targeting: Targeting, command: str = "") -> list[str]:
 
 def test_names_come_from_the_program(program: Callable[[str], Path]) -> None:
     """A program of py-choria-discovery gives the names, each once."""
-    path = program("self.reply.nodes = ['b', 'a', 'b']")
+    path = program("self.reply.nodes = ['b', 'A.', 'B', ' a ']")
     assert find(Targeting(), str(path)) == ["b", "a"]
 
 
-def test_it_is_told_what_is_wanted(program: Callable[[str], Path]) -> None:
+def test_what_is_no_name_is_no_target(program: Callable[[str], Path]) -> None:
+    """A program that gives something else than names is refused as a whole."""
+    path = program("self.reply.nodes = ['a', 'web[1-2]']")
+    with pytest.raises(PluginError, match=r"'web\[1-2\]' is no name of a node"):
+        find(Targeting(), str(path))
+
+
+def test_it_is_told_what_is_wanted(program: Callable[[str], Path], tmp_path: Path) -> None:
     """It gets collective, options and filter in Choria's form."""
     path = program(
-        "import json; self.reply.nodes = [json.dumps([self.request.filter, self.request.options,"
-        " self.request.collective])]"
+        "import json; json.dump([self.request.filter, self.request.options,"
+        f" self.request.collective], open({str(tmp_path / 'asked')!r}, 'w'))"
     )
     filter_ = Filter(("os=debian", "dc=/a/"), ("web",), ("rpcutil",), ("/n/",), ("a or b",))
     options = (f"command={path}", "realm=x")
-    (text,) = find(Targeting(filter=filter_, source_options=options))
-    assert json.loads(text) == [
+    assert find(Targeting(filter=filter_, source_options=options)) == []
+    assert json.loads((tmp_path / "asked").read_text()) == [
         {
             "fact": [
                 {"fact": "os", "operator": "==", "value": "debian"},

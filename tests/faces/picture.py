@@ -27,8 +27,8 @@ SIZE = (104, 32)
 PROMPT = "mcs>"
 LINES = (
     "facts site -C role::web",
-    "rpc rpcutil get_fact fact=kernelrelease -C role::web --odd value",
-    "ping -I emu[0001-0003] -I db7 --only state=silent",
+    "rpc package status name=openssl -F role=web --odd version",
+    "ping -I web[01-03] -I db7 --only state=silent",
 )
 TYPED = "find -F os.name="  # and the menu that opens
 

@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 
 from mcshell.client import default as current
+from mcshell.commands.output.summary import summary_lines
 from mcshell.commands.run import run_words
 from mcshell.errors import MCShellError, NoTargets, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mcshell.client.client import Client
     from mcshell.commands.context import Context
     from tests.faces.conftest import Fleet
 
@@ -107,6 +109,59 @@ def test_sql_over_the_session(context: Context) -> None:
         rows(context, "sql select absent from replies")
 
 
+def test_diff_of_an_action_is_with_the_time_before(context: Context, tmp_path: Path) -> None:
+    """`diff exec.run` and `--diff exec.run` compare the newest with the one before, never with itself."""
+    place = tmp_path / "release"
+    line = f"rpc exec run -I web1 -- cat {place}"
+    for text in ("1", "2"):
+        place.write_text(text)
+        ask(context, line)
+    ask(context, "rpc rpcutil get_fact fact=role")
+    (changed,) = rows(context, "diff exec.run --column stdout")
+    assert (changed["before"], changed["after"]) == ("1", "2")
+    place.write_text("3")
+    found = rows(context, line.replace(" -- ", " --diff exec.run -- "))
+    (out,) = (row for row in found if row["column"] == "stdout")
+    assert (out["before"], out["after"]) == ("2", "3")
+    (changed,) = rows(context, "diff exec.run exec.run --column stdout")
+    assert (changed["before"], changed["after"]) == ("2", "3")
+
+
+def test_diff_compares_only_with_the_same_targets(context: Context) -> None:
+    """What was asked of others is no time before: the line says which it was, and diff takes it by name."""
+    line = "rpc rpcutil get_fact fact=rack"
+    other = ask(context, f"{line} -I db1")
+    with pytest.raises(MCShellError, match=f"of other targets it was: diff {other[:8]}"):
+        rows(context, f"{line} -I web1 --diff @now")
+    ask(context, f"{line} -I web2")
+    with pytest.raises(MCShellError, match="of other targets it was"):
+        rows(context, "diff")
+    table = run_words(["diff", other[:8]], context)[1]
+    assert table.notes[1] == "they did not ask the same: other targets"
+    client = context.client()
+    for names in (["web1", "web2"], ["web1"], ["web2", "web1"]):
+        last = client.rpc("rpcutil", "get_fact", fact="rack", nodes=names)
+    table = run_words(["diff"], context)[1]
+    assert table.rows == []
+    assert last.requestid[:8] in table.notes[0]
+    assert len(table.notes) == 1
+
+
+def test_what_was_cut_short_is_counted_below_the_table(context: Context, fleet: Fleet) -> None:
+    """Whose output is not all of it is named, however narrow the table is."""
+    script = "head -c 3000000 /dev/zero | tr '\\0' x"
+    replies = context.client().rpc("exec", "run", argv=["sh", "-c", script], nodes=["web1"])
+    (row,) = replies.rows()
+    assert row.data["truncated"] is True, row
+    assert "truncated: web1 (1 of 1)" in summary_lines(replies, set())
+    done = fleet.cli(
+        "rpc", "exec", "run", "-I", "web1", "-I", "web2", "-y", "--", "sh", "-c", script
+    )
+    assert "truncated: web[1-2] (2 of 2)" in done.stderr
+    done = fleet.cli("rpc", "exec", "run", "-I", "web1", "--", "true")
+    assert "truncated" not in done.stderr
+
+
 def test_the_command_line_prints_them(fleet: Fleet) -> None:
     """`mcshell fold` in another process looks at the same session; `--json` is a list."""
     asked = fleet.cli("rpc", "rpcutil", "get_fact", "fact=role", "--session", "analysis")
@@ -122,7 +177,11 @@ def test_the_command_line_prints_them(fleet: Fleet) -> None:
 def test_retry_asks_those_again_that_gave_no_word(context: Context) -> None:
     """`df.mco.retry()` asks the same of the silent and the failed, and of nobody else."""
     client = context.client()
-    current.use(lambda: client)
+
+    def source() -> Client:
+        return client
+
+    current.use(source)
     try:
         request = client.rpc("rpcutil", "get_fact", fact="role", nodes=["web1", "ghost1"])
         frame = request.frame()
@@ -140,7 +199,7 @@ def test_retry_asks_those_again_that_gave_no_word(context: Context) -> None:
         few: Any = frame.mco.ok.mco.rpc("rpcutil", "ping")
         assert list(few["sender"]) == ["web1"]
     finally:
-        current.use(None)
+        current.forget(source)
     with pytest.raises(UsageError, match="not connected"):
         frame.mco.retry()
 

@@ -73,6 +73,13 @@ def test_bad_input_needs_no_broker(fleet: Fleet) -> None:
         assert words in done.stderr
 
 
+@pytest.mark.parametrize("line", ["rpc rpcutil ping -F rol=web", "ping -F rol=web", "facts rol"])
+def test_a_fact_that_nobody_has_is_pointed_out(fleet: Fleet, line: str) -> None:
+    """Nobody matches, or nobody has it: the names that come near are those that the nodes have said."""
+    done = fleet.cli("-e", f"find; {line}")
+    assert "no known node has a fact 'rol' (did you mean role" in done.stderr
+
+
 @pytest.mark.parametrize("ttl", ["0s", "181d"])
 def test_a_ttl_that_no_node_takes_is_refused(fleet: Fleet, ttl: str) -> None:
     """Nodes refuse it without a reply, so the client does, and says how long is taken."""

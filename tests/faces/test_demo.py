@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.peers.host import untouched_host
 from tests.peers.processes import wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -72,7 +74,7 @@ def test_nothing_is_left_after_a_signal(number: signal.Signals) -> None:
     """Ctrl-C, SIGTERM and a terminal that closes end every process of the demo."""
     demo = serving("--nodes", "3")
     family = psutil.Process(demo.pid).children(recursive=True)
-    assert len(family) == 3
+    assert len(family) == 4
     demo.send_signal(number)
     demo.communicate(timeout=60)
     assert demo.returncode == 128 + number
@@ -83,7 +85,7 @@ def test_nothing_is_left_after_sigkill() -> None:
     """The parts of a demo that was killed end by themselves: nobody is there to end them."""
     demo = serving("--nodes", "3")
     family = psutil.Process(demo.pid).children(recursive=True)
-    assert len(family) == 3
+    assert len(family) == 4
     demo.kill()
     demo.communicate(timeout=60)
     try:
@@ -121,8 +123,9 @@ def test_a_part_that_does_not_start_is_named(tmp_path: Path) -> None:
     (tmp_path / "pki" / "ca.key").write_text("no key")
     done = ended("--nodes", "1", "--dir", str(tmp_path), "--exec", "find")
     assert done.returncode == 64
-    assert "ca.key" in done.stderr
-    assert done.stderr.count("\n") == 1
+    begun, why = done.stderr.splitlines()
+    assert begun.startswith("starting")
+    assert "ca.key" in why
 
 
 def test_the_demo_never_asks_before_a_change(tmp_path: Path) -> None:
@@ -151,3 +154,120 @@ def test_this_host_is_there_as_it_is(tmp_path: Path) -> None:
     done = ended("--nodes", "0", "--exec", "; ".join(asked), "--json", folder=tmp_path)
     states = [json.loads(line)["replies"][0]["state"] for line in done.stdout.splitlines()]
     assert states == ["ok", "ok", "ok", "denied"], done.stderr
+
+
+def test_the_machines_are_a_fleet(tmp_path: Path) -> None:
+    """Nodes have role names; one has an old openssl, which an update mends; one has a full disk."""
+    lines = (
+        "find --senders",
+        "rpc package status name=openssl -F role=web --odd version",
+        "rpc package update name=openssl --nodes _",
+        "rpc exec run -I db01 -- df -h /var",
+    )
+    done = ended("--exec", "; ".join(lines), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = done.stdout.split()[:26]
+    assert {"web01", "web10", "db03", "worker06", "cache04", "monitor02"} <= set(names)
+    assert len(set(names)) == 26
+    assert "web02" in done.stdout
+    assert "3.0.15-1~deb12u1" in done.stdout
+    assert "100%" in done.stdout
+    assert "ready after" in done.stderr
+
+
+def test_this_host_is_left_as_it_was(tmp_path: Path) -> None:
+    """What would change services, packages and processes of this host is denied, and says what to write."""
+    asked = (
+        "service restart name=cron",
+        "package install name=cowsay",
+        "package update name=openssl",
+        "process signal command=init",
+        "exec run argv='[\"true\"]'",
+    )
+    lines = "; ".join(f"rpc {one} --only state!=silent" for one in asked)
+    with untouched_host():
+        done = ended("--nodes", "2", "--exec", lines, "--json", folder=tmp_path)
+    rows = [row for line in done.stdout.splitlines() for row in json.loads(line)["replies"]]
+    own = [row for row in rows if not row["sender"].startswith(("web", "db"))]
+    assert len(own) == len(asked), done.stderr
+    assert {row["state"] for row in own} == {"denied"}
+    assert all(".policy" in row["statusmsg"] for row in own)
+
+
+def test_the_tour_ends_with_an_incident(tmp_path: Path) -> None:
+    """A plan, a job, a rule that a supervisor brings, a conversation; then two machines are down."""
+    done = ended("--exec", "tour", folder=tmp_path)
+    said = done.stdout + done.stderr
+    assert "plan update" in said, said
+    assert "cancelled" in said
+    assert "redis-server" in said or "nightly" in said
+    assert "42" in said
+    silent = re.findall(r"^(\S+) +silent *$", done.stdout, re.MULTILINE)
+    assert silent == ["cache02", "web07"], said
+    assert not re.search("denied|internal error|no such", said), said
+
+
+def test_an_incident_is_to_be_found(tmp_path: Path) -> None:
+    """With --incident two nodes are silent, and the session does not say which were switched off."""
+    lines = "ping --only state=silent; requests"
+    done = ended("--incident", "--exec", lines, "--json", folder=tmp_path)
+    ping, history = (json.loads(line) for line in done.stdout.splitlines())
+    assert len(ping) == 2, done.stderr
+    assert {row["state"] for row in ping} == {"silent"}
+    assert all(row["agent"] != "exec" for row in history)
+
+
+def test_the_past_is_signed(tmp_path: Path) -> None:
+    """The week in the session is verified like any other when it is taken elsewhere: nothing is unverified."""
+    folder, copy = tmp_path / "lab", tmp_path / "week.mcs"
+    week = ("--nodes", "9", "--dir", str(folder))
+    done = ended(*week, "--exec", f"session export {copy}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    demo = serving(*week)
+    elsewhere = {**environ(), "MCSHELL_STATE": str(tmp_path / "elsewhere")}
+    elsewhere["MCSHELL_CONFIG"] = str(folder / "mcshell.toml")
+
+    def said(*words: str) -> str:
+        argv = [sys.executable, "-m", "mcshell", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=elsewhere)
+        return done.stdout + done.stderr
+
+    try:
+        taken = said("session", "import", str(copy), "--json")
+        name = json.loads(taken.splitlines()[0])[0]["name"]
+        told = json.loads(said("requests", "--session", name, "--json").splitlines()[0])
+        assert {row["agent"] for row in told} == {"package", "process", "service", "rpcutil"}
+        asked = said("replies", "package.status", "--session", name, "--json")
+        assert json.loads(asked.splitlines()[0])["stats"]["ok"] == 9, asked
+    finally:
+        demo.terminate()
+        demo.communicate(timeout=60)
+
+
+def test_the_lab_opens_for_root_too(tmp_path: Path) -> None:
+    """`--notebook` serves the notebooks, whoever runs it, and ends with the demo."""
+    pytest.importorskip("jupyterlab")
+    home = {**environ(), "HOME": str(tmp_path), "BROWSER": "true"}
+    words = [*DEMO, "--nodes", "1", "--notebook"]
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=home
+    ) as demo:
+        assert demo.stderr is not None
+        said = []
+        for line in demo.stderr:
+            said.append(line)
+            if "is running at" in line:
+                demo.terminate()
+    assert any("is running at" in line for line in said), said
+
+
+def test_something_is_on_the_screen_before_anything_is_there() -> None:
+    """The first line comes before the broker does: nobody wonders whether it has begun."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*DEMO, "--nodes", "1"], stdin=pipe, stderr=pipe, text=True, env=environ()
+    ) as demo:
+        assert demo.stderr is not None
+        assert demo.stderr.readline().startswith("starting")
+        assert "ready after" in demo.stderr.readline()
+        demo.terminate()

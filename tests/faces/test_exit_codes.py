@@ -62,11 +62,13 @@ def test_a_named_node_that_is_not_there_is_a_row(fleet: Fleet) -> None:
     assert done.returncode == 4
     (row,) = json.loads(done.stdout)["replies"]
     assert (row["sender"], row["state"], row["statuscode"]) == ("ghost", "silent", None)
-    done = fleet.cli("rpc", "rpcutil", "ping", "--nodes", "-", "-j", "-t", "5", stdin="web1 ghost")
+    done = fleet.cli(
+        "rpc", "rpcutil", "ping", "--nodes", "-", "-j", "-t", "5", stdin="web1\nghost\n"
+    )
     assert done.returncode == 5
     states = {row["sender"]: row["state"] for row in json.loads(done.stdout)["replies"]}
     assert states == {"web1": "ok", "ghost": "silent"}
-    done = fleet.cli("ping", "--nodes", "-", "-j", "-t", "5", stdin="web1 ghost")
+    done = fleet.cli("ping", "--nodes", "-", "-j", "-t", "5", stdin="web1\nghost\n")
     assert done.returncode == 5
     assert {row["sender"]: row["state"] for row in json.loads(done.stdout)} == states
 
@@ -99,7 +101,7 @@ def test_ctrl_c_returns_what_came_and_130(fleet: Fleet, form: str) -> None:
 def test_retry_waits_for_its_own_replies(fleet: Fleet) -> None:
     """Its rows stream as those of `rpc` do, each when it is final; with `-b` 0 says it is sent."""
     line = ["rpc", "rpcutil", "ping", "--nodes", "-", "--session", "again"]
-    assert fleet.cli(*line, "-t", "2", stdin="web1 ghost").returncode == 5
+    assert fleet.cli(*line, "-t", "2", stdin="web1\nghost\n").returncode == 5
     done = fleet.cli("retry", "--jsonl", "-t", "2", "--session", "again")
     (row,) = map(json.loads, done.stdout.splitlines())
     assert (row["sender"], row["state"]) == ("ghost", "silent")
@@ -117,7 +119,7 @@ def test_a_stream_of_a_queue_ends(fleet: Fleet) -> None:
 
 def test_jsonl_is_a_line_a_row(fleet: Fleet) -> None:
     """Rows come as objects, one a line, silent ones too."""
-    stdin = "web1 web2 ghost"
+    stdin = "web1\nweb2\nghost\n"
     done = fleet.cli("rpc", "rpcutil", "ping", "--jsonl", "--nodes", "-", "-t", "5", stdin=stdin)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {row["sender"]: row["state"] for row in rows} == {
@@ -327,10 +329,36 @@ def test_a_forgotten_node_is_no_target(fleet: Fleet) -> None:
 )
 def test_the_command_line_never_loads_pandas(fleet: Fleet, words: list[str]) -> None:
     """Help, services and programs' formats start fast: no pandas, IPython, tabulate, prompt."""
+    assert not {"pandas", "numpy", "IPython", "tabulate", "prompt_toolkit"} & loaded(fleet, words)
+
+
+def test_ping_loads_what_it_needs(fleet: Fleet) -> None:
+    """A line that asks who is there loads no language of filters, job, plan, analysis, CA or web."""
+    assert fleet.cli("ping").returncode == 0  # known from here on
+    found = loaded(fleet, ["ping", "-j"])
+    parts = {".".join(name.split(".")[:3]) for name in found}
+    assert not parts & {
+        *("mcshell.client.accessor", "mcshell.client.explain", "mcshell.client.jobs"),
+        *("mcshell.client.mcollective", "mcshell.client.plans", "mcshell.commands.completion"),
+        *(
+            "mcshell.filters.expressions",
+            "mcshell.filters.tree",
+            "mcshell.node",
+            "mcshell.notebook",
+        ),
+        *("mcshell.pki.authority", "mcshell.shell.pager", "mcshell.wire.conversation"),
+    }
+    assert not found & {
+        *("asyncio", "ClusterShell", "http.client", "http.cookies", "jsonschema", "lark", "psutil"),
+        *("statistics", "websocket._core", "yaml", "mcshell.client.analysis.sql"),
+    }
+
+
+def loaded(fleet: Fleet, words: list[str]) -> set[str]:
+    """The modules that a command line has loaded when it is done."""
     code = (
         "import sys; from mcshell.shell.cli import main; code = main(sys.argv[1:]);"
-        "bad = {'pandas', 'numpy', 'IPython', 'tabulate', 'prompt_toolkit'} & set(sys.modules);"
-        "sys.exit(f'loaded {bad}' if bad else code)"
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
@@ -342,3 +370,4 @@ def test_the_command_line_never_loads_pandas(fleet: Fleet, words: list[str]) -> 
         env=fleet.environ,
     )
     assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())

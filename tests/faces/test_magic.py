@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 from IPython.core.completer import provisionalcompleter
-from IPython.core.interactiveshell import InteractiveShell
 
 from mcshell.client.rpc.replies import Replies
 from mcshell.commands.output.result import Prose
 from mcshell.errors import MCShellError
+from tests.peers.ipython import ipython, run
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from IPython.core.interactiveshell import InteractiveShell
 
     from tests.faces.conftest import Fleet
 
@@ -27,21 +29,8 @@ def shell(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interactive
     """An IPython shell with the extension loaded, talking to the fleet."""
     monkeypatch.setenv("MCSHELL_CONFIG", str(fleet.config))
     monkeypatch.chdir(fleet.folder)
-    found = InteractiveShell()
-    found.history_manager.enabled = False
-    found.run_line_magic("load_ext", "mcshell")
-    yield found
-    found.run_line_magic("unload_ext", "mcshell")
-    found.history_manager.end_session()
-    InteractiveShell.clear_instance()
-
-
-def run(shell: InteractiveShell, cell: str) -> Any:
-    """Run a cell; raise what it raised, else return its value."""
-    done = shell.run_cell(cell, store_history=False)
-    if done.error_before_exec or done.error_in_exec:
-        raise done.error_before_exec or done.error_in_exec
-    return done.result
+    with ipython() as found:
+        yield found
 
 
 def test_a_line_gives_a_plain_dataframe(shell: InteractiveShell) -> None:
@@ -53,6 +42,17 @@ def test_a_line_gives_a_plain_dataframe(shell: InteractiveShell) -> None:
     assert list(df.columns) == [*first, "lag", "late", "trust", "requestid"]
     assert str(df.dtypes["pong"]) == "Int64"
     assert sorted(df["sender"]) == ["db1", "web1", "web2"]
+
+
+def test_a_line_of_a_script_gives_a_cell_its_answers(shell: InteractiveShell) -> None:
+    """`--jsonl` streams elsewhere; a cell has its rows at the end, and a query is SQL's."""
+    df = run(shell, "%mco rpc rpcutil ping --jsonl -F role=web")
+    assert df.state.tolist() == ["ok", "ok"]
+    df = run(shell, "%mco sql select sender from replies where lag > 0.0 and state = 'ok' limit 1")
+    assert len(df) == 1
+    for line in ("find > x.csv", "find | wc", "find; ping", "exit"):
+        with pytest.raises(MCShellError):
+            run(shell, f"%mco {line}")
 
 
 def test_background_gives_replies(shell: InteractiveShell) -> None:
@@ -104,7 +104,11 @@ def test_errors_are_one_line(shell: InteractiveShell, capsys: pytest.CaptureFixt
         ("%mco rpc rpcutil 'ping", "no closing quotation"),
         ("%mco rpc rpcutil ping -F role=nothing", "no node matches"),
         ("%%mco rpc rpcutil get_fact\n- a list", "lines of `input: value`"),
-        ("%%mco rpc rpcutil get_fact\n{", "the cell is no YAML"),
+        ("%%mco rpc rpcutil get_fact\n{", "the cell:2:1: no YAML"),
+        (
+            "%%mco rpc rpcutil get_fact\nfact: os\nfact: role",
+            "the cell:2:1: 'fact' is given twice: it stands in line 1 already",
+        ),
         ("%%mco rpc rpcutil get_fact fact=a\nfact: b", "given twice"),
         ("%%mco ping\nx: 1", "takes no cell body"),
         ("%mco find -o not-a-name", "a Python name is meant"),

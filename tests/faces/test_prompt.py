@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -24,7 +25,6 @@ from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.faces.conftest import Fleet
 
@@ -80,6 +80,103 @@ def test_a_bang_is_the_operators_shell(context: Context, capfd: pytest.CaptureFi
     code, _, _ = typed(context, "!echo from $((40+2))\r!exit 3\r\x04")
     assert code == 3
     assert capfd.readouterr().out == "from 42\n"
+
+
+PASTE = "\x1b[200~{}\x1b[201~\r"
+"""What a terminal sends for a paste, and Enter."""
+
+
+def test_a_paste_is_read_line_by_line(context: Context, capfd: pytest.CaptureFixture[str]) -> None:
+    """Comments with apostrophes, the shell's lines, `exit`: each is its own line, in order."""
+    text = "# it's pasted\n!echo from $((40+2)); echo it\nfind -I db1 --senders  # it's db1\n"
+    code, out, err = typed(context, f"{PASTE.format(text)}find -I web1 --senders\r\x04")
+    assert (code, out, err) == (0, "db1\nweb1\n", "")
+    assert capfd.readouterr().out == "from 42\nit\n"
+    code, out, _ = typed(context, PASTE.format("rpc a\nfind --senders") + "\x04")
+    assert (code, out) == (64, "")
+    for word in ("exit", "exit;", "\\q", "quit"):
+        context.left = False
+        _, out, _ = typed(context, PASTE.format(f"find -I db1 --senders\n{word}\nfind --senders"))
+        assert out == "db1\n"
+
+
+def test_free_text_is_the_verbs(context: Context, tmp_path: Path) -> None:
+    """`>` and `'ok'` are SQL's, a program's `|` the program's; a quoted query may go to a file."""
+    (tmp_path / "here").mkdir()
+    line = "sql select sender from replies where lag > 0.0 and state = 'ok' and sender > 'e' group by 1"
+    keys = f'rpc rpcutil ping -F role=web\r{line}\rsql "{line[4:]}" > {tmp_path}/a.csv\r'
+    keys += "rpc exec run -I web1 --json -- echo 'a  b' | c > d; find -I db1 --senders\r"
+    keys += "sql select sender from replies > b.csv\r"
+    told: list[str] = []
+    context.say = told.append
+    _, out, err = typed(context, f"{keys}\x04")
+    words = "behind -- no shell reads |: the command has it as a word (replies | … is yours)"
+    assert told[0] == words
+    said = json.loads(next(text for text in out.splitlines() if text.startswith("{")))
+    assert said["replies"][0]["data"]["stdout"] == "a  b | c > d\n"
+    assert out.endswith("db1\n")
+    assert (tmp_path / "a.csv").read_text() == "sender\nweb1\nweb2\n"
+    assert "(> is SQL here: sql '…' > sends it elsewhere)" in err.splitlines()[-1]
+    assert not Path("0.0").exists()
+    assert not Path("b.csv").exists()
+
+
+def test_what_cannot_be_written_is_not_asked(context: Context, tmp_path: Path) -> None:
+    """A file that cannot be, a pipe behind a file: refused, and no request was made."""
+    before = len(context.client().requests())
+    keys = "".join(
+        f"rpc rpcutil ping {end}\r"
+        for end in (
+            f"> {tmp_path}/no/a.csv",
+            f"> {tmp_path}/a | wc",
+            "> a b.csv",
+            "> a.xls",
+            "> 3",
+            "|",
+        )
+    )
+    _, out, err = typed(context, f"{keys}\x04")
+    assert (out, err.count("\n")) == ("", 6), err
+    assert len(context.client().requests()) == before
+
+
+def test_rows_are_added_to_a_file(context: Context, tmp_path: Path) -> None:
+    """`>>` keeps what is there, and one head; a loop of the shell's is one command."""
+    for name in ("db1", "web1"):
+        typed(context, f"find -I {name} >> {tmp_path}/all.csv\r\x04")
+    assert (tmp_path / "all.csv").read_text() == "sender\ndb1\nweb1\n"
+    loop_ = f'while read a; do echo "[$a]"; done > {tmp_path}/loop'
+    assert typed(context, f"find --senders -F role=web | {loop_}; find -I db1\r\x04")[0] == 0
+    assert (tmp_path / "loop").read_text() == "[web1]\n[web2]\n"
+
+
+def test_aliases_and_history_at_the_prompt(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alias of the configuration is a line's beginning; `history` has what was typed."""
+    config = fleet.config.with_name("aliases.toml")
+    config.write_text(
+        f'{fleet.config.read_text()}\n[aliases]\nwho = "find --senders -F role=web"\n'
+    )
+    monkeypatch.setenv("MCSHELL_STATE", str(tmp_path / "state"))
+    context = Context("prompt", config)
+    code, out, err = typed(context, "who -I web2\rhistory 1 --json\r\x04")
+    context.close()
+    assert (code, err) == (0, "")
+    assert out.startswith("web2\n")
+    assert json.loads(out.partition("\n")[2])[0]["line"] == "history 1 --json"
+
+
+def test_a_prompt_without_a_history_file(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a folder in its place lines run as ever."""
+    (tmp_path / "state" / "history").mkdir(parents=True)
+    monkeypatch.setenv("MCSHELL_STATE", str(tmp_path / "state"))
+    context = Context("prompt", fleet.config)
+    code, out, err = typed(context, "find -I db1 --senders\rfind -I web1 --senders\r\x04")
+    context.close()
+    assert (code, out, err) == (0, "db1\nweb1\n", "")
 
 
 def test_a_pipe_and_a_file_take_what_a_line_gives(
@@ -162,6 +259,24 @@ def test_a_background_request_announces_its_end(context: Context) -> None:
     watcher.shown(replies.requestid, 1)
     watcher.look()
     assert watcher.status.unseen == 0
+
+
+def test_a_late_answer_is_told(context: Context) -> None:
+    """An answer that comes after its request was over is told of once, and counted as new."""
+    told: list[str] = []
+    watcher = RequestWatcher(context, told.append)
+    client = context.client()
+    watcher.look()
+    replies = client.rpc("exec", "run", argv=["sleep", "3"], nodes=["web1"], timeout=1)
+    assert replies.stats["ok"] == 0
+    watcher.shown(replies.requestid, 0)
+    watcher.look()
+    assert told == []
+    assert wait_until(lambda: replies.stats["ok"] == 1, 60)
+    for _ in range(2):
+        watcher.look()
+        assert told == [f"request {replies.requestid[:8]} (exec run) has 1 late: 1 ok"]
+        assert watcher.status.unseen == 1
 
 
 def test_what_a_line_has_shown_is_not_new(context: Context) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 
 from mcshell.commands.context import Context
 from mcshell.shell.lines import run_line
 from mcshell.shell.output import Screen
+from tests.peers.ipython import ipython
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +108,7 @@ def test_fold_and_top_make_tables(run: Run) -> None:
     ]
     assert sizes == sorted(every, reverse=True)[:4]
     code, out, err = run("rpc process list --top 1 processes.rss_bytes")
+    assert out.split()[:2] == ["sender", "rss_bytes"], "what is asked for is in sight first"
     assert "3 targets: 3 ok" in err
     assert code == 0
     _, out, _ = run(f"{ROLE} --top 1 lag --senders")
@@ -194,10 +197,7 @@ def test_the_open_session_is_exported_under_the_files_name(
 def test_a_cell_gets_typed_columns(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """In IPython the rows that are left have the dtypes of the reply table, and `_` is the last."""
     monkeypatch.setenv("MCSHELL_CONFIG", str(fleet.config))
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    shell.run_line_magic("load_ext", "mcshell")
-    try:
+    with ipython() as shell:
         found: Any = shell.run_line_magic("mco", "rpc rpcutil ping --only sender=db1")
         assert type(found) is pd.DataFrame
         assert str(found.dtypes["pong"]) == "Int64"
@@ -209,7 +209,34 @@ def test_a_cell_gets_typed_columns(fleet: Fleet, monkeypatch: pytest.MonkeyPatch
         folded = shell.run_line_magic("mco", f"{ROLE} --fold value")
         assert list(folded["nodes"]) == ["web[1-2]", "db1"]
         assert list(found.mco.odd("pong")["sender"]) == []
-    finally:
-        shell.run_line_magic("unload_ext", "mcshell")
-        shell.history_manager.end_session()
-        InteractiveShell.clear_instance()
+
+
+def test_facts_take_the_path_that_a_filter_takes(
+    fleet: Fleet, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A path with slashes, quoted or not, is the same fact for `facts` and for -F."""
+    for path in ("mountpoints./.capacity", '"mountpoints./.capacity"'):
+        assert fleet.cli("find", "-F", f"{path}=9%", "--senders").stdout == "db1\nweb1\nweb2\n"
+        done = fleet.cli("facts", path, "--jsonl")
+        assert json.loads(done.stdout) == {"value": "9%", "count": 3, "nodes": "db1,web[1-2]"}
+
+
+def test_outputs_that_are_times_are_shown_as_times(run: Run) -> None:
+    """What the DDL calls a time is one for a reader, and seconds for a program."""
+    line = "rpc rpcutil ping -I web1"
+    shown = run(line)[1].split()[-1]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d(\.\d+)?", shown), shown
+    (row,) = json.loads(run(f"{line} --json")[1])["replies"]
+    assert abs(row["data"]["pong"] - time.time()) < 600
+
+
+def test_what_programs_wrote_is_below_the_nodes(run: Run) -> None:
+    """Nodes that said the same stand together; a named format has a row a node."""
+    line = "rpc exec run -I web1 -I web2 -y"
+    code, out, err = run(f"{line} -- printf 'a\\nb\\n'")
+    ruler = "-" * 15
+    assert (code, out.splitlines()) == (0, [ruler, "web[1-2] (2)", ruler, "a", "b"])
+    assert "not shown: elapsed (--format table shows all)" in err
+    assert "2 targets: 2 ok" in err
+    head = run(f"{line} --format table -- true")[1].splitlines()[0].split()
+    assert head[:3] == ["sender", "state", "exitcode"]

@@ -103,11 +103,39 @@ def test_typing_completes_and_the_toolbar_tells(prompt: Terminal) -> None:
     prompt.wait_for("F4 vi")
 
 
+def test_the_width_is_asked_at_each_line(prompt: Terminal) -> None:
+    """What a narrow terminal has no room for is named; when it is pulled wider all is there, and back."""
+    line = "rpc rpcutil get_fact fact=os.name -I web1 -I ghost7 -t 2s"
+    heads = []
+    for count, width in enumerate((40, 160, 40), start=1):
+        prompt.resize(width)
+        prompt.type(line)
+        prompt.press("Enter")
+        screen = prompt.wait(
+            lambda screen, count=count: screen.count("2 targets: 1 ok, 1 silent") == count
+        )
+        shown = screen.rpartition("-t 2s")[2]
+        heads.append(shown.strip().splitlines()[0].split())
+        assert ("not shown: fact, value (" in " ".join(shown.split())) is (width == 40), screen
+    assert heads == [heads[0], [*heads[0], "fact", "value"], heads[0]]
+
+
+def test_states_have_colours(prompt: Terminal) -> None:
+    """A terminal shows a state in its colour; what a node says has none."""
+    prompt.type("ping -I web1 -I ghost7 --dt 1s")
+    prompt.press("Enter")
+    prompt.wait_for("silent")
+    shown = prompt.raw()
+    assert "\x1b[32mok" in shown
+    assert "\x1b[33msilent" in shown
+
+
 def test_ctrl_c_keeps_what_has_arrived(prompt: Terminal) -> None:
     """A bar shows after half a second; Ctrl-C ends the wait, the rows stay, the prompt lives on."""
     prompt.type("""rpc exec run 'argv=["sleep", "20"]' -I web1 -t 60""")
     prompt.press("Enter")
-    prompt.wait(lambda screen: "exec run:" in screen and "0/1" in screen)
+    prompt.wait(lambda screen: "exec run:" in screen and "0/1 nodes [" in screen)
+    assert "node/s" not in prompt.screen()
     prompt.press("C-c")
     prompt.wait(lambda screen: "web1" in screen and "1 target: 1 r" in screen)
     prompt.type("find -I db1 --senders")
@@ -117,6 +145,41 @@ def test_ctrl_c_keeps_what_has_arrived(prompt: Terminal) -> None:
     screen = prompt.wait(lambda screen: "\nweb2\n" in screen)
     assert "\ndb1\n" not in screen
     assert "Traceback" not in screen
+
+
+def test_ctrl_z_suspends(fleet: Fleet, tmp_path: Path) -> None:
+    """The prompt goes into the background of the operator's shell, and comes back with its line."""
+    environ = {**fleet.environ, "MCSHELL_STATE": str(tmp_path / "state"), "PS1": "sh$ "}
+    with Terminal(tmp_path, ["bash", "--norc", "-i"], environ) as terminal:
+        terminal.wait_for("sh$")
+        terminal.type(" ".join(MCSHELL))
+        terminal.press("Enter")
+        terminal.wait_for("faces>")
+        terminal.type("find -I db1")
+        terminal.wait_for("find -I db1")
+        terminal.press("C-z")
+        terminal.wait_for("Stopped")
+        assert "^Z" not in terminal.screen()
+        terminal.type("fg")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: screen.partition("Stopped")[2].count("find -I db1"))
+        terminal.type(" --senders")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: "\ndb1\n" in screen)
+
+
+def test_a_line_is_watched_until_ctrl_c(prompt: Terminal) -> None:
+    """Each turn has an empty screen and the time of day; the next line is ours again."""
+    prompt.type("watch 1 find -I db1 --senders")
+    prompt.press("Enter")
+    first = prompt.wait(lambda screen: "(every 1 s; Ctrl-C ends it)\ndb1" in screen)
+    prompt.wait(
+        lambda screen: "Ctrl-C" in screen and screen.splitlines()[0] != first.splitlines()[0]
+    )
+    prompt.press("C-c")
+    prompt.type("find -I web2 --senders")
+    prompt.press("Enter")
+    prompt.wait(lambda screen: "\nweb2\n" in screen)
 
 
 def test_a_notice_comes_above_the_prompt(prompt: Terminal) -> None:

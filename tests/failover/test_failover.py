@@ -41,7 +41,7 @@ class Pair:
     def __init__(self, folder: Path, first: Broker, second: Broker) -> None:
         self.first, self.second = first, second
         place = SimpleNamespace(
-            url=f'{first.url}", "{second.url}',  # two, in the TOML list that has room for one
+            urls=[first.url, second.url],
             user=first.user,
             passcode=first.passcode,
             kind=first.kind,

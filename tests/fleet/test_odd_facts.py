@@ -106,10 +106,7 @@ def test_the_node_is_a_row_everywhere(fleet: Fleet) -> None:
 def test_what_can_be_sent_is_there_and_the_rest_is_named(fleet: Fleet) -> None:
     """Each fact on its own: text where that says the same, left out by name where nothing does."""
     with fleet.client(state="four") as client:
-        (answer,) = (
-            a for a in client.find(Targeting()).answers.values() if a.node.identity == "web1"
-        )
-    node = answer.node
+        node = client.find(Targeting()).answers["web1"].node
     facts = {name: node.facts.get(name) for name in THERE}
     assert facts == THERE
     assert node.facts["os"]

@@ -183,11 +183,12 @@ REASONS = {
     "1,000 regexes": "malformed",
     "an expression of 1 MB": "malformed",
     "an expression of brackets": "malformed",
+    "1 MB of identities": "malformed",
     "a rule of 100 duties": "default.policy",
     "a million keys": "discovery.ping",
 }
-"""Why each is refused; the others are silent: the broker refuses such a header itself, the bomb and the
-identities mean another node, alice's rule and the CA's lists are taken, a reset answers the turn."""
+"""Why each is refused; the others are silent: the broker refuses such a header itself, the bomb
+means another node, alice's rule and the CA's lists are taken, a reset answers the turn."""
 
 
 def spent(fleet: Fleet) -> tuple[float, int]:

@@ -136,7 +136,7 @@ def test_a_class_of_hostile_messages_reaches_no_agent_and_no_table(arena: Arena,
 
 
 def _put_on_the_node(arena: Arena, cases: list[Case]) -> None:
-    """The daemon audits the hostile one and answers the twin alone."""
+    """The daemon audits the hostile one and answers the twin; of the other it says that its date is off."""
     for case in cases:
         if case.reason is Reason.REPLAYED:
             _request_is_answered(arena, case)
@@ -145,6 +145,10 @@ def _put_on_the_node(arena: Arena, cases: list[Case]) -> None:
         assert wait_until(lambda before=before: arena.refusals() != before, PATIENCE), case.name
         assert (case.name, arena.refusals() - before) == (case.name, {case.reason.value: 1})
         assert arena.accepted() == ran, case.name
+        if case.reason in (Reason.EXPIRED, Reason.FROM_FUTURE):
+            reply = read_reply(arena.answers.get("MESSAGE").body)
+            assert f'"id":"{reply.requestid}"'.encode() in case.hostile.body
+            assert reply.state in (State.EXPIRED, State.FAILED), case.name
         if case.reason is not Reason.REPLAYED:
             _request_is_answered(arena, case)
     assert arena.answers.silent(0.2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import textwrap
+from contextlib import contextmanager
 
 import pytest
 
@@ -52,13 +53,20 @@ def _ddl():
 @pytest.fixture
 def fleet(embedded, tmp_path):
     """A node that has the agent, and whose clients have its DDL; it serves a pool."""
+    with serving(embedded, tmp_path, "web1") as one:
+        yield one
+
+
+@contextmanager
+def serving(embedded, tmp_path, *names):
+    """Such nodes."""
     site = tmp_path / "site"
     site.mkdir()
     (site / "vault.json").write_text(_ddl())
     (site / "vault.py").write_text(textwrap.dedent(VAULT))
-    pools = '[pools.safe]\nmembers = ["web1"]\n'
+    pools = '[pools.safe]\nmembers = ["web*"]\n'
     more = 'agents = ["site"]\nserve = ["safe"]\n' + pools
-    with Fleet(embedded, tmp_path, {"web1": Node()}, more=more) as one:
+    with Fleet(embedded, tmp_path, {name: Node() for name in names}, more=more) as one:
         with one.config.open("a") as config:
             config.write('[node]\nagents = ["site"]\n' + pools)
         one.start()
@@ -159,6 +167,37 @@ def test_nothing_of_a_secret_stays_with_the_operator(fleet):
         assert not any(holding.values()), holding
         with pytest.raises(UsageError, match="kept no more"):
             client.jobs.document(job)
+
+
+def test_a_job_with_a_secret_is_edited_node_by_node(embedded, tmp_path):
+    """Each goes on from its own revision, with its own secret; at the end no byte of either is left."""
+    first, second = (f"S3CRET{secrets.token_hex(8)}" for _ in range(2))
+    with (
+        serving(embedded, tmp_path, "web1", "web2") as fleet,
+        fleet.client(session="s1", state="state-alice") as client,
+    ):
+        more = {"nodes": ["web1", "web2"], "at": "+1h", "name": "e"}
+        job = client.jobs.submit("vault", "put", inputs={"token": first}, **more)
+        assert job.wait_accepted(30)
+        client.jobs.edit(job, nodes=["web1"], inputs={"token": second}).wait(20)
+        edited = client.jobs.edit(job, at="+2h").wait(20)
+        assert edited.stats["ok"] == 2
+        bases = client.jobs.revisions(job).bases
+        assert {
+            name: (one.revision, one.data["token"]) for name, (one, _body) in bases.items()
+        } == {
+            "web1": (3, second),
+            "web2": (2, first),
+        }
+        with (
+            fleet.client(session="s2", state="state-other") as other,
+            pytest.raises(UsageError, match="its inputs are secret"),
+        ):
+            other.jobs.edit(job.job, at="+3h")
+        client.jobs.cancel(job).wait(20)
+        assert job.wait(20).done
+        assert not _kept_by_alice(fleet, first)
+        assert not _kept_by_alice(fleet, second)
 
 
 def test_a_plan_at_its_end_is_kept_without_its_secrets(fleet, tmp_path):

@@ -17,7 +17,7 @@ def test_hundred_emulated_nodes(embedded: Broker, tmp_path: Path) -> None:
     with JobFleet(embedded, tmp_path) as job_fleet:
         job_fleet.fleet.emulate(100)
         client = job_fleet.client()
-        first = client.jobs.submit("rpcutil", "ping", at="+8s", splay="2s", name="first")
+        first = client.jobs.submit("rpcutil", "ping", at="+25s", splay="2s", name="first")
         second = client.jobs.submit("rpcutil", "inventory", after=first, name="second")
         assert second.wait_accepted(30)
         starts = client.jobs.forecast_rows(within="1h")
@@ -28,8 +28,34 @@ def test_hundred_emulated_nodes(embedded: Broker, tmp_path: Path) -> None:
         assert {(one["sure"], one["why"]) for one in waiting} == {
             (False, f"after {first.job[:8]}:ok")
         }
-        second.wait(60)
+        second.wait(120)
         assert first.stats["ok"] == second.stats["ok"] == 100
         rows = {one["sender"]: one for one in client.jobs.rows(first.job)}
         assert all(0 <= rows[name]["last"] - planned[name] < 10 for name in planned)
         assert max(planned.values()) - min(planned.values()) > 1
+
+
+def test_an_emulated_run_ends_in_time_and_leaves_its_log(embedded: Broker, tmp_path: Path) -> None:
+    """A program is stopped when its time is over; what runs of one job write is kept for each node."""
+    policies = {"exec": "policy default deny\nallow\tcert=alice\trun\t*\t*\n"}
+    with JobFleet(embedded, tmp_path, policies=policies) as job_fleet:
+        job_fleet.fleet.emulate(2)
+        client = job_fleet.client()
+        replies = client.jobs.submit(
+            "exec", "run", argv=["sleep", "60"], max_runtime="4s", nodes=["emu0001"]
+        )
+        (row,) = replies.wait(60).rows()
+        assert (row.state.value, row.data["elapsed"] > 3.95) == ("failed", True), row.statusmsg
+        assert list(client.jobs.log_parts(replies, "emu0001")) == [
+            ("", "emu0001: failed, and it has written nothing")
+        ]
+        script = ["sh", "-c", "hostname; sleep 3; cat /nowhere; echo done"]
+        both = client.jobs.submit("exec", "run", argv=script, at="+2s", name="both")
+        assert both.wait_accepted(30)
+        parts = list(client.jobs.log_parts("both", "emu0002", follow=True))
+        assert parts[0] == ("", "emu0002: it has not started yet")
+        texts = [text for text, _why in parts if text]
+        assert texts[0] == "emu0002\n", "while it runs"
+        assert "".join(texts).startswith("emu0002\ndone\ncat: /nowhere: No such file")
+        both.wait(30)
+        assert "".join(client.jobs.log("both", "emu0001")).startswith("emu0001\ndone\n")

@@ -9,6 +9,7 @@ import pytest
 
 from mcshell.client.session.session import Session
 from mcshell.client.session.transfer import export_session, import_session
+from mcshell.errors import UsageError
 from mcshell.message import State
 from mcshell.wire.credentials import load_verifier
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
@@ -86,6 +87,8 @@ def test_runs_of_a_job_that_recurs(job_fleet: JobFleet, client: Client, tmp_path
         job_fleet.set_clock(hour * HOUR + 1)
         assert wait_until(lambda hour=hour: job_fleet.runs()["again"] == hour, 30), job_fleet.logs()
         assert wait_until(lambda hour=hour: len(client.jobs.runs(replies)) == hour, 30)
+        # One that has not ended when the clock goes on is an hour long, and the next start falls into it.
+        assert client.jobs.runs(replies)[-1].wait(30).stats["ok"] == 1
     runs = client.jobs.runs(replies)
     assert [run.wait(30).stats["ok"] for run in runs] == [1, 1, 1]
     assert len({run.requestid for run in runs}) == 3
@@ -122,6 +125,42 @@ def test_many_starts_slept_through_are_one(job_fleet: JobFleet, client: Client) 
     assert wait_until(lambda: job_fleet.runs()["hourly"] == 2, 30), job_fleet.logs()
 
 
+def test_a_start_that_falls_into_the_jobs_own_run_is_missed(
+    job_fleet: JobFleet, client: Client, tmp_path: Path
+) -> None:
+    """Forecast, history and the run's reply say so; the next one happens at its time."""
+    go = tmp_path / "go"
+    inputs = {"file": str(job_fleet.marks), "text": str(go)}
+    more = {"every": "1h", "at": "+1h", "max_runtime": "90m", "nodes": ["n1"]}
+    replies = client.jobs.submit("mark", "hold", inputs=inputs, name="hold", **more)
+    assert replies.wait_accepted(30), job_fleet.logs()
+    job_fleet.set_clock(HOUR + 1)
+    assert wait_until(lambda: job_fleet.runs().total() == 1, 30), job_fleet.logs()
+    starts = client.jobs.forecast_rows(within="150m")
+    assert [(one["sure"], one["conflict"]) for one in starts] == [(False, False)] * 2
+    assert {one["why"] for one in starts} == {
+        "its own run before may still be under way: then it is missed"
+    }
+    job_fleet.set_clock(3.5 * HOUR)
+    go.touch()
+
+    def missed() -> list[str]:
+        history = client.jobs.show(replies).rows()[0].data["history"]
+        return [one["statusmsg"] for one in history if one["state"] == "missed"]
+
+    assert wait_until(missed, 60), job_fleet.logs()
+    (why,) = missed()
+    assert why.startswith("missed: its own run of ")
+    assert why.endswith(" was still under way, as were 1 before it")
+    told = [run.wait(20).rows()[0] for run in client.jobs.runs(replies)]
+    assert {(one.state, one.statusmsg) for one in told} == {
+        (State.OK, "OK"),
+        (State.EXPIRED, why),
+    }
+    job_fleet.set_clock(4 * HOUR + 5)
+    assert wait_until(lambda: job_fleet.runs().total() == 2, 30), job_fleet.logs()
+
+
 def test_clock_put_back_starts_nothing_again(job_fleet: JobFleet, client: Client) -> None:
     """A job that has run does not run again when the clock comes by that time once more."""
     replies = submit(client, job_fleet, "once more", every="1h", at="+1h")
@@ -133,6 +172,48 @@ def test_clock_put_back_starts_nothing_again(job_fleet: JobFleet, client: Client
     assert row["state"] == "scheduled"
     job_fleet.set_clock(2.1 * HOUR)
     assert wait_until(lambda: job_fleet.runs()["once more"] == 2, 30), job_fleet.logs()
+
+
+def test_an_edit_takes_no_start_away(job_fleet: JobFleet, client: Client, tmp_path: Path) -> None:
+    """Not the one after a run that is under way, nor is a skipped one back; a new time counts."""
+    go = tmp_path / "go"
+    inputs = {"file": str(job_fleet.marks), "text": str(go)}
+    more = {"every": "1h", "at": "+1h", "max_runtime": "90m", "nodes": ["n1"]}
+    replies = client.jobs.submit("mark", "hold", inputs=inputs, name="hold", **more)
+    assert replies.wait_accepted(30), job_fleet.logs()
+    first = client.jobs.rows(replies.job)[0]["next"]
+    job_fleet.set_clock(HOUR + 5)
+    assert wait_until(lambda: job_fleet.runs().total() == 1, 30), job_fleet.logs()
+    assert client.jobs.edit(replies, retries=1).wait(20).stats["ok"] == 1
+    go.touch()
+    assert wait_until(lambda: client.jobs.rows(replies.job)[0]["state"] == "scheduled", 30)
+    assert client.jobs.rows(replies.job)[0]["next"] == pytest.approx(first + HOUR)
+    client.jobs.skip(replies)
+    client.jobs.edit(replies, retries=2).wait(20)
+    starts = [one["start"] for one in client.jobs.forecast_rows(within="3h")]
+    assert starts == [pytest.approx(first + 2 * HOUR), pytest.approx(first + 3 * HOUR)]
+
+    go.unlink()
+    job_fleet.set_clock(3 * HOUR + 5)  # the second is skipped
+    assert wait_until(lambda: job_fleet.runs().total() == 2, 30), job_fleet.logs()
+    client.jobs.edit(replies, every="1h", at="+30m").wait(20)
+    go.touch()
+    assert wait_until(lambda: client.jobs.rows(replies.job)[0]["state"] == "scheduled", 30)
+    (row,) = client.jobs.rows(replies.job)
+    assert row["next"] - time.time() == pytest.approx(1800, abs=120)
+
+
+def test_a_start_that_has_not_passed_survives_pause_and_resume(
+    job_fleet: JobFleet, client: Client
+) -> None:
+    """What is resumed before its next start has that start still, however often it was paused."""
+    replies = submit(client, job_fleet, "x", every="1h", at="+1h", splay="20m")
+    (before,) = client.jobs.rows(replies.job)
+    for _time in range(2):
+        client.jobs.pause(replies)
+        client.jobs.resume(replies)
+    (after,) = client.jobs.rows(replies.job)
+    assert (after["state"], after["next"]) == ("scheduled", before["next"])
 
 
 def test_skip_pause_and_resume(job_fleet: JobFleet, client: Client) -> None:
@@ -159,6 +240,20 @@ def test_skip_pause_and_resume(job_fleet: JobFleet, client: Client) -> None:
     assert wait_until(lambda: job_fleet.runs()["x"] == 1, 30), job_fleet.logs()
 
 
+@pytest.mark.parametrize(("late", "state"), [("2h", State.OK), ("30m", State.EXPIRED)])
+def test_a_start_that_passed_while_paused(
+    job_fleet: JobFleet, client: Client, late: str, state: State
+) -> None:
+    """The one start of a job happens at resume if it is not later than `late`, else it is missed."""
+    replies = submit(client, job_fleet, "x", at="+1h", late=late)
+    client.jobs.pause(replies)
+    job_fleet.set_clock(2 * HOUR)
+    assert job_fleet.states(client, replies.job) == {"n1": "paused"}
+    client.jobs.resume(replies)
+    assert final(replies)[0] is state
+    assert job_fleet.runs()["x"] == (state is State.OK)
+
+
 def test_conditions(job_fleet: JobFleet, client: Client) -> None:
     """:ok, :failed and :done are what they say; what can no longer happen is cancelled."""
     good = submit(client, job_fleet, "good", at="+3s")
@@ -176,6 +271,40 @@ def test_conditions(job_fleet: JobFleet, client: Client) -> None:
     late = submit(client, job_fleet, "late", after=good)
     assert final(late)[0] is State.OK
     assert job_fleet.runs() == {"good": 1, "both": 1, "done": 1, "after all": 1, "late": 1}
+
+
+def test_jobs_that_would_wait_for_each_other_are_refused(
+    job_fleet: JobFleet, client: Client
+) -> None:
+    """By the session that knows them, and by the node, whoever asks; the job stays as it was."""
+    first = submit(client, job_fleet, "one", at="+1h")
+    second = submit(client, job_fleet, "two", after=first)
+    third = submit(client, job_fleet, "three", after=second)
+    why = (
+        f"job {first.job[:8]} would wait for itself: it waits for {third.job[:8]}, which waits for "
+        f"{second.job[:8]}, which waits for {first.job[:8]}"
+    )
+    with pytest.raises(UsageError, match=why):
+        client.jobs.edit(first, after=third)
+    other = job_fleet.client(session="strange", state="strange")
+    (row,) = other.jobs.edit(first.job, after=third.job).wait(20).rows()
+    assert (row.state, row.statusmsg) == (State.FAILED, why)
+    with pytest.raises(UsageError, match="would wait for itself"):
+        client.jobs.edit(first, after=first)
+    assert job_fleet.states(client, first.job) == {"n1": "scheduled"}
+
+
+def test_who_waits_says_for_what(job_fleet: JobFleet, client: Client) -> None:
+    """In list, forecast and explain; also that what is waited for is not on this node."""
+    first = submit(client, job_fleet, "one", at="+1h")
+    both = submit(client, job_fleet, "both", after=[first, f"{'0' * 32}:done"])
+    waits = f"after {'0' * 8}:done (not on this node) and {first.job[:8]}:ok"
+    (row,) = client.jobs.rows(both.job)
+    assert (row["state"], row["progress"]) == ("waiting", waits)
+    (start,) = [one for one in client.jobs.forecast_rows(within="2h") if one["job"] == both.job]
+    assert (start["sure"], start["why"]) == (False, waits)
+    told = client.rpc("rpcutil", "seen", requestid=both.job, nodes=["n1"]).rows()[0]
+    assert told.data["reason"] == f"a job: it starts {waits}"
 
 
 def test_conditions_over_a_restart(job_fleet: JobFleet, client: Client) -> None:
@@ -226,18 +355,6 @@ def test_edit_reaches_a_node_that_was_down(job_fleet: JobFleet, client: Client) 
     assert job_fleet.runs() == {"three": 1}
     (row,) = client.jobs.rows(replies.job)
     assert (row["state"], row["revision"]) == ("ok", 4)
-
-
-def test_edit_of_an_old_revision_is_refused(job_fleet: JobFleet, client: Client) -> None:
-    """Two edits of one revision: the first is taken, the second hears that it came too late."""
-    replies = submit(client, job_fleet, "x", at="+1h")
-    old = client.session.store.jobs.all()[0]
-    client.jobs.edit(replies, text="first")
-    client.session.store.jobs.add(old)
-    (row,) = client.jobs.edit(replies, text="second").wait(20).rows()
-    assert row.state is State.FAILED
-    assert "edited meanwhile" in row.statusmsg
-    assert client.jobs.show(replies).rows()[0].data["data"]["text"] == "first"
 
 
 def test_max_runtime(job_fleet: JobFleet, client: Client) -> None:

@@ -52,7 +52,11 @@ def test_story(embedded: Broker, tmp_path: Path) -> None:
         soon = client.jobs.forecast("tomorrow 03:30", "4h")
         sure = soon[soon["sure"]]
         assert Counter(sure["name"]) == {"drain": 17, "mail": 17}
-        assert set(soon[~soon["sure"]]["name"]) == {"patch"}
+        unsure = soon[~soon["sure"]]
+        down = unsure["sender"].isin(LATE)
+        assert set(unsure[~down]["name"]) == {"patch"}
+        assert Counter(unsure[down]["name"]) == {"drain": 3, "mail": 3}
+        assert unsure[down]["why"].str.startswith("silent: ").all()
         assert sure[sure["name"] == "drain"]["start"].nunique() == 17
         assert sure[sure["job"] == last]["start"].nunique() == 1
         client.close()

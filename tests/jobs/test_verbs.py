@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from mcshell.message import State
 from tests.jobs.job_fleet import JobFleet
 from tests.peers.processes import wait_until
 
@@ -45,13 +49,22 @@ def test_life_of_a_job_by_verbs(embedded: Broker, tmp_path: Path) -> None:
             ("n1", "received"),
             ("n2", "received"),
         ]
+        first = [one["start"] for one in rows]
         listed = table(job_fleet, "job", "list")
         assert [(one["job"], one["state"], one["agent"]) for one in listed] == [
             (rows[0]["job"], "scheduled", "mark")
         ] * 2
+        assert [one["next"] for one in listed] == pytest.approx(first)
         assert {"sender", "job", "revision", "owner", "next", "last", "attempt", "progress"} <= set(
             listed[0]
         )
+        text = job_fleet.fleet.cli("job", "list", "--session", "cli").stdout.splitlines()
+        assert text[0].split()[:4] == ["name", "job", "states", "next"]
+        assert text[2].split()[:4] == ["j", rows[0]["job"][:8], "2", "scheduled"]
+        assert len(text) == 3, "a line a job"
+        text = job_fleet.fleet.cli("job", "list", "-I", "n1", "--session", "cli").stdout
+        assert "n1" in text
+        assert rows[0]["job"] in text
         starts = table(job_fleet, "job", "forecast", "--within", "2h")
         assert [(one["sender"], one["start"], one["sure"]) for one in starts] == [
             (one["sender"], one["next"], True) for one in listed
@@ -89,11 +102,101 @@ def test_what_a_run_writes_is_followed(embedded: Broker, tmp_path: Path) -> None
         assert again.stdout == done.stdout
 
 
+EXEC = "policy default deny\nallow\tcert=alice\trun\t*\t*\n"
+LONG = "import sys; print('first'); print('x' * 999_999); print('last', flush=True)"
+SLOW = "echo begun; until test -e {go}; do sleep 0.1; done; echo over >&2"
+
+
+def test_job_log_shows_what_an_exec_writes(embedded: Broker, tmp_path: Path) -> None:
+    """Both streams, while it runs and afterwards; of a long output its head and its tail."""
+    with JobFleet(embedded, tmp_path, "n1", policies={"exec": EXEC}) as job_fleet:
+        job_fleet.start("n1")
+        go = tmp_path / "go"
+        cli = job_fleet.fleet.cli
+
+        def log(*words: str) -> str:
+            return cli("job", "log", *words, "--session", "cli").stdout
+
+        submit = ("job", "submit", "exec", "run", "-y", "--session", "cli", "--name")
+        done = cli(*submit, "slow", "--", "sh", "-c", SLOW.format(go=go))
+        assert done.returncode == 0, done.stderr
+        assert wait_until(lambda: log("slow", "n1") == "begun\n", 60), job_fleet.logs()
+        client = job_fleet.client(session="other")
+        pieces = client.jobs.log("slow", "n1", follow=True)
+        assert next(pieces) == "begun\n"
+        go.touch()
+        assert "".join(pieces) == "over\n"
+        assert log("slow", "n1") == "begun\nover\n"
+
+        cli(*submit, "long", "--", sys.executable, "-c", LONG)
+        assert "".join(client.jobs.log("long", "n1", follow=True)).endswith("x\nlast\n")
+        kept = log("long", "n1")
+        assert kept.startswith("first\nxxx")
+        assert kept.endswith("xxx\nlast\n")
+        assert "bytes left out ...]" in kept
+        assert len(kept) < 300_000
+        (row,) = client.jobs.show("long").rows()
+        assert row.data["result"]["stdout"].endswith("xxx\nlast\n")
+
+
+def test_replies_ledger_and_retry_take_a_jobs_name(embedded: Broker, tmp_path: Path) -> None:
+    """In whatever session it was handed in; of a job that recurs its newest run is meant."""
+    with JobFleet(embedded, tmp_path, "n1") as job_fleet:
+        job_fleet.start("n1")
+        client = job_fleet.client(session="desk")
+        bad = client.jobs.submit("mark", "fail", text="no", name="bad", nodes=["n1"])
+        bad.wait(30)
+        often = client.jobs.submit(
+            "mark", "once", file=str(job_fleet.marks), every="1s", name="often", nodes=["n1"]
+        )
+        assert wait_until(lambda: len(client.jobs.runs(often)) > 1, 60), job_fleet.logs()
+        client.jobs.pause(often)
+        client.jobs.runs(often)[-1].wait(30)
+        newest = client.jobs.runs(often)[-1].requestid
+        client.close()
+
+        def cli(*words: str) -> tuple[int, Any]:
+            done = job_fleet.fleet.cli(*words, "--json")
+            assert done.stdout, done.stderr
+            return done.returncode, json.loads(done.stdout)
+
+        code, found = cli("replies", "bad")
+        assert (code, found["request"]["id"]) == (2, bad.job)
+        code, found = cli("replies", "often")
+        assert (code, found["request"]["id"]) == (0, newest)
+        code, rows = cli("ledger", "bad")
+        assert (code, rows[0]["state"]) == (0, "failed")
+        code, found = cli("retry", "-r", "bad", "-y")
+        assert (code, found["request"]["action"]) == (2, "fail")
+        assert found["replies"][0]["statusmsg"] == "no"
+        for verb in ("skip", "resume", "pause", "cancel"):
+            code, _found = cli("job", verb, "often", "-y")
+            assert code == 0, verb
+
+
+def test_max_runtime_is_the_whole_time_of_the_job(embedded: Broker, tmp_path: Path) -> None:
+    """A program is stopped when its time is over, not before, and what it wrote is told."""
+    with JobFleet(embedded, tmp_path, "n1", policies={"exec": EXEC}) as job_fleet:
+        job_fleet.start("n1")
+        client = job_fleet.client(session="cli")
+        code = "import time; print('here', flush=True); time.sleep(60)"
+        replies = client.jobs.submit(
+            "exec", "run", argv=[sys.executable, "-c", code], max_runtime="4s", nodes=["n1"]
+        )
+        (row,) = replies.wait(60).rows()
+        assert row.state is State.FAILED
+        # Whichever of the two is first to say so: the shim, or the agent whose program was stopped.
+        assert row.statusmsg in ("timed out after 4 s", "stopped after 4.0 s: out of time")
+        assert row.data["stdout"] == "here\n"
+        assert row.data["elapsed"] > 3.95
+
+
 def test_what_cannot_be_is_refused_before_anything_is_sent(
     embedded: Broker, tmp_path: Path
 ) -> None:
     """Times that do not exist, zones that do not exist and unknown jobs are usage errors."""
     with JobFleet(embedded, tmp_path, "n1") as job_fleet:
+        job_fleet.start("n1")
         submit = ("job", "submit", "mark", "once", "file=x")
         for words, what in (
             (("--at", "25:99"), "25:99"),
@@ -102,7 +205,13 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(
             (("--at", "04:00", "--tz", "Mars/Base"), "no time zone"),
             (("--every", "6h", "--after", "0" * 32), "after does not go with"),
             (("--after", "nosuch"), "no job 'nosuch'"),
+            (("--at", "monkey 04:00"), "fri 22:30"),
+            (("--at", "2020-01-01 04:00"), "at 2020-01-01 04:00:00+00:00 is past"),
+            (("--every", "6h", "--until", "2020-01-01 04:00"), "is past: no start would be"),
+            (("--every", "6h", "--until", "+1h"), "is before the first start"),
+            (("--at", "+2h", "--until", "+1h"), "is before the first start"),
+            (("--cron", "0 4 30 2 *"), "Bad day-of-month"),
         ):
-            done = job_fleet.fleet.cli(*submit, *words)
+            done = job_fleet.fleet.cli(*submit, *words, TZ="UTC")
             assert done.returncode == 64, (words, done.stderr)
             assert what in done.stderr, (words, done.stderr)

@@ -156,3 +156,41 @@ def test_an_outcome_that_a_node_cannot_sign_is_kept(keyring, agent, tmp_path):
         agent.add(key)
         assert replies.wait(40).stats["ok"] == 1, log.read_text()
     assert len(marks.read_text().splitlines()) == 1
+
+
+SECRET_PLAN = """\
+plan: rotate
+steps:
+  - step: put
+    ask: exec.run
+    inputs: {{argv: [sh, -c, "until test -e {go}; do sleep 0.1; done"], stdin: S3CRET}}
+    nodes: [web1]
+"""
+
+
+def test_a_signer_that_has_gone_away_does_not_spoil_a_plan_that_ended_well(
+    keyring, agent, tmp_path
+):
+    """It is ok, and says that its secrets are still here; resumed with the key back, it drops them."""
+    key = keyring.certify("alice", f"ssh-agent:{agent.socket}")
+    agent.add(key)
+    folder, go = keyring.fleet.folder, tmp_path / "go"
+    policy = "policy default deny\nallow\tcert=alice\trun\t*\t*\n"
+    (folder / "policies" / "exec.policy").write_text(policy)
+    keyring.fleet.start()
+    plan, told = tmp_path / "plan.yaml", []
+    plan.write_text(SECRET_PLAN.format(go=go))
+    with keyring.fleet.client(session="rotate") as client:
+        begun = client.plans.run(plan, timeout=0.5)
+        agent.stop()
+        go.touch()
+        done = client.plans.resume(timeout=60, say=told.append)
+        assert (begun.state, done.state, done.count("ok")) == ("open", "ok", 1)
+        (line,) = told
+        assert line.startswith("rotate: its secret inputs stay in the session file, since ")
+        assert b"S3CRET" in client.session.store.plans.find().body
+        agent.start()
+        agent.add(key)
+        assert client.plans.resume(say=told.append).state == "ok"
+        assert len(told) == 1
+        assert b"S3CRET" not in client.session.store.plans.find().body

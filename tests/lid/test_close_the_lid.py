@@ -1,6 +1,7 @@
 """Close the lid: whatever dies and whenever, another machine has all the replies, each once.
 
-Five seeded trials a broker; `-m soak` runs 200 in all. Prints in which phases the client died.
+Each phase once on our own broker, those in which a broker has a part on each; `-m soak` runs 200 in
+all. Prints in which phases the client died.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 from tests.lid.trial import COUNT, PHASES, trial
 from tests.peers.fleet import Fleet
 
-FEW = 5
+FEW = {"embedded": range(5), "activemq": range(1, 4), "rabbitmq": range(1, 4)}
 MANY = {"embedded": 80, "activemq": 80, "rabbitmq": 40}
 
 
@@ -37,9 +38,9 @@ def run_trials(kind, fresh_broker, folder, seeds):
 @pytest.mark.timeout(600)
 def test_nothing_is_lost(broker_kind, fresh_broker, tmp_path):
     """All 200 replies, no row twice, the ledger closed, in each phase of dying."""
-    seeds = range(FEW)
+    seeds = FEW[broker_kind]
     hit = run_trials(broker_kind, fresh_broker, tmp_path, seeds)
-    assert set(hit) == set(PHASES)
+    assert set(hit) == {PHASES[seed] for seed in seeds}
 
 
 @pytest.mark.soak

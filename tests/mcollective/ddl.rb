@@ -18,7 +18,10 @@ def form(value)
   end
 end
 
-$stdout.sync = true
+# What a file prints is no answer.
+answers = $stdout.dup
+answers.sync = true
+$stdout.reopen($stderr)
 $stdin.each_line do |line|
   ask = JSON.parse(line)
   begin
@@ -31,5 +34,5 @@ $stdin.each_line do |line|
   rescue Exception => e
     answer = { error: "#{e.class}: #{e.message}".dup.force_encoding('UTF-8').scrub }
   end
-  puts JSON.generate(answer)
+  answers.puts JSON.generate(answer)
 end

@@ -88,7 +88,7 @@ def test_a_filter_means_there_what_it_means_here(
         there = real.matches(to_ruby(filters), node)
     except RubyError:
         there = False  # the node drops the message
-    assert there == compile_filter(filters).matches(node)
+    assert there == compile_filter(filters, versions=False).matches(node)
 
 
 @given(filters=FILTERS, node=NODES)
@@ -96,7 +96,9 @@ def test_a_filter_means_there_what_it_means_here(
 def test_back_again_it_still_means_the_same(filters: Filter, node: Node) -> None:
     """A filter of ours, written and read, takes the same nodes."""
     again = from_ruby(to_ruby(filters))
-    assert compile_filter(again).matches(node) == compile_filter(filters).matches(node)
+    assert compile_filter(again, versions=False).matches(node) == compile_filter(
+        filters, versions=False
+    ).matches(node)
 
 
 THEIR_COMPOUNDS = st.sampled_from(
@@ -139,7 +141,7 @@ def test_what_mco_sends_is_taken_as_it_is_there(
         there = real.matches(structure, node)
     except RubyError:
         there = False
-    assert compile_filter(from_ruby(structure)).matches(node) == there
+    assert compile_filter(from_ruby(structure), versions=False).matches(node) == there
 
 
 def test_the_captured_filters_are_read() -> None:

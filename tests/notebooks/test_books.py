@@ -26,7 +26,7 @@ def test_it_runs(path: Path, demo: Demo) -> None:
     book = execute(path, demo.environ)
     texts = " ".join(shown(book))
     assert "Error" not in texts
-    assert "emu" in texts
+    assert "web" in texts
 
 
 @each

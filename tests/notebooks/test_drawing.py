@@ -11,18 +11,23 @@ from typing import Any
 import nbconvert
 import nbformat
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from mcshell import table
+from mcshell.client import accessor
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.store.ledger import LedgerEntry, judge, step
 from mcshell.client.store.records import RequestRecord, StoredData
 from mcshell.message import Filter, Reply, State, Via
+from mcshell.notebook import frames
 from mcshell.notebook.display import as_html, as_text, bundle, standing
-from mcshell.notebook.frames import page, shown, shown_series, styled
+from mcshell.notebook.frames import drawn_text, page, shown, shown_series, styled
 from mcshell.notebook.painter import Painter
 from tests.peers.processes import wait_until
+
+assert accessor  # registers df.mco
 
 ID = "0123456789abcdef" * 2
 HOSTILE = (
@@ -173,6 +178,96 @@ def test_a_styled_table_is_harmless(dressed: str) -> None:
     assert frame["sender"].iloc[1] == HOSTILE
 
 
+ARROW: Any = pd.ArrowDtype(pa.string())
+
+
+@pytest.mark.parametrize("dtype", ["object", "string", "string[pyarrow]", ARROW, "category"])
+def test_text_is_harmless_whatever_stores_it(dtype: Any) -> None:
+    """A column, its Series, array and index, as labels, names and in a style: all are harmless."""
+    label = HOSTILE.replace("\ud800", "")
+    column = pd.Series([label, "b"]).astype(dtype)
+    index = pd.Index(column, name=label)
+    frame = pd.DataFrame({label: column.set_axis(index), "n": pd.Series([1, 2], index=index)})
+    frame.columns.name = label
+    tips = pd.DataFrame([[label, label]] * 2, index=index, columns=frame.columns)
+    style = frame.style.set_caption(label).set_tooltips(tips).concat(frame.style)
+    texts = (frame, frame[label], frame.index, frame[label].array, frame.iloc[0])
+    pages = (page(frame), page(frame.T), page(frame.set_index(label)), styled(style))
+    for drawn in (*map(drawn_text, texts), *pages):
+        assert drawn
+        assert "alert(1)" in drawn
+        assert not BAD.search(drawn), drawn
+    for drawn in pages:
+        assert drawn
+        assert not harmful(drawn), drawn
+    assert frame[label].iloc[0] == label
+
+
+def test_no_text_is_a_formula() -> None:
+    """MathJax looks for nothing in a table, a styled one, or how a request stands."""
+    frame = pd.DataFrame({"sender": ["$x$ \\(y\\)"]})
+    asked = replies(["web1"])
+    for drawn in (page(frame), styled(frame.style), as_html(standing(asked))):
+        assert drawn
+        assert re.match(r'<div class="[^"]*mathjax_ignore[^"]*">', drawn), drawn
+        assert "tex2jax_ignore" in drawn
+
+
+class Undrawable:
+    """A cell that cannot be drawn."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("as asked")
+
+
+ODD: dict[str, pd.DataFrame] = {
+    "nothing": pd.DataFrame(),
+    "no rows": pd.DataFrame({"a": []}),
+    "columns that are no text": pd.DataFrame({1: ["a"], None: ["b"], pd.NaT: ["c"]}),
+    "names that are none": pd.DataFrame({"a": ["b"]}, index=pd.Index(["x"], name=pd.NA)),
+    "twice": pd.DataFrame([["a", "b"], ["c", "d"]], columns=["a", "a"], index=["x", "x"]),
+    "levels": pd.DataFrame(
+        [["a", "b"]],
+        columns=pd.MultiIndex.from_tuples([("a", 1), (None, 2)]),
+        index=pd.MultiIndex.from_tuples([("x", None)], names=["l", None]),
+    ),
+    "intervals": pd.DataFrame({"a": pd.cut([1, 2, 3], 2)}),
+    "periods": pd.DataFrame({"a": pd.period_range("2026-01", periods=2, freq="M")}),
+    "zones": pd.DataFrame({"a": pd.to_datetime(["2026-01-01"], utc=True), "b": ["x"]}),
+    "sparse": pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 1.0])}),
+    "lists of Arrow": pd.DataFrame({"a": pd.array([["x"]], pd.ArrowDtype(pa.list_(pa.string())))}),
+    "huge": pd.DataFrame({"a": [2**70, -(10**400)]}, dtype=object),
+    "wide": pd.DataFrame([["x"] * 300]),
+    "no cell can be drawn": pd.DataFrame({"a": [Undrawable()]}),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_display_never_fails(kind: str) -> None:
+    """What cannot be drawn our way is drawn as pandas does it, or named; nothing is raised."""
+    frame = ODD[kind]
+    assert drawn_text(frame)
+    assert drawn_text(frame.index)
+    for place in range(frame.shape[1]):
+        assert drawn_text(frame.iloc[:, place])
+    drawn = page(frame), styled(frame.style)
+    if kind != "no cell can be drawn":
+        assert all(drawn)
+
+
+def test_what_is_not_drawn_our_way_is_drawn_as_pandas_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours costs the looks of a table, never the table; the text stays harmless."""
+    monkeypatch.setattr(frames, "shown", lambda frame: frame.nosuch)
+    monkeypatch.setattr(frames, "_safe_styler", lambda styler: styler.nosuch)
+    frame = pd.DataFrame({"a": ["\x1b[31m<img src=x onerror=alert(1)>"]})
+    for drawn in (drawn_text(frame), page(frame), styled(frame.style)):
+        assert drawn
+        assert "alert(1)" in drawn
+        assert not BAD.search(drawn)
+    assert not harmful(page(frame) or "<img")
+    assert not harmful(styled(frame.style) or "<img")
+
+
 def test_text_in_a_browser_is_to_the_left_and_can_be_read() -> None:
     """Columns of text start at the left and are not cut at 50; ids are short, numbers as before."""
     frame = pd.DataFrame(
@@ -317,3 +412,31 @@ def test_a_large_fleet_is_drawn_within_its_share(size: int) -> None:
     assert share < 0.05, share
     assert "50000 ok" in screen.published[-1][3]
     assert max(len(one[3]) for one in screen.published) < 2000
+
+
+def test_moments_and_ids_are_short_in_a_browser() -> None:
+    """A moment is in its zone, to the second unless it has thousandths; a job's id is its first letters."""
+    found = table.frame(
+        {
+            "job": ("string", [ID, "by hand", "x"]),
+            "next": (table.TIME, [1.7e9, 1.7e9 + 0.25, None]),
+        }
+    )
+    drawn = page(found) or ""
+    cells = re.findall(r"<td[^>]*>([^<]*)<", drawn)
+    day = "2023-11-14 "
+    assert cells == [ID[:12], f"{day}22:13:20Z", "by hand", f"{day}22:13:20.250Z", "x", ""]
+    assert f'<td style="white-space: nowrap">{day}22:13:20Z</td>' in drawn
+    assert found["job"][0] == ID
+
+
+def test_an_analysis_has_figures_that_can_be_read() -> None:
+    """In a browser bytes, times and shares have units, to the right; the DataFrame has numbers."""
+    frame = pd.DataFrame(
+        {"sender": ["a", "b"], "disk_bytes": [2**30, 2**30], "up_seconds": [90.0, 7200.0]}
+    )
+    found = frame.mco.summary("disk_bytes", "up_seconds")
+    drawn = page(found) or ""
+    for text in ("1.0\N{NO-BREAK SPACE}GiB", "100\N{NO-BREAK SPACE}%", "2\N{NO-BREAK SPACE}h"):
+        assert f"<td>{text}</td>" in drawn
+    assert found["max"].tolist() == [2**30, 7200.0]

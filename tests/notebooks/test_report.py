@@ -45,7 +45,7 @@ def test_a_report_is_one_page_without_scripts(demo: Demo, tmp_path: Path) -> Non
     assert not OUTSIDE.search(re.sub(r'src="data:[^"]*"', "", page))
     assert "default-src 'none'" in page
     assert "mcshell.connect" not in page
-    assert "emu[0001" in page
+    assert "web[01" in page
 
 
 def notebook(folder: Path, *cells: str) -> Path:

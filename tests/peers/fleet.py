@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-__all__ = ["Fleet", "Node"]
+__all__ = ["Fleet", "Node", "common"]
 
 ROOT = str(Path(__file__).resolve().parents[2])  # commands run elsewhere, on the same code
 READY = 90.0  # seconds: ten daemons start at once on a busy machine
 POLICIES = {"default": "policy default deny\nallow\tcert=alice\t*\t*\t*\n"}
-COMMON = """\
+_COMMON = """\
 state = "state-{name}"
 [broker]
-urls = ["{url}"]
+urls = {urls}
 user = "{user}"
 passcode_file = "broker.pass"
 [pki]
@@ -56,6 +56,12 @@ classes = "{name}.classes"
 policies = "policies"
 audit_every = "0s"
 """
+
+
+def common(name: str, broker: Broker, collective: str) -> str:
+    """The configuration that all parts of a fleet share; `broker.urls` are several, `url` is one."""
+    urls = getattr(broker, "urls", None) or [broker.url]
+    return _COMMON.format(name=name, urls=json.dumps(urls), user=broker.user, collective=collective)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,9 @@ class Fleet:
         self.names = list(nodes or ())
         for name, node in (nodes or {}).items():
             self._enrol(name, "node", NODE.format(name=name) + more)
-            (folder / f"{name}.yaml").write_text(json.dumps(node.facts))  # JSON is YAML
+            (folder / f"{name}.yaml").write_text(
+                json.dumps(node.facts, ensure_ascii=False)
+            )  # JSON is YAML, but for escaped pairs
             (folder / f"{name}.classes").write_text("".join(f"{one}\n" for one in node.classes))
         self.environ = {**os.environ, "MCSHELL_CONFIG": str(self.config), "PYTHONPATH": ROOT}
         for name in ("MCSHELL_STATE", "MCSHELL_PASSCODE"):
@@ -116,9 +124,7 @@ class Fleet:
 
     def _enrol(self, name: str, kind: str, more: str = "") -> None:
         self.authority.issue(name, kind, out=self.folder)
-        text = COMMON.format(
-            name=name, url=self.broker.url, user=self.broker.user, collective=self.collective
-        )
+        text = common(name, self.broker, self.collective)
         (self.folder / f"{name}.toml").write_text(text + more)
 
     def __enter__(self) -> Self:

@@ -68,6 +68,10 @@ class Terminal:
         """Press keys by tmux's names: Enter, Tab, C-c, F4."""
         self._tmux("send-keys", *keys)
 
+    def resize(self, width: int) -> None:
+        """Pull at the window's edge until it has so many columns."""
+        self._tmux("resize-window", "-x", str(width))
+
     def screen(self) -> str:
         """What the screen shows, with what has scrolled away above it; no trailing blanks."""
         text = self._tmux("capture-pane", "-p", "-S", "-")

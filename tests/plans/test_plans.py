@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import sys
 import time
 import uuid
@@ -272,6 +273,45 @@ def test_a_node_that_is_down_is_waited_for(fleet, tmp_path):
     done = fleet.cli("plan", "resume", "slow", "--session", session)
     assert done.returncode == 0, done.stderr
     assert marks(tmp_path) == ["one", "one", "two"]
+
+
+def test_a_plan_that_another_shell_goes_on_with_says_who(fleet, tmp_path):
+    """Whoever resumes it meanwhile, here or from a session of his own, is told which process has it."""
+    path, session = written(tmp_path, SLOW, nodes="[web3, web4]", sleep=0), name_of_session()
+    path.write_text(path.read_text().replace("plan: slow", f"plan: {session}"))
+    fleet.kill9("web3")
+    argv = [sys.executable, "-m", "mcshell", "plan", "run", str(path), "-y", "--session", session]
+    child = Child(argv, tmp_path / "first.log", fleet.environ)
+    try:
+        assert wait_until(lambda: marks(tmp_path) == ["one"], PATIENCE), child.tail()
+        who = f"process {child.process.pid} on {socket.gethostname()}"
+        done = fleet.cli("plan", "resume", session, "-y", "--session", session)
+        assert done.returncode == 64, done.stderr
+        assert f"session {session} is held by {who}: plan {session} " in done.stderr
+        again = fleet.cli("plan", "run", str(path), "-y", "--session", session)
+        assert f"is held by {who}: its plans go on there" in again.stderr
+        listed = fleet.cli("plan", "list", "--session", session)
+        assert f"the session is held by {who}: they go on there" in listed.stderr
+        elsewhere = fleet.cli("plan", "resume", session)
+        assert elsewhere.returncode == 64
+        assert f"is in session {session}, last held by {who}" in elsewhere.stderr
+    finally:
+        fleet.start("web3")
+    child.process.wait(PATIENCE)
+    assert child.process.returncode == 0, child.tail()
+    assert marks(tmp_path) == ["one", "one", "two"]
+
+
+def test_a_plan_that_has_ended_needs_no_schemas(fleet, tmp_path):
+    """Resumed where its agents are not known, it says how it ended."""
+    path, session = written(tmp_path, SLOW, nodes="[db1, db2]", sleep=0), name_of_session()
+    with fleet.client(session=session) as alice:
+        assert alice.plans.run(path, timeout=60).state == "ok"
+    config = fleet.config.with_name("without.toml")
+    config.write_text(fleet.config.read_text().partition("[node]")[0])
+    done = fleet.cli("plan", "resume", "--session", session, MCSHELL_CONFIG=str(config))
+    assert done.returncode == 0, done.stderr
+    assert "mark" in done.stdout
 
 
 def test_outcomes_are_read_again_from_the_nodes(fleet, tmp_path):

@@ -17,7 +17,7 @@ from mcshell.broker.config.site import DAY, Site, holders_of, survey
 from mcshell.commands.context import Context
 from mcshell.commands.run import run_words
 from mcshell.config import Pool
-from mcshell.errors import UsageError
+from mcshell.errors import ConfigError, UsageError
 from mcshell.pki import Authority
 from mcshell.wire import destinations
 from mcshell.wire.stomp.dialects import ACTIVEMQ, RABBITMQ
@@ -125,6 +125,72 @@ def test_doctor_warns_when_requests_outlive_what_the_broker_keeps(
     assert [row[1] for row in table.rows if row[0].startswith("broker config")] == ["fail"]
 
 
+def test_what_was_said_once_is_kept_and_a_change_is_named(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Run again it keeps hosts, address, port and retention, and the broker's certificate."""
+    conf = tmp_path / "conf"
+    words = ["broker", "config", "rabbitmq", "--dir", str(conf), "--pki", str(tmp_path / "ca")]
+    said = ["--host", "mq.example.com", "--listen", "127.0.0.1", "--tls-port", "61999"]
+    run_words([*words, *said, "--retention", "200d"], Context())
+    files = {path.name: path.read_bytes() for path in conf.iterdir() if path.is_file()}
+    _, table = run_words(words, Context())
+    assert {path.name: path.read_bytes() for path in conf.iterdir() if path.is_file()} == files
+    assert table.rows[0][2] == "stomp+ssl://mq.example.com:61999"
+    assert not [note for note in table.notes if note.startswith("changed")]
+    _, table = run_words([*words, "--listen", "127.0.0.2"], Context())
+    assert "changed: --listen was 127.0.0.1, is 127.0.0.2" in table.notes
+    assert "127.0.0.2:61999" in (conf / "rabbitmq.conf").read_text()
+    assert (conf / "server.pem").read_bytes() == files["server.pem"]
+    record = json.loads((conf / "mcshell.json").read_text())
+    del record["options"]  # as an earlier version wrote it
+    (conf / "mcshell.json").write_text(json.dumps(record))
+    _, table = run_words(words, Context())
+    assert table.rows[0][2].startswith("stomp+ssl://mq.example.com:")
+    assert (conf / "server.pem").read_bytes() == files["server.pem"]
+
+
+def test_nothing_is_signed_with_the_key_of_another_ca(authority: Authority, tmp_path: Path) -> None:
+    """What a foreign CA's key could do is not done: the line says what cannot, and nothing is written."""
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    for name in ("ca.pem", "ca.key"):
+        (foreign / name).write_bytes((authority.directory / name).read_bytes())
+        (foreign / name).chmod(0o600)
+    words = ["broker", "config", "rabbitmq", "--dir", str(tmp_path / "conf"), "--pki", str(foreign)]
+    with pytest.raises(ConfigError, match="a CA that mcshell does not keep"):
+        run_words(words, Context())
+    assert not (tmp_path / "conf").exists()
+    assert {path.name for path in foreign.iterdir()} == {"ca.pem", "ca.key"}
+
+
+def test_the_broker_takes_what_nodes_may_answer(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`max_reply` makes the limit, RabbitMQ's of 4 MiB included; doctor compares it with today's."""
+    monkeypatch.setenv("MCSHELL_STATE", str(tmp_path / "state"))
+    config, conf = tmp_path / "mcshell.toml", tmp_path / "conf"
+    where = ["--config", str(config)]
+    words = ["broker", "config", "rabbitmq", "--dir", str(conf), "--pki", str(tmp_path / "ca")]
+
+    def checked() -> str:
+        _, table = run_words(["doctor", "--broker", str(conf), *where], Context())
+        return next(row[1] for row in table.rows if row[0].startswith("broker config"))
+
+    for size in ("8MiB", "40MiB"):
+        config.write_text(
+            f'[node]\nmax_reply = "{size}"\n[broker]\nurls = ["stomp://127.0.0.1:9"]\n'
+        )
+        run_words([*words, *where], Context())
+        largest = json.loads((conf / "mcshell.json").read_text())["largest"]
+        assert largest > int(size.removesuffix("MiB")) << 20
+        assert f"max_frame_size, {largest}}}" in (conf / "advanced.config").read_text()
+        assert f"max_message_size = {largest}" in (conf / "rabbitmq.conf").read_text()
+        assert checked() == "ok"
+    config.write_text(config.read_text().replace("40MiB", "80MiB"))
+    assert checked() == "warn"
+
+
 def test_two_with_one_common_name_are_left_out_on_activemq() -> None:
     """ActiveMQ could not tell them apart, so neither gets the other's rights."""
     long = "n" * 64
@@ -199,7 +265,8 @@ def test_replies_go_by_topic_on_rabbitmq_alone() -> None:
     }
     for other in (destinations.work("mcs", "a.reply.b"), destinations.broadcast("mcs")):
         assert RABBITMQ.send_to(other) == other
-        assert RABBITMQ.subscribe_to(other) == {"destination": other}
+        classic = {"x-queue-type": "classic"} if other.startswith("/topic/") else {}
+        assert RABBITMQ.subscribe_to(other) == {"destination": other, **classic}
     assert ACTIVEMQ.send_to(queue) == queue
 
 
@@ -209,3 +276,55 @@ def test_rabbitmq_users_have_no_password(authority: Authority, tmp_path: Path) -
     assert {user["password_hash"] for user in made["users"]} == {""}
     assert all(user["tags"] == [] for user in made["users"])
     assert json.dumps(made)
+
+
+MEMBERS = ("mq1.example.com", "mq2.example.com", "mq3.example.com")
+
+
+def test_a_cluster_has_a_folder_a_member_and_one_secret(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is the member that its folder names; written again, secret and certificates stay."""
+    monkeypatch.setenv("MCSHELL_STATE", str(tmp_path / "state"))
+    conf = tmp_path / "conf"
+    words = ["broker", "config", "rabbitmq", "--dir", str(conf), "--pki", str(authority.directory)]
+    _, table = run_words([*words, "--cluster", ",".join(MEMBERS)], Context())
+    assert [row[2] for row in table.rows] == [f"stomp+ssl://{one}:61614" for one in MEMBERS]
+    kept = {path: path.read_bytes() for path in conf.rglob("*") if path.is_file()}
+    for member in MEMBERS:
+        assert f"node=mcshell@{member} " in (conf / member / "cluster").read_text()
+        assert stat.S_IMODE((conf / member / ".erlang.cookie").stat().st_mode) == 0o600
+        lines = (conf / member / "rabbitmq.conf").read_text().splitlines()
+        assert "default_queue_type = quorum" in lines
+        assert sum("classic_config.nodes." in line for line in lines) == len(MEMBERS)
+        policies = json.loads((conf / member / "definitions.json").read_text())["policies"]
+        assert {"delivery-limit": -1}.items() <= policies[1]["definition"].items()
+    assert len({(conf / member / ".erlang.cookie").read_text() for member in MEMBERS}) == 1
+    run_words(words, Context())
+    assert {path: path.read_bytes() for path in conf.rglob("*") if path.is_file()} == kept
+    config = tmp_path / "mcshell.toml"
+    config.write_text('[broker]\nurls = ["stomp://127.0.0.1:9"]\n')
+    _, table = run_words(["doctor", "--broker", str(conf), "--config", str(config)], Context())
+    (row,) = (row for row in table.rows if row[0].startswith("broker config"))
+    assert row[1] == "ok", row
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["rabbitmq", "--cluster", "a,b"], "three different hosts"),
+        (["rabbitmq", "--cluster", "a,b,b"], "three different hosts"),
+        (["rabbitmq", "--cluster", "a,b,c d"], "a host's name or address is meant"),
+        (["rabbitmq", "--cluster", "a,b,../c"], "a host's name or address is meant"),
+        (["activemq", "--cluster", "a,b,c"], "shared store"),
+        (["rabbitmq", "--cluster", "a,b,c", "--host", "d"], "--host and --cluster"),
+    ],
+)
+def test_what_is_no_cluster_is_refused(
+    authority: Authority, tmp_path: Path, words: list[str], meant: str
+) -> None:
+    """Before anything is written."""
+    where = ["--dir", str(tmp_path / "conf"), "--pki", str(authority.directory)]
+    with pytest.raises(UsageError, match=meant):
+        run_words(["broker", "config", *words, *where], Context())
+    assert not (tmp_path / "conf").exists()

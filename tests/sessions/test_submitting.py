@@ -11,7 +11,6 @@ import pytest
 
 from mcshell.client.store.store import SessionStore
 from mcshell.message import State
-from mcshell.wire.documents.rule import read_job
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -38,10 +37,10 @@ def hand_in(fleet: Fleet, state: str, kind: str, step: int) -> bool:
 
 
 def check(path: Path, kind: str) -> int:
-    """Everything in a session's file is whole; the number of requests that are there."""
+    """Everything in a session's file is whole; the number of durable requests that are there."""
     store = SessionStore(path)
     try:
-        requests = store.requests()
+        requests = [(one, counts) for one, counts in store.requests() if one.via.durable]
         for record, counts in requests:
             targets = [entry.sender for entry in store.entries(record.id)]
             assert targets == list(NODES)
@@ -52,7 +51,8 @@ def check(path: Path, kind: str) -> int:
         assert len(jobs) == (len(requests) - edits if kind in ("job", "edit") else 0)
         for job in jobs:
             assert store.find_request(job.request) is not None
-            assert read_job(job.body).revision == 1 + edits
+            revisions = [one.job.revision for one in store.jobs.revisions(job.id)]
+            assert sorted(set(revisions)) == list(range(1, 2 + edits))
         return len(requests)
     finally:
         store.close()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mcshell.wire import destinations
 from mcshell.wire.stomp.connector import Connector
-from tests.peers.fleet import COMMON, READY, Fleet, Node
+from tests.peers.fleet import READY, Fleet, Node, common
 from tests.peers.processes import Child, wait_until
 
 if TYPE_CHECKING:
@@ -85,12 +85,7 @@ class RuleFleet:
         words = ("--prefix", prefix, "--seed", str(seed))
         if not (self.folder / f"{name}.toml").exists():
             self.fleet.authority.issue(name, "node", out=self.folder)
-        text = COMMON.format(
-            name=name,
-            url=self.fleet.broker.url,
-            user=self.fleet.broker.user,
-            collective=self.fleet.collective,
-        )
+        text = common(name, self.fleet.broker, self.fleet.collective)
         (self.folder / f"{name}.toml").write_text(
             f'{text}[node]\npolicies = "policies"\naudit_every = "0s"\n{self.more}'
         )
@@ -111,12 +106,7 @@ class RuleFleet:
         """Start a supervisor, and wait until it serves."""
         if not (self.folder / f"{name}.toml").exists():
             self.fleet.authority.issue(name, kind, out=self.folder)
-            text = COMMON.format(
-                name=name,
-                url=self.fleet.broker.url,
-                user=self.fleet.broker.user,
-                collective=self.fleet.collective,
-            )
+            text = common(name, self.fleet.broker, self.fleet.collective)
             (self.folder / f"{name}.toml").write_text(text + SUPERVISOR)
         argv = ["supervisor", "--config", f"{self.folder / name}.toml"]
         self.supervisors[name] = self._run(name, argv)

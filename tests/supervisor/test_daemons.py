@@ -61,6 +61,24 @@ def test_real_machines_get_their_jobs_once(broker: Broker, tmp_path: Path) -> No
         assert rule_fleet.runs() == {"long": 2, "next": 2}
 
 
+def test_a_new_rule_reaches_nodes_at_once_and_the_line_says_when(
+    embedded: Broker, tmp_path: Path
+) -> None:
+    """A node that the supervisor has heard of does not have to register first."""
+    with RuleFleet(embedded, tmp_path, "web1", every="1h") as rule_fleet:
+        rule_fleet.supervise()
+        rule_fleet.fleet.start()
+        rule_fleet.sign(MORE, text="first")
+        assert wait_until(lambda: rule_fleet.runs()["first"] == 1, PATIENCE)
+        again = MORE.replace("rule: more", "rule: more\nrevision: 2")
+        rule_fleet.sign(again, text="second")
+        assert wait_until(lambda: rule_fleet.runs()["second"] == 1, PATIENCE)
+        path = rule_fleet.folder / "third.yaml"
+        path.write_text(MORE.format(file=rule_fleet.marks, text="third"))
+        done = rule_fleet.fleet.cli("supervisor", "sign", str(path), "-o", str(tmp_path))
+        assert "brings it at once to the nodes that it has heard of" in done.stderr
+
+
 def kill_daemon(rule_fleet: RuleFleet, name: str) -> None:
     """SIGKILL to the daemon alone: its shims live on."""
     child = rule_fleet.fleet.nodes.pop(name)

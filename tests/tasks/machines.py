@@ -4,21 +4,23 @@ Each is a real node daemon in namespaces of its own (unshare), so that it has it
 /etc/resolv.conf and /var/log, and a root of its own with packages and services: whatever a task
 does there, this machine is left alone. All clocks, the operator's too, are the test's.
 
-    web01 … web10, db5, db6, db7; web01-05 and db5 are in ams, the others in lon.
+    web01 … web10, db01, db02, db03; web01-05 and db01 are in ams, the others in lon.
 
 `live` lets a week go by: last Monday's look at the packages, yesterday's, then the update that two
-machines missed. `monday_at` makes it Monday at nine; db7 will not live through the shift.
+machines missed. `monday_at` makes it Monday at nine; db03 will not live through the shift.
 """
 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +33,6 @@ from tests.peers.processes import Child, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from mcshell.client.client import Client
     from tests.peers.brokers import Broker
@@ -39,12 +40,12 @@ if TYPE_CHECKING:
 __all__ = ["DBS", "NAMES", "NEW", "OLD", "SITES", "WEBS", "Machines"]
 
 WEBS = [f"web{number:02}" for number in range(1, 11)]
-DBS = ["db5", "db6", "db7"]
+DBS = ["db01", "db02", "db03"]
 NAMES = sorted([*WEBS, *DBS])
-SITES = {name: "ams" if name in (*WEBS[:5], "db5") else "lon" for name in NAMES}
+SITES = {name: "ams" if name in (*WEBS[:5], "db01") else "lon" for name in NAMES}
 OLD, NEW = "3.0.14-1", "3.0.15-1"
 BEHIND = ("web03", "web07")  # missed the update
-BARE = ("db5", "web02")  # without ufw
+BARE = ("db01", "web02")  # without ufw
 SERVICES = ("chrony", "nginx")
 
 ALLOWED = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
@@ -144,14 +145,14 @@ class Machines(Fleet):
         building = threading.Thread(target=self._build)
         building.start()
         try:
-            self.start(*[name for name in NAMES if name != "db6"])
+            self.start(*[name for name in NAMES if name != "db02"])
         finally:
             building.join()
         for name in NAMES:
             self._install(name, NEW if name == "web10" else OLD, ufw=True)
         self._look()
         self.set_clock(self.monday - timedelta(hours=19))
-        self.start("db6")
+        self.start("db02")
         self._look()
         self.set_clock(self.monday)
 
@@ -207,10 +208,10 @@ class Machines(Fleet):
 
         Whatever was done since is undone: updates were missed, services break, nothing is planned.
         """
-        if "db7" not in self.nodes:
+        if "db03" not in self.nodes:
             for service in SERVICES:  # as a boot would
-                (self.place("db7") / f"{service}.pid").unlink(missing_ok=True)
-            self.start("db7")
+                (self.place("db03") / f"{service}.pid").unlink(missing_ok=True)
+            self.start("db03")
         shutil.copytree(self.folder / "state-alice", folder / "state")
         shutil.copy(f"{ROOT}/notebooks/02_fleet_report.ipynb", folder)
         for name in NAMES:
@@ -227,8 +228,7 @@ class Machines(Fleet):
             self.spoil(name, "chrony")
         return folder
 
-    @staticmethod
-    def _all_run(client: Client, service: str) -> None:
+    def _all_run(self, client: Client, service: str) -> None:
         """Have a service run everywhere; one that an earlier task left half way is given time."""
         left: dict[str, str] = {}
 
@@ -241,7 +241,28 @@ class Machines(Fleet):
                 del left[name]
             return not left
 
-        assert wait_until(started, 180), left
+        assert wait_until(started, 180), {
+            name: (
+                why,
+                client.causes(name),
+                [
+                    (row.sender, row.state)
+                    for row in client.rpc("rpcutil", "ping", nodes=[name]).rows()
+                ],
+                self.audit(name)[-5:],
+                self._threads(name),
+            )
+            for name, why in left.items()
+        }
+
+    def _threads(self, name: str) -> str:
+        """The end of a machine's log, with where each thread of its daemon is."""
+        log = self.folder / f"{name}.log"
+        for process in self.nodes[name].family():
+            if Path(process.exe()).name.startswith("python"):
+                process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: "most recent call first" in log.read_text(errors="replace"), 20)
+        return log.read_text(errors="replace")[-9000:]
 
     def spoil(self, name: str, service: str) -> None:
         """Have a service not come back once it is stopped."""

@@ -6,7 +6,10 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
+
+from mcshell.filters.nodes import expand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Seen", "clock", "of_json", "of_screen"]
 
 _RULER = re.compile(r"-{2,}(  -{2,})*")
+_BELOW = re.compile(r"not shown: |\d+ targets?: |no answer from ")
+_HEADING = re.compile(r"(\S+) \(\d+\)(: .*)?")
 _UPRIGHT = re.compile(r"([a-z_]+): *(.*)")
 
 
@@ -31,10 +36,27 @@ class Seen:
 
 
 def of_screen(text: str, folder: Path) -> Seen:
-    """Read a table, with a ruler below its heads or upright, out of what a terminal shows."""
+    """Read a table, with a ruler below its heads or upright, or texts below the nodes that wrote them."""
     lines = text.splitlines()
+    if blocks := _blocks(lines):
+        return Seen(text, folder, blocks)
     at = next((at for at, line in enumerate(lines) if at and _RULER.fullmatch(line)), None)
     return Seen(text, folder, _upright(lines) if at is None else _ruled(lines, at))
+
+
+def _blocks(lines: list[str]) -> list[dict[str, str]]:
+    """A row a node, of what stands below a heading between two rulers: whatever output it is."""
+    heads = [
+        (at, match[1])
+        for at, (above, line, below) in enumerate(zip(lines, lines[1:], lines[2:], strict=False))
+        if above == below and set(above) == {"-"} and (match := _HEADING.fullmatch(line))
+    ]
+    ends = [at for at, _ in heads[1:]] + [len(lines)]
+    rows = []
+    for (at, names), end in zip(heads, ends, strict=False):
+        body = "\n".join(takewhile(lambda line: not _BELOW.match(line), lines[at + 3 : end]))
+        rows += [{"sender": name, "stdout": body, "content": body} for name in expand([names])]
+    return rows
 
 
 def _ruled(lines: list[str], at: int) -> list[dict[str, str]]:
@@ -83,7 +105,9 @@ def _text(value: Any) -> str:
 
 
 def clock(text: str) -> str:
-    """The hour and minute of a moment: of epoch seconds, or as it is written out."""
+    """The hour and minute of a moment: of epoch seconds, of ISO's text, or as it is written out."""
+    if re.match(r"\d{4}-\d\d-\d\dT", text):
+        return f"{datetime.fromisoformat(text).astimezone():%H:%M}"
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return f"{datetime.fromtimestamp(float(text)).astimezone():%H:%M}"
     found = re.search(r"\d\d:\d\d", text)

@@ -33,7 +33,7 @@ client = mcshell.connect()
 
 def shown(value):
     if isinstance(value, pd.DataFrame):
-        return value.to_json(orient="records")
+        return value.to_json(orient="records", date_format="iso")
     return json.dumps(value if value is None else str(value))
 """
 
@@ -82,5 +82,5 @@ def test_a_task_is_one_line(number: int, book: Book, machines: Machines) -> None
     if prepare := PREPARATIONS.get(number):
         prepare(machines)
     if number == 24:
-        book.run("%mco rpc rpcutil ping -I db7 --via queue -b")
+        book.run("%mco rpc rpcutil ping -I db03 --via queue -b")
     CHECKS[number](book.say(task.notebook, task.name), machines)

@@ -68,6 +68,6 @@ def test_a_task_is_one_line(number: int, prompt: Prompt, machines: Machines) -> 
     if prepare := PREPARATIONS.get(number):
         prepare(machines)
     if number == 24:
-        prompt.say("rpc rpcutil ping -I db7 --via queue -b")
+        prompt.say("rpc rpcutil ping -I db03 --via queue -b")
     seen = prompt.say(BY_NUMBER[number].prompt)
     CHECKS[number](seen, machines)

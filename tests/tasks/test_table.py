@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcshell.commands.grammar.parser import numbered_lines, parse, split_line
-from mcshell.shell.redirect import redirected
+from mcshell.commands.grammar.parser import numbered_lines, only_line, parse
 from tests.tasks.checks import CHECKS, ORDER
 from tests.tasks.tasks import README, TASKS, Task, placed, table
 
@@ -27,8 +26,9 @@ def test_all_twenty_five_are_there_and_tested() -> None:
 def test_it_is_one_line(task: Task) -> None:
     """Neither a script nor two commands in a row, in either face."""
     assert numbered_lines(task.prompt) == [(1, task.prompt)]
-    line, _shower = redirected(task.prompt)
-    assert parse(split_line(line), face="prompt").verb is not None
+    line = only_line(task.prompt)
+    assert line is not None
+    assert parse(line.meant, face="prompt").verb is not None
     assert "\n" not in task.notebook
     assert ";" not in task.notebook
     assert len(task.prompt) <= 90

@@ -15,6 +15,7 @@ TWICE = {
 
 BY_PLACE = {
     "Call": "agents for tests make one by hand, and its order is promised",
+    "Verb": "a row of the table of verbs",
     "Table": "its first two, columns and rows, are in everybody's head",
 }
 """Values of six or more fields that may be made by their places."""

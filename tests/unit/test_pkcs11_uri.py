@@ -56,5 +56,5 @@ def test_what_is_wrong_is_named(text: str, says: str) -> None:
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where python-pkcs11 is not installed the line is the command that installs it."""
     monkeypatch.setitem(sys.modules, "pkcs11", None)
-    with pytest.raises(ConfigError, match=r"pip install 'mcshell\[pkcs11\]'"):
+    with pytest.raises(ConfigError, match=r"pip install python-pkcs11"):
         pkcs11_token(f"token=a?{MODULE}", b"")

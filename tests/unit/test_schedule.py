@@ -224,7 +224,18 @@ def test_what_operators_write(text: str, wall: str, zone: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "25:00", "24:61", "tomorrow", "blursday 04:00", "+2 fortnights", "4"]
+    "text",
+    [
+        "",
+        "soon",
+        "25:00",
+        "24:61",
+        "tomorrow",
+        "blursday 04:00",
+        "monkey 04:00",
+        "su 04:00",
+        "+2 fortnights",
+    ],
 )
 def test_what_is_no_time(text: str) -> None:
     """What is no time is refused with what was meant."""

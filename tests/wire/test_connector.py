@@ -26,6 +26,12 @@ SOON = 20.0  # seconds: a bound for what takes milliseconds on an idle machine
 Inbox = SimpleQueue  # of Delivery
 
 
+@pytest.fixture(autouse=True)
+def _all_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Where a test fails, what it saw has each connection that stood, not only those that broke."""
+    caplog.set_level("INFO")
+
+
 @pytest.fixture
 def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Connector]]:
     """A factory of started connectors, `connect(broker)`; all are closed, no thread remains."""
@@ -315,7 +321,8 @@ def test_subscriptions_survive_the_death_of_the_broker(
     broker.kill9()
     assert wait_until(lambda: not link.connected, SOON)
     broker.restart()
-    (again,) = take(inbox, 1, 60)
+    assert wait_until(lambda: not inbox.empty(), 100), broker.child.tail()
+    (again,) = take(inbox, 1)
     assert (again.body, again.epoch > old.epoch) == (b"durable", True)
     link.ack(old)  # of a connection that is no more: it must not disturb the new one
     link.ack(again)

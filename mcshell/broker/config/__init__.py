@@ -7,18 +7,30 @@ words; `site` is what both start from, and `write` puts it all into one director
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mcshell.broker.config import activemq, rabbitmq
-from mcshell.broker.config.site import DAY, lines, put, server_files, template
+from mcshell.broker.config.site import (
+    DAY,
+    is_address,
+    lines,
+    put,
+    server_files,
+    shared_secret,
+    template,
+)
+from mcshell.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
 
     from mcshell.broker.config.site import Site
     from mcshell.pki import Authority
 
-__all__ = ["RECORD", "write"]
+__all__ = ["RECORD", "read_record", "write"]
 
 _WRITERS: Final[dict[str, Callable[[Site], list[str]]]] = {
     "activemq": activemq.write,
@@ -29,18 +41,45 @@ RECORD: Final = "mcshell.json"
 """What was configured, for `mcshell doctor --broker DIR`."""
 
 
+def read_record(directory: Path) -> dict[str, Any]:
+    """What is written beside a configuration; empty where there is none yet.
+
+    Raises:
+        ConfigError: what is there is no such record.
+    """
+    path = directory / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}", origin=str(path)) from error
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path}: it holds no record", origin=str(path))
+    return record
+
+
 def write(
-    kind: str, site: Site, authority: Authority, hosts: Sequence[str], longest_ttl: float
+    kind: str,
+    site: Site,
+    authority: Authority,
+    hosts: Sequence[str],
+    longest_ttl: float,
+    options: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Write a broker's whole configuration into the site's directory; returns notes for the eye.
 
-    `hosts` are the names and addresses by which others reach it, the first of which they are told.
+    `hosts` are the names and addresses by which others reach it, the first of which they are told;
+    of a cluster each member is reached by its own, and has a folder of its own.
+    `options` are kept beside it, for the next time it is written.
 
     Raises:
         ConfigError: a file that cannot be written, or the CA cannot be used.
         UsageError: a host that is neither a name nor an address.
     """
     put(site.directory / ".gitignore", lines(["*"]))  # keys are in here
+    if site.members and not site.member:
+        return _write_members(kind, site, authority, longest_ttl, options)
     server_files(site.directory, authority, hosts)
     notes = _WRITERS[kind](site)
     values = {
@@ -51,11 +90,41 @@ def write(
         "ttl": f"{longest_ttl / DAY:g}",
     }
     put(site.directory / "README.md", template(f"{kind}-README.md").format_map(values))
+    _write_record(kind, site, options)
+    return notes
+
+
+def _write_members(
+    kind: str,
+    site: Site,
+    authority: Authority,
+    longest_ttl: float,
+    options: Mapping[str, Any] | None,
+) -> list[str]:
+    """Write a folder for each member of a cluster, to be copied there."""
+    notes: list[str] = []
+    secret = shared_secret(site)
+    for member in site.members:
+        address = member if is_address(member) else site.listen
+        one = replace(
+            site,
+            directory=site.directory / member,
+            member=member,
+            listen=address,
+            secret=secret,
+        )
+        notes += write(kind, one, authority, [member], longest_ttl, options)
+    _write_record(kind, site, options)
+    return notes
+
+
+def _write_record(kind: str, site: Site, options: Mapping[str, Any] | None) -> None:
     record = {
         "broker": kind,
         "retention": site.retention,
+        "largest": site.largest,
+        "options": dict(options or {}),
         "collectives": list(site.collectives),
         "identities": [f"{holder.kind}:{holder.name}" for holder in site.holders],
     }
     put(site.directory / RECORD, json.dumps(record, indent=1) + "\n")
-    return notes

@@ -19,7 +19,7 @@ from mcshell.broker.config.rights import (
     own_rights,
     role_rights,
 )
-from mcshell.broker.config.site import DAY, lines, put, template
+from mcshell.broker.config.site import COOKIE, DAY, lines, put, template
 from mcshell.pki.identity import uri_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ def write(site: Site) -> list[str]:
     """Write all but `server.pem`, `server.key` and `ca.pem`; returns notes, here none."""
     conf = site.directory
     values = {"listen": site.listen, "port": site.port, "largest": site.largest}
-    put(conf / "rabbitmq.conf", template("rabbitmq.conf").format_map(values))
+    more = _write_cluster(site) if site.members else ""
+    put(conf / "rabbitmq.conf", template("rabbitmq.conf").format_map(values) + more)
+    # From 3.13 on a frame has a limit of its own, 4 MiB; an earlier one does not know the key.
+    advanced = "rabbitmq-advanced-cluster" if site.members else "rabbitmq-advanced"
+    put(conf / "advanced.config", template(advanced).format_map(values))
     put(conf / "enabled_plugins", "[rabbitmq_stomp,rabbitmq_shovel].\n")
     put(conf / "definitions.json", json.dumps(definitions(site), indent=1) + "\n")
     put(conf / "users", lines(user for holder in site.holders for user in _users(holder)))
@@ -48,6 +52,25 @@ def write(site: Site) -> list[str]:
     for name in ("start", "ctl", "reload", "requeue"):
         put(conf / name, template(f"rabbitmq-{name}"), script=True)
     return []
+
+
+def _write_cluster(site: Site) -> str:
+    """Write what makes this broker a member; returns the lines of its configuration."""
+    conf, address = site.directory, site.listen
+    names = {
+        "member": site.member,
+        "address": address,
+        "interface": "{" + ",".join(address.split(".")) + "}",
+        "long": str(any("." in member for member in site.members)).lower(),
+    }
+    put(conf / "cluster", template("rabbitmq-cluster").format_map(names))
+    put(conf / "inter_node_tls.config", template("rabbitmq-inter_node_tls"))
+    put(conf / COOKIE, site.secret, secret=True)
+    text = template("rabbitmq-cluster.conf").format(size=len(site.members))
+    return text + lines(
+        f"cluster_formation.classic_config.nodes.{number} = mcshell@{member}"
+        for number, member in enumerate(site.members, 1)
+    )
 
 
 def definitions(site: Site) -> dict[str, Any]:
@@ -73,7 +96,7 @@ def definitions(site: Site) -> dict[str, Any]:
             for holder, held in rights.items()
             for user in _users(holder)
         ],
-        "policies": _policies(site.retention),
+        "policies": _policies(site.retention, clustered=bool(site.members)),
         "exchanges": [{**unrouted, "type": "topic", "internal": False, "arguments": {}}],
         "queues": [{**unrouted, "arguments": {}}],
         "bindings": [
@@ -126,20 +149,22 @@ def _topics(rights: list[Right]) -> dict[str, str]:
     return {"vhost": "/", "exchange": _EXCHANGE, **said}
 
 
-def _policies(retention: float) -> list[dict[str, Any]]:
+def _policies(retention: float, *, clustered: bool) -> list[dict[str, Any]]:
     """How long messages are kept. No queue that may hold work or replies is ever removed:
 
     RabbitMQ would remove it with all that it holds. A node's direct queue holds what is worth
-    seconds, and may go when it was unused for a day.
+    seconds, and may go when it was unused for a day. The queues of a cluster would drop what was
+    handed out twenty times: a node that dies while it has a request would lose it in the end.
     """
     direct, kept = (
         r"^mcs\.[a-z0-9_-]+\.node\.",
         r"^mcs\.([a-z0-9_-]+\.(work|pool|reply)\.|unrouted$)",
     )
     day = int(DAY * 1000)
+    keep = {"message-ttl": int(retention * 1000)} | ({"delivery-limit": -1} if clustered else {})
     return [
         _policy("direct", direct, "queues", {"expires": day, "message-ttl": day}),
-        _policy("kept", kept, "queues", {"message-ttl": int(retention * 1000)}),
+        _policy("kept", kept, "queues", keep),
         _policy("unrouted", r"^amq\.topic$", "exchanges", {"alternate-exchange": PARKED}),
     ]
 

@@ -9,10 +9,10 @@ an operator called `alice.smith`. Hence `NameMatch`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from mcshell.values import dataclass
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:

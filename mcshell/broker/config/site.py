@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import secrets
 import time
-from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from cryptography import x509
 
 from mcshell.broker.config.rights import Holder
 from mcshell.errors import ConfigError, UsageError
+from mcshell.values import dataclass
 from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
     from mcshell.pki import Authority
 
 __all__ = [
+    "COOKIE",
     "DAY",
     "MARGIN",
     "SERVER",
     "Site",
     "holders_of",
+    "is_address",
+    "largest_for",
     "lines",
     "put",
     "server_files",
+    "shared_secret",
     "survey",
     "template",
 ]
@@ -43,14 +48,22 @@ MARGIN: Final = 7 * DAY
 SERVER: Final = "mcshell-broker."
 """How the name in a broker's own certificate begins; nobody of that name has any right."""
 
+COOKIE: Final = ".erlang.cookie"
+"""What Erlang calls the secret that the members of a cluster share."""
+
+_LEAST: Final = 3
 _RENEWAL: Final = 30 * DAY
 _LONGEST: Final = 3650 * DAY  # RabbitMQ refuses a longer ttl in a policy
 _MESSAGE: Final = 16 << 20  # bytes: many times the largest message that mcshell takes
+_HEADERS: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One broker to be: where it listens, who may log in, how long messages are kept (seconds)."""
+    """One broker to be: where it listens, who may log in, how long messages are kept (seconds).
+
+    `members` are the hosts of a cluster, `member` which of them this is, `secret` what they share.
+    """
 
     directory: Path
     holders: tuple[Holder, ...]
@@ -59,6 +72,9 @@ class Site:
     port: int
     retention: float
     largest: int = _MESSAGE
+    member: str = ""
+    members: tuple[str, ...] = ()
+    secret: str = ""
 
 
 def survey(
@@ -71,11 +87,14 @@ def survey(
     port: int,
     retention: float,
     longest_ttl: float,
+    max_reply: int = 0,
+    members: Sequence[str] = (),
 ) -> Site:
-    """Put together what is to be configured.
+    """Put together what is to be configured; `max_reply` is what a node may answer, in bytes.
 
     Raises:
-        UsageError: messages would not be kept as long as requests may live; an impossible address.
+        UsageError: messages would not be kept as long as requests may live; an impossible address;
+            members of a cluster of which no majority can be without one, or that are none.
     """
     if retention < longest_ttl:
         raise UsageError(
@@ -90,6 +109,13 @@ def survey(
         ipaddress.ip_address(listen)
     except ValueError:
         raise UsageError(f"--listen {listen!r}: an IP address of this machine is meant") from None
+    if members and len(set(members)) < max(_LEAST, len(members)):
+        raise UsageError(
+            f"--cluster {','.join(members)}: three different hosts at least are meant, "
+            "so that a majority is left when one is gone"
+        )
+    for member in members:
+        is_address(member)
     holders = holders_of(authority, pools)
     return Site(
         directory=directory,
@@ -98,7 +124,14 @@ def survey(
         listen=listen,
         port=port,
         retention=retention,
+        largest=largest_for(max_reply),
+        members=tuple(members),
     )
+
+
+def largest_for(max_reply: int) -> int:
+    """The bytes of a message that a broker must take, for replies of so many: headers come beside."""
+    return max(_MESSAGE, max_reply + _HEADERS)
 
 
 def holders_of(authority: Authority, pools: Mapping[str, Pool]) -> tuple[Holder, ...]:
@@ -124,7 +157,7 @@ def server_files(directory: Path, authority: Authority, hosts: Sequence[str]) ->
     Raises:
         UsageError: a host that is neither a name nor an address.
     """
-    ips = [host.lower() for host in hosts if _is_address(host)]
+    ips = [host.lower() for host in hosts if is_address(host)]
     dns = [host.lower() for host in hosts if host.lower() not in ips]
     put(directory / "ca.pem", authority.ca_pem)
     if not _serves(directory, authority, {*dns, *ips}):
@@ -155,7 +188,17 @@ def _serves(directory: Path, authority: Authority, hosts: set[str]) -> bool:
     return hosts <= named and left > _RENEWAL
 
 
-def _is_address(host: str) -> bool:
+def shared_secret(site: Site) -> str:
+    """What lets a broker into the cluster: the one that a member has, or a new one."""
+    for member in site.members:
+        kept = site.directory / member / COOKIE
+        if kept.exists():
+            return kept.read_text(encoding="ascii")
+    return secrets.token_hex(32)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address; UsageError where it is no host at all."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.rpc.outputs import FIXED, UNFIT
 from mcshell.errors import UsageError, did_you_mean
 from mcshell.filters.facts import lookup
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcshell.client.analysis.answers import flat, frozen
 from mcshell.errors import UsageError
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.analysis.answers import frozen
+from mcshell.client.rpc.outputs import columns_for
 from mcshell.filters.nodes import fold as ranges
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ def rows(
     """The table of a fold: `nodes, count, state`, then the columns folded."""
     wanted = [name for name in columns_of(answers, names) if name not in ("state", "sender")]
     groups = fold(answers, wanted or ["state"])
-    columns = ("nodes", "count", "state", *wanted)
-    return columns, [
+    first = ("nodes", "count", "state")
+    return (*first, *columns_for(wanted, first).values()), [
         (one.nodes, len(one.senders), one.state, *(one.cells if wanted else ())) for one in groups
     ]

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from statistics import fmean, median, quantiles
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcshell.client.analysis.answers import flat, frozen, kind, number
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -89,7 +89,7 @@ def plot(answers: Answers, what: str, column: str | None = None) -> Plot:
     try:
         return Plot(pictures[what](answers, column))
     except ImportError as error:
-        raise UsageError("plots need matplotlib: pip install 'mcshell[report]'") from error
+        raise UsageError("plots need matplotlib: pip install matplotlib") from error
 
 
 def _canvas(title: str, height: float, width: float = 7.0) -> tuple[Figure, Axes]:

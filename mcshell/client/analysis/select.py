@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.analysis.answers import Answers, frozen, number
-from mcshell.client.rpc.outputs import FIXED
+from mcshell.client.rpc.outputs import FIXED, columns_for
 from mcshell.errors import UsageError
 from mcshell.filters.rows import compile_rows
 
@@ -114,7 +114,5 @@ def _elements(answers: Answers, values: Sequence[Any]) -> list[tuple[str, dict[s
     ]
     if not found or not all(isinstance(one, Mapping) for _, one in found):
         return None
-    return [
-        (sender, {"data_sender" if key == "sender" else key: inner for key, inner in one.items()})
-        for sender, one in found
-    ]
+    columns = columns_for({name: None for _, one in found for name in one}, ("sender",))
+    return [(sender, {columns[key]: inner for key, inner in one.items()}) for sender, one in found]

@@ -1,76 +1,331 @@
-"""`sql`: SQLite's language over one session, read-only.
+"""`sql`: SQLite's language over all sessions, read-only.
 
-Three tables: `replies` (requestid, sender, state, statuscode, statusmsg, data, lag, late, trust),
-`ledger` and `requests` (requestid, agent, action, via, collective, created, expires, filter,
-inputs, pool). `data` is JSON: `data ->> '$.version'`. They are views on the session file, so nothing
-is copied, and what only the file may know (the signed bytes) is out of reach.
+=========  =====================================================================================
+requests   requestid, agent, action, via, collective, created, expires, filter, inputs, pool, session
+ledger     requestid, sender, state, late, duplicate, unexpected, sent, received, running, done,
+           attempt, reason, session
+replies    requestid, sender, state, statuscode, statusmsg, data, lag, late, trust, session
+nodes      sender, seen, version, facts, classes, agents, collective, trust: what is known of each
+=========  =====================================================================================
+
+And for each action that was asked, `"package.status"`, also called `package_status`: its replies with
+a column for each output of the DDL, of its type, and `facts`. What is nested (`data`, `facts`, `inputs`)
+is JSON: `facts ->> '$.os.name'`. An output that is not of its type is only in `data`.
+
+These are views. What only the files may know (the signed bytes) is out of reach, outputs are read from
+the replies when a query looks at them, and no text of a node's becomes SQL.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
+from mcshell import table
+from mcshell.client.pki import pki_of
+from mcshell.client.rpc.outputs import FIXED, MOST, outputs_of
+from mcshell.client.session.session import stores
 from mcshell.client.store.records import data_of
-from mcshell.errors import UsageError
+from mcshell.errors import ConfigError, DDLError, SessionError, UsageError, did_you_mean
+from mcshell.table import distinct
+from mcshell.values import dataclass
+from mcshell.wire.credentials import load_realm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["query"]
+    from mcshell.config import Settings
+    from mcshell.ddl import Action
+    from mcshell.ddl.library import Library
 
-_VIEWS = """
-CREATE TEMP VIEW requests AS SELECT id AS requestid, agent, action, via, collective, created,
-    expires, filter, data AS inputs, pool FROM file.requests ORDER BY number;
-CREATE TEMP VIEW ledger AS SELECT request AS requestid, coalesce(nullif(worker, ''), sender) AS
-    sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason
-    FROM file.targets ORDER BY request, place;
-CREATE TEMP VIEW replies AS SELECT t.request AS requestid, coalesce(nullif(t.worker, ''), t.sender)
-    AS sender, t.state, t.statuscode, coalesce(t.statusmsg, t.reason) AS statusmsg,
-    outputs(r.body) AS data, t.done - t.sent AS lag, t.late, t.trust
-    FROM file.targets t LEFT JOIN file.replies r ON r.request = t.request
-    AND r.sender = coalesce(nullif(t.worker, ''), t.sender) AND r.sequence = t.sequence
-    ORDER BY t.request, t.place;
+__all__ = ["Sources", "query", "sources"]
+
+_TABLES = """
+CREATE TABLE asked (requestid UNIQUE, agent, action, via, collective, created, expires, filter, inputs,
+    pool, session);
+CREATE TABLE targets (requestid, place, author, state, late, duplicate, unexpected, sent, received,
+    running, done, attempt, reason, sequence, statuscode, statusmsg, trust);
 """
-_NAMES = ("requests", "ledger", "replies")
+_ASKED = """
+INSERT OR IGNORE INTO asked SELECT id, agent, action, via, collective, created, expires, filter, data,
+    pool, ? FROM file.requests ORDER BY number
+"""
+_TARGETS = """
+INSERT INTO targets SELECT t.request, place, coalesce(nullif(worker, ''), sender), state, late, duplicate,
+    unexpected, sent, received, running, done, attempt, reason, sequence, statuscode, statusmsg, trust
+    FROM asked a JOIN file.targets t ON t.request = a.requestid WHERE a.session = ?
+"""
+_VIEWS = """
+CREATE INDEX place ON targets (requestid, place);
+CREATE TEMP VIEW requests AS SELECT * FROM asked;
+CREATE TEMP VIEW ledger AS SELECT requestid, author AS sender, state, late, duplicate, unexpected, sent,
+    received, running, done, attempt, reason, session FROM asked CROSS JOIN targets USING (requestid);
+CREATE TEMP VIEW replies AS SELECT requestid, author AS sender, state, statuscode,
+    coalesce(statusmsg, reason) AS statusmsg, output(session, requestid, author, sequence) AS data,
+    done - sent AS lag, late, trust, session FROM asked CROSS JOIN targets USING (requestid);
+"""
+_NODES = """
+CREATE TEMP VIEW nodes AS SELECT identity AS sender, seen, json_extract(about, '$.version') AS version,
+    json_extract(about, '$.facts') AS facts, json_extract(about, '$.classes') AS classes,
+    json_extract(about, '$.agents') AS agents, collective,
+    coalesce(json_extract(about, '$.trust'), 'mcs') AS trust FROM known.nodes WHERE realm = {realm};
+"""
+_FACTS = """(SELECT json_extract(about, '$.facts') FROM known.nodes WHERE realm = {realm}
+    AND known.nodes.collective = asked.collective AND identity = author)"""
+_VIEW = """
+CREATE TEMP VIEW {name} AS SELECT requestid, created, author AS sender, state, statuscode,
+    coalesce(statusmsg, reason) AS statusmsg, {outputs} done - sent AS lag, late, trust, session,
+    inputs, output(session, requestid, author, sequence) AS data, {facts} AS facts
+    FROM asked CROSS JOIN targets USING (requestid) WHERE agent = {agent} AND action = {action};
+"""
+_TAKEN = (*FIXED, "created", "session", "inputs", "data", "facts")
+_NAMES = ("requests", "ledger", "replies", "nodes")
+_WORD = re.compile(r"[a-z0-9_-]{1,64}")
 _READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 _STEPS = 100_000  # of SQLite's machine, between two looks at Ctrl-C
+_MOST_ROWS = 1_000_000
+_MOST_KEPT = 5_000_000  # of requests and targets: half a gigabyte
+_LONGEST = 64 << 20  # bytes of a value, and of a query's text
 
 
-def query(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Run one query on a session file: the names of its columns, and its rows.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What can be asked: session files by name, the first of them first, and what is known of nodes.
+
+    `schema` gives what the DDL says of an agent's action, None where there is none. `known` is the
+    file of known nodes, with the realm whose they are.
+    """
+
+    sessions: Sequence[tuple[str, Path]]
+    schema: Callable[[str, str], Action | None] = lambda _agent, _action: None
+    known: tuple[Path, str] | None = None
+
+
+def sources(
+    settings: Settings, ddls: Library, *, session: str | None = None, first: str | None = None
+) -> Sources:
+    """All session files of this machine, or only `session`; `first` counts where several have a request.
 
     Raises:
-        UsageError: what SQLite says of it, in a line; or it is more than a question.
+        SessionError: there is no such session.
+    """
+    files = {store.path.stem: store.path for store in stores(settings.state_dir)}
+    if session is not None and session not in files:
+        raise SessionError(f"no session {session!r}{did_you_mean(session, files)}", session)
+    names = sorted(files, key=lambda name: (name != first, name))
+
+    def schema(agent: str, action: str) -> Action | None:
+        try:
+            return ddls.joint(agent, action)
+        except (UsageError, DDLError):
+            return None  # asked with a DDL that this machine does not have
+
+    try:
+        realm = load_realm(pki_of(settings))
+    except ConfigError:
+        realm = ""
+    known = settings.state_dir / "nodes.sqlite"
+    return Sources(
+        sessions=[(name, files[name]) for name in names if session in (None, name)],
+        schema=schema,
+        known=(known, realm) if realm and known.exists() else None,
+    )
+
+
+def query(
+    asked: Sources, text: str, values: Mapping[str, Any] | None = None
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Run one query: the names of its columns, and its rows. `values` are those of `:name` in it.
+
+    Raises:
+        UsageError: what SQLite says of it, in a line; it is more than a question, or its answer more
+            than a million rows.
     """
     problems: list[BaseException] = []
-    db = sqlite3.connect(":memory:", uri=True, isolation_level=None)
-    try:
-        db.create_function("outputs", 1, _guarded(_outputs, problems), deterministic=True)
-        db.execute("ATTACH ? AS file", (f"{path.absolute().as_uri()}?mode=ro",))
-        db.executescript(_VIEWS)
-        db.set_authorizer(_allow)
-        db.set_progress_handler(lambda: 0, _STEPS)  # Python looks at its signals there
-        cursor = db.execute(text)
-        if cursor.description is None:
-            raise UsageError("sql: a question is meant: SELECT …")
-        return _unique([one[0] for one in cursor.description]), cursor.fetchall()
-    except (sqlite3.Error, sqlite3.Warning, UnicodeError) as error:
-        if problems:
-            raise problems[0] from error
-        said = " ".join(str(error).split())
-        if said == "interrupted":
-            raise KeyboardInterrupt from None
-        if "prohibited" in said or "not authorized" in said or "readonly" in said:
+    with ExitStack() as stack:
+        db = stack.enter_context(
+            closing(sqlite3.connect(":memory:", uri=True, isolation_level=None))
+        )
+        bodies = _Bodies(dict(asked.sessions), stack)
+        views = [*_NAMES]
+        try:
+            output = _guarded(bodies.output, problems)
+            db.create_function("output", -1, output, deterministic=True)
+            _fill(db, asked, views)
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+            db.set_authorizer(_allowing(views))
+            db.set_progress_handler(lambda: 0, _STEPS)  # Python looks at its signals there
+            cursor = db.execute(text, dict(values or {}))
+            if cursor.description is None:
+                raise UsageError("sql: a question is meant: SELECT …")
+            rows = cursor.fetchmany(_MOST_ROWS + 1)
+            if len(rows) > _MOST_ROWS:
+                raise UsageError(f"sql: more than {_MOST_ROWS:,} rows: say LIMIT, or sum them up")
+            return distinct(one[0] for one in cursor.description), rows
+        except (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError) as error:
+            if problems:
+                raise problems[0] from error
+            raise _refusal(error, views) from error
+
+
+def _refusal(error: Exception, views: Sequence[str]) -> BaseException:
+    """What SQLite says, in a line."""
+    said = " ".join(str(error).split())
+    if said == "interrupted":
+        return KeyboardInterrupt()
+    if "prohibited" in said or "not authorized" in said or "readonly" in said:
+        return UsageError(f"sql: {said}: only these can be asked, and only read: {_some(views)}")
+    if name := said.partition("no such table: ")[2]:
+        return UsageError(
+            f"sql: {said}{did_you_mean(name, views) or f' (there are {_some(views)})'}"
+        )
+    return UsageError(f"sql: {said}")
+
+
+def _some(views: Sequence[str], most: int = 12) -> str:
+    named = [name for name in views if name in _NAMES or "." in name]
+    return ", ".join(named[:most]) + (", …" if len(named) > most else "")
+
+
+def _fill(db: sqlite3.Connection, asked: Sources, views: list[str]) -> None:
+    """Bring in who was asked what, and make the views; `views` takes their names."""
+    db.executescript(_TABLES)
+    for name, path in asked.sessions:
+        db.execute("ATTACH ? AS file", (_read_only(path),))
+        db.execute(_ASKED, (name,))
+        db.execute(_TARGETS, (name,))
+        db.execute("DETACH file")
+        if db.total_changes > _MOST_KEPT:
             raise UsageError(
-                f"sql: {said}: only the tables {', '.join(_NAMES)} can be asked, and only read"
-            ) from error
-        raise UsageError(f"sql: {said}") from error
-    finally:
-        db.close()
+                f"sql: over {_MOST_KEPT:,} rows in all sessions: --session NAME asks one"
+            )
+    db.executescript(_VIEWS)
+    facts = "NULL"
+    if asked.known is not None:
+        path, realm = asked.known
+        db.execute("ATTACH ? AS known", (_read_only(path),))
+        db.executescript(_NODES.format(realm=_text(realm)))
+        facts = _FACTS.format(realm=_text(realm))
+    pairs = db.execute("SELECT DISTINCT agent, action FROM asked ORDER BY 1, 2").fetchall()
+    for agent, action in pairs:
+        words = _WORD.fullmatch(str(agent)), _WORD.fullmatch(str(action))
+        schema = asked.schema(agent, action) if all(words) else None
+        if schema is None:
+            continue
+        for name in (f"{agent}.{action}", f"{agent}_{action}"):
+            if name not in views:
+                db.execute(_view(name, schema, facts))
+                views.append(name)
+
+
+def _view(name: str, schema: Action, facts: str) -> str:
+    """The view of one action's replies; its names are the DDL's, and quoted."""
+    outputs = []
+    taken = list(_TAKEN)
+    kinds = {one: kind for one, kind in outputs_of(schema, ()).kinds.items() if one.isprintable()}
+    for output, kind in list(kinds.items())[:MOST]:
+        column = output
+        while column.lower() in taken:
+            column = f"data_{column}"
+        taken.append(column.lower())
+        read = f"output(session, requestid, author, sequence, {_text(output)}, {_text(kind)})"
+        outputs.append(f"{read} AS {_quoted(column)}, ")
+    return _VIEW.format(
+        name=_quoted(name),
+        outputs="".join(outputs),
+        facts=facts,
+        agent=_text(schema.agent),
+        action=_text(schema.name),
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _read_only(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=ro"
+
+
+class _Bodies:
+    """Reads what is asked for of the replies, each once for all columns of its row."""
+
+    def __init__(self, paths: Mapping[str, Path], stack: ExitStack) -> None:
+        self._paths = paths
+        self._stack = stack
+        self._open: dict[str, sqlite3.Connection] = {}
+        self._last: tuple[Any, Mapping[str, Any]] | None = None
+
+    def output(
+        self,
+        session: str,
+        request: str,
+        sender: str,
+        sequence: int | None,
+        name: str | None = None,
+        kind: str = "object",
+    ) -> Any:
+        """One output of a reply, or as JSON all of them; None where there is none of that type."""
+        if sequence is None:
+            return None
+        data = self._data(session, request, sender, sequence)
+        if name is None:
+            return None if data is None else _json(data)
+        value = None if data is None else data.get(name)
+        if value is None or table.misfits(kind, [value]):
+            return None
+        if isinstance(value, bool | float):
+            return value
+        if isinstance(value, int):
+            return value if not table.misfits("Int64", [value]) else str(value)
+        return _encodable(value) if isinstance(value, str) else _json(value)
+
+    def _data(
+        self, session: str, request: str, sender: str, sequence: int
+    ) -> Mapping[str, Any] | None:
+        key = (session, request, sender, sequence)
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        if session not in self._open:
+            if session not in self._paths:
+                return None
+            opened = sqlite3.connect(_read_only(self._paths[session]), uri=True)
+            self._open[session] = self._stack.enter_context(closing(opened))
+        body = (
+            self._open[session]
+            .execute(
+                "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?", key[1:]
+            )
+            .fetchone()
+        )
+        if body is None:
+            return None
+        self._last = key, data_of(body[0])
+        return self._last[1]
+
+
+def _json(value: Any) -> str:
+    return _encodable(json.dumps(value, ensure_ascii=False, default=_bytes))
+
+
+def _encodable(text: str) -> str:
+    """Text as SQLite takes it: half a surrogate pair is written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _bytes(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"$base64": base64.b64encode(value).decode("ascii")}
+    return dict(value)
 
 
 def _guarded(function: Callable[..., Any], problems: list[BaseException]) -> Callable[..., Any]:
@@ -86,35 +341,17 @@ def _guarded(function: Callable[..., Any], problems: list[BaseException]) -> Cal
     return guarded
 
 
-def _outputs(body: bytes | None) -> str | None:
-    return None if body is None else json.dumps(data_of(body), ensure_ascii=False, default=_bytes)
+def _allowing(views: Sequence[str]) -> Callable[..., int]:
+    """Let a query read the views, and the file of known nodes only through them."""
+    inside = frozenset(views)
 
+    def allow(
+        code: int, _name: str | None, _column: str | None, database: str | None, view: str | None
+    ) -> int:
+        if code in _READING:
+            return sqlite3.SQLITE_OK
+        if code == sqlite3.SQLITE_READ and (database != "known" or (view or "").lower() in inside):
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
 
-def _bytes(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"$base64": base64.b64encode(value).decode("ascii")}
-    return dict(value)
-
-
-def _allow(
-    code: int, name: str | None, _column: str | None, database: str | None, view: str | None
-) -> int:
-    """Let a query read the three views, and the file only through them."""
-    if code in _READING:
-        return sqlite3.SQLITE_OK
-    if code == sqlite3.SQLITE_READ and (database != "file" or view in _NAMES):
-        return sqlite3.SQLITE_OK
-    del name
-    return sqlite3.SQLITE_DENY
-
-
-def _unique(names: list[str]) -> tuple[str, ...]:
-    """Names that can be those of a table's columns: a second `sender` becomes `sender_2`."""
-    found: list[str] = []
-    for name in names:
-        word, count = name, 1
-        while word in found:
-            count += 1
-            word = f"{name}_{count}"
-        found.append(word)
-    return tuple(found)
+    return allow

@@ -17,9 +17,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mcshell import interrupts
 from mcshell.client.discovery.methods import Discovered
 from mcshell.client.discovery.targeting import choose
-from mcshell.errors import PluginError, UsageError
+from mcshell.errors import FilterError, PluginError, UsageError
+from mcshell.filters.nodes import canonical
 from mcshell.filters.simple import parse_fact
 from mcshell.filters.values import Regex
 from mcshell.private import check_obeyed
@@ -107,15 +109,16 @@ def _ask(argv: list[str], request: dict[str, Any], timeout: float) -> list[str]:
         }
         try:
             check_obeyed(shutil.which(argv[0]) or argv[0])
-            done = subprocess.run(
-                [*argv, str(asked), str(said), protocol],
-                env=environ,
-                cwd=place,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
-            )
+            with interrupts.pause():
+                done = subprocess.run(
+                    [*argv, str(asked), str(said), protocol],
+                    env=environ,
+                    cwd=place,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=timeout,
+                    check=False,
+                )
         except subprocess.TimeoutExpired:
             raise _failed(argv, f"no answer within {timeout:g} s") from None
         except OSError as error:
@@ -142,7 +145,10 @@ def _names(argv: list[str], body: bytes) -> list[str]:
     nodes = reply.get("nodes") or []
     if not isinstance(nodes, list) or not all(isinstance(one, str) and one for one in nodes):
         raise _failed(argv, "its nodes are no list of names")
-    return nodes
+    try:
+        return list(filter(None, map(canonical, nodes)))
+    except FilterError as error:
+        raise _failed(argv, str(error)) from error
 
 
 def _environment() -> dict[str, str]:

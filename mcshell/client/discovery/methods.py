@@ -13,22 +13,26 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from mcshell import plugins
+from mcshell.client.discovery.groups import group_lookup, resolved
 from mcshell.client.discovery.node_cache import CachedNode, description
 from mcshell.client.discovery.targeting import Targeting, choose, plain_names
 from mcshell.client.messaging.rejections import describe_rejections
-from mcshell.errors import NoTargets, PluginError, UsageError
+from mcshell.client.store.ledger import two_machines
+from mcshell.errors import NoTargets, PluginError, Stopped, UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand
 from mcshell.message import Filter
+from mcshell.values import dataclass
 from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
+    from mcshell.client.discovery.known_matches import NodeTimes
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.messaging.queries import NodeQueries
     from mcshell.config import ClientSettings, Settings
@@ -49,27 +53,42 @@ __all__ = [
 _SILENCE = 0.3
 _FIRST_SILENCE = 1.0
 _LINGER = 0.02
-_OPEN = 8
+_FRESH = 2.5
+"""Intervals of registration in which a node that lives is heard of at least twice."""
 _TOLD = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One node's answer to discovery. `rtt` is seconds from our SEND to its arrival.
+    """One node's answer to discovery, at `seen` (epoch). `rtt` is seconds from our SEND to then.
 
     `refusal` is why it could say nothing of itself: it is there, and matches, all the same.
+    `machines` are those that answer under its name, where there are several.
+    What it has said of itself is in the cache (`look`), and read when it is looked at; its `reply` is
+    there where Ctrl-C came, of which the replies are what is left.
     """
 
-    node: CachedNode
+    identity: str
+    seen: float
     rtt: float
-    refusal: str = ""
+    refusal: str
+    look: Callable[[str], CachedNode | None]
+    reply: Reply | None = None
+    machines: tuple[str, ...] = ()
+
+    @property
+    def node(self) -> CachedNode:
+        """The node as it has described itself."""
+        found = None if self.refusal else self.look(self.identity)
+        return found or CachedNode(identity=self.identity, seen=self.seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
     """What a targeting has found. `names` are the targets; `answers` those who answered now;
     `absent` the known nodes among the targets that did not. `discovered`: the network was asked.
-    `notes` are lines for the operator, such as how old the knowledge is.
+    `notes` are lines for the operator, such as how old the knowledge is. `stopped`: by Ctrl-C, before
+    all could answer.
     """
 
     names: list[str]
@@ -78,6 +97,7 @@ class Discovered:
     discovered: bool = True
     elapsed: float = 0.0
     notes: tuple[str, ...] = ()
+    stopped: bool = False
 
 
 def nobody(found: Discovered, agent: str) -> NoTargets:
@@ -104,11 +124,18 @@ class DiscoveryQuery:
     retire: Retire
     fill: Callable[[str], None] = lambda _collective: None
 
-    def matching_known(self) -> list[CachedNode]:
+    @property
+    def since(self) -> float:
+        """When a node must have been seen to be known (epoch)."""
+        return time.time() - self.settings.known_for
+
+    def known_names(self) -> dict[str, NodeTimes]:
         """The known nodes that match by their last known facts and were seen lately, by name."""
-        matcher = compile_filter(self.filter)
-        nodes = self.known.nodes(self.collective, time.time() - self.settings.known_for)
-        return [node for node in nodes if matcher.matches_known(node)]
+        return self.known.matching(self.collective, self.filter, self.since)
+
+    def matching_known(self) -> list[CachedNode]:
+        """The same, each with all that is known of it."""
+        return list(self.known.some(self.collective, list(self.known_names())))
 
     def learn(self, replies: Iterable[tuple[Reply, float]]) -> None:
         """Remember the nodes that answered."""
@@ -143,8 +170,7 @@ def named(search: DiscoveryQuery) -> Discovered:
     """The names that came with the line, in a file, on standard input or in a table."""
     if search.targeting.nodes is None:
         raise UsageError(f"the source {search.targeting.source} wants names (nodes)")
-    unique = list(dict.fromkeys(expand(search.targeting.nodes)))
-    return Discovered(names=choose(unique, search.targeting), discovered=False)
+    return Discovered(names=choose(search.targeting.nodes, search.targeting), discovered=False)
 
 
 def inventory(search: DiscoveryQuery) -> Discovered:
@@ -152,8 +178,7 @@ def inventory(search: DiscoveryQuery) -> Discovered:
 
     Who has neither asked nor listened asks the pool `inventory`, where there is one.
     """
-    since = time.time() - search.settings.known_for
-    if not search.known.surveyed(search.collective, Filter(), since):
+    if not search.known.surveyed(search.collective, Filter(), search.since):
         search.fill(search.collective)
     known = {node.identity: node for node in search.matching_known()}
     chosen = choose(sorted(known), search.targeting)
@@ -165,64 +190,132 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
     """Who answers now, and the known ones who should have."""
     began = time.time()
     targeting = search.targeting
-    known = {node.identity: node for node in search.matching_known()} if targeting.known else {}
-    answers = _answers(search, known)
-    absent = [name for name in known if name not in answers]
-    late, gone = search.queries.recheck(search.collective, search.filter, absent)
-    answers |= _described(late, began)
-    for name in gone:
-        del known[name]
-    names = sorted({*answers, *known})
+    known = set(search.known_names()) if targeting.known else set()
+    answers, stopped = _answers(search, known)
+    if not stopped:
+        absent = [name for name in known if name not in answers]
+        late, gone = search.queries.recheck(search.collective, search.filter, absent)
+        if late:
+            search.learn(late.values())
+            answers |= _answered(search, late, began)
+        known -= gone
+    names = sorted(known.union(answers))
     chosen = choose(names, targeting)
     kept = set(chosen)
     return Discovered(
         names=chosen,
         answers={name: answer for name, answer in answers.items() if name in kept},
-        absent=[node for name, node in known.items() if name in kept and name not in answers],
+        absent=list(
+            search.known.some(search.collective, sorted((known & kept).difference(answers)))
+        ),
         elapsed=time.time() - began,
         notes=tuple(
             filter(
                 None,
                 [
                     _refusals(answers, kept),
+                    *_duplicates(answers, kept),
+                    *([] if names else _unknown_facts(search)),
                     describe_rejections(search.queries.refused.since(began)),
                 ],
             )
         ),
+        stopped=stopped,
     )
 
 
-def _answers(search: DiscoveryQuery, known: dict[str, CachedNode]) -> dict[str, Answer]:
+def _unknown_facts(search: DiscoveryQuery) -> list[str]:
+    """What the filter asks that no known node has."""
+    from mcshell.client.discovery.unknown_facts import unknown_in  # noqa: PLC0415 - where nobody matches
+
+    since = time.time() - search.settings.known_for
+    return unknown_in(search.filter, search.known.nodes(search.collective, since))
+
+
+def remembered(search: DiscoveryQuery, fresh: Callable[[NodeTimes], bool]) -> list[str] | None:
+    """The known nodes that match, where that is as good as to ask all; None where it is not (§5).
+
+    Of those that match, the ones that are not `fresh` are asked, each by itself. Who does not answer
+    that is a target all the same, as in discovery.
+    """
+    if not search.known.surveyed(search.collective, search.filter, search.since):
+        return None
+    known = search.known_names()
+    stale = [name for name, one in known.items() if not fresh(one)]
+    if 2 * len(stale) > len(known):
+        search.fill(search.collective)
+        known = search.known_names()
+        stale = [name for name, one in known.items() if not fresh(one)]
+    if 2 * len(stale) > len(known):
+        return None
+    if stale:
+        _renew(search, stale)
+        known = search.known_names()
+    return list(known)
+
+
+def _renew(search: DiscoveryQuery, names: Sequence[str]) -> None:
+    """Have each of these nodes say what it is, and remember that; who is there does so at once."""
+    question, answers = search.queries.ping_each(search.collective, names)
+    answers.gather(window=_SILENCE, silence=_SILENCE, linger=0.0, take=search.learn)
+    answers.conclude(search.learn)
+    search.retire(question)
+
+
+def _answers(search: DiscoveryQuery, known: Iterable[str]) -> tuple[dict[str, Answer], bool]:
+    """Who answers, and whether Ctrl-C came before the end: what has come by then is all the same."""
     window = search.targeting.discovery_timeout
     if window is None:
         window = search.settings.discovery_timeout
     # Those who are known are everyone only where everyone was asked before: a few that happened to
     # register, or that another filter found, must not close the window for the rest. And with
     # nobody known, a slow node would be missed and not even named: be patient then.
-    since = time.time() - search.settings.known_for
+    since = search.since
     surveyed = search.known.surveyed(search.collective, search.filter, since)
     everyone = bool(known) and surveyed and not search.queries.unsure(search.collective, since)
     question, answers = search.queries.ping(
         search.collective, search.filter, known if everyone else ()
     )
     silence = min(_SILENCE if everyone else _FIRST_SILENCE, window)
-    answers.gather(window=window, silence=silence, linger=_LINGER)
+    stopped = False
+    try:
+        answers.gather(window=window, silence=silence, linger=_LINGER, take=search.learn)
+    except KeyboardInterrupt:
+        stopped = True
     # Who answers after the window is a target next time: the question stays open for a while.
     replies = answers.conclude(search.learn)
     search.retire(question)
-    search.learn(replies.values())
-    if replies and not everyone:
+    if replies and not everyone and not stopped:
         search.known.survey(search.collective, search.filter, time.time())
-    return _described(replies, answers.began)
+    found = _answered(search, replies, answers.began, whole=stopped)
+    for name, machines in answers.machines().items():
+        found[name] = replace(found[name], machines=tuple(machines))
+    return found, stopped
 
 
-def _described(replies: dict[str, tuple[Reply, float]], began: float) -> dict[str, Answer]:
-    """What nodes said of themselves, to a question that was asked then."""
+def _answered(
+    search: DiscoveryQuery,
+    replies: dict[str, tuple[Reply, float]],
+    began: float,
+    *,
+    whole: bool = False,
+) -> dict[str, Answer]:
+    """What nodes said, to a question that was asked then; `whole`: with their replies."""
+
+    def look(name: str) -> CachedNode | None:
+        return search.known.node(search.collective, name)
+
     found = {}
     for name, (reply, at) in replies.items():
-        fine = reply.statuscode == 0
-        node = description(reply.data if fine else {}, name, at)
-        found[name] = Answer(node, at - began, "" if fine else reply.statusmsg or reply.state)
+        refusal = (reply.statusmsg or reply.state) if reply.statuscode else ""
+        found[name] = Answer(
+            identity=name,
+            seen=at,
+            rtt=at - began,
+            refusal=refusal,
+            look=look,
+            reply=reply if whole else None,
+        )
     return found
 
 
@@ -232,6 +325,12 @@ def _refusals(answers: Mapping[str, Answer], names: Container[str]) -> str:
     told = [f"{name}: {why}" for name, why in sorted(refused.items())[:_TOLD]]
     more = f"; and {len(refused) - _TOLD} more" if len(refused) > _TOLD else ""
     return f"could not say what it is: {'; '.join(told)}{more}" if told else ""
+
+
+def _duplicates(answers: Mapping[str, Answer], names: Container[str]) -> list[str]:
+    """A line about each name under which several machines answer; a few of them."""
+    several = [one for one in sorted(answers) if one in names and answers[one].machines]
+    return [f"{name}: {two_machines(answers[name].machines)}" for name in several[:_TOLD]]
 
 
 def _ages(nodes: list[CachedNode], now: float) -> tuple[str, ...]:
@@ -267,31 +366,76 @@ class Finder:
         self._settings = settings
         self._open: deque[str] = deque()
 
+    def meant(self, targeting: Targeting) -> Targeting:
+        """The same with names alone: no file, no groups (`groups.resolved`)."""
+        return resolved(targeting, group_lookup(lambda: self._settings))
+
     def find(self, targeting: Targeting, agent: str | None = None) -> Discovered:
         """Turn a targeting into names; with `agent`, of nodes that have that agent.
 
         Raises:
             FilterError: a filter does not parse.
             UsageError: the source is unknown, or wants names and has none.
+            Stopped: Ctrl-C, with who had answered as `found`.
         """
+        found = self._find(targeting, agent)
+        if found.stopped:
+            raise Stopped(found=found)
+        return found
+
+    def _find(self, targeting: Targeting, agent: str | None) -> Discovered:
         source = _source(targeting.source)
         if targeting.collective is not None:
             check_word("collective", targeting.collective)
+        targeting = self.meant(targeting)
         compile_filter(targeting.filter)
+        if source is not named:
+            self._let_go()
         if targeting.nodes is not None and targeting.filter:
             asked = source if source is not named else _source("broadcast")
-            return self._among(targeting.nodes, asked, targeting, agent)
+            return self._among(set(targeting.nodes), asked, targeting, agent)
         if targeting.nodes is None:
-            targeting = replace(targeting, nodes=plain_names(targeting.filter))
+            names = plain_names(targeting.filter)
+            targeting = replace(targeting, nodes=None if names is None else tuple(expand(names)))
         if targeting.nodes is not None:
             source = named
         return source(self._search(targeting, agent))
 
+    def remembered(self, targeting: Targeting, agent: str) -> Discovered | None:
+        """The targets of a broadcast that changes nothing, from what is known (§5).
+
+        None where that is no answer, and they are to be found: it is wanted that they be asked, only
+        they can tell whether they match, or too little of what is known is fresh.
+        """
+        began = time.time()
+        asked = targeting.fresh or not targeting.known or targeting.discovery_timeout is not None
+        asked = asked or self._settings.client.fresh == 0
+        if asked or targeting.source != "broadcast" or not self._queries.registering:
+            return None
+        if compile_filter(targeting.filter).uses_data:
+            return None
+        names = remembered(self._search(targeting, agent), lambda one: self._fresh(one, began))
+        return None if not names else Discovered(names=names, elapsed=time.time() - began)
+
+    def _fresh(self, node: NodeTimes, now: float) -> bool:
+        """Whether a node was heard of so lately that it need not be asked what it is."""
+        fresh = self._settings.client.fresh
+        if fresh is None:
+            fresh = _FRESH * (node.interval or self._settings.node.register_every)
+        return now - node.seen < fresh
+
+    def renew(self, collective: str, names: Sequence[str]) -> None:
+        """Have nodes say what they are, of whom something else was known."""
+        _renew(self._search(Targeting(collective=collective), None), names)
+
     def _among(
-        self, names: Iterable[str], source: DiscoveryMethod, targeting: Targeting, agent: str | None
+        self,
+        wanted: Container[str],
+        source: DiscoveryMethod,
+        targeting: Targeting,
+        agent: str | None,
     ) -> Discovered:
         """Filters beside names: those of the names that match, by answer or last known facts."""
-        wanted = set(expand(names))
         everyone = replace(targeting, nodes=None, limit=None, one=False)
         found = source(self._search(everyone, agent))
         chosen = choose([name for name in found.names if name in wanted], targeting)
@@ -314,13 +458,13 @@ class Finder:
             known=self._known,
             queries=self._queries,
             settings=self._settings.client,
-            retire=self._retire,
+            retire=self._open.append,
             fill=self._fill,
         )
 
-    def _retire(self, question: str) -> None:
-        self._open.append(question)
-        while len(self._open) > _OPEN:
+    def _let_go(self) -> None:
+        """Take no more answers to old questions: they stand before those to the new one."""
+        while self._open:
             self._queries.forget(self._open.popleft())
 
 

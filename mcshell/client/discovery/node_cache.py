@@ -7,20 +7,27 @@ One SQLite file for all of the operator's processes, apart by realm (the fleet's
 from __future__ import annotations
 
 import json
+import re
+import threading
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from dataclasses import field, fields
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from mcshell.errors import PluginError
+import orjson
+
+from mcshell.client.discovery.known_matches import KnownMatches
 from mcshell.filters.data import answer
 from mcshell.message import Filter
 from mcshell.private import private_folder
 from mcshell.sqlite import Database, FileKind
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from mcshell.client.discovery.known_matches import NodeTimes
     from mcshell.wire.documents.registration import Registration
 
 __all__ = ["KNOWN", "CachedNode", "NodeCache", "description", "registered"]
@@ -44,6 +51,8 @@ _LEARN: Final = (
     f" WHERE CASE WHEN {_SIGNED} THEN excluded.seen>=seen OR NOT {_WAS_SIGNED}"
     f" ELSE excluded.seen>=seen AND NOT {_WAS_SIGNED} END"
 )
+_SOME: Final = 1000
+_LONG: Final = re.compile(r"[0-9]{19}")
 _SURVEY: Final = "INSERT OR REPLACE INTO surveys VALUES (?,?,?,?)"
 
 KNOWN: Final = FileKind(
@@ -62,7 +71,7 @@ class CachedNode:
 
     `started` is when its daemon did, `crl` the number of the revocation list it works under,
     `interval` how often it registers (seconds), `skew` how far its clock was ahead of ours when
-    it last did, `flaws` what cannot be used there; None where it has not said so. `trust` names the wire over which it said all this
+    it last did, `flaws` what cannot be used there, `agent_versions` those of its agents' schemas; None where it has not said so. `trust` names the wire over which it said all this
     (see `Reply.trust`), `described` when it did, where a sign of life does not say it.
     """
 
@@ -81,10 +90,17 @@ class CachedNode:
     trust: str = "mcs"
     described: float | None = None
     flaws: tuple[str, ...] | None = None
+    agent_versions: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[tuple[str, str], ...] = ()
+    """Of a registration that has just come: see there."""
 
     def inventory(self) -> list[dict[str, Any]]:
         """Its agents, of which only the names are known from afar."""
         return [{"name": name} for name in sorted(self.agents)]
+
+    @property
+    def system(self) -> None:
+        """Its machine cannot be looked at from here."""
 
     @property
     def tells_all_files(self) -> bool:
@@ -101,8 +117,6 @@ class CachedNode:
         Raises:
             PluginError: only the node itself can answer; the filter then does not match.
         """
-        if plugin == "fstat":
-            raise PluginError("a file can only be asked of the node itself", "data", plugin)
         return answer(plugin, params, self)
 
 
@@ -124,6 +138,7 @@ def description(document: Mapping[str, Any], identity: str, seen: float) -> Cach
         trust=str(document.get("trust") or "mcs"),
         described=document.get("described"),
         flaws=None if document.get("flaws") is None else tuple(document["flaws"]),
+        agent_versions=dict(document.get("agent_versions") or {}),
     )
 
 
@@ -141,6 +156,8 @@ def registered(registration: Registration, now: float) -> CachedNode:
         started=registration.started,
         crl=registration.crl,
         flaws=registration.flaws,
+        agent_versions=registration.agent_versions,
+        refused=registration.refused,
         interval=registration.interval,
         skew=registration.created - now,
     )
@@ -150,12 +167,19 @@ _ABOUT: Final = [one.name for one in fields(CachedNode) if one.name not in ("ide
 
 
 class NodeCache:
-    """The cache of known nodes of one realm; safe to call from any thread."""
+    """The cache of known nodes of one realm; safe to call from any thread.
+
+    What matches which filter is kept in memory (`matching`), up to date with other processes.
+    """
 
     def __init__(self, path: Path, realm: str) -> None:
         private_folder(path.parent)
         self._realm = realm
         self._database = Database(path, KNOWN)
+        self._remembering = threading.Lock()
+        self._remembered: dict[str, KnownMatches] = {}
+        self._version: dict[str, int] = {}
+        """Of the file, as it was when a collective was last compared with it."""
 
     def close(self) -> None:
         """Close the file."""
@@ -168,9 +192,17 @@ class NodeCache:
         the old wire could speak for it.
         How often a node registers is kept over answers that do not say it.
         """
+        nodes = list(nodes)
         rows = [(self._realm, collective, node.identity, node.seen, _dump(node)) for node in nodes]
         with self._database.transaction(durable=False) as db:
             db.executemany(_LEARN, rows)
+        with self._remembering:
+            remembered = self._remembered.get(collective)
+            if remembered is not None and self._alone(collective):
+                for node in nodes:
+                    remembered.learn(node)
+            elif remembered is not None:
+                remembered.doubt(node.identity for node in nodes)
 
     def survey(self, collective: str, filter_: Filter, at: float) -> None:
         """Note that all who match a filter were asked, and waited for until it was silent."""
@@ -186,21 +218,69 @@ class NodeCache:
 
     def touch(self, collective: str, identities: Iterable[str], seen: float) -> None:
         """Note that known nodes gave a signed reply just now, whatever it was about."""
+        identities = list(identities)
         with self._database.transaction(durable=False) as db:
-            db.executemany(
-                "UPDATE nodes SET seen=max(seen,?) WHERE realm=? AND collective=? AND identity=?",
-                [(seen, self._realm, collective, name) for name in identities],
+            db.execute(
+                "UPDATE nodes SET seen=? WHERE realm=? AND collective=? AND seen<?"
+                " AND identity IN (SELECT value FROM json_each(?))",
+                (seen, self._realm, collective, seen, json.dumps(identities)),
             )
+        with self._remembering:
+            remembered = self._remembered.get(collective)
+            if remembered is not None and self._alone(collective):
+                remembered.touch(identities, seen)
+            elif remembered is not None:
+                remembered.doubt(identities)
 
     def nodes(self, collective: str, since: float = 0.0) -> list[CachedNode]:
         """The nodes seen since then, by name."""
-        rows = self._read(
+        return list(self._each(collective, since))
+
+    def some(self, collective: str, identities: Sequence[str]) -> Iterator[CachedNode]:
+        """Those of `identities` that are known."""
+        if len(identities) > _SOME:
+            wanted = set(identities)
+            yield from (node for node in self._each(collective) if node.identity in wanted)
+            return
+        for name in identities:
+            if (node := self.node(collective, name)) is not None:
+                yield node
+
+    def _each(self, collective: str, since: float = 0.0) -> Iterator[CachedNode]:
+        """The nodes seen since then, by name; only some of them are in memory at once."""
+        query = (
             "SELECT identity, seen, about FROM nodes"
-            " WHERE realm=? AND collective=? AND seen>=? ORDER BY identity",
-            collective,
-            since,
+            " WHERE realm=? AND collective=? AND identity>? AND seen>=? ORDER BY identity LIMIT ?"
         )
-        return [description(json.loads(about), name, seen) for name, seen, about in rows]
+        after = ""
+        while rows := self._read(query, collective, after, since, _SOME):
+            for after, seen, about in rows:
+                yield description(_load(about), after, seen)
+
+    def matching(self, collective: str, filter_: Filter, since: float) -> dict[str, NodeTimes]:
+        """The nodes that match by what they last said of themselves, and were seen since then, by name.
+
+        The first time a filter is asked of, all nodes are read; then only those that have changed.
+        """
+        with self._remembering:
+            remembered = self._remembered.setdefault(collective, KnownMatches())
+            if remembered.begin(filter_):
+                self._version.pop(collective, None)
+            self._catch_up(collective, remembered)
+            nodes = remembered.nodes
+            names = sorted(remembered.matching(filter_))
+            return {name: nodes[name] for name in names if nodes[name].seen >= since}
+
+    def _catch_up(self, collective: str, remembered: KnownMatches) -> None:
+        """Have what other processes have written since in memory too."""
+        if self._alone(collective):
+            return
+        version = self._data_version()
+        query = "SELECT identity, seen FROM nodes WHERE realm=? AND collective=?"
+        rows = [(name, seen) for name, seen in self._read(query, collective)]
+        for node in self.some(collective, remembered.changed(rows)):
+            remembered.put(node)
+        self._version[collective] = version
 
     def trusts(self, collective: str) -> dict[str, str]:
         """The wire over which each known node is known (see `Reply.trust`)."""
@@ -209,6 +289,25 @@ class NodeCache:
             " WHERE realm=? AND collective=?"
         )
         return dict(self._read(query, collective))
+
+    def _alone(self, collective: str) -> bool:
+        """Whether no other process has written since a collective was compared with the file."""
+        return self._version.get(collective) == self._data_version()
+
+    def _data_version(self) -> int:
+        return int(self._database.read("PRAGMA data_version")[0][0])
+
+    def schemas(self, collective: str, agent: str) -> dict[str, tuple[str, str]]:
+        """Over which wire each known node is known, and which version of an agent it says it has."""
+        query = (
+            "SELECT identity, coalesce(json_extract(about, '$.trust'), 'mcs'),"
+            " coalesce(json_extract(about, '$.agent_versions'), '{}') FROM nodes"
+            " WHERE realm=? AND collective=?"
+        )
+        return {
+            name: (trust, str(json.loads(versions).get(agent, "")))
+            for name, trust, versions in self._read(query, collective)
+        }
 
     def undescribed(self, collective: str, since: float) -> bool:
         """Whether there are nodes, seen since then, of which nothing but that is known."""
@@ -234,14 +333,18 @@ class NodeCache:
         """One known node; None when it is not."""
         query = "SELECT seen, about FROM nodes WHERE realm=? AND collective=? AND identity=?"
         for seen, about in self._read(query, collective, identity):
-            return description(json.loads(about), identity, seen)
+            return description(_load(about), identity, seen)
         return None
 
     def forget(self, identity: str) -> bool:
         """Drop a node from what is known; False when it was not."""
         query = "DELETE FROM nodes WHERE realm=? AND identity=?"
         with self._database.transaction(durable=False) as db:
-            return db.execute(query, (self._realm, identity)).rowcount > 0
+            found = db.execute(query, (self._realm, identity)).rowcount > 0
+        with self._remembering:
+            for remembered in self._remembered.values():
+                remembered.drop(identity)
+        return found
 
     def _read(self, query: str, *values: Any) -> list[Any]:
         """Run a query whose first value is the realm."""
@@ -252,8 +355,21 @@ def _text(filter_: Filter) -> str:
     return json.dumps(filter_.as_dict(), sort_keys=True)
 
 
+def _load(about: str) -> dict[str, Any]:
+    """What `_dump` has written; read fast, where that loses no digit."""
+    with suppress(ValueError):  # half a pair of surrogates
+        if _LONG.search(about) is None:
+            return cast("dict[str, Any]", orjson.loads(about))
+    return cast("dict[str, Any]", json.loads(about))
+
+
 def _dump(node: CachedNode) -> str:
     about = {name: getattr(node, name) for name in _ABOUT}
-    return json.dumps(
-        about, default=lambda one: sorted(one) if isinstance(one, AbstractSet) else str(one)
-    )
+    try:
+        return orjson.dumps(about, default=_plain).decode()
+    except TypeError:  # such as integers of more than 64 bits
+        return json.dumps(about, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, AbstractSet) else str(value)

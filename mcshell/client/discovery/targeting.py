@@ -6,12 +6,14 @@ import math
 import random
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell import config
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +25,8 @@ __all__ = [
     "batches",
     "choose",
     "names_of",
+    "narrowed",
+    "put_of",
     "route",
     "seconds_of",
     "share",
@@ -39,17 +43,21 @@ _REGEX_OR_RANGE = re.compile(r"^/.*/$")
 class Targeting:
     """Which nodes, and how they are found.
 
-    `nodes` are names given by hand: they are not discovered, and the absent among them are named.
+    `nodes` are names given by hand, `listed` is a file of them (`groups.resolved` reads it): they
+    are not discovered, and the absent among them are named.
     `source` names a discovery method; `discovery_timeout` is its window in seconds. `known` adds
-    the nodes that match by their last known facts and did not answer now.
+    the nodes that match by their last known facts and did not answer now. `fresh`: they are asked
+    anew, though it be known who matches (§5).
     """
 
     filter: Filter = field(default_factory=Filter)
     nodes: tuple[str, ...] | None = None
+    listed: Path | None = None
     source: str = "broadcast"
     source_options: tuple[str, ...] = ()
     discovery_timeout: float | None = None
     known: bool = True
+    fresh: bool = False
     limit: str | None = None
     limit_seed: int | None = None
     one: bool = False
@@ -58,11 +66,17 @@ class Targeting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """One request as the operator put it. Times in seconds; None takes the settings' value."""
+    """One request as the operator put it. Times in seconds; None takes the settings' value.
+
+    Its inputs are values (`data`), or what a line or document has, which each schema reads for itself
+    (`texts`, as `Action.convert` takes them), and the words behind `--`, which are those of its one list.
+    """
 
     agent: str
     action: str
     data: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
+    behind: Sequence[str] | None = None
     targeting: Targeting = field(default_factory=Targeting)
     via: Via | None = None
     ttl: float | None = None
@@ -73,6 +87,33 @@ class RequestOptions:
     wait: bool = True
     pool: str | None = None
     canary: str | None = None
+
+    @property
+    def put(self) -> dict[str, Any]:
+        """How it was put, beside what its record says of it; `named`: its targets were, by hand."""
+        put = {name: value for name in _PUT if (value := getattr(self, name))}
+        return put if self.targeting.nodes is None else {**put, "named": True}
+
+
+_PUT = {
+    "timeout": int | float,
+    "batch": str,
+    "batch_sleep": int | float,
+    "max_failures": str,
+    "canary": str,
+}
+
+
+def put_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What `retry` repeats of how a kept request was put.
+
+    Anybody may have written it: what is no such thing is left out.
+    """
+    return {
+        name: options[name]
+        for name, kind in _PUT.items()
+        if isinstance(options.get(name), kind) and not isinstance(options[name], bool)
+    }
 
 
 def share(text: str, total: int, option: str) -> int:
@@ -118,6 +159,8 @@ def batches(names: Sequence[str], ask: RequestOptions) -> Iterator[list[str]]:
 def route(ask: RequestOptions, count: int) -> Via:
     """Choose the way where the operator did not: direct to few or named nodes (§5)."""
     targeting = ask.targeting
+    if ask.pool is not None and ask.via is not Via.POOL:
+        raise UsageError("--pool goes with --via pool")
     in_parts = bool(ask.batch or ask.canary)
     few = in_parts or bool(targeting.limit) or targeting.one or targeting.nodes is not None
     if ask.via is not None:
@@ -137,6 +180,13 @@ def route(ask: RequestOptions, count: int) -> Via:
     return Via.BROADCAST
 
 
+def narrowed(targeting: Targeting) -> bool:
+    """Whether it is about anything less than all that are there."""
+    return targeting != Targeting(
+        source=targeting.source, known=targeting.known, fresh=targeting.fresh
+    )
+
+
 def plain_names(filter_: Filter) -> tuple[str, ...] | None:
     """The names of a filter that is nothing but `-I name`, which need no discovery."""
     others = filter_.fact or filter_.cls or filter_.agent or filter_.compound
@@ -154,6 +204,7 @@ def targeting_of(
     identities: str | Iterable[str] = (),
     nodes: Any = None,
     known: bool = True,
+    fresh: bool = False,
     limit: int | str | None = None,
     limit_seed: int | None = None,
     one: bool = False,
@@ -164,7 +215,8 @@ def targeting_of(
     """Build a targeting from plain Python values.
 
     `where` is a compound filter such as "os.name=Debian and role=web"; `nodes` names, a range
-    such as "web[01-40]", or a Series or DataFrame with a `sender` column.
+    such as "web[01-40]", a group such as "@web", a `Path` to a list of them (as `--nodes FILE`),
+    or a Series or DataFrame with a `sender` column.
     """
     return Targeting(
         filter=Filter(
@@ -174,10 +226,12 @@ def targeting_of(
             _words(identities),
             () if where is None else (where,),
         ),
-        nodes=None if nodes is None else names_of(nodes),
+        nodes=None if nodes is None or isinstance(nodes, Path) else names_of(nodes),
+        listed=nodes if isinstance(nodes, Path) else None,
         source=source,
         discovery_timeout=seconds_of(discovery_timeout),
         known=known,
+        fresh=fresh,
         limit=None if limit is None else str(limit),
         limit_seed=limit_seed,
         one=one,
@@ -190,13 +244,21 @@ TARGETING = tuple(targeting_of.__kwdefaults__ or ())
 
 
 def names_of(nodes: Any) -> tuple[str, ...]:
-    """The names in a string, an iterable of strings, a Series, or a DataFrame's `sender` column."""
+    """The names in a string, in an iterable of strings, or in the `sender` of a table or Series.
+
+    `sender` is a column, a level of the index or the Series itself; rows without one name nobody.
+    """
     if isinstance(nodes, str):
         return (nodes,)
-    if hasattr(nodes, "columns"):
-        if "sender" not in nodes.columns:
-            raise UsageError("nodes: a DataFrame needs a `sender` column")
-        nodes = nodes["sender"]
+    levels = getattr(getattr(nodes, "index", None), "names", ())
+    if hasattr(nodes, "columns") and "sender" in nodes.columns:
+        nodes = nodes["sender"].dropna()
+        if hasattr(nodes, "columns"):
+            raise UsageError("nodes: a DataFrame needs one `sender` column, not several")
+    elif "sender" in levels and getattr(nodes, "name", "") != "sender":
+        nodes = nodes.index.get_level_values("sender").dropna()
+    elif hasattr(nodes, "columns"):
+        raise UsageError("nodes: a DataFrame needs a `sender`, as a column or in its index")
     if not isinstance(nodes, Iterable):
         raise UsageError(f"nodes: {nodes!r}: names, a Series or a DataFrame are meant")
     names = list(nodes)

@@ -24,11 +24,13 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mcshell.client.documents.reader import load
+from mcshell.filters.nodes import no_groups
 from mcshell.message import Filter, Plan, Step
 
 if TYPE_CHECKING:
     from mcshell.client.documents.reader import Section
     from mcshell.ddl.library import Library
+    from mcshell.filters.nodes import GroupLookup
 
 __all__ = ["read_plan"]
 
@@ -41,14 +43,22 @@ _TTL: Final = 3600.0
 
 
 def read_plan(
-    text: str, origin: str, ddls: Library, *, author: str, collective: str, now: float
+    text: str,
+    origin: str,
+    ddls: Library,
+    *,
+    author: str,
+    collective: str,
+    now: float,
+    groups: GroupLookup = no_groups,
 ) -> Plan:
-    """Read a plan; `origin` is the file's name, for messages.
+    """Read a plan; `origin` is the file's name, for messages; `groups` gives the
+    nodes of an `@GROUP`, which the signed document has by their names.
 
     Raises:
         UsageError: what is no plan, with its place; an unknown action or input (InputError).
     """
-    document = load(text, origin, _PLAN)
+    document = load(text, origin, _PLAN, groups)
     steps: list[Step] = []
     for part in document.parts("steps", _STEP):
         steps.append(_step(part, ddls, steps))

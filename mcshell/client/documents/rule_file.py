@@ -27,9 +27,11 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mcshell import schedule
 from mcshell.client.documents.reader import load
-from mcshell.client.jobs.times import WORDS, read_when
+from mcshell.client.jobs.times import WORDS, read_when, refuse_past
 from mcshell.errors import UsageError
+from mcshell.filters.nodes import no_groups
 from mcshell.message import Duty, Rule, When
 from mcshell.wire.documents.authored import as_fields
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.documents.reader import Section
     from mcshell.ddl.library import Library
+    from mcshell.filters.nodes import GroupLookup
 
 __all__ = ["SUFFIX", "load_sealed", "read_rule_file", "save_sealed"]
 
@@ -50,14 +53,22 @@ _LATE: Final = 7 * 86_400.0
 
 
 def read_rule_file(
-    text: str, origin: str, ddls: Library, *, author: str, collective: str, now: float
+    text: str,
+    origin: str,
+    ddls: Library,
+    *,
+    author: str,
+    collective: str,
+    now: float,
+    groups: GroupLookup = no_groups,
 ) -> Rule:
-    """Read a rule; `origin` is the file's name, for messages.
+    """Read a rule; `origin` is the file's name, for messages; `groups` gives the
+    nodes of an `@GROUP`, which the signed document has by their names.
 
     Raises:
         UsageError: what is no rule, with its place; an unknown action or input.
     """
-    document = load(text, origin, _RULE)
+    document = load(text, origin, _RULE, groups)
     expires = now + document.seconds("expires", _YEAR)
     return Rule(
         name=document.text("rule"),
@@ -91,10 +102,11 @@ def _when(part: Section, now: float, expires: float) -> When:
     said = {word: part.get(word) for word in WORDS}
     try:
         when = read_when(said, now, _LATE)
+        if when.recurs and said["until"] is None:
+            when = replace(when, until=expires)
+        refuse_past(when, now, [schedule.local_zone()])
     except (UsageError, TypeError) as error:
         raise UsageError(f"{part.place}: {error}") from error
-    if when.recurs and said["until"] is None:
-        when = replace(when, until=expires)
     return when
 
 

@@ -7,17 +7,18 @@ records; it is *inferred* when it only follows from what is missing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from mcshell import table
 from mcshell.client.discovery.methods import age
+from mcshell.client.store.ledger import two_machines
 from mcshell.errors import Reason
 from mcshell.message import State, StatusCode, Via
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mcshell import table
     from mcshell.client.discovery.node_cache import CachedNode
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.client.store.ledger import LedgerEntry
@@ -29,6 +30,7 @@ __all__ = ["Cause", "Evidence", "Probe", "causes", "columns"]
 Kind = Literal["observed", "inferred"]
 
 _TOO_LATE: Final = "expired before it was taken"
+_CLOCK: Final = "clock off"
 
 _MOST_FLAWS: Final = 10
 
@@ -76,9 +78,10 @@ class Probe:
 class Evidence:
     """All that is known of one node and one request. None is: there is no such evidence.
 
-    `entry` is its row of the ledger; `confirmed` when the broker confirmed the SEND of a durable
+    `node` is the worker, where a pool's row was taken by one. `entry` is its row of the ledger; `confirmed` when the broker confirmed the SEND of a durable
     request; `refused` why a message in the node's name was refused here; `own` what is
-    wrong with our own certificate; `members` the known nodes that serve the request's pool;
+    wrong with our own certificate; `machines` those that answer under its name, where there are
+    several; `turned_away` why it has refused our probe, as it says in a registration; `members` the known nodes that serve the request's pool;
     `offline` why we could ask nobody.
     """
 
@@ -91,6 +94,8 @@ class Evidence:
     probe: Probe | None = None
     refused: Rejection | None = None
     own: Rejected | None = None
+    machines: tuple[str, ...] = ()
+    turned_away: str = ""
     members: tuple[str, ...] = ()
     offline: str = ""
 
@@ -108,9 +113,24 @@ class Evidence:
 def causes(evidence: Evidence) -> list[Cause]:
     """Name the causes, the most likely first; at least one."""
     if (answered := _answered(evidence)) is not None:
-        expired = answered.cause == _TOO_LATE
-        return [*(_clock(evidence) if expired else ()), answered, *_flaws(evidence)]
-    rules = (_ours, _theirs, _account, _clock, _expired, _pool, _absent, _broker, _claimed, _flaws)
+        dated = answered.cause in (_TOO_LATE, _CLOCK)
+        clock = list(_clock(evidence)) if dated else []
+        more = [*([] if clock else _disputed(evidence)), *_several(evidence), *_flaws(evidence)]
+        return [*clock, answered, *more]
+    rules = (
+        _ours,
+        _theirs,
+        _account,
+        _clock,
+        _turned_away,
+        _several,
+        _expired,
+        _pool,
+        _absent,
+        _broker,
+        _claimed,
+        _flaws,
+    )
     found = [cause for rule in rules for cause in rule(evidence)]
     if not found:
         found = [Cause("unknown", "inferred", "there is no evidence of anything")]
@@ -123,7 +143,7 @@ def columns(found: Sequence[Cause]) -> dict[str, table.Column]:
         "cause": ("string", [cause.cause for cause in found]),
         "kind": ("string", [cause.kind for cause in found]),
         "evidence": ("string", [cause.evidence for cause in found]),
-        "since": ("Float64", [cause.since for cause in found]),
+        "since": (table.TIME, [cause.since for cause in found]),
     }
 
 
@@ -161,6 +181,7 @@ def _final_state(state: State, statuscode: int | None, text: str) -> str:
     for begin, cause in (
         ("timed out", "timed out in the action"),
         ("reply too large", "reply too large"),
+        ("made ", _CLOCK),
     ):
         if text.startswith(begin):
             return cause
@@ -172,7 +193,7 @@ def _ours(evidence: Evidence) -> Iterator[Cause]:
     record, entry = evidence.record, evidence.entry
     if record is not None and entry is None:
         yield Cause("no target", "observed", f"request {record.id[:8]} was not for this node")
-    if entry is not None and entry.reason.startswith("not sent"):
+    if entry is not None and entry.unsent:
         yield Cause("not sent", "observed", entry.reason)
     if evidence.offline:
         yield Cause("we have no broker", "observed", evidence.offline)
@@ -208,9 +229,12 @@ _REFUSED: Final = {
     Reason.REVOKED.value: "our certificate is revoked, says the node",
     Reason.CERT_EXPIRED.value: "our certificate has expired, says the node",
     Reason.STALE_CRL.value: "the node's revocation list is too old",
-    Reason.FROM_FUTURE.value: "clock off",
+    Reason.FROM_FUTURE.value: _CLOCK,
     Reason.EXPIRED.value: _TOO_LATE,
     Reason.REPLAYED.value: "replayed: its id ran there before",
+    Reason.WRONG_KIND.value: "the node takes no requests of ours: no operator's certificate",
+    Reason.FOREIGN_CA.value: "our certificate is of a CA that the node does not know",
+    Reason.WRONG_VERSION.value: "the node speaks another version of the wire",
 }
 
 
@@ -230,6 +254,13 @@ def _account(evidence: Evidence) -> Iterator[Cause]:
         text = f"it says: {probe.state} {probe.reason}".rstrip()
         cause = "it has answered, but its reply has not come back"
         yield Cause(cause, "observed", text, probe.at("ended"))
+
+
+def _turned_away(evidence: Evidence) -> Iterator[Cause]:
+    """It refuses whatever we ask it, even what it knows of a request."""
+    if code := evidence.turned_away:
+        cause = _REFUSED.get(code, f"refused by the node: {code}")
+        yield Cause(cause, "observed", f"its registration says that it refused our probe: {code}")
 
 
 def _refusal(probe: Probe) -> Cause:
@@ -285,7 +316,9 @@ def _unheard(evidence: Evidence, probe: Probe) -> Cause:
         text = "its daemon started after the request was sent"
         return Cause("it was not running when the request was sent", "observed", text, up)
     if evidence.durable and evidence.confirmed is not None:
-        text = "the broker has it, the node is there and knows nothing of it"
+        text = "the broker confirmed it; the node is there and knows nothing of it"
+        if probe.at("reads") is not None:
+            text += ", though it reads its queue (retry asks it again)"
         cause = "confirmed by the broker, not received by the node"
         return Cause(cause, "observed", text, evidence.confirmed)
     return Cause("the request did not reach it", "observed", "it is there, and knows of no such id")
@@ -295,10 +328,18 @@ def _clock(evidence: Evidence) -> Iterator[Cause]:
     """Its clock and ours differ: it refuses what seems expired, or from the future."""
     probe, known = evidence.probe, evidence.known
     if probe is not None and abs(probe.skew) > OFF:
-        yield Cause("clock off", "observed", f"its answer is dated {_ahead(probe.skew)}")
+        yield Cause(_CLOCK, "observed", f"its answer is dated {_ahead(probe.skew)}")
     elif probe is None and known is not None and known.skew is not None and abs(known.skew) > OFF:
         text = f"its last registration was dated {_ahead(known.skew)}"
-        yield Cause("clock off", "observed", text, known.seen)
+        yield Cause(_CLOCK, "observed", text, known.seen)
+
+
+def _disputed(evidence: Evidence) -> Iterator[Cause]:
+    """It says that the request had expired, and by our clock it had not."""
+    record, entry = evidence.record, evidence.entry
+    if record is not None and entry is not None and entry.disputes(record.expires):
+        left = age(record.expires - (entry.done or 0.0))
+        yield Cause(_CLOCK, "observed", f"it said so {left} before that by our clock", entry.done)
 
 
 def _ahead(skew: float) -> str:
@@ -318,8 +359,8 @@ def _expired(evidence: Evidence) -> Iterator[Cause]:
 
 def _pool(evidence: Evidence) -> Iterator[Cause]:
     """A pool without members answers nothing."""
-    record = evidence.record
-    if record is None or record.via is not Via.POOL or evidence.entry is None:
+    record, entry = evidence.record, evidence.entry
+    if record is None or record.via is not Via.POOL or entry is None or entry.worker:
         return
     if not evidence.members:
         text = "no known node that may answer says that it serves it"
@@ -352,6 +393,14 @@ def _absent(evidence: Evidence) -> Iterator[Cause]:
         yield Cause("it does not answer now", "inferred", ago, known.seen)
 
 
+def _several(evidence: Evidence) -> Iterator[Cause]:
+    """More than one machine has the name: whatever is asked of it directly goes to either."""
+    entry = evidence.entry
+    told = entry.reason if entry is not None and entry.duplicate else ""
+    if text := two_machines(evidence.machines) or told:
+        yield Cause("several machines under this name", "observed", text)
+
+
 def _flaws(evidence: Evidence) -> Iterator[Cause]:
     """What cannot be used there: a filter, an action or a policy may have wanted it."""
     known, probe = evidence.known, evidence.probe
@@ -375,5 +424,5 @@ def _broker(evidence: Evidence) -> Iterator[Cause]:
         cause = "sent, but never confirmed by the broker" if entry.sent else "not sent yet"
         yield Cause(cause, "observed", text, entry.sent)
     elif evidence.probe is None and not evidence.members:
-        text = "the broker has it and waits for whom it is for"
+        text = "the broker confirmed it, and nobody is known to have taken it"
         yield Cause("waiting in the broker", "inferred", text, evidence.confirmed)

@@ -1,28 +1,73 @@
-"""`explain`: gathers the evidence about one node and one request, and names the causes."""
+"""`explain`: gathers the evidence about nodes and one request, and names the causes."""
 
 from __future__ import annotations
 
 import time
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.client.explain.causes import Cause, Evidence, Probe, causes
-from mcshell.errors import ConnectionLost, Rejected
-from mcshell.message import new_nonce
+from mcshell.errors import ConnectionLost, Reason, Rejected
+from mcshell.message import Filter, new_nonce
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from mcshell.client.discovery.node_cache import NodeCache
+    from mcshell.client.discovery.node_cache import CachedNode, NodeCache
+    from mcshell.client.discovery.registrations import RegistrationListener
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.client.store.ledger import LedgerEntry
     from mcshell.client.store.records import RequestRecord
     from mcshell.config import Settings
+    from mcshell.message import Reply
     from mcshell.wire.credentials import Credentials
 
 __all__ = ["Explainer"]
 
 _POOL = "pool:"
+_OTHERS = 0.1
+"""Seconds that another machine of the same name has to answer after the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What nodes answered to a probe, and why others refused it, as their registrations say."""
+
+    probes: Mapping[str, Probe]
+    refusals: Mapping[str, str]
+
+
+def _turned_away(heard: SimpleQueue[CachedNode], question: str) -> dict[str, str]:
+    """Why nodes refused a question, by their registrations that have come meanwhile."""
+    found: dict[str, str] = {}
+    while not heard.empty():
+        one = heard.get_nowait()
+        if question in dict(one.refused):
+            found.setdefault(one.identity, dict(one.refused)[question])
+    return found
+
+
+def _probed(reply: Reply, at: float, asked: float) -> Probe:
+    """What a node said of the request."""
+    said = {"state": "refused", "reason": _why(reply)} if reply.statuscode else reply.data
+    # It was written at some moment between our SEND and its arrival: only what lies outside of that
+    # is the clock's.
+    skew = max(0.0, reply.created - at) + min(0.0, reply.created - asked)
+    return Probe(said, skew)
+
+
+def _why(reply: Reply) -> str:
+    """Why a node takes not even a probe, by the code of the reason where it is its date."""
+    reason = {
+        "expired ": f"{Reason.EXPIRED}: ",
+        "made ": f"{Reason.FROM_FUTURE}: made ",
+    }
+    for begin, code in reason.items():
+        if reply.statusmsg.startswith(begin):
+            return code + reply.statusmsg.removeprefix(begin)
+    return reply.statusmsg or reply.state.value
 
 
 class Explainer:
@@ -33,70 +78,120 @@ class Explainer:
         hub: SessionHub,
         known: NodeCache,
         refused: Callable[[str], Rejection | None],
+        listener: RegistrationListener,
         settings: Settings,
         credentials: Credentials,
     ) -> None:
         self._hub = hub
         self._known = known
         self._refused = refused
+        self._listener = listener
         self._settings = settings
         self._credentials = credentials
 
     def explain(
-        self, node: str, record: RequestRecord | None, entries: Iterable[LedgerEntry] = ()
-    ) -> list[Cause]:
-        """Name the causes, the most likely first; `entries` is the ledger of the request.
+        self,
+        nodes: Sequence[str],
+        record: RequestRecord | None,
+        entries: Iterable[LedgerEntry] = (),
+    ) -> list[list[Cause]]:
+        """Name the causes for each node, the most likely first; `entries` is the ledger of the request.
 
-        Takes as long as the node takes to answer, `client.probe` seconds at most.
+        All are asked at once: it takes as long as the slowest takes to answer, `client.probe` seconds
+        where one does not.
         """
-        entry = next((entry for entry in entries if entry.sender == node), None)
-        answered = entry is not None and entry.reply is not None
-        probe, offline = None, ""
-        if not answered and not node.startswith(_POOL):
-            try:
-                probe = self._probe(node, record)
-            except ConnectionLost as error:
-                offline = error.reason
+        rows: dict[str, LedgerEntry] = {}
+        for entry in entries:
+            rows |= dict.fromkeys(filter(None, (entry.sender, entry.worker)), entry)
+        asked = [(name, rows.get(name)) for name in nodes]
+        meant = [name if row is None else row.worker or row.sender for name, row in asked]
+        answered = {
+            node
+            for node, (_name, row) in zip(meant, asked, strict=True)
+            if row is not None and row.reply is not None
+        }
+        people = [node for node in dict.fromkeys(meant) if not node.startswith(_POOL)]
+        told, offline = _Told({}, {}), ""
+        machines: dict[str, list[str]] = {}
+        try:
+            told = self._probe([node for node in people if node not in answered], record)
+            there = [node for node in people if node in answered or node in told.probes]
+            machines = self._machines(there, record)
+        except ConnectionLost as error:
+            offline = error.reason
+        return [
+            causes(self._evidence(node, name, row, record, told, machines, offline))
+            for node, (name, row) in zip(meant, asked, strict=True)
+        ]
+
+    def _evidence(
+        self,
+        node: str,
+        asked: str,
+        entry: LedgerEntry | None,
+        record: RequestRecord | None,
+        told: _Told,
+        machines: Mapping[str, Sequence[str]],
+        offline: str,
+    ) -> Evidence:
+        """What is known of one node; `asked` is its row of the request."""
         now = time.time()
-        collective = self._collective(record)
-        return causes(
-            Evidence(
-                node=node,
-                now=now,
-                record=record,
-                entry=entry,
-                confirmed=None if record is None else self._confirmed(record, node),
-                known=self._known.node(collective, node),
-                probe=probe,
-                refused=None if probe is not None else self._refused(node),
-                own=self._own(now),
-                offline=offline,
-                members=() if record is None else self._members(record, now),
-            )
+        probe = told.probes.get(node)
+        return Evidence(
+            node=node,
+            now=now,
+            record=record,
+            entry=entry,
+            confirmed=None
+            if record is None
+            else self._confirmed(record, asked if entry is None else entry.sender),
+            known=self._known.node(self._collective(record), node),
+            probe=probe,
+            refused=None if probe is not None else self._refused(node),
+            own=self._own(now),
+            offline=offline,
+            machines=tuple(machines.get(node, ())),
+            turned_away=told.refusals.get(node, ""),
+            members=() if record is None else self._members(record, now),
         )
 
     def _collective(self, record: RequestRecord | None) -> str:
         return self._settings.collective.main if record is None else record.collective
 
-    def _probe(self, node: str, record: RequestRecord | None) -> Probe | None:
-        """Ask the node what it knows of the request; None when it does not answer."""
+    def _probe(self, nodes: Sequence[str], record: RequestRecord | None) -> _Told:
+        """Ask nodes what they know of the request, all at once."""
+        if not nodes:
+            return _Told({}, {})
         about = new_nonce() if record is None else record.id
         asked = time.time()
         queries = self._hub.queries
-        question, answers = queries.probe(self._collective(record), [node], about, lambda: None)
+        heard: SimpleQueue[CachedNode] = SimpleQueue()
+        follower = heard.put
+        self._listener.follow(follower)
+        question, answers = queries.probe(self._collective(record), nodes, about, lambda: None)
         window = self._settings.client.probe
         try:
-            answers.gather(window=window, silence=0.0, linger=0.0)
-            found = answers.snapshot().get(node)
+            answers.gather(window=window, silence=window, linger=0.0)
+            found = answers.snapshot()
+        finally:
+            self._listener.unfollow(follower)
+            queries.forget(question)
+        probes = {name: _probed(reply, at, asked) for name, (reply, at) in found.items()}
+        return _Told(probes, _turned_away(heard, question))
+
+    def _machines(self, nodes: Sequence[str], record: RequestRecord | None) -> dict[str, list[str]]:
+        """Which machines answer under each name, where it is not one: all are asked at once."""
+        if not nodes:
+            return {}
+        queries = self._hub.queries
+        only = Filter(identity=tuple(nodes))
+        question, answers = queries.ping(self._collective(record), only, nodes)
+        try:
+            window = self._settings.client.probe
+            answers.gather(window=window, silence=_OTHERS, linger=_OTHERS)
+            return answers.machines()
         finally:
             queries.forget(question)
-        if found is None or found[0].statuscode != 0:
-            return None
-        reply, at = found
-        # It was written at some moment between our SEND and its arrival: only what lies outside
-        # of that is the clock's.
-        skew = max(0.0, reply.created - at) + min(0.0, reply.created - asked)
-        return Probe(reply.data, skew)
 
     def _confirmed(self, record: RequestRecord, node: str) -> float | None:
         if not record.via.durable:

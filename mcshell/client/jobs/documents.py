@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell.client.rpc.replies import Replies, Row
 from mcshell.errors import Rejected, UsageError
+from mcshell.message import State
+from mcshell.values import dataclass
 from mcshell.wire.documents.rule import open_kept_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from mcshell.client.discovery.targeting import Targeting
+    from mcshell.client.store.jobs import KeptJob, KeptRevision
     from mcshell.message import Job
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["JobDetails", "JobEdit", "job_of_rows"]
+__all__ = ["Confirm", "JobDetails", "JobEdit", "JobRevisions", "in_force"]
 
 _SIGNED: Final = ("document", "signature", "certificate")
 _HIDDEN: Final = "…"
@@ -64,36 +68,88 @@ class JobEdit:
 Confirm = Callable[[JobEdit], bool]
 
 
-def job_of_rows(rows: Iterable[Row], job: str, verifier: Verifier) -> tuple[Job, bytes]:
-    """The newest revision of a job among what nodes have told of it, and the bytes that say so.
+#: A revision, and the bytes that say so.
+_Base: TypeAlias = "tuple[Job, bytes]"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRevisions:
+    """A job that is to be edited: whom the edit is for, and which revision is in force on each.
+
+    `targeting` names the nodes; each has its own revision and the bytes that say so in `bases`.
+    """
+
+    id: str
+    targeting: Targeting
+    timeout: float | None
+    bases: Mapping[str, _Base]
+
+    @property
+    def newest(self) -> Job:
+        """The newest of them."""
+        return max((job for job, _body in self.bases.values()), key=lambda job: job.revision)
+
+
+def in_force(
+    rows: Sequence[Row],
+    job: str,
+    verifier: Verifier,
+    kept: KeptJob | None,
+    handed_in: Iterable[KeptRevision],
+) -> dict[str, _Base]:
+    """The revision of a job on each of the nodes of `rows`, which were asked to show it.
+
+    What a node shows under its author's signature is in force there. Of the others it is what they
+    have accepted from this session (`kept`, `handed_in`); in front of both goes what is still on its
+    way there. Who has nothing of it gets what the newest of the others has.
 
     Raises:
-        UsageError: none of them has it, or none shows it under its author's signature; two authors
-            have signed one each.
+        UsageError: nothing is known of any; inputs are secret, and this session has another revision.
     """
-    found: dict[tuple[int, str], tuple[Job, bytes, str]] = {}
+    accepted: dict[str, _Base] = {}
+    coming: dict[str, _Base] = {}
+    for one in handed_in:
+        (accepted if one.accepted else coming)[one.sender] = one.job, one.body
+    here = None if kept is None or not kept.body else (kept.job, kept.body)
+    found: dict[str, _Base] = {}
     why: list[str] = []
     for row in rows:
-        if not row.data:
-            continue
-        if row.data.get("withheld"):
-            names = ", ".join(map(str, row.data["withheld"]))
-            why.append(f"{row.sender}: its inputs are secret ({names}): hand in a new one")
-            continue
         try:
-            one = open_kept_job(row.data, job, verifier)
+            base = _base(row, job, verifier, accepted.get(row.sender), here)
         except Rejected as refusal:
             why.append(f"{row.sender}: {refusal}")
-        else:
-            body = str(row.data["document"]).encode()
-            found[one.revision, one.author] = one, body, row.sender
+            base = None
+        ahead = coming.get(row.sender)
+        if ahead is not None and (base is None or ahead[0].revision > base[0].revision):
+            base = ahead
+        if base is not None:
+            found[row.sender] = base
     if not found:
         raise UsageError("; ".join([f"no node that answers has the job {job}", *why]))
-    newest = [one for (revision, _), one in found.items() if revision == max(found)[0]]
-    if len(newest) > 1:
-        told = ", ".join(f"{sender} that of {one.author}" for one, _body, sender in newest)
-        raise UsageError(f"job {job[:8]}: the nodes have different ones: {told}; name one with -I")
-    return newest[0][:2]
+    newest = max(found.values(), key=lambda base: base[0].revision)
+    return {row.sender: found.get(row.sender, newest) for row in rows}
+
+
+def _base(
+    row: Row, job: str, verifier: Verifier, accepted: _Base | None, here: _Base | None
+) -> _Base | None:
+    """The revision in force on a node; raises Rejected where what it shows is not its author's."""
+    if row.state is State.OK:
+        return _shown(row, job, verifier, accepted or here)
+    return accepted or here
+
+
+def _shown(row: Row, job: str, verifier: Verifier, kept: _Base | None) -> _Base:
+    """What a node shows of a job: the document, or that its inputs are secret, so that we keep it."""
+    names = ", ".join(map(str, row.data.get("withheld") or ()))
+    if not names:
+        return open_kept_job(row.data, job, verifier), str(row.data["document"]).encode()
+    if kept is None or kept[0].revision != row.data.get("revision"):
+        raise UsageError(
+            f"{row.sender}: its inputs are secret ({names}), and this session has not handed in its "
+            f"revision {row.data.get('revision')}: hand in a new one"
+        )
+    return kept
 
 
 class JobDetails(Replies):
@@ -103,7 +159,7 @@ class JobDetails(Replies):
     """
 
     def __init__(self, replies: Replies, job: str, verifier: Verifier) -> None:
-        super().__init__(replies.tracker, replies.schema)
+        super().__init__(replies.tracker, replies.schema, client=replies.client)
         self._job = job
         self._verifier = verifier
 

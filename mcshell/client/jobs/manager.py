@@ -10,22 +10,37 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mcshell import schedule, table
+from mcshell import interrupts, schedule, table
 from mcshell.client.discovery.methods import nobody
-from mcshell.client.discovery.targeting import TARGETING, RequestOptions, seconds_of, targeting_of
-from mcshell.client.jobs.documents import JobDetails, JobEdit, job_of_rows
-from mcshell.client.jobs.replies import JobReplies, forecast_columns, job_columns
-from mcshell.client.jobs.times import read_when, revised
+from mcshell.client.discovery.targeting import RequestOptions, seconds_of
+from mcshell.client.jobs.documents import Confirm, JobDetails, JobEdit, JobRevisions, in_force
+from mcshell.client.jobs.finder import ID_LENGTH, JobFinder, targeting_in
+from mcshell.client.jobs.log import read_log
+from mcshell.client.jobs.replies import (
+    JobReplies,
+    JobsTold,
+    forecast_columns,
+    job_columns,
+    unheard,
+)
+from mcshell.client.jobs.times import (
+    JobTerms,
+    first_start,
+    read_when,
+    refuse_past,
+    revised,
+    terms_in,
+)
 from mcshell.client.messaging.hub import Submission
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.store.records import JobDocument, RequestRecord
-from mcshell.errors import NoTargets, UsageError, did_you_mean
-from mcshell.message import Job, State, Via, new_request_id
+from mcshell.errors import UsageError
+from mcshell.message import Filter, Job, State, Via, new_request_id
 from mcshell.wire.documents.authored import as_fields
 from mcshell.wire.documents.envelope import is_old
-from mcshell.wire.documents.job import condition
+from mcshell.wire.documents.job import condition, refuse_circle
 from mcshell.wire.documents.rule import signed_part
 
 if TYPE_CHECKING:
@@ -36,25 +51,20 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.methods import Finder
     from mcshell.client.discovery.targeting import Targeting
     from mcshell.client.messaging.hub import SessionHub
-    from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.rpc.requester import Preview, Requester
     from mcshell.config import Settings
+    from mcshell.ddl import Action
     from mcshell.ddl.library import Library
     from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["JobManager", "JobReplies"]
 
-Names: TypeAlias = "list[str]"
 Rows: TypeAlias = "list[dict[str, Any]]"
 
 _TTL: Final = 7 * 86_400.0
 _POLL: Final = 0.05
-_FOLLOW: Final = 0.5
 _QUIET: Final = 1.5
-_ID: Final = 32
-_HEX: Final = frozenset("0123456789abcdef")
-_GOING_ON: Final = ("running", "queued", "scheduled", "waiting")
 
 
 class JobManager:
@@ -75,28 +85,18 @@ class JobManager:
         self._ddls = ddls
         self._requester = requester
         self._verifier = verifier
+        self._finder = JobFinder(settings, hub, discovery, requester)
 
     # --- handing in ----------------------------------------------------------------------------
 
+    @interrupts.call()
     def submit(
         self,
         agent: str,
         action: str,
         /,
         *,
-        at: str | None = None,
-        cron: str | None = None,
-        every: float | str | None = None,
-        tz: str = schedule.NODE,
-        splay: float | str = 0.0,
-        late: float | str | None = None,
-        until: str | float | None = None,
-        after: str | JobReplies | Iterable[str | JobReplies] = (),
-        name: str = "",
         ttl: float | str | None = None,
-        retries: int = 0,
-        backoff: float | str = 60.0,
-        max_runtime: float | str | None = None,
         timeout: float | str | None = None,
         inputs: Mapping[str, Any] | None = None,
         confirm: Callable[[Preview], bool] | None = None,
@@ -107,54 +107,32 @@ class JobManager:
         Args:
             agent: the agent of each run.
             action: its action.
-            at: wall time ("tomorrow 04:00", "2026-11-25 04:00") or "+2h"; default: at once.
-            cron: five fields, such as "0 4 * * 1".
-            every: a length, counted from `at` or from now on.
-            tz: "node" for the zone of each node, or an IANA name.
-            splay: spread the starts of the nodes over so long.
-            late: how long after its time a start is still worth it (1 h; without a time: `ttl`).
-            until: no start after that; what recurs ends after 90 days by default.
-            after: jobs that have to end before: a job, "JOB:ok" (the same), ":failed", ":done".
-            name: a name for people.
             ttl: how long the job may wait for a node that is down (7 d).
-            retries: how often a failed run is tried again.
-            backoff: the wait before the first retry; it doubles.
-            max_runtime: in place of the DDL's timeout.
             timeout: how long to wait for the broker's confirmation.
             inputs: the action's inputs, for those whose names are taken by arguments.
             confirm: shown who is hit by an action that changes nodes, before anything is sent.
-            others: the targeting of `Client.rpc`, and the action's inputs.
+            others: what the job says of itself (`JobTerms`), the targeting of `Client.rpc`, and the
+                action's inputs.
 
         Raises:
-            UsageError: an unknown agent, action or input; no such time; a bad filter.
+            UsageError: an unknown agent, action or input; no such time, or one that is past; a bad
+                filter.
             NoTargets: no node matches.
         """
-        targeting = targeting_in(others)
-        lifetime = _TTL if ttl is None else seconds_of(ttl) or 0.0
-        asked = {**(inputs or {}), **others}
-        wait = seconds_of(timeout)
+        terms, targeting = terms_in(others), targeting_in(others)
         ask = RequestOptions(
             agent=agent,
             action=action,
-            data=asked,
+            data={**(inputs or {}), **others},
             targeting=targeting,
             via=Via.QUEUE,
-            ttl=lifetime,
-            timeout=wait,
+            ttl=_TTL if ttl is None else seconds_of(ttl) or 0.0,
+            timeout=seconds_of(timeout),
         )
-        times = {"at": at, "cron": cron, "every": every, "tz": tz, "splay": splay, "late": late}
-        job = replace(
-            self._draft(ask, {**times, "until": until}),
-            name=name,
-            after=self._conditions(after),
-            retries=retries,
-            backoff=seconds_of(backoff) or 0.0,
-            max_runtime=seconds_of(max_runtime),
-        )
-        return self._hand_in(job, ask, confirm)
+        return self._hand_in(self._draft(ask, terms), ask, confirm)
 
-    def _draft(self, ask: RequestOptions, times: Mapping[str, Any]) -> Job:
-        """What is asked as a job of its own, with its inputs and times read."""
+    def _draft(self, ask: RequestOptions, terms: JobTerms) -> Job:
+        """What is asked as a job of its own, with its inputs and terms read."""
         data = self._ddls.get(ask.agent).action(ask.action).check(ask.data)
         now = time.time()
         return Job(
@@ -167,7 +145,12 @@ class JobManager:
             action=ask.action,
             created=now,
             data=data,
-            when=read_when(times, now, ask.ttl or 0.0),
+            when=read_when(terms.times, now, ask.ttl or 0.0),
+            name=terms.name,
+            after=self._conditions(terms.after),
+            retries=terms.retries,
+            backoff=seconds_of(terms.backoff) or 0.0,
+            max_runtime=seconds_of(terms.max_runtime),
         )
 
     def _hand_in(
@@ -181,28 +164,27 @@ class JobManager:
         found = self._discovery.find(ask.targeting, job.agent)
         if not found.names:
             raise nobody(found, job.agent)
+        refuse_past(job.when, job.created, self._finder.zones(found.names, job.collective))
         if (
             confirm is not None
             and schema.changes
-            and not confirm(self._requester.preview(ask, found))
+            and not self._requester.confirmed(confirm, ask, found)
         ):
             raise UsageError("not confirmed: nothing was sent")
-        tracker = self._send(job, nonce, sealed, ask, found.names)
-        replies = JobReplies(tracker, schema, outbox=self._hub.outbox)
+        replies = self._send_new(job, nonce, sealed, ask, found.names)
         wait = self._settings.client.timeout if ask.timeout is None else ask.timeout
         replies.wait_confirmed(wait)
         return replies
 
-    def _send(
+    def _send_new(
         self,
         job: Job,
         nonce: str,
         sealed: SealedMessage,
         ask: RequestOptions,
         names: Sequence[str],
-    ) -> RequestTracker:
-        """Commit the job with what goes out, then have it sent."""
-        hub, lifetime = self._hub, ask.ttl or 0.0
+    ) -> JobReplies:
+        schema = self._ddls.get(job.agent).action(job.action)
         record = RequestRecord(
             id=job.id,
             nonce=nonce,
@@ -211,20 +193,52 @@ class JobManager:
             via=Via.QUEUE,
             collective=job.collective,
             created=job.created,
-            expires=job.created + lifetime,
+            expires=job.created + (ask.ttl or 0.0),
             filter=ask.targeting.filter,
-            data=self._ddls.get(job.agent).action(job.action).redact(job.data),
-        )
-        request = replace(
-            hub.request_sender.request(record, as_fields(sealed), lifetime),
-            agent="job",
-            action="submit",
+            data=schema.redact(job.data),
         )
         document = JobDocument(sealed.body, secret=record.data != job.data)
+        each = dict.fromkeys(names, as_fields(sealed))
+        return self._send(record, "submit", each, [document], schema)
+
+    def _send(
+        self,
+        record: RequestRecord,
+        action: str,
+        each: Mapping[str, Mapping[str, Any]],
+        documents: Sequence[JobDocument],
+        schema: Action,
+    ) -> JobReplies:
+        """Commit what goes out to each node, with the documents in it, then have it sent."""
+        hub, ttl = self._hub, record.expires - record.created
+        request = replace(hub.request_sender.request(record, {}, ttl), agent="job", action=action)
         (tracker,) = hub.submit(
-            [Submission(record=record, request=request, names=names, job=document)]
+            [
+                Submission(
+                    record=record, request=request, names=list(each), inputs=each, jobs=documents
+                )
+            ]
         )
-        return tracker
+        return JobReplies(tracker, schema, outbox=hub.outbox, client=self._requester.client)
+
+    def first_starts(self, replies: JobReplies) -> tuple[dict[str, float | None], str]:
+        """When a job of this session starts first on each of its nodes (epoch), or else in words.
+
+        None where it waits for another job, or where a node's zone counts and is not known.
+        """
+        kept = self._hub.session.store.jobs.get(replies.job)
+        names = [one.sender for one in replies.entries()]
+        if kept is None or not kept.body:
+            return dict.fromkeys(names), ""
+        job = kept.job
+        if job.after:
+            return dict.fromkeys(names), f"it starts after {', '.join(job.after)}"
+        found = {name: self._finder.first_start(job, name) for name in names}
+        starts = {name: None if one is None else one.due for name, one in found.items()}
+        start = first_start(job, "", schedule.local_zone())
+        if start is None or None not in starts.values():
+            return starts, ""
+        return starts, f"first start {start.name}, by the clock of each node"
 
     def _conditions(self, after: str | JobReplies | Iterable[str | JobReplies]) -> tuple[str, ...]:
         if isinstance(after, str | JobReplies):
@@ -240,11 +254,18 @@ class JobManager:
     # --- changing ------------------------------------------------------------------------------
 
     def pause(self, job: str | JobReplies, **targeting: Any) -> Replies:
-        """Ask the nodes to start a job no more until it is resumed; a row a node."""
+        """Ask the nodes to start a job no more until it is resumed; a row a node.
+
+        A run under way goes on.
+        """
         return self._change("pause", job, targeting)
 
     def resume(self, job: str | JobReplies, **targeting: Any) -> Replies:
-        """Ask the nodes to let a paused job start again; a row a node."""
+        """Ask the nodes to let a paused job start again; a row a node.
+
+        A job that recurs goes on with its next start: what has passed is not made up for. One that
+        starts once starts now if its time has passed by no more than `late`, else it is missed.
+        """
         return self._change("resume", job, targeting)
 
     def skip(self, job: str | JobReplies, **targeting: Any) -> Replies:
@@ -262,103 +283,139 @@ class JobManager:
         nodes: Any = None,
         targeting: Targeting | None = None,
         timeout: float | str | None = None,
-        confirm: Callable[[JobEdit], bool] | None = None,
+        confirm: Confirm | None = None,
         **changes: Any,
     ) -> Replies:
-        """Put a new revision in its place: any argument of `submit` about time, or inputs.
+        """Put a new revision in its place: any of `JobTerms`, or inputs; a row a node.
 
-        It runs with the rights of whoever edits. What is not named stays as it was, as the author
-        signed it: what a node says of a job is never signed. The job of another is signed only
-        where `confirm`, shown what would run, says so; the results of its runs come to this
+        It runs with the rights of whoever edits. What is not named stays as it is on each node, as
+        the author signed it: what a node says of a job is never signed. The job of another is signed
+        only where `confirm`, shown what would run, says so; the results of its runs come to this
         session from then on.
 
         Raises:
-            UsageError: no node shows it under its author's signature; it was not confirmed.
+            UsageError: no node shows it under its author's signature; a time that is past; it was
+                not confirmed.
         """
         where = {"timeout": timeout, "nodes": nodes, "targeting": targeting}
         given = {name: value for name, value in where.items() if value is not None}
-        old, body = self._document(job, **given)
+        return self.put_edit(self.revisions(job, **given), confirm, **changes)
+
+    @interrupts.call()
+    def revisions(self, job: str | JobReplies, **targeting: Any) -> JobRevisions:
+        """The job as it stands on each of the nodes that an edit would be for, for `put_edit`.
+
+        Raises:
+            UsageError: no node shows it under its author's signature.
+        """
+        wanted = self.find(job)
+        where = self._finder.where(wanted, targeting)
+        rows = self._finder.ask("show", {"job": wanted}, where).rows()
+        kept = self._hub.session.store.jobs
+        bases = in_force(rows, wanted, self._verifier, kept.get(wanted), kept.revisions(wanted))
+        return JobRevisions(wanted, where["targeting"], seconds_of(where["timeout"]), bases)
+
+    @interrupts.call()
+    def put_edit(
+        self, old: JobRevisions, confirm: Confirm | None = None, **changes: Any
+    ) -> Replies:
+        """Put new revisions in the place of `old`, and wait for those that are there; see `edit`."""
         if "after" in changes:
             changes["after"] = self._conditions(changes["after"])
+            refuse_circle(old.id, changes["after"], self._awaited)
+        edits = {body: self._revise(base, body, changes) for base, body in old.bases.values()}
+        zones = self._finder.zones(list(old.bases), old.targeting.collective or "")
+        for change in edits.values():
+            if change.new.when != change.old.when:
+                refuse_past(change.new.when, time.time(), zones)
+            shown = replace(change, new=self._redacted(change.new))
+            if (shown.asks and confirm is None) or (confirm is not None and not confirm(shown)):
+                raise UsageError(f"not confirmed, nothing was sent: {shown}")
+        sealed = {body: self._hub.request_sender.job(change.new) for body, change in edits.items()}
+        documents = [
+            JobDocument(sealed[body].body, secret=self._redacted(change.new) != change.new)
+            for body, change in edits.items()
+        ]
+        each = {
+            name: {"job": old.id, **as_fields(sealed[body])}
+            for name, (_base, body) in old.bases.items()
+        }
+        replies = self._send_edit(old, each, documents)
+        self.wait_quiet(replies, old.timeout)
+        return replies
+
+    def _redacted(self, job: Job) -> Job:
+        return replace(job, data=self._ddls.get(job.agent).action(job.action).redact(job.data))
+
+    def _awaited(self, job: str) -> list[str]:
+        """The jobs that one waits for, as far as this session knows."""
+        kept = self._hub.session.store.jobs.get(job)
+        return [condition(one)[0] for one in kept.job.after] if kept and kept.body else []
+
+    def _revise(self, old: Job, body: bytes, changes: Mapping[str, Any]) -> JobEdit:
+        """The next revision of one that is in force somewhere."""
         schema = self._ddls.get(old.agent).action(old.action)
         fresh = revised(old, changes, schema, time.time())
         caller = self._hub.request_sender.caller
         foreign = old.author != caller
         if foreign:
             fresh = replace(fresh, author=caller, session=self._hub.session.address)
-        shown = replace(fresh, data=schema.redact(fresh.data))
-        change = JobEdit(old, shown, foreign, is_old(signed_part(body)))
-        if (change.asks and confirm is None) or (confirm is not None and not confirm(change)):
-            raise UsageError(f"not confirmed, nothing was sent: {change}")
-        sealed = self._hub.request_sender.job(fresh)
-        ask = self._question("edit", job, as_fields(sealed), given)
-        document = JobDocument(sealed.body, secret=change.new.data != fresh.data)
-        replies = self._requester.ask(ask, job=document)
-        self.wait_quiet(replies, ask.timeout)
-        return replies
+        return JobEdit(old, fresh, foreign, is_old(signed_part(body)))
 
+    def _send_edit(
+        self,
+        old: JobRevisions,
+        each: Mapping[str, Mapping[str, Any]],
+        documents: Sequence[JobDocument],
+    ) -> Replies:
+        schema = self._ddls.get("job").action("edit")
+        requestid, nonce = new_request_id(self._hub.request_sender.caller)
+        now = time.time()
+        record = RequestRecord(
+            id=requestid,
+            nonce=nonce,
+            agent="job",
+            action="edit",
+            via=Via.QUEUE,
+            collective=old.targeting.collective or self._settings.collective.main,
+            created=now,
+            expires=now + _TTL,
+            filter=Filter(),
+            data=schema.redact(next(iter(each.values()))),
+        )
+        return self._send(record, "edit", each, documents, schema)
+
+    @interrupts.call()
     def _change(self, action: str, job: str | JobReplies, targeting: Mapping[str, Any]) -> Replies:
-        ask = self._question(action, job, {}, targeting)
+        """Through the work queues, so that it comes after the job itself, also to who is down."""
+        wanted = self.find(job)
+        where = self._finder.where(wanted, targeting)
+        ask = RequestOptions(
+            agent="job",
+            action=action,
+            data={"job": wanted},
+            targeting=where["targeting"],
+            via=Via.QUEUE,
+            wait=False,
+            timeout=seconds_of(where["timeout"]),
+        )
         replies = self._requester.ask(ask)
         self.wait_quiet(replies, ask.timeout)
         return replies
 
-    def _question(
-        self,
-        action: str,
-        job: str | JobReplies,
-        data: Mapping[str, Any],
-        targeting: Mapping[str, Any],
-    ) -> RequestOptions:
-        """Through the work queues, so that it comes after the job itself, also to who is down."""
-        where = self._where(job, targeting)
-        timeout = seconds_of(where.pop("timeout", None))
-        return RequestOptions(
-            agent="job",
-            action=action,
-            data={"job": self.find(job), **data},
-            targeting=targeting_in(where),
-            via=Via.QUEUE,
-            wait=False,
-            timeout=timeout,
-        )
-
     # --- asking the nodes -----------------------------------------------------------------------
 
+    @interrupts.call()
     def find(self, job: str | JobReplies) -> str:
         """The id of a job by its id, its first letters, its name, or what `submit` gave.
 
-        One that this session has not handed in is asked for among the nodes.
+        One that this session has not handed in is asked for among the nodes, then looked for in the
+        other sessions of this machine.
 
         Raises:
             UsageError: there is no such job, or there are several.
         """
-        if isinstance(job, JobReplies):
-            return job.job
-        known = self._hub.session.store.jobs.all()
-        found = [one.id for one in known if one.id == job or (one.name and one.name == job)]
-        found = found[-1:] or [one.id for one in known if one.id.startswith(job)]
-        if len(found) == 1:
-            return found[0]
-        if len(job) == _ID and not set(job) - _HEX:
-            return job
-        found = found or self._elsewhere(job)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UsageError(f"job {job!r} is ambiguous: {', '.join(one[:12] for one in found)}")
-        near = did_you_mean(job, [one.name for one in known if one.name])
-        raise UsageError(f"no job {job!r} in this session, nor on a node that answers{near}")
-
-    def _elsewhere(self, job: str) -> Names:
-        """The ids of jobs on nodes that have this name, or else begin so."""
-        try:
-            found = {one["job"] for one in self.rows(name=job)}
-            if not found and not set(job) - _HEX:
-                found = {one["job"] for one in self.rows(job)}
-        except NoTargets:
-            return []
-        return sorted(found)
+        return self._finder.find(job)
 
     def list(
         self, job: str = "", *, name: str | None = None, state: str | None = None, **targeting: Any
@@ -369,22 +426,35 @@ class JobManager:
     def rows(
         self, job: str = "", *, name: str | None = None, state: str | None = None, **targeting: Any
     ) -> Rows:
-        """What `list` shows, without pandas; `job` is an id or its first letters."""
-        data = {"job": job or None, "name": name, "state": state}
-        replies = self._ask("list", data, targeting)
-        return [
-            {"sender": row.sender, **one}
-            for row in replies.rows()
-            for one in row.data.get("jobs", ())
-        ]
+        """What `list` shows, without pandas; see `stands`."""
+        return self.stands(job, name=name, state=state, **targeting).rows
 
+    @interrupts.call()
+    def stands(
+        self, job: str = "", *, name: str | None = None, state: str | None = None, **targeting: Any
+    ) -> JobsTold:
+        """What `list` shows, and the replies behind it; `job` is an id or its first letters.
+
+        Who says nothing, or may not be asked, is a row too: its `state` says so, `progress` why, and
+        the rest is what this session knows.
+        """
+        handed = self._finder.handed_to(job) if len(job) == ID_LENGTH else []
+        where = self._finder.where(job, targeting) if handed else targeting
+        data = {"job": job or None, "name": name, "state": state}
+        replies = self._finder.ask("list", data, where)
+        rows = _listed(replies, "jobs")
+        rows += self._finder.unheard(unheard(replies), job, name)
+        return JobsTold([row for row in rows if state in (None, row.get("state"))], replies)
+
+    @interrupts.call()
     def show(self, job: str | JobReplies, **targeting: Any) -> Replies:
         """Ask the nodes for all about a job: its document, its history, its last result.
 
         Each row's `document` is what its author has signed, or None: then `unverified` says why.
         """
         wanted = self.find(job)
-        replies = self._ask("show", {"job": wanted}, self._where(job, targeting))
+        where = self._finder.where(wanted, targeting)
+        replies = self._finder.ask("show", {"job": wanted}, where)
         return JobDetails(replies, wanted, self._verifier)
 
     def replies(self, job: str | JobReplies) -> JobReplies:
@@ -397,7 +467,8 @@ class JobManager:
         if record is None:
             raise UsageError(f"job {job} was not handed in from this session")
         action = self._ddls.get(record.agent).action(record.action)
-        return JobReplies(self._hub.tracker(record), action, outbox=self._hub.outbox)
+        client = self._requester.client
+        return JobReplies(self._hub.tracker(record), action, outbox=self._hub.outbox, client=client)
 
     def runs(self, job: str | JobReplies) -> Sequence[Replies]:
         """The runs of a job that recurs, as this session heard of them, the oldest first."""
@@ -407,7 +478,7 @@ class JobManager:
             record = store.find_request(requestid)
             assert record is not None, "it was kept with the run"
             action = self._ddls.get(record.agent).action(record.action)
-            found.append(Replies(self._hub.tracker(record), action))
+            found.append(Replies(self._hub.tracker(record), action, client=self._requester.client))
         return found
 
     def forecast(
@@ -419,39 +490,40 @@ class JobManager:
     def forecast_rows(
         self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
     ) -> Rows:
-        """What `forecast` shows, without pandas, in the order of the starts."""
+        """What `forecast` shows, without pandas; see `starts`."""
+        return self.starts(from_, within, **targeting).rows
+
+    @interrupts.call()
+    def starts(
+        self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
+    ) -> JobsTold:
+        """What `forecast` shows, in the order of the starts, and the replies behind it.
+
+        Who says nothing, or may not be asked, has the starts that this session knows of, none of them
+        sure, or a row without one; `why` says so.
+        """
+        now, length = time.time(), seconds_of(within) or 0.0
         if isinstance(from_, str):
             here = schedule.local_zone()
-            wall, own = schedule.parse_at(from_, time.time(), here)
+            wall, own = schedule.parse_at(from_, now, here)
             from_ = schedule.instant(wall, schedule.zone_of(own or schedule.NODE, here))
-        replies = self._ask("forecast", {"from": from_, "within": seconds_of(within)}, targeting)
-        found = [
-            {"sender": row.sender, **one}
-            for row in replies.rows()
-            for one in row.data.get("starts", ())
-        ]
-        return sorted(found, key=lambda one: (one["start"], one["sender"]))
+        replies = self._finder.ask("forecast", {"from": from_, "within": length}, targeting)
+        begin = now if from_ is None else from_
+        rows = _listed(replies, "starts")
+        rows += self._finder.unheard_starts(unheard(replies), (begin, begin + length))
+        return JobsTold(sorted(rows, key=_order_of_starts), replies)
 
     def log(
         self, job: str | JobReplies, node: str, *, run: str | None = None, follow: bool = False
     ) -> Iterator[str]:
         """What a run wrote to its standard streams, piece by piece; `follow`: until it ends."""
-        offset = 0
-        data = {"job": self.find(job), "run": run}
-        while True:
-            replies = self._ask("log", {**data, "offset": offset}, {"nodes": [node]})
-            row = replies.rows()[0]
-            if row.state is not State.OK:
-                if follow and offset and row.state is State.SILENT:
-                    continue
-                raise UsageError(f"{node}: {row.statusmsg or row.state.value}")
-            text, offset = row.data["text"], row.data["offset"]
-            if text:
-                yield text
-            elif not follow or row.data["state"] not in _GOING_ON:
-                return
-            else:
-                time.sleep(_FOLLOW)
+        return (text for text, _why in self.log_parts(job, node, run, follow=follow) if text)
+
+    def log_parts(
+        self, job: str | JobReplies, node: str, run: str | None = None, *, follow: bool = False
+    ) -> Iterator[tuple[str, str]]:
+        """What `log` gives, each with nothing else; or no text, and in words why there is none (yet)."""
+        return read_log(self._finder, self.find(job), node, run, follow=follow)
 
     def progress(self, job: JobReplies) -> pd.DataFrame:
         """Ask the running targets of a job how far they are; the ledger says it from then on."""
@@ -460,47 +532,27 @@ class JobManager:
         job.note_progress({one["sender"]: one["progress"] for one in rows})
         return job.ledger()
 
-    def _ask(self, action: str, data: Mapping[str, Any], targeting: Mapping[str, Any]) -> Replies:
-        others = dict(targeting)
-        timeout = seconds_of(others.pop("timeout", None))
-        given = {key: value for key, value in data.items() if value is not None}
-        return self._requester.ask(
-            RequestOptions(
-                agent="job",
-                action=action,
-                data=given,
-                targeting=targeting_in(others),
-                timeout=timeout,
-            )
-        )
-
-    def _where(self, job: str | JobReplies, targeting: Mapping[str, Any]) -> dict[str, Any]:
-        """Whom to ask about a job: whoever is named, else those that it was handed in to."""
-        if targeting.keys() - {"timeout"}:
-            return dict(targeting)
-        kept = self._hub.session.store.jobs.get(self.find(job))
-        if kept is None:
-            return {**targeting}
-        entries = self._hub.session.store.entries(kept.request)
-        return {**targeting, "nodes": [one.sender for one in entries if not one.unexpected]}
-
     def wait_quiet(self, replies: Replies, most: float | None = None) -> None:
         """Wait until every target has said something, or those that are there have.
 
         At most for `most` seconds, by default the settings' timeout.
+
+        Raises:
+            Stopped: Ctrl-C; what was handed in stays so.
         """
         end = time.monotonic() + (self._settings.client.timeout if most is None else most)
         heard, since = 0, time.monotonic()
-        while (now := time.monotonic()) < end:
-            states = [entry.state for entry in replies.entries()]
-            silent = states.count(State.PENDING)
-            if not silent:
-                return
-            if len(states) - silent != heard:
-                heard, since = len(states) - silent, now
-            elif heard and now - since > _QUIET:
-                return
-            time.sleep(_POLL)
+        with replies.stopping():
+            while (now := time.monotonic()) < end:
+                states = [entry.state for entry in replies.entries()]
+                silent = states.count(State.PENDING)
+                if not silent:
+                    return
+                if len(states) - silent != heard:
+                    heard, since = len(states) - silent, now
+                elif heard and now - since > _QUIET:
+                    return
+                interrupts.sleep(_POLL)
 
     def document(self, job: str | JobReplies, **targeting: Any) -> Job:
         """The newest revision of a job: this session's, or what a node shows, as it was signed.
@@ -508,21 +560,23 @@ class JobManager:
         Raises:
             UsageError: no node that answers has it, or shows it under its author's signature.
         """
-        return self._document(job, **targeting)[0]
-
-    def _document(self, job: str | JobReplies, **targeting: Any) -> tuple[Job, bytes]:
         wanted = self.find(job)
         kept = self._hub.session.store.jobs.get(wanted)
         if kept is not None and not kept.body:
             raise UsageError(f"job {wanted[:8]} has ended; its inputs are secret, and kept no more")
-        if kept is not None:
-            return kept.job, kept.body
-        told = self._ask("show", {"job": wanted}, targeting)
-        return job_of_rows(told.rows(), wanted, self._verifier)
+        return self.revisions(job, **targeting).newest if kept is None else kept.job
 
 
-def targeting_in(others: dict[str, Any]) -> Targeting:
-    """Take the arguments about targets out of `others`; `targeting` is all of them at once."""
-    if (whole := others.pop("targeting", None)) is not None:
-        return cast("Targeting", whole)
-    return targeting_of(**{key: others.pop(key) for key in TARGETING if key in others})
+def _listed(replies: Replies, what: str) -> Rows:
+    """The things that nodes list in an output, each with its sender: nobody speaks for another."""
+    return [
+        {**one, "sender": row.sender}
+        for row in replies.rows()
+        if isinstance(listed := row.data.get(what), list)
+        for one in listed
+        if isinstance(one, dict)
+    ]
+
+
+def _order_of_starts(start: Mapping[str, Any]) -> tuple[bool, float, str]:
+    return start["start"] is None, start["start"] or 0.0, start["sender"]

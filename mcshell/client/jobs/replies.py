@@ -6,13 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.rpc.replies import Replies
 from mcshell.message import State
+from mcshell.table import TIME
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mcshell.client.rpc.replies import Row
     from mcshell.table import Column
 
-__all__ = ["FORECAST", "JOBS", "JobReplies", "forecast_columns", "job_columns"]
+__all__ = [
+    "FORECAST",
+    "JOBS",
+    "JobReplies",
+    "JobsTold",
+    "forecast_columns",
+    "job_columns",
+    "unheard",
+]
 
 JOBS = {
     "sender": "string",
@@ -22,8 +33,8 @@ JOBS = {
     "agent": "string",
     "action": "string",
     "state": "string",
-    "next": "Float64",
-    "last": "Float64",
+    "next": TIME,
+    "last": TIME,
     "attempt": "Int64",
     "progress": "string",
 }
@@ -33,7 +44,7 @@ FORECAST = {
     "name": "string",
     "agent": "string",
     "action": "string",
-    "start": "Float64",
+    "start": TIME,
     "sure": "boolean",
     "conflict": "boolean",
     "why": "string",
@@ -54,8 +65,9 @@ class JobReplies(Replies):
         return all(entry.state is not State.PENDING for entry in self.entries())
 
     def wait_accepted(self, timeout: float) -> bool:
-        """Wait (seconds) until every target has said whether it takes the job."""
-        return self._tracker.wait(lambda ledger: not ledger.pending(), timeout)
+        """Wait (seconds) until every target has said whether it takes the job; Stopped at Ctrl-C."""
+        with self.stopping():
+            return self._tracker.wait(lambda ledger: not ledger.pending(), timeout)
 
     def note_progress(self, told: Mapping[str, str]) -> None:
         """Enter how far running targets say they are; the ledger's `reason` shows it."""
@@ -65,8 +77,26 @@ class JobReplies(Replies):
                 self._tracker.note([sender], text)
 
 
+@dataclass(frozen=True, slots=True)
+class JobsTold:
+    """The rows of a table of jobs or of starts, and what they were read from."""
+
+    rows: list[dict[str, Any]]
+    replies: Replies
+
+    @property
+    def silent(self) -> list[str]:
+        """Who said nothing."""
+        return [row.sender for row in self.replies.rows() if row.state is State.SILENT]
+
+
+def unheard(replies: Replies) -> list[Row]:
+    """Those who told nothing: they are silent, or may not be asked."""
+    return [row for row in replies.rows() if row.state is not State.OK]
+
+
 def job_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
-    """The columns of the table of jobs; `next` and `last` are epoch seconds."""
+    """The columns of the table of jobs."""
     return _columns(JOBS, rows)
 
 

@@ -1,25 +1,72 @@
-"""From the words of an operator to the values of a job: times, and the changes of an edit."""
+"""From the words of an operator to the values of a job: its terms, times, and the changes of an edit."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import schedule
 from mcshell.client.discovery.targeting import seconds_of
+from mcshell.errors import UsageError
 from mcshell.message import LATE, When
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from datetime import tzinfo
 
+    from mcshell.client.jobs.replies import JobReplies
     from mcshell.ddl import Action
     from mcshell.message import Job
 
-__all__ = ["WORDS", "read_when", "revised"]
+__all__ = ["WORDS", "JobTerms", "first_start", "read_when", "refuse_past", "revised", "terms_in"]
 
 WORDS: Final = ("at", "cron", "every", "tz", "splay", "late", "until")
 """The words about time."""
 _RECURS_FOR: Final = 90 * 86_400.0
+_JUST_NOW: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobTerms:
+    """What a job says of itself beside its action and inputs. Lengths are seconds, or text as "30m".
+
+    `at`: wall time ("tomorrow 04:00", "2026-11-25 04:00") or "+2h"; by default at once. `cron`: five
+    fields, such as "0 4 * * 1". `every`: a length, counted from `at` or from now on. `tz`: "node" for
+    the zone of each node, or an IANA name. `splay`: the starts of the nodes are spread over so long.
+    `late`: how long after its time a start is still worth it (1 h; without a time: the ttl). `until`:
+    no start after that; what recurs ends after 90 days by default.
+
+    `after`: jobs that have to end before: a job, "JOB:ok" (the same), ":failed", ":done". `name`: for
+    people. `retries`: how often a failed run is tried again. `backoff`: the wait before the first
+    retry; it doubles. `max_runtime`: in place of the DDL's timeout.
+    """
+
+    at: str | None = None
+    cron: str | None = None
+    every: float | str | None = None
+    tz: str = schedule.NODE
+    splay: float | str = 0.0
+    late: float | str | None = None
+    until: str | float | None = None
+    after: str | JobReplies | Iterable[str | JobReplies] = ()
+    name: str = ""
+    retries: int = 0
+    backoff: float | str = 60.0
+    max_runtime: float | str | None = None
+
+    @property
+    def times(self) -> dict[str, Any]:
+        """The words about time."""
+        return {word: getattr(self, word) for word in WORDS}
+
+
+def terms_in(others: dict[str, Any]) -> JobTerms:
+    """Take the terms of a job out of `others`; what is None there is as if it were not said."""
+    names = [one.name for one in fields(JobTerms) if one.name in others]
+    said = {name: others.pop(name) for name in names}
+    return JobTerms(**{name: value for name, value in said.items() if value is not None})
 
 
 def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
@@ -57,6 +104,47 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
     )
     schedule.check(when)
     return when
+
+
+def first_start(
+    job: Job, sender: str, zone: tzinfo, after: float | None = None
+) -> schedule.Start | None:
+    """The first start of a job on a node in this zone, or the first that is later than `after`."""
+    if after is None:
+        after = job.created if job.when.recurs else float("-inf")
+    seed = f"{job.id}/{sender}"
+    return schedule.next_start(job.when, after, seed=seed, node=zone, created=job.created)
+
+
+def refuse_past(when: When, now: float, zones: Iterable[tzinfo]) -> None:
+    """Refuse what is over already in each of `zones`, those of its nodes.
+
+    Raises:
+        UsageError: its time, or its end, is past; or it would end before its first start.
+    """
+    if when.until is not None and when.until < now - _JUST_NOW:
+        raise UsageError(f"until {_told(when.until, UTC)} is past: no start would be")
+    found = []
+    for zone in {schedule.zone_of(when.tz, one) for one in zones}:
+        start = schedule.next_start(
+            when, now if when.recurs else float("-inf"), node=zone, created=now
+        )
+        if start is None:
+            raise UsageError("it would never start")
+        found.append((start.planned, zone))
+    first, zone = max(found, key=lambda one: one[0])
+    where = "" if when.tz != schedule.NODE else " (by the zone of its nodes; --tz names another)"
+    if first < now - _JUST_NOW:
+        raise UsageError(f"at {_told(first, zone)} is past{where}: it would never start")
+    first, zone = min(found, key=lambda one: one[0])
+    if when.until is not None and when.until < first:
+        raise UsageError(
+            f"until {_told(when.until, zone)} is before the first start, {_told(first, zone)}{where}"
+        )
+
+
+def _told(moment: float, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(moment, zone).isoformat(" ", "seconds")
 
 
 def revised(old: Job, changes: Mapping[str, Any], action: Action, now: float) -> Job:

@@ -25,6 +25,7 @@ from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.messaging.receiver import ReceiveBuffer
 from mcshell.client.store.records import ReplyRecord
 from mcshell.errors import Reason, Rejected
+from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import Filter, Request, Via, new_nonce
 from mcshell.wire.mcollective import stored as kept
 from mcshell.wire.mcollective.filters import to_ruby
@@ -73,7 +74,7 @@ class MCollectiveConnection:
         self.junk: Counter[str] = Counter()
         self._native = settings.collective.main
         self._routes = routes
-        self._transport = connector(settings)
+        self.transport = connector(settings)
         self._client = f"{_UNNAMED.sub('_', self.wire.sender)}_{os.getpid()}"
         self._sequence = next(_SEQUENCE)
         self._lock = threading.Lock()
@@ -88,8 +89,8 @@ class MCollectiveConnection:
 
     def start(self, keeper: ReplyKeeper) -> None:
         """Connect; ConnectError with the broker's reason, ConfigError for a broker of no use."""
-        self._transport.start()
-        layout_for(self.wire.settings, self._transport.dialect)
+        self.transport.start()
+        layout_for(self.wire.settings, self.transport.dialect)
         self._thread = threading.Thread(
             target=self._run, args=(keeper,), name="mcshell-mco", daemon=True
         )
@@ -97,7 +98,7 @@ class MCollectiveConnection:
 
     def close(self) -> None:
         """Disconnect, once what has arrived is entered."""
-        self._transport.close()
+        self.transport.close()
         self._inbox.end()
         if self._thread is not None:
             self._thread.join(timeout=10)
@@ -131,11 +132,11 @@ class MCollectiveConnection:
         via = Via.DIRECT if both else request.via
         self._send(replace(request, collective=collective, via=via), names)
 
-    def inventory(self, requestid: str, names: Sequence[str]) -> None:
-        """Ask each of `names` what it is (`rpcutil.inventory`)."""
+    def rpcutil(self, action: str, requestid: str, names: Sequence[str]) -> None:
+        """Ask each of `names` what it is: `inventory`, `agent_inventory`."""
         self._expect(requestid, names)
         asked = self._question(requestid, self.wire.settings.main, Filter())
-        self._send(replace(asked, agent="rpcutil", action="inventory", via=Via.DIRECT), names)
+        self._send(replace(asked, agent="rpcutil", action=action, via=Via.DIRECT), names)
 
     def ping(self, question: str, collective: str, filter_: Filter) -> None:
         """Ask all that match whether they are there, under the id of a question."""
@@ -199,7 +200,7 @@ class MCollectiveConnection:
         if filter_ is not None:
             envelope = replace(envelope, filter=to_ruby(filter_))
         body = self.wire.wrapped(self.wire.security.seal_request(envelope))
-        layout = layout_for(self.wire.settings, self._transport.dialect)
+        layout = layout_for(self.wire.settings, self.transport.dialect)
         reply_to = self._reply_to(layout, request.collective, request.agent)
         stamp = Stamp(sender, envelope.ttl, time.time(), reply_to)
         collective, agent = request.collective, request.agent
@@ -210,7 +211,7 @@ class MCollectiveConnection:
             self._put(layout.direct(collective, agent, name, stamp), body)
 
     def _put(self, target: Target, body: bytes) -> None:
-        self._transport.send(target.destination, body, target.headers)
+        self.transport.send(target.destination, body, target.headers)
 
     def _reply_to(self, layout: Layout, collective: str, agent: str) -> str:
         """Where replies are to go, and we listen."""
@@ -219,9 +220,9 @@ class MCollectiveConnection:
             if reply_to not in self._ready:
                 place = layout.replies(collective, reply_to)
                 if place is None:
-                    self._transport.expect(reply_to, self._inbox)
+                    self.transport.expect(reply_to, self._inbox)
                 else:
-                    self._transport.subscribe(
+                    self.transport.subscribe(
                         place.destination, self._inbox, ack="auto", headers=place.headers
                     )
                 self._ready.add(reply_to)
@@ -300,8 +301,8 @@ class MCollectiveConnection:
 class InventoryLink(Protocol):
     """What an `InventoryPoller` asks over: a `MCollectiveConnection`."""
 
-    def inventory(self, requestid: str, names: Sequence[str]) -> None:
-        """Ask each of `names` what it is."""
+    def rpcutil(self, action: str, requestid: str, names: Sequence[str]) -> None:
+        """Ask each of `names` what it is: `inventory`, `agent_inventory`."""
 
 
 class InventoryPoller:
@@ -311,14 +312,15 @@ class InventoryPoller:
         self._connection = connection
         self._routes = routes
         self._collective = collective
-        self._lock = threading.Lock()
+        self._told = InterruptibleCondition()
         self._due: set[str] = set()
         self._asked: dict[str, float] = {}
         self._ids: set[str] = set()
+        self._versions: dict[str, dict[str, str]] = {}
 
     def met(self, name: str, described: float | None, now: float) -> None:
         """Note that a node is there; it is due when it was not described lately."""
-        with self._lock:
+        with self._told:
             last = max(described or 0.0, self._asked.get(name, 0.0))
             if now - last > _FRESH:
                 self._asked[name] = now
@@ -326,24 +328,43 @@ class InventoryPoller:
 
     def again(self, names: Iterable[str]) -> None:
         """Ask nodes anew, of which what is known is no longer true."""
-        with self._lock:
+        with self._told:
             self._due.update(names)
         self.ask()
 
+    def wait_described(self, names: Sequence[str], timeout: float) -> None:
+        """Ask nodes for their agents' versions, and wait (seconds) until all have said them."""
+        self.again(names)
+        with self._told:
+            self._told.wait_for(lambda: self._versions.keys() >= {*names}, timeout)
+
     def ask(self) -> None:
         """Ask the nodes that are due; called by the thread of the connection."""
-        with self._lock:
+        with self._told:
             due, self._due = sorted(self._due), set()
         for start in range(0, len(due), _CHUNK):
-            requestid = new_nonce()
-            self._ids.add(requestid)
-            self._connection.inventory(requestid, due[start : start + _CHUNK])
+            for action in ("agent_inventory", "inventory"):
+                requestid = new_nonce()
+                self._ids.add(requestid)
+                self._connection.rpcutil(action, requestid, due[start : start + _CHUNK])
 
     def took(self, reply: Reply, now: float) -> bool:
         """Take a reply, if it answers a question of ours: what it says is kept; whether it did."""
         if reply.requestid not in self._ids:
             return False
         data = reply.data
+        if reply.statuscode == 0 and isinstance(listed := data.get("agents"), list):
+            versions = {
+                str(one["agent"]): str(one.get("version", ""))
+                for one in listed
+                if isinstance(one, dict) and "agent" in one
+            }
+            if versions:  # the answer of `agent_inventory`, where `inventory` lists names
+                self._routes.versions(self._collective, reply.sender, versions)
+                with self._told:
+                    self._versions[reply.sender] = versions
+                    self._told.notify_all()
+                return True
         if reply.statuscode == 0:
             node = CachedNode(
                 identity=reply.sender,
@@ -355,6 +376,7 @@ class InventoryPoller:
                 version=f"mcollective {data.get('version')}",
                 trust=reply.trust,
                 described=now,
+                agent_versions=self._versions.get(reply.sender, {}),
             )
             self._routes.learn(self._collective, node)
         return True

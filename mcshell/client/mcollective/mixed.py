@@ -7,20 +7,21 @@ would run an action twice.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.node_cache import description
 from mcshell.client.mcollective.connection import MCollectiveConnection
 from mcshell.client.mcollective.routes import Routes
 from mcshell.client.messaging.queries import NodeQueries, QueryAnswers
 from mcshell.client.messaging.sender import RequestSender
+from mcshell.config.mcollective import LEAVES_OPEN
 from mcshell.errors import UsageError
 from mcshell.filters.nodes import fold
 from mcshell.message import Filter, Request, Via
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.mcollective.connection import ReplyKeeper
@@ -47,6 +48,7 @@ class Mixed:
         self._connection = MCollectiveConnection(settings, self._routes)
         self._known = known
         self._window = settings.client.probe
+        self._alone = settings.only_mcollective
 
     def queries(self, sender: RequestSender, receiver: Receiver) -> MixedQueries:
         """Questions over both wires; `sender` puts those over ours."""
@@ -65,8 +67,25 @@ class Mixed:
         """What sends requests over both wires; `queries` are those made here."""
         assert isinstance(queries, MixedQueries)
         return MixedSender(
-            transport, signer, session, listeners, self._connection, self._routes, queries
+            transport,
+            signer,
+            session,
+            listeners,
+            self._connection,
+            self._routes,
+            queries,
+            alone=self._alone,
         )
+
+    @property
+    def transport(self) -> Transport:
+        """The connection to the old wire's broker."""
+        return self._connection.transport
+
+    @property
+    def caution(self) -> str:
+        """A line on what the security plugin leaves open (`wire/mcollective/README.md`)."""
+        return f"only MCollective's wire is spoken: {LEAVES_OPEN[self._connection.trust]}"
 
     @property
     def junk(self) -> Counter[str]:
@@ -83,7 +102,7 @@ class Mixed:
 
 
 class MixedSender(RequestSender):
-    """Sends each target's message over its own wire."""
+    """Sends each target's message over its own wire; `alone`, over MCollective's or not at all."""
 
     def __init__(
         self,
@@ -94,8 +113,11 @@ class MixedSender(RequestSender):
         connection: MCollectiveConnection,
         routes: Routes,
         queries: MixedQueries,
+        *,
+        alone: bool,
     ) -> None:
         super().__init__(transport, signer, session, listeners)
+        self._alone = alone
         self._connection = connection
         self._routes = routes
         self._queries = queries
@@ -108,7 +130,9 @@ class MixedSender(RequestSender):
         if unknown:
             self._queries.locate(request.collective, unknown)
             ours, old, unknown = self._routes.split(request.collective, names)
-        if ours or unknown or not old:
+        if self._alone:
+            old = list(names)
+        elif ours or unknown or not old:
             super().send(request, ours + unknown, tracker)
         if old:
             at = time.time()
@@ -118,8 +142,18 @@ class MixedSender(RequestSender):
             if tracker is not None:
                 self._session.store.mark_sent(request.id, old, at)
 
-    def prepare(self, request: Request, names: Sequence[str]) -> list[OutgoingMessage]:
+    def prepare(
+        self,
+        request: Request,
+        names: Sequence[str],
+        inputs: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> list[OutgoingMessage]:
         """Sign a durable request for each target; UsageError for nodes that keep none."""
+        if self._alone:
+            raise UsageError(
+                "MCollective keeps no requests, and its wire is all that is spoken here: queues, "
+                "pools and jobs want nodes of our own ([broker] and [pki])"
+            )
         if request.via is Via.QUEUE:
             _ours, old, _unknown = self._routes.split(request.collective, names)
             if old:
@@ -127,7 +161,7 @@ class MixedSender(RequestSender):
                     f"MCollective keeps no requests: via=queue is not for {fold(old)} "
                     "(their trust is not mcs)"
                 )
-        return super().prepare(request, names)
+        return super().prepare(request, names, inputs)
 
 
 class MixedQueries(NodeQueries):
@@ -173,6 +207,11 @@ class MixedQueries(NodeQueries):
         ours, _old, unknown = self._routes.split(collective, names)
         return super().carry(collective, ours + unknown, crl)
 
+    @property
+    def registering(self) -> bool:
+        """Not those of the old wire."""
+        return False
+
     def unsure(self, collective: str, since: float) -> bool:
         """Whether there is a node of the old wire whose facts are not known yet."""
         return self._known.undescribed(collective, since)
@@ -210,6 +249,11 @@ class MixedQueries(NodeQueries):
     def quiet_since(self) -> float:
         """Since when (monotonic) no reply has come in over either wire."""
         return max(super().quiet_since(), self._connection.quiet_since())
+
+    def describe(self, collective: str, names: Sequence[str]) -> None:
+        """Learn what these nodes of the old wire have; who does not say it in time stays as it is."""
+        del collective  # they are known under the main one
+        self._connection.poller.wait_described(names, self._window)
 
     def locate(self, collective: str, names: Sequence[str]) -> None:
         """Learn over which wire these nodes are; what answers over neither stays unknown.

@@ -6,19 +6,19 @@ forgotten (`node forget`): else whoever has the psk could answer for it while it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.node_cache import CachedNode
+from mcshell.message import NATIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.message import Reply
 
 __all__ = ["Routes"]
-
-_NATIVE = "mcs"
 
 
 class Routes:
@@ -37,7 +37,7 @@ class Routes:
         unknown: list[str] = []
         for name in names:
             trust = trusts.get(name)
-            (unknown if trust is None else ours if trust == _NATIVE else old).append(name)
+            (unknown if trust is None else ours if trust == NATIVE else old).append(name)
         return ours, old, unknown
 
     def about(self, collective: str, sender: str, trust: str) -> dict[str, Any] | None:
@@ -45,7 +45,7 @@ class Routes:
         node = self._known.node(collective, sender)
         if node is None:
             return {"trust": trust}
-        if node.trust == _NATIVE:
+        if node.trust == NATIVE:
             return None
         return {
             "trust": trust,
@@ -55,6 +55,7 @@ class Routes:
             "collectives": list(node.collectives),
             "version": node.version,
             "described": node.described,
+            "agent_versions": dict(node.agent_versions),
         }
 
     def heard(self, collective: str, reply: Reply, now: float) -> None:
@@ -63,6 +64,12 @@ class Routes:
             self._known.learn(
                 collective, [CachedNode(identity=reply.sender, seen=now, trust=reply.trust)]
             )
+
+    def versions(self, collective: str, sender: str, versions: Mapping[str, str]) -> None:
+        """Keep which versions of its agents a node of the old wire has said it has."""
+        node = self._known.node(collective, sender)
+        if node is not None and node.trust != NATIVE:
+            self._known.learn(collective, [replace(node, agent_versions=versions)])
 
     def learn(self, collective: str, node: CachedNode) -> None:
         """Keep what a node of the old wire has said of itself."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from mcshell.errors import ConversationError, Reason, Rejected, UsageError
+from mcshell import interrupts
+from mcshell.errors import ConversationError, ForkedClient, Reason, Rejected, UsageError
 from mcshell.message import made_id, new_nonce
 from mcshell.wire import destinations
-from mcshell.wire.conversation.channel import OPENING, Channel, ConversationId
+from mcshell.wire.conversation.channel import OPENING, PATIENCE, Channel, ConversationId
 from mcshell.wire.conversation.multiplexer import Multiplexer
 from mcshell.wire.documents import fields
 from mcshell.wire.documents.envelope import digest_of
@@ -42,8 +44,9 @@ class Conversation:
     process: then `state` is "interrupted", and what was not answered may or may not have arrived.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, client: object) -> None:
         self._channel = channel
+        self._client = client  # stays open for as long as this is there
 
     @property
     def id(self) -> str:
@@ -70,17 +73,19 @@ class Conversation:
         """Why it was denied, failed or was interrupted."""
         return self._channel.reason
 
-    def send(self, data: Any, timeout: float | None = None) -> None:
+    def send(self, data: Any, timeout: float | None = PATIENCE) -> None:
         """Send one turn: anything that JSON carries, and bytes.
 
-        Waits (seconds; None: for ever) while 32 turns are not acknowledged.
+        Waits (seconds, 60 by default; None: for ever) while 32 turns are not acknowledged.
 
         Raises:
             InputError: data that no turn can carry.
             TurnTimeout: the node took nothing that long; the turn is not sent.
             ConversationError: it is over.
+            Stopped: Ctrl-C; the turn is not sent, and the conversation goes on.
         """
-        self._channel.send(data, timeout)
+        with interrupts.call():
+            self._channel.send(data, timeout)
 
     def receive(self, timeout: float | None = None) -> Any:
         """Return the data of the node's next turn, waiting so many seconds (None: for ever).
@@ -88,21 +93,31 @@ class Conversation:
         Raises:
             TurnTimeout: none came in time.
             ConversationError: it is over, and all that came was returned; `state` says how.
+            Stopped: Ctrl-C; the conversation goes on.
         """
-        return self._channel.receive(timeout)
+        with interrupts.call():
+            return self._channel.receive(timeout)
 
     def __iter__(self) -> Iterator[Any]:
         """Each turn of the node, until it closes.
 
         Raises:
             ConversationError: it was interrupted, or failed.
+            Stopped: Ctrl-C; the conversation goes on.
         """
-        return iter(self._channel)
+        turns, end = iter(self._channel), object()
+        while True:
+            with interrupts.call():
+                turn = next(turns, end)
+            if turn is end:
+                return
+            yield turn
 
     def close(self, timeout: float = 5.0) -> None:
         """End it once the node has got what was sent; what it says meanwhile is not read."""
-        if not self._channel.close(timeout):
-            log.info("%s did not say good-bye within %g s", self.node, timeout)
+        with suppress(ForkedClient), interrupts.call(asks=False):
+            if not self._channel.close(timeout):
+                log.info("%s did not say good-bye within %g s", self.node, timeout)
 
     def __enter__(self) -> Self:
         """Use it in a with statement."""
@@ -130,9 +145,16 @@ class ConversationClient(Multiplexer["Delivery"]):
         self.junk: Counter[str] = Counter()
 
     def open(
-        self, node: str, protocol: str, *, collective: str, data: Any, timeout: float
+        self,
+        node: str,
+        protocol: str,
+        *,
+        collective: str,
+        data: Any,
+        timeout: float,
+        client: object,
     ) -> Conversation:
-        """Open a conversation and wait for the node's reply.
+        """Open a conversation of a client and wait for the node's reply.
 
         Raises:
             UsageError: names that mean nothing.
@@ -163,7 +185,7 @@ class ConversationClient(Multiplexer["Delivery"]):
             if not isinstance(error, ConversationError) or error.state == OPENING:
                 channel.end("interrupted", "the caller did not wait longer")
             raise
-        return Conversation(channel)
+        return Conversation(channel, client)
 
     def hear(self, message: Delivery) -> None:
         """Verify a turn, and give it to its conversation."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections import Counter, deque
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mcshell.client.messaging.conversations import ConversationClient
+from mcshell import interrupts
 from mcshell.client.messaging.outbox import Outbox
 from mcshell.client.messaging.queries import NodeQueries
 from mcshell.client.messaging.receiver import Listeners, Receiver
@@ -21,14 +21,17 @@ from mcshell.client.messaging.reissue import reissue
 from mcshell.client.messaging.sender import RequestSender
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session
+from mcshell.client.session.strays import gather_strays
 from mcshell.client.session.takeover import Takeover
 from mcshell.client.store.records import NewRequest, ReplyRecord
 from mcshell.message import State
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import BodyLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
+    from mcshell.client.messaging.conversations import ConversationClient
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.client.store.records import JobDocument, RequestRecord
     from mcshell.config import Settings
@@ -42,19 +45,22 @@ __all__ = ["SessionHub", "Submission"]
 log = logging.getLogger(__name__)
 
 _POLL = 0.05
+_NEWEST = 2  # ledgers that are kept in memory, though nobody has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A durable request as it is handed in, once to each of `names`.
 
-    `discovered` is as a `RequestTracker` has it, `job` and `secret` as a `NewRequest`.
+    `inputs` are those of single targets, in place of the request's. `discovered` is as a
+    `RequestTracker` has it, `jobs` and `secret` as a `NewRequest`.
     """
 
     record: RequestRecord
     request: Request
     names: Sequence[str]
-    job: JobDocument | None = None
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    jobs: Sequence[JobDocument] = ()
     discovered: bool = True
     secret: bool = False
 
@@ -91,14 +97,15 @@ class SessionHub:
         self._credentials = credentials
         self._settings = settings
         self.notices: list[str] = []
+        self._told_of_strays = False
         self.session = self._open(name)
         #: The session whose queue is ours: this one, or a scratch one while we follow.
         self._own = self.session if self.session.holds else self._open(None)
         signer = credentials.signer
-        self.conversations = ConversationClient(
-            transport, signer, credentials.verifier, self._own.address
-        )
+        self._conversations: ConversationClient | None = None
+        self._conversing = threading.Lock()
         self._listeners = Listeners()
+        self._newest: deque[RequestTracker] = deque(maxlen=_NEWEST)
         self._receiver = self._new_receiver(self._own)
         self._second: Receiver | None = None
         self.takeover: Takeover | None = None
@@ -114,7 +121,9 @@ class SessionHub:
             )
         self.outbox = Outbox(transport, self.session.store, self._listeners.trackers)
         if self.session.holds:
+            self._gather()
             self.notices += reissue(self.session.store, self.request_sender)
+            self.session.store.abandon(time.time())
             self.session.store.forget_secrets(time.time())
 
     def _open(self, name: str | None) -> Session:
@@ -131,9 +140,27 @@ class SessionHub:
             self._credentials.verifier,
             limits,
             self._settings.serves,
-            self.conversations.put,
+            lambda turn: self.conversations.put(turn),  # noqa: PLW0108 - made with the first
             self._listeners,
+            lambda: session.named,
+            self._strayed,
         )
+
+    def _gather(self) -> None:
+        """Take what came to other sessions of this address on this machine, and was asked here."""
+        folder, serves = self._settings.state_dir, self._settings.serves
+        verifier = self._credentials.verifier
+        if count := gather_strays(folder, self.session.store, verifier, serves):
+            self.notices.append(f"session {self.session.name}: {count} replies came to another one")
+
+    def _strayed(self, count: int) -> None:
+        """Say, the first time, that replies came which were asked for elsewhere."""
+        if not self._told_of_strays:
+            self._told_of_strays = True
+            self.notices.append(
+                f"session {self.session.name}: {count} replies came that it did not ask for: they are "
+                "kept for the session that did (session attach, session import)"
+            )
 
     def start(self) -> None:
         """Listen to the queue, and send what an earlier process left unsent."""
@@ -143,7 +170,7 @@ class SessionHub:
         self.outbox.start()
         if not self.session.holds:
             self.notices.append(
-                f"session {self.session.name} is held by {self.session.left_by}: following it"
+                f"session {self.session.name} is held by {self.session.holder}: following it"
             )
             self._follower = _SessionFollower(self)
             self._follower.start()
@@ -169,11 +196,13 @@ class SessionHub:
         self.outbox.wake()
         if self.takeover is not None:
             self.takeover.back()
-        self.conversations.again()
+        if self._conversations is not None:
+            self._conversations.again()
 
     def stop(self) -> None:
         """End the threads that send, while there is still a connection."""
-        self.conversations.stop("the client was closed")
+        if self._conversations is not None:
+            self._conversations.stop("the client was closed")
         if self._follower is not None:
             self._follower.stop()
         if self.takeover is not None:
@@ -190,14 +219,33 @@ class SessionHub:
             self._own.close()
 
     @property
+    def conversations(self) -> ConversationClient:
+        """All conversations, from the first turn on."""
+        from mcshell.client.messaging.conversations import (  # noqa: PLC0415 - few clients hold one
+            ConversationClient,
+        )
+
+        with self._conversing:
+            if self._conversations is None:
+                signer, verifier = self._credentials.signer, self._credentials.verifier
+                address = self._own.address
+                self._conversations = ConversationClient(self._transport, signer, verifier, address)
+            return self._conversations
+
+    @property
     def junk(self) -> Counter[str]:
         """How many messages on the reply queues were refused, by reason; a snapshot."""
         second: Counter[str] = Counter() if self._second is None else self._second.junk
-        return self._receiver.junk + second + self.conversations.junk
+        turns = Counter() if self._conversations is None else self._conversations.junk
+        return self._receiver.junk + second + turns
 
     def watch(self, tracker: RequestTracker) -> None:
-        """Keep a ledger live: what replies make of it in the file is entered from now on."""
+        """Keep a ledger live: what replies make of it in the file is entered from now on.
+
+        While somebody has it, that is, or it is one of the newest: a large one is large.
+        """
         self._listeners.trackers[tracker.record.id] = tracker
+        self._newest.append(tracker)
 
     def expected(self, requestid: str) -> Container[str] | None:
         """The targets of a request of this session; None when nobody here asked."""
@@ -211,10 +259,12 @@ class SessionHub:
         trackers: list[RequestTracker] = []
         new: list[NewRequest] = []
         for one in submissions:
-            outgoing = self.request_sender.prepare(one.request, one.names)
-            new.append(NewRequest(one.record, one.names, outgoing, one.job, one.secret))
+            outgoing = self.request_sender.prepare(one.request, one.names, one.inputs)
+            new.append(NewRequest(one.record, one.names, outgoing, one.jobs, one.secret))
             tracker = RequestTracker(one.record, one.names, discovered=one.discovered)
             trackers.append(tracker)
+        interrupts.check()  # what is kept from here on goes out
+        for tracker in trackers:
             self.watch(tracker)
         self._listeners.signed(self.session.store.add_all(new))
         self.outbox.wake()
@@ -238,10 +288,12 @@ class SessionHub:
     ) -> None:
         """Decide where those of `names` stand of which there is no reply, in file and ledger.
 
-        `silent` for good; what a probe saw, or `pending` and why it stays so.
+        `silent` for good; what a probe saw, or `pending` and why it stays so. A final state is what
+        the node has said of its end; those take it, too, of which there is no last reply.
         """
         with self._listeners.keeping:
-            verdicts = [(name, reason) for name in tracker.pending(names)]
+            some = names if state.final else tracker.pending(names)
+            verdicts = [(name, reason) for name in some]
             if verdicts:
                 judged = self.session.store.judge(tracker.record.id, verdicts, state)
                 tracker.enter(judged, heard=False)

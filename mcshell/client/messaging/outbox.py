@@ -6,11 +6,11 @@ that a node that has it already drops the second.
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from mcshell.client.store.records import OutgoingMessage
+from mcshell.interrupts import InterruptibleCondition
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.confirmed import ConfirmedSender
 
@@ -37,7 +37,7 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
         self._transport = transport
         self._store = store
         self._trackers = trackers
-        self._marked = threading.Condition()
+        self._marked = InterruptibleCondition()
 
     def wait(self, request: str, timeout: float) -> bool:
         """Wait (seconds) until the broker has confirmed every SEND of a request."""

@@ -6,11 +6,12 @@ match a filter, `probe` to one node about one request, `crl` to bring it a revoc
 
 from __future__ import annotations
 
-import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell.client.store.records import RequestRecord
+from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import Filter, Via, new_request_id
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AnySender", "NodeQueries", "QueryAnswers"]
 
 _TTL = 60.0
+_BUSY = 10.0
 
 
 class AnySender:
@@ -38,7 +40,9 @@ class QueryAnswers:
     """The final replies about one question, by sender, as they come in.
 
     `awaited` are those whose answers make it complete; without any it never is. Where only
-    `signed` ones count for that, it goes on being silent for a while after others.
+    `signed` ones count for that, it goes on being silent for a while after others. `quiet_since`
+    says since when (monotonic) nothing has come in: now, while something waits to be entered.
+    With `passing` their data is handed on as it comes (`gather`, `conclude`), and not kept here.
     """
 
     def __init__(
@@ -48,17 +52,25 @@ class QueryAnswers:
         wake: Callable[[], None] = lambda: None,
         *,
         signed: bool = False,
+        passing: bool = False,
+        quiet_since: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self._quiet_since = quiet_since
         self.expected = expected
         self._wake = wake
         self._signed = signed
+        self._passing = passing
+        self._passed: list[tuple[Reply, float]] = []
         self._tail: Callable[[Iterable[tuple[Reply, float]]], None] | None = None
         self._awaited = set(awaited)
         self._complete = False
         self.began = time.time()
         self._replies: dict[str, tuple[Reply, float]] = {}
-        self._wakeup = threading.Condition()
+        self._machines: dict[str, set[str]] = {}
+        self._wakeup = InterruptibleCondition()
         self._latest = time.monotonic()
+        self._longest = 0.0
+        """The longest pause between two answers so far, or before the first; in seconds."""
 
     def add(self, replies: Iterable[ReplyRecord]) -> None:
         """Take replies; the first final one of each sender counts."""
@@ -69,16 +81,23 @@ class QueryAnswers:
             for received in replies:
                 if received.reply.final:
                     self._keep(received)
-            self._latest = time.monotonic()
+            now = time.monotonic()
+            self._longest = max(self._longest, now - self._latest)
+            self._latest = now
             self._wakeup.notify_all()
         self._wake()
 
     def _keep(self, received: ReplyRecord) -> None:
         """The first reply of a sender counts; a signed one comes before one that is not."""
         sender, signed = received.reply.sender, received.reply.trust == "mcs"
+        self._machines.setdefault(sender, set()).add(received.reply.machine)
         before = self._replies.get(sender)
         if before is None or (signed and before[0].trust != "mcs"):
-            self._replies[sender] = (received.reply, received.kept)
+            reply = received.reply
+            if self._passing:
+                self._passed.append((reply, received.kept))
+                reply = replace(reply, data={})
+            self._replies[sender] = (reply, received.kept)
         if sender in self._awaited and (signed or not self._signed):
             self._awaited.discard(sender)
             self._complete = not self._awaited
@@ -88,30 +107,74 @@ class QueryAnswers:
         with self._wakeup:
             return dict(self._replies)
 
-    def gather(self, *, window: float, silence: float, linger: float) -> None:
+    def machines(self) -> dict[str, list[str]]:
+        """The machines that have answered under each name under which there are several."""
+        with self._wakeup:
+            several = {name: sorted(found - {""}) for name, found in self._machines.items()}
+        return {name: found for name, found in several.items() if len(found) > 1}
+
+    def gather(
+        self,
+        *,
+        window: float,
+        silence: float,
+        linger: float,
+        take: Callable[[Iterable[tuple[Reply, float]]], None] | None = None,
+    ) -> None:
         """Wait until all that are awaited have answered, or it has been silent.
 
         Without any answer the wait is `window` seconds; after the first it goes on for as long
         as the pauses stay below `silence` seconds, or below `linger` once it is complete: who
-        was not awaited may be among those who answer at the same moment.
+        was not awaited may be among those who answer at the same moment. Where the pauses are
+        long, as on a busy machine, it is given more: twice the longest, or once that for `linger`.
+        `take` is given what is `passing`, in the thread that waits.
         """
-        deadline = time.monotonic() + window
+        closes = time.monotonic() + window
         with self._wakeup:
             while True:
+                if take is not None and self._passed:
+                    self._hand_on(take)
+                    continue
+                pause = linger
                 if self._replies:
-                    deadline = self._latest + (linger if self._complete else silence)
-                left = deadline - time.monotonic()
+                    closes = self._latest
+                    pause = self._pause(silence, linger)
+                # What waits to be entered may be an answer; who floods us with others is not
+                # waited for.
+                busy = min(self._quiet_since(), self._latest + _BUSY)
+                left = max(closes, busy) + pause - time.monotonic()
                 if left <= 0:
                     return
                 self._wakeup.wait(left)
 
+    def _hand_on(self, take: Callable[[Iterable[tuple[Reply, float]]], None]) -> None:
+        """Give what has come and is not handed on; others may come in meanwhile."""
+        passed, self._passed = self._passed, []
+        self._wakeup.release()
+        try:
+            take(passed)
+        finally:
+            self._wakeup.acquire()
+
+    def _pause(self, silence: float, linger: float) -> float:
+        """How long a pause may be, in seconds."""
+        if self._complete:
+            return max(linger, self._longest)
+        return max(silence, 2 * self._longest)
+
     def conclude(
         self, tail: Callable[[Iterable[tuple[Reply, float]]], None]
     ) -> dict[str, tuple[Reply, float]]:
-        """Return what has come; whatever comes later goes to `tail`, in the receiver's thread."""
+        """Return what has come; whatever comes later goes to `tail`, in the receiver's thread.
+
+        So does what is `passing` and was not taken.
+        """
         with self._wakeup:
             self._tail = tail
-            return dict(self._replies)
+            if self._passed:
+                self._hand_on(tail)
+            replies, self._replies = self._replies, {}
+            return replies
 
 
 class NodeQueries:
@@ -127,8 +190,13 @@ class NodeQueries:
         self, collective: str, filter_: Filter, awaited: Iterable[str]
     ) -> tuple[str, QueryAnswers]:
         """Ask all that match; returns the question's id, for `forget`, and its answers."""
-        answers = QueryAnswers(AnySender(), awaited)
+        answers = QueryAnswers(AnySender(), awaited, passing=True, quiet_since=self.quiet_since)
         return self._ask("ping", collective, {}, None, filter_, answers), answers
+
+    def ping_each(self, collective: str, names: Sequence[str]) -> tuple[str, QueryAnswers]:
+        """Ask each of `names` what it is; returns as `ping` does."""
+        answers = QueryAnswers(frozenset(names), names, passing=True, quiet_since=self.quiet_since)
+        return self._ask("ping", collective, {}, names, Filter(), answers), answers
 
     def probe(
         self, collective: str, names: Sequence[str], requestid: str, wake: Callable[[], None]
@@ -142,6 +210,11 @@ class NodeQueries:
         """Bring each of `names` a revocation list (PEM)."""
         answers = QueryAnswers(frozenset(names), names)
         return self._ask("crl", collective, {"crl": crl}, names, Filter(), answers), answers
+
+    @property
+    def registering(self) -> bool:
+        """Whether all nodes there are say by themselves what they are, each time it changes."""
+        return True
 
     def unsure(self, collective: str, since: float) -> bool:
         """Whether there are nodes, seen since then, of which nobody knows what they match."""
@@ -185,6 +258,12 @@ class NodeQueries:
         )
         self._send(record, data, (), answers)
         return question, answers
+
+    def locate(self, collective: str, names: Sequence[str]) -> None:
+        """Learn over which wire these nodes are, where there are several."""
+
+    def describe(self, collective: str, names: Sequence[str]) -> None:
+        """Learn what nodes have that do not say it by themselves."""
 
     def quiet_since(self) -> float:
         """Since when (monotonic) no reply about anything has come in."""

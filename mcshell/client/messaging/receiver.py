@@ -2,7 +2,8 @@
 
 Verify, commit, acknowledge, enter. What arrives together is verified in two threads (the signature
 check leaves the interpreter free) and committed together. Replies about discovery go to whoever
-waits for them and are not kept; junk is counted and dropped.
+waits for them and are not kept; junk is counted and dropped. A verified reply that nothing here asked
+for is a stray, where another session may have the address: kept for whoever asked (`store.strays`).
 
 A broker is told how many messages it may send ahead, not how large they may be. So the thread that
 reads from it waits while the `ReceiveBuffer` is full; the connection's own window then holds the
@@ -14,15 +15,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
+from weakref import WeakValueDictionary
 
 from mcshell.client.messaging.rejections import Rejections
+from mcshell.client.messaging.stored_digests import StoredDigests
 from mcshell.client.store.records import ReplyRecord, target_of
-from mcshell.errors import Reason, Rejected
+from mcshell.client.store.strays import Stray
+from mcshell.errors import MachineError, Reason, Rejected
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
@@ -30,10 +35,11 @@ from mcshell.wire.documents.envelope import (
     kind_of,
     open_reply,
     read_reply,
+    verified,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, MutableMapping
 
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.ledger import LedgerEntry
@@ -52,6 +58,7 @@ _GROUP = 400
 _PREFETCH = 1000
 _SPLIT = 32
 _PAUSE = 1.0
+_FORGOTTEN = 10_000  # questions
 # What is wrong with who is said to have written it, not with what is written.
 _ABOUT_THE_SENDER = (
     Reason.UNSIGNED,
@@ -81,15 +88,26 @@ class ReplyListener(Protocol):
 class Listeners:
     """Whoever waits for replies: who has put a question, and the live ledgers, by request's id.
 
+    A ledger is live for as long as somebody has it (`SessionHub.watch`); the file has them all.
     `digests` has what was signed about each by this process, as (target or `*`, SHA-256).
+    `forgotten` are questions to which answers may still come, and nobody waits for them.
     `keeping` is held while replies are kept and entered: whoever restores a ledger from the file
     takes it.
     """
 
     questions: dict[str, ReplyListener] = field(default_factory=dict)
-    trackers: dict[str, RequestTracker] = field(default_factory=dict)
+    trackers: MutableMapping[str, RequestTracker] = field(default_factory=WeakValueDictionary)
     digests: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    forgotten: OrderedDict[str, None] = field(default_factory=OrderedDict)
     keeping: threading.RLock = field(default_factory=threading.RLock)
+
+    def forget(self, question: str) -> None:
+        """Have the answers to a question dropped from now on."""
+        self.forgotten[question] = None
+        while len(self.forgotten) > _FORGOTTEN:
+            self.forgotten.popitem(last=False)
+        self.questions.pop(question, None)
+        self.digests.pop(question, None)
 
     def signed(self, digests: Iterable[SignedDigest]) -> None:
         """Note what was signed, before it goes out: what replies may say that they answer."""
@@ -125,7 +143,9 @@ _ANYBODY = _AnyTarget()
 class Receiver:
     """Owns the session's reply queue. `junk` counts what was refused, by reason.
 
-    `turned` takes the turns of conversations, which come to the same queue.
+    `turned` takes the turns of conversations, which come to the same queue. `shared` says
+    whether another session may have the address; then `strayed` is told how many replies came that
+    were asked for there.
     """
 
     def __init__(
@@ -137,7 +157,11 @@ class Receiver:
         members: Members,
         turned: Callable[[Delivery], None],
         listeners: Listeners,
+        shared: Callable[[], bool],
+        strayed: Callable[[int], None],
     ) -> None:
+        self._shared = shared
+        self._strayed = strayed
         self._transport = transport
         self._store = store
         self._verifier = verifier
@@ -147,7 +171,10 @@ class Receiver:
         self._turned = turned
         self._listeners = listeners
         self._about: dict[str, RequestRecord] = {}
+        self._signed = StoredDigests(store)
         self._subscription: str | None = None
+        self._subscribing = threading.Lock()
+        self._let_go = False
         self._alone = True
         self._stopped = threading.Event()
         self._quiet = True
@@ -166,13 +193,18 @@ class Receiver:
         self._alone = alone
         self._thread.start()
         mode: AckMode = "client" if alone else "client-individual"
-        self._subscription = self._transport.subscribe(
-            queue, self._inbox, ack=mode, prefetch=_PREFETCH
-        )
+        with self._subscribing:
+            if not self._let_go:
+                self._subscription = self._transport.subscribe(
+                    queue, self._inbox, ack=mode, prefetch=_PREFETCH
+                )
 
     def let_go(self) -> None:
         """Take nothing more from the queue; what is not acknowledged goes back to the broker."""
-        if self._subscription is not None:
+        with self._subscribing:
+            self._let_go = True
+            if self._subscription is None:
+                return  # nothing was taken from it
             self._transport.unsubscribe(self._subscription)
             self._subscription = None
         with self._listeners.keeping:
@@ -192,8 +224,7 @@ class Receiver:
 
     def unwatch(self, question: str) -> None:
         """Drop them from now on."""
-        self._listeners.questions.pop(question, None)
-        self._listeners.digests.pop(question, None)
+        self._listeners.forget(question)
 
     def quiet_since(self) -> float:
         """Since when (monotonic) nothing has come in; now, while there is something to do."""
@@ -205,7 +236,7 @@ class Receiver:
         while (group := self._inbox.take(_GROUP)) is not None:
             self._quiet = False
             try:
-                self._handle(group)
+                self._handle_twice(group)
             except Exception:
                 # A later acknowledgement would stand for these too: have them handed out again.
                 log.exception("could not keep %d replies", len(group))
@@ -214,6 +245,15 @@ class Receiver:
             finally:
                 self._handled = time.monotonic()
                 self._quiet = True
+
+    def _handle_twice(self, group: list[Delivery]) -> None:
+        """Handle them, once more where the file was just being given another name (`Session.save`)."""
+        try:
+            self._handle(group)
+        except MachineError as error:
+            log.info("once more: %s", error)
+            self._stopped.wait(_PAUSE)
+            self._handle(group)
 
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()
@@ -224,13 +264,23 @@ class Receiver:
             else:
                 deliveries.append(one)
         opened = self._open_all(deliveries, now)
-        replies = [received for received in opened if received is not None]
+        replies = [received for received in opened if isinstance(received, ReplyRecord)]
+        strays = [stray for stray in opened if isinstance(stray, Stray)]
         with self._listeners.keeping:
+            self._keep(strays)
             passing, for_file, durable = self.part(replies)
             entered = self._store.enter(for_file, durable=durable) if for_file else []
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self.pass_on(passing, entered)
+
+    def _keep(self, strays: list[Stray]) -> None:
+        """Keep what another session asked for, before it is acknowledged here; no table has it."""
+        if strays:
+            self.junk[Reason.UNKNOWN_REQUEST.value] += len(strays)
+            self._store.strays.keep(strays)
+            if count := sum(one.durable for one in strays):
+                self._strayed(count)
 
     def part(
         self, replies: Iterable[ReplyRecord]
@@ -268,14 +318,14 @@ class Receiver:
             if (tracker := self._listeners.trackers.get(requestid)) is not None:
                 tracker.enter(some)
 
-    def _open_all(self, group: list[Delivery], now: float) -> Iterable[ReplyRecord | None]:
+    def _open_all(self, group: list[Delivery], now: float) -> list[ReplyRecord | Stray | None]:
         if len(group) < _SPLIT:
             return [self._open(delivery, now) for delivery in group]
         half = len(group) // 2
         rest = self._helper.submit(lambda: [self._open(one, now) for one in group[half:]])
         return [self._open(one, now) for one in group[:half]] + rest.result()
 
-    def _open(self, delivery: Delivery, now: float) -> ReplyRecord | None:
+    def _open(self, delivery: Delivery, now: float) -> ReplyRecord | Stray | None:
         try:
             opened = open_reply(
                 delivery.body,
@@ -287,8 +337,10 @@ class Receiver:
                 bound=self._bound,
             )
         except Rejected as refusal:
-            self._refuse(delivery, refusal, now)
-            return None
+            if refusal.reason is not Reason.UNKNOWN_REQUEST:
+                self._refuse(delivery, refusal, now)
+                return None
+            return self._asked_elsewhere(delivery, refusal, now)
         headers, reply = delivery.headers, opened.reply
         target = reply.sender
         if (
@@ -310,6 +362,33 @@ class Receiver:
             signature=signature,
             certificate=certificate,
             target=target,
+        )
+
+    def _asked_elsewhere(self, delivery: Delivery, refusal: Rejected, now: float) -> Stray | None:
+        """A reply that nothing of this session asked for: kept if a node of the fleet says it."""
+        reply = read_reply(delivery.body, limits=self._limits)
+        if not self._shared() or reply.requestid in self._listeners.forgotten:
+            self._refuse(delivery, refusal, now)
+            return None
+        try:
+            signer = verified(delivery.body, delivery.headers, self._verifier, now)
+        except Rejected as error:
+            self._refuse(delivery, error, now)
+            return None
+        if (signer.kind, signer.name) != ("node", reply.sender):
+            said = f"{reply.sender!r} is signed by {signer.name}"
+            self._refuse(delivery, Rejected(Reason.WRONG_SENDER, said), now)
+            return None
+        return Stray(
+            request=reply.requestid,
+            job=reply.job,
+            sender=reply.sender,
+            sequence=reply.sequence,
+            durable=delivery.headers.get("persistent") == "true",
+            kept=now,
+            body=delivery.body,
+            signature=delivery.headers[SIGNATURE],
+            certificate=delivery.headers[CERTIFICATE],
         )
 
     def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
@@ -345,7 +424,7 @@ class Receiver:
         live = self._listeners.digests.get(about, ())
         if ("*", reply.digest) in live or (reply.sender, reply.digest) in live:
             return True
-        return self._store.signed(about, reply.sender, reply.digest)
+        return self._signed.has(about, reply.sender, reply.digest)
 
     def _record(self, requestid: str) -> RequestRecord | None:
         """What is kept of a request of this session; nothing of a question such as discovery's."""

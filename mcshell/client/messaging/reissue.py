@@ -45,8 +45,8 @@ def reissue(store: SessionStore, sender: RequestSender) -> list[str]:
         names = [one.sender for one in outgoing]
         # The record was kept as history shows it: what differs from that was hidden in it.
         secret = data != record.data
-        job = None if document is None else JobDocument(document, secret)
-        store.reissue(former, NewRequest(fresh, names, outgoing, job, secret))
+        jobs = () if document is None else (JobDocument(document, secret),)
+        store.reissue(former, NewRequest(fresh, names, outgoing, jobs, secret))
         lines.append(
             f"request {former[:8]} was not sent by mcshell 0.1.0: now it is {requestid[:8]}"
         )

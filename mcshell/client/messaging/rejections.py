@@ -6,10 +6,10 @@ signed it with the certificate's key has shown that the certificate is his.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import Reason
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mcshell import interrupts
 from mcshell.client.store.records import OutgoingMessage
 from mcshell.message import Filter, Request, Via
 from mcshell.wire import destinations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["RequestSender"]
+__all__ = ["RequestSender", "seal"]
 
 _CHUNK = 100
 
@@ -76,6 +77,7 @@ class RequestSender:
             self._send_some([("*", request)], names, tracker)
             return
         for start in range(0, len(names), _CHUNK):
+            interrupts.check()
             some = names[start : start + _CHUNK]
             self._send_some([(name, _to(request, name)) for name in some], some, tracker)
 
@@ -99,14 +101,28 @@ class RequestSender:
             outgoing.append(one)
         if tracker is not None:
             # Where inputs are sensitive: what is never sent again need not be kept.
-            kept = outgoing if requests[0][1].data == tracker.record.data else []
+            known = tracker.record.data
+            secret = any(known.get(name, one) != one for name, one in requests[0][1].data.items())
+            kept = [] if secret else outgoing
             self._session.store.mark_sent(tracker.record.id, names, at, kept, digests)
 
-    def prepare(self, request: Request, names: Sequence[str]) -> list[OutgoingMessage]:
-        """Sign a durable request, once for each target; nothing is sent."""
+    def prepare(
+        self,
+        request: Request,
+        names: Sequence[str],
+        inputs: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> list[OutgoingMessage]:
+        """Sign a durable request, once for each target; nothing is sent.
+
+        `inputs` are those of single targets, in place of the request's.
+        """
         if request.via is Via.POOL:
             return [self.seal(name, request) for name in names]
-        return [self.seal(name, _to(request, name)) for name in names]
+        told = inputs or {}
+        return [
+            self.seal(name, _to(replace(request, data=told.get(name, request.data)), name))
+            for name in names
+        ]
 
     def job(self, job: Job) -> SealedMessage:
         """Sign a job's document."""
@@ -114,16 +130,21 @@ class RequestSender:
 
     def seal(self, key: str, request: Request) -> OutgoingMessage:
         """Sign a request to one target, or to `*`."""
-        sealed = seal_request(request, self._signer)
-        return OutgoingMessage(
-            request=request.id,
-            sender=key,
-            destination=_destination(request),
-            body=sealed.body,
-            signature=sealed.headers[SIGNATURE],
-            certificate=sealed.headers[CERTIFICATE],
-            expires=request.expires,
-        )
+        return seal(key, request, self._signer)
+
+
+def seal(key: str, request: Request, signer: Signer) -> OutgoingMessage:
+    """Sign a request to one target, or to `*`, as it is sent and kept."""
+    sealed = seal_request(request, signer)
+    return OutgoingMessage(
+        request=request.id,
+        sender=key,
+        destination=_destination(request),
+        body=sealed.body,
+        signature=sealed.headers[SIGNATURE],
+        certificate=sealed.headers[CERTIFICATE],
+        expires=request.expires,
+    )
 
 
 def _destination(request: Request) -> str:

@@ -7,11 +7,12 @@ its time is over has expired.
 
 from __future__ import annotations
 
-import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mcshell.client.store.ledger import Ledger, LedgerEntry, Stats
+from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import State
 
 if TYPE_CHECKING:
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestTracker"]
 
+_LOOK = 0.2
+"""Seconds after which an event loop wakes up by itself: ipykernel's hears of Ctrl-C only then."""
+
 
 class RequestTracker:
     """One request and its ledger, safe for all threads.
 
     `discovered` says whether the network was asked for the targets, or they were only named.
+    `elapsed` is how many seconds it took, where this is a picture of it that never changes.
     """
 
     def __init__(
@@ -35,17 +40,25 @@ class RequestTracker:
         entries: Sequence[LedgerEntry] | None = None,
         *,
         discovered: bool = True,
+        elapsed: float | None = None,
     ) -> None:
         self.record = record
         self._ledger = Ledger(targets) if entries is None else Ledger.of(entries)
-        self._wakeup = threading.Condition()
+        self._wakeup = InterruptibleCondition()
         self._revision = 0
+        self._watchers: list[Callable[[], None]] = []
         self._over = False
         self.began = time.monotonic()
         self.ended: float | None = None
         self.last_reply = self.began
         self.interrupted = False
         self.discovered = discovered
+        self._picture = elapsed
+
+    @property
+    def live(self) -> bool:
+        """Whether replies may enter; a picture of a request is what somebody has kept of it."""
+        return self._picture is None
 
     @property
     def expected(self) -> Container[str]:
@@ -64,6 +77,8 @@ class RequestTracker:
             return self._finished()
 
     def _finished(self) -> bool:
+        if not self.live:
+            return True
         if self.record.via.durable:
             self._lapse()
             return self._ledger.closed
@@ -71,7 +86,7 @@ class RequestTracker:
 
     def _lapse(self) -> None:
         """Judge what is pending past the request's time."""
-        if self.record.via.durable and time.time() > self.record.expires:
+        if self.live and self.record.via.durable and time.time() > self.record.expires:
             pending = self._ledger.pending()
             if pending:
                 self._ledger.judge(pending, State.EXPIRED, "no reply before it expired")
@@ -124,15 +139,49 @@ class RequestTracker:
                 left = 3600.0 if end is None else end - time.monotonic()
                 if left <= 0:
                     return False
-                if self.record.via.durable:
-                    left = min(left, max(0.05, self.record.expires - time.time()))
-                self._wakeup.wait(left)
+                self._wakeup.wait(min(left, self._until_lapse()))
             return True
 
     def wait_news(self, revision: int, timeout: float) -> bool:
         """Wait (seconds) until something changes after `revision`."""
         with self._wakeup:
             return self._wakeup.wait_for(lambda: self._revision != revision, max(0.0, timeout))
+
+    async def changed(self, revision: int, patience: float | None = None) -> bool:
+        """Wait (seconds) as `wait_news` does, without holding up the event loop."""
+        import asyncio  # noqa: PLC0415 - a command line has none
+
+        loop = asyncio.get_running_loop()
+        told = asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(told.set)
+
+        with self._wakeup:
+            if self._revision != revision:
+                return True
+            self._watchers.append(tell)
+        end = None if patience is None else time.monotonic() + patience
+        try:
+            while not told.is_set():
+                left = 3600.0 if end is None else end - time.monotonic()
+                if left <= 0:
+                    return False
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), min(left, self._until_lapse(), _LOOK))
+                with self._wakeup:
+                    self._lapse()
+        finally:
+            with self._wakeup:
+                self._watchers.remove(tell)
+        return True
+
+    def _until_lapse(self) -> float:
+        """Seconds until a durable request's time is over, or a long time."""
+        if not self.record.via.durable:
+            return 3600.0
+        return max(0.05, self.record.expires - time.time())
 
     def wait_count(self) -> int:
         """How many targets were sent to and are not closed."""
@@ -164,6 +213,8 @@ class RequestTracker:
             return self._elapsed()
 
     def _elapsed(self) -> float:
+        if self._picture is not None:
+            return self._picture
         if self.record.via.durable:
             done = [e.done for e in self._ledger.targets.values() if e.done is not None]
             end = max(done) if done and self._ledger.closed else time.time()
@@ -173,3 +224,5 @@ class RequestTracker:
     def _changed(self) -> None:
         self._revision += 1
         self._wakeup.notify_all()
+        for tell in self._watchers:
+            tell()

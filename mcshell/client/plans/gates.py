@@ -7,11 +7,11 @@ something is open.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mcshell.filters.nodes import fold
 from mcshell.message import State
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

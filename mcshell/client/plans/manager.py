@@ -14,14 +14,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcshell import interrupts
+from mcshell.client.discovery.groups import group_lookup
 from mcshell.client.discovery.targeting import Targeting, seconds_of
 from mcshell.client.documents.plan_file import read_plan
 from mcshell.client.documents.reader import read_text
 from mcshell.client.plans.gates import cut, in_order, named, said
 from mcshell.client.plans.runner import PlanRun, WaveSender, results_of
 from mcshell.client.rpc.requester import Preview
+from mcshell.client.session.session import holder_in_words, stores
 from mcshell.client.store.plans import OK, OPEN, AcceptedFailure, KeptPlan, PlanStore
-from mcshell.errors import NoTargets, Rejected, SessionError, UsageError
+from mcshell.errors import (
+    MCShellError,
+    NoTargets,
+    Rejected,
+    SessionError,
+    Stopped,
+    UsageError,
+)
 from mcshell.message import State
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.plan import open_plan, plan_id, seal_plan
@@ -46,7 +56,7 @@ class PlanStatus:
 
     `steps` has a row for each wave: order, step, wave, request, agent, action, targets, ok, failed,
     accepted, open, reason. `accepted` are the failures in spite of which it goes on.
-    `interrupted`: the wait for it was broken off with Ctrl-C. A snapshot.
+    A snapshot.
     """
 
     def __init__(self, kept: KeptPlan, steps: Sequence[Mapping[str, Any]]) -> None:
@@ -58,7 +68,6 @@ class PlanStatus:
         self.reason = kept.reason
         self.accepted = kept.accepted
         self.steps = [dict(step) for step in steps]
-        self.interrupted = False
 
     def count(self, what: str) -> int:
         """How many nodes, over all waves, are ok, failed, accepted or open (also those to come)."""
@@ -81,7 +90,9 @@ class PlanManager:
         discovery: Finder,
         ddls: Library,
         known: NodeCache,
+        client: object,
     ) -> None:
+        self._client = client  # stays open for as long as this is there
         self._settings = settings
         self._credentials = credentials
         self._hub = hub
@@ -106,10 +117,12 @@ class PlanManager:
             author=self._credentials.signer.identity.callerid,
             collective=self._settings.collective.main,
             now=time.time(),
+            groups=group_lookup(lambda: self._settings),
         )
         seal_plan(plan, self._credentials.signer)  # what cannot be sealed is no plan
         return plan
 
+    @interrupts.call()
     def preview(self, path: str | Path) -> list[dict[str, Any]]:
         """Who would run what in which order: a row a node; nothing is sent.
 
@@ -147,6 +160,7 @@ class PlanManager:
 
     # --- doing it ------------------------------------------------------------------------------
 
+    @interrupts.call()
     def run(
         self,
         path: str | Path,
@@ -156,7 +170,7 @@ class PlanManager:
         say: Callable[[str], None] | None = None,
         again: bool = False,
     ) -> PlanStatus:
-        """Run a plan to its end, or until a gate stays closed; Ctrl-C leaves it to be resumed.
+        """Run a plan to its end, or until a gate stays closed.
 
         Args:
             path: its file.
@@ -169,8 +183,9 @@ class PlanManager:
             UsageError: no plan, not confirmed, or the same one is under way.
             NoTargets: a step that nobody would run.
             SessionError: another process holds the session.
+            Stopped: Ctrl-C, with where it stands as `plan`; it is there to be resumed.
         """
-        self._must_hold()
+        self._must_hold("its plans go on there")
         plan = self.read(path)
         if not again:
             self._refuse_twice(plan)
@@ -188,6 +203,7 @@ class PlanManager:
             certificate=sealed.headers[CERTIFICATE],
             waves=waves,
         )
+        interrupts.check()
         self._store.add(kept, secret=self._redacted(plan) != plan)
         return self._go(kept, plan, timeout, say)
 
@@ -198,15 +214,23 @@ class PlanManager:
     def _redacted_step(self, step: Step) -> Step:
         return replace(step, data=self._ddls.get(step.agent).action(step.action).redact(step.data))
 
-    def _forget_secrets(self, kept: KeptPlan, plan: Plan) -> None:
-        """Sign anew, without its secrets, a plan of which nothing is sent any more."""
-        redacted = self._redacted(plan)
-        if redacted != plan:
-            sealed = seal_plan(redacted, self._credentials.signer)
-            headers = sealed.headers
-            self._store.replace_document(
-                kept.id, sealed.body, headers[SIGNATURE], headers[CERTIFICATE]
+    def _forget_secrets(self, kept: KeptPlan, plan: Plan, say: Callable[[str], None]) -> None:
+        """Sign anew, without its secrets, a plan of which nothing is sent any more.
+
+        Where that cannot be now (the key is away, a schema is), the plan has ended all the same.
+        """
+        if not self._store.secret(kept.id) or plan_id(kept.body) != kept.id:
+            return  # there were none, or they are gone
+        try:
+            sealed = seal_plan(self._redacted(plan), self._credentials.signer)
+        except MCShellError as error:
+            say(
+                f"{kept.name}: its secret inputs stay in the session file, since {error}; "
+                f"plan resume {kept.id[:8]} drops them"
             )
+            return
+        headers = sealed.headers
+        self._store.replace_document(kept.id, sealed.body, headers[SIGNATURE], headers[CERTIFICATE])
 
     def _refuse_twice(self, plan: Plan) -> None:
         """Refuse to begin what is under way."""
@@ -218,6 +242,7 @@ class PlanManager:
                     " goes on with it (--again begins another)"
                 )
 
+    @interrupts.call()
     def resume(
         self,
         plan: str | None = None,
@@ -236,14 +261,16 @@ class PlanManager:
             UsageError: there is no such plan, its signature does not hold, or there is nothing to
                 accept.
             SessionError: another process holds the session.
+            Stopped: as by `run`.
         """
-        self._must_hold()
-        kept = self._store.find(plan)
+        kept = self._found(plan)
+        self._must_hold(f"plan {kept.name} {kept.id[:8]} goes on there")
         opened = self._opened(kept)
         if accept:
             kept = self._accept(kept, opened, say or _hush)
         if kept.state == OK:
-            self._forget_secrets(kept, opened)  # whoever saw its end may have been killed there
+            # Whoever saw its end may have been killed there.
+            self._forget_secrets(kept, opened, say or _hush)
             return self._progress(kept, opened)
         return self._go(kept, opened, timeout, say)
 
@@ -280,13 +307,35 @@ class PlanManager:
             raise UsageError(f"plan {kept.name} is one of {plan.author}, not of {mine}")
         return plan
 
-    def _must_hold(self) -> None:
+    def _found(self, word: str | None) -> KeptPlan:
+        """A plan of this session; UsageError says in which other session of this machine it is."""
+        try:
+            return self._store.find(word)
+        except UsageError as error:
+            if word is None:
+                raise
+            for store in stores(self._settings.state_dir):
+                for kept in store.plans.all():
+                    if word == kept.name or kept.id.startswith(word):
+                        holder = holder_in_words(store.meta("holder") or "")
+                        raise UsageError(
+                            f"plan {kept.name} {kept.id[:8]} is in session {store.path.stem}, last "
+                            f"held by {holder}: --session {store.path.stem}"
+                        ) from error
+            raise
+
+    def _must_hold(self, what: str) -> None:
         session = self._hub.session
         if not session.holds:
             raise SessionError(
-                f"session {session.name} is held by {session.left_by}: its plans go on there",
-                session.name,
+                f"session {session.name} is held by {session.holder}: {what}", session.name
             )
+
+    @property
+    def holder(self) -> str:
+        """Who goes on with the plans of this session; nobody else than this process where empty."""
+        session = self._hub.session
+        return "" if session.holds else session.holder
 
     def _confirmed(
         self,
@@ -306,7 +355,8 @@ class PlanManager:
         fleet = self._known.identities(plan.collective, since) | hit
         share = self._settings.client.confirm_share
         shown = Preview("plan", plan.name, tuple(sorted(hit)), len(fleet), share)
-        return not hit or confirm(shown)
+        with interrupts.pause():
+            return not hit or confirm(shown)
 
     def _go(
         self,
@@ -317,17 +367,15 @@ class PlanManager:
     ) -> PlanStatus:
         wait = seconds_of(timeout)
         end = None if wait is None else time.monotonic() + wait
-        interrupted = False
         try:
             found = PlanRun(self._waves, kept, plan, end, say or _hush).go()
         except KeyboardInterrupt:
-            found, interrupted = (OPEN, ""), True
+            self._store.set_state(kept.id, OPEN, "")
+            raise Stopped(plan=self._progress(self._store.find(kept.id), plan)) from None
         self._store.set_state(kept.id, *found)
         if found[0] == OK:
-            self._forget_secrets(kept, plan)
-        progress = self._progress(self._store.find(kept.id), plan)
-        progress.interrupted = interrupted
-        return progress
+            self._forget_secrets(kept, plan, say or _hush)
+        return self._progress(self._store.find(kept.id), plan)
 
     def _progress(self, kept: KeptPlan, plan: Plan) -> PlanStatus:
         rows: list[dict[str, Any]] = []

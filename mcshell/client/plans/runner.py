@@ -6,14 +6,17 @@ is asked what became of the request there: at the start of a later go, and now a
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mcshell import interrupts
 from mcshell.client.messaging.hub import SessionHub, Submission
 from mcshell.client.plans.gates import NodeResult, gate, in_order, stopped
 from mcshell.client.store.plans import OK, OPEN, STOPPED
 from mcshell.client.store.records import RequestRecord
+from mcshell.errors import MCShellError
 from mcshell.message import State, Via, made_id
 from mcshell.wire.documents.plan import wave_nonce
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from mcshell.message import Plan, Step
 
 __all__ = ["PlanRun", "WaveSender", "results_of"]
+
+log = logging.getLogger(__name__)
 
 _AGAIN: Final = 30.0
 _READ: Final = 500
@@ -81,7 +86,17 @@ class WaveSender:
         return tracker
 
     def reread(self, tracker: RequestTracker) -> dict[str, NodeResult]:
-        """Ask those whose last reply is missing what became of the request; who answers."""
+        """Ask those whose last reply is missing what became of the request; who answers.
+
+        Where nobody can be asked now (the key is away, the connection is), the ledger stands.
+        """
+        try:
+            return self._reread(tracker)
+        except MCShellError as failure:
+            log.warning("request %s: not asked again: %s", tracker.record.id[:8], failure)
+            return {}
+
+    def _reread(self, tracker: RequestTracker) -> dict[str, NodeResult]:
         record, queries = tracker.record, self._hub.queries
         names = [one.sender for one in results_of(tracker) if not one.state.final]
         found: dict[str, NodeResult] = {}
@@ -186,6 +201,7 @@ class PlanRun:
         tracker = self._waves.tracker(self._kept, step, number)
         read: dict[str, NodeResult] = {}
         if tracker is None:
+            interrupts.check()
             self._say(f"{step.name}, wave {number}: {step.agent}.{step.action} on {len(names)}")
             nonce = wave_nonce(self._kept.id, self._kept.revision, step.name, number)
             tracker = self._waves.send(nonce, self._plan, step, names)

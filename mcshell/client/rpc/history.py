@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from mcshell.client.discovery.targeting import put_of
 from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.rpc.lost import find_lost
 from mcshell.client.rpc.replies import Replies
+from mcshell.client.rpc.requester import INTERACTIVE_TTL
 from mcshell.client.session import references
 from mcshell.client.session.references import parse_reference
 from mcshell.client.session.session import stores
 from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.ddl import REDACTED
-from mcshell.errors import InputError, SessionError, UsageError
+from mcshell.errors import DDLError, InputError, SessionError, UsageError
 from mcshell.filters.nodes import fold
-from mcshell.message import State
+from mcshell.message import NATIVE, State
+from mcshell.private import is_locked
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,19 +38,32 @@ __all__ = ["EarlierRequest", "RequestHistory", "inputs_again"]
 
 #: The states of targets that are worth asking again.
 _NOT_WELL = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT, State.EXPIRED)
+_MOST: Final = 50
+"""Of so many requests, the newest, the nodes are asked at once what became of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierRequest:
     """A request and those of its targets, by `names`, that are worth asking again.
 
-    `bound`: its replies say what they answer. Under version 1 of the wire they did not, so who asks
+    `still_open` are those of which something may still come. `options` is how it was put, as
+    `RequestOptions` has it. `bound`: its replies say what they answer. Under version 1 of the wire they did not, so who asks
     such a request again is to be asked himself.
     """
 
     replies: Replies
     names: list[str]
+    still_open: list[str]
+    options: Mapping[str, Any]
     bound: bool
+
+    @property
+    def left_alone(self) -> str:
+        """One line about what is still open, or nothing."""
+        if not self.still_open:
+            return ""
+        record = self.replies.tracker.record
+        return f"still open in request {record.id[:8]}, and left alone: {fold(self.still_open)}"
 
     def __str__(self) -> str:
         """What is to be asked where the replies are not bound."""
@@ -60,7 +77,10 @@ class EarlierRequest:
 class RequestHistory:
     """The earlier requests of one client's caller."""
 
-    def __init__(self, settings: Settings, hub: SessionHub, ddls: Library, caller: str) -> None:
+    def __init__(
+        self, settings: Settings, hub: SessionHub, ddls: Library, caller: str, client: object
+    ) -> None:
+        self._client = client
         self._settings = settings
         self._hub = hub
         self._ddls = ddls
@@ -71,6 +91,16 @@ class RequestHistory:
         store = self._hub.session.store
         store.lapse(time.time())
         return store.requests()
+
+    def find_lost(self) -> None:
+        """Ask the nodes what became of requests whose time is over, and which have not ended."""
+        now = time.time()
+        over = [
+            self._hub.tracker(record)
+            for record, counts in self.requests()
+            if record.expires < now and counts.get(State.RECEIVED, 0) + counts.get(State.RUNNING, 0)
+        ]
+        find_lost(self._hub, over[-_MOST:], self._settings.client.probe)
 
     def replies(self, request: str | None = None) -> Replies:
         """The replies to one, by default the newest; see `Client.replies`.
@@ -98,34 +128,40 @@ class RequestHistory:
             raise UsageError(
                 f"retry: nothing in the imported session proves what was asked in {record.id[:8]}"
             )
-        names = [row.sender for row in replies.rows() if row.state in _NOT_WELL]
+        if found.live:
+            find_lost(self._hub, [replies.tracker], self._settings.client.probe)
+        entries = [entry for entry in replies.entries() if not entry.unexpected]
+        names = [
+            one.worker or one.sender for one in entries if one.state in _NOT_WELL or one.unsent
+        ]
+        still_open = [one.sender for one in entries if not (one.state.closed or one.unsent)]
         proven = [name for name in names if name not in found.unverified]
         if names and not proven:
             raise UsageError(
                 f"retry: nothing in the imported session proves that {record.id[:8]} went to "
                 f"{fold(names)}: ask them by name"
             )
-        return EarlierRequest(replies, proven, bound=found.bound)
+        return EarlierRequest(replies, proven, still_open, _options(record), bound=found.bound)
 
     def _find(self, request: str | None) -> _Earlier:
         session = self._hub.session
         reference = None if request is None else parse_reference(request)
         if reference is not None:
             meant = self.newest(reference.fits, anywhere=reference.moment is not None)
-            if meant is None:
-                raise SessionError(f"no request {request!r} in any session", session.name)
-            request = meant.id
-        record = session.store.find_request(request)
+            request = request if meant is None else meant.id
+        record = session.store.find_request(session.store.jobs.meant(request))
         if record is not None:
-            replies = Replies(self._hub.tracker(record), self._action(record))
-            return _earlier(session.store, replies)
+            replies = self._replies(self._hub.tracker(record))
+            return _earlier(session.store, replies, live=True)
         if request is None:
             raise SessionError("nothing was asked yet in this session", session.name)
         for store in self._others():
-            if (record := store.find_request(request)) is not None:
+            if (record := store.find_request(store.jobs.meant(request))) is not None:
+                if not is_locked(store.path.with_suffix(".lock")):
+                    store.abandon(time.time())
                 tracker = RequestTracker(record, entries=store.entries(record.id, whole=True))
                 tracker.finish()
-                return _earlier(store, Replies(tracker, self._action(record)))
+                return _earlier(store, self._replies(tracker), live=False)
         raise SessionError(f"no request {request!r} in any session", session.name)
 
     def newest(
@@ -146,30 +182,48 @@ class RequestHistory:
         stored = stores(self._settings.state_dir)
         return (store for store in stored if store.path != self._hub.session.path)
 
-    def _action(self, record: RequestRecord) -> Action | None:
+    def _replies(self, tracker: RequestTracker) -> Replies:
+        """An earlier request with the schema that it was asked by, as far as this machine has it."""
+        record = tracker.record
+        trusts = {entry.reply.trust for entry in tracker.entries() if entry.reply is not None}
+        action: Action | None = None
         try:
-            return self._ddls.get(record.agent).action(record.action)
-        except UsageError:
-            return None  # asked with a DDL that this machine does not have
+            if trusts <= {NATIVE}:
+                action = self._ddls.get(record.agent).actions.get(record.action)
+            action = action or self._ddls.joint(record.agent, record.action)
+        except (UsageError, DDLError):
+            pass  # asked with a DDL that this machine does not have
+        return Replies(tracker, action, client=self._client)
 
 
 @dataclass(frozen=True, slots=True)
 class _Earlier:
-    """An earlier request, who has asked it, and which of its targets nothing signed proves."""
+    """An earlier request, who has asked it, and which of its targets nothing signed proves.
+
+    `live`: it is one of the client's own session.
+    """
 
     replies: Replies
     owner: str
     unverified: set[str]
     bound: bool
+    live: bool
 
 
-def _earlier(store: SessionStore, replies: Replies) -> _Earlier:
+def _options(record: RequestRecord) -> dict[str, Any]:
+    """How a request was put: its ttl is in its times, where it is not the usual one."""
+    ttl = round(record.expires - record.created, 3)
+    return put_of(record.options) | ({} if ttl == INTERACTIVE_TTL else {"ttl": ttl})
+
+
+def _earlier(store: SessionStore, replies: Replies, *, live: bool) -> _Earlier:
     request = replies.requestid
     return _Earlier(
         replies,
         store.meta("caller") or "",
         store.unverified.targets(request),
         bound=not store.signed(request, "*", ""),
+        live=live,
     )
 
 

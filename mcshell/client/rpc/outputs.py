@@ -8,17 +8,17 @@ those that most nodes name; what is left over, and what is not of the DDL's type
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import table
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mcshell.ddl import Action
 
-__all__ = ["FIXED", "MOST", "UNFIT", "Outputs", "outputs_of"]
+__all__ = ["FIXED", "MOST", "UNFIT", "Outputs", "columns_for", "outputs_of"]
 
 #: The columns of a reply table that are not outputs.
 FIXED: Final = ("sender", "state", "statuscode", "statusmsg", "lag", "late", "trust", "requestid")
@@ -52,16 +52,24 @@ class Outputs:
         return cells, unfit
 
     def table(self, said: Iterable[Mapping[str, Any]]) -> dict[str, table.Column]:
-        """The columns: of the DDL's dtype, whatever one node says; `unfit` only if there is any."""
+        """The columns: of the DDL's dtype, whatever one node says; `unfit` only if there is any.
+
+        Where the DDL gives none, numbers are numbers if all answers are, and so are texts.
+        """
         cells, unfit = self.cells(said)
         for name, kind in self.kinds.items():
             for place in table.misfits(kind, cells[name]):
                 unfit[place] = {name: cells[name][place], **(unfit[place] or {})}
                 cells[name][place] = None
         found: dict[str, table.Column] = {
-            column: (self.kinds[name], cells[name]) for name, column in self.columns.items()
+            column: (_kind(self.kinds[name], cells[name]), cells[name])
+            for name, column in self.columns.items()
         }
         return found | ({UNFIT: ("object", unfit)} if any(unfit) else {})
+
+
+def _kind(declared: str, cells: Sequence[Any]) -> str:
+    return table.kind_of(cells) if declared == "object" else declared
 
 
 def outputs_of(action: Action | None, said: Iterable[Mapping[str, Any]]) -> Outputs:
@@ -75,12 +83,15 @@ def outputs_of(action: Action | None, said: Iterable[Mapping[str, Any]]) -> Outp
         most = {name for name, _ in Counter(fit).most_common(MOST)}
         fit = {name: count for name, count in fit.items() if name in most}
     kinds.update(dict.fromkeys(fit, "object"))
-    columns: dict[str, str] = {}
-    taken = {*FIXED, UNFIT}
-    for name in kinds:
+    return Outputs(kinds, columns_for(kinds, (*FIXED, UNFIT)))
+
+
+def columns_for(names: Collection[str], taken: Collection[str]) -> dict[str, str]:
+    """What each name is called in a table with other columns too: `data_…` where its own is taken."""
+    found: dict[str, str] = {}
+    for name in names:
         column = f"data_{name}" if name in taken else name
-        while column in taken or (column != name and column in kinds):
+        while column in taken or (column != name and column in names):
             column = f"data_{column}"
-        columns[name] = column
-        taken.add(column)
-    return Outputs(kinds, columns)
+        found[name] = column
+    return found

@@ -5,27 +5,43 @@ Everything it hands out is a snapshot that never changes; a later reply shows in
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from copy import copy
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from mcshell import table
+from mcshell import interrupts, table
+from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.outputs import outputs_of
+from mcshell.errors import Stopped
 from mcshell.message import State
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Generator,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     import pandas as pd
 
     from mcshell.client.messaging.outbox import Outbox
-    from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.rpc.outputs import Outputs
     from mcshell.client.store.ledger import LedgerEntry
+    from mcshell.client.store.records import RequestRecord
     from mcshell.ddl import Action, Aggregate
     from mcshell.message import Via
 
-__all__ = ["Replies", "Row"]
+__all__ = ["Arrivals", "Replies", "Row"]
+
+_JUDGING: Final = 5.0
+"""Seconds in which a request in the background says what is left open."""
+
+_DISPUTED: Final = ", but not by our clock: the clocks disagree"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +63,10 @@ class Replies:
     """The replies to one request: complete, timed out, or still coming in.
 
     `stop` has an interactive request send no further batch. `patience` is how long (seconds) a
-    queued request is waited for; None where the wait ends itself.
+    queued request is waited for; None where the wait ends itself. `client` is whose they are: it
+    stays open for as long as somebody has them.
+
+    `await replies` waits until they are done, without holding up the event loop.
     """
 
     def __init__(
@@ -58,6 +77,7 @@ class Replies:
         outbox: Outbox | None = None,
         names: Sequence[str] | None = None,
         patience: float | None = None,
+        client: object = None,
     ) -> None:
         self._tracker = tracker
         self._action = action
@@ -65,6 +85,8 @@ class Replies:
         self._outbox = outbox
         self._names = names
         self.patience = patience
+        self.client = client
+        self._interrupted = False
 
     def narrowed(self, names: Sequence[str]) -> Self:
         """The same request with only the rows of these senders, in this order.
@@ -74,6 +96,26 @@ class Replies:
         narrowed = copy(self)
         narrowed._names = tuple(names)  # noqa: SLF001 - of its own class
         return narrowed
+
+    def __copy__(self) -> Self:
+        """Another handle on the same."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as they stand now: a pickle has no session, and nothing comes to it any more.
+
+        What it holds is what somebody has written, evidence and no proof: whoever acts on it goes by
+        the request's id, which is looked up in the session (`Client.replies`, `df.mco.retry`).
+        """
+        tracker = self._tracker
+        entries = [
+            entry._replace(reply=entry.reply and replace(entry.reply, data=dict(row.data)))
+            for entry, row in zip(tracker.entries(), self._every(), strict=True)
+        ]
+        schema = self._action and _without_rules(self._action)
+        return _unpickled, (tracker.record, entries, tracker.elapsed, schema, self._names)
 
     @property
     def requestid(self) -> str:
@@ -123,19 +165,77 @@ class Replies:
     @property
     def interrupted(self) -> bool:
         """Whether the wait was broken off with Ctrl-C."""
-        return self._tracker.interrupted
+        return self._interrupted
 
-    def wait(self, timeout: float | None = None) -> Replies:
-        """Wait (seconds) until it is done; Ctrl-C and the timeout return what has arrived."""
-        try:
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """What is done inside waits for this request: Ctrl-C stops it, and is raised as `Stopped`."""
+        with interrupts.call():
+            try:
+                yield
+                interrupts.check()
+            except KeyboardInterrupt:
+                self._stopped()
+                raise Stopped(self) from None
+
+    def _stopped(self) -> None:
+        """Nobody waits any more: have those of whom nothing was heard judged (`InteractiveRun`)."""
+        self._interrupted = self._tracker.interrupted = True
+        self.cancel()
+        if not self.via.durable:
+            with suppress(KeyboardInterrupt):  # a second one
+                self._tracker.wait_finished(_JUDGING)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait (seconds) until it is done; the timeout returns what has arrived.
+
+        Raises:
+            Stopped: Ctrl-C, with what has arrived. An interactive request is then over: what was
+                not sent is not, who has not answered is silent. A queued one goes on.
+        """
+        with self.stopping():
             self._tracker.wait_finished(timeout)
-        except KeyboardInterrupt:
-            self._tracker.interrupted = True
         return self
 
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait until it is done. A task that is cancelled meanwhile stops it, as Ctrl-C does."""
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Self:
+        async for _ in self.changes():
+            pass
+        return self
+
+    async def changes(self, patience: float | None = None) -> AsyncIterator[bool]:
+        """Whether it is done: once now and after each change, until it is.
+
+        With `patience` it ends when nothing has changed for so many seconds.
+        """
+        import asyncio  # noqa: PLC0415 - a command line has none
+
+        while True:
+            revision, done = self._tracker.revision, self._tracker.finished
+            yield done
+            if done:
+                return
+            try:
+                if not await self._tracker.changed(revision, patience):
+                    return
+            except asyncio.CancelledError:
+                self._interrupted = self._tracker.interrupted = True
+                self.cancel()
+                raise
+
     def wait_confirmed(self, timeout: float) -> bool:
-        """Wait (seconds) until the broker has confirmed every SEND of a durable request."""
-        return self._outbox is None or self._outbox.wait(self.requestid, timeout)
+        """Wait (seconds) until the broker has confirmed every SEND of a durable request.
+
+        Raises:
+            Stopped: Ctrl-C; what is not sent yet goes out all the same.
+        """
+        if self._outbox is None:
+            return True
+        with self.stopping():
+            return self._outbox.wait(self.requestid, timeout)
 
     @property
     def confirmed(self) -> bool:
@@ -158,7 +258,7 @@ class Replies:
         return self._chosen(self._every())
 
     def _every(self) -> list[Row]:
-        return [_row(entry, self.requestid) for entry in self._tracker.entries()]
+        return [_row(entry, self._tracker.record) for entry in self._tracker.entries()]
 
     def _chosen(self, every: list[Row]) -> list[Row]:
         if self._names is None:
@@ -166,19 +266,19 @@ class Replies:
         found = {row.sender: row for row in every}
         return [found[name] for name in self._names if name in found]
 
-    def arrivals(self, timeout: float | None = None) -> Iterator[Row]:
-        """Yield each row as it gets its last reply, then those that never got one."""
-        seen: set[str] = set()
-        while True:
-            revision, finished = self._tracker.revision, self._tracker.finished
-            for row in self.rows():
-                if row.sender not in seen and (row.state.closed or finished):
-                    seen.add(row.sender)
-                    yield row
-            if finished:
-                return
-            if not self._tracker.wait_news(revision, 3600.0 if timeout is None else timeout):
-                return
+    def arrivals(self, timeout: float | None = None) -> Arrivals:
+        """Each row as it gets its last reply, then those that never got one.
+
+        For `for` and `async for`. With `timeout` it ends when nothing has come for so many seconds.
+        Ctrl-C is raised as by `wait`.
+        """
+        return Arrivals(self, timeout)
+
+    def news(self, seen: set[str], *, done: bool) -> list[Row]:
+        """The rows that are not `seen` yet and will not change, or all of them when it is `done`."""
+        rows = [row for row in self.rows() if row.sender not in seen and (done or row.state.closed)]
+        seen.update(row.sender for row in rows)
+        return rows
 
     def frame(self) -> pd.DataFrame:
         """The reply table (§4), one row a target; outputs in the DDL's order."""
@@ -188,8 +288,12 @@ class Replies:
         )
 
     def ledger(self) -> pd.DataFrame:
-        """One row a target: states and times (seconds since the epoch)."""
-        return table.frame(ledger_columns(self._tracker.entries()))
+        """One row a target: states and times."""
+        entries = self._tracker.entries()
+        if self._names is not None:
+            by_sender = {entry.worker or entry.sender: entry for entry in entries}
+            entries = [by_sender[name] for name in self._names if name in by_sender]
+        return table.frame(ledger_columns(entries))
 
     @property
     def ok(self) -> pd.DataFrame:
@@ -228,12 +332,65 @@ class Replies:
         """One line: what was asked, and the counts that are not zero."""
         counts = self._tracker.stats().states
         words = " ".join(f"{number} {state}" for state, number in counts.items())
-        return f"<Replies {self.agent} {self.action} {self.requestid[:8]}: {words or 'no targets'}>"
+        kept = "" if self._tracker.live else ", unpickled"
+        about = f"{self.agent} {self.action} {self.requestid[:8]}{kept}"
+        return f"<Replies {about}: {words or 'no targets'}>"
 
     def _in(self, *states: State) -> pd.DataFrame:
         every = self._every()
         rows = [row for row in self._chosen(every) if row.state in states]
         return table.frame(_columns(rows, outputs_of(self._action, (row.data for row in every))))
+
+
+def _without_rules(action: Action) -> Action:
+    """A schema as replies need it: the checks of inputs are this machine's, and stay here."""
+    inputs = {name: replace(one, rules=()) for name, one in action.inputs.items()}
+    return replace(action, inputs=inputs, outputs=dict(action.outputs))
+
+
+def _unpickled(
+    record: RequestRecord,
+    entries: Sequence[LedgerEntry],
+    elapsed: float,
+    schema: Action | None,
+    names: Sequence[str] | None,
+) -> Replies:
+    return Replies(RequestTracker(record, entries=entries, elapsed=elapsed), schema, names=names)
+
+
+class Arrivals:
+    """The rows of a request as they come; see `Replies.arrivals`."""
+
+    def __init__(self, replies: Replies, timeout: float | None) -> None:
+        self._replies = replies
+        self._timeout = timeout
+        self._rows = self._coming()
+
+    def __iter__(self) -> Iterator[Row]:
+        return self
+
+    def __next__(self) -> Row:
+        return next(self._rows)
+
+    def _coming(self) -> Iterator[Row]:
+        tracker, seen = self._replies.tracker, set[str]()
+        patience = 3600.0 if self._timeout is None else self._timeout
+        while True:
+            revision, finished = tracker.revision, tracker.finished
+            yield from self._replies.news(seen, done=finished)
+            if finished:
+                return
+            with self._replies.stopping():
+                changed = tracker.wait_news(revision, patience)
+            if not changed and self._timeout is not None:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Row]:
+        seen = set[str]()
+        changes = self._replies.changes(self._timeout)
+        async for finished in changes:
+            for row in self._replies.news(seen, done=finished):
+                yield row
 
 
 def _columns(rows: Sequence[Row], outputs: Outputs) -> dict[str, table.Column]:
@@ -250,7 +407,7 @@ def _columns(rows: Sequence[Row], outputs: Outputs) -> dict[str, table.Column]:
     }
 
 
-def _row(entry: LedgerEntry, requestid: str) -> Row:
+def _row(entry: LedgerEntry, record: RequestRecord) -> Row:
     reply = entry.reply
     sender = entry.worker or entry.sender
     if reply is None:
@@ -260,18 +417,18 @@ def _row(entry: LedgerEntry, requestid: str) -> Row:
             statuscode=None,
             statusmsg=entry.reason,
             late=entry.late,
-            requestid=requestid,
+            requestid=record.id,
         )
     return Row(
         sender=sender,
         state=entry.state,
         statuscode=reply.statuscode,
-        statusmsg=reply.statusmsg,
+        statusmsg=reply.statusmsg + (_DISPUTED if entry.disputes(record.expires) else ""),
         data=reply.data,
         lag=entry.lag,
         late=entry.late,
         trust=reply.trust,
-        requestid=requestid,
+        requestid=record.id,
     )
 
 
@@ -283,10 +440,10 @@ def ledger_columns(entries: Sequence[LedgerEntry]) -> dict[str, table.Column]:
         "late": ("boolean", [e.late for e in entries]),
         "duplicate": ("boolean", [e.duplicate for e in entries]),
         "unexpected": ("boolean", [e.unexpected for e in entries]),
-        "sent": ("Float64", [e.sent for e in entries]),
-        "received": ("Float64", [e.received for e in entries]),
-        "running": ("Float64", [e.running for e in entries]),
-        "done": ("Float64", [e.done for e in entries]),
+        "sent": (table.TIME, [e.sent for e in entries]),
+        "received": (table.TIME, [e.received for e in entries]),
+        "running": (table.TIME, [e.running for e in entries]),
+        "done": (table.TIME, [e.done for e in entries]),
         "attempt": ("Int64", [e.attempt for e in entries]),
         "reason": ("string", [e.reason for e in entries]),
     }

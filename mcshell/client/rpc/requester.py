@@ -1,52 +1,50 @@
-"""How a request is put: checked, its targets fixed, recorded, sent by its way, and waited for.
-
-An interactive call ends when every target has a final reply, or at the timeout; sooner for the
-absent. Once it has been quiet, those of whom there was no reply are probed: who does not answer
-within `probe` seconds is silent; who is busy with the request is waited for (§5).
-"""
+"""How a request is put: checked, its targets fixed, recorded, and sent by its way."""
 
 from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
-from dataclasses import dataclass, replace
+import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mcshell import interrupts
 from mcshell.client.discovery.methods import nobody
-from mcshell.client.discovery.targeting import RequestOptions, batches, route, share
-from mcshell.client.messaging.hub import SessionHub, Submission
+from mcshell.client.discovery.targeting import RequestOptions, route
+from mcshell.client.messaging.hub import Submission
 from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.rpc.interactive_run import NEWS, InteractiveRun, RunSettings
 from mcshell.client.rpc.replies import Replies
+from mcshell.client.rpc.schemas import RequestSchemas, fitting
 from mcshell.client.store.records import RequestRecord
-from mcshell.errors import UsageError, WireError, did_you_mean
+from mcshell.errors import Stopped, UsageError, WireError, did_you_mean
 from mcshell.filters.nodes import fold
-from mcshell.message import State, Via, new_request_id
+from mcshell.message import Via, new_request_id
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from mcshell.client.discovery.methods import Discovered, Finder
     from mcshell.client.discovery.node_cache import NodeCache
-    from mcshell.client.discovery.targeting import RequestOptions
     from mcshell.client.messaging.hub import SessionHub
-    from mcshell.client.store.ledger import Ledger
-    from mcshell.client.store.records import JobDocument
+    from mcshell.client.rpc.interactive_run import BackgroundRequests
+    from mcshell.client.rpc.schemas import DividedRequest
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
-    from mcshell.message import Reply
 
-__all__ = ["InteractiveRun", "Preview", "Requester", "RunSettings"]
+__all__ = ["INTERACTIVE_TTL", "Preview", "Requester"]
 
 log = logging.getLogger(__name__)
 
-_INTERACTIVE_TTL = 60.0
+INTERACTIVE_TTL = 60.0
 _DAY = 86400.0
 _DURABLE_TTL = 7 * _DAY
 # Seconds that each target adds to the default timeout: a large fleet takes longer to drain.
 _PER_TARGET = 0.002
+_MANY = 1 << 30  # targets: more than are asked one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,49 +96,92 @@ class Requester:
         discovery: Finder,
         ddls: Library,
         known: NodeCache,
+        background: BackgroundRequests,
+        client: object,
     ) -> None:
+        self.client = client
         self.settings = settings
         self.ddls = ddls
         self.known = known
         self._hub = hub
+        self._schemas = RequestSchemas(ddls, known, hub.queries)
         self._discovery = discovery
-        self._background: list[tuple[Replies, threading.Thread]] = []
-
-    def stop(self) -> None:
-        """End the requests that go on in the background: nothing is waited for any more."""
-        for replies, thread in self._background:
-            replies.cancel()
-            thread.join(timeout=5)
+        self._background = background
+        self._growing: tuple[Callable[[], RequestTracker | None], set[str]] = (lambda: None), set()
+        """The newest request that went out on what was known, and of whom that was put right."""
 
     def ask(
         self,
         ask: RequestOptions,
         confirm: Callable[[Preview], bool] | None = None,
-        job: JobDocument | None = None,
     ) -> Replies:
-        """Ask the nodes what `ask` says; see `rpc`. Ctrl-C returns what has arrived.
+        """Ask the nodes what `ask` says; see `rpc`.
 
         `confirm` is shown who is hit by an action that changes nodes, before anything is sent.
-        `job` is that of a queued request that carries one, to be kept with it.
+
+        Raises:
+            Stopped: Ctrl-C, with what has arrived; nothing more is sent.
         """
-        action = self.ddls.get(ask.agent).action(ask.action)
-        data = action.check(ask.data)
+        action, data = fitting(self.ddls, ask)
+        with interrupts.call():
+            try:
+                return self._ask(ask, action, data, confirm)
+            except KeyboardInterrupt as stop:
+                if isinstance(stop, Stopped) and stop.replies is not None:
+                    raise
+                found = getattr(stop, "found", None)
+                raise Stopped(self._nothing(ask, action), found=found) from None
+
+    def _nothing(self, ask: RequestOptions, action: Action) -> Replies:
+        """The replies to what was not asked: none, by nobody. No session keeps them."""
+        record = self._record(ask, action, {}, ask.via or Via.DIRECT)
+        tracker = RequestTracker(record)
+        tracker.interrupted = True
+        tracker.finish()
+        return Replies(tracker, action, client=self.client)
+
+    def _ask(
+        self,
+        ask: RequestOptions,
+        action: Action,
+        data: dict[str, Any],
+        confirm: Callable[[Preview], bool] | None,
+    ) -> Replies:
         self._check_ttl(ask.ttl)
         route(ask, 0)
         if ask.via is Via.POOL:
-            return self._ask_durable(
-                ask, action, data, [f"pool:{self._pool(ask)}"], job, discovered=False
-            )
-        found = self._discovery.find(ask.targeting, ask.agent)
+            pool = [f"pool:{self._pool(ask)}"]
+            return self._ask_durable(ask, action, data, pool, discovered=False)
+        ask = replace(ask, targeting=self._discovery.meant(ask.targeting))
+        found = self._remembered(ask)
+        grows = found is not None
+        if found is None:
+            found = self._discovery.find(ask.targeting, ask.agent)
         if not found.names:
             raise nobody(found, ask.agent)
-        if confirm is not None and action.changes and not confirm(self.preview(ask, found)):
+        collective = ask.targeting.collective or self.settings.collective.main
+        divided = self._schemas.divide(ask, collective, found.names)
+        hit = replace(found, names=divided.changed)
+        if confirm is not None and hit.names and not self.confirmed(confirm, ask, hit):
             raise UsageError("not confirmed: nothing was sent")
+        interrupts.check()  # from here on it is kept, and a row for each
         if ask.via is Via.QUEUE:
-            return self._ask_durable(
-                ask, action, data, found.names, job, discovered=found.discovered
-            )
-        return self._ask_now(ask, action, data, found)
+            action, data = _undivided(divided)
+            return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
+        return self._ask_now(ask, divided, found, grows=grows)
+
+    def _remembered(self, ask: RequestOptions) -> Discovered | None:
+        """The targets as they are known, where a broadcast may go out on that; else None (§5)."""
+        schemas = self.ddls.every(ask.agent)
+        if len(schemas) != 1 or schemas[0].action(ask.action).changes:
+            return None
+        if route(ask, _MANY) is not Via.BROADCAST:
+            return None
+        self._renew()
+        found = self._discovery.remembered(ask.targeting, ask.agent)
+        if found is None or route(ask, len(found.names)) is not Via.BROADCAST:
+            return None  # whoever is asked one by one is found first
+        return found
 
     def _check_ttl(self, ttl: float | None) -> None:
         """Refuse here what every node would refuse unheard: it would be `pending` to its end."""
@@ -151,6 +192,13 @@ class Requester:
                 "node.max_ttl) is meant"
             )
 
+    def confirmed(
+        self, confirm: Callable[[Preview], bool], ask: RequestOptions, found: Discovered
+    ) -> bool:
+        """Show who is hit, and have it confirmed."""
+        with interrupts.pause():
+            return confirm(self.preview(ask, found))
+
     def preview(self, ask: RequestOptions, found: Discovered) -> Preview:
         """Who is hit by an action, out of how many: what the operator is shown before the SEND."""
         collective = ask.targeting.collective or self.settings.collective.main
@@ -160,31 +208,34 @@ class Requester:
         return Preview(ask.agent, ask.action, tuple(found.names), len(fleet), limit)
 
     def _ask_now(
-        self, ask: RequestOptions, action: Action, data: dict[str, Any], found: Discovered
+        self, ask: RequestOptions, divided: DividedRequest, found: Discovered, *, grows: bool
     ) -> Replies:
-        record = self._record(ask, action, data, route(ask, len(found.names)))
+        action = divided.action
+        via = route(ask, len(divided.names))
+        if divided.direct and via is Via.BROADCAST:
+            if ask.via is via:
+                raise UsageError(
+                    f"--via broadcast reaches all alike, but nodes have several schemas of {ask.agent}: "
+                    "leave --via out for direct requests"
+                )
+            via = Via.DIRECT
+        record = self._record(ask, action, divided.data, via)
+        if grows:
+            record = replace(record, options={**record.options, "grows": True})
         tracker = RequestTracker(record, found.names, discovered=found.discovered)
         hub = self._hub
         run = InteractiveRun(tracker, hub)
-        run_settings = self._run_settings(ask, action, data, len(found.names))
+        run_settings = self._run_settings(ask, divided, len(found.names))
         hub.session.store.add(record, found.names)
         hub.watch(tracker)
-        replies = Replies(tracker, action, run.stop)
+        for why in set(divided.unfit.values()):
+            hub.judge(tracker, [name for name, one in divided.unfit.items() if one == why], why)
+        replies = Replies(tracker, action, run.stop, client=self.client)
         if not ask.wait:
-            thread = threading.Thread(
-                target=self._run_unattended,
-                args=(run, run_settings, tracker),
-                name="mcshell-request",
-                daemon=True,
-            )
-            thread.start()
-            self._background = [one for one in self._background if one[1].is_alive()]
-            self._background.append((replies, thread))
+            self._background.start(run, lambda: self._run_unattended(run, run_settings, tracker))
             return replies
-        try:
+        with replies.stopping():
             self._run(run, run_settings, tracker)
-        except KeyboardInterrupt:
-            replies.cancel()
         return replies
 
     def _run_unattended(
@@ -197,8 +248,24 @@ class Requester:
 
     def _run(self, run: InteractiveRun, run_settings: RunSettings, tracker: RequestTracker) -> None:
         run.run(run_settings)
-        heard = [entry.sender for entry in tracker.entries() if entry.done is not None]
-        self.known.touch(tracker.record.collective, heard, time.time())
+        record, entries = tracker.record, tracker.entries()
+        heard = [entry.sender for entry in entries if entry.done is not None]
+        self.known.touch(record.collective, heard, time.time())
+        if record.grows:
+            self._growing = weakref.ref(tracker), set()
+            self._renew()
+
+    def _renew(self) -> None:
+        """Have nodes say what they are, of whom the newest answers show that something else was known.
+
+        Some of them come when the call has ended: they are asked before the next goes out.
+        """
+        reference, renewed = self._growing
+        if (tracker := reference()) is not None:
+            new = {one.sender for one in tracker.entries() if one.reason in NEWS} - renewed
+            if new:
+                renewed |= new
+                self._discovery.renew(tracker.record.collective, sorted(new))
 
     def _ask_durable(
         self,
@@ -206,17 +273,15 @@ class Requester:
         action: Action,
         data: dict[str, Any],
         names: list[str],
-        job: JobDocument | None,
         *,
         discovered: bool,
     ) -> Replies:
         """Hand it in, and wait for the replies or for the broker's confirmation."""
         one = replace(self._submission(ask, action, data, names), discovered=discovered)
-        if job is not None:
-            one = replace(one, job=job)
         (tracker,) = self._hub.submit([one])
         timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
-        replies = Replies(tracker, action, outbox=self._hub.outbox, patience=timeout)
+        outbox = self._hub.outbox
+        replies = Replies(tracker, action, outbox=outbox, patience=timeout, client=self.client)
         if ask.wait:
             return replies.wait(timeout)
         replies.wait_confirmed(timeout)
@@ -240,7 +305,8 @@ class Requester:
         trackers = self._hub.submit(
             [self._submission(ask, schema, data, names) for data in checked]
         )
-        return [Replies(tracker, schema, outbox=self._hub.outbox) for tracker in trackers]
+        outbox, client = self._hub.outbox, self.client
+        return [Replies(tracker, schema, outbox=outbox, client=client) for tracker in trackers]
 
     def _pool(self, ask: RequestOptions) -> str:
         """The pool that a request is for."""
@@ -259,7 +325,7 @@ class Requester:
         action: Action,
         data: dict[str, Any],
         via: Via,
-        ttl: float = _INTERACTIVE_TTL,
+        ttl: float = INTERACTIVE_TTL,
     ) -> RequestRecord:
         now = time.time()
         filter_ = ask.targeting.filter
@@ -278,188 +344,27 @@ class Requester:
             filter=filter_,
             data=action.redact(data),
             pool=self._pool(ask) if via is Via.POOL else None,
+            options=ask.put,
         )
 
     def _run_settings(
-        self, ask: RequestOptions, action: Action, data: dict[str, Any], count: int
+        self, ask: RequestOptions, divided: DividedRequest, count: int
     ) -> RunSettings:
         settings = self.settings.client
         timeout = ask.timeout
         if timeout is None:
-            timeout = max(settings.timeout, action.timeout) + count * _PER_TARGET
-        ttl = ask.ttl if ask.ttl is not None else max(_INTERACTIVE_TTL, timeout)
-        return RunSettings(ask, data, ttl, timeout, settings.probe)
+            timeout = max(settings.timeout, divided.action.timeout) + count * _PER_TARGET
+        ttl = ask.ttl if ask.ttl is not None else max(INTERACTIVE_TTL, timeout)
+        return RunSettings(ask, divided.parts, ttl, timeout, settings.probe)
 
 
-_QUIET = 0.5
-_BUSY = {"received": State.RECEIVED, "running": State.RUNNING}
-_ALIVE = "alive"  # is there, but cannot say what became of the request: it is waited for
-
-
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """What a run needs to know: the inputs as they are, and the times in seconds."""
-
-    ask: RequestOptions
-    data: Mapping[str, Any]
-    ttl: float
-    timeout: float
-    probe: float
-
-
-class InteractiveRun:
-    """Sends one request and waits for its replies: in the caller's thread, or one of its own."""
-
-    def __init__(self, tracker: RequestTracker, hub: SessionHub) -> None:
-        self._tracker = tracker
-        self._hub = hub
-        self._stop = threading.Event()
-
-    def stop(self) -> None:
-        """Send nothing more; what is on its way still comes back."""
-        self._stop.set()
-
-    def run(self, run_settings: RunSettings) -> None:
-        """Send all batches and wait for them; the tracker is finished whatever happens.
-
-        Raises:
-            WireError: a batch could not be sent; the ledger says so of each target.
-        """
-        tracker = self._tracker
-        try:
-            self._run(run_settings)
-        except KeyboardInterrupt:
-            tracker.interrupted = True
-            raise
-        finally:
-            tracker.finish()
-
-    def _run(self, run_settings: RunSettings) -> None:
-        tracker, ask = self._tracker, run_settings.ask
-        names = [entry.sender for entry in tracker.entries()]
-        allowed = None
-        if ask.max_failures is not None:
-            allowed = share(ask.max_failures, len(names), "--max-failures")
-        waiting = list(batches(names, ask))
-        canary = ask.canary is not None
-        while waiting:
-            batch = waiting.pop(0)
-            before = tracker.wait_count()
-            left = [name for some in waiting for name in some]
-            self._send(run_settings, batch, left)
-            self._await(run_settings, batch, before)
-            if left and (why := self._halt(batch if canary else [], allowed)):
-                self._hub.judge(tracker, left, f"not sent: {why}", State.PENDING)
-                return
-            canary = False
-            if left and self._stop.wait(ask.batch_sleep):
-                self._hub.judge(tracker, left, "not sent: stopped", State.PENDING)
-                return
-
-    def _send(self, run_settings: RunSettings, batch: list[str], left: list[str]) -> None:
-        """Send to one batch; where that breaks off, say of it and of those `left` where they stand.
-
-        Raises:
-            WireError: it broke off; some of the batch may have been sent to.
-        """
-        sender = self._hub.request_sender
-        request = sender.request(self._tracker.record, run_settings.data, run_settings.ttl)
-        try:
-            sender.send(request, batch, self._tracker)
-        except WireError as failure:
-            self._hub.judge(self._tracker, batch, f"sending it broke off: {failure}")
-            self._hub.judge(self._tracker, left, f"not sent: {failure}", State.PENDING)
-            raise
-
-    def _halt(self, canary: list[str], allowed: int | None) -> str:
-        """Why nothing more is to be sent: a canary that is not ok, or too many failures; else ""."""
-        states = {entry.sender: entry.state for entry in self._tracker.entries()}
-        dead = [name for name in canary if states[name] is not State.OK]
-        if dead:
-            return f"the canary {dead[0]} is {states[dead[0]]}"
-        bad = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT)
-        failures = sum(state in bad for state in states.values())
-        return f"stopped after {failures} failures" if allowed and failures >= allowed else ""
-
-    def _await(self, run_settings: RunSettings, batch: list[str], before: int) -> None:
-        """Wait for one batch: to its end, to the probe's verdict or to the timeout."""
-        tracker = self._tracker
-        deadline = time.monotonic() + run_settings.timeout
-
-        def done(ledger: Ledger) -> bool:
-            return ledger.outstanding <= before or self._stop.is_set()
-
-        while (left := min(self._quiet_since() + _QUIET, deadline) - time.monotonic()) > 0:
-            if tracker.wait(done, left):
-                return
-        pending = tracker.pending(batch)
-        if pending and time.monotonic() < deadline:
-            self._probe(run_settings, pending, deadline, done)
-        if not tracker.wait(done, deadline - time.monotonic()):
-            self._hub.judge(tracker, batch, f"no answer within {run_settings.timeout:g} s")
-
-    def _quiet_since(self) -> float:
-        """Since when (monotonic) it is quiet; replies still being worked off are not silence."""
-        return max(self._tracker.last_reply, self._hub.queries.quiet_since())
-
-    def _probe(
-        self,
-        run_settings: RunSettings,
-        pending: list[str],
-        deadline: float,
-        done: Callable[[Ledger], bool],
-    ) -> None:
-        """Ask the absent whether they are there, and judge by what they say.
-
-        The verdict falls when it has been quiet for `probe` seconds: as long as anything still
-        comes in, the network is slow, not silent.
-        """
-        tracker, queries = self._tracker, self._hub.queries
-        try:
-            question, answers = queries.probe(
-                tracker.record.collective, pending, tracker.record.id, tracker.wake
-            )
-        except WireError as failure:
-            log.warning("not probed, waiting for the timeout: %s", failure)
-            return
-        asked = time.monotonic()
-        heard: set[str] = set()
-        try:
-            while (end := max(asked, self._quiet_since()) + run_settings.probe) > time.monotonic():
-                revision = tracker.revision
-                new = {name: one for name, one in answers.snapshot().items() if name not in heard}
-                heard.update(new)
-                self._believe({name: reply for name, (reply, _at) in new.items()})
-                if tracker.wait(done, 0) or time.monotonic() > deadline:
-                    return
-                tracker.wait_news(revision, min(end, deadline) - time.monotonic())
-        finally:
-            queries.forget(question)
-        silent = [name for name in pending if name not in heard]
-        why = f"no reply, and no answer to a probe within {run_settings.probe:g} s"
-        self._hub.judge(tracker, silent, why)
-        said = answers.snapshot()
-        sure = [name for name in heard if said[name][0].data.get("state") != _ALIVE]
-        self._hub.judge(tracker, sure, "answered the probe, but its reply is lost")
-
-    def _believe(self, replies: Mapping[str, Reply]) -> None:
-        """Enter what nodes say of the request: busy with it, or it never came there."""
-        told: dict[tuple[State, str], list[str]] = {}
-        for name, reply in replies.items():
-            if (verdict := _verdict(reply)) is not None:
-                told.setdefault(verdict, []).append(name)
-        for (state, reason), names in told.items():
-            self._hub.judge(self._tracker, names, reason, state)
-
-
-def _verdict(reply: Reply) -> tuple[State, str] | None:
-    """Where an answer to a probe says that its node stands with the request; None: it is awaited."""
-    said = str(reply.data.get("state", ""))
-    if said in _BUSY:
-        return _BUSY[said], "said so when probed"
-    there = {
-        "unknown": "is there, but the request did not reach it",
-        "passed": "is there, but the filter did not match it",
-        "refused": f"is there, but refused: {reply.data.get('reason', '')}",
-    }
-    return (State.SILENT, there[said]) if said in there else None
+def _undivided(divided: DividedRequest) -> tuple[Action, dict[str, Any]]:
+    """The one schema of a request that is kept; UsageError when its targets have several."""
+    (part, *others) = divided.parts
+    for name, why in divided.unfit.items():
+        raise UsageError(f"via=queue asks all alike; {name}: {why}")
+    if others:
+        raise UsageError(
+            f"via=queue asks all alike: {fold(others[0].names)} have another schema: ask them apart"
+        )
+    return part.action, dict(part.data)

@@ -5,17 +5,18 @@ Whatever else such a file says of it, anyone could have written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mcshell.client.store.records import JobDocument, RequestRecord
+from mcshell.client.store.records import JobDocument, ReplyRecord, RequestRecord, target_of
 from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Filter, Via
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
     is_old,
+    read_reply,
     read_request,
     refuse_foreign_id,
     verified,
@@ -23,11 +24,13 @@ from mcshell.wire.documents.envelope import (
 from mcshell.wire.documents.rule import open_kept_job
 
 if TYPE_CHECKING:
-    from mcshell.client.store.records import OutgoingMessage
+    from mcshell.client.store.records import Members, OutgoingMessage
+    from mcshell.client.store.store import SessionStore
+    from mcshell.client.store.strays import Stray
     from mcshell.message import Job, Request
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["SentMessage", "open_sent", "unproven"]
+__all__ = ["SentMessage", "open_kept", "open_sent", "unproven"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,38 @@ def open_sent(message: OutgoingMessage, caller: str, verifier: Verifier) -> Sent
     if message.sender != _key(request):
         raise Rejected(Reason.MISROUTED, f"kept as for {message.sender}")
     return SentMessage(message, request, _job(request, verifier))
+
+
+def open_kept(
+    kept: Stray, store: SessionStore, verifier: Verifier, members: Members
+) -> ReplyRecord:
+    """Check a reply of another file as what the session of `store` asked for, as of when it came in.
+
+    Raises:
+        Rejected: it is not signed by its sender, nothing here asked for it, or it answers something
+            else than what was asked here.
+    """
+    headers = {SIGNATURE: kept.signature, CERTIFICATE: kept.certificate}
+    signer = verified(kept.body, headers, verifier, kept.kept, stored=True)
+    reply = read_reply(kept.body)
+    if signer.kind != "node" or signer.name != reply.sender or reply.requestid != kept.request:
+        raise Rejected(Reason.WRONG_SENDER)
+    if reply.job is not None:
+        store.jobs.adopt(reply, kept.kept)
+    record = store.find_request(kept.request)
+    if record is None:
+        raise Rejected(Reason.UNKNOWN_REQUEST)
+    about = reply.job or kept.request
+    if record.agent != UNVERIFIED and not store.signed(about, reply.sender, reply.digest):
+        raise Rejected(Reason.UNBOUND)
+    return ReplyRecord(
+        reply=reply,
+        kept=kept.kept,
+        body=kept.body,
+        signature=kept.signature,
+        certificate=kept.certificate,
+        target=target_of(record, reply.sender, members),
+    )
 
 
 def unproven(record: RequestRecord) -> RequestRecord:

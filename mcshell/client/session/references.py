@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock
 from typing import TYPE_CHECKING
 
 from mcshell import config
 from mcshell.errors import UsageError
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Moment", "Reference", "newest", "parse_moment", "parse_reference"]
 
-_REFERENCE = re.compile(r"(?:([a-z0-9_-]+)\.([A-Za-z0-9_]+))?(?:@(.*))?", re.DOTALL)
+_REFERENCE = re.compile(r"(?:([a-z0-9_-]+)\.([A-Za-z0-9_-]+))?(?:@(.*))?", re.DOTALL)
 _DAYS = {"today": 0, "yesterday": 1}
 
 

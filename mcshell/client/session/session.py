@@ -6,22 +6,24 @@ a session's queue; others that open the same file follow it.
 
 The `address` is what nodes answer to. It is the name of a session that was made by name; a
 scratch session has one of its own, so that two machines never share a queue unawares, and keeps it
-when it is saved under a name.
+when it is saved under a name. An address serves one session: on one machine no second one is made
+for it, over machines `takeover` knows them apart by their `origins`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
 from mcshell.private import is_locked, lock_file, private_folder
+from mcshell.values import dataclass
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
@@ -29,8 +31,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.client.store.records import RequestRecord
+    from mcshell.private import FileLock
 
-__all__ = ["Session", "SessionInfo", "folder_of", "listing", "remove", "stores"]
+__all__ = [
+    "Session",
+    "SessionInfo",
+    "folder_of",
+    "listing",
+    "origins_of",
+    "refuse_taken",
+    "remove",
+    "stores",
+]
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +62,7 @@ class SessionInfo:
     open: int
     holder: str
     newest: float | None
+    strays: int
 
 
 class Session:
@@ -58,7 +71,7 @@ class Session:
     def __init__(
         self,
         path: Path,
-        lock: IO[str] | None,
+        lock: FileLock | None,
         caller: str,
         collective: str,
         saved: Callable[[], None] = lambda: None,
@@ -95,6 +108,11 @@ class Session:
         if lock is not None:
             self.store.set_meta("holder", self.me)
 
+    @property
+    def holder(self) -> str:
+        """Who holds the queue, in words."""
+        return holder_in_words(self.store.meta("holder") or "")
+
     def __repr__(self) -> str:
         return f"<Session {self.name}, {'held' if self.holds else 'followed'}>"
 
@@ -102,7 +120,8 @@ class Session:
         """Write into a new file whose it is: caller, collective and address."""
         name = self.path.stem
         address = f"{name}-{secrets.token_hex(3)}" if name.startswith(_SCRATCH) else name
-        for key, value in (("caller", caller), ("collective", collective), ("address", address)):
+        about = {"caller": caller, "collective": collective, "address": address}
+        for key, value in {**about, "origins": secrets.token_hex(8)}.items():
             self.store.set_meta(key, value)
 
     @classmethod
@@ -120,11 +139,14 @@ class Session:
         `saved` is called when it has been given a name: other machines may have it from then on.
 
         Raises:
-            SessionError: it belongs to another caller or collective, or is no session file.
+            SessionError: it belongs to another caller or collective, or is no session file; or it
+                is new, and another session has its address.
         """
         folder = private_folder(folder_of(state_dir))
         if name is not None:
             destinations.check_word("session", name)
+            if not name.startswith(_SCRATCH) and not (folder / f"{name}.sqlite").exists():
+                refuse_taken(state_dir, name, caller, collective, name)
             lock = lock_file(folder / f"{name}.lock")
             return cls(folder / f"{name}.sqlite", lock, caller, collective, saved)
         return cls._scratch(folder, caller, collective, saved)
@@ -159,6 +181,21 @@ class Session:
         return not self.name.startswith(_SCRATCH)
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """Which sessions this one is made of: its own mark first, then of those merged into it."""
+        return origins_of(self.store)
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything was asked in it."""
+        return self.store.find_request() is not None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was never taken up, and nothing says that its address is no other session's."""
+        return self.address == self.name and self.store.meta("epoch") is None and not self.asked
+
+    @property
     def holds(self) -> bool:
         """Whether this process holds the session's queue."""
         return self._lock is not None
@@ -188,7 +225,7 @@ class Session:
         if name.startswith(_SCRATCH):
             raise SessionError(f"session {name!r}: names that begin so are mcshell's own", name)
         if self._lock is None:
-            raise SessionError(f"session {self.name!r} is held by another process", self.name)
+            raise SessionError(f"session {self.name!r} is held by {self.holder}", self.name)
         target = self.path.with_name(f"{name}.sqlite")
         lock = lock_file(target.with_suffix(".lock"))
         if lock is None or target.exists():
@@ -224,6 +261,13 @@ def listing(state_dir: Path) -> Iterator[SessionInfo]:
         yield _info(store.path, store, time.time(), held=held)
 
 
+def holder_in_words(holder: str) -> str:
+    """Whoever holds a session (`Session.me`), as an operator finds it: its process and machine."""
+    host, _, rest = holder.partition(":")
+    pid = rest.partition(":")[0]
+    return f"process {pid} on {host}" if pid else "another process"
+
+
 def stores(state_dir: Path) -> Iterator[SessionStore]:
     """Each session file of the state directory, by name, open while it is looked at.
 
@@ -239,6 +283,35 @@ def stores(state_dir: Path) -> Iterator[SessionStore]:
             yield store
         finally:
             store.close()
+
+
+def origins_of(store: SessionStore) -> tuple[str, ...]:
+    """The marks by which a session is known apart from another of its address.
+
+    What an earlier version made has none: all of one caller and address count as one session.
+    """
+    marks = (store.meta("origins") or "").split()
+    about = "\n".join(store.meta(key) or "" for key in ("caller", "collective", "address"))
+    return tuple(marks) or (hashlib.sha256(about.encode()).hexdigest()[:16],)
+
+
+def refuse_taken(
+    state_dir: Path, name: str, caller: str, collective: str, address: str, what: str = "attach it"
+) -> None:
+    """Refuse to make a session `name` where another here has the address that it would have.
+
+    Raises:
+        SessionError: `what` is to be done with the other one.
+    """
+    for store in stores(state_dir):
+        about = tuple(store.meta(key) for key in ("caller", "collective", "address"))
+        if about == (caller, collective, address) and store.path.stem != name:
+            other = store.path.stem
+            raise SessionError(
+                f"session {name!r}: nodes answer to session {other!r} under the address {address!r}: "
+                f"{what.format(other)}, or take another name",
+                name,
+            )
 
 
 def remove(state_dir: Path, name: str) -> None:
@@ -269,6 +342,7 @@ def _info(path: Path, store: SessionStore, now: float, *, held: bool) -> Session
         open=sum(_unfinished(record, counts, now) for record, counts in history),
         holder=(store.meta("holder") or "another process") if held else "",
         newest=history[-1][0].created if history else None,
+        strays=store.strays.count(),
     )
 
 

@@ -3,6 +3,10 @@
 The newcomer claims it; the holder commits, lets go and answers with its row count. Without an
 answer the newcomer goes on after two heart-beats and says so. A holder that was away asks when it
 is back, and lets go if somebody claimed the session meanwhile (mcshell/README.md §8).
+
+An address serves one session. Who has not the holder's file, be it under another name or before a
+merge, would take replies that nothing in his own file asked for: a new session asks before it claims,
+and a holder that has asked something does not let go for another session.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from mcshell.errors import ConnectionLost, Rejected
+from mcshell.errors import ConnectionLost, Rejected, SessionError
+from mcshell.interrupts import wait
 from mcshell.wire import destinations
 from mcshell.wire.documents.takeover import (
     HANDOVER,
@@ -38,6 +43,9 @@ __all__ = ["Takeover"]
 log = logging.getLogger(__name__)
 
 _PATIENCE = 20.0  # two heart-beats
+_ASKING = 0.5
+"""Seconds that a new session waits for one of its address that is held elsewhere."""
+_MARKS = 100
 
 
 class Takeover:
@@ -67,22 +75,46 @@ class Takeover:
         self._topic = destinations.session(session.collective, credentials.signer.identity.callerid)
         self._inbox: SimpleQueue[Delivery | str | None] = SimpleQueue()
         self._answered = threading.Event()
+        self._claimed = False
+        self._other = ""
+        """Who holds another session of this address."""
         self._thread = threading.Thread(target=self._run, name="mcshell-takeover", daemon=True)
 
     def claim(self) -> None:
-        """Claim the session; returns when its former holder has let go, or cannot be heard."""
+        """Claim the session; returns when its former holder has let go, or cannot be heard.
+
+        Raises:
+            SessionError: it is new here, and its address is that of a session held elsewhere.
+        """
         self._thread.start()
         self._transport.subscribe(self._topic, self._inbox, ack="auto")
+        if self._session.is_new:
+            self._ask()
         self._session.store.set_meta("epoch", str(self._epoch))
+        self._claimed = True
         self._say(TAKEOVER)
         former = self._session.left_by
         if not former or _is_dead(former):
             return
-        if not self._answered.wait(_PATIENCE):
+        if not wait(self._answered, _PATIENCE):
             self._tell(
                 f"session {self._session.name}: {former} did not answer within {_PATIENCE:g} s; "
                 "it may have replies that are not here (session import)"
             )
+
+    def _ask(self) -> None:
+        """Ask whether somebody holds a session of this address."""
+        self._say(HOLDING, 0)
+        if wait(self._answered, _ASKING):
+            raise SessionError(self._not_here(), self._session.name)
+
+    def _not_here(self) -> str:
+        name = self._session.name
+        return (
+            f"session {name} is held by {self._other}, and its file is not here: the replies to what "
+            "was asked there go there. Export it there and import it here (session export, session "
+            "import), or take another name"
+        )
 
     def back(self) -> None:
         """Say that the connection is there again: the session may be another's by now."""
@@ -105,6 +137,7 @@ class Takeover:
             epoch=self._epoch if epoch is None else epoch,
             rows=store.reply_count(),
             created=time.time(),
+            origins=self._session.origins[:_MARKS],
         )
         sealed = seal_claim(claim, self._credentials.signer)
         self._transport.send(self._topic, sealed.body, sealed.headers)
@@ -134,21 +167,58 @@ class Takeover:
         except Rejected as refusal:
             log.warning("a word about sessions is refused: %s", refusal)
             return
+        log.debug(
+            "XX %s hears %s (mine %d, claimed %s, holds %s)",
+            self._me,
+            claim,
+            self._epoch,
+            self._claimed,
+            self._session.holds,
+        )
         if claim.address != self._session.address or claim.holder == self._me:
             return
         if claim.kind == HANDOVER and claim.epoch == self._epoch:
             self._handed_over(claim)
+        elif claim.kind == TAKEOVER and not self._claimed:
+            self._held_elsewhere(claim)
         elif claim.kind == TAKEOVER and claim.epoch > self._epoch and self._session.holds:
-            self._give_up(claim)
+            self._yield_or_keep(claim)
         elif claim.kind == HOLDING and claim.epoch < self._epoch and self._session.holds:
             self._say(TAKEOVER)
 
-    def _give_up(self, claim: SessionClaim) -> None:
-        """Stop taking from the queue first: the count that is told must be the last one."""
-        self._let_go()
-        self._session.yield_to(claim.holder)
-        self._say(HANDOVER, claim.epoch)
-        self._tell(f"session {self._session.name} was taken over by {claim.holder}")
+    def _held_elsewhere(self, claim: SessionClaim) -> None:
+        """Somebody answers a new session that he holds one of its address."""
+        if not self._same(claim):
+            self._other = claim.holder
+            self._answered.set()
+
+    def _same(self, claim: SessionClaim) -> bool:
+        """Whether a claim is to this very session; an earlier version does not say."""
+        return not claim.origins or not set(claim.origins).isdisjoint(self._session.origins)
+
+    def _yield_or_keep(self, claim: SessionClaim) -> None:
+        """Let go for another process of this session; what another one claims is kept, if it is used.
+
+        The answer to that is the very next epoch, by which whoever claimed it knows to yield.
+        """
+        if self._same(claim):
+            self._let_go()  # first: the count that is told must be the last one
+            self._session.yield_to(claim.holder)
+            self._say(HANDOVER, claim.epoch)
+            self._tell(f"session {self._session.name} was taken over by {claim.holder}")
+        elif self._session.asked and claim.epoch != self._epoch + 1:
+            self._epoch = claim.epoch + 1
+            self._session.store.set_meta("epoch", str(self._epoch))
+            self._say(TAKEOVER)
+            name = self._session.name
+            self._tell(
+                f"session {name}: {claim.holder} has another one of this name, and was told so"
+            )
+        else:
+            self._other = claim.holder
+            self._let_go()
+            self._session.yield_to(claim.holder)
+            self._tell(self._not_here())
 
     def _handed_over(self, claim: SessionClaim) -> None:
         have = self._session.store.reply_count()

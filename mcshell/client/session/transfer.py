@@ -12,26 +12,27 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.client.session.proof import open_sent, unproven
-from mcshell.client.session.session import folder_of
-from mcshell.client.store.records import NewRequest, ReplyRecord, target_of
+from mcshell.client.session.proof import open_kept, open_sent, unproven
+from mcshell.client.session.session import folder_of, origins_of, refuse_taken
+from mcshell.client.session.strays import give_strays, pass_strays
+from mcshell.client.store.records import NewRequest
 from mcshell.client.store.store import SessionStore
-from mcshell.client.store.unverified import UNVERIFIED
-from mcshell.errors import MCShellError, Reason, Rejected, SessionError
+from mcshell.client.store.strays import Stray
+from mcshell.errors import MCShellError, Rejected, SessionError
 from mcshell.message import State
 from mcshell.private import is_locked, private_file, private_folder
+from mcshell.values import dataclass
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_reply, verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mcshell.client.session.proof import SentMessage
-    from mcshell.client.store.records import Members, RequestRecord
+    from mcshell.client.store.records import Members, ReplyRecord, RequestRecord
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["ImportReport", "export_session", "import_session"]
@@ -44,7 +45,8 @@ _OWN = ("caller", "collective", "address")
 class ImportReport:
     """What an import came to. `refused` counts what did not verify, by reason; `unverified` are the
     requests, of those counted, that nothing proves; `missing` is how many replies the former holder
-    said that it had, beyond those that are here now.
+    said that it had, beyond those that are here now. `strays` are those of its replies that nothing
+    here asked for: they are kept for whoever did.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ImportReport:
     unverified: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     missing: int = 0
+    strays: int = 0
 
 
 def export_session(state_dir: Path, name: str, target: Path) -> Path:
@@ -109,13 +112,21 @@ def _merge(
 ) -> ImportReport:
     name = destinations.check_word("session", name or theirs.meta("address") or "imported")
     path = private_folder(folder_of(state_dir)) / f"{name}.sqlite"
+    if not path.exists():
+        caller, collective, address = (theirs.meta(key) or "" for key in _OWN)
+        merge = "merge this one into it (session import FILE --session {})"
+        refuse_taken(state_dir, name, caller, collective, address, merge)
     ours = SessionStore(path)
     try:
+        marks: tuple[str, ...] = ()
         if ours.meta("address") is None:
             for key in (*_OWN, "holder"):
                 ours.set_meta(key, theirs.meta(key) or "")
         elif any(ours.meta(key) != theirs.meta(key) for key in _OWN):
             raise SessionError(f"there is another session {name!r}: give this one a name", name)
+        else:
+            marks = origins_of(ours)
+        ours.set_meta("origins", " ".join(dict.fromkeys((*marks, *origins_of(theirs)))))
         report = ImportReport(name=name, caller=ours.meta("caller") or "")
         _Merger(theirs, ours, verifier, members, report).run()
         report.missing = max(0, int(ours.meta("told_rows") or 0) - ours.reply_count())
@@ -154,8 +165,16 @@ class _Merger:
         for record in told:
             if record.id in runs and self._ours.find_request(record.id) is None:
                 self._request(record)
+        self._strays()
         self._ours.unverified.answered()
         self._judge(time.time())
+
+    def _strays(self) -> None:
+        """Give what either file has kept for others to what was asked in ours."""
+        pass_strays(self._theirs, self._ours, self._verifier)
+        given = give_strays(self._ours, self._ours, self._verifier, self._members)
+        self._report.replies += given
+        self._report.strays = self._ours.strays.count()
 
     def _request(self, told: RequestRecord) -> None:
         """Take over a request: what its caller signed of it, or that nothing proves it."""
@@ -177,7 +196,11 @@ class _Merger:
                 self._report.refused[f"request: {refusal.reason.value}"] += 1
 
     def _add(self, told: RequestRecord, proofs: Sequence[SentMessage]) -> None:
-        entries = [entry for entry in self._theirs.entries(told.id) if not entry.unexpected]
+        entries = [
+            entry
+            for entry in self._theirs.entries(told.id)
+            if not (entry.unexpected or entry.found_late)  # these are proven by their replies
+        ]
         names = [entry.sender for entry in entries]
         proven = [sent.target for sent in proofs if sent.target is not None]
         names += [name for name in proven if name not in set(names)]
@@ -187,9 +210,10 @@ class _Merger:
             self._ours.unverified.mark(record.id)
             self._report.unverified += 1
         else:
-            record = proofs[0].record
+            record = replace(proofs[0].record, options=told.options)
             outgoing = [sent.message for sent in proofs]
-            self._ours.add_all([NewRequest(record, names, outgoing, proofs[0].document)])
+            jobs = {one.body: one for sent in proofs if (one := sent.document) is not None}
+            self._ours.add_all([NewRequest(record, names, outgoing, tuple(jobs.values()))])
             self._ours.unverified.mark(record.id, set(names) - set(proven))
         for entry in entries:
             if entry.sent is not None:
@@ -203,40 +227,20 @@ class _Merger:
             after = rows[-1][0]
             found = []
             for _number, request, body, kept, signature, certificate, _trust in rows:
+                one = Stray(
+                    request=request,
+                    kept=kept,
+                    body=body,
+                    signature=signature,
+                    certificate=certificate,
+                )
                 try:
-                    found.append(self._reply(request, body, kept, (signature, certificate)))
+                    found.append(open_kept(one, self._ours, self._verifier, self._members))
                 except Rejected as refusal:
                     self._report.refused[f"reply: {refusal.reason.value}"] += 1
                 except MCShellError:
                     self._report.refused["reply: malformed"] += 1
             yield found
-
-    def _reply(
-        self, request: str, body: bytes, kept: float, vouchers: tuple[str, str]
-    ) -> ReplyRecord:
-        """Verify a kept reply as of when it came in; raises Rejected."""
-        signature, certificate = vouchers
-        headers = {SIGNATURE: signature, CERTIFICATE: certificate}
-        signer = verified(body, headers, self._verifier, kept, stored=True)
-        reply = read_reply(body)
-        if signer.kind != "node" or signer.name != reply.sender or reply.requestid != request:
-            raise Rejected(Reason.WRONG_SENDER)
-        if reply.job is not None:
-            self._ours.jobs.adopt(reply, kept)
-        record = self._ours.find_request(request)
-        if record is None:
-            raise Rejected(Reason.UNKNOWN_REQUEST)
-        about = reply.job or request
-        if record.agent != UNVERIFIED and not self._ours.signed(about, reply.sender, reply.digest):
-            raise Rejected(Reason.UNBOUND)
-        return ReplyRecord(
-            reply=reply,
-            kept=kept,
-            body=body,
-            signature=signature,
-            certificate=certificate,
-            target=target_of(record, reply.sender, self._members),
-        )
 
     def _judge(self, now: float) -> None:
         """Say of whom the file has no reply, where none is waited for; what it says counts nothing."""

@@ -8,25 +8,32 @@ knows no clock and holds no lock: whoever owns it passes the time in. See mcshel
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import field
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mcshell.message import ReplySequence, State
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mcshell.message import Reply
 
-__all__ = ["Ledger", "LedgerEntry", "Stats", "judge", "step"]
+__all__ = ["FOUND_LATE", "UNSENT", "Ledger", "LedgerEntry", "Stats", "judge", "step"]
+
+UNSENT: Final = "not sent: "
+"""How the reason of a target begins that nothing was sent to."""
+
+FOUND_LATE: Final = "found late"
+"""The reason of a target that was none before it answered: it matched, and was not known to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerEntry:
+class LedgerEntry(NamedTuple):
     """Where one target stands. Times are seconds since the epoch, None until they happen.
 
     `reply` is the final reply that counts. `reason` says why, where the state alone does not.
-    `worker` is who took it, where the target is a pool.
+    `worker` is who took it, where the target is a pool. (A named tuple: they are made by the hundred
+    thousand, and a dataclass costs four times as much.)
     """
 
     sender: str
@@ -44,42 +51,71 @@ class LedgerEntry:
     worker: str = ""
 
     @property
+    def found_late(self) -> bool:
+        """Whether it became a target by its answer."""
+        return self.reason == FOUND_LATE
+
+    @property
+    def unsent(self) -> bool:
+        """Whether nothing went out to it, and nothing will."""
+        return self.reason.startswith(UNSENT)
+
+    def disputes(self, expires: float) -> bool:
+        """Whether the node says that it expired before it did by our clock: the two disagree."""
+        reply, done = self.reply, self.done
+        if reply is None or done is None or reply.state is not State.EXPIRED:
+            return False
+        return reply.statusmsg.startswith("expired ") and done < expires
+
+    @property
     def lag(self) -> float | None:
         """Seconds from our SEND to the final reply's arrival, None while either is missing."""
         return None if self.sent is None or self.done is None else self.done - self.sent
+
+
+def two_machines(machines: Iterable[str]) -> str:
+    """The line about a name under which several machines answer; nothing where it is one."""
+    known = sorted(set(filter(None, machines)))
+    if len(known) <= 1:
+        return ""
+    return f"duplicate: {len(known)} machines answer under this name: {', '.join(known)}"
 
 
 def step(entry: LedgerEntry, reply: Reply, at: float) -> LedgerEntry:
     """Return what a node's reply makes of its entry; `at` is when the reply was kept.
 
     The first final reply wins, a second marks `duplicate`; a reply after a judgement replaces the
-    judgement and marks `late`.
+    judgement, and what a node has only said of its end, and marks `late`.
     """
-    if entry.state.final:
-        return replace(entry, duplicate=True) if reply.final else entry
+    if entry.state.final and entry.done is not None:
+        return entry._replace(duplicate=True) if reply.final else entry
     if reply.sender != entry.sender:
-        entry = replace(entry, worker=reply.sender)
+        entry = entry._replace(worker=reply.sender)
     attempt = max(entry.attempt, reply.sequence // ReplySequence.STEP + 1)
-    late = entry.late or entry.state.judged
+    late = entry.late or entry.state.closed
+    reason = FOUND_LATE if entry.found_late else ""
     if reply.final:
-        return replace(
-            entry, state=reply.state, late=late, done=at, attempt=attempt, reason="", reply=reply
+        return entry._replace(
+            state=reply.state, late=late, done=at, attempt=attempt, reason=reason, reply=reply
         )
     if reply.sequence % ReplySequence.STEP == ReplySequence.RUNNING:
         since = at if entry.running is None else entry.running
-        return replace(
-            entry, state=State.RUNNING, late=late, running=since, attempt=attempt, reason=""
+        return entry._replace(
+            state=State.RUNNING, late=late, running=since, attempt=attempt, reason=reason
         )
     since = at if entry.received is None else entry.received
     state = entry.state if entry.state is State.RUNNING else State.RECEIVED
-    return replace(entry, state=state, late=late, received=since, attempt=attempt, reason="")
+    return entry._replace(state=state, late=late, received=since, attempt=attempt, reason=reason)
 
 
 def judge(entry: LedgerEntry, verdict: State, reason: str) -> LedgerEntry:
-    """Return the entry judged, `silent`, `expired` or what a probe saw; only `pending` can be."""
-    if entry.state is not State.PENDING:
+    """Return the entry judged, `silent`, `expired` or what a probe saw; only `pending` can be.
+
+    How it has ended, as the node said when it was asked, stands until its last reply is here.
+    """
+    if entry.state.closed if verdict.final else entry.state is not State.PENDING:
         return entry
-    return replace(entry, state=verdict, reason=reason)
+    return entry._replace(state=verdict, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +139,10 @@ class Stats:
 
 
 class Ledger:
-    """The entries of one request, by sender. Targets are fixed before SEND and never grow.
+    """The entries of one request, by sender.
 
-    `outstanding` counts those that were sent to and are not closed.
+    Targets are fixed before SEND; only who is found late becomes one. `outstanding` counts those
+    that the request is known to have reached, or was sent to, and that are not closed.
     """
 
     def __init__(self, targets: Iterable[str]) -> None:
@@ -144,7 +181,7 @@ class Ledger:
     def sent(self, names: Iterable[str], at: float) -> None:
         """Note that the request went out to these targets."""
         for name in names:
-            self._put(replace(self.targets[name], sent=at))
+            self._put(self.targets[name]._replace(sent=at))
 
     def enter(self, entry: LedgerEntry) -> None:
         """Take over what a reply or a judgement made of an entry, where it was kept.
@@ -155,11 +192,13 @@ class Ledger:
         if entry.unexpected:
             self.strangers[entry.sender] = entry
             return
+        if entry.found_late and entry.sender not in self.targets:
+            self.targets[entry.sender] = LedgerEntry(sender=entry.sender)
+            self._open += 1
         before = self.targets[entry.sender]
         late = before.late or (before.state.judged and not entry.state.judged)
         self._put(
-            replace(
-                entry,
+            entry._replace(
                 sent=before.sent or entry.sent,
                 late=late or entry.late,
                 reply=before.reply or entry.reply,
@@ -174,7 +213,7 @@ class Ledger:
     def note(self, names: Iterable[str], reason: str) -> None:
         """Say why these targets stand where they stand."""
         for name in names:
-            self._put(replace(self.targets[name], reason=reason))
+            self._put(self.targets[name]._replace(reason=reason))
 
     def stats(self, elapsed: float = 0.0) -> Stats:
         """Count the entries; strangers are counted apart, never as anyone's answer."""
@@ -196,4 +235,4 @@ class Ledger:
 
 
 def _outstanding(entry: LedgerEntry) -> bool:
-    return entry.sent is not None and not entry.state.closed
+    return (entry.sent is not None or entry.found_late) and not entry.state.closed

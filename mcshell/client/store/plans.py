@@ -7,10 +7,10 @@ the requests in the file say it. Which failures were accepted is, with who did i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import UsageError, did_you_mean
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,6 +90,10 @@ class PlanStore:
                 ),
             )
 
+    def secret(self, plan: str) -> bool:
+        """Whether a plan has, or had, secret inputs."""
+        return bool(self._store.read("SELECT 1 FROM secrets WHERE request=?", (plan,)))
+
     def replace_document(self, plan: str, body: bytes, signature: str, certificate: str) -> None:
         """Keep other signed bytes of a plan; of the former none are left in file or WAL."""
         with self._store.transaction() as db:
@@ -116,7 +120,7 @@ class PlanStore:
         query = "SELECT plan, step, sender, said, caller, at FROM accepted ORDER BY at, sender"
         for plan, *row in self._store.read(query):
             accepted.setdefault(plan, []).append(AcceptedFailure(*row))
-        rows = self._store.read(f"SELECT {_COLUMNS} FROM plans ORDER BY number")  # noqa: S608 - our own names
+        rows = self._store.read(f"SELECT {_COLUMNS} FROM plans ORDER BY created, number")  # noqa: S608 - our own names
         return [_kept(row, tuple(accepted.get(row[0], ()))) for row in rows]
 
     def find(self, word: str | None = None) -> KeptPlan:

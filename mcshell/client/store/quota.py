@@ -1,27 +1,31 @@
-"""What one node may say to one request before the session file takes no more of it."""
+"""What a node says to one request beyond what counts: how much is kept, and who has said it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mcshell.client.store.ledger import two_machines
 from mcshell.message import ReplySequence
+from mcshell.wire.documents.envelope import read_reply
 
 if TYPE_CHECKING:
     import sqlite3
 
     from mcshell.message import Reply
 
-__all__ = ["said_enough"]
+__all__ = ["FREE", "said_enough", "second_machine"]
 
 _ATTEMPTS: Final = 8
 """Final replies that are kept: the first counts, the others are evidence."""
+FREE: Final = _ATTEMPTS * ReplySequence.STEP
+"""The sequence from which on it is looked up what a node has said."""
 _SAID: Final = 16 << 20
 """Bytes of its other replies."""
 
 
 def said_enough(db: sqlite3.Connection, reply: Reply) -> bool:
-    """Whether a reply is not to be kept; looked up only for what is not of the first attempts."""
-    if reply.sequence < _ATTEMPTS * ReplySequence.STEP:
+    """Whether a reply is not to be kept; looked up only from `FREE` on."""
+    if reply.sequence < FREE:
         return False
     finals, size = db.execute(
         "SELECT total(sequence % 3 = 2), total(length(body)) FROM replies"
@@ -29,3 +33,13 @@ def said_enough(db: sqlite3.Connection, reply: Reply) -> bool:
         (reply.requestid, reply.sender),
     ).fetchone()
     return bool(finals >= _ATTEMPTS if reply.final else size > _SAID)
+
+
+def second_machine(db: sqlite3.Connection, reply: Reply) -> str:
+    """That a node answers twice because there are two of it; nothing where that is not known."""
+    found = db.execute(
+        "SELECT body FROM replies WHERE request=? AND sender=? AND sequence%3=2"
+        " ORDER BY number LIMIT 1",
+        (reply.requestid, reply.sender),
+    ).fetchone()
+    return two_machines([read_reply(found[0]).machine if found else "", reply.machine])

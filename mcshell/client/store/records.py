@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from mcshell.client.store.ledger import LedgerEntry
 from mcshell.message import Filter, Reply, State, Via
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import digest_of, is_old, read_reply
 from mcshell.wire.documents.rule import read_job
 
@@ -42,21 +43,24 @@ SignedDigest = tuple[str, str, str]
 #: Whether a node may answer for a pool: (pool, sender).
 Members = Callable[[str, str], bool]
 
+_STATES = {state.value: state for state in State}
+
 OUTGOING = (
     "SELECT o.request, o.sender, o.destination, o.body, o.signature,"
     " c.text AS certificate, r.expires, o.confirmed"
     " FROM outgoing o JOIN requests r ON r.id=o.request JOIN certificates c ON c.id=o.certificate"
 )
-RECORDS = (
-    "SELECT id, agent, action, via, collective, created, expires, filter, data, pool FROM requests"
-)
+_COLUMNS = "id, agent, action, via, collective, created, expires, filter, data, pool, options"
+RECORDS = f"SELECT {_COLUMNS} FROM requests"  # noqa: S608 - our own names
+INSERT = f"INSERT INTO requests ({_COLUMNS}) VALUES ({', '.join('?' * 11)})"  # noqa: S608 - our own names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
     """One request of the session's history. `data` is redacted where the DDL says so.
 
-    `nonce` is what a new one's id is made of; it is kept in the signed bytes alone.
+    `nonce` is what a new one's id is made of; it is kept in the signed bytes alone. `options` is how
+    it was put (`RequestOptions.put`), where its times and targets do not say so.
     """
 
     id: str
@@ -70,6 +74,12 @@ class RequestRecord:
     data: dict[str, Any]
     pool: str | None = None
     nonce: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def grows(self) -> bool:
+        """Whether it went out on what was known: who answers and was no target becomes one (§5)."""
+        return self.options.get("grows") is True
 
     @property
     def pool_target(self) -> str:
@@ -106,16 +116,16 @@ class JobDocument:
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request that is to be kept: its targets, what goes out, and the document of its job.
+    """A request that is to be kept: its targets, what goes out, and the documents of its job.
 
-    `job` is what a durable request carries to the nodes, where it is about one. `secret`: among the
-    inputs in these bytes are such as are not to be kept.
+    `jobs` are what a durable request carries to the nodes, where it is about one: an edit perhaps not
+    the same to each. `secret`: among the inputs in these bytes are such as are not to be kept.
     """
 
     record: RequestRecord
     targets: Sequence[str]
     outgoing: Sequence[OutgoingMessage] = ()
-    job: JobDocument | None = None
+    jobs: Sequence[JobDocument] = ()
     secret: bool = False
 
     def digests(self) -> list[SignedDigest]:
@@ -126,13 +136,11 @@ class NewRequest:
         found = [one.digest for one in self.outgoing]
         if any(is_old(one.body) for one in self.outgoing):
             found.append((self.record.id, "*", ""))
-        if self.job is not None:
-            found.append((read_job(self.job.body).id, "*", digest_of(self.job.body)))
+        found += [(read_job(one.body).id, "*", digest_of(one.body)) for one in self.jobs]
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyRecord:
+class ReplyRecord(NamedTuple):
     """A reply of a node with the bytes it came in as.
 
     `kept` is when it was verified (epoch), a moment before its commit; `target` whose row in the
@@ -174,6 +182,10 @@ class StoredData(Mapping[str, Any]):
         StoredData._last = weakref.ref(self._store), self._where, data
         return data
 
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        """Travel whole: a pickle has no file."""
+        return dict, (dict(self._load()),)
+
     def __getitem__(self, name: str) -> Any:
         """One output, read from the file."""
         return self._load()[name]
@@ -200,12 +212,13 @@ def of_record(record: RequestRecord) -> tuple[Any, ...]:
         json.dumps(record.filter.as_dict()),
         json.dumps(record.data, default=str),
         record.pool,
+        json.dumps(record.options),
     )
 
 
 def record_of(row: Sequence[Any]) -> RequestRecord:
     """A request from its columns."""
-    id_, agent, action, via, collective, created, expires, filter_, data, pool = row
+    id_, agent, action, via, collective, created, expires, filter_, data, pool, options = row
     return RequestRecord(
         id=id_,
         agent=agent,
@@ -217,6 +230,7 @@ def record_of(row: Sequence[Any]) -> RequestRecord:
         filter=Filter.from_dict(json.loads(filter_)),
         data=json.loads(data),
         pool=pool,
+        options=json.loads(options),
     )
 
 
@@ -243,12 +257,12 @@ def entry_of(
             statusmsg=statusmsg,
             data=outputs,
             created=done,
-            state=State(state),
+            state=_STATES[state],
             trust=trust,
         )
     return LedgerEntry(
         sender=sender,
-        state=State(state),
+        state=_STATES[state],
         late=bool(late),
         duplicate=bool(duplicate),
         unexpected=bool(unexpected),

@@ -8,6 +8,8 @@ signed about a request, for one target or for any (`*`): what a reply may answer
 bytes. `reissued` has the ids of version 1 under which requests were kept that went out under new ones.
 `secrets` are the requests whose bytes hold inputs that are forgotten once they are needed no more.
 `unverified` says what an imported file could not prove: a request (`*`), or a target of it.
+`strays` are verified replies that no request of the file asked for; `requests.options` is how one was
+put, as JSON.
 """
 
 from __future__ import annotations
@@ -101,8 +103,20 @@ CREATE TABLE unverified (
 ) WITHOUT ROWID;
 """
 
+_VERSION_6: Final = """
+CREATE TABLE strays (
+    number INTEGER PRIMARY KEY, request TEXT NOT NULL, job TEXT, sender TEXT NOT NULL,
+    sequence INTEGER NOT NULL, durable INTEGER NOT NULL, kept REAL NOT NULL, body BLOB NOT NULL,
+    signature TEXT NOT NULL, certificate TEXT NOT NULL, UNIQUE (request, sender, sequence)
+);
+
+ALTER TABLE requests ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+"""
+
 SESSION: Final = FileKind(
     name="session file",
-    versions={3: _VERSION_3, 4: _VERSION_4, 5: _VERSION_5},
+    versions={3: _VERSION_3, 4: _VERSION_4, 5: _VERSION_5, 6: _VERSION_6},
+    # A body of 200 KB is a quarter of the pages, and of the calls that write them.
+    pragmas=("page_size=16384",),
     shared=True,
 )

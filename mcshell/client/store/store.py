@@ -10,19 +10,26 @@ belongs to a durable request is committed with fsync, the rest without.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
-from operator import attrgetter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.store import records as rows
 from mcshell.client.store.earlier import EarlierVersions
+from mcshell.client.store.incoming import (
+    FIELDS,
+    add_counts,
+    enter,
+    read_entries,
+    write_entries,
+)
 from mcshell.client.store.jobs import JobStore, KeptJob, put_job
-from mcshell.client.store.ledger import LedgerEntry, judge, step
+from mcshell.client.store.ledger import LedgerEntry, judge
 from mcshell.client.store.plans import PlanStore
-from mcshell.client.store.quota import said_enough
 from mcshell.client.store.records import (
     LARGE,
     NewRequest,
@@ -32,6 +39,9 @@ from mcshell.client.store.records import (
     StoredData,
 )
 from mcshell.client.store.schema import SESSION
+from mcshell.client.store.secret_bytes import forget
+from mcshell.client.store.strays import StrayStore
+from mcshell.client.store.unheard import abandoned, lapsed
 from mcshell.client.store.unverified import UnverifiedStore
 from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
@@ -49,19 +59,6 @@ __all__ = ["SessionStore"]
 
 _REMEMBERED = 50_000
 _WHOLE = 1 << 40
-FIELDS = (
-    "sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason,"
-    " sequence, statuscode, statusmsg, trust, worker"
-)
-_OF_REPLY = ("sequence", "statuscode", "statusmsg", "trust")
-_FIXED = ("sender", "unexpected")
-_OF_ENTRY = tuple(name for name in FIELDS.split(", ") if name not in _OF_REPLY + _FIXED)
-_UPDATE = (
-    f"UPDATE targets SET {', '.join(f'{name}=?' for name in _OF_ENTRY + _OF_REPLY)}"  # noqa: S608 - our own names
-    " WHERE request=? AND sender=?"
-)
-_NOTHING = (None,) * len(_OF_REPLY)
-_of_entry, _of_reply = attrgetter(*_OF_ENTRY), attrgetter(*_OF_REPLY)
 
 
 class SessionStore:
@@ -135,6 +132,11 @@ class SessionStore:
         return UnverifiedStore(self._database)
 
     @property
+    def strays(self) -> StrayStore:
+        """Replies that came here, and were asked for by another session of this address."""
+        return StrayStore(self._database)
+
+    @property
     def plans(self) -> PlanStore:
         """The plans of the session."""
         return PlanStore(self._database)
@@ -163,23 +165,20 @@ class SessionStore:
 
     def _add(self, db: sqlite3.Connection, new: NewRequest) -> None:
         record, targets = new.record, new.targets
+        db.execute(rows.INSERT, rows.of_record(record))
         db.execute(
-            "INSERT INTO requests (id, agent, action, via, collective, created, expires,"
-            " filter, data, pool) VALUES (?,?,?,?,?,?,?,?,?,?)",
-            rows.of_record(record),
-        )
-        db.executemany(
-            "INSERT INTO targets (request, sender, place, state) VALUES (?,?,?,?)",
-            [(record.id, name, place, State.PENDING) for place, name in enumerate(targets)],
+            "INSERT INTO targets (request, sender, place, state)"
+            " SELECT ?, value, key, ? FROM json_each(?)",
+            (record.id, State.PENDING, json.dumps(list(targets))),
         )
         db.execute("INSERT INTO counts VALUES (?,?,?)", (record.id, State.PENDING, len(targets)))
         self._add_outgoing(db, new.outgoing)
         names = {record.id}
-        if new.job is not None:
-            job = read_job(new.job.body)
+        for document in new.jobs:
+            job = read_job(document.body)
             names.add(job.id)
-            put_job(db, KeptJob(job.id, job.name, new.job.body, record.id))
-        if new.secret if new.job is None else new.job.secret:
+            put_job(db, KeptJob(job.id, job.name, document.body, record.id))
+        if any(one.secret for one in new.jobs) if new.jobs else new.secret:
             db.executemany("INSERT OR IGNORE INTO secrets VALUES (?)", [(name,) for name in names])
             self._secrets |= names
 
@@ -225,9 +224,10 @@ class SessionStore:
         with self._commit() as db:
             self._add_outgoing(db, outgoing)
             _add_digests(db, digests)
-            db.executemany(
-                "UPDATE targets SET sent=coalesce(sent,?) WHERE request=? AND sender=?",
-                [(at, request, name) for name in names],
+            db.execute(
+                "UPDATE targets SET sent=coalesce(sent,?) WHERE request=?"
+                " AND sender IN (SELECT value FROM json_each(?))",
+                (at, request, json.dumps(list(names))),
             )
 
     def mark_confirmed(self, sent: Iterable[OutgoingMessage], at: float) -> None:
@@ -270,31 +270,11 @@ class SessionStore:
         return found[0][0] if found else None
 
     def forget_secrets(self, now: float, *, all_of_them: bool = False) -> None:
-        """Drop the bytes that hold secret inputs, once they are needed no more, from file and WAL.
-
-        Those of a request when its node has it or its time is over; those of a job when it has come
-        to its end everywhere. `all_of_them`: whatever is still to be done with them.
-        """
+        """Drop the bytes that hold secret inputs, once they are needed no more (`secret_bytes`)."""
         if not self._secrets:
             return
         with self._commit() as db:
-            db.execute(
-                "UPDATE outgoing SET body=x'', signature='' WHERE length(body)>0"
-                " AND request IN (SELECT request FROM secrets) AND (?"
-                " OR (SELECT r.expires FROM requests r WHERE r.id=outgoing.request)<?"
-                " OR (SELECT t.state FROM targets t WHERE t.request=outgoing.request"
-                " AND t.sender=outgoing.sender)<>'pending')",
-                (all_of_them, now),
-            )
-            db.execute(
-                "UPDATE jobs SET body=x'' WHERE length(body)>0"
-                " AND id IN (SELECT request FROM secrets) AND (? OR NOT EXISTS (SELECT 1"
-                " FROM targets t WHERE t.request=jobs.request AND t.unexpected=0"
-                " AND t.state IN ('pending', 'received', 'running')))",
-                (all_of_them,),
-            )
-            if all_of_them:
-                db.execute("DELETE FROM plans WHERE id IN (SELECT request FROM secrets)")
+            forget(db, now, all_of_them=all_of_them)
         self._database.checkpoint()
 
     # -- in
@@ -307,103 +287,45 @@ class SessionStore:
         Returns for each that says something new (a redelivery does not) its request's id and the
         entry that it made.
         """
-        news: list[tuple[str, LedgerEntry]] = []
-        changes: Counter[tuple[str, str]] = Counter()
         with self._commit(durable=durable) as db:
-            for received in replies:
-                if self._keep(db, received):
-                    entry = self._step(db, received, changes)
-                    news.append((received.reply.requestid, entry))
-            _count(db, changes)
+            news = enter(db, list(replies), partial(self._certificate, db), self)
         if not self._secrets.isdisjoint(requestid for requestid, _entry in news):
             self.forget_secrets(time.time())
         return news
 
-    def _keep(self, db: sqlite3.Connection, received: ReplyRecord) -> bool:
-        """Insert a reply; False when this very reply is there already."""
-        reply = received.reply
-        if said_enough(db, reply):
-            return reply.final  # a second answer, of which the ledger says so
-        cursor = db.execute(
-            "INSERT OR IGNORE INTO replies (request, sender, sequence, kept, body, signature,"
-            " certificate, trust) VALUES (?,?,?,?,?,?,?,?)",
-            (
-                reply.requestid,
-                reply.sender,
-                reply.sequence,
-                received.kept,
-                received.body,
-                received.signature,
-                self._certificate(db, received.certificate),
-                reply.trust,
-            ),
-        )
-        if cursor.rowcount:
-            return True
-        (body,) = db.execute(
-            "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?",
-            (reply.requestid, reply.sender, reply.sequence),
-        ).fetchone()
-        # Another reply under the same number is a second answer: the ledger shall say so.
-        return bool(body != received.body)
-
-    def _step(
-        self, db: sqlite3.Connection, received: ReplyRecord, changes: Counter[tuple[str, str]]
-    ) -> LedgerEntry:
-        reply = rows.slim(received, self)
-        before = _entry(db, reply.requestid, received.target)
-        entry = before or LedgerEntry(sender=reply.sender, unexpected=True)
-        after = step(entry, reply, received.kept)
-        if before is None:
-            db.execute(
-                "INSERT INTO targets (request, sender, place, state, unexpected)"
-                " VALUES (?,?,1000000000,?,1)",
-                (reply.requestid, reply.sender, State.PENDING),
-            )
-            changes[reply.requestid, "unexpected"] += 1
-        _write(db, reply.requestid, after)
-        if not entry.unexpected and after.state is not entry.state:
-            changes[reply.requestid, entry.state] -= 1
-            changes[reply.requestid, after.state] += 1
-        return after
-
     def judge(
         self, request: str, verdicts: Iterable[tuple[str, str]], verdict: State
     ) -> list[LedgerEntry]:
-        """Judge targets that are still pending, each with its reason; returns their entries."""
+        """Judge targets, each with its reason (`ledger.judge`); returns those that are."""
         judged: list[LedgerEntry] = []
         changes: Counter[tuple[str, str]] = Counter()
         with self._commit() as db:
-            for sender, reason in verdicts:
-                before = _entry(db, request, sender)
-                if before is None or before.state is not State.PENDING:
+            reasons = dict(verdicts)
+            entries = {one.sender: one for one in read_entries(db, request, list(reasons))}
+            for sender, reason in reasons.items():
+                before = entries.get(sender)
+                after = before and judge(before, verdict, reason)
+                if before is None or after is None or after is before:
                     continue
-                after = judge(before, verdict, reason)
-                _write(db, request, after)
                 judged.append(after)
                 changes[request, before.state] -= 1
                 changes[request, after.state] += 1
-            _count(db, changes)
+            write_entries(db, ((request, entry) for entry in judged))
+            add_counts(db, changes)
         return judged
 
     def lapse(self, now: float) -> None:
         """Judge the pending targets of durable requests whose time is over."""
-        over = self._all(
-            "SELECT r.id FROM requests r JOIN counts c ON c.request=r.id AND c.state='pending'"
-            " WHERE r.via IN ('queue', 'pool') AND r.expires<? AND c.number>0",
-            now,
-        )
-        for (request,) in over:
-            pending = self._all(
-                "SELECT sender FROM targets WHERE request=? AND state='pending'", request
-            )
-            self.judge(
-                request,
-                [(name, "no reply before it expired") for (name,) in pending],
-                State.EXPIRED,
-            )
+        over = lapsed(self._database, now)
+        for request, verdicts in over.items():
+            self.judge(request, verdicts, State.EXPIRED)
         if over:
             self.forget_secrets(now)
+
+    def abandon(self, now: float) -> None:
+        """Judge what an earlier process left pending of interactive requests: nobody waits for it."""
+        for request, verdicts in abandoned(self._database, now).items():
+            self.judge(request, verdicts, State.SILENT)
 
     # -- looked back into
 
@@ -412,7 +334,7 @@ class SessionStore:
         counts: dict[str, dict[str, int]] = {}
         for request, state, number in self._all("SELECT request, state, number FROM counts"):
             counts.setdefault(request, {})[state] = number
-        records = map(rows.record_of, self._all(f"{rows.RECORDS} ORDER BY number"))
+        records = map(rows.record_of, self._all(f"{rows.RECORDS} ORDER BY created, number"))
         return [(record, counts.get(record.id, {})) for record in records]
 
     def find_request(self, prefix: str | None = None) -> RequestRecord | None:
@@ -422,7 +344,7 @@ class SessionStore:
             SessionError: several ids begin so.
         """
         if prefix is None:
-            found = self._all(f"{rows.RECORDS} ORDER BY number DESC LIMIT 1")
+            found = self._all(f"{rows.RECORDS} ORDER BY created DESC, number DESC LIMIT 1")
         else:
             end = prefix + "\uffff"
             found = self._all(f"{rows.RECORDS} WHERE id>=? AND id<? LIMIT 3", prefix, end)
@@ -440,6 +362,11 @@ class SessionStore:
         query = "SELECT 1 FROM digests WHERE request=? AND sender IN (?, '*') AND digest=?"
         return bool(self._all(query, request, sender, digest))
 
+    def digests(self, request: str) -> Iterator[tuple[str, str]]:
+        """What was signed about a request: for which target (`*`: any), and its digest."""
+        query = "SELECT sender, digest FROM digests WHERE request=?"
+        return map(tuple, self._all(query, request))
+
     def reissue(self, former: str, new: NewRequest) -> None:
         """Put a request in the place of one that has not gone out to these targets.
 
@@ -450,7 +377,7 @@ class SessionStore:
             db.executemany(
                 "DELETE FROM outgoing WHERE request=? AND sender=?", [(former, n) for n in names]
             )
-            self._add(db, replace(new, job=None))
+            self._add(db, replace(new, jobs=()))
             _add_digests(db, new.digests())
             places = "SELECT place FROM targets WHERE request=? AND sender=?"
             db.executemany(
@@ -461,12 +388,12 @@ class SessionStore:
                 "DELETE FROM targets WHERE request=? AND sender=?", [(former, n) for n in names]
             )
             changes = Counter({(former, str(State.PENDING)): -len(names)})
-            _count(db, changes)
+            add_counts(db, changes)
             db.execute("INSERT OR REPLACE INTO reissued VALUES (?,?)", (former, record.id))
-            if new.job is not None:
+            for document in new.jobs[:1]:
                 db.execute(
                     "UPDATE jobs SET id=?, request=?, body=? WHERE id=?",
-                    (record.id, record.id, new.job.body, former),
+                    (record.id, record.id, document.body, former),
                 )
             left = db.execute("SELECT 1 FROM targets WHERE request=? LIMIT 1", (former,)).fetchone()
             if left is None:
@@ -476,6 +403,11 @@ class SessionStore:
         """Whether a request was for this node."""
         query = "SELECT 1 FROM targets WHERE request=? AND sender=? AND unexpected=0"
         return bool(self._all(query, request, sender))
+
+    def concerns(self, request: str, node: str) -> bool:
+        """Whether a node (or `pool:NAME`) was a target, or took what a pool was asked."""
+        query = "SELECT 1 FROM targets WHERE request=? AND ? IN (sender, worker) AND unexpected=0"
+        return bool(self._all(query, request, node))
 
     def entries(self, request: str, *, whole: bool = False) -> list[LedgerEntry]:
         """The ledger of a request, in the order of its targets.
@@ -563,25 +495,5 @@ class SessionStore:
         return int(number)
 
 
-def _entry(db: sqlite3.Connection, request: str, sender: str) -> LedgerEntry | None:
-    row = db.execute(
-        f"SELECT {FIELDS} FROM targets WHERE request=? AND sender=?",  # noqa: S608 - constant
-        (request, sender),
-    ).fetchone()
-    return None if row is None else rows.entry_of(request, row, {})
-
-
-def _write(db: sqlite3.Connection, request: str, entry: LedgerEntry) -> None:
-    said = _NOTHING if entry.reply is None else _of_reply(entry.reply)
-    db.execute(_UPDATE, (*_of_entry(entry), *said, request, entry.sender))
-
-
 def _add_digests(db: sqlite3.Connection, digests: Iterable[SignedDigest]) -> None:
     db.executemany("INSERT OR IGNORE INTO digests VALUES (?,?,?)", digests)
-
-
-def _count(db: sqlite3.Connection, changes: Mapping[tuple[str, str], int]) -> None:
-    db.executemany(
-        "INSERT INTO counts VALUES (?,?,?) ON CONFLICT DO UPDATE SET number=number+excluded.number",
-        [(request, state, by) for (request, state), by in changes.items() if by],
-    )

@@ -7,12 +7,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from mcshell.commands.grammar.parser import alias_words
 from mcshell.commands.output.sanitize import sanitize
-from mcshell.errors import MCShellError
+from mcshell.errors import ConfigError, MCShellError
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +35,10 @@ _FILES = 20
 #: By table: id, what was asked, when, and the name where there is one.
 _KEPT = {
     "requests": "SELECT id, agent || ' ' || action, created FROM requests"
-    " ORDER BY number DESC LIMIT 100",
+    " ORDER BY created DESC, number DESC LIMIT 100",
     "jobs": "SELECT j.id, r.agent || ' ' || r.action, r.created, j.name FROM jobs j"
-    " JOIN requests r ON r.id=j.request ORDER BY j.number DESC LIMIT 100",
-    "plans": "SELECT id, state, created, name FROM plans ORDER BY number DESC LIMIT 100",
+    " JOIN requests r ON r.id=j.request ORDER BY r.created DESC, j.number DESC LIMIT 100",
+    "plans": "SELECT id, state, created, name FROM plans ORDER BY created DESC, number DESC LIMIT 100",
 }
 
 
@@ -70,9 +72,18 @@ class Cache:
     collectives: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     requests: tuple[KnownRequest, ...] = ()
     jobs: tuple[KnownRequest, ...] = ()
     plans: tuple[KnownRequest, ...] = ()
+
+    def alias(self, word: str) -> Sequence[str]:
+        """The words for which an alias stands; none where it is none."""
+        try:
+            return alias_words(self.aliases, word)
+        except ConfigError:
+            return ()  # said when the prompt begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +131,12 @@ def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cac
     from mcshell.client.session.session import folder_of  # noqa: PLC0415 - in the background only
     from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - as above
 
-    library = Library([*settings.node.agents, shipped_dir(), *settings.mcollective.agent_dirs()])
+    old = settings.mcollective.agent_dirs()
+    library = Library([*settings.node.agents, shipped_dir()], old)
     ddls: dict[str, DDL] = {}
     for name in library.agents():
         try:
-            ddls[name] = library.get(name)
+            ddls[name] = library.merged(name)
         except MCShellError as error:
             log.debug("no completion for the agent %s: %s", name, error)
     sessions = (path.stem for path in folder_of(settings.state_dir).glob("*.sqlite"))
@@ -136,10 +148,23 @@ def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cac
         collectives=tuple(sorted({settings.collective.main, *settings.collective.member})),
         sessions=tuple(sorted(sessions)),
         pools=tuple(sorted(settings.pools)),
+        groups=_groups(settings),
+        aliases=settings.aliases,
         requests=_newest(one.requests for one in files),
         jobs=_newest(one.jobs for one in files),
         plans=_newest(one.plans for one in files),
     )
+
+
+def _groups(settings: Settings) -> tuple[str, ...]:
+    """What may stand behind `@`; nothing while a file of groups cannot be read."""
+    from mcshell.client.discovery.groups import load_groups  # noqa: PLC0415 - in the background only
+
+    try:
+        return tuple(filter(_typable, load_groups(settings).names()))
+    except MCShellError as error:
+        log.debug("no completion of groups: %s", error)
+        return ()
 
 
 def _newest(some: Iterable[Iterable[KnownRequest]]) -> tuple[KnownRequest, ...]:
@@ -230,9 +255,10 @@ class Refresher:
 
     def _known(self, settings: Settings, path: Path) -> list[CachedNode]:
         from mcshell.client.discovery.node_cache import NodeCache  # noqa: PLC0415 - in the background only
+        from mcshell.client.pki import pki_of  # noqa: PLC0415 - as above
         from mcshell.wire.credentials import load_realm  # noqa: PLC0415 - as above
 
-        self._realm = self._realm or load_realm(settings.pki)
+        self._realm = self._realm or load_realm(pki_of(settings))
         known = NodeCache(path, self._realm)
         try:
             since = time.time() - 30 * settings.client.known_for

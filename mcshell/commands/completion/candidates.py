@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,8 +12,10 @@ from mcshell.commands.completion.scan import scan
 from mcshell.commands.completion.values import Candidate, Completion
 from mcshell.commands.grammar import verbs as grammar
 from mcshell.commands.grammar.parser import LineParser
+from mcshell.commands.grammar.topics import TOPICS
 from mcshell.commands.grammar.values import SOURCES, Choice
 from mcshell.message import State
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     import argparse
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
     from mcshell.commands.completion.cache import Cache
     from mcshell.commands.completion.scan import Scan
-    from mcshell.commands.grammar.parser import Face
+    from mcshell.commands.grammar.verbs import Face
 
 __all__ = ["candidates"]
 
 _Words: TypeAlias = "Callable[[_Place, Sequence[str]], Iterable[Completion]]"
-_BUILT_IN = {"help": "how a verb is used", "exit": "leave", "quit": "leave"}
+_HELP = {"help": "how a verb is used"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +56,24 @@ def candidates(
     `variables` are the Python names that `--nodes` may mean.
     """
     before = line[:cursor]
-    if before.lstrip().startswith(("!", "#")):
-        return []
-    found = scan(before)
+    found = scan(before, cache.alias)
     ways = _ways(found, cache, face, variables)
-    return [one for one in ways if _stays_a_word(before[: one.start] + one.text, found)]
+    return [
+        one
+        for one in ways
+        if one.text.isprintable() and _stays_a_word(before[: one.start] + one.text, found, cache)
+    ]
 
 
-def _stays_a_word(line: str, found: Scan) -> bool:
+def _stays_a_word(line: str, found: Scan, cache: Cache) -> bool:
     """Whether the line is what it was, with one more word, or one that is longer.
 
     Names come from nodes: what would end the line, begin another, send its result elsewhere or hide
     what is in it is not offered, so that Tab and Enter do what the operator sees.
     """
-    then = scan(line)
+    then = scan(line, cache.alias)
     return (
-        line.isprintable()
-        and not (then.quote == '"' and line.endswith("\\"))
+        not (then.quote == '"' and line.endswith("\\"))
         and then.sink == found.sink
         and then.words == found.words
         and then.start == found.start
@@ -80,11 +82,12 @@ def _stays_a_word(line: str, found: Scan) -> bool:
 
 def _ways(found: Scan, cache: Cache, face: Face, variables: Iterable[str]) -> Iterable[Candidate]:
     if found.sink:
-        return _placed(found, "file", _files(found.current)) if found.sink == ">" else []
+        named = found.sink in (">", ">>") and not found.words
+        return _placed(found, "file", _files(found.current)) if named else []
     if not found.words:
-        return _placed(found, "verb", _verbs(found.current, face))
+        return _placed(found, "verb", _verbs(cache, found.current, face))
     if found.words[0] == "help":
-        return _placed(found, "verb", _help(found.words[1:], found.current, face))
+        return _placed(found, "verb", _help(cache, found.words[1:], found.current, face))
     return _after_verb(found, cache, face, variables)
 
 
@@ -110,7 +113,7 @@ def _after_verb(found: Scan, cache: Cache, face: Face, variables: Iterable[str])
 def _in_verb(found: Scan, place: _Place, face: Face) -> list[Candidate]:
     """Options, their values, and the verb's own words."""
     options, positionals = _grammar(place.verb, face)
-    if "--" in place.given and any(one.dest == "inputs" for one in positionals):
+    if "--" in place.given and grammar.VERBS[place.verb].free == "--":
         return []  # the words of a command that only the nodes know
     pending, given = _walk(place.given, options)
     if pending is not None:
@@ -203,6 +206,8 @@ def _few(known: Callable[[Cache], Iterable[str]]) -> _Words:
 
 
 def _nodes(place: _Place, _given: Sequence[str]) -> Iterable[Completion]:
+    if place.current.startswith("@"):
+        return _plain(f"@{name}" for name in values.fitting(place.cache.groups, place.current[1:]))
     return _plain(values.starting(place.cache.nodes, place.current.lower()))
 
 
@@ -218,6 +223,8 @@ def _requests(place: _Place, _given: Sequence[str]) -> Iterable[Completion]:
 
 
 def _variables(place: _Place, _given: Sequence[str]) -> Iterable[Completion]:
+    if place.current.startswith("@"):
+        return _nodes(place, _given)
     names = _plain(values.fitting(sorted(place.variables), place.current))
     return [*names, *_files(place.current)]
 
@@ -258,6 +265,7 @@ _NAMES = {
     ("job list", "name"): "job",
     ("job submit", "after"): "job",
     ("node forget", "name"): "node",
+    ("retry", "earlier"): "request",
     ("session import", "session"): "new name",
 }
 #: The kinds of words by the names that the grammar gives them.
@@ -319,13 +327,17 @@ def _plain(names: Iterable[str]) -> list[Completion]:
     return [Completion(name) for name in names]
 
 
-def _verbs(prefix: str, face: Face) -> list[Completion]:
-    """First words of verbs; of those with two, each first word once."""
+def _verbs(cache: Cache, prefix: str, face: Face) -> list[Completion]:
+    """First words of verbs; of those with two, each first word once. Aliases stand behind them."""
     found: dict[str, str] = {}
     for name, summary in grammar.offered(face).items():
         first, space, _ = name.partition(" ")
         found.setdefault(first, "…" if space else summary)
-    found |= _BUILT_IN if face == "prompt" else {"help": _BUILT_IN["help"]}
+    found = {
+        **found,
+        **_HELP,
+        **{name: text for name, text in cache.aliases.items() if name not in found},
+    }
     return [Completion(name, meta) for name, meta in found.items() if name.startswith(prefix)]
 
 
@@ -338,9 +350,11 @@ def _seconds(first: str, prefix: str, face: Face) -> list[Completion]:
     return [Completion(name, meta) for name, meta in found.items()]
 
 
-def _help(words: Sequence[str], prefix: str, face: Face) -> list[Completion]:
+def _help(cache: Cache, words: Sequence[str], prefix: str, face: Face) -> list[Completion]:
     if not words:
-        return [word for word in _verbs(prefix, face) if word.text not in _BUILT_IN]
+        topics = [Completion(name, "a language") for name in TOPICS if name.startswith(prefix)]
+        verbs = [word for word in _verbs(cache, prefix, face) if word.text not in _HELP]
+        return [*verbs, *topics]
     return _seconds(words[0], prefix, face) if len(words) == 1 else []
 
 

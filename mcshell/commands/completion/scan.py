@@ -1,80 +1,52 @@
-"""A line that is still being typed, cut into words; open quotes and lost backslashes are allowed."""
+"""A line that is still being typed: what stands before the cursor."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mcshell.commands.grammar.reading import no_alias, read_to_cursor
+from mcshell.values import dataclass
+
+if TYPE_CHECKING:
+    from mcshell.commands.grammar.reading import Alias
 
 __all__ = ["Scan", "incomplete", "scan"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """What stands before the cursor: finished words, and the one that is being typed.
 
     `start` is where that one begins in the line, `quote` the quote that is open at the cursor.
-    `sink` is "|" or ">" once the line's result is sent elsewhere.
+    `sink` is `|`, `>` or `>>` once the line's result is sent elsewhere, `!` on a line of the shell's,
+    `#` in a comment.
     """
 
-    words: list[str] = field(default_factory=list)
-    current: str = ""
-    start: int = 0
-    quote: str = ""
-    sink: str = ""
+    words: tuple[str, ...]
+    current: str
+    start: int
+    quote: str
+    sink: str
 
 
-def scan(text: str) -> Scan:
+def scan(text: str, alias: Alias = no_alias) -> Scan:
     """Read the text before the cursor; only its last line (after `;` or a line end) counts."""
-    found = Scan()
-    inside = False  # a word has begun, if only with a quote
-    at = 0
-    while at < len(text):
-        letter = text[at]
-        if found.quote:
-            at = _quoted(found, text, at)
-        elif letter in ";\n":
-            found, inside = Scan(start=at + 1), False
-        elif letter.isspace():
-            if inside:
-                found.words.append(found.current)
-            found.current, found.start, inside = "", at + 1, False
-        elif letter in "|>" and not inside:
-            found = Scan(sink=letter, start=at + 1)
-        else:
-            inside = True
-            at = _bare(found, text, at)
-        at += 1
-    return found
-
-
-def _quoted(found: Scan, text: str, at: int) -> int:
-    """Take a letter inside quotes; the place of the last letter that was taken."""
-    letter = text[at]
-    if letter == found.quote:
-        found.quote = ""
-    elif letter == "\\" and found.quote == '"' and text[at + 1 : at + 2] in ('"', "\\"):
-        found.current += text[at + 1]
-        return at + 1
+    line = read_to_cursor(text, alias)
+    words = line.rest if line.sign else line.words
+    typed = words[-1] if words and words[-1].end == len(text) else None
+    if line.sign or (typed and len(words) == 1):  # what is still being typed is no alias yet
+        known = tuple(word.text for word in words)
     else:
-        found.current += letter
-    return at
-
-
-def _bare(found: Scan, text: str, at: int) -> int:
-    """Take a letter outside quotes; the place of the last letter that was taken."""
-    letter = text[at]
-    if letter == "\\":
-        found.current += text[at + 1 : at + 2].replace("\n", "")
-        return at + 1
-    if letter in "'\"":
-        found.quote = letter
-    else:
-        found.current += letter
-    return at
+        known = line.meant[line.begun :]
+    return Scan(
+        words=known[:-1] if typed else known,
+        current=typed.text if typed else "",
+        start=typed.start if typed else len(text),
+        quote=line.open if line.open in ("'", '"') else "",
+        sink="#" if line.comment else line.sign,
+    )
 
 
 def incomplete(text: str) -> bool:
-    """Whether a line goes on on the next: it ends with a backslash, or a quote is open."""
-    if text.lstrip().startswith(("!", "#")):
-        return False
-    ended = len(text) - len(text.rstrip("\\"))
-    return bool(scan(text).quote) or ended % 2 == 1
+    """Whether a line goes on on the next: it ends with a backslash, or something is left open."""
+    return bool(read_to_cursor(text).open)

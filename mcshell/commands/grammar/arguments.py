@@ -36,6 +36,15 @@ class Argument:
     def __or__(self, other: Argument) -> Argument:
         return Argument(*self._spellings, *other._spellings)
 
+    @property
+    def flags(self) -> dict[str, bool]:
+        """Its options as they are written, each with whether a value follows; of a word none."""
+        return {
+            flag: "action" not in told or told["action"] == "append"
+            for flags, told in self._spellings
+            for flag in flags
+        }
+
     def declare(self, parser: argparse.ArgumentParser) -> None:
         """Tell a parser of it; several spellings exclude each other."""
         target: argparse._ActionsContainer = parser

@@ -10,6 +10,7 @@ from mcshell.commands.grammar.options import (
     OutputOptions,
     StoredOptions,
     TargetsOptions,
+    UnaskedOptions,
 )
 from mcshell.commands.grammar.values import whole
 
@@ -45,19 +46,21 @@ class SubmitOptions(
     InputsOptions,
     TimesOptions,
     TermsOptions,
+    UnaskedOptions,
     title="job",
 ):
     ttl: float | None = seconds("--ttl TIME", "how long it may wait for a node that is down")
     background: bool = flag("-b --background", "do not wait for the nodes to accept it")
-    yes: bool = flag("-y --yes", "do not ask before a change")
 
 
 class JobOptions(TargetsOptions, OutputOptions):
     job: str = word("JOB", _JOB)
 
 
-class EditOptions(JobOptions, InputsOptions, TimesOptions, TermsOptions):
-    yes: bool = flag("-y --yes", "do not ask before the job of another becomes yours")
+class ChangeOptions(JobOptions, UnaskedOptions): ...
+
+
+class EditOptions(ChangeOptions, InputsOptions, TimesOptions, TermsOptions): ...
 
 
 class ListOptions(TargetsOptions, OutputOptions):

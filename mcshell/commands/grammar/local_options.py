@@ -13,15 +13,26 @@ from mcshell.commands.grammar.options import (
     ServiceOptions,
     StoredOptions,
     TargetsOptions,
+    UnaskedOptions,
 )
-from mcshell.commands.grammar.values import Choice, whole
+from mcshell.commands.grammar.values import Choice, duration, listed, whole
 
 
 class DocOptions(OutputOptions):
     agent: str = word("AGENT[.ACTION]", "such as package or package.status")
+    action: str | None = word("ACTION", "the action, as a word of its own", nargs="?")
 
 
-class ForgetOptions(StoredOptions, OutputOptions):
+class WatchOptions(Options):
+    every: float = word("N", "seconds from one to the next, such as 5 or 1m", type=duration)
+    line: Words = ()
+
+
+class HistoryOptions(OutputOptions):
+    count: int = word("N", "so many, the newest (20)", type=whole, nargs="?", default=20)
+
+
+class ForgetOptions(StoredOptions, OutputOptions, UnaskedOptions):
     name: str = word("NAME", "the node")
 
 
@@ -31,6 +42,16 @@ class DemoOptions(ServiceOptions):
     lines: str | None = option("--exec 'LINE; LINE'", "run lines and leave")
     json: bool = flag("-j --json", "with --exec: a document a line")
     notebook: bool = flag("--notebook", "JupyterLab instead of the prompt")
+    incident: bool = flag("--incident", "two nodes go down: find them")
+
+
+class TourOptions(Options):
+    stop: Literal["plan", "job", "rule", "talk", "incident"] | None = word(
+        "STOP",
+        "plan, job, rule, talk or incident (default: all in turn)",
+        nargs="?",
+        type=Choice("plan", "job", "rule", "talk", "incident"),
+    )
 
 
 class BrokerOptions(PartOptions):
@@ -49,8 +70,11 @@ class BrokerConfigOptions(PKIOptions, OutputOptions):
     host: Words | None = option(
         "--host NAME", "how others reach it (also several times)", action="append"
     )
-    listen: str = option("--listen IP", "where to listen (default: everywhere)", default="0.0.0.0")  # noqa: S104 - behind TLS with client certificates
-    tls_port: int = option("--tls-port PORT", "for STOMP over TLS", type=whole, default=61614)
+    cluster: list[str] | None = option(
+        "--cluster A,B,C", "RabbitMQ: the hosts of a cluster's members", type=listed
+    )
+    listen: str | None = option("--listen IP", "where to listen (default: everywhere)")
+    tls_port: int | None = option("--tls-port PORT", "for STOMP over TLS (61614)", type=whole)
     retention: float | None = seconds("--retention TIME", "default: node.max_ttl and a week")
 
 
@@ -59,6 +83,7 @@ class EmulateOptions(PartOptions):
     pki: str = option("--pki DIR", "the CA that issues their certificates", required=True)
     seed: int = option("--seed S", "facts are drawn from it", type=whole, default=1)
     prefix: str = option("--prefix NAME", "identities are NAME0001 and on", default="emu")
+    roles: bool = flag("--roles", "identities by role, as the demo's: web01, db01, …")
 
 
 class PKIInitOptions(OutputOptions):
@@ -82,14 +107,14 @@ class PKIIssueOptions(PKIOptions, OutputOptions):
 class PKIListOptions(PKIOptions, OutputOptions): ...
 
 
-class PKIRevokeOptions(PKIOptions, OutputOptions):
+class PKIRevokeOptions(PKIOptions, OutputOptions, UnaskedOptions):
     name: str = word("NAME", "whose certificates")
     kind: Literal["operator", "node", "login"] | None = option(
         "--kind operator|node|login", "these only", type=Choice("operator", "node", "login")
     )
 
 
-class PKIPublishOptions(PKIOptions, TargetsOptions, OutputOptions): ...
+class PKIPublishOptions(PKIOptions, TargetsOptions, OutputOptions, UnaskedOptions): ...
 
 
 class PolicyLintOptions(OutputOptions):

@@ -38,6 +38,12 @@ class OutputOptions(Options):
     )
 
 
+class UnaskedOptions(Options):
+    """What changes something, so that it might ask before."""
+
+    yes: bool = flag("-y --yes", "do not ask")
+
+
 class FiltersOptions(Options, title="filters"):
     """What must be true of a node."""
 
@@ -45,7 +51,9 @@ class FiltersOptions(Options, title="filters"):
     cls: Words = several("-C --wc CLASS", "with CLASS")
     agent_filter: Words = several("-A --wa AGENT", "with AGENT")
     identity: Words = several("-I --wi IDENTITY", "with IDENTITY")
-    compound: Words = several("-S --select EXPRESSION", "with EXPRESSION")
+    compound: Words = several(
+        "-S --select EXPRESSION", "of which it is true: 'os.name=Debian and not role=db'"
+    )
 
 
 class TargetsOptions(FiltersOptions, title="targets"):
@@ -62,6 +70,7 @@ class TargetsOptions(FiltersOptions, title="targets"):
     )
     discovery_timeout: float | None = seconds("--dt S", "discovery window")
     known: bool = flag("--no-known", "only nodes that answer now", default=True)
+    fresh: bool = flag("--fresh", "ask anew who matches, though it be known")
     limit: str | None = option("--limit N|N%", "so many of them, at random", type=share)
     limit_seed: int | None = option("--limit-seed SEED", "the same choice each time", type=whole)
     one: bool = flag("--one", "one of them")

@@ -8,24 +8,34 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
-from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from mcshell import interrupts
 from mcshell.commands.grammar import verbs as grammar
-from mcshell.commands.grammar.options import InputsOptions, Options
-from mcshell.errors import UsageError, did_you_mean
+from mcshell.commands.grammar.options import Options
+from mcshell.commands.grammar.reading import named_verb, no_alias, read_lines
+from mcshell.commands.grammar.topics import TOPICS
+from mcshell.errors import ConfigError, UsageError, did_you_mean
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from mcshell.commands.grammar.verbs import Verb
+    from mcshell.commands.grammar.reading import Alias, Line
+    from mcshell.commands.grammar.verbs import Face, Verb
 
-__all__ = ["Face", "Invocation", "LineParser", "help_text", "numbered_lines", "parse", "split_line"]
-
-Face = Literal["cli", "prompt", "magic"]
+__all__ = [
+    "Invocation",
+    "LineParser",
+    "alias_words",
+    "help_text",
+    "numbered_lines",
+    "only_line",
+    "parse",
+    "split_line",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,7 @@ class LineParser(argparse.ArgumentParser):
         self.error(message or f"cannot go on ({status})")
 
 
+@interrupts.call(asks=False)  # argparse stumbles over Ctrl-C, in what it has put aside meanwhile
 def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     """Understand one line, already split into words.
 
@@ -124,9 +135,11 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     verb, rest = _verb(words, face)
     parser = LineParser(verb, face)
     said: dict[str, Any] = {}
-    if "--" in rest and issubclass(verb.kind, InputsOptions):
+    if "--" in rest and verb.free == "--":
         at = rest.index("--")
         rest, said["behind"] = rest[:at], rest[at + 1 :]
+    elif verb.free == "line":
+        rest, said["line"] = rest[:1], rest[1:]
     try:
         found, extra = parser.parse_known_intermixed_args(rest)
     except _HelpAskedError:
@@ -138,18 +151,17 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
 
 def _verb(words: Sequence[str], face: Face) -> tuple[Verb, list[str]]:
     """Find the verb that the line starts with; two words ("pki issue") win over one."""
-    verbs = grammar.VERBS
-    pair = " ".join(words[:2])
-    if pair in verbs:
-        found, rest = verbs[pair], list(words[2:])
-    elif words[0] in verbs:
-        found, rest = verbs[words[0]], list(words[1:])
-    else:
-        inner = [name.split()[1] for name in verbs if name.startswith(f"{words[0]} ")]
+    found = named_verb(words)
+    if found is None:
+        names = [name.split() for name in grammar.VERBS]
+        inner = [name[1] for name in names if name[0] == words[0] and name[1:]]
         raise UsageError(_unknown(words, inner, face))
-    if found.cli_only and face != "cli":
-        raise UsageError(f"{found.name}: only on the command line: mcshell {found.name}")
-    return found, rest
+    if found.only not in (None, face):
+        where = (
+            f"on the command line: mcshell {found.name}" if found.only == "cli" else "at the prompt"
+        )
+        raise UsageError(f"{found.name}: only {where}")
+    return found, list(words[len(found.name.split()) :])
 
 
 def _unknown(words: Sequence[str], inner: list[str], face: Face) -> str:
@@ -173,58 +185,71 @@ def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
 
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
     """Help as text: of one verb, or the list of verbs."""
+    if words and words[0] in TOPICS and len(words) == 1:
+        return TOPICS[words[0]]
     if words:
         return LineParser(_verb(words, face)[0], face).format_help()
     lines = [grammar.INTRODUCTION[face], ""]
     shown = grammar.offered(face)
     width = max(map(len, shown))
     lines += [f"  {name:<{width}}  {summary}" for name, summary in shown.items()]
-    return "\n".join([*lines, "", "help VERB, or VERB --help, tells a verb's options.", ""])
+    topics = ", ".join(f"help {name}" for name in TOPICS)
+    lines += ["", f"help VERB, or VERB --help, tells a verb's options; {topics} the languages.", ""]
+    return "\n".join(lines)
 
 
-def split_line(line: str) -> list[str]:
-    """Split a line into words as a POSIX shell quotes them.
+def only_line(text: str, alias: Alias = no_alias) -> Line | None:
+    """The one line that a text is; None where it says nothing.
 
     Raises:
-        UsageError: a quote or an escape is left open.
+        UsageError: a quote, an escape or a loop of the shell's is left open, or there are several.
     """
+    lines = read_lines(text, alias)
+    if len(lines) > 1:
+        raise UsageError(f"one line is meant, and these are {len(lines)}: {lines[1].text}")
+    if not lines:
+        return None
+    (line,) = lines
+    if line.open:
+        what = {
+            "'": "no closing quotation",
+            '"': "no closing quotation",
+            "\\": "no escaped character",
+        }
+        said = what.get(line.open, f"the command behind {line.sign} lacks its {line.open}")
+        raise UsageError(f"{said}: {line.text.strip()}")
+    return line
+
+
+def split_line(text: str, alias: Alias = no_alias) -> list[str]:
+    """The words of one line, whose result stays where it is.
+
+    Raises:
+        UsageError: it does not stay there, or it is no whole line.
+    """
+    line = only_line(text, alias)
+    if line is not None and line.sign:
+        raise UsageError(f"{line.sign}: only at the prompt and in its scripts (quoted it is text)")
+    return [] if line is None else list(line.meant)
+
+
+def alias_words(aliases: Mapping[str, str], word: str) -> Sequence[str]:
+    """The words for which a word stands by `[aliases]`; none where it stands for itself.
+
+    Raises:
+        ConfigError: what it stands for is not the beginning of one line.
+    """
+    if word not in aliases:
+        return ()
     try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"{str(error).lower()}: {line.strip()}") from error
+        words = split_line(aliases[word])
+    except UsageError as error:
+        raise ConfigError(f"aliases.{word}: {error}", f"aliases.{word}") from error
+    if not words:
+        raise ConfigError(f"aliases.{word}: it says nothing", f"aliases.{word}")
+    return words
 
 
-def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """Cut a script at line ends and at `;` outside quotes; drop blank lines and `#` lines.
-
-    A backslash at the end of a line continues it; a quoted line end belongs to its word. Each comes
-    with the number of the line on which it begins, from 1.
-    """
-    lines: list[tuple[int, str]] = []
-    current: list[str] = []
-    number = begun = 1
-    quote = ""
-    letters = iter(text)
-    for letter in letters:
-        if not current:
-            begun = number
-        number += letter == "\n"
-        if letter == "\\" and quote != "'":
-            after = next(letters, "")
-            number += after == "\n"
-            current.append("" if after == "\n" else letter + after)
-        elif letter in "\n;" and not quote and not (letter == ";" and _comment(current)):
-            lines.append((begun, "".join(current)))
-            current.clear()
-        else:
-            current.append(letter)
-            if quote:
-                quote = "" if letter == quote else quote
-            elif letter in "'\"" and not _comment(current):
-                quote = letter
-    lines.append((begun, "".join(current)))
-    return [(at, line.strip()) for at, line in lines if line.strip() and not _comment([line])]
-
-
-def _comment(current: list[str]) -> bool:
-    return "".join(current).lstrip().startswith("#")
+def numbered_lines(text: str, alias: Alias = no_alias) -> list[tuple[int, str]]:
+    """The lines of a script as they are written, each with the number on which it begins, from 1."""
+    return [(line.number, line.text) for line in read_lines(text, alias)]

@@ -9,14 +9,18 @@ from mcshell.commands.grammar.options import (
     AskingOptions,
     FiltersOptions,
     InputsOptions,
+    Options,
     OutputOptions,
     RowsOptions,
     StoredOptions,
     TargetsOptions,
+    UnaskedOptions,
 )
 from mcshell.commands.grammar.values import percentage
 
-_REQUEST = "an id, package.status, @yesterday or package.status@7d; default: the newest"
+_REQUEST = (
+    "an id, package.status, @yesterday, package.status@7d or a job's name; default: the newest"
+)
 _MOMENT = "a request, or a moment (@7d, @yesterday, @2026-11-20T09:00): when the same was asked"
 
 
@@ -44,13 +48,18 @@ class RpcOptions(
     )
 
 
-class RetryOptions(StoredOptions, RowsOptions, OutputOptions, InputsOptions):
-    request: str | None = option("-r --request REQUEST", _REQUEST)
+class _EarlierOptions(Options):
+    earlier: str | None = word("REQUEST", _REQUEST, nargs="?")
+
+
+class RetryOptions(
+    StoredOptions, RowsOptions, OutputOptions, _EarlierOptions, InputsOptions, UnaskedOptions
+):
+    request: str | None = option("-r --request REQUEST", "the same as REQUEST")
     inputs: Words = word("input=value", f"{INPUTS}, over those of then", nargs="*")
     timeout: float | None = seconds("-t --timeout S", "how long to wait for replies")
     ttl: float | None = seconds("--ttl TIME", "how long the request is worth running")
     background: bool = flag("-b --background", "send, print the request id, leave")
-    yes: bool = flag("-y --yes", "do not ask")
 
 
 class RepliesOptions(StoredOptions, RowsOptions, OutputOptions):
@@ -90,9 +99,14 @@ class DiffOptions(StoredOptions, OutputOptions):
     columns: Words = several("--column COLUMN", "compare only this column; may be repeated")
 
 
-class SQLOptions(StoredOptions, OutputOptions):
+class SQLOptions(OutputOptions):
+    session: str | None = option("--session NAME", "only this session (default: all)")
     query: Words = word(
-        "QUERY", "over the tables replies, ledger and requests; data ->> '$.version'", nargs="*"
+        "QUERY",
+        "over requests, ledger, replies, nodes, and for each action package_status: "
+        "SELECT sender, version, facts ->> '$.os.name' FROM package_status. To the line's end;"
+        " in quotes it may go to a file: sql '…' > f.csv",
+        nargs="*",
     )
 
 

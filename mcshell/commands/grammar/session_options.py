@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from mcshell.commands.grammar.arguments import flag, option, seconds, word
-from mcshell.commands.grammar.options import Options, OutputOptions, StoredOptions
+from mcshell.commands.grammar.options import (
+    Options,
+    OutputOptions,
+    StoredOptions,
+    UnaskedOptions,
+)
 
 
 class NewOptions(OutputOptions):
@@ -29,9 +34,8 @@ class ImportOptions(OutputOptions):
     session: str | None = option("--session NAME", "its name here (default: as it was)")
 
 
-class DropOptions(OutputOptions):
+class DropOptions(OutputOptions, UnaskedOptions):
     session: str = word("SESSION", "its name")
-    yes: bool = flag("-y --yes", "do not ask")
 
 
 class PlansOptions(OutputOptions):
@@ -48,12 +52,11 @@ class _StayOptions(Options):
     )
 
 
-class PlanRunOptions(PlanPreviewOptions, _StayOptions):
+class PlanRunOptions(PlanPreviewOptions, _StayOptions, UnaskedOptions):
     again: bool = flag("--again", "though the same revision is under way")
-    yes: bool = flag("-y --yes", "do not ask before a change")
 
 
-class PlanResumeOptions(PlansOptions, _StayOptions):
+class PlanResumeOptions(PlansOptions, _StayOptions, UnaskedOptions):
     plan: str | None = word("PLAN", "its id, first letters or name; default: the newest", nargs="?")
     accept: bool = flag(
         "--accept",

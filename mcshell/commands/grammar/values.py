@@ -48,6 +48,11 @@ def whole(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
 
 
+def listed(text: str) -> list[str]:
+    """The words between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
 def share(text: str) -> str:
     """A number or a percentage, as it is written."""
     if text.removesuffix("%").isdecimal() and int(text.removesuffix("%")) > 0:

@@ -7,14 +7,17 @@ A verb names the function that does it as "module:function" below `mcshell.comma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from mcshell.commands.grammar.options import Options
 
-__all__ = ["INTRODUCTION", "VERBS", "Verb", "offered"]
+__all__ = ["INTRODUCTION", "SAME", "VERBS", "Face", "Verb", "begins_verb", "offered"]
+
+Face: TypeAlias = Literal["cli", "prompt", "magic"]
 
 INTRODUCTION = {
     "cli": "mcshell talks to a fleet.\n\n"
@@ -23,20 +26,26 @@ INTRODUCTION = {
     "  mcshell -e 'LINE; LINE'    run lines and leave\n"
     "  mcshell --version          the version\n\n"
     "Verbs:",
-    "prompt": "Verbs (also !COMMAND for your shell, Ctrl-D to leave):",
+    "prompt": "Verbs (also !COMMAND for your shell, Ctrl-Z, Ctrl-D to leave):",
     "magic": "%mco VERB ... gives a DataFrame; %%mco takes inputs as YAML. Verbs:",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb: its name (one or two words), its function, its options."""
+    """One verb: its name (one or two words), its function, its options.
+
+    `only` is the one face that has it, None for all. `free` says what of a line it takes as text in
+    which `|` and `>` send nothing elsewhere: "query" all behind its options, "--" the words behind
+    `--`, "line" another line behind its first word.
+    """
 
     name: str
     summary: str
     target: str
     options: str
-    cli_only: bool = False
+    only: Face | None = None
+    free: Literal["", "query", "--", "line"] = ""
 
     @property
     def kind(self) -> type[Options]:
@@ -44,6 +53,14 @@ class Verb:
         family, _, name = self.options.rpartition(":")
         module = f"{family}_options" if family else "options"
         return cast("type[Options]", getattr(import_module(f"{__package__}.{module}"), name))
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """Its options in any face, each with whether a value follows."""
+        found = {"-h": False, "--help": False, "--config": True, "-o": True}
+        for one in self.kind.arguments().values():
+            found |= one.flags
+        return found
 
 
 # fmt: off
@@ -54,8 +71,8 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("inventory", "facts, classes, agents and versions", "discovery:inventory", "request:InventoryOptions"),
     Verb("agents", "the agents that can be asked", "doc:agents", "OutputOptions"),
     Verb("doc", "what an agent or action takes and gives", "doc:doc", "local:DocOptions"),
-    Verb("rpc", "ask an agent to act; the replies", "rpc:rpc", "request:RpcOptions"),
-    Verb("retry", "ask the failed and silent again", "retry:retry", "request:RetryOptions"),
+    Verb("rpc", "ask an agent to act; the replies", "rpc:rpc", "request:RpcOptions", free="--"),
+    Verb("retry", "ask the failed and silent again", "retry:retry", "request:RetryOptions", free="--"),
     Verb("replies", "what came back", "history:replies", "request:RepliesOptions"),
     Verb("ledger", "each target's state and times", "history:ledger", "request:LedgerOptions"),
     Verb("explain", "why a node is silent", "explain:explain", "request:ExplainOptions"),
@@ -64,7 +81,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("diff", "what changed since", "analysis:diff", "request:DiffOptions"),
     Verb("outliers", "the odd ones out", "analysis:outliers", "request:OutliersOptions"),
     Verb("summary", "each column in a line", "analysis:summary", "request:ColumnsOptions"),
-    Verb("sql", "SQLite over the session", "analysis:sql", "request:SQLOptions"),
+    Verb("sql", "SQLite over all sessions", "analysis:sql", "request:SQLOptions", free="query"),
     Verb("filter", "narrow every line to come", "filter:filter_", "request:FilterOptions"),
     Verb("session list", "the durable sessions", "session:list_", "OutputOptions"),
     Verb("session new", "make one", "session:new", "session:NewOptions"),
@@ -74,48 +91,62 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("session export", "copy it into a file", "session:export", "session:ExportOptions"),
     Verb("session import", "take in a copy", "session:import_", "session:ImportOptions"),
     Verb("session drop", "delete one", "session:drop", "session:DropOptions"),
-    Verb("job submit", "work for a later time", "jobs:submit", "job:SubmitOptions"),
+    Verb("job submit", "work for a later time", "jobs:submit", "job:SubmitOptions", free="--"),
     Verb("job list", "where the jobs of the nodes stand", "jobs:list_", "job:ListOptions"),
     Verb("job show", "all about one, with its runs", "jobs:show", "job:JobOptions"),
-    Verb("job edit", "put a new revision in its place", "jobs:edit", "job:EditOptions"),
-    Verb("job pause", "start it no more", "jobs:pause", "job:JobOptions"),
-    Verb("job resume", "let it start again", "jobs:resume", "job:JobOptions"),
-    Verb("job skip", "leave out its next start", "jobs:skip", "job:JobOptions"),
-    Verb("job cancel", "end it, and what runs of it", "jobs:cancel", "job:JobOptions"),
+    Verb("job edit", "put a new revision in its place", "jobs:edit", "job:EditOptions", free="--"),
+    Verb("job pause", "start it no more", "jobs:pause", "job:ChangeOptions"),
+    Verb("job resume", "let it start again", "jobs:resume", "job:ChangeOptions"),
+    Verb("job skip", "leave out its next start", "jobs:skip", "job:ChangeOptions"),
+    Verb("job cancel", "end it, and what runs of it", "jobs:cancel", "job:ChangeOptions"),
     Verb("job log", "what a run wrote", "jobs:log", "job:LogOptions"),
     Verb("job forecast", "what will start when", "jobs:forecast", "job:ForecastOptions"),
     Verb("plan run", "steps across nodes, with gates", "plans:run", "session:PlanRunOptions"),
     Verb("plan preview", "who would run what, when", "plans:preview", "session:PlanPreviewOptions"),
     Verb("plan resume", "go on where it was left", "plans:resume", "session:PlanResumeOptions"),
     Verb("plan list", "the plans of the session", "plans:list_", "session:PlansOptions"),
-    Verb("demo", "a fleet on this machine, to try", "face:demo", "local:DemoOptions", True),
-    Verb("broker", "run the embedded broker", "services:broker", "local:BrokerOptions", True),
-    Verb("broker config", "write a broker's configuration: TLS, rights", "broker_config:config", "local:BrokerConfigOptions", True),
-    Verb("node", "run a node daemon", "services:node", "PartOptions", True),
+    Verb("watch", "a line again every N seconds, until Ctrl-C", "face:watch", "local:WatchOptions", free="line"),
+    Verb("history", "the lines that were typed", "prompt:history", "local:HistoryOptions"),
+    Verb("clear", "an empty screen", "face:clear", "Options", "prompt"),
+    Verb("exit", "leave (also quit, \\q, Ctrl-D)", "prompt:leave", "Options", "prompt"),
+    Verb("version", "which mcshell this is", "prompt:version", "Options"),
+    Verb("demo", "a fleet on this machine, to try", "face:demo", "local:DemoOptions", "cli"),
+    Verb("tour", "plans, jobs, rules, a talk, an incident, on a demo", "tour:tour", "local:TourOptions"),
+    Verb("broker", "run the embedded broker", "services:broker", "local:BrokerOptions", "cli"),
+    Verb("broker config", "write a broker's configuration: TLS, rights", "broker_config:config", "local:BrokerConfigOptions", "cli"),
+    Verb("node", "run a node daemon", "services:node", "PartOptions", "cli"),
     Verb("node forget", "drop a node from what is known", "discovery:forget", "local:ForgetOptions"),
-    Verb("emulate", "run emulated nodes", "services:emulate", "local:EmulateOptions", True),
-    Verb("supervisor", "give machines the jobs of their rules", "services:supervisor", "PartOptions", True),
-    Verb("supervisor sign", "sign a rule, for supervisors to carry", "rules:sign", "session:RuleSignOptions", True),
-    Verb("pki init", "make a small CA", "pki:init", "local:PKIInitOptions", True),
-    Verb("pki issue", "issue a certificate", "pki:issue", "local:PKIIssueOptions", True),
-    Verb("pki list", "certificates that were issued", "pki:listing", "local:PKIListOptions", True),
-    Verb("pki revoke", "take a certificate back", "pki:revoke", "local:PKIRevokeOptions", True),
-    Verb("pki publish", "send the newest revocation list to the nodes", "pki_publish:publish", "local:PKIPublishOptions", True),
-    Verb("policy lint", "lines of policies that cannot be used", "policy:lint", "local:PolicyLintOptions", True),
-    Verb("policy test", "what would be decided, and by which line", "policy:decide", "local:PolicyTestOptions", True),
-    Verb("audit verify", "is a node's audit log what the node wrote", "audit:verify", "local:AuditVerifyOptions", True),
-    Verb("doctor", "what is wrong here, and why", "doctor:doctor", "local:DoctorOptions", True),
-    Verb("config show", "settings and their origin", "config_show:show", "OutputOptions", True),
-    Verb("config import", "MCollective's client.cfg or server.cfg", "config_import:import_", "local:ConfigImportOptions", True),
-    Verb("ddl export", "schemas for the real mco", "ddl_export:export", "local:DDLExportOptions", True),
+    Verb("emulate", "run emulated nodes", "services:emulate", "local:EmulateOptions", "cli"),
+    Verb("supervisor", "give machines the jobs of their rules", "services:supervisor", "PartOptions", "cli"),
+    Verb("supervisor sign", "sign a rule, for supervisors to carry", "rules:sign", "session:RuleSignOptions", "cli"),
+    Verb("pki init", "make a small CA", "pki:init", "local:PKIInitOptions", "cli"),
+    Verb("pki issue", "issue a certificate", "pki:issue", "local:PKIIssueOptions", "cli"),
+    Verb("pki list", "certificates that were issued", "pki:listing", "local:PKIListOptions", "cli"),
+    Verb("pki revoke", "take a certificate back", "pki:revoke", "local:PKIRevokeOptions", "cli"),
+    Verb("pki publish", "send the newest revocation list to the nodes", "pki_publish:publish", "local:PKIPublishOptions", "cli"),
+    Verb("policy lint", "lines of policies that cannot be used", "policy:lint", "local:PolicyLintOptions", "cli"),
+    Verb("policy test", "what would be decided, and by which line", "policy:decide", "local:PolicyTestOptions", "cli"),
+    Verb("audit verify", "is a node's audit log what the node wrote", "audit:verify", "local:AuditVerifyOptions", "cli"),
+    Verb("doctor", "what is wrong here, and why", "doctor:doctor", "local:DoctorOptions", "cli"),
+    Verb("config show", "settings and their origin", "config_show:show", "OutputOptions", "cli"),
+    Verb("config import", "MCollective's client.cfg or server.cfg", "config_import:import_", "local:ConfigImportOptions", "cli"),
+    Verb("ddl export", "schemas for the real mco", "ddl_export:export", "local:DDLExportOptions", "cli"),
     Verb("report", "a notebook, run and kept as a page", "report:report", "local:ReportOptions"),
-    Verb("agent new", "begin an agent of your own", "agent_new:new", "local:AgentNewOptions", True),
-    Verb("shell", "the prompt", "face:shell", "Options", True),
+    Verb("agent new", "begin an agent of your own", "agent_new:new", "local:AgentNewOptions", "cli"),
+    Verb("shell", "the prompt", "face:shell", "Options", "cli"),
 )}
 # fmt: on
+SAME = {"quit": "exit", "q": "exit"}
+"""Other words for a verb; `\\q` is read as the word q."""
+_FIRST = {name.split()[0] for name in VERBS} | {"help", "-h", "--help", *SAME}
+
+
+def begins_verb(word: str) -> bool:
+    """Whether a line that begins so can only be a verb's, or asks for help."""
+    return word in _FIRST
 
 
 def offered(face: str) -> dict[str, str]:
     """The verbs of a face, each with its summary."""
-    shown = (verb for verb in VERBS.values() if face == "cli" or not verb.cli_only)
+    shown = (verb for verb in VERBS.values() if verb.only in (None, face))
     return {verb.name: verb.summary for verb in shown}

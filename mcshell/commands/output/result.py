@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mcshell.commands.grammar.options import Options, TargetsOptions
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mcshell.client.rpc.replies import Replies
 
@@ -19,9 +19,11 @@ __all__ = [
     "Feed",
     "Prose",
     "Result",
+    "Script",
     "Table",
     "counts_code",
     "exit_code",
+    "submitted_code",
 ]
 
 USAGE = 64
@@ -38,10 +40,11 @@ _WORDLESS = ("silent", "expired", "pending")
 class Table:
     """Rows with named columns. `code` is the exit code they come to, `notes` lines for the eye.
 
-    `times` are the columns that hold seconds since the epoch, which a screen shows as a time;
-    `ids` those that a terminal may show by their first letters, `bulky` those whose contents it
-    may only count, `quiet` those that it may leave out where there is nothing in them (0, no,
-    none).
+    `times` are the columns that hold moments (seconds since the epoch, or ISO's text), which a screen
+    shows as local time and a DataFrame as UTC; `ids` those that a terminal may show by their first
+    letters, `bulky` those whose contents it may only count, `quiet` those that it may leave out where
+    there is nothing in them (0, no, none), `minor` those that it leaves out first where it is narrow.
+    `precise`: its moments lie close together. `glance` is what a reader is shown who names no format.
     """
 
     columns: tuple[str, ...]
@@ -52,6 +55,9 @@ class Table:
     ids: tuple[str, ...] = ()
     bulky: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
+    minor: tuple[str, ...] = ()
+    precise: bool = False
+    glance: Table | None = None
 
     def records(self) -> list[dict[str, Any]]:
         """The rows as dicts, in the order of the columns."""
@@ -59,19 +65,46 @@ class Table:
 
 
 class Prose(str):
-    """Prose for a reader, such as help; IPython shows it as it is, not as a quoted string."""
+    """Prose for a reader, such as help; IPython shows it as it is, not as a quoted string.
 
-    __slots__ = ()
+    `notes` are lines for the eye beside it.
+    """
+
+    __slots__ = ("notes",)
+
+    notes: tuple[str, ...]
+
+    def __new__(cls, text: str = "", notes: Iterable[str] = ()) -> Self:
+        """Make one of a text."""
+        prose = super().__new__(cls, text)
+        prose.notes = tuple(notes)
+        return prose
 
     def __repr__(self) -> str:
-        return str(self)
+        return str(self) or "\n".join(self.notes)
+
+
+class Script(Prose):
+    """Lines that a prompt types for its operator; elsewhere it is read. `steps`: what for, and the line."""
+
+    steps: tuple[tuple[str, str], ...]
+
+    def __new__(cls, steps: Iterable[tuple[str, str]]) -> Self:
+        """Make one of its steps; a step without a line is only said."""
+        steps = tuple(steps)
+        script = super().__new__(
+            cls, "\n".join(f"{text}\n    {line}".rstrip() for text, line in steps)
+        )
+        script.steps = steps
+        return script
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
     """Records that come one by one for as long as somebody looks; each is shown as it comes.
 
-    `text` names the field that a reader wants; without it, and with `--jsonl`, it is all of them.
+    `text` names the field that a reader wants, a `note` beside it being a line for the eye; without it,
+    and with `--jsonl`, it is all of them.
     """
 
     records: Iterator[Mapping[str, Any]]
@@ -94,6 +127,15 @@ def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
     if any(stats[state] for state in _BAD_STATES):
         return _BAD
     return _OPEN if any(stats[state] for state in _OPEN_STATES) else 0
+
+
+def submitted_code(stats: Mapping[str, Any], *, discovered: bool, heard: bool) -> int:
+    """The same of a job that was handed in: that a node has it is all that was asked for.
+
+    `heard`: somebody has given a last reply, such as that its only start was missed.
+    """
+    code = counts_code({**stats, "received": 0, "running": 0}, discovered=discovered)
+    return _OPEN if heard and code in (_NO_WORD, _NOT_EVEN_FOUND) else code
 
 
 def exit_code(result: Result, options: Options | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mcshell.client.analysis import diff as differences
@@ -10,7 +11,7 @@ from mcshell.client.analysis import outliers as odd
 from mcshell.client.analysis import sql as database
 from mcshell.client.analysis import summary as descriptions
 from mcshell.client.analysis.answers import of_replies
-from mcshell.client.session.references import parse_moment
+from mcshell.client.session.references import parse_moment, parse_reference
 from mcshell.commands.output.result import Table
 from mcshell.errors import SessionError, UsageError
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         SQLOptions,
     )
 
+_SIGN = re.compile(r"\s(\||>>?)(?!=)\s*[\w./~]")
+
 __all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]
 
 
@@ -43,7 +46,7 @@ def outliers(context: Context, options: OutliersOptions) -> Table:
     share = odd.SHARE if options.share is None else options.share
     found = odd.outliers(of_replies(replies), options.columns, share=share)
     note = f"{len(found)} odd values on {len({one.sender for one in found})} nodes"
-    return Table(odd.COLUMNS, odd.rows(found), notes=(note,))
+    return Table(odd.COLUMNS, odd.rows(found), notes=(note,), minor=("share", "z"))
 
 
 def summary(context: Context, options: ColumnsOptions) -> Table:
@@ -53,17 +56,28 @@ def summary(context: Context, options: ColumnsOptions) -> Table:
     for aggregate in replies.aggregates():
         notes += [f"{aggregate.title}:", *(f"  {line}" for line in aggregate.lines)]
     rows = descriptions.rows(of_replies(replies), options.columns)
-    return Table(descriptions.COLUMNS, rows, notes=tuple(notes))
+    return Table(descriptions.COLUMNS, rows, notes=tuple(notes), minor=("type", "distinct"))
 
 
 def sql(context: Context, options: SQLOptions) -> Table:
-    """What a query over the session's replies gives."""
+    """What a query over the replies of all sessions gives; nobody is asked, and no broker needed."""
     text = " ".join(options.query)
     if text == "-" or (not text and context.face == "magic"):
         text = context.stdin.read()
     if not text.strip():
         raise UsageError("sql: QUERY is missing (- reads it from standard input)")
-    return Table(*database.query(context.client(options.session).session.path, text))
+    current = context.current()
+    first = context.session if current is None else current.session.name
+    settings, ddls = context.settings, context.library
+    asked = database.sources(settings, ddls, session=options.session, first=first)
+    try:
+        return Table(*database.query(asked, text, context.bound))
+    except UsageError as error:
+        if sign := _SIGN.search(text):
+            raise UsageError(
+                f"{error} ({sign[1]} is SQL here: sql '…' {sign[1]} sends it elsewhere)"
+            ) from error
+        raise
 
 
 def diff(context: Context, options: DiffOptions) -> Table:
@@ -74,16 +88,30 @@ def diff(context: Context, options: DiffOptions) -> Table:
 
 def since(client: Client, replies: Replies, before: str) -> Table:
     """What changed to these replies since a request, or since the same was asked as of @MOMENT."""
-    earlier = _before(client, replies.tracker.record, before)
-    return _different(client.replies(earlier), replies, ())
+    return _different(_before(client, replies, before), replies, ())
 
 
 def _different(first: Replies, second: Replies, columns: Sequence[str]) -> Table:
     before, after = of_replies(first), of_replies(second)
     changes = differences.diff(before, after, columns)
     ids = f"{first.requestid[:8]} and {second.requestid[:8]}"
-    note = f"{differences.summary_line(changes, before, after)} ({ids})"
-    return Table(differences.COLUMNS, differences.rows(changes), notes=(note,))
+    line = f"{differences.summary_line(changes, before, after)} ({ids})"
+    unlike = _unlike(first, second)
+    notes = (line, f"they did not ask the same: {unlike}") if unlike else (line,)
+    return Table(differences.COLUMNS, differences.rows(changes), notes=notes)
+
+
+def _unlike(first: Replies, second: Replies) -> str:
+    """In what two requests differ that are compared, or nothing."""
+    one, other = first.tracker.record, second.tracker.record
+    found = []
+    if (one.agent, one.action) != (other.agent, other.action):
+        found.append(f"{one.agent}.{one.action} and {other.agent}.{other.action}")
+    elif one.data != other.data:
+        found.append("other inputs")
+    if not _same_targets(first, second):
+        found.append("other targets")
+    return " and ".join(found)
 
 
 def _pair(client: Client, before: str | None, after: str | None) -> tuple[Replies, Replies]:
@@ -91,49 +119,86 @@ def _pair(client: Client, before: str | None, after: str | None) -> tuple[Replie
     if after is not None and not after.startswith("@"):
         second = client.replies(after)
     elif before is not None and after is not None and not before.startswith("@"):
-        record = client.replies(before).tracker.record
-        second = client.replies(_as_of(client, record, after).id)
+        second = _as_of(client, client.replies(before), after)
     else:
-        last = client.replies(None)
-        same = last.tracker.record
-        second = last if after is None else client.replies(_as_of(client, same, after).id)
+        action = _action_of(before)
+        last = client.replies(action)
+        second = last if after is None else _as_of(client, last, after)
     if before is None:
-        return client.replies(_earlier(client, second.tracker.record).id), second
-    if before.startswith("@"):
-        return client.replies(_before(client, second.tracker.record, before)), second
-    return client.replies(before), second
+        return _earlier(client, second), second
+    return _before(client, second, before), second
 
 
-def _before(client: Client, record: RequestRecord, text: str) -> str:
-    """The id of the request to compare a later one with: the one named, or as of @MOMENT."""
-    if not text.startswith("@"):
-        return text
-    moment = parse_moment(text[1:])
-    other = _newest(
-        client, record, lambda one: one.id != record.id and moment.holds(one), f"as of {text}"
-    )
-    return other.id
+def _action_of(text: str | None) -> str | None:
+    """The AGENT.ACTION that a reference names, if it names one."""
+    reference = None if text is None else parse_reference(text)
+    return f"{reference.agent}.{reference.action}" if reference and reference.agent else None
 
 
-def _as_of(client: Client, like: RequestRecord, text: str) -> RequestRecord:
+def _before(client: Client, second: Replies, text: str) -> Replies:
+    """The request to compare a later one with: the one named, or as of @MOMENT; never itself."""
+    record, reference = second.tracker.record, parse_reference(text)
+    if reference is None:
+        return client.replies(text)
+
+    def fits(one: RequestRecord) -> bool:
+        earlier = one.created <= record.created or reference.moment is not None
+        return one.id != record.id and earlier and reference.fits(one)
+
+    if not reference.agent:
+        return _newest(client, second, fits, f"as of {text}")
+    try:
+        return _newest(client, second, fits, f"as {text}")
+    except SessionError:
+        found = client.newest(fits)
+        if found is None:
+            raise
+        return client.replies(found.id)
+
+
+def _as_of(client: Client, like: Replies, text: str) -> Replies:
     """The newest request, as of @MOMENT, that asked the same."""
     return _newest(client, like, parse_moment(text[1:]).holds, f"as of {text}")
 
 
-def _earlier(client: Client, than: RequestRecord) -> RequestRecord:
-    return _newest(client, than, lambda one: one.created < than.created, "before that")
+def _earlier(client: Client, than: Replies) -> Replies:
+    created = than.tracker.record.created
+    return _newest(client, than, lambda one: one.created < created, "before that")
 
 
 def _newest(
-    client: Client, like: RequestRecord, fits: Callable[[RequestRecord], bool], when: str
-) -> RequestRecord:
-    asked = (like.agent, like.action, like.data, like.collective)
+    client: Client, like: Replies, fits: Callable[[RequestRecord], bool], when: str
+) -> Replies:
+    """The newest that fits and asked the same of the same targets."""
+    record = like.tracker.record
+    asked = (record.agent, record.action, record.data, record.collective)
+    others: list[str] = []
 
     def again(one: RequestRecord) -> bool:
-        return (one.agent, one.action, one.data, one.collective) == asked and fits(one)
+        if (one.agent, one.action, one.data, one.collective) != asked or not fits(one):
+            return False
+        same = one.id == record.id or _same_targets(client.replies(one.id), like)
+        others.extend([] if same else [one.id[:8]])
+        return same
 
     found = client.newest(again)
     if found is not None:
-        return found
-    line = f"diff: {like.agent} {like.action} was not asked so {when} in any session"
+        return client.replies(found.id)
+    line = f"diff: {record.agent} {record.action} was not asked so {when} in any session"
+    if others:
+        line += f"; of other targets it was: diff {others[0]} compares with that"
     raise SessionError(line, client.session.name)
+
+
+def _same_targets(first: Replies, second: Replies) -> bool:
+    """Whether two requests were for the same: those that match the same, or the same by name."""
+    one, other = first.tracker.record, second.tracker.record
+    if (one.filter, one.pool, one.collective) != (other.filter, other.pool, other.collective):
+        return False
+    if not (one.options.get("named") or other.options.get("named")):
+        return True
+    return _targets(first) == _targets(second)
+
+
+def _targets(replies: Replies) -> set[str]:
+    return {entry.sender for entry in replies.entries() if not entry.unexpected}

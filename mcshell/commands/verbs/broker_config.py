@@ -7,47 +7,156 @@ import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
-from mcshell.errors import ConfigError
+from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcshell.broker.config.site import Site
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import BrokerConfigOptions
     from mcshell.config import Settings
+    from mcshell.pki import Authority
 
 __all__ = ["check", "config"]
 
 _DAY = 86_400.0
+_KEPT = ("host", "listen", "tls_port", "retention", "cluster")
+"""Options that are kept beside what was written."""
+_FRAME = 4 << 20
+"""What RabbitMQ takes from 3.13 on, where nothing else was configured."""
+_HEADERS = 64 << 10
+_DEFAULTS = {"listen": "0.0.0.0", "tls_port": 61614}  # noqa: S104 - behind TLS with client certificates
 
 
 def config(context: Context, options: BrokerConfigOptions) -> Table:
-    """Write a broker's configuration; the rights are for all who have a valid certificate now."""
-    from mcshell.broker.config import write  # noqa: PLC0415 - cryptography is slow to load
+    """Write a broker's configuration; the rights are for all who have a valid certificate now.
+
+    What was said the last time, and is not said now, is as it was; a change is named.
+
+    Raises:
+        ConfigError: the CA is not kept by mcshell: it could not issue the broker's certificate, and
+            does not know who has one.
+    """
+    from mcshell.broker.config import read_record, write  # noqa: PLC0415 - cryptography is slow to load
     from mcshell.broker.config.site import MARGIN, survey  # noqa: PLC0415 - as above
-    from mcshell.pki import Authority  # noqa: PLC0415 - as above
 
     settings = context.settings
-    authority = Authority.open(context.ca_dir(options.pki))
+    authority = _authority(context.ca_dir(options.pki))
     longest = settings.node.max_ttl
     directory = Path(options.dir).absolute()
+    record = read_record(directory)
+    before = _before(record, directory)
+    said = {name: value for name in _KEPT if (value := getattr(options, name)) is not None}
+    wanted = {**_DEFAULTS, "host": [socket.getfqdn()], **before, **said}
+    _refuse_unfit(options, wanted)
+    members = wanted.get("cluster") or ()
+    retention = wanted.get("retention")
     site = survey(
         directory,
         authority,
         collectives=settings.collective.member,
         pools=settings.pools,
-        listen=options.listen,
-        port=options.tls_port,
-        retention=longest + MARGIN if options.retention is None else options.retention,
+        listen=wanted["listen"],
+        port=wanted["tls_port"],
+        retention=longest + MARGIN if retention is None else retention,
         longest_ttl=longest,
+        max_reply=settings.node.max_reply,
+        members=members,
     )
-    hosts = options.host or [socket.getfqdn()]
-    notes = write(options.broker, site, authority, hosts, longest)
-    start, url = str(directory / "start"), f"stomp+ssl://{hosts[0]}:{site.port}"
-    notes += [f"start it with: {start}", f"what it allows, and how to go on: {directory}/README.md"]
-    row = (options.broker, start, url, len(site.holders))
-    return Table(("broker", "start", "url", "identities"), [row], notes=tuple(notes))
+    hosts = members or wanted["host"]
+    kept = {name: wanted[name] for name in _KEPT if name in wanted}
+    notes = write(options.broker, site, authority, hosts, longest, kept)
+    notes += [
+        f"changed: {_option(name)} was {_told(before[name])}, is {_told(wanted[name])}"
+        for name in before
+        if before[name] != wanted[name]
+    ]
+    return _written(options.broker, site, hosts[0], notes)
+
+
+def _written(broker: str, site: Site, host: str, notes: list[str]) -> Table:
+    """What is there now: a row for the broker that is reached by `host`, or for each member."""
+    folders = {member: site.directory / member for member in site.members} or {host: site.directory}
+    rows = [
+        (broker, str(folder / "start"), f"stomp+ssl://{name}:{site.port}", len(site.holders))
+        for name, folder in folders.items()
+    ]
+    if site.members:
+        urls = ", ".join(f'"{url}"' for _broker, _start, url, _count in rows)
+        how = [
+            f"all members are in everybody's configuration: [broker] urls = [{urls}]",
+            "each folder goes to its member, and all are started",
+        ]
+    else:
+        how = [f"start it with: {rows[0][1]}"]
+    manual = next(iter(folders.values())) / "README.md"
+    how.append(f"what it allows, and how to go on: {manual}")
+    return Table(("broker", "start", "url", "identities"), rows, notes=(*notes, *how))
+
+
+def _refuse_unfit(options: BrokerConfigOptions, wanted: Mapping[str, Any]) -> None:
+    """Refuse what does not go with a cluster."""
+    if not wanted.get("cluster"):
+        return
+    if options.broker != "rabbitmq":
+        raise UsageError(
+            "--cluster is RabbitMQ's: two ActiveMQ on one shared store are an ordinary "
+            "configuration each, and both URLs in [broker] urls"
+        )
+    if options.host:
+        raise UsageError(
+            "--host and --cluster: the members are the hosts by which they are reached"
+        )
+
+
+def _authority(folder: Path) -> Authority:
+    """The CA, if it is one of mcshell's: with another's key nothing is ever signed here."""
+    from mcshell.pki import Authority  # noqa: PLC0415 - cryptography is slow to load
+
+    if (folder / "ca.pem").exists() and not (folder / "issued.jsonl").exists():
+        raise ConfigError(
+            f"{folder} holds a CA that mcshell does not keep (no issued.jsonl): it issues no certificate "
+            "for the broker with its key, and cannot tell who has one and which rights each is to have. "
+            "Configure the broker by hand with a certificate of that CA (which names whom by CN: "
+            "RabbitMQ's ssl_cert_login_from = common_name), or name a CA of mcshell's (--pki DIR)"
+        )
+    return Authority.open(folder)
+
+
+def _before(record: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """What was said when it was written last; an earlier version kept only the certificate's hosts."""
+    from cryptography import x509  # noqa: PLC0415 - slow to load
+
+    from mcshell.broker.config.site import SERVER  # noqa: PLC0415 - as above
+
+    if isinstance(found := record.get("options"), dict):
+        return {name: found[name] for name in _KEPT if name in found}
+    try:
+        server = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
+        names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return {}
+    hosts = [one for one in names.get_values_for_type(x509.DNSName) if not one.startswith(SERVER)]
+    hosts += [str(one) for one in names.get_values_for_type(x509.IPAddress)]
+    return {"host": hosts} if hosts else {}
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _told(value: Any) -> str:
+    return (
+        " ".join(value)
+        if isinstance(value, list)
+        else f"{value:g} s"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def check(settings: Settings, directory: Path) -> str:
@@ -63,10 +172,20 @@ def check(settings: Settings, directory: Path) -> str:
         raise ConfigError(
             f"{directory} was not written by mcshell broker config: {error}"
         ) from error
+    members = (record.get("options") or {}).get("cluster")
+    if members and (directory / members[0] / RECORD).exists():
+        said = {member: check(settings, directory / member) for member in members}
+        amiss = [f"{name}: {line}" for name, line in said.items() if line.startswith("warn: ")]
+        return f"warn: {'; '.join(amiss)}" if amiss else f"{len(said)} members: {said[members[0]]}"
     if kept < settings.node.max_ttl:
         return (
             f"warn: it keeps messages for {kept / _DAY:g} d, but node.max_ttl is"
             f" {settings.node.max_ttl / _DAY:g} d: run mcshell broker config again"
+        )
+    if record.get("largest", _FRAME) < (needed := settings.node.max_reply + _HEADERS):
+        return (
+            f"warn: it takes messages of {record.get('largest', _FRAME)} bytes, but replies may have"
+            f" {needed} with their headers (node.max_reply): run mcshell broker config again"
         )
     server = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
     end = server.not_valid_after_utc

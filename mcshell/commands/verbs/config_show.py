@@ -38,6 +38,8 @@ def _all(settings: Settings) -> Iterator[tuple[str, Any]]:
         yield from _inside(section, getattr(settings, section))
     for name, pool in settings.pools.items():
         yield from _inside(f"pools.{name}", pool)
+    for name, text in settings.aliases.items():
+        yield f"aliases.{name}", text
 
 
 def _inside(prefix: str, section: Any) -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from mcshell.errors import DDLError, UsageError
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import DDLExportOptions
+    from mcshell.ddl.library import Library
 
 __all__ = ["export"]
 
@@ -20,32 +21,43 @@ __all__ = ["export"]
 def export(context: Context, options: DDLExportOptions) -> Table:
     """Write DIR/mcollective/agent/NAME.ddl for each agent; DIR is then a `libdir` of MCollective.
 
-    `rpcutil` is left out, unless it is named: MCollective has its own.
+    `rpcutil` is left out, unless it is named: MCollective has its own. A schema that has no form
+    there is a row that says why, and the exit code is 2.
 
     Raises:
         UsageError: an agent that is not there, or a folder that cannot be written.
-        DDLError: a schema that has no form there.
     """
     library = context.library
     chosen = options.agents or [name for name in library.agents() if name != "rpcutil"]
     folder = Path(options.dir) / "mcollective" / "agent"
-    written: list[tuple[Any, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     for name in chosen:
-        library.get(name)
-        path = library.path(name)
-        assert path is not None, "it was just read"
-        if path.suffix == ".ddl":
-            text = path.read_text(encoding="utf-8")
-        else:
-            try:
-                text = ruby.write(json.loads(path.read_text(encoding="utf-8")))
-            except DDLError as error:
-                raise DDLError(str(error), str(path)) from error
         target = folder / f"{name}.ddl"
         try:
+            text = _written(library, name)
             folder.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
+        except DDLError as error:
+            rows.append((name, None, f"not written: {error}"))
         except OSError as error:
             raise UsageError(f"{target}: {error.strerror}") from error
-        written.append((name, str(target)))
-    return Table(("agent", "file"), written, notes=(f"for MCollective: libdir = {options.dir}",))
+        else:
+            rows.append((name, str(target), None))
+    code = 2 if any(reason for _, _, reason in rows) else 0
+    notes = (f"for MCollective: libdir = {options.dir}",)
+    return Table(("agent", "file", "reason"), rows, code, notes, quiet=("reason",))
+
+
+def _written(library: Library, name: str) -> str:
+    """A schema in MCollective's form; DDLError when it has none, or cannot be read."""
+    library.get(name)
+    path = library.path(name)
+    assert path is not None, "it was just read"
+    if path.suffix == ".ddl":
+        return path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return ruby.write(json.loads(path.read_text(encoding="utf-8-sig")))
+    except ValueError as error:
+        raise DDLError(f"has no form there: {error}", str(path)) from error
+    except DDLError as error:
+        raise DDLError(str(error), str(path)) from error

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.targeting import RequestOptions, Targeting
-from mcshell.commands.output.result import Feed, Table, counts_code
+from mcshell.commands.output.result import INTERRUPTED, Feed, Table, counts_code
 from mcshell.commands.verbs.shaping import check, shaped, shaped_table
+from mcshell.commands.verbs.submitting import found_by, put
 from mcshell.commands.verbs.targeting import targeting
-from mcshell.errors import UsageError, did_you_mean
+from mcshell.errors import Stopped, UsageError, did_you_mean
 from mcshell.filters import compile_filter
+from mcshell.filters.nodes import canonical, expand
 from mcshell.message import State
 
 if TYPE_CHECKING:
@@ -34,9 +36,18 @@ _INVENTORY = ("sender", "state", "version", "collectives", "classes", "agents", 
 def find(context: Context, options: FindOptions) -> Table:
     """The identities that match, known ones among them."""
     wanted = targeting(context, options)  # refused, where it must be, before anyone connects
-    found = context.client(options.session).find(wanted)
+    found = _found(context, context.client(options.session), wanted)
     rows = [(name,) for name in sorted(found.names)]
-    return Table(("sender",), rows, 0 if rows else 1, _notes(found))
+    code = INTERRUPTED if context.stopped else 0 if rows else 1
+    return Table(("sender",), rows, code, _notes(found))
+
+
+def _found(context: Context, client: Client, wanted: Targeting) -> Discovered:
+    """Who is there; after Ctrl-C who had answered, and the known of whom there was no word yet."""
+    try:
+        return client.find(wanted)
+    except Stopped as stopped:
+        return found_by(context, stopped)
 
 
 def ping(context: Context, options: PingOptions) -> Table:
@@ -45,7 +56,7 @@ def ping(context: Context, options: PingOptions) -> Table:
     wanted = targeting(context, options)
     client = context.client(options.session)
     began = time.time()
-    found = client.find(wanted)
+    found = _found(context, client, wanted)
     if not found.names:
         return Table(_PING, [], 1, _notes(found))
     notes = _notes(found)
@@ -53,18 +64,23 @@ def ping(context: Context, options: PingOptions) -> Table:
         times = {name: answer.rtt for name, answer in found.answers.items()}
         states = {name: _state(found, name) for name in found.names}
     else:
-        asked = client.ask(
-            RequestOptions(
-                agent="rpcutil", action="ping", targeting=wanted, timeout=options.timeout
-            )
+        ask = RequestOptions(
+            agent="rpcutil", action="ping", targeting=wanted, timeout=options.timeout
         )
+        asked = put(context, options, ask)
         context.seen(asked)
         times = {row.sender: row.lag for row in asked.rows() if row.lag is not None}
         states = {row.sender: row.state for row in asked.rows()}
         notes = tuple(filter(None, [client.monitor.refused_since(began)]))
-    rows = [(name, str(states[name]), _milliseconds(times.get(name))) for name in sorted(states)]
-    table = Table(_PING, rows, _code(states.values(), found), notes)
-    return shaped_table(options, table)
+    rows: list[tuple[Any, ...]] = [
+        (name, str(states[name]), _milliseconds(times.get(name))) for name in sorted(states)
+    ]
+    columns: tuple[str, ...] = _PING
+    if several := {name: one.machines for name, one in found.answers.items() if one.machines}:
+        columns = (*_PING, "duplicate")
+        rows = [(*row, ", ".join(several.get(row[0], ())) or None) for row in rows]
+    code = INTERRUPTED if context.stopped else _code(states.values(), found)
+    return shaped_table(options, Table(columns, rows, code, notes))
 
 
 def inventory(context: Context, options: InventoryOptions) -> Table | Replies | Feed:
@@ -76,20 +92,20 @@ def inventory(context: Context, options: InventoryOptions) -> Table | Replies | 
     source = options.source or "broadcast"
     wanted = targeting(context, options)
     if options.node:
-        wanted = Targeting(nodes=(options.node,), source=source)
+        wanted = Targeting(nodes=tuple(expand([options.node], context.groups)), source=source)
     client = context.client(options.session)
-    found = client.find(wanted)
+    found = _found(context, client, wanted)
     if source == "inventory":
         return shaped_table(options, _remembered(client, found))
     if not found.discovered:
         ask = RequestOptions(
             agent="rpcutil", action="inventory", targeting=wanted, timeout=options.timeout
         )
-        return shaped(context, options, client.ask(ask))
+        return shaped(context, options, put(context, options, ask))
     rows = [(name, _state(found, name), answer.node) for name, answer in found.answers.items()]
     rows += [(node.identity, State.SILENT, node) for node in found.absent]
     rows.sort(key=lambda row: row[0])
-    code = _code([state for _, state, _ in rows], found)
+    code = INTERRUPTED if context.stopped else _code([state for _, state, _ in rows], found)
     described = [_described(node, state) for _, state, node in rows]
     return shaped_table(options, _inventoried(described, code, found))
 
@@ -97,10 +113,10 @@ def inventory(context: Context, options: InventoryOptions) -> Table | Replies | 
 def forget(context: Context, options: ForgetOptions) -> Table:
     """Drop a node from what is known: it is no target any more until it is seen again."""
     client = context.client(options.session)
-    if not client.known.forget(options.name):
+    if not client.known.forget(canonical(options.name)):
         names = [node.identity for node in client.known.nodes(context.settings.collective.main)]
         raise UsageError(f"no node {options.name!r} is known{did_you_mean(options.name, names)}")
-    return Table(("sender",), [(options.name,)])
+    return Table(("sender",), [(canonical(options.name),)])
 
 
 def _remembered(client: Client, found: Discovered) -> Table:
@@ -115,7 +131,15 @@ def _remembered(client: Client, found: Discovered) -> Table:
 
 
 def _inventoried(rows: list[tuple[Any, ...]], code: int, found: Discovered) -> Table:
-    return Table(_INVENTORY, rows, code, _notes(found), bulky=("agents", "facts"))
+    return Table(
+        _INVENTORY,
+        rows,
+        code,
+        _notes(found),
+        times=("seen",),
+        bulky=("agents", "facts"),
+        minor=("collectives",),
+    )
 
 
 def _follow(context: Context, options: InventoryOptions) -> Feed:
@@ -178,6 +202,8 @@ def _state(found: Discovered, name: str) -> State:
 
 
 def _notes(found: Discovered) -> tuple[str, ...]:
+    if found.stopped:
+        return (f"stopped after {found.elapsed:.1f} s: others may be there", *found.notes)
     if found.names:
         return found.notes
     # Who does not match does not answer: only time tells that there is nobody.

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell import plugins
+from mcshell.client.discovery.groups import load_groups
+from mcshell.client.pki import pki_of
 from mcshell.client.session.session import stores
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.broker_config import check
 from mcshell.config import KeyReference
-from mcshell.errors import ConfigError, MCShellError, PluginError
+from mcshell.config.mcollective import LEAVES_OPEN
+from mcshell.errors import ConfigError, DDLError, FilterError, MCShellError, PluginError
 from mcshell.private import check_obeyed, private_folder
+from mcshell.storage import storage_flaws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +36,7 @@ __all__ = ["doctor"]
 
 _SOON = 30 * 86400.0
 _CONNECT = 5.0
+_TOLD = 8
 _OTHERS = 0o077
 
 Finding = tuple[str, str, str]
@@ -53,19 +58,25 @@ def _findings(context: Context, written: str | None) -> Iterator[Finding]:
     yield "configuration", "ok", str(settings.path or "defaults and environment only")
     yield _check("state directory", lambda: _state(settings))
     yield _check("sessions", lambda: _sessions(settings))
-    yield from _signing(settings)
-    yield _check("passcode", lambda: _passcode(settings))
-    for url in settings.broker.urls:
-        yield _check(f"broker {url}", lambda url=url: _broker(settings, url))  # type: ignore[misc] # as above
+    if settings.only_mcollective:
+        caution = f"only MCollective's wire: {LEAVES_OPEN[settings.mcollective.security]}"
+        yield "pki", "warn", caution
+    else:
+        yield from _signing(settings)
+        yield _check("passcode", lambda: _passcode(settings))
+        for url in settings.broker.urls:
+            yield _check(f"broker {url}", lambda url=url: _broker(settings, url))  # type: ignore[misc] # as above
     if settings.mcollective.enabled:
         yield _check("mcollective keys", lambda: _old_keys(settings))
         yield _check("mcollective broker", lambda: _old_broker(settings))
     if written is not None:
         yield _check(f"broker config {written}", lambda: check(settings, Path(written)))
+    if settings.groups or settings.client.groups:
+        yield _check("groups", lambda: _groups(settings))
     yield from _plugins()
     if settings.client.external_discovery:
         yield _check("discovery program", lambda: _program(settings))
-    yield from _agents(settings)
+    yield from _agents(context)
     yield from _facts(settings)
     yield from _handlers(settings)
     yield from _policies(settings)
@@ -84,7 +95,7 @@ def _state(settings: Settings) -> str:
     probe = private_folder(settings.state_dir) / ".doctor"
     probe.touch()
     probe.unlink()
-    return str(settings.state_dir)
+    return next((f"warn: {flaw}" for flaw in storage_flaws(probe.parent)), str(probe.parent))
 
 
 def _sessions(settings: Settings) -> str:
@@ -191,7 +202,7 @@ def _old_keys(settings: Settings) -> str:
     from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - cryptography is slow to load
     from mcshell.wire.mcollective.setup import open_wire  # noqa: PLC0415 - as above
 
-    kind = load_credentials(settings.pki).signer.identity.kind
+    kind = load_credentials(pki_of(settings)).signer.identity.kind
     wire = open_wire(settings.mcollective, "node" if kind == "node" else "client")
     security = wire.security
     return f"{security.name} as {security.callerid}, {wire.sender} in {settings.mcollective.main}"
@@ -207,6 +218,19 @@ def _old_broker(settings: Settings) -> str:
         return (
             f"{connection.url} speaks {connection.dialect.name}: {type(layout).__name__}'s layout"
         )
+
+
+def _groups(settings: Settings) -> str:
+    """Who each group is: a file that cannot be read, a group that is in itself."""
+    book = load_groups(settings)
+    told: list[str] = []
+    for source, groups in book.sources.items():
+        for name in groups:
+            try:
+                told.append(f"@{name} {len(book(f'{source}:{name}'))}")
+            except FilterError as error:
+                return f"warn: {error}"
+    return ", ".join(told[:_TOLD]) + (f", … {len(told)} in all" if len(told) > _TOLD else "")
 
 
 def _plugins() -> Iterator[Finding]:
@@ -229,22 +253,34 @@ def _plugin(plugin: plugins.InstalledPlugin) -> str:
     return where
 
 
-def _agents(settings: Settings) -> Iterator[Finding]:
-    """Which agents a node on this machine would have, and why not the others."""
+def _agents(context: Context) -> Iterator[Finding]:
+    """Which agents a node on this machine would have, and why not the others; schemas without one."""
     from mcshell.ddl.library import shipped_dir  # noqa: PLC0415 - agents are the last check
     from mcshell.node.agents.registry import load_agents  # noqa: PLC0415 - as above
     from mcshell.node.facts.source import FactSource  # noqa: PLC0415 - as above
     from mcshell.node.host import Host  # noqa: PLC0415 - as above
 
-    served = load_agents([*settings.node.agents, shipped_dir()])
+    settings, library = context.settings, context.library
+    lenient = settings.node.unknown_validators == "warn"
+    served = load_agents([*settings.node.agents, shipped_dir()], lenient=lenient)
     base = settings.path.parent if settings.path else settings.state_dir
     source = FactSource(settings.node.facts, base)
     name = settings.node.identity or "doctor"
     served.activate(Host(name, facts=source.facts, served=served, settings=settings.agents))
     for entry in served.inventory():
-        yield f"agent {entry['name']}", "ok", entry["description"]
+        name = entry["name"]
+        service = served.get(name)
+        flaws = service.ddl.flaws if service else ()
+        yield f"agent {name}", "warn" if flaws else "ok", "; ".join(flaws) or entry["description"]
     for agent, reason in sorted(served.inactive.items()):
         yield f"agent {agent}", "warn", f"not active here: {reason}"
+    for name in set(library.agents()).difference(served.names, served.inactive):
+        try:
+            flaws = library.get(name).flaws
+        except DDLError as error:
+            flaws = (str(error),)
+        if flaws:
+            yield f"schema {name}", "warn", "; ".join(flaws)
 
 
 def _facts(settings: Settings) -> Iterator[Finding]:
@@ -253,8 +289,8 @@ def _facts(settings: Settings) -> Iterator[Finding]:
     from mcshell.node.facts.source import FactSource  # noqa: PLC0415 - as above
 
     node = settings.node
-    source = FactSource(node.facts, settings.state_dir / "node", room=node.max_reply // 2)
-    classes, flaws = read_classes(node.classes, node.max_reply // 4)
+    source = FactSource(node.facts, settings.state_dir / "node", room=node.fact_room)
+    classes, flaws = read_classes(node.classes, node.class_room)
     flaws += source.flaws()
     if not flaws:
         yield "facts", "ok", f"{len(source.facts())} facts, {len(classes)} classes"

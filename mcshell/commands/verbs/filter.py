@@ -23,7 +23,7 @@ def filter_(context: Context, options: request_options.FilterOptions) -> Table:
     """Put a filter in force, take it off, or say which one is."""
     if context.face == "cli":
         raise UsageError("filter: it holds for the lines of a prompt; here say -F, -C, -I or -S")
-    wanted = filter_of(options)
+    wanted = filter_of(context, options)
     if options.off:
         if wanted:
             raise UsageError("filter: --off takes no filter")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcshell.client.pki import pki_of
 from mcshell.client.session.session import stores
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.shaping import check, shaped, shaped_table
-from mcshell.commands.verbs.submitting import wait_quiet
+from mcshell.commands.verbs.submitting import stopped_with, wait_quiet
+from mcshell.errors import Stopped
 from mcshell.message import State
 from mcshell.wire.credentials import load_credentials
 
@@ -31,8 +33,11 @@ def replies(context: Context, options: request_options.RepliesOptions) -> Replie
     client = _client(context, options.session, options.request)
     found = client.replies(options.request)
     if options.timeout is not None and options.format != "jsonl":
-        with context.progress(client, found):
-            found.wait(options.timeout)
+        try:
+            with context.progress(client, found):
+                found.wait(options.timeout)
+        except Stopped as stopped:
+            found = stopped_with(context, stopped)
     return shaped(context, options, found)
 
 
@@ -42,7 +47,9 @@ def ledger(context: Context, options: request_options.LedgerOptions) -> Table:
     client = _client(context, options.session, options.request)
     entries = client.replies(options.request).entries()
     rows = [tuple(getattr(entry, name) for name in _LEDGER) for entry in entries]
-    return shaped_table(options, Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:]))
+    return shaped_table(
+        options, Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:], precise=True)
+    )
 
 
 def requests(context: Context, options: request_options.RequestsOptions) -> Table:
@@ -57,7 +64,13 @@ def requests(context: Context, options: request_options.RequestsOptions) -> Tabl
     times = ("created", "expires")
     notes = () if rows else (f"nothing was asked yet in session {client.session.name}",)
     return Table(
-        (*_REQUESTS, *states), rows, notes=notes, times=times, ids=("requestid",), quiet=states
+        (*_REQUESTS, *states),
+        rows,
+        notes=notes,
+        times=times,
+        ids=("requestid",),
+        quiet=states,
+        minor=("expires", "via"),
     )
 
 
@@ -75,12 +88,14 @@ def _client(context: Context, session: str | None, request: str | None) -> Clien
 def _session_of(context: Context, request: str) -> str | None:
     """The other session of this caller whose request it is, where its queue may have more."""
     current = context.current()
-    if current is not None and current.session.store.find_request(request) is not None:
-        return None
+    if current is not None:
+        store = current.session.store
+        if store.find_request(store.jobs.meant(request)) is not None:
+            return None
     settings = context.settings
-    caller = load_credentials(settings.pki).signer.identity.callerid
+    caller = load_credentials(pki_of(settings)).signer.identity.callerid
     for store in stores(settings.state_dir):
-        record = store.find_request(request)
+        record = store.find_request(store.jobs.meant(request))
         if record is not None:
             mine = store.meta("caller") == caller
             here = store.meta("collective") == settings.collective.main

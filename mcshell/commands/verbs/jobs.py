@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.client.discovery.targeting import Targeting
+from mcshell.client.discovery.targeting import narrowed
 from mcshell.client.jobs.replies import FORECAST, JOBS
 from mcshell.commands.grammar.job_options import TermsOptions, TimesOptions
-from mcshell.commands.output.result import Feed, Prose, Table
+from mcshell.commands.output.result import Feed, Prose, Table, exit_code, submitted_code
+from mcshell.commands.output.sanitize import sanitize
+from mcshell.commands.verbs.job_glances import forecast_glance, list_glance, submit_glance
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.submitting import confirm, confirmation
 from mcshell.commands.verbs.targeting import targeting
 from mcshell.errors import UsageError
-from mcshell.message import State
+from mcshell.filters.nodes import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from mcshell.client.client import Client
     from mcshell.client.jobs.documents import JobEdit
+    from mcshell.client.jobs.replies import JobReplies, JobsTold
     from mcshell.client.rpc.replies import Replies
+    from mcshell.client.store.ledger import LedgerEntry
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.job_options import (
         EditOptions,
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
         LogOptions,
         SubmitOptions,
     )
+    from mcshell.commands.grammar.options import Options
 
 __all__ = [
     "cancel",
@@ -43,9 +48,10 @@ __all__ = [
     "submit",
 ]
 
-_SUBMITTED: Final = ("sender", "job", "state", "reason")
+_SUBMITTED: Final = ("sender", "job", "state", "start", "reason")
 _TIMES: Final = ("next", "last", "start")
-_REFUSED: Final = (State.FAILED, State.DENIED, State.INTERRUPTED)
+_QUIET: Final = ("last", "attempt", "progress", "conflict", "why")
+_MINOR: Final = ("revision", "owner")
 
 
 def submit(context: Context, options: SubmitOptions) -> Table:
@@ -66,19 +72,33 @@ def submit(context: Context, options: SubmitOptions) -> Table:
     )
     if not options.background:
         client.jobs.wait_quiet(replies, options.timeout)
-    entries = replies.entries()
+    starts, told = client.jobs.first_starts(replies)
     rows = [
-        (one.sender, replies.job, one.state.value, _why(one.reason, one.reply)) for one in entries
+        (one.sender, replies.job, one.state.value, starts.get(one.sender), _why(one))
+        for one in replies.entries()
     ]
-    states = {one.state for one in entries}
-    code = 2 if states & set(_REFUSED) else 5 if State.PENDING in states else 0
+    found = Table(
+        _SUBMITTED,
+        rows,
+        _code(replies, options),
+        (told,) if told else (),
+        times=("start",),
+        ids=("job",),
+        quiet=("reason",),
+    )
+    return found if options.named else submit_glance(found, found.records())
+
+
+def _code(replies: JobReplies, options: SubmitOptions) -> int:
     if options.background:
-        code = 0 if replies.confirmed else 5
-    return Table(_SUBMITTED, rows, code)
+        return exit_code(replies, options)
+    heard = any(one.reply is not None for one in replies.entries())
+    return submitted_code(replies.stats, discovered=not options.named, heard=heard)
 
 
-def _why(reason: str, reply: Any) -> str:
-    return reason or (reply.statusmsg if reply is not None and reply.statuscode else "")
+def _why(entry: LedgerEntry) -> str:
+    reply = entry.reply
+    return entry.reason or (reply.statusmsg if reply is not None and reply.statuscode else "")
 
 
 def _given(options: SubmitOptions | EditOptions) -> dict[str, Any]:
@@ -93,16 +113,20 @@ def list_(context: Context, options: ListOptions) -> Table:
     wanted = targeting(context, options)
     client = context.client(options.session)
     job = client.jobs.find(options.job) if options.job else ""
-    rows = client.jobs.rows(
+    told = client.jobs.stands(
         job, name=options.name, state=options.state, targeting=wanted, timeout=options.timeout
     )
-    return _table(JOBS, rows)
+    found = _table(JOBS, told, options)
+    return found if options.job or options.named else list_glance(found, told.rows)
 
 
-def _table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Table:
+def _table(columns: Mapping[str, str], told: JobsTold, options: Options) -> Table:
     names = tuple(columns)
+    rows = [tuple(row.get(name) for name in names) for row in told.rows]
+    notes = (f"no answer from {fold(told.silent)}",) if told.silent else ()
     times = tuple(name for name in _TIMES if name in columns)
-    return Table(names, [tuple(row.get(name) for name in names) for row in rows], times=times)
+    code = exit_code(told.replies, options)
+    return Table(names, rows, code, notes, times=times, ids=("job",), quiet=_QUIET, minor=_MINOR)
 
 
 def show(context: Context, options: JobOptions) -> Replies:
@@ -114,8 +138,8 @@ def show(context: Context, options: JobOptions) -> Replies:
 def edit(context: Context, options: EditOptions) -> Replies:
     """Put a new revision in its place; it runs with the rights of whoever edits."""
     wanted, client = _asked(context, options)
-    old = client.jobs.document(options.job)
-    action = context.library.get(old.agent).action(old.action)
+    old = client.jobs.revisions(options.job, **wanted)
+    action = context.library.get(old.newest.agent).action(old.newest.action)
     changes = {**_given(options), "inputs": inputs(action, options, context.inputs)}
 
     def agreed(change: JobEdit) -> bool:
@@ -123,7 +147,7 @@ def edit(context: Context, options: EditOptions) -> Replies:
             confirm(context, str(change))
         return True
 
-    return client.jobs.edit(options.job, confirm=agreed, **wanted, **changes)
+    return client.jobs.put_edit(old, agreed, **changes)
 
 
 def pause(context: Context, options: JobOptions) -> Replies:
@@ -154,7 +178,7 @@ def _asked(context: Context, options: JobOptions) -> tuple[dict[str, Any], Clien
     """Whom to ask about a job: those that the line names, else those that have it."""
     found = targeting(context, options)
     wanted: dict[str, Any] = {"timeout": options.timeout}
-    if found != Targeting(source=found.source, known=found.known):
+    if narrowed(found):
         wanted["targeting"] = found
     return wanted, context.client(options.session)
 
@@ -162,19 +186,28 @@ def _asked(context: Context, options: JobOptions) -> tuple[dict[str, Any], Clien
 def log(context: Context, options: LogOptions) -> Prose | Feed:
     """What a run wrote; with `-f` as it comes, until the run ends."""
     client = context.client(options.session)
-    pieces = client.jobs.log(options.job, options.node, run=options.run, follow=options.follow)
+    parts = client.jobs.log_parts(options.job, options.node, options.run, follow=options.follow)
     if not options.follow:
-        return Prose("".join(pieces))
+        found = list(parts)
+        text = "".join(text for text, _note in found)
+        return Prose(sanitize(text), (note for _text, note in found if note))
     if context.face == "magic":
         raise UsageError("job log --follow: only on the command line or at the prompt")
-    return Feed(({"sender": options.node, "text": piece} for piece in pieces), text="text")
+    return Feed(
+        (
+            {"sender": options.node, "text": text, **({"note": note} if note else {})}
+            for text, note in parts
+        ),
+        text="text",
+    )
 
 
 def forecast(context: Context, options: ForecastOptions) -> Table:
     """What will start when, by the nodes' own records."""
     wanted = targeting(context, options)
     client = context.client(options.session)
-    rows = client.jobs.forecast_rows(
+    told = client.jobs.starts(
         options.from_, options.within, targeting=wanted, timeout=options.timeout
     )
-    return _table(FORECAST, rows)
+    found = _table(FORECAST, told, options)
+    return found if options.named else forecast_glance(found, told.rows)

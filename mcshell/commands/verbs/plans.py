@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell.client.store.plans import OK, STOPPED
 from mcshell.commands.output.result import INTERRUPTED, Table
 from mcshell.commands.verbs.submitting import confirmation
+from mcshell.errors import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,27 +64,32 @@ def preview(context: Context, options: PlanPreviewOptions) -> Table:
 def run(context: Context, options: PlanRunOptions) -> Table:
     """Run a plan: a row a wave, and on standard error what became of it."""
     client = context.client(options.session)
-    progress = client.plans.run(
-        options.file,
-        timeout=options.timeout,
-        confirm=confirmation(context, options),
-        say=_say(context),
-        again=options.again,
+    return _shown(
+        context,
+        lambda: client.plans.run(
+            options.file,
+            timeout=options.timeout,
+            confirm=confirmation(context, options),
+            say=_say(context),
+            again=options.again,
+        ),
     )
-    return _waves(progress)
 
 
 def resume(context: Context, options: PlanResumeOptions) -> Table:
     """Go on with a plan where it was left."""
     client = context.client(options.session)
-    progress = client.plans.resume(
-        options.plan, timeout=options.timeout, say=_say(context), accept=options.accept
+    return _shown(
+        context,
+        lambda: client.plans.resume(
+            options.plan, timeout=options.timeout, say=_say(context), accept=options.accept
+        ),
     )
-    return _waves(progress)
 
 
 def list_(context: Context, options: PlansOptions) -> Table:
     """The plans of the session."""
+    plans = context.client(options.session).plans
     rows = [
         (
             one.id,
@@ -96,9 +103,29 @@ def list_(context: Context, options: PlansOptions) -> Table:
             one.created,
             one.reason,
         )
-        for one in context.client(options.session).plans.list()
+        for one in plans.list()
     ]
-    return Table(_LIST, rows, times=("created",), ids=("plan",), quiet=_QUIET)
+    notes = (f"the session is held by {plans.holder}: they go on there",) if plans.holder else ()
+    return Table(
+        _LIST,
+        rows,
+        notes=notes,
+        times=("created",),
+        ids=("plan",),
+        quiet=_QUIET,
+        minor=("revision",),
+    )
+
+
+def _shown(context: Context, go: Callable[[], PlanStatus]) -> Table:
+    """Where a plan stands when it has gone as far as it goes, or Ctrl-C came."""
+    try:
+        return _waves(go())
+    except Stopped as stopped:
+        if stopped.plan is None:
+            raise
+        context.stopped = stopped
+        return replace(_waves(stopped.plan), code=INTERRUPTED)
 
 
 def _waves(progress: PlanStatus) -> Table:
@@ -109,8 +136,6 @@ def _waves(progress: PlanStatus) -> Table:
     elif progress.state not in (OK, STOPPED):
         note += f" (plan resume {progress.id[:8]} goes on with it)"
     code = {OK: 0, STOPPED: _BAD}.get(progress.state, _OPEN)
-    if progress.interrupted:
-        code = INTERRUPTED
     return Table(_WAVES, rows, code, (note,), ids=("request",), quiet=("failed", *_QUIET))
 
 

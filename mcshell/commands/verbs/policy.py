@@ -18,6 +18,7 @@ from mcshell.node.facts.classes import read_classes
 from mcshell.node.facts.sendable import plain
 from mcshell.node.facts.source import FactSource
 from mcshell.node.host import Host
+from mcshell.texts import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,18 +114,18 @@ def _host(context: Context, options: PolicyTestOptions) -> Host:
 
 
 def _line(path: Path, number: int) -> str:
-    return path.read_text(encoding="utf-8").split("\n")[number - 1].strip()
+    return decoded(path.read_bytes()).split("\n")[number - 1].strip()
 
 
 def _facts(context: Context, file: str | None) -> Mapping[str, Any]:
     """The facts of a file, YAML or JSON; else those of a node on this machine."""
     if file is None:
-        settings = context.settings
-        return FactSource(settings.node.facts, settings.state_dir / "node").facts()
+        node, state = context.settings.node, context.settings.state_dir / "node"
+        return FactSource(node.facts, state, room=node.fact_room).facts()
     import yaml  # noqa: PLC0415 - only where a file is
 
     try:
-        document = plain(yaml.safe_load(Path(file).read_text(encoding="utf-8")))
+        document = plain(yaml.safe_load(decoded(Path(file).read_bytes())))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"--facts {file}: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
@@ -139,7 +140,7 @@ def _classes(context: Context, given: str | None) -> frozenset[str]:
     path = context.settings.node.classes if given is None else Path(given)
     if given is not None and not Path(given).is_file():
         raise UsageError(f"--classes {given}: there is no such file")
-    classes, flaws = read_classes(path)
+    classes, flaws = read_classes(path, context.settings.node.class_room)
     if given is not None and flaws:
         raise UsageError(f"--classes {given}: {flaws[0]}")
     return frozenset(classes)

@@ -9,24 +9,21 @@ from __future__ import annotations
 import html
 import logging
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mcshell.commands.output.result import Prose
 from mcshell.commands.output.sanitize import sanitize
-from mcshell.errors import MCShellError, UsageError, did_you_mean
+from mcshell.commands.parameters import declared, given
+from mcshell.errors import MCShellError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import ReportOptions
 
 __all__ = ["ReportError", "report"]
 
-_ASSIGNED = re.compile(r"^([A-Za-z_]\w*)\s*(?::[^=\n]*)?=(?!=)", re.MULTILINE)
 _PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -37,12 +34,20 @@ style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
-th, td {{ padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: left; }}
-th {{ border-bottom: 2px solid #999; }}
-pre {{ overflow-x: auto; background: #f6f6f6; padding: .5rem; font-size: 13px; }}
+body {{ font: 15px/1.55 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif; color: #1f2933; \
+max-width: 64rem; margin: 2.5rem auto; padding: 0 1.5rem; }}
+h1 {{ font-size: 1.9rem; margin: 0 0 .3rem; }}
+h2 {{ font-size: 1.2rem; margin: 2.2rem 0 .5rem; padding-top: .6rem; border-top: 1px solid #e4e7eb; }}
+table {{ border: 0; border-collapse: collapse; margin: .8rem 0 1.4rem; font-size: 14px; }}
+th, td {{ border: 0; border-bottom: 1px solid #e4e7eb; padding: .35rem 1.2rem .35rem 0; \
+text-align: left; vertical-align: top; overflow-wrap: anywhere; min-width: 3.5em; }}
+table.dataframe th, table.dataframe td {{ text-align: right; font-variant-numeric: tabular-nums; }}
+table.dataframe th[style], table.dataframe td[style] {{ min-width: 6em; }}
+th {{ font-weight: 600; color: #52606d; border-bottom-color: #9aa5b1; white-space: nowrap; }}
+table.numbered tr > th:first-child {{ display: none; }}
+pre {{ overflow-x: auto; background: #f5f7fa; padding: .6rem; font-size: 13px; white-space: pre-wrap; }}
 img {{ max-width: 100%; }}
+@media print {{ body {{ margin: 0; max-width: none; }} tr, img {{ break-inside: avoid; }} }}
 .jp-InputPrompt, .jp-OutputPrompt, .anchor-link {{ display: none; }}
 </style>
 </head>
@@ -70,9 +75,9 @@ def report(context: Context, options: ReportOptions) -> Prose:
         import nbconvert  # noqa: F401, PLC0415 - an extra
         import papermill  # noqa: F401, PLC0415 - an extra
     except ImportError as error:
-        raise UsageError("report: needs papermill: pip install 'mcshell[report]'") from error
+        raise UsageError("report: needs papermill: pip install papermill nbconvert") from error
     source = Path(options.notebook)
-    parameters = _parameters(options.parameters, _declared(source))
+    parameters = given(options.parameters, declared(_cells(source)))
     target = Path(options.out or source.with_suffix(".html").name)
     if not target.absolute().parent.is_dir():
         raise UsageError(f"report: -o {target}: there is no such folder")
@@ -93,8 +98,8 @@ def report(context: Context, options: ReportOptions) -> Prose:
     return Prose(f"{target}")
 
 
-def _declared(source: Path) -> list[str]:
-    """The names that a notebook's cell with the tag `parameters` gives values to."""
+def _cells(source: Path) -> list[str]:
+    """The code of a notebook's cells with the tag `parameters`."""
     import nbformat  # noqa: PLC0415 - comes with the extra
 
     if not source.is_file():
@@ -102,30 +107,9 @@ def _declared(source: Path) -> list[str]:
     read: Any = nbformat.read
     try:
         book = read(source, as_version=4)
-        cells = [one.source for one in book.cells if "parameters" in one.metadata.get("tags", ())]
+        return [one.source for one in book.cells if "parameters" in one.metadata.get("tags", ())]
     except Exception as error:
         raise UsageError(f"report: {source} is no notebook: {_line(error)}") from error
-    return [name for cell in cells for name in _ASSIGNED.findall(cell)]
-
-
-def _parameters(words: Sequence[str], declared: Sequence[str]) -> dict[str, Any]:
-    """Read `name=value`, the value as YAML: a number, a list, true, or plain text."""
-    import yaml  # noqa: PLC0415 - only reports with parameters want it
-
-    found: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or not name:
-            raise UsageError(f"report: -p {word!r}: name=value is meant")
-        if name not in declared:
-            known = f": one of {', '.join(declared)} is meant" if declared else ""
-            hint = did_you_mean(name, declared) or known
-            raise UsageError(f"report: the notebook has no parameter {name!r}{hint}")
-        try:
-            found[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            found[name] = text
-    return found
 
 
 def _run(source: Path, done: Path, parameters: dict[str, Any], timeout: float | None) -> str | None:

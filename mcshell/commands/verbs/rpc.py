@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.targeting import RequestOptions
+from mcshell.client.rpc.schemas import fitting, typed
 from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.commands.verbs.submitting import put
 from mcshell.commands.verbs.targeting import targeting
-from mcshell.errors import InputError, UsageError
+from mcshell.ddl.types import Given
+from mcshell.errors import InputError, MCShellError, UsageError
 from mcshell.message import Via
 
 if TYPE_CHECKING:
@@ -21,24 +24,23 @@ if TYPE_CHECKING:
     from mcshell.commands.output.result import Table
     from mcshell.ddl import Action
 
-__all__ = ["inputs", "pairs", "rpc"]
+__all__ = ["given", "inputs", "pairs", "rpc"]
+
+_SIGNS = ("|", ">", ">>", "<", "&&", "||", "&")
 
 
 def rpc(context: Context, options: RpcOptions) -> Replies | Table:
     """Ask, and wait for the replies unless the line is `-b` or wants them as they arrive.
 
     Raises:
-        UsageError: `--pool` without `--via pool`; or many nodes would be changed and nobody is
-            there to say yes.
+        UsageError: many nodes would be changed and nobody is there to say yes.
     """
-    if options.pool is not None and options.via != Via.POOL:
-        raise UsageError("--pool goes with --via pool")
     shaping = check(options)
-    action = context.library.get(options.agent).action(options.action)
     ask = RequestOptions(
         agent=options.agent,
         action=options.action,
-        data=action.check(inputs(action, options, context.inputs)),
+        texts=given(options, context.inputs, _action(context, options)),
+        behind=options.behind,
         targeting=targeting(context, options),
         via=None if options.via is None else Via(options.via),
         ttl=options.ttl,
@@ -50,7 +52,18 @@ def rpc(context: Context, options: RpcOptions) -> Replies | Table:
         pool=options.pool,
         canary=options.canary,
     )
+    fitting(context.library, ask)
+    _say_who_reads(context, options)
     return shaped(context, options, put(context, options, ask))
+
+
+def _say_who_reads(context: Context, options: RpcOptions) -> None:
+    """Tell an operator who has written a shell's sign behind `--` that no shell reads it."""
+    sign = next((word for word in options.behind or () if word in _SIGNS), None)
+    if sign is not None and context.face == "prompt" and context.say is not None:
+        context.say(
+            f"behind -- no shell reads {sign}: the command has it as a word (replies {sign} … is yours)"
+        )
 
 
 def inputs(
@@ -62,33 +75,33 @@ def inputs(
         UsageError: a word is no `input=value`, or the action takes no words behind `--`.
         InputError: an input is given twice, is none of the action's, or its text is no value.
     """
-    texts = pairs(options.inputs)
-    found = action.convert(texts)
-    if options.behind is not None:
-        name = _list_of(action)
-        if name in found:
-            raise InputError(f"input {name} is given twice, once behind --", name)
-        found[name] = list(options.behind)
-    twice = sorted(found.keys() & (beside or {}).keys())
-    if twice:
-        raise InputError(f"input {twice[0]} is given twice, in the line and in the cell", twice[0])
+    ask = RequestOptions(
+        agent=action.agent,
+        action=action.name,
+        texts=given(options, beside, action),
+        behind=options.behind,
+    )
+    return typed(action, ask)
+
+
+def given(
+    options: InputsOptions, beside: Mapping[str, Any] | None, action: Action | None
+) -> dict[str, Any]:
+    """The inputs of a line and of a cell's YAML, as each schema reads them for itself.
+
+    Raises:
+        UsageError: a word is no `input=value`.
+        InputError: an input is given twice.
+    """
+    found = pairs(options.inputs, action)
+    twice = next((name for name in beside or {} if name in found), None)
+    if twice is not None:
+        raise InputError(f"input {twice} is given twice, in the line and in the cell", twice)
     return {**found, **(beside or {})}
 
 
-def _list_of(action: Action) -> str:
-    """The one input of an action that takes a list: the words behind `--`."""
-    lists = [name for name, one in action.inputs.items() if one.type == "array"]
-    if len(lists) == 1:
-        return lists[0]
-    raise UsageError(
-        f"--: {action.agent} {action.name} takes "
-        + (f"several lists ({', '.join(lists)})" if lists else "no list")
-        + ": input=value is meant"
-    )
-
-
-def pairs(words: Sequence[str]) -> dict[str, str]:
-    """The `input=value` words of a line, still as text.
+def pairs(words: Sequence[str], action: Action | None = None) -> dict[str, str]:
+    """The `input=value` words of a line, still as text; `action` is whose they are, if that is known.
 
     Raises:
         UsageError: a word is no `input=value`, or an input is given twice.
@@ -97,8 +110,28 @@ def pairs(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise UsageError(f"{word!r}: input=value is meant")
+            raise UsageError(f"{word!r}: input=value is meant{_example(words, action)}")
         if name in found:
             raise InputError(f"input {name} is given twice", name)
-        found[name] = value
+        found[name] = Given(value, word.value) if isinstance(word, Given) else value
     return found
+
+
+def _example(words: Sequence[str], action: Action | None) -> str:
+    """How the words were meant, where the action's inputs tell."""
+    if action is None:
+        return ""
+    plain = [word for word in words if "=" not in word]
+    if len(action.lists) == 1:
+        told = shlex.join([action.agent, action.name, "--", *plain])
+        return f"; the words of a command stand behind --: rpc {told}"
+    wanted = [one.name for one in action.inputs.values() if not one.optional] or list(action.inputs)
+    return f", such as {shlex.join([f'{wanted[0]}={plain[0]}'])}" if wanted and plain else ""
+
+
+def _action(context: Context, options: RpcOptions) -> Action | None:
+    """The action that is asked; None where there is none, which is said later."""
+    try:
+        return context.library.merged(options.agent).actions.get(options.action)
+    except MCShellError:
+        return None

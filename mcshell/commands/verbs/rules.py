@@ -38,6 +38,7 @@ def sign(context: Context, options: RuleSignOptions) -> Table:
         author=signer.identity.callerid,
         collective=settings.collective.main,
         now=time.time(),
+        groups=context.groups,
     )
     sealed = seal_rule(rule, signer)
     folder = Path(options.out).expanduser() if options.out else settings.supervisor.rules
@@ -48,9 +49,14 @@ def sign(context: Context, options: RuleSignOptions) -> Table:
         save_sealed(target, sealed)
     except OSError as error:
         raise UsageError(f"{target}: {error.strerror}") from error
+    note = (
+        "a supervisor that has this file in its rules brings it at once to the nodes that it has heard "
+        f"of, and to others when they register: as they start, then every {settings.node.register_every:g} s"
+    )
     row = (rule.name, rule.revision, rule.author, len(rule.duties), rule.expires)
     return Table(
         ("rule", "revision", "author", "jobs", "expires", "digest", "file"),
         [(*row, rule_digest(sealed.body), str(target))],
+        notes=(note,),
         times=("expires",),
     )

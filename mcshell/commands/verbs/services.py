@@ -61,6 +61,7 @@ def emulate(context: Context, options: EmulateOptions) -> Table:
         Path(options.pki),
         seed=options.seed,
         prefix=options.prefix,
+        roles=options.roles,
     )
     return _ended(0)
 

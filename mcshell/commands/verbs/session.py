@@ -6,6 +6,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcshell.client.pki import pki_of
 from mcshell.client.session.session import Session, SessionInfo, folder_of, listing, remove
 from mcshell.client.session.transfer import export_session, import_session
 from mcshell.commands.output.result import Table
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["attach", "detach", "drop", "export", "import_", "list_", "new", "save"]
 
 _LISTED = tuple(field.name for field in fields(SessionInfo))
+_MINOR = ("address", "caller", "collective")
 _QUIET = 0.6
 
 
 def list_(context: Context, _options: Options) -> Table:
     """Every session of the state directory; `open` counts targets that may still answer."""
     rows = [astuple(info) for info in listing(context.settings.state_dir)]
-    return Table(_LISTED, rows, times=("newest",))
+    return Table(_LISTED, rows, times=("newest",), quiet=("holder", "strays"), minor=_MINOR)
 
 
 def new(context: Context, options: NewOptions) -> Table:
@@ -43,7 +45,7 @@ def new(context: Context, options: NewOptions) -> Table:
     settings = context.settings
     if (folder_of(settings.state_dir) / f"{options.name}.sqlite").exists():
         raise SessionError(f"there is a session {options.name!r} already", options.name)
-    caller = load_credentials(settings.pki).signer.identity.callerid
+    caller = load_credentials(pki_of(settings)).signer.identity.callerid
     Session.open(settings.state_dir, caller, settings.collective.main, options.name).close()
     if context.face != "cli":
         context.attach(options.name)
@@ -69,6 +71,7 @@ def attach(context: Context, options: AttachOptions) -> Table:
     most = options.timeout
     wait_quiet(client, context.settings.client.timeout if most is None else most, _QUIET)
     notes = () if before else (_unheard_of(options.session, known),)
+    client.find_lost()
     had = 0 if before is None else before.replies
     return Table(
         ("name", "holds", "requests", "replies", "new", "open"), [_row(client, had)], 0, notes
@@ -133,7 +136,7 @@ def import_(context: Context, options: ImportOptions) -> Table:
     settings = context.settings
     report = import_session(
         settings.state_dir,
-        load_verifier(settings.pki),
+        load_verifier(pki_of(settings)),
         Path(options.file).expanduser(),
         settings.serves,
         options.session,
@@ -144,6 +147,8 @@ def import_(context: Context, options: ImportOptions) -> Table:
         notes.append(
             f"{report.unverified} requests are (unverified): nothing signed proves what was asked"
         )
+    if report.strays:
+        notes.append(f"{report.strays} replies are kept here that another session asked for")
     if report.missing:
         notes.append(f"{report.missing} replies are still only with the former holder")
     columns = ("name", "caller", "requests", "replies", "refused", "missing")

@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcshell.client.analysis import fold as folds
-from mcshell.client.analysis import select
-from mcshell.client.analysis.answers import Answers, of_replies
 from mcshell.commands.output.result import Table, exit_code
 from mcshell.commands.output.summary import summary_lines
-from mcshell.commands.verbs.analysis import since
 from mcshell.errors import UsageError
-from mcshell.filters.rows import compile_rows
 
 if TYPE_CHECKING:
+    from mcshell.client.analysis.answers import Answers
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import RowsOptions
@@ -36,6 +32,8 @@ def check(options: RowsOptions) -> bool:
     if "diff" in given and len(given) > 1:
         raise UsageError(f"--diff compares all rows: it does not go with --{given[0]}")
     if options.only:
+        from mcshell.filters.rows import compile_rows  # noqa: PLC0415 - few lines choose rows
+
         compile_rows(options.only)
     if options.top and not (options.top[0].isdecimal() and int(options.top[0])):
         raise UsageError(f"--top {options.top[0]!r}: a number of rows above 0 is meant")
@@ -48,46 +46,71 @@ def shaped(context: Context, options: RowsOptions, replies: Replies) -> Replies 
         return replies
     context.seen(replies)
     if options.diff:
+        from mcshell.commands.verbs.analysis import since  # noqa: PLC0415 - few lines compare
+
         found = since(context.client(options.session), replies, options.diff)
         shown = {row.sender for row in replies.rows()}
     else:
-        answers, whole = _chosen(options, of_replies(replies))
-        if whole and not options.fold:
+        from mcshell.client.analysis.answers import of_replies  # noqa: PLC0415 - few lines choose
+
+        answers, within = _chosen(options, of_replies(replies))
+        if not within and not options.fold:
             return replies.narrowed(answers.senders)
         found, shown = _drawn(options, answers), set(answers.senders)
+        paths = replies.schema.times if replies.schema is not None and within else ()
+        times = {one.removeprefix(within) for one in paths if one.startswith(within)}
+        found = replace(found, times=tuple(one for one in found.columns if one in times))
     code = exit_code(replies, options)
-    return replace(found, code=code, notes=(*summary_lines(replies, shown), *found.notes))
+    lines = summary_lines(replies, shown, sums=False)
+    found = replace(found, code=code, notes=(*lines, *found.notes))
+    return _asked_first(found, options.top[1]) if options.top and not options.fold else found
+
+
+def _asked_first(table: Table, path: str) -> Table:
+    """The table as a reader sees it: behind the sender what it is about, whatever there is room for."""
+    column = next((name for name in table.columns if path.endswith(f".{name}")), None)
+    order = list(dict.fromkeys(filter(None, ("sender", column, *table.columns))))
+    places = [table.columns.index(name) for name in order]
+    rows = [tuple(row[at] for at in places) for row in table.rows]
+    return replace(table, glance=replace(table, columns=tuple(order), rows=rows))
 
 
 def shaped_table(options: RowsOptions, table: Table) -> Table:
     """A table with a sender column, with those of its rows that the line wants."""
     if not check(options):
         return table
+    from mcshell.client.analysis.answers import Answers  # noqa: PLC0415 - as above
+
     columns = {name: [row[at] for row in table.rows] for at, name in enumerate(table.columns)}
-    answers, whole = _chosen(options, Answers(tuple(columns["sender"]), columns))
+    answers, within = _chosen(options, Answers(tuple(columns["sender"]), columns))
     found = _drawn(options, answers)
-    if not whole or options.fold:
+    if within or options.fold:
         return replace(found, code=table.code, notes=table.notes)
-    return replace(table, rows=found.rows)
+    none = () if found.rows else (f"none of {len(table.rows)} rows",)
+    return replace(table, rows=found.rows, notes=(*table.notes, *none))
 
 
-def _chosen(options: RowsOptions, answers: Answers) -> tuple[Answers, bool]:
-    """The rows that are wanted, and whether they are still those of the nodes."""
+def _chosen(options: RowsOptions, answers: Answers) -> tuple[Answers, str]:
+    """The rows that are wanted; where they are those of a list within answers, how its paths begin."""
+    from mcshell.client.analysis import select  # noqa: PLC0415 - as above
+
     if options.only:
         answers = answers.at(select.only(answers, options.only))
     if options.odd:
         answers = answers.at(select.odd(answers, options.odd))
     if not options.top:
-        return answers, True
+        return answers, ""
     count, column = int(options.top[0]), options.top[1]
     spread = select.spread(answers, column)
     if spread is not None:
         answers, column = spread
-    return answers.at(select.top(answers, count, column)), spread is None
+    return answers.at(select.top(answers, count, column)), options.top[1].removesuffix(column)
 
 
 def _drawn(options: RowsOptions, answers: Answers) -> Table:
     if options.fold:
+        from mcshell.client.analysis import fold as folds  # noqa: PLC0415 - as above
+
         return Table(*folds.rows(answers, options.fold))
     columns = tuple(answers.columns)
     return Table(columns, list(zip(*(answers.columns[name] for name in columns), strict=True)))

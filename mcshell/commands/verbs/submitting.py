@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.errors import UsageError
+from mcshell.errors import Stopped, UsageError
+from mcshell.interrupts import sleep
 from mcshell.message import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcshell.client.client import Client
+    from mcshell.client.discovery.methods import Discovered
     from mcshell.client.discovery.targeting import RequestOptions
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.rpc.requester import Preview
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import Options
 
-__all__ = ["confirm", "confirmation", "put", "unfinished", "wait_quiet"]
+__all__ = ["confirm", "confirmation", "found_by", "put", "stopped_with", "unfinished", "wait_quiet"]
 
 _POLL = 0.05
 _SENDING = 60.0
@@ -27,11 +29,36 @@ _SENDING = 60.0
 def put(context: Context, options: Options, ask: RequestOptions) -> Replies:
     """Ask; a command line that leaves at once (`-b`) has sent everything before it does."""
     client = context.client(options.session)
-    with context.progress(client, None):
-        replies = client.ask(ask, confirmation(context, options))
+    try:
+        with context.progress(client, None):
+            replies = client.ask(ask, confirmation(context, options))
+    except Stopped as stopped:
+        return stopped_with(context, stopped)
     if context.face == "cli" and options.background and not replies.via.durable:
         _until_sent(replies)
     return replies
+
+
+def stopped_with(context: Context, stopped: Stopped) -> Replies:
+    """What had arrived when Ctrl-C came, for the line to show; the face ends with that.
+
+    Raises:
+        Stopped: there are no rows to show, or they only say who was found, which is for `found_by`.
+    """
+    if not stopped.replies or stopped.found is not None:
+        raise stopped
+    context.stopped = stopped
+    replies: Replies = stopped.replies
+    return replies
+
+
+def found_by(context: Context, stopped: Stopped) -> Discovered:
+    """Who had answered when Ctrl-C came while nodes were looked for; as `stopped_with`."""
+    if stopped.found is None or not stopped.found.names:
+        raise stopped
+    context.stopped = stopped
+    found: Discovered = stopped.found
+    return found
 
 
 def confirmation(context: Context, options: Options) -> Callable[[Preview], bool]:
@@ -75,7 +102,7 @@ def wait_quiet(client: Client, most: float, quiet: float = 0.3) -> None:
             newest, since = store.latest(), now
         elif now - since >= quiet:
             return
-        time.sleep(_POLL)
+        sleep(_POLL)
 
 
 def unfinished(client: Client) -> int:
@@ -95,4 +122,4 @@ def _until_sent(replies: Replies) -> None:
     while not replies.done and any(entry.sent is None for entry in replies.entries()):
         if time.monotonic() > end:
             return
-        time.sleep(_POLL / 5)
+        sleep(_POLL / 5)

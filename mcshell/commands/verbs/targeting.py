@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcshell.client.discovery.groups import identities
 from mcshell.client.discovery.targeting import Targeting
 from mcshell.errors import NoTargets, UsageError
 from mcshell.filters import compile_filter
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["filter_of", "targeting"]
 
 
-def filter_of(options: FiltersOptions) -> Filter:
-    """The filter that a line's options say."""
+def filter_of(context: Context, options: FiltersOptions) -> Filter:
+    """The filter that a line's options say, each `@GROUP` of it as the names of its nodes."""
     return Filter(
         fact=tuple(options.fact),
         cls=tuple(options.cls),
         agent=tuple(options.agent_filter),
-        identity=tuple(options.identity),
+        identity=identities(options.identity, context.groups),
         compound=tuple(options.compound),
     )
 
@@ -35,7 +36,7 @@ def targeting(context: Context, options: TargetsOptions) -> Targeting:
         UsageError: `--dm` and `--nodes` do not fit together, or `--nodes` names nothing.
         NoTargets: the source of names is empty.
     """
-    filter_ = filter_of(options)
+    filter_ = filter_of(context, options)
     compile_filter(filter_)
     if context.filter is not None:
         filter_ = _both(filter_, context.filter)
@@ -46,6 +47,7 @@ def targeting(context: Context, options: TargetsOptions) -> Targeting:
         source_options=tuple(options.source_options),
         discovery_timeout=options.discovery_timeout,
         known=options.known,
+        fresh=options.fresh,
         limit=options.limit,
         limit_seed=options.limit_seed,
         one=options.one,

@@ -31,24 +31,34 @@ CAPABILITIES: Final = ("classes", "facts", "identity", "agents", "compound")
 TYPES: Final = ("string", "integer", "float", "number", "boolean", "list")
 """The types of inputs that MCollective knows; any other symbol names a validator."""
 
+_CHORIA: Final = ("array", "hash", "any")
+"""The types that Choria has beside them."""
+
 _NAME = re.compile(r"[a-z0-9_]+")
 _DISPLAYS: Final = ("ok", "failed", "flatten", "always")
 
 
-def read(text: str, path: str = "", name: str | None = None) -> dict[str, Any]:
-    """Read a `.ddl` file; DDLError with line and column.
+def read(
+    text: str, path: str = "", name: str | None = None, flaws: list[str] | None = None
+) -> dict[str, Any]:
+    """Read a `.ddl` file.
 
     `name` is the plugin's, which MCollective takes from the file's name: the metadata may call it
-    anything. Without it, it is the metadata's if that can be one, else the one of `path`.
+    anything. Without it, it is the metadata's if that can be one, else the one of `path`. With
+    `flaws` a statement that cannot be used is left out, and named there.
+
+    Raises:
+        DDLError: with line and column.
     """
-    statements, scanner = parse(text, path)
+    statements, scanner = parse(text, path, flaws)
     document: dict[str, Any] = {}
     try:
-        run(statements, EvaluationContext("a DDL", _TOP, document), scanner)
+        run(statements, EvaluationContext("a DDL", _TOP, document), scanner, _KNOWN)
     except RecursionError:
         raise DDLError("nested too deeply", path) from None
     if "metadata" not in document:
-        raise DDLError("no metadata in it", path)
+        why = f": {flaws[0]}" if flaws else ""
+        raise DDLError(f"no metadata in it{why}", path)
     metadata = document["metadata"]
     if "actions" in document:
         document["actions"] = list(document["actions"].values())
@@ -88,7 +98,7 @@ def _wanted(
 ) -> None:
     for key in keys:
         if key not in properties:
-            near = did_you_mean(key, properties)
+            near = did_you_mean(key, map(str, properties))
             context.fail(f"{call.name} needs :{key}{near}", call.at)
 
 
@@ -194,7 +204,9 @@ def _input(context: EvaluationContext, call: FunctionCall, arguments: list[Any])
         "type": str(kind),
         "optional": bool(properties.get("optional")),
     }
-    if kind not in TYPES:
+    if kind.lower() in _CHORIA:
+        made["type"] = kind.lower()
+    elif kind not in TYPES:
         made |= {"type": "string", "validation": str(kind), "maxlength": 0}
     if kind == "string":
         made["validation"] = _validation(context, call, properties["validation"])
@@ -278,3 +290,5 @@ _ACTION: Final[Mapping[str, Handler]] = {
     "display": _display,
     "summarize": _summarize,
 }
+_KNOWN: Final = frozenset((*_TOP, *_ACTION, "aggregate", "capabilities"))
+"""What MCollective's DDLs have as methods."""

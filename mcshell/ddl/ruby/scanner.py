@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
     from mcshell.ddl.ruby.syntax import Expression
 
-__all__ = ["MAX_SIZE", "Scanner"]
+__all__ = ["MAX_SIZE", "Exhausted", "Scanner"]
 
 MAX_SIZE = 1024 * 1024
 """Characters of a `.ddl` file."""
 
+MAX_FLAWS = 50
+"""Flaws of one file that are named."""
+
 _BLANK = re.compile(r"(?:[ \t\r\f]|\\\r?\n|#[^\n]*)+")
 _COMMENT_BLOCK = re.compile(r"=begin\b.*?^=end\b[^\n]*", re.DOTALL | re.MULTILINE)
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*[?!]?(?!=>)|[A-Za-z_][A-Za-z0-9_]*")
+_IDENTIFIER = re.compile(r"@{0,2}[A-Za-z_][A-Za-z0-9_]*(?:[?!](?!=))?")
 _NUMBER = re.compile(
     r"[-+]?(?:0x[0-9a-fA-F]+|0b[01]+|[0-9][0-9_]*(?:\.[0-9][0-9_]*)?(?:[eE][-+]?[0-9]+)?)"
 )
@@ -54,25 +57,45 @@ _ESCAPES = {
 }
 _CODE = re.compile(r"x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}")
 _MAX_DIGITS = 100
+_MAX_INNER = 200
+
+
+class Exhausted(DDLError):
+    """A file that would take too much: nothing of it is read."""
 
 
 class Scanner:
-    """The cursor and what it can read without knowing the grammar."""
+    """The cursor and what it can read without knowing the grammar.
 
-    def __init__(self, text: str, path: str) -> None:
+    `flaws` takes what cannot be used; where it is None, that is an error.
+    """
+
+    def __init__(self, text: str, path: str, flaws: list[str] | None = None) -> None:
         self.text = text
         self.path = path
         self.at = 0
+        self.flaws = flaws
+        self.begun = 0
+        """Where the statement begins that is being read."""
         self._resume: dict[int, int] = {}
+        self._inner = 0
         if len(text) > MAX_SIZE:
             raise DDLError(f"{len(text)} characters: more than {MAX_SIZE}", path)
 
-    def fail(self, what: str, at: int | None = None) -> NoReturn:
+    def fail(self, what: str, at: int | None = None, kind: type[DDLError] = DDLError) -> NoReturn:
         """Raise DDLError with line and column (from 1)."""
         where = min(self.at if at is None else at, len(self.text))
         line = self.text.count("\n", 0, where) + 1
         column = where - (self.text.rfind("\n", 0, where) + 1) + 1
-        raise DDLError(f"{what} at line {line}, column {column}", self.path)
+        raise kind(f"{what} at line {line}, column {column}", self.path)
+
+    def flaw(self, error: DDLError) -> None:
+        """Note what cannot be used; raises it where nobody wants to know, or it is too much."""
+        if self.flaws is None or isinstance(error, Exhausted):
+            raise error
+        line = str(error).removeprefix(f"{self.path}: ")
+        if line not in self.flaws and len(self.flaws) < MAX_FLAWS:
+            self.flaws.append(line)
 
     def expression(self) -> Expression:
         """Read an expression; the parser's."""
@@ -268,14 +291,18 @@ class Scanner:
             body = _outdented(body)
         if found[4]:
             return Literal(body, start)
-        return self._inside(body, start)
+        return self._inside(body, begin, start)
 
-    def _inside(self, body: str, start: int) -> Expression:
-        """Read a heredoc's body as an interpolated string; its `#{…}` is seldom and not read."""
-        if re.search(r"(?<!\\)#\{", body):
-            self.fail("a heredoc with #{…} in it is not read", start)
-        inner = Scanner(body.replace("\0", "") + "\0", self.path)
-        inner.fail = self.fail  # type: ignore[method-assign]  # places are those of the file
+    def _inside(self, body: str, begin: int, start: int) -> Expression:
+        """Read a heredoc's body as an interpolated string, in its place of the file."""
+        before = ""
+        if "#{" in body:
+            self._inner += 1
+            if self._inner > _MAX_INNER:
+                self.fail(f"more than {_MAX_INNER} heredocs with #{{…}} in them", start, Exhausted)
+            before = self.text[:begin]
+        inner = type(self)(f"{before}{body.replace(chr(0), '')}\0", self.path)
+        inner.at = len(before)
         return inner.string(start, "\0", "\0", interpolated=True)
 
     def _starts_line(self) -> bool:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from mcshell.values import dataclass
 
 __all__ = [
     "ArrayLiteral",
+    "Assignment",
     "Block",
-    "Concatenation",
-    "Each",
+    "Conditional",
     "Expression",
     "FunctionCall",
     "HashLiteral",
     "InterpolatedString",
     "Literal",
     "MethodCall",
+    "MethodDefinition",
+    "Operation",
     "RegexpLiteral",
     "Statement",
     "SymbolLiteral",
@@ -47,7 +50,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class InterpolatedString:
-    """A string with `#{…}` in it."""
+    """A string with `#{…}` in it, or strings that stand next to each other."""
 
     parts: tuple[str | Expression, ...]
     at: int
@@ -72,27 +75,9 @@ class HashLiteral:
 
 @dataclass(frozen=True, slots=True)
 class VariableName:
-    """A block's variable."""
+    """A variable or a constant; or a method that is called without anything."""
 
     name: str
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class MethodCall:
-    """`value.capitalize`, `value.gsub("_", " ")`."""
-
-    receiver: Expression
-    name: str
-    arguments: tuple[Expression, ...]
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Concatenation:
-    """`"a" + "b"`, and strings that stand next to each other."""
-
-    parts: tuple[Expression, ...]
     at: int
 
 
@@ -102,6 +87,26 @@ class Block:
 
     parameters: tuple[str, ...]
     statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCall:
+    """`value.capitalize`, `value[0]` (the method `[]`), `[…].each do |item| … end`."""
+
+    receiver: Expression
+    name: str
+    arguments: tuple[Expression, ...]
+    at: int
+    block: Block | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`a + b`, `a == b`, `a && b`, `a..b`, and with one operand `!a`, `-a`."""
+
+    name: str
+    operands: tuple[Expression, ...]
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +120,30 @@ class FunctionCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Each:
-    """`[…].each do |item| … end`."""
+class Conditional:
+    """`if`, `unless`, `case` and `a ? b : c`: the first branch whose condition holds."""
 
-    items: Expression
-    block: Block
+    branches: tuple[tuple[Expression, tuple[Statement, ...]], ...]
+    otherwise: tuple[Statement, ...]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`name = value`."""
+
+    name: str
+    value: Expression
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MethodDefinition:
+    """`def name(a, b = 1) … end`: the parameters, each with its default."""
+
+    name: str
+    parameters: tuple[tuple[str, Expression | None], ...]
+    statements: tuple[Statement, ...]
     at: int
 
 
@@ -130,7 +154,8 @@ Expression = (
     | HashLiteral
     | VariableName
     | MethodCall
-    | Concatenation
+    | Operation
     | FunctionCall
+    | Conditional
 )
-Statement = FunctionCall | Each
+Statement = Expression | Assignment | MethodDefinition

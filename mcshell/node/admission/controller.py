@@ -2,7 +2,8 @@
 
 In this order (mcshell/README.md §6): size, signature, kind, expiry and skew; the filter; replay (by
 the caller, between `open` and `admit`); policy and authorisers; DDL. Every refusal is audited. What
-cannot be verified gets no answer; what is verified and refused gets one that says why.
+cannot be verified gets no answer; what is verified and refused gets one that says why. That holds too
+where nothing but a date is wrong: one of two clocks is off then, and who asked can compare them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mcshell.errors import FilterError, InputError, Reason, Rejected, UsageError
+from mcshell.errors import FilterError, InputError, MCShellError, Reason, Rejected, UsageError
 from mcshell.filters import compile_filter
 from mcshell.message import State, StatusCode, Via
 from mcshell.node.journal import claimed_id
@@ -61,10 +62,14 @@ class AdmissionController:
 
     def open(
         self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
-    ) -> Request | None:
-        """Verify a message and see whether it is for this node; None when it is not."""
+    ) -> Request | Refusal | None:
+        """Verify a message and see whether it is for this node; None when it is not.
+
+        A refusal is of one whose only fault is its date.
+        """
         try:
-            request = self._opened(body, headers, arrival, host, now)
+            found = self._dated(body, headers, arrival, host, now)
+            request = found.request if isinstance(found, Refusal) else found
             if request.via is Via.BROADCAST and not compile_filter(request.filter).matches(host):
                 host.journal.passed(request.id)
                 return None
@@ -74,7 +79,30 @@ class AdmissionController:
         except FilterError as error:
             self.refuse(host, Reason.MALFORMED, str(error), claimed_id(body), arrival.via)
             return None
-        return request
+        return found
+
+    def _dated(
+        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+    ) -> Request | Refusal:
+        """Verify; what is refused for its date alone is a refusal that can be answered."""
+        try:
+            return self._opened(body, headers, arrival, host, now)
+        except Rejected as refusal:
+            # The dates come last: all else about it was found right.
+            if refusal.reason is Reason.EXPIRED:
+                state, text = State.EXPIRED, f"expired {refusal.detail}"
+            elif refusal.reason is Reason.FROM_FUTURE:
+                state, text = State.FAILED, refusal.detail
+            else:
+                raise
+            return Refusal(read_request(body), state, StatusCode.UNKNOWN_ERROR, text)
+
+    def misdated(self, refusal: Refusal, host: Host) -> None:
+        """Audit a request that is refused for its date."""
+        reason = Reason.EXPIRED if refusal.state is State.EXPIRED else Reason.FROM_FUTURE
+        request = refusal.request
+        detail = refusal.statusmsg.removeprefix("expired ")
+        self.refuse(host, reason, detail, request.id, request.via, request.caller)
 
     def _opened(
         self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
@@ -96,16 +124,15 @@ class AdmissionController:
     def open_work(
         self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
     ) -> Request | Refusal | None:
-        """Verify a message from a queue: whoever asked is told when it came too late."""
+        """Verify a message from a queue; None when it gets no answer."""
         try:
-            return self._opened(body, headers, arrival, host, now)
+            found = self._dated(body, headers, arrival, host, now)
         except Rejected as refusal:
             self.refuse(host, refusal.reason, refusal.detail, claimed_id(body), arrival.via)
-            if refusal.reason is not Reason.EXPIRED:
-                return None
-            # The dates come last: all else about it was found right.
-            text = f"expired {refusal.detail}"
-            return Refusal(read_request(body), State.EXPIRED, StatusCode.UNKNOWN_ERROR, text)
+            return None
+        if isinstance(found, Refusal):
+            self.misdated(found, host)
+        return found
 
     def still_trusted(
         self,
@@ -210,21 +237,31 @@ class AdmissionController:
                 host,
                 State.FAILED,
                 StatusCode.UNKNOWN_ACTION,
-                f"no agent {request.agent!r}",
+                f"no agent {request.agent!r}{self._why_not(request.agent)}",
                 counted=True,
             )
         if not service.exempt and (refusal := self.may(request, host)) is not None:
             return refusal
         return self._check(request, host, service, event)
 
-    def unclaimed(self, request: Request, host: Host, why: str) -> Admitted | Refusal:
+    def _why_not(self, agent: str) -> str:
+        why = self._served.inactive.get(agent)
+        return f": {why}" if why else ""
+
+    def unclaimed(self, request: Request, host: Host, why: MCShellError) -> Admitted | Refusal:
         """Decide about a request whose id cannot be claimed: discovery may run twice."""
         service = self._served.get(request.agent)
         if service is not None and service.exempt:
             return self._check(request, host, service, "")
-        text = f"refused: no request can be claimed here: {why}"
+        return self.no_room(request, host, why)
+
+    def no_room(self, found: Request | Refusal, host: Host, why: MCShellError) -> Refusal:
+        """Refuse a verified request of which nothing can be kept here."""
+        if isinstance(found, Refusal):
+            return found
+        text = f"refused: nothing can be kept here: {why}"
         return self._refusal(
-            request, host, State.FAILED, StatusCode.UNKNOWN_ERROR, text, counted=True
+            found, host, State.FAILED, StatusCode.UNKNOWN_ERROR, text, counted=True
         )
 
     def _check(
@@ -248,7 +285,9 @@ class AdmissionController:
             text = f"the audit log cannot be written ({why}), and {action.name} changes the machine"
             host.journal.count("refused")
             return Refusal(request, State.FAILED, StatusCode.UNKNOWN_ERROR, f"refused: {text}")
-        return Admitted(replace(request, data=data), service, action)
+        # Most have no inputs; of others some are typed, or filled in.
+        checked = replace(request, data=data) if data or request.data else request
+        return Admitted(checked, service, action)
 
     def _invalid(
         self, request: Request, host: Host, service: ServedAgent, statuscode: int, message: str

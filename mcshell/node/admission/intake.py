@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mcshell.errors import MCShellError, Reason, Rejected
 from mcshell.message import Via
+from mcshell.node.verdicts import Refusal
 from mcshell.wire.documents.envelope import RULE
 from mcshell.wire.documents.rule import rule_digest
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mcshell.node.admission.controller import AdmissionController
     from mcshell.node.admission.replay import ReplayGuard
     from mcshell.node.host import Host
-    from mcshell.node.verdicts import Admitted, Refusal
+    from mcshell.node.verdicts import Admitted
     from mcshell.wire.documents.envelope import Arrival
     from mcshell.wire.stomp.transport import Delivery
 
@@ -51,22 +52,28 @@ class MessageIntake:
         now: float,
     ) -> Iterator[tuple[Host, Admitted | Refusal]]:
         """Yield a verdict for each node that it is for; the id is claimed on disk by then."""
-        concerned: list[tuple[Host, Request]] = []
+        concerned: list[tuple[Host, Request, Refusal | None]] = []
         for host, arrival in whom:
-            request = self._controller.open(body, headers, arrival, host, now)
-            if request is not None:
-                concerned.append((host, request))
+            found = self._controller.open(body, headers, arrival, host, now)
+            if isinstance(found, Refusal):
+                concerned.append((host, found.request, found))
+            elif found is not None:
+                concerned.append((host, found, None))
         if not concerned:
             return
         try:
             claimed = self._replay_guard.claim_many(
-                [(host.identity, request.id, request.expires) for host, request in concerned], now
+                [(host.identity, one.id, max(one.expires, now)) for host, one, _ in concerned], now
             )
         except MCShellError as error:
-            for host, request in concerned:
-                yield host, self._controller.unclaimed(request, host, str(error))
+            for host, request, refusal in concerned:
+                yield host, refusal or self._controller.unclaimed(request, host, error)
             return
-        for (host, request), mine in zip(concerned, claimed, strict=True):
+        for (host, request, refusal), mine in zip(concerned, claimed, strict=True):
+            if mine and refusal is not None:
+                self._controller.misdated(refusal, host)
+                yield host, refusal
+                continue
             if not mine:
                 self._controller.refuse(
                     host,

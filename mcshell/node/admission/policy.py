@@ -27,7 +27,7 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -44,6 +44,8 @@ from mcshell.node.admission.policy_file import (
 )
 from mcshell.plugins import AuthorisationQuestion
 from mcshell.private import read_obeyed
+from mcshell.texts import decoded
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -347,7 +349,7 @@ def _text(path: Path, stamp: Stamp) -> str:
         if stamp[1] == errno.ENOENT:
             raise ValueError("it is a link that leads nowhere")
         raise OSError(stamp[1], os.strerror(stamp[1]))
-    return read_obeyed(path, _MOST_TEXT).decode("utf-8")
+    return decoded(read_obeyed(path, _MOST_TEXT))
 
 
 class Authorisation:

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from mcshell.errors import FilterError, PluginError
+from mcshell.filters.expressions import parse_compound
 from mcshell.filters.facts import reader
-from mcshell.filters.matcher import parse_compound
 from mcshell.filters.simple import parse_fact, parse_name
 from mcshell.filters.tree import (
     And,
@@ -36,7 +35,9 @@ from mcshell.filters.tree import (
     conjunction,
 )
 from mcshell.filters.values import Regex, SpelledText, Value, comparison, text_of
+from mcshell.filters.versions import are_versions
 from mcshell.patterns import compile_pattern
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,8 +208,8 @@ def _about_owner(expression: Expression, *, negated: bool = False) -> bool:
 def _compile(expression: Expression) -> Test:
     match expression:
         case FactTest(path, operator, value):
-            read, compare = reader(path), _comparison(f"the fact {path}", operator, value)
-            return lambda subject: compare(read(subject.facts))
+            read, compare = reader(path), _comparison(f"the fact {path}", path, operator, value)
+            return lambda subject: compare(read(subject.facts), subject.facts)
         case ClassTest(name):
             return _named(name.text) if isinstance(name, SpelledText) else _matching(name.pattern)
         case DataTest():
@@ -245,17 +246,21 @@ def _junction(operands: tuple[Test, ...], *, decided_by: bool) -> Test:
     return test
 
 
-def _comparison(what: str, operator: str, value: Value) -> Callable[[Any], Verdict]:
-    """Compile `WHAT operator value` to a test of what stands there."""
+def _comparison(
+    what: str, name: str, operator: str, value: Value
+) -> Callable[[Any, Mapping[str, Any]], Verdict]:
+    """Compile `WHAT operator value` to a test of what stands there, beside the node's facts."""
     compare = (
-        _searching(operator, value) if isinstance(value, Regex) else _comparing(operator, value)
+        _searching(operator, value)
+        if isinstance(value, Regex)
+        else _comparing(operator, value, name)
     )
 
-    def test(found: Any) -> Verdict:
+    def test(found: Any, facts: Mapping[str, Any]) -> Verdict:
         if isinstance(found, Mapping):
             found = found.get("name", found)
         if isinstance(found, str | int | float):
-            verdict = compare(found)
+            verdict = compare(found, facts)
             return f"{what} {verdict}" if isinstance(verdict, str) else verdict
         if found is None or not isinstance(found, list | tuple | set | frozenset | Mapping):
             return f"{what} is not known here"
@@ -264,19 +269,21 @@ def _comparison(what: str, operator: str, value: Value) -> Callable[[Any], Verdi
     return test
 
 
-def _searching(operator: str, value: Regex) -> Callable[[Any], Verdict]:
+def _searching(operator: str, value: Regex) -> Callable[[Any, Mapping[str, Any]], Verdict]:
     verdict, wanted = compile_pattern(value.pattern, from_file=True).verdict, operator == "=~"
 
-    def test(found: Any) -> Verdict:
+    def test(found: Any, _facts: Mapping[str, Any]) -> Verdict:
         matched = verdict(text_of(found))
         return f"is more than {value} can decide" if matched is None else matched is wanted
 
     return test
 
 
-def _comparing(operator: str, value: SpelledText) -> Callable[[Any], Verdict]:
-    compare, doubt = comparison(operator, value), _text_doubt(operator, value)
-    return lambda found: doubt(found) or compare(found)
+def _comparing(
+    operator: str, value: SpelledText, name: str
+) -> Callable[[Any, Mapping[str, Any]], Verdict]:
+    compare, doubt = comparison(operator, value, name), _text_doubt(operator, value)
+    return lambda found, facts: doubt(found) or compare(found, facts)
 
 
 def _text_doubt(operator: str, value: SpelledText) -> Callable[[Any], str]:
@@ -293,7 +300,8 @@ def _text_doubt(operator: str, value: SpelledText) -> Callable[[Any], str]:
 
     def ordered(found: Any) -> str:
         numeric = not isinstance(found, str) or _NUMBER.fullmatch(found) is not None
-        if isinstance(found, bool) or numeric is not number:
+        versions = not value.literal and are_versions(text_of(found), text)
+        if isinstance(found, bool) or (numeric is not number and not versions):
             return f"has no order beside {text[:40]!r}"
         return ""
 
@@ -326,14 +334,15 @@ def _matching(written: str) -> Test:
 
 
 def _data(asked: DataTest) -> Test:
-    compare = _comparison(f"{asked.plugin}'s {asked.output}", asked.operator, asked.value)
+    what = f"{asked.plugin}'s {asked.output}"
+    compare = _comparison(what, asked.output, asked.operator, asked.value)
 
     def test(subject: ConditionSubject) -> Verdict:
         try:
             answer = subject.query(asked.plugin, asked.params)
         except PluginError:
             return f"the data plugin {asked.plugin} has no answer here"
-        return compare(answer.get(asked.output))
+        return compare(answer.get(asked.output), subject.facts)
 
     return test
 

@@ -23,12 +23,12 @@ some programs, or turns it round for the eye, in comments too, and an `allow` li
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import FilterError, did_you_mean
 from mcshell.patterns import Pattern, compile_pattern
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,17 +15,17 @@ both.
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from mcshell.errors import ConfigError, MCShellError
+from mcshell.errors import ConfigError, StorageError
 from mcshell.node.audit.reserve import CLAIMS_ROOM, Reserve
 from mcshell.sqlite import Database, FileKind
 
 if TYPE_CHECKING:
     import os
+    import sqlite3
     from collections.abc import Iterable
 
 __all__ = ["CLAIMS", "ReplayGuard"]
@@ -77,7 +77,7 @@ class ReplayGuard:
         *,
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
     ) -> None:
-        self._database = Database(path, CLAIMS)
+        self._database = Database(path, CLAIMS, patient=True)
         self._durable = synchronous == "FULL"
         self._purge_at = 0.0
         self._lock = threading.Lock()
@@ -87,6 +87,11 @@ class ReplayGuard:
         except OSError as error:
             message = f"{error.filename}: claims cannot be kept: {error.strerror}"
             raise ConfigError(message, origin=str(path)) from error
+
+    @property
+    def hindered(self) -> bool:
+        """Whether the disk took nothing when the file was opened (`Database.hindered`)."""
+        return self._database.hindered
 
     def claim(self, identity: str, requestid: str, expires: float, now: float) -> bool:
         """Claim one request for one identity; False when it was claimed before.
@@ -111,11 +116,11 @@ class ReplayGuard:
         if not self._reserve.kept:
             try:
                 return self._database.write(work, durable=self._durable)
-            except MCShellError as error:
+            except StorageError as error:
                 return self._claim_in_reserve(wanted, error)
         try:
             self._empty_reserve()
-        except MCShellError as error:
+        except StorageError as error:
             return self._claim_in_reserve(wanted, error)
         return self._database.write(work, durable=self._durable)
 
@@ -130,7 +135,7 @@ class ReplayGuard:
         self._reserve.close()
 
     def _empty_reserve(self) -> None:
-        """Bring what is in the reserve into the file; MCShellError while it has no room."""
+        """Bring what is in the reserve into the file; StorageError while it has no room."""
         with self._lock:
             kept = [json.loads(line) for line in self._reserve.kept.splitlines()]
 
@@ -142,11 +147,9 @@ class ReplayGuard:
             self._reserve.empty()
 
     def _claim_in_reserve(
-        self, wanted: list[tuple[str, str, float]], error: MCShellError
+        self, wanted: list[tuple[str, str, float]], error: StorageError
     ) -> list[bool]:
         """Claim in the reserve; raises `error`, why the file took nothing, when that is full, too."""
-        if not _full(error):
-            raise error
         with self._lock:
             kept = self._in_reserve()
             won, lines = [], []
@@ -172,12 +175,6 @@ class ReplayGuard:
         gone = database.execute(_PURGE, (now - _GRACE, _PURGE_ROWS)).rowcount
         if gone < _PURGE_ROWS:
             self._purge_at = now + _PURGE_EVERY
-
-
-def _full(error: MCShellError) -> bool:
-    """Whether the disk is what the file has no room on, or what does not work."""
-    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _claim(database: sqlite3.Connection, identity: str, requestid: str, expires: float) -> bool:

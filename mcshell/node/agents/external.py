@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -21,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, PluginError, Unavailable
 from mcshell.message import Request, StatusCode, Via, new_nonce
-from mcshell.node.agent import Agent, Call
-from mcshell.node.command import run
+from mcshell.node.agent import Agent, Call, run
 from mcshell.private import UnsafeFile, check_obeyed
 
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ class External(Agent):
         if not os.access(command, os.X_OK):
             raise PluginError(f"{command} is not executable; run: chmod +x {command}", "agent")
 
-    def activate(self, node: NodeView) -> None:
-        """Ask it whether it serves this machine; Unavailable when it does not."""
+    def activate(self, node: NodeView, cancelled: threading.Event | None = None) -> None:
+        """Ask it whether it serves this machine; Unavailable when it does not.
+
+        Once `cancelled` is set it is ended.
+        """
         name = self._command.name
         now = time.time()
         asked = Request(
@@ -80,7 +83,8 @@ class External(Agent):
             created=now,
             expires=now + _ACTIVATION,
         )
-        call = Call(asked, {}, node, time.monotonic() + _ACTIVATION)
+        ends = time.monotonic() + _ACTIVATION
+        call = Call(asked, {}, node, ends, cancelled or threading.Event())
         document = {
             "$schema": f"{_SCHEMA}/activation_request.json",
             "protocol": f"{_PROTOCOL}.activation_request",

@@ -7,23 +7,32 @@ agent wins, so that a site replaces one of ours by its own.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import threading
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcshell.ddl.library import read
 from mcshell.errors import MCShellError, PluginError, Unavailable
 from mcshell.node.agents.loading import load_agent
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mcshell import ddl
     from mcshell.node.agent import Agent, NodeView
+    from mcshell.node.agents.external import External
 
 __all__ = ["AgentRegistry", "ServedAgent", "load_agents"]
 
 log = logging.getLogger(__name__)
+
+_MOMENT: Final = 2.0
+_GOODBYE: Final = 2.0
+_ASKED: Final = "it has not said yet whether it serves this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +40,14 @@ class ServedAgent:
     """An agent with its schema.
 
     `exempt`: answers every operator, whatever the policy. `inside`: acts on the node's own records,
-    in the daemon, and at once, also over the work queue.
+    in the daemon, and at once, also over the work queue. `external`: it is a program.
     """
 
     agent: Agent
     ddl: ddl.DDL
     exempt: bool = False
     inside: bool = False
+    external: bool = False
 
     @property
     def source(self) -> Path:
@@ -53,26 +63,91 @@ class AgentRegistry:
         self.inactive: dict[str, str] = {}
         self.broken: dict[str, str] = {}
         """Those of the inactive that do not load."""
+        self._lock = threading.Lock()
+        """Guards changes: what is read meanwhile stays as it is, another takes its place."""
+        self._asked = 0
+        self._threads: list[threading.Thread] = []
+        self._stopped = threading.Event()
         self._refresh()
 
     def get(self, name: str) -> ServedAgent | None:
         """The active agent of that name."""
         return self._services.get(name)
 
-    def activate(self, node: NodeView) -> None:
-        """Keep the agents that this platform can serve; note why the others cannot."""
+    def activate(self, node: NodeView, known: Callable[[], None] | None = None) -> None:
+        """Keep the agents that this platform can serve; note why the others cannot.
+
+        External ones are asked side by side, however long that takes. With `known` they are waited
+        for a moment only: they are inactive until they have said yes, and `known` is called after
+        each answer.
+        """
+        external = {name: one for name, one in self._services.items() if one.external}
+        with self._lock:
+            self._asked = len(external)
+            self._services = {n: one for n, one in self._services.items() if n not in external}
+            self.inactive = {**self.inactive, **dict.fromkeys(external, _ASKED)}
         for name, service in list(self._services.items()):
-            try:
-                service.agent.activate(node)
-            except Unavailable as reason:
-                del self._services[name]
-                self.inactive[name] = str(reason)
-                log.info("agent %s is not active: %s", name, reason)
-            except Exception as error:
-                del self._services[name]
-                self.inactive[name] = f"does not activate: {type(error).__name__}: {error}"
-                log.exception("agent %s does not activate", name)
+            self._judge(name, service, partial(service.agent.activate, node))
         self._refresh()
+        self._threads = [
+            threading.Thread(
+                target=self._ask,
+                args=(name, one, node, known),
+                name="mcshell-activate",
+                daemon=True,
+            )
+            for name, one in external.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+        until = time.monotonic() + _MOMENT
+        for thread in self._threads:
+            thread.join(None if known is None else max(0.0, until - time.monotonic()))
+
+    @property
+    def pending(self) -> bool:
+        """Whether a program has still to say whether it serves this machine."""
+        return self._asked > 0
+
+    def stop(self) -> None:
+        """End the programs that are being asked."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(_GOODBYE)
+
+    def _ask(
+        self, name: str, service: ServedAgent, node: NodeView, known: Callable[[], None] | None
+    ) -> None:
+        agent = cast("External", service.agent)
+        self._judge(name, service, lambda: agent.activate(node, self._stopped))
+        if known is not None:
+            known()
+
+    def _judge(self, name: str, service: ServedAgent, activate: Callable[[], None]) -> None:
+        """Take an agent in or leave it out, as its activation says."""
+        why = ""
+        try:
+            activate()
+        except Unavailable as reason:
+            why = str(reason)
+            log.info("agent %s is not active: %s", name, reason)
+        except Exception as error:
+            why = f"does not activate: {type(error).__name__}: {error}"
+            log.exception("agent %s does not activate", name)
+        with self._lock:
+            inactive = {n: reason for n, reason in self.inactive.items() if n != name}
+            services = {n: one for n, one in self._services.items() if n != name}
+            self.inactive = {**inactive, name: why} if why else inactive
+            self._services = services if why else {**services, name: service}
+            self._asked -= service.external
+            self._refresh()
+
+    def flaws(self) -> list[str]:
+        """What cannot be used of the agents, one line each: those that do not load, parts of schemas."""
+        found = [f"agent {name} {why}" for name, why in sorted(self.broken.items())]
+        for name, service in sorted(self._services.items()):
+            found += [f"agent {name}: {flaw}" for flaw in service.ddl.flaws]
+        return found
 
     def inventory(self) -> list[dict[str, Any]]:
         """The active agents' metadata and actions, by name."""
@@ -81,6 +156,7 @@ class AgentRegistry:
     def _refresh(self) -> None:
         self.names = frozenset(self._services)
         self._inventory = [_about(service.ddl) for _name, service in sorted(self._services.items())]
+        self.versions = {one["agent"]: one["version"] for one in self._inventory}
 
 
 def _about(schema: ddl.DDL) -> dict[str, Any]:
@@ -117,7 +193,7 @@ def load_agents(
                 continue
             seen.add(name)
             try:
-                services.append(_load(schema, lenient=lenient))
+                service = _load(schema, lenient=lenient)
             except Exception as error:  # noqa: BLE001 - another's module may raise anything
                 known = isinstance(
                     error, (MCShellError, OSError, ValueError, ImportError, SyntaxError)
@@ -125,6 +201,10 @@ def load_agents(
                 text = str(error) if known else f"{type(error).__name__}: {error}"
                 broken[name] = f"does not load: {text}"
                 log.warning("agent %s does not load: %s", name, text)
+            else:
+                services.append(service)
+                for flaw in service.ddl.flaws:
+                    log.warning("agent %s: %s", name, flaw)
     served = AgentRegistry(services)
     served.inactive.update(broken)
     served.broken.update(broken)
@@ -152,6 +232,9 @@ def _load(path: Path, *, lenient: bool) -> ServedAgent:
         assert isinstance(agent, External)
         agent.check(schema.actions)
     missing = [name for name in schema.actions if not callable(getattr(agent, name, None))]
-    if missing:
+    if missing and len(missing) == len(schema.actions):
         raise PluginError(f"{source} has no method {missing[0]!r}", "agent", path.stem)
-    return ServedAgent(agent, schema)
+    served = {name: one for name, one in schema.actions.items() if name not in missing}
+    unserved = (f"action {name} is left out: {source} has no such method" for name in missing)
+    schema = replace(schema, actions=served, flaws=(*schema.flaws, *unserved))
+    return ServedAgent(agent, schema, external=source.suffix != ".py")

@@ -16,8 +16,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,8 +66,24 @@ _ENCODER: Final = json.JSONEncoder(
 )
 
 
+_AS_JSON: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+"""What json knows nothing of is shown as Python does."""
+
+
+def _plain(document: Mapping[str, Any]) -> bytes | None:
+    """The line of nearly all events, at half the price; None where json writes something else."""
+    try:
+        text = orjson.dumps(document, repr, _AS_JSON)
+    except TypeError:
+        return None
+    # It leaves text as it is that is no ASCII, and writes null for what is no number.
+    return text if text.isascii() and b"null" not in text else None
+
+
 def encode(document: Mapping[str, Any]) -> bytes:
     """Write an event as one line of JSON, whatever is in it; without a line feed."""
+    if (plain := _plain(document)) is not None:
+        return plain
     try:
         text = _ENCODER.encode(document)
     except (ValueError, TypeError, RecursionError):

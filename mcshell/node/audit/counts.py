@@ -11,8 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

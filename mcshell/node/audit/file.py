@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.node.audit.chain import START, Head, encode, link, linked
 from mcshell.node.audit.files import RESERVE, end_of, newest_rotated
 from mcshell.node.audit.reserve import AUDIT_ROOM, Reserve
+from mcshell.storage import is_storage_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,8 @@ _LOOK_EVERY: Final = 1.0
 
 class AuditFile:
     """One append-only file; for one thread at a time. PATH.1 is the newest of `keep` old ones.
+
+    On a disk that takes nothing it is opened later, by the first `append` that can.
 
     Raises:
         OSError: it cannot be opened, or another process writes it.
@@ -55,8 +58,13 @@ class AuditFile:
         self._reserve = (
             None if special else Reserve(path.with_name(path.name + RESERVE), AUDIT_ROOM)
         )
-        self._open(path.name)
-        self._take_up_reserve()
+        self._opened = False
+        """Whether it ever was: until then nobody knows where the chain ends."""
+        try:
+            self._open(path.name)
+        except OSError as error:
+            if not is_storage_fault(error):
+                raise
 
     def append(self, event: Mapping[str, Any], now: float, *, vital: bool) -> bytes:
         """Write an event; returns its line, after those that had to stand before it.
@@ -128,7 +136,7 @@ class AuditFile:
 
     def _keep_back(self, event: Mapping[str, Any], now: float) -> bytes | None:
         """Put an event into the reserve; None when there is no room there, either."""
-        if self._reserve is None:
+        if self._reserve is None or not self._opened:
             return None
         head, text = self.head or START, b""
         if not self._reserve.kept:
@@ -219,6 +227,9 @@ class AuditFile:
             self._go_on(file, name)
         else:
             self._follow(name)
+        if not self._opened:
+            self._opened = True
+            self._take_up_reserve()
 
     def _follow(self, name: str) -> None:
         """Begin a new file; at the start it follows what rotation has left, if there is any."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import re
@@ -96,7 +95,11 @@ def _rotated(path: Path) -> list[Path]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    if path.suffix != ".gz":
+        return path.open("rb")
+    import gzip  # noqa: PLC0415 - few logs are rotated so
+
+    return cast("IO[bytes]", gzip.open(path))
 
 
 def _first(path: Path) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
 from mcshell.node.audit.chain import START, Head, is_first, linked
+from mcshell.values import dataclass
 
 __all__ = ["Break", "Found", "Gap", "Heads", "verify"]
 

@@ -45,6 +45,7 @@ DISCOVERY: dict[str, Any] = {
                     "type": "array",
                 },
                 "version": {"description": "Version", "display_as": "Version", "type": "string"},
+                "machine": {"description": "Machine", "display_as": "Machine", "type": "string"},
                 "flaws": _FLAWS,
             },
         },
@@ -72,6 +73,7 @@ DISCOVERY: dict[str, Any] = {
                         ("started", "Started"),
                         ("ended", "Ended"),
                         ("up", "Daemon started"),
+                        ("reads", "Work queue read since"),
                     )
                 },
                 "place": {"description": "Before it", "display_as": "Place", "type": "integer"},
@@ -107,7 +109,7 @@ class DiscoveryAgent(Agent):
     name = "discovery"
 
     def ping(self, call: Call) -> dict[str, Any]:
-        """Say who this node is: facts, classes, agents, collectives, version."""
+        """Say who this node is: facts, classes, agents and their versions, collectives, version."""
         node = call.node
         assert isinstance(node, Host)
         return node.describe()

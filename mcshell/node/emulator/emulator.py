@@ -11,7 +11,7 @@ import gc
 import random
 import signal
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.config import seconds
 from mcshell.ddl.library import shipped_dir
@@ -20,7 +20,8 @@ from mcshell.node.agents.registry import load_agents
 from mcshell.node.audit.history import AuditHistory
 from mcshell.node.builtin import builtin_agents
 from mcshell.node.context import open_security
-from mcshell.node.emulator.machines import machine
+from mcshell.node.emulator.machines import named_by_role, numbered
+from mcshell.node.emulator.pretended_system import PretendedSystem
 from mcshell.node.execution.thread_runner import ThreadRunner
 from mcshell.node.execution.threads import ActionThreads
 from mcshell.node.facts.machine_id import hashed
@@ -35,7 +36,7 @@ from mcshell.wire.credentials import load_verifier
 from mcshell.wire.documents.signatures import Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from mcshell.config import Settings
@@ -48,13 +49,17 @@ _SPARE: Final = 255
 
 
 class Emulator:
-    """N nodes made up from a seed, with certificates that it issues from the CA in `pki_dir`."""
+    """Nodes on machines that are made up, with certificates that it issues from the CA in `pki_dir`."""
 
     def __init__(
-        self, settings: Settings, count: int, pki_dir: Path, *, seed: int = 1, prefix: str = "emu"
+        self,
+        settings: Settings,
+        machines: Iterable[Machine],
+        pki_dir: Path,
+        *,
+        seed: int = 1,
+        prefix: str = "emu",
     ) -> None:
-        if count < 1:
-            raise UsageError(f"emulate {count}: at least one node is meant")
         state = private_folder(settings.state_dir / f"emulate-{prefix}")
         self._lock = hold_state_directory(state)
         served = load_agents(
@@ -76,14 +81,14 @@ class Emulator:
             flaws=security.authorisation.flaws,
         )
         authority = Authority.open(pki_dir)
-        nodes = [_node(one, make_host, authority) for one in _machines(prefix, count, seed)]
+        nodes = [_node(one, make_host, authority) for one in machines]
         served.activate(nodes[0][0])
         self._server = NodeServer(
             settings,
             security,
             spool,
             nodes,
-            ThreadRunner(_threads(), settings.node, _delay(settings, seed)),
+            ThreadRunner(_threads(), settings.node, state / "runs", _delay(settings, seed)),
             threads=_threads,
         )
 
@@ -99,26 +104,27 @@ class Emulator:
             self._lock.close()
 
 
-def _machines(prefix: str, count: int, seed: int) -> Iterator[Machine]:
-    width = max(4, len(str(count)))
-    for number in range(1, count + 1):
-        yield machine(f"{prefix}{number:0{width}d}", number, seed)
-
-
 def _node(
     one: Machine, make_host: Callable[..., Host], authority: Authority
 ) -> tuple[Host, Signer]:
     """A machine as a node, with a new certificate."""
     signer = Signer.from_pem(*authority.issue_pem(one.identity, "node", renew=True))
+    system = PretendedSystem(one)
     host = make_host(
-        one.identity, facts=lambda: one.facts, classes=one.classes, machine=hashed(one.seed)
+        one.identity,
+        facts=system.facts,
+        classes=one.classes,
+        machine=hashed(one.seed),
+        system=system,
     )
     return host, signer
 
 
-def _threads(_slots: int = 0, _each: int | None = None) -> ActionThreads:
+def _threads(
+    _slots: int = 0, _each: int | None = None, *, handle: Callable[[Any], None] | None = None
+) -> ActionThreads:
     """One for all nodes: their actions end at once, and for one that does not another stands in."""
-    return ActionThreads(1, spare=_SPARE)
+    return ActionThreads(1, spare=_SPARE, handle=handle)
 
 
 def _delay(settings: Settings, seed: int) -> Callable[[WorkItem], float]:
@@ -133,10 +139,22 @@ def _delay(settings: Settings, seed: int) -> Callable[[WorkItem], float]:
 
 
 def run(
-    settings: Settings, count: int, pki_dir: Path, *, seed: int = 1, prefix: str = "emu"
+    settings: Settings,
+    count: int,
+    pki_dir: Path,
+    *,
+    seed: int = 1,
+    prefix: str = "emu",
+    roles: bool = False,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does."""
-    emulator = Emulator(settings, count, pki_dir, seed=seed, prefix=prefix)
+    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does.
+
+    With `roles` the nodes are named by what they are for, as the demo's are.
+    """
+    if count < 1:
+        raise UsageError(f"emulate {count}: at least one node is meant")
+    machines = named_by_role(count, seed) if roles else numbered(prefix, count, seed)
+    emulator = Emulator(settings, machines, pki_dir, seed=seed, prefix=prefix)
     gc.freeze()  # what N nodes are made of stays: looking through it for garbage is for nothing
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: emulator.stop())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import AgentError
 from mcshell.message import State, StatusCode
@@ -20,17 +19,12 @@ __all__ = ["run_action"]
 log = logging.getLogger(__name__)
 
 
-def run_action(
-    admitted: Admitted, host: NodeView, deadline: float, cancelled: threading.Event | None = None
-) -> Outcome:
-    """Run the action; `deadline` is on the monotonic clock. Whatever it raises is an outcome."""
-    call = Call(
-        admitted.request,
-        admitted.request.data,
-        host,
-        deadline,
-        cancelled or threading.Event(),
-    )
+def run_action(admitted: Admitted, host: NodeView, deadline: float, **more: Any) -> Outcome:
+    """Run the action; `deadline` is on the monotonic clock, `more` what else a `Call` has.
+
+    Whatever it raises is an outcome.
+    """
+    call = Call(admitted.request, admitted.request.data, host, deadline, **more)
     method = getattr(admitted.service.agent, admitted.action.name)
     try:
         result = method(call)

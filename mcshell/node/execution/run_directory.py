@@ -4,6 +4,7 @@
     lock           held by the shim as long as it lives, whatever becomes of the daemon
     pid            {"pid", "start", "boot"} of the shim
     log            what the action wrote to its standard streams, the first of it
+    log.N          the same from byte N on: of these only the last are kept (`RunLog`)
     progress.jsonl what `call.progress` said
     outcome.json   how it came out: there whole or not at all
 
@@ -19,16 +20,29 @@ import fcntl
 import json
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Self
 
-__all__ = ["RunArchive", "RunDirectory", "boot_id", "start_time", "write_whole"]
+from mcshell.node.command import left_out_line, whole
+from mcshell.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "RunArchive",
+    "RunDirectory",
+    "RunLog",
+    "boot_id",
+    "read_log",
+    "start_time",
+    "write_whole",
+]
 
 log = logging.getLogger(__name__)
 
 _MOST: Final = 256 << 20
-_KEPT: Final = ("log", "progress.jsonl", "outcome.json")
+_KEPT: Final = ("log", "log.*", "progress.jsonl", "outcome.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +125,83 @@ class RunDirectory:
         write_whole(self.pid, text.encode())
 
 
+class RunLog:
+    """What a run writes, within `room` bytes: the first half of it, and the last quarter or more.
+
+    What comes after the first half goes into parts of a quarter each, named by where they begin; of
+    these the last two are kept. So whoever follows a run reads it whole, and an offset means the same
+    at all times.
+    """
+
+    def __init__(self, folder: RunDirectory, room: int) -> None:
+        self._folder = folder
+        self._room = room
+        self._part = max(1, room // 4)
+        self._parts: list[Path] = []
+        self._file = folder.log.open("ab", buffering=0)
+        self._at = self._file.tell()
+        self._ends = max(self._at, room - 2 * self._part)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes) -> None:
+        """Keep some more."""
+        while data and self._room:
+            if self._at >= self._ends:
+                self._next()
+            kept = data[: self._ends - self._at]
+            written = self._file.write(kept)
+            self._at += written
+            data = data[written:]
+
+    def _next(self) -> None:
+        part = self._folder.log.with_name(f"log.{self._at}")
+        file = part.open("ab", buffering=0)
+        self._file.close()
+        while len(self._parts) > 1:
+            self._parts.pop(0).unlink(missing_ok=True)
+        self._parts.append(part)
+        self._file = file
+        self._ends = self._at + self._part
+
+
+def read_log(folders: Sequence[RunDirectory], offset: int, limit: int) -> tuple[bytes, int]:
+    """Read on in what a run wrote: the bytes from `offset` on, or a line where they are not kept.
+
+    Its files may just be moved from one of `folders` to the next. Returns with the bytes where to read
+    on; nothing where there is nothing (yet).
+    """
+    names = {0: "log"}
+    for folder in folders:
+        names |= {int(path.suffix[1:]): path.name for path in folder.path.glob("log.*")}
+    for start, name in sorted(names.items()):
+        found = _part_from(folders, name, offset - start, limit)
+        if found is None:
+            continue  # the run has gone on meanwhile
+        if offset < start:
+            return left_out_line(start - offset), start
+        if found:
+            kept = whole(found) or found
+            return kept, offset + len(kept)
+    return b"", offset
+
+
+def _part_from(folders: Iterable[RunDirectory], name: str, offset: int, limit: int) -> bytes | None:
+    """Some bytes of one file, wherever it is by now; None where there is none."""
+    for folder in folders:
+        try:
+            with (folder.path / name).open("rb") as file:
+                file.seek(max(0, offset))
+                return file.read(limit)
+        except FileNotFoundError:
+            continue
+    return None
+
+
 def boot_id() -> str:
     """What tells this boot of the machine from all others (random(4))."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -146,14 +237,17 @@ class RunArchive:
         self._retention = retention
         self._most = most
 
+    def of(self, name: str) -> RunDirectory:
+        """The folder of a run."""
+        return RunDirectory(self._folder / name)
+
     def keep(self, run: RunDirectory) -> None:
         """Move what a run leaves here; what cannot be moved is lost, the run is not."""
-        node = self._folder / run.path.name
+        node = self.of(run.path.name).path
         try:
             node.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in _KEPT:
-                with contextlib.suppress(FileNotFoundError):
-                    (run.path / name).replace(node / name)
+            for path in [path for name in _KEPT for path in run.path.glob(name)]:
+                path.replace(node / path.name)
         except OSError as error:
             log.warning("what %s leaves cannot be kept: %s", run.path.name, error)
 

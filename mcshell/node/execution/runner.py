@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from mcshell.node.execution.run_directory import RunDirectory
     from mcshell.node.host import Host
     from mcshell.node.store.records import Key, WorkItem
     from mcshell.node.verdicts import Admitted, Outcome
@@ -36,9 +36,8 @@ class Runner(Protocol):
     `ended` again and again until it is dropped, so that nothing is lost where a commit fails.
     """
 
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Where runs are at work, and where those that have ended are kept; none without files."""
+    def places(self, work: WorkItem) -> Sequence[RunDirectory]:
+        """Where the files of a run may be, in the order in which they come there."""
 
     def adopt(self, work: WorkItem) -> Run | None:
         """What an earlier process has left of a run; None when that goes on."""

@@ -17,13 +17,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError
 from mcshell.message import Request, Via
 from mcshell.node.agent import Call
 from mcshell.node.agents.loading import load_agent
-from mcshell.node.execution.run_directory import RunDirectory, write_whole
+from mcshell.node.execution.run_directory import RunDirectory, RunLog, write_whole
+from mcshell.node.system import LocalSystem
+from mcshell.storage import is_storage_fault, when_room
 from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShimNode", "main"]
 
-GRACE: Final = 3.0
+GRACE: Final = 4.0
 """Seconds that an action has to end by itself after its time, or after SIGTERM."""
 ALARM: Final = 5.0
 """Seconds after that at which the kernel ends a shim that cannot even do that."""
@@ -42,6 +44,8 @@ _BALLAST: Final = 2 << 20
 
 class ShimNode:
     """The node as it was when the action started: an `agent.NodeView` without a daemon."""
+
+    system = LocalSystem()
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.identity: str = document["identity"]
@@ -146,7 +150,16 @@ class Shim:
         agent = load_agent(Path(document["source"]))
         agent.activate(node)
         request = Request(**{**document["request"], "via": Via(document["request"]["via"])})
-        call = Call(request, request.data, node, deadline, self._cancelled, self._progress())
+        call = Call(
+            request,
+            request.data,
+            node,
+            deadline,
+            self._cancelled,
+            self._progress(),
+            _write_out,
+            GRACE - 1.0,
+        )
         result = getattr(agent, request.action)(call)
         if not isinstance(result, dict):
             return _failed(f"the agent returned {type(result).__name__}, a dict is meant")
@@ -158,7 +171,7 @@ class Shim:
         def report(percent: float | None, text: str) -> None:
             line = json.dumps({"time": time.time(), "percent": percent, "text": str(text)[:1000]})
             if file.tell() + len(line) < self._progress_room:
-                file.write(line.encode() + b"\n")
+                _write(file, line.encode() + b"\n")
 
         return report
 
@@ -166,7 +179,7 @@ class Shim:
         """Wait for the end, at the latest for that of the time."""
         began = time.monotonic()
         overdue = False
-        with self._folder.log.open("ab", buffering=0) as log:
+        with RunLog(self._folder, self._log_room) as log:
             limit = began + self._timeout
             while self._outcome is None:
                 left = limit - time.monotonic()
@@ -181,19 +194,14 @@ class Shim:
                 if self._wakeup in ready and b"t" in os.read(self._wakeup, 64):
                     limit = min(limit, time.monotonic() + GRACE)
                 if stream in ready:
-                    self._keep(os.read(stream, 65536), log)
+                    _write(log, os.read(stream, 65536))
             while select.select([stream], [], [], 0)[0] and (data := os.read(stream, 65536)):
-                self._keep(data, log)
+                _write(log, data)
         if overdue:
-            self._outcome = _failed(f"timed out after {self._timeout:g} s")
+            data = {} if self._outcome is None else self._outcome["data"]
+            self._outcome = {**_failed(f"timed out after {self._timeout:g} s"), "data": data}
         elif self._outcome is None:
             self._outcome = _failed("stopped: the request was cancelled")
-
-    def _keep(self, data: bytes, log: Any) -> None:
-        kept = data[: self._log_room]
-        self._log_room -= len(kept)
-        if kept:
-            log.write(kept)
 
     def _leave(self) -> None:
         """Write the outcome down and end, with all that is left of the process group."""
@@ -208,8 +216,23 @@ class Shim:
                 body = strict_json.dumps(_failed(text))
         except (strict_json.Unwritable, MemoryError) as error:
             body = strict_json.dumps(_failed(f"the reply cannot be sent: {error}"))
-        write_whole(self._folder.outcome, body)
+        when_room(lambda: write_whole(self._folder.outcome, body))
         os.killpg(0, signal.SIGKILL)
+
+
+def _write(file: IO[bytes] | RunLog, text: bytes) -> None:
+    """Write down what is good to have; on a disk that takes nothing it is lost, the action is not."""
+    try:
+        file.write(text)
+    except OSError as error:
+        if not is_storage_fault(error):
+            raise
+
+
+def _write_out(data: bytes) -> None:
+    """Write to standard output, which goes to the log."""
+    while data:
+        data = data[os.write(1, data) :]
 
 
 def _failed(text: str, statuscode: int = 5) -> dict[str, Any]:
@@ -239,7 +262,7 @@ def main(argv: list[str]) -> None:
     """Do what DIR says; LOCK is the descriptor of its lock, which no program may inherit."""
     folder = RunDirectory(Path(argv[1]))
     os.set_inheritable(int(argv[2]), False)
-    folder.note_pid()
+    when_room(folder.note_pid)
     Shim(folder, strict_json.loads(folder.request.read_bytes(), max_depth=64)).run()
 
 

@@ -11,7 +11,6 @@ import os
 import selectors
 import signal
 import subprocess
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,7 @@ from mcshell.errors import MCShellError, Rejected
 from mcshell.message import State, StatusCode
 from mcshell.node.execution.run_directory import RunArchive, RunDirectory
 from mcshell.node.verdicts import Outcome
+from mcshell.values import dataclass
 from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
@@ -47,14 +47,18 @@ class ShimRunner:
     """Runs each action in a shim process with a folder of its own below `folder` (a `Runner`)."""
 
     def __init__(self, folder: Path, settings: NodeSettings) -> None:
-        self.folders = (folder, folder.with_name("runs"))
+        self._folder = folder
         self._settings = settings
-        self._run_archive = RunArchive(self.folders[1], settings.retention)
+        self._run_archive = RunArchive(folder.with_name("runs"), settings.retention)
         self._running: list[_ShimRun] = []
         self._to_stop: SimpleQueue[Key] = SimpleQueue()
         self._wakeup, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, selectors.EVENT_READ)
+
+    def places(self, work: WorkItem) -> Sequence[RunDirectory]:
+        """Where the files of a run may be: it may just be moved."""
+        return self._directory(work), self._run_archive.of(work.id)
 
     def adopt(self, work: WorkItem) -> Run | None:
         """What an earlier daemon's shim has left; None when it still runs."""
@@ -123,7 +127,7 @@ class ShimRunner:
         self._run_archive.purge(now)
 
     def _directory(self, work: WorkItem) -> RunDirectory:
-        return RunDirectory(self.folders[0] / work.id)
+        return RunDirectory(self._folder / work.id)
 
     def _document(self, admitted: Admitted, host: Host) -> Mapping[str, Any]:
         """What the shim is told (request.json)."""

@@ -1,22 +1,26 @@
 """Runs the work of many nodes in threads of this process: for emulated nodes, which only pretend.
 
 A process for each action of 10,000 nodes would be absurd, and what is pretended needs no limits. An
-outcome that is not committed when the process dies is lost, as that of a shim whose machine dies.
+outcome that is not committed when the process dies is lost, as that of a shim whose machine dies. The
+runs of jobs that write something have a folder each; no other work has any file.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.message import State, StatusCode
+from mcshell.node.execution.run_directory import RunArchive, RunDirectory
 from mcshell.node.execution.threads import Task
 from mcshell.node.verdicts import Outcome
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadRunner"]
 
+log = logging.getLogger(__name__)
+
+_GRACE = 2.0
+_LOG = 64 * 1024
 _STOPPED = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, "stopped")
 
 
@@ -40,6 +48,7 @@ class _ThreadRun:
     """One action that waits or is at work in a thread (a `Run` and a `ReplySink`)."""
 
     work: WorkItem
+    folder: RunDirectory
     over: Callable[[_ThreadRun], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
     result: Outcome | None = None
@@ -51,6 +60,17 @@ class _ThreadRun:
         """Bring a result back to the worker."""
         self.result = self.result or outcome
         self.over(self)
+
+    def write(self, data: bytes) -> None:
+        """Keep what the run of a job writes, the first of it: for `job log`."""
+        if self.work.kind != "job" or self.result is not None or not data:
+            return
+        try:
+            self.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self.folder.log.open("ab") as file:
+                file.write(data[: max(0, _LOG - file.tell())])
+        except OSError as error:
+            log.warning("what %s writes cannot be kept: %s", self.folder.path.name, error)
 
     def outcome(self) -> Outcome | None:
         """How it came out; None of an earlier process's."""
@@ -65,19 +85,20 @@ class ThreadRunner:
     """Runs actions in `threads` (a `Runner`).
 
     Args:
+        folder: where what the runs of jobs write is kept.
         delay: how many seconds a row is to wait before it begins; nobody else waits meanwhile.
     """
-
-    folders: tuple[Path, ...] = ()
 
     def __init__(
         self,
         threads: ActionThreads,
         settings: NodeSettings,
+        folder: Path,
         delay: Callable[[WorkItem], float] = lambda _work: 0.0,
     ) -> None:
         self._threads = threads
         self._settings = settings
+        self._archive = RunArchive(folder, settings.retention)
         self._delay = delay
         self._number = itertools.count()
         self._delayed: list[tuple[float, int, _ThreadRun, Admitted, Host]] = []
@@ -85,13 +106,20 @@ class ThreadRunner:
         self._ended: dict[Key, _ThreadRun] = {}
         self._came: SimpleQueue[_ThreadRun | Key | None] = SimpleQueue()
 
+    def places(self, work: WorkItem) -> Sequence[RunDirectory]:
+        """Where the files of a run are: many nodes may have runs of one id."""
+        return (self._folder(work),)
+
+    def _folder(self, work: WorkItem) -> RunDirectory:
+        return self._archive.of(f"{work.identity}.{work.id}")
+
     def adopt(self, work: WorkItem) -> Run | None:
         """Nothing is left of what ran in an earlier process."""
-        return _ThreadRun(work, self._came.put)
+        return self._run(work)
 
     def start(self, work: WorkItem, admitted: Admitted, host: Host) -> None:
         """Have it begin once its delay is over."""
-        run = self._running[work.key] = _ThreadRun(work, self._came.put)
+        run = self._running[work.key] = self._run(work)
         when = time.monotonic() + self._delay(work)
         heapq.heappush(self._delayed, (when, next(self._number), run, admitted, host))
 
@@ -99,9 +127,15 @@ class ThreadRunner:
         """The runs that have come to an end."""
         return list(self._ended.values())
 
-    def drop(self, run: Run, *, keep: bool) -> None:  # noqa: ARG002 - it has written nothing
-        """Forget a run that has ended."""
+    def _run(self, work: WorkItem) -> _ThreadRun:
+        return _ThreadRun(work, self._folder(work), self._came.put)
+
+    def drop(self, run: Run, *, keep: bool) -> None:
+        """Forget a run that has ended; `keep`: not what it has written."""
+        assert isinstance(run, _ThreadRun)
         self._ended.pop(run.work.key, None)
+        if run.work.kind == "job" and not keep:
+            run.folder.clear()
 
     def stop(self, key: Key) -> None:
         """Have a run end: at once for the worker, when it looks up for its thread."""
@@ -124,7 +158,8 @@ class ThreadRunner:
         self._came.put(None)
 
     def purge(self, now: float) -> None:
-        """There are no files."""
+        """Drop what is too old of what runs have written, and too much."""
+        self._archive.purge(now)
 
     def _begin(self) -> None:
         tasks = []
@@ -140,7 +175,9 @@ class ThreadRunner:
                         host=host,
                         reply_sink=run,
                         timeout=limit,
+                        grace=_GRACE,
                         cancelled=run.cancelled,
+                        log=run.write,
                     )
                 )
         if tasks:

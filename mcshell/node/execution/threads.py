@@ -6,26 +6,34 @@ counted. An action that does not end at once gets an early reply, so that the cl
 One set of threads serves the nodes of one process. A daemon's has as many as its one node may do
 at a time. An emulator's few threads are for actions that end at once, as pretended ones do: for
 each that does not, another thread stands in (`spare`), so that it holds up nobody else's.
+
+The same threads read what comes in (`hand`), one message at a time and in its order: whichever has
+nothing to do takes it, decides, and goes on to run what it has put. A request that comes alone is
+answered by one thread, then, and none waits for another to wake up. There is one thread more than
+actions may be at work, so that a message never waits for an action.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.message import State, StatusCode
 from mcshell.node.agent import NodeView
 from mcshell.node.execution.action import run_action
 from mcshell.node.execution.caller_queue import CallerQueue
 from mcshell.node.verdicts import Outcome
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mcshell.message import Request
     from mcshell.node.journal import Journal
@@ -63,14 +71,17 @@ class ReplySink(Protocol):
 class Task:
     """An action to be run on a node; `timeout` is seconds from its start.
 
-    Once `cancelled` is set it does not begin, and is told to end if it has.
+    So long it may work; then it has `grace` seconds to answer for what it stopped. Once `cancelled` is
+    set it does not begin, and is told to end if it has. `log` takes what it writes.
     """
 
     admitted: Admitted
     host: ActionNode
     reply_sink: ReplySink
     timeout: float
+    grace: float = 0.0
     cancelled: threading.Event = field(default_factory=threading.Event)
+    log: Callable[[bytes], None] = lambda _data: None
     put: float = field(default_factory=time.monotonic)
     started: float = math.inf
     answered: bool = False
@@ -82,35 +93,49 @@ class Task:
 
     @property
     def ends(self) -> float:
-        """When its time is up, once it has started."""
-        return self.started + self.timeout
+        """When it is waited for no longer, once it has started."""
+        return self.started + self.timeout + self.grace
 
 
 class ActionThreads:
     """At most `slots` actions at a time, `each` of one caller; callers go round with the others.
 
-    With `spare` threads, one of them takes the place of each whose action goes on for long.
+    With `spare` threads, one of them takes the place of each whose action goes on for long. `handle` is
+    called with each message that is handed over.
     """
 
-    def __init__(self, slots: int = 16, each: int | None = None, *, spare: int = 0) -> None:
+    def __init__(
+        self,
+        slots: int = 16,
+        each: int | None = None,
+        *,
+        spare: int = 0,
+        handle: Callable[[Any], None] | None = None,
+    ) -> None:
         self._slots = slots
         self._spare = spare
         self._each = each
         self._lock = threading.Lock()
         """Guards what follows; the conditions share it."""
-        self._work = threading.Condition(self._lock)
+        self._resting: list[threading.Lock] = []
+        """What idle threads wait for, each a lock of its own: who came to rest last is warm, and goes first."""
         self._begun = threading.Condition(self._lock)
         self._ended = threading.Condition(self._lock)
-        self._late = threading.Condition(self._lock)
+        self._late: SimpleQueue[None] = SimpleQueue()
+        """Wakes the watcher."""
         self._waiting: CallerQueue[Task] = CallerQueue()
         self._unsaid: deque[Task] = deque()
         """Those of which nothing has been said yet, the oldest first."""
         self._running: set[Task] = set()
-        self._threads = self._idle = 0
+        self._handle = handle
+        self._messages: deque[Any] = deque()
+        self._handling = False
+        """Whether a thread is at a message; it is the one that takes the next."""
+        self._threads = 0
         self._watcher: threading.Thread | None = None
         self._drowsy = False
         """Whether the watcher looks later than after a tick, if nobody wakes it."""
-        self._stopped = False
+        self._reads = self._stopped = False
 
     def put(self, *tasks: Task) -> None:
         """Have actions run, in this order."""
@@ -118,7 +143,8 @@ class ActionThreads:
             for task in tasks:
                 self._waiting.put(task.caller, task)
             self._unsaid.extend(tasks)
-            more = self._set_to_work(time.monotonic())
+            # One of what a message has brought is for the thread that handles it.
+            more = self._set_to_work(time.monotonic(), left=self._handling)
             if self._watcher is None:
                 self._watcher = threading.Thread(
                     target=self._watch, name="mcshell-timers", daemon=True
@@ -126,42 +152,67 @@ class ActionThreads:
                 self._watcher.start()
             elif self._drowsy:
                 self._drowsy = False
-                self._late.notify()
+                self._late.put(None)
+        self._begin(more)
+
+    def hand(self, message: Any) -> None:
+        """Have a message handled, after those before it: from `read` on, until `stop`."""
+        with self._lock:
+            self._messages.append(message)
+            more = self._set_to_work(time.monotonic()) if self._may_read else 0
+        self._begin(more)
+
+    def read(self) -> None:
+        """Begin with what was handed over."""
+        with self._lock:
+            self._reads = True
+            more = self._set_to_work(time.monotonic())
         self._begin(more)
 
     def wait_room(self) -> None:
         """Wait until no action waits for a thread; for a moment only, if all are slow."""
+        with self._lock:
+            more = self._set_to_work(time.monotonic())
+        self._begin(more)
         with self._lock:
             self._begun.wait_for(lambda: not self._waiting, _TICK)
 
     def stop(self, grace: float = 2.0) -> None:
         """Start nothing more, tell what runs to end, and give it `grace` seconds to answer."""
         with self._lock:
+            self._reads = False
+            self._ended.wait_for(lambda: not self._handling, grace)
             self._waiting.clear()
             for task in self._running:
                 task.cancelled.set()
             self._ended.wait_for(lambda: not self._running, grace)
             self._stopped = True
-            self._late.notify()
+        self._late.put(None)
 
     # --- the threads ---------------------------------------------------------------------------
 
-    def _set_to_work(self, now: float) -> int:
-        """Wake idle threads for what waits; returns how many are to begin beside them.
+    def _room(self, now: float) -> int:
+        """How many more actions may begin.
 
         Those that have been at one action for long do not count, where others may stand in: for as
         many as there are of them, so that a thousand slow actions soon have all threads.
         """
         stuck = sum(one.started < now - _STUCK for one in self._running) if self._spare else 0
-        active = len(self._running) - stuck
-        wanted = min(len(self._waiting), max(self._slots, stuck) - active)
-        if wanted <= 0:
+        most = self._slots + self._spare
+        return min(max(self._slots, stuck) + stuck, most) - len(self._running)
+
+    def _set_to_work(self, now: float, *, left: int = 0) -> int:
+        """Wake idle threads for what waits, but `left`; returns how many are to begin beside them."""
+        wanted = max(0, min(len(self._waiting) - left, self._room(now)))
+        wanted += self._may_read
+        if not wanted:
             return 0
-        self._work.notify(wanted)
-        most = self._slots + self._spare - self._threads
-        more = max(0, min(wanted - self._idle, most))
+        for _ in range(min(wanted, len(self._resting))):
+            self._resting.pop().release()
+        idle = self._threads - len(self._running) - self._handling
+        most = self._slots + self._spare + (self._handle is not None)
+        more = max(0, min(wanted - idle, most - self._threads))
         self._threads += more
-        self._idle += more
         return more
 
     def _begin(self, count: int) -> None:
@@ -169,25 +220,60 @@ class ActionThreads:
             threading.Thread(target=self._run, name="mcshell-action", daemon=True).start()
 
     def _run(self) -> None:
+        alarm = threading.Lock()
+        alarm.acquire()
         while True:
             with self._lock:
-                task = self._take()
-            try:
-                self._act(task)
-            except Exception:  # the thread serves the next one
-                log.exception("could not answer for %s", task.admitted.request.id)
-            finally:
-                with self._lock:
-                    self._idle += 1
-                    self._running.discard(task)
-                    if not self._running:
-                        self._ended.notify_all()
+                while (task := self._take()) is None and not self._may_read:
+                    self._resting.append(alarm)
+                    self._lock.release()
+                    alarm.acquire()
+                    self._lock.acquire()
+                if task is None:
+                    self._handling = True
+                    message = self._messages.popleft()
+                more = self._set_to_work(time.monotonic()) if self._may_read else 0
+            self._begin(more)
+            if task is None:
+                self._read(message)
+            else:
+                self._do(task)
 
-    def _take(self) -> Task:
-        while (task := self._waiting.take(self._full())) is None:
-            self._work.wait()
-        self._idle -= 1
-        task.started = time.monotonic()
+    @property
+    def _may_read(self) -> bool:
+        """Whether there is a message, and nobody at one."""
+        return self._reads and bool(self._messages) and not self._handling
+
+    def _read(self, message: Any) -> None:
+        assert self._handle is not None, "who hands messages over says what is done with them"
+        try:
+            self._handle(message)
+        except Exception:  # the thread serves the next one
+            log.exception("could not handle a message")
+        finally:
+            with self._lock:
+                self._handling = False
+                self._ended.notify_all()
+
+    def _do(self, task: Task) -> None:
+        try:
+            self._act(task)
+        except Exception:  # the thread serves the next one
+            log.exception("could not answer for %s", task.admitted.request.id)
+        finally:
+            with self._lock:
+                self._running.discard(task)
+                if not self._running:
+                    self._ended.notify_all()
+
+    def _take(self) -> Task | None:
+        """The next action that may begin, as one that runs."""
+        now = time.monotonic()
+        if not self._waiting or self._room(now) <= 0:
+            return None
+        if (task := self._waiting.take(self._full())) is None:
+            return None
+        task.started = now
         self._running.add(task)
         if not self._waiting:
             self._begun.notify_all()
@@ -206,7 +292,15 @@ class ActionThreads:
             return
         journal, request = task.host.journal, task.admitted.request
         journal.note(request.id, "running")
-        outcome = run_action(task.admitted, task.host, task.ends, task.cancelled)
+        deadline = task.ends - task.grace
+        outcome = run_action(
+            task.admitted,
+            task.host,
+            deadline,
+            cancelled=task.cancelled,
+            log=task.log,
+            grace=task.grace,
+        )
         if not self._answer(task, outcome):
             journal.count("overran")
 
@@ -225,8 +319,10 @@ class ActionThreads:
             with self._lock:
                 pause = self._pause()
                 self._drowsy = pause is None or pause > _TICK
-                if self._late.wait(pause) and not self._stopped:
-                    self._late.wait(_TICK)  # something was put, and may end as soon
+            with contextlib.suppress(Empty):
+                self._late.get(timeout=pause)
+                time.sleep(_TICK)  # something was put, and may end as soon
+            with self._lock:
                 now = time.monotonic()
                 slow = self._slow(now)
                 overdue = [one for one in self._running if not one.answered and now >= one.ends]

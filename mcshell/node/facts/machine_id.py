@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mcshell.errors import ConfigError
+from mcshell.storage import is_storage_fault
 
 __all__ = ["hashed", "machine_id"]
 
@@ -23,6 +24,8 @@ _ID: Final = re.compile(r"[0-9a-f]{32}")
 
 def machine_id(state: Path) -> str:
     """The id of this machine, 32 hexadecimal digits; `state` is the node's folder.
+
+    Without a token, and on a disk that takes none, it is another one at the next start.
 
     Raises:
         ConfigError: the token can neither be read nor written.
@@ -47,13 +50,15 @@ def _system() -> str:
 
 
 def _token(path: Path) -> str:
+    token = secrets.token_hex(16)
     try:
         if path.exists():
             return path.read_text(encoding="ascii").strip()
-        token = secrets.token_hex(16)
         draft = path.with_suffix(".new")
         draft.write_text(f"{token}\n", encoding="ascii")
         draft.replace(path)
     except (OSError, UnicodeDecodeError) as error:
+        if is_storage_fault(error):
+            return token
         raise ConfigError(f"{path}: {error}", origin=str(path)) from error
     return token

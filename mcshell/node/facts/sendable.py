@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 __all__ = ["MAX_DEPTH", "MAX_VALUES", "fitted", "plain", "sendable"]
 
@@ -31,6 +31,8 @@ _LONG: Final = 10**4000
 _HALVES = re.compile("[\ud800-\udfff]")
 _SHOWN: Final = 80
 """Characters of a fact's name that a flaw shows."""
+
+_TWICE: Final = "another key before it has the same name as text"
 
 _Path = tuple[str, ...]
 
@@ -55,11 +57,15 @@ def sendable(facts: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
     for key, value in facts.items():
         copy = _PlainCopy()
         try:
-            found |= copy.hash({key: value}, ())
+            one = copy.hash({key: value}, ())
         except _TooManyError as error:
             left_out.append(_flaw((_text(str(key)),), error))
+            continue
+        left_out += copy.left_out
+        if found.keys() & one.keys():
+            left_out.append(_flaw((_text(str(key)),), _TWICE))
         else:
-            left_out += copy.left_out
+            found |= one
     return found, left_out
 
 
@@ -91,7 +97,7 @@ class _PlainCopy:
         found: dict[str, Any] = {}
         for key, part in value.items():
             try:
-                name = _name(key)
+                name = _name(key, found)
                 found[name] = self.value(part, (*path, name))
             except _UnsendableError as error:
                 self.left_out.append(_flaw((*path, _text(str(key))), error))
@@ -134,15 +140,16 @@ def _text(value: str) -> str:
     return str(value) if value.isascii() else _HALVES.sub("\ufffd", value)
 
 
-def _name(key: Any) -> str:
-    if isinstance(key, str):
-        if not key.isascii() and _HALVES.search(key):
-            raise _UnsendableError("half of a character in its name")
-        return str(key)
+def _name(key: Any, taken: Container[str]) -> str:
+    if isinstance(key, str) and not key.isascii() and _HALVES.search(key):
+        raise _UnsendableError("half of a character in its name")
     try:
-        return json.dumps(key, default=str)
+        name = str(key) if isinstance(key, str) else json.dumps(key, default=str)
     except (TypeError, ValueError) as error:
         raise _UnsendableError(f"no name: {error}") from None
+    if name in taken:
+        raise _UnsendableError(_TWICE)
+    return name
 
 
 def _flaw(path: _Path, why: object) -> str:

@@ -7,7 +7,7 @@ already starts "not before" (`sure` is false), and `why` says what it waits for.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell import schedule
 from mcshell.node.jobs.scheduler import zone_of_node
 from mcshell.node.store.job_table import SCHEDULED, WAITING
+from mcshell.node.store.records import QUEUED
+from mcshell.values import dataclass
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mcshell.message import Job
     from mcshell.node.execution.lifecycle import RunLifecycle
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Planned", "forecast", "planned_starts"]
 
 _SPARE: Final = 1000
+_OWN_RUN: Final = "its own run before may still be under way: then it is missed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def forecast(
             found += [(one, length) for one in _waiting(spool, row, window)]
         else:
             starts = islice(planned_starts(row, job, lifecycle, window), most + 1)
-            found += [(_planned(row, one.name, one.due), length) for one in starts]
+            found += [(one, length) for one in _own_runs(spool, row, starts, length)]
         if len(found) > 2 * most + _SPARE:
             found = nsmallest(most + 1, found, key=_order)
     return _throttled(sorted(found, key=_order)[: most + 1], slots)
@@ -76,9 +79,20 @@ def _waiting(spool: Spool, row: JobRow, window: tuple[float, float]) -> Iterator
     """A job that waits for others: not before its time, and not before they have ended."""
     begin = max(window[0], row.due or window[0])
     if begin < window[1]:
-        awaited = [f"{job[:8]}:{need}" for job, need, met in spool.jobs.awaits(row.key) if not met]
-        why = f"after {' and '.join(awaited)}"
-        yield _planned(row, row.run, begin, sure=False, why=why)
+        yield _planned(row, row.run, begin, sure=False, why=spool.jobs.waits(row.key))
+
+
+def _own_runs(
+    spool: Spool, row: JobRow, starts: Iterable[schedule.Start], length: float
+) -> Iterator[Planned]:
+    """The starts of a job; one that may fall into a run before it is not sure: it would be missed."""
+    ends = float("-inf")
+    if row.state == QUEUED and (run := next(iter(spool.runs_of(row.key, 1)), None)) is not None:
+        ends = (run.started or run.due) + length
+    for one in starts:
+        sure = one.due >= ends
+        ends = max(ends, one.due + length)
+        yield _planned(row, one.name, one.due, sure=sure, why="" if sure else _OWN_RUN)
 
 
 def planned_starts(

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.errors import AgentError
+from mcshell.errors import AgentError, UsageError
 from mcshell.message import State
 from mcshell.node.execution.action import run_action
 from mcshell.node.jobs.rules import RuleManager
@@ -21,16 +21,16 @@ from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobR
 from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, digest_of
-from mcshell.wire.documents.job import condition
+from mcshell.wire.documents.job import condition, refuse_circle
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from mcshell.message import Job, Request
     from mcshell.node.admission.controller import AdmissionController
     from mcshell.node.execution.lifecycle import RunLifecycle
+    from mcshell.node.execution.run_directory import RunDirectory
     from mcshell.node.jobs.queries import JobQueries
     from mcshell.node.jobs.scheduler import Scheduler
     from mcshell.node.store.records import Key, WorkItem
@@ -45,8 +45,7 @@ class JobManager:
     """The jobs of all nodes of a process. Any thread may call.
 
     Args:
-        folders: where runs are at work, and where those that have ended are kept; none for
-            emulated nodes.
+        places: where the files of a run may be, in the order in which they come there.
         slots: how many runs a node does at a time.
         stop: called with the key of a run that is to be stopped.
         changed: called when there may be something to start or to send.
@@ -59,7 +58,7 @@ class JobManager:
         scheduler: Scheduler,
         controller: AdmissionController,
         *,
-        folders: tuple[Path, ...] = (),
+        places: Callable[[WorkItem], Sequence[RunDirectory]],
         slots: int,
         stop: Callable[[Key], None],
         changed: Callable[[], None],
@@ -69,7 +68,7 @@ class JobManager:
         self._scheduler = scheduler
         self._controller = controller
         self._lifecycles = scheduler.lifecycles
-        self._folders = folders
+        self._places = places
         self._slots = slots
         self._job_queries: JobQueries | None = None
         self._stop = stop
@@ -83,7 +82,7 @@ class JobManager:
             from mcshell.node.jobs.queries import JobQueries  # noqa: PLC0415 - an idle daemon is small
 
             self._job_queries = JobQueries(
-                self._spool, self._lifecycles, folders=self._folders, slots=self._slots
+                self._spool, self._lifecycles, places=self._places, slots=self._slots
             )
         return self._job_queries
 
@@ -118,6 +117,7 @@ class JobManager:
             if known is not None and known.revision:
                 return None
             lifecycle.check_job(request, job)
+            self._refuse_circle(identity, job)
             if self._spool.jobs.count(identity) >= _MOST:
                 raise AgentError(f"this node has {_MOST} jobs: no more are taken")
             row = scheduled(self._row_of(request, job, identity, now), job, lifecycle, now)
@@ -178,20 +178,16 @@ class JobManager:
             if job.revision != row.revision + 1:
                 raise AgentError(f"revision {row.revision} is in force, it was edited meanwhile")
             lifecycle.check_job(request, job)
+            self._refuse_circle(identity, job)
+            fresh = self._revised(row, job, request, now)
             running = self._take_back(row)
             if running and not job.when.recurs:
                 raise AgentError("it runs: there is nothing to edit any more")
-            fresh = replace(
-                self._row_of(request, job, identity, now),
-                owner=row.owner,
-                session=row.session,
-                runs=row.runs,
-                last=row.last,
-                last_state=row.last_state,
-            )
-            if job.author != row.owner:
-                fresh = replace(fresh, signed=row.signed)
-            fresh = scheduled(fresh, job, lifecycle, now, now if job.when.recurs else None)
+            same = job.when == read_job(row.body or b"").when
+            if job.when.recurs and (same or running):
+                # The start that is under way, or to come, is still that; after it comes what is new.
+                planned = row.planned if same else now
+                fresh = replace(fresh, run=row.run, planned=planned, due=row.due)
             state = PAUSED if row.state == PAUSED else QUEUED if running else fresh.state
             fresh = replace(fresh, state=state)
             messages = []
@@ -204,6 +200,22 @@ class JobManager:
                 self._scheduler.consider(fresh, now)
         self._changed()
         return self.job_queries.stand(self._get(row.key))
+
+    def _revised(self, row: JobRow, job: Job, request: Request, now: float) -> JobRow:
+        """The row of a new revision, with its first start; raises AgentError when there is none."""
+        fresh = replace(
+            self._row_of(request, job, row.identity, now),
+            owner=row.owner,
+            session=row.session,
+            skips=row.skips,
+            runs=row.runs,
+            last=row.last,
+            last_state=row.last_state,
+        )
+        if job.author != row.owner:
+            fresh = replace(fresh, signed=row.signed)
+        after = now if job.when.recurs else None
+        return scheduled(fresh, job, self._lifecycles[row.identity], now, after)
 
     def pause(self, identity: str, request: Request) -> dict[str, Any]:
         """Start it no more until it is resumed; a run under way goes on."""
@@ -228,7 +240,8 @@ class JobManager:
                 if self._current(row) is not None:
                     state = QUEUED
                 elif job.when.recurs:
-                    row = following(row, job, max(now, row.planned or now), lifecycle)
+                    if row.due is None or row.due <= now:  # it has passed
+                        row = following(row, job, max(now, row.planned or now), lifecycle)
                 elif not all(met for _job, _need, met in self._spool.jobs.awaits(row.key)):
                     state = WAITING
                 row = replace(row, state=state, touched=request.id)
@@ -251,8 +264,12 @@ class JobManager:
     def cancel(self, identity: str, request: Request) -> dict[str, Any]:
         """End it, with all processes of a run; one that is not here yet will not be taken."""
         with self._scheduler.lock:
-            if self._spool.jobs.get((identity, request.data["job"])) is None:
-                return self._entomb(identity, request)
+            row = self._spool.jobs.get((identity, request.data["job"]))
+            if row is None:
+                self._entomb(identity, request)
+            if row is None or not row.revision:
+                job = request.data["job"]
+                raise AgentError(f"no job {job} here; if it still comes, it is not taken")
             row = self._touch(identity, request)
             if row.touched == request.id:
                 return self.job_queries.stand(row)
@@ -277,7 +294,8 @@ class JobManager:
         self._changed()
         return self.job_queries.stand(self._get(row.key))
 
-    def _entomb(self, identity: str, request: Request) -> dict[str, Any]:
+    def _entomb(self, identity: str, request: Request) -> None:
+        """Remember that a job is not to be taken which is not here yet."""
         now = time.time()
         row = JobRow(
             identity=identity,
@@ -301,7 +319,16 @@ class JobManager:
         )
         limits = self._controller.limits
         self._spool.put_jobs([row], expires=now + limits.max_ttl + limits.max_skew)
-        return self.job_queries.stand(row)
+
+    def _refuse_circle(self, identity: str, job: Job) -> None:
+        def awaited(one: str) -> list[str]:
+            found = self._spool.jobs.awaits((identity, one))
+            return [awaited for awaited, _need, met in found if not met]
+
+        try:
+            refuse_circle(job.id, job.after, awaited)
+        except UsageError as error:
+            raise AgentError(str(error), statuscode=4) from error
 
     # --- helpers -------------------------------------------------------------------------------
 
@@ -318,7 +345,7 @@ class JobManager:
 
     def _get(self, key: Key) -> JobRow:
         row = self._spool.jobs.get(key)
-        if row is None:
+        if row is None or not row.revision:  # all that is known is that it is not to be taken
             raise AgentError(f"no job {key[1]} here")
         return row
 

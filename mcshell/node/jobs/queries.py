@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell.errors import AgentError, MCShellError
-from mcshell.node.execution.run_directory import RunDirectory
+from mcshell.message import State
+from mcshell.node.execution.run_directory import read_log
 from mcshell.node.execution.shims import read_outcome
 from mcshell.node.jobs.forecast import forecast
-from mcshell.node.store.job_table import SCHEDULED
+from mcshell.node.store.job_table import SCHEDULED, WAITING
 from mcshell.node.store.records import QUEUED, RUNNING
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcshell.message import Job
     from mcshell.node.execution.lifecycle import RunLifecycle
+    from mcshell.node.execution.run_directory import RunDirectory
     from mcshell.node.store.job_table import JobRow
     from mcshell.node.store.records import WorkItem
     from mcshell.node.store.spool import Spool
@@ -31,14 +34,14 @@ Stands: TypeAlias = "list[dict[str, Any]]"
 _MOST: Final = 10_000
 _IDS: Final = 400
 _TAIL: Final = 4096
+_MISSED: Final = "missed"
 
 
 class JobQueries:
     """Reads the records of all nodes of a process.
 
     Args:
-        folders: where runs are at work, and where those that have ended are kept; none for
-            emulated nodes.
+        places: where the files of a run may be, in the order in which they come there.
         slots: how many runs a node does at a time.
     """
 
@@ -47,12 +50,12 @@ class JobQueries:
         spool: Spool,
         lifecycles: Mapping[str, RunLifecycle],
         *,
-        folders: tuple[Path, ...] = (),
+        places: Callable[[WorkItem], Sequence[RunDirectory]],
         slots: int,
     ) -> None:
         self._spool = spool
         self._lifecycles = lifecycles
-        self._folders = folders
+        self._places = places
         self._slots = slots
 
     # --- where a job stands --------------------------------------------------------------------
@@ -61,6 +64,7 @@ class JobQueries:
         """Where a job stands, as the table of jobs has it."""
         run = self._current(row) if row.ended is None and row.state != SCHEDULED else None
         running = run is not None and run.state == RUNNING
+        said = self._progress(run)[1] if running and run is not None else ""
         return {
             "job": row.id,
             "revision": row.revision,
@@ -72,7 +76,7 @@ class JobQueries:
             "next": row.due if row.state == SCHEDULED else None,
             "last": run.started if running and run is not None else row.last,
             "attempt": row.attempt if run is None else run.attempt,
-            "progress": self._progress(run)[1] if running and run is not None else "",
+            "progress": self._spool.jobs.waits(row.key) if row.state == WAITING else said,
         }
 
     def list(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,9 +96,7 @@ class JobQueries:
 
     def show(self, identity: str, job: str) -> dict[str, Any]:
         """One job in full, with its newest runs."""
-        row = self._spool.jobs.get((identity, job))
-        if row is None:
-            raise AgentError(f"no job {job} here")
+        row = self._get(identity, job)
         found = {**self.stand(row), "author": row.author, "runs": row.runs, "reason": row.statusmsg}
         if row.body is not None:
             document = read_job(row.body)
@@ -113,7 +115,7 @@ class JobQueries:
             {
                 "run": run.run,
                 "requestid": run.id,
-                "state": run.state,
+                "state": _MISSED if run.state == State.EXPIRED else run.state,
                 "attempt": run.attempt,
                 "started": run.started,
                 "ended": run.ended,
@@ -124,6 +126,12 @@ class JobQueries:
         ]
         found["result"] = self._result(runs[0]) if runs else {}
         return found
+
+    def _get(self, identity: str, job: str) -> JobRow:
+        row = self._spool.jobs.get((identity, job))
+        if row is None or not row.revision:  # all that is known is that it is not to be taken
+            raise AgentError(f"no job {job} here")
+        return row
 
     def _signed(self, job: Job, row: JobRow) -> dict[str, Any]:
         """The job as its author signed it; not where there are inputs that are nobody's to see."""
@@ -152,9 +160,7 @@ class JobQueries:
 
     def log(self, identity: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """A part of what a run wrote to its standard streams, and how far it is."""
-        row = self._spool.jobs.get((identity, data["job"]))
-        if row is None:
-            raise AgentError(f"no job {data['job']} here")
+        row = self._get(identity, data["job"])
         runs = self._spool.runs_of(row.key)
         wanted = data.get("run") or ""
         run = next((one for one in runs if wanted in ("", one.run, one.id)), None)
@@ -172,31 +178,23 @@ class JobQueries:
             "percent": percent,
         }
 
-    def _folder(self, run: WorkItem) -> RunDirectory | None:
-        paths = (folder / run.id for folder in self._folders)
-        return next((RunDirectory(path) for path in paths if path.exists()), None)
-
     def _text(self, run: WorkItem, offset: int, limit: int) -> tuple[str, int]:
-        folder = self._folder(run)
-        if folder is None:
-            return "", max(0, offset)
+        begin = max(0, offset)
         try:
-            with folder.log.open("rb") as file:
-                file.seek(max(0, offset))
-                data = file.read(max(0, min(limit, 1 << 18)))
+            data, end = read_log(self._places(run), begin, max(0, min(limit, 1 << 18)))
         except OSError:
-            return "", max(0, offset)
-        return data.decode("utf-8", "replace"), max(0, offset) + len(data)
+            return "", begin
+        return data.decode("utf-8", "replace"), end
 
     def _progress(self, run: WorkItem) -> tuple[float | None, str]:
         """How far a run said it is: per cent, and in words."""
-        folder = self._folder(run)
-        if folder is None:
-            return None, ""
+        lines: list[bytes] = []
         try:
-            with folder.progress.open("rb") as file:
-                file.seek(max(0, folder.progress.stat().st_size - _TAIL))
-                lines = file.read(_TAIL).split(b"\n")
+            for place in self._places(run):
+                with suppress(FileNotFoundError), place.progress.open("rb") as file:
+                    file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+                    lines = file.read(_TAIL).split(b"\n")
+                    break
             said = json.loads(lines[-2])
             percent, text = said["percent"], str(said["text"])
         except (OSError, ValueError, KeyError, TypeError, IndexError):
@@ -207,8 +205,8 @@ class JobQueries:
 
     def _result(self, run: WorkItem) -> dict[str, Any]:
         """What the newest run answered, as long as it is kept."""
-        folder = self._folder(run)
-        outcome = read_outcome(folder) if folder is not None else None
+        found = (read_outcome(place) for place in self._places(run))
+        outcome = next((one for one in found if one is not None), None)
         return {} if outcome is None else dict(outcome.data)
 
     # --- what will be --------------------------------------------------------------------------

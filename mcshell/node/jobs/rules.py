@@ -9,7 +9,6 @@ not ended is cancelled. Jobs of rules are asked for their outcomes; they send no
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcshell.errors import AgentError, FilterError, Reason
@@ -20,6 +19,7 @@ from mcshell.node.store.job_table import SCHEDULED, WAITING, JobRow
 from mcshell.node.store.records import CANCELLED, QUEUED
 from mcshell.node.store.rule_table import RuleRow
 from mcshell.node.verdicts import NotAllowed
+from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.documents.job import condition
 from mcshell.wire.documents.rule import duty_body, duty_ids, read_job, rule_digest

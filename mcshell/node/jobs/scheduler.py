@@ -12,7 +12,8 @@ reply, the runs go to the editor, as for a job that recurs.
 
 **Time.** A run is named by its wall time, and no name is used twice: a clock that is put back
 starts nothing again. One that is put forward, or a node that was off, finds starts in the past:
-the newest of them happens if it is not later than the job's `late`, the others are missed.
+the newest of them happens if it is not later than the job's `late`, the others are missed. So are
+those that fall into the job's own run before: a job never runs beside itself, nor twice in a row.
 """
 
 from __future__ import annotations
@@ -112,6 +113,8 @@ def scheduled(
         row = replace(row, due=max(row.due, now + row.due - (row.planned or row.due)))
     if row.due is None:
         raise AgentError("this job would never start", statuscode=4)
+    if job.when.until is not None and job.when.until < row.due:
+        raise AgentError("this job would never start: its end is before its time", statuscode=4)
     if job.after:
         ends = job.created + _PATIENCE if job.when.until is None else job.when.until
         row = replace(row, state=WAITING, ends=ends)
@@ -211,7 +214,7 @@ class Scheduler:
         for row in after:
             if row.ended is not None:
                 self._tell_waiting(row)
-        return {run.identity for run in runs}
+        return {run.identity for run in runs if run.state == QUEUED}
 
     def _begin_one(
         self, row: JobRow, now: float
@@ -223,15 +226,24 @@ class Scheduler:
         assert row.due is not None, "there is one at least"
         if row.skips:
             return self._pass(row, job, "skipped", "skipped, as asked", now)
-        if now > row.due + job.when.late:
-            text = f"missed: its time was {now - row.due:.0f} s ago"
+        if text := self._why_missed(row, job, now):
             more = f", as were {missed} before it" if missed else ""
-            return self._pass(row, job, "missed", text + more, now)
+            return self._pass(row, job, "missed", f"missed: {text}{more}", now)
         run = self._run_of(row, job)
         if self._spool.get(run.key) is not None:
             # The clock was put back, and this start has been.
             return self._pass(row, job, row.last_state, "", now)
         return replace(row, state=QUEUED, attempt=0), run, None
+
+    def _why_missed(self, row: JobRow, job: Job, now: float) -> str:
+        """Why a start that is due does not happen any more; nothing where it does."""
+        assert row.due is not None, "it is scheduled"
+        if job.when.recurs and (run := self._spool.last_run(row.key)) is not None:
+            whole = run.state != State.INTERRUPTED
+            if whole and run.ended is not None and row.due <= run.ended:
+                return f"its own run of {run.run} was still under way"
+        late = now - row.due
+        return f"its time was {late:.0f} s ago" if late > job.when.late else ""
 
     def _newest(self, row: JobRow, job: Job, now: float) -> tuple[JobRow, int]:
         """Go on to the newest start that is due, when several are; with how many were passed."""
@@ -247,14 +259,14 @@ class Scheduler:
 
     def _pass(
         self, row: JobRow, job: Job, state: str, text: str, now: float
-    ) -> tuple[JobRow, None, OutboxMessage | None]:
-        """Leave a start out, and go on to the next."""
+    ) -> tuple[JobRow, WorkItem | None, OutboxMessage | None]:
+        """Leave a start out, and go on to the next; its history says so."""
         lifecycle = self.lifecycles[row.identity]
         if not job.when.recurs:
             state = "cancelled" if state == "skipped" else state
             row = replace(row, state=state, ended=now, due=None, statusmsg=text)
             return row, None, _never(lifecycle, row, state, text)
-        message = None
+        message, passed = None, None
         if text:
             ended = _STATES.get(state, State.EXPIRED)
             run = replace(
@@ -263,11 +275,21 @@ class Scheduler:
                 run=row.run,
             )
             message = lifecycle.not_started(run, Outcome(ended, StatusCode.UNKNOWN_ERROR, text))
+            passed = replace(
+                self._run_of(row, job),
+                state=ended.value,
+                body=None,
+                signature=None,
+                certificate=None,
+                ended=now,
+                statuscode=StatusCode.UNKNOWN_ERROR,
+                statusmsg=text,
+            )
         row = following(row, job, row.planned or now, lifecycle)
         row = replace(row, last_state=state, skips=max(0, row.skips - 1), statusmsg=text)
         if row.due is None:
             row = replace(row, state="expired", ended=now)
-        return row, None, message
+        return row, passed, message
 
     def _run_of(self, row: JobRow, job: Job) -> WorkItem:
         """The row of work that a start becomes."""

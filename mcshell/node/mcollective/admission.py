@@ -8,12 +8,12 @@ way; what has come over the native wire is not run again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import FilterError, Reason, Rejected
 from mcshell.filters import compile_filter
 from mcshell.message import Via
+from mcshell.values import dataclass
 from mcshell.wire.mcollective.layouts import Stamp
 from mcshell.wire.mcollective.messages import DISCOVERY, read_request
 
@@ -108,7 +108,7 @@ class MCollectiveAdmission:
             layout.reply(reply_to, Stamp(wire.sender, 1, now))
         # MCollective's nodes, too, say nothing of an agent that they have not.
         here = self._mco_host.service(request.agent) is not None
-        if not here or not compile_filter(request.filter).matches(self._mco_host):
+        if not here or not compile_filter(request.filter, versions=False).matches(self._mco_host):
             self._host.journal.passed(request.id)
             self._mco_host.count("filtered")
             return None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mcshell.node.agents.registry import ServedAgent
     from mcshell.node.host import Host
     from mcshell.node.journal import Journal
+    from mcshell.node.system import System
 
 __all__ = ["MCollectiveHost"]
 
@@ -84,6 +85,11 @@ class MCollectiveHost:
     def seen(self, requestid: str) -> dict[str, Any]:
         """What this node knows of a request."""
         return self.host.seen(requestid)
+
+    @property
+    def system(self) -> System:
+        """The machine that its agents see."""
+        return self.host.system
 
     @property
     def tells_all_files(self) -> bool:

@@ -12,15 +12,16 @@ import logging
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from mcshell.errors import MCShellError, WireError
+from mcshell.errors import MCShellError, StorageError, WireError
 from mcshell.message import State, StatusCode, Via
 from mcshell.node.replies import no_steps
 from mcshell.node.store.records import FINAL, RUNNING, WorkItem
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
+from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, Arrival
 from mcshell.wire.stomp.transport import TaggedInbox
@@ -36,7 +37,15 @@ if TYPE_CHECKING:
     from mcshell.node.store.spool import Spool
     from mcshell.wire.stomp.transport import Delivery, Inbox
 
-__all__ = ["JobIntake", "QueueConsumer", "QueueIntake", "QueueItem", "TakenRequest", "row_of"]
+__all__ = [
+    "JobIntake",
+    "QueueConsumer",
+    "QueueIntake",
+    "QueueItem",
+    "TakenRequest",
+    "refuse_unkept",
+    "row_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +77,7 @@ class _WorkQueue:
         identity = self.node.host.identity
         for collective in self.node.host.collectives:
             arrival = Arrival(collective, Via.QUEUE, identity)
-            yield destinations.work(collective, identity), TaggedInbox(inbox, (self, arrival))
+            yield destinations.work(collective, identity), TaggedInbox(inbox.put, (self, arrival))
 
 
 _Came: TypeAlias = "tuple[tuple[_WorkQueue, Arrival], Delivery]"
@@ -101,6 +110,8 @@ class QueueConsumer:
         self._inbox: SimpleQueue[_Came | None] = SimpleQueue()
         self._queues = [_WorkQueue(node) for node in context.nodes.values()]
         self._paused = set(self._queues)
+        self._asleep: list[_Came] = []
+        """Messages for machines that are off."""
         self._since = self._taken_at = time.monotonic()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="mcshell-work", daemon=True)
@@ -121,11 +132,13 @@ class QueueConsumer:
         self._since = time.monotonic()
 
     def start(self) -> None:
-        """Subscribe, but for spools that are full already, and begin.
+        """Subscribe, but for spools that are full already, and begin, if that is not done.
 
         Raises:
             WireError: there is no connection, or the broker refuses.
         """
+        if self._thread.is_alive():
+            return
         self._resume([queue for queue in self._queues if self._waiting(queue) < self._most])
         self._thread.start()
 
@@ -141,7 +154,7 @@ class QueueConsumer:
 
     def _run(self) -> None:
         while not self._stopping:
-            group = self._gather()
+            group = self._awake(self._gather())
             try:
                 if group:
                     self._admit(group)
@@ -175,11 +188,18 @@ class QueueConsumer:
         for came in group:
             self._inbox.put(came)
 
+    def _awake(self, group: list[_Came]) -> list[_Came]:
+        """Those whose machines run; the others stay the broker's until theirs does."""
+        came = [*self._asleep, *group]
+        up = [one for one in came if one[0][0].node.host.up]
+        self._asleep = [one for one in came if one not in up] if len(up) < len(came) else []
+        return up
+
     def _gather(self) -> list[_Came]:
-        """Wait for messages, for a moment only while any is paused, and take what is there."""
+        """Wait for messages, for a moment only while any is held up, and take what is there."""
         group: list[_Came] = []
         try:
-            first = self._inbox.get(timeout=_LOOK if self._paused else None)
+            first = self._inbox.get(timeout=_LOOK if self._paused or self._asleep else None)
             while first is not None:
                 group.append(first)
                 if len(group) >= _GROUP:
@@ -192,7 +212,17 @@ class QueueConsumer:
     def _admit(self, group: list[_Came]) -> None:
         items = [QueueItem(queue.node, arrival, one) for (queue, arrival), one in group]
         self._tell("received", items)
-        taken = self._intake.admit(items, time.time())
+        try:
+            taken = self._intake.admit(items, time.time())
+        except StorageError as error:
+            if len(group) > 1:
+                for came in group:
+                    self._admit([came])
+                return
+            if items[0].delivery.redelivered and self._spool.hindered:
+                return  # nobody can say whether it was done before: it stays in the broker
+            refuse_unkept(self._context.controller, items[0], error)
+            taken = []
         self._tell("committed", items)
         for (queue, _arrival), delivery in group:
             if queue.reading:
@@ -239,6 +269,7 @@ class QueueConsumer:
     def _pause(self, queue: _WorkQueue, seconds: float) -> None:
         paused, queue.paused_until = not queue.reading, time.monotonic() + seconds
         self._paused.add(queue)
+        queue.node.host.reads = None
         if paused:
             return
         for subscription in queue.subscriptions:
@@ -264,6 +295,7 @@ class QueueConsumer:
         keeps = bool(queues) and self._transport.dialect.keeps_unacked
         for queue in queues:
             owed, queue.owed, queue.paused_until = queue.owed, [], None
+            queue.node.host.reads = time.time()
             self._paused.discard(queue)
             for delivery in owed if keeps else ():
                 self._transport.ack(delivery)
@@ -384,6 +416,15 @@ class QueueIntake:
             journal.count("messages")
             if row.state in FINAL:
                 journal.count(row.state)
+
+
+def refuse_unkept(controller: AdmissionController, item: QueueItem, why: StorageError) -> None:
+    """Say of a message that nothing of it could be committed: it is not done here."""
+    body, headers = item.delivery.body, item.delivery.headers
+    found = controller.open_work(body, headers, item.arrival, item.host, time.time())
+    if found is not None:
+        refusal = controller.no_room(found, item.host, why)
+        item.node.reply_sender.final(refusal.request, refused(refusal))
 
 
 def row_of(

@@ -14,6 +14,8 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mcshell.errors import StorageError
+from mcshell.node.replies import LARGE
 from mcshell.node.store.records import OutboxMessage
 from mcshell.node.store.spool import EVERYBODY
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, is_old
@@ -62,6 +64,8 @@ class Outbox(ConfirmedSender[OutboxMessage]):
         self._resend_buffer = ResendBuffer(several=several)
         self._url = ""
         """Where the replies of this window go."""
+        self._undropped: set[int] = set()
+        """What the broker has, and the disk, which takes nothing, still holds."""
 
     def unconfirmed(self, limit: int) -> Sequence[OutboxMessage]:
         """The oldest replies; before them comes what only another broker has."""
@@ -69,11 +73,25 @@ class Outbox(ConfirmedSender[OutboxMessage]):
         if self._url and (again := self._resend_buffer.elsewhere(self._url, time.monotonic())):
             log.warning("%d replies are sent again at %s", len(again), self._url)
             self._spool.add_messages(again)
-        found = self._spool.unconfirmed(limit=limit, names=self._names)
+        self._drop(())
+        most = limit + len(self._undropped)
+        found = self._spool.unconfirmed(limit=most, names=self._names)
         return [
             self._nodes[one.identity].writer.renewed(one) if is_old(one.body) else one
             for one in found
+            if one.number not in self._undropped
         ]
+
+    def _drop(self, numbers: Iterable[int]) -> None:
+        """Have the spool forget replies; on a full disk later, so that they are not sent again."""
+        self._undropped.update(numbers)
+        if self._undropped:
+            try:
+                self._spool.confirmed(self._undropped)
+            except StorageError as error:
+                log.warning("%d replies are sent and still kept: %s", len(self._undropped), error)
+            else:
+                self._undropped.clear()
 
     def send(self, message: OutboxMessage) -> Receipt:
         """Send one reply."""
@@ -83,12 +101,24 @@ class Outbox(ConfirmedSender[OutboxMessage]):
         assert receipt is not None, "a receipt was asked for"
         return receipt
 
+    def replaced(self, message: OutboxMessage) -> bool:
+        """Say that it is too large for the broker, where it can be that."""
+        if len(message.body) < LARGE:
+            return False
+        smaller = self._nodes[message.identity].writer.too_large(message)
+        if smaller is None:
+            return False
+        size = len(message.body)
+        log.error("the broker does not take the reply to %s, %d bytes", message.request, size)
+        self._spool.replace_message(smaller)
+        return True
+
     def confirmed(self, messages: Sequence[OutboxMessage]) -> None:
         """Drop what the broker has."""
         for message in messages:
             self._steps("sent", message.request)
         if messages:
-            self._spool.confirmed(message.number or 0 for message in messages)
+            self._drop(message.number or 0 for message in messages)
             self._resend_buffer.keep(self._url, messages, time.monotonic())
 
 

@@ -14,11 +14,12 @@ are for the inside of a transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.node.store.records import QUEUED
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     import sqlite3
@@ -186,8 +187,11 @@ _PUT: Final = (
 )
 
 
-def seen(row: JobRow) -> dict[str, Any]:
-    """What is known of a job that has not run yet, under the keys that `explain` reads."""
+def seen(row: JobRow, waits: str) -> dict[str, Any]:
+    """What is known of a job that has not run yet, under the keys that `explain` reads.
+
+    `waits` says what it waits for (`JobTable.waits`).
+    """
     known = {
         "requestid": row.id,
         "state": "received" if row.open else row.state,
@@ -197,6 +201,8 @@ def seen(row: JobRow) -> dict[str, Any]:
     }
     if row.state == SCHEDULED and row.due is not None:
         known["reason"] = f"a job: it starts at {row.run}, by its zone"
+    if row.state == WAITING:
+        known["reason"] = f"a job: it starts {waits}"
     return known
 
 
@@ -245,9 +251,11 @@ class JobTable:
     ) -> list[JobRow]:
         """The jobs of a node without their documents: the next to start first, then the ended.
 
+        Not those of which it only knows that it is not to take them.
+
         `ids` are ids or first letters of ids, `name` is that of a job.
         """
-        where, values = ["identity = ?"], [identity]
+        where, values = ["identity = ?", "revision > 0"], [identity]
         if ids:
             where.append(f"({' OR '.join(['(id >= ? AND id < ?)'] * len(ids))})")
             values += [bound for one in ids for bound in (one, f"{one}g")]
@@ -299,6 +307,16 @@ class JobTable:
             "SELECT awaited, need, met FROM awaited WHERE identity = ? AND id = ?", key
         )
         return [(row["awaited"], row["need"], bool(row["met"])) for row in rows]
+
+    def waits(self, key: Key) -> str:
+        """What a job still waits for, in words."""
+        unmet = []
+        for awaited, need, met in self.awaits(key):
+            if not met:
+                row = self.get((key[0], awaited))
+                here = row is not None and row.revision
+                unmet.append(f"{awaited[:8]}:{need}{'' if here else ' (not on this node)'}")
+        return f"after {' and '.join(unmet)}"
 
     def met(self, key: Key, awaited: str) -> None:
         """Note that what a job waits for has come; after a power cut it is found again."""

@@ -8,8 +8,9 @@ The states of a row move only along these arrows:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from mcshell.values import dataclass
 
 __all__ = [
     "CANCELLED",

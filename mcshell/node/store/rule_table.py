@@ -6,8 +6,10 @@ again. A row is of one machine: another one of the same name, re-built, has take
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
+
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     import sqlite3

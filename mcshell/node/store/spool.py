@@ -16,6 +16,7 @@ from mcshell.node.store import job_table as jobs
 from mcshell.node.store import rule_table as rules
 from mcshell.node.store.records import QUEUED, RUNNING, OutboxMessage, WorkItem
 from mcshell.sqlite import Database, FileKind
+from mcshell.storage import has_room
 
 if TYPE_CHECKING:
     import os
@@ -171,13 +172,23 @@ def _add_messages(database: sqlite3.Connection, messages: Iterable[OutboxMessage
 class Spool:
     """The work and the outbox of one file. Any thread may call; each call that writes commits.
 
-    Raises (all methods): MCShellError when the file cannot be read or written.
+    Raises (all methods): MCShellError when the file cannot be read or written, StorageError when it
+    is for the disk.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._database = Database(path, WORK)
+        self._database = Database(path, WORK, patient=True)
         self.jobs = jobs.JobTable(self._database)
         self.rules = rules.RuleTable(self._database)
+
+    @property
+    def hindered(self) -> bool:
+        """Whether the disk took nothing when the file was opened (`Database.hindered`)."""
+        return self._database.hindered
+
+    def has_room(self) -> bool:
+        """Whether its disk takes anything now (`StorageError`)."""
+        return has_room(self._database.path.parent)
 
     def close(self) -> None:
         """Close the file."""
@@ -296,6 +307,12 @@ class Spool:
         """Put replies into the outbox whose rows ended before."""
         self._database.write(lambda database: _add_messages(database, messages))
 
+    def replace_message(self, message: OutboxMessage) -> None:
+        """Put another reply in the place of one that cannot be sent."""
+        query = "UPDATE outbox SET body=?, signature=?, certificate=? WHERE number=?"
+        values = (message.body, message.signature, message.certificate, message.number)
+        self._database.write(lambda database: database.execute(query, values))
+
     def confirmed(self, numbers: Iterable[int]) -> None:
         """Drop replies from the outbox: the broker has them."""
         query, gone = "DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers]
@@ -323,6 +340,11 @@ class Spool:
     def runs_of(self, key: Key, limit: int = 50) -> list[WorkItem]:
         """The runs of a job, the newest first."""
         return self._select("identity = ? AND job = ? ORDER BY number DESC LIMIT ?", (*key, limit))
+
+    def last_run(self, key: Key) -> WorkItem | None:
+        """The newest run of a job that has started."""
+        where = "identity = ? AND job = ? AND started IS NOT NULL ORDER BY number DESC LIMIT 1"
+        return next(iter(self._select(where, key)), None)
 
     def withdraw(self, key: Key) -> bool:
         """Take a row back that is queued and has not started; whether there was one."""
@@ -409,7 +431,7 @@ class Spool:
         row = self.get((identity, requestid))
         if row is None:
             job = self.jobs.get((identity, requestid))
-            return None if job is None else jobs.seen(job)
+            return None if job is None else jobs.seen(job, self.jobs.waits(job.key))
         known = row.evidence()
         if row.state == QUEUED:
             known["place"] = before = self._before(row)

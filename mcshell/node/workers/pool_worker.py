@@ -12,16 +12,16 @@ import itertools
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from mcshell.errors import ConfigError, MCShellError
+from mcshell.errors import ConfigError, MCShellError, StorageError
 from mcshell.message import State, StatusCode, Via
 from mcshell.node.execution.threads import Task
-from mcshell.node.queue.consumer import QueueItem, row_of
+from mcshell.node.queue.consumer import QueueItem, refuse_unkept, row_of
 from mcshell.node.store.records import FINAL, INTERRUPTED, WorkResult
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
+from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import Arrival
 from mcshell.wire.stomp.transport import TaggedInbox
@@ -138,10 +138,15 @@ class PoolWorker:
         self._here: dict[Key, _Held] = {}
         self._stopping = False
         self._finished: list[Delivery] = []
+        self._refused: list[Delivery] = []
+        """Acknowledged once there is room on the disk: no others come until then."""
+        self._unkept: list[_Done] = []
         self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
 
     def start(self) -> None:
-        """Subscribe and begin; raises WireError."""
+        """Subscribe and begin, if that is not done; raises WireError."""
+        if self._thread.is_alive():
+            return
         wanted: list[tuple[str, Inbox]] = []
         collectives: list[str] = []
         for identity, pools in self._pools.items():
@@ -150,7 +155,7 @@ class PoolWorker:
                 self._spool.abandon(identity, time.time())
             for collective, pool in itertools.product(node.host.collectives, pools):
                 arrival = Arrival(collective, Via.POOL, identity, pool)
-                inbox = TaggedInbox(self._inbox, (node, arrival))
+                inbox = TaggedInbox(self._inbox.put, (node, arrival))
                 wanted.append((destinations.pool(collective, pool), inbox))
                 collectives.append(collective)
         if not wanted:
@@ -199,6 +204,9 @@ class PoolWorker:
         while (group := self._gather()) is not None:
             try:
                 self._handle(group)
+            except StorageError as error:
+                log.error("a pool waits for room: %s", error)  # noqa: TRY400 - said in full
+                self._refuse(group, error)
             except MCShellError as error:
                 log.error("results of a pool cannot be kept: %s", error)  # noqa: TRY400 - said in full
                 for item in group:
@@ -207,6 +215,25 @@ class PoolWorker:
             except Exception:
                 log.exception("a pool's message could not be handled")
                 self._one_by_one(group)
+
+    def _refuse(self, group: list[_Came], why: StorageError) -> None:
+        """Say that nothing can be done here; what has been done is kept when there is room."""
+        for one in group:
+            if isinstance(one, _Done):
+                self._unkept.append(one)
+                continue
+            (node, arrival), delivery = one
+            refuse_unkept(self._context.controller, QueueItem(node, arrival, delivery), why)
+            self._refused.append(delivery)
+
+    def _look_for_room(self) -> None:
+        """Go on with what a full disk has held up."""
+        if (self._refused or self._unkept) and self._spool.has_room():
+            for delivery in self._refused:
+                self._transport.ack(delivery)
+            for done in self._unkept:
+                self._inbox.put(done)
+            self._refused, self._unkept = [], []
 
     def _one_by_one(self, group: list[_Came]) -> None:
         """Find the message that we fail at: it is dropped, so that it does not stop the others."""
@@ -224,9 +251,17 @@ class PoolWorker:
                 self._transport.ack(one[1])
 
     def _gather(self) -> list[_Came] | None:
-        """Take what is there, at least one; None when it is time to end."""
-        first = self._inbox.get()
+        """Take what is there, at least one; None when it is time to end.
+
+        While the disk is full there may be none.
+        """
         group: list[_Came] = []
+        waits = bool(self._refused or self._unkept)
+        try:
+            first = self._inbox.get(timeout=_TROUBLE if waits else None)
+        except Empty:
+            self._look_for_room()
+            return group
         while first is not None:
             group.append(first)
             try:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from mcshell.errors import MCShellError
+from mcshell.errors import MCShellError, StorageError
 from mcshell.message import State, StatusCode
 from mcshell.node.execution.action import run_action
 from mcshell.node.execution.caller_queue import CallerRounds
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mcshell.node.execution.runner import Run, Runner
     from mcshell.node.jobs.scheduler import Scheduler
     from mcshell.node.replies import Steps
-    from mcshell.node.store.records import WorkItem, WorkResult
+    from mcshell.node.store.records import Key, WorkItem, WorkResult
     from mcshell.node.store.spool import Spool
     from mcshell.node.verdicts import Admitted
 
@@ -82,6 +82,8 @@ class QueueWorker:
         self._rounds: defaultdict[str, CallerRounds] = defaultdict(CallerRounds)
         self._touched: SimpleQueue[Iterable[str]] = SimpleQueue()
         """Nodes on which something may start now."""
+        self._ends: dict[Key, WorkResult] = {}
+        """Not committed yet: more than those of the moment only where the disk takes nothing."""
         self._stopping = False
         self._sweep_at = self._purge_at = 0.0
         self._thread = threading.Thread(target=self._run, name="mcshell-worker", daemon=True)
@@ -147,7 +149,11 @@ class QueueWorker:
 
     def _run(self) -> None:
         touched: set[str] = set()
+        room = True
         while not self._stopping:
+            if not room and not self._spool.has_room():
+                time.sleep(_TROUBLE)
+                continue
             try:
                 touched |= self._reap()
                 touched |= self._sweep()
@@ -158,6 +164,10 @@ class QueueWorker:
                 self._runner.wait(self._patience())
                 while not self._touched.empty():
                     touched.update(self._touched.get())
+                room = True
+            except StorageError as error:
+                room = False
+                log.error("queued work waits for room: %s", error)  # noqa: TRY400 - said in full
             except Exception:
                 log.exception("the worker of queued requests stumbled")
                 time.sleep(_TROUBLE)
@@ -237,7 +247,7 @@ class QueueWorker:
     def _next(self, identity: str) -> list[WorkItem]:
         busy = self._busy[identity]
         free = self._settings.slots - busy.total()
-        if free <= 0:
+        if free <= 0 or not self._nodes[identity].host.up:
             return []
         full = [
             agent
@@ -297,9 +307,11 @@ class QueueWorker:
         node.reply_sender.working(request, State.RUNNING, work.attempt)
 
     def _commit(self, ends: Sequence[WorkResult]) -> None:
-        if not ends:
+        self._ends.update((end.key, end) for end in ends)
+        if not self._ends:
             return
-        self._scheduler.finish(ends)
-        for end in ends:
-            self._steps("outbox", end.key[1])
+        self._scheduler.finish([*self._ends.values()])
+        for key in self._ends:
+            self._steps("outbox", key[1])
+        self._ends.clear()
         self._replies_added()

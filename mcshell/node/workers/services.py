@@ -64,7 +64,7 @@ class DurableServices:
             first.spool,
             scheduler,
             first.controller,
-            folders=runner.folders,
+            places=runner.places,
             slots=settings.node.slots,
             stop=runner.stop,
             changed=self._taken,
@@ -112,7 +112,8 @@ class DurableServices:
         """
         for queue, pools in zip(self._queues, self._pools, strict=True):
             queue.start()
-            pools.start()
+            if not self._spool.hindered:  # the other workers do what is in the pools
+                pools.start()
 
     def speak(self) -> None:
         """Send the replies that wait, from now on.

@@ -6,13 +6,14 @@ The application's threads and the multiplexer's meet here, under one lock; nothi
 from __future__ import annotations
 
 import math
-import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import ConversationError, TurnTimeout
+from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import Turn
+from mcshell.values import dataclass
 from mcshell.wire.conversation.sliding_window import AT_ONCE, Packet, SlidingWindow
 from mcshell.wire.documents.turn import ACK, CLOSE, OPEN, RESET, TURN, check_data
 
@@ -27,6 +28,7 @@ __all__ = [
     "LOST",
     "OPENED",
     "OPENING",
+    "PATIENCE",
     "Channel",
     "ConversationId",
     "reset",
@@ -42,6 +44,8 @@ _ENDS: Final = frozenset({DENIED, FAILED, INTERRUPTED})
 
 LOST: Final = 120.0
 """Seconds without a turn after which the other end counts as gone."""
+PATIENCE: Final = 60.0
+"""Seconds that a `send` waits for an end that takes nothing, where it is not told how long."""
 LINGER: Final = 30.0
 """Seconds for which an ended one still answers what comes late."""
 
@@ -117,7 +121,7 @@ class Channel:
         self.received = 0
         self._wake = wake
         self._asks = asks
-        self._wakeup = threading.Condition()
+        self._wakeup = InterruptibleCondition()
         self._ordered: SlidingWindow[tuple[str, Any]] = SlidingWindow(
             now, keepalive=10.0 if asks else None
         )
@@ -149,8 +153,8 @@ class Channel:
             if self.state == OPENING:
                 raise TurnTimeout(f"no answer from {self._other} within {timeout:g} s", OPENING)
 
-    def send(self, data: Any, timeout: float | None = None) -> None:
-        """Send one turn; waits (seconds) while the other end does not keep up.
+    def send(self, data: Any, timeout: float | None = PATIENCE) -> None:
+        """Send one turn; waits (seconds; None: for ever) while the other end does not keep up.
 
         Raises:
             InputError: data that no turn can carry.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+
+from mcshell.values import dataclass
 
 __all__ = ["WINDOW", "Packet", "SlidingWindow"]
 

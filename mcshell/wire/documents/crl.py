@@ -6,10 +6,10 @@ first, under a list that is stale too: only its age is set aside, or no newer on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import Reason, Rejected
+from mcshell.values import dataclass
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.envelope import CRL, document_of, refuse_large, sealed, verified
 from mcshell.wire.documents.signatures import VERSION
@@ -58,7 +58,7 @@ def open_crl(
     document = document_of(body, limits, CRL)
     age = now - fields.moment(document, "created")
     if age < -limits.max_skew:
-        raise Rejected(Reason.FROM_FUTURE, f"made {-age:.0f} s from now; compare the clocks")
+        raise Rejected(Reason.FROM_FUTURE, f"made {-age:.0f} s ahead: compare the clocks")
     if age > _FRESH:
         raise Rejected(Reason.EXPIRED, f"made {age:.0f} s ago")
     lists = document.get("lists")

@@ -13,11 +13,11 @@ older nodes may overlook; what must not be overlooked gets another `v`, which is
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
-from mcshell.message import Reply, Request, Via, made_id, run_id
+from mcshell.message import NATIVE, Reply, Request, Via, made_id, run_id
+from mcshell.values import dataclass
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.signatures import VERSION
 
@@ -64,6 +64,10 @@ CRL: Final = "crl"
 _STORED_VERSIONS: Final = (1, VERSION)
 _BEGINNING: Final = f'{{"v":{VERSION},'.encode()
 _KINDS: Final = (TURN, RULE, CRL)
+# What begins so is this, or has a key twice, and is nothing.
+_OTHERS: Final = tuple(
+    f'{{"v":{VERSION},"kind":"{kind}",'.encode() for kind in ("reply", "request")
+)
 _MARKS: Final = tuple(f'"{kind}"'.encode() for kind in _KINDS)
 
 
@@ -107,7 +111,9 @@ def kind_of(body: bytes) -> str:
 
     Whose it is, and whether it is one, is for `open_turn`, `open_rule` or the CA's key to say.
     """
-    if len(body) > _MAX_BODY or not any(mark in body for mark in _MARKS):
+    if len(body) > _MAX_BODY or body.startswith(_OTHERS):
+        return ""
+    if not any(mark in body for mark in _MARKS):
         return ""
     try:
         document = strict_json.loads(body)
@@ -198,6 +204,8 @@ def seal_reply(reply: Reply, signer: Signer) -> SealedMessage:
     }
     if reply.job is not None:
         document.update(job=reply.job, run=reply.run)
+    if reply.machine:
+        document["machine"] = reply.machine
     try:
         _reply(document)
         return sealed(strict_json.dumps(document), signer)
@@ -277,10 +285,10 @@ def open_reply(
     return OpenedReply(reply, identity, reply.sender in targets)
 
 
-def read_reply(body: bytes, *, trust: str = "mcs", limits: BodyLimits | None = None) -> Reply:
+def read_reply(body: bytes, *, trust: str = NATIVE, limits: BodyLimits | None = None) -> Reply:
     """Read the body of a reply that was verified when it was stored; checks form, not signature."""
     document = document_of(body, limits or _STORED, "reply", stored=True)
-    return replace(_reply(document), trust=trust)
+    return _reply(document, trust)
 
 
 def read_request(body: bytes, *, limits: BodyLimits | None = None) -> Request:
@@ -406,7 +414,7 @@ def _request(document: Mapping[str, Any], digest: str = "") -> Request:
     )
 
 
-def _reply(document: Mapping[str, Any]) -> Reply:
+def _reply(document: Mapping[str, Any], trust: str = NATIVE) -> Reply:
     reply = Reply(
         requestid=fields.request_id(document),
         sender=fields.name(document, "sender"),
@@ -416,9 +424,11 @@ def _reply(document: Mapping[str, Any]) -> Reply:
         data=fields.mapping(document, "data"),
         created=fields.moment(document, "created"),
         state=fields.state(document),
+        trust=trust,
         job=fields.optional(document, "job", fields.job_id),
         run="" if document.get("job") is None else fields.run(document),
         digest=fields.optional(document, "digest", fields.digest) or "",
+        machine=fields.optional(document, "machine", fields.machine) or "",
     )
     fields.check_word_of_node(reply)
     if reply.job is not None and reply.requestid != run_id(reply.job, reply.run):
@@ -447,6 +457,6 @@ def _check_dates(request: Request, limits: BodyLimits, now: float) -> None:
         raise Rejected(Reason.MALFORMED, f"a ttl of {ttl:.0f} s; {limits.max_ttl:.0f} are taken")
     if request.created > now + limits.max_skew:
         ahead = request.created - now
-        raise Rejected(Reason.FROM_FUTURE, f"made {ahead:.0f} s from now; compare the clocks")
+        raise Rejected(Reason.FROM_FUTURE, f"made {ahead:.0f} s ahead: compare the clocks")
     if now > request.expires:
         raise Rejected(Reason.EXPIRED, f"{now - request.expires:.0f} s ago")

@@ -54,8 +54,11 @@ _STATES: Final = {
     ),
 }
 
+_STATE: Final = {state.value: state for state in State}
+
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_MACHINE = re.compile(r"[0-9a-f]{1,64}")
 _WORD = re.compile(r"[a-z0-9_-]{1,128}")
 _RUN = re.compile(r"[0-9T:./-]{1,40}")
 _ACTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -97,6 +100,11 @@ def digest(document: Mapping[str, Any], key: str) -> str:
     return _matching(document, key, _DIGEST)
 
 
+def machine(document: Mapping[str, Any], key: str) -> str:
+    """What tells a machine from another of its name: up to 64 hexadecimal digits."""
+    return _matching(document, key, _MACHINE)
+
+
 def job_id(document: Mapping[str, Any], key: str) -> str:
     """A job's id, which is that of the request that brought it."""
     return _matching(document, key, _REQUEST_ID)
@@ -114,7 +122,9 @@ def action(document: Mapping[str, Any]) -> str:
 
 def name(document: Mapping[str, Any], key: str) -> str:
     """An identity or a caller: one word of visible characters."""
-    value = text(document, key)
+    value = document.get(key)
+    if not isinstance(value, str):
+        raise _malformed(key, "no text", value)
     if not 0 < len(value) <= MAX_NAME or _UNFIT.search(value):
         raise _malformed(key, "no name", value)
     return value
@@ -131,7 +141,7 @@ def via(document: Mapping[str, Any]) -> Via:
 def mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """An object, such as the inputs or the outputs."""
     value = document.get(key)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, (dict, Mapping)):  # a dict is told from its type, the others are asked
         raise _malformed(key, "no object", value)
     return value
 
@@ -163,10 +173,10 @@ def statuscode(document: Mapping[str, Any], key: str) -> int:
 
 def state(document: Mapping[str, Any]) -> State:
     """Where a node says that it stands."""
-    try:
-        return State(text(document, "state"))
-    except ValueError:
-        raise _malformed("state", "no state", document["state"]) from None
+    value = text(document, "state")
+    if (found := _STATE.get(value)) is None:
+        raise _malformed("state", "no state", value)
+    return found
 
 
 def check_word_of_node(reply: Reply) -> None:
@@ -189,7 +199,9 @@ def moment(document: Mapping[str, Any], key: str) -> float:
 
 
 def _matching(document: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> str:
-    value = text(document, key)
+    value = document.get(key)
+    if not isinstance(value, str):
+        raise _malformed(key, "no text", value)
     if not pattern.fullmatch(value):
         raise _malformed(key, "not of its form", value)
     return value

@@ -18,7 +18,7 @@ from mcshell.wire.documents import fields
 from mcshell.wire.documents.authored import open_authored, seal_authored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mcshell.message import Duty
     from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
@@ -30,6 +30,7 @@ __all__ = [
     "condition",
     "job_of",
     "open_job",
+    "refuse_circle",
     "seal_job",
     "when_of",
 ]
@@ -49,6 +50,23 @@ def condition(text: str) -> tuple[str, str]:
     if found is None:
         raise UsageError(f"after {text[:60]!r}: a job's id with :ok, :failed or :done is meant")
     return found[1], found[2]
+
+
+def refuse_circle(job: str, after: Iterable[str], awaited: Callable[[str], Iterable[str]]) -> None:
+    """Refuse a job that would wait for itself; raises UsageError.
+
+    `after` are its conditions; `awaited` gives the ids of the jobs that a job waits for.
+    """
+    ways = [[condition(one)[0]] for one in after]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        if way[-1] == job:
+            names = ", which waits for ".join(one[:8] for one in way)
+            raise UsageError(f"job {job[:8]} would wait for itself: it waits for {names}")
+        if way[-1] not in seen:
+            seen.add(way[-1])
+            ways += [[*way, one] for one in awaited(way[-1])]
 
 
 def seal_job(job: Job, signer: Signer) -> SealedMessage:

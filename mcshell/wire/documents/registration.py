@@ -8,10 +8,11 @@ newer than it was (mcshell/README.md §9).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import AgentError, Reason, Rejected
+from mcshell.values import dataclass
 from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.envelope import (
     SealedMessage,
@@ -39,6 +40,8 @@ __all__ = [
 
 _MOST = 1 << 62
 _MOST_RULES = 10_000
+_MOST_REFUSED = 100
+_MOST_WORD = 64
 MOST_FLAWS = 50
 MOST_FLAW = 500
 """Characters."""
@@ -49,7 +52,9 @@ class Registration:
     """What a node says about itself. `crl` is the number of the revocation list it works under.
 
     `machine` tells a machine from another of the same name, `rules` says which rules it has: the
-    revision of each AUTHOR/NAME; `flaws` what cannot be used there (agents, policies), a line each.
+    revision of each AUTHOR/NAME; `flaws` what cannot be used there (agents, policies), a line each;
+    `agent_versions` that of each agent's schema; `refused` ids of messages that it has refused
+    lately without an answer, each with the reason.
     `audit` is the head of its audit log: the number of a line in the chain, and the line's SHA-256
     in hex.
 
@@ -72,6 +77,8 @@ class Registration:
     rules: Mapping[str, int] = field(default_factory=dict)
     audit: tuple[int, str] | None = None
     flaws: tuple[str, ...] = ()
+    agent_versions: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[tuple[str, str], ...] = ()
 
     def seen(self, now: float) -> float:
         """As of when it counts: when it was written, but never later than now."""
@@ -98,6 +105,8 @@ def seal_registration(registration: Registration, signer: Signer) -> SealedMessa
         "rules": registration.rules,
         **_audit_field(registration.audit),
         "flaws": registration.flaws,
+        "agent_versions": registration.agent_versions,
+        "refused": registration.refused,
     }
     try:
         _registration(document)
@@ -165,6 +174,8 @@ def _registration(document: Mapping[str, Any]) -> Registration:
         rules=_rules(document),
         audit=fields.optional(document, "audit", _audit),
         flaws=_flaws(document),
+        agent_versions=_versions(document),
+        refused=_refused(document),
     )
 
 
@@ -185,6 +196,27 @@ def _rules(document: Mapping[str, Any]) -> dict[str, int]:
     if not all(isinstance(one, str) for one in value) or len(value) > _MOST_RULES:
         raise Rejected(Reason.MALFORMED, f"rules: at most {_MOST_RULES} names are meant")
     return {name: fields.whole(value, name, _MOST) for name in value}
+
+
+def _versions(document: Mapping[str, Any]) -> dict[str, str]:
+    value = fields.optional(document, "agent_versions", fields.mapping) or {}
+    return {name: fields.text(value, name) for name in value}
+
+
+def _refused(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    found = document.get("refused") or ()
+    pairs = isinstance(found, list | tuple) and all(map(_is_refusal, found))
+    if not pairs or len(found) > _MOST_REFUSED:
+        text = f"refused: at most {_MOST_REFUSED} pairs of an id and a reason are meant"
+        raise Rejected(Reason.MALFORMED, text)
+    return tuple((requestid, reason) for requestid, reason in found)
+
+
+def _is_refusal(value: object) -> bool:
+    match value:
+        case [str(requestid), str(reason)]:
+            return max(len(requestid), len(reason)) <= _MOST_WORD
+    return False
 
 
 def _flaws(document: Mapping[str, Any]) -> tuple[str, ...]:

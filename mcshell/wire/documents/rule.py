@@ -102,7 +102,7 @@ def open_rule(
         raise Rejected(Reason.WRONG_COLLECTIVE, detail)
     if rule.created > now + limits.max_skew:
         ahead = rule.created - now
-        raise Rejected(Reason.FROM_FUTURE, f"made {ahead:.0f} s from now; compare the clocks")
+        raise Rejected(Reason.FROM_FUTURE, f"made {ahead:.0f} s ahead: compare the clocks")
     if now > rule.expires:
         raise Rejected(Reason.EXPIRED, f"{now - rule.expires:.0f} s ago")
     return rule

@@ -3,8 +3,9 @@
 A certificate is trusted when it was issued directly by one of the CAs in the file that the
 administrator installed (a CA that is itself an intermediate may stand in that file; longer chains
 do not travel), is a leaf that may sign, and is neither out of date nor revoked *now*.
-The chain is checked once for each certificate and cached; dates and revocation are checked for
-each message. What is left then is the signature: some 150 µs for Ed25519.
+The chain is checked once for each certificate and remembered, on disk where there is a cache; dates
+and revocation are checked for each message. What is left then is the signature: some 70 µs for
+Ed25519.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ import binascii
 import hashlib
 import logging
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki import load_private, read_private
 from mcshell.pki.identity import identity_of
-from mcshell.pki.keys import checking, same_key, signing
+from mcshell.pki.keys import checking, checking_der, same_key, signing
+from mcshell.values import dataclass
 from mcshell.wire.documents.trust import (
     MAX_NUMBER,
     UNPARSABLE,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mcshell.pki import Identity, PrivateKey
+    from mcshell.wire.documents.certificate_cache import CertificateCache
     from mcshell.wire.documents.trust import Revocations
 
 __all__ = ["MAX_CERTIFICATE", "MAX_SIGNATURE", "VERSION", "Signer", "Verifier"]
@@ -52,6 +54,8 @@ MAX_SIGNATURE: Final = 1024
 _AHEAD: Final = 300.0
 VERSION: Final = 2
 """Of the wire: what a document says in `v`, and how it is signed."""
+_RULES: Final = b"1"
+"""Of what certificates we take: to be changed with them, so that all are examined anew."""
 _PREFIX: Final = b"mcshell-2 sha256 "
 
 
@@ -142,7 +146,7 @@ class Verifier:
         crl_max_age: seconds after which a CRL is too old to work under; None: never.
         refuse_expired_crl: whether nothing is believed under a CRL past its next update; without
             it the log is warned.
-        cache: how many certificates are remembered, at most.
+        cache: the file where examined certificates are kept beyond this process.
 
     Raises:
         ConfigError: a CA that is none, or a CRL that is not signed by one of them.
@@ -156,7 +160,7 @@ class Verifier:
         operators: Sequence[str] = (),
         crl_max_age: float | None = None,
         refuse_expired_crl: bool = False,
-        cache: int = 20_000,
+        cache: CertificateCache | None = None,
     ) -> None:
         # Of two certificates of one CA's key, the one that is good for longer vouches.
         self._anchors = sorted(load_anchors(ca_pem), key=lambda anchor: -anchor.not_after)
@@ -166,11 +170,11 @@ class Verifier:
         self._warned: set[tuple[bytes, int]] = set()
         self._revocations: dict[bytes, Revocations] = {}  # by the CA's key
         self._taking = threading.Lock()
-        self._half = max(1, cache // 2)
-        # Two generations make a bounded cache whose hit is one look-up, without a lock: when the
-        # young one is full it becomes the old one, and what the old one still held is forgotten.
-        self._young: dict[str, _Leaf] = {}
-        self._old: dict[str, _Leaf] = {}
+        # By the SHA-256 of its text. Only what one of the CAs has issued is in it: no stranger's
+        # certificates, however many come, cost memory.
+        self._leaves: dict[bytes, _Leaf] = {}
+        self._cache = cache
+        self._trusts = [_trust(anchor, operators) for anchor in self._anchors]
         if crl_pem:
             try:
                 self.update_crl(crl_pem)
@@ -246,7 +250,7 @@ class Verifier:
         """
         if not signature or not certificate:
             raise Rejected(Reason.UNSIGNED)
-        leaf = self._young.get(certificate) or self._recall(certificate)
+        leaf = self._leaf(certificate)
         self._check_leaf(leaf, now, stale=stale)
         if len(signature) > MAX_SIGNATURE:
             raise Rejected(Reason.BAD_SIGNATURE, "it is too long")
@@ -280,7 +284,7 @@ class Verifier:
 
         It says nothing about who sent it: certificates are public.
         """
-        leaf = self._young.get(certificate) or self._recall(certificate)
+        leaf = self._leaf(certificate)
         self._check_leaf(leaf, now)
         return leaf.identity
 
@@ -292,7 +296,7 @@ class Verifier:
         if len(signature) > MAX_SIGNATURE:
             return None
         try:
-            leaf = self._young.get(certificate) or self._recall(certificate)
+            leaf = self._leaf(certificate)
             leaf.check(_decode(signature), _signed(body, VERSION))
         except (Rejected, InvalidSignature, ValueError):
             return None
@@ -337,27 +341,43 @@ class Verifier:
                 Reason.STALE_CRL, f"the CRL of {anchor.name} is dated {-age:.0f} s from now"
             )
 
-    def _recall(self, certificate: str) -> _Leaf:
-        leaf = self._old.get(certificate) or self._examine(certificate)
-        young = self._young
-        if len(young) >= self._half:
-            self._old, self._young = young, {}
-            young = self._young
-        young[certificate] = leaf
-        return leaf
-
-    def _examine(self, text: str) -> _Leaf:
-        """Parse a certificate and check its chain: once for each text, only good ones are kept."""
+    def _leaf(self, text: str) -> _Leaf:
+        """The certificate of a header, examined once; only a good one is remembered."""
         if len(text) > MAX_CERTIFICATE:
             raise Rejected(Reason.BAD_CERTIFICATE, f"it has {len(text)} characters")
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        leaf = self._leaves.get(digest)
+        if leaf is None:
+            leaf = self._leaves[digest] = self._recall(digest) or self._examine(text, digest)
+        return leaf
+
+    def _recall(self, digest: bytes) -> _Leaf | None:
+        """What an earlier process has examined, of a CA that is trusted now."""
+        try:
+            known = {} if self._cache is None else self._cache.get(digest)
+            for anchor, trust in zip(self._anchors, self._trusts, strict=True):
+                if (found := known.get(trust)) is not None:
+                    return _Leaf(found[0], anchor, checking_der(found[1]))
+        except UNPARSABLE as error:
+            log.debug("a certificate was not remembered well: %s", error)
+        return None
+
+    def _examine(self, text: str, digest: bytes) -> _Leaf:
+        """Parse a certificate and check its chain."""
         try:
             certificate = x509.load_der_x509_certificate(_decode(text))
             anchor = self._anchor_of(certificate)
             identity = identity_of(certificate, self._operators)
             refuse_unfit(certificate, identity.kind)
-            return _Leaf(identity, anchor, checking(certificate.public_key()))
+            key = certificate.public_key()
+            leaf = _Leaf(identity, anchor, checking(key))
         except UNPARSABLE as error:
             raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from None
+        if self._cache is not None:
+            der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            trust = self._trusts[self._anchors.index(anchor)]
+            self._cache.add(digest, trust, identity, der)
+        return leaf
 
     def _anchor_of(self, certificate: x509.Certificate) -> Anchor:
         for anchor in self._anchors:
@@ -369,6 +389,13 @@ class Verifier:
         raise Rejected(
             Reason.FOREIGN_CA, f"issued by {certificate.issuer.rfc4514_string()[:120]!r}"
         )
+
+
+def _trust(anchor: Anchor, operators: Sequence[str]) -> bytes:
+    """What the verdict on a certificate relied on: the CA, whom it has operators be, our rules."""
+    parts = [anchor.subject, anchor.key, *(pattern.encode() for pattern in operators)]
+    sizes = [len(part).to_bytes(4, "big") + part for part in parts]
+    return hashlib.sha256(_RULES + b"".join(sizes)).digest()
 
 
 def _encode(raw: bytes) -> str:

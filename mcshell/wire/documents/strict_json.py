@@ -18,6 +18,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
+import orjson
+
 from mcshell.errors import Reason, Rejected
 
 __all__ = ["MAX_DEPTH", "Unwritable", "dumps", "loads"]
@@ -27,6 +29,7 @@ MAX_DEPTH: Final = 32
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**64 - 1
 _DIGITS: Final = 20
+_CONTAINERS: Final = frozenset({dict, list})
 
 # A string, its end optional: an unterminated one is consumed at once, so the scan stays linear.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -49,6 +52,55 @@ def loads(body: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     Raises:
         Rejected: NOT_JSON, TOO_DEEP, or MALFORMED for JSON that has more than one reading.
     """
+    document = _read_plain(body, max_depth)
+    return _read_carefully(body, max_depth) if document is None else document
+
+
+def _read_plain(body: bytes, max_depth: int) -> Any:
+    """An object of which nobody can take anything differently; None where that wants a look.
+
+    Written again it is the same bytes: so no key came twice and no number was rounded.
+    """
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        return None
+    if type(document) is not dict or (b"$" in body and b'{"$' in body):
+        return None
+    if _opens_more(body, max_depth) and not _is_within(document, max_depth):
+        return None
+    return document if orjson.dumps(document) == body else None
+
+
+def _opens_more(body: bytes, most: int) -> bool:
+    """Whether there are more opening brackets than so many; no further than they are looked for."""
+    count = 0
+    for bracket in (b"{", b"["):
+        at = body.find(bracket)
+        while at >= 0:
+            count += 1
+            if count > most:
+                return True
+            at = body.find(bracket, at + 1)
+    return False
+
+
+def _is_within(document: dict[str, Any], depth: int) -> bool:
+    """Whether no more levels are open anywhere than so many."""
+    level: list[Any] = [document]
+    for _ in range(depth):
+        deeper: list[Any] = []
+        for one in level:
+            parts = one.values() if type(one) is dict else one
+            if not _CONTAINERS.isdisjoint(map(type, parts)):
+                deeper += [part for part in parts if type(part) in _CONTAINERS]
+        if not deeper:
+            return True
+        level = deeper
+    return False
+
+
+def _read_carefully(body: bytes, max_depth: int) -> Any:
     if _too_deep(body, max_depth):
         raise Rejected(Reason.TOO_DEEP, f"nested more than {max_depth} levels")
     zeros = body.translate(_ZEROS)
@@ -72,14 +124,14 @@ def dumps(document: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
     """Write a document; raises Unwritable with the place of what does not fit."""
     plain = document if _is_plain(document, max_depth) else _plain(document, max_depth, "")
     try:
-        return _ENCODER.encode(plain).encode("utf-8")
-    except UnicodeEncodeError:
+        return orjson.dumps(plain)
+    except TypeError:
         # Names from the file system may hold bytes that are no text: these travel as bytes.
-        return _ENCODER.encode(_plain(_rescued(document), max_depth, "")).encode("utf-8")
+        return orjson.dumps(_plain(_rescued(document), max_depth, ""))
 
 
 def _too_deep(body: bytes, limit: int) -> bool:
-    if body.count(b"[") + body.count(b"{") <= limit:
+    if not _opens_more(body, limit):
         return False
     brackets = _STRING.sub(b"", body).translate(_SQUARE, _NOT_BRACKETS)
     for _ in range(limit):
@@ -132,9 +184,6 @@ def _float(text: str) -> float:
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 _CAREFUL: Final = json.JSONDecoder(
     object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_float
-)
-_ENCODER: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 )
 
 

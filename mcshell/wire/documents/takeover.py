@@ -1,17 +1,19 @@
 """What the processes of one caller say to each other about a session: who holds its queue.
 
 A `takeover` claims it, a `handover` answers that its former holder has let go and how many replies
-it has, a `holding` asks after a lost connection whether it is still held here. The higher epoch
-has it. Each is a JSON document signed by the operator, on the caller's session topic
-(mcshell/README.md §8).
+it has, a `holding` asks whether somebody holds it: after a lost connection, or (with epoch 0) before
+a new session is taken up. The higher epoch has it. Two sessions of one address are told apart by
+their `origins`, which have nothing in common. Each is a JSON document signed by the operator, on the
+caller's session topic (mcshell/README.md §8).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import Reason, Rejected
+from mcshell.values import dataclass
 from mcshell.wire.documents import strict_json
 from mcshell.wire.documents.envelope import (
     BodyLimits,
@@ -49,7 +51,10 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClaim:
-    """One such document. `holder` is "host:pid:random", `rows` how many replies it has kept."""
+    """One such document. `holder` is "host:pid:random", `rows` how many replies it has kept.
+
+    `origins` are the marks of the sessions that the file is made of; none from an earlier version.
+    """
 
     kind: str
     caller: str
@@ -59,6 +64,7 @@ class SessionClaim:
     epoch: int
     rows: int
     created: float
+    origins: tuple[str, ...] = ()
 
 
 def seal_claim(claim: SessionClaim, signer: Signer) -> SealedMessage:
@@ -97,4 +103,7 @@ def _claim(document: Mapping[str, Any]) -> SessionClaim:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise Rejected(Reason.MALFORMED, name)
         values[name] = value
-    return SessionClaim(kind=document["kind"], **values)
+    origins = document.get("origins", [])
+    if not isinstance(origins, list) or not all(isinstance(one, str) for one in origins):
+        raise Rejected(Reason.MALFORMED, "origins")
+    return SessionClaim(kind=document["kind"], **values, origins=tuple(origins))

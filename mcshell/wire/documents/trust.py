@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
@@ -19,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki.keys import refuse_weak
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

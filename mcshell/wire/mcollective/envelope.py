@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal, Protocol
 
 from mcshell.errors import BodyError, Reason, Rejected
+from mcshell.values import dataclass
 from mcshell.wire.mcollective import marshal
 from mcshell.wire.mcollective.values import Bounds, RubySymbol
 

@@ -127,7 +127,9 @@ def _identities(texts: tuple[str, ...]) -> list[str]:
         if isinstance(value, Regex):
             patterns.append(f"(?i:{_without(value.pattern, '/')})")
         else:
-            names.update(dict.fromkeys(expand([value.text]) if "[" in value.text else [value.text]))
+            names.update(
+                dict.fromkeys(expand([value.text]) if set("[,") & set(value.text) else [value.text])
+            )
     if not patterns:
         return list(names)
     if names:

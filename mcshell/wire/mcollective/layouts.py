@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mcshell.errors import Reason, Rejected, UsageError
+from mcshell.values import dataclass
 from mcshell.wire.mcollective.keys import encode64
 
 if TYPE_CHECKING:

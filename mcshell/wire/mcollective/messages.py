@@ -8,12 +8,13 @@ has no equal there (sessions, work that is kept, `received` and `running`) does 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.message import Filter, Reply, Request, State, StatusCode, Via
 from mcshell.message import ReplySequence as Word
+from mcshell.values import dataclass
 from mcshell.wire.mcollective import filters
 from mcshell.wire.mcollective.envelope import ReplyEnvelope, RequestEnvelope
 from mcshell.wire.mcollective.layouts import REGISTRATION

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mcshell.errors import ConfigError
 from mcshell.pki.keys import read_private
 from mcshell.private import read_obeyed
+from mcshell.texts import decoded
+from mcshell.values import dataclass
 from mcshell.wire.credentials import load_verifier, tls_files
 from mcshell.wire.mcollective import layouts
 from mcshell.wire.mcollective.aes import AES
@@ -103,6 +104,11 @@ def _tls(settings: Settings, urls: tuple[str, ...]) -> TLSFiles | None:
     own = settings.mcollective
     if own.tls_ca is not None:
         return TLSFiles(own.tls_ca, own.tls_cert, own.tls_key)
+    if settings.only_mcollective:
+        raise ConfigError(
+            "mcollective.tls_ca is not set, and no broker is believed without it",
+            "mcollective.tls_ca",
+        )
     return tls_files(settings)
 
 
@@ -147,7 +153,10 @@ def _read(path: Path, key: str) -> bytes:
 
 
 def _first_line(path: Path, key: str) -> str:
-    text = read_private(path).decode("utf-8", "replace").partition("\n")[0].strip("\r")
+    try:
+        text = decoded(read_private(path)).partition("\n")[0].strip("\r")
+    except ValueError as error:
+        raise ConfigError(f"mcollective.{key}: {path}: {error}", f"mcollective.{key}") from error
     if not text:
         raise ConfigError(f"mcollective.{key}: {path} is empty", f"mcollective.{key}")
     return text

@@ -18,8 +18,9 @@ Anything else is an error: no object is ever built.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from mcshell.values import dataclass
 
 __all__ = ["MAX_INTEGER", "Bounds", "Key", "Meter", "RubyRegexp", "RubySymbol", "check_keys"]
 

@@ -39,7 +39,7 @@ M = TypeVar("M")
 class ConfirmedSender(Generic[M]):
     """Sends the unconfirmed messages of a file; the subclass says which, and how each is sent.
 
-    Its methods `unconfirmed`, `send`, `sent` and `confirmed` are called in the sender's thread.
+    Its methods `unconfirmed`, `send`, `sent`, `confirmed` and `replaced` are called in the sender's thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -66,6 +66,14 @@ class ConfirmedSender(Generic[M]):
     def confirmed(self, messages: Sequence[M]) -> None:
         """Take note of what the broker has: it is not to be given again."""
         raise NotImplementedError
+
+    def replaced(self, message: M) -> bool:
+        """Put something else in the place of one over which each connection broke.
+
+        False: it is set aside.
+        """
+        del message
+        return False
 
     def start(self) -> None:
         """Begin, with what an earlier process left."""
@@ -125,6 +133,7 @@ class ConfirmedSender(Generic[M]):
         self.sent([message for message, _receipt in under_way], at)
         confirmed: list[M] = []
         failures: Counter[str] = Counter()
+        broke = False
         end = time.monotonic() + _PATIENCE
         for message, receipt in under_way:
             try:
@@ -132,13 +141,14 @@ class ConfirmedSender(Generic[M]):
                 confirmed.append(message)
             except (ConnectionLost, ReceiptTimeout) as error:
                 failures[str(error)] += 1
+                broke = isinstance(error, ConnectionLost)
         self.confirmed(confirmed)
         if failures:
-            self._suspect([message for message, _receipt in under_way])
+            self._suspect([message for message, _receipt in under_way], broke=broke)
             reason, _count = failures.most_common(1)[0]
             raise ConnectionLost(f"{failures.total()} not confirmed: {reason}")
 
-    def _suspect(self, messages: Sequence[M]) -> None:
+    def _suspect(self, messages: Sequence[M], *, broke: bool) -> None:
         """After a break: one that was alone on its way, again and again, is set aside."""
         self._window = 1
         if len(messages) != 1:
@@ -146,6 +156,7 @@ class ConfirmedSender(Generic[M]):
         (message,) = messages
         self._strikes[message] += 1
         if self._strikes[message] >= _STRIKES:
-            log.error("no broker takes %.200r: set aside", message)
-            self._aside[message] = time.monotonic() + _ASIDE
             del self._strikes[message]
+            if not (broke and self.replaced(message)):
+                log.error("no broker takes %.200r: set aside", message)
+                self._aside[message] = time.monotonic() + _ASIDE

@@ -29,14 +29,16 @@ from mcshell.wire.stomp.frame import Frame, Parser, dump
 from mcshell.wire.stomp.reconnect import PATIENCE, ConnectionState, ReconnectingConnection
 from mcshell.wire.stomp.tcp import BatchWriter, PatientSocket, agree_heartbeat
 from mcshell.wire.stomp.transport import PendingReceipt, ReceiptTable, delivery_of
+from mcshell.wire.stomp.unused import unused
 
 # without this, importing stomp.py asks DNS for our own name, which can take a minute
 os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
-import stomp.connect
-import stomp.listener
-import stomp.protocol
-import stomp.transport
-import stomp.utils
+with unused("websocket"):  # as long to load as all of stomp.py
+    import stomp.connect
+    import stomp.listener
+    import stomp.protocol
+    import stomp.transport
+    import stomp.utils
 
 if TYPE_CHECKING:
     import ssl

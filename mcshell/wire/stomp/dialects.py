@@ -2,15 +2,15 @@
 
 The flavour is read from the `server` header of CONNECTED. Our own broker speaks ActiveMQ's
 dialect, so that what is written against it holds in production. Measured against ActiveMQ 5.17
-and RabbitMQ 3.10 by tests/contract.
+and RabbitMQ 3.10, 4.0 and 4.3 by tests/contract.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from mcshell.errors import UnknownBroker
+from mcshell.values import dataclass
 
 __all__ = ["ACTIVEMQ", "MCSHELL", "RABBITMQ", "VHOST", "Dialect", "dialect_of"]
 
@@ -39,6 +39,9 @@ class Dialect:
             who may SEND to a `/queue/` may also delete it, and write to every other one; a topic
             has rights of its own. So there a node may write to topics only, and the operator's
             SUBSCRIBE binds the durable queue to the topic.
+        types_queues: whether a subscription to a topic says that its queue is a classic one. Where a
+            cluster makes queues that a majority keeps, RabbitMQ would otherwise make it one that
+            outlives the connection.
         keeps_unacked: whether, after an UNSUBSCRIBE, the connection keeps the messages that were
             not acknowledged; only a subscription of the same id can then acknowledge them.
     """
@@ -50,6 +53,7 @@ class Dialect:
     expiry_relative: bool
     prefetch_header: str
     replies_by_topic: bool = False
+    types_queues: bool = False
     keeps_unacked: bool = False
 
     def send_to(self, destination: str) -> str:
@@ -60,10 +64,11 @@ class Dialect:
     def subscribe_to(self, destination: str) -> dict[str, str]:
         """The headers by which a SUBSCRIBE names a destination of ours on this broker."""
         found = _REPLIES.fullmatch(destination) if self.replies_by_topic else None
-        if found is None:
-            return {"destination": destination}
-        durable = {"durable": "true", "auto-delete": "false", "x-queue-name": found[1]}
-        return {"destination": f"/topic/{found[1]}", **durable}
+        if found is not None:
+            durable = {"durable": "true", "auto-delete": "false", "x-queue-name": found[1]}
+            return {"destination": f"/topic/{found[1]}", **durable}
+        typed = self.types_queues and destination.startswith("/topic/")
+        return {"destination": destination, **({"x-queue-type": "classic"} if typed else {})}
 
     def send_headers(
         self, *, persistent: bool, expires: float | None, now: float
@@ -113,6 +118,7 @@ RABBITMQ = Dialect(
     expiry_relative=True,
     prefetch_header="prefetch-count",
     replies_by_topic=True,
+    types_queues=True,
     keeps_unacked=True,
 )
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mcshell.errors import ConfigError, UsageError, did_you_mean
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

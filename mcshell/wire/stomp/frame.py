@@ -9,10 +9,11 @@ agreed on, so that the same bytes give the same frames however they were cut.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from mcshell.errors import FrameError
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

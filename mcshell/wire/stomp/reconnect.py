@@ -13,10 +13,11 @@ import random
 import re
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol, Self
 
+from mcshell import forking
 from mcshell.errors import (
     ConnectError,
     ConnectionLost,
@@ -26,6 +27,8 @@ from mcshell.errors import (
     UsageError,
     WireError,
 )
+from mcshell.interrupts import InterruptibleCondition, pause
+from mcshell.values import dataclass
 from mcshell.wire.stomp.endpoint import Endpoint, parse_url
 
 if TYPE_CHECKING:
@@ -144,7 +147,8 @@ class ReconnectingConnection:
         if not self._endpoints:
             raise UsageError("no broker is named: broker.urls is empty")
         self._on_state = on_state
-        self._changed = threading.Condition()
+        self._process = forking.generation()
+        self._changed = InterruptibleCondition()
         """Guards what follows up to the blank line; notified when a connection is live or gone."""
         self._link: SupervisedLink | None = None
         self._live: SupervisedLink | None = None
@@ -189,7 +193,8 @@ class ReconnectingConnection:
         self._thread = thread
         failure: WireError | None
         try:
-            failure = first.get(timeout=None if timeout is None else timeout + 1.0)
+            with pause():
+                failure = first.get(timeout=None if timeout is None else timeout + 1.0)
         except Empty:  # the system's resolver has no bound of its own
             failure = ConnectError(self._endpoints[-1].url, f"no answer within {timeout:g} s")
         except BaseException:
@@ -386,6 +391,7 @@ class ReconnectingConnection:
 
     def _usable(self, deadline: float) -> SupervisedLink:
         """Wait for a connection that stands; raises ConnectionLost at the deadline."""
+        forking.check(self._process)
         link = self._live
         if link is not None and not link.dead.is_set():
             return link

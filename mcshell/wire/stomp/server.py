@@ -81,6 +81,8 @@ class ServerConnection(asyncio.Protocol):
         self._peers = peers
         self._greeting = greeting
         self._tls = tls
+        self._early: bytes | None = None if tls is None else b""
+        """What has come before our side of the handshake is done; None once it is."""
         self._parser = Parser(max_body=0, max_header=GREETING_SIZE)
         self._unread = GREETING_SIZE
         self._paused = False
@@ -129,6 +131,9 @@ class ServerConnection(asyncio.Protocol):
             return
         transport.set_write_buffer_limits(high=HIGH_WATER)
         self.transport = transport
+        early, self._early = self._early, None
+        if early:
+            self.data_received(early)
 
     def drop(self, why: str) -> None:
         """End the connection at once, whatever it has not read."""
@@ -155,6 +160,11 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Do what the client says, up to the first thing that is wrong: that gets ERROR."""
+        if (
+            self._early is not None
+        ):  # with the last of the handshake: nothing may go out as plain text
+            self._early += data
+            return
         self._last_read = self._clock()
         receipt: str | None = None
         try:

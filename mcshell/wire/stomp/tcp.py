@@ -18,6 +18,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from mcshell import forking
 from mcshell.errors import ConnectionLost
 from mcshell.wire.stomp.frame import HEARTBEAT
 
@@ -81,8 +82,10 @@ class PatientSocket:
         self._owed = b""
         """A heart-beat that did not fit into the socket's buffer."""
         self._beat_out = self._beat_in = 0.0
+        self._sock: socket.socket
+        forking.hold(self)
         deadline = time.monotonic() + timeout
-        self._sock = self._connect(endpoint, deadline)
+        self._connect(endpoint, deadline)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # OpenSSL's object takes one caller at a time; a plain socket minds nobody
         self._guard: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
@@ -96,7 +99,19 @@ class PatientSocket:
                 raise
         self._sent = self._heard = time.monotonic()
 
-    def _connect(self, endpoint: Endpoint, deadline: float) -> socket.socket:
+    def rest(self, timeout: float) -> bool:  # noqa: ARG002 - as `forking.Inherited` has it
+        """Be ready for a fork, as it always is."""
+        return True
+
+    def go_on(self) -> None:
+        """Stay the parent's connection."""
+
+    def let_go(self) -> None:
+        """Close what a child has inherited of it; the broker is told nothing."""
+        if (sock := getattr(self, "_sock", None)) is not None and sock.fileno() >= 0:
+            os.close(sock.detach())
+
+    def _connect(self, endpoint: Endpoint, deadline: float) -> None:
         """Try each address of the host; raises what the last one failed with."""
         failure: OSError = TimeoutError("no address")
         # As bytes, a name is not sent through Python's tables of international ones (0.4 MiB).
@@ -104,7 +119,7 @@ class PatientSocket:
         for family, kind, protocol, _, address in socket.getaddrinfo(
             host, endpoint.port, type=socket.SOCK_STREAM
         ):
-            sock = socket.socket(family, kind, protocol)
+            self._sock = sock = socket.socket(family, kind, protocol)
             sock.setblocking(False)
             try:
                 with contextlib.suppress(BlockingIOError):
@@ -116,7 +131,7 @@ class PatientSocket:
                 sock.close()
                 failure = refused
             else:
-                return sock
+                return
         raise failure
 
     def _handshake(self, context: ssl.SSLContext, host: str, deadline: float) -> None:
@@ -166,6 +181,9 @@ class PatientSocket:
         try:
             self._write(self._owed + data)
             self._owed = b""
+        except KeyboardInterrupt:
+            self.shutdown("a frame was broken off")  # what comes next would be read as its rest
+            raise
         finally:
             self._frames.release()
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from mcshell.errors import ConnectionLost, ReceiptTimeout
+from mcshell.interrupts import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from queue import SimpleQueue
+    from collections.abc import Callable, Iterable, Mapping
 
     from mcshell.wire.stomp.dialects import Dialect
     from mcshell.wire.stomp.frame import Frame
@@ -36,8 +35,7 @@ T = TypeVar("T")
 AckMode = Literal["auto", "client", "client-individual"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One MESSAGE frame as it came in.
 
     `subscription` is the id that `subscribe` returned; `ack_id` what an ACK names; `epoch` the
@@ -57,13 +55,13 @@ def delivery_of(frame: Frame, epoch: int) -> Delivery:
     """A MESSAGE frame as the delivery that it is."""
     headers = frame.headers
     return Delivery(
-        destination=headers.get("destination", ""),
-        body=frame.body,
-        headers=headers,
-        subscription=headers.get("subscription", ""),
-        ack_id=headers.get("ack", ""),
-        epoch=epoch,
-        redelivered=headers.get("redelivered") == "true",
+        headers.get("destination", ""),
+        frame.body,
+        headers,
+        headers.get("subscription", ""),
+        headers.get("ack", ""),
+        epoch,
+        headers.get("redelivered") == "true",
     )
 
 
@@ -79,17 +77,17 @@ class Inbox(Protocol):
 
 
 class TaggedInbox(Generic[T]):
-    """An inbox of one of many destinations: what it puts into the queue says of which."""
+    """An inbox of one of many destinations: what it hands on (`take`) says of which."""
 
-    __slots__ = ("_queue", "_tag")
+    __slots__ = ("_tag", "_take")
 
-    def __init__(self, queue: SimpleQueue[Any], tag: T) -> None:
-        self._queue = queue
+    def __init__(self, take: Callable[[tuple[T, Delivery]], object], tag: T) -> None:
+        self._take = take
         self._tag = tag
 
     def put(self, item: Delivery, /) -> None:
-        """Put the pair of tag and delivery."""
-        self._queue.put((self._tag, item))
+        """Hand on the pair of tag and delivery."""
+        self._take((self._tag, item))
 
 
 class Receipt(Protocol):
@@ -221,7 +219,7 @@ class PendingReceipt:
 
     def wait(self, timeout: float) -> None:
         """Wait (seconds) until it is confirmed; raises ReceiptTimeout or ConnectionLost."""
-        if not self._event.wait(max(0.0, timeout)):
+        if not wait(self._event, timeout):
             raise ReceiptTimeout(self.what, timeout)
         if self._failure:
             raise ConnectionLost(self._failure)

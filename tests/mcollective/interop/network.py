@@ -21,7 +21,7 @@ from tests.peers.mcollective import CONNECTED, SHIM
 from tests.peers.processes import Child, PeerError, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tests.peers.brokers import Broker
 
@@ -128,9 +128,19 @@ class Network:
     """Real MCollective on one broker under one pair; a context manager that ends its daemons."""
 
     def __init__(
-        self, broker: Broker, folder: Path, pair: Pair, *, collectives: str = "mcollective"
+        self,
+        broker: Broker,
+        folder: Path,
+        pair: Pair,
+        *,
+        collectives: str = "mcollective",
+        plugins: Sequence[Path] = (),
+        settings: str = "",
     ):
+        """`plugins` are further libdirs of all, `settings` further lines of the nodes' server.cfg."""
         self.broker, self.folder, self.pair = broker, folder, pair
+        self.plugins = [*plugins, PLUGINS]
+        self.settings = settings
         folder.mkdir(parents=True, exist_ok=True)
         self.keys = Keys(folder)
         self.keys.make("alice", "server")
@@ -156,7 +166,7 @@ class Network:
         broker = self.broker
         return COMMON.format(
             **self._places(name),
-            plugins=PLUGINS,
+            plugins=":".join(map(str, self.plugins)),
             collectives=self.collectives,
             logger=logger,
             level=level,
@@ -202,7 +212,8 @@ class Network:
         (folder / f"{name}.facts.yaml").write_text(json.dumps(facts_of(number, name)))
         (folder / f"{name}.classes").write_text("\n".join([*classes_of(number), ""]))
         config = folder / f"{name}.cfg"
-        config.write_text(self._common(name, "file", "info") + SERVER.format(**self._places(name)))
+        lines = self._common(name, "file", "info") + SERVER.format(**self._places(name))
+        config.write_text(lines + self.settings)
         (folder / f"{name}.log").unlink(missing_ok=True)
         program = shutil.which("mcollectived", path="/usr/sbin:/usr/bin") or "mcollectived"
         argv = ["ruby", program, "--config", config, "--no-daemonize"]
@@ -269,7 +280,7 @@ class Network:
             "psk_file": str(self.folder / "psk"),
             "callerid": "uid=0",
             "serializer": self.pair.serializer,
-            "libdir": [str(PLUGINS)],
+            "libdir": [str(folder) for folder in self.plugins],
             "callers": str(self.folder / "clients"),
             "nodes": str(self.folder / "clients" / "server.pem"),
         }

@@ -144,7 +144,8 @@ def test_an_import_takes_no_words_that_nobody_can_verify(operator: Fleet, tmp_pa
         client.rpc("rpcutil", "ping", identities=["node0001"])
     copy = tmp_path / "carried.sqlite"
     assert operator.cli("session", "export", "carried", str(copy)).returncode == 0
-    done = operator.cli("session", "import", str(copy), "--session", "other")
+    elsewhere = {"MCSHELL_STATE": str(tmp_path / "elsewhere")}
+    done = operator.cli("session", "import", str(copy), "--session", "other", **elsewhere)
     assert done.returncode == 2
     assert "unsigned" in done.stdout + done.stderr
 

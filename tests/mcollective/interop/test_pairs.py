@@ -12,7 +12,7 @@ from tests.mcollective.interop.network import Pair
 from tests.mcollective.interop.test_client import asked, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from tests.mcollective.interop.network import Network
 
@@ -26,21 +26,32 @@ PAIRS = [
 ]
 
 
-def on_each(some: Iterable[tuple[str, Pair]]) -> pytest.MarkDecorator:
-    """A test for each broker and pair, with the broker's mark."""
+def on_each(
+    some: Iterable[tuple[str, Pair]], often: Collection[tuple[str, Pair]] = ()
+) -> pytest.MarkDecorator:
+    """A test for each broker and pair, with the broker's mark; those that are not `often` are soak, if any is."""
     return pytest.mark.parametrize(
         ("kind", "pair"),
         [
-            pytest.param(kind, pair, marks=getattr(pytest.mark, kind), id=f"{kind}-{pair}")
+            pytest.param(
+                kind,
+                pair,
+                marks=[
+                    getattr(pytest.mark, kind),
+                    *([pytest.mark.soak] if often and (kind, pair) not in often else []),
+                ],
+                id=f"{kind}-{pair}",
+            )
             for kind, pair in some
         ],
     )
 
 
 ALL = [("activemq", pair) for pair in PAIRS] + [("rabbitmq", pair) for pair in (Pair(), *PAIRS)]
+OFTEN = [*((kind, pair) for kind, pair in ALL if kind == "activemq"), ("rabbitmq", Pair())]
 
 
-@on_each(ALL)
+@on_each(ALL, OFTEN)
 def test_six_calls(
     kind: str,
     pair: Pair,

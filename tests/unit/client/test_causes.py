@@ -104,6 +104,23 @@ def test_the_most_likely_cause_comes_first(evidence, cause, kind):
     assert (first.cause, first.kind) == (cause, kind)
 
 
+def test_a_pool_that_a_worker_took_from_waits_in_no_queue():
+    """Its row is the worker's: what he says of it counts, and where he is."""
+    taken = LedgerEntry(sender="pool:sms", worker="web1", sent=SENT, state=State.RUNNING)
+    found = causes(about(Via.POOL, pool="sms", members=("web2",), entry=taken, known=SEEN))
+    assert [one.cause for one in found] == ["it does not answer now"]
+    found = causes(about(Via.POOL, pool="sms", entry=taken, probe=says("running", started=NOW)))
+    assert [one.cause for one in found] == ["it is running"]
+
+
+def test_what_the_broker_did_with_it_is_not_observed():
+    """It confirmed it: that is all that was seen; whether it still has it, nobody has looked."""
+    found = causes(about(**QUEUE, probe=says("unknown", reads=NOW - 60), confirmed=SENT))
+    assert "the broker has" not in found[0].evidence
+    assert "confirmed" in found[0].evidence
+    assert "retry asks it again" in found[0].evidence
+
+
 def test_what_the_broker_never_confirmed_is_said_by_our_own_records():
     """Sent or not: without a receipt nobody may say that the broker has it."""
     found = causes(about(**QUEUE, known=OLD, offline="gone"))

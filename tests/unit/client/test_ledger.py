@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.store.ledger import Ledger, LedgerEntry, judge, step
+from mcshell.client.store.ledger import FOUND_LATE, Ledger, LedgerEntry, judge, step
 from mcshell.message import Reply, ReplySequence, State
 
 FINALS = (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
@@ -151,7 +149,7 @@ def test_received_does_not_undo_running():
 
 def test_lag_is_from_our_send_to_the_final_word():
     """The lag is in seconds, and there is none before the final reply."""
-    entry = replace(LedgerEntry(sender="a"), sent=10.0)
+    entry = LedgerEntry(sender="a", sent=10.0)
     assert entry.lag is None
     assert step(entry, word("a", State.OK), 12.5).lag == 2.5
 
@@ -160,3 +158,34 @@ def test_only_pending_can_be_judged():
     """Who is running is not silent, however long it takes."""
     running = step(LedgerEntry(sender="a"), word("a", State.RUNNING), 1.0)
     assert judge(running, State.SILENT, "too long") is running
+
+
+@given(
+    st.sampled_from([State.PENDING, State.RECEIVED, State.RUNNING]),
+    st.sampled_from(FINALS),
+    st.sampled_from(FINALS),
+)
+def test_what_a_node_says_of_its_end_stands_until_its_last_reply(before, said, replied):
+    """Whoever has no last reply takes it; the reply itself replaces it, late, and is no duplicate."""
+    ended = judge(LedgerEntry(sender="a", state=before, sent=1.0), said, "its reply is lost")
+    assert (ended.state, ended.reason, ended.done) == (said, "its reply is lost", None)
+    assert judge(ended, State.SILENT, "too late") == ended
+    heard = step(ended, word("a", replied), 5.0)
+    assert (heard.state, heard.late, heard.duplicate, heard.done) == (replied, True, False, 5.0)
+    assert judge(heard, said, "its reply is lost") == heard
+
+
+@given(st.lists(WORDS, max_size=20))
+def test_who_is_found_late_is_a_target_like_any_other(words):
+    """It is counted once, in one state, keeps its reason, and is waited for until it is closed."""
+    ledger = Ledger(NAMES)
+    for at, reply in enumerate(words):
+        entry = ledger.entry(reply.sender) or LedgerEntry(sender=reply.sender, reason=FOUND_LATE)
+        ledger.enter(step(entry, reply, float(at)))
+    late = {reply.sender for reply in words} - set(NAMES)
+    assert set(ledger.targets) == {*NAMES, *late}
+    assert not ledger.strangers
+    assert {one.sender for one in ledger if one.found_late} == late
+    assert sum(ledger.stats().states.values()) == ledger.stats().targets == len(ledger.targets)
+    assert ledger.outstanding == sum(not ledger.targets[name].state.closed for name in late)
+    assert ledger.closed == all(one.state.closed for one in ledger)

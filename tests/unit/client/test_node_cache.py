@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
-from mcshell.client.discovery.node_cache import CachedNode, NodeCache
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcshell.client.discovery.node_cache import CachedNode, NodeCache, _dump, _load, description
+from mcshell.filters import compile_filter
 from mcshell.message import Filter
 
 
@@ -74,3 +79,62 @@ def test_times_of_last_words(known):
     known.learn("mcs", [CachedNode(identity="web1", seen=20.0)])
     known.touch("mcs", ["web1", "web2"], 30.0)
     assert known.seen("mcs", ["web1", "web2"]) == {"web1": 30.0}
+
+
+NODES = st.builds(
+    CachedNode,
+    identity=st.sampled_from(["a", "b", "c"]),
+    seen=st.integers(0, 9).map(float),
+    facts=st.fixed_dictionaries({"role": st.sampled_from(["web", "db"])}),
+    trust=st.sampled_from(["mcs", "psk"]),
+    interval=st.sampled_from([None, 5.0]),
+)
+# Each by this process or another: a node says what it is, gives a sign of life, or is forgotten.
+CHANGES = st.one_of(
+    st.tuples(st.just("learn"), NODES),
+    st.tuples(st.just("touch"), st.sampled_from("abc"), st.integers(0, 9).map(float)),
+    st.tuples(st.just("forget"), st.sampled_from("abc")),
+)
+STEPS = st.lists(st.tuples(st.booleans(), CHANGES, st.booleans()), max_size=12)
+
+
+@given(STEPS)
+def test_what_is_remembered_is_what_is_in_the_file(tmp_path_factory, steps):
+    """Who matches, and when it was heard of, is as in the file, whoever has written that."""
+    path = tmp_path_factory.mktemp("known") / "nodes.sqlite"
+    ours, theirs = NodeCache(path, "realm"), NodeCache(path, "realm")
+    web, since = Filter(fact=("role=web",)), 3.0
+    for number, (by_us, (what, *values), look) in enumerate(steps):
+        cache, own = ours if by_us else theirs, number / 1000  # no two at the same moment
+        if what == "learn":
+            cache.learn("mcs", [replace(values[0], seen=values[0].seen + own)])
+        elif what == "touch":
+            cache.touch("mcs", values[:1], values[1] + own)
+        else:
+            cache.forget(values[0])
+        if look:
+            ours.matching("mcs", web, since)
+    kept = [one for one in theirs.nodes("mcs", since) if compile_filter(web).matches_known(one)]
+    found = ours.matching("mcs", web, since)
+    assert list(found) == [one.identity for one in kept]
+    told = [(one.seen, one.interval, one.trust == "mcs") for one in kept]
+    assert [tuple(one) for one in found.values()] == told
+    ours.close()
+    theirs.close()
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.sampled_from('a"\\é\n\x00\u2028\udc80')),
+)
+FACTS = st.dictionaries(st.sampled_from(["a", "é"]), SCALARS | st.lists(SCALARS, max_size=2))
+
+
+@given(FACTS)
+def test_facts_come_back_as_they_were_said(facts):
+    """To the digit and the letter, whatever JSON can say."""
+    node = CachedNode(identity="a", seen=1.0, facts=facts)
+    assert description(_load(_dump(node)), "a", 1.0) == node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,6 +64,34 @@ def read(text: str, author: str = "cert=alice") -> Plan:
     return read_plan(text, "p.yaml", ddls, author=author, collective="mcs", now=1000.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            GOOD + "    stop: 30%\n",
+            "p.yaml:14:5: 'stop' is given twice: it stands in line 13 already",
+        ),
+        (GOOD + "plan: other\n", "p.yaml:14:1: 'plan' is given twice: it stands in line 1 already"),
+        (
+            GOOD.replace("{name: nginx}", "{name: nginx, name: apache2}"),
+            "p.yaml:11:27: 'name' is given twice: it stands in line 11 already",
+        ),
+        (GOOD.replace("{classes: web}", "{classes: web, classes: db}"), "'classes' is given twice"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(text: str, why: str):
+    """The last would count, and other machines be meant: at any depth, with its place."""
+    with pytest.raises(UsageError, match=re.escape(why)):
+        read(text)
+
+
+def test_a_table_may_be_merged_into_another():
+    """YAML's own way to say the same twice goes on working: what is merged is no second key."""
+    text = GOOD.replace("{name: postgresql}", "&it {name: postgresql}")
+    merged = read(text.replace("{name: nginx}", "{<<: *it, name: nginx}"))
+    assert [step.data["name"] for step in merged.steps] == ["postgresql", "nginx"]
+
+
 def test_a_plan_is_read():
     """Ranges are expanded, the rest is the last wave, a step comes after the one before it."""
     plan = read(GOOD)
@@ -77,6 +106,20 @@ def test_a_plan_is_read():
     assert (web.filter.cls, web.stop, web.gates) == (("web",), "20%", (("db", "ok"),))
 
 
+def test_names_are_of_one_form_and_groups_are_their_nodes():
+    """What is signed has names alone, each once; a name in another form is the same."""
+    text = GOOD.replace('"db[1-3]"', '["@db", DB1., " db1 "]').replace(
+        "{classes: web}", "{identities: ['@db', X1], classes: web}"
+    )
+    groups = {"db": ["db1", "db2"]}.__getitem__
+    ddls = Library([shipped_dir()])
+    plan = read_plan(
+        text, "p.yaml", ddls, author="cert=alice", collective="mcs", now=1000.0, groups=groups
+    )
+    assert plan.steps[0].nodes == ("db1", "db2")
+    assert plan.steps[1].filter.identity == ("db[1-2]", "X1")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
@@ -87,6 +130,9 @@ def test_a_plan_is_read():
         ("service.restart", "restart", "AGENT.ACTION is meant"),
         ("{name: postgresql}", "{nmae: postgresql}", "has no input 'nmae'"),
         ("db[1-3]", "db[1-", "steps[1]: nodes: "),
+        ("db[1-3]", "db1 db2", "steps[1]: nodes: 'db1 db2' is no name of a node"),
+        ("db[1-3]", "@db", "steps[1]: nodes: @db: no group"),
+        ('"db[1-3]"', "[0123]", "steps[1]: nodes: 83: a name of digits is written in quotes"),
         ("[1, 10%]", "[rest, 1]", "'rest': a number, a percentage, or rest as the last"),
         ("[1, 10%]", "[0]", "waves: '0'"),
         ("stop: 20%", "stop: many", "stop: 'many'"),

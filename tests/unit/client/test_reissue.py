@@ -142,7 +142,7 @@ def test_a_job_keeps_its_document(store: SessionStore, sender: RequestSender) ->
     document = seal_job(job, sender._signer).body
     data = {"document": document.decode(), "signature": "s", "certificate": "c"}
     messages = [old(name, agent="job", action="submit", data=data) for name in NODES]
-    store.add_all([NewRequest(record(), NODES, messages, JobDocument(document, secret=False))])
+    store.add_all([NewRequest(record(), NODES, messages, [JobDocument(document, secret=False)])])
     reissue(store, sender)
     (kept,) = store.jobs.all()
     assert kept.id == kept.request == kept.job.id == store.requests()[0][0].id != FORMER

@@ -155,9 +155,8 @@ class Schedule(RuleBasedStateMachine):
 
     def _keep(self, words):
         self.now += 1.0
-        for word in words:
-            object.__setattr__(word, "kept", self.now)
-        self.tracker.enter(entry for _id, entry in self.store.enter(words, durable=True))
+        kept = [word._replace(kept=self.now) for word in words]
+        self.tracker.enter(entry for _id, entry in self.store.enter(kept, durable=True))
 
     @invariant()
     def states_sum_to_the_targets(self):

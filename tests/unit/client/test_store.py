@@ -6,10 +6,15 @@ import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mcshell.client.discovery.node_cache import CachedNode, NodeCache
+from mcshell.client.messaging.stored_digests import StoredDigests
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session, folder_of, listing
 from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord, StoredData
@@ -17,6 +22,7 @@ from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, PluginError, SessionError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
+from mcshell.wire.documents import strict_json
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
 from mcshell.wire.documents.signatures import Signer
 
@@ -72,6 +78,18 @@ def word(signer: Signer, request: str, state: State, kept: float, **data: object
     )
 
 
+def outgoing(about: RequestRecord, sender: str) -> OutgoingMessage:
+    """A signed message of a request."""
+    return OutgoingMessage(
+        request=about.id,
+        sender=sender,
+        destination="/queue/x",
+        body=about.id.encode(),
+        signature="s",
+        certificate="c",
+    )
+
+
 def test_the_history_survives(tmp_path, node):
     """A request, its targets and its replies are there when the file is opened again."""
     store = SessionStore(tmp_path / "s.sqlite")
@@ -121,6 +139,96 @@ def test_a_second_answer_is_marked(tmp_path, node):
     store.close()
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["web1", "web2", "stranger"]),
+            st.sampled_from([0, 1, 2, 3, 5, 23, 26]),
+            st.sampled_from(["", "other"]),
+        ),
+        max_size=12,
+    ),
+    st.integers(1, 12),
+)
+@settings(max_examples=40, deadline=None)
+def test_replies_entered_together_say_what_they_say_one_by_one(said, size):
+    """However replies are grouped, redeliveries and second answers among them, the rows are one."""
+    states = (State.RECEIVED, State.RUNNING, State.OK)
+    replies = []
+    for place, (sender, sequence, text) in enumerate(said):
+        final = sequence % 3 == 2
+        reply = Reply(
+            requestid=record().id,
+            sender=sender,
+            sequence=sequence,
+            statuscode=0 if final else None,
+            statusmsg=text,
+            data={},
+            created=1.0,
+            state=states[sequence % 3],
+        )
+        body = as_body(reply)
+        replies.append(
+            ReplyRecord(
+                reply=reply,
+                kept=100.0 + place,
+                body=body,
+                signature="s",
+                certificate="c",
+                target=sender,
+            )
+        )
+    kept = []
+    for step in (1, size):
+        with TemporaryDirectory() as folder:
+            store = SessionStore(Path(folder) / "s.sqlite")
+            store.add(record(), ["web1", "web2"])
+            groups = [replies[at : at + step] for at in range(0, len(replies), step)]
+            entered = [new for group in groups for new in store.enter(group, durable=False)]
+            news = [(request, entry._replace(reply=None)) for request, entry in entered]
+            rows = [tuple(row) for row in store.replies()]
+            counts = {state: n for state, n in store.requests()[0][1].items() if n}
+            kept.append((news, store.entries(record().id), rows, counts))
+            store.close()
+    assert kept[0] == kept[1]
+
+
+def as_body(reply: Reply) -> bytes:
+    """The bytes of a reply, unsigned."""
+    return strict_json.dumps(
+        {
+            "v": 2,
+            "kind": "reply",
+            "id": reply.requestid,
+            "sender": reply.sender,
+            "sequence": reply.sequence,
+            "statuscode": reply.statuscode,
+            "statusmsg": reply.statusmsg,
+            "data": reply.data,
+            "created": reply.created,
+            "state": reply.state.value,
+        }
+    )
+
+
+def test_digests_that_do_not_fit_are_looked_up(tmp_path):
+    """However few digests are remembered, a reply is bound to what was signed, and to that alone."""
+    store = SessionStore(tmp_path / "s.sqlite")
+    for number in range(8):
+        store.add(record(number), ["web1"], [outgoing(record(number), "web1")])
+    signed = {number: outgoing(record(number), "web1").digest for number in range(8)}
+    digests = StoredDigests(store, most=3)
+    for _ in range(3):
+        for number, (request, sender, digest) in signed.items():
+            assert digests.has(request, sender, digest)
+            assert not digests.has(request, "web2", digest)
+            assert not digests.has(record(number ^ 1).id, sender, digest)
+    later = replace(outgoing(record(0), "web2"), body=b"later")
+    store.mark_sent(record(0).id, ["web2"], 1.0, [later], [later.digest])
+    assert digests.has(*later.digest)
+    store.close()
+
+
 def test_a_certificate_of_a_commit_that_failed_is_kept_with_the_next(tmp_path, node):
     """Its number went with the commit: a reply that came with it must not get another's."""
     store = SessionStore(tmp_path / "s.sqlite")
@@ -135,8 +243,9 @@ def test_a_certificate_of_a_commit_that_failed_is_kept_with_the_next(tmp_path, n
         store.enter([reply], durable=False)
     with store._commit() as db:
         db.execute("DROP TRIGGER full")
-    other = replace(reply, certificate="another", target="web2")
-    store.enter([replace(other, reply=replace(reply.reply, sender="web2"))], durable=False)
+    other = reply._replace(certificate="another", target="web2")
+    other = other._replace(reply=replace(reply.reply, sender="web2"))
+    store.enter([other], durable=False)
     store.enter([reply], durable=False)
     certificates = {row["request"]: row["text"] for row in store.replies(after=1)}
     assert certificates == {one.id: reply.certificate}

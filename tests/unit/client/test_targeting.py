@@ -75,6 +75,13 @@ def test_only_direct_requests_go_in_parts(via, parts):
         route(RequestOptions(agent="a", action="b", via=via, **parts), 5)
 
 
+@pytest.mark.parametrize("via", [None, Via.BROADCAST, Via.DIRECT, Via.QUEUE])
+def test_a_pool_that_is_named_is_asked_over_the_pool(via):
+    """In Python as on the line: else every node that matches would be asked."""
+    with pytest.raises(UsageError, match="--pool goes with --via pool"):
+        route(RequestOptions(agent="a", action="b", via=via, pool="sms"), 5)
+
+
 @pytest.mark.parametrize(
     ("ask", "count", "way"),
     [

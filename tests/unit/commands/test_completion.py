@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcshell import config
 from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.store.jobs import KeptJob
 from mcshell.client.store.plans import KeptPlan
 from mcshell.client.store.records import RequestRecord
 from mcshell.client.store.store import SessionStore
 from mcshell.commands.completion import Cache, candidates
-from mcshell.commands.completion.cache import KnownRequest, kept, nodes_cache
+from mcshell.commands.completion.cache import KnownRequest, gather, kept, nodes_cache
 from mcshell.commands.completion.scan import incomplete, scan
 from mcshell.commands.grammar.parser import split_line
 from mcshell.ddl.library import Library, shipped_dir
@@ -48,6 +49,7 @@ CACHE = Cache(
     collectives=("eu", "mcs"),
     sessions=("patch-friday", "scratch-1"),
     pools=("sms",),
+    groups=("db", "web"),
     requests=(
         KnownRequest("beef" * 8, "package status", time.time() - 7200),
         KnownRequest("babe" * 8, "rpcutil ping", time.time() - 90000),
@@ -70,6 +72,8 @@ def offered(line: str, **more: object) -> list[str]:
     [
         ("fi", ["find", "filter"]),
         ("session s", ["save"]),
+        ("ping -I @", ["@db", "@web"]),
+        ("ping --nodes @w", ["@web"]),
         ("session attach ", ["patch-friday", "scratch-1"]),
         ("help fin", ["find"]),
         ("rpc pack", ["package"]),
@@ -108,6 +112,17 @@ def offered(line: str, **more: object) -> list[str]:
         ("job submit rpcutil ping --after dr", ["drain"]),
         ("plan resume ", ["patch"]),
         ("doc package.st", ["package.status"]),
+        ("doc package st", ["status"]),
+        ("retry be", ["beefbeefbe"]),
+        ("watch 5 fi", ["find", "filter"]),
+        ("watch 5 find -I d", ["db1"]),
+        ("help ti", ["times"]),
+        ("# fi", []),
+        ("ping # fi", []),
+        ("sql select fi", []),
+        ("ping > a b", []),
+        ("rpc exec run -- ls > ", []),
+        ("ping\nfind -I d", ["db1"]),
         ("fold v", ["version"]),
         ("ping; find -I d", ["db1"]),
         ("rpc package status --odd v", ["version"]),
@@ -221,6 +236,7 @@ def test_nodes_are_variables_or_files(tmp_path: Path, monkeypatch: pytest.Monkey
     found = offered("find --nodes ho", variables=["hosts", "x"])
     assert found == ["hosts", "'host dir/", "hosts.txt"]
     assert offered("find > hosts") == ["hosts.txt"]
+    assert offered("find >> hosts") == ["hosts.txt"]
 
 
 def test_what_nobody_could_type_is_not_offered() -> None:
@@ -255,7 +271,7 @@ def test_the_scanner_reads_words_as_the_parser_does(words: list[str]) -> None:
     line = shlex.join(words)
     found = scan(f"{line} ")
     if not any("\n" in word for word in words):
-        assert found.words == words
+        assert found.words == tuple(words)
         assert not incomplete(line)
 
 
@@ -288,3 +304,13 @@ def test_ten_thousand_nodes_are_no_burden() -> None:
             candidates(text, end, cache)
             took.append(time.perf_counter() - began)
     assert statistics.quantiles(took, n=20)[-1] < 0.2  # 50 ms is the promise; the bench measures
+
+
+def test_a_bad_schema_costs_only_its_own_completion(tmp_path: Path) -> None:
+    """Agents are offered beside one whose schema cannot be read."""
+    (tmp_path / "cut.json").write_text('{"metadata": {')
+    (tmp_path / "torn.ddl").write_text("metadata :name => 'torn")
+    settings = config.load(overrides={"node.agents": [str(tmp_path)], "state": str(tmp_path / "s")})
+    offered = gather(settings, NODES, ()).ddls
+    assert {"package", "service"} <= offered.keys()
+    assert not {"cut", "torn"} & offered.keys()

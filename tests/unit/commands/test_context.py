@@ -20,9 +20,9 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 def test_names_come_from_a_file_with_comments_and_ranges(context: Context) -> None:
-    """White space and commas part names, but for commas inside a range."""
+    """Names of one kind may share a line; sets are expanded, each name comes once."""
     Path("hosts").write_text("web1, web2  # the two\n\ndb[1,3-5]\n# web3\n")
-    assert context.names("hosts") == ("web1", "web2", "db[1,3-5]")
+    assert context.names("hosts") == ("web1", "web2", "db1", "db3", "db4", "db5")
 
 
 def test_names_come_from_standard_input(context: Context) -> None:
@@ -53,7 +53,7 @@ def test_a_variable_wins_over_a_file(context: Context, value: object) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (pd.DataFrame({"x": [1]}), "no column 'sender'"),
+        (pd.DataFrame({"x": [1]}), "needs a `sender`"),
         ([1, 2], "a list of names"),
         ("web1", "a list of names"),
         (None, "a list of names"),

@@ -71,9 +71,12 @@ plugin.activemq.priority = 4
 """
 
 
+POOL = "plugin.activemq.pool.size = 1\nplugin.activemq.pool.1.host = stomp\n"
+
+
 def test_a_server() -> None:
     """A node's file gives its network, its secret, its facts and classes, and notes of the rest."""
-    made = convert(parse(SERVER), "server", "node")
+    made = convert(parse(SERVER)[0], "server", "node")
     assert made.sections["mcollective"] == {
         "enabled": True,
         "collectives": ["eu", "mcollective"],
@@ -104,7 +107,7 @@ def test_a_server() -> None:
 
 def test_a_client() -> None:
     """A client's file gives its keys, the serializer and the connector's options."""
-    section = convert(parse(CLIENT), "client", "x").sections["mcollective"]
+    section = convert(parse(CLIENT)[0], "client", "x").sections["mcollective"]
     assert section == {
         "enabled": True,
         "collectives": ["mcollective"],
@@ -126,15 +129,107 @@ def test_a_client() -> None:
     ("text", "word"),
     [
         ("connector = redis", "redis"),
-        ("securityprovider = mine", "mine"),
-        ("ttl = soon", "ttl"),
-        ("no setting at all", ":1:"),
+        (f"{POOL}securityprovider = mine", "mine"),
+        (f"{POOL}ttl = soon", "ttl"),
+        ("connector = rabbitmq\nplugin.rabbitmq.pool.size = 0", "no broker is named"),
+        ("plugin.activemq.pool.size = 1", "pool.1.host is not set"),
+        (f"{POOL}plugin.activemq.pool.1.port = abc", "pool.1.port = abc: no port"),
+        (f"{POOL}plugin.activemq.pool.1.port = 99999", "no port"),
+        (f"{POOL}plugin.activemq.pool.1.ssl = perhaps", "neither yes nor no"),
+        (f"{POOL}ttl = 600 # ten minutes", "ttl = 600 # ten minutes: no whole number"),
     ],
 )
 def test_what_means_nothing_here(text: str, word: str) -> None:
     """What we cannot speak, and what is no setting, is an error that names it."""
     with pytest.raises(ConfigError, match=word):
-        convert(parse(text, "x.cfg"), "client", "x")
+        convert(parse(text, "x.cfg")[0], "client", "x")
+
+
+PASSED_OVER = """\
+   # a comment that is indented
+\t
+[section]
+connector = rabbitmq
+plugin.rabbitmq.pool.1.port =
+plugin.rabbitmq.pool.1.password
+plugin.rabbitmq.pool.size = 9
+plugin.rabbitmq.pool.size = 1
+plugin.rabbitmq.pool.1.host = mq
+plugin.rabbitmq.pool.1.ssl = 1
+  plugin.psk =   a = b
+"""
+
+
+def test_what_mcollective_passes_over() -> None:
+    """Indented comments are none; stray lines and keys without a value are noted; the last one counts."""
+    settings, notes = parse(PASSED_OVER, "x.cfg")
+    assert notes == [
+        "x.cfg:3: '[section]': no key = value: passed over, as MCollective does",
+        "x.cfg:5: 'plugin.rabbitmq.pool.1.port =': no value: passed over, as MCollective does",
+        "x.cfg:6: (hidden): no key = value: passed over, as MCollective does",
+    ]
+    made = convert(settings, "client", "x")
+    assert made.sections["mcollective"]["urls"] == ["stomp+ssl://mq:61613"]
+    assert made.secrets == {"x.psk": "a = b"}
+    said = "\n".join(made.notes)
+    assert "tls_ca" in said
+    assert "psk proves that somebody" in said
+    read = convert(settings | {"plugin.rabbitmq.pool.1.port": "61614 # tls"}, "client", "x")
+    assert read.sections["mcollective"]["urls"] == ["stomp+ssl://mq:61614"]
+    assert any("61614 # tls: read as 61614" in note for note in read.notes)
+
+
+@pytest.mark.parametrize("kind", ["plain", "bom", "crlf", "latin-1 comment"])
+def test_the_text_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    """BOM, CRLF and a comment in another encoding are no matter."""
+    text = CLIENT.encode()
+    text = {
+        "plain": text,
+        "bom": b"\xef\xbb\xbf" + text,
+        "crlf": text.replace(b"\n", b"\r\n"),
+        "latin-1 comment": b" # cl\xe9 priv\xe9e\n" + text,
+    }[kind]
+    (tmp_path / "client.cfg").write_bytes(text)
+    target = tmp_path / "x.toml"
+    assert main(["config", "import", str(tmp_path / "client.cfg"), "-o", str(target)]) == 0
+    assert config.load(target).mcollective.urls == ("stomp://stomp:61613",)
+    assert "aes hides bodies" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (b"plugin.activemq.pool.1.port = abc\n", "no port"),
+        (b"ttl = -5\n", "ttl"),
+        (b"plugin.activemq.pool.1.host = a b\n", "urls"),
+        (b"plugin.psk = \xe9\n", "line 15: not UTF-8"),
+        (b"x = \0\n", "NUL"),
+    ],
+)
+def test_nothing_is_written_unless_all_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: bytes, says: str
+) -> None:
+    """A value that cannot be used leaves no file behind, and neither does a file in the way."""
+    (tmp_path / "client.cfg").write_bytes(CLIENT.encode() + more)
+    words = ["config", "import", str(tmp_path / "client.cfg"), "-o", str(tmp_path / "x.toml")]
+    assert main(words) == 64
+    assert says in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["client.cfg"]
+    text = CLIENT.replace("aes_security", "psk") + "plugin.psk = x\n"
+    (tmp_path / "client.cfg").write_text(text)
+    (tmp_path / "x.psk").write_text("mine")
+    assert main(words) == 64
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["client.cfg", "x.psk"]
+    assert (tmp_path / "x.psk").read_text() == "mine"
+    assert main([*words[:-1], str(tmp_path / "none" / "x.toml")]) == 64
+
+
+def test_policies_stay_where_they_are(tmp_path: Path) -> None:
+    """A node's policies are in the folder of its server.cfg, wherever that is."""
+    (tmp_path / "server.cfg").write_text(SERVER)
+    target = tmp_path / "x.toml"
+    assert main(["config", "import", str(tmp_path / "server.cfg"), "-o", str(target)]) == 0
+    assert config.load(target).node.policies == tmp_path / "policies"
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

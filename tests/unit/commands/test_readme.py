@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mcshell.commands.grammar.parser import parse, split_line
-from mcshell.shell.redirect import redirected
+from mcshell.commands.grammar.parser import only_line, parse, split_line
+from mcshell.shell.redirect import shower_of
 
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 HEADING = "| at the prompt | |\n|---|---|\n"
@@ -41,8 +41,10 @@ def test_a_command_line_is_understood(line: str) -> None:
 @pytest.mark.parametrize("line", at_the_prompt())
 def test_a_line_of_the_prompt_is_understood(line: str) -> None:
     """Also with a pipe or a file at its end."""
-    text, _shower = redirected(line)
-    assert parse(split_line(text), face="prompt").verb is not None
+    read = only_line(line)
+    assert read is not None
+    shower_of(read)
+    assert parse(read.meant, face="prompt").verb is not None
 
 
 def test_there_are_such_lines() -> None:

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from mcshell.commands.grammar.parser import parse
 from mcshell.commands.output.json_document import document, dumps, plain
-from mcshell.commands.output.result import Prose, Table, counts_code, exit_code
+from mcshell.commands.output.result import (
+    Prose,
+    Table,
+    counts_code,
+    exit_code,
+    submitted_code,
+)
 from mcshell.message import State
 
 
@@ -44,6 +50,25 @@ def test_the_first_exit_code_that_fits(
 ) -> None:
     """Counts of states come to the code that §3 gives, in its order."""
     assert counts_code(counts(**states), discovered=discovered) == code
+
+
+@pytest.mark.parametrize(
+    ("states", "heard", "code"),
+    [
+        ({"received": 2}, False, 0),
+        ({"received": 1, "ok": 1}, True, 0),
+        ({"expired": 2}, True, 5),
+        ({"pending": 2}, False, 3),
+        ({"received": 1, "pending": 1}, False, 5),
+        ({"received": 1, "expired": 1}, True, 5),
+        ({"received": 1, "denied": 1}, True, 2),
+    ],
+)
+def test_job_submit_exits_as_the_states_say(
+    states: dict[str, int], code: int, *, heard: bool
+) -> None:
+    """A job that all have is 0; all missed, refused or unheard of is not."""
+    assert submitted_code(counts(**states), discovered=True, heard=heard) == code
 
 
 def test_what_is_no_request_is_all_right_unless_it_says_otherwise() -> None:

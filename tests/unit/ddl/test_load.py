@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mcshell import plugins
 from mcshell.ddl import DDL, check, load
 from mcshell.ddl.library import MAX_FILE, Library, read, shipped_dir
 from mcshell.ddl.schema import schema
-from mcshell.errors import ConfigError, DDLError, UsageError
+from mcshell.errors import ConfigError, DDLError, InputError, UsageError
 from tests.unit.ddl.documents import METADATA, an_input, document
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda some: (
+        st.lists(some, max_size=3) | st.dictionaries(st.text(max_size=5), some, max_size=3)
+    ),
+    max_leaves=5,
+)
 
 
 def test_reads_everything():
@@ -27,6 +39,7 @@ def test_reads_everything():
             "rerun_safe": True,
             "changes": False,
             "sensitive": ["s"],
+            "times": ["a"],
             "timeout": 2.5,
             "limits": {"memory": "64MiB"},
         },
@@ -44,6 +57,7 @@ def test_reads_everything():
     assert action.aggregates[0].format == "%s: %s"
     assert (action.rerun_safe, action.changes, action.timeout) == (True, False, 2.5)
     assert action.sensitive == {"s"}
+    assert action.times == {"a"}
     assert action.limits == {"memory": "64MiB"}
 
 
@@ -69,40 +83,18 @@ def test_unknown_action():
         ddl.action("zzz")
 
 
-BROKEN = [
-    ([], "metadata must|must be an object"),
-    ({"actions": []}, "metadata must be an object"),
-    ({"metadata": METADATA}, "actions must be a list"),
-    ({"metadata": METADATA | {"timeout": 0}, "actions": []}, "number of seconds"),
-    ({"metadata": METADATA | {"timeout": True}, "actions": []}, "number of seconds"),
-    ({"metadata": METADATA | {"name": ""}, "actions": []}, "must not be empty"),
+NO_DDLS = [
+    ([], "is no DDL"),
+    ({"actions": []}, "is no DDL"),
+    ({"metadata": METADATA}, "no list of actions"),
+    ({"metadata": METADATA | {"name": ""}, "actions": []}, "small letters"),
     ({"metadata": METADATA | {"name": "../x"}, "actions": []}, "small letters"),
-    (document(action="a\nb"), "small letters"),
-    ({"metadata": METADATA, "actions": [3]}, "an action: action must be text"),
-    (document(input=[]), "input must be an object"),
-    (document(input={"x": 3}), "input x must be an object"),
-    (document(output={"x": 3}), "output x must be an object"),
-    (document(input={"x": an_input("strnig")}), "did you mean string"),
-    (document(input={"x": an_input(validation="(")}), "neither a validator nor a regex"),
-    (document(input={"x": an_input(validation=3)}), "validation must be"),
-    (document(input={"x": an_input(maxlength=-1)}), "maxlength must be"),
-    (document(input={"x": an_input("list")}), "list must give"),
-    (document(input={"x": an_input(optional="no")}), "optional must be true or false"),
-    (document(mcshell={"rerunsafe": True}), "did you mean rerun_safe"),
-    (document(mcshell={"rerun_safe": 1}), "rerun_safe must be true or false"),
-    (document(mcshell={"sensitive": ["x"]}), "sensitive names no input"),
-    (document(mcshell={"sensitive": "x"}), "sensitive must be a list"),
-    (document(mcshell={"timeout": -1}), "number of seconds"),
-    (document(mcshell=[]), "mcshell must be an object"),
-    (document(aggregate=[{"function": "sum", "args": []}]), "args must begin"),
-    (document(aggregate=[{"function": "sum", "args": ["a"], "format": 3}]), "format must be"),
-    (document() | {"actions": document()["actions"] * 2}, "declared twice"),
 ]
 
 
-@pytest.mark.parametrize(("made", "says"), BROKEN)
+@pytest.mark.parametrize(("made", "says"), NO_DDLS)
 def test_refused_when_loaded(made, says):
-    """A document that a node could not run safely is a DDLError with the file's name."""
+    """What is no DDL at all is a DDLError with the file's name."""
     with pytest.raises(DDLError, match=says) as caught:
         load(made, "x.json")
     assert str(caught.value).startswith("x.json: ")
@@ -111,10 +103,109 @@ def test_refused_when_loaded(made, says):
         check(made, "x.json")
 
 
+FLAWED = [
+    ({"metadata": METADATA | {"timeout": 0}, "actions": []}, "number of seconds"),
+    ({"metadata": METADATA | {"timeout": True}, "actions": []}, "number of seconds"),
+    (document(action="a\nb"), "is no name for one"),
+    ({"metadata": METADATA, "actions": [3]}, "an action is left out"),
+    (document(input=[3]), "input must be an object"),
+    (document(input={"x": 3}), "input x: it must be an object"),
+    (document(output={"x": 3}), "output x: it must be an object"),
+    (document(output={"x": {"type": "colour"}}), "type colour is not here"),
+    (document(display="sometimes"), "display is ok, failed or always"),
+    (document(input={"x": an_input("strnig")}), "type strnig is not here .did you mean string"),
+    (document(input={"x": an_input(validation="(")}), "neither a validator nor a regex"),
+    (document(input={"x": an_input(validation="unit_name")}), "validator unit_name is not here"),
+    (document(input={"x": an_input(validation=3)}), "validation must be"),
+    (document(input={"x": an_input(maxlength=-1)}), "maxlength must be"),
+    (document(input={"x": an_input(maxlength="many")}), "maxlength must be"),
+    (document(input={"x": an_input("list")}), "list must give"),
+    (document(input={"x": an_input(optional="no")}), "optional must be true or false"),
+    (document(mcshell={"rerunsafe": True}), "did you mean rerun_safe"),
+    (document(mcshell={"rerun_safe": 1}), "rerun_safe must be true or false"),
+    (document(mcshell={"sensitive": ["x"]}), "sensitive names no input"),
+    (document(mcshell={"sensitive": "x"}), "sensitive must be a list"),
+    (document(mcshell={"times": ["x"]}), "times names no output 'x'"),
+    (document(mcshell={"times": [["x"]]}), "times names no output"),
+    (document(mcshell={"times": "x"}), "times must be a list"),
+    (document(mcshell={"timeout": -1}), "number of seconds"),
+    (document(mcshell=[3]), "mcshell must be an object"),
+    (document(aggregate=[{"function": "sum", "args": []}]), "args must begin"),
+    (document(aggregate=[{"args": ["a"]}]), "function must be text"),
+    (document(aggregate=[{"function": "sum", "args": ["a"], "format": 3}]), "format must be"),
+    (document(aggregate=3), "aggregate must be a list"),
+    (document() | {"actions": document()["actions"] * 2}, "stands twice"),
+]
+
+
+@pytest.mark.parametrize(("made", "says"), FLAWED)
+def test_a_flaw_costs_itself(made, says):
+    """A part that cannot be used costs no schema: it is named, and the full check refuses it."""
+    other = {"action": "other", "description": "d", "input": {"fine": an_input("integer")}}
+    made["actions"].append(other | {"output": {}})
+    ddl = load(made, "x.json")
+    (flaw,) = ddl.flaws
+    assert re.search(says, flaw)
+    assert ddl.action("other").check({"fine": 1}) == {"fine": 1}
+    with pytest.raises(DDLError):
+        check(made, "x.json")
+
+
+def test_what_was_to_check_an_input_checks_all():
+    """An input that cannot be checked as the schema says takes no value; leniently any."""
+    for broken in (an_input(validation="unit_name"), an_input("colour"), an_input(maxlength="x")):
+        made = document(input={"x": broken, "y": an_input("integer", optional=True)})
+        strict = load(made).action("act")
+        with pytest.raises(InputError, match="cannot be checked: "):
+            strict.check({"x": "a"})
+        assert load(made, lenient=True).action("act").check({"x": "a"}) == {"x": "a"}
+
+
+def test_where_it_cannot_be_told_what_is_secret_all_is():
+    """A slip in `sensitive` never shows a secret."""
+    made = document(input={"token": an_input()}, mcshell={"sensitive": ["tokn"]})
+    assert load(made).action("act").redact({"token": "x"}) == {"token": "[redacted]"}
+
+
+def test_choria_lengths_and_names():
+    """A maxlength may be text that is a number, the name of an action have capitals and hyphens."""
+    made = document(action="check-Update", input={"x": an_input(maxlength="3")})
+    action = load(made).action("check-Update")
+    assert action.check({"x": "abc"}) == {"x": "abc"}
+    with pytest.raises(InputError, match="at most 3"):
+        action.check({"x": "abcd"})
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_nothing_in_a_document_costs_the_others(data):
+    """Whatever stands in the place of a part, the schema is read, and the other action is whole."""
+    made = document(
+        input={"x": an_input()}, output={"y": {"description": "d", "display_as": "Y"}},
+        aggregate=[{"function": "sum", "args": ["y"]}],
+        mcshell={"sensitive": ["x"], "changes": False},
+    )  # fmt: skip
+    place = made["actions"][0]
+    while isinstance(place, (dict, list)) and place:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = data.draw(st.sampled_from(list(keys)))
+        if data.draw(st.booleans()) or not isinstance(place[key], (dict, list)):
+            place[key] = data.draw(ANYTHING)
+            break
+        place = place[key]
+    made["actions"].append({"action": "other", "input": {"fine": an_input("integer")}})
+    ddl = load(made)
+    assert ddl.action("other").check({"fine": 1}) == {"fine": 1}
+    for action in ddl.actions.values():
+        action.redact({"x": 1})
+        action.aggregate([{"y": 1}])
+        with suppress(InputError):
+            action.check({"x": "a"})
+
+
 @pytest.mark.parametrize(
     ("made", "says"),
     [
-        (document(display="sometimes"), "actions\\[0\\].display"),
         (document(input={"Bad Name": an_input()}), "Bad Name"),
         (document(extra=1), "extra"),
         (document(input={"x": an_input(validation="shelsafe")}), "did you mean shellsafe"),
@@ -201,16 +292,16 @@ def test_library_refuses(tmp_path):
     for name in ("../sample", "/etc/passwd", "", "sample.json", "a\0"):
         with pytest.raises(UsageError, match="no agent"):
             library.get(name)
-    with pytest.raises(DDLError, match=r"the file must be sample\.json"):
-        library.get("wrong")
+    assert library.get("wrong").name == "wrong"
+    assert library.get("wrong").flaws == ("metadata: its name is the file's, not 'sample'",)
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(MAX_FILE + 1)
     with pytest.raises(DDLError, match="larger than"):
         library.get("large")
     with pytest.raises(DDLError, match="cannot be read: No such file"):
         read(tmp_path / "none.json")
-    for name in ("broken", "binary"):
-        with pytest.raises(DDLError, match=f"{name}.json: is no JSON"):
+    for name, why in (("broken", "is no JSON"), ("binary", "it is UTF-16")):
+        with pytest.raises(DDLError, match=f"{name}.json: {why}"):
             library.get(name)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mcshell.errors import FilterError
 from mcshell.filters import compile_filter, parse_where
 from mcshell.filters.compound import MAX_LENGTH, parse
-from mcshell.filters.matcher import compile_expression
+from mcshell.filters.expressions import compile_expression
 from mcshell.filters.tree import (
     And,
     ClassTest,

@@ -12,6 +12,7 @@ import pytest
 
 from mcshell.errors import FilterError, PluginError
 from mcshell.filters.data import MAX_DIGEST, OUTPUTS, answer, declared
+from mcshell.node.system import LocalSystem
 
 
 class View:
@@ -22,6 +23,7 @@ class View:
         self.collectives = ("mcs", "eu")
         self.protected = protected
         self.tells_all_files = False
+        self.system = LocalSystem()
 
     def inventory(self):
         """One agent."""

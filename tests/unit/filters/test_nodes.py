@@ -43,7 +43,7 @@ def test_expand(entries, names):
         "web[]",
         "web[1-3",
         "web[[1]]",
-        "@all[1-2]",
+        "all[1-2]@",
         "web[1]*",
         "x[3-1]",
     ],

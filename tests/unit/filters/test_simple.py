@@ -224,3 +224,36 @@ def test_equal_or_not(node, fact, word):
         assert both == [False, False]
     elif not isinstance(value, (list, dict)):
         assert sorted(both) == [False, True]
+
+
+KERNELS = {
+    "kernelversion": "6.18",
+    "load": "0.25",
+    "package": "1.0~rc1-1",
+    "os": {"family": "Debian"},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "deb", "rpm", "old"),
+    [
+        ("kernelversion>=6.9.0", True, True, False),
+        ("kernelversion>=6.9", True, True, False),
+        ("kernelversion<6.100", True, True, False),
+        ("kernelversion>6", True, True, True),
+        ("load<0.3", True, True, True),
+        ("package<1.0", True, True, False),
+        ("package<1.0-1", True, True, False),
+        ("package>=1.0~rc1", True, True, True),
+        ("package>1.0~rc1", True, False, True),
+        ("kernelversion=6.180", True, True, True),
+        ("kernelversion>=6.18.0", False, False, False),
+    ],
+)
+def test_versions_have_their_own_order(text: str, deb: bool, rpm: bool, old: bool) -> None:  # noqa: FBT001 - a table
+    """Both sides look like versions: dpkg's order, or rpm's; MCollective's wire keeps that of text."""
+    for family, expected in (("Debian", deb), ("RedHat", rpm), ("Darwin", deb)):
+        node = Node(facts=KERNELS | {"os": {"family": family}})
+        assert compile_filter(Filter(fact=(text,))).matches(node) is expected, family
+        assert compile_filter(Filter(compound=(text,))).matches(node) is expected, family
+        assert compile_filter(Filter(fact=(text,)), versions=False).matches(node) is old, family

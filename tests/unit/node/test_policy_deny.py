@@ -40,8 +40,9 @@ def decide(
 # Name: the file's text, whether alice may, and the line that says so (0: none does).
 FILES: dict[str, tuple[str, bool, int]] = {
     "spaces": ("allow cert=alice * * *\n", True, 1),
-    "BOM": ("\ufeffpolicy default allow\n", False, 1),
-    "BOM before a comment": ("\ufeff# ours\nallow * * *\n", False, 1),
+    "BOM": ("\ufeffpolicy default allow\n", True, 1),
+    "BOM before a comment": ("\ufeff# ours\nallow * * *\n", True, 2),
+    "BOM in the middle": ("# ours\n\ufeffallow * * *\n", False, 2),
     "CRLF": ("policy default deny\r\nallow\tcert=alice\t*\t*\t*\r\n", True, 2),
     "CR alone": ("policy default allow\rdeny\tcert=alice\t*\t*\t*", False, 1),
     "CR alone behind an allow": ("allow\t*\t*\t*\t*\rdeny\tcert=alice\t*\t*\n" + OPEN, False, 1),
@@ -54,7 +55,7 @@ FILES: dict[str, tuple[str, bool, int]] = {
     "NEL": ("# c\x85policy default allow\n", False, 1),
     "line separator": ("# c\u2028policy default allow\n", False, 1),
     "line separator before an allow": ("# c\u2028deny * * *\nallow * * *\n", False, 1),
-    "NUL": ("policy default allow\0\n", False, 1),
+    "NUL": ("policy default allow\0\n", False, 0),
     "bidi in a comment": ("# \u202e * * * ecila=trec yned\nallow * * *\n", False, 1),
     "an empty file": ("", False, 0),
     "two defaults": ("policy default deny\npolicy default allow\n", False, 2),
@@ -80,7 +81,7 @@ def test_a_file_with_an_odd_line_is_denied_by_that_line(tmp_path: Path, case: st
 def test_a_file_that_is_no_text_is_denied(tmp_path: Path) -> None:
     """Latin-1 in a comment is not read as something else."""
     (tmp_path / "a.policy").write_bytes(b"policy default allow\n# caf\xe9\n")
-    assert "can't decode" in decide(tmp_path, {"default.policy": OPEN}).why
+    assert "line 2: not UTF-8" in decide(tmp_path, {"default.policy": OPEN}).why
 
 
 NEVER = [

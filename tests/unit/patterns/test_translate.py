@@ -125,6 +125,8 @@ def test_any_pattern_is_found_where_python_finds_it(flags, pattern, text):
     except FilterError as error:
         assume("after it" not in str(error))
         raise
+    # Python's `(?a:[^\\w])` looks at all letters, against its manual.
+    assume("(?a:" not in pattern or text.isascii())
     verdict = made.verdict(text)
     if verdict is None:
         assert not text.isascii()

@@ -75,6 +75,7 @@ def old_data(pattern: str) -> dict[str, Any]:
 
 def takes(schema: Any, text: str) -> bool:
     """Whether an action of a schema takes the text for its input."""
+    assert schema.flaws == ()
     return schema.action("act").inputs["x"].rules[-1](text) is None
 
 
@@ -169,11 +170,23 @@ def test_what_stands_in_a_file_and_cannot_be_said_is_bounded(way):
     assert time.process_time() - began < 0.5
 
 
-@pytest.mark.parametrize("way", WAYS)
+IN_SCHEMAS = ["validation in a JSON DDL", "validation in a Ruby DDL"]
+
+
+@pytest.mark.parametrize("way", WAYS.keys() - {*IN_SCHEMAS})
 def test_what_is_no_regex_is_refused(way):
     """Where it stands, by name."""
     with pytest.raises((*REFUSED, AssertionError)):
         WAYS[way]("(a", "a")
+
+
+def test_what_is_no_regex_costs_a_schema_its_input():
+    """The schema is read and says what is wrong; a node that serves the action takes no such input."""
+    for flawed in (
+        load(document(input={"x": an_input(validation="(a")})),
+        load(ruby.read(RUBY % "(a", "agent.ddl")),
+    ):
+        assert any("(a" in flaw for flaw in flawed.flaws)
 
 
 def test_a_policy_that_cannot_tell_denies():

@@ -93,7 +93,7 @@ def test_starting_is_light() -> None:
     """The modules that a node daemon's start passes through load nothing heavy."""
     code = (
         "import sys, mcshell, mcshell.shell.cli;"
-        "mcshell.shell.cli.parse(['node']);"
+        "mcshell.shell.cli.Context('cli').understand(['node']);"
         "bad = {'pandas', 'IPython', 'tabulate', 'prompt_toolkit', 'cryptography', 'stomp',"
         " 'yaml', 'asyncio', 'sqlite3', 'logging', 'shutil', 'difflib'} & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"

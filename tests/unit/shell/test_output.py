@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wcwidth import wcwidth
 
 from mcshell.commands.grammar.options import OutputOptions
 from mcshell.commands.output.result import Prose, Table
+from mcshell.commands.output.sanitize import sanitize
 from mcshell.errors import UsageError
-from mcshell.shell.output import Screen, cell, render, sanitize, show
+from mcshell.shell.output import Screen, render, show
+from mcshell.shell.tables import cell, fitted, tabulated
 
 COLUMNS = ("sender", "version", "up", "tags", "more")
 ROWS = [
@@ -49,13 +54,128 @@ def test_each_table_format_has_its_look(form: str | None, start: str) -> None:
     assert "web2" in text
 
 
-def test_a_wide_table_stands_upright_on_a_narrow_terminal() -> None:
-    """Without a format, rows that do not fit become records; a named format is kept."""
-    assert render(COLUMNS, ROWS, None, 200).startswith("sender ")
-    narrow = render(COLUMNS, ROWS, None, 20)
-    assert narrow == render(COLUMNS, ROWS, "vertical", None)
-    assert narrow.splitlines()[:2] == ["sender:  web1", "version: 1.10"]
-    assert render(COLUMNS, ROWS, "table", 20).startswith("sender ")
+def wide(line: str) -> int:
+    """The columns that a line takes on a terminal."""
+    return sum(max(0, wcwidth(letter)) for letter in line)
+
+
+def test_what_does_not_fit_is_left_out_by_name() -> None:
+    """A row stays a row on a narrow terminal: the last columns go, and standard error says which."""
+    table = Table(COLUMNS, ROWS)
+    assert shown(table, None, 200) == (render(COLUMNS, ROWS, "table"), "")
+    out, err = shown(table, None, 22)
+    assert out.splitlines()[0].split() == ["sender", "version"]
+    assert [line.split() for line in out.splitlines()[2:]] == [["web1", "1.10"], ["web2", "1e5"]]
+    assert err == "not shown: up, tags, more (--format vertical shows all)\n"
+    for form in ("table", "vertical"):
+        assert shown(table, form, 20)[0] == render(COLUMNS, ROWS, form)
+
+
+def test_the_least_important_columns_go_first() -> None:
+    """Those that a verb calls minor are left out before anything is wrapped."""
+    rows = [("web1", "cert=alice", "waits for the disk to be mounted again")]
+    table = Table(("sender", "owner", "reason"), rows, minor=("owner",))
+    out, err = shown(table, None, 50)
+    assert out.splitlines()[0].split() == ["sender", "reason"]
+    assert rows[0][2] in out
+    assert err.startswith("not shown: owner (")
+
+
+def test_long_text_is_wrapped_at_its_words() -> None:
+    """What is wider than the terminal stays readable; what is very long is cut, and named."""
+    reason = "the disk /var is full: nothing can be kept until somebody makes room on it"
+    rows = [("web1", reason), ("web2", "word " * 500)]
+    out, err = shown(Table(("sender", "reason"), rows), None, 40)
+    assert all(len(line) <= 40 for line in out.splitlines())
+    lines = [line[10:] for line in out.splitlines()[2:]]
+    assert " ".join(lines).startswith(reason)
+    assert err == "cut short: reason (--format vertical shows all)\n"
+
+
+def test_what_could_only_be_shown_in_part_is_left_out() -> None:
+    """A bulky column that would be cut goes, where others are there; where it is the answer it stays."""
+    facts = {f"fact{number}": "x" * 20 for number in range(60)}
+    many = ("sender", "state", "facts", "version", "site", "role")
+    rows = [("web1", "ok", facts, "1", "ams", "web"), ("web2", "ok", facts, "1", "ams", "web")]
+    out, err = shown(Table(many, rows), None, 100)
+    assert out.splitlines()[0].split() == [name for name in many if name != "facts"]
+    assert err == "not shown: facts (--format vertical shows all)\n"
+    out, err = shown(Table(many[:3], [row[:3] for row in rows]), None, 100)
+    assert "fact0" in out
+    assert err == "cut short: facts (--format vertical shows all)\n"
+
+
+def test_a_single_node_s_hash_is_read_upright() -> None:
+    """One row with a hash that does not fit is a record: there is nothing to compare it with."""
+    row = ("web1", {"os": {"name": "Debian", "release": "12"}, "role": "web" * 10})
+    out, err = shown(Table(("sender", "facts"), [row]), None, 40)
+    assert out.startswith("sender: web1\n")
+    assert "os.name: Debian" in out
+    assert err == ""
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=60), st.text("ab 日本\n\t", max_size=60), st.integers()),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(12, 70),
+)
+def test_no_line_is_wider_than_the_terminal(rows: list[tuple[str, str, int]], width: int) -> None:
+    """Whatever nodes say, each line of a table fits; what is not there is said."""
+    names = ("a", "b", "c")
+    cells = [[cell(value).expandtabs(4) for value in row] for row in rows]
+    found = fitted(names, cells, width)
+    text = tabulated(found.columns, found.cells, "table")
+    assert all(wide(line) <= max(width, 3) for line in text.split("\n")), text
+    assert [*found.columns, *found.left] == list(names)
+    if not (found.left or found.cut):
+        flat = ["".join("".join(row).split()) for row in cells]
+        assert ["".join("".join(row).split()) for row in found.cells] == flat
+
+
+class Tty(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environ", "colours"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "dumb"}, False),
+        ({}, False),
+    ],
+)
+def test_states_have_colours_where_there_is_a_terminal(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, colours: bool
+) -> None:
+    """NO_COLOR and a terminal that is dumb are respected; a pipe and csv never have any."""
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    table = Table(("sender", "state", "said"), [("web1", "failed", "\x1b[32mok")])
+    out = Tty()
+    show(table, OutputOptions(), Screen(out, io.StringIO(), 80))
+    assert ("\x1b[31mfailed\x1b[0m" in out.getvalue()) is colours
+    assert "\\x1b[32mok" in out.getvalue()
+    assert "\x1b" not in shown(table, None, 80)[0]
+    out = Tty()
+    show(table, OutputOptions(format="csv"), Screen(out, io.StringIO(), 80))
+    assert "\x1b" not in out.getvalue()
+
+
+def test_names_that_are_drawn_alike_stay_apart() -> None:
+    """Two outputs whose names differ in what cannot be drawn are two columns of a csv."""
+    text = render(("sender", "a\x1b", "a\\x1b"), [("web1", 1, 2)], "csv")
+    assert text.splitlines()[0] == "sender,a\\x1b,a\\x1b_2"
 
 
 def test_json_formats_hold_values_not_text() -> None:
@@ -154,6 +274,18 @@ def test_times_are_local_for_the_eye_and_seconds_for_programs() -> None:
     assert "2017-07-1" in shown(result)[0]
     assert json.loads(shown(result, "json")[0]) == [{"sent": 1.5e9}, {"sent": None}]
     assert shown(result, "csv")[0].splitlines()[1] == "1500000000.0"
+
+
+def test_times_of_today_are_short_at_a_terminal() -> None:
+    """Of today only the time, of another day the date too; ISO text is a time as well."""
+    today = datetime.now().astimezone().replace(hour=4, minute=0, second=0, microsecond=250_000)
+    rows = [(today.timestamp(),), (today.isoformat(),), (1.5e9,)]
+    table = Table(("sent",), rows, times=("sent",))
+    lines = shown(table, None, 80)[0].splitlines()[2:]
+    assert lines[:2] == ["04:00:00", "04:00:00"]
+    assert lines[2].startswith("2017-07-1")
+    exact = shown(replace(table, precise=True), None, 80)[0].splitlines()[2:]
+    assert exact[0] == "04:00:00.250"
 
 
 def test_text_and_nothing() -> None:

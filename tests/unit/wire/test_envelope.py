@@ -452,6 +452,33 @@ def test_strict_json_agrees_with_json(body):
         assert document == json.loads(body)
 
 
+PIECES = [
+    *("{", "}", "[", "]", ",", ":", '"', '"a":', '"b":', '"$base64":"QQ=="', '"$a":1', "null", "0"),
+    *("-0", "1e16", "1e+16", "1.0", "0.1", "0.10", "-0.0", "1E5", "18446744073709551615", " "),
+    *("18446744073709551616", "-9223372036854775808", "1e400", "0.30000000000000004", "\\u0041"),
+    *("\\ud800", "\\u0000", "\x7f", "\u2028", "é", "true", "\\/", "9007199254740993.0", "NaN"),
+]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    documents.map(strict_json.dumps),
+    st.lists(
+        st.tuples(st.integers(0, 400), st.integers(0, 3), st.sampled_from(PIECES)), max_size=3
+    ),
+    st.integers(2, 32),
+)
+def test_what_is_read_quickly_is_read_alike_with_care(body, edits, depth):
+    """The quick way reads nothing that the careful one refuses, and nothing in another way."""
+    for at, cut, piece in edits:
+        place = at % (len(body) + 1)
+        body = body[:place] + piece.encode() + body[place + cut :]
+    quick = strict_json._read_plain(body, depth)
+    if quick is not None:
+        careful = strict_json._read_carefully(body, depth)
+        assert repr(quick) == repr(careful)  # 0.0 and -0.0, 1 and 1.0 and True are not alike
+
+
 def test_a_million_brackets_are_refused_quickly():
     """Hostile nesting costs time in proportion to its bytes, not to their square."""
     for body in (

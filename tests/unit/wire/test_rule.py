@@ -219,6 +219,26 @@ def read(text: str) -> Rule:
     return read_rule_file(text, "r.yaml", ddls, author="cert=alice", collective="mcs", now=NOW)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "rule: x\nwhere: role=web\nwhere: role=db\njobs: []\n",
+            "r.yaml:3:1: 'where' is given twice",
+        ),
+        (YAML + "\nrule: other\n", "'rule' is given twice: it stands in line"),
+        (
+            "rule: x\nwhere: a=b\njobs: [{job: a, ask: rpcutil.ping, at: 2020-01-01 04:00}]\n",
+            "is past",
+        ),
+    ],
+)
+def test_a_rule_that_says_two_things_or_comes_too_late_is_refused(text, why):
+    """A key that stands twice, at any depth; a time that no machine could keep."""
+    with pytest.raises(UsageError, match=why):
+        read(text)
+
+
 def test_a_file_becomes_a_rule(party, tmp_path):
     """Names become conditions, times times; and what is signed is kept in a file."""
     found = read(YAML)
@@ -232,6 +252,17 @@ def test_a_file_becomes_a_rule(party, tmp_path):
     (tmp_path / "y.rule").write_text("{}")
     with pytest.raises(UsageError, match="no signed rule"):
         load_sealed(tmp_path / "y.rule")
+
+
+def test_a_group_in_a_rule_is_signed_as_its_nodes():
+    """A rule says who is meant by names alone: no node knows what a group is."""
+    text = YAML.replace("role=web", "{identities: ['@some', /^db/], compound: role=web}", 1)
+    ddls = Library([shipped_dir()])
+    about = {"author": "cert=alice", "collective": "mcs", "now": NOW}
+    found = read_rule_file(text, "r.yaml", ddls, groups=lambda _name: ["web1", "web2"], **about)
+    assert found.filter.identity == ("web[1-2]", "/^db/")
+    with pytest.raises(UsageError, match="@some"):
+        read(text)
 
 
 @pytest.mark.parametrize(

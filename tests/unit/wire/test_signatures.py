@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,7 +19,9 @@ from hypothesis import strategies as st
 
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki import Authority
+from mcshell.pki.certificates import build_crl, key_identifier
 from mcshell.pki.keys import hash_for
+from mcshell.wire.documents.certificate_cache import CertificateCache
 from mcshell.wire.documents.signatures import MAX_CERTIFICATE, Signer, Verifier
 
 # Certificates are made when a test wants them, which may be long after this module was read.
@@ -85,15 +89,18 @@ def usage(*, digital_signature):
     )
 
 
-@pytest.mark.parametrize("kind", ["ed25519", "p256", "p384", "rsa"])
+KEYS = {
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "rsa": lambda: rsa.generate_private_key(65537, 2048),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
 def test_each_algorithm_signs_and_is_checked(authority, verifier, kind):
     """What is signed with Ed25519, ECDSA or RSA verifies, and not for another body."""
-    key = {
-        "ed25519": ed25519.Ed25519PrivateKey.generate,
-        "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
-        "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
-        "rsa": lambda: rsa.generate_private_key(65537, 2048),
-    }[kind]()
+    key = KEYS[kind]()
     signer = Signer(build(authority, key, name="web1"), key)
     identity = verifier.verify(BODY, signer.sign(BODY), signer.certificate, now=NOW)
     assert (identity.kind, identity.name) == ("node", "web1")
@@ -326,21 +333,73 @@ def test_the_chain_is_checked_once_for_each_certificate(authority, monkeypatch):
     """A thousand messages under few certificates examine each of them once."""
     signers = [Signer.from_pem(*authority.issue_pem(f"n{i}", "node")) for i in range(5)]
     verifier = Verifier(authority.ca_pem)
-    examined = []
-    examine = verifier._examine
-    monkeypatch.setattr(verifier, "_examine", lambda text: examined.append(text) or examine(text))
+    examined = count_examined(verifier, monkeypatch)
     for _ in range(20):
         assert {reason(verifier, signer) for signer in signers} == {None}
     assert len(examined) == 5
 
 
-def test_the_cache_is_bounded(authority):
-    """More certificates than the cache holds are still verified, and it does not grow."""
-    signers = [Signer.from_pem(*authority.issue_pem(f"c{i}", "node")) for i in range(30)]
-    verifier = Verifier(authority.ca_pem, cache=10)
-    for _ in range(2):
-        assert {reason(verifier, signer) for signer in signers} == {None}
-    assert len(verifier._young) + len(verifier._old) <= 10
+def count_examined(verifier, monkeypatch) -> list[str]:
+    """The certificates that it examines from now on."""
+    examined = []
+    examine = verifier._examine
+    monkeypatch.setattr(
+        verifier, "_examine", lambda text, *rest: examined.append(text) or examine(text, *rest)
+    )
+    return examined
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_later_process_examines_no_certificate_again(authority, monkeypatch, tmp_path, kind):
+    """What one has examined, another takes from the file; and asks for dates, CRL and CA anew."""
+    key = KEYS[kind]()
+    signer = Signer(build(authority, key, name="web1"), key)
+    path = tmp_path / "certificates.sqlite"
+    cache = CertificateCache(path)
+    assert reason(Verifier(authority.ca_pem, cache=cache), signer) is None
+    cache.close()
+    cache = CertificateCache(path)
+    verifier = Verifier(authority.ca_pem, cache=cache)
+    examined = count_examined(verifier, monkeypatch)
+    signed = signer.sign(BODY)
+    assert verifier.verify(BODY, signed, signer.certificate, now=NOW) == signer.identity
+    assert reason(verifier, signer, now=NOW + 20 * YEAR) is Reason.CERT_EXPIRED
+    with pytest.raises(Rejected, match="not signed by"):
+        verifier.verify(b"another", signed, signer.certificate, now=NOW)
+    assert examined == []
+    other = Authority.init(tmp_path / "other")
+    assert reason(Verifier(other.ca_pem, cache=cache), signer) is Reason.FOREIGN_CA
+    ruled = Verifier(authority.ca_pem, cache=cache, operators=["*"])
+    ruling = ruled.verify(BODY, signed, signer.certificate, now=NOW)
+    assert ruling.kind == "operator", "the patterns that said otherwise were others"
+    crl = build_crl(
+        authority.certificate.subject,
+        authority._key,
+        key_identifier(authority.certificate),
+        number=99,
+        now=NOW,
+        revoked=[(signer.identity.serial, NOW)],
+    )
+    verifier.update_crl(crl.public_bytes(Encoding.PEM))
+    assert reason(verifier, signer) is Reason.REVOKED
+    cache.close()
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(authority, tmp_path):
+    """A certificate is verified where the file of certificates is closed, or what is in it nonsense."""
+    signer = Signer.from_pem(*authority.issue_pem("cached", "node"))
+    cache = CertificateCache(tmp_path / "certificates.sqlite")
+    assert reason(Verifier(authority.ca_pem, cache=cache), signer) is None
+    cache.close()
+    with closing(sqlite3.connect(tmp_path / "certificates.sqlite")) as db:
+        db.execute("UPDATE certificates SET serial='x', key=x'00'")
+        db.commit()
+    cache = CertificateCache(tmp_path / "certificates.sqlite")
+    assert reason(Verifier(authority.ca_pem, cache=cache), signer) is None
+    with closing(sqlite3.connect(tmp_path / "certificates.sqlite")) as db:
+        db.execute("DROP TABLE certificates")
+    assert reason(Verifier(authority.ca_pem, cache=cache), signer) is None
+    cache.close()
 
 
 def test_refused_certificates_are_not_kept(authority, tmp_path):
@@ -349,14 +408,13 @@ def test_refused_certificates_are_not_kept(authority, tmp_path):
     verifier = Verifier(authority.ca_pem)
     signer = Signer.from_pem(*other.issue_pem("x", "node"))
     assert reason(verifier, signer) is Reason.FOREIGN_CA
-    assert not verifier._young
-    assert not verifier._old
+    assert not verifier._leaves
 
 
 def test_threads_share_a_verifier(authority):
-    """Verifying from several threads while the cache turns over gives no wrong answer."""
+    """Verifying from several threads gives no wrong answer."""
     signers = [Signer.from_pem(*authority.issue_pem(f"t{i}", "node")) for i in range(8)]
-    verifier = Verifier(authority.ca_pem, cache=6)
+    verifier = Verifier(authority.ca_pem)
     wrong = []
 
     def run():

@@ -1,0 +1,76 @@
+"""Strays find home: replies that one session file keeps go to the session that asked for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcshell.client.session.proof import open_kept
+from mcshell.client.session.session import stores
+from mcshell.errors import Rejected
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, verified
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcshell.client.store.records import Members, ReplyRecord
+    from mcshell.client.store.store import SessionStore
+    from mcshell.client.store.strays import Stray
+    from mcshell.wire.documents.signatures import Verifier
+
+__all__ = ["gather_strays", "give_strays", "pass_strays"]
+
+
+def give_strays(
+    source: SessionStore, target: SessionStore, verifier: Verifier, members: Members
+) -> int:
+    """Give those of one file to the session of another that asked for them; how many were news.
+
+    Each is verified again, as what was asked there; what is not stays where it is.
+    """
+    asked = {about for about in source.strays.about() if _asked(target, *about)}
+    if not asked:
+        return 0
+    found: list[ReplyRecord] = []
+    given: list[Stray] = []
+    for stray in source.strays.all():
+        if (stray.request, stray.job) in asked:
+            try:
+                found.append(open_kept(stray, target, verifier, members))
+            except Rejected:
+                continue
+            given.append(stray)
+    news = target.enter(found, durable=True)
+    source.strays.drop(given)
+    return len(news)
+
+
+def gather_strays(
+    state_dir: Path, target: SessionStore, verifier: Verifier, members: Members
+) -> int:
+    """Give a session what all session files of its caller on this machine keep for it; how many."""
+    about = [target.meta(key) for key in ("caller", "collective")]
+    return sum(
+        give_strays(store, target, verifier, members)
+        for store in stores(state_dir)
+        if [store.meta(key) for key in ("caller", "collective")] == about
+    )
+
+
+def pass_strays(source: SessionStore, target: SessionStore, verifier: Verifier) -> None:
+    """Have another file keep them too, as far as nodes of the fleet have signed them."""
+    target.strays.keep([one for one in source.strays.all() if _of_a_node(one, verifier)])
+
+
+def _asked(store: SessionStore, request: str, job: str | None) -> bool:
+    return store.find_request(request) is not None or (
+        job is not None and store.jobs.get(job) is not None
+    )
+
+
+def _of_a_node(stray: Stray, verifier: Verifier) -> bool:
+    headers = {SIGNATURE: stray.signature, CERTIFICATE: stray.certificate}
+    try:
+        signer = verified(stray.body, headers, verifier, stray.kept, stored=True)
+    except Rejected:
+        return False
+    return (signer.kind, signer.name) == ("node", stray.sender)

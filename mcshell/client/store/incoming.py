@@ -1,0 +1,194 @@
+"""Replies into the tables: many at once, and with care only where one is not new.
+
+What arrives together is inserted by one statement, its entries are read by one for each request
+and written by one. A redelivery, a second answer or what is beyond a node's share is found by the
+rows that were not inserted: these are gone through one by one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+from mcshell.client.store import records as rows
+from mcshell.client.store.ledger import FOUND_LATE, LedgerEntry, step
+from mcshell.client.store.quota import FREE, said_enough, second_machine
+from mcshell.message import State
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mcshell.client.store.records import ReplyBodies, ReplyRecord
+
+__all__ = ["FIELDS", "add_counts", "enter", "read_entries", "write_entries"]
+
+FIELDS: Final = (
+    "sender, state, late, duplicate, unexpected, sent, received, running, done, attempt, reason,"
+    " sequence, statuscode, statusmsg, trust, worker"
+)
+_OF_REPLY: Final = ("sequence", "statuscode", "statusmsg", "trust")
+_FIXED: Final = ("sender", "unexpected")
+_OF_ENTRY: Final = tuple(name for name in FIELDS.split(", ") if name not in _OF_REPLY + _FIXED)
+_UPDATE: Final = (
+    f"UPDATE targets SET {', '.join(f'{name}=?' for name in _OF_ENTRY + _OF_REPLY)}"  # noqa: S608 - our own names
+    " WHERE request=? AND sender=?"
+)
+_NOTHING: Final = (None,) * len(_OF_REPLY)
+_of_entry, _of_reply = attrgetter(*_OF_ENTRY), attrgetter(*_OF_REPLY)
+_KEEP: Final = (
+    "INSERT OR IGNORE INTO replies (request, sender, sequence, kept, body, signature,"
+    " certificate, trust) VALUES (?,?,?,?,?,?,?,?)"
+)
+_PARAMETERS: Final = 500
+"""Of one statement; SQLite takes 999 at least."""
+
+
+def enter(
+    db: sqlite3.Connection,
+    replies: Sequence[ReplyRecord],
+    certificate: Callable[[str], int],
+    bodies: ReplyBodies,
+) -> list[tuple[str, LedgerEntry]]:
+    """Keep replies and what they make of the ledger; call it in a transaction.
+
+    `certificate` gives the number under which one is kept. Returns for each that says something
+    new (a redelivery does not) its request's id and the entry that it made.
+    """
+    kept = [(received, _columns(received, certificate)) for received in replies]
+    fresh = replies if _keep_all(db, kept) else [one for one, row in kept if _keep(db, one, row)]
+    return _step_all(db, fresh, bodies)
+
+
+def _columns(received: ReplyRecord, certificate: Callable[[str], int]) -> tuple[object, ...]:
+    reply = received.reply
+    return (
+        reply.requestid,
+        reply.sender,
+        reply.sequence,
+        received.kept,
+        received.body,
+        received.signature,
+        certificate(received.certificate),
+        reply.trust,
+    )
+
+
+def _keep_all(
+    db: sqlite3.Connection, kept: Sequence[tuple[ReplyRecord, tuple[object, ...]]]
+) -> bool:
+    """Insert replies that are all new, and within their nodes' share; else False, and nothing."""
+    if any(received.reply.sequence >= FREE for received, _ in kept):
+        return False
+    db.execute("SAVEPOINT keeping")
+    new = db.executemany(_KEEP, [row for _, row in kept]).rowcount == len(kept)
+    if not new:
+        db.execute("ROLLBACK TO keeping")
+    db.execute("RELEASE keeping")
+    return new
+
+
+def _keep(db: sqlite3.Connection, received: ReplyRecord, row: Sequence[object]) -> bool:
+    """Insert a reply; False when this very reply is there already."""
+    reply = received.reply
+    if said_enough(db, reply):
+        return reply.final  # a second answer, of which the ledger says so
+    if db.execute(_KEEP, row).rowcount:
+        return True
+    (body,) = db.execute(
+        "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?", row[:3]
+    ).fetchone()
+    # Another reply under the same number is a second answer: the ledger shall say so.
+    return bool(body != received.body)
+
+
+def _step_all(
+    db: sqlite3.Connection, fresh: Sequence[ReplyRecord], bodies: ReplyBodies
+) -> list[tuple[str, LedgerEntry]]:
+    asked: dict[str, dict[str, None]] = {}
+    for received in fresh:
+        asked.setdefault(received.reply.requestid, {})[received.target] = None
+    entries: dict[tuple[str, str], LedgerEntry] = {}
+    for request, targets in asked.items():
+        for entry in read_entries(db, request, list(targets)):
+            entries[request, entry.sender] = entry
+    news: list[tuple[str, LedgerEntry]] = []
+    changes: Counter[tuple[str, str]] = Counter()
+    for received in fresh:
+        request = received.reply.requestid
+        where = request, received.target
+        before = entries.get(where)
+        if before is None:
+            before = _stranger(db, received)
+            where = request, before.sender
+            changes[request, "unexpected" if before.unexpected else before.state] += 1
+        after = _step(db, received, before, bodies)
+        entries[where] = after
+        news.append((request, after))
+        if not after.unexpected and after.state is not before.state:
+            changes[request, before.state] -= 1
+            changes[request, after.state] += 1
+    write_entries(db, ((request, entry) for (request, _), entry in entries.items()))
+    add_counts(db, changes)
+    return news
+
+
+def _stranger(db: sqlite3.Connection, received: ReplyRecord) -> LedgerEntry:
+    """A row of its own for a sender that was no target: it becomes one where its request grows."""
+    reply = received.reply
+    row = db.execute(f"{rows.RECORDS} WHERE id=?", (reply.requestid,)).fetchone()
+    grows = row is not None and rows.record_of(row).grows
+    db.execute(
+        "INSERT INTO targets (request, sender, place, state, unexpected)"
+        " VALUES (?,?,1000000000,?,?)",
+        (reply.requestid, reply.sender, State.PENDING, not grows),
+    )
+    return LedgerEntry(
+        sender=reply.sender, unexpected=not grows, reason=FOUND_LATE if grows else ""
+    )
+
+
+def _step(
+    db: sqlite3.Connection, received: ReplyRecord, before: LedgerEntry, bodies: ReplyBodies
+) -> LedgerEntry:
+    reply = rows.slim(received, bodies)
+    after = step(before, reply, received.kept)
+    if after.duplicate and reply.final:
+        after = after._replace(reason=second_machine(db, reply) or after.reason)
+    return after
+
+
+def read_entries(
+    db: sqlite3.Connection, request: str, targets: Sequence[str]
+) -> Iterable[LedgerEntry]:
+    """The entries of some targets of a request, as far as it has them; without outputs."""
+    for start in range(0, len(targets), _PARAMETERS):
+        some = targets[start : start + _PARAMETERS]
+        query = f"SELECT {FIELDS} FROM targets WHERE request=? AND sender IN ({','.join('?' * len(some))})"  # noqa: S608 - our own names
+        for row in db.execute(query, (request, *some)).fetchall():
+            yield rows.entry_of(request, row, {})
+
+
+def write_entries(db: sqlite3.Connection, entries: Iterable[tuple[str, LedgerEntry]]) -> None:
+    """Write entries over those that are there, each with its request's id."""
+    db.executemany(
+        _UPDATE,
+        (
+            (
+                *_of_entry(entry),
+                *(_NOTHING if entry.reply is None else _of_reply(entry.reply)),
+                request,
+                entry.sender,
+            )
+            for request, entry in entries
+        ),
+    )
+
+
+def add_counts(db: sqlite3.Connection, changes: Mapping[tuple[str, str], int]) -> None:
+    """Add to the number of targets in each state, by request and state."""
+    db.executemany(
+        "INSERT INTO counts VALUES (?,?,?) ON CONFLICT DO UPDATE SET number=number+excluded.number",
+        [(request, state, by) for (request, state), by in changes.items() if by],
+    )

@@ -1,0 +1,113 @@
+"""`df.mco` and `series.mco`: what they know of rows, wherever the sender stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mcshell.client import accessor  # noqa: F401 - registers `mco`
+from mcshell.client.discovery.targeting import names_of
+from mcshell.errors import UsageError
+
+
+def frame() -> pd.DataFrame:
+    """Three nodes' answers, one of them silent."""
+    return pd.DataFrame(
+        {
+            "sender": pd.Series(["a", "b", "c"], dtype="string"),
+            "state": ["ok", "ok", "silent"],
+            "v": pd.array([1, 2, None], dtype="Int64"),
+            "value": [{"os": {"name": "Debian"}, "n": 1}, {"os": {"name": "SUSE"}, "n": 2.5}, None],
+            "disks": [[{"dev": "sda", "sender": "x"}, {"dev": "sdb", "free": 2**60}], [], pd.NA],
+            "words": [["x", "y"], ["z"], None],
+        }
+    )
+
+
+SHAPES: dict[str, Any] = {
+    "a column": lambda one: one,
+    "the index": lambda one: one.set_index("sender"),
+    "a level": lambda one: one.set_index(["state", "sender"]),
+    "Arrow": lambda one: one.assign(sender=one["sender"].astype("string[pyarrow]")),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_sender_may_stand_anywhere(shape: str) -> None:
+    """As a column, the index or a level of it: targets, sets and analysis are the same."""
+    rows = SHAPES[shape](frame())
+    assert names_of(rows) == ("a", "b", "c")
+    assert list(rows.mco.summary("v")["answers"]) == [2]
+    assert len(rows.mco - ["a"]) == 2
+    assert names_of(rows.mco & ["a", "z"]) == ("a",)
+    assert names_of(rows.mco | ["z"]) == ("a", "b", "c", "z")
+    assert names_of(rows.mco ^ ["a", "z"]) == ("b", "c", "z")
+    assert names_of(rows.mco.top(1, "v")) == ("b",)
+    assert names_of(rows.mco.silent) == ("c",)
+    assert names_of(rows.mco & ()) == ()
+    assert set(rows.mco.fold("words")["count"]) == {1}
+    assert list(rows.mco.diff(frame())["sender"]) == []
+    assert rows.mco.flat().index.equals(rows.index)
+    assert list(rows.mco.explode("words")["words"].dropna()) == ["x", "y", "z"]
+
+
+def test_a_series_may_be_targets() -> None:
+    """Senders themselves, values by their sender, and one row of a table."""
+    rows = frame()
+    assert names_of(rows.sender.mco & ["a"]) == ("a",)
+    by_sender = rows.set_index("sender")["v"]
+    assert names_of(by_sender) == ("a", "b", "c")
+    assert names_of(by_sender[by_sender > 1].mco | ()) == ("b",)
+    assert by_sender.mco.summary("v").loc[0, "max"] == 2
+    assert names_of(rows.iloc[1].mco | ()) == ("b",)
+    for other in (rows["v"], rows["state"].value_counts()):
+        with pytest.raises(AttributeError, match="no `sender`"):
+            _ = other.mco
+    with pytest.raises(AttributeError, match="no `sender`"):
+        _ = rows[["v"]].mco
+
+
+def test_rows_that_are_no_targets_are_refused() -> None:
+    """Two columns of that name, or names that are none, are a line; a row without one is left out."""
+    rows = frame()
+    with pytest.raises(UsageError, match="one `sender` column"):
+        names_of(pd.concat([rows, rows], axis=1))
+    with pytest.raises(UsageError, match="1 is no name"):
+        names_of(pd.DataFrame({"sender": [1]}))
+    assert names_of(pd.DataFrame({"sender": ["a", None]})) == ("a",)
+
+
+def test_flat_has_a_column_a_path() -> None:
+    """Hashes become columns with the dtype of their values, beside the others as they were."""
+    flat = frame().mco.flat()
+    assert list(flat.columns) == [
+        "sender",
+        "state",
+        "v",
+        "value.os.name",
+        "value.n",
+        "disks",
+        "words",
+    ]
+    assert str(flat.dtypes["v"]) == "Int64"
+    assert str(flat.dtypes["value.n"]) == "Float64"
+    assert list(flat["value.os.name"][:2]) == ["Debian", "SUSE"]
+    assert pd.isna(flat["value.os.name"][2])
+    meets = frame().assign(**{"value.n": 0}).mco.flat()
+    assert list(meets["data_value.n"][:2]) != list(meets["value.n"][:2])
+    assert meets.columns.is_unique
+
+
+def test_explode_has_a_row_an_element() -> None:
+    """Of hashes each key is a column; who has none keeps a row; a path leads into a hash."""
+    found = frame().mco.explode("disks")
+    assert list(found.columns) == ["sender", "dev", "data_sender", "free"]
+    assert list(found["sender"]) == ["a", "a", "b", "c"]
+    assert found["free"].dropna().tolist() == [2**60]
+    assert str(found.dtypes["free"]) == "Int64"
+    nested = pd.DataFrame({"sender": ["a"], "value": [{"disks": [{"dev": "sda"}]}]})
+    assert list(nested.mco.explode("value.disks")["dev"]) == ["sda"]
+    with pytest.raises(UsageError, match="no column 'nosuch'"):
+        frame().mco.explode("nosuch")

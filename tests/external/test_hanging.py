@@ -1,0 +1,102 @@
+"""External agents that do not say whether they serve the machine hold up nothing but themselves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcshell.message import State
+from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.peers.brokers import Broker
+
+pytestmark = pytest.mark.timeout(300)
+
+PATIENCE = 60.0
+HANGS = "#!/bin/sh\necho $$ > {pid}\nsleep 300\n"
+SERVES = """#!/bin/sh
+case "$3" in
+*activation*) while [ ! -e {gate} ]; do sleep 0.1; done; echo '{{"activate": true}}' > "$2" ;;
+*) echo '{{"statuscode": 0, "statusmsg": "OK", "data": {{"status": "up"}}}}' > "$2" ;;
+esac
+"""
+
+
+def schema(name: str) -> str:
+    """An agent with one action."""
+    about = dict.fromkeys(("author", "license", "version", "url"), "x")
+    output = {"status": {"description": "State", "display_as": "State", "type": "string"}}
+    action = {"action": "status", "description": "State", "input": {}, "output": output}
+    metadata = {"name": name, "description": "x", "timeout": 10, "provider": "external", **about}
+    return json.dumps({"metadata": metadata, "actions": [{"display": "always", **action}]})
+
+
+@pytest.fixture
+def fleet(embedded: Broker, tmp_path: Path) -> Iterator[Fleet]:
+    """A node with two agents that hang, and one that serves once a file is there."""
+    agents = tmp_path / "agents"
+    agents.mkdir()
+    texts = {
+        "hanga": HANGS.format(pid=tmp_path / "a.pid"),
+        "hangb": HANGS.format(pid=tmp_path / "b.pid"),
+        "late": SERVES.format(gate=tmp_path / "gate"),
+    }
+    for name, text in texts.items():
+        (agents / name).write_text(text)
+        (agents / name).chmod(0o755)
+        (agents / f"{name}.json").write_text(schema(name))
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    where = f"agents = {json.dumps([str(agents)])}\n"
+    with Fleet(embedded, folder, {"web1": Node()}, more=where) as fleet:
+        fleet.config.write_text(f"{fleet.config.read_text()}[node]\n{where}")
+        yield fleet
+
+
+def test_they_hold_up_nothing_but_themselves(fleet: Fleet, tmp_path: Path) -> None:
+    """The node serves at once, says why it has not the agent, and has it once that has said yes.
+
+    What was queued for it meanwhile waits, and runs.
+    """
+    began = time.monotonic()
+    fleet.start()
+    with fleet.client() as client:
+        assert client.rpc("rpcutil", "ping", nodes=["web1"]).stats["ok"] == 1
+        assert time.monotonic() - began < 28, "before the first of them is given up"
+        (row,) = client.rpc("late", "status", nodes=["web1"]).rows()
+        assert (row.state, row.statuscode) == (State.FAILED, 2)
+        assert "has not said yet whether it serves this machine" in row.statusmsg
+        queued = client.rpc("late", "status", nodes=["web1"], via="queue", wait=False, ttl="1h")
+        assert queued.wait_confirmed(PATIENCE)
+        (tmp_path / "gate").touch()
+
+        def active() -> bool:
+            (row,) = client.rpc("late", "status", nodes=["web1"]).rows()
+            return row.state is State.OK
+
+        assert wait_until(active, PATIENCE)
+        queued.wait(PATIENCE)
+        (row,) = queued.rows()
+        assert (row.state, row.data) == (State.OK, {"status": "up"})
+        (row,) = client.rpc("hanga", "status", nodes=["web1"]).rows()
+        assert "its activation check failed" in row.statusmsg
+
+
+def test_a_daemon_that_ends_takes_them_along(fleet: Fleet, tmp_path: Path) -> None:
+    """No program that was being asked outlives it."""
+    fleet.start()
+    pids = [tmp_path / f"{name}.pid" for name in "ab"]
+    assert wait_until(lambda: all(one.exists() and one.read_text() for one in pids), PATIENCE)
+    fleet.nodes["web1"].signal(signal.SIGTERM)
+    assert fleet.nodes["web1"].process.wait(20) == 0
+    running = [Path(f"/proc/{one.read_text().strip()}") for one in pids]
+    assert wait_until(lambda: not any(one.exists() for one in running), PATIENCE)

@@ -1,0 +1,209 @@
+"""Real daemons, and a broadcast that goes out on what is known of them (§5): every rule of that."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcshell.client.discovery.targeting import Targeting
+from mcshell.message import Filter
+from mcshell.wire import destinations
+from mcshell.wire.stomp.connector import Connector
+from tests.peers.fleet import Fleet, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mcshell.client.client import Client
+    from mcshell.client.rpc.replies import Replies
+    from mcshell.client.store.ledger import LedgerEntry
+    from tests.peers.brokers import Broker
+
+ROLES = {"web1": "web", "web2": "web", "web3": "web", "db1": "db"}
+WEB = {"web1", "web2", "web3"}
+POLICY = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
+
+
+@pytest.fixture(scope="module")
+def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Four nodes, each serving as what it is; who changes one puts it back."""
+    folder = tmp_path_factory.mktemp("known-targets")
+    nodes = {name: Node({"role": role}) for name, role in ROLES.items()}
+    policies = {"exec": POLICY, "service": POLICY}
+    with Fleet(embedded, folder, nodes, policies=policies) as fleet:
+        fleet.start()
+        yield fleet
+
+
+@pytest.fixture
+def heard(fleet: Fleet) -> Iterator[Callable[[], list[str]]]:
+    """Tells what was sent to all since it was asked last: the agents and actions of the requests."""
+    broker, inbox = fleet.broker, SimpleQueue()
+    listener = Connector([broker.url], user=broker.user, passcode=broker.passcode)
+    listener.start(timeout=20)
+    listener.subscribe(destinations.broadcast(fleet.collective), inbox, ack="auto")
+
+    def since() -> list[str]:
+        time.sleep(0.2)  # what was sent before a call returned is here long before that
+        said = [json.loads(inbox.get().body) for _ in range(inbox.qsize())]
+        return [f"{one['agent']}.{one['action']}" for one in said]
+
+    try:
+        yield since
+    finally:
+        listener.close()
+
+
+@contextmanager
+def knowing(fleet: Fleet, state: str) -> Iterator[Client]:
+    """A client that has asked who is there."""
+    with fleet.client(state=state) as client:
+        assert set(client.discover().sender) >= WEB
+        yield client
+
+
+def ask(client: Client, **more: object) -> Replies:
+    """What changes nothing, to all web servers at once, few as they are."""
+    return client.rpc("rpcutil", "ping", facts="role=web", via="broadcast", **more)
+
+
+def by_name(replies: Replies) -> dict[str, LedgerEntry]:
+    """The rows of a request."""
+    return {entry.sender: entry for entry in replies.entries()}
+
+
+@contextmanager
+def another_role(fleet: Fleet, name: str, role: str) -> Iterator[None]:
+    """A node is something else for a while; it is started anew with that, and at the end again."""
+    for one in (role, ROLES[name]):
+        (fleet.folder / f"{name}.yaml").write_text(json.dumps({"role": one}))
+        fleet.nodes.pop(name).stop()
+        fleet.start(name)
+        if one is role:
+            yield
+
+
+def aged(fleet: Fleet, state: str, *names: str) -> None:
+    """Have another process write that nodes were heard of two hours ago."""
+    with sqlite3.connect(fleet.folder / state / "nodes.sqlite") as db:
+        for name in names:
+            db.execute("UPDATE nodes SET seen=seen-7200 WHERE identity=?", (name,))
+    db.close()
+
+
+def test_who_knows_asks_nobody_who_is_there(fleet, heard):
+    """The request itself is all that goes out; with --fresh, for a change and by `find` they are asked."""
+    with knowing(fleet, "all") as alice:
+        heard()
+        assert ask(alice).stats["ok"] == 3
+        assert heard() == ["rpcutil.ping"]
+        assert ask(alice, fresh=True).stats["ok"] == 3
+        assert heard() == ["discovery.ping", "rpcutil.ping"]
+        assert ask(alice, known=False).stats["ok"] == 3
+        assert heard() == ["discovery.ping", "rpcutil.ping"]
+        alice.rpc("service", "restart", name="x", facts="role=web", via="broadcast")
+        assert heard() == ["discovery.ping", "service.restart"]
+        alice.find(Targeting(filter=Filter(fact=("role=web",))))
+        assert heard() == ["discovery.ping"]
+        alice.rpc("rpcutil", "ping", where="fstat('/etc/passwd').present=true", via="broadcast")
+        assert heard() == ["discovery.ping", "rpcutil.ping"]
+        assert alice.rpc("rpcutil", "ping", facts="role=web").via == "direct"
+        assert heard() == ["discovery.ping"]
+
+
+def test_who_has_not_asked_asks(fleet, heard):
+    """The few that have registered are not all: somebody must have been asked before."""
+    with fleet.client(state="new") as alice:
+        heard()
+        assert ask(alice).stats["ok"] == 3
+        assert heard() == ["discovery.ping", "rpcutil.ping"]
+        assert ask(alice).stats["ok"] == 3
+        assert heard() == ["rpcutil.ping"]
+
+
+def test_a_node_that_is_not_known_to_match_is_found_late(fleet, heard):
+    """It has a row, counts as a target, was not sent to by name, and is a target next time."""
+    with knowing(fleet, "late"):
+        pass  # and does not hear what changes now
+    with another_role(fleet, "db1", "web"), fleet.client(state="late") as alice:
+        heard()
+        replies = ask(alice)
+        assert heard() == ["rpcutil.ping"]
+        entry = by_name(replies)["db1"]
+        assert (entry.state, entry.reason, entry.sent) == ("ok", "found late", None)
+        assert not entry.unexpected
+        stats = replies.stats
+        assert (stats["targets"], stats["ok"], stats["unexpected"]) == (4, 4, 0)
+        frame = replies.ledger().set_index("sender")
+        assert frame.sent.isna()["db1"]
+        (_record, counts) = alice.requests()[-1]
+        assert (counts["ok"], counts.get("pending", 0)) == (4, 0)
+        again = by_name(ask(alice))["db1"]
+        assert (again.state, again.reason) == ("ok", "")
+        assert heard() == ["rpcutil.ping"]
+
+
+def test_a_target_that_no_longer_matches_is_silent(fleet, heard):
+    """It says so itself when it is probed, and is no target the next time."""
+    with knowing(fleet, "gone"):
+        pass
+    with another_role(fleet, "web3", "db"), fleet.client(state="gone") as alice:
+        heard()
+        found = by_name(ask(alice))
+        assert {name for name, one in found.items() if one.state == "ok"} == {"web1", "web2"}
+        assert (found["web3"].state, found["web3"].reason) == ("silent", "no longer matches")
+        assert set(by_name(ask(alice))) == {"web1", "web2"}
+        assert heard() == ["rpcutil.ping", "rpcutil.ping"]
+
+
+def test_the_stale_are_asked_by_themselves(fleet, heard):
+    """Who was not heard of for long says what it is before the request goes out, and all others not."""
+    with knowing(fleet, "stale"):
+        pass
+    with another_role(fleet, "web3", "db"):
+        aged(fleet, "stale", "web3")
+        with fleet.client(state="stale") as alice:
+            heard()
+            assert set(by_name(ask(alice))) == {"web1", "web2"}
+            assert heard() == ["rpcutil.ping"]
+            aged(fleet, "stale", "web1")
+            assert set(by_name(ask(alice))) == {"web1", "web2"}
+            assert alice.known.seen(fleet.collective, ["web1"])["web1"] > time.time() - 60
+            assert heard() == ["rpcutil.ping"]
+            aged(fleet, "stale", "web1", "web2")
+            assert ask(alice).stats["ok"] == 2
+            assert heard() == ["discovery.ping", "rpcutil.ping"]
+
+
+def test_a_node_that_is_down_is_a_row(fleet, heard):
+    """Known and fresh, or known and stale: it is a target that gave no reply."""
+    with knowing(fleet, "down") as alice:
+        fleet.kill9("web2")
+        try:
+            for age in (0, 1):
+                heard()
+                if age:
+                    aged(fleet, "down", "web2")
+                found = by_name(ask(alice))
+                assert set(found) == WEB
+                assert (found["web2"].state, found["web1"].state) == ("silent", "ok")
+                assert found["web2"].reason.startswith("no reply, and no answer to a probe")
+                assert heard() == ["rpcutil.ping"]
+        finally:
+            fleet.start("web2")
+
+
+def test_a_new_node_is_heard_of_by_who_listens(fleet, heard, tmp_path: Path):
+    """An open shell knows it by its registration: it is a target from the start."""
+    with knowing(fleet, "open") as alice, another_role(fleet, "db1", "web"):
+        heard()
+        found = by_name(ask(alice))
+        assert (found["db1"].state, found["db1"].reason) == ("ok", "")
+        assert heard() == ["rpcutil.ping"]

@@ -17,7 +17,7 @@ import pytest
 
 from mcshell.message import State
 from tests.peers.fleet import ROOT, Fleet, Node
-from tests.peers.processes import Child, wait_until
+from tests.peers.processes import wait_until
 
 pytestmark = pytest.mark.soak
 

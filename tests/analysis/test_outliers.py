@@ -112,7 +112,8 @@ def test_missing_and_extra_values_are_odd() -> None:
 def test_foreign_tables_do_no_harm() -> None:
     """Any mix of types, huge numbers, infinities, NA, huge strings and empty tables is taken."""
     cells: list[Any] = [1, 10**400, float("inf"), "x" * 10_000_000, [1], {"a": {}}, None, b"x"]
-    frame = pd.DataFrame({"sender": [f"n{n}" for n in range(40)], "v": cells * 5})
+    values = pd.Series(cells * 5, dtype=object)
+    frame = pd.DataFrame({"sender": [f"n{n}" for n in range(40)], "v": values})
     assert set(frame.mco.outliers().columns) >= {"sender", "column", "value", "why"}
     assert frame.head(0).mco.outliers().empty
     assert pd.DataFrame({"sender": ["a"] * 9}).mco.outliers().empty

@@ -117,7 +117,8 @@ def test_foreign_tables_do_no_harm() -> None:
     assert set(frame.mco.outliers().columns) >= {"sender", "column", "value", "why"}
     assert frame.head(0).mco.outliers().empty
     assert pd.DataFrame({"sender": ["a"] * 9}).mco.outliers().empty
-    numbers = pd.DataFrame({"sender": [f"n{n}" for n in range(9)], "v": [10**400, *range(8)]})
+    values = pd.Series([10**400, *range(8)], dtype=object)
+    numbers = pd.DataFrame({"sender": [f"n{n}" for n in range(9)], "v": values})
     assert numbers.mco.outliers("v") is not None
 
 

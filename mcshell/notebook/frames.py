@@ -1,7 +1,7 @@
 """DataFrames in IPython with the foreign text in them made harmless, as it is shown.
 
-The table itself keeps every byte; a browser gets text that can be read: from the left, and not cut
-after fifty characters. pandas escapes HTML but passes terminal escapes, control
+The table itself keeps every byte; a browser gets text that can be read: from the left, line by line,
+and not cut after fifty characters. pandas escapes HTML but passes terminal escapes, control
 characters and bidi controls on, which act in a terminal and reorder text in a browser; and what
 stands between two `$` MathJax would set as a formula, or run as a macro.
 
@@ -30,10 +30,14 @@ __all__ = ["drawn_text", "page", "shown", "shown_series", "styled"]
 log = logging.getLogger(__name__)
 
 _PLAIN = (int, float, bool, type(None))
+_WIDTH, _LINES = 160, 24  # of a cell on a page
 _OPTIONS = (  # what pandas chooses where nobody does, and our choice in its place
-    ("display.max_colwidth", (50,), 160),
+    ("display.max_colwidth", (50,), _WIDTH * _LINES),
     ("display.max_columns", (0, 20), 100),
 )
+_BREAK = "\u2424"  # stands for a line's end until the table is drawn: pandas would write it as \\n
+_BODY = re.compile(rf"<td[^>]*>([^<]*{_BREAK}[^<]*)</td>")
+_BODY_STYLE = "text-align: left; white-space: pre; font-family: monospace"
 _WHOLE = ' style="white-space: nowrap"'
 _IDS = ("requestid", "job")
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -46,7 +50,8 @@ def page(frame: pd.DataFrame) -> str | None:
 
 
 def _page(frame: pd.DataFrame) -> str | None:
-    safe = shown(frame)
+    free = pd.get_option("display.max_colwidth") not in _OPTIONS[0][1]
+    safe = shown(frame, _body if free else _page_cell)
     chosen = {name: pd.get_option(name) for name, _its, _own in _OPTIONS}
     ours: Any = [
         one
@@ -57,7 +62,32 @@ def _page(frame: pd.DataFrame) -> str | None:
         drawn = _pandas_page(_brief(readable_frame(safe)))
     if drawn and isinstance(safe.index, pd.RangeIndex):
         drawn = drawn.replace('class="dataframe"', 'class="dataframe numbered"', 1)
-    return drawn and _aligned(drawn, safe)
+    return drawn and _BODY.sub(_as_lines, _aligned(drawn, safe))
+
+
+def _as_lines(cell: re.Match[str]) -> str:
+    lines = cell[1].replace(_BREAK, "<br>")
+    return f'<td style="{_BODY_STYLE}">{lines}</td>'
+
+
+def _body(value: Any) -> Any:
+    """As `_cell`, with text of several lines as lines."""
+    if not isinstance(value, str) or "\n" not in value:
+        return _cell(value)
+    return _BREAK.join(map(_cell, shortened(value).rstrip("\n").split("\n")))
+
+
+def _page_cell(value: Any) -> Any:
+    """As `_body`, no longer and no wider than a page bears."""
+    clean = _body(value)
+    if not isinstance(clean, str):
+        return clean
+    lines = clean.split(_BREAK)
+    if len(lines) <= _LINES and len(clean) <= _WIDTH:
+        return clean
+    more = [f"... {len(lines) - _LINES} lines more"] if len(lines) > _LINES else []
+    cut = (f"{one[: _WIDTH - 3]}..." if len(one) > _WIDTH else one for one in lines[:_LINES])
+    return _BREAK.join([*cut, *more])
 
 
 def _pandas_page(frame: pd.DataFrame) -> str | None:
@@ -177,15 +207,20 @@ def _is_text(series: pd.Series[Any], places: Sequence[int]) -> bool:
     return any(isinstance(cell, str | dict | list) for cell in series.iloc[list(places)])
 
 
-def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with what would be seen of it made harmless; itself where all is harmless."""
+def shown(frame: pd.DataFrame, clean_one: Callable[[Any], Any] | None = None) -> pd.DataFrame:
+    """The table with what would be seen of it made harmless; itself where all is harmless.
+
+    Args:
+        frame: any table.
+        clean_one: what makes a cell harmless, where it is not to be in one line.
+    """
     places = _seen(len(frame))
     changes = {}
     for place in range(frame.shape[1]):
         series = frame.iloc[:, place]
         if not _foreign(series.dtype):
             continue
-        cleaned = _cleaned(series, places)
+        cleaned = _cleaned(series, places, clean_one)
         if cleaned is not None:
             changes[place] = cleaned
     index, columns = _labels(frame.index, places), _labels(frame.columns, range(frame.shape[1]))

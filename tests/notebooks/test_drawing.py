@@ -292,6 +292,23 @@ def test_text_in_a_browser_is_to_the_left_and_can_be_read() -> None:
         assert "<td>" * 20 not in (page(frame) or "")
 
 
+def test_a_program_s_output_is_drawn_as_lines_in_a_browser() -> None:
+    """What has several lines stands as lines of one width; the first of many, none of them endless."""
+    output = "Use%  Mounted\n 45%  /<b>\n" + "\x1b[2J" + "x" * 500 + "\n"
+    frame = pd.DataFrame({"sender": ["a", "b"], "stdout": [output, "1\n" * 100]})
+    drawn = page(frame)
+    assert drawn is not None
+    assert "Mounted<br> 45%&nbsp;&nbsp;/&lt;b&gt;<br>" in drawn
+    assert "white-space: pre" in drawn
+    assert "\\n" not in drawn
+    assert "\x1b" not in drawn
+    assert "x" * 161 not in drawn
+    assert "... 76 lines more</td>" in drawn
+    assert "\\n" in drawn_text(frame)
+    with pd.option_context("display.max_colwidth", None):
+        assert "x" * 500 in (page(frame) or "")
+
+
 def test_only_what_is_seen_is_looked_at() -> None:
     """A long table is drawn in the time of a short one, and both of its ends are harmless."""
     size = 200_000

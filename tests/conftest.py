@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.peers import brokers, certificates
 from tests.peers.processes import MARK, leftovers, wait_until
@@ -34,6 +35,9 @@ SKIPPED = pytest.StashKey[dict[str, str]]()
 LEFT = pytest.StashKey[list[str]]()
 
 
+# A busy machine takes its time over an example.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 # Whoever ends a run ends its brokers and nodes with it, as Ctrl-C does.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 

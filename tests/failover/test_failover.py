@@ -218,17 +218,19 @@ def _word(number: int, size: int = 10) -> OutboxMessage:
 
 
 def test_words_are_said_again_once_and_elsewhere_only() -> None:
-    """What another broker has comes back without its number; what is old or too much does not."""
-    buffer = ResendBuffer(several=True)
-    now = time.monotonic()
+    """What another broker has comes back until it is forgotten; what is old or too much does not."""
+    buffer = ResendBuffer()
+    now = time.time()
     buffer.keep("a", [_word(1)], now - 10_000)
     buffer.keep("a", [_word(2), _word(3)], now)
     assert buffer.elsewhere("a", now) == []
     again = buffer.elsewhere("b", now)
-    assert [(word.request, word.number) for word in again] == [("r2", None), ("r3", None)]
+    assert [word.request for word in again] == ["r2", "r3"]
+    buffer.forget(again)
     assert buffer.elsewhere("b", now) == []
+    buffer.keep("a", again, now)
+    assert buffer.since(now - 1) == again
+    assert buffer.since(now + 1) == []
+    buffer.forget(again)
     buffer.keep("a", [_word(number, 1 << 18) for number in range(10)], now)
     assert len(buffer.elsewhere("b", now)) == 4
-    hold_state_directory = ResendBuffer(several=False)
-    hold_state_directory.keep("a", [_word(1)], now)
-    assert hold_state_directory.elsewhere("b", now) == []

@@ -33,8 +33,7 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
         store: SessionStore,
         trackers: Mapping[str, RequestTracker],
     ) -> None:
-        super().__init__("mcshell-outbox")
-        self._transport = transport
+        super().__init__("mcshell-outbox", transport)
         self._store = store
         self._trackers = trackers
         self._marked = InterruptibleCondition()
@@ -56,9 +55,13 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
         before = self._store.meta("broker")
         if url and url != before:
             if before is not None:
-                self._store.doubt(time.time())
+                self.doubt(0)
             self._store.set_meta("broker", url)
         return self._store.unconfirmed(limit, time.time())
+
+    def doubt(self, since: float) -> None:
+        """Of those that are queued, what no node has said that it has."""
+        self._store.doubt(time.time(), since)
 
     def send(self, message: OutgoingMessage) -> Receipt:
         """Send one request to one target, or to a pool."""

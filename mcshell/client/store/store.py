@@ -238,19 +238,20 @@ class SessionStore:
                 [(at, one.request, one.sender) for one in sent],
             )
 
-    def doubt(self, now: float) -> None:
+    def doubt(self, now: float, since: float) -> None:
         """Have queued requests sent again of which no node has said that it has them.
 
-        For another broker than the one that has confirmed them: a node drops the second.
+        Those confirmed since then (epoch), by a broker that may not have them any more: a node drops
+        the second.
         """
         with self._commit() as db:
             db.execute(
-                "UPDATE outgoing SET confirmed=NULL WHERE confirmed IS NOT NULL AND"
+                "UPDATE outgoing SET confirmed=NULL WHERE confirmed>=? AND"
                 " (request, sender) IN (SELECT t.request, t.sender FROM counts c"
                 " JOIN requests r ON r.id=c.request JOIN targets t ON t.request=c.request"
                 " WHERE c.state='pending' AND c.number>0 AND r.via='queue' AND r.expires>?"
                 " AND t.state='pending')",
-                (now,),
+                (since, now),
             )
 
     def outgoing(self, request: str) -> list[tuple[OutgoingMessage, float | None]]:

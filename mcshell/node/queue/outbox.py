@@ -1,8 +1,8 @@
 """Out of the outbox to the broker, until it has confirmed; what is sent again is the same bytes.
 
-A broker's receipt means that it has the reply on its disk; when it then dies, and nodes and clients
-go on to the next of `broker.urls`, the reply lies where nobody reads. So replies are remembered for a
-while, and the next broker gets them too: a client keeps one of them. In memory only: it serves where
+When a broker dies that has confirmed a reply, and nodes and clients go on to the next of `broker.urls`,
+the reply lies where nobody reads; and what it confirmed in its last seconds it may have lost. So replies
+are remembered for a while, and sent again: a client keeps one of them. In memory only: it serves where
 one broker fails, not where the node fails with it.
 """
 
@@ -43,25 +43,17 @@ def headers_of(message: OutboxMessage) -> dict[str, str]:
 class Outbox(ConfirmedSender[OutboxMessage]):
     """Sends what the spool holds unconfirmed; `wake` tells it that there is more.
 
-    `several`: there is more than one broker, so that the next may have to be told again. `names`:
-    the first and the last of the identities that speak over this connection (`Spool.unconfirmed`).
-    What an earlier version of mcshell has left is signed again as it goes out.
+    `names`: the first and the last of the identities that speak over this connection
+    (`Spool.unconfirmed`). What an earlier version of mcshell has left is signed again as it goes out.
     """
 
-    def __init__(
-        self,
-        context: NodeContext,
-        *,
-        several: bool = False,
-        names: tuple[str, str] = EVERYBODY,
-    ) -> None:
-        super().__init__("mcshell-outbox")
+    def __init__(self, context: NodeContext, *, names: tuple[str, str] = EVERYBODY) -> None:
+        super().__init__("mcshell-outbox", context.transport)
         self._nodes = context.nodes
         self._spool = context.spool
         self._names = names
-        self._transport = context.transport
         self._steps = context.steps
-        self._resend_buffer = ResendBuffer(several=several)
+        self._resend_buffer = ResendBuffer()
         self._url = ""
         """Where the replies of this window go."""
         self._undropped: set[int] = set()
@@ -70,9 +62,8 @@ class Outbox(ConfirmedSender[OutboxMessage]):
     def unconfirmed(self, limit: int) -> Sequence[OutboxMessage]:
         """The oldest replies; before them comes what only another broker has."""
         self._url = self._transport.url
-        if self._url and (again := self._resend_buffer.elsewhere(self._url, time.monotonic())):
-            log.warning("%d replies are sent again at %s", len(again), self._url)
-            self._spool.add_messages(again)
+        if self._url:
+            self._send_again(self._resend_buffer.elsewhere(self._url, time.time()))
         self._drop(())
         most = limit + len(self._undropped)
         found = self._spool.unconfirmed(limit=most, names=self._names)
@@ -81,6 +72,16 @@ class Outbox(ConfirmedSender[OutboxMessage]):
             for one in found
             if one.number not in self._undropped
         ]
+
+    def doubt(self, since: float) -> None:
+        """The replies that are remembered since then."""
+        self._send_again(self._resend_buffer.since(since))
+
+    def _send_again(self, messages: Sequence[OutboxMessage]) -> None:
+        if messages:
+            self._spool.add_messages([replace(message, number=None) for message in messages])
+            self._resend_buffer.forget(messages)
+            log.warning("%d replies are sent again", len(messages))
 
     def _drop(self, numbers: Iterable[int]) -> None:
         """Have the spool forget replies; on a full disk later, so that they are not sent again."""
@@ -119,21 +120,18 @@ class Outbox(ConfirmedSender[OutboxMessage]):
             self._steps("sent", message.request)
         if messages:
             self._drop(message.number or 0 for message in messages)
-            self._resend_buffer.keep(self._url, messages, time.monotonic())
+            self._resend_buffer.keep(self._url, messages, time.time())
 
 
 class ResendBuffer:
-    """What was confirmed of late; one thread owns it. Remembers nothing where `several` is false."""
+    """What was confirmed of late, by which broker and when (epoch); one thread owns it."""
 
-    def __init__(self, *, several: bool) -> None:
-        self._several = several
+    def __init__(self) -> None:
         self._messages: deque[tuple[float, str, OutboxMessage]] = deque()
         self._size = 0
 
     def keep(self, url: str, messages: Iterable[OutboxMessage], now: float) -> None:
         """Remember what the broker at `url` has confirmed."""
-        if not self._several:
-            return
         for message in messages:
             self._messages.append((now, url, message))
             self._size += len(message.body)
@@ -141,11 +139,17 @@ class ResendBuffer:
             self._size -= len(self._messages.popleft()[2].body)
 
     def elsewhere(self, url: str, now: float) -> list[OutboxMessage]:
-        """What only other brokers than this one have; it is not remembered any more."""
-        found = [
+        """What only other brokers than this one have."""
+        return [
             message for at, where, message in self._messages if where != url and at >= now - _AGE
         ]
-        if found:
-            self._messages = deque(entry for entry in self._messages if entry[1] == url)
-            self._size = sum(len(message.body) for _, _, message in self._messages)
-        return [replace(message, number=None) for message in found]
+
+    def since(self, moment: float) -> list[OutboxMessage]:
+        """What was confirmed since then."""
+        return [message for at, _where, message in self._messages if at >= moment]
+
+    def forget(self, messages: Sequence[OutboxMessage]) -> None:
+        """Remember these no more: they are on their way again."""
+        gone = {id(message) for message in messages}
+        self._messages = deque(entry for entry in self._messages if id(entry[2]) not in gone)
+        self._size = sum(len(message.body) for _, _, message in self._messages)

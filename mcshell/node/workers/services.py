@@ -49,11 +49,9 @@ class DurableServices:
         first = contexts[0]
         nodes = {name: node for one in contexts for name, node in one.nodes.items()}
         self._spool = first.spool
-        several = len(settings.broker.urls) > 1
         names = [one.names if len(contexts) > 1 else EVERYBODY for one in contexts]
         self._outboxes = [
-            Outbox(one, several=several, names=mine)
-            for one, mine in zip(contexts, names, strict=True)
+            Outbox(one, names=mine) for one, mine in zip(contexts, names, strict=True)
         ]
         lifecycles = {
             name: RunLifecycle(node.host, first.controller, node.writer)

@@ -4,6 +4,10 @@ One thread. It sends a window of them with receipts, marks what is confirmed, an
 again when there is a connection: the same bytes, of which whoever gets a second drops it. When the
 connection breaks the next windows are small, so that a message that breaks it (no right to that
 destination) is found, set aside for a while, and does not keep back the others.
+
+What was confirmed just before a break is sent again too: a broker may confirm a message some seconds
+before it lies on its disk (RabbitMQ, of a queue that was just made), and what breaks the connection may
+be that broker's end.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from mcshell.errors import ConnectionLost, MCShellError, ReceiptTimeout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcshell.wire.stomp.transport import Receipt
+    from mcshell.wire.stomp.transport import Receipt, Transport
 
 __all__ = ["ConfirmedSender"]
 
@@ -30,6 +34,8 @@ _PATIENCE: Final = 30.0
 _PAUSE: Final = 0.5
 _STRIKES: Final = 3
 _ASIDE: Final = 600.0
+_UNSETTLED: Final = 5.0
+"""Seconds in which what a broker has confirmed may not lie on its disk."""
 
 
 M = TypeVar("M")
@@ -39,10 +45,14 @@ M = TypeVar("M")
 class ConfirmedSender(Generic[M]):
     """Sends the unconfirmed messages of a file; the subclass says which, and how each is sent.
 
-    Its methods `unconfirmed`, `send`, `sent`, `confirmed` and `replaced` are called in the sender's thread.
+    Its methods `unconfirmed`, `send`, `sent`, `confirmed`, `doubt` and `replaced` are called in the
+    sender's thread.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, transport: Transport) -> None:
+        self._transport = transport
+        self._broken_at = transport.broken_at
+        """The break after which confirmed messages were doubted last (epoch)."""
         self._wakeup = threading.Event()
         self._wakeup.set()
         self._stopped = threading.Event()
@@ -65,6 +75,10 @@ class ConfirmedSender(Generic[M]):
 
     def confirmed(self, messages: Sequence[M]) -> None:
         """Take note of what the broker has: it is not to be given again."""
+        raise NotImplementedError
+
+    def doubt(self, since: float) -> None:
+        """Have sent again what was confirmed since then (epoch) and is not known to have arrived."""
         raise NotImplementedError
 
     def replaced(self, message: M) -> bool:
@@ -112,6 +126,10 @@ class ConfirmedSender(Generic[M]):
 
         What is confirmed is marked, also when the connection breaks in the middle.
         """
+        broken_at = self._transport.broken_at
+        if broken_at != self._broken_at:
+            self.doubt(broken_at - _UNSETTLED)
+            self._broken_at = broken_at
         now = time.monotonic()
         self._aside = {message: until for message, until in self._aside.items() if until > now}
         found = self.unconfirmed(self._window + len(self._aside))

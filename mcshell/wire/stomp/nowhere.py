@@ -23,6 +23,7 @@ class NoConnection:
     dialect: Dialect = MCSHELL
     connected = False
     url = ""
+    broken_at = 0.0
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)

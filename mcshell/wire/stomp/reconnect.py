@@ -154,6 +154,7 @@ class ReconnectingConnection:
         self._live: SupervisedLink | None = None
         self._subscriptions: dict[str, Subscription] = {}
         self._reason = "not started"
+        self._broken_at = 0.0
 
         self._epochs = itertools.count(1)
         self._numbers = itertools.count(1)
@@ -352,6 +353,8 @@ class ReconnectingConnection:
             was_live = self._live is link
             self._link = self._live = None
             self._reason = link.reason or "connection lost"
+            if was_live:
+                self._broken_at = time.time()
         if was_live and not self._stop.is_set():
             self._tell(link, self._reason)
 
@@ -388,6 +391,11 @@ class ReconnectingConnection:
         """The broker that we are connected to, "" without one."""
         link = self._live
         return link.endpoint.url if link else ""
+
+    @property
+    def broken_at(self) -> float:
+        """When a connection broke last (seconds since the epoch); 0 where none has."""
+        return self._broken_at
 
     def _usable(self, deadline: float) -> SupervisedLink:
         """Wait for a connection that stands; raises ConnectionLost at the deadline."""

@@ -121,6 +121,10 @@ class Transport(Protocol):
     def url(self) -> str:
         """The broker at the other end, "" while there is none."""
 
+    @property
+    def broken_at(self) -> float:
+        """When a connection broke last (seconds since the epoch); 0 where none has."""
+
     def send(
         self,
         destination: str,

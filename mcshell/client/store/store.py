@@ -116,6 +116,11 @@ class SessionStore:
         with self._commit() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
 
+    def found(self, about: Mapping[str, str]) -> None:
+        """Write whose a new file is, all of it or nothing; what another process wrote first stands."""
+        with self._commit() as db:
+            db.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", about.items())
+
     @property
     def jobs(self) -> JobStore:
         """The jobs of the session."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from mcshell.errors import ConnectError, MCShellError, ReceiptTimeout
+from mcshell.errors import ConnectError, ConnectionLost, MCShellError, ReceiptTimeout
 from mcshell.message import Via
 from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
@@ -223,7 +224,7 @@ class NodeServer:
         try:
             if self._connect():
                 if self._begun:
-                    self._open()
+                    self._patiently(self._open)
                 if companion is not None:
                     companion.start()
                 ready()
@@ -254,15 +255,23 @@ class NodeServer:
         except ConnectError:
             return False
         for one in self._connections:
-            self._subscribe(one)
+            self._patiently(partial(self._subscribe, one))
         return not self._stopping
 
     def _subscribe(self, connection: _Connection) -> None:
-        """Subscribe, however long it takes: a cluster that looks for a member confirms nothing."""
+        connection.transport.subscribe_all(self._wanted(connection), ack="auto")
+
+    def _patiently(self, subscribe: Callable[[], None]) -> None:
+        """Subscribe, however long it takes, unless the broker says no.
+
+        A cluster that looks for a member confirms nothing, and a connection may break at any time.
+        """
         while not self._stopping:
             try:
-                connection.transport.subscribe_all(self._wanted(connection), ack="auto")
-            except ReceiptTimeout as error:
+                subscribe()
+            except (ReceiptTimeout, ConnectionLost) as error:
+                if isinstance(error, ConnectionLost) and error.refused:
+                    raise
                 log.warning("%s: once more", error)
             else:
                 return

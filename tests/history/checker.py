@@ -6,7 +6,7 @@
 | twice | an attempt ran more than once, and the action is not `rerun_safe` |
 | unasked | an effect, or a row, of something that nobody asked, or of a node that was no target |
 | unnamed | a target without a row, where the request has a ledger or was promised one |
-| unfinished | a row that is not final although all is over |
+| unfinished | a row that is not final although all is over (of an interactive request `received` and `running` are ends: that is what was heard last) |
 | false | the row and the effects disagree: `ok` and it never ran; it ran, and its row denies that |
 | unsaid | a row has a last reply that its node has not made (where the history tells what nodes said) |
 | changed | a node's last reply was shown, and another state later |
@@ -29,6 +29,7 @@ __all__ = ["Violation", "check", "report"]
 
 ANSWERED = frozenset({"ok", "failed", "denied", "interrupted"})
 JUDGED = frozenset({"silent", "expired"})
+UNDER_WAY = frozenset({"received", "running"})
 DURABLE = frozenset({"queue", "pool", "job"})
 
 
@@ -133,7 +134,9 @@ def _changed(told: _Told, asked: Asked) -> Iterator[Violation]:
     for row in told.rows[asked.request]:
         place = "" if asked.via == "pool" else row.node
         earlier = before.get(place)
-        if earlier and earlier.state in ANSWERED and row.state != earlier.state:
+        # a worker of a pool that has a copy knows only that another may have begun it
+        fixed = ANSWERED - {"interrupted"} if asked.via == "pool" else ANSWERED
+        if earlier and earlier.state in fixed and row.state != earlier.state:
             text = f"{earlier.state} at {earlier.at:.3f}, {row.state} at {row.at:.3f}"
             yield Violation(kind="changed", request=asked.request, node=row.node, text=text)
         before[place] = row
@@ -157,7 +160,8 @@ def _never_ran(told: _Told, asked: Asked) -> Iterator[Violation]:
 
 
 def _at_the_end(told: _Told, asked: Asked) -> Iterator[Violation]:
-    for target in asked.targets:
+    heard = tuple(row.node for row in told.rows[asked.request] if asked.via == "broadcast")
+    for target in dict.fromkeys(asked.targets + heard):
         ran, row = told.effects(asked, target), told.last_row(asked, target)
         found = _without_row(told, asked, ran) if row is None else _with_row(asked, ran, row)
         if row is not None and found and found[0] == "lost":
@@ -178,7 +182,8 @@ def _without_row(told: _Told, asked: Asked, ran: list[Ran]) -> tuple[str, str] |
 
 
 def _with_row(asked: Asked, ran: list[Ran], row: Row) -> tuple[str, str] | None:
-    if row.state not in ANSWERED | JUDGED:
+    ends = ANSWERED | JUDGED | (frozenset() if asked.via in DURABLE else UNDER_WAY)
+    if row.state not in ends:
         return "unfinished", f"all is over, and the row is {row.state}"
     if row.state == "denied" and ran:
         return "false", f"denied, and it ran at {ran[0].at:.3f}"

@@ -84,6 +84,25 @@ def test_rerun_safe_and_attempts():
     assert check([*HONEST, replace(RAN_A, attempt=2)]) == []
 
 
+def test_what_was_heard_last_of_an_interactive_request():
+    """`running` is where a direct request may end; `pending` is not, and of a queue neither is."""
+    for via, state, found in (
+        ("direct", "running", []),
+        ("broadcast", "received", []),
+        ("direct", "pending", ["unfinished"]),
+        ("queue", "running", ["unfinished"]),
+    ):
+        asked = replace(ASKED, via=via)
+        assert kinds([asked, CONFIRMED, RAN_A, RAN_B, OK_A, row(state), ENDED]) == found
+
+
+def test_a_worker_with_a_copy():
+    """In a pool `interrupted` gives way to what another worker has done, and to nothing elsewhere."""
+    rows = [Row(request="r", node="b", state="interrupted", at=7.0), OK_A]
+    assert check([POOL, CONFIRMED, RAN_A, *rows, ENDED]) == []
+    assert kinds([ASKED, RAN_A, RAN_B, row("interrupted"), OK_A, row("ok"), ENDED]) == ["changed"]
+
+
 def test_what_may_expire():
     """A request whose time could run out is not lost when its row says so; nor is it when it ran."""
     hasty = replace(ASKED, may_expire=True)

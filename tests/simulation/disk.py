@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcshell.errors import StorageError
 from mcshell.node.audit.file import AuditFile
 from mcshell.node.audit.reserve import Reserve
 from mcshell.private import FileLock
@@ -83,8 +83,7 @@ class Disk:
         @contextmanager
         def committed(self: Database, *, durable: bool = True) -> Iterator[Any]:
             disk._scheduler.point()
-            disk._refuse(self)
-            with transaction(self, durable=durable) as connection:
+            with disk._no_room_if_full(self), transaction(self, durable=durable) as connection:
                 yield connection
                 (level,) = connection.execute("PRAGMA synchronous").fetchone()
             if level >= FULL:
@@ -125,10 +124,19 @@ class Disk:
         if self._scheduler.current is not None:
             self._files.append((file, self._scheduler.current.process))
 
-    def _refuse(self, database: Database) -> None:
+    @contextmanager
+    def _no_room_if_full(self, database: Database) -> Iterator[None]:
+        """Let no file of this process grow beyond what the log has, as on a full disk."""
         owner = self._open.get(database)
-        if owner is not None and owner.machine in self.full:
-            raise StorageError(f"{database.path} cannot be written: the disk is full")
+        if owner is None or owner.machine not in self.full:
+            yield
+            return
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_size(_wal(database.path)), before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     def has_room(self, _folder: Path) -> bool:
         """Whether the disk of whoever asks takes anything."""

@@ -52,7 +52,9 @@ def _questions(dice: random.Random) -> list[Question]:
     for number in range(dice.randint(3, 8)):
         at += dice.choice((0.0, 0.0, 0.5, 3.0))
         via = dice.choice(("queue", "queue", "queue", "pool", "direct", "broadcast"))
-        targets = ("pool:pool",) if via == "pool" else tuple(NODES[: dice.randint(1, 2)])
+        targets = tuple(NODES[: dice.randint(1, 2)])
+        if via in ("pool", "broadcast"):
+            targets = ("pool:pool",) if via == "pool" else ()
         found.append(
             Question(
                 name=f"q{number}",
@@ -116,6 +118,6 @@ class _Settled:
         self._looked = now
         if self._world.questions:
             return False
-        return all(
-            row.state not in ("pending", "received", "running") for row in self._world.rows()
+        return not any(
+            one.kind == "unfinished" for one in check([*self._world.finish()])
         )

@@ -19,7 +19,7 @@ from mcshell.client import client as client_module
 from mcshell.client.client import Client
 from mcshell.client.jobs import manager as _jobs  # noqa: F401 - loaded before locks are replaced
 from mcshell.client.store.store import SessionStore
-from mcshell.errors import MCShellError
+from mcshell.errors import MCShellError, WireError
 from mcshell.message import Via
 from mcshell.node import daemon as daemon_module
 from mcshell.node import replies as replies_module
@@ -254,9 +254,14 @@ class World:
         daemon.serve(lambda: None)
 
     def _client(self) -> None:
-        client = Client(
-            replace(_settings("alice"), state_dir=self.folder / "alice"), session=SESSION
-        )
+        settings = replace(_settings("alice"), state_dir=self.folder / "alice")
+        while True:
+            try:
+                client = Client(settings, session=SESSION)
+            except WireError:  # an operator tries again
+                self.scheduler.pause(1.0)
+            else:
+                break
         self._clients.append(client)
         while True:
             if self.questions and self.questions[0].at <= self.scheduler.now:
@@ -279,7 +284,7 @@ class World:
         inputs = {"tag": question.name, "before": question.before, "after": question.after}
         whom: dict[str, Any] = {"pool": "pool"}
         if question.via != "pool":
-            whom = {"nodes": list(question.targets)}
+            whom = {} if question.via == "broadcast" else {"nodes": list(question.targets)}
         more = {"ttl": TTL} if Via(question.via).durable else {}
         try:
             client.rpc(

@@ -59,6 +59,8 @@ __all__ = ["SessionStore"]
 
 _REMEMBERED = 50_000
 _WHOLE = 1 << 40
+_SENT = "SELECT sent FROM targets WHERE request=? AND sender=?"
+_BEGIN = "UPDATE targets SET sent=? WHERE request=? AND sender=?"
 
 
 class SessionStore:
@@ -234,6 +236,26 @@ class SessionStore:
                 " AND sender IN (SELECT value FROM json_each(?))",
                 (at, request, json.dumps(list(names))),
             )
+
+    def begin(
+        self, messages: Sequence[OutgoingMessage], at: float
+    ) -> dict[OutgoingMessage, float]:
+        """Write down, for good, that these are about to be sent; those that were before, and since when."""
+        before: dict[OutgoingMessage, float] = {}
+        with self._commit(durable=True) as db:
+            for one in messages:
+                where = (one.request, one.sender)
+                found = db.execute(_SENT, where).fetchone()
+                if found is not None and found[0] is not None:
+                    before[one] = float(found[0])
+                else:
+                    db.execute(_BEGIN, (at, *where))
+        return before
+
+    def not_begun(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Take that back of what was not sent at all."""
+        with self._commit() as db:
+            db.executemany(_BEGIN, [(None, one.request, one.sender) for one in messages])
 
     def mark_confirmed(self, sent: Iterable[OutgoingMessage], at: float) -> None:
         """Note that the broker has these."""

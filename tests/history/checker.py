@@ -171,7 +171,12 @@ def _at_the_end(told: _Told, asked: Asked) -> Iterator[Violation]:
 
 
 def _without_row(told: _Told, asked: Asked, ran: list[Ran]) -> tuple[str, str] | None:
-    """Whoever died while asking may have kept nothing; then nothing may have come of it."""
+    """Whoever died while asking may have kept nothing; then nothing may have come of it.
+
+    An interactive request is not promised to survive a power cut: it may be gone as a whole.
+    """
+    if asked.via not in DURABLE and not told.rows[asked.request]:
+        return None
     if not ran and asked.request in told.confirmed:
         return "lost", f"no effect and no row ({_promised(told, asked)})"
     if ran:

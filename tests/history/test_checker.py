@@ -115,6 +115,7 @@ def test_an_interactive_request_may_be_silent():
     for via in ("direct", "broadcast"):
         silent = [replace(ASKED, via=via), RAN_A, RAN_B, OK_A, row("silent"), ENDED]
         assert check(silent) == []
+    assert check([replace(ASKED, via="direct"), RAN_A, ENDED]) == []
     late = [replace(ASKED, via="broadcast", targets=("a",)), *HONEST[2:]]
     assert check(late) == []
 

@@ -263,9 +263,13 @@ class World:
             else:
                 break
         self._clients.append(client)
+        looks = 0.0
         while True:
             if self.questions and self.questions[0].at <= self.scheduler.now:
                 self._ask(client, self.questions.pop(0))
+            elif self.scheduler.now >= looks:
+                client.requests()  # an operator looks what has become of it
+                looks = self.scheduler.now + 60.0
             else:
                 self.scheduler.pause(0.5)
 

@@ -41,7 +41,7 @@ from mcshell.client.store.records import (
 from mcshell.client.store.schema import SESSION
 from mcshell.client.store.secret_bytes import forget
 from mcshell.client.store.strays import StrayStore
-from mcshell.client.store.unheard import abandoned, lapsed
+from mcshell.client.store.unheard import abandoned, lapsed, unanswered
 from mcshell.client.store.unverified import UnverifiedStore
 from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
@@ -342,7 +342,9 @@ class SessionStore:
         return judged
 
     def lapse(self, now: float) -> None:
-        """Judge the pending targets of durable requests whose time is over."""
+        """Judge the pending targets of requests whose time is over, and for which nobody waits."""
+        for request, verdicts in unanswered(self._database, now).items():
+            self.judge(request, verdicts, State.SILENT)
         over = lapsed(self._database, now)
         for request, verdicts in over.items():
             self.judge(request, verdicts, State.EXPIRED)

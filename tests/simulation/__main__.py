@@ -24,15 +24,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commit() -> str:
-    """Which code it is, with a mark where it is not committed."""
+    """The last that changed this code, with a mark where something is not committed."""
 
     def git(*words: str) -> str:
         return subprocess.run(
             ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "mcshell", "tests/simulation", "tests/history")
-    return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    about = ("--", "mcshell/*.py", "tests/simulation", "tests/history")
+    changed = git("status", "--porcelain", *about)
+    return git("log", "-1", "--format=%h", "--abbrev=12", *about) + ("+" if changed else "")
 
 
 def known(path: Path, version: str) -> dict[int, dict[str, object]]:

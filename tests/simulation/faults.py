@@ -115,7 +115,7 @@ class Faults:
 
     def _clock_jumped(self) -> bool:
         machine = self._dice.choice([one.machine for one in self._world.places.values()])
-        machine.skew = self._dice.choice((0.0, -20.0, 20.0, 45.0, -45.0))
+        machine.skew = self._dice.choice((0.0, -20.0, 20.0, -45.0, 45.0, -300.0, 300.0))
         return True
 
     def _slow_network(self) -> bool:

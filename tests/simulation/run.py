@@ -21,6 +21,7 @@ __all__ = ["Result", "run"]
 MOST = 400_000
 SETTLE = 2000.0
 CALM = 30.0
+WAYS = ("queue", "queue", "queue", "pool", "pool", "direct", "broadcast", "job", "jobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ def _questions(dice: random.Random) -> list[Question]:
     at = 0.0
     for number in range(dice.randint(3, 8)):
         at += dice.choice((0.0, 0.0, 0.5, 3.0))
-        via = dice.choice(("queue", "queue", "queue", "pool", "direct", "broadcast"))
+        via = dice.choice(WAYS)
         targets = tuple(NODES[: dice.randint(1, 2)])
         if via in ("pool", "broadcast"):
             targets = ("pool:pool",) if via == "pool" else ()
@@ -113,7 +114,7 @@ class _Settled:
     def look(self) -> bool:
         """Ask the session's file, where it is time to."""
         now = self._world.scheduler.now
-        if now < self._looked + 0.5:
+        if now < self._looked + 2.0:
             return False
         self._looked = now
         if self._world.questions:

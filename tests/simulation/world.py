@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import secrets
 import shutil
@@ -44,6 +45,10 @@ AGENTS = Path(__file__).parent / "agents"
 SESSION = "friday"
 NODES = ("n1", "n2")
 TTL = 7200.0
+JOBS: dict[str, dict[str, Any]] = {
+    "job": {"at": "+4s"},
+    "jobs": {"every": "4s", "until": "+15s"},
+}
 CONFIG = """\
 state = "state"
 [broker]
@@ -67,7 +72,10 @@ members = ["n*"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What the operator is to ask, and when; `name` is what it is called in the history."""
+    """What the operator is to ask, and when; `name` is what it is called in the history.
+
+    `via` is a way of requests, `job` (once, after a while) or `jobs` (a few times).
+    """
 
     name: str
     via: str
@@ -78,11 +86,16 @@ class Question:
     after: float
     wait: bool
 
+    @property
+    def recurs(self) -> bool:
+        """Whether it is done several times."""
+        return self.via == "jobs"
+
 
 @cache
 def _fleet() -> Path:
     """Keys, certificates and configurations: the same for all runs of this process."""
-    folder = Path(mkdtemp(prefix="mcshell-sim-"))
+    folder = Path(mkdtemp(prefix="mcshell-sim-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
     with patch("time.time", lambda: EPOCH - 3600):
         authority = Authority.init(folder / "pki", "sim")
         for name in NODES:
@@ -127,6 +140,7 @@ class World:
         self.scheduler = Scheduler(dice)
         self.disk = Disk(self.scheduler)
         self.questions = questions
+        self._recurring = {one.name: one for one in questions if one.recurs}
         self.history: list[Event] = []
         self._broker_options = broker
         self.refused: list[str] = []
@@ -280,36 +294,50 @@ class World:
             Asked(
                 request=question.name,
                 targets=question.targets,
-                via=question.via,
+                via="job" if question.recurs else question.via,
                 rerun_safe=question.action == "again",
                 at=self.scheduler.now,
+                may_expire=question.recurs,
             )
         )
-        inputs = {"tag": question.name, "before": question.before, "after": question.after}
-        whom: dict[str, Any] = {"pool": "pool"}
-        if question.via != "pool":
-            whom = {} if question.via == "broadcast" else {"nodes": list(question.targets)}
-        more = {"ttl": TTL} if Via(question.via).durable else {}
         try:
-            client.rpc(
-                "mark",
-                question.action,
-                via=question.via,
-                inputs=inputs,
-                wait=question.wait,
-                timeout=10.0,
-                **whom,
-                **more,
-            )
+            self._put(client, question)
         except MCShellError as error:
             self.refused.append(f"{question.name}: {error!r}")
         else:
             self.history.append(Confirmed(request=question.name, at=self.scheduler.now))
 
-    def _ran(self, tag: str, node: str, run: str) -> None:
-        self.history.append(
-            Ran(request=tag, node=node, attempt=run or 1, at=self.scheduler.now)
+    def _put(self, client: Client, question: Question) -> None:
+        inputs = {"tag": question.name, "before": question.before, "after": question.after}
+        if question.via in ("job", "jobs"):
+            client.jobs.submit(
+                "mark",
+                question.action,
+                inputs=inputs,
+                nodes=list(question.targets),
+                timeout=10.0,
+                tz="UTC",
+                **JOBS[question.via],
+            )
+            return
+        whom: dict[str, Any] = {"pool": "pool"}
+        if question.via != "pool":
+            whom = {} if question.via == "broadcast" else {"nodes": list(question.targets)}
+        more = {"ttl": TTL} if Via(question.via).durable else {}
+        client.rpc(
+            "mark",
+            question.action,
+            via=question.via,
+            inputs=inputs,
+            wait=question.wait,
+            timeout=10.0,
+            **whom,
+            **more,
         )
+
+    def _ran(self, tag: str, node: str, run: str) -> None:
+        name = f"{tag}/{run}" if tag in self._recurring else tag
+        self.history.append(Ran(request=name, node=node, attempt=1, at=self.scheduler.now))
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -320,8 +348,10 @@ class World:
             return []
         store = SessionStore(path)
         found = []
+        runs = {one: run for job in store.jobs.all() for one, run in store.jobs.runs(job.id)}
         for record, _counts in store.requests():
             name = str(record.data.get("tag"))
+            name = f"{name}/{runs[record.id]}" if record.id in runs else name
             self._names[record.id] = name
             for entry in store.entries(record.id):
                 found.append(
@@ -338,5 +368,43 @@ class World:
     def finish(self) -> list[Event]:
         """The whole history, once all is over."""
         rows = self.rows()
-        said = [replace(one, request=self._names.get(one.request, one.request)) for one in self._said]
-        return [*self.history, *said, *rows, Ended(at=self.scheduler.now)]
+        said = [
+            replace(one, request=self._names.get(one.request, one.request)) for one in self._said
+        ]
+        history = [*self.history, *said, *rows]
+        runs = self._runs(history)
+        had = {one.request: one.targets for one in runs}
+        return [
+            *runs,
+            *(
+                event
+                for event in history
+                if not isinstance(event, Row)
+                or event.node in had.get(event.request, (event.node,))
+                or event.state != "pending"
+            ),
+            Ended(at=self.scheduler.now),
+        ]
+
+    def _runs(self, history: list[Event]) -> list[Asked]:
+        """Each run of a job that recurs, as if asked of those nodes that had it.
+
+        Of several starts that a node has missed it tells the newest: of the others its row waits.
+        """
+        found: dict[str, dict[str, None]] = {}
+        for event in history:
+            if isinstance(event, Ran) or (isinstance(event, Row) and event.state != "pending"):
+                name, _, run = event.request.partition("/")
+                if run:
+                    found.setdefault(event.request, {})[event.node] = None
+        return [
+            Asked(
+                request=name,
+                targets=tuple(nodes),
+                via="job",
+                rerun_safe=self._recurring[name.partition("/")[0]].action == "again",
+                at=0.0,
+                may_expire=True,
+            )
+            for name, nodes in found.items()
+        ]

@@ -16,7 +16,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from mcshell.errors import ConnectError, ConnectionLost, MCShellError, ReceiptTimeout
+from mcshell.errors import ConnectError, ConnectionLost, MCShellError, ReceiptTimeout, StorageError
 from mcshell.message import Via
 from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
@@ -224,7 +224,7 @@ class NodeServer:
         try:
             if self._connect():
                 if self._begun:
-                    self._patiently(self._open)
+                    self._begin_work()
                 if companion is not None:
                     companion.start()
                 ready()
@@ -246,6 +246,14 @@ class NodeServer:
             self._services.open()
             self._services.speak()
             self._opened = True
+
+    def _begin_work(self) -> None:
+        """Open what is queued; on a disk that takes nothing later, and all else is served."""
+        try:
+            self._patiently(self._open)
+        except StorageError as error:
+            log.error("queued work waits for room: %s", error)  # noqa: TRY400 - said in full
+            self._threads.hand("open")
 
     def _connect(self) -> bool:
         """Connect, however long it takes; False when we are stopped meanwhile."""

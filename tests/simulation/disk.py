@@ -153,6 +153,10 @@ class Disk:
         """The power fails below all these: their files are cut back."""
         self._end(processes, cut=dice)
 
+    def close(self) -> None:
+        """Close all that is open: the run is over."""
+        self._end(set(self._open.values()) | {owner for _, owner in self._files}, cut=None)
+
     def _end(self, processes: set[Process], cut: random.Random | None) -> None:
         mine = [one for one, owner in self._open.items() if owner in processes]
         others = {one.path for one, owner in self._open.items() if owner not in processes}

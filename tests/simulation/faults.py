@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final
+
+from mcshell.message import Reply, ReplySequence, State
+from mcshell.wire import destinations
+from mcshell.wire.documents.envelope import read_request, seal_reply
 
 if TYPE_CHECKING:
     import random
@@ -15,10 +20,12 @@ __all__ = ["Faults"]
 WEIGHTS: Final = {
     "connection broken": 30,
     "message twice": 12,
+    "false reply": 8,
     "node killed": 14,
     "client killed": 12,
     "broker restarted": 6,
     "power cut": 6,
+    "session moved": 2,
     "disk full": 4,
     "clock jumped": 6,
     "slow network": 5,
@@ -76,6 +83,30 @@ class Faults:
     def _message_twice(self) -> bool:
         return self._world.broker.duplicate()
 
+    def _false_reply(self) -> bool:
+        """A node's signature below a reply that is not to what was asked here."""
+        broker = self._world.broker
+        asked = broker.find(".work.")
+        if asked is None:
+            return False
+        about = json.loads(asked.body)
+        request = read_request(asked.body)
+        reply = Reply(
+            requestid=request.id,
+            sender=about["identity"],
+            sequence=ReplySequence.FINAL,
+            statuscode=0,
+            statusmsg="OK",
+            data={"tag": "false"},
+            created=request.created,
+            state=State.OK,
+            digest="0" * 64,
+        )
+        sealed = seal_reply(reply, self._world.signer(reply.sender))
+        where = destinations.reply(request.collective, request.caller, request.session)
+        broker.put(where, sealed.body, {**sealed.headers, "persistent": "true"})
+        return True
+
     def _kill(self, beginning: str) -> bool:
         living = self._living(beginning)
         if not living:
@@ -104,10 +135,14 @@ class Faults:
         self._world.power_cut(machine, again=self._dice.choice((0.5, 5.0, 30.0)))
         return True
 
+    def _session_moved(self) -> bool:
+        self._world.move(again=self._dice.choice((0.1, 5.0)))
+        return True
+
     def _disk_full(self) -> bool:
         full = self._world.disk.full
         machine = self._dice.choice([one.machine for one in self._world.places.values()])
-        if machine in full or machine.name == "desk":
+        if machine in full or machine.name.startswith("desk"):
             return False
         full.add(machine)
         self._later(self._dice.choice((0.5, 5.0, 20.0)), lambda: full.discard(machine))

@@ -397,27 +397,25 @@ class Broker:
         """It is there again, with what is on its disk."""
         self.up = True
 
-    def duplicate(self) -> bool:
-        """Put one more copy of a message of a node's or session's queue behind it."""
-        full = [
-            queue for name, queue in self._queues.items() if queue and "/mcs.sim.pool." not in name
-        ]
-        held = [
-            message
-            for reader in self._readers
-            for message in reader.unacked.values()
-            if ".pool." not in message.destination
-        ]
-        some = [*(one for queue in full for one in queue), *held]
-        if not some:
-            return False
-        one = self.scheduler.dice.choice(some)
-        copy = Message(one.destination, one.body, one.headers, one.expires, safe=True)
-        self._queues.setdefault(one.destination, deque()).append(copy)
-        self._hand_out(one.destination)
-        return True
+    # --- for faults ------------------------------------------------------------------------------
 
-    def waiting(self) -> int:
-        """How many messages lie in queues or are not acknowledged."""
-        held = sum(len(one.unacked) for one in self._readers)
-        return held + sum(map(len, self._queues.values()))
+    def find(self, *words: str) -> Message | None:
+        """Some message that lies in a queue with one of these words in its name, or is handed out."""
+        lying = [message for queue in self._queues.values() for message in queue]
+        held = [message for reader in self._readers for message in reader.unacked.values()]
+        some = [one for one in [*lying, *held] if any(word in one.destination for word in words)]
+        return self.scheduler.dice.choice(some) if some else None
+
+    def put(self, destination: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Put a message behind a queue."""
+        message = Message(destination, body, headers, None, safe=True)
+        self._queues.setdefault(destination, deque()).append(message)
+        self._hand_out(destination)
+
+    def duplicate(self) -> bool:
+        """Put one more copy of a message behind a node's or session's queue."""
+        one = self.find(".work.", ".node.", ".reply.")
+        if one is None:
+            return False
+        self.put(one.destination, one.body, one.headers)
+        return True

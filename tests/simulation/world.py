@@ -28,6 +28,7 @@ from mcshell.node import server as server_module
 from mcshell.node.daemon import Daemon
 from mcshell.node.store import spool as spool_module
 from mcshell.pki import Authority
+from mcshell.wire.credentials import load_credentials
 from mcshell.wire.stomp.reconnect import PATIENCE
 from tests.history.events import Asked, Confirmed, Ended, Event, Ran, Row, Said
 from tests.simulation import effects
@@ -38,6 +39,8 @@ from tests.simulation.shims import Machine, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mcshell.wire.documents.signatures import Signer
 
 __all__ = ["Question", "World"]
 
@@ -154,6 +157,7 @@ class World:
         self.folder = Path(mkdtemp(prefix="run-", dir=_fleet()))
         for name in (*NODES, "alice"):
             _settings(name)
+        self._desk, self._moves = self.folder / "alice", 0
         stack, scheduler = self._stack, self.scheduler
         stack.enter_context(installed(scheduler, self._wall))
         for place, name, value in self._patches():
@@ -171,6 +175,7 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.scheduler.bury()
+        self.disk.close()
         logging.disable(logging.NOTSET)
         effects.listener.pop()
         self._stack.close()
@@ -254,6 +259,20 @@ class World:
             if link.process in dead:
                 link.sever(here=0.0, there=self.dice.choice((0.0, 0.05, 8.0)), reason="it died")
 
+    def move(self, *, again: float = 0.0) -> None:
+        """The session goes to another machine, as a copy of its files; nobody is left at the first."""
+        clients = [place for place in self.places.values() if place.name.startswith("client")]
+        for place in clients:
+            self.kill(place, again=again)
+        self._moves += 1
+        before, self._desk = self._desk, self.folder / f"alice{self._moves}"
+        if before.exists():
+            shutil.copytree(before, self._desk)
+        machine = Machine(f"desk{self._moves}")
+        machine.life = Process(f"{machine.name} itself", machine)
+        for place in clients:
+            place.machine = machine
+
     def tend(self) -> None:
         """Start what has died and whose time has come; called again and again."""
         for place in self.places.values():
@@ -268,7 +287,7 @@ class World:
         daemon.serve(lambda: None)
 
     def _client(self) -> None:
-        settings = replace(_settings("alice"), state_dir=self.folder / "alice")
+        settings = replace(_settings("alice"), state_dir=self._desk)
         while True:
             try:
                 client = Client(settings, session=SESSION)
@@ -286,6 +305,10 @@ class World:
                 looks = self.scheduler.now + 60.0
             else:
                 self.scheduler.pause(0.5)
+
+    def signer(self, name: str) -> Signer:
+        """What a node signs with."""
+        return load_credentials(_settings(name).pki).signer
 
     # --- the operator --------------------------------------------------------------------------
 
@@ -343,7 +366,7 @@ class World:
 
     def rows(self) -> list[Row]:
         """The ledgers as the session file has them now."""
-        path = self.folder / "alice" / "sessions" / f"{SESSION}.sqlite"
+        path = self._desk / "sessions" / f"{SESSION}.sqlite"
         if not path.exists():
             return []
         store = SessionStore(path)

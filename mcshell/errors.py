@@ -221,11 +221,19 @@ class ConnectError(WireError):
 
 
 class ConnectionLost(WireError):
-    """The connection broke while something waited for it; `reason` is the last known cause."""
+    """The connection broke while something waited for it; `reason` is the last known cause.
 
-    def __init__(self, reason: str = "connection lost") -> None:
+    `refused`: the broker ended it, and that is what it said. `unsent`: there was none, so that nothing
+    of what was to be sent can have arrived.
+    """
+
+    def __init__(
+        self, reason: str = "connection lost", *, refused: bool = False, unsent: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.refused = refused
+        self.unsent = unsent
 
 
 class ReceiptTimeout(WireError):

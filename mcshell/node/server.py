@@ -12,10 +12,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from mcshell.errors import ConnectError, MCShellError, ReceiptTimeout
+from mcshell.errors import ConnectError, ConnectionLost, MCShellError, ReceiptTimeout, StorageError
 from mcshell.message import Via
 from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
@@ -223,7 +224,7 @@ class NodeServer:
         try:
             if self._connect():
                 if self._begun:
-                    self._open()
+                    self._begin_work()
                 if companion is not None:
                     companion.start()
                 ready()
@@ -246,6 +247,14 @@ class NodeServer:
             self._services.speak()
             self._opened = True
 
+    def _begin_work(self) -> None:
+        """Open what is queued; on a disk that takes nothing later, and all else is served."""
+        try:
+            self._patiently(self._open)
+        except StorageError as error:
+            log.error("queued work waits for room: %s", error)  # noqa: TRY400 - said in full
+            self._threads.hand("open")
+
     def _connect(self) -> bool:
         """Connect, however long it takes; False when we are stopped meanwhile."""
         try:
@@ -254,15 +263,23 @@ class NodeServer:
         except ConnectError:
             return False
         for one in self._connections:
-            self._subscribe(one)
+            self._patiently(partial(self._subscribe, one))
         return not self._stopping
 
     def _subscribe(self, connection: _Connection) -> None:
-        """Subscribe, however long it takes: a cluster that looks for a member confirms nothing."""
+        connection.transport.subscribe_all(self._wanted(connection), ack="auto")
+
+    def _patiently(self, subscribe: Callable[[], None]) -> None:
+        """Subscribe, however long it takes, unless the broker says no.
+
+        A cluster that looks for a member confirms nothing, and a connection may break at any time.
+        """
         while not self._stopping:
             try:
-                connection.transport.subscribe_all(self._wanted(connection), ack="auto")
-            except ReceiptTimeout as error:
+                subscribe()
+            except (ReceiptTimeout, ConnectionLost) as error:
+                if isinstance(error, ConnectionLost) and error.refused:
+                    raise
                 log.warning("%s: once more", error)
             else:
                 return

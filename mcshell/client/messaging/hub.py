@@ -24,6 +24,7 @@ from mcshell.client.session.session import Session
 from mcshell.client.session.strays import gather_strays
 from mcshell.client.session.takeover import Takeover
 from mcshell.client.store.records import NewRequest, ReplyRecord
+from mcshell.errors import WireError
 from mcshell.message import State
 from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import BodyLimits
@@ -177,6 +178,8 @@ class SessionHub:
 
     def _claim(self, receiver: Receiver) -> None:
         """Agree with the caller's other machines that this process has the session."""
+        if self.takeover is not None:
+            self.takeover.stop()  # of an attempt that failed
         self.takeover = Takeover(
             self._transport,
             self._credentials,
@@ -315,13 +318,18 @@ class SessionHub:
         return tracker
 
     def promote(self) -> bool:
-        """Take the session's queue, if its holder is gone."""
+        """Take the session's queue, if its holder is gone; without a connection, at a later time."""
         if not self.session.acquire():
             return False
         log.info("taking over the queue of session %s", self.session.name)
         receiver = self._new_receiver(self.session)
-        self._claim(receiver)
-        receiver.start(self.session.queue, alone=False)
+        try:
+            self._claim(receiver)
+            receiver.start(self.session.queue, alone=False)
+        except WireError as error:
+            log.warning("session %s: %s: once more", self.session.name, error)
+            receiver.stop()
+            return False
         self._second = receiver
         self.notices.append(f"session {self.session.name}: its holder is gone, this process has it")
         self.outbox.wake()

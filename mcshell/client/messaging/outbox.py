@@ -1,17 +1,19 @@
 """Durable requests on their way: what is committed and not confirmed is sent until it is.
 
 After a lost connection, or in a later process, whatever has no mark is sent again: the same id, so
-that a node that has it already drops the second.
+that a node that has it already drops the second. The nodes of a pool do not know what each other have:
+so before a request to a pool goes out it is written down that it does, and every copy but the first
+says that it is one (`AGAIN`), as the broker says of what it hands out again.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcshell.client.store.records import OutgoingMessage
 from mcshell.interrupts import InterruptibleCondition
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.envelope import AGAIN, CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.confirmed import ConfirmedSender
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from mcshell.wire.stomp.transport import Receipt, Transport
 
 __all__ = ["Outbox"]
+
+_OTHERS: Final = 5.0
+"""Seconds that are left to another process of the session for what it has begun to send."""
 
 
 class Outbox(ConfirmedSender[OutgoingMessage]):
@@ -37,6 +42,10 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
         self._store = store
         self._trackers = trackers
         self._marked = InterruptibleCondition()
+        self._tried: set[OutgoingMessage] = set()
+        """Requests to pools that this process has begun to send, and that are not confirmed."""
+        self._copies: set[OutgoingMessage] = set()
+        """Those that may be at the broker already."""
 
     def wait(self, request: str, timeout: float) -> bool:
         """Wait (seconds) until the broker has confirmed every SEND of a request."""
@@ -63,12 +72,39 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
         """Of those that are queued, what no node has said that it has."""
         self._store.doubt(time.time(), since)
 
+    def begin(
+        self, messages: Sequence[OutgoingMessage], at: float
+    ) -> Mapping[OutgoingMessage, float]:
+        """Write down which requests to pools go out now; what another has just begun is left to it."""
+        pools = [one for one in messages if one.sender.startswith("pool:")]
+        if not pools:
+            return {}
+        before = self._store.begin(pools, at)
+        later = {
+            one: _OTHERS
+            for one, since in before.items()
+            if one not in self._tried and abs(at - since) < _OTHERS
+        }
+        self._tried.update(one for one in pools if one not in later)
+        self._copies.update(one for one in before if one not in later)
+        return later
+
+    def not_begun(self, messages: Sequence[OutgoingMessage]) -> None:
+        """The next attempt is the first of these."""
+        mine = [one for one in messages if one in self._tried and one not in self._copies]
+        if mine:
+            self._store.not_begun(mine)
+            self._tried.difference_update(mine)
+
     def send(self, message: OutgoingMessage) -> Receipt:
         """Send one request to one target, or to a pool."""
+        headers = {SIGNATURE: message.signature, CERTIFICATE: message.certificate}
+        if message in self._copies:
+            headers[AGAIN] = "true"
         receipt = self._transport.send(
             message.destination,
             message.body,
-            {SIGNATURE: message.signature, CERTIFICATE: message.certificate},
+            headers,
             persistent=True,
             expires=message.expires,
             receipt=True,
@@ -89,5 +125,7 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
     def confirmed(self, messages: Sequence[OutgoingMessage]) -> None:
         """Mark what the broker has, and wake whoever waits for it."""
         self._store.mark_confirmed(messages, time.time())
+        self._tried.difference_update(messages)
+        self._copies.difference_update(messages)
         with self._marked:
             self._marked.notify_all()

@@ -145,6 +145,7 @@ class RequestHistory:
 
     def _find(self, request: str | None) -> _Earlier:
         session = self._hub.session
+        session.store.lapse(time.time())
         reference = None if request is None else parse_reference(request)
         if reference is not None:
             meant = self.newest(reference.fits, anywhere=reference.moment is not None)

@@ -88,10 +88,10 @@ class Session:
             if lock is not None:
                 lock.close()
             raise
-        owner = self.store.meta("caller")
-        if owner is None:
+        if self.store.meta("caller") is None:
             self._found(caller, collective)
-        elif owner != caller:
+        owner = self.store.meta("caller")
+        if owner != caller:
             self.close()
             raise SessionError(
                 f"session {path.stem!r} belongs to {owner}, not to {caller}", path.stem
@@ -121,8 +121,7 @@ class Session:
         name = self.path.stem
         address = f"{name}-{secrets.token_hex(3)}" if name.startswith(_SCRATCH) else name
         about = {"caller": caller, "collective": collective, "address": address}
-        for key, value in {**about, "origins": secrets.token_hex(8)}.items():
-            self.store.set_meta(key, value)
+        self.store.found({**about, "origins": secrets.token_hex(8)})
 
     @classmethod
     def open(

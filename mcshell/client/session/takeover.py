@@ -167,14 +167,6 @@ class Takeover:
         except Rejected as refusal:
             log.warning("a word about sessions is refused: %s", refusal)
             return
-        log.debug(
-            "XX %s hears %s (mine %d, claimed %s, holds %s)",
-            self._me,
-            claim,
-            self._epoch,
-            self._claimed,
-            self._session.holds,
-        )
         if claim.address != self._session.address or claim.holder == self._me:
             return
         if claim.kind == HANDOVER and claim.epoch == self._epoch:

@@ -85,10 +85,17 @@ def step(entry: LedgerEntry, reply: Reply, at: float) -> LedgerEntry:
     """Return what a node's reply makes of its entry; `at` is when the reply was kept.
 
     The first final reply wins, a second marks `duplicate`; a reply after a judgement replaces the
-    judgement, and what a node has only said of its end, and marks `late`.
+    judgement, and what a node has only said of its end, and marks `late`. What a worker of a pool has
+    done counts for more than that another, who had a copy, could only say `interrupted`.
     """
     if entry.state.final and entry.done is not None:
-        return entry._replace(duplicate=True) if reply.final else entry
+        if not reply.final:
+            return entry
+        another = entry.worker not in ("", reply.sender)  # of the pool's
+        if another and reply.state is State.INTERRUPTED:
+            return entry
+        if not another or entry.state is not State.INTERRUPTED:
+            return entry._replace(duplicate=True)
     if reply.sender != entry.sender:
         entry = entry._replace(worker=reply.sender)
     attempt = max(entry.attempt, reply.sequence // ReplySequence.STEP + 1)

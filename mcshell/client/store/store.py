@@ -41,7 +41,7 @@ from mcshell.client.store.records import (
 from mcshell.client.store.schema import SESSION
 from mcshell.client.store.secret_bytes import forget
 from mcshell.client.store.strays import StrayStore
-from mcshell.client.store.unheard import abandoned, lapsed
+from mcshell.client.store.unheard import abandoned, lapsed, unanswered
 from mcshell.client.store.unverified import UnverifiedStore
 from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
@@ -59,6 +59,8 @@ __all__ = ["SessionStore"]
 
 _REMEMBERED = 50_000
 _WHOLE = 1 << 40
+_SENT = "SELECT sent FROM targets WHERE request=? AND sender=?"
+_BEGIN = "UPDATE targets SET sent=? WHERE request=? AND sender=?"
 
 
 class SessionStore:
@@ -115,6 +117,11 @@ class SessionStore:
         """Write one of the session's own facts."""
         with self._commit() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
+
+    def found(self, about: Mapping[str, str]) -> None:
+        """Write whose a new file is, all of it or nothing; what another process wrote first stands."""
+        with self._commit() as db:
+            db.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", about.items())
 
     @property
     def jobs(self) -> JobStore:
@@ -230,6 +237,26 @@ class SessionStore:
                 (at, request, json.dumps(list(names))),
             )
 
+    def begin(
+        self, messages: Sequence[OutgoingMessage], at: float
+    ) -> dict[OutgoingMessage, float]:
+        """Write down, for good, that these are about to be sent; those that were before, and since when."""
+        before: dict[OutgoingMessage, float] = {}
+        with self._commit(durable=True) as db:
+            for one in messages:
+                where = (one.request, one.sender)
+                found = db.execute(_SENT, where).fetchone()
+                if found is not None and found[0] is not None:
+                    before[one] = float(found[0])
+                else:
+                    db.execute(_BEGIN, (at, *where))
+        return before
+
+    def not_begun(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Take that back of what was not sent at all."""
+        with self._commit() as db:
+            db.executemany(_BEGIN, [(None, one.request, one.sender) for one in messages])
+
     def mark_confirmed(self, sent: Iterable[OutgoingMessage], at: float) -> None:
         """Note that the broker has these."""
         with self._commit() as db:
@@ -316,7 +343,9 @@ class SessionStore:
         return judged
 
     def lapse(self, now: float) -> None:
-        """Judge the pending targets of durable requests whose time is over."""
+        """Judge the pending targets of requests whose time is over, and for which nobody waits."""
+        for request, verdicts in unanswered(self._database, now).items():
+            self.judge(request, verdicts, State.SILENT)
         over = lapsed(self._database, now)
         for request, verdicts in over.items():
             self.judge(request, verdicts, State.EXPIRED)

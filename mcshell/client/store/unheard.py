@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcshell.client.store.ledger import UNSENT
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     Verdicts = dict[str, list[tuple[str, str]]]
     """By request: targets, each with the reason."""
 
-__all__ = ["abandoned", "lapsed"]
+__all__ = ["abandoned", "lapsed", "unanswered"]
+
+_LONG: Final = 600.0
+"""Seconds after the time of an interactive request in which whoever has put it has come to an end."""
 
 _PENDING = (
     "SELECT t.request, t.sender, t.sent IS NULL FROM counts c"
@@ -37,9 +40,23 @@ def abandoned(store: Database, now: float) -> Verdicts:
 
     What was sent may still be answered until its time is over.
     """
+    return _interactive(store, "t.sent IS NULL OR r.expires<?", now)
+
+
+def unanswered(store: Database, now: float) -> Verdicts:
+    """Those of interactive requests that no process waits for any more, whichever had put them.
+
+    What goes out in batches may take any time, and is left to that process, or to whoever comes after it.
+    """
+    batches = "json_extract(r.options, '$.batch') IS NOT NULL"
+    over = f"r.expires<? AND NOT (t.sent IS NULL AND {batches})"
+    return _interactive(store, over, now - _LONG)
+
+
+def _interactive(store: Database, over: str, now: float) -> Verdicts:
     query = (
         f"{_PENDING} AND r.via IN ('broadcast', 'direct') AND t.unexpected=0"
-        " AND (t.sent IS NULL OR r.expires<?) AND t.reason NOT LIKE ?"
+        f" AND ({over}) AND t.reason NOT LIKE ?"
     )
     return _by_request(
         (request, sender, f"{UNSENT}its process ended" if unsent else "no reply before it expired")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcshell.node.replies import ReplyWriter
     from mcshell.node.store.records import OutboxMessage, WorkItem
 
-__all__ = ["ATTEMPTS", "LATE", "MISSED", "RunLifecycle", "interrupted", "late"]
+__all__ = ["ATTEMPTS", "LATE", "MISSED", "RunLifecycle", "interrupted", "late", "not_started"]
 
 ATTEMPTS: Final = 3
 """How often an action that is safe to run again is started."""
@@ -43,6 +43,13 @@ def late(work: WorkItem) -> Outcome:
 def interrupted(why: str) -> Outcome:
     """The outcome of what died between its claim and its outcome."""
     return Outcome(State.INTERRUPTED, StatusCode.UNKNOWN_ERROR, why)
+
+
+def not_started(work: WorkItem, outcome: Outcome) -> Outcome:
+    """How a row ends that may not start: one that had begun before may have been done."""
+    if not work.attempt:
+        return outcome
+    return interrupted(f"it had begun before, and may not once more: {outcome.statusmsg}")
 
 
 class RunLifecycle:

@@ -3,7 +3,8 @@
 Pool actions are short, so they run in threads of this process. One thread owns the queue's
 messages: it claims what comes, hands it to the slots, and commits what they bring back together
 with its last reply, before it acknowledges. So a message that comes again was begun by a worker
-that died: only what is safe to run again is run again, and that a few times at most.
+that died, and one that says that it was sent before may have been, by any: only what is safe to run
+again is run again, and that a few times at most.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mcshell.node.store.records import FINAL, INTERRUPTED, WorkResult
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
 from mcshell.values import dataclass
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import Arrival
+from mcshell.wire.documents.envelope import AGAIN, Arrival
 from mcshell.wire.stomp.transport import TaggedInbox
 
 if TYPE_CHECKING:
@@ -341,7 +342,8 @@ class PoolWorker:
             found if isinstance(found, Refusal) else self._context.controller.admit(found, host)
         )
         tries = row.attempt if row is not None else 0
-        begun = delivery.redelivered or tries > 0
+        copy = delivery.headers.get(AGAIN) == "true"
+        begun = copy or delivery.redelivered or tries > 0
         if isinstance(verdict, Refusal):
             self._conclude(batch, item, request, refused(verdict), now)
         elif begun and (tries >= TRIES or not verdict.action.rerun_safe):
@@ -354,7 +356,7 @@ class PoolWorker:
     def _final_already(self, admitted: Admitted, tries: int) -> Outcome:
         """What is said of a message with which a worker died, and that is not begun again."""
         if not admitted.action.rerun_safe:
-            text = "a worker died with it, and it is not safe to run twice"
+            text = "a worker may have begun it before, and it is not safe to run twice"
             return Outcome(State.INTERRUPTED, StatusCode.UNKNOWN_ERROR, text)
         text = f"set aside after {tries} tries: this worker died with it each time"
         return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)

@@ -18,7 +18,7 @@ from mcshell.errors import MCShellError, StorageError
 from mcshell.message import State, StatusCode
 from mcshell.node.execution.action import run_action
 from mcshell.node.execution.caller_queue import CallerRounds
-from mcshell.node.execution.lifecycle import interrupted, late
+from mcshell.node.execution.lifecycle import interrupted, late, not_started
 from mcshell.node.store.records import FINAL
 from mcshell.node.verdicts import Outcome, Refusal, refused
 
@@ -82,6 +82,8 @@ class QueueWorker:
         self._rounds: defaultdict[str, CallerRounds] = defaultdict(CallerRounds)
         self._touched: SimpleQueue[Iterable[str]] = SimpleQueue()
         """Nodes on which something may start now."""
+        self._left: list[Run] = []
+        """What died with an earlier process, or ended after it."""
         self._ends: dict[Key, WorkResult] = {}
         """Not committed yet: more than those of the moment only where the disk takes nothing."""
         self._stopping = False
@@ -89,7 +91,7 @@ class QueueWorker:
         self._thread = threading.Thread(target=self._run, name="mcshell-worker", daemon=True)
 
     def start(self) -> None:
-        """Recover what an earlier process left (adopt, or conclude), and begin."""
+        """Adopt what an earlier process left, and begin: what has ended of it is concluded first."""
         self._recover()
         self._thread.start()
 
@@ -108,22 +110,15 @@ class QueueWorker:
     # --- after a restart -----------------------------------------------------------------------
 
     def _recover(self) -> None:
-        ends: list[WorkResult] = []
-        left: list[Run] = []
         for work in self._spool.running():
             if work.via != "queue" or work.identity not in self._nodes:
                 continue  # an emulator may have had more nodes last time
+            self._occupy(work, 1)
             run = self._runner.adopt(work)
-            if run is None:
-                self._occupy(work, 1)
-                if self._scheduler.cancelled(work):
-                    self._runner.stop(work.key)
-                continue
-            left.append(run)
-            ends += self._conclude(work, run.outcome(), "the node died in the middle")
-        self._commit(ends)
-        for run in left:
-            self._drop(run)
+            if run is not None:
+                self._left.append(run)
+            elif self._scheduler.cancelled(work):
+                self._runner.stop(work.key)
 
     def _conclude(self, work: WorkItem, outcome: Outcome | None, death: str) -> list[WorkResult]:
         """The end of a run; none when it is to run once more."""
@@ -182,12 +177,15 @@ class QueueWorker:
 
     def _reap(self) -> set[str]:
         """End the rows whose runs have; returns the nodes that have free slots now."""
-        ended = self._runner.ended()
         ends: list[WorkResult] = []
-        for run in ended:
+        for run in self._left:
+            ends += self._conclude(run.work, run.outcome(), "the node died in the middle")
+        ended = [*self._left, *self._runner.ended()]
+        for run in ended[len(self._left) :]:
             self._steps("outcome", run.work.id)
             ends += self._conclude(run.work, run.outcome(), run.death())
         self._commit(ends)
+        self._left.clear()
         for run in ended:
             self._drop(run)
             self._occupy(run.work, -1)
@@ -203,7 +201,12 @@ class QueueWorker:
             return set()
         self._sweep_at = now + _SWEEP
         overdue = [work for work in self._spool.overdue(now) if work.identity in self._nodes]
-        self._commit([self._lifecycles[work.identity].end(work, late(work)) for work in overdue])
+        self._commit(
+            [
+                self._lifecycles[work.identity].end(work, not_started(work, late(work)))
+                for work in overdue
+            ]
+        )
         if now >= self._purge_at:
             self._purge_at = now + _PURGE
             self._spool.purge(now, self._settings.retention)
@@ -237,7 +240,7 @@ class QueueWorker:
                 more.add(identity)
                 request, verdict = lifecycle.recheck(work)
                 if isinstance(verdict, Refusal):
-                    ends.append(lifecycle.end(work, refused(verdict)))
+                    ends.append(lifecycle.end(work, not_started(work, refused(verdict))))
                 else:
                     cleared.append((work, request, verdict))
         self._commit(ends)

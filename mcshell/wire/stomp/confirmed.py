@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from mcshell.errors import ConnectionLost, MCShellError, ReceiptTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mcshell.wire.stomp.transport import Receipt, Transport
 
@@ -45,8 +45,8 @@ M = TypeVar("M")
 class ConfirmedSender(Generic[M]):
     """Sends the unconfirmed messages of a file; the subclass says which, and how each is sent.
 
-    Its methods `unconfirmed`, `send`, `sent`, `confirmed`, `doubt` and `replaced` are called in the
-    sender's thread.
+    Its methods `unconfirmed`, `begin`, `not_begun`, `send`, `sent`, `confirmed`, `doubt` and `replaced` are
+    called in the sender's thread.
     """
 
     def __init__(self, name: str, transport: Transport) -> None:
@@ -65,6 +65,17 @@ class ConfirmedSender(Generic[M]):
     def unconfirmed(self, limit: int) -> Sequence[M]:
         """Up to `limit` messages of which the broker has said nothing, the oldest first."""
         raise NotImplementedError
+
+    def begin(self, messages: Sequence[M], at: float) -> Mapping[M, float]:
+        """Take note of what is about to be sent (epoch).
+
+        Returns what is not to be sent now, each with how many seconds it is to wait.
+        """
+        del messages, at
+        return {}
+
+    def not_begun(self, messages: Sequence[M]) -> None:
+        """Take note of what was about to be sent, and was not given to the connection."""
 
     def send(self, message: M) -> Receipt:
         """Send one, asking for a receipt; ConnectionLost when there is no connection."""
@@ -106,7 +117,7 @@ class ConfirmedSender(Generic[M]):
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._wakeup.wait(_ASIDE / 10 if self._aside else None)
+            self._wakeup.wait(self._until_next())
             self._wakeup.clear()
             try:
                 while self._send_window():
@@ -120,6 +131,12 @@ class ConfirmedSender(Generic[M]):
                     log.exception("the outbox stumbled")
                 self._stopped.wait(_PAUSE)
                 self._wakeup.set()
+
+    def _until_next(self) -> float | None:
+        """Seconds until one that waits aside is to be tried again."""
+        if not self._aside:
+            return None
+        return max(0.0, min(self._aside.values()) - time.monotonic())
 
     def _send_window(self) -> bool:
         """Send some messages; False when there were none.
@@ -138,10 +155,18 @@ class ConfirmedSender(Generic[M]):
             return False
         under_way: list[tuple[M, Receipt]] = []
         at = time.time()
+        later = self.begin(messages, at)
+        self._aside.update((message, now + seconds) for message, seconds in later.items())
+        messages = [message for message in messages if message not in later]
+        begun = 0
         try:
-            for message in messages:
-                under_way.append((message, self.send(message)))  # noqa: PERF401 - the rest are kept
+            for begun, message in enumerate(messages, 1):  # noqa: B007 - also where it ends
+                under_way.append((message, self.send(message)))
+        except ConnectionLost as lost:
+            begun -= lost.unsent
+            raise
         finally:
+            self.not_begun(messages[begun:])
             self._confirm(under_way, at)
         self._window = min(_WINDOW, self._window * 2)
         return True

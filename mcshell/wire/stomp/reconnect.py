@@ -407,7 +407,8 @@ class ReconnectingConnection:
             while (link := self._live) is None or link.dead.is_set():
                 left = deadline - time.monotonic()
                 if left <= 0 or self._stop.is_set() or self._thread is None:
-                    raise ConnectionLost(f"no connection to a broker: {self._reason}")
+                    reason = f"no connection to a broker: {self._reason}"
+                    raise ConnectionLost(reason, unsent=True)
                 self._changed.wait(min(left, 0.5))
         return link
 
@@ -517,7 +518,9 @@ class ReconnectingConnection:
         try:
             _subscribe(link, wanted)
         except ConnectionLost:
-            if link.refusal or last:
+            if link.refusal:
+                raise ConnectionLost(link.refusal, refused=True) from None
+            if last:
                 raise
             return False
         with self._changed:

@@ -483,6 +483,7 @@ def missing(kind: str) -> str:
             "mcollective",
             bool(shutil.which("mcollectived") and shutil.which("mco")),
         ),
+        "gcc": ("gcc and libc6-dev", bool(shutil.which("gcc"))),
         "softhsm": ("softhsm2", bool(shutil.which("softhsm2-util"))),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
         "chromium": (

@@ -1,0 +1,222 @@
+"""One run: what a script says happens, then all is mended, and the history of it is checked."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.message import Via
+from mcshell.node.audit.files import log_files
+from mcshell.node.audit.verify import verify
+from tests.history.checker import Violation, check
+from tests.history.events import Asked, Confirmed, Ended, Event, Ran, Row
+from tests.nemesis.script import ASKERS, NODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mcshell.client.client import Client
+    from mcshell.client.store.records import RequestRecord
+    from tests.nemesis.place import Place
+    from tests.nemesis.script import Ask, Fault, Script
+
+__all__ = ["Outcome", "run"]
+
+OPEN: Final = ("pending", "received", "running")
+
+PATIENCE: Final = 60.0
+"""Seconds that everything has to end in once all is mended, on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to. `worst` is the longest (seconds) that kept work waited for its last reply.
+
+    `faults` are those of the history, then what else is wrong: counts, audit chains, mishaps.
+    """
+
+    faults: list[str]
+    asked: int
+    effects: int
+    worst: float
+    seconds: float
+    states: Counter[str]
+    history: list[Event] = field(repr=False)
+
+
+def run(place: Place, script: Script) -> Outcome:
+    """Let it all happen, mend it, wait for the end, and judge."""
+    began = time.time()
+    asked, mishaps = _live(place, script, began)
+    place.leave(PATIENCE)
+    told = _Told(place, asked)
+    for asker in ASKERS:
+        with place.fleet.client(state="desk", session=asker) as client:
+            told.read(client, time.monotonic() + PATIENCE)
+    history = told.history()
+    wrong = [str(one) for one in check(history)]
+    wrong += told.wrong
+    wrong += mishaps
+    wrong += (text for node in NODES for text in _audit(place, node))
+    return Outcome(
+        faults=wrong,
+        asked=len(asked),
+        effects=sum(isinstance(event, Ran) for event in history),
+        worst=told.worst,
+        seconds=time.time() - began,
+        states=told.states,
+        history=history,
+    )
+
+
+def _live(place: Place, script: Script, began: float) -> tuple[dict[str, tuple[Ask, float]], list[str]]:
+    """The calls that were made, by tag, and what went wrong in breaking things."""
+    mishaps: list[str] = []
+    threads = [
+        threading.Thread(target=_break, args=(place, fault, began, mishaps), name=str(fault))
+        for fault in script.faults
+    ]
+    for thread in threads:
+        thread.start()
+    asked = {}
+    for ask in script.work:
+        time.sleep(max(0.0, began + ask.at - time.time()))
+        now = time.time()
+        if place.put(ask):
+            asked[ask.tag] = (ask, now)
+    for thread in threads:
+        thread.join()
+    return asked, mishaps
+
+
+def _break(place: Place, fault: Fault, began: float, mishaps: list[str]) -> None:
+    time.sleep(max(0.0, began + fault.at - time.time()))
+    try:
+        with place.broken(fault):
+            time.sleep(fault.lasts)
+    except Exception as error:  # noqa: BLE001 - it is told with the verdict
+        mishaps.append(f"mishap: {fault}: {error!r}")
+
+
+class _Told:
+    """What askers, effects and sessions say, as events by tag; a job's runs are requests of their own.
+
+    A run's row stays pending for a week where its node slept through the start: others have run it,
+    this one tells of the newest start only. It counts as a row where the node has an effect.
+    """
+
+    def __init__(self, place: Place, asked: dict[str, tuple[Ask, float]]) -> None:
+        self._place = place
+        self._asked = asked
+        self._rows: list[Row] = []
+        self._runs: dict[str, tuple[str, set[str]]] = {}
+        """Of each run of a job that was seen: the tag of the job, and its targets."""
+        self._ran: list[Ran] = []
+        self._did: set[tuple[str, str]] = set()
+        self.states: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.worst = 0.0
+
+    def read(self, client: Client, until: float) -> None:
+        """Wait until everything that is kept has ended, then take down each row of a session."""
+        while self._open(client) and time.monotonic() < until:
+            time.sleep(0.2)
+        self._ran = list(self._effects())
+        self._did = {(one.request, one.node) for one in self._ran}
+        runs = client.session.store.jobs.run_ids()
+        for record, counts in client.requests():
+            if record.agent != "effect":
+                continue
+            if client.session.store.jobs.get(record.id) is None:
+                self._read_request(client, record, counts, is_run=record.id in runs)
+            elif left := [state for state in OPEN if counts.get(state)]:
+                self.wrong.append(f"unfinished: the job {record.data['tag']} is {left}")
+
+    def _read_request(
+        self, client: Client, record: RequestRecord, counts: dict[str, int], *, is_run: bool
+    ) -> None:
+        replies = client.replies(record.id)
+        rows = [(row.sender, str(row.state)) for row in replies.rows()]
+        sums = Counter(state for _sender, state in rows)
+        if sums != Counter({state: counts.get(state, 0) for state in sums}):
+            self.wrong.append(f"sum: {record.id} has {dict(sums)}, its counts are {counts}")
+        tag = str(record.data["tag"])
+        if is_run:
+            name = _run_name(tag, record.id)
+            rows = [one for one in rows if one[1] != "pending" or (name, one[0]) in self._did]
+            tag = self._run(record.id, tag, [sender for sender, _state in rows])
+        now = time.time()
+        self._rows += [Row(request=tag, node=sender, state=state, at=now) for sender, state in rows]
+        self.states.update(f"{record.via} {state}" for _sender, state in rows)
+        if record.via in (Via.QUEUE, Via.POOL) and not is_run:
+            ends = [one.done for one in replies.entries() if one.done is not None]
+            self.worst = max([self.worst, *(end - record.created for end in ends)])
+
+    def _open(self, client: Client) -> bool:
+        runs = client.session.store.jobs.run_ids()
+        return any(
+            counts.get(state)
+            for record, counts in client.requests()
+            if record.agent == "effect" and record.via in (Via.QUEUE, Via.POOL)
+            for state in (OPEN[1:] if record.id in runs else OPEN)
+        )
+
+    def _run(self, requestid: str, tag: str, senders: Iterable[str]) -> str:
+        """The name that a run of a job has in the history."""
+        name = _run_name(tag, requestid)
+        self._runs.setdefault(name, (tag, set()))[1].update(senders)
+        return name
+
+    def _effects(self) -> Iterator[Ran]:
+        for node in NODES:
+            path = self._place.fleet.folder / "effects" / node
+            for line in path.read_text().splitlines() if path.exists() else ():
+                effect = json.loads(line)
+                tag = effect["tag"]
+                if tag in self._asked and self._asked[tag][0].via == "job":
+                    tag = self._run(effect["id"], tag, [node])
+                yield Ran(request=tag, node=node, attempt=1, at=effect["at"])
+
+    def history(self) -> list[Event]:
+        """All events, in the order of time."""
+        events: list[Event] = [*self._ran]
+        for tag, (ask, at) in self._asked.items():
+            if ask.via != "job":
+                events.append(_asked(tag, ask, ask.targets, at))
+        for name, (tag, targets) in self._runs.items():
+            ask, at = self._asked[tag]
+            events.append(_asked(name, ask, tuple(sorted(targets)), at))
+        for asker in ASKERS:
+            for note in self._place.notes(asker):
+                if note["event"] == "confirmed" and self._asked[note["tag"]][0].via != "job":
+                    events.append(Confirmed(request=note["tag"], at=note["at"]))
+        events += self._rows
+        events.sort(key=lambda event: event.at)
+        return [*events, Ended(at=time.time())]
+
+
+def _run_name(tag: str, requestid: str) -> str:
+    return f"{tag}/{requestid[:8]}"
+
+
+def _asked(name: str, ask: Ask, targets: tuple[str, ...], at: float) -> Asked:
+    return Asked(
+        request=name,
+        targets=targets,
+        via=ask.via,
+        rerun_safe=ask.action == "again",
+        at=at,
+        may_expire=ask.via == "job",  # a start that a node slept through is missed
+    )
+
+
+def _audit(place: Place, node: str) -> Iterator[str]:
+    """What is wrong with a node's audit log."""
+    path = place.fleet.folder / f"state-{node}" / "node" / "audit.jsonl"
+    found = verify(log_files(path), {})
+    if found.broken is not None:
+        yield f"audit: {node}: {found.broken}"

@@ -1,0 +1,121 @@
+"""What a seed comes to: who asks what, and what breaks, at which moment. Pure.
+
+Moments are seconds from the beginning of a run. A fault has a victim (a node, an asker, the broker, a
+member of a cluster) and is over after `lasts`; of one victim's process, link or clock no two overlap.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ASKERS", "LENGTH", "NODES", "Ask", "Fault", "Script", "written"]
+
+NODES: Final = ("n1", "n2")
+ASKERS: Final = ("a", "b")
+LENGTH: Final = 9.0
+"""Seconds in which things happen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One call of an asker. `via` is also `job`: one that starts every two seconds until the end."""
+
+    at: float
+    tag: str
+    asker: str
+    via: str
+    targets: tuple[str, ...]
+    action: str
+    sleep: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something breaks, and is mended after so many seconds; `amount` is that of a clock's jump."""
+
+    at: float
+    lasts: float
+    kind: str
+    victim: str
+    amount: float = 0.0
+
+    def __str__(self) -> str:
+        how = f" by {self.amount:+.0f} s" if self.amount else ""
+        return f"{self.at:4.1f} s: {self.victim} {self.kind}{how} for {self.lasts:.1f} s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """One run: what is asked and what breaks, each in the order of time."""
+
+    seed: int
+    work: tuple[Ask, ...]
+    faults: tuple[Fault, ...]
+
+
+def written(
+    seed: int, kinds: Mapping[str, Sequence[str]], *, asks: int = 40, faults: int = 6
+) -> Script:
+    """The run of a seed; `kinds` are the faults there can be, with their victims.
+
+    A kind that stands for a longer one counts once: each is as likely as the others.
+    """
+    dice = random.Random(seed)
+    work = [_ask(dice, seed, number) for number in range(asks)]
+    broken: list[Fault] = []
+    while len(broken) < faults:
+        kind = dice.choice(sorted(kinds))
+        fault = _fault(dice, kind, dice.choice(kinds[kind]))
+        if not any(_overlap(fault, other) for other in broken):
+            broken.append(fault)
+    return Script(
+        seed=seed,
+        work=tuple(sorted(work, key=lambda one: one.at)),
+        faults=tuple(sorted(broken, key=lambda one: one.at)),
+    )
+
+
+def _ask(dice: random.Random, seed: int, number: int) -> Ask:
+    via = dice.choice(["queue"] * 6 + ["pool"] * 3 + ["direct", "broadcast", "job"])
+    some = tuple(sorted(dice.sample(NODES, dice.randint(1, len(NODES)))))
+    targets = {"pool": ("pool:sms",), "broadcast": NODES}.get(via, some)
+    return Ask(
+        # a job is to have a few starts
+        at=dice.uniform(0.0, LENGTH / 3 if via == "job" else LENGTH),
+        tag=f"{seed}-{number}",
+        asker=dice.choice(ASKERS),
+        via=via,
+        targets=targets,
+        action=dice.choice(["once", "once", "again"]),
+        sleep=dice.choice([0.0, 0.0, 0.0, 0.3, 1.0]),
+    )
+
+
+def _fault(dice: random.Random, kind: str, victim: str) -> Fault:
+    jump = dice.choice([-300.0, -20.0, 20.0, 300.0]) if kind == "clock" else 0.0
+    return Fault(
+        at=dice.uniform(0.5, LENGTH - 1.0),
+        lasts=dice.uniform(0.3, 4.0),
+        kind=kind,
+        victim=victim,
+        amount=jump,
+    )
+
+
+def _layer(kind: str) -> str:
+    """What of a victim breaks: its link and its clock may while the rest is broken, too."""
+    layer = kind.partition("-")[0]
+    return layer if layer in {"link", "clock"} else "process"
+
+
+def _overlap(one: Fault, other: Fault) -> bool:
+    return (
+        (one.victim, _layer(one.kind)) == (other.victim, _layer(other.kind))
+        and one.at <= other.at + other.lasts
+        and other.at <= one.at + one.lasts
+    )

@@ -3,7 +3,7 @@
     asker.py CONFIG STATE SESSION FILE
 
 Each line of standard input is a call as JSON (`script.Ask`). It appends to FILE, as JSON: `ready` once
-the session is open; `confirmed` with the tag when the broker has it; `refused` with the reason when
+the session is open; `kept` with the tag when the call has returned, `confirmed` when the broker has it; `refused` with the reason when
 the call raised. At the end of its input it leaves, once no call is under way.
 """
 
@@ -22,6 +22,7 @@ from mcshell.client.client import Client
 from mcshell.errors import ConnectError, MCShellError
 
 PATIENCE = 4.0  # seconds for what is asked directly
+TTL = 15.0
 
 
 class Asker:
@@ -40,37 +41,34 @@ class Asker:
         """Make a call, and wait until the broker has what it is to keep."""
         try:
             replies = self._put(ask)
-            if ask["via"] in {"queue", "pool", "job"} and replies.wait_confirmed(600.0):
-                self.note("confirmed", tag=ask["tag"])
+            if ask["via"] in {"queue", "pool", "job"}:
+                self.note("kept", tag=ask["tag"])
+                if replies.wait_confirmed(600.0):
+                    self.note("confirmed", tag=ask["tag"])
         except MCShellError as error:
             self.note("refused", tag=ask["tag"], why=str(error))
 
     def _put(self, ask: dict[str, Any]) -> Any:
         inputs = {"tag": ask["tag"], "sleep": ask["sleep"]}
-        via, targets = ask["via"], ask["targets"]
+        via, targets, action = ask["via"], ask["targets"], ask["action"]
         if via == "job":
             until = time.time() + ask["lasts"]
             return self._client.jobs.submit(
                 "effect",
-                ask["action"],
+                action,
                 inputs=inputs,
                 nodes=targets,
                 every="2s",
                 until=until,
                 timeout=0.0,
             )
-        if via == "broadcast":
-            return self._client.rpc(
-                "effect", ask["action"], inputs=inputs, via=via, timeout=PATIENCE
-            )
-        if via == "direct":
-            return self._client.rpc(
-                "effect", ask["action"], inputs=inputs, via=via, nodes=targets, timeout=PATIENCE
-            )
-        where: dict[str, Any] = {"pool": "sms"} if via == "pool" else {"nodes": targets}
-        return self._client.rpc(
-            "effect", ask["action"], inputs=inputs, via=via, ttl="1h", wait=False, **where
-        )
+        if via in {"queue", "pool"}:
+            where: dict[str, Any] = {"pool": "sms"} if via == "pool" else {"nodes": targets}
+            more = {"ttl": "1h", "wait": False}
+        else:
+            where = {} if via == "broadcast" else {"nodes": targets}
+            more = {"ttl": TTL, "timeout": PATIENCE}
+        return self._client.rpc("effect", action, inputs=inputs, via=via, **where, **more)
 
 
 def opened(path: Path, state: str, session: str) -> Client:

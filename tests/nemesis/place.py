@@ -32,6 +32,8 @@ from tests.peers.small_disk import SmallDisk, small_disk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from mcshell.client.client import Client
+
 __all__ = ["Place", "PoweredFleet", "Single"]
 
 SETTLED: Final = 3.0
@@ -102,6 +104,10 @@ class Place:
             assert ping.stats["ok"] == len(NODES), ping.rows()
         assert wait_until(lambda: all(self._said(one, "ready") for one in ASKERS), 60)
         time.sleep(SETTLED)
+
+    def reader(self, asker: str) -> Client:
+        """The session of an asker that has left."""
+        return self.fleet.client(state="desk", session=asker)
 
     def broken(self, fault: Fault) -> contextlib.AbstractContextManager[None]:
         """A fault: it begins with the context, and is mended at its end."""

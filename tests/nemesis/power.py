@@ -53,6 +53,11 @@ class Disk:
             "POWER_KEPT": str(self._kept.resolve()),
         }
 
+    def sync(self) -> None:
+        """Have everything that was written until now on the disk, as the system itself does in time."""
+        for kept in self._kept.iterdir():
+            kept.unlink(missing_ok=True)
+
     def cut(self) -> dict[Path, int]:
         """Put each file back to when it was last synced, once its processes are dead.
 

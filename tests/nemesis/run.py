@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import ExitStack
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ from tests.history.events import Asked, Confirmed, Ended, Event, Ran, Row
 from tests.nemesis.script import ASKERS, NODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mcshell.client.client import Client
     from mcshell.client.store.records import RequestRecord
@@ -54,9 +55,14 @@ def run(place: Place, script: Script) -> Outcome:
     asked, mishaps = _live(place, script, began)
     place.leave(PATIENCE)
     told = _Told(place, asked)
+    late = _waited(place)
     for asker in ASKERS:
-        with place.fleet.client(state="desk", session=asker) as client:
-            told.read(client, time.monotonic() + PATIENCE)
+        if late:
+            # who asked has died, or its node: what became of it is asked once its time is over
+            time.sleep(max(0.0, late + 3.0 - time.time()))
+        with place.reader(asker) as client:
+            client.find_lost()
+            told.read(client)
     history = told.history()
     wrong = [str(one) for one in check(history)]
     wrong += told.wrong
@@ -73,12 +79,36 @@ def run(place: Place, script: Script) -> Outcome:
     )
 
 
+def _waited(place: Place) -> float:
+    """Wait until everything that is kept has ended; the time at which what was not kept is over, or 0."""
+    with ExitStack() as sessions:
+        clients = [sessions.enter_context(place.reader(asker)) for asker in ASKERS]
+        end = time.monotonic() + PATIENCE
+        while any(map(_open, clients)) and time.monotonic() < end:
+            time.sleep(0.2)
+        requests = [one for client in clients for one in client.requests()]
+        return max((record.expires for record, counts in requests if _cut_off(record, counts)), default=0.0)
+
+
+def _open(client: Client) -> bool:
+    """Whether something that is kept has not ended; of runs of jobs: none of which a node has begun."""
+    runs = client.session.store.jobs.run_ids()
+    return any(
+        counts.get(state)
+        for record, counts in client.requests()
+        if record.agent == "effect" and record.via in (Via.QUEUE, Via.POOL)
+        for state in (OPEN[1:] if record.id in runs else OPEN)
+    )
+
+
 def _live(place: Place, script: Script, began: float) -> tuple[dict[str, tuple[Ask, float]], list[str]]:
     """The calls that were made, by tag, and what went wrong in breaking things."""
     mishaps: list[str] = []
+    # what is mended late must not be broken meanwhile
+    locks = {one.part: threading.Lock() for one in script.faults}
     threads = [
-        threading.Thread(target=_break, args=(place, fault, began, mishaps), name=str(fault))
-        for fault in script.faults
+        threading.Thread(target=_break, args=(place, one, locks[one.part], began, mishaps))
+        for one in script.faults
     ]
     for thread in threads:
         thread.start()
@@ -93,10 +123,12 @@ def _live(place: Place, script: Script, began: float) -> tuple[dict[str, tuple[A
     return asked, mishaps
 
 
-def _break(place: Place, fault: Fault, began: float, mishaps: list[str]) -> None:
+def _break(
+    place: Place, fault: Fault, lock: threading.Lock, began: float, mishaps: list[str]
+) -> None:
     time.sleep(max(0.0, began + fault.at - time.time()))
     try:
-        with place.broken(fault):
+        with lock, place.broken(fault):
             time.sleep(fault.lasts)
     except Exception as error:  # noqa: BLE001 - it is told with the verdict
         mishaps.append(f"mishap: {fault}: {error!r}")
@@ -121,10 +153,8 @@ class _Told:
         self.wrong: list[str] = []
         self.worst = 0.0
 
-    def read(self, client: Client, until: float) -> None:
-        """Wait until everything that is kept has ended, then take down each row of a session."""
-        while self._open(client) and time.monotonic() < until:
-            time.sleep(0.2)
+    def read(self, client: Client) -> None:
+        """Take down each row of a session."""
         self._ran = list(self._effects())
         self._did = {(one.request, one.node) for one in self._ran}
         runs = client.session.store.jobs.run_ids()
@@ -137,13 +167,14 @@ class _Told:
                 self.wrong.append(f"unfinished: the job {record.data['tag']} is {left}")
 
     def _read_request(
-        self, client: Client, record: RequestRecord, counts: dict[str, int], *, is_run: bool
+        self, client: Client, record: RequestRecord, counts: Mapping[str, int], *, is_run: bool
     ) -> None:
         replies = client.replies(record.id)
         rows = [(row.sender, str(row.state)) for row in replies.rows()]
-        sums = Counter(state for _sender, state in rows)
-        if sums != Counter({state: counts.get(state, 0) for state in sums}):
-            self.wrong.append(f"sum: {record.id} has {dict(sums)}, its counts are {counts}")
+        sums = Counter(str(one.state) for one in replies.entries() if not one.unexpected)
+        said = {str(state): n for state, n in counts.items() if n and state != "unexpected"}
+        if dict(sums) != said:
+            self.wrong.append(f"sum: {record.id} has {dict(sums)}, its counts are {said}")
         tag = str(record.data["tag"])
         if is_run:
             name = _run_name(tag, record.id)
@@ -155,15 +186,6 @@ class _Told:
         if record.via in (Via.QUEUE, Via.POOL) and not is_run:
             ends = [one.done for one in replies.entries() if one.done is not None]
             self.worst = max([self.worst, *(end - record.created for end in ends)])
-
-    def _open(self, client: Client) -> bool:
-        runs = client.session.store.jobs.run_ids()
-        return any(
-            counts.get(state)
-            for record, counts in client.requests()
-            if record.agent == "effect" and record.via in (Via.QUEUE, Via.POOL)
-            for state in (OPEN[1:] if record.id in runs else OPEN)
-        )
 
     def _run(self, requestid: str, tag: str, senders: Iterable[str]) -> str:
         """The name that a run of a job has in the history."""
@@ -197,6 +219,11 @@ class _Told:
         events += self._rows
         events.sort(key=lambda event: event.at)
         return [*events, Ended(at=time.time())]
+
+
+def _cut_off(record: RequestRecord, counts: Mapping[str, int]) -> bool:
+    """Whether an interactive request has a target that is open still."""
+    return record.agent == "effect" and not record.via.durable and any(map(counts.get, OPEN))
 
 
 def _run_name(tag: str, requestid: str) -> str:

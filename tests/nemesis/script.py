@@ -44,6 +44,12 @@ class Fault:
     victim: str
     amount: float = 0.0
 
+    @property
+    def part(self) -> tuple[str, str]:
+        """What breaks: a victim's link or clock may while its process is broken, too."""
+        layer = self.kind.partition("-")[0]
+        return self.victim, layer if layer in {"link", "clock"} else "process"
+
     def __str__(self) -> str:
         how = f" by {self.amount:+.0f} s" if self.amount else ""
         return f"{self.at:4.1f} s: {self.victim} {self.kind}{how} for {self.lasts:.1f} s"
@@ -66,11 +72,22 @@ def written(
     A kind that stands for a longer one counts once: each is as likely as the others.
     """
     dice = random.Random(seed)
-    work = [_ask(dice, seed, number) for number in range(asks)]
+    ways = ["queue"] * 6 + ["pool"] * 3 + ["direct", "broadcast"]
+    ways += ["job"] * dice.choice([0, 1])
+    work = [_ask(dice, dice.choice(ways), f"{seed}-{number}") for number in range(asks)]
+    # a job that was begun ahead of its time is not over before that time
+    jumps = (-300.0, -20.0, 20.0, *(() if "job" in ways else (300.0,)))
     broken: list[Fault] = []
     while len(broken) < faults:
         kind = dice.choice(sorted(kinds))
-        fault = _fault(dice, kind, dice.choice(kinds[kind]))
+        jump = dice.choice(jumps) if kind == "clock" else 0.0
+        fault = Fault(
+            at=dice.uniform(0.5, LENGTH - 1.0),
+            lasts=dice.uniform(0.3, 4.0),
+            kind=kind,
+            victim=dice.choice(kinds[kind]),
+            amount=jump,
+        )
         if not any(_overlap(fault, other) for other in broken):
             broken.append(fault)
     return Script(
@@ -80,14 +97,13 @@ def written(
     )
 
 
-def _ask(dice: random.Random, seed: int, number: int) -> Ask:
-    via = dice.choice(["queue"] * 6 + ["pool"] * 3 + ["direct", "broadcast", "job"])
+def _ask(dice: random.Random, via: str, tag: str) -> Ask:
     some = tuple(sorted(dice.sample(NODES, dice.randint(1, len(NODES)))))
     targets = {"pool": ("pool:sms",), "broadcast": NODES}.get(via, some)
     return Ask(
         # a job is to have a few starts
         at=dice.uniform(0.0, LENGTH / 3 if via == "job" else LENGTH),
-        tag=f"{seed}-{number}",
+        tag=tag,
         asker=dice.choice(ASKERS),
         via=via,
         targets=targets,
@@ -96,26 +112,9 @@ def _ask(dice: random.Random, seed: int, number: int) -> Ask:
     )
 
 
-def _fault(dice: random.Random, kind: str, victim: str) -> Fault:
-    jump = dice.choice([-300.0, -20.0, 20.0, 300.0]) if kind == "clock" else 0.0
-    return Fault(
-        at=dice.uniform(0.5, LENGTH - 1.0),
-        lasts=dice.uniform(0.3, 4.0),
-        kind=kind,
-        victim=victim,
-        amount=jump,
-    )
-
-
-def _layer(kind: str) -> str:
-    """What of a victim breaks: its link and its clock may while the rest is broken, too."""
-    layer = kind.partition("-")[0]
-    return layer if layer in {"link", "clock"} else "process"
-
-
 def _overlap(one: Fault, other: Fault) -> bool:
     return (
-        (one.victim, _layer(one.kind)) == (other.victim, _layer(other.kind))
+        one.part == other.part
         and one.at <= other.at + other.lasts
         and other.at <= one.at + one.lasts
     )

@@ -106,6 +106,14 @@ class RunLifecycle:
         self._controller.finished(request, self.host, outcome, "not_started", **more)
         return self.writer.kept(request, outcome)
 
+    def give_up(self, work: WorkItem, why: Outcome) -> WorkResult:
+        """The end of a row that does not start any more; of one that has, as its last start came out."""
+        if work.attempt:
+            state = State.INTERRUPTED if work.statuscode is None else State.FAILED
+            code = StatusCode.UNKNOWN_ERROR if work.statuscode is None else work.statuscode
+            why = Outcome(state, code, f"{work.statusmsg}; not started again: {why.statusmsg}")
+        return self.end(work, why)
+
     def end(self, work: WorkItem, outcome: Outcome, attempt: int | None = None) -> WorkResult:
         """The end of a row, with its reply; audited and counted."""
         assert work.body is not None, "an open row has its envelope"

@@ -18,7 +18,8 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from tests.nemesis.place import Single
+from tests.nemesis.clustered import Clustered
+from tests.nemesis.place import Place, Single
 from tests.nemesis.run import run
 from tests.nemesis.script import NODES, written
 from tests.peers.processes import MARK
@@ -28,7 +29,7 @@ COLUMNS: Final = (
     *("commit", "topology", "seed", "verdict", "seconds", "worst_wait"),
     *("asked", "effects", "faults", "what"),
 )
-TOPOLOGIES: Final = ("embedded", "activemq", "rabbitmq")
+TOPOLOGIES: Final = ("embedded", "activemq", "rabbitmq", "cluster", "cluster-classic")
 
 
 def commit() -> str:
@@ -47,7 +48,9 @@ def done_before(path: Path, topology: str, tried: str) -> set[int]:
     with path.open(newline="") as file:
         rows = csv.DictReader(file)
         return {
-            int(row["seed"]) for row in rows if (row["topology"], row["commit"]) == (topology, tried)
+            int(row["seed"])
+            for row in rows
+            if (row["topology"], row["commit"]) == (topology, tried)
         }
 
 
@@ -61,20 +64,26 @@ def keep(path: Path, row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def one(topology: str, seed: int, folder: Path) -> dict[str, object]:
-    """Run a seed in an empty folder; returns its line, and prints what is wrong."""
+def place_of(topology: str, folder: Path) -> Place:
+    """Where a run of a topology takes place."""
+    if topology.startswith("cluster"):
+        return Clustered(folder, classic=topology.endswith("classic"))
+    return Single(topology, folder)
+
+
+def one(topology: str, place: Place, seed: int) -> dict[str, object]:
+    """Run a seed; returns its line, and prints what is wrong."""
     began = time.monotonic()
-    place = Single(topology, folder, seed)
-    script = written(seed, place.kinds)
-    with place:
-        outcome = run(place, script)
-        if outcome.faults:
-            for node in NODES:  # a small disk is gone with the place
-                shutil.copytree(place.fleet.folder / f"state-{node}", folder / f"left-{node}")
+    script = written(seed, place.kinds, place.length)
+    outcome = run(place, script)
     print(f"{topology} {seed}: {outcome.asked} asked, {outcome.effects} effects", flush=True)
     print(f"  worst wait {outcome.worst:.1f} s, {dict(outcome.states)}")
     for text in (*map(str, script.faults), *outcome.faults):
         print(f"  {text}")
+    if outcome.faults:
+        for node in NODES:  # a small disk is gone with the place
+            left = place.folder / f"left-{seed}-{node}"
+            shutil.copytree(place.fleet.folder / f"state-{node}", left)
     return {
         "topology": topology,
         "seed": seed,
@@ -88,8 +97,25 @@ def one(topology: str, seed: int, folder: Path) -> dict[str, object]:
     }
 
 
+def sitting(options: argparse.Namespace, seeds: list[int], tried: str) -> int:
+    """Run these in one place; returns how many failed."""
+    folder = Path(tempfile.mkdtemp(prefix=f"nemesis-{options.topology}-{seeds[0]}-"))
+    failed = 0
+    with place_of(options.topology, folder) as place:
+        for seed in seeds:
+            row = one(options.topology, place, seed)
+            keep(options.results, {"commit": tried, **row})
+            print(f"  {row['verdict']} in {row['seconds']} s", flush=True)
+            failed += row["verdict"] == "failed"
+    if options.keep and failed:
+        print(f"  {folder}")
+    else:
+        shutil.rmtree(folder)
+    return failed
+
+
 def main() -> int:
-    """Run them one after the other."""
+    """Run them one after the other: a single broker is made anew for each, a cluster for all."""
     parser = argparse.ArgumentParser(prog="python -m tests.nemesis", description=__doc__)
     parser.add_argument("--topology", required=True, choices=TOPOLOGIES)
     parser.add_argument("--seeds", required=True, help="A-B, or a number")
@@ -99,20 +125,10 @@ def main() -> int:
     os.environ[MARK] = uuid.uuid4().hex
     first, _, last = options.seeds.partition("-")
     tried = commit()
-    failed = 0
-    for seed in range(int(first), int(last or first) + 1):
-        if seed in done_before(options.results, options.topology, tried):
-            continue
-        folder = Path(tempfile.mkdtemp(prefix=f"nemesis-{options.topology}-{seed}-"))
-        row = one(options.topology, seed, folder)
-        keep(options.results, {"commit": tried, **row})
-        print(f"  {row['verdict']} in {row['seconds']} s", flush=True)
-        failed += row["verdict"] == "failed"
-        if options.keep and row["verdict"] == "failed":
-            print(f"  {folder}")
-        else:
-            shutil.rmtree(folder)
-    return int(failed > 0)
+    done = done_before(options.results, options.topology, tried)
+    left = [seed for seed in range(int(first), int(last or first) + 1) if seed not in done]
+    each = [left] if left and options.topology.startswith("cluster") else [[one] for one in left]
+    return int(sum(sitting(options, seeds, tried) for seeds in each) > 0)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tests.nemesis.power import Disk
 from tests.nemesis.proxy import Proxy
-from tests.nemesis.script import ASKERS, LENGTH, NODES, Ask, Fault
+from tests.nemesis.script import ASKERS, NODES, SHORT, Ask, Fault
 from tests.peers import certificates
 from tests.peers.brokers import KINDS, Broker
 from tests.peers.fleet import ROOT, Fleet, Node
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 
     from mcshell.client.client import Client
 
-__all__ = ["Place", "PoweredFleet", "Single"]
+__all__ = ["ASKER", "NODE", "Place", "PoweredFleet", "Single"]
 
 SETTLED: Final = 3.0
 """Seconds: RabbitMQ 3.10 loses what it has confirmed when it dies sooner after a queue was made."""
-_NODE: Final = """\
+NODE: Final = """\
 agents = ["{root}/tests/agents_for_tests"]
 serve = ["sms"]
 slots = 3
@@ -47,7 +48,7 @@ members = ["n*"]
 [agents.effect]
 folder = "{folder}/effects"
 """
-_ASKER: Final = """\
+ASKER: Final = """\
 [node]
 agents = ["{root}/tests/agents_for_tests"]
 [pools.sms]
@@ -58,11 +59,13 @@ members = ["n*"]
 class PoweredFleet(Fleet):
     """A fleet whose nodes have an environment of their own, by name."""
 
-    apart: Mapping[str, Mapping[str, str]]
+    apart: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
     def _run(self, name: str, words: Iterable[str]) -> Child:
         argv = [sys.executable, "-m", "mcshell", *words]
-        return Child(argv, self.folder / f"{name}.log", {**self.environ, **self.apart[name]})
+        return Child(
+            argv, self.folder / f"{name}.log", {**self.environ, **self.apart.get(name, {})}
+        )
 
 
 class Place:
@@ -73,9 +76,13 @@ class Place:
 
     fleet: PoweredFleet
     kinds: Mapping[str, tuple[str, ...]]
+    length = SHORT
+    patience = 60.0
+    """Seconds that everything has to end in once all is mended, on a busy machine."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.seed = 0
         self._open = ExitStack()
         self._askers: dict[str, subprocess.Popen[str]] = {}
         self._busy = threading.Lock()
@@ -84,7 +91,6 @@ class Place:
         with self._open:
             self._enter()
             self._open.callback(self._end_askers)
-            self.meet()
             self._open = self._open.pop_all()
         return self
 
@@ -95,19 +101,20 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def meet(self) -> None:
-        """Have the askers know all nodes; returns once their queues are safe."""
+    def meet(self, seed: int) -> None:
+        """Have askers with new sessions know all nodes; returns once their queues are safe."""
+        self.seed = seed
         for name in ASKERS:
             self._start_asker(name)
-        with self.fleet.client(state="desk", session="first") as client:
+        with self.fleet.client(state="desk") as client:
             ping = client.rpc("rpcutil", "ping", via="broadcast", timeout=30)
-            assert ping.stats["ok"] == len(NODES), ping.rows()
+            assert ping.stats["ok"] >= len(NODES), ping.rows()
         assert wait_until(lambda: all(self._said(one, "ready") for one in ASKERS), 60)
         time.sleep(SETTLED)
 
     def reader(self, asker: str) -> Client:
         """The session of an asker that has left."""
-        return self.fleet.client(state="desk", session=asker)
+        return self.fleet.client(state="desk", session=f"{asker}{self.seed}")
 
     def broken(self, fault: Fault) -> contextlib.AbstractContextManager[None]:
         """A fault: it begins with the context, and is mended at its end."""
@@ -119,7 +126,7 @@ class Place:
 
     def notes(self, asker: str) -> list[dict[str, Any]]:
         """What an asker has written down, over all its lives."""
-        path = self.folder / f"{asker}.notes"
+        path = self.folder / f"{asker}{self.seed}.notes"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def _said(self, asker: str, event: str) -> int:
@@ -127,7 +134,8 @@ class Place:
 
     def _start_asker(self, name: str) -> None:
         config = self.fleet.folder / f"{name}.toml"
-        words = [config, self.fleet.folder / "desk", name, self.folder / f"{name}.notes"]
+        session = f"{name}{self.seed}"
+        words = [config, self.fleet.folder / "desk", session, self.folder / f"{session}.notes"]
         with (self.folder / f"{name}.log").open("a") as log:
             self._askers[name] = subprocess.Popen(
                 [sys.executable, "-m", "tests.nemesis.asker", *map(str, words)],
@@ -142,7 +150,7 @@ class Place:
 
     def put(self, ask: Ask) -> bool:
         """Tell an asker to ask; False when it does not live."""
-        line = json.dumps({**asdict(ask), "lasts": LENGTH - ask.at})
+        line = json.dumps(asdict(ask))
         stdin = self._askers[ask.asker].stdin
         assert stdin is not None
         try:
@@ -215,10 +223,9 @@ class Place:
 class Single(Place):
     """One broker, of a kind in `tests.peers.brokers.KINDS`."""
 
-    def __init__(self, kind: str, folder: Path, seed: int) -> None:
+    def __init__(self, kind: str, folder: Path) -> None:
         super().__init__(folder)
         self.broker_kind = kind
-        self._seed = seed
         self._proxies: dict[str, Proxy] = {}
         self._disks: dict[str, Disk] = {}
         self._small: dict[str, SmallDisk] = {}
@@ -246,11 +253,11 @@ class Single(Place):
         self._open.callback(self.broker.stop)
         folder = self.folder / "fleet"
         (folder / "effects").mkdir(parents=True)
-        more = _NODE.format(root=ROOT, folder=folder)
+        more = NODE.format(root=ROOT, folder=folder)
         self.fleet = PoweredFleet(self.broker, folder, dict.fromkeys(NODES, Node()), more=more)
         self._open.callback(self.fleet.stop)
         with self.fleet.config.open("a") as file:
-            file.write(_ASKER.format(root=ROOT))
+            file.write(ASKER.format(root=ROOT))
         for name in ASKERS:
             (folder / f"{name}.toml").write_text(self.fleet.config.read_text())
         for name, port in zip((*NODES, *ASKERS), free_ports(4), strict=True):
@@ -268,7 +275,7 @@ class Single(Place):
         return KINDS[self.broker_kind](data, certificates.write(pki), more=powered)
 
     def _link(self, name: str, port: int) -> None:
-        proxy = self._proxies[name] = Proxy(port, self.broker.port, self._seed)
+        proxy = self._proxies[name] = Proxy(port, self.broker.port, port)
         proxy.start()
         self._open.callback(proxy.stop)
         path = self.fleet.folder / f"{name}.toml"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
-from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mcshell.message import Via
 from mcshell.node.audit.files import log_files
 from mcshell.node.audit.verify import verify
-from tests.history.checker import Violation, check
+from tests.history.checker import check
 from tests.history.events import Asked, Confirmed, Ended, Event, Ran, Row
 from tests.nemesis.script import ASKERS, NODES
 
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "run"]
 
 OPEN: Final = ("pending", "received", "running")
-
-PATIENCE: Final = 60.0
-"""Seconds that everything has to end in once all is mended, on a busy machine."""
+LEAVING: Final = 60.0
+"""Seconds for the askers to leave once all is mended; what they have not sent by then others send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +50,10 @@ class Outcome:
 
 def run(place: Place, script: Script) -> Outcome:
     """Let it all happen, mend it, wait for the end, and judge."""
+    place.meet(script.seed)
     began = time.time()
     asked, mishaps = _live(place, script, began)
-    place.leave(PATIENCE)
+    place.leave(LEAVING)
     told = _Told(place, asked)
     late = _waited(place)
     for asker in ASKERS:
@@ -83,11 +83,13 @@ def _waited(place: Place) -> float:
     """Wait until everything that is kept has ended; the time at which what was not kept is over, or 0."""
     with ExitStack() as sessions:
         clients = [sessions.enter_context(place.reader(asker)) for asker in ASKERS]
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + place.patience
         while any(map(_open, clients)) and time.monotonic() < end:
             time.sleep(0.2)
         requests = [one for client in clients for one in client.requests()]
-        return max((record.expires for record, counts in requests if _cut_off(record, counts)), default=0.0)
+        return max(
+            (record.expires for record, counts in requests if _cut_off(record, counts)), default=0.0
+        )
 
 
 def _open(client: Client) -> bool:
@@ -101,7 +103,9 @@ def _open(client: Client) -> bool:
     )
 
 
-def _live(place: Place, script: Script, began: float) -> tuple[dict[str, tuple[Ask, float]], list[str]]:
+def _live(
+    place: Place, script: Script, began: float
+) -> tuple[dict[str, tuple[Ask, float]], list[str]]:
     """The calls that were made, by tag, and what went wrong in breaking things."""
     mishaps: list[str] = []
     # what is mended late must not be broken meanwhile
@@ -194,14 +198,15 @@ class _Told:
         return name
 
     def _effects(self) -> Iterator[Ran]:
-        for node in NODES:
-            path = self._place.fleet.folder / "effects" / node
-            for line in path.read_text().splitlines() if path.exists() else ():
+        for path in sorted((self._place.fleet.folder / "effects").iterdir()):
+            for line in path.read_text().splitlines():
                 effect = json.loads(line)
                 tag = effect["tag"]
+                if not tag.startswith(f"{self._place.seed}-"):
+                    continue  # of an earlier run in this place
                 if tag in self._asked and self._asked[tag][0].via == "job":
-                    tag = self._run(effect["id"], tag, [node])
-                yield Ran(request=tag, node=node, attempt=1, at=effect["at"])
+                    tag = self._run(effect["id"], tag, [path.name])
+                yield Ran(request=tag, node=path.name, attempt=1, at=effect["at"])
 
     def history(self) -> list[Event]:
         """All events, in the order of time."""

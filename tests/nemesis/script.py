@@ -13,17 +13,33 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ASKERS", "LENGTH", "NODES", "Ask", "Fault", "Script", "written"]
+__all__ = ["ASKERS", "NODES", "SHORT", "Ask", "Fault", "Length", "Script", "written"]
 
 NODES: Final = ("n1", "n2")
 ASKERS: Final = ("a", "b")
-LENGTH: Final = 9.0
-"""Seconds in which things happen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """How much happens: `seconds` in which things begin, how many calls and faults, and how long these last.
+
+    `bulk` are calls beside the others, each to one of the `crowd`'s queues.
+    """
+
+    seconds: float
+    asks: int
+    faults: int
+    longest: float
+    bulk: int = 0
+    crowd: tuple[str, ...] = ()
+
+
+SHORT: Final = Length(seconds=9.0, asks=40, faults=6, longest=4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One call of an asker. `via` is also `job`: one that starts every two seconds until the end."""
+    """One call of an asker. `via` is also `job`: one that starts every two seconds, while it `lasts`."""
 
     at: float
     tag: str
@@ -32,6 +48,7 @@ class Ask:
     targets: tuple[str, ...]
     action: str
     sleep: float
+    lasts: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,26 +81,25 @@ class Script:
     faults: tuple[Fault, ...]
 
 
-def written(
-    seed: int, kinds: Mapping[str, Sequence[str]], *, asks: int = 40, faults: int = 6
-) -> Script:
-    """The run of a seed; `kinds` are the faults there can be, with their victims.
-
-    A kind that stands for a longer one counts once: each is as likely as the others.
-    """
+def written(seed: int, kinds: Mapping[str, Sequence[str]], length: Length = SHORT) -> Script:
+    """The run of a seed; `kinds` are the faults there can be, with their victims."""
     dice = random.Random(seed)
     ways = ["queue"] * 6 + ["pool"] * 3 + ["direct", "broadcast"]
     ways += ["job"] * dice.choice([0, 1])
-    work = [_ask(dice, dice.choice(ways), f"{seed}-{number}") for number in range(asks)]
+    work = [
+        _ask(dice, dice.choice(ways), f"{seed}-{number}", length.seconds)
+        for number in range(length.asks)
+    ]
+    work += [_one_of_many(dice, f"{seed}-b{number}", length) for number in range(length.bulk)]
     # a job that was begun ahead of its time is not over before that time
     jumps = (-300.0, -20.0, 20.0, *(() if "job" in ways else (300.0,)))
     broken: list[Fault] = []
-    while len(broken) < faults:
+    while len(broken) < length.faults:
         kind = dice.choice(sorted(kinds))
         jump = dice.choice(jumps) if kind == "clock" else 0.0
         fault = Fault(
-            at=dice.uniform(0.5, LENGTH - 1.0),
-            lasts=dice.uniform(0.3, 4.0),
+            at=dice.uniform(0.5, length.seconds - 1.0),
+            lasts=dice.uniform(0.3, length.longest),
             kind=kind,
             victim=dice.choice(kinds[kind]),
             amount=jump,
@@ -97,18 +113,32 @@ def written(
     )
 
 
-def _ask(dice: random.Random, via: str, tag: str) -> Ask:
+def _ask(dice: random.Random, via: str, tag: str, seconds: float) -> Ask:
     some = tuple(sorted(dice.sample(NODES, dice.randint(1, len(NODES)))))
     targets = {"pool": ("pool:sms",), "broadcast": NODES}.get(via, some)
+    at = dice.uniform(0.0, seconds / 3 if via == "job" else seconds)
     return Ask(
-        # a job is to have a few starts
-        at=dice.uniform(0.0, LENGTH / 3 if via == "job" else LENGTH),
+        at=at,
         tag=tag,
         asker=dice.choice(ASKERS),
         via=via,
         targets=targets,
         action=dice.choice(["once", "once", "again"]),
         sleep=dice.choice([0.0, 0.0, 0.0, 0.3, 1.0]),
+        lasts=seconds - at,
+    )
+
+
+def _one_of_many(dice: random.Random, tag: str, length: Length) -> Ask:
+    return Ask(
+        at=dice.uniform(0.0, length.seconds),
+        tag=tag,
+        asker=dice.choice(ASKERS),
+        via="queue",
+        targets=(dice.choice(length.crowd),),
+        action=dice.choice(["once", "again"]),
+        sleep=0.0,
+        lasts=0.0,
     )
 
 

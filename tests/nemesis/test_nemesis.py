@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,7 +23,7 @@ KINDS = {"node-stopped": ("n1", "n2"), "clock": ("n1",), "link-dead": ("n1", "a"
 @pytest.mark.parametrize("seed", [5, 13])  # each found something once
 def test_a_seed(tmp_path: Path, seed: int) -> None:
     """Whatever breaks, the history of it keeps every promise."""
-    place = Single("embedded", tmp_path, seed)
+    place = Single("embedded", tmp_path)
     script = written(seed, place.kinds)
     with place:
         outcome = run(place, script)
@@ -31,9 +32,7 @@ def test_a_seed(tmp_path: Path, seed: int) -> None:
     # a history that lacks an effect of it is not believed
     ran = {event for event in outcome.history if type(event).__name__ == "Ran"}
     shown = next(
-        event
-        for event in outcome.history
-        if type(event).__name__ == "Row" and event.state == "ok"
+        event for event in outcome.history if type(event).__name__ == "Row" and event.state == "ok"
     )
     left_out = {one for one in ran if (one.request, one.node) == (shown.request, shown.node)}
     assert left_out

@@ -221,7 +221,8 @@ ACTIVEMQ_XML = """\
   <broker xmlns="http://activemq.apache.org/schema/core" brokerName="test" useJmx="false"
           dataDirectory={data} schedulePeriodForDestinationPurge="0">
     <destinationPolicy><policyMap><policyEntries>
-      <policyEntry queue="&gt;" expireMessagesPeriod="1000" producerFlowControl="false">
+      <policyEntry queue="&gt;" expireMessagesPeriod="1000" producerFlowControl="false"
+                   persistJMSRedelivered="true">
         <deadLetterStrategy><sharedDeadLetterStrategy processExpired="false"/></deadLetterStrategy>
       </policyEntry>
       <policyEntry topic="&gt;" producerFlowControl="false"/>

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-PEERS = ("activemq", "rabbitmq", "mcollective", "tmux", "chromium", "softhsm", "nodejs")
+PEERS = ("activemq", "rabbitmq", "mcollective", "tmux", "chromium", "softhsm", "nodejs", "gcc")
 EACH_BROKER = [
     "embedded",
     pytest.param("activemq", marks=pytest.mark.activemq),

@@ -66,7 +66,7 @@ def ours(fleet: Fleet, count: int, kill: int) -> dict[str, Any]:
 
 def celery(broker: Broker, folder: Path, count: int, kill: int) -> dict[str, Any]:
     """The same by Celery."""
-    amqp = f"amqp://{broker.user}:{broker.passcode}@{broker.host}:{broker._more[0]}//"
+    amqp = f"amqp://{broker.user}:{broker.passcode}@{broker.host}:{broker._ports[0]}//"
     os.environ["BENCH_AMQP"] = amqp
     sys.path.insert(0, str(Path(__file__).parent))
     from celery_app import app

@@ -326,6 +326,21 @@ def test_what_a_crashed_consumer_held_comes_to_the_next(bare, name):
     assert [frame.headers.get("redelivered") for frame in again] == ["true"] * 3
 
 
+def test_what_was_handed_out_before_the_broker_died_is_marked(fresh_broker, broker_kind, name):
+    """A broker that is killed knows afterwards what a consumer may have seen."""
+    broker = fresh_broker(broker_kind)
+    with Bare(broker).connect() as one:
+        one.subscribe(f"/queue/{name}", prefetch=1)
+        one.send(f"/queue/{name}", b"x", persistent=True)
+        assert one.get("MESSAGE").headers.get("redelivered") != "true"
+        broker.kill9()
+    broker.restart()
+    with Bare(broker).connect() as one:
+        one.subscribe(f"/queue/{name}", prefetch=1)
+        frame = one.get("MESSAGE")
+        assert (frame.body, frame.headers.get("redelivered")) == (b"x", "true")
+
+
 def test_what_a_crashed_consumer_held_comes_to_one_that_waits(bare, name):
     """A consumer that is already waiting gets what the crashed one held."""
     one, waiting = bare(), bare()

@@ -75,13 +75,15 @@ class Broker:
     host: str = "127.0.0.1"
     port: int = 0
     tls_port: int = 0
+    more: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Environment that its processes have beside ours."""
     child: Child | None = field(default=None, repr=False)
     kind: ClassVar[str] = ""
     package: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Choose the ports, which stay the same over restarts, and write the configuration."""
-        self.port, self.tls_port, *self._more = free_ports(6)
+        self.port, self.tls_port, *self._ports = free_ports(6)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.configure()
         self.restart()
@@ -187,7 +189,7 @@ class Embedded(Broker):
             "passcode-file": self.directory / "passcode",
         }
         argv = [sys.executable, "-m", "mcshell.broker", *_options({**options, **more})]
-        return Child(argv, self.log)
+        return Child(argv, self.log, self.more)
 
     def kill9(self) -> None:
         """Kill both without a warning."""
@@ -219,7 +221,8 @@ ACTIVEMQ_XML = """\
   <broker xmlns="http://activemq.apache.org/schema/core" brokerName="test" useJmx="false"
           dataDirectory={data} schedulePeriodForDestinationPurge="0">
     <destinationPolicy><policyMap><policyEntries>
-      <policyEntry queue="&gt;" expireMessagesPeriod="1000" producerFlowControl="false">
+      <policyEntry queue="&gt;" expireMessagesPeriod="1000" producerFlowControl="false"
+                   persistJMSRedelivered="true">
         <deadLetterStrategy><sharedDeadLetterStrategy processExpired="false"/></deadLetterStrategy>
       </policyEntry>
       <policyEntry topic="&gt;" producerFlowControl="false"/>
@@ -318,7 +321,7 @@ class ActiveMQ(Broker):
         options = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opens]
         options += [f"-D{name}={value}" for name, value in settings.items()]
         conf = f"xbean:file:{base}/conf/activemq.xml"
-        return Child(["java", *options, "-jar", str(ACTIVEMQ), "start", conf], self.log)
+        return Child(["java", *options, "-jar", str(ACTIVEMQ), "start", conf], self.log, self.more)
 
 
 class RabbitMQ(Broker):
@@ -329,7 +332,7 @@ class RabbitMQ(Broker):
 
     def configure(self) -> None:
         """Write rabbitmq.conf and the list of plugins."""
-        amqp, self._dist, self._epmd = self._more[:3]
+        amqp, self._dist, self._epmd = self._ports[:3]
         conf = {
             "listeners.tcp.1": f"{self.host}:{amqp}",
             "stomp.listeners.tcp.1": f"{self.host}:{self.port}",
@@ -388,7 +391,7 @@ class RabbitMQ(Broker):
         if self._epmd_child is None:
             argv = ["epmd", "-address", self.host, "-port", str(self._epmd)]
             self._epmd_child = Child(argv, self.directory / "epmd.log")
-        return Child([RABBITMQ], self.log, self.environment)
+        return Child([RABBITMQ], self.log, {**self.environment, **self.more})
 
     def kill9(self) -> None:
         """Kill it without a warning, once its queues are safe: of one just made it loses all.
@@ -483,6 +486,7 @@ def missing(kind: str) -> str:
             "mcollective",
             bool(shutil.which("mcollectived") and shutil.which("mco")),
         ),
+        "gcc": ("gcc and libc6-dev", bool(shutil.which("gcc"))),
         "softhsm": ("softhsm2", bool(shutil.which("softhsm2-util"))),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
         "chromium": (

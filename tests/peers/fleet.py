@@ -156,9 +156,16 @@ class Fleet:
         """Start an emulator of so many nodes beside them, and wait (seconds) until it serves."""
         node = f'[node]\npolicies = "policies"\naudit_every = "{audit_every}"\n{more}'
         self._enrol(name, "node", node)
+        return self.emulate_again(count, *words, name=name, ready=ready)
+
+    def emulate_again(
+        self, count: int, *words: str, name: str = "emulator", ready: float = READY
+    ) -> Child:
+        """Start an emulator that `emulate` has configured, after its end."""
+        before = self._said_ready(name)
         options = ["--config", str(self.folder / f"{name}.toml"), "--pki", str(self.folder / "pki")]
         self.emulator = self._run(name, ["emulate", str(count), *options, *words])
-        self._wait(name, self.emulator, 0, ready)
+        self._wait(name, self.emulator, before, ready)
         return self.emulator
 
     def _run(self, name: str, words: Iterable[str]) -> Child:

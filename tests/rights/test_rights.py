@@ -11,6 +11,7 @@ import pytest
 
 from mcshell.wire import destinations
 from tests.peers.bare import Bare, Closed
+from tests.peers.brokers import YOUNG
 from tests.peers.processes import wait_until
 from tests.rights.conftest import LOGINS, ONLY_RABBITMQ
 
@@ -288,6 +289,24 @@ def test_who_is_new_comes_in_and_who_is_revoked_does_not(guarded: Guarded) -> No
     with guarded.enter("late") as late:
         read(late, f"/queue/mcs.{c}.work.late")
         assert late.get("MESSAGE").body == b"before it was taken over"
+
+
+def test_what_was_handed_out_before_a_crash_says_so(guarded: Guarded) -> None:
+    """A pool's message that a worker held when the broker died comes marked: another may have run it."""
+    queue = f"/queue/mcs.{guarded.fleet.collective}.pool.sms"
+    with guarded.enter("web1") as web1, guarded.enter("alice") as alice:
+        web1.subscribe(queue, prefetch=1)
+        alice.send(queue, b"work", persistent=True)
+        assert web1.get("MESSAGE").headers.get("redelivered") != "true"
+        time.sleep(YOUNG)  # RabbitMQ's queues are safe then
+        guarded.broker.kill9()
+    guarded.broker.restart()
+    with guarded.enter("web1") as web1:
+        web1.subscribe(queue, prefetch=1)
+        frame = web1.get("MESSAGE")
+        assert (frame.body, frame.headers.get("redelivered")) == (b"work", "true")
+        web1.ack(frame)
+        web1.leave()
 
 
 def _enters(guarded: Guarded, who: str) -> bool:

@@ -99,6 +99,26 @@ def test_safe_action_that_always_dies_is_given_up(bench: Bench, tmp_path: Path) 
     assert len(mark.read_text().split()) == 3
 
 
+def test_what_died_and_is_not_started_again_is_interrupted(bench: Bench, tmp_path: Path) -> None:
+    """It has run, so it is neither expired nor denied when its time was over before it could again."""
+    bench.start()
+    mark = tmp_path / "marks"
+    request = bench.ask("again", {"file": str(mark), "sleep": 60.0}, ttl=6)
+    folder = shim_of(bench, request)
+    assert wait_until(mark.exists, 30)
+    shim = int(folder.shim_pid() or 0)
+    bench.kill("n1")
+    os.kill(shim, signal.SIGKILL)
+    time.sleep(6.0)  # until its ttl is over
+    bench.start()
+    reply = bench.final(request)
+    assert (reply.state, reply.statuscode) == (State.INTERRUPTED, 5)
+    assert reply.statusmsg == (
+        "the node died in the middle; not started again: expired before a slot was free"
+    )
+    assert mark.read_text().split() == [request]
+
+
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_running_action_is_adopted(bench: Bench, tmp_path: Path, how: str) -> None:
     """An action that runs while its daemon starts again is not disturbed; its result arrives."""

@@ -2,7 +2,8 @@
 
 A broker that loses its disk loses requests and replies. A node that reads its queue and knows nothing
 of what the broker had confirmed never gets it; one that says that it has ended it is believed, though
-what it said then is gone. See mcshell/README.md §8.
+what it said then is gone. One that died while an interactive request ran says that it had accepted it,
+and has started again: nothing more comes. See mcshell/README.md §8.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _SURE: Final = 2.0
 """Seconds in which what the broker has comes to whoever reads its queue."""
 _LOST: Final = "lost by the broker: the node knows nothing of it"
 _ENDED: Final = "its reply is lost: the node says, asked, that it has ended it"
+_DIED: Final = "the node died in the middle: it says, asked, that it has started again since"
 
 
 def find_lost(hub: SessionHub, trackers: Iterable[RequestTracker], window: float) -> None:
@@ -72,6 +74,8 @@ def _doubtful(hub: SessionHub, tracker: RequestTracker) -> list[str]:
 def _enter(hub: SessionHub, tracker: RequestTracker, replies: Mapping[str, Reply]) -> None:
     unheard = [name for name, reply in replies.items() if _knows_nothing(reply)]
     hub.judge(tracker, unheard, _LOST, State.EXPIRED)
+    died = [name for name, reply in replies.items() if _died(reply)]
+    hub.judge(tracker, died, _DIED, State.INTERRUPTED)
     ended: dict[State, list[str]] = {}
     for name, reply in replies.items():
         if (state := _ended(reply)) is not None:
@@ -83,6 +87,11 @@ def _enter(hub: SessionHub, tracker: RequestTracker, replies: Mapping[str, Reply
 def _knows_nothing(reply: Reply) -> bool:
     """Whether a node's answer proves that a queued request never comes to it."""
     return reply.data.get("state") == "unknown" and _since(reply, "reads")
+
+
+def _died(reply: Reply) -> bool:
+    """Whether only the node's audit file knows of it: who would have ended it is no more."""
+    return reply.data.get("state") == "accepted" and _since(reply, "up")
 
 
 def _ended(reply: Reply) -> State | None:

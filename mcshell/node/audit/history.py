@@ -18,10 +18,14 @@ __all__ = ["AuditHistory", "recall"]
 TAIL: Final = 4 * 1024 * 1024
 """How much of the file's end is looked at, bytes."""
 _PAUSE: Final = 0.2
+_AT_ONCE: Final = 20
 
 
 class AuditHistory:
-    """Looks into one audit file, a few times a second at most; beyond that it finds nothing."""
+    """Looks into one audit file, a few times a second at most; beyond that it finds nothing.
+
+    Some may come at once, as who takes up a session asks of all that it left open.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,9 +34,10 @@ class AuditHistory:
     def seen(self, identity: str, requestid: str) -> dict[str, Any] | None:
         """What the file tells of a request to this node; None when it tells nothing."""
         now = time.monotonic()
-        if now < self._next:
+        turn = max(self._next, now - _AT_ONCE * _PAUSE)
+        if turn > now:
             return None
-        self._next = now + _PAUSE
+        self._next = turn + _PAUSE
         try:
             with self._path.open("rb") as file:
                 file.seek(max(0, self._path.stat().st_size - TAIL))

@@ -370,7 +370,8 @@ class Scheduler:
         if row is None or row.ended is not None or work.attempt > job.retries:
             return False
         due = now + job.backoff * 2 ** min(work.attempt - 1, 20)
-        self._spool.requeue([work.key], due, due + max(job.when.late, 1.0))
+        until = due + max(job.when.late, 1.0)
+        self._spool.requeue([work.key], due, until, outcome.statuscode, outcome.statusmsg)
         return True
 
     def cancelled(self, work: WorkItem) -> str:

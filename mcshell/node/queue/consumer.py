@@ -453,7 +453,8 @@ def row_of(
         session=request.session,
         created=request.created,
         expires=request.expires,
-        due=now,
+        # a clock that is put back must not have it wait until then
+        due=min(now, request.created),
         received=now,
         body=None if ended else item.delivery.body,
         signature=None if ended else item.delivery.headers[SIGNATURE],

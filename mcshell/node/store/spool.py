@@ -133,8 +133,8 @@ _END: Final = (
     " AND state IN ('queued', 'running')"
 )
 _REQUEUE: Final = (
-    "UPDATE work SET state = 'queued', due = ?, expires = max(expires, ?)"
-    " WHERE identity = ? AND id = ? AND state = 'running'"
+    "UPDATE work SET state = 'queued', due = ?, expires = max(expires, ?), statuscode = ?,"
+    " statusmsg = ? WHERE identity = ? AND id = ? AND state = 'running'"
 )
 
 
@@ -298,9 +298,19 @@ class Spool:
             lambda database: database.execute(_ABANDON, (now, identity)), durable=False
         )
 
-    def requeue(self, keys: Sequence[Key], due: float, expires: float = 0.0) -> None:
-        """Have running rows wait for a further attempt from `due` on, at least until `expires`."""
-        rows = [(due, expires, *key) for key in keys]
+    def requeue(
+        self,
+        keys: Sequence[Key],
+        due: float,
+        expires: float = 0.0,
+        statuscode: int | None = None,
+        statusmsg: str = "",
+    ) -> None:
+        """Have running rows wait for a further attempt from `due` on, at least until `expires`.
+
+        `statuscode` and `statusmsg` are how the last one failed; without a code it died.
+        """
+        rows = [(due, expires, statuscode, statusmsg, *key) for key in keys]
         self._database.write(lambda database: database.executemany(_REQUEUE, rows))
 
     def add_messages(self, messages: Sequence[OutboxMessage]) -> None:

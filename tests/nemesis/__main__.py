@@ -1,0 +1,135 @@
+"""Runs seeds, and keeps what they came to: `python -m tests.nemesis --topology T --seeds A-B`.
+
+Seeds that have a line of this commit in the results are passed over, so that sittings add up. It ends
+with 1 when any of them failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Final
+
+from tests.nemesis.clustered import Clustered
+from tests.nemesis.place import Place, Single
+from tests.nemesis.run import run
+from tests.nemesis.script import NODES, written
+from tests.peers.processes import MARK
+
+RESULTS: Final = Path(__file__).with_name("RESULTS.csv")
+COLUMNS: Final = (
+    *("commit", "topology", "seed", "verdict", "seconds", "worst_wait"),
+    *("asked", "effects", "faults", "what"),
+)
+TOPOLOGIES: Final = ("embedded", "activemq", "rabbitmq", "cluster", "cluster-classic")
+
+
+def commit() -> str:
+    """What is tried: the commit, with `+` where mcshell differs from it."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    words = ["git", "status", "--porcelain", "mcshell"]
+    changed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return done.stdout.strip() + ("+" if changed else "")
+
+
+def done_before(path: Path, topology: str, tried: str) -> set[int]:
+    """The seeds that have a line."""
+    if not path.exists():
+        return set()
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        return {
+            int(row["seed"])
+            for row in rows
+            if (row["topology"], row["commit"]) == (topology, tried)
+        }
+
+
+def keep(path: Path, row: dict[str, object]) -> None:
+    """Append a line."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def place_of(topology: str, folder: Path) -> Place:
+    """Where a run of a topology takes place."""
+    if topology.startswith("cluster"):
+        return Clustered(folder, classic=topology.endswith("classic"))
+    return Single(topology, folder)
+
+
+def one(topology: str, place: Place, seed: int) -> dict[str, object]:
+    """Run a seed; returns its line, and prints what is wrong."""
+    began = time.monotonic()
+    script = written(seed, place.kinds, place.length)
+    outcome = run(place, script)
+    print(f"{topology} {seed}: {outcome.asked} asked, {outcome.effects} effects", flush=True)
+    print(f"  worst wait {outcome.worst:.1f} s, {dict(outcome.states)}")
+    for text in (*map(str, script.faults), *outcome.faults):
+        print(f"  {text}")
+    if outcome.faults:
+        for node in NODES:  # a small disk is gone with the place
+            left = place.folder / f"left-{seed}-{node}"
+            shutil.copytree(place.fleet.folder / f"state-{node}", left)
+    return {
+        "topology": topology,
+        "seed": seed,
+        "verdict": "failed" if outcome.faults else "passed",
+        "seconds": f"{time.monotonic() - began:.1f}",
+        "worst_wait": f"{outcome.worst:.1f}",
+        "asked": outcome.asked,
+        "effects": outcome.effects,
+        "faults": len(script.faults),
+        "what": outcome.faults[0] if outcome.faults else "",
+    }
+
+
+def sitting(options: argparse.Namespace, seeds: list[int], tried: str) -> int:
+    """Run these in one place; returns how many failed."""
+    folder = Path(tempfile.mkdtemp(prefix=f"nemesis-{options.topology}-{seeds[0]}-"))
+    failed = 0
+    with place_of(options.topology, folder) as place:
+        for seed in seeds:
+            row = one(options.topology, place, seed)
+            keep(options.results, {"commit": tried, **row})
+            print(f"  {row['verdict']} in {row['seconds']} s", flush=True)
+            failed += row["verdict"] == "failed"
+    if options.keep and failed:
+        print(f"  {folder}")
+    else:
+        shutil.rmtree(folder)
+    return failed
+
+
+def main() -> int:
+    """Run them one after the other: a single broker is made anew for each, a cluster for all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.nemesis", description=__doc__)
+    parser.add_argument("--topology", required=True, choices=TOPOLOGIES)
+    parser.add_argument("--seeds", required=True, help="A-B, or a number")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--keep", action="store_true", help="keep the folders of those that fail")
+    options = parser.parse_args()
+    os.environ[MARK] = uuid.uuid4().hex
+    first, _, last = options.seeds.partition("-")
+    tried = commit()
+    done = done_before(options.results, options.topology, tried)
+    left = [seed for seed in range(int(first), int(last or first) + 1) if seed not in done]
+    each = [left] if left and options.topology.startswith("cluster") else [[one] for one in left]
+    return int(sum(sitting(options, seeds, tried) for seeds in each) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

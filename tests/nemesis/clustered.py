@@ -1,0 +1,149 @@
+"""Three RabbitMQ in network namespaces, members killed, stopped and cut off; wants root and RabbitMQ 4.
+
+Beside the two nodes there is a crowd of emulated ones, which take most of what is queued.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from tests.nemesis.place import ASKER, NODE, Place, PoweredFleet
+from tests.nemesis.script import ASKERS, NODES, Fault, Length
+from tests.peers.cluster import Cluster, Hosts
+from tests.peers.fleet import ROOT, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Clustered"]
+
+CROWD: Final = tuple(f"emu{number:04d}" for number in range(1, 11))
+MEMBERS: Final = ("m1", "m2", "m3")
+
+
+class Clustered(Place):
+    """The cluster of `broker config rabbitmq --cluster`; `classic`: but with queues of one member each.
+
+    Of the faults, `member-cut` takes a member away from everybody, `member-apart` from the other members
+    alone, so that who is connected to it is on the side of the minority; `majority-gone` takes two away.
+    """
+
+    length = Length(seconds=20.0, asks=60, faults=4, longest=20.0, bulk=440, crowd=CROWD)
+    patience = 300.0
+
+    def __init__(self, folder: Path, *, classic: bool) -> None:
+        super().__init__(folder)
+        self._classic = classic
+        self.kinds = {
+            "asker-killed": ASKERS,
+            "machine-killed": NODES,
+            "daemon-killed": NODES,
+            "crowd-killed": ("crowd",),
+            "member-killed": MEMBERS,
+            "member-stopped": MEMBERS,
+            "member-cut": MEMBERS,
+            "member-apart": MEMBERS,
+            "majority-gone": ("cluster",),
+        }
+
+    def _enter(self) -> None:
+        hosts = self._open.enter_context(Hosts(len(MEMBERS)))
+        (self.folder / "cluster").mkdir()
+        self.cluster = Cluster(hosts, self.folder / "cluster")
+        self._open.callback(self.cluster.stop)
+        folder = self.folder / "fleet"
+        (folder / "effects").mkdir(parents=True)
+        more = NODE.format(root=ROOT, folder=folder)
+        self.fleet = PoweredFleet(self.cluster, folder, dict.fromkeys(NODES, Node()), more=more)
+        self._open.callback(self.fleet.stop)
+        with self.fleet.config.open("a") as file:
+            file.write(ASKER.format(root=ROOT))
+        for name in ASKERS:
+            (folder / f"{name}.toml").write_text(self.fleet.config.read_text())
+        self.cluster.configure(self.fleet)
+        self._rewrite()
+        self.cluster.start()
+        self.fleet.start()
+        settings = f'agents = ["{ROOT}/tests/agents_for_tests"]\n[agents.effect]\nfolder = "{folder}/effects"\n'
+        self.fleet.emulate(len(CROWD), name="crowd", more=settings)
+
+    def _rewrite(self) -> None:
+        """Let the crowd in, which has one login for all its names; have classic queues where asked for."""
+        user = {"user": "mcshell:node:crowd", "vhost": "/", "read": ".*", "write": ".*"}
+        for member in self.cluster.members:
+            path = self.folder / "cluster" / member / "definitions.json"
+            rights = json.loads(path.read_text())
+            rights["users"].append({**rights["users"][0], "name": user["user"]})
+            rights["permissions"].append({**user, "configure": ".*"})
+            rights["topic_permissions"].append({**user, "exchange": "amq.topic"})
+            path.write_text(json.dumps(rights))
+            if self._classic:
+                conf = path.with_name("rabbitmq.conf")
+                before = conf.read_text()
+                after = before.replace(
+                    "default_queue_type = quorum", "default_queue_type = classic"
+                )
+                assert after != before
+                conf.write_text(after)
+
+    def _member(self, fault: Fault) -> str:
+        return self.cluster.members[MEMBERS.index(fault.victim)]
+
+    @contextmanager
+    def _member_killed(self, fault: Fault) -> Iterator[None]:
+        self.cluster.kill9(self._member(fault))
+        yield
+        self.cluster.start(self._member(fault))
+
+    @contextmanager
+    def _member_stopped(self, fault: Fault) -> Iterator[None]:
+        self.cluster.pause(self._member(fault))
+        yield
+        self.cluster.resume(self._member(fault))
+
+    @contextmanager
+    def _member_cut(self, fault: Fault) -> Iterator[None]:
+        self.cluster.hosts.cut(self._member(fault))
+        yield
+        self.cluster.hosts.join(self._member(fault))
+
+    @contextmanager
+    def _member_apart(self, fault: Fault) -> Iterator[None]:
+        member = self._member(fault)
+        others = [one for one in self.cluster.members if one != member]
+        for other in others:
+            self._route("add", member, other)
+        yield
+        for other in others:
+            self._route("del", member, other)
+
+    def _route(self, change: str, member: str, other: str) -> None:
+        words = [
+            "-n",
+            self.cluster.hosts.names[member],
+            "route",
+            change,
+            "blackhole",
+            f"{other}/32",
+        ]
+        subprocess.run(["ip", *words], check=True, capture_output=True, timeout=30)
+
+    @contextmanager
+    def _majority_gone(self, _fault: Fault) -> Iterator[None]:
+        gone = self.cluster.members[:2]
+        for member in gone:
+            self.cluster.hosts.cut(member)
+        yield
+        for member in gone:
+            self.cluster.hosts.join(member)
+
+    @contextmanager
+    def _crowd_killed(self, _fault: Fault) -> Iterator[None]:
+        assert self.fleet.emulator is not None
+        self.fleet.emulator.kill9()
+        yield
+        self.fleet.emulate_again(len(CROWD), name="crowd")

@@ -1,0 +1,65 @@
+"""A power cut takes back exactly what was not synced, as a small C program shows."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.nemesis.power import Disk, compiled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.gcc
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        ("aone s atwo", b"one"),
+        ("aone d vtwo athree", b"one"),
+        ("aone atwo", b""),
+        ("aone s atwo s", b"onetwo"),
+        ("aabcdef s t2", b"abcdef"),
+        ("aabcdef s t2 axy t1", b"abcdef"),
+        ("aabcdef s t9", b"abcdef"),
+        ("aabcdef s z anew", b"abcdef"),
+        ("aabcdef s z anew s", b"new"),
+        ("aabcdef s oXY pZZZZZZ", b"abcdef"),
+        ("aabcdef oXY s pZ", b"XYcdef"),
+        ("aone s y aSYNCED", b"oneSYNCED"),
+        ("aone s atwo nother", b"one"),
+    ],
+)
+def test_what_is_left_is_what_was_synced(tmp_path: Path, steps: str, left: bytes) -> None:
+    """Append, overwrite, truncate and rename: the file has the bytes of its last sync."""
+    root = tmp_path / "disk"
+    root.mkdir()
+    disk = Disk(root, tmp_path)
+    argv = [str(compiled("writes.c", tmp_path)), "file", *steps.split()]
+    with subprocess.Popen(
+        argv, cwd=root, env=dict(disk.environ), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        process.kill()
+    disk.cut()
+    assert (root / ("other" if "nother" in steps else "file")).read_bytes() == left
+    assert disk.cut() == {}
+
+
+def test_what_is_elsewhere_stays(tmp_path: Path) -> None:
+    """Files outside the disk keep what was written to them, synced or not."""
+    (tmp_path / "disk").mkdir()
+    disk = Disk(tmp_path / "disk", tmp_path)
+    argv = [str(compiled("writes.c", tmp_path)), "disk-like", "aone"]
+    with subprocess.Popen(
+        argv, cwd=tmp_path, env=dict(disk.environ), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        process.kill()
+    assert disk.cut() == {}
+    assert (tmp_path / "disk-like").read_bytes() == b"one"

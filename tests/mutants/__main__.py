@@ -92,10 +92,10 @@ class Bench:
     """Tries mutants in copies of a project, `jobs` at a time."""
 
     def __init__(self, project: Path, folder: Path, jobs: int) -> None:
-        self._project = project
         load_libraries()
         self._places = [Place(copied(project, folder / str(one))) for one in range(jobs)]
-        texts = (path.read_text(encoding="utf-8") for path in (project / "mcshell").rglob("*.py"))
+        self._project = self._places[0].folder
+        texts = (one.read_text(encoding="utf-8") for one in self._project.rglob("mcshell/**/*.py"))
         self._defaults = defaults_of(texts)
         self._seconds: dict[tuple[str, ...], float] = {}
 

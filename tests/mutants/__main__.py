@@ -108,7 +108,7 @@ class Bench:
         tried = [one for one in drawn if (module, one.before, one.after) not in known]
         unnoticed = self.unnoticed(module, tried, TESTS[module])
         seconds = time.monotonic() - began
-        print(f"{module} seed {seed}: {len(tried) - len(unnoticed)} of {len(tried)}, {seconds:.0f} s")
+        print(f"{module} seed {seed}: {len(tried) - len(unnoticed)} of {len(tried)}, {seconds:.0f} s", flush=True)
         for one in unnoticed:
             print(f"  {one.line} {one.function}: {one.kind}\n  - {one.before}\n  + {one.after}", flush=True)
         return {

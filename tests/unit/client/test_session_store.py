@@ -200,6 +200,8 @@ def test_two_machines_of_one_name_are_told_from_a_second_answer(store):
     first, second = store.entries(asked().id)
     assert first.reason == "duplicate: 2 machines answer under this name: a1, b2"
     assert (first.duplicate, second.duplicate, second.reason) == (True, True, "")
+    store.enter([said(asked(), "web2", State.RUNNING, machine="b2")], durable=False)
+    assert store.entries(asked().id)[1].reason == ""
     assert first.reply.statusmsg == "answer 0"
 
 
@@ -233,6 +235,8 @@ def test_what_a_node_goes_on_saying_has_a_bound(store):
         news = store.enter([reply], durable=False)
     assert news == []
     assert 16 <= store.reply_count() <= 17
+    first = said(asked(), "web1", State.RECEIVED, sequence=ReplySequence.STEP * 8)
+    assert store.enter([first], durable=False) == []
     last = said(asked(), "web1", sequence=ReplySequence.FINAL + ReplySequence.STEP * 30)
     assert store.enter([last], durable=False)[0][1].state is State.OK
 
@@ -242,6 +246,7 @@ def test_replies_of_many_nodes_go_into_their_own_rows(store):
     names = [f"n{number:04}" for number in range(1203)]
     for number in (0, 1):
         store.add(asked(number), names)
+        store.mark_sent(asked(number).id, names, 101.0 + number)
     replies = [
         said(asked(0), name, statusmsg=f"{name} says") for name in names
     ] + [said(asked(1), name, State.FAILED) for name in names[:5]]
@@ -251,6 +256,8 @@ def test_replies_of_many_nodes_go_into_their_own_rows(store):
     ]
     entries = store.entries(asked(0).id)
     assert [entry.reply.statusmsg for entry in entries] == [f"{name} says" for name in names]
+    assert {entry.sent for entry in entries} == {101.0}
+    assert {entry.sent for entry in store.entries(asked(1).id)} == {102.0}
     other = states(store, asked(1))
     assert [name for name, state in other.items() if state == "failed"] == names[:5]
     assert store.requests()[1][1] == {"pending": 1198, "failed": 5}

@@ -20,6 +20,7 @@ from mcshell.wire.documents.envelope import CRL, RULE, BodyLimits, SealedMessage
 from mcshell.wire.documents.job import seal_job
 from mcshell.wire.documents.rule import rule_digest, seal_rule
 from mcshell.wire.stomp.transport import Delivery
+from tests.hostile.forge import as_version_1
 from tests.unit.node.admission_bench import AdmissionBench
 
 if TYPE_CHECKING:
@@ -344,6 +345,9 @@ def test_a_stored_request_is_verified_again_before_it_starts(bench: AdmissionBen
     sealed = bench.sealed(request)
     kept = (sealed.body, sealed.headers, request.created, bench.host, request)
     assert bench.controller.still_trusted(*kept) is None
+    former = as_version_1(sealed, bench.signers["alice"])
+    old = (former.body, former.headers, request.created, bench.host, request)
+    assert bench.controller.still_trusted(*old) is None
     bench.authority.revoke("alice")
     bench.verifier.update_crl(bench.authority.crl_pem)
     refusal = bench.controller.still_trusted(*kept)

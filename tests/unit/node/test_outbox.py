@@ -211,6 +211,9 @@ def test_what_is_remembered_has_a_bound_in_time_and_bytes() -> None:
     assert len(buffer.elsewhere("two", now + 600.0)) == 2
     assert [one.request for one in buffer.elsewhere("one", now)] == [keys[2][1]]
     half = 1 << 19
+    full_one = ResendBuffer(several=True)
+    full_one.keep("one", [word(key, size=half) for key in keys[:2]], now)
+    assert len(full_one.elsewhere("two", now)) == 2
     buffer.keep("one", [word(key, size=half) for key in keys[:2]], now)
     buffer.keep("one", [word(keys[2], size=1)], now)
     assert [one.request for one in buffer.elsewhere("two", now)] == [keys[1][1], keys[2][1]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -202,6 +204,19 @@ def test_stopping_sends_what_takes_no_time_and_ends() -> None:
     idle = File("a")
     idle.stop()
     assert idle.messages == ["a"]
+
+
+def test_a_process_that_forgets_it_ends_all_the_same() -> None:
+    """The thread holds nobody up: what it had is in the file, for the next process."""
+    code = (
+        "from mcshell.wire.stomp.confirmed import ConfirmedSender\n"
+        "class Idle(ConfirmedSender):\n"
+        "    def unconfirmed(self, limit):\n"
+        "        return []\n"
+        "Idle('idle').start()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+    assert done.returncode == 0
 
 
 def test_a_fault_while_stopping_ends_the_thread(caplog: pytest.LogCaptureFixture) -> None:

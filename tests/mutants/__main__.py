@@ -34,7 +34,9 @@ LEAST_SECONDS = 120.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try what is asked for, print the table; 1 when a mutant is neither noticed nor equivalent."""
     asked = _parser().parse_args(arguments)
-    modules = [name for name in TESTS if not asked.module or any(one in name for one in asked.module)]
+    modules = [
+        name for name in TESTS if not asked.module or any(one in name for one in asked.module)
+    ]
     commit = _commit()
     had = {(one["seed"], one["module"]) for one in _results(asked.results, commit)}
     left = [(s, name) for s in asked.seeds for name in modules if (s, name) not in had]
@@ -67,7 +69,9 @@ def _commit() -> str:
     """What is tried; with a + and the time where the tree has what no commit has."""
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=PROJECT, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", *words], cwd=PROJECT, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     changed = git("status", "--porcelain", "--", "mcshell", "tests", f":!{RESULTS}")
     return git("rev-parse", "--short=8", "HEAD") + (f"+{int(time.time())}" if changed else "")
@@ -108,9 +112,15 @@ class Bench:
         tried = [one for one in drawn if (module, one.before, one.after) not in known]
         unnoticed = self.unnoticed(module, tried, TESTS[module])
         seconds = time.monotonic() - began
-        print(f"{module} seed {seed}: {len(tried) - len(unnoticed)} of {len(tried)}, {seconds:.0f} s", flush=True)
+        print(
+            f"{module} seed {seed}: {len(tried) - len(unnoticed)} of {len(tried)}, {seconds:.0f} s",
+            flush=True,
+        )
         for one in unnoticed:
-            print(f"  {one.line} {one.function}: {one.kind}\n  - {one.before}\n  + {one.after}", flush=True)
+            print(
+                f"  {one.line} {one.function}: {one.kind}\n  - {one.before}\n  + {one.after}",
+                flush=True,
+            )
         return {
             "module": module,
             "mutants": len(drawn),
@@ -119,7 +129,9 @@ class Bench:
             "seconds": round(seconds, 1),
         }
 
-    def unnoticed(self, module: str, tried: Iterable[Mutation], tests: Sequence[str]) -> list[Mutation]:
+    def unnoticed(
+        self, module: str, tried: Iterable[Mutation], tests: Sequence[str]
+    ) -> list[Mutation]:
         """Those of some mutants with which all the tests pass."""
         seconds = max(LEAST_SECONDS, 15 * self._without(tuple(tests)))
         waiting, passed = list(tried), []
@@ -146,7 +158,9 @@ class Bench:
             while (code := trial.outcome()) is None:
                 time.sleep(0.02)
             if code != 0:
-                raise SystemExit(f"without a mutant they end with {code}:\n{trial.said.read_text()}")
+                raise SystemExit(
+                    f"without a mutant they end with {code}:\n{trial.said.read_text()}"
+                )
             self._seconds[tests] = time.monotonic() - began
         return self._seconds[tests]
 
@@ -158,7 +172,9 @@ def _table(entries: Sequence[Mapping[str, Any]]) -> int:
     for module in dict.fromkeys(one["module"] for one in entries):
         some = [one for one in entries if one["module"] == module]
         drawn, equal = sum(one["mutants"] for one in some), sum(one["equivalent"] for one in some)
-        rows.append((module, drawn, equal, drawn - equal - sum(len(one["unnoticed"]) for one in some)))
+        rows.append(
+            (module, drawn, equal, drawn - equal - sum(len(one["unnoticed"]) for one in some))
+        )
     rows.append(("all", *(sum(row[at] for row in rows) for at in (1, 2, 3))))
     for name, drawn, equal, noticed in rows:
         print(f"{name:42} {drawn:7} {equal:10} {noticed:7} {noticed / max(1, drawn - equal):5.0%}")

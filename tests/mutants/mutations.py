@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import io
-import random
 import re
 import tokenize
 from collections import defaultdict
@@ -19,6 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["Mutation", "chosen", "defaults_of", "mutations"]
@@ -196,7 +196,9 @@ def defaults_of(texts: Iterable[str]) -> dict[str, set[str]]:
                 found[node.name].update(
                     one.target.id
                     for one in node.body
-                    if isinstance(one, ast.AnnAssign) and one.value and isinstance(one.target, ast.Name)
+                    if isinstance(one, ast.AnnAssign)
+                    and one.value
+                    and isinstance(one.target, ast.Name)
                 )
     return dict(found)
 
@@ -304,9 +306,7 @@ def _constants(source: Source, node: ast.Constant) -> Iterator[Edit]:
             yield Edit("constant", start, end, repr(value - 1))
 
 
-def _calls(
-    source: Source, node: ast.Call, defaults: Mapping[str, Iterable[str]]
-) -> Iterator[Edit]:
+def _calls(source: Source, node: ast.Call, defaults: Mapping[str, Iterable[str]]) -> Iterator[Edit]:
     name = ast.unparse(node.func).rpartition(".")[2]
     if isinstance(node.func, ast.Name) and name in NAMES:
         yield Edit("other function", *source.span(node.func), NAMES[name])
@@ -325,11 +325,14 @@ def _statements(source: Source, node: ast.stmt, returns: str) -> Iterator[Edit]:
             new = f"not ({source.of(node.value)})"
         if not isinstance(node.value, ast.Constant):
             yield Edit("return value", start, end, f"return {new}")
-    elif isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Continue | ast.Break):
-        yield Edit("deleted", start, end, "pass")
-    elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript | ast.Attribute):
-        yield Edit("deleted", start, end, "pass")
-    elif isinstance(node, ast.If) and not node.orelse and _leaves(node.body[-1]):
+    elif (
+        isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Continue | ast.Break)
+        or (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Subscript | ast.Attribute)
+        )
+        or (isinstance(node, ast.If) and not node.orelse and _leaves(node.body[-1]))
+    ):
         yield Edit("deleted", start, end, "pass")
 
 

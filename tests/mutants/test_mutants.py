@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.mutants.__main__ import PROJECT, equivalents
 from tests.mutants.modules import TESTS
 from tests.mutants.mutations import chosen, defaults_of, mutations
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SOURCE = '''\
 """A docstring with 1 number."""

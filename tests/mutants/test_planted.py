@@ -24,15 +24,16 @@ def unseen(number: int) -> bool:
     """Nobody looks at this one."""
     return number > 0
 '''
-TESTS = '''\
+TESTS = """\
 from mcshell.tried import whole
 
 
 def test_whole():
     assert whole(1)
     assert not whole(0)
-'''
-TRIED = "/".join(("tests", "test_tried.py"))  # so written that nothing of ours is cited
+"""
+TESTED = "tests"
+TRIED = f"{TESTED}/test_tried.py"  # so written that nothing of ours is cited
 TRIAL = """\
 import sys
 from pathlib import Path
@@ -70,6 +71,8 @@ def test_a_planted_mutant_is_noticed_and_one_that_no_test_sees_is_told(tmp_path:
     )
     assert done.returncode == 0, done.stderr
     *left, count = done.stdout.splitlines()
-    assert set(left) == {f"unseen {kind}" for kind in ("turned", "boundary", "constant", "return value")}
+    assert set(left) == {
+        f"unseen {kind}" for kind in ("turned", "boundary", "constant", "return value")
+    }
     assert int(count) == 8
     assert (project / "mcshell" / "tried.py").read_text() == MODULE

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,10 +69,8 @@ class Trial:
             os.killpg(self.pid, signal.SIGKILL)
             _, status = os.waitpid(self.pid, 0)
             return os.waitstatus_to_exitcode(status)
-        try:  # what it has started, too
+        with suppress(ProcessLookupError):  # what it has started, too
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         return os.waitstatus_to_exitcode(status)
 
 
@@ -107,7 +106,7 @@ class Place:
             try:
                 os.setsid()
                 code = _run(self.folder, said, tests, compiled=compiled)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - it is said, and the code tells
                 traceback.print_exc()
             finally:
                 os._exit(code)

@@ -87,7 +87,9 @@ def test_each_claim_of_survival_has_a_test():
     rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| ")]
     assert len(rows) > 45
     shown = [row.rpartition(" | ")[2] for row in rows[1:]]
-    assert [cell for cell in shown if not TEST_FUNCTION.search(cell) and "*not shown*" not in cell] == []
+    assert [
+        cell for cell in shown if not TEST_FUNCTION.search(cell) and "*not shown*" not in cell
+    ] == []
 
 
 def test_citations_are_found():

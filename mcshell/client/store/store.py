@@ -438,7 +438,11 @@ class SessionStore:
         )
         # What a pool's row says is its worker's, whoever's reply this one is.
         return [
-            (number, request, rows.entry_of(request, row, self._data(request, LARGE, worker or sender)))
+            (
+                number,
+                request,
+                rows.entry_of(request, row, self._data(request, LARGE, worker or sender)),
+            )
             for number, request, *row in found
             for sender, *_, worker in [row]
         ]

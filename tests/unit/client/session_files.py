@@ -63,7 +63,11 @@ def body_of(reply: Reply) -> bytes:
 
 
 def said(
-    request: RequestRecord, sender: str, state: State = State.OK, kept: float = 150.0, **more: object
+    request: RequestRecord,
+    sender: str,
+    state: State = State.OK,
+    kept: float = 150.0,
+    **more: object,
 ) -> ReplyRecord:
     """What a node has said to a request, as the receiver keeps it; `target` is whose row it is about."""
     target = str(more.pop("target", sender))

@@ -102,7 +102,10 @@ def test_what_is_unconfirmed_goes_out_the_oldest_first(store):
     assert store.confirmed(queue, "web1") == 151.0
     assert store.confirmed(queue, "web2") is None
     assert store.confirmed(queue, "web3") is None
-    assert [(one.sender, at) for one, at in store.outgoing(queue)] == [("web1", 151.0), ("web2", None)]
+    assert [(one.sender, at) for one, at in store.outgoing(queue)] == [
+        ("web1", 151.0),
+        ("web2", None),
+    ]
     assert store.open_outgoing(pool) == 2
 
 
@@ -127,7 +130,9 @@ def test_another_broker_is_told_what_no_node_has_said_it_has(store):
     store.enter([said(other, name, State.RECEIVED) for name in BOTH], durable=True)
     assert store.unconfirmed(9, 150.0) == []
     store.doubt(150.0)
-    assert [(one.request, one.sender) for one in store.unconfirmed(9, 150.0)] == [(queue.id, "web2")]
+    assert [(one.request, one.sender) for one in store.unconfirmed(9, 150.0)] == [
+        (queue.id, "web2")
+    ]
     assert store.confirmed(late.id, "web1") == store.confirmed(pool.id, "web1") == 120.0
 
 
@@ -247,9 +252,9 @@ def test_replies_of_many_nodes_go_into_their_own_rows(store):
     for number in (0, 1):
         store.add(asked(number), names)
         store.mark_sent(asked(number).id, names, 101.0 + number)
-    replies = [
-        said(asked(0), name, statusmsg=f"{name} says") for name in names
-    ] + [said(asked(1), name, State.FAILED) for name in names[:5]]
+    replies = [said(asked(0), name, statusmsg=f"{name} says") for name in names] + [
+        said(asked(1), name, State.FAILED) for name in names[:5]
+    ]
     news = store.enter(replies, durable=False)
     assert [(request, entry.sender) for request, entry in news] == [
         (one.reply.requestid, one.reply.sender) for one in replies
@@ -417,7 +422,9 @@ def test_a_request_by_its_first_letters_is_no_other(store):
     assert store.find_request("2") is None
     assert store.find_request(asked(3).id) == asked(3)
     store.add(asked(4, id="31" + "0" * 30), BOTH)
-    with pytest.raises(SessionError, match=r"'3' is ambiguous: 3123456789ab, 310000000000|310000000000, 3123"):
+    with pytest.raises(
+        SessionError, match=r"'3' is ambiguous: 3123456789ab, 310000000000|310000000000, 3123"
+    ):
         store.find_request("3")
 
 
@@ -448,7 +455,13 @@ def test_a_closed_file_takes_nothing_more(store):
 def test_each_part_of_the_file_is_its_own(store):
     """Jobs, plans, strays and what an import could not prove stand in the one file."""
     stray = Stray(
-        request="f" * 32, sender="web1", sequence=2, kept=1.0, body=b"{}", signature="s", certificate="c"
+        request="f" * 32,
+        sender="web1",
+        sequence=2,
+        kept=1.0,
+        body=b"{}",
+        signature="s",
+        certificate="c",
     )
     store.strays.keep([stray])
     assert store.strays.all() == [stray]

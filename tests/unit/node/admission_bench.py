@@ -116,7 +116,11 @@ class AdmissionBench:
         )
 
     def take(
-        self, request: Request, *hosts: str, now: float | None = None, sealed: SealedMessage | None = None
+        self,
+        request: Request,
+        *hosts: str,
+        now: float | None = None,
+        sealed: SealedMessage | None = None,
     ) -> list[Any]:
         """The verdicts that its intake gives, for each node that has one."""
         signed = sealed or self.sealed(request)

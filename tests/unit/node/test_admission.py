@@ -102,7 +102,11 @@ def test_a_filter_that_cannot_be_read_gets_no_answer(bench: AdmissionBench) -> N
     request = bench.request(filter=Filter(compound=("os=",)))
     assert bench.take(request) == []
     (line,) = bench.lines()
-    assert (line["reason"], line["requestid"], line["via"]) == ("malformed", request.id, "broadcast")
+    assert (line["reason"], line["requestid"], line["via"]) == (
+        "malformed",
+        request.id,
+        "broadcast",
+    )
     assert "caller" not in line
 
 
@@ -155,7 +159,11 @@ def test_a_misdated_request_in_a_queue_is_audited_at_once(bench: AdmissionBench)
     """There its id is claimed by the spool; what is right comes back as it is, filter or not."""
     now = 1_800_000_000.0
     request = bench.request(
-        via=Via.QUEUE, identity="web1", created=now, expires=now + 60, filter=Filter(identity=("x",))
+        via=Via.QUEUE,
+        identity="web1",
+        created=now,
+        expires=now + 60,
+        filter=Filter(identity=("x",)),
     )
     sealed, arrival = bench.sealed(request), bench.arrival(request)
     opened = bench.controller.open_work(sealed.body, sealed.headers, arrival, bench.host, now)
@@ -379,7 +387,10 @@ def test_a_job_and_the_request_that_brings_it_fit_together(bench: AdmissionBench
     opened = bench.controller.open_job(good.body, good.headers, bench.host, request, time.time())
     assert opened == a_job(created=opened.created)
     wrong = [
-        (seal_job(a_job(author="cert=bob"), bench.signers["bob"]), "a job of cert=bob, not of the caller"),
+        (
+            seal_job(a_job(author="cert=bob"), bench.signers["bob"]),
+            "a job of cert=bob, not of the caller",
+        ),
         (
             seal_job(a_job(collective="eu"), bench.signers["alice"]),
             "a job for the collective eu",

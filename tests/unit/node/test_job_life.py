@@ -185,7 +185,11 @@ def test_a_job_starts_once_at_its_time(jobs: Jobs) -> None:
         "queued",
         0,
     )
-    assert (work.body, work.signature, work.certificate) == (row.body, row.signature, row.certificate)
+    assert (work.body, work.signature, work.certificate) == (
+        row.body,
+        row.signature,
+        row.certificate,
+    )
     assert (work.due, work.expires) == (epoch(14), epoch(14) + HOUR)
     assert (work.received, work.created, work.caller, work.session) == (NOW, NOW, "cert=alice", "s")
     assert jobs.now(row).state == "queued"
@@ -199,7 +203,13 @@ def test_a_run_s_end_is_the_job_s(jobs: Jobs) -> None:
     assert jobs.run(epoch(14), FAILED) == [at(14)]
     now = jobs.now(row)
     assert (now.state, now.last_state, now.statusmsg) == ("failed", "failed", "it broke")
-    assert (now.runs, now.last, now.ended, now.due, now.attempt) == (1, epoch(14), epoch(14), None, 1)
+    assert (now.runs, now.last, now.ended, now.due, now.attempt) == (
+        1,
+        epoch(14),
+        epoch(14),
+        None,
+        1,
+    )
     assert jobs.replies() == []
     assert jobs.scheduler.next_due() is None
 
@@ -214,7 +224,7 @@ def test_a_run_that_never_began_is_not_counted(jobs: Jobs) -> None:
 
 
 @pytest.mark.parametrize(("late", "starts"), [(HOUR, True), (HOUR + 1, False)])
-def test_how_late_is_too_late(jobs: Jobs, late: float, starts: bool) -> None:
+def test_how_late_is_too_late(jobs: Jobs, late: float, *, starts: bool) -> None:
     """Up to `late` it starts; beyond it is missed, its owner is told, and the audit has it."""
     row = jobs.put(When(at=at(14), tz="UTC", late=HOUR))
     touched = jobs.scheduler.start_due(epoch(14) + late)
@@ -231,7 +241,11 @@ def test_how_late_is_too_late(jobs: Jobs, late: float, starts: bool) -> None:
     assert now.statusmsg == reply.statusmsg
     assert jobs.told == 1
     (line,) = jobs.audited("not_started")
-    assert (line["requestid"], line["state"], line["reason"]) == (row.id, "expired", reply.statusmsg)
+    assert (line["requestid"], line["state"], line["reason"]) == (
+        row.id,
+        "expired",
+        reply.statusmsg,
+    )
 
 
 def test_a_start_that_is_to_be_skipped_is(jobs: Jobs) -> None:
@@ -241,7 +255,11 @@ def test_a_start_that_is_to_be_skipped_is(jobs: Jobs) -> None:
     assert jobs.run(epoch(14)) == []
     assert jobs.now(row).state == "cancelled"
     (reply,) = jobs.replies()
-    assert (reply.state, reply.statuscode, reply.statusmsg) == (State.FAILED, 1, "skipped, as asked")
+    assert (reply.state, reply.statuscode, reply.statusmsg) == (
+        State.FAILED,
+        1,
+        "skipped, as asked",
+    )
 
 
 def test_a_job_at_once_starts_when_it_comes(jobs: Jobs) -> None:
@@ -539,9 +557,7 @@ def test_what_is_waited_for_in_vain_has_an_end(jobs: Jobs) -> None:
     now = time.time()
     row = waiting(jobs, (first, "ok"))
     assert row.ends == pytest.approx(now + 90 * DAY, abs=60)
-    short = jobs.row(
-        When(until=now + 100), now=now, after=(f"{first.id}:ok",)
-    )
+    short = jobs.row(When(until=now + 100), now=now, after=(f"{first.id}:ok",))
     assert short.ends == now + 100
     jobs.spool.put_jobs([short], awaits=[(short.key, [(first.id, "ok")])])
     jobs.spool.put_jobs([replace(first, state="paused")])

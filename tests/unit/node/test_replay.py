@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -206,12 +207,17 @@ def test_a_claim_is_as_durable_as_was_asked(tmp_path, synchronous, level):
     guard.close()
 
 
+def descriptors() -> set[str]:
+    """What this process has open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
 def test_a_closed_file_takes_no_claim_and_holds_nothing(tmp_path):
     """Who comes too late is told so, and no descriptor is left open."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = descriptors()
     guard = ReplayGuard(tmp_path / "claims.db")
     guard.close()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
     with pytest.raises(MCShellError):
         guard.claim("web1", "a", NOW + 60, NOW)
 

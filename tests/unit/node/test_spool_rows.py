@@ -101,7 +101,10 @@ def test_a_reply_goes_into_the_outbox_with_its_own_row_alone(spool: Spool) -> No
     """A row that was there keeps its reply to itself; one for nobody is not kept."""
     refused = [row(number=number, state="denied") for number in (1, 2)]
     assert spool.add(refused[:1], [word(refused[0].key)]) == [True]
-    assert spool.add(refused, [replace(word(one.key), sequence=5) for one in refused]) == [False, True]
+    assert spool.add(refused, [replace(word(one.key), sequence=5) for one in refused]) == [
+        False,
+        True,
+    ]
     assert [(one.request, one.sequence) for one in spool.unconfirmed()] == [
         (refused[0].id, 2),
         (refused[1].id, 5),
@@ -198,7 +201,12 @@ def test_a_pool_s_row_that_was_answered_is_not_begun_again(spool: Spool) -> None
     assert spool.claim([again], [end(2)]) == [True]
     found = spool.get(first.key)
     assert (found.state, found.attempt, found.started, found.ended) == (RUNNING, 2, 4.0, None)
-    assert (found.body, found.signature, found.certificate, found.statusmsg) == (b"new", "t", "d", "")
+    assert (found.body, found.signature, found.certificate, found.statusmsg) == (
+        b"new",
+        "t",
+        "d",
+        "",
+    )
     assert spool.get(queued.key).state == "ok"
     spool.finish([end(state="interrupted", statuscode=5)])
     assert spool.claim([again], []) == [False]
@@ -261,7 +269,9 @@ def test_each_caller_s_oldest_are_due(spool: Spool) -> None:
 
 def test_whose_time_is_over_is_found(spool: Spool) -> None:
     """Queued rows past their ttl, of every identity, some at a time."""
-    spool.add([row(number=1, expires=10.0), row("n2", 2, expires=10.0), row(number=3, expires=20.0)])
+    spool.add(
+        [row(number=1, expires=10.0), row("n2", 2, expires=10.0), row(number=3, expires=20.0)]
+    )
     assert sorted(numbers(spool.overdue(10.1))) == [1, 2]
     assert spool.overdue(10.0) == []
     assert len(spool.overdue(99.0, 2)) == 2
@@ -318,7 +328,9 @@ def test_the_outbox_is_read_in_order_and_by_whose_it_is(spool: Spool) -> None:
 def test_replies_that_fit_together_are_read_together(spool: Spool) -> None:
     """4 MiB at once, to the byte; what is one byte more waits for the next turn."""
     half = 2 << 20
-    spool.add_messages([word(("n1", f"{n:032x}"), n, size) for n, size in ((2, half), (5, half), (8, 1))])
+    spool.add_messages(
+        [word(("n1", f"{n:032x}"), n, size) for n, size in ((2, half), (5, half), (8, 1))]
+    )
     assert [one.sequence for one in spool.unconfirmed()] == [2, 5]
 
 
@@ -342,7 +354,9 @@ def test_what_ended_is_forgotten_when_its_id_cannot_come_again(spool: Spool) -> 
     assert spool.purge(3700.1, 3620.0) == 2
     assert numbers([spool.get(row(number=n).key) for n in (1, 9)]) == [1, 9]
     assert spool.purge(99_999.0, 1.0) == 1
-    spool.add([row(number=number, expires=1.0, state="ok", ended=1.0) for number in range(100, 700)])
+    spool.add(
+        [row(number=number, expires=1.0, state="ok", ended=1.0) for number in range(100, 700)]
+    )
     assert [spool.purge(99_999.0, 1.0) for _ in range(3)] == [500, 100, 0]
 
 

@@ -38,7 +38,11 @@ class HeldTransport:
     sent: list[SentMessage] = field(default_factory=list)
 
     def send(
-        self, destination: str, body: bytes, headers: Mapping[str, str] | None = None, **options: object
+        self,
+        destination: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        **options: object,
     ) -> PendingReceipt | None:
         """Note a SEND; ConnectionLost while it is down."""
         if self.down:

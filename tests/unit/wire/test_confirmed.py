@@ -34,6 +34,7 @@ class File(ConfirmedSender[str]):
         self.fault: Exception | None = None
 
     def unconfirmed(self, limit: int) -> Sequence[str]:
+        """Hand out the first, or fail once."""
         self.asked.append(limit)
         if self.fault is not None:
             fault, self.fault = self.fault, None
@@ -41,6 +42,7 @@ class File(ConfirmedSender[str]):
         return self.messages[:limit]
 
     def send(self, message: str) -> PendingReceipt:
+        """Give it to a broker that confirms at once, or hangs up."""
         if message in self.refused:
             raise ConnectionLost("it is down")
         receipt = PendingReceipt(message, message)
@@ -49,13 +51,16 @@ class File(ConfirmedSender[str]):
         return receipt
 
     def sent(self, messages: Sequence[str], at: float) -> None:
+        """Note a window."""
         assert at > 1_700_000_000
         self.windows.append(list(messages))
 
     def confirmed(self, messages: Sequence[str]) -> None:
+        """Drop what the broker has."""
         self.messages = [one for one in self.messages if one not in messages]
 
     def replaced(self, message: str) -> bool:
+        """Put another in its place, where there is one."""
         if message not in self.smaller:
             return super().replaced(message)
         self.messages[self.messages.index(message)] = f"{message} is too large"
@@ -181,7 +186,9 @@ def test_the_thread_sends_what_is_there_and_what_comes(started: Callable[[File],
     assert file.given == ["left", "new"]
 
 
-@pytest.mark.parametrize("fault", [MCShellError("the disk is full"), RuntimeError("a flaw of ours")])
+@pytest.mark.parametrize(
+    "fault", [MCShellError("the disk is full"), RuntimeError("a flaw of ours")]
+)
 def test_the_thread_outlives_whatever_goes_wrong(
     started: Callable[[File], File], caplog: pytest.LogCaptureFixture, fault: Exception
 ) -> None:

@@ -197,6 +197,13 @@ def test_a_job_starts_once_at_its_time(jobs: Jobs) -> None:
     assert jobs.told == 0
 
 
+def test_a_start_that_may_not_be_late_has_a_second(jobs: Jobs) -> None:
+    """To find a slot: with none it would be over before anything could begin."""
+    row = jobs.put(When(at=at(14), tz="UTC", late=0.0))
+    jobs.scheduler.start_due(epoch(14))
+    assert jobs.spool.get(row.key).expires == epoch(14) + 1.0
+
+
 def test_a_run_s_end_is_the_job_s(jobs: Jobs) -> None:
     """How it came out, when it ran, how often; nothing more is due, and no further reply is made."""
     row = jobs.put(When(at=at(14), tz="UTC"))
@@ -331,7 +338,7 @@ def test_of_several_starts_that_were_slept_through_the_newest_happens(jobs: Jobs
     (reply,) = [one for one in jobs.replies() if one.job == other.id]
     assert (reply.run, reply.state, reply.statuscode) == (at(5, 29), State.EXPIRED, 5)
     assert reply.statusmsg == "missed: its time was 25200 s ago, as were 3 before it"
-    assert reply.requestid == run_id(other.id, at(5, 29))
+    assert (reply.requestid, reply.digest) == (run_id(other.id, at(5, 29)), other.signed)
     now = jobs.now(other)
     assert (now.run, now.last_state, now.state) == (at(5, 30), "missed", "scheduled")
     (passed,) = jobs.spool.runs_of(other.key)

@@ -1,12 +1,14 @@
 """Mutants of what keeps the promises, and whether the unit tests notice: `python -m tests.mutants`.
 
-Each sitting adds lines to a file of results, with the commit; what the commit has had is not run again,
-so that sittings add up to one table.
+Each sitting adds lines to a file of results, with the commit and a mark of what was tried: a module, its
+tests, and how mutants are made. What has been tried as it is now is not run again, so that sittings add
+up to one table.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import subprocess
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.mutants.modules import TESTS
 from tests.mutants.mutations import Mutation, chosen, defaults_of, mutations
-from tests.mutants.trial import Place, copied, load_libraries
+from tests.mutants.trial import Place, Trial, copied, load_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +31,8 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 LEAST_SECONDS = 120.0
 """What a run of tests has at least; else fifteen times what it takes without a mutant."""
+FEW = 10
+"""Examples of a property at first; what is not noticed so is tried once more with all of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,17 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modules = [
         name for name in TESTS if not asked.module or any(one in name for one in asked.module)
     ]
-    commit = _commit()
-    had = {(one["seed"], one["module"]) for one in _results(asked.results, commit)}
-    left = [(s, name) for s in asked.seeds for name in modules if (s, name) not in had]
+    marks = {name: _mark(name) for name in modules}
+    known = _results(asked.results, marks)
+    left = [(s, name) for s in asked.seeds for name in modules if (s, name) not in known]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         bench = Bench(PROJECT, Path(folder), asked.jobs)
         for seed, module in left:
-            entry = {"commit": commit, "seed": seed, **bench.sitting(module, seed, asked.count)}
+            about = {"commit": _commit(), "mark": marks[module], "seed": seed}
+            entry = about | bench.sitting(module, seed, asked.count)
             with asked.results.open("a", encoding="utf-8") as results:
                 results.write(json.dumps(entry) + "\n")
-    chosen_ones = [one for one in _results(asked.results, commit) if one["module"] in modules]
-    return _table([one for one in chosen_ones if one["seed"] in asked.seeds])
+    known = _results(asked.results, marks)
+    return _table([one for (seed, _module), one in known.items() if seed in asked.seeds])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,20 +71,30 @@ def _seeds(text: str) -> range:
 
 
 def _commit() -> str:
-    """What is tried; with a + and the time where the tree has what no commit has."""
+    """Where the tree stands; with a + where it has what no commit has."""
 
     def git(*words: str) -> str:
-        return subprocess.run(
+        done = subprocess.run(
             ["git", *words], cwd=PROJECT, check=True, capture_output=True, text=True
-        ).stdout.strip()
+        )
+        return done.stdout.strip()
 
     changed = git("status", "--porcelain", "--", "mcshell", "tests", f":!{RESULTS}")
-    return git("rev-parse", "--short=8", "HEAD") + (f"+{int(time.time())}" if changed else "")
+    return git("rev-parse", "--short=8", "HEAD") + ("+" if changed else "")
 
 
-def _results(path: Path, commit: str) -> list[dict[str, Any]]:
+def _mark(module: str) -> str:
+    """What tells the trial of a module from any other: its text, its tests', and how mutants are made."""
+    mutating = Path(__file__).with_name("mutations.py")
+    texts = [(PROJECT / path).read_bytes() for path in (module, *TESTS[module])]
+    return hashlib.sha256(b"\0".join([mutating.read_bytes(), *texts])).hexdigest()[:12]
+
+
+def _results(path: Path, marks: Mapping[str, str]) -> dict[tuple[int, str], dict[str, Any]]:
+    """What was tried as it is now, by seed and module."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [one for one in map(json.loads, lines) if one["commit"] == commit]
+    found = [one for one in map(json.loads, lines) if marks.get(one["module"]) == one["mark"]]
+    return {(one["seed"], one["module"]): one for one in found}
 
 
 def equivalents(path: Path = EQUIVALENT) -> dict[tuple[str, str, str], str]:
@@ -134,19 +149,24 @@ class Bench:
     ) -> list[Mutation]:
         """Those of some mutants with which all the tests pass."""
         seconds = max(LEAST_SECONDS, 15 * self._without(tuple(tests)))
-        waiting, passed = list(tried), []
-        running: dict[Place, tuple[Mutation, Any]] = {}
+        waiting = [(mutation, FEW) for mutation in tried]
+        passed: list[Mutation] = []
+        running: dict[Place, tuple[Mutation, int, Trial]] = {}
         while waiting or running:
             for place in self._places:
                 if place not in running and waiting:
-                    mutation = waiting.pop(0)
+                    mutation, examples = waiting.pop(0)
                     place.put(module, mutation.text)
-                    running[place] = mutation, place.start(tests, seconds)
-            for place, (mutation, trial) in list(running.items()):
+                    trial = place.start(tests, seconds, examples=examples)
+                    running[place] = mutation, examples, trial
+            for place, (mutation, examples, trial) in list(running.items()):
                 if (code := trial.outcome()) is not None:
                     del running[place]
                     place.restore()
-                    passed += [mutation] if code == 0 else []
+                    if code == 0 and examples:
+                        waiting.append((mutation, 0))
+                    elif code == 0:
+                        passed.append(mutation)
             time.sleep(0.02)
         return passed
 
@@ -166,7 +186,7 @@ class Bench:
 
 
 def _table(entries: Sequence[Mapping[str, Any]]) -> int:
-    """Print what is known of the commit; 1 where something is neither noticed nor equivalent."""
+    """Print what is known of things as they are; 1 where something is neither noticed nor equivalent."""
     print(f"\n{'module':42} {'mutants':>7} {'equivalent':>10} {'noticed':>7} {'of':>4}")
     rows = []
     for module in dict.fromkeys(one["module"] for one in entries):

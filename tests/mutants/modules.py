@@ -23,11 +23,11 @@ _POLICY = (
 )
 _TRUST = (
     WIRE + "test_signatures.py",
-    WIRE + "test_verdicts.py",
     WIRE + "test_revocation_lists.py",
     WIRE + "test_rotation.py",
     WIRE + "test_crl.py",
     WIRE + "test_login.py",
+    WIRE + "test_verdicts.py",
 )
 _ADMISSION = (NODE + "test_admission.py",)
 _JOBS = (NODE + "test_job_life.py", NODE + "test_scheduler.py")

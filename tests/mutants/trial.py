@@ -95,8 +95,13 @@ class Place:
             self.put(str(path.relative_to(self.folder)), text)
         self._original.clear()
 
-    def start(self, tests: Sequence[str], seconds: float, *, compiled: bool = False) -> Trial:
-        """Begin a run of tests, which has so many seconds. `compiled`: what is loaded is kept so."""
+    def start(
+        self, tests: Sequence[str], seconds: float, *, compiled: bool = False, examples: int = 0
+    ) -> Trial:
+        """Begin a run of tests, which has so many seconds.
+
+        `compiled`: what is loaded is kept so; `examples` of a property at most (0: all).
+        """
         said = self.folder / "said.txt"
         sys.stdout.flush()
         sys.stderr.flush()
@@ -105,6 +110,7 @@ class Place:
             code = 70
             try:
                 os.setsid()
+                os.environ["MCSHELL_TEST_EXAMPLES"] = str(examples)
                 code = _run(self.folder, said, tests, compiled=compiled)
             except BaseException:  # noqa: BLE001 - it is said, and the code tells
                 traceback.print_exc()

@@ -21,6 +21,7 @@ SECTION = re.compile(r"\N{SECTION SIGN}(\d+(?:\.\d+)*|\w+)")
 GONE = re.compile(r"\bDESIG[N]\b")  # so written that this line does not cite it
 DOCUMENT = re.compile(r"[\w./-]*\w\.md\b")
 TEST = re.compile(r"\btests/[a-z0-9_/]+\.py\b")
+TEST_FUNCTION = re.compile(r"\b(tests/[a-z0-9_/]+\.py)::(test_\w+)")
 UP = re.compile(r"^(?:\.\.?/|[-/])+")
 NUMBERED = re.compile(r"^#+ (\d+(?:\.\d+)*)\.? ", re.MULTILINE)
 
@@ -66,6 +67,29 @@ def test_tests_that_are_cited_are_here():
     cited = {match[0]: where for where, match in found(TEST)}
     assert len(cited) > 40
     assert [where for path, where in cited.items() if not (ROOT / path).exists()] == []
+
+
+def test_functions_that_are_cited_are_tests():
+    """Each test that is cited by its function's name is in that file."""
+    cited = list(found(TEST_FUNCTION))
+    assert len(cited) > 60
+    missing = [
+        where
+        for where, match in cited
+        if not (ROOT / match[1]).exists() or f"def {match[2]}(" not in texts()[ROOT / match[1]]
+    ]
+    assert missing == []
+
+
+def test_each_claim_of_survival_has_a_test():
+    """Every row of "What survives what" names one, or says that it is not shown."""
+    section = ARCHITECTURE.read_text(encoding="utf-8").partition("## What survives what")[2]
+    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert len(rows) > 45
+    shown = [row.rpartition(" | ")[2] for row in rows[1:]]
+    assert [
+        cell for cell in shown if not TEST_FUNCTION.search(cell) and "*not shown*" not in cell
+    ] == []
 
 
 def test_citations_are_found():

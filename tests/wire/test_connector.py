@@ -6,6 +6,7 @@ import re
 import threading
 import time
 import uuid
+from datetime import date
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 
 from mcshell.errors import ConnectError, ConnectionLost, FrameError
 from mcshell.wire.stomp.connector import ConnectionState, Connector, TLSFiles
+from mcshell.wire.stomp.support import caution
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -67,6 +69,13 @@ def take(inbox: Inbox, count: int, seconds: float = SOON) -> list[Delivery]:
 def tls(pki: Path, who: str = "alice", ca: str = "ca.pem") -> TLSFiles:
     """TLS files as `who`."""
     return TLSFiles(pki / ca, pki / f"{who}.pem", pki / f"{who}.key")
+
+
+def test_a_broker_says_its_version(broker: Broker, connect: Callable) -> None:
+    """Name and version are known once we are connected, which is what `doctor` judges by."""
+    link = connect(broker)
+    assert re.match(rf"{link.dialect.name}/\d+\.\d+", link.server, re.IGNORECASE), link.server
+    assert "does not say" not in caution(link.server, date(2026, 11, 26))
 
 
 def test_headers_and_bodies_arrive_as_sent(broker: Broker, connect: Callable) -> None:

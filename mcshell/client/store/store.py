@@ -459,16 +459,22 @@ class SessionStore:
         """
         fields = ", ".join(f"t.{name}" for name in FIELDS.split(", "))
         found = self._all(
-            f"SELECT r.number, r.request, r.sender, {fields} FROM replies r"  # noqa: S608 - our own names
+            f"SELECT r.number, r.request, {fields} FROM replies r"  # noqa: S608 - our own names
             " JOIN requests q ON q.id=r.request JOIN targets t ON t.request=r.request"
             " AND t.sender IN (r.sender, 'pool:' || q.pool)"
             " WHERE r.number>? ORDER BY r.number LIMIT ?",
             after,
             limit,
         )
+        # What a pool's row says is its worker's, whoever's reply this one is.
         return [
-            (number, request, rows.entry_of(request, row, self._data(request, LARGE, sender)))
-            for number, request, sender, *row in found
+            (
+                number,
+                request,
+                rows.entry_of(request, row, self._data(request, LARGE, worker or sender)),
+            )
+            for number, request, *row in found
+            for sender, *_, worker in [row]
         ]
 
     def _data(

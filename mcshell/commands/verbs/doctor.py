@@ -186,13 +186,16 @@ def _passcode(settings: Settings) -> str:
 def _broker(settings: Settings, url: str) -> str:
     """Connect as the client does; the dialect is the proof that it is a broker we know."""
     from mcshell.wire.credentials import connector  # noqa: PLC0415 - stomp.py is slow to load
+    from mcshell.wire.stomp.support import caution  # noqa: PLC0415 - as above
 
     began = time.monotonic()
     connection = connector(replace(settings, broker=replace(settings.broker, urls=(url,))))
     try:
         connection.start(_CONNECT)
         took = (time.monotonic() - began) * 1000
-        return f"speaks {connection.dialect.name}, connected in {took:.0f} ms"
+        said = f"speaks {connection.dialect.name}, connected in {took:.0f} ms"
+        doubt = caution(connection.server, datetime.now(UTC).date())
+        return f"warn: {doubt}; it {said}" if doubt else said
     finally:
         connection.close()
 

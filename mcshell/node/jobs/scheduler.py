@@ -226,13 +226,13 @@ class Scheduler:
         assert row.due is not None, "there is one at least"
         if row.skips:
             return self._pass(row, job, "skipped", "skipped, as asked", now)
-        if text := self._why_missed(row, job, now):
-            more = f", as were {missed} before it" if missed else ""
-            return self._pass(row, job, "missed", f"missed: {text}{more}", now)
         run = self._run_of(row, job)
         if self._spool.get(run.key) is not None:
             # The clock was put back, and this start has been.
             return self._pass(row, job, row.last_state, "", now)
+        if text := self._why_missed(row, job, now):
+            more = f", as were {missed} before it" if missed else ""
+            return self._pass(row, job, "missed", f"missed: {text}{more}", now)
         return replace(row, state=QUEUED, attempt=0), run, None
 
     def _why_missed(self, row: JobRow, job: Job, now: float) -> str:

@@ -169,6 +169,7 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
         self.refusal = ""
         """The broker's ERROR, when it sent one."""
         self.dialect: Dialect
+        self.server = ""
         self._deliver = deliver
         self._sock = sock
         self._heartbeat = 0.0
@@ -240,7 +241,8 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
         if (version := answer.headers.get("version")) != "1.2":
             why = f"speaks STOMP {version or '1.0'}; 1.2 is needed"
             raise ConnectError(self.endpoint.url, why)
-        self.dialect = dialect_of(answer.headers.get("server", ""))
+        self.server = answer.headers.get("server", "")
+        self.dialect = dialect_of(self.server)
 
     def _why(self) -> str:
         """Say why it ended before it began, with a hint when the broker itself gave none."""

@@ -81,6 +81,7 @@ class SupervisedLink(Protocol):
     endpoint: Endpoint
     epoch: int
     dialect: Dialect
+    server: str
     receipts: ReceiptTable
     dead: threading.Event
     reason: str
@@ -416,6 +417,11 @@ class ReconnectingConnection:
     def dialect(self) -> Dialect:
         """How the broker at the other end wants things said; raises ConnectionLost without one."""
         return self._usable(time.monotonic() + PATIENCE).dialect
+
+    @property
+    def server(self) -> str:
+        """What that broker says it is, "NAME/VERSION …"; raises ConnectionLost without one."""
+        return self._usable(time.monotonic() + PATIENCE).server
 
     def send(
         self,

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.client.store.ledger import FOUND_LATE, Ledger, LedgerEntry, judge, step
+from mcshell.client.store.ledger import (
+    FOUND_LATE,
+    Ledger,
+    LedgerEntry,
+    judge,
+    step,
+    two_machines,
+)
 from mcshell.message import Reply, ReplySequence, State
 
 FINALS = (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
@@ -189,3 +199,122 @@ def test_who_is_found_late_is_a_target_like_any_other(words):
     assert sum(ledger.stats().states.values()) == ledger.stats().targets == len(ledger.targets)
     assert ledger.outstanding == sum(not ledger.targets[name].state.closed for name in late)
     assert ledger.closed == all(one.state.closed for one in ledger)
+
+
+@pytest.mark.parametrize(
+    ("machines", "line"),
+    [
+        ([], ""),
+        (["", "m1"], ""),
+        (["m1", "m1"], ""),
+        (["m2", "m1"], "duplicate: 2 machines answer under this name: m1, m2"),
+    ],
+)
+def test_several_machines_under_one_name_are_named(machines, line):
+    """Two are a line with both; one is none, nor is a machine that does not say which it is."""
+    assert two_machines(machines) == line
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "done", "disputed"),
+    [
+        (State.EXPIRED, "expired 3 s ago", 99.0, True),
+        (State.EXPIRED, "expired 3 s ago", 100.0, False),
+        (State.EXPIRED, "its turn came too late", 99.0, False),
+        (State.FAILED, "expired 3 s ago", 99.0, False),
+        (State.EXPIRED, "expired 3 s ago", None, False),
+    ],
+)
+def test_a_node_that_expires_what_is_not_over_disagrees_about_the_time(state, said, done, disputed):
+    """Only its word that the time was over, before it is over here, says so of the clocks."""
+    reply = replace(word("a", State.FAILED), state=state, statusmsg=said)
+    assert LedgerEntry(sender="a", done=done, reply=reply).disputes(100.0) is disputed
+    assert not LedgerEntry(sender="a", done=done).disputes(100.0)
+
+
+def test_what_never_went_out_says_so():
+    """Such a target is told from one that keeps silent, by its reason."""
+    assert LedgerEntry(sender="a", reason="not sent: stopped").unsent
+    assert not LedgerEntry(sender="a", reason="stopped waiting").unsent
+
+
+def test_a_pool_s_worker_is_named_and_a_judgement_s_reason_goes_with_it():
+    """A reply says who took the request of a pool, and nothing is left of the verdict before it."""
+    judged = judge(LedgerEntry(sender="pool:sms", sent=1.0), State.EXPIRED, "nobody took it")
+    for state in (State.RECEIVED, State.RUNNING, State.OK):
+        heard = step(judged, word("w1", state, attempt=1), 5.0)
+        assert (heard.sender, heard.worker, heard.state) == ("pool:sms", "w1", state)
+        assert (heard.reason, heard.late, heard.attempt) == ("", True, 2)
+    assert step(LedgerEntry(sender="a"), word("a", State.OK), 5.0).worker == ""
+
+
+def test_the_first_of_each_time_stays():
+    """A second `received` or `running` moves no time; an attempt never goes back."""
+    entry = LedgerEntry(sender="a")
+    for at, reply in enumerate(
+        [word("a", State.RECEIVED), word("a", State.RUNNING, 1), word("a", State.RUNNING, 1)], 1
+    ):
+        entry = step(entry, reply, float(at))
+    entry = step(entry, word("a", State.RECEIVED), 9.0)
+    assert (entry.received, entry.running, entry.attempt) == (1.0, 2.0, 2)
+
+
+def test_the_counts_are_those_of_the_document():
+    """Every state, the oddities and the seconds, as `--json` shows them."""
+    ledger = Ledger(["a", "b", "c"])
+    ledger.sent(["a", "b"], 1.0)
+    assert ledger.pending() == ["a", "b", "c"]
+    ledger.judge(["a"], State.SILENT, "no reply")
+    hear(ledger, word("a", State.OK), 2.0)
+    hear(ledger, word("a", State.OK), 3.0)
+    hear(ledger, word("stranger", State.OK), 3.0)
+    assert ledger.pending() == ["b", "c"]
+    document = ledger.stats(1.23456).as_dict()
+    assert {name: value for name, value in document.items() if value} == {
+        "targets": 3,
+        "ok": 1,
+        "pending": 2,
+        "late": 1,
+        "duplicate": 1,
+        "unexpected": 1,
+        "elapsed": 1.235,
+    }
+    assert set(document) >= {state.value for state in State}
+    assert [entry.sender for entry in ledger] == ["a", "b", "c", "stranger"]
+    assert ledger.entry("stranger").unexpected
+    assert ledger.entry("nobody") is None
+    ledger.note(["b"], "its broker is away")
+    assert ledger.entry("b").reason == "its broker is away"
+
+
+def test_a_kept_entry_takes_nothing_back():
+    """When it was sent, that it was judged, and what it said stay, where the file has them not yet."""
+    ledger = Ledger(["a", "b"])
+    ledger.sent(["a"], 1.0)
+    ledger.judge(["a"], State.SILENT, "no reply")
+    reply = word("a", State.OK)
+    heard = step(LedgerEntry(sender="a"), reply, 5.0)
+    ledger.enter(heard)
+    kept = ledger.entry("a")
+    assert (kept.sent, kept.late, kept.reply) == (1.0, True, reply)
+    ledger.enter(heard._replace(reply=None, duplicate=True))
+    assert (ledger.entry("a").reply, ledger.entry("a").duplicate) == (reply, True)
+    ledger.enter(LedgerEntry(sender="b", sent=7.0))
+    assert (ledger.entry("b").sent, ledger.entry("b").late) == (7.0, False)
+
+
+def test_a_ledger_is_taken_up_where_it_was_left():
+    """Targets, strangers and who was found late come back as they were, and so do the counts."""
+    entries = [
+        LedgerEntry(sender="a", sent=1.0, state=State.OK, done=2.0),
+        LedgerEntry(sender="b", sent=1.0),
+        LedgerEntry(sender="c", state=State.RUNNING, reason=FOUND_LATE),
+        LedgerEntry(sender="d", state=State.OK, done=2.0, unexpected=True),
+    ]
+    ledger = Ledger.of(entries)
+    assert list(ledger) == entries
+    assert (set(ledger.targets), set(ledger.strangers)) == ({"a", "b", "c"}, {"d"})
+    assert (ledger.outstanding, ledger.closed) == (2, False)
+    ledger.judge(["b"], State.SILENT, "no reply")
+    hear(ledger, word("c", State.OK), 3.0)
+    assert (ledger.outstanding, ledger.closed) == (0, True)

@@ -22,9 +22,9 @@ from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, PluginError, SessionError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
-from mcshell.wire.documents import strict_json
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
 from mcshell.wire.documents.signatures import Signer
+from tests.unit.client.session_files import body_of
 
 ID = "0123456789abcdef" * 2
 
@@ -167,7 +167,7 @@ def test_replies_entered_together_say_what_they_say_one_by_one(said, size):
             created=1.0,
             state=states[sequence % 3],
         )
-        body = as_body(reply)
+        body = body_of(reply)
         replies.append(
             ReplyRecord(
                 reply=reply,
@@ -191,24 +191,6 @@ def test_replies_entered_together_say_what_they_say_one_by_one(said, size):
             kept.append((news, store.entries(record().id), rows, counts))
             store.close()
     assert kept[0] == kept[1]
-
-
-def as_body(reply: Reply) -> bytes:
-    """The bytes of a reply, unsigned."""
-    return strict_json.dumps(
-        {
-            "v": 2,
-            "kind": "reply",
-            "id": reply.requestid,
-            "sender": reply.sender,
-            "sequence": reply.sequence,
-            "statuscode": reply.statuscode,
-            "statusmsg": reply.statusmsg,
-            "data": reply.data,
-            "created": reply.created,
-            "state": reply.state.value,
-        }
-    )
 
 
 def test_digests_that_do_not_fit_are_looked_up(tmp_path):

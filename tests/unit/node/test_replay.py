@@ -8,12 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcshell.errors import ConfigError, MCShellError
+from mcshell.errors import ConfigError, MCShellError, StorageError
 from mcshell.node.admission.replay import ReplayGuard
 
 NOW = 1_800_000_000.0
@@ -163,6 +164,78 @@ def test_what_a_full_disk_kept_in_the_reserve_is_claimed(replay_guard):
     assert replay_guard.claim("web1", "later", NOW + 60, NOW)
     assert not replay_guard._reserve.kept
     assert all(replay_guard.claimed("web1", requestid) for _, requestid, _ in batch)
+
+
+def test_of_a_batch_on_a_full_disk_only_the_new_ones_are_claimed(replay_guard):
+    """What was claimed stays another's, what is new is kept in the reserve, whatever stood before it."""
+    assert replay_guard.claim("web1", "a", NOW + 60, NOW)
+    with replay_guard._database.transaction() as database:
+        database.execute(
+            f"PRAGMA max_page_count={database.execute('PRAGMA page_count').fetchone()[0]}"
+        )
+    filler = [("web1", f"{number:0500}", NOW + 60) for number in range(20)]
+    assert all(replay_guard.claim_many(filler, NOW))
+    mixed = [("web1", "a", NOW + 60), ("web1", "b", NOW + 60), ("web1", "b", NOW + 60)]
+    assert replay_guard.claim_many(mixed, NOW) == [False, True, False]
+    assert replay_guard.claim_many(mixed, NOW) == [False, False, False]
+    assert replay_guard.claim("web2", "b", NOW + 60, NOW)
+
+
+def test_nothing_can_be_claimed_when_the_reserve_is_full_too(replay_guard):
+    """Then who asks is told that the disk is the reason, and may not run."""
+    with replay_guard._database.transaction() as database:
+        database.execute(
+            f"PRAGMA max_page_count={database.execute('PRAGMA page_count').fetchone()[0]}"
+        )
+    batch = [("web1", f"{number:01000}", NOW + 60) for number in range(100)]
+    with pytest.raises(StorageError, match="full"):
+        replay_guard.claim_many(batch, NOW)
+    assert not replay_guard.claimed("web1", batch[0][1])
+    assert all(replay_guard.claim_many(batch[:40], NOW))
+    with pytest.raises(StorageError, match="full"):
+        replay_guard.claim_many(batch, NOW)
+    assert replay_guard.claim_many(batch[:40], NOW) == [False] * 40
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
+def test_a_claim_is_as_durable_as_was_asked(tmp_path, synchronous, level):
+    """FULL is on the disk before the action starts; NORMAL costs no fsync."""
+    guard = ReplayGuard(tmp_path / "claims.db", synchronous=synchronous)
+    guard.claim("web1", "a", NOW + 60, NOW)
+    assert guard._database.read("PRAGMA synchronous")[0][0] == level
+    assert not guard.hindered
+    guard.close()
+
+
+def descriptors() -> set[str]:
+    """What this process has open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def test_a_closed_file_takes_no_claim_and_holds_nothing(tmp_path):
+    """Who comes too late is told so, and no descriptor is left open."""
+    before = descriptors()
+    guard = ReplayGuard(tmp_path / "claims.db")
+    guard.close()
+    assert descriptors() == before
+    with pytest.raises(MCShellError):
+        guard.claim("web1", "a", NOW + 60, NOW)
+
+
+def test_a_purge_waits_for_its_time(replay_guard):
+    """It looks again ten seconds later, not at every claim."""
+    replay_guard.claim("web1", "old", NOW, NOW)
+    later = NOW + 4000
+    replay_guard._purge_at = later + 1
+    replay_guard.claim("web1", "b", later + 999, later)
+    assert replay_guard.claimed("web1", "old")
+    replay_guard.claim("web1", "c", later + 999, later + 1)
+    assert not replay_guard.claimed("web1", "old")
+    replay_guard.claim("web1", "stale", NOW, later + 2)
+    replay_guard.claim("web1", "d", later + 999, later + 10)
+    assert replay_guard.claimed("web1", "stale")
+    replay_guard.claim("web1", "e", later + 999, later + 11)
+    assert not replay_guard.claimed("web1", "stale")
 
 
 def test_what_is_no_database_is_a_configuration_error(tmp_path):

@@ -12,49 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mcshell.errors import ConfigError
-from mcshell.node.store.records import FINAL, QUEUED, RUNNING, OutboxMessage, WorkItem, WorkResult
+from mcshell.node.store.records import FINAL, QUEUED, RUNNING, WorkResult
 from mcshell.node.store.spool import Spool
+from tests.unit.node.spool_rows import row, word
 
 IDENTITIES = ("n1", "n2")
 IDS = tuple(f"{number:032x}" for number in range(6))
 keys = st.tuples(st.sampled_from(IDENTITIES), st.sampled_from(IDS))
 moments = st.floats(0, 100)
-
-
-def row(identity: str = "n1", number: int = 1, **more: object) -> WorkItem:
-    """A queued request."""
-    work = WorkItem(
-        identity=identity,
-        id=f"{number:032x}",
-        via="queue",
-        collective="mcs",
-        agent="mark",
-        action="once",
-        caller="cert=alice",
-        session="s",
-        created=0.0,
-        expires=1000.0,
-        due=1.0,
-        received=1.0,
-        body=b"{}",
-        signature="s",
-        certificate="c",
-    )
-    return replace(work, **more)  # type: ignore[arg-type]
-
-
-def word(key: tuple[str, str], sequence: int = 2, size: int = 2) -> OutboxMessage:
-    """The last reply about a row."""
-    identity, request = key
-    return OutboxMessage(
-        identity=identity,
-        request=request,
-        sequence=sequence,
-        destination="/queue/q",
-        body=b"x" * size,
-        signature="s",
-        certificate="c",
-    )
 
 
 class SpoolMachine(RuleBasedStateMachine):

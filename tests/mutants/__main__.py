@@ -1,0 +1,205 @@
+"""Mutants of what keeps the promises, and whether the unit tests notice: `python -m tests.mutants`.
+
+Each sitting adds lines to a file of results, with the commit and a mark of what was tried: a module, its
+tests, and how mutants are made. What has been tried as it is now is not run again, so that sittings add
+up to one table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.mutants.modules import TESTS
+from tests.mutants.mutations import Mutation, chosen, defaults_of, mutations
+from tests.mutants.trial import Place, Trial, copied, load_libraries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PROJECT = Path(__file__).parents[2]
+RESULTS = Path(__file__).with_name("results.jsonl")
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+LEAST_SECONDS = 120.0
+"""What a run of tests has at least; else fifteen times what it takes without a mutant."""
+FEW = 10
+"""Examples of a property at first; what is not noticed so is tried once more with all of them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try what is asked for, print the table; 1 when a mutant is neither noticed nor equivalent."""
+    asked = _parser().parse_args(arguments)
+    modules = [
+        name for name in TESTS if not asked.module or any(one in name for one in asked.module)
+    ]
+    marks = {name: _mark(name) for name in modules}
+    known = _results(asked.results, marks)
+    left = [(s, name) for s in asked.seeds for name in modules if (s, name) not in known]
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        bench = Bench(PROJECT, Path(folder), asked.jobs)
+        for seed, module in left:
+            about = {"commit": _commit(), "mark": marks[module], "seed": seed}
+            entry = about | bench.sitting(module, seed, asked.count)
+            with asked.results.open("a", encoding="utf-8") as results:
+                results.write(json.dumps(entry) + "\n")
+    known = _results(asked.results, marks)
+    return _table([one for (seed, _module), one in known.items() if seed in asked.seeds])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--seeds", type=_seeds, default=range(1, 2), metavar="A-B")
+    parser.add_argument("--module", action="append", metavar="PART", help="of a module's path")
+    parser.add_argument("--count", type=int, default=20, help="mutants a module and seed")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def _commit() -> str:
+    """Where the tree stands; with a + where it has what no commit has."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=PROJECT, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "mcshell", "tests", f":!{RESULTS}")
+    return git("rev-parse", "--short=8", "HEAD") + ("+" if changed else "")
+
+
+def _mark(module: str) -> str:
+    """What tells the trial of a module from any other: its text, its tests', and how mutants are made."""
+    mutating = Path(__file__).with_name("mutations.py")
+    texts = [(PROJECT / path).read_bytes() for path in (module, *TESTS[module])]
+    return hashlib.sha256(b"\0".join([mutating.read_bytes(), *texts])).hexdigest()[:12]
+
+
+def _results(path: Path, marks: Mapping[str, str]) -> dict[tuple[int, str], dict[str, Any]]:
+    """What was tried as it is now, by seed and module."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = [one for one in map(json.loads, lines) if marks.get(one["module"]) == one["mark"]]
+    return {(one["seed"], one["module"]): one for one in found}
+
+
+def equivalents(path: Path = EQUIVALENT) -> dict[tuple[str, str, str], str]:
+    """Mutants that nobody can notice, by module, line and what became of it; each with the reason."""
+    known = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {
+        (module, one["line"], one["mutant"]): one["why"]
+        for module, some in known.items()
+        for one in some
+    }
+
+
+class Bench:
+    """Tries mutants in copies of a project, `jobs` at a time."""
+
+    def __init__(self, project: Path, folder: Path, jobs: int) -> None:
+        load_libraries()
+        self._places = [Place(copied(project, folder / str(one))) for one in range(jobs)]
+        self._project = self._places[0].folder
+        texts = (one.read_text(encoding="utf-8") for one in self._project.rglob("mcshell/**/*.py"))
+        self._defaults = defaults_of(texts)
+        self._seconds: dict[tuple[str, ...], float] = {}
+
+    def sitting(self, module: str, seed: int, count: int) -> dict[str, Any]:
+        """Try some mutants of a module; returns the entry of the results."""
+        began = time.monotonic()
+        text = (self._project / module).read_text(encoding="utf-8")
+        drawn = chosen(mutations(text, self._defaults), count, random.Random(f"{seed} {module}"))
+        known = equivalents()
+        tried = [one for one in drawn if (module, one.before, one.after) not in known]
+        unnoticed = self.unnoticed(module, tried, TESTS[module])
+        seconds = time.monotonic() - began
+        print(
+            f"{module} seed {seed}: {len(tried) - len(unnoticed)} of {len(tried)}, {seconds:.0f} s",
+            flush=True,
+        )
+        for one in unnoticed:
+            print(
+                f"  {one.line} {one.function}: {one.kind}\n  - {one.before}\n  + {one.after}",
+                flush=True,
+            )
+        return {
+            "module": module,
+            "mutants": len(drawn),
+            "equivalent": len(drawn) - len(tried),
+            "unnoticed": [[one.line, one.kind, one.before, one.after] for one in unnoticed],
+            "seconds": round(seconds, 1),
+        }
+
+    def unnoticed(
+        self, module: str, tried: Iterable[Mutation], tests: Sequence[str]
+    ) -> list[Mutation]:
+        """Those of some mutants with which all the tests pass."""
+        seconds = max(LEAST_SECONDS, 15 * self._without(tuple(tests)))
+        waiting = [(mutation, FEW) for mutation in tried]
+        passed: list[Mutation] = []
+        running: dict[Place, tuple[Mutation, int, Trial]] = {}
+        while waiting or running:
+            for place in self._places:
+                if place not in running and waiting:
+                    mutation, examples = waiting.pop(0)
+                    place.put(module, mutation.text)
+                    trial = place.start(tests, seconds, examples=examples)
+                    running[place] = mutation, examples, trial
+            for place, (mutation, examples, trial) in list(running.items()):
+                if (code := trial.outcome()) is not None:
+                    del running[place]
+                    place.restore()
+                    if code == 0 and examples:
+                        waiting.append((mutation, 0))
+                    elif code == 0:
+                        passed.append(mutation)
+            time.sleep(0.02)
+        return passed
+
+    def _without(self, tests: tuple[str, ...]) -> float:
+        """How long the tests take without a mutant; they have to pass."""
+        for place in self._places if tests not in self._seconds else ():
+            began = time.monotonic()
+            trial = place.start(tests, 3600.0, compiled=True)
+            while (code := trial.outcome()) is None:
+                time.sleep(0.02)
+            if code != 0:
+                raise SystemExit(
+                    f"without a mutant they end with {code}:\n{trial.said.read_text()}"
+                )
+            self._seconds[tests] = time.monotonic() - began
+        return self._seconds[tests]
+
+
+def _table(entries: Sequence[Mapping[str, Any]]) -> int:
+    """Print what is known of things as they are; 1 where something is neither noticed nor equivalent."""
+    print(f"\n{'module':42} {'mutants':>7} {'equivalent':>10} {'noticed':>7} {'of':>4}")
+    rows = []
+    for module in dict.fromkeys(one["module"] for one in entries):
+        some = [one for one in entries if one["module"] == module]
+        drawn, equal = sum(one["mutants"] for one in some), sum(one["equivalent"] for one in some)
+        rows.append(
+            (module, drawn, equal, drawn - equal - sum(len(one["unnoticed"]) for one in some))
+        )
+    rows.append(("all", *(sum(row[at] for row in rows) for at in (1, 2, 3))))
+    for name, drawn, equal, noticed in rows:
+        print(f"{name:42} {drawn:7} {equal:10} {noticed:7} {noticed / max(1, drawn - equal):5.0%}")
+    return int(rows[-1][1] != rows[-1][2] + rows[-1][3])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

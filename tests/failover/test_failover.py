@@ -84,10 +84,18 @@ class Pair:
         )
 
 
-@pytest.fixture
-def pair(fresh_broker: Callable[..., Broker], tmp_path: Path) -> Iterator[Pair]:
+@pytest.fixture(
+    params=[
+        "embedded",
+        pytest.param("activemq", marks=(pytest.mark.activemq, pytest.mark.soak)),
+        pytest.param("rabbitmq", marks=(pytest.mark.rabbitmq, pytest.mark.soak)),
+    ]
+)
+def pair(
+    request: pytest.FixtureRequest, fresh_broker: Callable[..., Broker], tmp_path: Path
+) -> Iterator[Pair]:
     """Both brokers run; everybody is at the first."""
-    made = Pair(tmp_path, fresh_broker(), fresh_broker())
+    made = Pair(tmp_path, fresh_broker(request.param), fresh_broker(request.param))
     made.start()
     yield made
     made.fleet.stop()

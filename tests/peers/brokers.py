@@ -43,7 +43,8 @@ LARGEST = 16 << 20  # bytes of a frame
 YOUNG = 3.0  # seconds
 KEYSTORE = "changeit"
 JAVASCRIPT = Path(__file__).resolve().parents[1] / "protocol" / "js"
-ACTIVEMQ = Path("/usr/share/activemq/bin/activemq.jar")
+ACTIVEMQ = Path(os.environ.get("ACTIVEMQ_HOME", "/usr/share/activemq")) / "bin" / "activemq.jar"
+"""Debian's, or another version's (`activemq_6`)."""
 RABBITMQ = Path(os.environ.get("RABBITMQ_BIN", "/usr/lib/rabbitmq/bin")) / "rabbitmq-server"
 """The script itself, not what Debian puts before it; that of another suite by `rabbitmq_of`."""
 
@@ -242,6 +243,14 @@ ACTIVEMQ_XML = """\
   </broker>
 </beans>
 """
+LOG4J2 = """\
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d %p %c - %m%n
+"""
 LOG4J = """\
 log4j.rootLogger=WARN, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
@@ -251,7 +260,7 @@ log4j.appender.out.layout.ConversionPattern=%d %p %c - %m%n
 
 
 class ActiveMQ(Broker):
-    """ActiveMQ Classic from Debian's package."""
+    """ActiveMQ Classic from Debian's package, or from ACTIVEMQ_HOME."""
 
     kind = "activemq"
     package = "activemq"
@@ -278,6 +287,7 @@ class ActiveMQ(Broker):
         text = ACTIVEMQ_XML.format_map({name: quoteattr(value) for name, value in xml.items()})
         (conf / "activemq.xml").write_text(text)
         (conf / "log4j.properties").write_text(LOG4J)
+        (conf / "log4j2.properties").write_text(LOG4J2)  # ActiveMQ 6 reads this one
 
     def _keystores(self, conf: Path) -> None:
         """Turn the PEM files into what Java reads."""
@@ -313,6 +323,7 @@ class ActiveMQ(Broker):
             "activemq.data": base / "data",
             "activemq.classpath": base / "conf",
             "log4j.configuration": f"file:{base}/conf/log4j.properties",
+            "log4j2.configurationFile": base / "conf" / "log4j2.properties",
         }
         # one compiler tier and the serial collector: quick to start, and small
         options = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opens]

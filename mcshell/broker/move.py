@@ -62,6 +62,9 @@ class QueueMove:
     left: str = ""
 
 
+_NOTHING: Final = QueueMove("")
+
+
 @dataclass(frozen=True, slots=True)
 class _Came:
     move: QueueMove
@@ -109,14 +112,17 @@ class Mover:
     def _take(self, names: Sequence[str], prefetch: int) -> None:
         # a queue of replies is made also where it is empty: else those to come would find none
         self._bind(f"/queue/{name}" for name in names if not _is_pattern(name))
-        patient = True
-        while self._drain(names, prefetch, patient=patient):
-            patient = False  # once more: a broker that only fell silent has to confirm again
+        self._drain(names, prefetch, patient=True)
+        while self._drain(names, prefetch, patient=False):
+            pass  # and once more: a broker that only fell silent has to confirm again
 
     def _drain(self, names: Sequence[str], prefetch: int, *, patient: bool) -> bool:
         """Read until nothing more comes; returns whether anything came."""
         came = False
         numbers = self._subscribe(names, prefetch)
+        # ActiveMQ gives a new subscription room once it has confirmed it, and of a pattern's queues
+        # looks at none then, but at each when the next one begins.
+        numbers += self._subscribe([name for name in names if _is_pattern(name)], prefetch)
         while group := self._next(self._quiet(names) if patient else _QUIET):
             came = True
             self._pass_on(group)
@@ -126,6 +132,7 @@ class Mover:
 
     def _subscribe(self, names: Sequence[str], prefetch: int) -> list[str]:
         """Read these queues as they are; one that cannot be is named, the others are read."""
+        names = [name for name in names if not self._moves.get(name, _NOTHING).left]
         existing = self.source.dialect.existing
         wanted = [
             (existing(f"/queue/{name}"), TaggedInbox(self._inbox.put, name)) for name in names

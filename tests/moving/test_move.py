@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-import uuid
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +14,7 @@ from tests.peers.brokers import RABBITMQ
 from tests.peers.fleet import Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.peers.brokers import Broker
@@ -67,11 +65,9 @@ class Move:
 
 
 @pytest.fixture
-def move(
-    request: pytest.FixtureRequest, old: str, new: str, tmp_path: Path
-) -> Iterator[Move]:
+def move(request: pytest.FixtureRequest, old: str, new: str, tmp_path: Path) -> Iterator[Move]:
     """From one kind of broker to another."""
-    yield Move(tmp_path, request.getfixturevalue(old), request.getfixturevalue(new))
+    return Move(tmp_path, request.getfixturevalue(old), request.getfixturevalue(new))
 
 
 def _all(broker: Broker, queue: str, count: int) -> list:
@@ -95,7 +91,9 @@ def test_all_that_waits_goes_over_in_order(move: Move) -> None:
                 bare.subscribe(f"/queue/{queue}", id_="mine")
                 bare.put("UNSUBSCRIBE", {"id": "mine"})
             for number in range(90):
-                bare.send(f"/queue/{queue}", b"%d" % number, {"mcs-a": "b:c\\d\nü"}, persistent=True)
+                bare.send(
+                    f"/queue/{queue}", b"%d" % number, {"mcs-a": "b:c\\d\nü"}, persistent=True
+                )
     code, rows, said = move(*queues)
     assert code == 0, said
     assert {name: row["taken"] for name, row in rows.items()} == dict.fromkeys(queues, 90)
@@ -107,6 +105,24 @@ def test_all_that_waits_goes_over_in_order(move: Move) -> None:
         assert not any("mcs-redelivered" in frame.headers for frame in found)
     code, rows, said = move(*queues)
     assert (code, rows) == (0, {}), said
+
+
+@pytest.mark.activemq
+def test_of_many_queues_none_is_forgotten(
+    activemq: Broker, embedded: Broker, tmp_path: Path
+) -> None:
+    """ActiveMQ is asked for patterns, as it lists no queues: all messages of 150 queues are found."""
+    move = Move(tmp_path, activemq, embedded)
+    queues = [
+        move.queue(kind, f"n{number}") for kind in ("work", "pool", "reply") for number in range(50)
+    ]
+    with Bare(activemq).connect() as bare:
+        for queue in queues:
+            for number in range(3):
+                bare.send(f"/queue/{queue}", b"%d" % number, persistent=True)
+    code, rows, said = move()
+    assert code == 0, said
+    assert {name: row["taken"] for name, row in rows.items()} == dict.fromkeys(queues, 3)
 
 
 @each_way

@@ -430,10 +430,11 @@ class RabbitMQ(Broker):
 class Configured(Broker):
     """A broker run by the command that `mcshell broker config` printed, and nothing else.
 
-    It has TLS only, and the certificate is the login. `pki` holds `ca.pem` and alice's files.
+    It has TLS only, and the certificate is the login. `pki` holds `ca.pem` and alice's files;
+    `environ` is what else the command is to find in its environment.
     """
 
-    def __init__(self, kind: str, command: str, port: int, pki: Path) -> None:
+    def __init__(self, kind: str, command: str, port: int, pki: Path, **environ: str) -> None:
         self.kind, self.package = kind, KINDS[kind].package  # type: ignore[misc] # as instance
         self._command = command
         self._epmd: Child | None = None
@@ -443,6 +444,7 @@ class Configured(Broker):
             "ERL_EPMD_PORT": str(epmd),
             "RABBITMQ_DIST_PORT": str(dist),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+            **environ,
         }
         super().__init__(Path(command).parent, pki, user="", passcode="", tls_port=port)
 

@@ -58,18 +58,19 @@ class Outstanding:
                 ):
                     word = f"{via}{times}-{number}"
                     asked = alice.rpc(
-                        "exec", "run", argv=self._writes(word), via=via, wait=False, **more
+                        "exec", "run", argv=self.writes(word), via=via, wait=False, **more
                     )
                     self.ids.append(asked.requestid)
                     self.expected[word] = times
-            job = alice.jobs.submit("exec", "run", argv=self._writes("job"), nodes=list(OFF))
+            job = alice.jobs.submit("exec", "run", argv=self.writes("job"), nodes=list(OFF))
             self.expected["job"] = len(OFF)
             assert wait_until(lambda: job.confirmed, SOON)
             assert wait_until(lambda: all(alice.replies(one).confirmed for one in self.ids), SOON)
         assert wait_until(lambda: self._ran("queue1") == self.count, SOON), self.effects.read_text()
         self.fleet.stop()
 
-    def _writes(self, word: str) -> list[str]:
+    def writes(self, word: str) -> list[str]:
+        """The words of a program that writes this word into the file."""
         return ["sh", "-c", f"echo {word} >> {self.effects}"]
 
     def _ran(self, prefix: str) -> int:
@@ -108,8 +109,8 @@ class Outstanding:
         got that says that somebody may have begun it.
         """
         self.fleet.start()
-        assert wait_until(lambda: sum(self._all().values()) >= self.expected.total(), SOON), (
-            self.expected - self._all()
+        assert wait_until(lambda: sum(self.ran().values()) >= self.expected.total(), SOON), (
+            self.expected - self.ran()
         )
         with self.fleet.client(session="kept") as alice:
             for one in self.ids:
@@ -121,9 +122,10 @@ class Outstanding:
                     assert stats["ok"] == stats["targets"], replies.rows()
             assert not alice.junk
         assert doubted >= 0, "more requests of the pool are in doubt than were under way"
-        assert self._all() == self.expected
+        assert self.ran() == self.expected
 
-    def _all(self) -> Counter[str]:
+    def ran(self) -> Counter[str]:
+        """How often each word was written."""
         return Counter(self.effects.read_text().splitlines())
 
 

@@ -155,3 +155,51 @@ def test_what_a_worker_died_with_says_so_there(move: Move) -> None:
     assert (code, rows[queue]["taken"]) == (0, 2), said
     marks = {frame.body: frame.headers.get("mcs-redelivered") for frame in _all(move.new, queue, 2)}
     assert marks == {b"begun": "true", b"fresh": None}
+
+
+@pytest.mark.rabbitmq
+def test_a_queue_made_otherwise_is_read_as_it_is(
+    rabbitmq: Broker, embedded: Broker, tmp_path: Path
+) -> None:
+    """A queue of another type, or with arguments of its own, is emptied like any other."""
+    move = Move(tmp_path, rabbitmq, embedded)
+    queue = move.queue("work", "web1")
+    with Bare(rabbitmq).connect() as bare:
+        own = {"x-max-length": "50", "id": "1", "ack": "client-individual"}
+        bare.confirm("SUBSCRIBE", {"destination": f"/queue/{queue}", **own})
+        bare.put("UNSUBSCRIBE", {"id": "1"})
+        bare.send(f"/amq/queue/{queue}", b"there", persistent=True)
+    code, rows, said = move()
+    assert (code, rows[queue]["taken"]) == (0, 1), said
+    assert [frame.body for frame in _all(embedded, queue, 1)] == [b"there"]
+
+
+@pytest.mark.rabbitmq
+def test_what_the_new_broker_refuses_stays_and_is_named(
+    rabbitmq: Broker, embedded: Broker, tmp_path: Path
+) -> None:
+    """A queue that is there with another type or arguments is given up with the reason; others go."""
+    move = Move(tmp_path, embedded, rabbitmq)
+    queues = [move.queue("work", name) for name in ("web1", "web2")]
+    replies = move.queue("reply", "cert~3dalice.s1")
+    with Bare(rabbitmq).connect() as bare:
+        for queue in (queues[0], replies):
+            own = {"x-max-length": "50", "id": queue, "ack": "client-individual"}
+            bare.confirm("SUBSCRIBE", {"destination": f"/queue/{queue}", **own})
+    with Bare(embedded).connect() as bare:
+        for queue in (*queues, replies):
+            for number in range(5):
+                bare.send(f"/queue/{queue}", b"%d" % number, persistent=True)
+    code, rows, said = move(*queues, replies)
+    assert code == 2, said
+    assert {name: row["taken"] for name, row in rows.items()} == {
+        queues[0]: 0,
+        queues[1]: 5,
+        replies: 0,
+    }
+    assert "inequivalent arg" in str(rows[queues[0]]["left"])
+    assert "inequivalent arg" in str(rows[replies]["left"])
+    assert not rows[queues[1]]["left"]
+    for queue in (queues[0], replies):
+        assert [frame.body for frame in _all(embedded, queue, 5)] == [b"%d" % n for n in range(5)]
+    assert len(_all(rabbitmq, queues[1], 5)) == 5

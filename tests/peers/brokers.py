@@ -43,7 +43,8 @@ LARGEST = 16 << 20  # bytes of a frame
 YOUNG = 3.0  # seconds
 KEYSTORE = "changeit"
 JAVASCRIPT = Path(__file__).resolve().parents[1] / "protocol" / "js"
-ACTIVEMQ = Path("/usr/share/activemq/bin/activemq.jar")
+ACTIVEMQ = Path(os.environ.get("ACTIVEMQ_HOME", "/usr/share/activemq")) / "bin" / "activemq.jar"
+"""Debian's, or another version's (`activemq_6`)."""
 RABBITMQ = Path(os.environ.get("RABBITMQ_BIN", "/usr/lib/rabbitmq/bin")) / "rabbitmq-server"
 """The script itself, not what Debian puts before it; that of another suite by `rabbitmq_of`."""
 
@@ -245,6 +246,14 @@ ACTIVEMQ_XML = """\
   </broker>
 </beans>
 """
+LOG4J2 = """\
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d %p %c - %m%n
+"""
 LOG4J = """\
 log4j.rootLogger=WARN, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
@@ -254,7 +263,7 @@ log4j.appender.out.layout.ConversionPattern=%d %p %c - %m%n
 
 
 class ActiveMQ(Broker):
-    """ActiveMQ Classic from Debian's package."""
+    """ActiveMQ Classic from Debian's package, or from ACTIVEMQ_HOME."""
 
     kind = "activemq"
     package = "activemq"
@@ -281,6 +290,7 @@ class ActiveMQ(Broker):
         text = ACTIVEMQ_XML.format_map({name: quoteattr(value) for name, value in xml.items()})
         (conf / "activemq.xml").write_text(text)
         (conf / "log4j.properties").write_text(LOG4J)
+        (conf / "log4j2.properties").write_text(LOG4J2)  # ActiveMQ 6 reads this one
 
     def _keystores(self, conf: Path) -> None:
         """Turn the PEM files into what Java reads."""
@@ -316,6 +326,7 @@ class ActiveMQ(Broker):
             "activemq.data": base / "data",
             "activemq.classpath": base / "conf",
             "log4j.configuration": f"file:{base}/conf/log4j.properties",
+            "log4j2.configurationFile": base / "conf" / "log4j2.properties",
         }
         # one compiler tier and the serial collector: quick to start, and small
         options = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opens]
@@ -422,10 +433,11 @@ class RabbitMQ(Broker):
 class Configured(Broker):
     """A broker run by the command that `mcshell broker config` printed, and nothing else.
 
-    It has TLS only, and the certificate is the login. `pki` holds `ca.pem` and alice's files.
+    It has TLS only, and the certificate is the login. `pki` holds `ca.pem` and alice's files;
+    `environ` is what else the command is to find in its environment.
     """
 
-    def __init__(self, kind: str, command: str, port: int, pki: Path) -> None:
+    def __init__(self, kind: str, command: str, port: int, pki: Path, **environ: str) -> None:
         self.kind, self.package = kind, KINDS[kind].package  # type: ignore[misc] # as instance
         self._command = command
         self._epmd: Child | None = None
@@ -435,6 +447,7 @@ class Configured(Broker):
             "ERL_EPMD_PORT": str(epmd),
             "RABBITMQ_DIST_PORT": str(dist),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+            **environ,
         }
         super().__init__(Path(command).parent, pki, user="", passcode="", tls_port=port)
 

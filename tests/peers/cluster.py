@@ -111,9 +111,9 @@ class Cluster:
         self.urls = [f"stomp+ssl://{member}:{PORT}" for member in self.members]
         self._children: dict[str, Child] = {}
 
-    def configure(self, fleet: Fleet) -> None:
+    def configure(self, fleet: Fleet, *more: str) -> None:
         """Have the configurations written for all who are in the fleet."""
-        words = ["--cluster", ",".join(self.members), "--tls-port", str(PORT)]
+        words = ["--cluster", ",".join(self.members), "--tls-port", str(PORT), *more]
         where = ["--pki", "pki", "--dir", str(self.folder), "--json"]
         done = fleet.cli("broker", "config", "rabbitmq", *words, *where)
         assert done.returncode == 0, done.stderr

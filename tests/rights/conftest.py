@@ -62,11 +62,11 @@ class Guarded:
         assert told["identities"] == len(NODES) + len(OPERATORS)
         self.broker = Configured(kind, told["start"], self.port, self.folder)
 
-    def configure(self) -> dict[str, Any]:
+    def configure(self, *more: str) -> dict[str, Any]:
         """Run `broker config`, again too; returns what it printed."""
         words = ("--pki", "pki", "--dir", "conf", "--tls-port", str(self.port), "--json")
         hosts = ("--listen", "127.0.0.1", "--host", "127.0.0.1", "--host", "localhost")
-        done = self.fleet.cli("broker", "config", self.kind, *words, *hosts)
+        done = self.fleet.cli("broker", "config", self.kind, *words, *hosts, *more)
         assert done.returncode == 0, done.stderr
         (told,) = json.loads(done.stdout)
         return told

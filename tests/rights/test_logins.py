@@ -14,7 +14,7 @@ from tests.peers.agents import SSHAgent
 from tests.peers.bare import Closed
 from tests.peers.processes import wait_until
 from tests.rights.test_guarded_fleet import _refusals, _request
-from tests.rights.test_rights import _take_over, read
+from tests.rights.test_rights import take_over, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,13 +101,13 @@ def test_a_login_comes_and_goes_with_its_list(guarded: Guarded) -> None:
     for name in ("dual", "nobody"):
         authority.issue(name, "login", out=guarded.folder)
     guarded.configure()
-    _take_over(guarded)
+    take_over(guarded)
     assert wait_until(lambda: _enters(guarded, "dual.login"), 30)
     assert _enters(guarded, "dual")
     assert not _enters(guarded, "nobody.login")
     authority.revoke("dual", "login")
     guarded.configure()
-    _take_over(guarded)
+    take_over(guarded)
     assert wait_until(lambda: not _enters(guarded, "dual.login"), 30)
     assert wait_until(lambda: _enters(guarded, "dual"), 30)
 

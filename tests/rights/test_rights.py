@@ -276,14 +276,14 @@ def test_who_is_new_comes_in_and_who_is_revoked_does_not(guarded: Guarded) -> No
     before = (guarded.folder / "conf" / "server.pem").read_bytes()
     assert not _enters(guarded, "late")
     guarded.configure()
-    _take_over(guarded)
+    take_over(guarded)
     assert wait_until(lambda: _enters(guarded, "late"), 30)
     assert wait_until(lambda: _enters(guarded, "gone"), 30)
     with guarded.enter("alice") as alice:
         write(alice, f"/queue/mcs.{c}.work.late", b"before it was taken over")
     fleet.authority.revoke("gone")
     guarded.configure()
-    _take_over(guarded)
+    take_over(guarded)
     assert wait_until(lambda: not _enters(guarded, "gone"), 30)
     assert (guarded.folder / "conf" / "server.pem").read_bytes() == before
     with guarded.enter("late") as late:
@@ -319,7 +319,8 @@ def _enters(guarded: Guarded, who: str) -> bool:
     return True
 
 
-def _take_over(guarded: Guarded) -> None:
+def take_over(guarded: Guarded) -> None:
+    """Have the broker take over what was written again."""
     if guarded.kind == "activemq":
         guarded.broker.restart()
         return

@@ -378,6 +378,25 @@ def test_a_broker_that_falls_silent_is_left(fresh_broker: Callable, connect: Cal
     assert "silent" in [states.get(timeout=1) for _ in range(2)][1].reason
 
 
+def test_a_broker_that_fell_silent_is_tried_after_the_others(
+    fresh_broker: Callable, connect: Callable
+) -> None:
+    """Nobody waits for a stopped broker first when another takes us."""
+    one, two = fresh_broker("embedded"), fresh_broker("embedded")
+    states = SimpleQueue[ConnectionState]()
+    link = connect(one, two, heartbeat=0.5, patience=SOON, on_state=states.put)
+    one.pause()
+    assert wait_until(lambda: link.url == two.url, SOON)
+    seen = [states.get(timeout=1) for _ in range(3)]
+    assert [(state.url, state.connected) for state in seen] == [
+        (one.url, True),
+        (one.url, False),
+        (two.url, True),
+    ]
+    assert seen[2].epoch == seen[0].epoch + 1, "the stopped broker was tried in between"
+    one.resume()
+
+
 def test_heart_beats_keep_an_idle_connection(broker: Broker, connect: Callable) -> None:
     """A connection with heart-beats of half a second stands, idle, while many go by."""
     states = SimpleQueue[ConnectionState]()

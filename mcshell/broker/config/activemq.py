@@ -70,7 +70,7 @@ def write(site: Site) -> list[str]:
         groups[_group(holder)] = logins
         groups[holder.role] += logins
     put(conf / "groups.properties", lines(f"{g}={','.join(who)}" for g, who in groups.items()))
-    for name in ("login.config", "log4j.properties"):
+    for name in ("login.config", "log4j.properties", "log4j2.properties"):  # 5.17's, 6's
         put(conf / name, template(name))
     put(conf / "start", template("activemq-start"), script=True)
     return notes

@@ -87,7 +87,7 @@ def definitions(site: Site) -> dict[str, Any]:
         "vhosts": [{"name": "/"}],
         "users": [_login(user) for holder in site.holders for user in _users(holder)],
         "permissions": [
-            {"user": user, **_permissions(held)}
+            {"user": user, **_permissions(held, parked=holder.mover)}
             for holder, held in rights.items()
             for user in _users(holder)
         ],
@@ -118,8 +118,8 @@ def _login(user: str) -> dict[str, Any]:
     return {"name": user, **how, "tags": []}
 
 
-def _permissions(rights: list[Right]) -> dict[str, str]:
-    """The right to make, write to and read queues and exchanges.
+def _permissions(rights: list[Right], *, parked: bool) -> dict[str, str]:
+    """The right to make, write to and read queues and exchanges; also those that are parked.
 
     SEND to `/queue/NAME` makes the queue and writes to the default exchange. Replies go by topic
     (`replies_by_topic`): their readers make the queue and bind it, which is writing to it.
@@ -134,6 +134,7 @@ def _permissions(rights: list[Right]) -> dict[str, str]:
         write.append(_DEFAULT.replace(".", r"\."))
     write += [_regex(right) for right in rights if _is_reply(right) and right.do is Permission.READ]
     reads = [_SUBSCRIPTIONS, _EXCHANGE.replace(".", r"\."), *read]
+    reads += [PARKED.replace(".", r"\.")] * parked
     said = {"configure": _any(make), "write": _any(write), "read": _any(reads)}
     return {"vhost": "/", **said}
 

@@ -58,12 +58,14 @@ class Holder:
     """An identity with a certificate, and the pools that it serves.
 
     `has_login`: there is a certificate of kind `login` of its name, which has the same rights.
+    `mover`: it may take all that waits to another broker (`mcshell broker move`).
     """
 
     kind: Kind
     name: str
     pools: tuple[str, ...] = ()
     has_login: bool = False
+    mover: bool = False
 
     @property
     def certificates(self) -> tuple[Kind, ...]:
@@ -132,8 +134,17 @@ def own_rights(holder: Holder, collectives: Iterable[str]) -> list[Right]:
         rights += [
             Right(Permission.READ, *_of(destinations.pool(c, pool))) for pool in holder.pools
         ]
-        if holder.pools and holder.kind == "operator":  # whoever serves a pool answers
+        if holder.mover or (
+            holder.pools and holder.kind == "operator"
+        ):  # who serves a pool answers
             rights.append(Right(Permission.WRITE, "queue", f"mcs.{c}.reply", NameMatch.NAME))
+        if holder.mover:
+            rights += [
+                Right(Permission.READ, "queue", f"mcs.{c}.node", NameMatch.NAME),
+                Right(Permission.READ, "queue", f"mcs.{c}.work", NameMatch.NAME),
+                Right(Permission.READ, "queue", f"mcs.{c}.pool", NameMatch.WORD),
+                Right(Permission.READ, "queue", f"mcs.{c}.reply", NameMatch.NAME),
+            ]
     return rights
 
 

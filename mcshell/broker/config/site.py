@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import time
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -89,12 +90,16 @@ def survey(
     longest_ttl: float,
     max_reply: int = 0,
     members: Sequence[str] = (),
+    movers: Sequence[str] = (),
 ) -> Site:
     """Put together what is to be configured; `max_reply` is what a node may answer, in bytes.
 
+    `movers` are the operators who may take all that waits to another broker.
+
     Raises:
         UsageError: messages would not be kept as long as requests may live; an impossible address;
-            members of a cluster of which no majority can be without one, or that are none.
+            members of a cluster of which no majority can be without one, or that are none; a mover
+            who is no operator.
     """
     if retention < longest_ttl:
         raise UsageError(
@@ -117,6 +122,13 @@ def survey(
     for member in members:
         is_address(member)
     holders = holders_of(authority, pools)
+    if strange := set(movers) - {one.name for one in holders if one.kind == "operator"}:
+        raise UsageError(
+            f"--mover {min(strange)}: there is no valid certificate of an operator so called"
+        )
+    holders = tuple(
+        replace(one, mover=one.kind == "operator" and one.name in movers) for one in holders
+    )
     return Site(
         directory=directory,
         holders=holders,

@@ -76,6 +76,19 @@ class BrokerConfigOptions(PKIOptions, OutputOptions):
     listen: str | None = option("--listen IP", "where to listen (default: everywhere)")
     tls_port: int | None = option("--tls-port PORT", "for STOMP over TLS (61614)", type=whole)
     retention: float | None = seconds("--retention TIME", "default: node.max_ttl and a week")
+    mover: Words = several(
+        "--mover NAME", "an operator who may move what waits, until it is written without"
+    )
+
+
+class BrokerMoveOptions(OutputOptions):
+    source: str = option("--from URL", "the broker that is left", required=True)
+    target: list[str] = option(
+        "--to URL,URL", "the one, or a cluster's members, where it goes", required=True, type=listed
+    )
+    queues: str | None = option(
+        "--queues FILE", "the old broker's queues, a name and a number a line; - is standard input"
+    )
 
 
 class EmulateOptions(PartOptions):

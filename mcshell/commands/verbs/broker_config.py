@@ -66,6 +66,7 @@ def config(context: Context, options: BrokerConfigOptions) -> Table:
         longest_ttl=longest,
         max_reply=settings.node.max_reply,
         members=members,
+        movers=options.mover,
     )
     hosts = members or wanted["host"]
     kept = {name: wanted[name] for name in _KEPT if name in wanted}
@@ -74,6 +75,10 @@ def config(context: Context, options: BrokerConfigOptions) -> Table:
         f"changed: {_option(name)} was {_told(before[name])}, is {_told(wanted[name])}"
         for name in before
         if before[name] != wanted[name]
+    ]
+    notes += [
+        f"{name} may read all that waits, and move it, until this is written without --mover"
+        for name in options.mover
     ]
     return _written(options.broker, site, hosts[0], notes)
 

@@ -214,6 +214,11 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
         self.receipts.end(self.reason)
         self._answered.set()
 
+    @property
+    def silent(self) -> bool:
+        """Whether it ended because nothing came from the broker any more."""
+        return self._sock.silent
+
     # -- called by the supervisor and, through it, by any thread --------------------------------
 
     def log_in(

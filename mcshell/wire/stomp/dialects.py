@@ -8,9 +8,13 @@ and RabbitMQ 3.10, 4.0 and 4.3 by tests/contract.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from mcshell.errors import UnknownBroker
 from mcshell.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["ACTIVEMQ", "MCSHELL", "RABBITMQ", "VHOST", "Dialect", "dialect_of"]
 
@@ -44,6 +48,7 @@ class Dialect:
             outlives the connection.
         keeps_unacked: whether, after an UNSUBSCRIBE, the connection keeps the messages that were
             not acknowledged; only a subscription of the same id can then acknowledge them.
+        queue_patterns: whether a SUBSCRIBE to a queue may have wildcards.
     """
 
     name: str
@@ -55,6 +60,21 @@ class Dialect:
     replies_by_topic: bool = False
     types_queues: bool = False
     keeps_unacked: bool = False
+    queue_patterns: bool = False
+
+    def existing(self, destination: str) -> str:
+        """A queue that is there, whatever it was made with: RabbitMQ would compare, or make one."""
+        return f"/amq{destination}" if self.replies_by_topic else destination
+
+    def expiry_of(self, headers: Mapping[str, str], now: float) -> float | None:
+        """When a message that came is over (epoch; None: it does not say).
+
+        RabbitMQ keeps no time at which it came in: it is good again for as long as at first.
+        """
+        said = headers.get(self.expiry_header, "")
+        if not (said.isascii() and said.isdigit()) or not int(said):
+            return None
+        return int(said) / 1000 + (now if self.expiry_relative else 0.0)
 
     def send_to(self, destination: str) -> str:
         """Where a SEND to a destination of ours goes on this broker."""
@@ -101,6 +121,7 @@ ACTIVEMQ = Dialect(
     expiry_header="expires",
     expiry_relative=False,
     prefetch_header="activemq.prefetchSize",
+    queue_patterns=True,
 )
 MCSHELL = Dialect(
     name="mcshell",

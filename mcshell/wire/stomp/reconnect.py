@@ -87,6 +87,10 @@ class SupervisedLink(Protocol):
     reason: str
     refusal: str
 
+    @property
+    def silent(self) -> bool:
+        """Whether it ended because nothing came from the broker any more."""
+
     def send(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
         """SEND; raises ConnectionLost."""
 
@@ -165,6 +169,8 @@ class ReconnectingConnection:
         self._started = False
         """Whether there has been a connection."""
         self._opening: SupervisedLink | None = None
+        self._silent: dict[Endpoint, float] = {}
+        """Brokers that were last waited for in vain, and when (monotonic): others are tried first."""
         self._thread: threading.Thread | None = None
 
     def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> SupervisedLink:
@@ -273,12 +279,16 @@ class ReconnectingConnection:
         """Try each broker once; raises what the last one failed with, naming the others."""
         deadline = time.monotonic() + budget
         before = ""
-        for left, endpoint in zip(range(len(self._endpoints), 0, -1), self._endpoints, strict=True):
-            share = max(0.2, (deadline - time.monotonic()) / left)
+        order = sorted(self._endpoints, key=lambda one: self._silent.get(one, 0.0))
+        for left, endpoint in zip(range(len(order), 0, -1), order, strict=True):
+            began = time.monotonic()
+            share = max(0.2, (deadline - began) / left)
             try:
                 link = self._open(endpoint, next(self._epochs), share)
                 self._adopt(link)
             except ConnectError as failure:
+                if (now := time.monotonic()) - began >= share:
+                    self._silent[endpoint] = now
                 error: WireError = ConnectError(endpoint.url, failure.reason + before)
                 before += f"; {endpoint.url}: {failure.reason}"
             except UnknownBroker as unknown:
@@ -346,10 +356,13 @@ class ReconnectingConnection:
                 return
             self._live = link
             self._changed.notify_all()
+        self._silent.pop(link.endpoint, None)
         self._tell(link, "")
 
     def _drop(self, link: SupervisedLink) -> None:
         """Take a dead connection out of use."""
+        if link.silent:
+            self._silent[link.endpoint] = time.monotonic()
         with self._changed:
             was_live = self._live is link
             self._link = self._live = None

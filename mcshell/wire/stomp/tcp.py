@@ -78,6 +78,8 @@ class PatientSocket:
         self._called_off = called_off
         self._frames = threading.Lock()
         """Held while one frame is written: nothing may come into its middle."""
+        self.silent = False
+        """Whether it was ended because nothing came from the broker, or nothing was taken."""
         self._shut = ""
         self._owed = b""
         """A heart-beat that did not fit into the socket's buffer."""
@@ -217,6 +219,7 @@ class PatientSocket:
     def _check_progress(self, since: float) -> None:
         """End the connection when nothing was written since then for too long."""
         if time.monotonic() - since > self._stall:
+            self.silent = True
             self.shutdown(f"the broker has taken nothing for {self._stall:g} s")
             raise ConnectionLost(self._shut)
 
@@ -258,6 +261,7 @@ class PatientSocket:
         """Send ours when it is due; judge theirs, now that nothing waits to be read."""
         now = time.monotonic()
         if self._beat_in and now - self._heard >= self._beat_in * _GRACE:
+            self.silent = True
             self.shutdown(f"the broker has been silent for {now - self._heard:.0f} s")
         # a frame that is being written is as good as a heart-beat
         elif (

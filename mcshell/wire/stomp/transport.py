@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from mcshell.errors import ConnectionLost, ReceiptTimeout
 from mcshell.interrupts import wait
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcshell.wire.stomp.frame import Frame
 
 __all__ = [
+    "REDELIVERED",
     "AckMode",
     "Delivery",
     "Inbox",
@@ -33,6 +34,9 @@ __all__ = [
 
 T = TypeVar("T")
 AckMode = Literal["auto", "client", "client-individual"]
+
+REDELIVERED: Final = "mcs-redelivered"
+"""The header by which a message that was moved to another broker says that somebody may have had it."""
 
 
 class Delivery(NamedTuple):
@@ -61,7 +65,7 @@ def delivery_of(frame: Frame, epoch: int) -> Delivery:
         headers.get("subscription", ""),
         headers.get("ack", ""),
         epoch,
-        headers.get("redelivered") == "true",
+        "true" in (headers.get("redelivered"), headers.get(REDELIVERED)),
     )
 
 

@@ -50,25 +50,30 @@ def enter(
     replies: Sequence[ReplyRecord],
     certificate: Callable[[str], int],
     bodies: ReplyBodies,
+    write: Callable[[Iterable[bytes]], Iterable[bytes]],
 ) -> list[tuple[str, LedgerEntry]]:
     """Keep replies and what they make of the ledger; call it in a transaction.
 
-    `certificate` gives the number under which one is kept. Returns for each that says something
-    new (a redelivery does not) its request's id and the entry that it made.
+    `certificate` gives the number under which one is kept, `write` what the rows of new ones have of
+    their bodies. Returns for each that says something new (a redelivery does not) its request's id
+    and the entry that it made.
     """
-    kept = [(received, _columns(received, certificate)) for received in replies]
-    fresh = replies if _keep_all(db, kept) else [one for one, row in kept if _keep(db, one, row)]
+    fresh = replies
+    if not _keep_all(db, replies, certificate, write):
+        fresh = [one for one in replies if _keep(db, one, certificate, bodies)]
     return _step_all(db, fresh, bodies)
 
 
-def _columns(received: ReplyRecord, certificate: Callable[[str], int]) -> tuple[object, ...]:
+def _columns(
+    received: ReplyRecord, body: bytes, certificate: Callable[[str], int]
+) -> tuple[object, ...]:
     reply = received.reply
     return (
         reply.requestid,
         reply.sender,
         reply.sequence,
         received.kept,
-        received.body,
+        body,
         received.signature,
         certificate(received.certificate),
         reply.trust,
@@ -76,31 +81,38 @@ def _columns(received: ReplyRecord, certificate: Callable[[str], int]) -> tuple[
 
 
 def _keep_all(
-    db: sqlite3.Connection, kept: Sequence[tuple[ReplyRecord, tuple[object, ...]]]
+    db: sqlite3.Connection,
+    replies: Sequence[ReplyRecord],
+    certificate: Callable[[str], int],
+    write: Callable[[Iterable[bytes]], Iterable[bytes]],
 ) -> bool:
     """Insert replies that are all new, and within their nodes' share; else False, and nothing."""
-    if any(received.reply.sequence >= FREE for received, _ in kept):
+    if any(received.reply.sequence >= FREE for received in replies):
         return False
     db.execute("SAVEPOINT keeping")
-    new = db.executemany(_KEEP, [row for _, row in kept]).rowcount == len(kept)
+    written = write(received.body for received in replies)
+    columns = [_columns(one, body, certificate) for one, body in zip(replies, written, strict=True)]
+    new = db.executemany(_KEEP, columns).rowcount == len(replies)
     if not new:
         db.execute("ROLLBACK TO keeping")
     db.execute("RELEASE keeping")
     return new
 
 
-def _keep(db: sqlite3.Connection, received: ReplyRecord, row: Sequence[object]) -> bool:
+def _keep(
+    db: sqlite3.Connection,
+    received: ReplyRecord,
+    certificate: Callable[[str], int],
+    bodies: ReplyBodies,
+) -> bool:
     """Insert a reply; False when this very reply is there already."""
     reply = received.reply
     if said_enough(db, reply):
         return reply.final  # a second answer, of which the ledger says so
-    if db.execute(_KEEP, row).rowcount:
+    if db.execute(_KEEP, _columns(received, received.body, certificate)).rowcount:
         return True
-    (body,) = db.execute(
-        "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?", row[:3]
-    ).fetchone()
     # Another reply under the same number is a second answer: the ledger shall say so.
-    return bool(body != received.body)
+    return bodies.body(reply.requestid, reply.sender, reply.sequence) != received.body
 
 
 def _step_all(
@@ -155,7 +167,7 @@ def _step(
     reply = rows.slim(received, bodies)
     after = step(before, reply, received.kept)
     if after.duplicate and reply.final:
-        after = after._replace(reason=second_machine(db, reply) or after.reason)
+        after = after._replace(reason=second_machine(db, reply, bodies) or after.reason)
     return after
 
 

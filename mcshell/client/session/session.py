@@ -232,9 +232,10 @@ class Session:
         if lock is None or target.exists():
             raise SessionError(f"there is a session {name!r} already", name)
         self.store.close()
-        beside = self.path.with_name(self.path.name + BESIDE)
+        beside, new = (path.with_name(path.name + BESIDE) for path in (self.path, target))
+        new.unlink(missing_ok=True)
         if beside.exists():  # under both names, until the session has the new one
-            target.with_name(target.name + BESIDE).hardlink_to(beside)
+            new.hardlink_to(beside)
         self.path.rename(target)
         for ending in ("-wal", "-shm", BESIDE):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """The large bodies of replies, in a file beside their session's: SQLite would write them twice.
 
-In a row's place for such a body stands where it is. They are on the disk before their rows are
-committed. What lies behind the end that the session file knows of is of a commit that was never
-made: it is written over. No body is ever changed or dropped, but with the whole session.
+In a row's place for such a body stands where it is. Bodies are on the disk before their rows are
+committed; what lies behind the end that the session file knows of is of a commit that was never
+made, and is written over. None is ever changed or dropped, but with the whole session.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from mcshell.storage import is_storage_fault
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["BESIDE", "bring_in", "is_beside", "whole", "write_large"]
+    from mcshell.client.store.records import ReplyRow
+
+__all__ = ["BESIDE", "bring_in", "is_beside", "put_aside", "whole"]
 
 BESIDE: Final = "-bodies"
 """What the file's name has behind that of the session file."""
@@ -31,35 +32,48 @@ _MARK: Final = b"\0"
 _END: Final = "bodies"
 
 
-def write_large(db: sqlite3.Connection, session: Path, bodies: Iterable[bytes]) -> list[bytes]:
-    """Write those that are large into the file, in a transaction; gives what the rows are to have.
+def put_aside(db: sqlite3.Connection, session: Path, rows: list[ReplyRow]) -> list[ReplyRow]:
+    """Write what is large into the file, in a transaction; gives the rows with its places.
 
     Raises:
         StorageError: the disk takes nothing.
         MachineError: it could not be written.
     """
-    kept = list(bodies)
-    large = [number for number, body in enumerate(kept) if len(body) > LARGE]
-    if not large:
-        return kept
+    if all(len(body) <= LARGE for body, *_ in rows):
+        return rows
     found = db.execute("SELECT value FROM meta WHERE key=?", (_END,)).fetchone()
     end = int(found[0]) if found else 0
     path = session.with_name(session.name + BESIDE)
+    placed: list[ReplyRow] = []
     try:
+        if not end:  # what is there was another session's, or a commit that was never made
+            path.unlink(missing_ok=True)
         with private_file(path).open("r+b") as file:
             file.seek(end)
-            for number in large:
-                body = kept[number]
-                file.write(body)
-                kept[number] = _PLACE.pack(end, len(body))
-                end += len(body)
+            for row in rows:
+                kept = body = row[0]
+                if len(body) > LARGE:
+                    kept = _PLACE.pack(end, len(body))
+                    end += file.write(body)
+                placed.append((kept, *row[1:]))
             file.flush()
             os.fdatasync(file.fileno())
+        if not found:
+            _sync_folder(path.parent)
     except OSError as error:
         kind = StorageError if is_storage_fault(error) else MachineError
         raise kind(f"{path} cannot be written: {error}") from error
     db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (_END, str(end)))
-    return kept
+    return placed
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the name of a new file on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def is_beside(kept: bytes) -> bool:

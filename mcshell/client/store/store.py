@@ -295,9 +295,9 @@ class SessionStore:
         entry that it made.
         """
         with self._commit(durable=durable) as db:
-            # what nobody waits for on the disk is quicker in the WAL
-            write = partial(bodies.write_large, db, self.path) if durable else list
-            news = enter(db, list(replies), partial(self._certificate, db), self, write)
+            # what need not be on the disk at once is quicker in the WAL
+            aside = partial(bodies.put_aside, db, self.path) if durable else list
+            news = enter(db, list(replies), partial(self._certificate, db), self, aside)
         if not self._secrets.isdisjoint(requestid for requestid, _entry in news):
             self.forget_secrets(time.time())
         return news

@@ -87,7 +87,7 @@ def step(entry: LedgerEntry, reply: Reply, at: float) -> LedgerEntry:
     The first final reply wins, a second marks `duplicate`; a reply after a judgement replaces the
     judgement, and what a node has only said of its end, and marks `late`.
     """
-    if entry.state.final and entry.done is not None:
+    if entry.done is not None and entry.state.final:
         return entry._replace(duplicate=True) if reply.final else entry
     if reply.sender != entry.sender:
         entry = entry._replace(worker=reply.sender)

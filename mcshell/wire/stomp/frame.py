@@ -274,22 +274,19 @@ class Parser:
             raise FrameError(f"not STOMP: it begins with {command[:40]!r}")
         if "\0" in text:
             raise FrameError(f"a NUL in the headers of {command}")
-        pairs = [line.partition(":") for line in lines]
+        pairs = [line.split(":", 1) for line in lines]
         version = self.version
         if "\\" in text and command not in _UNESCAPED and version != "1.0":
             pairs = [
-                (
-                    _unquote(name, version) if "\\" in name else name,
-                    colon,
-                    _unquote(value, version) if "\\" in value else value,
-                )
-                for name, colon, value in pairs
+                [_unquote(part, version) if "\\" in part else part for part in pair]
+                for pair in pairs
             ]
-        headers = {name: value for name, _, value in pairs}
-        if len(headers) != len(pairs):  # the first of repeated headers counts
-            headers = {name: value for name, _, value in reversed(pairs)}
-        if "" in {colon for _, colon, _ in pairs}:
-            raise FrameError(f"a header of {command} has no colon")
+        try:
+            headers: dict[str, str] = dict(pairs)
+            if len(headers) != len(pairs):  # the first of repeated headers counts
+                headers = dict(reversed(pairs))
+        except ValueError:
+            raise FrameError(f"a header of {command} has no colon") from None
         if "" in headers:
             raise FrameError(f"a header of {command} has no name")
         return command, headers

@@ -89,7 +89,7 @@ class State(StrEnum):
     @property
     def closed(self) -> bool:
         """Whether nothing more is waited for."""
-        return self.final or self.judged
+        return self not in (State.PENDING, State.RECEIVED, State.RUNNING)
 
 
 class ReplySequence:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.client.session.transfer import export_session
+from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.errors import UsageError
 from mcshell.message import State
@@ -159,6 +160,16 @@ def test_a_reply_to_another_question(fleet: Fleet, state: str) -> None:
     assert dict(report.refused) == {"reply: wrong_sender": 3}
     with fleet.client(state=f"{state}-b", session="friday") as alice:
         assert alice.replies(second).stats["silent"] == len(NAMES)
+
+
+def test_replies_that_are_said_to_be_elsewhere(fleet: Fleet, state: str) -> None:
+    """A row that points beside its file, as those of a session at work do, brings nothing in."""
+    path = forge(exported(fleet, state, "alice"), f"UPDATE replies SET body=x'{64:026x}';")
+    path.with_name(f"{path.name}{BESIDE}").write_bytes(b"x" * 1000)
+    report = bring_in(fleet, f"{state}-b", path)
+    assert dict(report.refused) == {"reply: malformed": 3}
+    with fleet.client(state=f"{state}-b", session="friday") as alice:
+        assert alice.replies().stats["silent"] == len(NAMES)
 
 
 def test_a_job_that_nobody_signed(fleet: Fleet, state: str) -> None:

@@ -29,6 +29,7 @@ from mcshell import table
 from mcshell.client.pki import pki_of
 from mcshell.client.rpc.outputs import FIXED, MOST, outputs_of
 from mcshell.client.session.session import stores
+from mcshell.client.store.bodies import whole
 from mcshell.client.store.records import data_of
 from mcshell.errors import ConfigError, DDLError, SessionError, UsageError, did_you_mean
 from mcshell.table import distinct
@@ -309,7 +310,7 @@ class _Bodies:
         )
         if body is None:
             return None
-        self._last = key, data_of(body[0])
+        self._last = key, data_of(whole(self._paths[session], body[0]))
         return self._last[1]
 
 

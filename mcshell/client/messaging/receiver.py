@@ -16,10 +16,11 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from mcshell.client.messaging.rejections import Rejections
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 __all__ = ["Listeners", "ReceiveBuffer", "Receiver", "ReplyListener"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _GROUP = 400
 _PREFETCH = 1000
@@ -179,7 +182,8 @@ class Receiver:
         self._stopped = threading.Event()
         self._quiet = True
         self._handled = time.monotonic()
-        self._helper = ThreadPoolExecutor(1, thread_name_prefix="mcshell-verify")
+        self._helpers = ThreadPoolExecutor(2, thread_name_prefix="mcshell-replies")
+        """One verifies half of what arrives together, one keeps what came before it."""
         self.junk: Counter[str] = Counter()
         self.refused = Rejections(verifier)
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
@@ -216,7 +220,7 @@ class Receiver:
         self._inbox.end()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
-        self._helper.shutdown()
+        self._helpers.shutdown()
 
     def watch(self, question: str, listener: ReplyListener) -> None:
         """Have the replies about a question given to `listener` from now on."""
@@ -233,37 +237,50 @@ class Receiver:
         return self._handled
 
     def _run(self) -> None:
+        before: Future[None] | None = None
         while (group := self._inbox.take(_GROUP)) is not None:
             self._quiet = False
-            try:
-                self._handle_twice(group)
-            except Exception:
-                # A later acknowledgement would stand for these too: have them handed out again.
-                log.exception("could not keep %d replies", len(group))
-                self._transport.renew("replies could not be kept")
-                self._stopped.wait(_PAUSE)
-            finally:
+            opened = self._tried(group, partial(self._open_group, group, time.time()))
+            if before is not None:
+                before.result()
+                before = None
+            if opened is not None:
+                keep = partial(self._tried, group, partial(self._keep_group, group, opened))
+                if self._inbox.empty():
+                    keep()
+                else:  # the disk need not be waited for
+                    before = self._helpers.submit(keep)
+            if before is None:
                 self._handled = time.monotonic()
                 self._quiet = True
 
-    def _handle_twice(self, group: list[Delivery]) -> None:
-        """Handle them, once more where the file was just being given another name (`Session.save`)."""
+    def _tried(self, group: list[Delivery], work: Callable[[], T]) -> T | None:
+        """What came of it, at the second try where the file was just given another name (`Session.save`)."""
         try:
-            self._handle(group)
-        except MachineError as error:
-            log.info("once more: %s", error)
+            try:
+                return work()
+            except MachineError as error:
+                log.info("once more: %s", error)
+                self._stopped.wait(_PAUSE)
+                return work()
+        except Exception:
+            # A later acknowledgement would stand for these too: have them handed out again.
+            log.exception("could not keep %d replies", len(group))
+            self._transport.renew("replies could not be kept")
             self._stopped.wait(_PAUSE)
-            self._handle(group)
+            return None
 
-    def _handle(self, group: list[Delivery]) -> None:
-        now = time.time()
+    def _open_group(self, group: list[Delivery], now: float) -> list[ReplyRecord | Stray | None]:
+        """Verify them; the turns among them are handed on."""
         deliveries: list[Delivery] = []
         for one in group:
             if kind_of(one.body) == TURN:
                 self._turned(one)
             else:
                 deliveries.append(one)
-        opened = self._open_all(deliveries, now)
+        return self._open_all(deliveries, now)
+
+    def _keep_group(self, group: list[Delivery], opened: list[ReplyRecord | Stray | None]) -> None:
         replies = [received for received in opened if isinstance(received, ReplyRecord)]
         strays = [stray for stray in opened if isinstance(stray, Stray)]
         with self._listeners.keeping:
@@ -322,7 +339,7 @@ class Receiver:
         if len(group) < _SPLIT:
             return [self._open(delivery, now) for delivery in group]
         half = len(group) // 2
-        rest = self._helper.submit(lambda: [self._open(one, now) for one in group[half:]])
+        rest = self._helpers.submit(lambda: [self._open(one, now) for one in group[half:]])
         return [self._open(one, now) for one in group[:half]] + rest.result()
 
     def _open(self, delivery: Delivery, now: float) -> ReplyRecord | Stray | None:

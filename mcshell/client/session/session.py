@@ -20,6 +20,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
 from mcshell.private import is_locked, lock_file, private_folder
@@ -230,8 +231,12 @@ class Session:
         if lock is None or target.exists():
             raise SessionError(f"there is a session {name!r} already", name)
         self.store.close()
+        beside, new = (path.with_name(path.name + BESIDE) for path in (self.path, target))
+        new.unlink(missing_ok=True)
+        if beside.exists():  # under both names, until the session has the new one
+            new.hardlink_to(beside)
         self.path.rename(target)
-        for ending in ("-wal", "-shm"):
+        for ending in ("-wal", "-shm", BESIDE):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
         self._lock.close()
         self.path, self._lock = target, lock
@@ -323,7 +328,7 @@ def remove(state_dir: Path, name: str) -> None:
     lock = lock_file(path.with_suffix(".lock"))
     if lock is None:
         raise SessionError(f"session {name!r} is held by a process", name)
-    for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+    for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", BESIDE))):
         gone.unlink(missing_ok=True)
     path.with_suffix(".lock").unlink()
     lock.close()

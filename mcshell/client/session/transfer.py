@@ -227,14 +227,14 @@ class _Merger:
             after = rows[-1][0]
             found = []
             for _number, request, body, kept, signature, certificate, _trust in rows:
-                one = Stray(
-                    request=request,
-                    kept=kept,
-                    body=body,
-                    signature=signature,
-                    certificate=certificate,
-                )
                 try:
+                    one = Stray(
+                        request=request,
+                        kept=kept,
+                        body=self._theirs.whole(body),
+                        signature=signature,
+                        certificate=certificate,
+                    )
                     found.append(open_kept(one, self._ours, self._verifier, self._members))
                 except Rejected as refusal:
                     self._report.refused[f"reply: {refusal.reason.value}"] += 1

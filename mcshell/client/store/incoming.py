@@ -11,7 +11,7 @@ from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from mcshell.client.store import records as rows
+from mcshell.client.store import records
 from mcshell.client.store.ledger import FOUND_LATE, LedgerEntry, step
 from mcshell.client.store.quota import FREE, said_enough, second_machine
 from mcshell.message import State
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from mcshell.client.store.records import ReplyBodies, ReplyRecord
+    from mcshell.client.store.records import ReplyBodies, ReplyRecord, ReplyRow
 
 __all__ = ["FIELDS", "add_counts", "enter", "read_entries", "write_entries"]
 
@@ -38,7 +38,7 @@ _UPDATE: Final = (
 _NOTHING: Final = (None,) * len(_OF_REPLY)
 _of_entry, _of_reply = attrgetter(*_OF_ENTRY), attrgetter(*_OF_REPLY)
 _KEEP: Final = (
-    "INSERT OR IGNORE INTO replies (request, sender, sequence, kept, body, signature,"
+    "INSERT OR IGNORE INTO replies (body, request, sender, sequence, kept, signature,"
     " certificate, trust) VALUES (?,?,?,?,?,?,?,?)"
 )
 _PARAMETERS: Final = 500
@@ -50,25 +50,29 @@ def enter(
     replies: Sequence[ReplyRecord],
     certificate: Callable[[str], int],
     bodies: ReplyBodies,
+    aside: Callable[[list[ReplyRow]], list[ReplyRow]],
 ) -> list[tuple[str, LedgerEntry]]:
     """Keep replies and what they make of the ledger; call it in a transaction.
 
-    `certificate` gives the number under which one is kept. Returns for each that says something
-    new (a redelivery does not) its request's id and the entry that it made.
+    `certificate` gives the number under which one is kept, `aside` the rows without the bodies that
+    are kept elsewhere. Returns for each that says something new (a redelivery does not) its request's
+    id and the entry that it made.
     """
-    kept = [(received, _columns(received, certificate)) for received in replies]
-    fresh = replies if _keep_all(db, kept) else [one for one, row in kept if _keep(db, one, row)]
-    return _step_all(db, fresh, bodies)
+    rows = [_columns(received, certificate) for received in replies]
+    if _keep_all(db, rows, aside):
+        return _step_all(db, replies, bodies)
+    some = zip(replies, rows, strict=True)
+    return _step_all(db, [one for one, row in some if _keep(db, one, row, bodies)], bodies)
 
 
-def _columns(received: ReplyRecord, certificate: Callable[[str], int]) -> tuple[object, ...]:
+def _columns(received: ReplyRecord, certificate: Callable[[str], int]) -> ReplyRow:
     reply = received.reply
     return (
+        received.body,
         reply.requestid,
         reply.sender,
         reply.sequence,
         received.kept,
-        received.body,
         received.signature,
         certificate(received.certificate),
         reply.trust,
@@ -76,31 +80,32 @@ def _columns(received: ReplyRecord, certificate: Callable[[str], int]) -> tuple[
 
 
 def _keep_all(
-    db: sqlite3.Connection, kept: Sequence[tuple[ReplyRecord, tuple[object, ...]]]
+    db: sqlite3.Connection,
+    rows: list[ReplyRow],
+    aside: Callable[[list[ReplyRow]], list[ReplyRow]],
 ) -> bool:
     """Insert replies that are all new, and within their nodes' share; else False, and nothing."""
-    if any(received.reply.sequence >= FREE for received, _ in kept):
+    if any(sequence >= FREE for _, _, _, sequence, *_ in rows):
         return False
     db.execute("SAVEPOINT keeping")
-    new = db.executemany(_KEEP, [row for _, row in kept]).rowcount == len(kept)
+    new = db.executemany(_KEEP, aside(rows)).rowcount == len(rows)
     if not new:
         db.execute("ROLLBACK TO keeping")
     db.execute("RELEASE keeping")
     return new
 
 
-def _keep(db: sqlite3.Connection, received: ReplyRecord, row: Sequence[object]) -> bool:
+def _keep(
+    db: sqlite3.Connection, received: ReplyRecord, row: ReplyRow, bodies: ReplyBodies
+) -> bool:
     """Insert a reply; False when this very reply is there already."""
     reply = received.reply
     if said_enough(db, reply):
         return reply.final  # a second answer, of which the ledger says so
     if db.execute(_KEEP, row).rowcount:
         return True
-    (body,) = db.execute(
-        "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?", row[:3]
-    ).fetchone()
     # Another reply under the same number is a second answer: the ledger shall say so.
-    return bool(body != received.body)
+    return bodies.body(reply.requestid, reply.sender, reply.sequence) != received.body
 
 
 def _step_all(
@@ -137,8 +142,8 @@ def _step_all(
 def _stranger(db: sqlite3.Connection, received: ReplyRecord) -> LedgerEntry:
     """A row of its own for a sender that was no target: it becomes one where its request grows."""
     reply = received.reply
-    row = db.execute(f"{rows.RECORDS} WHERE id=?", (reply.requestid,)).fetchone()
-    grows = row is not None and rows.record_of(row).grows
+    row = db.execute(f"{records.RECORDS} WHERE id=?", (reply.requestid,)).fetchone()
+    grows = row is not None and records.record_of(row).grows
     db.execute(
         "INSERT INTO targets (request, sender, place, state, unexpected)"
         " VALUES (?,?,1000000000,?,?)",
@@ -152,10 +157,10 @@ def _stranger(db: sqlite3.Connection, received: ReplyRecord) -> LedgerEntry:
 def _step(
     db: sqlite3.Connection, received: ReplyRecord, before: LedgerEntry, bodies: ReplyBodies
 ) -> LedgerEntry:
-    reply = rows.slim(received, bodies)
+    reply = records.slim(received, bodies)
     after = step(before, reply, received.kept)
     if after.duplicate and reply.final:
-        after = after._replace(reason=second_machine(db, reply) or after.reason)
+        after = after._replace(reason=second_machine(db, reply, bodies) or after.reason)
     return after
 
 
@@ -167,7 +172,7 @@ def read_entries(
         some = targets[start : start + _PARAMETERS]
         query = f"SELECT {FIELDS} FROM targets WHERE request=? AND sender IN ({','.join('?' * len(some))})"  # noqa: S608 - our own names
         for row in db.execute(query, (request, *some)).fetchall():
-            yield rows.entry_of(request, row, {})
+            yield records.entry_of(request, row, {})
 
 
 def write_entries(db: sqlite3.Connection, entries: Iterable[tuple[str, LedgerEntry]]) -> None:

@@ -11,6 +11,7 @@ from mcshell.wire.documents.envelope import read_reply
 if TYPE_CHECKING:
     import sqlite3
 
+    from mcshell.client.store.records import ReplyBodies
     from mcshell.message import Reply
 
 __all__ = ["FREE", "said_enough", "second_machine"]
@@ -35,11 +36,12 @@ def said_enough(db: sqlite3.Connection, reply: Reply) -> bool:
     return bool(finals >= _ATTEMPTS if reply.final else size > _SAID)
 
 
-def second_machine(db: sqlite3.Connection, reply: Reply) -> str:
+def second_machine(db: sqlite3.Connection, reply: Reply, bodies: ReplyBodies) -> str:
     """That a node answers twice because there are two of it; nothing where that is not known."""
     found = db.execute(
-        "SELECT body FROM replies WHERE request=? AND sender=? AND sequence%3=2"
+        "SELECT sequence FROM replies WHERE request=? AND sender=? AND sequence%3=2"
         " ORDER BY number LIMIT 1",
         (reply.requestid, reply.sender),
     ).fetchone()
-    return two_machines([read_reply(found[0]).machine if found else "", reply.machine])
+    first = read_reply(bodies.body(reply.requestid, reply.sender, found[0])) if found else reply
+    return two_machines([first.machine, reply.machine])

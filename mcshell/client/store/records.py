@@ -26,6 +26,7 @@ __all__ = [
     "NewRequest",
     "OutgoingMessage",
     "ReplyRecord",
+    "ReplyRow",
     "RequestRecord",
     "SignedDigest",
     "StoredData",
@@ -153,6 +154,10 @@ class ReplyRecord(NamedTuple):
     signature: str
     certificate: str
     target: str
+
+
+#: The columns of a reply in its table, the body first.
+ReplyRow = tuple[bytes, str, str, int, float, str, int, str]
 
 
 class ReplyBodies(Protocol):

@@ -113,9 +113,13 @@ CREATE TABLE strays (
 ALTER TABLE requests ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
 """
 
+# From here on bodies may be in a file beside it (`client.store.bodies`), which an earlier mcshell
+# would not look into.
+_VERSION_7: Final = ""
+
 SESSION: Final = FileKind(
     name="session file",
-    versions={3: _VERSION_3, 4: _VERSION_4, 5: _VERSION_5, 6: _VERSION_6},
+    versions={3: _VERSION_3, 4: _VERSION_4, 5: _VERSION_5, 6: _VERSION_6, 7: _VERSION_7},
     # A body of 200 KB is a quarter of the pages, and of the calls that write them.
     pragmas=("page_size=16384",),
     shared=True,

@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mcshell.client.store import bodies
 from mcshell.client.store import records as rows
 from mcshell.client.store.earlier import EarlierVersions
 from mcshell.client.store.incoming import (
@@ -88,8 +89,14 @@ class SessionStore:
         self._database.close()
 
     def copy(self, path: Path) -> None:
-        """Write a consistent copy of the file, as it stands now."""
+        """Write a consistent copy of the file, as it stands now, with all bodies in it."""
         self._all("VACUUM INTO ?", str(path))
+        copy = Database(path, SESSION)
+        try:
+            with copy.transaction(durable=False) as db:
+                bodies.bring_in(db, self.path)
+        finally:
+            copy.close()
 
     def pack(self) -> None:
         """Bring everything into the one file, so that it can be handed on alone."""
@@ -316,7 +323,9 @@ class SessionStore:
         entry that it made.
         """
         with self._commit(durable=durable) as db:
-            news = enter(db, list(replies), partial(self._certificate, db), self)
+            # what need not be on the disk at once is quicker in the WAL
+            aside = partial(bodies.put_aside, db, self.path) if durable else list
+            news = enter(db, list(replies), partial(self._certificate, db), self, aside)
         if not self._secrets.isdisjoint(requestid for requestid, _entry in news):
             self.forget_secrets(time.time())
         return news
@@ -449,7 +458,7 @@ class SessionStore:
             f"SELECT {FIELDS} FROM targets WHERE request=? ORDER BY place",  # noqa: S608
             request,
         )
-        data = self._data(request, _WHOLE if whole else LARGE)
+        data = self._data(request, whole=whole)
         return [rows.entry_of(request, row, data) for row in found]
 
     def entered(self, after: int, limit: int = 1000) -> list[tuple[int, str, LedgerEntry]]:
@@ -468,28 +477,26 @@ class SessionStore:
         )
         # What a pool's row says is its worker's, whoever's reply this one is.
         return [
-            (
-                number,
-                request,
-                rows.entry_of(request, row, self._data(request, LARGE, worker or sender)),
-            )
+            (number, request, rows.entry_of(request, row, self._data(request, worker or sender)))
             for number, request, *row in found
             for sender, *_, worker in [row]
         ]
 
     def _data(
-        self, request: str, most: int, sender: str | None = None
+        self, request: str, sender: str | None = None, *, whole: bool = False
     ) -> dict[tuple[str, int], Mapping[str, Any]]:
         found = self._all(
             "SELECT sender, sequence, CASE WHEN length(body)<=? THEN body END FROM replies"
             " WHERE request=? AND sender=coalesce(?, sender) AND sequence%3=2",
-            most,
+            _WHOLE if whole else LARGE,
             request,
             sender,
         )
         return {
             (sender, sequence): (
-                StoredData(self, request, sender, sequence) if body is None else rows.data_of(body)
+                StoredData(self, request, sender, sequence)
+                if body is None or (bodies.is_beside(body) and not whole)
+                else rows.data_of(self.whole(body))
             )
             for sender, sequence, body in found
         }
@@ -497,12 +504,16 @@ class SessionStore:
     def body(self, request: str, sender: str, sequence: int) -> bytes:
         """One reply's bytes."""
         query = "SELECT body FROM replies WHERE request=? AND sender=? AND sequence=?"
-        return bytes(self._all(query, request, sender, sequence)[0][0])
+        return self.whole(self._all(query, request, sender, sequence)[0][0])
+
+    def whole(self, kept: bytes) -> bytes:
+        """A reply's bytes, of what its row has; MachineError where they are lost."""
+        return bodies.whole(self.path, kept)
 
     def replies(self, after: int = 0, limit: int = 1000) -> list[tuple[Any, ...]]:
         """The kept replies from the one after `after`, in order.
 
-        Each is (number, request, body, kept, signature, certificate, trust).
+        Each is (number, request, body as the row has it, kept, signature, certificate, trust).
         """
         return self._all(
             "SELECT r.number, r.request, r.body, r.kept, r.signature, c.text, r.trust"

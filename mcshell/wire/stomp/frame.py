@@ -40,6 +40,7 @@ _COMMANDS = frozenset([*_CLIENT.split(), "CONNECTED", "MESSAGE", "RECEIPT", "ERR
 _LONGEST_COMMAND = max(map(len, _COMMANDS))
 _UNESCAPED = frozenset(["CONNECT", "CONNECTED"])
 _MAX_DIGITS = 12
+_PART = 4096  # bytes; what comes in smaller parts is put together at once
 
 _special = re.compile(r"[:\\\n\r]").search
 _escape = re.compile(r"\\(.?)", re.DOTALL)
@@ -138,7 +139,16 @@ class Parser:
         version: what is spoken until a CONNECT or CONNECTED goes by.
     """
 
-    __slots__ = ("_awaited", "_buffer", "_limit_body", "_limit_header", "version")
+    __slots__ = (
+        "_awaited",
+        "_buffer",
+        "_head_of_parts",
+        "_limit_body",
+        "_limit_header",
+        "_missing",
+        "_parts",
+        "version",
+    )
 
     def __init__(
         self, *, max_body: int = MAX_BODY, max_header: int = MAX_HEADER, version: str = "1.2"
@@ -147,8 +157,12 @@ class Parser:
         self._limit_header = max_header
         self.version = version
         self._buffer = bytearray()
-        self._awaited: int | bytes = b"\n"
-        """What the rest in the buffer waits for: a length of the whole, or one of these bytes."""
+        self._awaited = b"\n"
+        """The byte that what is in the buffer waits for."""
+        self._parts: list[bytes] = []
+        """Of a body whose length is known, until it is all there; what follows is about it."""
+        self._head_of_parts: tuple[str, dict[str, str]] = ("", {})
+        self._missing = 0
 
     def allow(self, *, max_body: int = MAX_BODY, max_header: int = MAX_HEADER) -> None:
         """Take so much from now on: the peer has said who it is."""
@@ -161,20 +175,18 @@ class Parser:
         Raises:
             FrameError: this is not STOMP, or larger than allowed.
         """
+        frames: list[Frame] = []
+        position = 0
         buffer = self._buffer
-        if buffer:
+        if self._parts:
+            position = self._go_on(data, frames)
+        elif buffer:
             buffer += data
-            awaited = self._awaited
-            if isinstance(awaited, int):
-                if len(buffer) < awaited:
-                    return []
-            elif awaited not in data:
-                self._check_growth(awaited)
+            if self._awaited not in data:
+                self._check_growth()
                 return []
             data = bytes(buffer)
             buffer.clear()
-        frames: list[Frame] = []
-        position = 0
         while True:
             if position < len(data) and data[position] in b"\r\n":
                 position = _line_ends(data, position).end()  # type: ignore[union-attr]  # may be empty, always matches
@@ -183,12 +195,12 @@ class Parser:
             step = self._frame(data, position, frames)
             if step == position:
                 buffer += data[position:]
-                self._check_growth(self._awaited)
+                self._check_growth()
                 return frames
             position = step
 
     def _frame(self, data: bytes, start: int, frames: list[Frame]) -> int:
-        """Parse the frame at `start`; returns where it ends, or `start` while it is incomplete."""
+        """Parse the frame at `start`; returns where it ends, or `start` where too little is there."""
         end, skip = self._head_end(data, start)
         if end < 0:
             self._awaited = b"\n"
@@ -206,16 +218,38 @@ class Parser:
         else:
             stop = body + self._length(length)
             if stop >= len(data):
-                self._awaited = stop + 1 - start
-                return start
-            if data[stop]:
-                raise FrameError(f"{command} is longer than its content-length of {length}")
-        frames.append(Frame(command, headers, data[body:stop]))
+                self._head_of_parts = command, headers
+                self._parts = [data[body:]]
+                self._missing = stop - len(data)
+                return len(data)
+        self._take(frames, command, headers, data[body:stop], data[stop])
+        return stop + 1
+
+    def _go_on(self, data: bytes, frames: list[Frame]) -> int:
+        """Take what is missing of the body that has begun; returns where that ends."""
+        parts, stop = self._parts, self._missing
+        if stop >= len(data):
+            self._missing -= len(data)
+            if len(parts[-1]) < _PART:
+                parts[-1] += data
+            else:
+                parts.append(data)
+            return len(data)
+        self._parts = []
+        self._take(frames, *self._head_of_parts, b"".join((*parts, data[:stop])), data[stop])
+        return stop + 1
+
+    def _take(
+        self, frames: list[Frame], command: str, headers: dict[str, str], body: bytes, end: int
+    ) -> None:
+        """Take a whole frame, whose body `end` follows."""
+        if end:
+            raise FrameError(f"{command} is longer than its content-length of {len(body)}")
+        frames.append(Frame(command, headers, body))
         if command in ("CONNECT", "STOMP"):
             self.version = negotiate(headers.get("accept-version")) or self.version
         elif command == "CONNECTED":
             self.version = headers.get("version", "1.0")
-        return stop + 1
 
     def _head_end(self, data: bytes, start: int) -> tuple[int, int]:
         """Find where command and headers end (-1: not yet), and how long the end itself is."""
@@ -240,22 +274,19 @@ class Parser:
             raise FrameError(f"not STOMP: it begins with {command[:40]!r}")
         if "\0" in text:
             raise FrameError(f"a NUL in the headers of {command}")
-        pairs = [line.partition(":") for line in lines]
+        pairs = [line.split(":", 1) for line in lines]
         version = self.version
         if "\\" in text and command not in _UNESCAPED and version != "1.0":
             pairs = [
-                (
-                    _unquote(name, version) if "\\" in name else name,
-                    colon,
-                    _unquote(value, version) if "\\" in value else value,
-                )
-                for name, colon, value in pairs
+                [_unquote(part, version) if "\\" in part else part for part in pair]
+                for pair in pairs
             ]
-        headers = {name: value for name, _, value in pairs}
-        if len(headers) != len(pairs):  # the first of repeated headers counts
-            headers = {name: value for name, _, value in reversed(pairs)}
-        if "" in {colon for _, colon, _ in pairs}:
-            raise FrameError(f"a header of {command} has no colon")
+        try:
+            headers: dict[str, str] = dict(pairs)
+            if len(headers) != len(pairs):  # the first of repeated headers counts
+                headers = dict(reversed(pairs))
+        except ValueError:
+            raise FrameError(f"a header of {command} has no colon") from None
         if "" in headers:
             raise FrameError(f"a header of {command} has no name")
         return command, headers
@@ -268,9 +299,9 @@ class Parser:
             raise FrameError(f"a body of {length} bytes; at most {self._limit_body} are taken")
         return length
 
-    def _check_growth(self, awaited: int | bytes) -> None:
+    def _check_growth(self) -> None:
         """Refuse early what can never become a frame within the limits."""
-        buffer = self._buffer
+        buffer, awaited = self._buffer, self._awaited
         if awaited == b"\0" and len(buffer) > self._limit_header + self._limit_body:
             raise FrameError(f"a body without an end in {self._limit_body} bytes")
         if awaited != b"\n":

@@ -107,6 +107,20 @@ def test_another_broker_is_told_what_only_the_first_has(store: SessionStore) -> 
     assert store.meta("broker") == "stomp://two:1"
 
 
+def test_what_was_confirmed_just_before_a_break_is_sent_again(store: SessionStore) -> None:
+    """What no node has taken, of the five seconds before: the broker may have lost it, too."""
+    link = HeldTransport()
+    outbox = Outbox(link, store, {})
+    assert outbox._send_window()
+    store.enter([said(one(), "web1", State.RECEIVED)], durable=True)
+    link.broken_at = time.time() + 60
+    assert not outbox._send_window()
+    link.broken_at = time.time() + 1
+    assert outbox._send_window()
+    assert link.bodies[2:] == [message(one(), "web2").body]
+    assert not outbox._send_window()
+
+
 def test_no_connection_is_no_other_broker(store: SessionStore) -> None:
     """While there is none, nothing is taken for lost, and the last broker stays the last."""
     link = HeldTransport()

@@ -35,6 +35,7 @@ class HeldTransport:
     url: str = "stomp://one:1"
     answer: str | None = ""
     down: bool = False
+    broken_at: float = 0.0
     sent: list[SentMessage] = field(default_factory=list)
 
     def send(

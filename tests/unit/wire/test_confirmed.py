@@ -14,6 +14,7 @@ from mcshell.wire.stomp import confirmed
 from mcshell.wire.stomp.confirmed import ConfirmedSender
 from mcshell.wire.stomp.transport import PendingReceipt
 from tests.peers.processes import wait_until
+from tests.unit.wire.links import HeldTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,9 @@ class File(ConfirmedSender[str]):
     """Messages in a list. `breaks`: over which the connection ends, until somebody else comes."""
 
     def __init__(self, *messages: str) -> None:
-        super().__init__("test-outbox")
+        self.link = HeldTransport()
+        super().__init__("test-outbox", self.link)
+        self.doubted: list[float] = []
         self.messages = list(messages)
         self.breaks: set[str] = set()
         self.refused: set[str] = set()
@@ -59,12 +62,27 @@ class File(ConfirmedSender[str]):
         """Drop what the broker has."""
         self.messages = [one for one in self.messages if one not in messages]
 
+    def doubt(self, since: float) -> None:
+        """Note from when on."""
+        self.doubted.append(since)
+
     def replaced(self, message: str) -> bool:
         """Put another in its place, where there is one."""
         if message not in self.smaller:
             return super().replaced(message)
         self.messages[self.messages.index(message)] = f"{message} is too large"
         return True
+
+
+def test_each_break_is_doubted_once() -> None:
+    """From five seconds before it, and not those that were before this sender's time."""
+    file = File()
+    assert not file._send_window()
+    assert file.doubted == []
+    for broken_at in (1000.0, 1000.0, 1300.0):
+        file.link.broken_at = broken_at
+        assert not file._send_window()
+    assert file.doubted == [995.0, 1295.0]
 
 
 @pytest.fixture
@@ -217,10 +235,11 @@ def test_a_process_that_forgets_it_ends_all_the_same() -> None:
     """The thread holds nobody up: what it had is in the file, for the next process."""
     code = (
         "from mcshell.wire.stomp.confirmed import ConfirmedSender\n"
+        "from mcshell.wire.stomp.nowhere import NoConnection\n"
         "class Idle(ConfirmedSender):\n"
         "    def unconfirmed(self, limit):\n"
         "        return []\n"
-        "Idle('idle').start()\n"
+        "Idle('idle', NoConnection()).start()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
     assert done.returncode == 0

@@ -244,9 +244,7 @@ class SessionStore:
                 (at, request, json.dumps(list(names))),
             )
 
-    def begin(
-        self, messages: Sequence[OutgoingMessage], at: float
-    ) -> dict[OutgoingMessage, float]:
+    def begin(self, messages: Sequence[OutgoingMessage], at: float) -> dict[OutgoingMessage, float]:
         """Write down, for good, that these are about to be sent; those that were before, and since when."""
         before: dict[OutgoingMessage, float] = {}
         with self._commit(durable=True) as db:

@@ -129,7 +129,9 @@ def test_another_broker_is_told_what_no_node_has_said_it_has(store):
     store.enter([said(queue, "web1", State.RECEIVED)], durable=True)
     store.enter([said(other, name, State.RECEIVED) for name in BOTH], durable=True)
     assert store.unconfirmed(9, 150.0) == []
-    store.doubt(150.0)
+    store.doubt(150.0, 120.1)
+    assert store.unconfirmed(9, 150.0) == []
+    store.doubt(150.0, 120.0)
     assert [(one.request, one.sender) for one in store.unconfirmed(9, 150.0)] == [
         (queue.id, "web2")
     ]

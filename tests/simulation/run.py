@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,11 +104,11 @@ def run(seed: int, without: set[str] | None = None, *, forgets: bool = False) ->
 
 
 class _Settled:
-    """Whether all was asked, and every row is final: looked up twice a second."""
+    """Whether all was asked, and every row is final, as far as it will be."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._looked = float("-inf")
+        self._looked = self._checked = float("-inf")
 
     def look(self) -> bool:
         """Ask the session's file, where it is time to."""
@@ -119,6 +118,10 @@ class _Settled:
         self._looked = now
         if self._world.questions:
             return False
-        return not any(
-            one.kind == "unfinished" for one in check([*self._world.finish()])
-        )
+        if self._world.open_rows() == 0:
+            return True
+        if now < self._checked + 30.0:
+            return False
+        # of what is interactive, or recurs, not all rows come to an end of their own
+        self._checked = now
+        return not any(one.kind == "unfinished" for one in check(self._world.finish()))

@@ -7,7 +7,8 @@ import os
 import random
 import secrets
 import shutil
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -98,7 +99,9 @@ class Question:
 @cache
 def _fleet() -> Path:
     """Keys, certificates and configurations: the same for all runs of this process."""
-    folder = Path(mkdtemp(prefix="mcshell-sim-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    folder = Path(
+        mkdtemp(prefix="mcshell-sim-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    )
     with patch("time.time", lambda: EPOCH - 3600):
         authority = Authority.init(folder / "pki", "sim")
         for name in NODES:
@@ -136,9 +139,7 @@ class Place:
 class World:
     """Everything of one run; a context manager. `dice` is the seed's."""
 
-    def __init__(
-        self, dice: random.Random, questions: list[Question], **broker: Any
-    ) -> None:
+    def __init__(self, dice: random.Random, questions: list[Question], **broker: Any) -> None:
         self.dice = dice
         self.scheduler = Scheduler(dice)
         self.disk = Disk(self.scheduler)
@@ -387,6 +388,15 @@ class World:
                 )
         store.close()
         return found
+
+    def open_rows(self) -> int:
+        """How many rows of the session's file are not final, without what reading them all costs."""
+        path = self._desk / "sessions" / f"{SESSION}.sqlite"
+        if not path.exists():
+            return 0
+        query = "SELECT count(*) FROM targets WHERE state IN ('pending', 'received', 'running')"
+        with closing(sqlite3.connect(path)) as connection:
+            return int(connection.execute(query).fetchone()[0])
 
     def finish(self) -> list[Event]:
         """The whole history, once all is over."""

@@ -96,7 +96,7 @@ class Session:
             raise SessionError(
                 f"session {path.stem!r} belongs to {owner}, not to {caller}", path.stem
             )
-        elif (theirs := self.store.meta("collective")) != collective:
+        if (theirs := self.store.meta("collective")) != collective:
             self.close()
             raise SessionError(
                 f"session {path.stem!r} is of collective {theirs}, not {collective}", path.stem

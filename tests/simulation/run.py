@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.history.checker import Violation, check
 from tests.simulation.faults import Faults
-from tests.simulation.world import NODES, SESSION, Question, World
+from tests.simulation.world import NODES, Question, World
 
 if TYPE_CHECKING:
     from collections import Counter

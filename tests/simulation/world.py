@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import patch
 
 from mcshell import config
@@ -154,12 +154,14 @@ class World:
         self._said: list[Said] = []
         self._stack = ExitStack()
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         self.folder = Path(mkdtemp(prefix="run-", dir=_fleet()))
         for name in (*NODES, "alice"):
             _settings(name)
         self._desk, self._moves = self.folder / "alice", 0
         stack, scheduler = self._stack, self.scheduler
+        stack.callback(random.setstate, random.getstate())
+        random.seed(self.dice.getrandbits(64))  # a connection that comes back scatters its attempts
         stack.enter_context(installed(scheduler, self._wall))
         for place, name, value in self._patches():
             stack.enter_context(patch.object(place, name, value))
@@ -233,7 +235,7 @@ class World:
         self.scheduler.spawn(process, place.work)
 
     def kill(self, place: Place, *, again: float = 0.0) -> None:
-        """kill -9; it is started again after so many seconds."""
+        """SIGKILL; it is started again after so many seconds."""
         if place.process is not None and place.process.alive:
             place.process.alive = False
             self._cut_lines({place.process})
@@ -377,15 +379,15 @@ class World:
             name = str(record.data.get("tag"))
             name = f"{name}/{runs[record.id]}" if record.id in runs else name
             self._names[record.id] = name
-            for entry in store.entries(record.id):
-                found.append(
-                    Row(
-                        request=name,
-                        node=entry.worker or entry.sender,
-                        state=entry.state.value,
-                        at=self.scheduler.now,
-                    )
+            found += [
+                Row(
+                    request=name,
+                    node=entry.worker or entry.sender,
+                    state=entry.state.value,
+                    at=self.scheduler.now,
                 )
+                for entry in store.entries(record.id)
+            ]
         store.close()
         return found
 
@@ -426,10 +428,9 @@ class World:
         """
         found: dict[str, dict[str, None]] = {}
         for event in history:
-            if isinstance(event, Ran) or (isinstance(event, Row) and event.state != "pending"):
-                name, _, run = event.request.partition("/")
-                if run:
-                    found.setdefault(event.request, {})[event.node] = None
+            told = isinstance(event, Ran) or (isinstance(event, Row) and event.state != "pending")
+            if told and "/" in event.request:
+                found.setdefault(event.request, {})[event.node] = None
         return [
             Asked(
                 request=name,

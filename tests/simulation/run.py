@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from tests.history.events import Event
 
-__all__ = ["Result", "run"]
+__all__ = ["SETTLED", "Result", "Settled", "run"]
 
 MOST = 400_000
-SETTLE = 2000.0
+SETTLED = 2000.0
 CALM = 30.0
 WAYS = ("queue", "queue", "queue", "pool", "pool", "direct", "broadcast", "job", "jobs")
 
@@ -88,8 +88,8 @@ def run(seed: int, without: set[str] | None = None, *, forgets: bool = False) ->
         bad = dice.choice((10.0, 20.0, 60.0)) + last
         scheduler.run(lambda: False, bad, MOST)
         faults.over()
-        settled = _Settled(world)
-        scheduler.run(settled.look, scheduler.now + SETTLE, MOST)
+        settled = Settled(world)
+        scheduler.run(settled.look, scheduler.now + SETTLED, MOST)
         scheduler.run(lambda: False, scheduler.now + CALM, MOST)
         history = world.finish()
         return Result(
@@ -103,7 +103,7 @@ def run(seed: int, without: set[str] | None = None, *, forgets: bool = False) ->
         )
 
 
-class _Settled:
+class Settled:
     """Whether all was asked, and every row is final, as far as it will be."""
 
     def __init__(self, world: World) -> None:

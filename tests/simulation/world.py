@@ -149,9 +149,9 @@ class World:
         self._broker_options = broker
         self.refused: list[str] = []
         """What was asked and came back with an error: nothing was promised of it."""
-        self._clients: list[Client] = []
+        self.clients: dict[str, Client] = {}
         self._names: dict[str, str] = {}
-        self._said: list[Said] = []
+        self.said: list[Said] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -173,7 +173,8 @@ class World:
             self._place(name, Machine(name), lambda name=name: self._node(name))
         desk = Machine("desk")
         for number in (1, 2):
-            self._place(f"client{number}", desk, self._client)
+            name = f"client{number}"
+            self._place(name, desk, lambda name=name: self._client(name))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -190,7 +191,7 @@ class World:
 
         def sealed(reply: Any, signer: Any) -> Any:
             if reply.final:
-                self._said.append(
+                self.said.append(
                     Said(
                         request=reply.requestid,
                         node=reply.sender,
@@ -289,7 +290,7 @@ class World:
         daemon = Daemon(replace(base, state_dir=self.folder / name))
         daemon.serve(lambda: None)
 
-    def _client(self) -> None:
+    def _client(self, name: str) -> None:
         settings = replace(_settings("alice"), state_dir=self._desk)
         while True:
             try:
@@ -298,7 +299,7 @@ class World:
                 self.scheduler.pause(1.0)
             else:
                 break
-        self._clients.append(client)
+        self.clients[name] = client
         looks = 0.0
         while True:
             if self.questions and self.questions[0].at <= self.scheduler.now:
@@ -404,7 +405,7 @@ class World:
         """The whole history, once all is over."""
         rows = self.rows()
         said = [
-            replace(one, request=self._names.get(one.request, one.request)) for one in self._said
+            replace(one, request=self._names.get(one.request, one.request)) for one in self.said
         ]
         history = [*self.history, *said, *rows]
         runs = self._runs(history)

@@ -189,3 +189,16 @@ def test_who_is_found_late_is_a_target_like_any_other(words):
     assert sum(ledger.stats().states.values()) == ledger.stats().targets == len(ledger.targets)
     assert ledger.outstanding == sum(not ledger.targets[name].state.closed for name in late)
     assert ledger.closed == all(one.state.closed for one in ledger)
+
+
+def test_a_worker_that_had_a_copy():
+    """What a pool's worker has done counts, whether the other's `interrupted` comes first or second."""
+    empty = LedgerEntry(sender="pool:p")
+    gave_up, did = word("n1", State.INTERRUPTED), word("n2", State.OK)
+    for order in ((gave_up, did), (did, gave_up)):
+        entry = step(step(empty, order[0], 1.0), order[1], 2.0)
+        assert (entry.state, entry.worker, entry.duplicate) == (State.OK, "n2", False)
+    twice = step(step(empty, did, 1.0), word("n1", State.OK), 2.0)
+    assert (twice.worker, twice.duplicate) == ("n2", True)
+    same = step(step(empty, gave_up, 1.0), word("n1", State.OK), 2.0)
+    assert (same.state, same.duplicate) == (State.INTERRUPTED, True)

@@ -59,7 +59,12 @@ class Disk:
         yield from self._of_databases()
         for kind in (FileLock, AuditFile, Reserve):
             yield kind, "__init__", self._noted(kind.__init__)
-        append = AuditFile._append
+        append, close = AuditFile._append, Reserve.close
+
+        @wraps(close)
+        def closed(self_: Reserve) -> None:
+            close(self_)
+            self_._file = None  # a number that is another file's by the time the process dies
 
         @wraps(append)
         def appended(self_: AuditFile, *about: Any) -> bytes:
@@ -68,6 +73,7 @@ class Disk:
             return append(self_, *about)
 
         yield AuditFile, "_append", appended
+        yield Reserve, "close", closed
 
     def _of_databases(self) -> Iterator[tuple[Any, str, Any]]:
         disk = self

@@ -178,8 +178,8 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.scheduler.bury()
         self.disk.close()
+        self.scheduler.bury()
         logging.disable(logging.NOTSET)
         effects.listener.pop()
         self._stack.close()

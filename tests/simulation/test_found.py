@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.history.checker import check, report
 from tests.simulation.run import SETTLED, Settled
 from tests.simulation.world import Question, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+pytestmark = pytest.mark.timeout(300)
 
 MOST = 200_000
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.simulation.run import run
 
+pytestmark = pytest.mark.timeout(900)
+
 SEEDS = 100
 
 

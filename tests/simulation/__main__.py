@@ -71,7 +71,7 @@ def total(lines: list[dict[str, object]]) -> str:
     good = sum(line["verdict"] == "good" for line in lines)
     seconds = sum(line["seconds"] for line in lines)
     rate = f"{3600 * len(lines) / seconds:,.0f} seeds an hour of one core" if seconds else ""
-    each = ", ".join(f"{count:,} × {name}" for name, count in faults.most_common())
+    each = ", ".join(f"{count:,} {name}" for name, count in faults.most_common())
     return (
         f"{good:,} of {len(lines):,} seeds good, {seconds:,.0f} s of processor, {rate},"
         f" {sum(line['simulated'] for line in lines) / 3600:,.1f} simulated hours,"

@@ -55,11 +55,30 @@ class Disk:
     # --- what mcshell does -----------------------------------------------------------------------
 
     def patches(self) -> Iterator[tuple[Any, str, Any]]:
-        """What stands in for methods of mcshell: each does as before, and the disk takes note."""
+        """What stands for methods of mcshell: each does as before, and the disk takes note."""
+        yield from self._of_databases()
+        for kind in (FileLock, AuditFile, Reserve):
+            yield kind, "__init__", self._noted(kind.__init__)
+        append, close = AuditFile._append, Reserve.close
+
+        @wraps(close)
+        def closed(self_: Reserve) -> None:
+            close(self_)
+            self_._file = None  # a number that is another file's by the time the process dies
+
+        @wraps(append)
+        def appended(self_: AuditFile, *about: Any) -> bytes:
+            if not self.has_room(self_.path):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return append(self_, *about)
+
+        yield AuditFile, "_append", appended
+        yield Reserve, "close", closed
+
+    def _of_databases(self) -> Iterator[tuple[Any, str, Any]]:
         disk = self
         make, close, checkpoint = Database.__init__, Database.close, Database.checkpoint
-        transaction, lock = Database.transaction, FileLock.__init__
-        audit, append, reserve = AuditFile.__init__, AuditFile._append, Reserve.__init__
+        transaction = Database.transaction
 
         @wraps(make)
         def made(self: Database, *about: Any, **more: Any) -> None:
@@ -90,35 +109,20 @@ class Disk:
                 disk._safe[self.path] = _size(_wal(self.path))
             disk._scheduler.point()
 
-        @wraps(audit)
-        def opened(self: AuditFile, *about: Any) -> None:
-            audit(self, *about)
-            disk._note(self)
-
-        @wraps(append)
-        def appended(self: AuditFile, *about: Any) -> bytes:
-            if not disk.has_room(self.path):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return append(self, *about)
-
-        @wraps(reserve)
-        def reserved(self: Reserve, *about: Any) -> None:
-            reserve(self, *about)
-            disk._note(self)
-
-        @wraps(lock)
-        def locked(self: FileLock, handle: Any) -> None:
-            lock(self, handle)
-            disk._note(self)
-
         yield Database, "__init__", made
         yield Database, "close", closed
         yield Database, "checkpoint", checkpointed
         yield Database, "transaction", committed
-        yield FileLock, "__init__", locked
-        yield AuditFile, "__init__", opened
-        yield AuditFile, "_append", appended
-        yield Reserve, "__init__", reserved
+
+    def _noted(self, make: Callable[..., None]) -> Callable[..., None]:
+        """Have a file closed when the process dies that has opened it."""
+
+        @wraps(make)
+        def made(one: Any, *about: Any) -> None:
+            make(one, *about)
+            self._note(one)
+
+        return made
 
     def _note(self, file: AuditFile | Reserve | FileLock) -> None:
         if self._scheduler.current is not None:

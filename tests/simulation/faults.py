@@ -45,7 +45,7 @@ class Faults:
 
     def before_step(self) -> None:
         """Perhaps do one."""
-        if self._dice.random() < self._rate:
+        if self._names and self._dice.random() < self._rate:
             (name,) = self._dice.choices(self._names, self._weights)
             if getattr(self, f"_{name.replace(' ', '_')}")():
                 self.done[name] += 1

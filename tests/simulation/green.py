@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import greenlet
+
+from tests.simulation.primitives import made_for
 
 if TYPE_CHECKING:
     import random
@@ -192,150 +193,6 @@ class Scheduler:
             self._ready.append(thread)
 
 
-class _Waiters:
-    """Threads that wait for one thing, in their order."""
-
-    __slots__ = ("_scheduler", "_waiting")
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self._waiting: deque[Thread] = deque()
-
-    def wait(self, deadline: float | None) -> bool:
-        thread = self._scheduler.current
-        assert thread is not None, "only a thread of a process can wait"
-        self._waiting.append(thread)
-        left = None if deadline is None else deadline - self._scheduler.now
-        if left is not None and left <= 0:
-            self._waiting.remove(thread)
-            return False
-        woken = self._scheduler.pause(left)
-        if not woken and thread in self._waiting:
-            self._waiting.remove(thread)
-        return woken
-
-    def wake_one(self) -> None:
-        while self._waiting:
-            thread = self._waiting.popleft()
-            if thread.process.alive and not thread.done:
-                self._scheduler.wake(thread)
-                return
-
-
-def _primitives(scheduler: Scheduler) -> tuple[type, type, type]:
-    """Lock, RLock and SimpleQueue of this scheduler."""
-
-    class Lock:
-        """As `threading.Lock`."""
-
-        def __init__(self) -> None:
-            self._held = False
-            self._waiters = _Waiters(scheduler)
-
-        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002
-            deadline = None if timeout is None or timeout < 0 else scheduler.now + timeout
-            while self._held:
-                if not blocking or not self._waiters.wait(deadline):
-                    if self._held or not blocking:
-                        return False
-            self._held = True
-            return True
-
-        def release(self) -> None:
-            if not self._held:
-                raise RuntimeError("release unlocked lock")
-            self._held = False
-            self._waiters.wake_one()
-
-        def locked(self) -> bool:
-            return self._held
-
-        def __enter__(self) -> bool:
-            return self.acquire()
-
-        def __exit__(self, *_: object) -> None:
-            self.release()
-
-        def _at_fork_reinit(self) -> None:
-            self._held = False
-
-    class RLock:
-        """As `threading.RLock`."""
-
-        def __init__(self) -> None:
-            self._owner: object = None
-            self._count = 0
-            self._waiters = _Waiters(scheduler)
-
-        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002
-            me = scheduler.current or scheduler
-            deadline = None if timeout is None or timeout < 0 else scheduler.now + timeout
-            while self._count and self._owner is not me:
-                if not blocking or (not self._waiters.wait(deadline) and self._count):
-                    return False
-            self._owner = me
-            self._count += 1
-            return True
-
-        def release(self) -> None:
-            if self._owner is not (scheduler.current or scheduler):
-                raise RuntimeError("cannot release un-acquired lock")
-            self._count -= 1
-            if not self._count:
-                self._owner = None
-                self._waiters.wake_one()
-
-        def __enter__(self) -> bool:
-            return self.acquire()
-
-        def __exit__(self, *_: object) -> None:
-            self.release()
-
-        def _is_owned(self) -> bool:
-            return self._owner is (scheduler.current or scheduler)
-
-        def _release_save(self) -> tuple[int, object]:
-            state = (self._count, self._owner)
-            self._count, self._owner = 0, None
-            self._waiters.wake_one()
-            return state
-
-        def _acquire_restore(self, state: tuple[int, object]) -> None:
-            self.acquire()
-            self._count, self._owner = state
-
-    class Queue:
-        """As `queue.SimpleQueue`."""
-
-        def __init__(self) -> None:
-            self._items: deque[Any] = deque()
-            self._waiters = _Waiters(scheduler)
-
-        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
-            self._items.append(item)
-            self._waiters.wake_one()
-
-        put_nowait = put
-
-        def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002
-            deadline = None if timeout is None else scheduler.now + timeout
-            while not self._items:
-                if not block or (not self._waiters.wait(deadline) and not self._items):
-                    raise Empty
-            return self._items.popleft()
-
-        def get_nowait(self) -> Any:
-            return self.get(block=False)
-
-        def empty(self) -> bool:
-            return not self._items
-
-        def qsize(self) -> int:
-            return len(self._items)
-
-    return Lock, RLock, Queue
-
-
 class _Pool:
     """As `ThreadPoolExecutor` of one thread, done at once by whoever hands in."""
 
@@ -353,7 +210,34 @@ class _Pool:
 @contextmanager
 def installed(scheduler: Scheduler, wall: Callable[[Process | None], float]) -> Iterator[None]:
     """Have every wait of mcshell handed to the scheduler; `wall` is what a process takes for time()."""
-    lock, rlock, queue = _primitives(scheduler)
+    lock, rlock, queue = made_for(scheduler)
+
+    def now() -> float:
+        return wall(scheduler.current.process if scheduler.current else None)
+
+    with ExitStack() as patches:
+        for place, name, value in (
+            (threading, "Lock", lock),
+            (threading, "RLock", rlock),
+            (threading, "_allocate_lock", lock),
+            (threading, "_time", lambda: scheduler.now),
+            (time, "time", now),
+            (time, "monotonic", lambda: scheduler.now),
+            (time, "sleep", scheduler.pause),
+            *_threads(scheduler),
+        ):
+            patches.enter_context(patch.object(place, name, value))
+        for name, module in list(sys.modules.items()):
+            known = vars(module) if name.startswith("mcshell") else {}
+            if known.get("SimpleQueue") is SimpleQueue:
+                patches.enter_context(patch.object(module, "SimpleQueue", queue))
+            if "ThreadPoolExecutor" in known:
+                patches.enter_context(patch.object(module, "ThreadPoolExecutor", _Pool))
+        yield
+
+
+def _threads(scheduler: Scheduler) -> Iterator[tuple[Any, str, Any]]:
+    """What stands for the methods of `threading.Thread`: each begins a loop of the process it is in."""
     threads: dict[int, Thread] = {}
     main = threading.current_thread()
 
@@ -374,31 +258,7 @@ def installed(scheduler: Scheduler, wall: Callable[[Process | None], float]) -> 
         now = scheduler.current
         return now.of if now is not None and now.of is not None else main
 
-    def now() -> float:
-        return wall(scheduler.current.process if scheduler.current else None)
-
-    def sleep(seconds: float) -> None:
-        scheduler.pause(seconds)
-
-    with ExitStack() as patches:
-        for place, name, value in (
-            (threading, "Lock", lock),
-            (threading, "RLock", rlock),
-            (threading, "_allocate_lock", lock),
-            (threading, "_time", lambda: scheduler.now),
-            (threading, "current_thread", current_thread),
-            (threading.Thread, "start", start),
-            (threading.Thread, "is_alive", is_alive),
-            (threading.Thread, "join", join),
-            (time, "time", now),
-            (time, "monotonic", lambda: scheduler.now),
-            (time, "sleep", sleep),
-        ):
-            patches.enter_context(patch.object(place, name, value))
-        for name, module in list(sys.modules.items()):
-            if name.startswith("mcshell"):
-                if vars(module).get("SimpleQueue") is SimpleQueue:
-                    patches.enter_context(patch.object(module, "SimpleQueue", queue))
-                if "ThreadPoolExecutor" in vars(module):
-                    patches.enter_context(patch.object(module, "ThreadPoolExecutor", _Pool))
-        yield
+    yield threading, "current_thread", current_thread
+    yield threading.Thread, "start", start
+    yield threading.Thread, "is_alive", is_alive
+    yield threading.Thread, "join", join

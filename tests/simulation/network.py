@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mcshell.wire.stomp.endpoint import Endpoint
     from mcshell.wire.stomp.reconnect import Subscription
     from mcshell.wire.stomp.transport import PendingReceipt
-    from tests.simulation.green import Process, Scheduler
+    from tests.simulation.green import Scheduler
 
 __all__ = ["Broker", "Connection", "Link"]
 

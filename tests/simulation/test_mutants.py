@@ -49,7 +49,12 @@ def compare_no_digest(self: Receiver, reply: Any) -> bool:
 
 
 MUTANTS: dict[str, tuple[type, str, Callable[..., Any], set[str]]] = {
-    "acknowledge before commit": (QueueConsumer, "_admit", acknowledge_first, {"lost"}),
+    "acknowledge before commit": (
+        QueueConsumer,
+        "_admit",
+        acknowledge_first,
+        {"lost", "unfinished"},
+    ),
     "claim after start": (QueueWorker, "_start", claim_last, {"twice"}),
     "a forgotten fsync": (Database, "transaction", forget_to_sync, {"lost", "twice", "unnamed"}),
     "a digest not compared": (Receiver, "_bound", compare_no_digest, {"false", "unsaid"}),

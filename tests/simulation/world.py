@@ -7,12 +7,13 @@ import os
 import random
 import secrets
 import shutil
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import patch
 
 from mcshell import config
@@ -98,7 +99,9 @@ class Question:
 @cache
 def _fleet() -> Path:
     """Keys, certificates and configurations: the same for all runs of this process."""
-    folder = Path(mkdtemp(prefix="mcshell-sim-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    folder = Path(
+        mkdtemp(prefix="mcshell-sim-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    )
     with patch("time.time", lambda: EPOCH - 3600):
         authority = Authority.init(folder / "pki", "sim")
         for name in NODES:
@@ -136,9 +139,7 @@ class Place:
 class World:
     """Everything of one run; a context manager. `dice` is the seed's."""
 
-    def __init__(
-        self, dice: random.Random, questions: list[Question], **broker: Any
-    ) -> None:
+    def __init__(self, dice: random.Random, questions: list[Question], **broker: Any) -> None:
         self.dice = dice
         self.scheduler = Scheduler(dice)
         self.disk = Disk(self.scheduler)
@@ -148,17 +149,19 @@ class World:
         self._broker_options = broker
         self.refused: list[str] = []
         """What was asked and came back with an error: nothing was promised of it."""
-        self._clients: list[Client] = []
+        self.clients: dict[str, Client] = {}
         self._names: dict[str, str] = {}
-        self._said: list[Said] = []
+        self.said: list[Said] = []
         self._stack = ExitStack()
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         self.folder = Path(mkdtemp(prefix="run-", dir=_fleet()))
         for name in (*NODES, "alice"):
             _settings(name)
         self._desk, self._moves = self.folder / "alice", 0
         stack, scheduler = self._stack, self.scheduler
+        stack.callback(random.setstate, random.getstate())
+        random.seed(self.dice.getrandbits(64))  # a connection that comes back scatters its attempts
         stack.enter_context(installed(scheduler, self._wall))
         for place, name, value in self._patches():
             stack.enter_context(patch.object(place, name, value))
@@ -170,12 +173,13 @@ class World:
             self._place(name, Machine(name), lambda name=name: self._node(name))
         desk = Machine("desk")
         for number in (1, 2):
-            self._place(f"client{number}", desk, self._client)
+            name = f"client{number}"
+            self._place(name, desk, lambda name=name: self._client(name))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.scheduler.bury()
         self.disk.close()
+        self.scheduler.bury()
         logging.disable(logging.NOTSET)
         effects.listener.pop()
         self._stack.close()
@@ -187,7 +191,7 @@ class World:
 
         def sealed(reply: Any, signer: Any) -> Any:
             if reply.final:
-                self._said.append(
+                self.said.append(
                     Said(
                         request=reply.requestid,
                         node=reply.sender,
@@ -232,7 +236,7 @@ class World:
         self.scheduler.spawn(process, place.work)
 
     def kill(self, place: Place, *, again: float = 0.0) -> None:
-        """kill -9; it is started again after so many seconds."""
+        """SIGKILL; it is started again after so many seconds."""
         if place.process is not None and place.process.alive:
             place.process.alive = False
             self._cut_lines({place.process})
@@ -286,7 +290,7 @@ class World:
         daemon = Daemon(replace(base, state_dir=self.folder / name))
         daemon.serve(lambda: None)
 
-    def _client(self) -> None:
+    def _client(self, name: str) -> None:
         settings = replace(_settings("alice"), state_dir=self._desk)
         while True:
             try:
@@ -295,7 +299,7 @@ class World:
                 self.scheduler.pause(1.0)
             else:
                 break
-        self._clients.append(client)
+        self.clients[name] = client
         looks = 0.0
         while True:
             if self.questions and self.questions[0].at <= self.scheduler.now:
@@ -376,23 +380,32 @@ class World:
             name = str(record.data.get("tag"))
             name = f"{name}/{runs[record.id]}" if record.id in runs else name
             self._names[record.id] = name
-            for entry in store.entries(record.id):
-                found.append(
-                    Row(
-                        request=name,
-                        node=entry.worker or entry.sender,
-                        state=entry.state.value,
-                        at=self.scheduler.now,
-                    )
+            found += [
+                Row(
+                    request=name,
+                    node=entry.worker or entry.sender,
+                    state=entry.state.value,
+                    at=self.scheduler.now,
                 )
+                for entry in store.entries(record.id)
+            ]
         store.close()
         return found
+
+    def open_rows(self) -> int:
+        """How many rows of the session's file are not final, without what reading them all costs."""
+        path = self._desk / "sessions" / f"{SESSION}.sqlite"
+        if not path.exists():
+            return 0
+        query = "SELECT count(*) FROM targets WHERE state IN ('pending', 'received', 'running')"
+        with closing(sqlite3.connect(path)) as connection:
+            return int(connection.execute(query).fetchone()[0])
 
     def finish(self) -> list[Event]:
         """The whole history, once all is over."""
         rows = self.rows()
         said = [
-            replace(one, request=self._names.get(one.request, one.request)) for one in self._said
+            replace(one, request=self._names.get(one.request, one.request)) for one in self.said
         ]
         history = [*self.history, *said, *rows]
         runs = self._runs(history)
@@ -416,10 +429,9 @@ class World:
         """
         found: dict[str, dict[str, None]] = {}
         for event in history:
-            if isinstance(event, Ran) or (isinstance(event, Row) and event.state != "pending"):
-                name, _, run = event.request.partition("/")
-                if run:
-                    found.setdefault(event.request, {})[event.node] = None
+            told = isinstance(event, Ran) or (isinstance(event, Row) and event.state != "pending")
+            if told and "/" in event.request:
+                found.setdefault(event.request, {})[event.node] = None
         return [
             Asked(
                 request=name,

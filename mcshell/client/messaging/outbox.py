@@ -3,7 +3,7 @@
 After a lost connection, or in a later process, whatever has no mark is sent again: the same id, so
 that a node that has it already drops the second. The nodes of a pool do not know what each other have:
 so before a request to a pool goes out it is written down that it does, and every copy but the first
-says that it is one (`AGAIN`), as the broker says of what it hands out again.
+says that it is one (`REDELIVERED`), as the broker says of what it hands out again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.client.store.records import OutgoingMessage
 from mcshell.interrupts import InterruptibleCondition
-from mcshell.wire.documents.envelope import AGAIN, CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.confirmed import ConfirmedSender
+from mcshell.wire.stomp.transport import REDELIVERED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbox"]
 
-_OTHERS: Final = 5.0
+_OTHERS: Final = 10.0
 """Seconds that are left to another process of the session for what it has begun to send."""
 
 
@@ -46,6 +47,8 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
         """Requests to pools that this process has begun to send, and that are not confirmed."""
         self._copies: set[OutgoingMessage] = set()
         """Those that may be at the broker already."""
+        self._at = 0.0
+        """When the last of them began."""
 
     def wait(self, request: str, timeout: float) -> bool:
         """Wait (seconds) until the broker has confirmed every SEND of a request."""
@@ -79,28 +82,29 @@ class Outbox(ConfirmedSender[OutgoingMessage]):
         pools = [one for one in messages if one.sender.startswith("pool:")]
         if not pools:
             return {}
-        before = self._store.begin(pools, at)
-        later = {
-            one: _OTHERS
-            for one, since in before.items()
-            if one not in self._tried and abs(at - since) < _OTHERS
+        again = [one for one in pools if one in self._tried]
+        others = [one for one in pools if one not in self._tried]
+        begun = {
+            **self._store.begin(again, at, since=at),
+            **self._store.begin(others, at, since=at - _OTHERS),
         }
-        self._tried.update(one for one in pools if one not in later)
-        self._copies.update(one for one in before if one not in later)
-        return later
+        self._at = at
+        self._tried.update(begun)
+        self._copies.update(one for one, before in begun.items() if before)
+        return {one: _OTHERS for one in others if one not in begun}
 
     def not_begun(self, messages: Sequence[OutgoingMessage]) -> None:
-        """The next attempt is the first of these."""
-        mine = [one for one in messages if one in self._tried and one not in self._copies]
-        if mine:
-            self._store.not_begun(mine)
-            self._tried.difference_update(mine)
+        """The next attempt is the first of these, if this was."""
+        first = [one for one in messages if one in self._tried and one not in self._copies]
+        if first:
+            self._store.not_begun(first, self._at)
+            self._tried.difference_update(first)
 
     def send(self, message: OutgoingMessage) -> Receipt:
         """Send one request to one target, or to a pool."""
         headers = {SIGNATURE: message.signature, CERTIFICATE: message.certificate}
         if message in self._copies:
-            headers[AGAIN] = "true"
+            headers[REDELIVERED] = "true"
         receipt = self._transport.send(
             message.destination,
             message.body,

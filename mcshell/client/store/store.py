@@ -62,6 +62,7 @@ _REMEMBERED = 50_000
 _WHOLE = 1 << 40
 _SENT = "SELECT sent FROM targets WHERE request=? AND sender=?"
 _BEGIN = "UPDATE targets SET sent=? WHERE request=? AND sender=?"
+_NOT_BEGUN = "UPDATE targets SET sent=NULL WHERE request=? AND sender=? AND sent=?"
 
 
 class SessionStore:
@@ -244,23 +245,27 @@ class SessionStore:
                 (at, request, json.dumps(list(names))),
             )
 
-    def begin(self, messages: Sequence[OutgoingMessage], at: float) -> dict[OutgoingMessage, float]:
-        """Write down, for good, that these are about to be sent; those that were before, and since when."""
-        before: dict[OutgoingMessage, float] = {}
+    def begin(
+        self, messages: Iterable[OutgoingMessage], at: float, since: float
+    ) -> dict[OutgoingMessage, bool]:
+        """Write down, for good, that these are about to be sent: each, with whether it was before.
+
+        What another process has begun after `since` (epoch) is left to it, and not in the result.
+        """
+        begun: dict[OutgoingMessage, bool] = {}
         with self._commit(durable=True) as db:
             for one in messages:
                 where = (one.request, one.sender)
-                found = db.execute(_SENT, where).fetchone()
-                if found is not None and found[0] is not None:
-                    before[one] = float(found[0])
-                else:
+                (before,) = db.execute(_SENT, where).fetchone() or (None,)
+                if before is None or not since < before <= at:
+                    begun[one] = before is not None
                     db.execute(_BEGIN, (at, *where))
-        return before
+        return begun
 
-    def not_begun(self, messages: Sequence[OutgoingMessage]) -> None:
-        """Take that back of what was not sent at all."""
+    def not_begun(self, messages: Iterable[OutgoingMessage], at: float) -> None:
+        """Take that back, as of then, of what was not sent at all, and by nobody else."""
         with self._commit() as db:
-            db.executemany(_BEGIN, [(None, one.request, one.sender) for one in messages])
+            db.executemany(_NOT_BEGUN, [(one.request, one.sender, at) for one in messages])
 
     def mark_confirmed(self, sent: Iterable[OutgoingMessage], at: float) -> None:
         """Note that the broker has these."""

@@ -24,7 +24,7 @@ from mcshell.node.store.records import FINAL, INTERRUPTED, WorkResult
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
 from mcshell.values import dataclass
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import AGAIN, Arrival
+from mcshell.wire.documents.envelope import Arrival
 from mcshell.wire.stomp.transport import TaggedInbox
 
 if TYPE_CHECKING:
@@ -342,8 +342,7 @@ class PoolWorker:
             found if isinstance(found, Refusal) else self._context.controller.admit(found, host)
         )
         tries = row.attempt if row is not None else 0
-        copy = delivery.headers.get(AGAIN) == "true"
-        begun = copy or delivery.redelivered or tries > 0
+        begun = delivery.redelivered or tries > 0
         if isinstance(verdict, Refusal):
             self._conclude(batch, item, request, refused(verdict), now)
         elif begun and (tries >= TRIES or not verdict.action.rerun_safe):

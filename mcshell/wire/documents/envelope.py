@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Signer, Verifier
 
 __all__ = [
-    "AGAIN",
     "CERTIFICATE",
     "CRL",
     "RULE",
@@ -58,9 +57,6 @@ __all__ = [
 
 SIGNATURE: Final = "mcs-signature"
 CERTIFICATE: Final = "mcs-certificate"
-AGAIN: Final = "mcs-again"
-"""`true` on a request to a pool that may be in its queue already. Not signed: it can only make a worker
-more careful."""
 _MAX_BODY: Final = 1 << 20
 TURN: Final = "turn"
 RULE: Final = "rule"

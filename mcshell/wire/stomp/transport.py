@@ -36,7 +36,8 @@ T = TypeVar("T")
 AckMode = Literal["auto", "client", "client-individual"]
 
 REDELIVERED: Final = "mcs-redelivered"
-"""The header by which a message that was moved to another broker says that somebody may have had it."""
+"""The header by which a message that was moved to another broker, or sent once more, says that somebody
+may have had it. Not signed: it can only make a worker more careful."""
 
 
 class Delivery(NamedTuple):

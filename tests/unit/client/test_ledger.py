@@ -318,3 +318,16 @@ def test_a_ledger_is_taken_up_where_it_was_left():
     ledger.judge(["b"], State.SILENT, "no reply")
     hear(ledger, word("c", State.OK), 3.0)
     assert (ledger.outstanding, ledger.closed) == (0, True)
+
+
+def test_a_worker_that_had_a_copy():
+    """What a pool's worker has done counts, whether the other's `interrupted` comes first or second."""
+    empty = LedgerEntry(sender="pool:p")
+    gave_up, did = word("n1", State.INTERRUPTED), word("n2", State.OK)
+    for order in ((gave_up, did), (did, gave_up)):
+        entry = step(step(empty, order[0], 1.0), order[1], 2.0)
+        assert (entry.state, entry.worker, entry.duplicate) == (State.OK, "n2", False)
+    twice = step(step(empty, did, 1.0), word("n1", State.OK), 2.0)
+    assert (twice.worker, twice.duplicate) == ("n2", True)
+    same = step(step(empty, gave_up, 1.0), word("n1", State.OK), 2.0)
+    assert (same.state, same.duplicate) == (State.INTERRUPTED, True)

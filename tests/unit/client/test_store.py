@@ -429,3 +429,55 @@ def test_a_file_cannot_be_asked_from_afar():
     """What only the node can answer leaves a known node out, rather than guessing."""
     with pytest.raises(PluginError):
         CachedNode(identity="web1", seen=1.0).query("fstat", "/etc/hosts")
+
+
+def test_what_a_new_session_is_is_one_commit(tmp_path):
+    """Whose a session is stands in its file as a whole or not at all, and whoever writes first counts."""
+    with closing(SessionStore(tmp_path / "s.sqlite")) as store:
+        with pytest.raises(MCShellError):
+            store.found({"caller": "cert=alice", "collective": object()})  # type: ignore[dict-item]
+        assert store.meta("caller") is None
+        store.found({"caller": "cert=alice", "collective": "mcs"})
+        store.found({"caller": "cert=bob", "address": "s"})
+        facts = [store.meta(key) for key in ("caller", "collective", "address")]
+        assert facts == ["cert=alice", "mcs", "s"]
+
+
+def test_a_request_to_a_pool_is_begun_once(tmp_path):
+    """Who has begun to send it is told so, another leaves it alone for a while, then has a copy."""
+    asked = replace(record(), via=Via.POOL, pool="p", expires=1e10)
+    message = OutgoingMessage(
+        request=asked.id,
+        sender="pool:p",
+        destination="/queue/p",
+        body=b"{}",
+        signature="s",
+        certificate="c",
+    )
+    with closing(SessionStore(tmp_path / "s.sqlite")) as store:
+        store.add(asked, ["pool:p"], [message])
+        assert store.begin([message], 100.0, since=90.0) == {message: False}
+        assert store.begin([message], 105.0, since=95.0) == {}
+        assert store.begin([message], 105.0, since=105.0) == {message: True}
+        store.not_begun([message], 100.0)  # another has begun it since
+        assert store.begin([message], 120.0, since=110.0) == {message: True}
+        store.not_begun([message], 120.0)
+        assert store.begin([message], 121.0, since=111.0) == {message: False}
+        assert store.begin([message], 50.0, since=40.0) == {message: True}, "its clock was put back"
+
+
+def test_what_no_process_waits_for_is_silent(tmp_path):
+    """Long after its time an interactive request has no pending row, whoever had asked and died."""
+    with closing(SessionStore(tmp_path / "s.sqlite")) as store:
+        for number, options in ((1, {}), (2, {"batch": "1"})):
+            store.add(replace(record(number), options=options), ["a", "b"])
+            store.mark_sent(record(number).id, ["a"], 101.0)
+        store.lapse(700.0)
+        assert {one.state for one in store.entries(record(1).id)} == {State.PENDING}
+        store.lapse(801.0)
+        assert [(one.state, one.reason) for one in store.entries(record(1).id)] == [
+            (State.SILENT, "no reply before it expired"),
+            (State.SILENT, "not sent: its process ended"),
+        ]
+        batches = [one.state for one in store.entries(record(2).id)]
+        assert batches == [State.SILENT, State.PENDING], "the second batch may be still to come"

@@ -1,0 +1,43 @@
+"""How a row of the spool ends that may not start."""
+
+from __future__ import annotations
+
+from mcshell.message import State
+from mcshell.node.execution.lifecycle import LATE, not_started
+from mcshell.node.store.records import WorkItem
+from mcshell.node.verdicts import Outcome
+
+DENIED = Outcome(State.DENIED, 1, "denied: the job is past its end")
+
+
+def row(attempt: int) -> WorkItem:
+    """A row that was begun so many times."""
+    return WorkItem(
+        identity="n1",
+        id="0" * 32,
+        via="queue",
+        collective="mcs",
+        agent="mark",
+        action="again",
+        caller="cert=alice",
+        session="s",
+        created=0.0,
+        expires=1.0,
+        due=0.0,
+        received=0.0,
+        body=b"{}",
+        signature="s",
+        certificate="c",
+        attempt=attempt,
+    )
+
+
+def test_what_had_begun_is_not_said_to_be_denied():
+    """A row that began before, and may not once more, is `interrupted`; one that never did is not."""
+    assert not_started(row(0), DENIED) is DENIED
+    assert not_started(row(0), LATE) is LATE
+    ended = not_started(row(1), DENIED)
+    assert ended.state is State.INTERRUPTED
+    assert ended.statusmsg == (
+        "it had begun before, and may not once more: denied: the job is past its end"
+    )

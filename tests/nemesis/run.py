@@ -217,10 +217,12 @@ class _Told:
         for name, (tag, targets) in self._runs.items():
             ask, at = self._asked[tag]
             events.append(_asked(name, ask, tuple(sorted(targets)), at))
-        for asker in ASKERS:
-            for note in self._place.notes(asker):
-                if note["event"] == "confirmed" and self._asked[note["tag"]][0].via != "job":
-                    events.append(Confirmed(request=note["tag"], at=note["at"]))
+        notes = [note for asker in ASKERS for note in self._place.notes(asker)]
+        events += [
+            Confirmed(request=note["tag"], at=note["at"])
+            for note in notes
+            if note["event"] == "confirmed" and self._asked[note["tag"]][0].via != "job"
+        ]
         events += self._rows
         events.sort(key=lambda event: event.at)
         return [*events, Ended(at=time.time())]

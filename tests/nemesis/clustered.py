@@ -33,11 +33,11 @@ class Clustered(Place):
     """
 
     length = Length(seconds=20.0, asks=60, faults=4, longest=20.0, bulk=440, crowd=CROWD)
-    patience = 300.0
 
     def __init__(self, folder: Path, *, classic: bool) -> None:
         super().__init__(folder)
         self._classic = classic
+        self.patience = 60.0 if classic else 300.0  # what is lost need not be waited for
         self.kinds = {
             "asker-killed": ASKERS,
             "machine-killed": NODES,

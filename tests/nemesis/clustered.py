@@ -30,13 +30,23 @@ class Clustered(Place):
 
     Of the faults, `member-cut` takes a member away from everybody, `member-apart` from the other members
     alone, so that who is connected to it is on the side of the minority; `majority-gone` takes two away.
+    In each run one member dies for good (`member-lost`): it comes back for the next.
     """
 
-    length = Length(seconds=20.0, asks=60, faults=4, longest=20.0, bulk=440, crowd=CROWD)
+    length = Length(
+        seconds=20.0,
+        asks=60,
+        faults=4,
+        longest=20.0,
+        bulk=440,
+        crowd=CROWD,
+        always=("member-lost",),
+    )
 
     def __init__(self, folder: Path, *, classic: bool) -> None:
         super().__init__(folder)
         self._classic = classic
+        self._lost: list[str] = []
         self.patience = 60.0 if classic else 300.0  # what is lost need not be waited for
         self.kinds = {
             "asker-killed": ASKERS,
@@ -44,6 +54,7 @@ class Clustered(Place):
             "daemon-killed": NODES,
             "crowd-killed": ("crowd",),
             "member-killed": MEMBERS,
+            "member-lost": MEMBERS,
             "member-stopped": MEMBERS,
             "member-cut": MEMBERS,
             "member-apart": MEMBERS,
@@ -98,6 +109,18 @@ class Clustered(Place):
         self.cluster.kill9(self._member(fault))
         yield
         self.cluster.start(self._member(fault))
+
+    @contextmanager
+    def _member_lost(self, fault: Fault) -> Iterator[None]:
+        self.cluster.kill9(self._member(fault))
+        self._lost.append(self._member(fault))
+        yield
+
+    def meet(self, seed: int) -> None:
+        """As of every place, with all members."""
+        while self._lost:
+            self.cluster.start(self._lost.pop())
+        super().meet(seed)
 
     @contextmanager
     def _member_stopped(self, fault: Fault) -> Iterator[None]:

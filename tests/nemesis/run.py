@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from mcshell.errors import MCShellError
 from mcshell.message import Via
 from mcshell.node.audit.files import log_files
 from mcshell.node.audit.verify import verify
@@ -55,14 +56,17 @@ def run(place: Place, script: Script) -> Outcome:
     asked, mishaps = _live(place, script, began)
     place.leave(LEAVING)
     told = _Told(place, asked)
-    late = _waited(place)
-    for asker in ASKERS:
-        if late:
-            # who asked has died, or its node: what became of it is asked once its time is over
-            time.sleep(max(0.0, late + 3.0 - time.time()))
-        with place.reader(asker) as client:
-            client.find_lost()
-            told.read(client)
+    try:
+        late = _waited(place)
+        for asker in ASKERS:
+            if late:
+                # who asked has died, or its node: what became of it is asked once its time is over
+                time.sleep(max(0.0, late + 3.0 - time.time()))
+            with place.reader(asker) as client:
+                client.find_lost()
+                told.read(client)
+    except MCShellError as error:
+        mishaps.append(f"unreachable: {error}")
     history = told.history()
     wrong = [str(one) for one in check(history)]
     wrong += told.wrong
@@ -210,6 +214,7 @@ class _Told:
 
     def history(self) -> list[Event]:
         """All events, in the order of time."""
+        self._ran = self._ran or list(self._effects())  # no session could be read
         events: list[Event] = [*self._ran]
         for tag, (ask, at) in self._asked.items():
             if ask.via != "job":

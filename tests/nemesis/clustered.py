@@ -10,10 +10,10 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from tests.nemesis.place import ASKER, NODE, Place, PoweredFleet
+from tests.nemesis.place import Place
 from tests.nemesis.script import ASKERS, NODES, Fault, Length
 from tests.peers.cluster import Cluster, Hosts
-from tests.peers.fleet import ROOT, Node
+from tests.peers.fleet import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,20 +66,15 @@ class Clustered(Place):
         (self.folder / "cluster").mkdir()
         self.cluster = Cluster(hosts, self.folder / "cluster")
         self._open.callback(self.cluster.stop)
-        folder = self.folder / "fleet"
-        (folder / "effects").mkdir(parents=True)
-        more = NODE.format(root=ROOT, folder=folder)
-        self.fleet = PoweredFleet(self.cluster, folder, dict.fromkeys(NODES, Node()), more=more)
-        self._open.callback(self.fleet.stop)
-        with self.fleet.config.open("a") as file:
-            file.write(ASKER.format(root=ROOT))
-        for name in ASKERS:
-            (folder / f"{name}.toml").write_text(self.fleet.config.read_text())
+        self._enrol(self.cluster)
         self.cluster.configure(self.fleet)
         self._rewrite()
         self.cluster.start()
         self.fleet.start()
-        settings = f'agents = ["{ROOT}/tests/agents_for_tests"]\n[agents.effect]\nfolder = "{folder}/effects"\n'
+        effects = self.fleet.folder / "effects"
+        settings = (
+            f'agents = ["{ROOT}/tests/agents_for_tests"]\n[agents.effect]\nfolder = "{effects}"\n'
+        )
         self.fleet.emulate(len(CROWD), name="crowd", more=settings)
 
     def _rewrite(self) -> None:

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.client.client import Client
+    from tests.peers.cluster import Cluster
 
-__all__ = ["ASKER", "NODE", "Place", "PoweredFleet", "Single"]
+__all__ = ["Place", "PoweredFleet", "Single"]
 
 SETTLED: Final = 3.0
 """Seconds: RabbitMQ 3.10 loses what it has confirmed when it dies sooner after a queue was made."""
-NODE: Final = """\
+_NODE: Final = """\
 agents = ["{root}/tests/agents_for_tests"]
 serve = ["sms"]
 slots = 3
@@ -47,7 +48,7 @@ members = ["n*"]
 [agents.effect]
 folder = "{folder}/effects"
 """
-ASKER: Final = """\
+_ASKER: Final = """\
 [node]
 agents = ["{root}/tests/agents_for_tests"]
 [pools.sms]
@@ -97,6 +98,18 @@ class Place:
         """Start the broker and the nodes."""
         raise NotImplementedError
 
+    def _enrol(self, broker: Broker | Cluster) -> None:
+        """Make the fleet, with nothing started."""
+        folder = self.folder / "fleet"
+        (folder / "effects").mkdir(parents=True)
+        more = _NODE.format(root=ROOT, folder=folder)
+        self.fleet = PoweredFleet(broker, folder, dict.fromkeys(NODES, Node()), more=more)
+        self._open.callback(self.fleet.stop)
+        with self.fleet.config.open("a") as file:
+            file.write(_ASKER.format(root=ROOT))
+        for name in ASKERS:
+            (folder / f"{name}.toml").write_text(self.fleet.config.read_text())
+
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
@@ -114,6 +127,10 @@ class Place:
     def reader(self, asker: str) -> Client:
         """The session of an asker that has left."""
         return self.fleet.client(state="desk", session=f"{asker}{self.seed}")
+
+    def session_file(self, asker: str) -> Path:
+        """Where that session lies."""
+        return self.fleet.folder / "desk" / "sessions" / f"{asker}{self.seed}.sqlite"
 
     def broken(self, fault: Fault) -> contextlib.AbstractContextManager[None]:
         """A fault: it begins with the context, and is mended at its end."""
@@ -250,15 +267,7 @@ class Single(Place):
     def _enter(self) -> None:
         self.broker = self._broker()
         self._open.callback(self.broker.stop)
-        folder = self.folder / "fleet"
-        (folder / "effects").mkdir(parents=True)
-        more = NODE.format(root=ROOT, folder=folder)
-        self.fleet = PoweredFleet(self.broker, folder, dict.fromkeys(NODES, Node()), more=more)
-        self._open.callback(self.fleet.stop)
-        with self.fleet.config.open("a") as file:
-            file.write(ASKER.format(root=ROOT))
-        for name in ASKERS:
-            (folder / f"{name}.toml").write_text(self.fleet.config.read_text())
+        self._enrol(self.broker)
         for name, port in zip((*NODES, *ASKERS), free_ports(4), strict=True):
             self._link(name, port)
         self.fleet.apart = {name: self._machine(name) for name in NODES}

@@ -116,9 +116,7 @@ def written(seed: int, kinds: Mapping[str, Sequence[str]], length: Length = SHOR
     )
 
 
-def _for_good(
-    dice: random.Random, kind: str, victims: Sequence[str], seconds: float
-) -> Fault:
+def _for_good(dice: random.Random, kind: str, victims: Sequence[str], seconds: float) -> Fault:
     at = dice.uniform(seconds / 4, seconds / 2)
     return Fault(at=at, lasts=2 * seconds - at, kind=kind, victim=dice.choice(victims))
 

@@ -84,7 +84,7 @@ class Place:
         self.folder = folder
         self.seed = 0
         self._open = ExitStack()
-        self._askers: dict[str, subprocess.Popen[str]] = {}
+        self._askers: dict[str, subprocess.Popen[bytes]] = {}
         self._busy = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -158,8 +158,7 @@ class Place:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                text=True,
-                bufsize=1,
+                bufsize=0,  # nothing is left to be written to who has died
                 cwd=ROOT,
                 env=self.fleet.environ,
             )
@@ -170,8 +169,8 @@ class Place:
         stdin = self._askers[ask.asker].stdin
         assert stdin is not None
         try:
-            stdin.write(f"{line}\n")
-        except OSError:
+            stdin.write(f"{line}\n".encode())
+        except (OSError, ValueError):  # it has died, and its pipe is closed
             return False
         return True
 
@@ -179,8 +178,7 @@ class Place:
         """Have the askers leave once no call is under way; whoever does not is killed."""
         for process in self._askers.values():
             assert process.stdin is not None
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+            process.stdin.close()
         end = time.monotonic() + seconds
         for process in self._askers.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -189,17 +187,18 @@ class Place:
 
     def _end_askers(self) -> None:
         for process in self._askers.values():
-            process.kill()
-            process.wait(30)
-            assert process.stdin is not None
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+            self._end(process)
         self._askers.clear()
+
+    def _end(self, asker: subprocess.Popen[bytes]) -> None:
+        asker.kill()
+        asker.wait(30)
+        assert asker.stdin is not None
+        asker.stdin.close()
 
     @contextmanager
     def _asker_killed(self, fault: Fault) -> Iterator[None]:
-        self._askers[fault.victim].kill()
-        self._askers[fault.victim].wait(30)
+        self._end(self._askers[fault.victim])
         yield
         self._start_asker(fault.victim)
 

@@ -10,10 +10,10 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from tests.nemesis.place import ASKER, NODE, Place, PoweredFleet
+from tests.nemesis.place import Place
 from tests.nemesis.script import ASKERS, NODES, Fault, Length
 from tests.peers.cluster import Cluster, Hosts
-from tests.peers.fleet import ROOT, Node
+from tests.peers.fleet import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,20 +30,31 @@ class Clustered(Place):
 
     Of the faults, `member-cut` takes a member away from everybody, `member-apart` from the other members
     alone, so that who is connected to it is on the side of the minority; `majority-gone` takes two away.
+    In each run one member dies for good (`member-lost`): it comes back for the next.
     """
 
-    length = Length(seconds=20.0, asks=60, faults=4, longest=20.0, bulk=440, crowd=CROWD)
-    patience = 300.0
+    length = Length(
+        seconds=20.0,
+        asks=60,
+        faults=4,
+        longest=20.0,
+        bulk=440,
+        crowd=CROWD,
+        always=("member-lost",),
+    )
 
     def __init__(self, folder: Path, *, classic: bool) -> None:
         super().__init__(folder)
         self._classic = classic
+        self._lost: list[str] = []
+        self.patience = 60.0 if classic else 300.0  # what is lost need not be waited for
         self.kinds = {
             "asker-killed": ASKERS,
             "machine-killed": NODES,
             "daemon-killed": NODES,
             "crowd-killed": ("crowd",),
             "member-killed": MEMBERS,
+            "member-lost": MEMBERS,
             "member-stopped": MEMBERS,
             "member-cut": MEMBERS,
             "member-apart": MEMBERS,
@@ -55,20 +66,15 @@ class Clustered(Place):
         (self.folder / "cluster").mkdir()
         self.cluster = Cluster(hosts, self.folder / "cluster")
         self._open.callback(self.cluster.stop)
-        folder = self.folder / "fleet"
-        (folder / "effects").mkdir(parents=True)
-        more = NODE.format(root=ROOT, folder=folder)
-        self.fleet = PoweredFleet(self.cluster, folder, dict.fromkeys(NODES, Node()), more=more)
-        self._open.callback(self.fleet.stop)
-        with self.fleet.config.open("a") as file:
-            file.write(ASKER.format(root=ROOT))
-        for name in ASKERS:
-            (folder / f"{name}.toml").write_text(self.fleet.config.read_text())
+        self._enrol(self.cluster)
         self.cluster.configure(self.fleet)
         self._rewrite()
         self.cluster.start()
         self.fleet.start()
-        settings = f'agents = ["{ROOT}/tests/agents_for_tests"]\n[agents.effect]\nfolder = "{folder}/effects"\n'
+        effects = self.fleet.folder / "effects"
+        settings = (
+            f'agents = ["{ROOT}/tests/agents_for_tests"]\n[agents.effect]\nfolder = "{effects}"\n'
+        )
         self.fleet.emulate(len(CROWD), name="crowd", more=settings)
 
     def _rewrite(self) -> None:
@@ -98,6 +104,18 @@ class Clustered(Place):
         self.cluster.kill9(self._member(fault))
         yield
         self.cluster.start(self._member(fault))
+
+    @contextmanager
+    def _member_lost(self, fault: Fault) -> Iterator[None]:
+        self.cluster.kill9(self._member(fault))
+        self._lost.append(self._member(fault))
+        yield
+
+    def meet(self, seed: int) -> None:
+        """As of every place, with all members."""
+        while self._lost:
+            self.cluster.start(self._lost.pop())
+        super().meet(seed)
 
     @contextmanager
     def _member_stopped(self, fault: Fault) -> Iterator[None]:

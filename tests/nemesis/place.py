@@ -14,10 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -31,15 +29,17 @@ from tests.peers.processes import Child, free_ports, wait_until
 from tests.peers.small_disk import SmallDisk, small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from mcshell.client.client import Client
+    from tests.peers.cluster import Cluster
 
-__all__ = ["ASKER", "NODE", "Place", "PoweredFleet", "Single"]
+__all__ = ["Place", "PoweredFleet", "Single"]
 
 SETTLED: Final = 3.0
 """Seconds: RabbitMQ 3.10 loses what it has confirmed when it dies sooner after a queue was made."""
-NODE: Final = """\
+_NODE: Final = """\
 agents = ["{root}/tests/agents_for_tests"]
 serve = ["sms"]
 slots = 3
@@ -48,7 +48,7 @@ members = ["n*"]
 [agents.effect]
 folder = "{folder}/effects"
 """
-ASKER: Final = """\
+_ASKER: Final = """\
 [node]
 agents = ["{root}/tests/agents_for_tests"]
 [pools.sms]
@@ -84,7 +84,7 @@ class Place:
         self.folder = folder
         self.seed = 0
         self._open = ExitStack()
-        self._askers: dict[str, subprocess.Popen[str]] = {}
+        self._askers: dict[str, subprocess.Popen[bytes]] = {}
         self._busy = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -97,6 +97,18 @@ class Place:
     def _enter(self) -> None:
         """Start the broker and the nodes."""
         raise NotImplementedError
+
+    def _enrol(self, broker: Broker | Cluster) -> None:
+        """Make the fleet, with nothing started."""
+        folder = self.folder / "fleet"
+        (folder / "effects").mkdir(parents=True)
+        more = _NODE.format(root=ROOT, folder=folder)
+        self.fleet = PoweredFleet(broker, folder, dict.fromkeys(NODES, Node()), more=more)
+        self._open.callback(self.fleet.stop)
+        with self.fleet.config.open("a") as file:
+            file.write(_ASKER.format(root=ROOT))
+        for name in ASKERS:
+            (folder / f"{name}.toml").write_text(self.fleet.config.read_text())
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
@@ -115,6 +127,10 @@ class Place:
     def reader(self, asker: str) -> Client:
         """The session of an asker that has left."""
         return self.fleet.client(state="desk", session=f"{asker}{self.seed}")
+
+    def session_file(self, asker: str) -> Path:
+        """Where that session lies."""
+        return self.fleet.folder / "desk" / "sessions" / f"{asker}{self.seed}.sqlite"
 
     def broken(self, fault: Fault) -> contextlib.AbstractContextManager[None]:
         """A fault: it begins with the context, and is mended at its end."""
@@ -142,8 +158,7 @@ class Place:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                text=True,
-                bufsize=1,
+                bufsize=0,  # nothing is left to be written to who has died
                 cwd=ROOT,
                 env=self.fleet.environ,
             )
@@ -154,8 +169,8 @@ class Place:
         stdin = self._askers[ask.asker].stdin
         assert stdin is not None
         try:
-            stdin.write(f"{line}\n")
-        except OSError:
+            stdin.write(f"{line}\n".encode())
+        except (OSError, ValueError):  # it has died, and its pipe is closed
             return False
         return True
 
@@ -163,8 +178,7 @@ class Place:
         """Have the askers leave once no call is under way; whoever does not is killed."""
         for process in self._askers.values():
             assert process.stdin is not None
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+            process.stdin.close()
         end = time.monotonic() + seconds
         for process in self._askers.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -173,17 +187,18 @@ class Place:
 
     def _end_askers(self) -> None:
         for process in self._askers.values():
-            process.kill()
-            process.wait(30)
-            assert process.stdin is not None
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+            self._end(process)
         self._askers.clear()
+
+    def _end(self, asker: subprocess.Popen[bytes]) -> None:
+        asker.kill()
+        asker.wait(30)
+        assert asker.stdin is not None
+        asker.stdin.close()
 
     @contextmanager
     def _asker_killed(self, fault: Fault) -> Iterator[None]:
-        self._askers[fault.victim].kill()
-        self._askers[fault.victim].wait(30)
+        self._end(self._askers[fault.victim])
         yield
         self._start_asker(fault.victim)
 
@@ -251,15 +266,7 @@ class Single(Place):
     def _enter(self) -> None:
         self.broker = self._broker()
         self._open.callback(self.broker.stop)
-        folder = self.folder / "fleet"
-        (folder / "effects").mkdir(parents=True)
-        more = NODE.format(root=ROOT, folder=folder)
-        self.fleet = PoweredFleet(self.broker, folder, dict.fromkeys(NODES, Node()), more=more)
-        self._open.callback(self.fleet.stop)
-        with self.fleet.config.open("a") as file:
-            file.write(ASKER.format(root=ROOT))
-        for name in ASKERS:
-            (folder / f"{name}.toml").write_text(self.fleet.config.read_text())
+        self._enrol(self.broker)
         for name, port in zip((*NODES, *ASKERS), free_ports(4), strict=True):
             self._link(name, port)
         self.fleet.apart = {name: self._machine(name) for name in NODES}

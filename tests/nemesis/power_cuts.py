@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
 from mcshell.client.store.store import SessionStore
@@ -28,13 +30,14 @@ from tests.nemesis.power import Disk
 from tests.peers import certificates
 from tests.peers.bare import Bare
 from tests.peers.brokers import KINDS, Broker, missing
-from tests.peers.fleet import ROOT, Node
+from tests.peers.cluster import PORT, Cluster, Hosts
+from tests.peers.fleet import ROOT, Fleet, Node
 from tests.peers.processes import MARK, PeerError, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Loss", "of_broker", "of_client", "of_node"]
+__all__ = ["Loss", "of_broker", "of_client", "of_cluster", "of_node"]
 
 AGES: Final = (1.0, 8.0)
 """Seconds between the making of the queue and the end."""
@@ -74,7 +77,7 @@ def of_broker(kind: str, folder: Path, age: float, *, cut: bool) -> Loss:
     broker = KINDS[kind](folder / "data", certificates.write(folder), more=disk.environ)
     try:
         disk.sync()  # it has been up for a while
-        receipts = dict(_confirmed(broker, age))
+        receipts = dict(_confirmed(lambda _who: Bare(broker).connect(), QUEUE, age))
         if kind == "rabbitmq":
             Broker.kill9(broker)  # its own waits until queues are safe
         else:
@@ -95,9 +98,16 @@ def of_broker(kind: str, folder: Path, age: float, *, cut: bool) -> Loss:
                 oldest=age,
                 note=f"does not start: {last}",
             )
-        left, where = _read(broker), f"{kind} {_version(broker)}"
+        left = _read(Bare(broker).connect(), QUEUE)
+        where = f"{kind} {_version(broker)}"
     finally:
         broker.stop()
+    return _loss(where, how, receipts, left, end)
+
+
+def _loss(
+    where: str, how: str, receipts: Mapping[bytes, float], left: set[bytes], end: float
+) -> Loss:
     gone = [end - at for body, at in receipts.items() if body not in left]
     return Loss(
         where=where,
@@ -109,27 +119,29 @@ def of_broker(kind: str, folder: Path, age: float, *, cut: bool) -> Loss:
     )
 
 
-def _confirmed(broker: Broker, age: float) -> Iterator[tuple[bytes, float]]:
+def _confirmed(
+    enter: Callable[[str], Bare], queue: str, age: float
+) -> Iterator[tuple[bytes, float]]:
     """Send for so long; each message with the time of its receipt."""
-    with Bare(broker).connect() as one:
-        one.subscribe(QUEUE)  # makes the queue, as a node does
+    with enter("n1") as one:
+        one.subscribe(queue)  # makes the queue, as a node does
         one.leave()
-    with Bare(broker).connect() as one:
+    with enter("alice") as one:
         end = time.monotonic() + age
         number = 0
         while time.monotonic() < end:
             number += 1
             body = b"%d " % number + b"x" * 500
-            one.send(QUEUE, body, persistent=True)
+            one.send(queue, body, persistent=True)
             yield body, time.monotonic()
             time.sleep(0.01)
 
 
-def _read(broker: Broker) -> set[bytes]:
+def _read(one: Bare, queue: str) -> set[bytes]:
     """All that is in the queue."""
     left = set()
-    with Bare(broker).connect() as one:
-        one.subscribe(QUEUE)
+    with one:
+        one.subscribe(queue)
         while True:
             try:
                 frame = one.get("MESSAGE", 5.0)
@@ -137,6 +149,47 @@ def _read(broker: Broker) -> set[bytes]:
                 return left
             left.add(frame.body)
             one.ack(frame)
+
+
+def of_cluster(folder: Path, age: float) -> Loss:
+    """Cut the power of all three members of a cluster at once."""
+    with Hosts(3) as hosts:
+        (folder / "cluster").mkdir()
+        (folder / "fleet").mkdir()
+        disk = Disk(folder / "cluster", folder / "power")
+        cluster = Cluster(hosts, folder / "cluster")
+        cluster.more = disk.environ
+        fleet = Fleet(cluster, folder / "fleet", {"n1": Node()})
+        (fleet.folder / "ca.pem").write_bytes(fleet.authority.ca_pem)
+        cluster.configure(fleet)
+        queue = f"/queue/mcs.{fleet.collective}.work.n1"
+
+        def enter(who: str) -> Bare:
+            tls = ssl.create_default_context(cafile=str(fleet.folder / "ca.pem"))
+            tls.load_cert_chain(fleet.folder / f"{who}.pem", fleet.folder / f"{who}.key")
+            place = SimpleNamespace(
+                host=cluster.members[0], tls_port=PORT, user="", passcode="", kind="rabbitmq"
+            )
+            bare = Bare(place, tls=tls)
+            del bare.hello["login"], bare.hello["passcode"]
+            return bare.connect()
+
+        try:
+            cluster.start()
+            disk.sync()
+            receipts = dict(_confirmed(enter, queue, age))
+            for member in cluster.members:
+                cluster.kill9(member)
+            end = time.monotonic()
+            disk.cut()
+            cluster.start()
+            with enter("n1") as one:
+                version = one.connected.headers["server"].partition("/")[2]
+            left = _read(enter("n1"), queue)
+        finally:
+            cluster.stop()
+    how = f"power cut of all three at {age:.0f} s"
+    return _loss(f"cluster of rabbitmq {version}", how, receipts, left, end)
 
 
 def _version(broker: Broker) -> str:
@@ -231,6 +284,9 @@ def main() -> None:
             for cut in (False, True):
                 with tempfile.TemporaryDirectory(prefix="power-") as folder:
                     print(of_broker(kind, Path(folder), age, cut=cut), flush=True)
+    if "RABBITMQ_BIN" in os.environ:
+        with tempfile.TemporaryDirectory(prefix="power-") as folder:
+            print(of_cluster(Path(folder), AGES[-1]), flush=True)
     if sys.argv[1:]:
         return
     for trial in (of_client, of_node):

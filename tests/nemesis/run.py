@@ -6,10 +6,12 @@ import json
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from mcshell.client.store.store import SessionStore
+from mcshell.errors import MCShellError
 from mcshell.message import Via
 from mcshell.node.audit.files import log_files
 from mcshell.node.audit.verify import verify
@@ -18,9 +20,11 @@ from tests.history.events import Asked, Confirmed, Ended, Event, Ran, Row
 from tests.nemesis.script import ASKERS, NODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from mcshell.client.client import Client
+    from mcshell.client.store.ledger import LedgerEntry
     from mcshell.client.store.records import RequestRecord
     from tests.nemesis.place import Place
     from tests.nemesis.script import Ask, Fault, Script
@@ -55,14 +59,12 @@ def run(place: Place, script: Script) -> Outcome:
     asked, mishaps = _live(place, script, began)
     place.leave(LEAVING)
     told = _Told(place, asked)
-    late = _waited(place)
+    try:
+        _settle(place)
+    except MCShellError as error:
+        mishaps.append(f"unreachable: {error}")
     for asker in ASKERS:
-        if late:
-            # who asked has died, or its node: what became of it is asked once its time is over
-            time.sleep(max(0.0, late + 3.0 - time.time()))
-        with place.reader(asker) as client:
-            client.find_lost()
-            told.read(client)
+        told.read(place.session_file(asker))
     history = told.history()
     wrong = [str(one) for one in check(history)]
     wrong += told.wrong
@@ -77,6 +79,21 @@ def run(place: Place, script: Script) -> Outcome:
         states=told.states,
         history=history,
     )
+
+
+def _settle(place: Place) -> None:
+    """Wait for the end, and have the nodes asked about what is open still once its time is over.
+
+    Raises:
+        MCShellError: no broker lets us into a session.
+    """
+    late = _waited(place)
+    for asker in ASKERS:
+        if late:
+            # who asked has died, or its node
+            time.sleep(max(0.0, late + 3.0 - time.time()))
+        with place.reader(asker) as client:
+            client.find_lost()
 
 
 def _waited(place: Place) -> float:
@@ -157,25 +174,32 @@ class _Told:
         self.wrong: list[str] = []
         self.worst = 0.0
 
-    def read(self, client: Client) -> None:
-        """Take down each row of a session."""
+    def read(self, path: Path) -> None:
+        """Take down each row of a session file."""
         self._ran = list(self._effects())
         self._did = {(one.request, one.node) for one in self._ran}
-        runs = client.session.store.jobs.run_ids()
-        for record, counts in client.requests():
-            if record.agent != "effect":
-                continue
-            if client.session.store.jobs.get(record.id) is None:
-                self._read_request(client, record, counts, is_run=record.id in runs)
-            elif left := [state for state in OPEN if counts.get(state)]:
-                self.wrong.append(f"unfinished: the job {record.data['tag']} is {left}")
+        with closing(SessionStore(path)) as store:
+            runs = store.jobs.run_ids()
+            for record, counts in store.requests():
+                if record.agent != "effect":
+                    continue
+                if store.jobs.get(record.id) is None:
+                    entries = store.entries(record.id)
+                    self._read_request(record, entries, counts, is_run=record.id in runs)
+                elif left := [state for state in OPEN if counts.get(state)]:
+                    # of a job that recurs there are its runs
+                    self.wrong.append(f"unfinished: the job {record.data['tag']} is {left}")
 
     def _read_request(
-        self, client: Client, record: RequestRecord, counts: Mapping[str, int], *, is_run: bool
+        self,
+        record: RequestRecord,
+        entries: Sequence[LedgerEntry],
+        counts: Mapping[str, int],
+        *,
+        is_run: bool,
     ) -> None:
-        replies = client.replies(record.id)
-        rows = [(row.sender, str(row.state)) for row in replies.rows()]
-        sums = Counter(str(one.state) for one in replies.entries() if not one.unexpected)
+        rows = [(one.worker or one.sender, str(one.state)) for one in entries]
+        sums = Counter(str(one.state) for one in entries if not one.unexpected)
         said = {str(state): n for state, n in counts.items() if n and state != "unexpected"}
         if dict(sums) != said:
             self.wrong.append(f"sum: {record.id} has {dict(sums)}, its counts are {said}")
@@ -188,7 +212,7 @@ class _Told:
         self._rows += [Row(request=tag, node=sender, state=state, at=now) for sender, state in rows]
         self.states.update(f"{record.via} {state}" for _sender, state in rows)
         if record.via in (Via.QUEUE, Via.POOL) and not is_run:
-            ends = [one.done for one in replies.entries() if one.done is not None]
+            ends = [one.done for one in entries if one.done is not None]
             self.worst = max([self.worst, *(end - record.created for end in ends)])
 
     def _run(self, requestid: str, tag: str, senders: Iterable[str]) -> str:
@@ -217,10 +241,12 @@ class _Told:
         for name, (tag, targets) in self._runs.items():
             ask, at = self._asked[tag]
             events.append(_asked(name, ask, tuple(sorted(targets)), at))
-        for asker in ASKERS:
-            for note in self._place.notes(asker):
-                if note["event"] == "confirmed" and self._asked[note["tag"]][0].via != "job":
-                    events.append(Confirmed(request=note["tag"], at=note["at"]))
+        notes = [note for asker in ASKERS for note in self._place.notes(asker)]
+        events += [
+            Confirmed(request=note["tag"], at=note["at"])
+            for note in notes
+            if note["event"] == "confirmed" and self._asked[note["tag"]][0].via != "job"
+        ]
         events += self._rows
         events.sort(key=lambda event: event.at)
         return [*events, Ended(at=time.time())]

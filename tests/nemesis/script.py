@@ -23,7 +23,8 @@ ASKERS: Final = ("a", "b")
 class Length:
     """How much happens: `seconds` in which things begin, how many calls and faults, and how long these last.
 
-    `bulk` are calls beside the others, each to one of the `crowd`'s queues.
+    `bulk` are calls beside the others, each to one of the `crowd`'s queues. `always` are kinds of faults
+    of which each run has one, over only with the run.
     """
 
     seconds: float
@@ -32,6 +33,7 @@ class Length:
     longest: float
     bulk: int = 0
     crowd: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
 
 
 SHORT: Final = Length(seconds=9.0, asks=40, faults=6, longest=4.0)
@@ -93,9 +95,10 @@ def written(seed: int, kinds: Mapping[str, Sequence[str]], length: Length = SHOR
     work += [_one_of_many(dice, f"{seed}-b{number}", length) for number in range(length.bulk)]
     # a job that was begun ahead of its time is not over before that time
     jumps = (-300.0, -20.0, 20.0, *(() if "job" in ways else (300.0,)))
-    broken: list[Fault] = []
+    broken = [_for_good(dice, kind, kinds[kind], length.seconds) for kind in length.always]
+    others = sorted(set(kinds) - set(length.always))
     while len(broken) < length.faults:
-        kind = dice.choice(sorted(kinds))
+        kind = dice.choice(others)
         jump = dice.choice(jumps) if kind == "clock" else 0.0
         fault = Fault(
             at=dice.uniform(0.5, length.seconds - 1.0),
@@ -111,6 +114,11 @@ def written(seed: int, kinds: Mapping[str, Sequence[str]], length: Length = SHOR
         work=tuple(sorted(work, key=lambda one: one.at)),
         faults=tuple(sorted(broken, key=lambda one: one.at)),
     )
+
+
+def _for_good(dice: random.Random, kind: str, victims: Sequence[str], seconds: float) -> Fault:
+    at = dice.uniform(seconds / 4, seconds / 2)
+    return Fault(at=at, lasts=2 * seconds - at, kind=kind, victim=dice.choice(victims))
 
 
 def _ask(dice: random.Random, via: str, tag: str, seconds: float) -> Ask:

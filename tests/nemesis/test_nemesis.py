@@ -20,7 +20,7 @@ KINDS = {"node-stopped": ("n1", "n2"), "clock": ("n1",), "link-dead": ("n1", "a"
 
 @pytest.mark.gcc
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [5, 13])  # each found something once
+@pytest.mark.parametrize("seed", [3, 13])
 def test_a_seed(tmp_path: Path, seed: int) -> None:
     """Whatever breaks, the history of it keeps every promise."""
     place = Single("embedded", tmp_path)

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.gcc
 
 
+def killed_after(disk: Disk, argv: list[str], folder: Path) -> None:
+    """Run a program on this disk, in a folder, until it has done what it says, and kill it."""
+    with subprocess.Popen(
+        argv, cwd=folder, env=dict(disk.environ), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        process.kill()
+
+
 @pytest.mark.parametrize(
     ("steps", "left"),
     [
@@ -38,13 +48,7 @@ def test_what_is_left_is_what_was_synced(tmp_path: Path, steps: str, left: bytes
     root = tmp_path / "disk"
     root.mkdir()
     disk = Disk(root, tmp_path)
-    argv = [str(compiled("writes.c", tmp_path)), "file", *steps.split()]
-    with subprocess.Popen(
-        argv, cwd=root, env=dict(disk.environ), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "done\n"
-        process.kill()
+    killed_after(disk, [str(compiled("writes.c", tmp_path)), "file", *steps.split()], root)
     disk.cut()
     assert (root / ("other" if "nother" in steps else "file")).read_bytes() == left
     assert disk.cut() == {}
@@ -55,11 +59,6 @@ def test_what_is_elsewhere_stays(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     disk = Disk(tmp_path / "disk", tmp_path)
     argv = [str(compiled("writes.c", tmp_path)), "disk-like", "aone"]
-    with subprocess.Popen(
-        argv, cwd=tmp_path, env=dict(disk.environ), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "done\n"
-        process.kill()
+    killed_after(disk, argv, tmp_path)
     assert disk.cut() == {}
     assert (tmp_path / "disk-like").read_bytes() == b"one"

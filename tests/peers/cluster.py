@@ -18,7 +18,7 @@ from tests.peers.brokers import greet
 from tests.peers.processes import Child, PeerError, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tests.peers.fleet import Fleet
@@ -110,6 +110,8 @@ class Cluster:
         self.members = list(hosts.names)
         self.urls = [f"stomp+ssl://{member}:{PORT}" for member in self.members]
         self._children: dict[str, Child] = {}
+        self.more: Mapping[str, str] = {}
+        """Environment that members have beside ours."""
 
     def configure(self, fleet: Fleet, *more: str) -> None:
         """Have the configurations written for all who are in the fleet."""
@@ -124,7 +126,7 @@ class Cluster:
         for member in members or self.members:
             argv = self.hosts.inside(member, [str(self.folder / member / "start")])
             log = self.folder / f"{member}.log"
-            self._children[member] = Child(argv, log, _ENVIRON)
+            self._children[member] = Child(argv, log, {**_ENVIRON, **self.more})
         for member in members or self.members:
             child = self._children[member]
             if not wait_until(lambda: not child.running or self.ready(member), READY):  # noqa: B023 - called here

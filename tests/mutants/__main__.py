@@ -31,8 +31,6 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 LEAST_SECONDS = 120.0
 """What a run of tests has at least; else fifteen times what it takes without a mutant."""
-FEW = 10
-"""Examples of a property at first; what is not noticed so is tried once more with all of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +114,7 @@ class Bench:
         self._project = self._places[0].folder
         texts = (one.read_text(encoding="utf-8") for one in self._project.rglob("mcshell/**/*.py"))
         self._defaults = defaults_of(texts)
-        self._seconds: dict[tuple[str, ...], float] = {}
+        self._known: dict[tuple[str, ...], tuple[float, dict[str, list[str]]]] = {}
 
     def sitting(self, module: str, seed: int, count: int) -> dict[str, Any]:
         """Try some mutants of a module; returns the entry of the results."""
@@ -147,54 +145,61 @@ class Bench:
     def unnoticed(
         self, module: str, tried: Iterable[Mutation], tests: Sequence[str]
     ) -> list[Mutation]:
-        """Those of some mutants with which all the tests pass."""
-        seconds = max(LEAST_SECONDS, 15 * self._without(tuple(tests)))
-        waiting = [(mutation, FEW) for mutation in tried]
+        """Those of some mutants with which all the tests pass.
+
+        Each meets the tests that call its function, with a few examples; if these pass, all, with all.
+        """
+        took, touching = self._without(tuple(tests))
+        seconds = max(LEAST_SECONDS, 15 * took)
+        waiting = [(mutation, True) for mutation in tried]
         passed: list[Mutation] = []
-        running: dict[Place, tuple[Mutation, int, Trial]] = {}
+        running: dict[Place, tuple[Mutation, bool, Trial]] = {}
         while waiting or running:
             for place in self._places:
                 if place not in running and waiting:
-                    mutation, examples = waiting.pop(0)
+                    mutation, few = waiting.pop(0)
                     place.put(module, mutation.text)
-                    trial = place.start(tests, seconds, examples=examples)
-                    running[place] = mutation, examples, trial
-            for place, (mutation, examples, trial) in list(running.items()):
+                    own = touching.get(f"{module}::{mutation.function}", ()) if few else ()
+                    running[place] = mutation, few, place.start(tests, seconds, few=few, only=own)
+            for place, (mutation, few, trial) in list(running.items()):
                 if (code := trial.outcome()) is not None:
                     del running[place]
                     place.restore()
-                    if code == 0 and examples:
-                        waiting.append((mutation, 0))
+                    if code == 0 and few:
+                        waiting.append((mutation, False))
                     elif code == 0:
                         passed.append(mutation)
             time.sleep(0.02)
         return passed
 
-    def _without(self, tests: tuple[str, ...]) -> float:
-        """How long the tests take without a mutant; they have to pass."""
-        for place in self._places if tests not in self._seconds else ():
+    def _without(self, tests: tuple[str, ...]) -> tuple[float, dict[str, list[str]]]:
+        """How long the tests take without a mutant, and what they call; they have to pass."""
+        if tests not in self._known:
             began = time.monotonic()
-            trial = place.start(tests, 3600.0, compiled=True)
-            while (code := trial.outcome()) is None:
-                time.sleep(0.02)
-            if code != 0:
-                raise SystemExit(
-                    f"without a mutant they end with {code}:\n{trial.said.read_text()}"
-                )
-            self._seconds[tests] = time.monotonic() - began
-        return self._seconds[tests]
+            for place in self._places:
+                trial = place.start(tests, 3600.0, first=True)
+                while (code := trial.outcome()) is None:
+                    time.sleep(0.02)
+                if code != 0:
+                    said = trial.said.read_text(encoding="utf-8")
+                    raise SystemExit(f"without a mutant they end with {code}:\n{said}")
+            took = (time.monotonic() - began) / len(self._places)
+            self._known[tests] = took, self._places[0].touching()
+        return self._known[tests]
 
 
 def _table(entries: Sequence[Mapping[str, Any]]) -> int:
     """Print what is known of things as they are; 1 where something is neither noticed nor equivalent."""
     print(f"\n{'module':42} {'mutants':>7} {'equivalent':>10} {'noticed':>7} {'of':>4}")
+    known = equivalents()
     rows = []
     for module in dict.fromkeys(one["module"] for one in entries):
         some = [one for one in entries if one["module"] == module]
-        drawn, equal = sum(one["mutants"] for one in some), sum(one["equivalent"] for one in some)
-        rows.append(
-            (module, drawn, equal, drawn - equal - sum(len(one["unnoticed"]) for one in some))
-        )
+        passed = [tuple(lines) for one in some for _line, _kind, *lines in one["unnoticed"]]
+        equal = sum((module, *lines) in known for lines in passed)
+        noticed = sum(one["mutants"] - one["equivalent"] for one in some) - len(passed)
+        equal += sum(one["equivalent"] for one in some)
+        rows.append((module, sum(one["mutants"] for one in some), equal, noticed))
     rows.append(("all", *(sum(row[at] for row in rows) for at in (1, 2, 3))))
     for name, drawn, equal, noticed in rows:
         print(f"{name:42} {drawn:7} {equal:10} {noticed:7} {noticed / max(1, drawn - equal):5.0%}")

@@ -48,7 +48,7 @@ TESTS: Final = {
     "mcshell/wire/documents/trust.py": _TRUST,
     "mcshell/node/admission/controller.py": _ADMISSION,
     "mcshell/node/admission/intake.py": _ADMISSION,
-    "mcshell/node/admission/policy.py": _POLICY,
+    "mcshell/node/admission/policy.py": (NODE + "test_authorisation.py", *_POLICY),
     "mcshell/node/admission/policy_conditions.py": _POLICY,
     "mcshell/node/admission/policy_file.py": _POLICY,
     "mcshell/node/admission/replay.py": (NODE + "test_replay.py",),

@@ -91,6 +91,12 @@ class Place:
         found: dict[str, list[str]] = json.loads((self.folder / "touched.json").read_text())
         return found
 
+    def share(self, other: Place) -> None:
+        """Have what is compiled here in another copy, too: its sources are of the same times."""
+        for cache in self.folder.rglob("__pycache__"):
+            to = other.folder / cache.relative_to(self.folder)
+            shutil.copytree(cache, to, dirs_exist_ok=True)
+
     def put(self, module: str, text: str) -> None:
         """Put a text in a module's place; no compiled one of before is left."""
         path = self.folder / module

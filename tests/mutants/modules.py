@@ -49,7 +49,10 @@ TESTS: Final = {
     "mcshell/node/admission/controller.py": _ADMISSION,
     "mcshell/node/admission/intake.py": _ADMISSION,
     "mcshell/node/admission/policy.py": (NODE + "test_authorisation.py", *_POLICY),
-    "mcshell/node/admission/policy_conditions.py": _POLICY,
+    "mcshell/node/admission/policy_conditions.py": (
+        NODE + "test_policy_conditions.py",
+        *_POLICY,
+    ),
     "mcshell/node/admission/policy_file.py": _POLICY,
     "mcshell/node/admission/replay.py": (NODE + "test_replay.py",),
     "mcshell/node/store/spool.py": (NODE + "test_spool.py", NODE + "test_spool_rows.py"),

@@ -45,8 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         bench = Bench(PROJECT, Path(folder), asked.jobs)
         for seed, module in left:
-            about = {"commit": _commit(), "mark": marks[module], "seed": seed}
-            entry = about | bench.sitting(module, seed, asked.count)
+            text = _text_mark(module)
+            about = {"commit": _commit(), "text": text, "mark": marks[module], "seed": seed}
+            only = _unnoticed(asked.results, seed, module, text) if asked.again else None
+            entry = about | bench.sitting(module, seed, asked.count, only)
             with asked.results.open("a", encoding="utf-8") as results:
                 results.write(json.dumps(entry) + "\n")
     known = _results(asked.results, marks)
@@ -58,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=_seeds, default=range(1, 2), metavar="A-B")
     parser.add_argument("--module", action="append", metavar="PART", help="of a module's path")
     parser.add_argument("--count", type=int, default=20, help="mutants a module and seed")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="where tests were added since, only what was not noticed before",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser
@@ -81,11 +88,29 @@ def _commit() -> str:
     return git("rev-parse", "--short=8", "HEAD") + ("+" if changed else "")
 
 
+def _text_mark(module: str) -> str:
+    """What tells the mutants of a module from any other: its text, and how mutants are made."""
+    paths = (PROJECT / module, Path(__file__).with_name("mutations.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
 def _mark(module: str) -> str:
-    """What tells the trial of a module from any other: its text, its tests', and how mutants are made."""
-    mutating = Path(__file__).with_name("mutations.py")
-    texts = [(PROJECT / path).read_bytes() for path in (module, *TESTS[module])]
-    return hashlib.sha256(b"\0".join([mutating.read_bytes(), *texts])).hexdigest()[:12]
+    """What tells their trial: the tests too."""
+    texts = [
+        _text_mark(module).encode(),
+        *((PROJECT / path).read_bytes() for path in TESTS[module]),
+    ]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
+
+
+def _unnoticed(path: Path, seed: int, module: str, text: str) -> set[tuple[str, str]] | None:
+    """Which of the same mutants were not noticed the last time; None where they were not tried."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    wanted = {"seed": seed, "module": module, "text": text}
+    found = [one for one in map(json.loads, lines) if wanted.items() <= one.items()]
+    if not found:
+        return None
+    return {(before, after) for _line, _kind, before, after in found[-1]["unnoticed"]}
 
 
 def _results(path: Path, marks: Mapping[str, str]) -> dict[tuple[int, str], dict[str, Any]]:
@@ -116,14 +141,17 @@ class Bench:
         self._defaults = defaults_of(texts)
         self._known: dict[tuple[str, ...], tuple[float, dict[str, list[str]]]] = {}
 
-    def sitting(self, module: str, seed: int, count: int) -> dict[str, Any]:
-        """Try some mutants of a module; returns the entry of the results."""
+    def sitting(
+        self, module: str, seed: int, count: int, only: set[tuple[str, str]] | None = None
+    ) -> dict[str, Any]:
+        """Try some mutants of a module, or `only` these of them; returns the entry of the results."""
         began = time.monotonic()
         text = (self._project / module).read_text(encoding="utf-8")
         drawn = chosen(mutations(text, self._defaults), count, random.Random(f"{seed} {module}"))
         known = equivalents()
         tried = [one for one in drawn if (module, one.before, one.after) not in known]
-        unnoticed = self.unnoticed(module, tried, TESTS[module])
+        left = [one for one in tried if only is None or (one.before, one.after) in only]
+        unnoticed = self.unnoticed(module, left, TESTS[module]) if left else []
         seconds = time.monotonic() - began
         print(
             f"{module} seed {seed}: {len(tried) - len(unnoticed)} of {len(tried)}, {seconds:.0f} s",
@@ -138,6 +166,7 @@ class Bench:
             "module": module,
             "mutants": len(drawn),
             "equivalent": len(drawn) - len(tried),
+            "again": only is not None,
             "unnoticed": [[one.line, one.kind, one.before, one.after] for one in unnoticed],
             "seconds": round(seconds, 1),
         }

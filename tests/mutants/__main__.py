@@ -31,8 +31,6 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 LEAST_SECONDS = 120.0
 """What a run of tests has at least; else fifteen times what it takes without a mutant."""
-FEW = 10
-"""Examples of a property at first; what is not noticed so is tried once more with all of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,8 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         bench = Bench(PROJECT, Path(folder), asked.jobs)
         for seed, module in left:
-            about = {"commit": _commit(), "mark": marks[module], "seed": seed}
-            entry = about | bench.sitting(module, seed, asked.count)
+            text = _text_mark(module)
+            about = {"commit": _commit(), "text": text, "mark": marks[module], "seed": seed}
+            only = _unnoticed(asked.results, seed, module, text) if asked.again else None
+            entry = about | bench.sitting(module, seed, asked.count, only)
             with asked.results.open("a", encoding="utf-8") as results:
                 results.write(json.dumps(entry) + "\n")
     known = _results(asked.results, marks)
@@ -60,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=_seeds, default=range(1, 2), metavar="A-B")
     parser.add_argument("--module", action="append", metavar="PART", help="of a module's path")
     parser.add_argument("--count", type=int, default=20, help="mutants a module and seed")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="where tests were added since, only what was not noticed before",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser
@@ -83,11 +88,29 @@ def _commit() -> str:
     return git("rev-parse", "--short=8", "HEAD") + ("+" if changed else "")
 
 
+def _text_mark(module: str) -> str:
+    """What tells the mutants of a module from any other: its text, and how mutants are made."""
+    paths = (PROJECT / module, Path(__file__).with_name("mutations.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
 def _mark(module: str) -> str:
-    """What tells the trial of a module from any other: its text, its tests', and how mutants are made."""
-    mutating = Path(__file__).with_name("mutations.py")
-    texts = [(PROJECT / path).read_bytes() for path in (module, *TESTS[module])]
-    return hashlib.sha256(b"\0".join([mutating.read_bytes(), *texts])).hexdigest()[:12]
+    """What tells their trial: the tests too."""
+    texts = [
+        _text_mark(module).encode(),
+        *((PROJECT / path).read_bytes() for path in TESTS[module]),
+    ]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
+
+
+def _unnoticed(path: Path, seed: int, module: str, text: str) -> set[tuple[str, str]] | None:
+    """Which of the same mutants were not noticed the last time; None where they were not tried."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    wanted = {"seed": seed, "module": module, "text": text}
+    found = [one for one in map(json.loads, lines) if wanted.items() <= one.items()]
+    if not found:
+        return None
+    return {(before, after) for _line, _kind, before, after in found[-1]["unnoticed"]}
 
 
 def _results(path: Path, marks: Mapping[str, str]) -> dict[tuple[int, str], dict[str, Any]]:
@@ -116,16 +139,19 @@ class Bench:
         self._project = self._places[0].folder
         texts = (one.read_text(encoding="utf-8") for one in self._project.rglob("mcshell/**/*.py"))
         self._defaults = defaults_of(texts)
-        self._seconds: dict[tuple[str, ...], float] = {}
+        self._known: dict[tuple[str, ...], tuple[float, dict[str, list[str]]]] = {}
 
-    def sitting(self, module: str, seed: int, count: int) -> dict[str, Any]:
-        """Try some mutants of a module; returns the entry of the results."""
+    def sitting(
+        self, module: str, seed: int, count: int, only: set[tuple[str, str]] | None = None
+    ) -> dict[str, Any]:
+        """Try some mutants of a module, or `only` these of them; returns the entry of the results."""
         began = time.monotonic()
         text = (self._project / module).read_text(encoding="utf-8")
         drawn = chosen(mutations(text, self._defaults), count, random.Random(f"{seed} {module}"))
         known = equivalents()
         tried = [one for one in drawn if (module, one.before, one.after) not in known]
-        unnoticed = self.unnoticed(module, tried, TESTS[module])
+        left = [one for one in tried if only is None or (one.before, one.after) in only]
+        unnoticed = self.unnoticed(module, left, TESTS[module]) if left else []
         seconds = time.monotonic() - began
         print(
             f"{module} seed {seed}: {len(tried) - len(unnoticed)} of {len(tried)}, {seconds:.0f} s",
@@ -140,6 +166,7 @@ class Bench:
             "module": module,
             "mutants": len(drawn),
             "equivalent": len(drawn) - len(tried),
+            "again": only is not None,
             "unnoticed": [[one.line, one.kind, one.before, one.after] for one in unnoticed],
             "seconds": round(seconds, 1),
         }
@@ -147,54 +174,62 @@ class Bench:
     def unnoticed(
         self, module: str, tried: Iterable[Mutation], tests: Sequence[str]
     ) -> list[Mutation]:
-        """Those of some mutants with which all the tests pass."""
-        seconds = max(LEAST_SECONDS, 15 * self._without(tuple(tests)))
-        waiting = [(mutation, FEW) for mutation in tried]
+        """Those of some mutants with which all the tests pass.
+
+        Each meets the tests that call its function, with a few examples; if these pass, all, with all.
+        """
+        took, touching = self._without(tuple(tests))
+        seconds = max(LEAST_SECONDS, 15 * took)
+        waiting = [(mutation, True) for mutation in tried]
         passed: list[Mutation] = []
-        running: dict[Place, tuple[Mutation, int, Trial]] = {}
+        running: dict[Place, tuple[Mutation, bool, Trial]] = {}
         while waiting or running:
             for place in self._places:
                 if place not in running and waiting:
-                    mutation, examples = waiting.pop(0)
+                    mutation, few = waiting.pop(0)
                     place.put(module, mutation.text)
-                    trial = place.start(tests, seconds, examples=examples)
-                    running[place] = mutation, examples, trial
-            for place, (mutation, examples, trial) in list(running.items()):
+                    own = touching.get(f"{module}::{mutation.function}", ()) if few else ()
+                    running[place] = mutation, few, place.start(tests, seconds, few=few, only=own)
+            for place, (mutation, few, trial) in list(running.items()):
                 if (code := trial.outcome()) is not None:
                     del running[place]
                     place.restore()
-                    if code == 0 and examples:
-                        waiting.append((mutation, 0))
+                    if code == 0 and few:
+                        waiting.append((mutation, False))
                     elif code == 0:
                         passed.append(mutation)
             time.sleep(0.02)
         return passed
 
-    def _without(self, tests: tuple[str, ...]) -> float:
-        """How long the tests take without a mutant; they have to pass."""
-        for place in self._places if tests not in self._seconds else ():
+    def _without(self, tests: tuple[str, ...]) -> tuple[float, dict[str, list[str]]]:
+        """How long the tests take without a mutant, and what they call; they have to pass."""
+        if tests not in self._known:
             began = time.monotonic()
-            trial = place.start(tests, 3600.0, compiled=True)
+            first, *others = self._places
+            trial = first.start(tests, 3600.0, first=True)
             while (code := trial.outcome()) is None:
                 time.sleep(0.02)
             if code != 0:
-                raise SystemExit(
-                    f"without a mutant they end with {code}:\n{trial.said.read_text()}"
-                )
-            self._seconds[tests] = time.monotonic() - began
-        return self._seconds[tests]
+                said = trial.said.read_text(encoding="utf-8")
+                raise SystemExit(f"without a mutant they end with {code}:\n{said}")
+            self._known[tests] = time.monotonic() - began, first.touching()
+            for other in others:
+                first.share(other)
+        return self._known[tests]
 
 
 def _table(entries: Sequence[Mapping[str, Any]]) -> int:
     """Print what is known of things as they are; 1 where something is neither noticed nor equivalent."""
     print(f"\n{'module':42} {'mutants':>7} {'equivalent':>10} {'noticed':>7} {'of':>4}")
+    known = equivalents()
     rows = []
     for module in dict.fromkeys(one["module"] for one in entries):
         some = [one for one in entries if one["module"] == module]
-        drawn, equal = sum(one["mutants"] for one in some), sum(one["equivalent"] for one in some)
-        rows.append(
-            (module, drawn, equal, drawn - equal - sum(len(one["unnoticed"]) for one in some))
-        )
+        passed = [tuple(lines) for one in some for _line, _kind, *lines in one["unnoticed"]]
+        equal = sum((module, *lines) in known for lines in passed)
+        noticed = sum(one["mutants"] - one["equivalent"] for one in some) - len(passed)
+        equal += sum(one["equivalent"] for one in some)
+        rows.append((module, sum(one["mutants"] for one in some), equal, noticed))
     rows.append(("all", *(sum(row[at] for row in rows) for at in (1, 2, 3))))
     for name, drawn, equal, noticed in rows:
         print(f"{name:42} {drawn:7} {equal:10} {noticed:7} {noticed / max(1, drawn - equal):5.0%}")

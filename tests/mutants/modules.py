@@ -22,6 +22,8 @@ _POLICY = (
     "tests/unit/patterns/test_ways_in.py",
 )
 _TRUST = (
+    WIRE + "test_signers.py",
+    WIRE + "test_versions.py",
     WIRE + "test_signatures.py",
     WIRE + "test_revocation_lists.py",
     WIRE + "test_rotation.py",
@@ -39,6 +41,7 @@ TESTS: Final = {
     "mcshell/client/messaging/outbox.py": (CLIENT + "test_outbox.py",),
     "mcshell/wire/stomp/confirmed.py": (WIRE + "test_confirmed.py", CLIENT + "test_outbox.py"),
     "mcshell/wire/documents/envelope.py": (
+        WIRE + "test_versions.py",
         WIRE + "test_envelope.py",
         WIRE + "test_hostile.py",
         WIRE + "test_crl.py",
@@ -48,9 +51,12 @@ TESTS: Final = {
     "mcshell/wire/documents/trust.py": _TRUST,
     "mcshell/node/admission/controller.py": _ADMISSION,
     "mcshell/node/admission/intake.py": _ADMISSION,
-    "mcshell/node/admission/policy.py": _POLICY,
-    "mcshell/node/admission/policy_conditions.py": _POLICY,
-    "mcshell/node/admission/policy_file.py": _POLICY,
+    "mcshell/node/admission/policy.py": (NODE + "test_authorisation.py", *_POLICY),
+    "mcshell/node/admission/policy_conditions.py": (
+        NODE + "test_policy_conditions.py",
+        *_POLICY,
+    ),
+    "mcshell/node/admission/policy_file.py": (NODE + "test_policy_lines.py", *_POLICY),
     "mcshell/node/admission/replay.py": (NODE + "test_replay.py",),
     "mcshell/node/store/spool.py": (NODE + "test_spool.py", NODE + "test_spool_rows.py"),
     "mcshell/node/queue/outbox.py": (NODE + "test_outbox.py",),

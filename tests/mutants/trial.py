@@ -7,6 +7,7 @@ and so do the processes that the tests start.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mutants.touching import Only, Touching
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 __all__ = ["COPIED", "Place", "Trial", "copied", "load_libraries"]
 
@@ -29,6 +32,8 @@ COPIED = ("mcshell", "agents", "notebooks", "tests", "README.md", "pyproject.tom
 LIBRARIES = ("hypothesis.stateful", "cryptography.x509", "nacl.signing", "orjson", "yaml", "stomp")
 LOADED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 OPTIONS = ("-x", "-q", "--hypothesis-seed=0", "-W", LOADED)
+FEW = 10
+"""Examples of a property, at first."""
 ELSEWHERE = 86
 """What a child ends with that has found another mcshell than the copy."""
 
@@ -81,6 +86,17 @@ class Place:
         self.folder = folder
         self._original: dict[Path, str] = {}
 
+    def touching(self) -> dict[str, list[str]]:
+        """Which tests call each function, by `MODULE::FUNCTION`, as the first run has seen."""
+        found: dict[str, list[str]] = json.loads((self.folder / "touched.json").read_text())
+        return found
+
+    def share(self, other: Place) -> None:
+        """Have what is compiled here in another copy, too: its sources are of the same times."""
+        for cache in self.folder.rglob("__pycache__"):
+            to = other.folder / cache.relative_to(self.folder)
+            shutil.copytree(cache, to, dirs_exist_ok=True)
+
     def put(self, module: str, text: str) -> None:
         """Put a text in a module's place; no compiled one of before is left."""
         path = self.folder / module
@@ -96,11 +112,18 @@ class Place:
         self._original.clear()
 
     def start(
-        self, tests: Sequence[str], seconds: float, *, compiled: bool = False, examples: int = 0
+        self,
+        tests: Sequence[str],
+        seconds: float,
+        *,
+        first: bool = False,
+        few: bool = True,
+        only: Collection[str] = (),
     ) -> Trial:
         """Begin a run of tests, which has so many seconds.
 
-        `compiled`: what is loaded is kept so; `examples` of a property at most (0: all).
+        `first`: without a mutant: what is loaded is kept compiled, and who calls what is written down.
+        `few` examples of each property; `only`: these of the tests, by name.
         """
         said = self.folder / "said.txt"
         sys.stdout.flush()
@@ -110,8 +133,9 @@ class Place:
             code = 70
             try:
                 os.setsid()
-                os.environ["MCSHELL_TEST_EXAMPLES"] = str(examples)
-                code = _run(self.folder, said, tests, compiled=compiled)
+                os.environ["MCSHELL_TEST_EXAMPLES"] = str(FEW if few else 0)
+                plugin = Touching(self.folder) if first else Only(only)
+                code = _run(self.folder, said, tests, plugin)
             except BaseException:  # noqa: BLE001 - it is said, and the code tells
                 traceback.print_exc()
             finally:
@@ -119,7 +143,7 @@ class Place:
         return Trial(pid, said, time.monotonic() + seconds)
 
 
-def _run(folder: Path, said: Path, tests: Sequence[str], *, compiled: bool) -> int:
+def _run(folder: Path, said: Path, tests: Sequence[str], plugin: Touching | Only) -> int:
     """The child: the copy is all it knows of the project."""
     file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
@@ -129,10 +153,10 @@ def _run(folder: Path, said: Path, tests: Sequence[str], *, compiled: bool) -> i
     os.environ["PYTHONPATH"] = str(folder)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / ".hypothesis")
     shutil.rmtree(folder / ".hypothesis", ignore_errors=True)
-    sys.dont_write_bytecode = not compiled
+    sys.dont_write_bytecode = isinstance(plugin, Only)
     sys.path[:] = [str(folder), *(one for one in sys.path if one not in ("", here))]
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
     if not str(importlib.import_module("mcshell").__file__).startswith(str(folder)):
         return ELSEWHERE
-    return int(pytest.main([*OPTIONS, *tests]))
+    return int(pytest.main([*OPTIONS, *tests], plugins=[plugin]))

@@ -120,9 +120,6 @@ class Mover:
         """Read until nothing more comes; returns whether anything came."""
         came = False
         numbers = self._subscribe(names, prefetch)
-        # ActiveMQ gives a new subscription room once it has confirmed it, and of a pattern's queues
-        # looks at none then, but at each when the next one begins.
-        numbers += self._subscribe([name for name in names if _is_pattern(name)], prefetch)
         while group := self._next(self._quiet(names) if patient else _QUIET):
             came = True
             self._pass_on(group)

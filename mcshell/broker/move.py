@@ -12,7 +12,6 @@ import hashlib
 import re
 import time
 from contextlib import suppress
-from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -72,23 +71,26 @@ class _Came:
     destination: str
 
 
-@dataclass(slots=True)
 class Mover:
-    """Moves queues over two connections that are made and closed by others.
+    """Moves queues over two connections that others have made, and close.
 
-    Attributes:
+    Args:
         source: to the old broker.
         target: to the new one.
-        connect: makes one more connection to the new one.
+        connect: makes one more connection to the new one, not started.
     """
 
-    source: Connector
-    target: Connector
-    connect: Callable[[], Connector]
-    _moves: dict[str, QueueMove] = field(default_factory=dict)
-    _inbox: SimpleQueue[tuple[str, Delivery]] = field(default_factory=SimpleQueue)
-    _confirmed: set[bytes] = field(default_factory=set)
-    _bound: set[str] = field(default_factory=set)
+    def __init__(
+        self, source: Connector, target: Connector, connect: Callable[[], Connector]
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._connect = connect
+        self._moves: dict[str, QueueMove] = {}
+        self._inbox: SimpleQueue[tuple[str, Delivery]] = SimpleQueue()
+        self._confirmed: set[bytes] = set()
+        """What the new broker has, by digest: it may come again before the old one knows."""
+        self._bound: set[str] = set()
 
     def move(self, queues: Mapping[str, int | None]) -> list[QueueMove]:
         """Take all that is in these queues; names that are patterns stand for several.
@@ -124,18 +126,18 @@ class Mover:
             came = True
             self._pass_on(group)
         for number in numbers:
-            self.source.unsubscribe(number)
+            self._source.unsubscribe(number)
         return came
 
     def _subscribe(self, names: Sequence[str], prefetch: int) -> list[str]:
         """Read these queues as they are; one that cannot be is named, the others are read."""
         names = [name for name in names if not self._moves.get(name, _NOTHING).left]
-        existing = self.source.dialect.existing
+        existing = self._source.dialect.existing
         wanted = [
             (existing(f"/queue/{name}"), TaggedInbox(self._inbox.put, name)) for name in names
         ]
         try:
-            return self.source.subscribe_all(wanted, prefetch=prefetch)
+            return self._source.subscribe_all(wanted, prefetch=prefetch)
         except WireError as error:
             if len(names) > 1:
                 return [one for name in names for one in self._subscribe([name], prefetch)]
@@ -179,7 +181,7 @@ class Mover:
         waiting = []
         for came in group:
             if came.delivery.redelivered and _digest(came) in self._confirmed:
-                self.source.ack(came.delivery)  # the connection broke over the acknowledgement
+                self._source.ack(came.delivery)  # the connection broke over the acknowledgement
             else:
                 waiting.append(came)
         receipts: list[Receipt] = []
@@ -201,7 +203,7 @@ class Mover:
             if came.move.left:
                 return
             deadline = time.monotonic() + _BACK
-            while not self.target.connected and time.monotonic() < deadline:
+            while not self._target.connected and time.monotonic() < deadline:
                 time.sleep(0.1)
             receipt = self._send(came, again=True)
             if not (why := _refused(receipt, _CONFIRM)):
@@ -214,7 +216,7 @@ class Mover:
 
     def _taken(self, came: _Came) -> None:
         self._confirmed.add(_digest(came))
-        self.source.ack(came.delivery)
+        self._source.ack(came.delivery)
         came.move.taken += 1
 
     def _send(self, came: _Came, *, again: bool = False) -> Receipt:
@@ -226,12 +228,12 @@ class Mover:
         }
         if again or came.delivery.redelivered:
             headers[REDELIVERED] = "true"
-        receipt = self.target.send(
+        receipt = self._target.send(
             came.destination,
             came.delivery.body,
             headers,
             persistent=came.delivery.headers.get("persistent") == "true",
-            expires=self.source.dialect.expiry_of(came.delivery.headers, time.time()),
+            expires=self._source.dialect.expiry_of(came.delivery.headers, time.time()),
             receipt=True,
         )
         assert receipt is not None
@@ -239,17 +241,17 @@ class Mover:
 
     def _bind(self, destinations: Iterable[str]) -> None:
         """Where replies go by a topic: have their queues there, so that nothing is sent to none."""
-        if not self.target.dialect.replies_by_topic:
+        if not self._target.dialect.replies_by_topic:
             return
         replies = [
             where
             for where in dict.fromkeys(destinations)
-            if where not in self._bound and self.target.dialect.send_to(where) != where
+            if where not in self._bound and self._target.dialect.send_to(where) != where
         ]
         if not replies:
             return
         # a connection of its own, whose end gives back what it was handed
-        with self.connect() as other:
+        with self._connect() as other:
             other.start()
             for where in replies:
                 try:

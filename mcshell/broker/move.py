@@ -37,7 +37,7 @@ _STRIKES: Final = 3
 _CONFIRM: Final = 60.0  # seconds in which the new broker confirms a message
 _QUIET: Final = 2.0  # seconds without a message after which a queue is empty
 _PATIENCE: Final = 20.0  # the same while fewer have come than were listed
-_BACK: Final = 60.0  # seconds that the new broker may be away
+_BACK: Final = 60.0  # seconds that a broker may be away
 _DELIVERY: Final = {"destination", "message-id", "subscription", "ack", "redelivered", "receipt"}
 _SAID_ANEW: Final = {"content-length", "persistent", "expires", "expiration", "priority"}
 _NOT_PASSED_ON: Final = _DELIVERY | _SAID_ANEW | {"timestamp", "transaction", "id"}
@@ -139,6 +139,7 @@ class Mover:
         try:
             return self._source.subscribe_all(wanted, prefetch=prefetch)
         except WireError as error:
+            _wait_for(self._source, error)
             if len(names) > 1:
                 return [one for name in names for one in self._subscribe([name], prefetch)]
             self._of(names[0]).left = f"it cannot be read: {error}"
@@ -202,9 +203,7 @@ class Mover:
         for strike in range(_STRIKES):
             if came.move.left:
                 return
-            deadline = time.monotonic() + _BACK
-            while not self._target.connected and time.monotonic() < deadline:
-                time.sleep(0.1)
+            _wait_for(self._target, ConnectionLost("the new broker is gone"))
             receipt = self._send(came, again=True)
             if not (why := _refused(receipt, _CONFIRM)):
                 self._taken(came)
@@ -259,6 +258,15 @@ class Mover:
                 except WireError as error:
                     self._of(where.removeprefix("/queue/")).left = str(error)
         self._bound.update(replies)
+
+
+def _wait_for(connection: Connector, error: WireError) -> None:
+    """Wait until there is a connection again; raises the error when there is none for long."""
+    deadline = time.monotonic() + _BACK
+    while not connection.connected:
+        if time.monotonic() > deadline:
+            raise error
+        time.sleep(0.1)
 
 
 def _refused(receipt: Receipt, seconds: float) -> str:

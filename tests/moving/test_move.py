@@ -133,7 +133,7 @@ def test_of_many_queues_none_is_forgotten(
     assert {name: row["taken"] for name, row in rows.items()} == dict.fromkeys(queues, 3)
 
 
-@ways("to ActiveMQ")
+@ways()
 def test_what_has_an_end_has_the_same_there(move: Move) -> None:
     """A message that is good for some seconds is not for longer at the new broker."""
     queue = move.queue("work", "web1")
@@ -149,7 +149,7 @@ def test_what_has_an_end_has_the_same_there(move: Move) -> None:
         assert bare.silent()
 
 
-@ways("to RabbitMQ", "from the lab")
+@ways("to ActiveMQ")
 def test_what_a_worker_died_with_says_so_there(move: Move) -> None:
     """A message that had been handed out before is marked, so that no second worker begins it."""
     queue = move.queue("pool", "sms")

@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -95,15 +96,16 @@ def run(version: Version, suite: str) -> tuple[str, bool]:
     chosen = MADE_FOR.get(suite, "not bench")
     words = ["-q", "-m", f"{version.kind} and ({chosen})", str(TESTS / suite)]
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words],
-        env={**os.environ, **version.environ},
-        cwd=TESTS.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LONGEST,
-    )
+    with tempfile.TemporaryDirectory() as folder:  # of its own: other runs clear pytest's
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *words],
+            env={**os.environ, **version.environ, "PYTEST_DEBUG_TEMPROOT": folder},
+            cwd=TESTS.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
+        )
     took = time.monotonic() - began
     counts = COUNT.findall(done.stdout.rstrip().rpartition("\n")[2])
     if done.returncode:

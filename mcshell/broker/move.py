@@ -12,7 +12,6 @@ import hashlib
 import re
 import time
 from contextlib import suppress
-from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -36,9 +35,9 @@ _WINDOW: Final = 50  # messages of each that are under way
 _GROUP: Final = 500
 _STRIKES: Final = 3
 _CONFIRM: Final = 60.0  # seconds in which the new broker confirms a message
-_QUIET: Final = 3.0  # seconds without a message after which a queue is empty
+_QUIET: Final = 2.0  # seconds without a message after which a queue is empty
 _PATIENCE: Final = 20.0  # the same while fewer have come than were listed
-_BACK: Final = 60.0  # seconds that the new broker may be away
+_BACK: Final = 60.0  # seconds that a broker may be away
 _DELIVERY: Final = {"destination", "message-id", "subscription", "ack", "redelivered", "receipt"}
 _SAID_ANEW: Final = {"content-length", "persistent", "expires", "expiration", "priority"}
 _NOT_PASSED_ON: Final = _DELIVERY | _SAID_ANEW | {"timestamp", "transaction", "id"}
@@ -72,23 +71,26 @@ class _Came:
     destination: str
 
 
-@dataclass(slots=True)
 class Mover:
-    """Moves queues over two connections that are made and closed by others.
+    """Moves queues over two connections that others have made, and close.
 
-    Attributes:
+    Args:
         source: to the old broker.
         target: to the new one.
-        connect: makes one more connection to the new one.
+        connect: makes one more connection to the new one, not started.
     """
 
-    source: Connector
-    target: Connector
-    connect: Callable[[], Connector]
-    _moves: dict[str, QueueMove] = field(default_factory=dict)
-    _inbox: SimpleQueue[tuple[str, Delivery]] = field(default_factory=SimpleQueue)
-    _confirmed: set[bytes] = field(default_factory=set)
-    _bound: set[str] = field(default_factory=set)
+    def __init__(
+        self, source: Connector, target: Connector, connect: Callable[[], Connector]
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._connect = connect
+        self._moves: dict[str, QueueMove] = {}
+        self._inbox: SimpleQueue[tuple[str, Delivery]] = SimpleQueue()
+        self._confirmed: set[bytes] = set()
+        """What the new broker has, by digest: it may come again before the old one knows."""
+        self._bound: set[str] = set()
 
     def move(self, queues: Mapping[str, int | None]) -> list[QueueMove]:
         """Take all that is in these queues; names that are patterns stand for several.
@@ -120,26 +122,24 @@ class Mover:
         """Read until nothing more comes; returns whether anything came."""
         came = False
         numbers = self._subscribe(names, prefetch)
-        # ActiveMQ gives a new subscription room once it has confirmed it, and of a pattern's queues
-        # looks at none then, but at each when the next one begins.
-        numbers += self._subscribe([name for name in names if _is_pattern(name)], prefetch)
         while group := self._next(self._quiet(names) if patient else _QUIET):
             came = True
             self._pass_on(group)
         for number in numbers:
-            self.source.unsubscribe(number)
+            self._source.unsubscribe(number)
         return came
 
     def _subscribe(self, names: Sequence[str], prefetch: int) -> list[str]:
         """Read these queues as they are; one that cannot be is named, the others are read."""
         names = [name for name in names if not self._moves.get(name, _NOTHING).left]
-        existing = self.source.dialect.existing
+        existing = self._source.dialect.existing
         wanted = [
             (existing(f"/queue/{name}"), TaggedInbox(self._inbox.put, name)) for name in names
         ]
         try:
-            return self.source.subscribe_all(wanted, prefetch=prefetch)
+            return self._source.subscribe_all(wanted, prefetch=prefetch)
         except WireError as error:
+            _wait_for(self._source, error)
             if len(names) > 1:
                 return [one for name in names for one in self._subscribe([name], prefetch)]
             self._of(names[0]).left = f"it cannot be read: {error}"
@@ -182,7 +182,7 @@ class Mover:
         waiting = []
         for came in group:
             if came.delivery.redelivered and _digest(came) in self._confirmed:
-                self.source.ack(came.delivery)  # the connection broke over the acknowledgement
+                self._source.ack(came.delivery)  # the connection broke over the acknowledgement
             else:
                 waiting.append(came)
         receipts: list[Receipt] = []
@@ -203,9 +203,7 @@ class Mover:
         for strike in range(_STRIKES):
             if came.move.left:
                 return
-            deadline = time.monotonic() + _BACK
-            while not self.target.connected and time.monotonic() < deadline:
-                time.sleep(0.1)
+            _wait_for(self._target, ConnectionLost("the new broker is gone"))
             receipt = self._send(came, again=True)
             if not (why := _refused(receipt, _CONFIRM)):
                 self._taken(came)
@@ -217,7 +215,7 @@ class Mover:
 
     def _taken(self, came: _Came) -> None:
         self._confirmed.add(_digest(came))
-        self.source.ack(came.delivery)
+        self._source.ack(came.delivery)
         came.move.taken += 1
 
     def _send(self, came: _Came, *, again: bool = False) -> Receipt:
@@ -229,12 +227,12 @@ class Mover:
         }
         if again or came.delivery.redelivered:
             headers[REDELIVERED] = "true"
-        receipt = self.target.send(
+        receipt = self._target.send(
             came.destination,
             came.delivery.body,
             headers,
             persistent=came.delivery.headers.get("persistent") == "true",
-            expires=self.source.dialect.expiry_of(came.delivery.headers, time.time()),
+            expires=self._source.dialect.expiry_of(came.delivery.headers, time.time()),
             receipt=True,
         )
         assert receipt is not None
@@ -242,17 +240,17 @@ class Mover:
 
     def _bind(self, destinations: Iterable[str]) -> None:
         """Where replies go by a topic: have their queues there, so that nothing is sent to none."""
-        if not self.target.dialect.replies_by_topic:
+        if not self._target.dialect.replies_by_topic:
             return
         replies = [
             where
             for where in dict.fromkeys(destinations)
-            if where not in self._bound and self.target.dialect.send_to(where) != where
+            if where not in self._bound and self._target.dialect.send_to(where) != where
         ]
         if not replies:
             return
         # a connection of its own, whose end gives back what it was handed
-        with self.connect() as other:
+        with self._connect() as other:
             other.start()
             for where in replies:
                 try:
@@ -260,6 +258,15 @@ class Mover:
                 except WireError as error:
                     self._of(where.removeprefix("/queue/")).left = str(error)
         self._bound.update(replies)
+
+
+def _wait_for(connection: Connector, error: WireError) -> None:
+    """Wait until there is a connection again; raises the error when there is none for long."""
+    deadline = time.monotonic() + _BACK
+    while not connection.connected:
+        if time.monotonic() > deadline:
+            raise error
+        time.sleep(0.1)
 
 
 def _refused(receipt: Receipt, seconds: float) -> str:

@@ -6,6 +6,8 @@ import json
 import re
 import signal
 import subprocess
+import tomllib
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +15,10 @@ import pytest
 from mcshell.commands.grammar.verbs import VERBS
 from tests.faces.demo_lab import good
 from tests.faces.test_demo import ROOT
-from tests.peers.processes import wait_until
+from tests.peers.processes import free_ports, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.faces.demo_lab import Lab
@@ -107,6 +110,7 @@ SHELL = (
     "ddl export ddls",
     "agent new hello",
     "broker config activemq --pki ca --dir mq --host mq.example.com",
+    "broker move --from {old} --to {new} --queues queues.txt",
     "supervisor sign {lab}/tour/nightly.yaml -o rules",
     "watch 1 version",
     "shell",
@@ -186,9 +190,18 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
         "plugin.activemq.pool.size = 1\nplugin.activemq.pool.1.host = localhost\n"
     )
     lab.shell("mcshell rpc rpcutil ping")  # a line in the audit logs, whose heads are registered
+    broker = tomllib.loads((lab.folder / "mcshell.toml").read_text())["broker"]
+    (old,), (port,) = broker["urls"], free_ports(1)
+    new = f"stomp://127.0.0.1:{port}"
+    (lab.work / "queues.txt").write_text("mcs.none.work.nobody\n")
+    second = f"broker --listen 127.0.0.1:{port} --data second --user {broker['user']}"
+    second += f" --passcode-file {lab.folder}/broker.pass"
     for line in SHELL:
         before = {"shell": "echo version | ", "watch": "timeout -s INT 4 "}.get(verb(line), "")
-        said = lab.shell(f"{before}mcshell {line.format(lab=lab.folder)}; echo code $?")
+        words = line.format(lab=lab.folder, old=old, new=new)
+        there = serving(lab, second) if verb(line) == "broker move" else nullcontext()
+        with there:
+            said = lab.shell(f"{before}mcshell {words}; echo code $?")
         code = int(said.rpartition("code ")[2])
         good(line, code, said.rpartition("code ")[0])
     own = (lab.folder / "node.toml").read_text().replace("node/localhost", "extra/extra")
@@ -196,11 +209,13 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
     (lab.folder / "extra.toml").write_text(own)
     (lab.folder / "extra.toml").chmod(0o600)
     for line in SERVICES:
-        says_ready(lab, line.format(lab=lab.folder))
+        with serving(lab, line.format(lab=lab.folder)):
+            pass
 
 
-def says_ready(lab: Lab, line: str) -> None:
-    """Run a service until it says that it is ready, and end it."""
+@contextmanager
+def serving(lab: Lab, line: str) -> Iterator[None]:
+    """Run a service from when it says that it is ready, and end it."""
     log: Path = lab.work / "service.log"
     with log.open("w") as out:
         service = subprocess.Popen(
@@ -211,6 +226,7 @@ def says_ready(lab: Lab, line: str) -> None:
             line
         )
         assert service.poll() is None, log.read_text()
+        yield
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(60)

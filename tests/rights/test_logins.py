@@ -14,7 +14,7 @@ from tests.peers.agents import SSHAgent
 from tests.peers.bare import Closed
 from tests.peers.processes import wait_until
 from tests.rights.test_guarded_fleet import _refusals, _request
-from tests.rights.test_rights import take_over, read
+from tests.rights.test_rights import read, take_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -268,6 +268,15 @@ def test_retention_is_longer_than_the_longest_ttl(guarded: Guarded) -> None:
         assert json.loads(policies[of_queue[replies]]) == {"message-ttl": kept * 1000}
 
 
+def test_a_large_reply_is_taken(guarded: Guarded) -> None:
+    """Five megabytes, which a RabbitMQ from 3.13 on refuses unless it is told otherwise."""
+    replies = f"/queue/mcs.{guarded.fleet.collective}.reply.cert~3dalice.large"
+    with guarded.enter("alice") as alice, guarded.enter("db1") as db1:
+        read(alice, replies)
+        write(db1, replies, b"x" * (5 << 20))
+        assert len(alice.get("MESSAGE").body) == 5 << 20
+
+
 def test_who_is_new_comes_in_and_who_is_revoked_does_not(guarded: Guarded) -> None:
     """Written again and taken over, the rights are those of now; what waited is still there."""
     fleet, c = guarded.fleet, guarded.fleet.collective

@@ -268,10 +268,14 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
         headers = self.dialect.subscribe_headers(prefetch=subscription.prefetch)
         headers |= self.dialect.subscribe_to(subscription.destination)
         headers.update(subscription.headers)
-        headers["receipt"] = receipt.id
-        self._protocol.subscribe(
-            headers["destination"], subscription.id, subscription.ack, headers=headers
-        )
+        where = headers["destination"]
+        apart = self.dialect.confirms_apart(where)
+        if not apart:
+            headers["receipt"] = receipt.id
+        self._protocol.subscribe(where, subscription.id, subscription.ack, headers=headers)
+        if apart:
+            self._protocol.begin(receipt.id, headers={"receipt": receipt.id})
+            self._protocol.abort(receipt.id)
         return receipt
 
     def unsubscribe(self, number: str) -> None:

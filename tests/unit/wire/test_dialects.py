@@ -67,3 +67,17 @@ def test_prefetch_has_two_names():
     assert ACTIVEMQ.subscribe_headers(prefetch=7) == {"activemq.prefetchSize": "7"}
     assert MCSHELL.subscribe_headers(prefetch=7) == {"activemq.prefetchSize": "7"}
     assert RABBITMQ.subscribe_headers(prefetch=7) == {"prefetch-count": "7"}
+
+
+def test_when_a_message_that_came_is_over():
+    """An instant stays one; a time is good again from now on; no word, or none that is a number, is none."""
+    assert ACTIVEMQ.expiry_of({"expires": "1800000002000"}, NOW) == NOW + 2
+    assert RABBITMQ.expiry_of({"expiration": "2000"}, NOW) == NOW + 2
+    for said in ({}, {"expires": "0"}, {"expires": "soon"}, {"expiration": "2000"}):
+        assert ACTIVEMQ.expiry_of(said, NOW) is None
+
+
+def test_a_queue_is_read_as_it_is():
+    """On RabbitMQ by a name that makes none and compares nothing; elsewhere by its own."""
+    assert RABBITMQ.existing("/queue/mcs.a.work.b") == "/amq/queue/mcs.a.work.b"
+    assert ACTIVEMQ.existing("/queue/mcs.a.work.b") == "/queue/mcs.a.work.b"

@@ -246,7 +246,7 @@ class Receiver:
                 before = None
             if opened is not None:
                 keep = partial(self._tried, group, partial(self._keep_group, group, opened))
-                if self._inbox.empty():
+                if self._inbox.empty() or self._stopped.is_set():
                     keep()
                 else:  # the disk need not be waited for
                     before = self._helpers.submit(keep)

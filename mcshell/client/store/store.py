@@ -2,7 +2,7 @@
 
 Requests are kept as the signed bytes that went out, replies as the bytes that came in, so that
 another process, or another machine, can verify them again. The key of a reply is
-(request, sender, sequence): a redelivery changes nothing.
+(request, sender, sequence): a redelivery changes nothing. Large bodies are beside it (`bodies`).
 
 All methods may be called from any thread, and several processes may have the file open. What
 belongs to a durable request is committed with fsync, the rest without.

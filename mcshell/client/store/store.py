@@ -237,6 +237,11 @@ class SessionStore:
                 (at, request, json.dumps(list(names))),
             )
 
+    def add_digests(self, digests: Iterable[SignedDigest]) -> None:
+        """Keep what replies may say that they answer, before it is sent."""
+        with self._commit() as db:
+            _add_digests(db, digests)
+
     def mark_confirmed(self, sent: Iterable[OutgoingMessage], at: float) -> None:
         """Note that the broker has these."""
         with self._commit() as db:

@@ -14,7 +14,7 @@ from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_request
 from mcshell.wire.documents.job import seal_job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from mcshell.client.messaging.receiver import Listeners

@@ -5,13 +5,15 @@ Run: python tests/bench/bench_backlog.py [--count 200000] [--brokers activemq,ra
 The same signed replies are put into three queues: mcshell's session drains one (parse, verify,
 commit with fsync, acknowledge), stomp.py alone receives and acknowledges the second, a bare socket
 with our codec the third. Once with Ed25519 certificates and once with RSA-2048. Then replies of
-200 KB. Prints replies a second, ratios to stomp.py, and the peak memory of the draining process.
+200 KB, beside what hashing and writing them takes alone. Prints replies a second, ratios to stomp.py,
+and the peak memory of the draining process.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from tests.peers.brokers import Broker
 
 NODES = 100
+GROUP = 20  # replies of 200 KB that are committed together
 SESSION = "backlog"
 LIMITS = {"ed25519": (0.85, 110.0), "rsa": (1.0, None), "large": (0.6, None)}
 """Of stomp.py's rate at least, and us of processor a reply at most."""
@@ -88,6 +91,24 @@ def seal(keys: list[Signer], requests: list[str], size: int) -> list[tuple[bytes
     return sealed
 
 
+def floor(folder: Path, size: int, total: int) -> None:
+    """What the machine itself takes for as many bytes: to hash them, and to have them on the disk."""
+    body = os.urandom(size)
+    began = time.monotonic()
+    for _ in range(total):
+        hashlib.sha256(body).digest()
+    hashed = time.monotonic()
+    with (folder / "floor").open("wb", buffering=0) as file:
+        for number in range(1, total + 1):
+            file.write(body)
+            if number % GROUP == 0 or number == total:
+                os.fdatasync(file.fileno())
+    written = time.monotonic()
+    (folder / "floor").unlink()
+    figure("  SHA-256 alone, a reply", (hashed - began) / total * 1e6, "us")
+    figure("  written and synced alone, a reply", (written - hashed) / total * 1e6, "us")
+
+
 def child(*words: str) -> dict[str, float]:
     """Run one consumer in a process of its own; returns what it prints."""
     script = str(Path(__file__).with_name("drain.py"))
@@ -136,6 +157,9 @@ def one(broker: Broker, fleet: Fleet, algorithm: str, count: int, size: int) -> 
     figure(f"{what}: of stomp.py", beside["seconds"] / mine["seconds"], least=least)
     figure("  processor a reply", mine["cpu"] / total * 1e6, "us", most=most)
     figure("  peak memory", mine["peak_mib"], "MiB")
+    if size:
+        figure("  the whole drain, a reply", mine["seconds"] / total * 1e6, "us")
+        floor(fleet.folder, size, total)
 
 
 def main() -> None:

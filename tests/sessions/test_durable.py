@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from mcshell.client.store.records import OutgoingMessage, RequestRecord
 from mcshell.errors import UsageError
 from mcshell.message import Filter, State, Via, new_nonce
+from mcshell.wire.documents.envelope import digest_of
 from tests.peers.processes import wait_until
 
 from .conftest import NAMES
@@ -113,6 +115,27 @@ def test_two_processes_share_a_session(fleet, state):
         assert now.stats["ok"] == len(NAMES)
         theirs = holder.replies(mine.requestid)
         assert theirs.stats["ok"] == len(NAMES)
+
+
+def test_what_a_follower_sends_is_known_to_the_holder(fleet, state, monkeypatch):
+    """A node may answer at once: what it answers is in the file before it goes out."""
+    with (
+        fleet.client(state=state, session="quick") as holder,
+        fleet.client(state=state, session="quick") as follower,
+    ):
+        sender = follower._hub.request_sender
+        send, known = sender._transport.send, []
+
+        def watched(destination, body, *rest, **more):
+            query = "SELECT count(*) FROM digests WHERE digest=?"
+            known.append(holder.session.store._all(query, digest_of(body))[0][0])
+            return send(destination, body, *rest, **more)
+
+        monkeypatch.setattr(sender, "_transport", SimpleNamespace(send=watched))
+        asked = follower.rpc("rpcutil", "ping", nodes=NAMES, timeout=30)
+        assert asked.stats["ok"] == len(NAMES)
+        assert known == [1] * len(NAMES)
+        assert not holder.junk
 
 
 def test_a_follower_takes_over_when_the_holder_is_gone(fleet, state):

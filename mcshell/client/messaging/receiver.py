@@ -1,9 +1,10 @@
 """From the reply queue into the session file and the ledgers, in this order.
 
 Verify, commit, acknowledge, enter. What arrives together is verified in two threads (the signature
-check leaves the interpreter free) and committed together. Replies about discovery go to whoever
-waits for them and are not kept; junk is counted and dropped. A verified reply that nothing here asked
-for is a stray, where another session may have the address: kept for whoever asked (`store.strays`).
+check leaves the interpreter free) and committed together, while the next is verified. Replies about
+discovery go to whoever waits for them and are not kept; junk is counted and dropped. A verified reply
+that nothing here asked for is a stray, where another session may have the address: kept for whoever
+asked (`store.strays`).
 
 A broker is told how many messages it may send ahead, not how large they may be. So the thread that
 reads from it waits while the `ReceiveBuffer` is full; the connection's own window then holds the
@@ -246,7 +247,7 @@ class Receiver:
                 before = None
             if opened is not None:
                 keep = partial(self._tried, group, partial(self._keep_group, group, opened))
-                if self._inbox.empty():
+                if self._inbox.empty() or self._stopped.is_set():
                     keep()
                 else:  # the disk need not be waited for
                     before = self._helpers.submit(keep)

@@ -2,7 +2,7 @@
 
 Requests are kept as the signed bytes that went out, replies as the bytes that came in, so that
 another process, or another machine, can verify them again. The key of a reply is
-(request, sender, sequence): a redelivery changes nothing.
+(request, sender, sequence): a redelivery changes nothing. Large bodies are beside it (`bodies`).
 
 All methods may be called from any thread, and several processes may have the file open. What
 belongs to a durable request is committed with fsync, the rest without.
@@ -266,6 +266,11 @@ class SessionStore:
         """Take that back, as of then, of what was not sent at all, and by nobody else."""
         with self._commit() as db:
             db.executemany(_NOT_BEGUN, [(one.request, one.sender, at) for one in messages])
+
+    def add_digests(self, digests: Iterable[SignedDigest]) -> None:
+        """Keep what replies may say that they answer, before it is sent."""
+        with self._commit() as db:
+            _add_digests(db, digests)
 
     def mark_confirmed(self, sent: Iterable[OutgoingMessage], at: float) -> None:
         """Note that the broker has these."""

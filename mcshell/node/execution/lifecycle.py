@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcshell.node.replies import ReplyWriter
     from mcshell.node.store.records import OutboxMessage, WorkItem
 
-__all__ = ["ATTEMPTS", "LATE", "MISSED", "RunLifecycle", "interrupted", "late"]
+__all__ = ["ATTEMPTS", "LATE", "MISSED", "RunLifecycle", "interrupted", "late", "not_started"]
 
 ATTEMPTS: Final = 3
 """How often an action that is safe to run again is started."""
@@ -43,6 +43,15 @@ def late(work: WorkItem) -> Outcome:
 def interrupted(why: str) -> Outcome:
     """The outcome of what died between its claim and its outcome."""
     return Outcome(State.INTERRUPTED, StatusCode.UNKNOWN_ERROR, why)
+
+
+def not_started(work: WorkItem, why: Outcome) -> Outcome:
+    """How a row ends that does not start any more: one that has, as its last start came out."""
+    if not work.attempt:
+        return why
+    state = State.INTERRUPTED if work.statuscode is None else State.FAILED
+    code = StatusCode.UNKNOWN_ERROR if work.statuscode is None else work.statuscode
+    return Outcome(state, code, f"{work.statusmsg}; not started again: {why.statusmsg}")
 
 
 class RunLifecycle:
@@ -105,14 +114,6 @@ class RunLifecycle:
         more = {} if request.job is None else {"job": request.job, "run": request.run}
         self._controller.finished(request, self.host, outcome, "not_started", **more)
         return self.writer.kept(request, outcome)
-
-    def give_up(self, work: WorkItem, why: Outcome) -> WorkResult:
-        """The end of a row that does not start any more; of one that has, as its last start came out."""
-        if work.attempt:
-            state = State.INTERRUPTED if work.statuscode is None else State.FAILED
-            code = StatusCode.UNKNOWN_ERROR if work.statuscode is None else work.statuscode
-            why = Outcome(state, code, f"{work.statusmsg}; not started again: {why.statusmsg}")
-        return self.end(work, why)
 
     def end(self, work: WorkItem, outcome: Outcome, attempt: int | None = None) -> WorkResult:
         """The end of a row, with its reply; audited and counted."""

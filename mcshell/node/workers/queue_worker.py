@@ -18,7 +18,7 @@ from mcshell.errors import MCShellError, StorageError
 from mcshell.message import State, StatusCode
 from mcshell.node.execution.action import run_action
 from mcshell.node.execution.caller_queue import CallerRounds
-from mcshell.node.execution.lifecycle import interrupted, late
+from mcshell.node.execution.lifecycle import interrupted, late, not_started
 from mcshell.node.store.records import FINAL
 from mcshell.node.verdicts import Outcome, Refusal, refused
 
@@ -201,7 +201,12 @@ class QueueWorker:
             return set()
         self._sweep_at = now + _SWEEP
         overdue = [work for work in self._spool.overdue(now) if work.identity in self._nodes]
-        self._commit([self._lifecycles[one.identity].give_up(one, late(one)) for one in overdue])
+        self._commit(
+            [
+                self._lifecycles[one.identity].end(one, not_started(one, late(one)))
+                for one in overdue
+            ]
+        )
         if now >= self._purge_at:
             self._purge_at = now + _PURGE
             self._spool.purge(now, self._settings.retention)
@@ -235,7 +240,7 @@ class QueueWorker:
                 more.add(identity)
                 request, verdict = lifecycle.recheck(work)
                 if isinstance(verdict, Refusal):
-                    ends.append(lifecycle.give_up(work, refused(verdict)))
+                    ends.append(lifecycle.end(work, not_started(work, refused(verdict))))
                 else:
                     cleared.append((work, request, verdict))
         self._commit(ends)

@@ -241,7 +241,7 @@ class InteractiveRun:
                 new = {name: one for name, one in answers.snapshot().items() if name not in heard}
                 heard.update(new)
                 self._believe({name: reply for name, (reply, _at) in new.items()})
-                if tracker.wait(done, 0) or time.monotonic() > deadline:
+                if tracker.wait(done, 0) or time.monotonic() >= deadline:
                     return
                 tracker.wait_news(revision, min(end, deadline) - time.monotonic())
         finally:

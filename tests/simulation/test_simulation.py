@@ -29,7 +29,7 @@ def test_a_hundred_seeds():
 
 def test_a_seed_is_a_run():
     """The same seed gives the same history, step by step."""
-    seed = 6
+    seed = 5
     first, second = run(seed), run(seed)
     assert first.faults.total() > 10
     assert (first.history, first.steps) == (second.history, second.steps)

@@ -25,6 +25,7 @@ __all__ = [
     "VERSIONS",
     "Frame",
     "Parser",
+    "check_headers",
     "dump",
     "dump_head",
     "negotiate",
@@ -35,6 +36,8 @@ MAX_BODY = 64 * 1024 * 1024
 MAX_HEADER = 64 * 1024
 VERSIONS = ("1.0", "1.1", "1.2")
 
+_sent_name = re.compile(r"[^\s:\\\0]+").fullmatch
+_OURS = frozenset(["destination", "content-length", "receipt", "id", "ack", "transaction"])
 _CLIENT = "CONNECT STOMP SEND SUBSCRIBE UNSUBSCRIBE ACK NACK BEGIN COMMIT ABORT DISCONNECT"
 _COMMANDS = frozenset([*_CLIENT.split(), "CONNECTED", "MESSAGE", "RECEIPT", "ERROR"])
 _LONGEST_COMMAND = max(map(len, _COMMANDS))
@@ -315,3 +318,18 @@ class Parser:
         ):
             start = bytes(buffer[:40]).split(b"\n", 1)[0].decode("latin-1").strip()
             raise FrameError(f"not STOMP: it begins with {start!r}")
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Copy headers that a SEND may carry; stomp.py escapes values but not names.
+
+    Raises:
+        FrameError: a name that would break the frame or is the connection's own, or a value that
+            is not text or holds a NUL.
+    """
+    for name, value in headers.items():
+        if not _sent_name(name) or name in _OURS:
+            raise FrameError(f"{name!r} cannot be the name of a message's header")
+        if not isinstance(value, str) or "\0" in value:
+            raise FrameError(f"header {name}: {value!r} is not text without NUL")
+    return dict(headers)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-import re
 import threading
 import time
 from dataclasses import field, replace
@@ -21,7 +20,6 @@ from mcshell import forking
 from mcshell.errors import (
     ConnectError,
     ConnectionLost,
-    FrameError,
     ReceiptTimeout,
     UnknownBroker,
     UsageError,
@@ -30,6 +28,7 @@ from mcshell.errors import (
 from mcshell.interrupts import InterruptibleCondition, pause
 from mcshell.values import dataclass
 from mcshell.wire.stomp.endpoint import Endpoint, parse_url
+from mcshell.wire.stomp.frame import check_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,9 +46,6 @@ CONFIRM = 10.0  # seconds in which the broker confirms a subscription, and then 
 STABLE = 2.0  # seconds after which a connection is good: one that a broker ends at once is not
 BYE = 2.0  # seconds for a clean DISCONNECT
 RETURN = 15.0  # seconds, about, between looks whether a broker named earlier is there again
-
-_name = re.compile(r"[^\s:\\\0]+").fullmatch
-_OURS = frozenset(["destination", "content-length", "receipt", "id", "ack", "transaction"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +113,6 @@ def backoff(first: float = 0.1, most: float = 15.0) -> Iterator[float]:
     """
     for step in itertools.count():
         yield random.uniform(0.3, 1.0) * min(most, first * 2 ** min(step, 20))  # noqa: S311  # no secret
-
-
-def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Copy headers that a SEND may carry; stomp.py escapes values but not names.
-
-    Raises:
-        FrameError: a name that would break the frame or is the connection's own, or a value that
-            is not text or holds a NUL.
-    """
-    for name, value in headers.items():
-        if not _name(name) or name in _OURS:
-            raise FrameError(f"{name!r} cannot be the name of a message's header")
-        if not isinstance(value, str) or "\0" in value:
-            raise FrameError(f"header {name}: {value!r} is not text without NUL")
-    return dict(headers)
 
 
 class ReconnectingConnection:

@@ -210,6 +210,28 @@ def test_a_wildcard_reads_nothing_of_others(guarded: Guarded, kind: str, name: s
 
 
 @ONLY_RABBITMQ
+def test_a_reply_that_comes_before_its_session_is_sent_on(guarded: Guarded) -> None:
+    """It is kept, and comes to the session that is there when `requeue` is run."""
+    replies = f"/queue/mcs.{guarded.fleet.collective}.reply.cert~3dalice.early"
+    with guarded.enter("web1") as web1:
+        # 3.10 that starts for the first time has its policies some moments after its listeners
+        assert wait_until(lambda: _parked(guarded, web1, replies), 60.0)
+    with guarded.enter("alice") as alice:
+        read(alice, replies)
+        assert alice.silent(QUIET)
+        guarded.command("requeue")
+        assert alice.get("MESSAGE", 60.0).body == b"before its session"
+
+
+def _parked(guarded: Guarded, node: Bare, replies: str) -> bool:
+    write(node, replies, b"before its session")
+    queues = {
+        row["name"]: row["messages"] for row in guarded.ctl("list_queues", "name", "messages")
+    }
+    return bool(queues["mcs.unrouted"])
+
+
+@ONLY_RABBITMQ
 def test_on_rabbitmq_a_node_has_no_way_to_others_queues(guarded: Guarded) -> None:
     """No name of STOMP's leads a node to a queue that is not its own: none to write, none to remove."""
     c = guarded.fleet.collective

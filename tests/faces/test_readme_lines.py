@@ -29,6 +29,7 @@ NOT_TYPED = {
     "mcshell broker --data": "a lab by hand: its own broker",
     "mcshell pki init /srv": "a CA and a broker of one's own",
     "ssh-keygen": "a key of one's own, in an agent",
+    "/srv/mcshell/old/ctl": "two brokers of one's own: tests/rights/test_moving.py",
     "mcshell config import": "MCollective's files and nodes",
     "[broker]": "configuration",
     "[client]": "configuration",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.rights.conftest import Guarded
 
+pytestmark = pytest.mark.timeout(600)
+
 MOVER = "alice.smith"
 
 

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import ConnectError, ConnectionLost
 from mcshell.wire.stomp.dialects import MCSHELL, RABBITMQ
+from mcshell.wire.stomp.frame import Frame
 from mcshell.wire.stomp.reconnect import ReconnectingConnection
-from mcshell.wire.stomp.transport import Delivery, ReceiptTable
+from mcshell.wire.stomp.transport import ReceiptTable, delivery_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.wire.stomp.endpoint import Endpoint
     from mcshell.wire.stomp.reconnect import Subscription
-    from mcshell.wire.stomp.transport import PendingReceipt
+    from mcshell.wire.stomp.transport import Delivery, PendingReceipt
     from tests.simulation.green import Scheduler
 
 __all__ = ["Broker", "Connection", "Link"]
@@ -68,6 +69,8 @@ class Link:
         self.dead = threading.Event()
         self.reason = ""
         self.refusal = ""
+        self.silent = False
+        """Heart-beats are left out: a line that is lost is noticed at once, or by what is sent."""
         self.process = broker.scheduler.current.process
         self.severed = False
         """Whether nothing that is sent from now on arrives."""
@@ -309,19 +312,16 @@ class Broker:
         number = f"m{next(self._numbers)}"
         if reader.ack != "auto":
             reader.unacked[number] = message
-        headers = {**message.headers, "message-id": number}
-        reader.link.bring(
-            "MESSAGE",
-            Delivery(
-                message.destination,
-                message.body,
-                headers,
-                reader.id,
-                number,
-                reader.link.epoch,
-                message.redelivered,
-            ),
-        )
+        headers = {
+            **message.headers,
+            "destination": message.destination,
+            "message-id": number,
+            "subscription": reader.id,
+            "ack": number,
+            "redelivered": str(message.redelivered).lower(),
+        }
+        frame = Frame("MESSAGE", headers, message.body)
+        reader.link.bring("MESSAGE", delivery_of(frame, reader.link.epoch))
 
     def _take_back(self, reader: Reader) -> None:
         queue = self._queues.setdefault(reader.destination, deque())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PIN", "Token"]
 
-PIN = "4711"
+PIN = "471108150042"  # so long that no key or date has it by chance
 # In a process of its own: the driver reads its configuration once.
 _GENERATE = """
 import sys
@@ -24,8 +24,8 @@ from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 from asn1crypto.keys import PublicKeyInfo
 
-module, label, kind = sys.argv[1:]
-session = pkcs11.lib(module).get_token(token_label="fleet").open(rw=True, user_pin="4711")
+module, label, kind, pin = sys.argv[1:]
+session = pkcs11.lib(module).get_token(token_label="fleet").open(rw=True, user_pin=pin)
 if kind == "rsa":
     pair = session.generate_keypair(pkcs11.KeyType.RSA, 2048, label=label, store=True)
     der = PublicKeyInfo.wrap(encode_rsa_public_key(pair[0]), "rsa").dump()
@@ -68,7 +68,7 @@ class Token:
 
     def generate(self, label: str, kind: str) -> PublicKey:
         """Make a key that never leaves it (ed25519, ecdsa or rsa); returns its public half."""
-        der = self._run([sys.executable, "-c", _GENERATE, str(self.module), label, kind])
+        der = self._run([sys.executable, "-c", _GENERATE, str(self.module), label, kind, PIN])
         return load_der_public_key(der)
 
     def uri(self, label: str, *, pin: bool = True) -> str:

@@ -30,6 +30,7 @@ LATER = "RabbitMQ of Debian 13"
 """What runs on a broker of its own: `tests/peers/rabbitmq_of` has brought it where there is root."""
 LATER_FOLDERS = ["contract", "rights", "failover", "clusters"]
 LATER_BIN = CACHE / "rabbitmq-trixie" / "bin"
+RED = ("FAILED ", "ERROR ")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
 
@@ -56,6 +57,7 @@ def main() -> int:
     """Run the groups, show what each said and what processor time it took, and sum up."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # see conftest.py
     total: Counter[str] = Counter()
+    red: list[str] = []
     worst = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +79,8 @@ def main() -> int:
             print(f"===== {name}: exit {code}, {seconds:.0f} s of processor\n{text}", flush=True)
             last = text.rstrip().rpartition("\n")[2]
             total.update({word: int(number) for number, word in COUNT.findall(last)})
+            red += [line for line in text.splitlines() if line.startswith(RED)]
+    print(*red, sep="\n")  # again: who sees only the end of this has their names
     print(f"took {time.monotonic() - began:.0f} s")
     failed = total["failed"] + total["error"]
     print(f"{total['passed']} passed, {failed} failed, {total['skipped']} skipped")

@@ -16,7 +16,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from mcshell.errors import ConnectError, ConnectionLost, MCShellError, ReceiptTimeout, StorageError
+from mcshell.errors import ConnectError, MCShellError, StorageError
 from mcshell.message import Via
 from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
@@ -31,7 +31,7 @@ from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector
 from mcshell.wire.documents.envelope import TURN, Arrival, kind_of
-from mcshell.wire.stomp.transport import TaggedInbox
+from mcshell.wire.stomp.transport import TaggedInbox, until_confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -250,7 +250,7 @@ class NodeServer:
     def _begin_work(self) -> None:
         """Open what is queued; on a disk that takes nothing later, and all else is served."""
         try:
-            self._patiently(self._open)
+            until_confirmed(self._open, self._stopped)
         except StorageError as error:
             log.error("queued work waits for room: %s", error)  # noqa: TRY400 - said in full
             self._threads.hand("open")
@@ -263,26 +263,14 @@ class NodeServer:
         except ConnectError:
             return False
         for one in self._connections:
-            self._patiently(partial(self._subscribe, one))
+            until_confirmed(partial(self._subscribe, one), self._stopped)
         return not self._stopping
+
+    def _stopped(self) -> bool:
+        return self._stopping
 
     def _subscribe(self, connection: _Connection) -> None:
         connection.transport.subscribe_all(self._wanted(connection), ack="auto")
-
-    def _patiently(self, subscribe: Callable[[], None]) -> None:
-        """Subscribe, however long it takes, unless the broker says no.
-
-        A cluster that looks for a member confirms nothing, and a connection may break at any time.
-        """
-        while not self._stopping:
-            try:
-                subscribe()
-            except (ReceiptTimeout, ConnectionLost) as error:
-                if isinstance(error, ConnectionLost) and error.refused:
-                    raise
-                log.warning("%s: once more", error)
-            else:
-                return
 
     def _wanted(self, connection: _Connection) -> Iterator[tuple[str, Inbox]]:
         """Each destination, and where its messages belong."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -24,13 +25,14 @@ from mcshell.supervisor.rule_folder import RuleFolder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector, load_credentials
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.stomp.transport import until_confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mcshell.config import Settings
-    from mcshell.wire.stomp.transport import Delivery
+    from mcshell.wire.stomp.transport import AckMode, Delivery
 
 __all__ = ["Supervisor", "rules_folder", "run"]
 
@@ -104,7 +106,7 @@ class Supervisor:
         except ConnectError:
             return False
         self._listen()
-        return True
+        return not self._stopping
 
     def _listen(self) -> None:
         name = self._credentials.signer.identity.name
@@ -112,11 +114,21 @@ class Supervisor:
         if not serves:
             log.warning("pools.%s.members does not name %s: it answers nobody", POOL, name)
         for collective in self._settings.collective.member:
-            topic = destinations.registration(collective)
-            self._topics[self._transport.subscribe(topic, self._inbox, ack="auto")] = collective
+            wanted: list[tuple[dict[str, str], str, AckMode]] = [
+                (self._topics, destinations.registration(collective), "auto")
+            ]
             if serves:
-                queue = destinations.pool(collective, POOL)
-                self._pools[self._transport.subscribe(queue, self._inbox)] = collective
+                wanted.append(
+                    (self._pools, destinations.pool(collective, POOL), "client-individual")
+                )
+            for kept, destination, ack in wanted:
+                subscribe = partial(self._subscribe, kept, collective, destination, ack)
+                until_confirmed(subscribe, lambda: self._stopping)
+
+    def _subscribe(
+        self, kept: dict[str, str], collective: str, destination: str, ack: AckMode
+    ) -> None:
+        kept[self._transport.subscribe(destination, self._inbox, ack=ack)] = collective
 
     # --- the one thread ------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ from mcshell.client.store.records import (
 from mcshell.client.store.schema import SESSION
 from mcshell.client.store.secret_bytes import forget
 from mcshell.client.store.strays import StrayStore
-from mcshell.client.store.unheard import abandoned, lapsed, unanswered
+from mcshell.client.store.unheard import abandoned, lapsed, passed_over, unanswered
 from mcshell.client.store.unverified import UnverifiedStore
 from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
@@ -328,12 +328,16 @@ class SessionStore:
         """Keep replies of nodes and what they make of the ledger, in one commit.
 
         Returns for each that says something new (a redelivery does not) its request's id and the
-        entry that it made.
+        entry that it made, and so what it says of earlier runs of its job.
         """
+        replies = list(replies)
         with self._commit(durable=durable) as db:
             # what need not be on the disk at once is quicker in the WAL
             aside = partial(bodies.put_aside, db, self.path) if durable else list
-            news = enter(db, list(replies), partial(self._certificate, db), self, aside)
+            news = enter(db, replies, partial(self._certificate, db), self, aside)
+            for request, verdicts in passed_over(db, (one.reply for one in replies)).items():
+                judged = self._judge(db, request, verdicts, State.EXPIRED)
+                news += [(request, entry) for entry in judged]
         if not self._secrets.isdisjoint(requestid for requestid, _entry in news):
             self.forget_secrets(time.time())
         return news
@@ -342,21 +346,30 @@ class SessionStore:
         self, request: str, verdicts: Iterable[tuple[str, str]], verdict: State
     ) -> list[LedgerEntry]:
         """Judge targets, each with its reason (`ledger.judge`); returns those that are."""
+        with self._commit() as db:
+            return self._judge(db, request, verdicts, verdict)
+
+    def _judge(
+        self,
+        db: sqlite3.Connection,
+        request: str,
+        verdicts: Iterable[tuple[str, str]],
+        verdict: State,
+    ) -> list[LedgerEntry]:
         judged: list[LedgerEntry] = []
         changes: Counter[tuple[str, str]] = Counter()
-        with self._commit() as db:
-            reasons = dict(verdicts)
-            entries = {one.sender: one for one in read_entries(db, request, list(reasons))}
-            for sender, reason in reasons.items():
-                before = entries.get(sender)
-                after = before and judge(before, verdict, reason)
-                if before is None or after is None or after is before:
-                    continue
-                judged.append(after)
-                changes[request, before.state] -= 1
-                changes[request, after.state] += 1
-            write_entries(db, ((request, entry) for entry in judged))
-            add_counts(db, changes)
+        reasons = dict(verdicts)
+        entries = {one.sender: one for one in read_entries(db, request, list(reasons))}
+        for sender, reason in reasons.items():
+            before = entries.get(sender)
+            after = before and judge(before, verdict, reason)
+            if before is None or after is None or after is before:
+                continue
+            judged.append(after)
+            changes[request, before.state] -= 1
+            changes[request, after.state] += 1
+        write_entries(db, ((request, entry) for entry in judged))
+        add_counts(db, changes)
         return judged
 
     def lapse(self, now: float) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
@@ -213,7 +212,7 @@ class Scheduler:
             self._replies_added()
         for row in after:
             if row.ended is not None:
-                self._tell_waiting(row)
+                self._tell_waiting(row, now)
         return {run.identity for run in runs if run.state == QUEUED}
 
     def _begin_one(
@@ -323,6 +322,7 @@ class Scheduler:
         if not any(end.job for end in ends):
             self._spool.finish(ends)
             return
+        now = max(end.ended for end in ends)
         with self.lock:
             after: list[JobRow] = []
             messages: list[OutboxMessage] = []
@@ -334,7 +334,7 @@ class Scheduler:
                     messages += [message] if message is not None else []
             self._spool.finish(ends, after, messages)
             for row in after:
-                self._tell_waiting(row, row.last_state)
+                self._tell_waiting(row, now, row.last_state)
 
     def _after(self, row: JobRow, end: WorkResult) -> tuple[JobRow, OutboxMessage | None]:
         """How a job stands after a run: at its end, or at its next start."""
@@ -385,13 +385,12 @@ class Scheduler:
         row = replace(row, state=state, ended=now, due=None, statusmsg=text)
         self._spool.put_jobs([row], messages=[message])
         self._replies_added()
-        self._tell_waiting(row)
+        self._tell_waiting(row, now)
 
     # --- jobs that wait for others -------------------------------------------------------------
 
-    def _tell_waiting(self, row: JobRow, state: str = "") -> None:
+    def _tell_waiting(self, row: JobRow, now: float, state: str = "") -> None:
         """Tell those who wait for a job how it, or a run of it, ended."""
-        now = time.time()
         for waiting in self._spool.jobs.waiting_for(row.key):
             for awaited, need, met in self._spool.jobs.awaits(waiting.key):
                 if awaited != row.id or met:
@@ -402,7 +401,7 @@ class Scheduler:
                     text = f"{row.id[:8]} is {row.state}, {need} was waited for"
                     self.close(waiting, "cancelled", text, now)
             if (fresh := self._spool.jobs.get(waiting.key)) is not None and fresh.state == WAITING:
-                self._release(fresh)
+                self._release(fresh, now)
 
     def consider(self, row: JobRow, now: float) -> None:
         """See whether what a job waits for has happened already."""
@@ -416,13 +415,12 @@ class Scheduler:
                 return
             if other.ended is not None:
                 self._spool.jobs.met(row.key, awaited)
-        self._release(row)
+        self._release(row, now)
 
-    def _release(self, row: JobRow) -> None:
+    def _release(self, row: JobRow, now: float) -> None:
         """Schedule a job that has waited for the last of what it waits for."""
         if not all(met for _job, _need, met in self._spool.jobs.awaits(row.key)):
             return
-        now = time.time()
         due = max(now, row.due or now)
         self._spool.put_jobs([replace(row, state=SCHEDULED, due=due, planned=row.planned or due)])
 

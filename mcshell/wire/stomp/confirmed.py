@@ -33,7 +33,8 @@ _WINDOW: Final = 250
 _PATIENCE: Final = 30.0
 _PAUSE: Final = 0.5
 _STRIKES: Final = 3
-_ASIDE: Final = 600.0
+_ASIDE: Final = 5.0
+_ASIDE_AT_MOST: Final = 600.0
 _UNSETTLED: Final = 5.0
 """Seconds in which what a broker has confirmed may not lie on its disk."""
 
@@ -58,6 +59,7 @@ class ConfirmedSender(Generic[M]):
         self._stopped = threading.Event()
         self._window = _WINDOW
         self._strikes: Counter[M] = Counter()
+        """How often each was alone on its way when the connection broke."""
         self._aside: dict[M, float] = {}
         """Messages over which the broker ended the connection, and until when (monotonic)."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -186,20 +188,26 @@ class ConfirmedSender(Generic[M]):
                 failures[str(error)] += 1
                 broke = isinstance(error, ConnectionLost)
         self.confirmed(confirmed)
+        if self._strikes:
+            for message in confirmed:
+                self._strikes.pop(message, None)
         if failures:
             self._suspect([message for message, _receipt in under_way], broke=broke)
             reason, _count = failures.most_common(1)[0]
             raise ConnectionLost(f"{failures.total()} not confirmed: {reason}")
 
     def _suspect(self, messages: Sequence[M], *, broke: bool) -> None:
-        """After a break: one that was alone on its way, again and again, is set aside."""
+        """After a break: one that was alone on its way, again and again, is set aside.
+
+        For a short while at first, for the breaks may have been the broker's own.
+        """
         self._window = 1
         if len(messages) != 1:
             return
         (message,) = messages
         self._strikes[message] += 1
-        if self._strikes[message] >= _STRIKES:
-            del self._strikes[message]
-            if not (broke and self.replaced(message)):
-                log.error("no broker takes %.200r: set aside", message)
-                self._aside[message] = time.monotonic() + _ASIDE
+        more = self._strikes[message] - _STRIKES
+        if more >= 0 and not (broke and self.replaced(message)):
+            seconds = min(_ASIDE_AT_MOST, _ASIDE * 2 ** min(more, 10))
+            log.error("no broker takes %.200r: set aside for %.0f s", message, seconds)
+            self._aside[message] = time.monotonic() + seconds

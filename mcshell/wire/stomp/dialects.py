@@ -18,7 +18,7 @@ ActiveMQ 5.17 and RabbitMQ 3.10 on; measured by `tests/broker_versions` against 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import UnknownBroker
 from mcshell.values import dataclass
@@ -26,13 +26,16 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ACTIVEMQ", "MCSHELL", "RABBITMQ", "VHOST", "Dialect", "dialect_of"]
+__all__ = ["ACTIVEMQ", "MCSHELL", "RABBITMQ", "VHOST", "Dialect", "dialect_of", "passing"]
 
 VHOST = "/"
 """The `host` header of every CONNECT: RabbitMQ's default virtual host; the others do not care."""
 
 _RABBITMQ_LONGEST = 315_360_000_000
 """Milliseconds (ten years): RabbitMQ 3.10 closes the connection over a longer `expiration`."""
+
+_PASSING: Final = ("is down or inaccessible", "due to timeout")
+"""In a RabbitMQ cluster's ERROR: the member that holds a queue is away."""
 
 _REPLIES = re.compile(r"/queue/(mcs\.[a-z0-9_-]+\.reply\..+)")
 """Reply queues, by the names that `destinations.reply` makes."""
@@ -176,3 +179,8 @@ def dialect_of(server: str) -> Dialect:
     if name is None or name[0] not in _SERVERS:
         raise UnknownBroker(server)
     return _SERVERS[name[0]]
+
+
+def passing(refusal: str) -> bool:
+    """Whether what a broker says in an ERROR holds only for now, and the same may be asked again."""
+    return any(words in refusal for words in _PASSING)

@@ -27,6 +27,7 @@ from mcshell.errors import (
 )
 from mcshell.interrupts import InterruptibleCondition, pause
 from mcshell.values import dataclass
+from mcshell.wire.stomp.dialects import passing
 from mcshell.wire.stomp.endpoint import Endpoint, parse_url
 from mcshell.wire.stomp.frame import check_headers
 
@@ -518,7 +519,7 @@ class ReconnectingConnection:
         try:
             _subscribe(link, wanted)
         except ConnectionLost:
-            if link.refusal:
+            if link.refusal and not passing(link.refusal):
                 raise ConnectionLost(link.refusal, refused=True) from None
             if last:
                 raise

@@ -7,6 +7,7 @@ connection breaks. Here each one ends: confirmed, or failed with the reason for 
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -30,7 +31,10 @@ __all__ = [
     "TaggedInbox",
     "Transport",
     "delivery_of",
+    "until_confirmed",
 ]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AckMode = Literal["auto", "client", "client-individual"]
@@ -276,3 +280,22 @@ class ReceiptTable:
             self._pending.clear()
         for receipt in left:
             receipt.resolve(self._ended)
+
+
+def until_confirmed(subscribe: Callable[[], object], stopped: Callable[[], bool]) -> None:
+    """Subscribe, however long it takes, until it is stopped.
+
+    A cluster that looks for a member confirms nothing, and a connection may break at any time.
+
+    Raises:
+        ConnectionLost: the broker says no, and will say so again.
+    """
+    while not stopped():
+        try:
+            subscribe()
+        except (ReceiptTimeout, ConnectionLost) as error:
+            if isinstance(error, ConnectionLost) and error.refused:
+                raise
+            log.warning("%s: once more", error)
+        else:
+            return

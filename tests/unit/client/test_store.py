@@ -20,13 +20,14 @@ from mcshell.client.session.session import Session, folder_of, listing
 from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord, StoredData
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, PluginError, SessionError
-from mcshell.message import Filter, Reply, State, Via
+from mcshell.message import Filter, Reply, State, Via, run_id
 from mcshell.pki import Authority
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
 from mcshell.wire.documents.signatures import Signer
 from tests.unit.client.session_files import body_of
 
 ID = "0123456789abcdef" * 2
+JOB = "fedcba9876543210" * 2
 
 
 @pytest.fixture(scope="module")
@@ -481,3 +482,59 @@ def test_what_no_process_waits_for_is_silent(tmp_path):
         ]
         batches = [one.state for one in store.entries(record(2).id)]
         assert batches == [State.SILENT, State.PENDING], "the second batch may be still to come"
+
+
+def said_of_run(request: str, sender: str, run: str, state: State) -> ReplyRecord:
+    """What a node says of a run of a job."""
+    reply = Reply(
+        requestid=request,
+        sender=sender,
+        sequence=1 if state is State.RUNNING else 2,
+        statuscode=None if state is State.RUNNING else 0,
+        statusmsg="",
+        data={},
+        created=1.0,
+        state=state,
+        job=JOB,
+        run=run,
+    )
+    return ReplyRecord(
+        reply=reply, kept=500.0, body=body_of(reply), signature="s", certificate="c", target=sender
+    )
+
+
+def test_who_goes_on_to_a_later_run_has_passed_over_the_earlier(tmp_path):
+    """A node that slept through a start which another had is told from one that may be at it yet."""
+    runs = {"1": run_id(JOB, "1"), "2": run_id(JOB, "2"), "3": run_id(JOB, "3")}
+    other = replace(record(9), via=Via.QUEUE)
+    with closing(SessionStore(tmp_path / "s.sqlite")) as store:
+        store.add(other, ["a", "b", "c"])
+        for run, request in runs.items():
+            store.add(replace(record(), id=request, via=Via.QUEUE), ["a", "b", "c"])
+            with store._commit() as db:
+                db.execute(
+                    "INSERT INTO runs (request, job, run) VALUES (?,?,?)", (request, JOB, run)
+                )
+
+        def enter(sender: str, run: str, state: State) -> list[tuple[str, str, State]]:
+            news = store.enter([said_of_run(runs[run], sender, run, state)], durable=True)
+            return [(request, entry.sender, entry.state) for request, entry in news]
+
+        enter("a", "1", State.OK)
+        assert enter("b", "2", State.EXPIRED) == [(runs["2"], "b", State.EXPIRED)], "1 is under way"
+        assert enter("b", "3", State.RUNNING) == [
+            (runs["3"], "b", State.RUNNING),
+            (runs["1"], "b", State.EXPIRED),
+        ]
+        assert [(one.state, one.reason) for one in store.entries(runs["1"])] == [
+            (State.OK, ""),
+            (State.EXPIRED, "passed over: this node went on to the run of 3"),
+            (State.PENDING, ""),
+        ]
+        assert {one.state for one in store.entries(other.id)} == {State.PENDING}
+        counts = {made.id: states for made, states in store.requests()}
+        assert counts[runs["1"]] == {"ok": 1, "expired": 1, "pending": 1}
+        ((_request, late),) = store.enter(
+            [said_of_run(runs["1"], "b", "1", State.OK)], durable=True
+        )
+        assert (late.state, late.late) == (State.OK, True), "what it says after all is believed"

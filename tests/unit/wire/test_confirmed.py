@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -151,10 +152,28 @@ def test_a_message_that_breaks_the_connection_keeps_back_no_other() -> None:
     assert file.messages == ["bad"]
     assert not file._send_window()
     assert file.asked[-1] == file._window + 1
+    waits = []
+    for _ in range(9):
+        file._aside = dict.fromkeys(file._aside, 0.0)
+        with pytest.raises(ConnectionLost):
+            file._send_window()
+        waits.append(round(file._aside["bad"] - time.monotonic()))
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600, 600]
     file._aside = dict.fromkeys(file._aside, 0.0)
     file.breaks = set()
     assert file._send_window()
-    assert file.messages == []
+    assert (file.messages, file._strikes) == ([], {})
+
+
+def test_breaks_of_the_brokers_own_keep_a_message_back_for_seconds() -> None:
+    """A broker that dies three times over the same message has it five seconds later."""
+    file = File("innocent")
+    file._window = 1
+    file.breaks = {"innocent"}
+    for _ in range(3):
+        with pytest.raises(ConnectionLost):
+            file._send_window()
+    assert file._aside["innocent"] - time.monotonic() <= 5.0
 
 
 def test_what_is_too_large_is_said_in_its_place() -> None:

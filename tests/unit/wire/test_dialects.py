@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcshell.errors import UnknownBroker
-from mcshell.wire.stomp.dialects import ACTIVEMQ, MCSHELL, RABBITMQ, dialect_of
+from mcshell.wire.stomp.dialects import ACTIVEMQ, MCSHELL, RABBITMQ, dialect_of, passing
 
 NOW = 1_800_000_000.0
 
@@ -81,3 +81,18 @@ def test_a_queue_is_read_as_it_is():
     """On RabbitMQ by a name that makes none and compares nothing; elsewhere by its own."""
     assert RABBITMQ.existing("/queue/mcs.a.work.b") == "/amq/queue/mcs.a.work.b"
     assert ACTIVEMQ.existing("/queue/mcs.a.work.b") == "/queue/mcs.a.work.b"
+
+
+@pytest.mark.parametrize(
+    ("said", "soon"),
+    [
+        ("not_found: NOT_FOUND - failed to perform operation on queue 'q' in vhost '/' due to timeout", True),
+        ("NOT_FOUND - home node 'rabbit@a' of durable queue 'q' in vhost '/' is down or inaccessible", True),
+        ("not_found: NOT_FOUND - no queue 'q' in vhost '/'", False),
+        ("access_refused: ACCESS_REFUSED - read access to queue 'q' refused for user 'u'", False),
+        ("User u is not authorized to read from: queue://q", False),
+    ],
+)  # fmt: skip
+def test_a_member_that_is_away_is_told_from_a_no(said, soon):
+    """What a cluster says while it looks for a queue's member is asked again; a missing right is not."""
+    assert passing(said) is soon

@@ -125,6 +125,31 @@ def test_many_starts_slept_through_are_one(job_fleet: JobFleet, client: Client) 
     assert wait_until(lambda: job_fleet.runs()["hourly"] == 2, 30), job_fleet.logs()
 
 
+def test_a_run_that_a_node_slept_through_is_closed_by_its_next(
+    embedded: Broker, tmp_path: Path
+) -> None:
+    """Others had it, so that the session has a row for it: no week goes by until that is judged."""
+    with JobFleet(embedded, tmp_path, "n1", "n2") as job_fleet:
+        job_fleet.start("n1", "n2")
+        client = job_fleet.client(session="jobs")
+        data = {"file": str(job_fleet.marks), "text": "x"}
+        more = {"every": "1h", "at": "+1h", "nodes": ["n1", "n2"]}
+        replies = client.jobs.submit("mark", "once", inputs=data, name="x", **more)
+        assert replies.wait_accepted(30), job_fleet.logs()
+        job_fleet.kill("n2")
+        for hour in (1, 2):
+            job_fleet.set_clock(hour * HOUR + 1)
+            assert wait_until(lambda hour=hour: len(client.jobs.runs(replies)) == hour, 30)
+            run = client.jobs.runs(replies)[-1]
+            assert wait_until(lambda run=run: run.entries()[0].state is State.OK, 30)
+        first, second = client.jobs.runs(replies)
+        assert first.entries()[1].state is second.entries()[1].state is State.PENDING
+        job_fleet.start("n2")
+        assert [one.state for one in second.wait(60).entries()] == [State.OK, State.OK]
+        slept = first.wait(60).entries()[1]
+        assert (slept.state, slept.reason.partition(":")[0]) == (State.EXPIRED, "passed over")
+
+
 def test_a_start_that_falls_into_the_jobs_own_run_is_missed(
     job_fleet: JobFleet, client: Client, tmp_path: Path
 ) -> None:

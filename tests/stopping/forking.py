@@ -42,24 +42,38 @@ def said(work):
     return repr(value), time.monotonic() - began
 
 
-def in_child(works, sockets):
-    """Fork; what the child says of each, and holds beyond the sockets that are not ours."""
+def fork(work):
+    """Have a child do this; its process id, and where its answer comes."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        signal.alarm(30)
-        left = [one for one in held() if one not in sockets]
-        threads = [one.name for one in threading.enumerate()]
-        found = {name: said(work) for name, work in works.items()}
-        gc.collect()
-        os.write(writing, json.dumps({"said": found, "held": left, "threads": threads}).encode())
+        signal.alarm(60)
+        os.write(writing, json.dumps(work()).encode())
         os._exit(0)
     os.close(writing)
+    return pid, reading
+
+
+def answer(pid, reading):
+    """What a child says, or how it ended without a word."""
     with os.fdopen(reading) as pipe:
         text = pipe.read()
     status = os.waitpid(pid, 0)[1]
     return json.loads(text) if text else {"status": status}
+
+
+def in_child(works, sockets):
+    """Fork; what the child says of each, and holds beyond the sockets that are not ours."""
+
+    def work():
+        left = [one for one in held() if one not in sockets]
+        threads = [one.name for one in threading.enumerate()]
+        found = {name: said(work) for name, work in works.items()}
+        gc.collect()
+        return {"said": found, "held": left, "threads": threads}
+
+    return answer(*fork(work))
 
 
 def state(name, client, works=None, sockets=()):
@@ -131,16 +145,12 @@ def send(client):
 def twenty(client):
     """Children that use the parent's client, and their own, all at once, while it is at work."""
     behind = client.rpc("mark", "nap", sleep=1.0, nodes=["web1", "web2", "web3"], wait=False)
-    pids = []
-    for _ in range(20):
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(60)
-            wrong = said(lambda: client.rpc("rpcutil", "ping"))[0] != "ForkedClient"
-            os._exit(1 if wrong or anew() != ["ok"] else 0)
-        pids.append(pid)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    return codes, behind.wait(60).stats["ok"]
+    children = [
+        fork(lambda: [said(lambda: client.rpc("rpcutil", "ping"))[0], said(anew)[0]])
+        for _ in range(20)
+    ]
+    answers = [answer(*one) for one in children]
+    return answers, behind.wait(60).stats["ok"]
 
 
 def processes():

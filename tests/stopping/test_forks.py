@@ -100,7 +100,7 @@ def test_twenty_children_of_a_client_at_work(found: dict[str, Any]) -> None:
 
 def twenty_answered(found: dict[str, Any]) -> None:
     """All of them, and the parent after them."""
-    assert found["children"] == [[0] * 20, 3]
+    assert found["children"] == [[["ForkedClient", "['ok']"]] * 20, 3]
     assert found["parent"] == ["ok"]
 
 

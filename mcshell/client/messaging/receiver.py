@@ -62,6 +62,11 @@ _GROUP = 400
 _PREFETCH = 1000
 _SPLIT = 32
 _PAUSE = 1.0
+_TOGETHER = 0.02
+"""Seconds for which what trickles in is gathered: each commit waits for the disk, whatever is in it."""
+_FEW = 200
+_FLOW = 0.05
+"""Seconds after a durable commit in which what comes next belongs to the same trickle."""
 _FORGOTTEN = 10_000  # questions
 # What is wrong with who is said to have written it, not with what is written.
 _ABOUT_THE_SENDER = (
@@ -183,6 +188,8 @@ class Receiver:
         self._stopped = threading.Event()
         self._quiet = True
         self._handled = time.monotonic()
+        self._synced = float("-inf")
+        """When something was last committed to the disk (monotonic)."""
         self._helpers = ThreadPoolExecutor(2, thread_name_prefix="mcshell-replies")
         """One verifies half of what arrives together, one keeps what came before it."""
         self.junk: Counter[str] = Counter()
@@ -239,7 +246,7 @@ class Receiver:
 
     def _run(self) -> None:
         before: Future[None] | None = None
-        while (group := self._inbox.take(_GROUP)) is not None:
+        while (group := self._inbox.take(_GROUP, few=_FEW, pause=self._trickle())) is not None:
             self._quiet = False
             opened = self._tried(group, partial(self._open_group, group, time.time()))
             if before is not None:
@@ -254,6 +261,10 @@ class Receiver:
             if before is None:
                 self._handled = time.monotonic()
                 self._quiet = True
+
+    def _trickle(self) -> float:
+        """Seconds that a few replies wait for those behind them: of a backlog that comes in slowly."""
+        return _TOGETHER if time.monotonic() - self._synced < _FLOW else 0.0
 
     def _tried(self, group: list[Delivery], work: Callable[[], T]) -> T | None:
         """What came of it, at the second try where the file was just given another name (`Session.save`)."""
@@ -288,6 +299,8 @@ class Receiver:
             self._keep(strays)
             passing, for_file, durable = self.part(replies)
             entered = self._store.enter(for_file, durable=durable) if for_file else []
+            if durable:
+                self._synced = time.monotonic()
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self.pass_on(passing, entered)
@@ -492,10 +505,13 @@ class ReceiveBuffer:
         """Have None come out after what is there."""
         self._queue.put(None)
 
-    def take(self, most: int, size: int = _SIZE) -> list[Delivery] | None:
+    def take(
+        self, most: int, size: int = _SIZE, *, few: int = 0, pause: float = 0.0
+    ) -> list[Delivery] | None:
         """Take what is there, at least one, up to `most` deliveries or some `size` bytes.
 
-        Returns None at the end. Waits as long as there is nothing.
+        Returns None at the end. Waits as long as there is nothing, and where there are no more than
+        `few` once more for `pause` seconds.
         """
         group: list[Delivery] = []
         begun = self._emptied
@@ -505,6 +521,10 @@ class ReceiveBuffer:
             self._emptied += len(item.body)
             if len(group) >= most or self._emptied - begun >= size:
                 break
+            if pause and self._queue.empty() and len(group) <= few:
+                self._space.set()
+                time.sleep(pause)
+                pause = 0.0
             try:
                 item = self._queue.get_nowait()
             except Empty:

@@ -33,6 +33,25 @@ def test_a_group_ends_with_its_count_its_bytes_or_what_is_there() -> None:
     assert groups == [[1, 2, 3], [50, 60], [70]]
 
 
+def test_a_few_wait_once_for_those_behind_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each commit waits for the disk: of what trickles in some are gathered; many wait for nobody."""
+    inbox = ReceiveBuffer()
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        inbox.put(delivery(2))
+
+    monkeypatch.setattr("mcshell.client.messaging.receiver.time.sleep", sleep)
+    for pause, before in ((0.02, 1), (0.02, 3), (0.0, 1)):
+        for _ in range(before):
+            inbox.put(delivery(1))
+        group = inbox.take(most=10, few=2, pause=pause)
+        assert group is not None
+        slept.append(float(sum(len(one.body) for one in group)))
+    assert slept == [0.02, 3.0, 3.0, 1.0]
+
+
 def test_the_filling_thread_waits_for_room() -> None:
     """A full box holds back whoever fills it until something is taken out."""
     inbox = ReceiveBuffer(room=1000)

@@ -1,7 +1,8 @@
 """The agents that Puppet Labs has shipped, on a real mcollectived, beside those of ours.
 
 They come with no package that a test could install: `MCSHELL_REAL_AGENTS` names a libdir with
-mcollective-package-agent and mcollective-service-agent (agent, util, validator and data plugins).
+mcollective-package-agent and mcollective-service-agent (agent, util, validator and data plugins; of the
+package agent's providers none asks dpkg without Puppet, so that one is written here).
 """
 
 from __future__ import annotations
@@ -27,6 +28,20 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 PLACE = "MCSHELL_REAL_AGENTS"
 THEIRS, OURS = "node0001", "ours0001"
+DPKG = """
+module MCollective
+  module Util
+    module Package
+      class DpkgPackage < Base
+        def status
+          version = `dpkg-query -W -f '${Version}' #{@package}`
+          {:ensure => version, :version => version, :name => @package, :provider => 'dpkg'}
+        end
+      end
+    end
+  end
+end
+"""
 PROVIDERS = "plugin.package.provider = dpkg\nplugin.service.provider = service\n"
 
 
@@ -43,8 +58,12 @@ def client(
     networks: Callable[..., Network], libdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
     """The operator of one real node with the real agents, and one of ours."""
-    network = networks("activemq", Pair(), 1, plugins=[libdir], settings=PROVIDERS)
     folder = tmp_path_factory.mktemp("real-agents")
+    provider = folder / "libdir" / "mcollective" / "util" / "package" / "dpkgpackage.rb"
+    provider.parent.mkdir(parents=True)
+    provider.write_text(DPKG)
+    plugins = [libdir, folder / "libdir"]
+    network = networks("activemq", Pair(), 1, plugins=plugins, settings=PROVIDERS)
     with fleet_beside(network.broker, folder, network, 1) as fleet:
         fleet.start()
         with fleet.client() as client:

@@ -16,6 +16,8 @@ from mcshell.client.session.transfer import export_session, import_session
 from mcshell.wire.credentials import load_verifier
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.peers.fleet import Fleet
 
 __all__ = ["COUNT", "PHASES", "Outcome", "trial"]
@@ -36,8 +38,11 @@ class Outcome:
     ran: dict[str, int]
 
 
-def trial(fleet: Fleet, seed: int) -> Outcome:
-    """Run one trial; the phase goes round with the seed, the moments within it are random."""
+def trial(fleet: Fleet, seed: int, crash: Callable[[], None]) -> Outcome:
+    """Run one trial; the phase goes round with the seed, the moments within it are random.
+
+    `crash` kills the broker, or a member of it, and starts it again.
+    """
     rng = random.Random(seed)
     phase = PHASES[seed % len(PHASES)]
     number = {"sending": rng.randrange(1, COUNT), "draining": rng.randrange(1, COUNT // 2)}
@@ -51,7 +56,7 @@ def trial(fleet: Fleet, seed: int) -> Outcome:
     doomed = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=fleet.environ)
     assert doomed.stdout is not None
     assert doomed.stdout.readline().strip() == "committed"
-    killer = threading.Timer(rng.uniform(0.0, 3.0), _crash_broker, [fleet])
+    killer = threading.Timer(rng.uniform(0.0, 3.0), crash)
     killer.start()
     said = doomed.communicate(timeout=150)[0]
     assert doomed.returncode == -9, f"phase {phase} was not hit: {said}"
@@ -60,11 +65,6 @@ def trial(fleet: Fleet, seed: int) -> Outcome:
     import_session(fleet.folder / there, verifier, copy, lambda *_: False)
     killer.join()
     return _attach(fleet, there, session, phase)
-
-
-def _crash_broker(fleet: Fleet) -> None:
-    fleet.broker.kill9()
-    fleet.broker.restart()
 
 
 def _attach(fleet: Fleet, state: str, session: str, phase: str) -> Outcome:

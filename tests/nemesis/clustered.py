@@ -5,7 +5,6 @@ Beside the two nodes there is a crowd of emulated ones, which take most of what 
 
 from __future__ import annotations
 
-import json
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -68,7 +67,9 @@ class Clustered(Place):
         self._open.callback(self.cluster.stop)
         self._enrol(self.cluster)
         self.cluster.configure(self.fleet)
-        self._rewrite()
+        self.cluster.let_in("crowd")
+        if self._classic:
+            self._have_classic()
         self.cluster.start()
         self.fleet.start()
         effects = self.fleet.folder / "effects"
@@ -77,24 +78,14 @@ class Clustered(Place):
         )
         self.fleet.emulate(len(CROWD), name="crowd", more=settings)
 
-    def _rewrite(self) -> None:
-        """Let the crowd in, which has one login for all its names; have classic queues where asked for."""
-        user = {"user": "mcshell:node:crowd", "vhost": "/", "read": ".*", "write": ".*"}
+    def _have_classic(self) -> None:
+        """Have queues that lie on one member only."""
         for member in self.cluster.members:
-            path = self.folder / "cluster" / member / "definitions.json"
-            rights = json.loads(path.read_text())
-            rights["users"].append({**rights["users"][0], "name": user["user"]})
-            rights["permissions"].append({**user, "configure": ".*"})
-            rights["topic_permissions"].append({**user, "exchange": "amq.topic"})
-            path.write_text(json.dumps(rights))
-            if self._classic:
-                conf = path.with_name("rabbitmq.conf")
-                before = conf.read_text()
-                after = before.replace(
-                    "default_queue_type = quorum", "default_queue_type = classic"
-                )
-                assert after != before
-                conf.write_text(after)
+            conf = self.folder / "cluster" / member / "rabbitmq.conf"
+            before = conf.read_text()
+            after = before.replace("default_queue_type = quorum", "default_queue_type = classic")
+            assert after != before
+            conf.write_text(after)
 
     def _member(self, fault: Fault) -> str:
         return self.cluster.members[MEMBERS.index(fault.victim)]

@@ -121,6 +121,17 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         assert [row["url"] for row in json.loads(done.stdout)] == self.urls
 
+    def let_in(self, name: str) -> None:
+        """Give the one login of an emulator, which has many names, a right to all of them."""
+        for member in self.members:
+            path = self.folder / member / "definitions.json"
+            rights = json.loads(path.read_text())
+            user = {"user": f"mcshell:node:{name}", "vhost": "/", "read": ".*", "write": ".*"}
+            rights["users"].append({**rights["users"][0], "name": user["user"]})
+            rights["permissions"].append({**user, "configure": ".*"})
+            rights["topic_permissions"].append({**user, "exchange": "amq.topic"})
+            path.write_text(json.dumps(rights))
+
     def start(self, *members: str) -> None:
         """Start these, by default all, and wait until they take the fleet in."""
         for member in members or self.members:

@@ -37,6 +37,17 @@ class Outcome:
     rows: list[str]
     ran: dict[str, int]
 
+    def wrong(self) -> str:
+        """What was lost, or came twice; nothing when all is well."""
+        odd = {name: self.stats[name] for name in ("unexpected", "duplicate") if self.stats[name]}
+        found = {
+            "ok": self.stats["ok"] != COUNT and self.stats,
+            "rows": (len(self.rows), len(set(self.rows))) != (COUNT, COUNT) and len(self.rows),
+            "odd": odd,
+            "ran": {name: times for name, times in self.ran.items() if times != 1},
+        }
+        return ", ".join(f"{name}: {value}" for name, value in found.items() if value)
+
 
 def trial(fleet: Fleet, seed: int, crash: Callable[[], None]) -> Outcome:
     """Run one trial; the phase goes round with the seed, the moments within it are random.

@@ -7,10 +7,8 @@ with 1 when any of them failed.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+from tests.history.results import Results, seeds_of
 from tests.nemesis.clustered import Clustered
 from tests.nemesis.place import Place, Single
 from tests.nemesis.run import run
@@ -30,38 +29,6 @@ COLUMNS: Final = (
     *("asked", "effects", "faults", "what"),
 )
 TOPOLOGIES: Final = ("embedded", "activemq", "rabbitmq", "cluster", "cluster-classic")
-
-
-def commit() -> str:
-    """What is tried: the commit, with `+` where mcshell differs from it."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    words = ["git", "status", "--porcelain", "mcshell"]
-    changed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    return done.stdout.strip() + ("+" if changed else "")
-
-
-def done_before(path: Path, topology: str, tried: str) -> set[int]:
-    """The seeds that have a line."""
-    if not path.exists():
-        return set()
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        return {
-            int(row["seed"])
-            for row in rows
-            if (row["topology"], row["commit"]) == (topology, tried)
-        }
-
-
-def keep(path: Path, row: dict[str, object]) -> None:
-    """Append a line."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def place_of(topology: str, folder: Path) -> Place:
@@ -85,7 +52,6 @@ def one(topology: str, place: Place, seed: int) -> dict[str, object]:
             left = place.folder / f"left-{seed}-{node}"
             shutil.copytree(place.fleet.folder / f"state-{node}", left)
     return {
-        "topology": topology,
         "seed": seed,
         "verdict": "failed" if outcome.faults else "passed",
         "seconds": f"{time.monotonic() - began:.1f}",
@@ -97,14 +63,14 @@ def one(topology: str, place: Place, seed: int) -> dict[str, object]:
     }
 
 
-def sitting(options: argparse.Namespace, seeds: list[int], tried: str) -> int:
+def sitting(options: argparse.Namespace, seeds: list[int], results: Results) -> int:
     """Run these in one place; returns how many failed."""
     folder = Path(tempfile.mkdtemp(prefix=f"nemesis-{options.topology}-{seeds[0]}-"))
     failed = 0
     with place_of(options.topology, folder) as place:
         for seed in seeds:
             row = one(options.topology, place, seed)
-            keep(options.results, {"commit": tried, **row})
+            results.keep(row)
             print(f"  {row['verdict']} in {row['seconds']} s", flush=True)
             failed += row["verdict"] == "failed"
     if options.keep and failed:
@@ -123,12 +89,10 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the folders of those that fail")
     options = parser.parse_args()
     os.environ[MARK] = uuid.uuid4().hex
-    first, _, last = options.seeds.partition("-")
-    tried = commit()
-    done = done_before(options.results, options.topology, tried)
-    left = [seed for seed in range(int(first), int(last or first) + 1) if seed not in done]
+    results = Results(options.results, COLUMNS, options.topology)
+    left = results.left(seeds_of(options.seeds))
     each = [left] if left and options.topology == "cluster" else [[one] for one in left]
-    return int(sum(sitting(options, seeds, tried) for seeds in each) > 0)
+    return int(sum(sitting(options, seeds, results) for seeds in each) > 0)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,10 @@ VHOST = "/"
 _RABBITMQ_LONGEST = 315_360_000_000
 """Milliseconds (ten years): RabbitMQ 3.10 closes the connection over a longer `expiration`."""
 
-_PASSING: Final = ("is down or inaccessible", "due to timeout")
-"""In a RabbitMQ cluster's ERROR: the member that holds a queue is away."""
+_PASSING: Final = ("is down or inaccessible", "due to timeout", "Subscription not found")
+"""In a RabbitMQ cluster's ERROR: the member that holds a queue is away; or it was when we subscribed, and
+what it did not confirm in time was taken back.
+"""
 
 _REPLIES = re.compile(r"/queue/(mcs\.[a-z0-9_-]+\.reply\..+)")
 """Reply queues, by the names that `destinations.reply` makes."""

@@ -455,10 +455,14 @@ def test_a_request_to_a_pool_is_begun_once(tmp_path):
         signature="s",
         certificate="c",
     )
+    beside = replace(asked, id=record(2).id)
+    other = replace(message, request=beside.id)
     with closing(SessionStore(tmp_path / "s.sqlite")) as store:
         store.add(asked, ["pool:p"], [message])
+        store.add(beside, ["pool:p"], [other])
         assert store.begin([message], 100.0, since=90.0) == {message: False}
         assert store.begin([message], 105.0, since=95.0) == {}
+        assert store.begin([other], 105.0, since=95.0) == {other: False}
         assert store.begin([message], 105.0, since=105.0) == {message: True}
         store.not_begun([message], 100.0)  # another has begun it since
         assert store.begin([message], 120.0, since=110.0) == {message: True}

@@ -88,6 +88,7 @@ def test_a_queue_is_read_as_it_is():
     [
         ("not_found: NOT_FOUND - failed to perform operation on queue 'q' in vhost '/' due to timeout", True),
         ("NOT_FOUND - home node 'rabbit@a' of durable queue 'q' in vhost '/' is down or inaccessible", True),
+        ("Subscription not found: There is no current subscription with tag 'T_s11'.", True),
         ("not_found: NOT_FOUND - no queue 'q' in vhost '/'", False),
         ("access_refused: ACCESS_REFUSED - read access to queue 'q' refused for user 'u'", False),
         ("User u is not authorized to read from: queue://q", False),

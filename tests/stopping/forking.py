@@ -94,17 +94,14 @@ def state(name, client, works=None, sockets=()):
         },
         sockets,
     )
-    again = client.rpc("rpcutil", "ping", nodes=["web1"], timeout=60).rows()
+    again = client.rpc("rpcutil", "ping", nodes=["web1"]).rows()
     FOUND[name] = {**child, "parent": [row.state.value for row in again]}
 
 
 def anew():
     """A child's own client."""
     with mcshell.connect() as client:
-        return [
-            row.state.value
-            for row in client.rpc("rpcutil", "ping", nodes=["web2"], timeout=60).rows()
-        ]
+        return [row.state.value for row in client.rpc("rpcutil", "ping", nodes=["web2"]).rows()]
 
 
 def main():
@@ -132,7 +129,7 @@ def main():
     FOUND["children"] = twenty(client)
     FOUND["pool"] = processes()
     FOUND["parent"] = [
-        row.state.value for row in client.rpc("rpcutil", "ping", nodes=["web1"], timeout=60).rows()
+        row.state.value for row in client.rpc("rpcutil", "ping", nodes=["web1"]).rows()
     ]
     FOUND["intact"] = intact()
     named.close()

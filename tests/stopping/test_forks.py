@@ -37,7 +37,7 @@ def found(fleet: Fleet, environ: dict[str, str]) -> dict[str, Any]:
 
 
 def said_of(fleet: Fleet, environ: dict[str, str]) -> dict[str, Any]:
-    """Run the program."""
+    """Run the program; a busy machine may take its time over a ping."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", PROGRAM],
         capture_output=True,
@@ -45,7 +45,7 @@ def said_of(fleet: Fleet, environ: dict[str, str]) -> dict[str, Any]:
         check=False,
         timeout=240,
         cwd=fleet.folder,
-        env=environ,
+        env={**environ, "MCSHELL_CLIENT_PROBE": "60s"},
     )
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)

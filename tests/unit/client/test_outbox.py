@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,14 +11,18 @@ import pytest
 from mcshell.client.messaging.outbox import Outbox
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.store.store import SessionStore
-from mcshell.message import State
+from mcshell.errors import ConnectionLost
+from mcshell.message import State, Via
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.stomp.transport import REDELIVERED
 from tests.unit.client.session_files import asked, message, said
 from tests.unit.wire.links import HeldTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from mcshell.client.store.records import OutgoingMessage
 
 BOTH = ["web1", "web2"]
 
@@ -129,3 +134,58 @@ def test_no_connection_is_no_other_broker(store: SessionStore) -> None:
     link.url = ""
     assert not outbox._send_window()
     assert store.meta("broker") == "stomp://one:1"
+
+
+@pytest.fixture
+def pooled(tmp_path: Path) -> Iterator[tuple[SessionStore, OutgoingMessage]]:
+    """A session with one request to a pool, and its message."""
+    with closing(SessionStore(tmp_path / "pool.sqlite")) as made:
+        request = asked(via=Via.POOL, pool="p", expires=time.time() // 1 + 3600)
+        what = message(request, "pool:p")
+        made.add(request, ["pool:p"], [what])
+        yield made, what
+
+
+def test_what_a_pool_may_have_had_says_so_when_it_goes_out_again(
+    pooled: tuple[SessionStore, OutgoingMessage],
+) -> None:
+    """The second time, by this process or a later one, and only if the first may have left it."""
+    store, what = pooled
+    link = HeldTransport(down=True)
+    outbox = Outbox(link, store, {})
+    for _ in range(2):  # nothing of it was sent
+        with pytest.raises(ConnectionLost, match="is down"):
+            outbox._send_window()
+    link.down, link.answer = False, "the broker hung up"
+    for _ in range(2):
+        with pytest.raises(ConnectionLost, match="1 not confirmed"):
+            outbox._send_window()
+    assert [one.headers.get(REDELIVERED) for one in link.sent] == [None, "true"]
+    later = HeldTransport()
+    another = Outbox(later, store, {})
+    assert another._send_window(), "it has seen what is under way"
+    assert later.sent == []
+    another._aside = {}
+    store.not_begun([what], 0.0)
+    link.answer = ""
+    assert outbox._send_window()
+    assert link.sent[-1].headers[REDELIVERED] == "true"
+    assert (outbox._tried, outbox._copies) == (set(), set())
+
+
+def test_what_another_process_has_begun_is_left_to_it_for_a_while(
+    pooled: tuple[SessionStore, OutgoingMessage],
+) -> None:
+    """Ten seconds; then it has died with it, and the message says that it may be the second."""
+    store, what = pooled
+    store.begin([what], time.time() - 8.0, since=0.0)
+    link = HeldTransport()
+    outbox = Outbox(link, store, {})
+    assert outbox._send_window()
+    assert link.sent == []
+    (until,) = outbox._aside.values()
+    assert 9.0 < until - time.monotonic() <= 10.0
+    store.begin([what], time.time() - 12.0, since=time.time())
+    outbox._aside = {}
+    assert outbox._send_window()
+    assert [one.headers.get(REDELIVERED) for one in link.sent] == ["true"]

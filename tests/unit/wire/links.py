@@ -47,7 +47,7 @@ class HeldTransport:
     ) -> PendingReceipt | None:
         """Note a SEND; ConnectionLost while it is down."""
         if self.down:
-            raise ConnectionLost("the connection is down")
+            raise ConnectionLost("the connection is down", unsent=True)
         receipt = PendingReceipt(f"r{len(self.sent)}", destination)
         if self.answer is not None:
             receipt.resolve(self.answer)

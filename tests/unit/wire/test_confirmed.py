@@ -165,6 +165,17 @@ def test_a_message_that_breaks_the_connection_keeps_back_no_other() -> None:
     assert (file.messages, file._strikes) == ([], {})
 
 
+def test_the_thread_wakes_up_for_what_waits_aside() -> None:
+    """When the first of them is to be tried again; at once where that is past, else for none."""
+    file = File()
+    assert file._until_next() is None
+    now = time.monotonic()
+    file._aside = {"later": now + 300.0, "soon": now + 100.0}
+    assert 99.0 < file._until_next() <= 100.0
+    file._aside["past"] = now - 1.0
+    assert file._until_next() == 0.0
+
+
 def test_breaks_of_the_brokers_own_keep_a_message_back_for_seconds() -> None:
     """A broker that dies three times over the same message has it five seconds later."""
     file = File("innocent")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.history.checker import check
-from tests.nemesis.__main__ import done_before, keep
+from tests.history.results import Results, seeds_of
+from tests.nemesis.__main__ import COLUMNS
 from tests.nemesis.place import Single
 from tests.nemesis.run import run
 from tests.nemesis.script import written
@@ -55,12 +56,18 @@ def test_no_part_breaks_twice_at_once(seed: int) -> None:
         assert all(one.at + one.lasts < other.at for other in later)
 
 
-def test_sittings_add_up(tmp_path: Path) -> None:
+def test_sittings_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A seed that has a line of this commit and topology is done."""
     path = tmp_path / "results.csv"
-    row = {"commit": "c", "topology": "embedded", "seed": 3, "verdict": "passed"}
-    keep(path, row)
-    keep(path, {**row, "seed": 4})
-    keep(path, {**row, "seed": 5, "commit": "d"})
-    keep(path, {**row, "seed": 6, "topology": "rabbitmq"})
-    assert done_before(path, "embedded", "c") == {3, 4}
+    for commit, topology, seeds in (
+        ("c", "embedded", (3, 4)),
+        ("d", "embedded", (5,)),
+        ("c", "rabbitmq", (6,)),
+    ):
+        monkeypatch.setattr("tests.history.results._commit", lambda commit=commit: commit)
+        results = Results(path, COLUMNS, topology)
+        for seed in seeds:
+            results.keep({"seed": seed, "verdict": "passed"})
+    monkeypatch.setattr("tests.history.results._commit", lambda: "c")
+    assert Results(path, COLUMNS, "embedded").left(seeds_of("3-6")) == [5, 6]
+    assert list(seeds_of("7")) == [7]

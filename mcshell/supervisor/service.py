@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -114,21 +113,18 @@ class Supervisor:
         if not serves:
             log.warning("pools.%s.members does not name %s: it answers nobody", POOL, name)
         for collective in self._settings.collective.member:
-            wanted: list[tuple[dict[str, str], str, AckMode]] = [
-                (self._topics, destinations.registration(collective), "auto")
-            ]
+            self._subscribe(self._topics, collective, destinations.registration(collective), "auto")
             if serves:
-                wanted.append(
-                    (self._pools, destinations.pool(collective, POOL), "client-individual")
-                )
-            for kept, destination, ack in wanted:
-                subscribe = partial(self._subscribe, kept, collective, destination, ack)
-                until_confirmed(subscribe, lambda: self._stopping)
+                queue = destinations.pool(collective, POOL)
+                self._subscribe(self._pools, collective, queue, "client-individual")
 
     def _subscribe(
         self, kept: dict[str, str], collective: str, destination: str, ack: AckMode
     ) -> None:
-        kept[self._transport.subscribe(destination, self._inbox, ack=ack)] = collective
+        def subscribe() -> None:
+            kept[self._transport.subscribe(destination, self._inbox, ack=ack)] = collective
+
+        until_confirmed(subscribe, lambda: self._stopping)
 
     # --- the one thread ------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ with 1 when any of them failed.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.history.results import Results, seeds_of
+from tests.history.results import Results, sitting_parser
 from tests.lid.places import KINDS, place
 from tests.lid.trial import trial
 from tests.peers.processes import MARK
@@ -27,13 +26,12 @@ RESULTS: Final = Path(__file__).with_name("RESULTS.csv")
 COLUMNS: Final = ("commit", "on", "seed", "verdict", "seconds", "phase", "what")
 
 
-def sitting(kind: str, seeds: Sequence[int], path: Path) -> int:
-    """Try those of the seeds that have no line yet, in one place; returns how many failed."""
+def sitting(kind: str, seeds: Sequence[int], path: Path) -> list[int]:
+    """Try those of the seeds that have no line yet, in one place; returns all that failed."""
     results = Results(path, COLUMNS, kind)
     left = results.left(seeds)
-    failed = 0
     if not left:
-        return failed
+        return results.failed(seeds)
     with (
         tempfile.TemporaryDirectory(prefix=f"lid-{kind}-") as folder,
         place(kind, Path(folder)) as (fleet, crash),
@@ -51,19 +49,14 @@ def sitting(kind: str, seeds: Sequence[int], path: Path) -> int:
             }
             results.keep(row)
             print(kind, *row.values(), flush=True)
-            failed += bool(wrong)
-    return failed
+    return results.failed(seeds)
 
 
 def main() -> int:
     """Read the line, and try."""
-    parser = argparse.ArgumentParser(prog="python -m tests.lid", description=__doc__)
-    parser.add_argument("--on", required=True, choices=KINDS)
-    parser.add_argument("--seeds", required=True, help="A-B, or a number")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = sitting_parser("tests.lid", __doc__, "on", KINDS, RESULTS).parse_args()
     os.environ[MARK] = uuid.uuid4().hex
-    return int(sitting(options.on, seeds_of(options.seeds), options.results) > 0)
+    return int(bool(sitting(options.on, options.seeds, options.results)))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Outcome:
             "ok": self.stats["ok"] != COUNT and self.stats,
             "rows": (len(self.rows), len(set(self.rows))) != (COUNT, COUNT) and len(self.rows),
             "odd": odd,
-            "ran": {name: times for name, times in self.ran.items() if times != 1},
+            "ran": set(self.ran.values()) != {1} and (self.ran or "by nobody"),
         }
         return ", ".join(f"{name}: {value}" for name, value in found.items() if value)
 

@@ -19,6 +19,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.history.results import seeds_of
 from tests.mutants.modules import TESTS
 from tests.mutants.mutations import Mutation, chosen, defaults_of, mutations
 from tests.mutants.trial import Place, Trial, copied, load_libraries
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("--seeds", type=_seeds, default=range(1, 2), metavar="A-B")
+    parser.add_argument("--seeds", type=seeds_of, default=range(1, 2), metavar="A-B")
     parser.add_argument("--module", action="append", metavar="PART", help="of a module's path")
     parser.add_argument("--count", type=int, default=20, help="mutants a module and seed")
     parser.add_argument(
@@ -68,11 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser
-
-
-def _seeds(text: str) -> range:
-    first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
 
 
 def _commit() -> str:

@@ -6,7 +6,6 @@ with 1 when any of them failed.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -14,14 +13,17 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tests.history.results import Results, seeds_of
+from tests.history.results import Results, sitting_parser
 from tests.nemesis.clustered import Clustered
 from tests.nemesis.place import Place, Single
 from tests.nemesis.run import run
 from tests.nemesis.script import NODES, written
 from tests.peers.processes import MARK
+
+if TYPE_CHECKING:
+    import argparse
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.csv")
 COLUMNS: Final = (
@@ -63,36 +65,34 @@ def one(topology: str, place: Place, seed: int) -> dict[str, object]:
     }
 
 
-def sitting(options: argparse.Namespace, seeds: list[int], results: Results) -> int:
-    """Run these in one place; returns how many failed."""
+def sitting(options: argparse.Namespace, seeds: list[int], results: Results) -> None:
+    """Run these in one place."""
     folder = Path(tempfile.mkdtemp(prefix=f"nemesis-{options.topology}-{seeds[0]}-"))
-    failed = 0
+    failed = False
     with place_of(options.topology, folder) as place:
         for seed in seeds:
             row = one(options.topology, place, seed)
             results.keep(row)
             print(f"  {row['verdict']} in {row['seconds']} s", flush=True)
-            failed += row["verdict"] == "failed"
+            failed |= row["verdict"] == "failed"
     if options.keep and failed:
         print(f"  {folder}")
     else:
         shutil.rmtree(folder)
-    return failed
 
 
 def main() -> int:
     """Run them one after the other: a cluster serves all, any other place is made anew for each."""
-    parser = argparse.ArgumentParser(prog="python -m tests.nemesis", description=__doc__)
-    parser.add_argument("--topology", required=True, choices=TOPOLOGIES)
-    parser.add_argument("--seeds", required=True, help="A-B, or a number")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = sitting_parser("tests.nemesis", __doc__, "topology", TOPOLOGIES, RESULTS)
     parser.add_argument("--keep", action="store_true", help="keep the folders of those that fail")
     options = parser.parse_args()
     os.environ[MARK] = uuid.uuid4().hex
     results = Results(options.results, COLUMNS, options.topology)
-    left = results.left(seeds_of(options.seeds))
+    left = results.left(options.seeds)
     each = [left] if left and options.topology == "cluster" else [[one] for one in left]
-    return int(sum(sitting(options, seeds, results) for seeds in each) > 0)
+    for seeds in each:
+        sitting(options, seeds, results)
+    return int(bool(results.failed(options.seeds)))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ def test_sittings_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr("tests.history.results._commit", lambda commit=commit: commit)
         results = Results(path, COLUMNS, topology)
         for seed in seeds:
-            results.keep({"seed": seed, "verdict": "passed"})
+            results.keep({"seed": seed, "verdict": "failed" if seed == 4 else "passed"})
     monkeypatch.setattr("tests.history.results._commit", lambda: "c")
-    assert Results(path, COLUMNS, "embedded").left(seeds_of("3-6")) == [5, 6]
+    results = Results(path, COLUMNS, "embedded")
+    assert results.left(seeds_of("3-6")) == [5, 6]
+    assert results.failed(seeds_of("3-6")) == [4], "what has failed once is not forgotten"
     assert list(seeds_of("7")) == [7]

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.history.results import seeds_of
 from tests.simulation.run import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,18 +83,17 @@ def total(lines: list[dict[str, object]]) -> str:
 def main() -> int:
     """Read the line, play, and say how it came out."""
     parser = argparse.ArgumentParser(prog="tests.simulation", description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="1-100", metavar="A-B")
+    parser.add_argument("--seeds", type=seeds_of, default=range(1, 101), metavar="A-B")
     parser.add_argument("--results", type=Path, metavar="FILE")
     parser.add_argument("--show", action="store_true")
     words = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is the seed's too
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
-    first, _, last = words.seeds.partition("-")
     version = commit()
     done = known(words.results, version) if words.results else {}
     lines = []
-    for seed in range(int(first), int(last or first) + 1):
+    for seed in words.seeds:
         line = done.get(seed) or play(seed, version, show=words.show)
         lines.append(line)
         if words.results and seed not in done:

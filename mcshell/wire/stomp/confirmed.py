@@ -153,6 +153,8 @@ class ConfirmedSender(Generic[M]):
         self._aside = {message: until for message, until in self._aside.items() if until > now}
         found = self.unconfirmed(self._window + len(self._aside))
         messages = [message for message in found if message not in self._aside][: self._window]
+        if not found:
+            self._strikes.clear()  # those that came to their end while they waited
         if not messages:
             return False
         under_way: list[tuple[M, Receipt]] = []
@@ -207,7 +209,11 @@ class ConfirmedSender(Generic[M]):
         (message,) = messages
         self._strikes[message] += 1
         more = self._strikes[message] - _STRIKES
-        if more >= 0 and not (broke and self.replaced(message)):
-            seconds = min(_ASIDE_AT_MOST, _ASIDE * 2 ** min(more, 10))
-            log.error("no broker takes %.200r: set aside for %.0f s", message, seconds)
-            self._aside[message] = time.monotonic() + seconds
+        if more < 0:
+            return
+        if broke and self.replaced(message):
+            del self._strikes[message]
+            return
+        seconds = min(_ASIDE_AT_MOST, _ASIDE * 2 ** min(more, 10))
+        log.error("no broker takes %.200r: set aside for %.0f s", message, seconds)
+        self._aside[message] = time.monotonic() + seconds

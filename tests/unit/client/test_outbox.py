@@ -150,7 +150,7 @@ def test_what_a_pool_may_have_had_says_so_when_it_goes_out_again(
     pooled: tuple[SessionStore, OutgoingMessage],
 ) -> None:
     """The second time, by this process or a later one, and only if the first may have left it."""
-    store, what = pooled
+    store, _what = pooled
     link = HeldTransport(down=True)
     outbox = Outbox(link, store, {})
     for _ in range(2):  # nothing of it was sent
@@ -162,11 +162,8 @@ def test_what_a_pool_may_have_had_says_so_when_it_goes_out_again(
             outbox._send_window()
     assert [one.headers.get(REDELIVERED) for one in link.sent] == [None, "true"]
     later = HeldTransport()
-    another = Outbox(later, store, {})
-    assert another._send_window(), "it has seen what is under way"
+    assert Outbox(later, store, {})._send_window(), "it has seen what is under way"
     assert later.sent == []
-    another._aside = {}
-    store.not_begun([what], 0.0)
     link.answer = ""
     assert outbox._send_window()
     assert link.sent[-1].headers[REDELIVERED] == "true"

@@ -165,6 +165,19 @@ def test_a_message_that_breaks_the_connection_keeps_back_no_other() -> None:
     assert (file.messages, file._strikes) == ([], {})
 
 
+def test_nothing_is_remembered_of_what_came_to_its_end_aside() -> None:
+    """A message that nobody wants any more is let go, with what is in it."""
+    file = File("bad")
+    file.breaks = {"bad"}
+    for _ in range(3):
+        with pytest.raises(ConnectionLost):
+            file._send_window()
+    assert set(file._strikes) == {"bad"}
+    file.messages = []
+    assert not file._send_window()
+    assert file._strikes == {}
+
+
 def test_the_thread_wakes_up_for_what_waits_aside() -> None:
     """When the first of them is to be tried again; at once where that is past, else for none."""
     file = File()
@@ -194,7 +207,7 @@ def test_what_is_too_large_is_said_in_its_place() -> None:
     for _ in range(3):
         with pytest.raises(ConnectionLost):
             file._send_window()
-    assert file.messages == ["bad is too large"]
+    assert (file.messages, file._strikes) == (["bad is too large"], {})
     assert file._send_window()
     assert file.messages == []
 

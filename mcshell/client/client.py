@@ -367,7 +367,6 @@ class Client:
         )
         return self.ask(ask)
 
-    @interrupts.call()
     def ask(self, ask: RequestOptions, confirm: Callable[[Preview], bool] | None = None) -> Replies:
         """Ask the nodes what `ask` says; see `rpc`.
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from mcshell.client.rpc.interactive_run import BackgroundRequests
+from mcshell.errors import Stopped
 
 if TYPE_CHECKING:
     from tests.peers.fleet import Fleet
@@ -62,6 +66,25 @@ def test_a_loop_ends(found: dict[str, Any], phase: str) -> None:
         assert state in ("silent", "running")  # a slow node may have said that it is at work
         assert state == "running" or why.startswith("stopped waiting after ")
         assert state == "running" or one["again"] == list(rows)
+
+
+def test_what_is_asked_as_the_call_ends_has_its_rows(fleet: Fleet) -> None:
+    """A request that goes out behind the caller is kept and stopped, not called nothing."""
+    with fleet.client() as client:
+        start = BackgroundRequests.start
+
+        def start_and_stop(self: BackgroundRequests, *of: Any) -> None:
+            start(self, *of)
+            signal.raise_signal(signal.SIGINT)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(BackgroundRequests, "start", start_and_stop)
+            with pytest.raises(Stopped) as stopped:
+                client.rpc("mark", "nap", sleep=20.0, nodes=["web1"], wait=False)
+        (row,) = stopped.value.replies.rows()
+        assert stopped.value.replies.interrupted
+        assert (row.sender, row.state.value) in (("web1", "silent"), ("web1", "running"))
+        assert client.replies().requestid == stopped.value.replies.requestid
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -123,14 +123,18 @@ class Requester:
             Stopped: Ctrl-C, with what has arrived; nothing more is sent.
         """
         action, data = fitting(self.ddls, ask)
-        with interrupts.call():
-            try:
-                return self._ask(ask, action, data, confirm)
-            except KeyboardInterrupt as stop:
-                if isinstance(stop, Stopped) and stop.replies is not None:
+        asked: Replies | None = None
+        try:
+            with interrupts.call():
+                asked = self._ask(ask, action, data, confirm)
+        except Stopped as stop:
+            if asked is not None:  # it came as the call ended: what was asked is on its way
+                with asked.stopping():
                     raise
-                found = getattr(stop, "found", None)
-                raise Stopped(self._nothing(ask, action), found=found) from None
+            if stop.replies is not None:
+                raise
+            raise Stopped(self._nothing(ask, action), found=stop.found) from None
+        return asked
 
     def _nothing(self, ask: RequestOptions, action: Action) -> Replies:
         """The replies to what was not asked: none, by nobody. No session keeps them."""

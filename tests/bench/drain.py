@@ -1,5 +1,5 @@
 """One consumer of a backlog, in a process of its own; prints seconds, processor seconds (imports
-not counted) and peak memory as JSON.
+not counted, those of a process that it starts are) and peak memory as JSON.
 
 drain.py bare|stomp HOST PORT USER PASSCODE QUEUE COUNT
 drain.py mcshell CONFIG SESSION REQUESTS.json COUNT
@@ -9,6 +9,7 @@ drain.py look CONFIG SESSION REQUESTS.json COUNT (afterwards: what looking at th
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -106,6 +107,8 @@ def mcshell(path: str, session: str, wanted: str, count: str) -> tuple[float, fl
         assert not client.junk, client.junk
         states = {s for _, counts in client.requests() for s, n in counts.items() if n}
         assert states == {"ok"}, states
+        for child in children():
+            used += cpu(child)
     return taken, used
 
 
@@ -138,6 +141,18 @@ def look(path: str, session: str, wanted: str, count: str) -> dict[str, float]:
             figures[f"look {name}"] = median(times)
         file = client.session.store.path
     return {**figures, "file": file.stat().st_size}
+
+
+def children() -> list[int]:
+    """The processes that this one has started."""
+    found = Path("/proc/self/task").glob("*/children")
+    return [int(word) for file in found for word in file.read_text().split()]
+
+
+def cpu(process: int) -> float:
+    """The processor seconds of another process, its start included."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

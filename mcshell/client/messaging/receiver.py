@@ -1,7 +1,8 @@
 """From the reply queue into the session file and the ledgers, in this order.
 
 Verify, commit, acknowledge, enter. What arrives together is verified in two threads (the signature
-check leaves the interpreter free) and committed together, while the next is verified. Replies about
+check leaves the interpreter free) and committed together, while the next is verified; the signatures
+of a backlog are checked by a process beside this one (`signature_process`). Replies about
 discovery go to whoever waits for them and are not kept; junk is counted and dropped. A verified reply
 that nothing here asked for is a stray, where another session may have the address: kept for whoever
 asked (`store.strays`).
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from mcshell.client.messaging.rejections import Rejections
+from mcshell.client.messaging.signature_process import SignatureProcess
 from mcshell.client.messaging.stored_digests import StoredDigests
 from mcshell.client.store.records import ReplyRecord, target_of
 from mcshell.client.store.strays import Stray
@@ -59,7 +61,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _GROUP = 400
-_PREFETCH = 1000
+_PREFETCH = 2000
+"""Messages that a broker may send ahead: two groups at work, and the next."""
 _SPLIT = 32
 _PAUSE = 1.0
 _TOGETHER = 0.02
@@ -182,6 +185,7 @@ class Receiver:
         self._about: dict[str, RequestRecord] = {}
         self._signed = StoredDigests(store)
         self._subscription: str | None = None
+        self._before: Future[None] | None = None
         self._subscribing = threading.Lock()
         self._let_go = False
         self._alone = True
@@ -194,6 +198,7 @@ class Receiver:
         """One verifies half of what arrives together, one keeps what came before it."""
         self.junk: Counter[str] = Counter()
         self.refused = Rejections(verifier)
+        self._checks = SignatureProcess(verifier, _GROUP)
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
     def start(self, queue: str, *, alone: bool = True) -> None:
@@ -229,6 +234,7 @@ class Receiver:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         self._helpers.shutdown()
+        self._checks.close()
 
     def watch(self, question: str, listener: ReplyListener) -> None:
         """Have the replies about a question given to `listener` from now on."""
@@ -245,22 +251,37 @@ class Receiver:
         return self._handled
 
     def _run(self) -> None:
-        before: Future[None] | None = None
-        while (group := self._inbox.take(_GROUP, few=_FEW, pause=self._trickle())) is not None:
+        ended = False
+        asked: list[Delivery] = []  # whose signatures another process checks just now
+        while asked or not ended:
+            group: list[Delivery] = []
+            if not asked or not self._inbox.empty():
+                taken = self._inbox.take(_GROUP, few=_FEW, pause=self._trickle())
+                ended, group = taken is None, taken or []
             self._quiet = False
-            opened = self._tried(group, partial(self._open_group, group, time.time()))
-            if before is not None:
-                before.result()
-                before = None
-            if opened is not None:
-                keep = partial(self._tried, group, partial(self._keep_group, group, opened))
-                if self._inbox.empty() or self._stopped.is_set():
-                    keep()
-                else:  # the disk need not be waited for
-                    before = self._helpers.submit(keep)
-            if before is None:
+            later = self._checks.ask(group)
+            if asked:
+                self._work(asked, self._checks.answer())
+            if group and not later:
+                self._work(group)
+            asked = group if later else []
+            if self._before is None and not asked:
                 self._handled = time.monotonic()
                 self._quiet = True
+
+    def _work(self, group: list[Delivery], good: bytes = b"") -> None:
+        """Open and keep a group, of which the signatures that are `good` were checked."""
+        opened = self._tried(group, partial(self._open_group, group, time.time(), good))
+        if self._before is not None:
+            self._before.result()
+            self._before = None
+        if opened is None:
+            return
+        keep = partial(self._tried, group, partial(self._keep_group, group, opened))
+        if self._inbox.empty() or self._stopped.is_set():
+            keep()
+        else:  # the disk need not be waited for
+            self._before = self._helpers.submit(keep)
 
     def _trickle(self) -> float:
         """Seconds that a few replies wait for those behind them: of a backlog that comes in slowly."""
@@ -282,15 +303,21 @@ class Receiver:
             self._stopped.wait(_PAUSE)
             return None
 
-    def _open_group(self, group: list[Delivery], now: float) -> list[ReplyRecord | Stray | None]:
-        """Verify them; the turns among them are handed on."""
-        deliveries: list[Delivery] = []
-        for one in group:
+    def _open_group(
+        self, group: list[Delivery], now: float, good: bytes
+    ) -> list[ReplyRecord | Stray | None]:
+        """Verify them, but for the signatures that are `good`; the turns among them are handed on."""
+        replies: list[tuple[Delivery, bool]] = []
+        for one, checked in zip(group, good or bytes(len(group)), strict=True):
             if kind_of(one.body) == TURN:
                 self._turned(one)
             else:
-                deliveries.append(one)
-        return self._open_all(deliveries, now)
+                replies.append((one, bool(checked)))
+        if good or len(replies) < _SPLIT:
+            return self._open_all(replies, now)
+        half = len(replies) // 2
+        rest = self._helpers.submit(self._open_all, replies[half:], now)
+        return self._open_all(replies[:half], now) + rest.result()
 
     def _keep_group(self, group: list[Delivery], opened: list[ReplyRecord | Stray | None]) -> None:
         replies = [received for received in opened if isinstance(received, ReplyRecord)]
@@ -349,14 +376,12 @@ class Receiver:
             if (tracker := self._listeners.trackers.get(requestid)) is not None:
                 tracker.enter(some)
 
-    def _open_all(self, group: list[Delivery], now: float) -> list[ReplyRecord | Stray | None]:
-        if len(group) < _SPLIT:
-            return [self._open(delivery, now) for delivery in group]
-        half = len(group) // 2
-        rest = self._helpers.submit(lambda: [self._open(one, now) for one in group[half:]])
-        return [self._open(one, now) for one in group[:half]] + rest.result()
+    def _open_all(
+        self, replies: list[tuple[Delivery, bool]], now: float
+    ) -> list[ReplyRecord | Stray | None]:
+        return [self._open(one, now, checked=checked) for one, checked in replies]
 
-    def _open(self, delivery: Delivery, now: float) -> ReplyRecord | Stray | None:
+    def _open(self, delivery: Delivery, now: float, *, checked: bool) -> ReplyRecord | Stray | None:
         try:
             opened = open_reply(
                 delivery.body,
@@ -366,6 +391,7 @@ class Receiver:
                 now=now,
                 expected=self._expected,
                 bound=self._bound,
+                checked=checked,
             )
         except Rejected as refusal:
             if refusal.reason is not Reason.UNKNOWN_REQUEST:

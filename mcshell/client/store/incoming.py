@@ -7,9 +7,11 @@ rows that were not inserted: these are gone through one by one.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.store import records
 from mcshell.client.store.ledger import FOUND_LATE, LedgerEntry, step
@@ -17,7 +19,6 @@ from mcshell.client.store.quota import FREE, said_enough, second_machine
 from mcshell.message import State
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mcshell.client.store.records import ReplyBodies, ReplyRecord, ReplyRow
@@ -31,15 +32,25 @@ FIELDS: Final = (
 _OF_REPLY: Final = ("sequence", "statuscode", "statusmsg", "trust")
 _FIXED: Final = ("sender", "unexpected")
 _OF_ENTRY: Final = tuple(name for name in FIELDS.split(", ") if name not in _OF_REPLY + _FIXED)
-_UPDATE: Final = (
-    f"UPDATE targets SET {', '.join(f'{name}=?' for name in _OF_ENTRY + _OF_REPLY)}"  # noqa: S608 - our own names
-    " WHERE request=? AND sender=?"
-)
+_WRITTEN: Final = ("request", "sender", "place", *_OF_ENTRY, *_OF_REPLY)
 _NOTHING: Final = (None,) * len(_OF_REPLY)
 _of_entry, _of_reply = attrgetter(*_OF_ENTRY), attrgetter(*_OF_REPLY)
-_KEEP: Final = (
-    "INSERT OR IGNORE INTO replies (body, request, sender, sequence, kept, signature,"
-    " certificate, trust) VALUES (?,?,?,?,?,?,?,?)"
+_KEPT: Final = (
+    "body",
+    "request",
+    "sender",
+    "sequence",
+    "kept",
+    "signature",
+    "certificate",
+    "trust",
+)
+_KEEP: Final = f"INSERT OR IGNORE INTO replies ({', '.join(_KEPT)}) VALUES"
+_KEEP_ONE: Final = f"{_KEEP} ({', '.join('?' * len(_KEPT))})"
+# Whoever is told something has a row already.
+_WRITE: Final = f"INSERT INTO targets ({', '.join(_WRITTEN)}) VALUES"
+_OVER: Final = " ON CONFLICT DO UPDATE SET " + ", ".join(
+    f"{name}=excluded.{name}" for name in _OF_ENTRY + _OF_REPLY
 )
 _PARAMETERS: Final = 500
 """Of one statement; SQLite takes 999 at least."""
@@ -88,11 +99,25 @@ def _keep_all(
     if any(sequence >= FREE for _, _, _, sequence, *_ in rows):
         return False
     db.execute("SAVEPOINT keeping")
-    new = db.executemany(_KEEP, aside(rows)).rowcount == len(rows)
+    new = _insert(db, _KEEP, "", aside(rows)) == len(rows)
     if not new:
         db.execute("ROLLBACK TO keeping")
     db.execute("RELEASE keeping")
     return new
+
+
+def _insert(db: sqlite3.Connection, insert: str, then: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert many rows by few statements, each a way out of the interpreter and back; returns how many."""
+    if not rows:
+        return 0
+    values = f"({', '.join('?' * len(rows[0]))})"
+    most = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // len(rows[0])
+    inserted = 0
+    for start in range(0, len(rows), most):
+        some = rows[start : start + most]
+        query = f"{insert} {', '.join([values] * len(some))}{then}"
+        inserted += db.execute(query, tuple(chain.from_iterable(some))).rowcount
+    return inserted
 
 
 def _keep(
@@ -102,7 +127,7 @@ def _keep(
     reply = received.reply
     if said_enough(db, reply):
         return reply.final  # a second answer, of which the ledger says so
-    if db.execute(_KEEP, row).rowcount:
+    if db.execute(_KEEP_ONE, row).rowcount:
         return True
     # Another reply under the same number is a second answer: the ledger shall say so.
     return bodies.body(reply.requestid, reply.sender, reply.sequence) != received.body
@@ -177,18 +202,17 @@ def read_entries(
 
 def write_entries(db: sqlite3.Connection, entries: Iterable[tuple[str, LedgerEntry]]) -> None:
     """Write entries over those that are there, each with its request's id."""
-    db.executemany(
-        _UPDATE,
+    rows = [
         (
-            (
-                *_of_entry(entry),
-                *(_NOTHING if entry.reply is None else _of_reply(entry.reply)),
-                request,
-                entry.sender,
-            )
-            for request, entry in entries
-        ),
-    )
+            request,
+            entry.sender,
+            0,  # its own place stays
+            *_of_entry(entry),
+            *(_NOTHING if entry.reply is None else _of_reply(entry.reply)),
+        )
+        for request, entry in entries
+    ]
+    _insert(db, _WRITE, _OVER, rows)
 
 
 def add_counts(db: sqlite3.Connection, changes: Mapping[tuple[str, str], int]) -> None:

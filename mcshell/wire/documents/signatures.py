@@ -58,6 +58,9 @@ _RULES: Final = b"1"
 """Of what certificates we take: to be changed with them, so that all are examined anew."""
 _PREFIX: Final = b"mcshell-2 sha256 "
 
+Claim = tuple[bytes, bytes, bytes]
+"""A public key (DER), a signature, and the bytes that it is said to cover."""
+
 
 def _signed(body: bytes, version: int) -> bytes:
     """What a signature covers: the body under version 1, its digest behind a prefix since.
@@ -134,6 +137,8 @@ class _Leaf:
     identity: Identity
     anchor: Anchor
     check: Callable[[bytes, bytes], None]
+    key: bytes
+    """Its public key, in DER."""
 
 
 class Verifier:
@@ -235,6 +240,7 @@ class Verifier:
         now: float,
         version: int = VERSION,
         stale: bool = False,
+        checked: bool = False,
     ) -> Identity:
         """Return who has signed the body, or raise Rejected.
 
@@ -242,7 +248,7 @@ class Verifier:
         judge dates: the time of reception. Revocation knows no dates: who is revoked is not
         believed about the past either, for only he says when he wrote. `version` is another for
         what was stored under another. `stale`: the age of the revocation list is set aside, for
-        what may bring a newer one.
+        what may bring a newer one. `checked`: the `claim` of this was found good.
 
         Raises:
             Rejected: UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL,
@@ -255,7 +261,8 @@ class Verifier:
         if len(signature) > MAX_SIGNATURE:
             raise Rejected(Reason.BAD_SIGNATURE, "it is too long")
         try:
-            leaf.check(_decode(signature), _signed(body, version))
+            if not checked:
+                leaf.check(_decode(signature), _signed(body, version))
         except InvalidSignature:
             name = leaf.identity.callerid
             raise Rejected(Reason.BAD_SIGNATURE, f"not signed by {name}") from None
@@ -265,6 +272,22 @@ class Verifier:
             name = leaf.identity.name
             raise Rejected(Reason.WRONG_KIND, f"signed by the login {name}, which signs nothing")
         return leaf.identity
+
+    def claim(self, body: bytes, signature: str, certificate: str) -> Claim | None:
+        """What is to be checked of a body's signature, where it is checked elsewhere.
+
+        That is the public key (DER), the signature, and what it covers. None for a certificate that
+        was not yet examined, and for what is no signature: `verify` says what is wrong with it.
+        """
+        leaf = (
+            self._leaves.get(_digest(certificate)) if len(certificate) <= MAX_CERTIFICATE else None
+        )
+        if leaf is None or len(signature) > MAX_SIGNATURE:
+            return None
+        try:
+            return leaf.key, _decode(signature), _signed(body, VERSION)
+        except ValueError:
+            return None
 
     def refuse_revoked(self, der: bytes) -> None:
         """Refuse a broker's certificate (DER) that its CA has taken back; raises Rejected.
@@ -345,7 +368,7 @@ class Verifier:
         """The certificate of a header, examined once; only a good one is remembered."""
         if len(text) > MAX_CERTIFICATE:
             raise Rejected(Reason.BAD_CERTIFICATE, f"it has {len(text)} characters")
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        digest = _digest(text)
         leaf = self._leaves.get(digest)
         if leaf is None:
             leaf = self._leaves[digest] = self._recall(digest) or self._examine(text, digest)
@@ -357,7 +380,7 @@ class Verifier:
             known = {} if self._cache is None else self._cache.get(digest)
             for anchor, trust in zip(self._anchors, self._trusts, strict=True):
                 if (found := known.get(trust)) is not None:
-                    return _Leaf(found[0], anchor, checking_der(found[1]))
+                    return _Leaf(found[0], anchor, checking_der(found[1]), found[1])
         except UNPARSABLE as error:
             log.debug("a certificate was not remembered well: %s", error)
         return None
@@ -370,11 +393,12 @@ class Verifier:
             identity = identity_of(certificate, self._operators)
             refuse_unfit(certificate, identity.kind)
             key = certificate.public_key()
-            leaf = _Leaf(identity, anchor, checking(key))
+            check = checking(key)
+            der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            leaf = _Leaf(identity, anchor, check, der)
         except UNPARSABLE as error:
             raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from None
         if self._cache is not None:
-            der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             trust = self._trusts[self._anchors.index(anchor)]
             self._cache.add(digest, trust, identity, der)
         return leaf
@@ -396,6 +420,10 @@ def _trust(anchor: Anchor, operators: Sequence[str]) -> bytes:
     parts = [anchor.subject, anchor.key, *(pattern.encode() for pattern in operators)]
     sizes = [len(part).to_bytes(4, "big") + part for part in parts]
     return hashlib.sha256(_RULES + b"".join(sizes)).digest()
+
+
+def _digest(certificate: str) -> bytes:
+    return hashlib.sha256(certificate.encode("utf-8", "surrogatepass")).digest()
 
 
 def _encode(raw: bytes) -> str:

@@ -228,8 +228,7 @@ def _unknown_facts(search: DiscoveryQuery) -> list[str]:
     """What the filter asks that no known node has."""
     from mcshell.client.discovery.unknown_facts import unknown_in  # noqa: PLC0415 - where nobody matches
 
-    since = time.time() - search.settings.known_for
-    return unknown_in(search.filter, search.known.nodes(search.collective, since))
+    return unknown_in(search.filter, search.known.nodes(search.collective, search.since))
 
 
 def remembered(search: DiscoveryQuery, fresh: Callable[[NodeTimes], bool]) -> list[str] | None:
@@ -365,6 +364,7 @@ class Finder:
         self._known = known
         self._settings = settings
         self._open: deque[str] = deque()
+        """Questions to which late answers are still taken."""
 
     def meant(self, targeting: Targeting) -> Targeting:
         """The same with names alone: no file, no groups (`groups.resolved`)."""
@@ -378,28 +378,24 @@ class Finder:
             UsageError: the source is unknown, or wants names and has none.
             Stopped: Ctrl-C, with who had answered as `found`.
         """
-        found = self._find(targeting, agent)
-        if found.stopped:
-            raise Stopped(found=found)
-        return found
-
-    def _find(self, targeting: Targeting, agent: str | None) -> Discovered:
         source = _source(targeting.source)
         if targeting.collective is not None:
             check_word("collective", targeting.collective)
         targeting = self.meant(targeting)
         compile_filter(targeting.filter)
-        if source is not named:
-            self._let_go()
+        while source is not named and self._open:  # answers to old questions hold up the new ones
+            self._queries.forget(self._open.popleft())
         if targeting.nodes is not None and targeting.filter:
             asked = source if source is not named else _source("broadcast")
-            return self._among(set(targeting.nodes), asked, targeting, agent)
-        if targeting.nodes is None:
-            names = plain_names(targeting.filter)
-            targeting = replace(targeting, nodes=None if names is None else tuple(expand(names)))
-        if targeting.nodes is not None:
-            source = named
-        return source(self._search(targeting, agent))
+            found = self._among(set(targeting.nodes), asked, targeting, agent)
+        else:
+            if targeting.nodes is None and (names := plain_names(targeting.filter)) is not None:
+                targeting = replace(targeting, nodes=tuple(expand(names)))
+            asked = source if targeting.nodes is None else named
+            found = asked(self._search(targeting, agent))
+        if found.stopped:
+            raise Stopped(found=found)
+        return found
 
     def remembered(self, targeting: Targeting, agent: str) -> Discovered | None:
         """The targets of a broadcast that changes nothing, from what is known (§5).
@@ -461,11 +457,6 @@ class Finder:
             retire=self._open.append,
             fill=self._fill,
         )
-
-    def _let_go(self) -> None:
-        """Take no more answers to old questions: they stand before those to the new one."""
-        while self._open:
-            self._queries.forget(self._open.popleft())
 
 
 def _source(name: str) -> DiscoveryMethod:

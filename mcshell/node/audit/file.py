@@ -113,7 +113,8 @@ class AuditFile:
         more = self._kept + text
         if self._after_torn:
             more = b"\n" + more
-        if self._full(len(more)) and self._rotate():
+        most, size = self._max_bytes, self._size
+        if most and size and size + len(more) > most and self._rotate():
             return self._append(event, now)
         self._write(more)
         self._own, self._after_torn, self._lost = [], False, 0
@@ -273,9 +274,6 @@ class AuditFile:
     def _previous(self, name: str) -> dict[str, Any] | None:
         head = self.head
         return None if head is None else {"name": name, "count": head.count, "hash": head.hash}
-
-    def _full(self, more: int) -> bool:
-        return bool(self._max_bytes and self._size and self._size + more > self._max_bytes)
 
     def _rotate(self) -> bool:
         """Begin a new file; False where the old one cannot be renamed: it goes on."""

@@ -231,28 +231,6 @@ def _unknown_facts(search: DiscoveryQuery) -> list[str]:
     return unknown_in(search.filter, search.known.nodes(search.collective, search.since))
 
 
-def remembered(search: DiscoveryQuery, fresh: Callable[[NodeTimes], bool]) -> list[str] | None:
-    """The known nodes that match, where that is as good as to ask all; None where it is not (§5).
-
-    Of those that match, the ones that are not `fresh` are asked, each by itself. Who does not answer
-    that is a target all the same, as in discovery.
-    """
-    if not search.known.surveyed(search.collective, search.filter, search.since):
-        return None
-    known = search.known_names()
-    stale = [name for name, one in known.items() if not fresh(one)]
-    if 2 * len(stale) > len(known):
-        search.fill(search.collective)
-        known = search.known_names()
-        stale = [name for name, one in known.items() if not fresh(one)]
-    if 2 * len(stale) > len(known):
-        return None
-    if stale:
-        _renew(search, stale)
-        known = search.known_names()
-    return list(known)
-
-
 def _renew(search: DiscoveryQuery, names: Sequence[str]) -> None:
     """Have each of these nodes say what it is, and remember that; who is there does so at once."""
     question, answers = search.queries.ping_each(search.collective, names)
@@ -400,8 +378,10 @@ class Finder:
     def remembered(self, targeting: Targeting, agent: str) -> Discovered | None:
         """The targets of a broadcast that changes nothing, from what is known (§5).
 
-        None where that is no answer, and they are to be found: it is wanted that they be asked, only
-        they can tell whether they match, or too little of what is known is fresh.
+        None where that is not as good as to ask all: it is wanted that they be asked, only they can
+        tell whether they match, or too little of what is known is fresh. Of those that match, who is
+        not fresh is asked, each by itself, and is a target all the same where there is no answer, as
+        in discovery.
         """
         began = time.time()
         asked = targeting.fresh or not targeting.known or targeting.discovery_timeout is not None
@@ -410,8 +390,21 @@ class Finder:
             return None
         if compile_filter(targeting.filter).uses_data:
             return None
-        names = remembered(self._search(targeting, agent), lambda one: self._fresh(one, began))
-        return None if not names else Discovered(names=names, elapsed=time.time() - began)
+        search = self._search(targeting, agent)
+        if not search.known.surveyed(search.collective, search.filter, search.since):
+            return None
+        known = search.known_names()
+        stale = [name for name, one in known.items() if not self._fresh(one, began)]
+        if 2 * len(stale) > len(known):
+            search.fill(search.collective)
+            known = search.known_names()
+            stale = [name for name, one in known.items() if not self._fresh(one, began)]
+        if not known or 2 * len(stale) > len(known):
+            return None
+        if stale:
+            _renew(search, stale)
+            known = search.known_names()
+        return Discovered(names=list(known), elapsed=time.time() - began) if known else None
 
     def _fresh(self, node: NodeTimes, now: float) -> bool:
         """Whether a node was heard of so lately that it need not be asked what it is."""

@@ -134,11 +134,8 @@ class _Groups:
     stamp: Stamp | None = None
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)
     flaw: PolicyFlaw | None = None
-
-    @property
-    def error(self) -> str:
-        """What is wrong with them."""
-        return "" if self.flaw is None else _said(_GROUPS, self.flaw)
+    error: str = ""
+    """What is wrong with them, in words."""
 
 
 class Policies:
@@ -268,6 +265,7 @@ class Policies:
             except (OSError, ValueError) as error:
                 line = error.line if isinstance(error, PolicyError) else 0
                 groups.flaw = PolicyFlaw(line, _reason_of(error), PolicyCost.GROUPS)
+                groups.error = _said(_GROUPS, groups.flaw)
             self._groups = groups
         groups.checked = clock
         return groups

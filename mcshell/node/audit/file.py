@@ -168,25 +168,21 @@ class AuditFile:
         if self._file is None:
             self._open(self.path.name)
             return
-        size, clock = os.fstat(self._file).st_size, time.monotonic()
-        if size < self._size:
+        about, clock = os.fstat(self._file), time.monotonic()
+        if about.st_size < self._size:
             self._after_torn = False
             self._begin("gap", self.path.name)
-        self._size = size if self._regular else 0
+        self._size = about.st_size if self._regular else 0
         if clock >= self._look_at:
             self._look_at = clock + _LOOK_EVERY
-            if not self._is_there():
+            try:
+                there = os.path.samestat(about, self.path.stat())
+            except FileNotFoundError:
+                there = False
+            if not there:
                 name = self._name_now()
                 self._shut()
                 self._open(name)
-
-    def _is_there(self) -> bool:
-        """Whether the file that we write to is still the one of that name."""
-        assert self._file is not None, "it is open"
-        try:
-            return os.path.samestat(os.fstat(self._file), self.path.stat())
-        except FileNotFoundError:
-            return False
 
     def _name_now(self) -> str:
         """What the file is called that we write to: it may have been moved away."""

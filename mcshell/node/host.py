@@ -119,7 +119,7 @@ class Host:
 
     def inventory(self) -> list[dict[str, Any]]:
         """The active agents' metadata."""
-        return self._served.inventory()
+        return self._served.inventory
 
     def stats(self) -> dict[str, Any]:
         """Counters since the daemon's start."""

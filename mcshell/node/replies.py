@@ -59,20 +59,22 @@ class ReplyWriter:
     def working(self, request: Request, state: State, attempt: int = 1) -> SealedMessage:
         """Write the reply that says that the request was received or is running."""
         sequence = _numbered(_WORKING[state], attempt)
-        reply = self._reply(request, sequence, Outcome(state, 0, ""), None)
-        return seal_reply(reply, self._signer)
+        return self._sealed(request, sequence, Outcome(state, 0, ""), None)
 
     def final(self, request: Request, outcome: Outcome, attempt: int = 1) -> SealedMessage:
         """Write the final reply; what cannot be sent is said to have failed, and why."""
+        sequence = _numbered(ReplySequence.FINAL, attempt)
         try:
-            sealed = self._final(request, outcome, attempt)
+            sealed = self._sealed(request, sequence, outcome, outcome.statuscode)
         except AgentError as error:
-            return self._final(request, _unsendable(str(error)), attempt)
-        size = len(sealed.body)
-        if size > self._max_reply:
+            text = str(error)
+        else:
+            size = len(sealed.body)
+            if size <= self._max_reply:
+                return sealed
             text = f"reply too large: {size} bytes, {self._max_reply} are allowed (max_reply)"
-            return self._final(request, _unsendable(text), attempt)
-        return sealed
+        unsendable = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
+        return self._sealed(request, sequence, unsendable, unsendable.statuscode)
 
     def kept(self, request: Request, outcome: Outcome, attempt: int = 1) -> OutboxMessage:
         """Write the final reply as the outbox keeps it."""
@@ -128,15 +130,10 @@ class ReplyWriter:
         """Write what stands for a last reply that did not come to the broker."""
         return seal_reply(_too_large(read_reply(sealed.body), len(sealed.body)), self._signer)
 
-    def _final(self, request: Request, outcome: Outcome, attempt: int) -> SealedMessage:
-        sequence = _numbered(ReplySequence.FINAL, attempt)
-        reply = self._reply(request, sequence, outcome, outcome.statuscode)
-        return seal_reply(reply, self._signer)
-
-    def _reply(
+    def _sealed(
         self, request: Request, sequence: int, outcome: Outcome, statuscode: int | None
-    ) -> Reply:
-        return Reply(
+    ) -> SealedMessage:
+        reply = Reply(
             requestid=request.id,
             sender=self._signer.identity.name,
             sequence=sequence,
@@ -150,14 +147,11 @@ class ReplyWriter:
             digest=request.digest,
             machine=self._machine,
         )
+        return seal_reply(reply, self._signer)
 
 
 def _numbered(sequence: int, attempt: int) -> int:
     return sequence + ReplySequence.STEP * (max(1, attempt) - 1)
-
-
-def _unsendable(text: str) -> Outcome:
-    return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
 
 
 def _too_large(reply: Reply, size: int) -> Reply:

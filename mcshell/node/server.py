@@ -21,8 +21,7 @@ from mcshell.message import Via
 from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
 from mcshell.node.execution.action import run_action
-from mcshell.node.execution.audited import AuditedReplies
-from mcshell.node.execution.threads import Task
+from mcshell.node.execution.threads import AuditedReplies, Task
 from mcshell.node.registration import RegistrationThread, RegistrationWriter
 from mcshell.node.replies import ReplySender, ReplyWriter, no_steps
 from mcshell.node.verdicts import Admitted, refused

@@ -152,7 +152,11 @@ class Pattern:
         if translation is None:
             return None
         try:
-            return *_program(translation.program), _coded(text)
+            coded = text.encode()
+        except UnicodeEncodeError:
+            coded = _SURROGATE.sub("\ufffd", text).encode()
+        try:
+            return *_program(translation.program), coded
         except _TooLarge:
             return None
 
@@ -281,13 +285,6 @@ def _program(program: str) -> tuple[Any, int]:
 @lru_cache(maxsize=_PROGRAMS)
 def _translated(pattern: str, flags: int) -> Translation:
     return translate(pattern, flags, plain=False)
-
-
-def _coded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", text).encode()
 
 
 def _shown(pattern: str) -> str:

@@ -228,30 +228,7 @@ def _unknown_facts(search: DiscoveryQuery) -> list[str]:
     """What the filter asks that no known node has."""
     from mcshell.client.discovery.unknown_facts import unknown_in  # noqa: PLC0415 - where nobody matches
 
-    since = time.time() - search.settings.known_for
-    return unknown_in(search.filter, search.known.nodes(search.collective, since))
-
-
-def remembered(search: DiscoveryQuery, fresh: Callable[[NodeTimes], bool]) -> list[str] | None:
-    """The known nodes that match, where that is as good as to ask all; None where it is not (§5).
-
-    Of those that match, the ones that are not `fresh` are asked, each by itself. Who does not answer
-    that is a target all the same, as in discovery.
-    """
-    if not search.known.surveyed(search.collective, search.filter, search.since):
-        return None
-    known = search.known_names()
-    stale = [name for name, one in known.items() if not fresh(one)]
-    if 2 * len(stale) > len(known):
-        search.fill(search.collective)
-        known = search.known_names()
-        stale = [name for name, one in known.items() if not fresh(one)]
-    if 2 * len(stale) > len(known):
-        return None
-    if stale:
-        _renew(search, stale)
-        known = search.known_names()
-    return list(known)
+    return unknown_in(search.filter, search.known.nodes(search.collective, search.since))
 
 
 def _renew(search: DiscoveryQuery, names: Sequence[str]) -> None:
@@ -365,6 +342,7 @@ class Finder:
         self._known = known
         self._settings = settings
         self._open: deque[str] = deque()
+        """Questions to which late answers are still taken."""
 
     def meant(self, targeting: Targeting) -> Targeting:
         """The same with names alone: no file, no groups (`groups.resolved`)."""
@@ -378,34 +356,32 @@ class Finder:
             UsageError: the source is unknown, or wants names and has none.
             Stopped: Ctrl-C, with who had answered as `found`.
         """
-        found = self._find(targeting, agent)
-        if found.stopped:
-            raise Stopped(found=found)
-        return found
-
-    def _find(self, targeting: Targeting, agent: str | None) -> Discovered:
         source = _source(targeting.source)
         if targeting.collective is not None:
             check_word("collective", targeting.collective)
         targeting = self.meant(targeting)
         compile_filter(targeting.filter)
-        if source is not named:
-            self._let_go()
+        while source is not named and self._open:  # answers to old questions hold up the new ones
+            self._queries.forget(self._open.popleft())
         if targeting.nodes is not None and targeting.filter:
             asked = source if source is not named else _source("broadcast")
-            return self._among(set(targeting.nodes), asked, targeting, agent)
-        if targeting.nodes is None:
-            names = plain_names(targeting.filter)
-            targeting = replace(targeting, nodes=None if names is None else tuple(expand(names)))
-        if targeting.nodes is not None:
-            source = named
-        return source(self._search(targeting, agent))
+            found = self._among(set(targeting.nodes), asked, targeting, agent)
+        else:
+            if targeting.nodes is None and (names := plain_names(targeting.filter)) is not None:
+                targeting = replace(targeting, nodes=tuple(expand(names)))
+            asked = source if targeting.nodes is None else named
+            found = asked(self._search(targeting, agent))
+        if found.stopped:
+            raise Stopped(found=found)
+        return found
 
     def remembered(self, targeting: Targeting, agent: str) -> Discovered | None:
         """The targets of a broadcast that changes nothing, from what is known (§5).
 
-        None where that is no answer, and they are to be found: it is wanted that they be asked, only
-        they can tell whether they match, or too little of what is known is fresh.
+        None where that is not as good as to ask all: it is wanted that they be asked, only they can
+        tell whether they match, or too little of what is known is fresh. Of those that match, who is
+        not fresh is asked, each by itself, and is a target all the same where there is no answer, as
+        in discovery.
         """
         began = time.time()
         asked = targeting.fresh or not targeting.known or targeting.discovery_timeout is not None
@@ -414,8 +390,21 @@ class Finder:
             return None
         if compile_filter(targeting.filter).uses_data:
             return None
-        names = remembered(self._search(targeting, agent), lambda one: self._fresh(one, began))
-        return None if not names else Discovered(names=names, elapsed=time.time() - began)
+        search = self._search(targeting, agent)
+        if not search.known.surveyed(search.collective, search.filter, search.since):
+            return None
+        known = search.known_names()
+        stale = [name for name, one in known.items() if not self._fresh(one, began)]
+        if 2 * len(stale) > len(known):
+            search.fill(search.collective)
+            known = search.known_names()
+            stale = [name for name, one in known.items() if not self._fresh(one, began)]
+        if not known or 2 * len(stale) > len(known):
+            return None
+        if stale:
+            _renew(search, stale)
+            known = search.known_names()
+        return Discovered(names=list(known), elapsed=time.time() - began) if known else None
 
     def _fresh(self, node: NodeTimes, now: float) -> bool:
         """Whether a node was heard of so lately that it need not be asked what it is."""
@@ -461,11 +450,6 @@ class Finder:
             retire=self._open.append,
             fill=self._fill,
         )
-
-    def _let_go(self) -> None:
-        """Take no more answers to old questions: they stand before those to the new one."""
-        while self._open:
-            self._queries.forget(self._open.popleft())
 
 
 def _source(name: str) -> DiscoveryMethod:

@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
-    from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["JobManager", "JobReplies"]
@@ -171,20 +170,6 @@ class JobManager:
             and not self._requester.confirmed(confirm, ask, found)
         ):
             raise UsageError("not confirmed: nothing was sent")
-        replies = self._send_new(job, nonce, sealed, ask, found.names)
-        wait = self._settings.client.timeout if ask.timeout is None else ask.timeout
-        replies.wait_confirmed(wait)
-        return replies
-
-    def _send_new(
-        self,
-        job: Job,
-        nonce: str,
-        sealed: SealedMessage,
-        ask: RequestOptions,
-        names: Sequence[str],
-    ) -> JobReplies:
-        schema = self._ddls.get(job.agent).action(job.action)
         record = RequestRecord(
             id=job.id,
             nonce=nonce,
@@ -198,8 +183,11 @@ class JobManager:
             data=schema.redact(job.data),
         )
         document = JobDocument(sealed.body, secret=record.data != job.data)
-        each = dict.fromkeys(names, as_fields(sealed))
-        return self._send(record, "submit", each, [document], schema)
+        each = dict.fromkeys(found.names, as_fields(sealed))
+        replies = self._send(record, "submit", each, [document], schema)
+        wait = self._settings.client.timeout if ask.timeout is None else ask.timeout
+        replies.wait_confirmed(wait)
+        return replies
 
     def _send(
         self,

@@ -138,7 +138,8 @@ class QueryAnswers:
                 pause = linger
                 if self._replies:
                     closes = self._latest
-                    pause = self._pause(silence, linger)
+                    longest = self._longest
+                    pause = max(linger, longest) if self._complete else max(silence, 2 * longest)
                 # What waits to be entered may be an answer; who floods us with others is not
                 # waited for.
                 busy = min(self._quiet_since(), self._latest + _BUSY)
@@ -155,12 +156,6 @@ class QueryAnswers:
             take(passed)
         finally:
             self._wakeup.acquire()
-
-    def _pause(self, silence: float, linger: float) -> float:
-        """How long a pause may be, in seconds."""
-        if self._complete:
-            return max(linger, self._longest)
-        return max(silence, 2 * self._longest)
 
     def conclude(
         self, tail: Callable[[Iterable[tuple[Reply, float]]], None]
@@ -241,23 +236,7 @@ class NodeQueries:
     ) -> tuple[str, QueryAnswers]:
         """Ask one of the nodes that serve a pool; the agent is called as the pool is."""
         answers = QueryAnswers(members, ())
-        question, nonce = new_request_id(self._request_sender.caller)
-        now = time.time()
-        record = RequestRecord(
-            id=question,
-            nonce=nonce,
-            agent=pool,
-            action=action,
-            via=Via.POOL,
-            collective=collective,
-            created=now,
-            expires=now + _TTL,
-            filter=Filter(),
-            data={**data},
-            pool=pool,
-        )
-        self._send(record, data, (), answers)
-        return question, answers
+        return self._ask(action, collective, data, None, Filter(), answers, pool), answers
 
     def locate(self, collective: str, names: Sequence[str]) -> None:
         """Learn over which wire these nodes are, where there are several."""
@@ -281,6 +260,7 @@ class NodeQueries:
         names: Sequence[str] | None,
         filter_: Filter,
         answers: QueryAnswers,
+        pool: str | None = None,
     ) -> str:
         question, nonce = new_request_id(self._request_sender.caller)
         via = Via.BROADCAST if names is None else Via.DIRECT
@@ -288,28 +268,21 @@ class NodeQueries:
         record = RequestRecord(
             id=question,
             nonce=nonce,
-            agent="discovery",
+            agent=pool or "discovery",
             action=action,
-            via=via,
+            via=Via.POOL if pool else via,
             collective=collective,
             created=now,
             expires=now + _TTL,
             filter=filter_,
             data=dict(data),
+            pool=pool,
         )
-        self._send(record, data, names or (), answers)
-        return question
-
-    def _send(
-        self,
-        record: RequestRecord,
-        data: dict[str, str],
-        names: Sequence[str],
-        answers: QueryAnswers,
-    ) -> None:
-        self._receiver.watch(record.id, answers)
+        self._receiver.watch(question, answers)
         try:
-            self._request_sender.send(self._request_sender.request(record, data, _TTL), names)
+            request = self._request_sender.request(record, data, _TTL)
+            self._request_sender.send(request, names or ())
         except BaseException:
-            self.forget(record.id)
+            self.forget(question)
             raise
+        return question

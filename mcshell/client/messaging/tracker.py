@@ -54,16 +54,10 @@ class RequestTracker:
         self.interrupted = False
         self.discovered = discovered
         self._picture = elapsed
-
-    @property
-    def live(self) -> bool:
+        self.live = elapsed is None
         """Whether replies may enter; a picture of a request is what somebody has kept of it."""
-        return self._picture is None
-
-    @property
-    def expected(self) -> Container[str]:
+        self.expected: Container[str] = self._ledger.targets
         """The targets; a set that never changes, so it is read without the lock."""
-        return self._ledger.targets
 
     @property
     def revision(self) -> int:

@@ -175,8 +175,14 @@ class InteractiveRun:
             return ledger.outstanding <= before or self._stop
 
         self._await_targets(run_settings, batch, deadline, done)
-        if self._tracker.record.grows:
-            self._linger(deadline, done)
+        tracker = self._tracker
+        if not tracker.record.grows:
+            return
+        # Those who were no targets answer at the same moment as those who were.
+        while (end := min(self._quiet_since() + _LINGER, deadline)) > time.monotonic():
+            if tracker.wait(lambda _ledger: self._stop, end - time.monotonic()):
+                return
+        tracker.wait(done, deadline - time.monotonic())
 
     def _await_targets(
         self,
@@ -195,14 +201,6 @@ class InteractiveRun:
             self._probe(run_settings, pending, deadline, done)
         if not tracker.wait(done, deadline - time.monotonic()):
             self._hub.judge(tracker, batch, f"no answer within {run_settings.timeout:g} s")
-
-    def _linger(self, deadline: float, done: Callable[[Ledger], bool]) -> None:
-        """Wait for those who were no targets: they answer at the same moment as those who were."""
-        tracker = self._tracker
-        while (end := min(self._quiet_since() + _LINGER, deadline)) > time.monotonic():
-            if tracker.wait(lambda _ledger: self._stop, end - time.monotonic()):
-                return
-        tracker.wait(done, deadline - time.monotonic())
 
     def _probed_at(self) -> float:
         """When (monotonic) the missing are probed, if nothing comes before."""

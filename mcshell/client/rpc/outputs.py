@@ -14,7 +14,7 @@ from mcshell import table
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from mcshell.ddl import Action
 
@@ -36,10 +36,6 @@ class Outputs:
     kinds: Mapping[str, str]
     columns: Mapping[str, str]
 
-    def rest(self, data: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What one reply holds that has no column; None where all has."""
-        return {name: data[name] for name in data if name not in self.kinds} or None
-
     def cells(self, said: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[Any]], list[Any]]:
         """The cells by output, as the nodes gave them, and those of `unfit`."""
         cells: dict[str, list[Any]] = {name: [] for name in self.kinds}
@@ -48,7 +44,7 @@ class Outputs:
             data = dict(one)  # a large one is read from the file, once
             for name, column in cells.items():
                 column.append(data.get(name))
-            unfit.append(self.rest(data))
+            unfit.append({name: data[name] for name in data if name not in self.kinds} or None)
         return cells, unfit
 
     def table(self, said: Iterable[Mapping[str, Any]]) -> dict[str, table.Column]:
@@ -61,15 +57,11 @@ class Outputs:
             for place in table.misfits(kind, cells[name]):
                 unfit[place] = {name: cells[name][place], **(unfit[place] or {})}
                 cells[name][place] = None
-        found: dict[str, table.Column] = {
-            column: (_kind(self.kinds[name], cells[name]), cells[name])
-            for name, column in self.columns.items()
-        }
+        found: dict[str, table.Column] = {}
+        for name, column in self.columns.items():
+            kind = self.kinds[name]
+            found[column] = (table.kind_of(cells[name]) if kind == "object" else kind, cells[name])
         return found | ({UNFIT: ("object", unfit)} if any(unfit) else {})
-
-
-def _kind(declared: str, cells: Sequence[Any]) -> str:
-    return table.kind_of(cells) if declared == "object" else declared
 
 
 def outputs_of(action: Action | None, said: Iterable[Mapping[str, Any]]) -> Outputs:

@@ -270,7 +270,7 @@ def _agents(context: Context) -> Iterator[Finding]:
     source = FactSource(settings.node.facts, base)
     name = settings.node.identity or "doctor"
     served.activate(Host(name, facts=source.facts, served=served, settings=settings.agents))
-    for entry in served.inventory():
+    for entry in served.inventory:
         name = entry["name"]
         service = served.get(name)
         flaws = service.ddl.flaws if service else ()

@@ -278,8 +278,8 @@ class AdmissionController:
         if service.exempt:
             self.discovered(request, host)
         elif (
-            why := self._write(
-                event, request, host, vital=action.changes, inputs=action.redact(data)
+            why := self._audit.write(
+                _about(event, request, host, inputs=action.redact(data)), vital=action.changes
             )
         ) and action.changes:
             text = f"the audit log cannot be written ({why}), and {action.name} changes the machine"
@@ -317,16 +317,17 @@ class AdmissionController:
         """Audit how a request came out that had passed policy; or (`event`) what became of it."""
         service = self._served.get(request.agent)
         action = None if service is None else service.ddl.actions.get(request.action)
-        self._write(
+        about = _about(
             event,
             request,
             host,
-            vital=action is not None and action.changes and outcome.state is not State.DENIED,
             state=outcome.state.value,
             statuscode=outcome.statuscode,
             reason=outcome.statusmsg,
             **more,
         )
+        vital = action is not None and action.changes and outcome.state is not State.DENIED
+        self._audit.write(about, vital=vital)
 
     def _refusal(
         self,
@@ -347,12 +348,6 @@ class AdmissionController:
             self._audit.write(event)
         host.journal.count(name)
         return Refusal(request, state, statuscode, message)
-
-    def _write(
-        self, event: str, request: Request, host: Host, *, vital: bool = False, **more: Any
-    ) -> str | None:
-        """Audit a request; returns why it could not be, None when it was."""
-        return self._audit.write(_about(event, request, host, **more), vital=vital)
 
 
 def _about(event: str, request: Request, host: Host, **more: Any) -> dict[str, Any]:

@@ -134,11 +134,8 @@ class _Groups:
     stamp: Stamp | None = None
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)
     flaw: PolicyFlaw | None = None
-
-    @property
-    def error(self) -> str:
-        """What is wrong with them."""
-        return "" if self.flaw is None else _said(_GROUPS, self.flaw)
+    error: str = ""
+    """What is wrong with them, in words."""
 
 
 class Policies:
@@ -183,7 +180,8 @@ class Policies:
         with self._lock:
             file, name = self._file(f"{agent}{_SUFFIX}"), f"{agent}{_SUFFIX}"
             if file.policy is None and not file.error:
-                if _uncovered(agent, action):
+                uncovered = UNCOVERED.get(agent, frozenset())
+                if uncovered is None or action in uncovered:
                     why = f"{_DEFAULT} does not cover {agent}.{action}: it wants {name}"
                     return Decision(False, why)
                 file, name = self._file(_DEFAULT), _DEFAULT
@@ -212,7 +210,8 @@ class Policies:
                 elif name or one.endswith(_SUFFIX):
                     file = self._read(one, _stamp(self.directory / one), groups)
                     found += [(one, flaw) for flaw in file.flaws]
-                if not name and one.lower().endswith(_SUFFIX) and not _named_after_agent(one):
+                agent = one.removesuffix(_SUFFIX)
+                if not name and one.lower().endswith(_SUFFIX) and not _AGENT.fullmatch(agent):
                     why = "an agent's name is of a-z, 0-9, _ and -"
                     found.append((one, PolicyFlaw(0, why, PolicyCost.NEVER_READ)))
         return found
@@ -266,20 +265,10 @@ class Policies:
             except (OSError, ValueError) as error:
                 line = error.line if isinstance(error, PolicyError) else 0
                 groups.flaw = PolicyFlaw(line, _reason_of(error), PolicyCost.GROUPS)
+                groups.error = _said(_GROUPS, groups.flaw)
             self._groups = groups
         groups.checked = clock
         return groups
-
-
-def _uncovered(agent: str, action: str) -> bool:
-    if agent not in UNCOVERED:
-        return False
-    actions = UNCOVERED[agent]
-    return actions is None or action in actions
-
-
-def _named_after_agent(file: str) -> bool:
-    return _AGENT.fullmatch(file.removesuffix(_SUFFIX)) is not None
 
 
 def _decide(
@@ -364,18 +353,15 @@ class Authorisation:
     def flaws(self) -> list[str]:
         """What is wrong with the policies, one line each, as of now or of some seconds ago."""
         if time.monotonic() >= self._flaws_until:
-            self._flaws = self._found_flaws()
+            try:
+                self._flaws = [
+                    f"policy {_said(name, flaw)}; it costs {flaw.cost}"
+                    for name, flaw in self._policies.flaws()
+                ]
+            except OSError as error:
+                self._flaws = [f"policies {self._policies.directory}: {error.strerror}"]
             self._flaws_until = time.monotonic() + _FLAWS_FOR
         return self._flaws
-
-    def _found_flaws(self) -> list[str]:
-        try:
-            return [
-                f"policy {_said(name, flaw)}; it costs {flaw.cost}"
-                for name, flaw in self._policies.flaws()
-            ]
-        except OSError as error:
-            return [f"policies {self._policies.directory}: {error.strerror}"]
 
     def denied(
         self,

@@ -110,7 +110,10 @@ class ReplayGuard:
 
         def work(database: sqlite3.Connection) -> list[bool]:
             won = [_claim(database, *claim) for claim in wanted]
-            self._purge(database, now)
+            if now >= self._purge_at:
+                gone = database.execute(_PURGE, (now - _GRACE, _PURGE_ROWS)).rowcount
+                if gone < _PURGE_ROWS:
+                    self._purge_at = now + _PURGE_EVERY
             return won
 
         if not self._reserve.kept:
@@ -168,13 +171,6 @@ class ReplayGuard:
 
     def _found(self, key: tuple[str, str], in_reserve: set[tuple[str, ...]]) -> bool:
         return key in in_reserve or bool(self._database.read(_FIND, key))
-
-    def _purge(self, database: sqlite3.Connection, now: float) -> None:
-        if now < self._purge_at:
-            return
-        gone = database.execute(_PURGE, (now - _GRACE, _PURGE_ROWS)).rowcount
-        if gone < _PURGE_ROWS:
-            self._purge_at = now + _PURGE_EVERY
 
 
 def _claim(database: sqlite3.Connection, identity: str, requestid: str, expires: float) -> bool:

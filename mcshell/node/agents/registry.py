@@ -149,14 +149,10 @@ class AgentRegistry:
             found += [f"agent {name}: {flaw}" for flaw in service.ddl.flaws]
         return found
 
-    def inventory(self) -> list[dict[str, Any]]:
-        """The active agents' metadata and actions, by name."""
-        return self._inventory
-
     def _refresh(self) -> None:
         self.names = frozenset(self._services)
-        self._inventory = [_about(service.ddl) for _name, service in sorted(self._services.items())]
-        self.versions = {one["agent"]: one["version"] for one in self._inventory}
+        self.inventory = [_about(service.ddl) for _name, service in sorted(self._services.items())]
+        self.versions = {one["agent"]: one["version"] for one in self.inventory}
 
 
 def _about(schema: ddl.DDL) -> dict[str, Any]:

@@ -113,7 +113,8 @@ class AuditFile:
         more = self._kept + text
         if self._after_torn:
             more = b"\n" + more
-        if self._full(len(more)) and self._rotate():
+        most, size = self._max_bytes, self._size
+        if most and size and size + len(more) > most and self._rotate():
             return self._append(event, now)
         self._write(more)
         self._own, self._after_torn, self._lost = [], False, 0
@@ -167,25 +168,21 @@ class AuditFile:
         if self._file is None:
             self._open(self.path.name)
             return
-        size, clock = os.fstat(self._file).st_size, time.monotonic()
-        if size < self._size:
+        about, clock = os.fstat(self._file), time.monotonic()
+        if about.st_size < self._size:
             self._after_torn = False
             self._begin("gap", self.path.name)
-        self._size = size if self._regular else 0
+        self._size = about.st_size if self._regular else 0
         if clock >= self._look_at:
             self._look_at = clock + _LOOK_EVERY
-            if not self._is_there():
+            try:
+                there = os.path.samestat(about, self.path.stat())
+            except FileNotFoundError:
+                there = False
+            if not there:
                 name = self._name_now()
                 self._shut()
                 self._open(name)
-
-    def _is_there(self) -> bool:
-        """Whether the file that we write to is still the one of that name."""
-        assert self._file is not None, "it is open"
-        try:
-            return os.path.samestat(os.fstat(self._file), self.path.stat())
-        except FileNotFoundError:
-            return False
 
     def _name_now(self) -> str:
         """What the file is called that we write to: it may have been moved away."""
@@ -273,9 +270,6 @@ class AuditFile:
     def _previous(self, name: str) -> dict[str, Any] | None:
         head = self.head
         return None if head is None else {"name": name, "count": head.count, "hash": head.hash}
-
-    def _full(self, more: int) -> bool:
-        return bool(self._max_bytes and self._size and self._size + more > self._max_bytes)
 
     def _rotate(self) -> bool:
         """Begin a new file; False where the old one cannot be renamed: it goes on."""

@@ -243,7 +243,7 @@ class RunArchive:
 
     def keep(self, run: RunDirectory) -> None:
         """Move what a run leaves here; what cannot be moved is lost, the run is not."""
-        node = self.of(run.path.name).path
+        node = self._folder / run.path.name
         try:
             node.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in [path for name in _KEPT for path in run.path.glob(name)]:

@@ -247,13 +247,9 @@ def _broken(why: str) -> Outcome:
     return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
 
 
-def _environment() -> dict[str, str]:
-    """The daemon's, without what is mcshell's own: a passcode may stand there."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("MCSHELL_")}
-    return python_environment(env)
-
-
 def _spawn(path: Path, lock: int) -> subprocess.Popen[bytes]:
+    # The daemon's environment, without what is mcshell's own: a passcode may stand there.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MCSHELL_")}
     with (path / "log").open("wb") as log_file:
         return subprocess.Popen(
             python_module("mcshell.node.execution.shim_main", str(path), str(lock)),
@@ -262,7 +258,7 @@ def _spawn(path: Path, lock: int) -> subprocess.Popen[bytes]:
             stderr=log_file,
             pass_fds=(lock,),
             start_new_session=True,
-            env=_environment(),
+            env=python_environment(env),
         )
 
 

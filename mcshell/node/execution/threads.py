@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mcshell.message import Request
+    from mcshell.node.admission.controller import AdmissionController
+    from mcshell.node.host import Host
     from mcshell.node.journal import Journal
     from mcshell.node.verdicts import Admitted
 
-__all__ = ["ActionNode", "ActionThreads", "ReplySink", "Task"]
+__all__ = ["ActionNode", "ActionThreads", "AuditedReplies", "ReplySink", "Task"]
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,24 @@ class ReplySink(Protocol):
         """Say how it came out."""
 
 
+@dataclass(frozen=True, slots=True)
+class AuditedReplies:
+    """A node's `ReplySink` in front of another: the audit is told first."""
+
+    replies: ReplySink
+    controller: AdmissionController
+    host: Host
+
+    def working(self, request: Request, state: State) -> None:
+        """Say that the request was received or is running."""
+        self.replies.working(request, state)
+
+    def final(self, request: Request, outcome: Outcome) -> None:
+        """Audit how it came out, and say so."""
+        self.controller.finished(request, self.host, outcome)
+        self.replies.final(request, outcome)
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Task:
     """An action to be run on a node; `timeout` is seconds from its start.
@@ -85,11 +105,6 @@ class Task:
     put: float = field(default_factory=time.monotonic)
     started: float = math.inf
     answered: bool = False
-
-    @property
-    def caller(self) -> str:
-        """Whose it is."""
-        return self.admitted.request.caller
 
     @property
     def ends(self) -> float:
@@ -141,7 +156,7 @@ class ActionThreads:
         """Have actions run, in this order."""
         with self._lock:
             for task in tasks:
-                self._waiting.put(task.caller, task)
+                self._waiting.put(task.admitted.request.caller, task)
             self._unsaid.extend(tasks)
             # One of what a message has brought is for the thread that handles it.
             more = self._set_to_work(time.monotonic(), left=self._handling)
@@ -256,10 +271,24 @@ class ActionThreads:
                 self._ended.notify_all()
 
     def _do(self, task: Task) -> None:
+        request = task.admitted.request
         try:
-            self._act(task)
+            if task.cancelled.is_set():
+                self._answer(task, _CANCELLED)
+                return
+            task.host.journal.note(request.id, "running")
+            outcome = run_action(
+                task.admitted,
+                task.host,
+                task.ends - task.grace,
+                cancelled=task.cancelled,
+                log=task.log,
+                grace=task.grace,
+            )
+            if not self._answer(task, outcome):
+                task.host.journal.count("overran")
         except Exception:  # the thread serves the next one
-            log.exception("could not answer for %s", task.admitted.request.id)
+            log.exception("could not answer for %s", request.id)
         finally:
             with self._lock:
                 self._running.discard(task)
@@ -271,38 +300,17 @@ class ActionThreads:
         now = time.monotonic()
         if not self._waiting or self._room(now) <= 0:
             return None
-        if (task := self._waiting.take(self._full())) is None:
+        full: set[str] = set()
+        if self._each is not None:
+            busy = Counter(one.admitted.request.caller for one in self._running)
+            full = {caller for caller, count in busy.items() if count >= self._each}
+        if (task := self._waiting.take(full)) is None:
             return None
         task.started = now
         self._running.add(task)
         if not self._waiting:
             self._begun.notify_all()
         return task
-
-    def _full(self) -> set[str]:
-        """The callers who have as many actions at work as one may."""
-        if self._each is None:
-            return set()
-        busy = Counter(task.caller for task in self._running)
-        return {caller for caller, count in busy.items() if count >= self._each}
-
-    def _act(self, task: Task) -> None:
-        if task.cancelled.is_set():
-            self._answer(task, _CANCELLED)
-            return
-        journal, request = task.host.journal, task.admitted.request
-        journal.note(request.id, "running")
-        deadline = task.ends - task.grace
-        outcome = run_action(
-            task.admitted,
-            task.host,
-            deadline,
-            cancelled=task.cancelled,
-            log=task.log,
-            grace=task.grace,
-        )
-        if not self._answer(task, outcome):
-            journal.count("overran")
 
     def _answer(self, task: Task, outcome: Outcome) -> bool:
         with self._lock:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, ConnectError, ConnectionLost, ReceiptTimeout, UnknownBroker
 from mcshell.message import Request, Via, new_nonce
-from mcshell.node.execution.audited import AuditedReplies
-from mcshell.node.execution.threads import ActionThreads, Task
+from mcshell.node.execution.threads import ActionThreads, AuditedReplies, Task
 from mcshell.node.mcollective.admission import MCollectiveAdmission
 from mcshell.node.mcollective.host import MCollectiveHost
 from mcshell.node.mcollective.replies import MCollectiveReplies

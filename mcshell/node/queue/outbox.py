@@ -27,17 +27,12 @@ if TYPE_CHECKING:
     from mcshell.node.context import NodeContext
     from mcshell.wire.stomp.transport import Receipt
 
-__all__ = ["Outbox", "ResendBuffer", "headers_of"]
+__all__ = ["Outbox", "ResendBuffer"]
 
 log = logging.getLogger(__name__)
 
 _AGE: Final = 600.0  # seconds: far longer than it takes to notice that a broker has died
 _MOST: Final = 1 << 20  # bytes
-
-
-def headers_of(message: OutboxMessage) -> dict[str, str]:
-    """The headers that vouch for a kept reply."""
-    return {SIGNATURE: message.signature, CERTIFICATE: message.certificate}
 
 
 class Outbox(ConfirmedSender[OutboxMessage]):
@@ -96,8 +91,9 @@ class Outbox(ConfirmedSender[OutboxMessage]):
 
     def send(self, message: OutboxMessage) -> Receipt:
         """Send one reply."""
+        headers = {SIGNATURE: message.signature, CERTIFICATE: message.certificate}
         receipt = self._transport.send(
-            message.destination, message.body, headers_of(message), persistent=True, receipt=True
+            message.destination, message.body, headers, persistent=True, receipt=True
         )
         assert receipt is not None, "a receipt was asked for"
         return receipt

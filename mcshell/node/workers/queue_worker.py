@@ -135,11 +135,6 @@ class QueueWorker:
             return []
         return [lifecycle.end(work, outcome or interrupted(death))]
 
-    def _drop(self, run: Run) -> None:
-        """Keep what the run of a job leaves, unless it is to run once more."""
-        row = self._spool.get(run.work.key) if run.work.kind == "job" else None
-        self._runner.drop(run, keep=row is not None and row.state in FINAL)
-
     # --- the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -187,7 +182,9 @@ class QueueWorker:
         self._commit(ends)
         self._left.clear()
         for run in ended:
-            self._drop(run)
+            # What the run of a job leaves is kept, unless it is to run once more.
+            row = self._spool.get(run.work.key) if run.work.kind == "job" else None
+            self._runner.drop(run, keep=row is not None and row.state in FINAL)
             self._occupy(run.work, -1)
         return {run.work.identity for run in ended}
 

@@ -80,13 +80,10 @@ class DurableServices:
             scheduler,
             runner,
             settings.node,
-            settled=self._settled,
+            settled=lambda: all(queue.settled() for queue in self._queues),
             replies_added=self._replies_added,
             steps=first.steps,
         )
-
-    def _settled(self) -> bool:
-        return all(queue.settled() for queue in self._queues)
 
     def _replies_added(self) -> None:
         """There are new replies."""

@@ -6,8 +6,7 @@ import json
 import threading
 from collections import Counter
 
-from mcshell.node.audit.counts import MOST
-from mcshell.node.audit.log import AuditLog
+from mcshell.node.audit.log import MOST, AuditLog
 
 
 def event(reason="not_json", **more):

@@ -170,13 +170,19 @@ class Replies:
     @contextmanager
     def stopping(self) -> Iterator[None]:
         """What is done inside waits for this request: Ctrl-C stops it, and is raised as `Stopped`."""
-        with interrupts.call():
-            try:
-                yield
-                interrupts.check()
-            except KeyboardInterrupt:
-                self._stopped()
-                raise Stopped(self) from None
+        try:
+            with interrupts.call():
+                try:
+                    yield
+                    interrupts.check()
+                except KeyboardInterrupt:
+                    self._stopped()
+                    raise Stopped(self) from None
+        except Stopped as stop:
+            if stop.replies is not None:
+                raise
+            self._stopped()  # a thread that was halted as it began to wait: the request is there
+            raise Stopped(self) from None
 
     def _stopped(self) -> None:
         """Nobody waits any more: have those of whom nothing was heard judged (`InteractiveRun`)."""

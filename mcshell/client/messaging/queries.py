@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["AnySender", "NodeQueries", "QueryAnswers"]
 
 _TTL = 60.0
+_FEW = 50
+"""Of those who are awaited: so many may be down, and hold nobody up."""
 _BUSY = 10.0
 
 
@@ -63,6 +65,8 @@ class QueryAnswers:
         self._passed: list[tuple[Reply, float]] = []
         self._tail: Callable[[Iterable[tuple[Reply, float]]], None] | None = None
         self._awaited = set(awaited)
+        # A tenth of a fleet does not fall silent at one blow: what does is a busy machine.
+        self._few = max(_FEW, len(self._awaited) // 10)
         self._complete = False
         self.began = time.time()
         self._replies: dict[str, tuple[Reply, float]] = {}
@@ -126,7 +130,8 @@ class QueryAnswers:
         Without any answer the wait is `window` seconds; after the first it goes on for as long
         as the pauses stay below `silence` seconds, or below `linger` once it is complete: who
         was not awaited may be among those who answer at the same moment. Where the pauses are
-        long, as on a busy machine, it is given more: twice the longest, or once that for `linger`.
+        long, as on a busy machine, it is given more: twice the longest, or once that for `linger`; and
+        while a tenth of those who are awaited are missing, and more than a few, all of `window`.
         `take` is given what is `passing`, in the thread that waits.
         """
         closes = time.monotonic() + window
@@ -140,6 +145,8 @@ class QueryAnswers:
                     closes = self._latest
                     longest = self._longest
                     pause = max(linger, longest) if self._complete else max(silence, 2 * longest)
+                    if len(self._awaited) > self._few:
+                        pause = max(pause, window)
                 # What waits to be entered may be an answer; who floods us with others is not
                 # waited for.
                 busy = min(self._quiet_since(), self._latest + _BUSY)

@@ -81,6 +81,22 @@ def test_who_is_slow_is_given_as_long_again() -> None:
     assert time.monotonic() - began >= 0.8
 
 
+def test_a_tenth_of_a_fleet_is_waited_for() -> None:
+    """Where many are missing the machine is busy, not they: silence is not the end before the window."""
+    names = [f"web{number}" for number in range(1000)]
+    for missing, waited in ((100, False), (101, True)):
+        answers = QueryAnswers(AnySender(), names)
+        answers.add([answer(name) for name in names[missing:]])
+        began = time.monotonic()
+        answers.gather(window=3.0, silence=0.0, linger=0.0)
+        assert (time.monotonic() - began >= 3.0) is waited
+    few = QueryAnswers(AnySender(), names[:50])
+    few.add([answer("web0")])
+    began = time.monotonic()
+    few.gather(window=3.0, silence=0.0, linger=0.0)
+    assert time.monotonic() - began < 3.0
+
+
 def test_what_is_passed_on_is_not_kept() -> None:
     """Each answer is taken as it comes, once, by who waits or else at the end, and leaves who and when."""
     answers = QueryAnswers(AnySender(), ["web1", "web2"], passing=True)

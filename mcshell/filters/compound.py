@@ -130,11 +130,12 @@ def _test(token: Token, scanner: FilterScanner) -> Expression:
 
 def _data(plugin: Token, scanner: FilterScanner) -> Expression:
     parameter = scanner.take(PARAMETER)
+    inside = None if parameter is None else _word(parameter)
     scanner.expect(CLOSE)
     output = scanner.expect(OUTPUT).text.removeprefix(".")
     scanner.at(plugin, declared, plugin.text, output)
     compared = _compared(scanner.expect(OPERATOR), scanner)
-    return DataTest(plugin.text, parameter and _word(parameter), output, *compared)
+    return DataTest(plugin.text, inside, output, *compared)
 
 
 def _compared(operator: Token, scanner: FilterScanner) -> tuple[str, Value]:

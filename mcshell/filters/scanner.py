@@ -139,8 +139,8 @@ class FilterScanner:
         elif rest.startswith(("'", '"')) and quote is None:
             what = f"a quote at column {column} that is never closed"
         else:
-            found = (quote[0] if quote else rest.split(maxsplit=1)[0]) if rest else ""
-            shown = repr(found[:40]) if rest else "the end"
+            found = (quote[0] if quote else rest.split(maxsplit=1)[0])[:40] if rest else ""
+            shown = repr(found) if rest else "the end"
             what = f"expected {' or '.join(wanted) or 'the end'} at column {column}, found {shown}"
             if "'and'" in wanted and rest:
                 what += did_you_mean(found.lower(), ("and", "or"))

@@ -105,7 +105,7 @@ class _Build(Transformer[Token, Any]):
             raise _at(error, name) from error
 
     def data(self, plugin: Token, *rest: Any) -> Expression:
-        params = _word(rest[0]) if len(rest) == 4 else None  # noqa: PLR2004 - with its parameter
+        params = _word(rest[0]) if len(rest) == 4 else None
         output, written, value = rest[-3:]
         try:
             declared(str(plugin), str(output[1:]))
@@ -176,7 +176,7 @@ def _unclosed(text: str) -> int:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:77]}...")  # noqa: PLR2004 - a line's width
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
 @cache

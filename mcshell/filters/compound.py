@@ -1,17 +1,39 @@
-"""The compound filter's parser. The one module that imports lark: import it when it is needed."""
+r"""The compound filter's parser: MCollective's language, with quotes, spaces and dotted facts.
+
+::
+
+    filter   = every ("or" every)*
+    every    = operand ("and" operand)*
+    operand  = ("!" | "not") operand | "(" filter ")" | fact | class | data
+    fact     = (name | quoted) operator value
+    class    = name | quoted | regex
+    data     = name "(" (quoted | parameter)? ")" "." output operator value
+    value    = word | quoted | regex
+
+`scanner` says what each token is. Open brackets are on a list of ours, not on Python's stack: the text
+may come from anyone, and nests as deep as it is long.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
 
-from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput
-
-from mcshell.errors import FilterError, did_you_mean
+from mcshell.errors import FilterError
 from mcshell.filters.data import declared
 from mcshell.filters.facts import reader
+from mcshell.filters.scanner import (
+    CLOSE,
+    JOINT,
+    OPEN,
+    OPERAND,
+    OPERATOR,
+    OUTPUT,
+    PARAMETER,
+    VALUE,
+    FilterScanner,
+    Token,
+    shortened,
+)
 from mcshell.filters.tree import (
     ClassTest,
     DataTest,
@@ -24,25 +46,13 @@ from mcshell.filters.tree import (
 )
 from mcshell.filters.values import Regex, SpelledText, Value, pair, read_operator, read_value
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 __all__ = ["MAX_DEPTH", "MAX_LENGTH", "parse", "unquote"]
 
 MAX_LENGTH = 8192
 MAX_DEPTH = 50
-"""Characters of a filter, levels of brackets and negations in it."""
+"""Characters of a filter, levels of its tree: a bracket that changes nothing is none."""
 
 _ESCAPE = re.compile(r"\\([\\'\"])")
-_WANTED: Final[Mapping[str, str]] = {
-    "NAME": "a fact or a class",
-    "OPERATOR": "an operator",
-    "VALUE": "a value",
-    "OUTPUT": "'.OUTPUT' of the data plugin",
-    "_AND": "'and'",
-    "_OR": "'or'",
-    "RPAR": "')'",
-}
 
 
 def parse(text: str) -> Expression:
@@ -53,137 +63,94 @@ def parse(text: str) -> Expression:
         )
     if not text.strip():
         raise FilterError("an empty compound filter: leave it out to mean every node", text, 1)
-    try:
-        expression: Expression = _parser().parse(text)  # type: ignore[assignment]  # the embedded transformer makes it
-    except UnexpectedInput as error:
-        raise _explained(error, text) from None
-    except FilterError as error:
-        raise _placed(error, text) from error
+    expression = _expression(FilterScanner(text))
     if depth(expression) > MAX_DEPTH:
-        raise FilterError(f"filter nested deeper than {MAX_DEPTH} levels: {_short(text)}", text)
+        raise FilterError(f"filter nested deeper than {MAX_DEPTH} levels: {shortened(text)}", text)
     return expression
 
 
 def unquote(quoted: str) -> str:
     r"""Take the quotes off; a backslash before a quote or a backslash goes too."""
-    return _ESCAPE.sub(r"\1", str(quoted[1:-1]))
+    return _ESCAPE.sub(r"\1", quoted[1:-1])
 
 
-@v_args(inline=True)
-class _Build(Transformer[Token, Any]):
-    """Makes the tree while the parser reduces: no recursion, however deep the text is nested."""
+class _Bracket:
+    """What stands in an open bracket so far, or in the whole text."""
 
-    def disjunction(self, *operands: Expression) -> Expression:
-        return disjunction(*operands)
+    __slots__ = ("alternatives", "negations")
 
-    def conjunction(self, *operands: Expression) -> Expression:
-        return conjunction(*operands)
+    def __init__(self) -> None:
+        self.alternatives: list[list[Expression]] = [[]]
+        self.negations = 0
 
-    def negated(self, operand: Expression) -> Expression:
-        return Not(operand)
+    def add(self, operand: Expression) -> None:
+        """Add an operand, under the negations that stood before it."""
+        for _ in range(self.negations):
+            operand = Not(operand)
+        self.negations = 0
+        self.alternatives[-1].append(operand)
 
-    def value(self, token: Token) -> Value:
-        try:
-            return _read(token)
-        except FilterError as error:
-            raise _at(error, token) from error
+    def expression(self) -> Expression:
+        """The tree of what stands in it, now that it is closed."""
+        return disjunction(*(conjunction(*operands) for operands in self.alternatives))
 
-    def fact(self, name: Token, written: Token, value: Value) -> Expression:
-        try:
-            path = _word(name)
-            reader(path)
-            return FactTest(path, *pair(read_operator(str(written)), value))
-        except FilterError as error:
-            raise _at(error, written) from error
 
-    def classified(self, name: Token) -> Expression:
-        try:
-            value = SpelledText(unquote(name)) if name.type == "QUOTED" else _read(name)
-            return ClassTest(SpelledText(value.text) if isinstance(value, SpelledText) else value)
-        except FilterError as error:
-            raise _at(error, name) from error
+def _expression(scanner: FilterScanner) -> Expression:
+    brackets = [_Bracket()]
+    while True:
+        token = scanner.expect(OPERAND)
+        if token.kind == "negation":
+            brackets[-1].negations += 1
+        elif token.kind == "open":
+            brackets.append(_Bracket())
+        else:
+            operand = _test(token, scanner)
+            while True:
+                brackets[-1].add(operand)
+                joint = scanner.expect(JOINT)
+                if joint.kind != "close":
+                    break
+                operand = brackets.pop().expression()
+            if joint.kind == "end":
+                return brackets[-1].expression()
+            if joint.kind == "disjunction":
+                brackets[-1].alternatives.append([])
 
-    def data(self, plugin: Token, *rest: Any) -> Expression:
-        params = _word(rest[0]) if len(rest) == 4 else None  # noqa: PLR2004 - with its parameter
-        output, written, value = rest[-3:]
-        try:
-            declared(str(plugin), str(output[1:]))
-            return DataTest(
-                str(plugin), params, str(output[1:]), *pair(read_operator(str(written)), value)
-            )
-        except FilterError as error:
-            raise _at(error, plugin if error.column is None else written) from error
+
+def _test(token: Token, scanner: FilterScanner) -> Expression:
+    if token.kind != "regex" and (operator := scanner.take(OPERATOR)):
+        path = _word(token)
+        scanner.at(operator, reader, path)
+        return FactTest(path, *_compared(operator, scanner))
+    if token.kind == "name" and scanner.take(OPEN):
+        return _data(token, scanner)
+    name = scanner.at(token, _value, token)
+    return ClassTest(SpelledText(name.text) if isinstance(name, SpelledText) else name)
+
+
+def _data(plugin: Token, scanner: FilterScanner) -> Expression:
+    parameter = scanner.take(PARAMETER)
+    inside = None if parameter is None else _word(parameter)
+    scanner.expect(CLOSE)
+    output = scanner.expect(OUTPUT).text.removeprefix(".")
+    scanner.at(plugin, declared, plugin.text, output)
+    compared = _compared(scanner.expect(OPERATOR), scanner)
+    return DataTest(plugin.text, inside, output, *compared)
+
+
+def _compared(operator: Token, scanner: FilterScanner) -> tuple[str, Value]:
+    meaning = scanner.at(operator, read_operator, operator.text)
+    token = scanner.expect(VALUE)
+    value = scanner.at(token, _value, token)
+    # An operator may not go with a regex; a word may be no regex.
+    return scanner.at(operator if isinstance(value, Regex) else token, pair, meaning, value)
 
 
 def _word(token: Token) -> str:
-    return unquote(token) if token.type == "QUOTED" else str(token)
+    return unquote(token.text) if token.kind == "quoted" else token.text
 
 
-def _read(token: Token) -> Value:
-    if token.type == "QUOTED":
-        return SpelledText.of(unquote(token), quoted=True)
-    return Regex.of(token[1:-1]) if token.type == "REGEX" else read_value(str(token))
-
-
-def _at(error: FilterError, token: Token) -> FilterError:
-    return FilterError(str(error), "", (token.start_pos or 0) + 1)
-
-
-def _placed(error: FilterError, text: str) -> FilterError:
-    message = f"{error} at column {error.column} of {_short(text)}"
-    return FilterError(message, text, error.column)
-
-
-def _explained(error: UnexpectedInput, text: str) -> FilterError:
-    position = error.pos_in_stream if error.pos_in_stream is not None else -1
-    wanted: set[str] = set(
-        error.allowed or ()
-        if isinstance(error, UnexpectedCharacters)
-        else getattr(error, "expected", ())
-    )
-    at_end = (
-        position < 0
-        or position >= len(text)
-        or getattr(getattr(error, "token", None), "type", "") == "$END"
-    )
-    if at_end:
-        position = len(text)
-    if not _unclosed(text[:position]):
-        wanted.discard("RPAR")
-    words = [word for name, word in _WANTED.items() if name in wanted]
-    if "RPAR" in wanted and at_end and (bracket := _unclosed(text)):
-        what = f"the '(' at column {bracket} is never closed"
-    elif text[position : position + 1] in ("'", '"'):
-        what = f"a quote at column {position + 1} that is never closed, or not expected here"
-    else:
-        found = "the end" if at_end else repr(text[position:].split(maxsplit=1)[0][:40])
-        what = f"expected {' or '.join(words) or 'the end'} at column {position + 1}, found {found}"
-        if {"_AND", "_OR"} & wanted and not at_end:
-            what += did_you_mean(text[position:].split(maxsplit=1)[0].lower(), ("and", "or"))
-    return FilterError(f"{what}: {_short(text)}", text, position + 1)
-
-
-def _unclosed(text: str) -> int:
-    """Column of the last bracket that stays open; those in quotes and regexes hardly matter."""
-    stack: list[int] = []
-    for column, char in enumerate(text, 1):
-        if char == "(":
-            stack.append(column)
-        elif char == ")" and stack:
-            stack.pop()
-    return stack[-1] if stack else 0
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:77]}...")  # noqa: PLR2004 - a line's width
-
-
-@cache
-def _parser() -> Lark:
-    return Lark.open(
-        "grammar.lark",
-        rel_to=__file__,
-        parser="lalr",
-        transformer=_Build(),
-        maybe_placeholders=False,
-    )
+def _value(token: Token) -> Value:
+    if token.kind == "quoted":
+        return SpelledText.of(unquote(token.text), quoted=True)
+    return Regex.of(token.text[1:-1]) if token.kind == "regex" else read_value(token.text)

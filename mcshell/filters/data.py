@@ -95,10 +95,10 @@ class DataView(Protocol):
 def declared(plugin: str, output: str) -> None:
     """Check that a data plugin and its output exist; FilterError with what was meant."""
     if plugin not in OUTPUTS:
-        raise FilterError(f"no data plugin {plugin!r}{did_you_mean(plugin, OUTPUTS)}")
+        raise FilterError(f"no data plugin {plugin[:40]!r}{did_you_mean(plugin, OUTPUTS)}")
     if output not in OUTPUTS[plugin]:
         near = did_you_mean(output, OUTPUTS[plugin])
-        raise FilterError(f"data plugin {plugin} has no output {output!r}{near}")
+        raise FilterError(f"data plugin {plugin} has no output {output[:40]!r}{near}")
 
 
 def answer(plugin: str, params: str | None, view: DataView) -> Mapping[str, Any]:

@@ -38,8 +38,8 @@ def tests_of(
 
 
 def parse_compound(text: str) -> Expression:
-    """Parse a compound filter to its tree: this loads lark. Raises FilterError."""
-    from mcshell.filters.compound import parse  # noqa: PLC0415 - lark, only when it is needed
+    """Parse a compound filter to its tree. Raises FilterError."""
+    from mcshell.filters.compound import parse  # noqa: PLC0415 - few filters have such a part
 
     return parse(text)
 

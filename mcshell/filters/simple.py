@@ -1,4 +1,4 @@
-"""The simple filters: one fact, class, agent or identity each. They need no lark."""
+"""The simple filters: one fact, class, agent or identity each. They load no parser."""
 
 from __future__ import annotations
 

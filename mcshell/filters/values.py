@@ -121,7 +121,7 @@ def read_operator(written: str, text: str = "", column: int | None = None) -> st
             else f": it is one of {' '.join(OPERATORS)}"
         )
         where = "" if column is None else f" at column {column}"
-        raise FilterError(f"unknown operator {written!r}{where}{near}{known}", text, column)
+        raise FilterError(f"unknown operator {written[:40]!r}{where}{near}{known}", text, column)
     return OPERATORS[written]
 
 
@@ -141,7 +141,7 @@ def pair(
     matching = {"==": "=~", "=~": "=~", "!=": "!=~", "!=~": "!=~"}
     if operator not in matching:
         raise FilterError(
-            f"{operator} does not go with a regex, {str(value)!r}: use =~ or !=~, or quote the value",
+            f"{operator} does not go with a regex, {str(value)[:40]!r}: use =~ or !=~, or quote the value",
             text,
             column,
         )

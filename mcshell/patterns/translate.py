@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from re import _constants as sre  # what the parser speaks
-from re import _parser as parser
+from re import _constants as sre  # type: ignore[attr-defined]  # what the parser speaks
+from re import _parser as parser  # type: ignore[attr-defined]  # typeshed has no private modules
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.values import dataclass

@@ -138,7 +138,7 @@ def _identities(texts: tuple[str, ...]) -> list[str]:
 
 
 def _compound(text: str) -> list[dict[str, Any]]:
-    from mcshell.filters.compound import parse  # noqa: PLC0415 - lark, seldom needed
+    from mcshell.filters.compound import parse  # noqa: PLC0415 - seldom needed
 
     return _tokens(parse(text))
 

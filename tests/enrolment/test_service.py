@@ -180,7 +180,7 @@ def test_of_two_keys_for_one_name_none_is_signed_unseen(service: EnrolmentServic
             service.sign(words, matching)
     ((signed, _),) = service.sign([requests[1].digest[:12]])
     assert signed.digest == requests[1].digest
-    with pytest.raises(UsageError, match="no request waits for 'db2' .did you mean db1"):
+    with pytest.raises(UsageError, match=r"no request waits for 'db2' \(did you mean db1"):
         service.sign(["db2"])
 
 

@@ -304,6 +304,12 @@ class Authority:
                 for entry in self._by_serial.values()
             ]
 
+    def statuses(self, name: str) -> set[str]:
+        """What the certificates of a name are worth now, of any kind: valid, revoked, expired."""
+        now = time.time()
+        with self._journal():
+            return {entry.status(now) for entry in self._entries.get(name.lower(), ())}
+
     def revoke(self, name: str, kind: Kind | None = None) -> int:
         """Revoke all certificates of a name (of one kind) and sign a new CRL; returns its number.
 

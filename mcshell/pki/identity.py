@@ -21,7 +21,7 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Identity", "Kind", "check_name", "identity_of", "uri_of"]
+__all__ = ["Identity", "Kind", "check_name", "identity_of", "requested_in", "uri_of"]
 
 Kind = Literal["operator", "node", "login"]
 
@@ -97,6 +97,23 @@ def identity_of(certificate: x509.Certificate, operators: Sequence[str] = ()) ->
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
     )
+
+
+def requested_in(csr: x509.CertificateSigningRequest) -> tuple[Kind, str]:
+    """Read whom a PKCS#10 request asks for, by its SAN URI.
+
+    Raises:
+        Rejected: BAD_CERTIFICATE, when it names nobody or more than one.
+        ValueError: it does not parse.
+    """
+    try:
+        san = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        san = x509.SubjectAlternativeName([])
+    uris = san.get_values_for_type(x509.UniformResourceIdentifier)
+    if not uris or not uris[0].lower().startswith("mcshell:"):
+        raise Rejected(Reason.BAD_CERTIFICATE, "it asks for nobody: mcshell:KIND:NAME is meant")
+    return _from_uri(uris)
 
 
 def _kind_and_name(certificate: x509.Certificate, operators: Sequence[str]) -> tuple[Kind, str]:

@@ -28,6 +28,7 @@ NOT_TYPED = {
     "mcshell pki init pki": "a lab by hand: its own broker",
     "mcshell broker --data": "a lab by hand: its own broker",
     "mcshell pki init /srv": "a CA and a broker of one's own",
+    "mcshell pki token": "two machines: tests/enrolment",
     "ssh-keygen": "a key of one's own, in an agent",
     "/srv/mcshell/old/ctl": "two brokers of one's own: tests/rights/test_moving.py",
     "mcshell config import": "MCollective's files and nodes",

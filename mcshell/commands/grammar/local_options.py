@@ -127,6 +127,47 @@ class PKIRevokeOptions(PKIOptions, OutputOptions, UnaskedOptions):
     )
 
 
+class PKITokenOptions(PKIOptions, OutputOptions):
+    matching: str = option(
+        "--matching PATTERN", "for names such as web*, and for no others", required=True
+    )
+    kind: Literal["operator", "node"] = option(
+        "--kind operator|node",
+        "operators are signed by hand all the same",
+        type=Choice("operator", "node"),
+        default="node",
+    )
+    ends: float = seconds("--ends TIME", "how long it is good for (1d)", default=86_400.0)
+    count: int = option("--count N", "how many machines (1)", type=whole, default=1)
+
+
+class PKIRequestsOptions(PKIOptions, OutputOptions): ...
+
+
+class PKIReceiveOptions(PKIOptions, OutputOptions):
+    files: Words = word("FILE", "requests, as `node enroll` makes them", nargs="+")
+    out: str | None = option("--out DIR", "where the answers go (default: here)")
+
+
+class PKISignOptions(PKIOptions, OutputOptions):
+    names: Words = word("NAME", "a name, or a request's first digits", nargs="*")
+    matching: str | None = option("--matching PATTERN", "all that wait for such names")
+    out: str | None = option("--out DIR", "where the answers go (default: here)")
+
+
+class NodeEnrollOptions(OutputOptions):
+    name: str = word("NAME", "this machine's identity")
+    kind: Literal["operator", "node"] = option(
+        "--kind operator|node", "default: node", type=Choice("operator", "node"), default="node"
+    )
+    token_file: str | None = option("--token-file FILE", "the token; - is standard input")
+    ca: str | None = option(
+        "--ca FINGERPRINT", "without a token: the SHA-256 of the CA that is meant"
+    )
+    out: str | None = option("--out DIR", "where key and certificate are (default: here)")
+    answer: str | None = option("--answer FILE", "take the CA's answer")
+
+
 class PKIPublishOptions(PKIOptions, TargetsOptions, OutputOptions, UnaskedOptions): ...
 
 

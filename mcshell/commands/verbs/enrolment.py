@@ -1,0 +1,138 @@
+"""`pki token`, `requests`, `receive`, `sign` and `node enroll`: certificates for keys that stay where they are."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcshell.commands.output.result import Table
+from mcshell.enrolment.machine import accept, begin
+from mcshell.enrolment.service import EnrolmentService
+from mcshell.enrolment.store import EnrolmentStore
+from mcshell.errors import ConfigError, Rejected, UsageError
+from mcshell.pki import Authority
+from mcshell.private import UnsafeFile, read_obeyed
+from mcshell.wire.documents.enrolment import EnrolmentMessage, read_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import (
+        NodeEnrollOptions,
+        PKIReceiveOptions,
+        PKIRequestsOptions,
+        PKISignOptions,
+        PKITokenOptions,
+    )
+
+__all__ = ["enroll", "receive", "requests", "sign", "token"]
+
+_MOST: int = 1 << 21
+"""Bytes of a file that carries a request or an answer."""
+
+
+def token(context: Context, options: PKITokenOptions) -> Table:
+    """Make a token, which is a secret: whoever has it can enrol a machine of such a name."""
+    with _service(context, options.pki) as service:
+        ends = time.time() + options.ends
+        made = service.new_token(options.matching, options.kind, ends, options.count)
+    return Table(("token",), [(str(made),)])
+
+
+def requests(context: Context, options: PKIRequestsOptions) -> Table:
+    """The requests that wait for a hand, each with the beginning of its digest."""
+    with _service(context, options.pki) as service:
+        rows = [
+            (one.name, one.kind, one.digest[:12], one.received, one.reason)
+            for one in service.waiting()
+        ]
+    return Table(("name", "kind", "request", "received", "reason"), rows, times=("received",))
+
+
+def receive(context: Context, options: PKIReceiveOptions) -> Table:
+    """Take requests that came as files, and write the answers that there are: NAME.answer."""
+    rows = []
+    with _service(context, options.pki) as service:
+        for path in map(Path, options.files):
+            try:
+                said, answer = service.receive(_read(path))
+            except Rejected as refusal:
+                raise UsageError(f"{path}: {refusal}") from refusal
+            written = _answer(Path(options.out or "."), path.stem, answer)
+            rows.append((str(path), said.state, said.reason, written))
+    return Table(("request", "state", "reason", "answer"), rows)
+
+
+def sign(context: Context, options: PKISignOptions) -> Table:
+    """Sign what waits, and write the answers."""
+    if not options.names and options.matching is None:
+        raise UsageError("which? `pki requests` lists them: pki sign NAME …, or --matching PATTERN")
+    with _service(context, options.pki) as service:
+        signed = service.sign(options.names, options.matching)
+    rows = [
+        (one.name, one.kind, one.state, _answer(Path(options.out or "."), one.name, answer))
+        for one, answer in signed
+    ]
+    return Table(("name", "kind", "state", "answer"), rows)
+
+
+def enroll(_context: Context, options: NodeEnrollOptions) -> Table:
+    """Make this machine's key and request, or take the answer to it."""
+    folder, name, kind = Path(options.out or "."), options.name, options.kind
+    vouching = None if options.token_file is None else read_token(_secret(options.token_file))
+    if options.answer is None:
+        begin(folder, name, kind, vouching)
+        return Table(("name", "request"), [(name, str(folder / f"{name}.request"))])
+    ca = options.ca if vouching is None else vouching.ca
+    if ca is None:
+        raise UsageError("whose answer? --token-file FILE, or --ca FINGERPRINT without a token")
+    try:
+        answer = _read(Path(options.answer))
+        found = accept(folder, name, kind, answer, token=vouching, ca=ca)
+    except Rejected as refusal:
+        raise UsageError(f"{options.answer} is not taken: {refusal}") from refusal
+    cert = str(folder / f"{name}.pem") if found.state == "signed" else None
+    code = 0 if found.state == "signed" else 1
+    return Table(
+        ("name", "state", "reason", "cert"), [(name, found.state, found.reason, cert)], code
+    )
+
+
+@contextmanager
+def _service(context: Context, pki: str | None) -> Iterator[EnrolmentService]:
+    folder = context.ca_dir(pki)
+    authority = Authority.open(folder)
+    with EnrolmentStore(folder) as store:
+        yield EnrolmentService(authority, store)
+
+
+def _read(path: Path) -> EnrolmentMessage:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MOST + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    return EnrolmentMessage.load(text)
+
+
+def _secret(file: str) -> str:
+    """A token, from a file that nobody else can read, or from standard input."""
+    if file == "-":
+        return sys.stdin.readline()
+    try:
+        return read_obeyed(file, pipes=True, secret=True).decode("latin-1")
+    except (OSError, UnsafeFile) as error:
+        raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _answer(folder: Path, name: str, answer: EnrolmentMessage) -> str:
+    path = folder / f"{name}.answer"
+    try:
+        path.write_bytes(answer.dump())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    return str(path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.metrics.exposition import Metric
 from mcshell.values import dataclass
@@ -73,40 +73,59 @@ class ProcessFigures:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Common:
-    kind: str
-    help: str
-    label: str = field(default="")
-
-
-_COMMON = {
-    "info": _Common("gauge", "Always 1; the label is the version of mcshell.", "version"),
-    "start_time_seconds": _Common("gauge", "When the process began to serve, epoch."),
-    "broker_connected": _Common("gauge", "Whether a connection to a broker stands, 0 or 1."),
-    "broker_reconnects_total": _Common("counter", "Connections to a broker after the first."),
-    "broker_last_connection_timestamp_seconds": _Common(
-        "gauge", "When the last connection to a broker was made, epoch."
+_COMMON: Final = (
+    Metric(
+        name="info",
+        kind="gauge",
+        help="Always 1; the label is the version of mcshell.",
+        label="version",
     ),
-    "certificate_end_timestamp_seconds": _Common(
-        "gauge", "When the certificate that signs ends, epoch."
+    Metric(
+        name="start_time_seconds",
+        kind="gauge",
+        help="When the process began to serve, epoch.",
     ),
-    "crl_number": _Common(
-        "gauge", "Number of the revocation list in force; of several CAs the sum."
+    Metric(
+        name="broker_connected",
+        kind="gauge",
+        help="Whether a connection to a broker stands, 0 or 1.",
     ),
-    "crl_age_seconds": _Common("gauge", "Age of that list; of several the oldest."),
-    "crl_next_update_timestamp_seconds": _Common(
-        "gauge", "When the next list is due at the latest, epoch."
+    Metric(
+        name="broker_reconnects_total",
+        kind="counter",
+        help="Connections to a broker after the first.",
     ),
-}
+    Metric(
+        name="broker_last_connection_timestamp_seconds",
+        kind="gauge",
+        help="When the last connection to a broker was made, epoch.",
+    ),
+    Metric(
+        name="certificate_end_timestamp_seconds",
+        kind="gauge",
+        help="When the certificate that signs ends, epoch.",
+    ),
+    Metric(
+        name="crl_number",
+        kind="gauge",
+        help="Number of the revocation list in force; of several CAs the sum.",
+    ),
+    Metric(
+        name="crl_age_seconds",
+        kind="gauge",
+        help="Age of that list; of several the oldest.",
+    ),
+    Metric(
+        name="crl_next_update_timestamp_seconds",
+        kind="gauge",
+        help="When the next list is due at the latest, epoch.",
+    ),
+)
 
 
 def process_metrics(prefix: str) -> tuple[Metric, ...]:
     """The declarations, for names that begin with `prefix`."""
-    return tuple(
-        Metric(name=f"{prefix}_{name}", kind=one.kind, help=one.help, label=one.label)
-        for name, one in _COMMON.items()
-    )
+    return tuple(replace(one, name=f"{prefix}_{one.name}") for one in _COMMON)
 
 
 def process_figures(prefix: str, one: ProcessFigures) -> dict[str, float | Mapping[str, float]]:

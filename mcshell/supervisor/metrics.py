@@ -74,7 +74,7 @@ def supervisor_text(one: SupervisorFigures) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Machine:
+class _KnownMachine:
     """When it is silent from (epoch), and how many jobs of rules are in each state on it."""
 
     silent_from: float
@@ -85,7 +85,7 @@ class MachineStates:
     """How each machine stands, by its last registration; in memory, for one thread."""
 
     def __init__(self) -> None:
-        self._machines: dict[tuple[str, str], _Machine] = {}
+        self._machines: dict[tuple[str, str], _KnownMachine] = {}
 
     def clear(self) -> None:
         """Forget all: they are looked at anew."""
@@ -96,7 +96,7 @@ class MachineStates:
     ) -> None:
         """Take note of a machine that was heard of then (epoch)."""
         silent_from = heard + _MISSED * node.interval
-        self._machines[collective, node.identity] = _Machine(silent_from, jobs)
+        self._machines[collective, node.identity] = _KnownMachine(silent_from, jobs)
 
     def counts(self, now: float) -> tuple[Counter[str], Counter[str]]:
         """How many machines and jobs are in each state."""

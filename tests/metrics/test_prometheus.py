@@ -52,6 +52,15 @@ def fires(prometheus: Prometheus, alert: str) -> bool:
     return wait_until(lambda: alert in prometheus.firing(), SOON, 0.2)
 
 
+def linted(file: Path) -> str:
+    """What `promtool check metrics` finds wrong with names, kinds and help; nothing when all is well."""
+    check = ["promtool", "check", "metrics"]
+    done = subprocess.run(
+        check, input=file.read_text(), capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
 def test_the_rules_that_we_ship_are_rules() -> None:
     """`promtool check rules` finds nothing wrong with them."""
     done = subprocess.run(
@@ -84,6 +93,7 @@ def test_a_daemon_s_figures_are_scraped_and_its_death_is_an_alert(
         ((_, end),) = prometheus.query("mcshell_node_certificate_end_timestamp_seconds")
         assert end > before + 86400
         assert not prometheus.firing()
+        assert linted(file) == ""
 
         send_junk(broker, destinations.broadcast(fleet.collective), 20)
         assert comes(prometheus, 'mcshell_node_junk_total{reason="unsigned"}', 20)
@@ -143,6 +153,7 @@ def test_a_supervisor_and_a_session_are_scraped_beside_it(
             alice.rpc("rpcutil", "ping", nodes=["web1"], via="queue", ttl="1h", wait=False)
             assert comes(prometheus, 'mcshell_client_requests_open{session="friday"}', 1)
             assert comes(prometheus, "mcshell_client_outbox_messages", 0)
+            assert [linted(one) for one in prometheus.textfiles.glob("*.prom")] == ["", ""]
             fleet.start("web1")
             assert comes(prometheus, "mcshell_client_requests_open", 0)
             ((labels, kept),) = prometheus.query("mcshell_client_replies_kept")

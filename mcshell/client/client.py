@@ -28,7 +28,7 @@ from mcshell.client.discovery.targeting import (
 from mcshell.client.dropped import closing
 from mcshell.client.fleet import FleetMonitor
 from mcshell.client.messaging.hub import SessionHub
-from mcshell.client.opening import OpenParts, Reconnections, old_wire, operator_of
+from mcshell.client.opening import OpenParts, Reconnections, metrics_of, old_wire, operator_of
 from mcshell.client.pki import pki_of
 from mcshell.client.rpc.interactive_run import BackgroundRequests
 from mcshell.client.rpc.requester import Requester
@@ -145,6 +145,7 @@ class Client:
         )
         self._open = OpenParts(
             background=background,
+            metrics=metrics_of(settings, self._hub, self._broker, credentials, self._junk()),
             hub=self._hub,
             monitor=self.monitor,
             old=self._old,
@@ -163,6 +164,8 @@ class Client:
             self._hub.start()  # last: whoever holds the session may have us connect anew
             if self._old is not None:
                 self._old.start(self._hub)
+            if self._open.metrics is not None:
+                self._open.metrics.start()
         except BaseException:
             self._open.close()
             raise
@@ -221,7 +224,12 @@ class Client:
     @property
     def junk(self) -> Counter[str]:
         """How many replies came that are in no table, by reason (`errors.Reason`)."""
-        return self._hub.junk if self._old is None else self._hub.junk + self._old.junk
+        return self._junk()()
+
+    def _junk(self) -> Callable[[], Counter[str]]:
+        """What counts it, and knows no client."""
+        hub, old = self._hub, self._old
+        return lambda: hub.junk if old is None else hub.junk + old.junk
 
     @property
     def closed(self) -> bool:

@@ -9,6 +9,7 @@ from mcshell.errors import UsageError
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
     from mcshell.client.discovery.node_cache import NodeCache
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.rpc.interactive_run import BackgroundRequests
     from mcshell.config import Settings
+    from mcshell.metrics.file import MetricsThread
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.documents.certificate_cache import CertificateCache
     from mcshell.wire.stomp.reconnect import ConnectionState
     from mcshell.wire.stomp.transport import Transport
 
-__all__ = ["OpenParts", "Reconnections", "old_wire", "operator_of"]
+__all__ = ["OpenParts", "Reconnections", "metrics_of", "old_wire", "operator_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class OpenParts:
     """What a client has open, in the order in which it is closed; it does not know the client."""
 
     background: BackgroundRequests
+    metrics: MetricsThread | None
     hub: SessionHub
     monitor: FleetMonitor
     old: Mixed | None
@@ -44,6 +47,8 @@ class OpenParts:
             return
         self.closed.append(True)
         self.background.stop()
+        if self.metrics is not None:
+            self.metrics.stop(remove=True)
         self.hub.stop()
         self.monitor.stop()
         if self.old is not None:
@@ -78,6 +83,21 @@ def operator_of(settings: Settings, credentials: Credentials) -> str:
             "requests need an operator's (mcshell pki issue NAME --kind operator)"
         )
     return identity.callerid
+
+
+def metrics_of(
+    settings: Settings,
+    hub: SessionHub,
+    transport: Transport,
+    credentials: Credentials,
+    junk: Callable[[], Counter[str]],
+) -> MetricsThread | None:
+    """What writes a session's metrics, where they are wanted."""
+    if settings.client.metrics is None:
+        return None
+    from mcshell.client.metrics import metrics_thread  # noqa: PLC0415 - as `old_wire`
+
+    return metrics_thread(settings, hub, transport, credentials, junk)
 
 
 def old_wire(settings: Settings, known: NodeCache) -> Mixed | None:

@@ -13,7 +13,9 @@ from mcshell.config.readers import (
     one_of,
     read_count,
     read_flag,
+    read_interval,
     read_key,
+    read_metrics_path,
     read_name,
     read_names,
     read_path,
@@ -69,6 +71,11 @@ _SECTIONS = {
     "supervisor": SupervisorSettings,
     "mcollective": MCollective,
 }
+_MEASURED: dict[str, Callable[[Any], Any]] = {
+    "metrics": read_metrics_path,
+    "metrics_every": read_interval,
+    "metrics_readers": one_of(("group", "all")),
+}
 READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     BrokerSettings: {"urls": read_urls, "user": read_text}
     | dict.fromkeys(("passcode_file", "cert", "key"), read_path),
@@ -78,7 +85,8 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     CollectiveSettings: {"main": read_name, "member": read_names},
     ClientSettings: dict.fromkeys(("timeout", "probe", "discovery_timeout"), seconds)
     | dict.fromkeys(("known_for", "fresh"), seconds)
-    | {"confirm_share": read_share, "external_discovery": read_text, "groups": read_paths},
+    | {"confirm_share": read_share, "external_discovery": read_text, "groups": read_paths}
+    | _MEASURED,
     Limit: {"slots": read_count, "timeout": seconds, "memory": size, "output": size},
     NodeSettings: {
         "identity": read_text,
@@ -93,9 +101,10 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | dict.fromkeys(("facts", "agents"), read_paths)
     | dict.fromkeys(("slots", "spool_max", "audit_keep"), read_count)
     | dict.fromkeys(("caller_spool", "caller_threads", "caller_conversations"), read_count)
-    | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every", "audit_every"), seconds),
+    | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every", "audit_every"), seconds)
+    | _MEASURED,
     Pool: {"members": read_words},
-    SupervisorSettings: {"rules": read_path},
+    SupervisorSettings: {"rules": read_path} | _MEASURED,
     MCollective: {
         "urls": read_urls,
         "collectives": read_some_words,

@@ -19,7 +19,9 @@ __all__ = [
     "one_of",
     "read_count",
     "read_flag",
+    "read_interval",
     "read_key",
+    "read_metrics_path",
     "read_name",
     "read_names",
     "read_path",
@@ -61,6 +63,13 @@ def seconds(raw: Any) -> float:
         if parts and "".join(number + unit for number, unit in parts) == text:
             return sum(float(number) * _UNITS[unit] for number, unit in parts)
     raise ValueError(f"{raw!r} is no duration (such as 10s, 1.5s, 24h or 180d)")
+
+
+def read_interval(raw: Any) -> float:
+    """Read a duration of at least a second."""
+    if (found := seconds(raw)) >= 1.0:
+        return found
+    raise ValueError(f"{raw!r} is less than a second")
 
 
 def size(raw: Any) -> int:
@@ -162,6 +171,14 @@ def read_urls(raw: Any) -> tuple[str, ...]:
 def read_path(raw: Any) -> Path:
     """Read a path; `~` is the home."""
     return Path(read_text(raw)).expanduser()
+
+
+def read_metrics_path(raw: Any) -> Path:
+    """Read where a file for Prometheus' textfile collector is to be: it reads no others."""
+    path = read_path(raw)
+    if path.suffix == ".prom":
+        return path
+    raise ValueError(f"{raw!r} does not end in .prom: no textfile collector would read it")
 
 
 def read_key(raw: Any) -> Path | KeyReference:

@@ -23,6 +23,7 @@ __all__ = [
     "CollectiveSettings",
     "KeyReference",
     "Limit",
+    "Measured",
     "NodeSettings",
     "PKISettings",
     "Pool",
@@ -125,7 +126,19 @@ class CollectiveSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientSettings:
+class Measured:
+    """A part that writes its metrics into a file (`metrics`; None: it does not), every so many seconds.
+
+    `metrics_readers`: who may read the file beside its owner, its "group" or "all".
+    """
+
+    metrics: Path | None = None
+    metrics_every: float = 15.0
+    metrics_readers: str = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings(Measured):
     """`[client]`: how long an operator waits (seconds), and when mcshell asks back.
 
     `groups` are patterns of the files that say who an `@GROUP` is; without them those of clush.
@@ -158,7 +171,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeSettings:
+class NodeSettings(Measured):
     """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute.
 
     `caller_…`: how many of one caller's requests may wait in the spool, how many of his actions run
@@ -230,7 +243,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class SupervisorSettings:
+class SupervisorSettings(Measured):
     """`[supervisor]`: `rules` is the folder of the signed rules (by default one in the state)."""
 
     rules: Path | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.ddl.library import shipped_dir
 from mcshell.errors import ConfigError
+from mcshell.metrics.file import MetricsThread
 from mcshell.node.agents.registry import load_agents
 from mcshell.node.audit.history import AuditHistory
 from mcshell.node.builtin import builtin_agents
@@ -20,6 +21,8 @@ from mcshell.node.facts.classes import read_classes
 from mcshell.node.facts.machine_id import machine_id
 from mcshell.node.facts.source import FactSource
 from mcshell.node.host import Host
+from mcshell.node.metrics.figures import node_text
+from mcshell.node.metrics.gather import gather
 from mcshell.node.process import hold_state_directory, say_ready
 from mcshell.node.replies import no_steps
 from mcshell.node.revocation import Revocation
@@ -75,6 +78,10 @@ class Daemon:
             steps=steps,
         )
         self._member = _member(settings, host, security)
+        self._metrics = MetricsThread(
+            settings.node,
+            lambda: node_text(gather(host, credentials.signer, security, spool, self.server)),
+        )
         self.again = False
         self._ended = threading.Event()
         self._state = state
@@ -90,11 +97,13 @@ class Daemon:
             log.error("%s: until there is room, all but discovery is refused", self._state)
             threading.Thread(target=self._look_for_room, name="mcshell-room", daemon=True).start()
         self._served.activate(self._host, self._agent_known)
+        self._metrics.start()
         try:
             self.server.serve(ready, self._member, work=not self._served.pending)
         finally:
             self._ended.set()
             self._served.stop()
+            self._metrics.stop()
             self._lock.close()
 
     def _look_for_room(self) -> None:

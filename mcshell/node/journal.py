@@ -32,6 +32,8 @@ class Journal:
     def __init__(self) -> None:
         self.started = time.time()
         self.counts: Counter[str] = Counter()
+        self.junk: Counter[str] = Counter()
+        """How many messages were refused unanswered, by reason (`errors.Reason`)."""
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._refused: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -56,6 +58,7 @@ class Journal:
         """Note that a message which claims this id was refused."""
         with self._lock:
             self.counts["refused"] += 1
+            self.junk[reason] += 1
             if not requestid:
                 return
             self._refused[requestid] = {

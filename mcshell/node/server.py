@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mcshell.node.context import SecurityContext
     from mcshell.node.conversations import ConversationServer
     from mcshell.node.execution.runner import Runner
-    from mcshell.node.execution.threads import ActionThreads
+    from mcshell.node.execution.threads import ActionThreads, ThreadLoad
     from mcshell.node.host import Host
     from mcshell.node.replies import Steps
     from mcshell.node.store.spool import Spool
@@ -206,6 +206,21 @@ class NodeServer:
             self._services.start()
             self._begun = True
         self._threads.hand("open")
+
+    @property
+    def connections(self) -> list[Connector]:
+        """Its connections to a broker: a daemon's node has one."""
+        return [one.transport for one in self._connections]
+
+    @property
+    def load(self) -> ThreadLoad:
+        """What the threads for interactive requests have to do."""
+        return self._threads.load
+
+    @property
+    def pool_loads(self) -> list[ThreadLoad]:
+        """What the pools' threads have to do, of each connection."""
+        return self._services.pool_loads
 
     def announce(self, identity: str) -> None:
         """Register a node out of turn: there is something new to say."""

@@ -9,10 +9,12 @@ registration says, and what was not is brought again, ever more seldom.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.node_cache import registered
 from mcshell.errors import ConnectionLost, FilterError, PluginError
+from mcshell.supervisor.metrics import MachineStates
 from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.documents.crl import seal_crl
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 _WORTH: Final = 60.0
 _SELDOM: Final = 86_400.0
 _CRL: Final = "crl"
+_WANTING: Final = ("lacking", "outdated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,10 @@ class _Subject:
 
 
 class RuleDistributor:
-    """Brings nodes what they lack, in one thread. `carried` counts what was brought."""
+    """Brings nodes what they lack, in one thread.
+
+    `carried` counts what was brought; `machines` is how each stands that was looked at.
+    """
 
     def __init__(
         self, transport: Transport, verifier: Verifier, signer: Signer, folder: RuleFolder
@@ -77,17 +83,23 @@ class RuleDistributor:
         self._folder = folder
         self._brought: dict[tuple[str, str, str], _Delivered] = {}
         self.carried = 0
+        self.machines = MachineStates()
 
     def look(self, heard: HeardRegistration, now: float, clock: float) -> None:
         """Bring a node what it lacks; `now` is epoch, `clock` monotonic seconds."""
         node = heard.registration
+        jobs: Counter[str] = Counter()
         for key, kept in self._folder.rules.items():
             place = heard.collective, node.identity, key
-            if self._lacks(heard, kept, now):
+            state = self._state(heard, kept, now)
+            if state:
+                jobs[state] += len(kept.rule.duties)
+            if state in _WANTING:
                 what = node.machine, node.started, kept.rule.revision
                 self._bring(place, what, kept.sealed.body, kept.sealed.headers, node, now, clock)
             else:
                 self._brought.pop(place, None)
+        self.machines.enter(heard.collective, node, heard.heard, jobs)
         number = self._verifier.crl_number
         place = heard.collective, node.identity, _CRL
         if number is not None and (node.crl or 0) < number:
@@ -97,19 +109,19 @@ class RuleDistributor:
         else:
             self._brought.pop(place, None)
 
-    def _lacks(self, heard: HeardRegistration, kept: CarriedRule, now: float) -> bool:
-        """Whether a node should have a rule, as far as one can tell from here, and has not."""
+    def _state(self, heard: HeardRegistration, kept: CarriedRule, now: float) -> str:
+        """How a rule stands on a node, as far as one can tell from here: "" where it is not for it."""
         node, rule = heard.registration, kept.rule
         if rule.collective != heard.collective or now > rule.expires:
-            return False
+            return ""
         held = node.rules.get(kept.key, 0)
         if held:
-            return held < rule.revision
+            return "outdated" if held < rule.revision else "held"
         subject = _Subject(registered(node, heard.heard))
         try:
-            return kept.matcher.matches(subject) or subject.unsure
+            return "lacking" if kept.matcher.matches(subject) or subject.unsure else ""
         except FilterError:
-            return True  # its facts are more than the regexes may cost: it tells itself
+            return "lacking"  # its facts are more than the regexes may cost: it tells itself
 
     def _bring(
         self,

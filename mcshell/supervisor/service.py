@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.client.discovery.registrations import RegistrationFilter
 from mcshell.errors import ConfigError, ConnectError, MCShellError, Rejected
+from mcshell.metrics.file import MetricsFile
+from mcshell.metrics.process import ProcessFigures
 from mcshell.node.process import say_ready
 from mcshell.private import private_folder
 from mcshell.supervisor.distributor import RuleDistributor
 from mcshell.supervisor.inventory import HeardRegistration, Inventory
 from mcshell.supervisor.inventory_pool import POOL, InventoryResponder
+from mcshell.supervisor.metrics import SupervisorFigures, supervisor_text
 from mcshell.supervisor.rule_folder import RuleFolder
 from mcshell.wire import destinations
 from mcshell.wire.credentials import connector, load_credentials
@@ -80,6 +83,11 @@ class Supervisor:
         self._stopping = False
         self._looked = float("-inf")
         self._crl: object = None
+        self._started = time.time()
+        file = settings.supervisor.metrics
+        readers = settings.supervisor.metrics_readers
+        self._metrics = None if file is None else MetricsFile(file, readers)
+        self._metrics_at = float("-inf")
 
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
@@ -89,6 +97,7 @@ class Supervisor:
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed the subscriptions, and work."""
+        self._tell(time.monotonic())  # also while no broker is there
         try:
             if self._connect():
                 ready()
@@ -178,17 +187,49 @@ class Supervisor:
             self._carrier.look(heard, now, time.monotonic())
 
     def _look(self, now: float) -> None:
-        """Once a second: are there other rules, or a newer revocation list?"""
+        """Once a second: are there other rules, or a newer revocation list? Is it time for the metrics?"""
         clock = time.monotonic()
         if clock < self._looked + _LOOK:
             return
         self._looked = clock
+        self._carry(now, clock)
+        self._tell(clock)
+
+    def _carry(self, now: float, clock: float) -> None:
+        """Where there are other rules, or a newer list, look at every machine."""
         before = self._verifier.crl_number
         self._read_crl()
         if self._folder.refresh(now) or self._verifier.crl_number != before:
             self._inventory.forget(now - _FORGET)
+            self._carrier.machines.clear()
             for heard in self._inventory.all():
                 self._carrier.look(heard, now, clock)
+
+    def _tell(self, clock: float) -> None:
+        """Write the metrics, when that is due."""
+        # A look is a little after its second: the next one would be too late.
+        every = self._settings.supervisor.metrics_every - _LOOK / 2
+        if self._metrics is not None and clock >= self._metrics_at + every:
+            self._metrics_at = clock
+            self._metrics.write(lambda: supervisor_text(self._figures(time.time())))
+
+    def _figures(self, now: float) -> SupervisorFigures:
+        signer = self._credentials.signer.identity
+        machines, jobs = self._carrier.machines.counts(now)
+        return SupervisorFigures(
+            process=ProcessFigures.of(
+                self._transport,
+                self._verifier,
+                about={"identity": signer.name},
+                now=now,
+                started=self._started,
+                certificate_end=signer.not_after,
+            ),
+            machines=machines,
+            jobs=jobs,
+            rules=len(self._folder.rules),
+            carried=self._carrier.carried,
+        )
 
     def _read_crl(self) -> None:
         path = self._settings.pki.crl

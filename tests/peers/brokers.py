@@ -501,6 +501,10 @@ def missing(kind: str) -> str:
         ),
         "gcc": ("gcc and libc6-dev", bool(shutil.which("gcc"))),
         "softhsm": ("softhsm2", bool(shutil.which("softhsm2-util"))),
+        "prometheus": (
+            "prometheus and prometheus-node-exporter",
+            all(map(shutil.which, ("prometheus", "promtool", "prometheus-node-exporter"))),
+        ),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
         "chromium": (
             "chromium (and PyPI's playwright and jupyterlab)",

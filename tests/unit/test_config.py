@@ -276,3 +276,32 @@ def test_loading_stays_light() -> None:
         [sys.executable, "-c", code], capture_output=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("section", ["node", "supervisor", "client"])
+def test_metrics_are_off_until_a_file_is_named(tmp_path: Path, section: str) -> None:
+    """Its path starts from the configuration's folder; interval and readers have defaults."""
+    path = tmp_path / "mcshell.toml"
+    path.write_text(f'[{section}]\nmetrics = "x.prom"\nmetrics_readers = "group"\n')
+    found = getattr(config.load(path), section)
+    assert (found.metrics, found.metrics_every) == (tmp_path / "x.prom", 15.0)
+    assert found.metrics_readers == "group"
+    assert getattr(config.load(), section).metrics is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('metrics = "x.txt"', "does not end in .prom"),
+        ('metrics_every = "0s"', "less than a second"),
+        ('metrics_readers = "everyone"', "is not one of group, all"),
+    ],
+)
+def test_a_metrics_setting_that_cannot_be_used_is_refused(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    """With one line that names it and says why."""
+    path = tmp_path / "mcshell.toml"
+    path.write_text(f"[node]\n{line}\n")
+    with pytest.raises(ConfigError, match=said):
+        config.load(path)

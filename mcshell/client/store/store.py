@@ -548,6 +548,22 @@ class SessionStore:
         """How many replies are kept."""
         return int(self._all("SELECT count(*) FROM replies")[0][0])
 
+    def open_requests(self) -> int:
+        """Of how many requests a reply is still waited for."""
+        query = (
+            "SELECT count(DISTINCT request) FROM counts WHERE number>0"
+            " AND state IN ('pending', 'received', 'running')"
+        )
+        return int(self._all(query)[0][0])
+
+    def unconfirmed_count(self, now: float) -> int:
+        """How many messages `unconfirmed` would find."""
+        query = (
+            "SELECT count(*) FROM outgoing o JOIN requests r ON r.id=o.request WHERE o.confirmed IS NULL"
+            " AND r.via IN ('queue', 'pool') AND r.expires>? AND length(o.body)>0"
+        )
+        return int(self._all(query, now)[0][0])
+
     def latest(self) -> int:
         """The number of the newest reply."""
         return int(self._all("SELECT coalesce(max(number),0) FROM replies")[0][0])

@@ -340,13 +340,15 @@ class AdmissionController:
         counted: bool = False,
     ) -> Refusal:
         """Refuse a verified request; `counted` where no policy was asked about it."""
-        name = "denied" if state is State.DENIED else "refused"
+        denied = state is State.DENIED
+        name = "denied" if denied else "refused"
         event = _about(name, request, host, statuscode=statuscode, reason=message)
         if counted:
             self._audit.count(event)
         else:
             self._audit.write(event)
-        host.journal.count(name)
+        if not denied:  # that is a final state, which its reply counts
+            host.journal.count(name)
         return Refusal(request, state, statuscode, message)
 
 

@@ -81,7 +81,11 @@ class ReplayGuard:
         self._durable = synchronous == "FULL"
         self._purge_at = 0.0
         self._lock = threading.Lock()
-        """Guards the reserve."""
+        """Guards the reserve, and the next two."""
+        self.claims = 0
+        """How many were made since the start."""
+        self.repeated = 0
+        """How many ids came that had been claimed before."""
         try:
             self._reserve = Reserve(Path(path).with_name("claims.reserve"), CLAIMS_ROOM)
         except OSError as error:
@@ -106,8 +110,13 @@ class ReplayGuard:
 
         Returns, for each, whether it is the caller's now. Raises MCShellError as `claim`.
         """
-        wanted = list(claims)
+        won = self._claim_all(list(claims), now)
+        with self._lock:
+            self.claims += sum(won)
+            self.repeated += len(won) - sum(won)
+        return won
 
+    def _claim_all(self, wanted: list[tuple[str, str, float]], now: float) -> list[bool]:
         def work(database: sqlite3.Connection) -> list[bool]:
             won = [_claim(database, *claim) for claim in wanted]
             if now >= self._purge_at:

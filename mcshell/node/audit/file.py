@@ -83,6 +83,11 @@ class AuditFile:
                 raise
             return text
 
+    @property
+    def behind(self) -> bool:
+        """Whether something is lost, or only in the reserve, since it could be written last."""
+        return bool(self._lost or self._kept)
+
     def to_sync(self) -> int | None:
         """What must be on the disk before the head leaves: a duplicate, for the caller to close."""
         if self._reserve is not None and self._reserve.kept:

@@ -23,6 +23,7 @@ from mcshell.errors import ConfigError
 from mcshell.node.audit.chain import encode
 from mcshell.node.audit.file import AuditFile
 from mcshell.node.audit.sinks import SinkThread
+from mcshell.storage import storage_flaws
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mcshell.node.audit.chain import Head
     from mcshell.plugins import AuditSink
 
-__all__ = ["MOST", "OTHERS", "ArrivalCounts", "AuditLog"]
+__all__ = ["MOST", "OTHERS", "ArrivalCounts", "AuditLog", "AuditStanding"]
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,15 @@ MOST: Final = 40
 OTHERS: Final = "others"
 
 _Kind: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditStanding:
+    """How many lines the chain has, how many were lost since the start, whether a line can be written."""
+
+    lines: int
+    lost: int
+    writable: bool
 
 
 class AuditLog:
@@ -109,6 +119,17 @@ class AuditLog:
     def count(self, event: Mapping[str, Any], *, at_once: bool = True) -> None:
         """Count one of many events of a kind (see `ArrivalCounts`)."""
         self._counts.count(event, at_once=at_once)
+
+    @property
+    def standing(self) -> AuditStanding:
+        """How the log stands now; nothing is written for that."""
+        with self._lock:
+            head, behind, lost = self._file.head, self._file.behind, self.lost
+        return AuditStanding(
+            lines=0 if head is None else head.count,
+            lost=lost,
+            writable=not behind and not storage_flaws(self.path.parent),
+        )
 
     def head(self) -> Head | None:
         """The last line that is on the disk for good, or of a second ago; None when none is."""

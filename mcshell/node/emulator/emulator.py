@@ -8,6 +8,7 @@ is pretended needs no process of its own.
 from __future__ import annotations
 
 import gc
+import logging
 import random
 import signal
 from functools import partial
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Emulator", "run"]
 
+log = logging.getLogger(__name__)
+
 _SPARE: Final = 255
 
 
@@ -60,6 +63,8 @@ class Emulator:
         seed: int = 1,
         prefix: str = "emu",
     ) -> None:
+        if settings.node.metrics is not None:
+            log.warning("node.metrics: emulated nodes write none")
         state = private_folder(settings.state_dir / f"emulate-{prefix}")
         self._lock = hold_state_directory(state)
         served = load_agents(

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mcshell.node.journal import Journal
     from mcshell.node.verdicts import Admitted
 
-__all__ = ["ActionNode", "ActionThreads", "AuditedReplies", "ReplySink", "Task"]
+__all__ = ["ActionNode", "ActionThreads", "AuditedReplies", "ReplySink", "Task", "ThreadLoad"]
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,16 @@ class ReplySink(Protocol):
 
     def final(self, request: Request, outcome: Outcome) -> None:
         """Say how it came out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadLoad:
+    """What a set of threads has to do: messages not looked at, actions that wait and that run."""
+
+    messages: int
+    waiting: int
+    running: int
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +201,17 @@ class ActionThreads:
         self._begin(more)
         with self._lock:
             self._begun.wait_for(lambda: not self._waiting, _TICK)
+
+    @property
+    def load(self) -> ThreadLoad:
+        """What there is to do now."""
+        with self._lock:
+            return ThreadLoad(
+                messages=len(self._messages),
+                waiting=len(self._waiting),
+                running=len(self._running),
+                threads=self._threads,
+            )
 
     def stop(self, grace: float = 2.0) -> None:
         """Start nothing more, tell what runs to end, and give it `grace` seconds to answer."""

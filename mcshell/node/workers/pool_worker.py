@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mcshell.config import Settings
     from mcshell.message import Request
     from mcshell.node.context import Node, NodeContext
-    from mcshell.node.execution.threads import ActionThreads
+    from mcshell.node.execution.threads import ActionThreads, ThreadLoad
     from mcshell.node.store.records import Key, WorkItem
     from mcshell.wire.stomp.transport import Delivery, Inbox
 
@@ -143,6 +143,11 @@ class PoolWorker:
         """Acknowledged once there is room on the disk: no others come until then."""
         self._unkept: list[_Done] = []
         self._thread = threading.Thread(target=self._run, name="mcshell-pool", daemon=True)
+
+    @property
+    def load(self) -> ThreadLoad:
+        """What its threads have to do."""
+        return self._threads.load
 
     def start(self) -> None:
         """Subscribe and begin, if that is not done; raises WireError."""

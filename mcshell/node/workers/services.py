@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcshell.config import Settings
     from mcshell.node.context import NodeContext
     from mcshell.node.execution.runner import Runner
-    from mcshell.node.execution.threads import ActionThreads
+    from mcshell.node.execution.threads import ActionThreads, ThreadLoad
 
 __all__ = ["DurableServices"]
 
@@ -84,6 +84,11 @@ class DurableServices:
             replies_added=self._replies_added,
             steps=first.steps,
         )
+
+    @property
+    def pool_loads(self) -> list[ThreadLoad]:
+        """What the pools' threads have to do, of each connection."""
+        return [pools.load for pools in self._pools]
 
     def _replies_added(self) -> None:
         """There are new replies."""

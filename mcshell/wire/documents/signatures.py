@@ -197,6 +197,14 @@ class Verifier:
         return min(sum(r.number for r in lists), MAX_NUMBER) if lists else None
 
     @property
+    def crl_dates(self) -> tuple[float, float] | None:
+        """When the oldest of them was issued, and when one is due to be replaced first (epoch)."""
+        lists = self._revocations.values()
+        if not lists:
+            return None
+        return min(r.issued for r in lists), min(r.next_update for r in lists)
+
+    @property
     def crl_pem(self) -> bytes:
         """The revocation lists in force, as the CAs signed them; empty without any."""
         return b"".join(r.pem for r in self._revocations.values())

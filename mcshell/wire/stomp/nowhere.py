@@ -24,6 +24,8 @@ class NoConnection:
     connected = False
     url = ""
     broken_at = 0.0
+    connected_at = 0.0
+    connections = 0
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)

@@ -142,6 +142,8 @@ class ReconnectingConnection:
         self._subscriptions: dict[str, Subscription] = {}
         self._reason = "not started"
         self._broken_at = 0.0
+        self._connected_at = 0.0
+        self._connections = 0
 
         self._epochs = itertools.count(1)
         self._numbers = itertools.count(1)
@@ -337,6 +339,8 @@ class ReconnectingConnection:
                 link.kill("closed")
                 return
             self._live = link
+            self._connected_at = time.time()
+            self._connections += 1
             self._changed.notify_all()
         self._silent.pop(link.endpoint, None)
         self._tell(link, "")
@@ -392,6 +396,16 @@ class ReconnectingConnection:
     def broken_at(self) -> float:
         """When a connection broke last (seconds since the epoch); 0 where none has."""
         return self._broken_at
+
+    @property
+    def connected_at(self) -> float:
+        """When a connection was made last (seconds since the epoch); 0 where none was."""
+        return self._connected_at
+
+    @property
+    def connections(self) -> int:
+        """How many were made; a return to a broker that is named earlier is one."""
+        return self._connections
 
     def _usable(self, deadline: float) -> SupervisedLink:
         """Wait for a connection that stands; raises ConnectionLost at the deadline."""

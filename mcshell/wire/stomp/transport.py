@@ -134,6 +134,14 @@ class Transport(Protocol):
     def broken_at(self) -> float:
         """When a connection broke last (seconds since the epoch); 0 where none has."""
 
+    @property
+    def connected_at(self) -> float:
+        """When a connection was made last (seconds since the epoch); 0 where none was."""
+
+    @property
+    def connections(self) -> int:
+        """How many were made."""
+
     def send(
         self,
         destination: str,

@@ -246,7 +246,7 @@ def test_the_policy_s_no_comes_before_the_schema(bench: AdmissionBench) -> None:
     why = "denied by policy: default.policy:1 (default)"
     assert (refusal.state, refusal.statuscode, refusal.statusmsg) == (State.DENIED, 1, why)
     assert bench.lines() == [about(request, "denied", statuscode=1, reason=why)]
-    assert bench.host.journal.counts["denied"] == 1
+    assert not bench.host.journal.counts, "its reply counts it, as every final state"
     ((_, admitted),) = bench.take(bench.request("again", caller="bob"))
     assert isinstance(admitted, Admitted)
 

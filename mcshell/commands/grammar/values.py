@@ -5,11 +5,23 @@ from __future__ import annotations
 import argparse
 
 from mcshell import config, plugins
+from mcshell.commands import light
 from mcshell.errors import did_you_mean
 
-__all__ = ["FORMATS", "SOURCES", "Choice", "duration", "percentage", "share", "source", "whole"]
+__all__ = [
+    "FORMATS",
+    "SOURCES",
+    "Choice",
+    "duration",
+    "form",
+    "percentage",
+    "share",
+    "source",
+    "whole",
+]
 
 FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
+_TABULATED = ("psql", "github")
 SOURCES = ("broadcast", "inventory", "file", "stdin", "table", "external")
 
 
@@ -26,6 +38,13 @@ class Choice:
         hint = did_you_mean(text, self.known)
         listed = ", ".join(self.known)
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {listed}{hint}")
+
+
+def form(text: str) -> str:
+    """A format; UsageError where this is a light node, which cannot draw it."""
+    if Choice(*FORMATS)(text) in _TABULATED:
+        light.require("tabulate", f"--format {text}")
+    return text
 
 
 def source(text: str) -> str:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
-from mcshell.commands.grammar.verbs import VERBS
 from mcshell.version import VERSION
 from tests.deploy.light import PROJECT, LightFleet, installed, kilobytes, said, uncompiled
 from tests.peers.fleet import POLICIES, Node
@@ -37,12 +32,12 @@ ASKED = {
     "package": ("status", {"name": "dpkg"}),
     "process": ("list", {"limit": 3}),
     "rpcutil": ("get_fact", {"fact": "os.name"}),
-    "service": ("status", {"name": "cron"}),
+    "service": ("status", {"name": "dbus"}),
 }
 """An action of each agent that ships, with its inputs."""
 LINES = """
 version; ping; find; facts os.name; inventory; inventory light; agents; doc rpcutil; doc rpcutil.ping
-rpc rpcutil ping; rpc rpcutil ping --only state=ok --fold pong; rpc rpcutil ping --diff @1d; retry
+rpc rpcutil ping; rpc rpcutil ping --only state=ok --fold pong; rpc rpcutil ping --top 1 pong; retry
 replies; ledger; requests; explain light; fold pong; outliers; summary; filter -F os.name=Debian
 sql select count(*) from replies; session list; session new s; job submit rpcutil ping --at +1h --name j
 job list; job show j; job forecast; job pause j; job cancel j; plan list; history; node forget full
@@ -56,7 +51,7 @@ COMMANDS = (
     "pki list --pki ca",
     "pki revoke bob --pki ca --yes",
     "policy lint policies",
-    "policy test cert=alice exec run --policies policies",
+    "--config light.toml policy test cert=alice exec run",
     "audit verify state-light/node/audit.jsonl",
     "ddl export ddls",
     "agent new hello",
@@ -180,25 +175,31 @@ def test_the_prompt_is_refused_in_one_line(fleet, words):
 
 
 def test_start_and_memory_beside_a_node_of_the_whole(fleet, capsys):
-    """A light node takes no more memory of its own than one of the whole installation; printed."""
-    figures: dict[str, list[tuple[float, float]]] = {"light": [], "full": []}
+    """A light node takes no more memory of its own than one of the whole installation; printed.
+
+    What is in no file is compared. Pages of a library's file that no other process has mapped are a
+    process's own, too: so it is with the light node's here, while this one has mapped the other's.
+    """
+    figures: dict[str, list[tuple[float, ...]]] = {"light": [], "full": []}
     for _ in range(3):
         for name, found in figures.items():
             fleet.nodes.pop(name).stop()
             began = time.monotonic()
             fleet.start(name)
-            took = time.monotonic() - began
-            found.append((took, uss(fleet.nodes[name].pid)))
-    middle = {name: [statistics.median(one) for one in zip(*found, strict=True)] for name, found in figures.items()}
+            found.append((time.monotonic() - began, *own_memory(fleet.nodes[name].pid)))
+    middle = {
+        name: [*map(statistics.median, zip(*found, strict=True))] for name, found in figures.items()
+    }
     with capsys.disabled():
-        for name, (took, own) in middle.items():
-            print(f"\n{name}: ready after {took:.2f} s, USS {own:.1f} MiB", end="")
-        print()
-    assert middle["light"][1] < middle["full"][1] + 1.0
+        for name, (took, uss, anonymous) in middle.items():
+            print(
+                f"\n{name}: ready after {took:.2f} s, USS {uss:.1f} MiB, {anonymous:.1f} in no file"
+            )
+    assert middle["light"][2] < middle["full"][2] + 1.0
 
 
-def uss(pid: int) -> float:
-    """MiB that are a process's own, by the kernel's smaps_rollup."""
+def own_memory(pid: int) -> tuple[float, float]:
+    """MiB that are a process's own (USS), and what of it is in no file, by the kernel's smaps_rollup."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-    return (sizes["Private_Clean"] + sizes["Private_Dirty"]) / 1024
+    sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines}
+    return sizes["Private_Clean"] + sizes["Private_Dirty"], sizes["Anonymous"]

@@ -22,17 +22,26 @@ from tests.peers.processes import Child
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["PROJECT", "ROOT", "LightFleet", "installed", "kilobytes", "offline", "uncompiled"]
+__all__ = [
+    "PROJECT",
+    "ROOT",
+    "LightFleet",
+    "installed",
+    "kilobytes",
+    "offline",
+    "said",
+    "uncompiled",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "mcshell" / "deploy" / "node"
 HERE = "{}.{}".format(*sys.version_info)
 
 
-def said(*argv: str | Path, **more: str) -> str:
+def said(*argv: str | Path, cwd: Path | None = None, **more: str) -> str:
     """Run a program that must succeed; what it writes. `more` is environment."""
     done = subprocess.run(
-        argv, check=False, capture_output=True, text=True, env={**os.environ, **more}
+        argv, cwd=cwd, check=False, capture_output=True, text=True, env={**os.environ, **more}
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

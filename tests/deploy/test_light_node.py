@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mcshell.version import VERSION
-from tests.deploy.light import PROJECT, LightFleet, installed, kilobytes, said, uncompiled
+from tests.deploy.light import PROJECT, LightFleet, installed, kilobytes, offline, said, uncompiled
 from tests.peers.fleet import POLICIES, Node
 from tests.peers.processes import wait_until
 
@@ -104,6 +106,29 @@ def test_what_is_installed_is_small_and_has_no_package_of_the_client(light, caps
     with capsys.disabled():
         print(f"\n{len(names)} packages, {whole:,} KiB, {plain:,} KiB without bytecode")
     assert plain < whole < LIMIT
+
+
+def test_an_sdist_builds_the_same_wheel(tmp_path):
+    """What a checkout builds and what its sdist builds elsewhere hold the same files."""
+    pip = (sys.executable, "-m", "pip", "-q", "--disable-pip-version-check")
+    tools, sdist = tmp_path / "tools", tmp_path / "sdist"
+    said(*pip, "install", "--target", tools, "hatchling", **offline())
+    build = (sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", sdist)
+    said(*build, cwd=PROJECT, PYTHONPATH=str(tools))
+    (archive,) = sdist.glob("mcshell_node-*.tar.gz")
+    held = []
+    for name, source in (("here", PROJECT), ("there", archive)):
+        said(*pip, "wheel", "--no-deps", "-w", tmp_path / name, source, **offline())
+        (wheel,) = (tmp_path / name).glob("*.whl")
+        with zipfile.ZipFile(wheel) as opened:
+            sums = {one.filename: one.CRC for one in opened.infolist()}
+        sums.pop(f"mcshell_node-{VERSION}.dist-info/RECORD")  # the same lines in another order
+        held.append(sums)
+    assert held[0] == held[1]
+    assert {"mcshell/agents/exec.py", "mcshell/LICENSE"} < held[0].keys()
+    assert not any(
+        name.startswith(("mcshell/notebook/", "mcshell/deploy/node/")) for name in held[0]
+    )
 
 
 @pytest.mark.parametrize("agent", ASKED)

@@ -16,7 +16,7 @@ from mcshell.commands import light
 from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import OutputOptions
 from mcshell.commands.grammar.parser import help_text
-from mcshell.commands.grammar.values import FORMATS, form
+from mcshell.commands.grammar.values import FORMATS, Form
 from mcshell.commands.output.result import INTERNAL, INTERRUPTED, exit_code
 from mcshell.commands.run import run
 from mcshell.errors import MachineError, MCShellError, UsageError, did_you_mean
@@ -141,7 +141,7 @@ def _read(words: list[str]) -> _Start:
 def _check_form(name: str) -> None:
     if name not in FORMATS:
         raise UsageError(f"--format: {name!r} is not one of {', '.join(FORMATS)}")
-    form(name)
+    Form()(name)
 
 
 def _main(start: _Start, context: Context, streams: StandardStreams) -> int:

@@ -12,8 +12,8 @@ __all__ = [
     "FORMATS",
     "SOURCES",
     "Choice",
+    "Form",
     "duration",
-    "form",
     "percentage",
     "share",
     "source",
@@ -40,11 +40,17 @@ class Choice:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {listed}{hint}")
 
 
-def form(text: str) -> str:
+class Form(Choice):
     """A format; UsageError where this is a light node, which cannot draw it."""
-    if Choice(*FORMATS)(text) in _TABULATED:
-        light.require("tabulate", f"--format {text}")
-    return text
+
+    def __init__(self) -> None:
+        super().__init__(*FORMATS)
+
+    def __call__(self, text: str) -> str:
+        """Read the word, as every choice."""
+        if super().__call__(text) in _TABULATED:
+            light.require("tabulate", f"--format {text}")
+        return text
 
 
 def source(text: str) -> str:

@@ -15,7 +15,7 @@ LEFT_OUT = ("README.md", "deploy/node", "notebook")
 """What of the package no node wants; the client's modules are small, and `doctor` looks with them."""
 
 
-class Sources(BuildHookInterface[Any]):  # type: ignore[misc] # hatchling is there when it builds
+class CheckoutHook(BuildHookInterface[Any]):  # type: ignore[misc] # hatchling is there when it builds
     """The package, with the agents that ship inside it, where a node finds them."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - theirs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tabulate import tabulate
 
@@ -27,8 +27,10 @@ PRINTED = st.text(string.ascii_letters + string.digits + " .:-\n", max_size=12)
     )
 )
 def test_it_is_drawn_as_tabulate_draws_it(table):
-    """Letter for letter what tabulate's "simple" is, with cells of several lines."""
+    """Letter for letter what tabulate's "simple" is, but for empty rows, which that leaves out."""
     columns, cells = table
+    cells = [row for row in cells if any(map(str.strip, row))]
+    assume(cells)
     theirs = tabulate(cells, headers=columns, tablefmt="simple", disable_numparse=True)
     assert simple(columns, cells) == f"{theirs}\n"
 

@@ -12,10 +12,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from mcshell.commands import light
 from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import OutputOptions
 from mcshell.commands.grammar.parser import help_text
-from mcshell.commands.grammar.values import FORMATS
+from mcshell.commands.grammar.values import FORMATS, Form
 from mcshell.commands.output.result import INTERNAL, INTERRUPTED, exit_code
 from mcshell.commands.run import run
 from mcshell.errors import MachineError, MCShellError, UsageError, did_you_mean
@@ -132,9 +133,15 @@ def _read(words: list[str]) -> _Start:
             start.help = True
         else:
             raise UsageError(f"unknown option {option}{did_you_mean(option, _FLAGS)}")
-    if start.form is not None and start.form not in FORMATS:
-        raise UsageError(f"--format: {start.form!r} is not one of {', '.join(FORMATS)}")
+    if start.form is not None:
+        _check_form(start.form)
     return start
+
+
+def _check_form(name: str) -> None:
+    if name not in FORMATS:
+        raise UsageError(f"--format: {name!r} is not one of {', '.join(FORMATS)}")
+    Form()(name)
 
 
 def _main(start: _Start, context: Context, streams: StandardStreams) -> int:
@@ -189,6 +196,7 @@ def _shell(context: Context, form: str | None) -> int:
     """The prompt for an operator at a terminal, else the lines on standard input."""
     if not sys.stdin.isatty():
         return _lines(context.standard_text(), context, form, numbered=True)
+    light.require("prompt_toolkit", "the prompt")
     from mcshell.shell.prompt import prompt  # noqa: PLC0415 - a command line needs no prompt
 
     return prompt(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.sanitize import sanitize
@@ -16,7 +17,7 @@ __all__ = ["meet"]
 
 def meet(context: Context) -> ProgressBar:
     """Have a context tell and ask the operator at the terminal; returns the bar that it shows."""
-    progress = ProgressBar()
+    progress = ProgressBar(on=find_spec("tqdm") is not None)  # a light node has none
     context.say = _say
     context.ask = _ask
     context.progress = progress

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
+from mcshell.commands import light
 from mcshell.commands.output.result import Feed, Prose, Result
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
@@ -134,6 +135,8 @@ class _File:
         if self.sign == ">>" and self.suffix in _WHOLE:
             raise self._wrong(f"a {self.suffix} is one document: .jsonl or .csv can be added to")
         needed = _FRAMES.get(self.suffix)
+        if needed:
+            light.require("pandas", f"{self.sign} {self.path}")
         if needed and find_spec(needed) is None:
             raise self._wrong(f"needs the package {needed}: pip install {needed}")
         if self.path.is_dir():

@@ -9,17 +9,18 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.commands.output.json_document import dumps
 from mcshell.commands.output.sanitize import sanitize, shortened
-from mcshell.shell.colours import painted
+from mcshell.shell.colours import painted, plain
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
-__all__ = ["Fitted", "cell", "fitted", "is_tree", "tabulated", "upright"]
+__all__ = ["Fitted", "cell", "fitted", "is_tree", "simple", "tabulated", "upright"]
 
 _MARKDOWN = str.maketrans({one: f"\\{one}" for one in "\\`[]|"} | {"<": "&lt;", "&": "&amp;"})
 _STATES: Final = ("state", "states")
@@ -171,9 +172,10 @@ def _wide(line: str) -> int:
 def tabulated(
     columns: tuple[str, ...], cells: list[list[str]], form: str, *, paint: bool = False
 ) -> str:
-    """Draw a table in one of tabulate's formats; `paint`: states in colour."""
-    from tabulate import tabulate  # noqa: PLC0415 - a sixth of a second, and only tables need it
+    """Draw a table in one of tabulate's formats; `paint`: states in colour.
 
+    A light node has no tabulate, and draws its "simple" one itself.
+    """
     if _padded(cells) > _PADDED:  # one cell widens its column for all
         cells = [[shortened(text) for text in row] for row in cells]
     if form == "github":
@@ -182,8 +184,31 @@ def tabulated(
     style = {"table": "simple"}.get(form, form)
     cells = [[text.expandtabs(4) for text in row] for row in cells]
     cells = _coloured(columns, cells) if paint else cells
+    try:
+        from tabulate import tabulate  # noqa: PLC0415 - a sixth of a second, only tables need it
+    except ModuleNotFoundError:
+        return simple(columns, cells)
     # Without disable_numparse tabulate draws the version "1.10" as 1.1.
     return tabulate(cells, headers=columns, tablefmt=style, disable_numparse=True) + "\n"
+
+
+def simple(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Draw a table as tabulate's "simple" is, which a light node has not."""
+    rows = [[text.strip().split("\n") for text in row] for row in cells]
+    widths = [
+        max(_wide(name) + _HEADED, *(_wide(plain(line)) for row in rows for line in row[place]))
+        for place, name in enumerate(columns)
+    ]
+    drawn = [columns, ["-" * width for width in widths]]
+    for row in rows:
+        drawn += zip_longest(*row, fillvalue="")
+    return "".join(f"{_padded_line(line, widths)}\n" for line in drawn)
+
+
+def _padded_line(texts: Sequence[str], widths: Sequence[int]) -> str:
+    gap = " " * _GAP
+    columns = zip(texts, widths, strict=True)
+    return gap.join(text + " " * (width - _wide(plain(text))) for text, width in columns).rstrip()
 
 
 def _padded(cells: list[list[str]]) -> int:

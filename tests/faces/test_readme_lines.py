@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 FRONT, BUILT = ROOT / "README.md", ROOT / "mcshell" / "README.md"
 # What cannot be typed into a demo, by how the block begins, and why.
 NOT_TYPED = {
-    "python3 -m venv": "installs",
+    "python3 -m venv": "installs (the light node: tests/deploy)",
     "tests/run": "the tests themselves",
     "mcshell pki init pki": "a lab by hand: its own broker",
     "mcshell broker --data": "a lab by hand: its own broker",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcshell.commands.grammar.arguments import Declared, Words, flag, option, seconds, several, word
-from mcshell.commands.grammar.values import FORMATS, SOURCES, Choice, share, source, whole
+from mcshell.commands.grammar.values import FORMATS, SOURCES, Choice, Form, share, source, whole
 from mcshell.message import Via
 
 INPUTS = "the action's inputs; behind -- the words of its one list (exec run -- ls -l)"
@@ -31,7 +31,7 @@ class OutputOptions(Options):
     """How the result is written."""
 
     format: str | None = (
-        option("--format FORMAT", ", ".join(FORMATS), type=Choice(*FORMATS))
+        option("--format FORMAT", ", ".join(FORMATS), type=Form())
         | option("-j --json", "one document", action="store_const", const="json")
         | option("--jsonl", "a line a row", action="store_const", const="jsonl")
         | option("--senders", "names only", action="store_const", const="senders")

@@ -5,11 +5,23 @@ from __future__ import annotations
 import argparse
 
 from mcshell import config, plugins
+from mcshell.commands import light
 from mcshell.errors import did_you_mean
 
-__all__ = ["FORMATS", "SOURCES", "Choice", "duration", "percentage", "share", "source", "whole"]
+__all__ = [
+    "FORMATS",
+    "SOURCES",
+    "Choice",
+    "Form",
+    "duration",
+    "percentage",
+    "share",
+    "source",
+    "whole",
+]
 
 FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
+_TABULATED = ("psql", "github")
 SOURCES = ("broadcast", "inventory", "file", "stdin", "table", "external")
 
 
@@ -26,6 +38,19 @@ class Choice:
         hint = did_you_mean(text, self.known)
         listed = ", ".join(self.known)
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {listed}{hint}")
+
+
+class Form(Choice):
+    """A format; UsageError where this is a light node, which cannot draw it."""
+
+    def __init__(self) -> None:
+        super().__init__(*FORMATS)
+
+    def __call__(self, text: str) -> str:
+        """Read the word, as every choice."""
+        if super().__call__(text) in _TABULATED:
+            light.require("tabulate", f"--format {text}")
+        return text
 
 
 def source(text: str) -> str:

@@ -1,0 +1,41 @@
+"""Puts mcshell's sources into what is built here: of a checkout, or of the sdist made from one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+LEFT_OUT = ("README.md", "deploy/node", "notebook")
+"""What of the package no node wants; the client's modules are small, and `doctor` looks with them."""
+
+
+class CheckoutHook(BuildHookInterface[Any]):  # type: ignore[misc] # hatchling is there when it builds
+    """The package, with the agents that ship inside it, where a node finds them."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - theirs
+        """Name each file, and where it goes."""
+        root = Path(self.root)
+        if (root / "mcshell").is_dir():  # an sdist has it all beside this file
+            if self.target_name == "wheel":
+                build_data["force_include"][str(root / "mcshell")] = "mcshell"
+            return
+        checkout = root.parents[2]
+        files = {path: f"mcshell/{place}" for path, place in _files(checkout / "mcshell")}
+        files |= {path: f"mcshell/agents/{place}" for path, place in _files(checkout / "agents")}
+        files[checkout / "LICENSE"] = "mcshell/LICENSE"
+        build_data["force_include"].update({str(path): place for path, place in files.items()})
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Each file of a folder that goes in, and its place there."""
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        left = any(place.is_relative_to(one) for one in LEFT_OUT)
+        if path.is_file() and "__pycache__" not in place.parts and not left:
+            yield path, place.as_posix()

@@ -1,0 +1,48 @@
+"""Tables that are drawn without tabulate, as a light node draws them."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tabulate import tabulate
+
+from mcshell.commands import light
+from mcshell.errors import UsageError
+from mcshell.shell.tables import simple
+
+PRINTED = st.text(string.ascii_letters + string.digits + " .:-\n", max_size=12)
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda n: st.tuples(
+            st.lists(
+                st.text(string.ascii_lowercase, min_size=1, max_size=8), min_size=n, max_size=n
+            ),
+            st.lists(st.lists(PRINTED, min_size=n, max_size=n), min_size=1, max_size=5),
+        )
+    )
+)
+def test_it_is_drawn_as_tabulate_draws_it(table):
+    """Letter for letter what tabulate's "simple" is, but for empty rows, which that leaves out."""
+    columns, cells = table
+    cells = [row for row in cells if any(map(str.strip, row))]
+    assume(cells)
+    theirs = tabulate(cells, headers=columns, tablefmt="simple", disable_numparse=True)
+    assert simple(columns, cells) == f"{theirs}\n"
+
+
+def test_colours_take_no_room():
+    """A painted state is as wide as its letters."""
+    drawn = simple(("state", "sender"), [["\x1b[32mok\x1b[0m", "web1"], ["silent", "web2"]])
+    assert drawn.splitlines()[2] == "\x1b[32mok\x1b[0m       web1"
+
+
+def test_a_package_that_is_not_there_is_named():
+    """Whoever wants one is told what this installation is."""
+    light.require("json", "a test")
+    with pytest.raises(UsageError, match=r"^a test: this is a light node, which has no nosuch;"):
+        light.require("nosuch", "a test")

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(400)  # the first test installs
 
-LEFT_OUT = {"ipython", "jsonschema", "lark", "numpy", "pandas", "prompt-toolkit", "tabulate", "tqdm"}
+LEFT_OUT = {
+    "ipython",
+    "jsonschema",
+    "lark",
+    "numpy",
+    "pandas",
+    "prompt-toolkit",
+    "tabulate",
+    "tqdm",
+}
 LIMIT = 45_000_000 // 1024
 """Kilobytes of an environment, bytecode included, pip not."""
 OWN = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"

@@ -233,7 +233,9 @@ class Reloader:
         now = self._served.names
         told = [*at_once, *(f"+{name}" for name in sorted(now - before))]
         told += [f"-{name}" for name in sorted(before - now)]
-        log.info("reloaded: policies, facts, %d agents; %s", len(now), ", ".join(told) or "as before")
+        log.info(
+            "reloaded: policies, facts, %d agents; %s", len(now), ", ".join(told) or "as before"
+        )
         if self.settings.mcollective.enabled and now != before:
             later.append("the agents that MCollective's wire knows")
         if later:

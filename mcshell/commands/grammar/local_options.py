@@ -93,7 +93,8 @@ class BrokerMoveOptions(OutputOptions):
 
 class NodeOptions(PartOptions):
     check: bool = flag(
-        "--check", "say what is wrong with configuration, keys, policies, agents and facts; start nothing"
+        "--check",
+        "say what is wrong with configuration, keys, policies, agents and facts; start nothing",
     )
 
 

@@ -156,7 +156,10 @@ class ServiceOptions(Options):
 
     log_json: bool = flag("--log-json", "log as JSON lines")
     log_level: str = option(
-        "--log-level LEVEL", f"from where on: {', '.join(LEVELS)}", type=Choice(*LEVELS), default="info"
+        "--log-level LEVEL",
+        f"from where on: {', '.join(LEVELS)}",
+        type=Choice(*LEVELS),
+        default="info",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -30,6 +31,8 @@ _WRONG = 1
 def check(path: Path | None) -> Table:
     """One row for all that is wrong with the node that the configuration at `path` describes."""
     sys.dont_write_bytecode = True  # to load an agent is to look at it
+    # What is wrong is in the rows: it would stand in the log once more.
+    logging.getLogger("mcshell").addHandler(logging.NullHandler())
     try:
         settings = config.load(path)
     except (ConfigError, OSError) as error:

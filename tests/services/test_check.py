@@ -83,7 +83,11 @@ BAD = {
         broken_agent,
         "agent echo does not load",
     ),
-    "facts that are none": (None, lambda f: (f.folder / "web1.yaml").write_text("a: [\n"), "web1.yaml"),
+    "facts that are none": (
+        None,
+        lambda f: (f.folder / "web1.yaml").write_text("a: [\n"),
+        "web1.yaml",
+    ),
     "classes that are none": (
         None,
         lambda f: (f.folder / "web1.classes").write_bytes(b"\xff\n"),

@@ -22,7 +22,7 @@ def web1(fleet, manager):
     fleet.environ |= manager.environ(30.0)
     shutil.copytree(AGENTS, fleet.folder / "agents")
     with fleet.config.open("a") as file:
-        file.write('[node]\nagents = ["agents"]\n')
+        file.write(f'[node]\nagents = ["{AGENTS}"]\n')
     fleet.start()
     return fleet.nodes["web1"]
 

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
 
-__all__ = ["NODE", "SUPERVISOR", "Part", "changed", "taken_over"]
+__all__ = ["NODE", "SUPERVISOR", "DaemonPart", "changed", "taken_over"]
 
 _WHOLE: Final = ("pools", "agents", "state_dir")
 """Settings that are compared as they are: they have no keys of ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DaemonPart:
     """Which settings a daemon looks at, "section" or "section.key", and which of them it takes at once."""
 
     looks_at: frozenset[str]
@@ -27,7 +27,7 @@ class Part:
 
 
 _COMMON: Final = frozenset({"broker", "pki", "collective", "pools", "state_dir"})
-NODE: Final = Part(
+NODE: Final = DaemonPart(
     _COMMON | {"node", "mcollective", "agents"},
     frozenset(
         {
@@ -43,12 +43,12 @@ NODE: Final = Part(
         }
     ),
 )
-SUPERVISOR: Final = Part(
+SUPERVISOR: Final = DaemonPart(
     _COMMON | {"supervisor", "node.max_reply"}, frozenset({"supervisor.rules", "pki.crl"})
 )
 
 
-def changed(old: Settings, new: Settings, part: Part) -> tuple[list[str], list[str]]:
+def changed(old: Settings, new: Settings, part: DaemonPart) -> tuple[list[str], list[str]]:
     """The names of the settings that differ: those taken at once, and those that want a restart."""
     before, after = _flat(old), _flat(new)
     differ = sorted(

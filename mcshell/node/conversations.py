@@ -94,7 +94,8 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
         super().__init__(context.transport)
         self._nodes = context.nodes
         self._security = security
-        self._folders = folders
+        self.folders = folders
+        """Where handlers are looked for when a conversation begins."""
         self._certificates: dict[str, str] = {}
         """The caller's, of each conversation whose handler has not ended."""
         self._holders: dict[str, tuple[str, str]] = {}
@@ -225,7 +226,7 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
         self._certificates.pop(_key(head), None)
 
     def _handler(self, head: ConversationId) -> Handler:
-        found = load_handler(self._folders, head.protocol)
+        found = load_handler(self.folders, head.protocol)
         if found is None:
             raise MCShellError(f"{head.node} has none")
         return found()

@@ -5,47 +5,51 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from queue import Empty
 from typing import TYPE_CHECKING, Final
 
-from mcshell.ddl.library import shipped_dir
-from mcshell.errors import ConfigError
 from mcshell.metrics.file import MetricsThread
-from mcshell.node.agents.registry import load_agents
 from mcshell.node.audit.history import AuditHistory
-from mcshell.node.builtin import builtin_agents
 from mcshell.node.context import open_security
 from mcshell.node.execution.shims import ShimRunner
 from mcshell.node.execution.threads import ActionThreads
-from mcshell.node.facts.classes import read_classes
 from mcshell.node.facts.machine_id import machine_id
-from mcshell.node.facts.source import FactSource
 from mcshell.node.host import Host
 from mcshell.node.metrics.figures import node_text
 from mcshell.node.metrics.gather import gather
-from mcshell.node.process import hold_state_directory, say_ready
+from mcshell.node.process.notify import ServiceManager, status_of
+from mcshell.node.process.service import hold_state_directory, say_ready
+from mcshell.node.process.watchdog import Watchdog
+from mcshell.node.reload import Reloader, SelfKnowledge, identity_of, read_agents
 from mcshell.node.replies import no_steps
 from mcshell.node.revocation import Revocation
-from mcshell.node.server import NodeServer
+from mcshell.node.server import STOP, NodeServer
 from mcshell.node.store.spool import Spool
 from mcshell.private import private_folder
 from mcshell.storage import has_room
-from mcshell.wire.credentials import Credentials, load_credentials
+from mcshell.wire.credentials import load_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from queue import SimpleQueue
 
     from mcshell.config import Settings
     from mcshell.node.agents.registry import AgentRegistry
     from mcshell.node.context import SecurityContext
     from mcshell.node.mcollective import MCollectiveServer
     from mcshell.node.replies import Steps
+    from mcshell.wire.credentials import Credentials
+    from mcshell.wire.stomp.reconnect import ConnectionState
 
 __all__ = ["Daemon", "run"]
 
 log = logging.getLogger(__name__)
 
 _LOOK: Final = 2.0
+_RELOAD: Final = "reload"
 
 
 class Daemon:
@@ -55,18 +59,23 @@ class Daemon:
     because there is room now, and wants to be made anew.
     """
 
-    def __init__(self, settings: Settings, steps: Steps = no_steps) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        steps: Steps = no_steps,
+        *,
+        manager: ServiceManager | None = None,
+        reread: Callable[[], Settings] | None = None,
+    ) -> None:
         credentials = load_credentials(settings.pki)
+        identity = identity_of(settings, credentials)
+        self._manager = ServiceManager() if manager is None else manager
         state = private_folder(settings.state_dir / "node")
         self._lock = hold_state_directory(state)
-        served = load_agents(
-            [*settings.node.agents, shipped_dir()],
-            builtin_agents(lambda: self.server.jobs),
-            lenient=settings.node.unknown_validators == "warn",
-        )
+        served = read_agents(settings, lambda: self.server.jobs)
         security = open_security(settings, credentials.verifier, served, state)
         spool = Spool(state / "work.sqlite")
-        host = _host(settings, credentials, served, security, spool, state)
+        host = _host(identity, settings, credentials, served, security, spool)
         self._host, self._served = host, served
         self.server = NodeServer(
             settings,
@@ -76,6 +85,7 @@ class Daemon:
             ShimRunner(state / "work", settings.node),
             threads=ActionThreads,
             steps=steps,
+            notice=self._notice,
         )
         self._member = _member(settings, host, security)
         self._metrics = MetricsThread(
@@ -83,13 +93,34 @@ class Daemon:
             lambda: node_text(gather(host, credentials.signer, security, spool, self.server)),
         )
         self.again = False
+        self._serves = False
+        self._watchdog = Watchdog(self._manager, self.server.pulses)
+        self._reloader = Reloader(
+            settings,
+            credentials,
+            (lambda: settings) if reread is None else reread,
+            manager=self._manager,
+            security=security,
+            served=served,
+            host=host,
+            server=self.server,
+        )
         self._ended = threading.Event()
         self._state = state
         self._hindered = spool.hindered or security.replay_guard.hindered
 
+    @property
+    def settings(self) -> Settings:
+        """Those in force: a reload changes them."""
+        return self._reloader.settings
+
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
         self.server.stop()
+
+    def reload(self) -> None:
+        """Read the configuration again, once it serves; may be called from a signal handler."""
+        self.server.orders.put(_RELOAD)
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed every subscription, and work."""
@@ -99,12 +130,41 @@ class Daemon:
         self._served.activate(self._host, self._agent_known)
         self._metrics.start()
         try:
-            self.server.serve(ready, self._member, work=not self._served.pending)
+            self.server.serve(
+                partial(self._ready, ready),
+                self._member,
+                work=not self._served.pending,
+                attend=self._attend,
+            )
         finally:
             self._ended.set()
             self._served.stop()
             self._metrics.stop()
             self._lock.close()
+
+    def _ready(self, ready: Callable[[], None]) -> None:
+        self._serves = True
+        ready()
+        self._manager.ready()
+
+    def _notice(self, state: ConnectionState | None) -> None:
+        """How the connection is; until we serve, each new try for one is a sign of life as well."""
+        if not self._serves:
+            self._manager.alive()
+        if state is not None:
+            self._manager.status(status_of(state))
+
+    def _attend(self, orders: SimpleQueue[str]) -> None:
+        """Do as we are told until that is to end; meanwhile see that every thread lives."""
+        while True:
+            with suppress(Empty):
+                if orders.get(timeout=self._watchdog.pause) == STOP:
+                    break
+                self._reloader.begin()
+            self._watchdog.look()
+        if not self.again:
+            self._manager.stopping()
+        self._reloader.stop()
 
     def _look_for_room(self) -> None:
         while not self._ended.wait(_LOOK):
@@ -122,25 +182,22 @@ class Daemon:
 
 
 def _host(
+    identity: str,
     settings: Settings,
     credentials: Credentials,
     served: AgentRegistry,
     security: SecurityContext,
     spool: Spool,
-    state: Path,
 ) -> Host:
     """Who this node is, and what it knows of itself."""
-    node = settings.node
-    facts = FactSource([str(path) for path in node.facts], state, room=node.fact_room)
-    facts.facts()  # read, and said what is left out, before anybody waits for them
-    classes, unread = read_classes(node.classes, node.class_room)
-    for line in unread:
+    known, state = SelfKnowledge.read(settings), settings.state_dir / "node"
+    for line in known.unread:
         log.warning("%s", line)
     return Host(
-        _identity(settings, credentials),
-        facts=facts.facts,
+        identity,
+        facts=known.facts.facts,
         served=served,
-        classes=classes,
+        classes=known.classes,
         collectives=settings.collective.member or (settings.collective.main,),
         private=[
             path
@@ -148,14 +205,14 @@ def _host(
             if isinstance(path, Path)
         ],
         settings=settings.agents,
-        pools=node.serve,
+        pools=settings.node.serve,
         revocation=Revocation(credentials.verifier, state / "crl.pem", security.audit),
         audit_history=AuditHistory(security.audit.path),
         records=spool,
         machine=machine_id(state),
-        flaws=lambda: (*security.authorisation.flaws(), *unread, *facts.flaws()),
+        flaws=lambda: (*security.authorisation.flaws(), *known.flaws()),
         state=state,
-        tells_all_files=node.tell_files == "all",
+        tells_all_files=settings.node.tell_files == "all",
     )
 
 
@@ -168,37 +225,29 @@ def _member(settings: Settings, host: Host, security: SecurityContext) -> MColle
     return MCollectiveServer(settings, host, security.controller, security.replay_guard)
 
 
-def _identity(settings: Settings, credentials: Credentials) -> str:
-    identity = credentials.signer.identity
-    if identity.kind != "node":
-        raise ConfigError(
-            f"{settings.pki.cert} is the certificate of an {identity.kind}: a node needs one of "
-            "its own (mcshell pki issue NAME --kind node)",
-            "pki.cert",
-        )
-    wanted = settings.node.identity
-    if wanted is not None and wanted.lower() != identity.name:
-        raise ConfigError(
-            f"node.identity is {wanted!r}, but the certificate is that of {identity.name!r}",
-            "node.identity",
-        )
-    return identity.name
+def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does.
 
-
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does."""
+    On SIGHUP `reread` reads the settings again.
+    """
     stopped = threading.Event()
+    manager = ServiceManager.take()
     again = True
     while again:
-        daemon = Daemon(settings)
+        daemon = Daemon(settings, manager=manager, reread=reread)
 
         def stop(*_: object, daemon: Daemon = daemon) -> None:
             stopped.set()
             daemon.stop()
 
+        def reload(*_: object, daemon: Daemon = daemon) -> None:
+            daemon.reload()
+
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
+        signal.signal(signal.SIGHUP, reload)
         if stopped.is_set():
             daemon.stop()
         daemon.serve(say_ready)
+        settings = daemon.settings
         again = daemon.again and not stopped.is_set()

@@ -98,6 +98,23 @@ class Host:
         self._told: list[str] = []
         self._told_until = 0.0
 
+    def renew(
+        self,
+        *,
+        facts: Callable[[], Mapping[str, Any]],
+        classes: Iterable[str],
+        settings: Mapping[str, Mapping[str, Any]],
+        tells_all_files: bool,
+        flaws: Callable[[], Iterable[str]],
+    ) -> None:
+        """Know other things of itself from now on."""
+        self._facts = facts
+        self.classes = frozenset(classes)
+        self._settings = settings
+        self.tells_all_files = tells_all_files
+        self._flaws = flaws
+        self._told_until = 0.0
+
     @property
     def facts(self) -> Mapping[str, Any]:
         """All facts, as of now."""

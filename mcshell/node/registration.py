@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import AgentError, ConnectionLost
+from mcshell.node.process.watchdog import ThreadPulse
 from mcshell.wire import destinations
 from mcshell.wire.documents.registration import Registration, seal_registration
 
@@ -122,6 +123,7 @@ class RegistrationThread:
         self._stopped = False
         self._news: SimpleQueue[str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mcshell-register", daemon=True)
+        self.pulse = ThreadPulse("registration", lambda: self._news.put(None))
 
     def start(self) -> None:
         """Register all now, and from now on each at its turns."""
@@ -133,6 +135,11 @@ class RegistrationThread:
         if identity in self._writers:
             self._news.put(identity)
 
+    @property
+    def begun(self) -> bool:
+        """Whether its thread was started, and perhaps has died since."""
+        return self._thread.ident is not None
+
     def stop(self) -> None:
         """Register no more."""
         self._stopped = True
@@ -142,6 +149,7 @@ class RegistrationThread:
         now = time.time()
         due = [(now, name) for name in self._writers]
         while not self._stopped:
+            self.pulse.beat()
             when, name = due[0]
             try:
                 early = self._news.get(timeout=max(0.0, when - time.time()))

@@ -22,6 +22,7 @@ from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
 from mcshell.node.execution.action import run_action
 from mcshell.node.execution.threads import AuditedReplies, Task
+from mcshell.node.process.watchdog import KeptPulse, ThreadPulse
 from mcshell.node.registration import RegistrationThread, RegistrationWriter
 from mcshell.node.replies import ReplySender, ReplyWriter, no_steps
 from mcshell.node.verdicts import Admitted, refused
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from mcshell.node.execution.runner import Runner
     from mcshell.node.execution.threads import ActionThreads, ThreadLoad
     from mcshell.node.host import Host
+    from mcshell.node.process.watchdog import Pulse
     from mcshell.node.replies import Steps
     from mcshell.node.store.spool import Spool
     from mcshell.wire.documents.signatures import Signer
@@ -48,11 +50,13 @@ if TYPE_CHECKING:
     from mcshell.wire.stomp.reconnect import ConnectionState
     from mcshell.wire.stomp.transport import Delivery, Inbox
 
-__all__ = ["NodeServer"]
+__all__ = ["STOP", "NodeServer"]
 
 log = logging.getLogger(__name__)
 
 PER_CONNECTION: Final = 2500
+STOP: Final = "stop"
+"""The order to end."""
 _SLOTS: Final = 16
 _FIRST: Final = 50
 _CHUNK: Final = 150
@@ -108,6 +112,7 @@ class NodeServer:
         threads: makes the threads for actions, from the numbers that one node does at a time, and of one
             caller, and (`handle`) what handles messages.
         steps: told how far each queued or pool request is.
+        notice: told when a connection stands or is gone, and of each new try before the nodes serve.
     """
 
     def __init__(
@@ -120,8 +125,11 @@ class NodeServer:
         *,
         threads: MakeThreads,
         steps: Steps = no_steps,
+        notice: Callable[[ConnectionState | None], None] = lambda _state: None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
+        self._notice = notice
+        self._runner = runner
         self._security = security
         self._steps = steps
         self._connections = [
@@ -152,8 +160,9 @@ class NodeServer:
         )
         self._intake = MessageIntake(security.controller, security.replay_guard)
         self._threads = threads(_SLOTS, settings.node.caller_threads or None, handle=self._take)
-        self._end: SimpleQueue[None] = SimpleQueue()
-        """Has something once `serve` is to end: what a signal handler may put there."""
+        self.orders: SimpleQueue[str] = SimpleQueue()
+        """What whoever attends to `serve` is told to do, such as STOP: a signal handler may put it there."""
+        self.pulse = ThreadPulse("the reader of messages", partial(self._threads.hand, "pulse"))
         self._told: dict[str, float] = {}
         """When (monotonic) a node last registered out of turn because it had refused something."""
         self._beginning = threading.Lock()
@@ -165,7 +174,7 @@ class NodeServer:
         self, number: int, spool: Spool, nodes: Sequence[tuple[Host, Signer]], of: int
     ) -> _Connection:
         transport = connector(
-            self._settings,
+            self.settings,
             lambda state: self._on_state(number, state),
             verifier=self._security.verifier,
             many=of > 1,
@@ -180,10 +189,11 @@ class NodeServer:
         return _Connection(transport, context)
 
     def _node(self, host: Host, signer: Signer, transport: Connector) -> Node:
-        writer = ReplyWriter(signer, self._settings.node.max_reply, host.machine)
+        writer = ReplyWriter(signer, self.settings.node.max_reply, host.machine)
         return Node(host, signer, writer, ReplySender(writer, transport, host))
 
     def _on_state(self, number: int, state: ConnectionState) -> None:
+        self._notice(state)
         if state.connected:
             self._services.connected(number)
             if (conversations := self._connections[number].conversations) is not None:
@@ -194,7 +204,7 @@ class NodeServer:
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
         self._stopping = True
-        self._end.put(None)
+        self.orders.put(STOP)
         for one in self._connections:
             one.transport.give_up()
 
@@ -222,16 +232,39 @@ class NodeServer:
         """What the pools' threads have to do, of each connection."""
         return self._services.pool_loads
 
+    def use(self, settings: Settings) -> None:
+        """Work by other settings from now on, in what is asked for each request: limits, handlers."""
+        self.settings = settings
+        self._runner.settings = settings.node
+        self._services.use(settings.node)
+        for one in self._connections:
+            if one.conversations is not None:
+                one.conversations.folders = settings.node.agents
+
+    def pulses(self) -> Iterator[Pulse]:
+        """Those of the threads that have begun, for a watchdog."""
+        yield self.pulse
+        yield from self._services.pulses()
+        if self._registrar.begun:
+            yield self._registrar.pulse
+        yield from (KeptPulse("the connection", one.transport) for one in self._connections)
+
     def announce(self, identity: str) -> None:
         """Register a node out of turn: there is something new to say."""
         self._registrar.again(identity)
 
     def serve(
-        self, ready: Callable[[], None], companion: Companion | None = None, *, work: bool = True
+        self,
+        ready: Callable[[], None],
+        companion: Companion | None = None,
+        *,
+        work: bool = True,
+        attend: Callable[[SimpleQueue[str]], object] = SimpleQueue.get,
     ) -> None:
         """Connect, call `ready` once the broker has confirmed every subscription, and work.
 
-        Without `work`, what is queued waits where it is until `work` is called.
+        Without `work`, what is queued waits where it is until `work` is called. It ends when `attend`
+        does, which is called with `orders` once the nodes serve.
         """
         if work:
             self.work()
@@ -244,7 +277,7 @@ class NodeServer:
                 ready()
                 self._registrar.start()
                 self._threads.read()
-                self._end.get()
+                attend(self.orders)
         finally:
             self._registrar.stop()
             if companion is not None:
@@ -281,6 +314,7 @@ class NodeServer:
         return not self._stopping
 
     def _stopped(self) -> bool:
+        self._notice(None)
         return self._stopping
 
     def _subscribe(self, connection: _Connection) -> None:
@@ -317,9 +351,12 @@ class NodeServer:
 
     # --- the thread whose turn it is to read -----------------------------------------------------
 
-    def _take(self, came: tuple[_Recipients, Delivery] | Literal["open"]) -> None:
+    def _take(self, came: tuple[_Recipients, Delivery] | Literal["open", "pulse"]) -> None:
         if came == "open":
             self._open_later()
+            return
+        if came == "pulse":
+            self.pulse.beat()
             return
         (connection, whom), delivery = came
         try:
@@ -375,7 +412,7 @@ class NodeServer:
                 outcome = run_action(verdict, host, time.monotonic() + _AT_ONCE)
                 node.reply_sender.final(request, outcome)
             else:
-                limit = self._settings.node.time_for(request.agent, verdict.action.timeout)
+                limit = self.settings.node.time_for(request.agent, verdict.action.timeout)
                 sink = AuditedReplies(node.reply_sender, self._security.controller, host)
                 tasks.append(Task(admitted=verdict, host=host, reply_sink=sink, timeout=limit))
         if tasks:
@@ -398,7 +435,7 @@ class NodeServer:
             connection.conversations = ConversationServer(
                 connection.context,
                 self._security,
-                self._settings.node.agents,
-                self._settings.node.caller_conversations,
+                self.settings.node.agents,
+                self.settings.node.caller_conversations,
             )
         return connection.conversations

@@ -51,6 +51,11 @@ class RuleFolder:
         self._stamp: object = None
         self.rules: dict[str, CarriedRule] = {}
 
+    def move(self, path: Path) -> None:
+        """Take them from this folder from now on, and read them again."""
+        self._path = path
+        self._stamp = None
+
     def refresh(self, now: float) -> bool:
         """Look whether something has changed (a file, the revocation list); whether it has."""
         stamp = self._look()

@@ -17,7 +17,10 @@ from mcshell.client.discovery.registrations import RegistrationFilter
 from mcshell.errors import ConfigError, ConnectError, MCShellError, Rejected
 from mcshell.metrics.file import MetricsFile
 from mcshell.metrics.process import ProcessFigures
-from mcshell.node.process import say_ready
+from mcshell.node.process.changes import SUPERVISOR, changed, taken_over
+from mcshell.node.process.notify import ServiceManager, status_of
+from mcshell.node.process.service import say_ready
+from mcshell.node.process.watchdog import KeptPulse, Watchdog
 from mcshell.private import private_folder
 from mcshell.supervisor.distributor import RuleDistributor
 from mcshell.supervisor.inventory import HeardRegistration, Inventory
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import Settings
+    from mcshell.wire.credentials import Credentials
+    from mcshell.wire.stomp.reconnect import ConnectionState
     from mcshell.wire.stomp.transport import AckMode, Delivery
 
 __all__ = ["Supervisor", "rules_folder", "run"]
@@ -55,22 +60,28 @@ def rules_folder(settings: Settings) -> Path:
 class Supervisor:
     """One supervisor: its connection, its rules, its inventory; `serve` until `stop`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        manager: ServiceManager | None = None,
+        reread: Callable[[], Settings] | None = None,
+    ) -> None:
         self._settings = settings
-        self._credentials = load_credentials(settings.pki)
-        identity = self._credentials.signer.identity
-        if identity.kind != "node":
-            raise ConfigError(
-                f"{settings.pki.cert} is the certificate of an {identity.kind}: a supervisor only"
-                " carries, and has a node's (mcshell pki issue NAME --kind node)",
-                "pki.cert",
-            )
+        self._reread: Callable[[], Settings] = (lambda: settings) if reread is None else reread
+        self._manager = ServiceManager() if manager is None else manager
+        self._credentials = _credentials(settings)
         state = private_folder(settings.state_dir / "supervisor")
         self._verifier = self._credentials.verifier
         self._filter = RegistrationFilter(self._verifier, _MOST)
         self._folder = RuleFolder(private_folder(rules_folder(settings)), self._verifier)
         self._inventory = Inventory(state / "registrations.sqlite", self._credentials.realm)
-        self._transport = connector(settings, verifier=self._verifier)
+        self._transport = connector(settings, self._notice, verifier=self._verifier)
+        self._watchdog = Watchdog(
+            self._manager, lambda: [KeptPulse("the connection", self._transport)]
+        )
+        self._look_at = 0.0
+        """When (monotonic) the watchdog is to look."""
         self._carrier = RuleDistributor(
             self._transport, self._verifier, self._credentials.signer, self._folder
         )
@@ -80,7 +91,7 @@ class Supervisor:
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._topics: dict[str, str] = {}
         self._pools: dict[str, str] = {}
-        self._stopping = False
+        self._stopping = self._serves = self._reload_wanted = False
         self._looked = float("-inf")
         self._crl: object = None
         self._started = time.time()
@@ -95,14 +106,23 @@ class Supervisor:
         self._inbox.put(None)
         self._transport.give_up()
 
+    def reload(self) -> None:
+        """Read the configuration again, once it serves; may be called from a signal handler."""
+        self._reload_wanted = True
+        self._inbox.put(None)
+
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed the subscriptions, and work."""
         self._tell(time.monotonic())  # also while no broker is there
         try:
             if self._connect():
+                self._serves = True
                 ready()
+                self._manager.ready()
                 while not self._stopping:
                     self._turn()
+                    self._attend()
+                self._manager.stopping()
         finally:
             self._transport.close()
             self._inventory.close()
@@ -133,7 +153,11 @@ class Supervisor:
         def subscribe() -> None:
             kept[self._transport.subscribe(destination, self._inbox, ack=ack)] = collective
 
-        until_confirmed(subscribe, lambda: self._stopping)
+        until_confirmed(subscribe, self._stopped)
+
+    def _stopped(self) -> bool:
+        self._notice(None)
+        return self._stopping
 
     # --- the one thread ------------------------------------------------------------------------
 
@@ -150,6 +174,43 @@ class Supervisor:
             log.error("%s", error)  # noqa: TRY400 - said in full
         except Exception:
             log.exception("a turn of the supervisor failed")
+
+    def _notice(self, state: ConnectionState | None) -> None:
+        """How the connection is; until we serve, each new try for one is a sign of life as well."""
+        if not self._serves:
+            self._manager.alive()
+        if state is not None:
+            self._manager.status(status_of(state))
+
+    def _attend(self) -> None:
+        """After a turn: say that we live, when it is time; read the configuration again, when told."""
+        if self._watchdog.pause is not None and (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + self._watchdog.pause
+            self._watchdog.look()
+        if self._reload_wanted:
+            self._reload_wanted = False
+            self._manager.reloading()
+            try:
+                self._reload()
+            except (MCShellError, OSError) as error:
+                why = " ".join(str(error).split())
+                log.error("not reloaded, all stays as it was: %s", why)  # noqa: TRY400 - said in full
+            finally:
+                self._manager.ready()
+
+    def _reload(self) -> None:
+        new = self._reread()
+        credentials = _credentials(new)
+        rules = private_folder(rules_folder(new))
+        at_once, later = changed(self._settings, new, SUPERVISOR)
+        if credentials.signer.certificate != self._credentials.signer.certificate:
+            later.append("the certificate")
+        self._settings = taken_over(self._settings, new, at_once)
+        self._folder.move(rules if "state" not in later else rules_folder(self._settings))
+        self._crl, self._looked = None, float("-inf")
+        log.info("reloaded: rules, revocation list; %s", ", ".join(at_once) or "as before")
+        if later:
+            log.warning("only after a restart: %s", ", ".join(later))
 
     def _gather(self) -> list[Delivery]:
         """Take what is there; nothing when it is only time to look around."""
@@ -247,9 +308,30 @@ class Supervisor:
             log.warning("%s is not used: %s", path, refusal)
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does."""
-    supervisor = Supervisor(settings)
+def _credentials(settings: Settings) -> Credentials:
+    """Those of a node: a supervisor signs no request.
+
+    Raises:
+        ConfigError: a file cannot be used, or is another's.
+    """
+    credentials = load_credentials(settings.pki)
+    identity = credentials.signer.identity
+    if identity.kind != "node":
+        raise ConfigError(
+            f"{settings.pki.cert} is the certificate of an {identity.kind}: a supervisor only"
+            " carries, and has a node's (mcshell pki issue NAME --kind node)",
+            "pki.cert",
+        )
+    return credentials
+
+
+def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; says `ready` on standard error once it does.
+
+    On SIGHUP `reread` reads the settings again.
+    """
+    supervisor = Supervisor(settings, manager=ServiceManager.take(), reread=reread)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.reload())
     supervisor.serve(say_ready)

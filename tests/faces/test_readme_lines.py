@@ -34,7 +34,7 @@ NOT_TYPED = {
     "mcshell config import": "MCollective's files and nodes",
     "[broker]": "configuration",
     "[client]": "configuration",
-    "[Unit]": "configuration",
+    "mcshell node --config web1.toml --check": "a node of one's own: tests/services/test_check.py",
     "from mcshell.node.agent": "a file",
     "pending → received": "a picture",
     "a line      shell/cli": "a picture",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mcshell import config
 from mcshell.node.daemon import Daemon
-from mcshell.node.process import say_ready
+from mcshell.node.process.service import say_ready
 
 
 def main() -> None:

@@ -91,6 +91,13 @@ class BrokerMoveOptions(OutputOptions):
     )
 
 
+class NodeOptions(PartOptions):
+    check: bool = flag(
+        "--check",
+        "say what is wrong with configuration, keys, policies, agents and facts; start nothing",
+    )
+
+
 class EmulateOptions(PartOptions):
     count: int = word("N", "how many nodes", type=whole)
     pki: str = option("--pki DIR", "the CA that issues their certificates", required=True)

@@ -7,6 +7,7 @@ from mcshell.commands.grammar.values import FORMATS, SOURCES, Choice, Form, shar
 from mcshell.message import Via
 
 INPUTS = "the action's inputs; behind -- the words of its one list (exec run -- ls -l)"
+LEVELS = ("debug", "info", "warning", "error")
 _WAYS = tuple(via.value for via in Via)
 
 
@@ -154,6 +155,12 @@ class ServiceOptions(Options):
     """What runs until it is told to stop."""
 
     log_json: bool = flag("--log-json", "log as JSON lines")
+    log_level: str = option(
+        "--log-level LEVEL",
+        f"from where on: {', '.join(LEVELS)}",
+        type=Choice(*LEVELS),
+        default="info",
+    )
 
 
 class PartOptions(ServiceOptions):

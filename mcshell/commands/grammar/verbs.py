@@ -115,7 +115,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("broker", "run the embedded broker", "services:broker", "local:BrokerOptions", "cli"),
     Verb("broker config", "write a broker's configuration: TLS, rights", "broker_config:config", "local:BrokerConfigOptions", "cli"),
     Verb("broker move", "take what waits in a broker to another one", "broker_move:move", "local:BrokerMoveOptions", "cli"),
-    Verb("node", "run a node daemon", "services:node", "PartOptions", "cli"),
+    Verb("node", "run a node daemon", "services:node", "local:NodeOptions", "cli"),
     Verb("node forget", "drop a node from what is known", "discovery:forget", "local:ForgetOptions"),
     Verb("node enroll", "a certificate for a key that is made here", "enrolment:enroll", "local:NodeEnrollOptions", "cli"),
     Verb("emulate", "run emulated nodes", "services:emulate", "local:EmulateOptions", "cli"),

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
-from mcshell.config import BrokerSettings
+from mcshell.config import BrokerSettings, load
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import BrokerOptions, EmulateOptions
+    from mcshell.commands.grammar.local_options import BrokerOptions, EmulateOptions, NodeOptions
     from mcshell.commands.grammar.options import PartOptions
 
 __all__ = ["JSONFormatter", "broker", "emulate", "node", "supervisor"]
@@ -41,12 +43,16 @@ def broker(_context: Context, options: BrokerOptions) -> Table:
     )
 
 
-def node(context: Context, options: PartOptions) -> Table:
-    """Run a node daemon in the foreground."""
+def node(context: Context, options: NodeOptions) -> Table:
+    """Run a node daemon in the foreground, or look whether one could be."""
+    if options.check:
+        from mcshell.commands.verbs.node_check import check  # noqa: PLC0415 - a daemon checks nothing
+
+        return check(context.path)
     from mcshell.node.daemon import run  # noqa: PLC0415 - a broker needs no node
 
     _begin(options)
-    run(context.settings)
+    run(context.settings, partial(load, context.path))
     return _ended(0)
 
 
@@ -71,7 +77,7 @@ def supervisor(context: Context, options: PartOptions) -> Table:
     from mcshell.supervisor.service import run  # noqa: PLC0415 - a broker needs no supervisor
 
     _begin(options)
-    run(context.settings)
+    run(context.settings, partial(load, context.path))
     return _ended(0)
 
 
@@ -86,6 +92,7 @@ def _path(text: str | None) -> Path | None:
 
 def _begin(options: PartOptions) -> None:
     _log(options)
+    faulthandler.enable()  # what each thread was at, when a watchdog ends us by SIGABRT
     if options.until_eof:
         threading.Thread(target=_watch, name="mcshell-eof", daemon=True).start()
 
@@ -106,7 +113,7 @@ def _log(options: PartOptions) -> None:
         handler.setFormatter(JSONFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=options.log_level.upper(), handlers=[handler], force=True)
 
 
 class JSONFormatter(logging.Formatter):

@@ -156,6 +156,13 @@ class Policies:
         self._files: dict[str, _LoadedPolicy] = {}
         self._groups = _Groups()
 
+    def reread(self, directory: Path) -> None:
+        """Take them from this directory from now on, and read them again, changed or not."""
+        with self._lock:
+            self.directory = directory
+            self._files = {}
+            self._groups = _Groups()
+
     def decide(
         self,
         caller: str,
@@ -362,6 +369,11 @@ class Authorisation:
                 self._flaws = [f"policies {self._policies.directory}: {error.strerror}"]
             self._flaws_until = time.monotonic() + _FLAWS_FOR
         return self._flaws
+
+    def reread(self, directory: Path) -> None:
+        """Take the policies from this directory from now on, and read them again."""
+        self._policies.reread(directory)
+        self._flaws_until = 0.0
 
     def denied(
         self,

@@ -109,6 +109,18 @@ class AgentRegistry:
         """Whether a program has still to say whether it serves this machine."""
         return self._asked > 0
 
+    def succeed(self, other: AgentRegistry) -> None:
+        """Serve what another one serves, from now on; who has an agent of before goes on with it.
+
+        Those that are still being asked are waited for.
+        """
+        for thread in self._threads:
+            thread.join()
+        with self._lock:
+            self._services = other._services
+            self.inactive, self.broken = other.inactive, other.broken
+            self._refresh()
+
     def stop(self) -> None:
         """End the programs that are being asked."""
         self._stopped.set()

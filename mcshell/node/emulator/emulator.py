@@ -27,7 +27,7 @@ from mcshell.node.execution.thread_runner import ThreadRunner
 from mcshell.node.execution.threads import ActionThreads
 from mcshell.node.facts.machine_id import hashed
 from mcshell.node.host import Host
-from mcshell.node.process import hold_state_directory, say_ready
+from mcshell.node.process.service import hold_state_directory, say_ready
 from mcshell.node.revocation import Revocation
 from mcshell.node.server import NodeServer
 from mcshell.node.store.spool import Spool

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mcshell.config import NodeSettings
     from mcshell.node.execution.run_directory import RunDirectory
     from mcshell.node.host import Host
     from mcshell.node.store.records import Key, WorkItem
@@ -34,7 +35,10 @@ class Runner(Protocol):
 
     All but `stop` and `wake` are called by the worker's thread alone. A run that has ended comes from
     `ended` again and again until it is dropped, so that nothing is lost where a commit fails.
+    `settings` are those in force; others may take their place at any time.
     """
+
+    settings: NodeSettings
 
     def places(self, work: WorkItem) -> Sequence[RunDirectory]:
         """Where the files of a run may be, in the order in which they come there."""

@@ -48,7 +48,8 @@ class ShimRunner:
 
     def __init__(self, folder: Path, settings: NodeSettings) -> None:
         self._folder = folder
-        self._settings = settings
+        self.settings = settings
+        """What is in force; another may take its place at any time."""
         self._run_archive = RunArchive(folder.with_name("runs"), settings.retention)
         self._running: list[_ShimRun] = []
         self._to_stop: SimpleQueue[Key] = SimpleQueue()
@@ -132,17 +133,17 @@ class ShimRunner:
     def _document(self, admitted: Admitted, host: Host) -> Mapping[str, Any]:
         """What the shim is told (request.json)."""
         request = admitted.request
-        limit = self._settings.limits.get(request.agent)
+        limit = self.settings.limits.get(request.agent)
         return {
             "source": str(admitted.service.source),
-            "timeout": self._settings.time_for(
+            "timeout": self.settings.time_for(
                 request.agent, admitted.action.timeout, admitted.max_runtime
             ),
             "limits": {
                 "memory": limit.memory if limit else None,
                 "output": limit.output if limit else None,
             },
-            "max_reply": self._settings.max_reply,
+            "max_reply": self.settings.max_reply,
             "request": {
                 "id": request.id,
                 "agent": request.agent,

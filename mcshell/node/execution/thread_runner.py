@@ -97,7 +97,7 @@ class ThreadRunner:
         delay: Callable[[WorkItem], float] = lambda _work: 0.0,
     ) -> None:
         self._threads = threads
-        self._settings = settings
+        self.settings = settings
         self._archive = RunArchive(folder, settings.retention)
         self._delay = delay
         self._number = itertools.count()
@@ -166,7 +166,7 @@ class ThreadRunner:
         while self._delayed and self._delayed[0][0] <= time.monotonic():
             _when, _number, run, admitted, host = heapq.heappop(self._delayed)
             if run.result is None:
-                limit = self._settings.time_for(
+                limit = self.settings.time_for(
                     run.work.agent, admitted.action.timeout, admitted.max_runtime
                 )
                 tasks.append(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from mcshell.errors import MCShellError, StorageError, WireError
 from mcshell.message import State, StatusCode, Via
+from mcshell.node.process.watchdog import ThreadPulse
 from mcshell.node.replies import no_steps
 from mcshell.node.store.records import FINAL, RUNNING, WorkItem
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
@@ -115,6 +116,7 @@ class QueueConsumer:
         self._since = self._taken_at = time.monotonic()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="mcshell-work", daemon=True)
+        self.pulse = ThreadPulse("the reader of work queues", lambda: self._inbox.put(None))
 
     def settled(self) -> bool:
         """Whether what had waited for these nodes is in: work of their own may begin.
@@ -142,6 +144,11 @@ class QueueConsumer:
         self._resume([queue for queue in self._queues if self._waiting(queue) < self._most])
         self._thread.start()
 
+    @property
+    def reads(self) -> bool:
+        """Whether its thread was started, and perhaps has died since."""
+        return self._thread.ident is not None
+
     def stop(self) -> None:
         """End once the messages in hand are committed."""
         self._stopping = True
@@ -154,6 +161,7 @@ class QueueConsumer:
 
     def _run(self) -> None:
         while not self._stopping:
+            self.pulse.beat()
             group = self._awake(self._gather())
             try:
                 if group:

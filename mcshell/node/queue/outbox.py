@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import StorageError
+from mcshell.node.process.watchdog import ThreadPulse
 from mcshell.node.replies import LARGE
 from mcshell.node.store.records import OutboxMessage
 from mcshell.node.store.spool import EVERYBODY
@@ -44,6 +45,7 @@ class Outbox(ConfirmedSender[OutboxMessage]):
 
     def __init__(self, context: NodeContext, *, names: tuple[str, str] = EVERYBODY) -> None:
         super().__init__("mcshell-outbox", context.transport)
+        self.pulse = ThreadPulse("the outbox", self.wake)
         self._nodes = context.nodes
         self._spool = context.spool
         self._names = names
@@ -56,6 +58,7 @@ class Outbox(ConfirmedSender[OutboxMessage]):
 
     def unconfirmed(self, limit: int) -> Sequence[OutboxMessage]:
         """The oldest replies; before them comes what only another broker has."""
+        self.pulse.beat()
         self._url = self._transport.url
         if self._url:
             self._send_again(self._resend_buffer.elsewhere(self._url, time.time()))

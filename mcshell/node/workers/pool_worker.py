@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from mcshell.errors import ConfigError, MCShellError, StorageError
 from mcshell.message import State, StatusCode, Via
 from mcshell.node.execution.threads import Task
+from mcshell.node.process.watchdog import KeptPulse
 from mcshell.node.queue.consumer import QueueItem, refuse_unkept, row_of
 from mcshell.node.store.records import FINAL, INTERRUPTED, WorkResult
 from mcshell.node.verdicts import Admitted, Outcome, Refusal, refused
@@ -129,7 +130,8 @@ class PoolWorker:
         self._context = context
         self._spool = context.spool
         self._transport = context.transport
-        self._settings = settings.node
+        self.settings = settings.node
+        """What is in force; another may take its place at any time."""
         self._pools = {name: check_pools(settings, name) for name in context.nodes}
         self._threads = threads
         self._replies_added = replies_added
@@ -166,9 +168,15 @@ class PoolWorker:
                 collectives.append(collective)
         if not wanted:
             return
-        ids = self._transport.subscribe_all(wanted, prefetch=self._settings.slots)
+        ids = self._transport.subscribe_all(wanted, prefetch=self.settings.slots)
         self._subscriptions.update(zip(ids, collectives, strict=True))
         self._thread.start()
+
+    @property
+    def pulse(self) -> KeptPulse | None:
+        """That of its thread; None while there is none."""
+        begun = self._thread.ident is not None
+        return KeptPulse("the worker of pools", self._thread) if begun else None
 
     def stop(self) -> None:
         """Finish what is here, if that does not take long.
@@ -306,7 +314,7 @@ class PoolWorker:
             if won[key]:
                 self._here[key] = held
                 self._context.steps("claimed", key[1])
-                limit = self._settings.time_for(admitted.request.agent, admitted.action.timeout)
+                limit = self.settings.time_for(admitted.request.agent, admitted.action.timeout)
                 slot = _Slot(held.item.node, self._inbox.put)
                 self._threads.put(
                     Task(admitted=admitted, host=held.item.host, reply_sink=slot, timeout=limit)

@@ -19,6 +19,7 @@ from mcshell.message import State, StatusCode
 from mcshell.node.execution.action import run_action
 from mcshell.node.execution.caller_queue import CallerRounds
 from mcshell.node.execution.lifecycle import interrupted, late, not_started
+from mcshell.node.process.watchdog import ThreadPulse
 from mcshell.node.store.records import FINAL
 from mcshell.node.verdicts import Outcome, Refusal, refused
 
@@ -71,7 +72,9 @@ class QueueWorker:
         self._scheduler = scheduler
         self._lifecycles = scheduler.lifecycles
         self._runner = runner
-        self._settings = settings
+        self.settings = settings
+        """What is in force; another may take its place at any time."""
+        self.pulse = ThreadPulse("the worker of queued requests", self.wake)
         self._settled = settled
         self._replies_added = replies_added
         self._steps = steps
@@ -99,6 +102,11 @@ class QueueWorker:
         """Say that there may be something to start on these nodes, or jobs that are due."""
         self._touched.put(identities)
         self._runner.wake()
+
+    @property
+    def begun(self) -> bool:
+        """Whether its thread was started, and perhaps has died since."""
+        return self._thread.ident is not None
 
     def stop(self) -> None:
         """Start nothing more; what runs on in shims is for the next daemon to adopt."""
@@ -141,6 +149,7 @@ class QueueWorker:
         touched: set[str] = set()
         room = True
         while not self._stopping:
+            self.pulse.beat()
             if not room and not self._spool.has_room():
                 time.sleep(_TROUBLE)
                 continue
@@ -206,8 +215,8 @@ class QueueWorker:
         )
         if now >= self._purge_at:
             self._purge_at = now + _PURGE
-            self._spool.purge(now, self._settings.retention)
-            self._spool.jobs.purge(now, self._settings.retention)
+            self._spool.purge(now, self.settings.retention)
+            self._spool.jobs.purge(now, self.settings.retention)
             self._runner.purge(now)
             self._wipe()
         return self._nodes.keys() & self._spool.waiters(now)
@@ -246,16 +255,16 @@ class QueueWorker:
 
     def _next(self, identity: str) -> list[WorkItem]:
         busy = self._busy[identity]
-        free = self._settings.slots - busy.total()
+        free = self.settings.slots - busy.total()
         if free <= 0 or not self._nodes[identity].host.up:
             return []
         full = [
             agent
-            for agent, limit in self._settings.limits.items()
+            for agent, limit in self.settings.limits.items()
             if limit.slots is not None and busy[agent] >= limit.slots
         ]
         # One at a time where an agent's own limit could be passed by two at once.
-        limited = any(limit.slots is not None for limit in self._settings.limits.values())
+        limited = any(limit.slots is not None for limit in self.settings.limits.values())
         free = 1 if limited else free
         return self._in_turn(identity, self._spool.due(identity, time.time(), free, full), free)
 

@@ -14,12 +14,13 @@ from mcshell.node.workers.pool_worker import PoolWorker
 from mcshell.node.workers.queue_worker import QueueWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mcshell.config import Settings
+    from mcshell.config import NodeSettings, Settings
     from mcshell.node.context import NodeContext
     from mcshell.node.execution.runner import Runner
     from mcshell.node.execution.threads import ActionThreads, ThreadLoad
+    from mcshell.node.process.watchdog import Pulse
 
 __all__ = ["DurableServices"]
 
@@ -127,6 +128,20 @@ class DurableServices:
         """A connection stands, perhaps to another broker: that of so many contexts before."""
         self._queues[number].begun()
         self._outboxes[number].wake()
+
+    def use(self, settings: NodeSettings) -> None:
+        """Work by other settings from now on; what was made by the old ones stays."""
+        self._worker.settings = settings
+        for pools in self._pools:
+            pools.settings = settings
+
+    def pulses(self) -> Iterator[Pulse]:
+        """Those of the threads that have begun."""
+        if self._worker.begun:
+            yield self._worker.pulse
+        yield from (queue.pulse for queue in self._queues if queue.reads)
+        yield from (outbox.pulse for outbox in self._outboxes if outbox.begun)
+        yield from (pulse for pools in self._pools if (pulse := pools.pulse) is not None)
 
     def stop(self) -> None:
         """Begin nothing more, and say what there is to say while there is a connection."""

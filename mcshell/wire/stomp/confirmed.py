@@ -106,6 +106,11 @@ class ConfirmedSender(Generic[M]):
         """Begin, with what an earlier process left."""
         self._thread.start()
 
+    @property
+    def begun(self) -> bool:
+        """Whether its thread was started, and perhaps has died since."""
+        return self._thread.ident is not None
+
     def wake(self) -> None:
         """Say that there is something to send, or another broker."""
         self._wakeup.set()

@@ -380,6 +380,10 @@ class ReconnectingConnection:
 
     # -- for other threads ----------------------------------------------------------------------
 
+    def is_alive(self) -> bool:
+        """Whether the thread runs that keeps the connection, be there one or not."""
+        return self._thread is not None and self._thread.is_alive()
+
     @property
     def connected(self) -> bool:
         """Whether a connection stands now, with all its subscriptions."""

@@ -60,6 +60,8 @@ def test_it_installs_runs_and_goes_again(package):
     assert "agent rpcutil" in found.stdout
     assert "Traceback" not in found.stderr
     assert inside("dpkg", "--verify", "mcshell-node").stdout == ""
+    unit = (TREE / "usr/lib/systemd/system/mcshell-node.service").read_text()
+    assert "\nExecStart=/usr/bin/mcshell node --config /etc/mcshell/node.toml\n" in unit
     assert inside("dpkg", "--remove", "mcshell-node").returncode == 0
     assert not (TREE / "usr/lib/mcshell-node").exists()
     assert not (TREE / "usr/bin/mcshell").exists()

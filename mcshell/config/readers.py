@@ -100,9 +100,12 @@ def read_flag(raw: Any) -> bool:
     raise ValueError(f"{raw!r} is neither true nor false")
 
 
-class one_of:  # noqa: N801 - it stands among functions
-    """The reader of a word out of a few, `words`."""
+def one_of(words: Sequence[str]) -> Callable[[Any], str]:
+    """Make the reader of a word out of a few; its `words` are these."""
+    return _WordReader(words)
 
+
+class _WordReader:
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
 

@@ -52,12 +52,11 @@ def put_together(source: Path) -> None:
     sections = {
         number: page.name for page in found for number in re.findall(r"^# (\d+)\. ", page.text)
     }
-    for page in found:
-        text = page.text
-        if page.place.startswith("explanation/"):
-            text = markdown.prose(text, lambda line: _linked(line, sections))
-        (source / f"{page.place}.md").write_text(text, encoding="utf-8")
-    (source / "reference" / "verbs.md").write_text(_verbs(), encoding="utf-8")
+    texts = {page.place: page.text for page in found} | {"reference/verbs": _verbs()}
+    for place, text in texts.items():
+        if place.startswith("explanation/"):
+            text = markdown.prose(text, lambda line: _linked(line, sections))  # noqa: PLW2901 - the same text, with links
+        (source / f"{place}.md").write_text(text, encoding="utf-8")
 
 
 def _linked(line: str, sections: dict[str, str]) -> str:

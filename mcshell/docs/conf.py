@@ -16,6 +16,7 @@ extensions = ["myst_parser"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4
 nitpicky = True
+smartquotes = False  # the text is the terminal's, too
 
 html_theme = "furo"
 html_title = f"mcshell {VERSION}"

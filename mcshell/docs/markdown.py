@@ -86,9 +86,7 @@ def relinked(text: str, target: Callable[[str], str]) -> str:
             return f"{found[1]}[{found[2]}]({place})"
         return "" if found[1] else found[2]
 
-    return "\n".join(
-        line if is_code else _LINK.sub(link, line) for line, is_code in _lines(text)
-    )
+    return "\n".join(line if is_code else _LINK.sub(link, line) for line, is_code in _lines(text))
 
 
 def code(text: str) -> list[tuple[str, str]]:

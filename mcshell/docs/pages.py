@@ -22,7 +22,9 @@ __all__ = ["FOLDER", "Page", "document", "entry", "generated", "names", "page", 
 FOLDER: Final = Path(__file__).resolve().parent
 _PACKAGE: Final = FOLDER.parent
 _PARTS: Final = ("tutorial", "howto", "reference", "explanation")
-_FROM: Final = re.compile(r"<!-- from (?P<document>\S+?)(?:: (?P<first>.+?)(?: \.\. (?P<end>.+?))?)? -->")
+_FROM: Final = re.compile(
+    r"<!-- from (?P<document>\S+?)(?:: (?P<first>.+?)(?: \.\. (?P<end>.+?))?)? -->"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.config import Limit, MCollective, Pool, readers
+from mcshell.config import Limit, Pool, readers
 from mcshell.config.loading import READERS, SECTIONS
 from mcshell.ddl.library import Library, builtin_dir, shipped_dir
 from mcshell.errors import ExitCode, Reason
@@ -23,11 +23,11 @@ from mcshell.message import JOB_STATES, State
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mcshell.ddl.model import Action, Input
 
-__all__ = ["PAGES", "Entry", "Group", "Reference", "attributes", "entry"]
+__all__ = ["PAGES", "Entry", "Group", "ReferencePage", "attributes", "entry"]
 
 _WIDTH: Final = 96
 _KINDS: Final[Mapping[Callable[[Any], Any], str]] = {
@@ -88,7 +88,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class ReferencePage:
     """A page that is made."""
 
     title: str
@@ -103,9 +103,7 @@ class Reference:
 def attributes(cls: type) -> dict[str, str]:
     """What a class's docstring says under `Attributes:`, by name."""
     lines = textwrap.dedent("    " + (cls.__doc__ or "")).partition("Attributes:\n")[2]
-    items = re.findall(
-        r"^(\w+): (.*(?:\n {4,}.*)*)", textwrap.dedent(lines), re.MULTILINE
-    )
+    items = re.findall(r"^(\w+): (.*(?:\n {4,}.*)*)", textwrap.dedent(lines), re.MULTILINE)
     return {name: re.sub(r"\s+", " ", text) for name, text in items}
 
 
@@ -122,12 +120,12 @@ def entry(name: str) -> str:
     return "\n".join(found)
 
 
-def settings() -> Reference:
+def settings() -> ReferencePage:
     """Every key of the configuration."""
     groups = [_section(f"[{name}]", name, cls) for name, cls in SECTIONS.items()]
     groups.append(_section("[node.limits.AGENT]", "node.limits.AGENT", Limit))
     groups.append(_section("[pools.NAME]", "pools.NAME", Pool))
-    return Reference(
+    return ReferencePage(
         title="Settings",
         text=_SETTINGS,
         groups=(*groups, Group(title="Without a section", entries=_OTHERS)),
@@ -205,12 +203,12 @@ def _length(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-def states() -> Reference:
+def states() -> ReferencePage:
     """Every state of a target and of a job."""
     told = attributes(State)
     targets = tuple(Entry(name=one.value, text=_sentence(told[one.name])) for one in State)
     jobs = tuple(Entry(name=name, text=_sentence(text)) for name, text in JOB_STATES.items())
-    return Reference(
+    return ReferencePage(
         title="States",
         text="Each target of each request is at every instant in exactly one state.\n",
         groups=(
@@ -220,30 +218,30 @@ def states() -> Reference:
     )
 
 
-def reasons() -> Reference:
+def reasons() -> ReferencePage:
     """Every reason for which a message is refused."""
     told = attributes(Reason)
     entries = tuple(Entry(name=one.value, text=_sentence(told[one.name])) for one in Reason)
     text = "Why a message was refused: the word in audit lines, counters and `explain`.\n"
-    return Reference(
+    return ReferencePage(
         title="Reasons",
         text=text,
         groups=(Group(title="Why a message was refused", entries=entries),),
     )
 
 
-def exit_codes() -> Reference:
+def exit_codes() -> ReferencePage:
     """Every exit code."""
     told = attributes(ExitCode)
     entries = tuple(Entry(name=str(int(one)), text=_sentence(told[one.name])) for one in ExitCode)
-    return Reference(
+    return ReferencePage(
         title="Exit codes",
         text="What a command line ends with: the first that fits, in this order.\n",
         groups=(Group(title="Codes", entries=entries),),
     )
 
 
-def operators() -> Reference:
+def operators() -> ReferencePage:
     """Every operator of filters."""
     spellings = {
         meaning: [word for word, meant in OPERATORS.items() if meant == meaning]
@@ -258,14 +256,14 @@ def operators() -> Reference:
         for meaning, words in spellings.items()
     )
     text = "Between a fact, a data plugin's output or a column, and a value (`help filters`).\n"
-    return Reference(
+    return ReferencePage(
         title="Operators of filters",
         text=text,
         groups=(Group(title="Operators", entries=entries),),
     )
 
 
-def actions() -> Reference:
+def actions() -> ReferencePage:
     """Every action of the agents that ship and of those that are part of a node, from their DDLs."""
     library = Library([shipped_dir(), builtin_dir()])
     ddls = [library.get(name) for name in library.agents()]
@@ -278,7 +276,7 @@ def actions() -> Reference:
         for ddl in ddls
     )
     text = "What can be asked of a node; `doc AGENT` also shows agents of your own.\n"
-    return Reference(title="Actions", text=text, groups=groups)
+    return ReferencePage(title="Actions", text=text, groups=groups)
 
 
 def _action(agent: str, action: Action) -> Entry:
@@ -298,10 +296,12 @@ def _input(one: Input) -> str:
     return f"`{one.name}` ({', '.join(about)}): {one.description.rstrip('.')}"
 
 
-def forms() -> Reference:
+def forms() -> ReferencePage:
     """The forms of files, as the modules that read them describe them."""
     groups = tuple(Group(title=name, text=_described(module)) for name, module in _FORMS.items())
-    return Reference(title="Forms of files", text="What people write for mcshell.\n", groups=groups)
+    return ReferencePage(
+        title="Forms of files", text="What people write for mcshell.\n", groups=groups
+    )
 
 
 def _described(module: str) -> str:
@@ -318,7 +318,11 @@ def _fenced(docstring: str) -> Iterator[str]:
     """A docstring's lines, each literal block (`::`) between fences."""
     parts = re.split(r"^::\n\n((?:(?: {4}.*)?\n)+)", docstring + "\n", flags=re.MULTILINE)
     for number, part in enumerate(parts):
-        yield f"```text\n{textwrap.dedent(part).strip()}\n```\n" if number % 2 else part.strip() + "\n"
+        yield (
+            f"```text\n{textwrap.dedent(part).strip()}\n```\n"
+            if number % 2
+            else part.strip() + "\n"
+        )
 
 
 def _sentence(text: str) -> str:
@@ -326,7 +330,7 @@ def _sentence(text: str) -> str:
     return text and text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-PAGES: Final[Mapping[str, Callable[[], Reference]]] = {
+PAGES: Final[Mapping[str, Callable[[], ReferencePage]]] = {
     "settings": settings,
     "states": states,
     "reasons": reasons,

@@ -10,9 +10,9 @@ from mcshell import plugins
 from mcshell.commands.completion import values
 from mcshell.commands.completion.scan import scan
 from mcshell.commands.completion.values import Candidate, Completion
+from mcshell.commands.grammar import topics
 from mcshell.commands.grammar import verbs as grammar
 from mcshell.commands.grammar.parser import LineParser
-from mcshell.commands.grammar import topics
 from mcshell.commands.grammar.values import SOURCES, Choice
 from mcshell.message import State
 from mcshell.values import dataclass

@@ -135,7 +135,11 @@ def submitted_code(stats: Mapping[str, Any], *, discovered: bool, heard: bool) -
     `heard`: somebody has given a last reply, such as that its only start was missed.
     """
     code = counts_code({**stats, "received": 0, "running": 0}, discovered=discovered)
-    return ExitCode.OPEN if heard and code in (ExitCode.NO_REPLY, ExitCode.NO_REPLY_FROM_NAMED) else code
+    return (
+        ExitCode.OPEN
+        if heard and code in (ExitCode.NO_REPLY, ExitCode.NO_REPLY_FROM_NAMED)
+        else code
+    )
 
 
 def exit_code(result: Result, options: Options | None = None) -> int:

@@ -11,8 +11,8 @@ import pytest
 from mcshell.client.session.references import parse_reference
 from mcshell.commands.completion import Cache, candidates
 from mcshell.commands.context import Context
-from mcshell.commands.grammar.options import Options
 from mcshell.commands.grammar import topics
+from mcshell.commands.grammar.options import Options
 from mcshell.commands.grammar.parser import only_line, parse
 from mcshell.commands.verbs.config_show import show
 from mcshell.commands.verbs.prompt import typed_lines

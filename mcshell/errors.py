@@ -35,7 +35,7 @@ outside: `Stopped`, which is KeyboardInterrupt's, so that what handles errors do
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ __all__ = [
     "ConnectionLost",
     "ConversationError",
     "DDLError",
+    "ExitCode",
     "FilterError",
     "ForkedClient",
     "FrameError",
@@ -74,6 +75,35 @@ __all__ = [
 ]
 
 
+class ExitCode(IntEnum):
+    """What a command line ends with: the first that fits, in this order (§3).
+
+    Attributes:
+        USAGE: the line, a setting or a file means nothing here; nothing was sent.
+        INTERNAL: a fault of mcshell's own, or of the connection to the broker.
+        INTERRUPTED: Ctrl-C; what had arrived was shown.
+        MACHINE: standard output or the state on the disk takes nothing.
+        NO_TARGETS: there was nobody to ask. `policy lint`: a line cannot be used; `policy test`:
+            denied; `audit verify`: the log is not what the node wrote.
+        NO_REPLY: there were targets, and no reply from any of them.
+        NO_REPLY_FROM_NAMED: the same, where the targets were only named, not discovered.
+        FAILED: somebody failed, was denied or interrupted.
+        OPEN: somebody is silent, expired, pending, received or running.
+        OK: all are ok; with `-b` the broker has confirmed everything.
+    """
+
+    USAGE = 64
+    INTERNAL = 70
+    INTERRUPTED = 130
+    MACHINE = 74
+    NO_TARGETS = 1
+    NO_REPLY = 3
+    NO_REPLY_FROM_NAMED = 4
+    FAILED = 2
+    OPEN = 5
+    OK = 0
+
+
 def _rendered(error: BaseException) -> str:
     """An error as a line in which nothing acts on a terminal: what it is about may be foreign text."""
     text = f"{type(error).__name__}: {error}"
@@ -86,7 +116,7 @@ def _rendered(error: BaseException) -> str:
 class MCShellError(Exception):
     """The root: whatever mcshell raises on purpose is one of these."""
 
-    exit_code: ClassVar[int] = 70
+    exit_code: ClassVar[int] = ExitCode.INTERNAL
 
     def _render_traceback_(self) -> list[str]:
         """One line in IPython, where a traceback would tell the operator nothing."""
@@ -96,7 +126,7 @@ class MCShellError(Exception):
 class UsageError(MCShellError):
     """A line, option or argument that means nothing here; says what was meant."""
 
-    exit_code = 64
+    exit_code = ExitCode.USAGE
 
 
 class FilterError(UsageError):
@@ -156,7 +186,7 @@ class Stopped(KeyboardInterrupt):
 class MachineError(MCShellError):
     """What this machine has of streams, folders and files cannot be used: full, closed, read-only."""
 
-    exit_code = 74
+    exit_code = ExitCode.MACHINE
 
 
 class StorageError(MachineError):
@@ -166,7 +196,7 @@ class StorageError(MachineError):
 class ConfigError(MCShellError):
     """A setting, a file or a key that cannot be used; `key` is its name, `origin` where it stands."""
 
-    exit_code = 64
+    exit_code = ExitCode.USAGE
 
     def __init__(self, message: str, key: str = "", origin: str = "") -> None:
         super().__init__(message)
@@ -177,7 +207,7 @@ class ConfigError(MCShellError):
 class DDLError(MCShellError):
     """A schema that is not one; `path` is the file."""
 
-    exit_code = 64
+    exit_code = ExitCode.USAGE
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(f"{path}: {message}" if path else message)
@@ -268,7 +298,34 @@ class YAMLError(BodyError):
 
 
 class Reason(StrEnum):
-    """Why a message was refused: the code in audit lines, counters and tests (§6)."""
+    """Why a message was refused: the code in audit lines, counters and tests (§6).
+
+    Attributes:
+        TOO_LARGE: it has more bytes than are read.
+        NOT_JSON: it is no JSON in UTF-8.
+        TOO_DEEP: its JSON is nested more deeply than is read.
+        MALFORMED: it is JSON, and not of the form that its kind has.
+        UNSIGNED: it has no signature, or no certificate beside it.
+        BAD_CERTIFICATE: the certificate does not parse, or is of a form that is not taken.
+        FOREIGN_CA: the certificate is of a CA that is not trusted here: compare `pki.ca`.
+        CERT_EXPIRED: the certificate, or the CA's, is out of its dates.
+        REVOKED: the certificate has been taken back.
+        STALE_CRL: the revocation list here is missing, too old, or dated ahead: fetch a newer one.
+        BAD_SIGNATURE: the key of the certificate did not sign these bytes.
+        WRONG_VERSION: it speaks another version of the wire.
+        WRONG_KIND: a document of another kind, or signed by one who signs none such (a node, a login).
+        CALLER_MISMATCH: the caller that it names is not who signed it.
+        FOREIGN_ID: its id is not one that its signer could make.
+        WRONG_COLLECTIVE: it is for another collective than it came over.
+        MISROUTED: it is for another node, way or pool than it came to.
+        EXPIRED: its time is over.
+        FROM_FUTURE: it was made ahead of the clock here, by more than `node.max_skew`.
+        REPLAYED: its id was claimed here before.
+        TOO_OFTEN: the same caller has just brought another one.
+        UNKNOWN_REQUEST: it answers nothing that was asked from here.
+        UNBOUND: it is a genuine answer to other bytes than were signed here.
+        WRONG_SENDER: the sender that it names is not who signed it.
+    """
 
     TOO_LARGE = "too_large"
     NOT_JSON = "not_json"
@@ -308,13 +365,13 @@ class Rejected(MCShellError):
 class NoTargets(MCShellError):
     """A request that would reach nobody; nothing was sent."""
 
-    exit_code = 1
+    exit_code = ExitCode.NO_TARGETS
 
 
 class SessionError(MCShellError):
     """A session that is not there, busy or another caller's; `name` is the session's."""
 
-    exit_code = 64
+    exit_code = ExitCode.USAGE
 
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "JOB_STATES",
     "LATE",
     "NATIVE",
     "Duty",
@@ -64,7 +65,21 @@ class Via(StrEnum):
 
 
 class State(StrEnum):
-    """The one state a target is in (§5)."""
+    """The one state a target is in (§5).
+
+    Attributes:
+        PENDING: it was asked, or will be, and has not answered yet.
+        RECEIVED: the node has it, and has not begun.
+        RUNNING: the node is at it.
+        OK: done.
+        FAILED: the agent could not do it, or there is no such agent, action or input; the statusmsg
+            says why.
+        DENIED: the node's policy says no.
+        INTERRUPTED: it died between its start and its outcome; it is not run again unless the
+            action is safe to run twice.
+        SILENT: no reply in time, and no answer to a probe; a late reply takes its place.
+        EXPIRED: its time was over before the node had it or began it; a late reply takes its place.
+    """
 
     PENDING = "pending"
     RECEIVED = "received"
@@ -90,6 +105,23 @@ class State(StrEnum):
     def closed(self) -> bool:
         """Whether nothing more is waited for."""
         return self not in (State.PENDING, State.RECEIVED, State.RUNNING)
+
+
+JOB_STATES: Final[Mapping[str, str]] = {
+    "scheduled": "its time has not come",
+    "waiting": "it waits for another job, which its author named",
+    "paused": "it starts nothing until it is resumed",
+    "queued": "its time has come, and it waits for a slot",
+    "running": "a run of it is under way",
+    "ok": "its last run is done",
+    "failed": "its last run has failed, and there are no retries left",
+    "denied": "policy said no",
+    "missed": "the node slept through its start, and it was too late",
+    "cancelled": "somebody has cancelled it",
+    "interrupted": "a run died between its start and its outcome",
+    "expired": "its end came before its start",
+}
+"""Where a job may stand on a node, and what that means."""
 
 
 class ReplySequence:

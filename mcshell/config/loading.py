@@ -48,7 +48,7 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["READERS", "load", "variables"]
+__all__ = ["READERS", "SECTIONS", "load", "variables"]
 
 _Section = TypeVar(
     "_Section",
@@ -62,7 +62,7 @@ _Section = TypeVar(
     Limit,
     Pool,
 )
-_SECTIONS = {
+SECTIONS = {
     "broker": BrokerSettings,
     "pki": PKISettings,
     "collective": CollectiveSettings,
@@ -122,7 +122,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | dict.fromkeys(("agents_multiplex", "direct_addressing"), read_flag)
     | dict.fromkeys(("ttl", "register_every"), seconds),
 }
-_TOP = (*_SECTIONS, "pools", "agents", "groups", "aliases", "state")
+_TOP = (*SECTIONS, "pools", "agents", "groups", "aliases", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +194,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
 
 def variables() -> set[str]:
     """The names of the environment variables that `load` reads."""
-    sections = {f"{name}_{key}" for name, cls in _SECTIONS.items() for key in READERS[cls]}
+    sections = {f"{name}_{key}" for name, cls in SECTIONS.items() for key in READERS[cls]}
     return {f"MCSHELL_{name.upper()}" for name in (*sections, "config", "state", "passcode")}
 
 
@@ -247,17 +247,17 @@ def _refuse_unknown(sources: _Sources) -> None:
             continue
         if not isinstance(table, dict):
             raise ConfigError(f"{sources.origin}: {name}: it is a table", name, sources.origin)
-        inner = READERS[_SECTIONS[name]] if name in _SECTIONS else {}
+        inner = READERS[SECTIONS[name]] if name in SECTIONS else {}
         for key, value in table.items():
-            if name in _SECTIONS:
+            if name in SECTIONS:
                 _known(key, inner, f"{name}.{key}", sources.origin)
             elif name not in ("groups", "aliases") and not isinstance(value, dict):
                 message = f"{sources.origin}: {name}.{key}: it is a table"
                 raise ConfigError(message, f"{name}.{key}", sources.origin)
-    dotted = [f"{name}.{key}" for name, cls in _SECTIONS.items() for key in READERS[cls]]
+    dotted = [f"{name}.{key}" for name, cls in SECTIONS.items() for key in READERS[cls]]
     for key in sources.overrides:
         _known(key, [*dotted, "state"], key, "flag")
-    prefixes = tuple(f"MCSHELL_{name}_".upper() for name in _SECTIONS)
+    prefixes = tuple(f"MCSHELL_{name}_".upper() for name in SECTIONS)
     for name in sources.environ:
         if name.startswith(prefixes):
             _known(name, variables(), name, "environment")

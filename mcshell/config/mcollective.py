@@ -45,25 +45,28 @@ def _own_callerid() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MCollective:
-    """The section's keys; times in seconds. Empty ones are those of `[broker]` and `[node]`.
+    """`[mcollective]`: the old wire; what is left out is as in `[broker]`, `[pki]` and `[node]`.
 
     Attributes:
         enabled: whether the old wire is spoken at all.
-        urls: brokers; by default those of `[broker]`, as are `user` and `passcode_file`.
+        urls: brokers; by default those of `[broker]`.
+        user: the login there; by default that of `[broker]`.
+        passcode_file: holds its passcode; by default that of `[broker]`.
         vhost: RabbitMQ's virtual host.
-        tls_ca: the CA of the broker's certificate; by default `[pki]`'s, as are `tls_cert` and
-            `tls_key`.
-        collectives: the main one first.
+        tls_ca: the CA of the broker's certificate; by default `[pki]`'s.
+        tls_cert: what TLS shows; by default `[pki]`'s.
+        tls_key: its key; by default `[pki]`'s.
+        collectives: which there are, the main one first.
         identity: our name there; by default the host's name (client) or the node's.
-        security: psk, ssl or aes (aes_security).
+        security: its plugin; aes is aes_security.
         psk_file: holds the secret that all share.
         callerid: who we are under psk, as `psk.callertype` makes it.
-        serializer: marshal or yaml, for ssl and aes.
+        serializer: how bodies are written under ssl and aes.
         private: our RSA key: a client's own, or the one that all nodes share.
         public: our public key; its file's name is the name in `cert=NAME`.
         nodes: the nodes' public key, for a client under ssl.
         callers: the folder of the callers' public keys, for a node.
-        cipher: of aes.
+        cipher: what aes encrypts with.
         send_pubkey: whether requests under aes carry our public key.
         reply_exchange: RabbitMQ's `use_reply_exchange`.
         agents_multiplex: one destination for all agents, not one for each.

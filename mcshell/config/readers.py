@@ -109,16 +109,21 @@ def read_flag(raw: Any) -> bool:
     raise ValueError(f"{raw!r} is neither true nor false")
 
 
-def one_of(known: Sequence[str]) -> Callable[[Any], str]:
-    """Make the reader of a word out of a few."""
+def one_of(words: Sequence[str]) -> Callable[[Any], str]:
+    """Make the reader of a word out of a few; its `words` are these."""
+    return _WordReader(words)
 
-    def read(raw: Any) -> str:
-        if raw in known:
+
+class _WordReader:
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+
+    def __call__(self, raw: Any) -> str:
+        """Take one of the words."""
+        if raw in self.words:
             return str(raw)
-        listed = ", ".join(known)
-        raise ValueError(f"{raw!r} is not one of {listed}{did_you_mean(str(raw), known)}")
-
-    return read
+        listed = ", ".join(self.words)
+        raise ValueError(f"{raw!r} is not one of {listed}{did_you_mean(str(raw), self.words)}")
 
 
 def read_some_words(raw: Any) -> tuple[str, ...]:

@@ -34,9 +34,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
-    """`[broker]`: where the STOMP brokers are (several: fail-over) and how to log in.
+    """`[broker]`: where the STOMP brokers are, and how to log in.
 
-    `cert` and `key` are what TLS shows in place of `[pki]`'s, such as a certificate of kind `login`.
+    Attributes:
+        urls: `stomp://HOST:PORT`, or `stomp+ssl://HOST:PORT` for TLS; of several the first is
+            preferred, the others are for fail-over.
+        user: the login's name, where the broker wants one.
+        passcode_file: holds its passcode, on the first line; `MCSHELL_PASSCODE` comes before it.
+        cert: what TLS shows in place of `pki.cert`, such as a certificate of kind `login`.
+        key: its key, in place of `pki.key`.
     """
 
     urls: tuple[str, ...] = ("stomp://127.0.0.1:61613",)
@@ -76,9 +82,16 @@ class KeyReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PKISettings:
-    """`[pki]`: who we are and whom we trust. `crl_max_age` is seconds, None: any age.
+    """`[pki]`: who we are and whom we trust.
 
-    `refuse_expired_crl`: nothing is believed under a list past its next update (else: a warning).
+    Attributes:
+        ca: the certificates of the fleet's CA; of two while it changes.
+        cert: our own certificate.
+        key: its key: a file, `ssh-agent:` or `pkcs11:…`.
+        crl: the list of certificates that were taken back.
+        crl_max_age: under a list older than that work is refused; without it any age will do.
+        refuse_expired_crl: nothing is believed under a list past its next update; else a warning.
+        operators: patterns of names that are operators, for a CA whose certificates do not say so.
     """
 
     ca: Path | None = None
@@ -115,7 +128,12 @@ class PKISettings:
 
 @dataclass(frozen=True, slots=True)
 class CollectiveSettings:
-    """`[collective]`: `main` is where requests go; a node listens to every `member`."""
+    """`[collective]`: which sets of nodes there are.
+
+    Attributes:
+        main: where requests go.
+        member: all that a node listens to; `main` is always one of them.
+    """
 
     main: str = "mcs"
     member: tuple[str, ...] = ()
@@ -127,9 +145,12 @@ class CollectiveSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A part that writes its metrics into a file (`metrics`; None: it does not), every so many seconds.
+    """A part that writes its metrics into a file.
 
-    `metrics_readers`: who may read the file beside its owner, its "group" or "all".
+    Attributes:
+        metrics: the file for Prometheus' textfile collector, `….prom`; by default there is none.
+        metrics_every: how often it is written.
+        metrics_readers: who may read it beside its owner, `group` or `all`.
     """
 
     metrics: Path | None = None
@@ -139,11 +160,19 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings(Measured):
-    """`[client]`: how long an operator waits (seconds), and when mcshell asks back.
+    """`[client]`: how long an operator waits, and when mcshell asks back.
 
-    `groups` are patterns of the files that say who an `@GROUP` is; without them those of clush.
-    `fresh`: so long after a node was heard of it need not be asked whether it matches; None: 2.5
-    times as long as it takes to register again, 0: it is always asked.
+    Attributes:
+        timeout: how long replies are waited for; it grows by 2 ms a target. `-t` is taken as it is.
+        probe: who answers no probe for so long is silent.
+        discovery_timeout: how long it is asked who is there.
+        known_for: a node that was seen so lately is a target when it does not answer now.
+        fresh: so long after a node was heard of it need not be asked whether it matches; by default
+            2.5 times as long as it takes to register again; 0: it is always asked.
+        confirm_share: a change of more than this, a share of the known fleet or a number of nodes,
+            asks first.
+        external_discovery: the program of `--dm external`.
+        groups: the files that say who an `@GROUP` is, patterns too; by default those of clush.
     """
 
     timeout: float = 10.0
@@ -162,7 +191,14 @@ class ClientSettings(Measured):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`limits.AGENT`: what one agent's actions may use; seconds and bytes, None: no limit."""
+    """`limits.AGENT`: what one agent's actions may use; without one there is no limit.
+
+    Attributes:
+        slots: how many of them run at a time.
+        timeout: how long one may take, whatever its DDL says.
+        memory: how much of it one may have.
+        output: how much one may write to its standard streams.
+    """
 
     slots: int | None = None
     timeout: float | None = None
@@ -174,11 +210,32 @@ class Limit:
 class NodeSettings(Measured):
     """`[node]`: one node daemon. Times are seconds, sizes bytes, paths absolute.
 
-    `caller_…`: how many of one caller's requests may wait in the spool, how many of his actions run
-    in the 16 threads for interactive ones, how many conversations he may hold, of 128; 0: any.
-    `unknown_validators`: what becomes of an input whose validator is not here, "refuse" or "warn".
-    `tell_files`: filters and the agent `file` tell what every user of the machine could look at
-    ("public"), or whatever the daemon can ("all").
+    Attributes:
+        identity: the node's name; by default that of its certificate.
+        facts: files of facts, patterns too, over the built-in ones.
+        classes: the file of its configuration classes, one a line.
+        agents: folders of agents, beside those that ship.
+        policies: the folder of its policies; by default `policies` in the state.
+        audit: the audit log; by default one in the state.
+        audit_max: a log that is larger is rotated; by default never.
+        audit_keep: how many rotated ones stay.
+        audit_every: how often what is counted is written; 0: each is a line.
+        slots: how much of the queued work runs at a time.
+        spool_max: how many requests may wait here.
+        caller_spool: how many of one caller's; 0: any number.
+        caller_threads: how many of one caller's interactive actions run at a time, of 16; 0: any
+            number.
+        caller_conversations: how many conversations one caller may hold, of 128; 0: any number.
+        max_reply: a reply that is larger fails.
+        max_skew: how far the clocks of others may be ahead.
+        max_ttl: the longest time that a request may wait.
+        retention: how long what was done is remembered.
+        register_every: how often it says of itself what it is.
+        tell_files: filters and the agent `file` tell what every user of the machine could look at
+            (`public`), or whatever the daemon can (`all`).
+        serve: the pools that it serves.
+        unknown_validators: what becomes of an input whose validator is not here.
+        limits: what an agent's actions may use, a table each.
     """
 
     identity: str | None = None
@@ -233,7 +290,11 @@ class NodeSettings(Measured):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """`[pools.NAME]`: which nodes may answer for a pool, as patterns of identities."""
+    """`[pools.NAME]`: a pool of nodes that share one queue.
+
+    Attributes:
+        members: which nodes may answer for it, as patterns of identities.
+    """
 
     members: tuple[str, ...] = ()
 
@@ -244,7 +305,11 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorSettings(Measured):
-    """`[supervisor]`: `rules` is the folder of the signed rules (by default one in the state)."""
+    """`[supervisor]`: what carries rules to the machines.
+
+    Attributes:
+        rules: the folder of the signed rules; by default one in the state.
+    """
 
     rules: Path | None = None
 

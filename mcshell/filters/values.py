@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "MEANINGS",
     "OPERATORS",
     "Comparison",
     "Regex",
@@ -46,6 +47,18 @@ OPERATORS: Final[Mapping[str, str]] = {
     ">": ">",
 }
 """What may be written → what it means."""
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "==": "is the same text; a number is compared as a number, a boolean as a boolean",
+    "=~": "the pattern (RE2) is found in it; so it is where `=` has a value in slashes, `/^web/`",
+    "!=": "is something else; what is not there at all does not match",
+    "!=~": "the pattern is not found in it",
+    "<": "is less: numbers as numbers, versions as versions, else text",
+    "<=": "is less or the same",
+    ">": "is more",
+    ">=": "is more or the same",
+}
+"""What each of them is true of."""
 
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "==": op.eq,

@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "mcshell" / "README.md"
 FOLDERS = ("mcshell", "agents", "notebooks", "tests", ".github", ".ci")
 SUFFIXES = frozenset((".py", ".md", ".toml", ".json", ".yaml", ".yml", ".lark", ".rb", ".ipynb"))
-MADE_UP = {"t.md": "a file that a test's line writes"}
+MADE_UP = {
+    "t.md": "a file that a test's line writes",
+    "mcshell/docs/README.md": "the front page, where a wheel has it",
+}
 """Names of documents that are none of ours, and why they stand there."""
 
 SECTION = re.compile(r"\N{SECTION SIGN}(\d+(?:\.\d+)*|\w+)")

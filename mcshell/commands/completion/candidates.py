@@ -10,9 +10,9 @@ from mcshell import plugins
 from mcshell.commands.completion import values
 from mcshell.commands.completion.scan import scan
 from mcshell.commands.completion.values import Candidate, Completion
+from mcshell.commands.grammar import topics
 from mcshell.commands.grammar import verbs as grammar
 from mcshell.commands.grammar.parser import LineParser
-from mcshell.commands.grammar.topics import TOPICS
 from mcshell.commands.grammar.values import SOURCES, Choice
 from mcshell.message import State
 from mcshell.values import dataclass
@@ -352,9 +352,14 @@ def _seconds(first: str, prefix: str, face: Face) -> list[Completion]:
 
 def _help(cache: Cache, words: Sequence[str], prefix: str, face: Face) -> list[Completion]:
     if not words:
-        topics = [Completion(name, "a language") for name in TOPICS if name.startswith(prefix)]
+        pages = [
+            Completion(name, f"a page: {part}")
+            for part, names in topics.parts().items()
+            for name in names
+            if name.startswith(prefix)
+        ]
         verbs = [word for word in _verbs(cache, prefix, face) if word.text not in _HELP]
-        return [*verbs, *topics]
+        return [*verbs, *pages]
     return _seconds(words[0], prefix, face) if len(words) == 1 else []
 
 

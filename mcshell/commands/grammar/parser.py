@@ -13,10 +13,10 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mcshell import interrupts
+from mcshell.commands.grammar import topics
 from mcshell.commands.grammar import verbs as grammar
 from mcshell.commands.grammar.options import Options
 from mcshell.commands.grammar.reading import named_verb, no_alias, read_lines
-from mcshell.commands.grammar.topics import TOPICS
 from mcshell.errors import ConfigError, UsageError, did_you_mean
 from mcshell.values import dataclass
 
@@ -149,13 +149,13 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     return Invocation(verb, verb.kind(**vars(found), **said))
 
 
-def _verb(words: Sequence[str], face: Face) -> tuple[Verb, list[str]]:
+def _verb(words: Sequence[str], face: Face, *, helped: bool = False) -> tuple[Verb, list[str]]:
     """Find the verb that the line starts with; two words ("pki issue") win over one."""
     found = named_verb(words)
     if found is None:
         names = [name.split() for name in grammar.VERBS]
         inner = [name[1] for name in names if name[0] == words[0] and name[1:]]
-        raise UsageError(_unknown(words, inner, face))
+        raise UsageError(_unknown(words, inner, face, helped=helped))
     if found.only not in (None, face):
         where = (
             f"on the command line: mcshell {found.name}" if found.only == "cli" else "at the prompt"
@@ -164,9 +164,10 @@ def _verb(words: Sequence[str], face: Face) -> tuple[Verb, list[str]]:
     return found, list(words[len(found.name.split()) :])
 
 
-def _unknown(words: Sequence[str], inner: list[str], face: Face) -> str:
+def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool) -> str:
     if not inner:
         known = {name.split()[0] for name in grammar.offered(face)}
+        known |= {name for pages in topics.parts().values() for name in pages} if helped else set()
         return f"unknown verb {words[0]!r}{did_you_mean(words[0], sorted(known))}"
     listed = ", ".join(inner)
     if len(words) == 1 or words[1].startswith("-"):
@@ -184,17 +185,20 @@ def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
 
 
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
-    """Help as text: of one verb, or the list of verbs."""
-    if words and words[0] in TOPICS and len(words) == 1:
-        return TOPICS[words[0]]
+    """Help as text: of one verb, of a page or a word of the manual, or the list of verbs."""
+    if words and named_verb(words) is None and (told := topics.text(" ".join(words))):
+        return told
     if words:
-        return LineParser(_verb(words, face)[0], face).format_help()
+        return LineParser(_verb(words, face, helped=True)[0], face).format_help()
     lines = [grammar.INTRODUCTION[face], ""]
     shown = grammar.offered(face)
     width = max(map(len, shown))
     lines += [f"  {name:<{width}}  {summary}" for name, summary in shown.items()]
-    topics = ", ".join(f"help {name}" for name in TOPICS)
-    lines += ["", f"help VERB, or VERB --help, tells a verb's options; {topics} the languages.", ""]
+    told = "help VERB, or VERB --help, tells a verb's options; help NAME what the manual says of these,"
+    lines += ["", told, "and of any setting, state, reason, exit code or action:", ""]
+    for part, pages in topics.parts().items():
+        lines.append(f"  {part:<12} {', '.join(pages)}")
+    lines.append("")
     return "\n".join(lines)
 
 

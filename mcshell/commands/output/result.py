@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mcshell.commands.grammar.options import Options, TargetsOptions
+from mcshell.errors import ExitCode
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -26,11 +27,10 @@ __all__ = [
     "submitted_code",
 ]
 
-USAGE = 64
-INTERNAL = 70
-INTERRUPTED = 130
+USAGE = ExitCode.USAGE
+INTERNAL = ExitCode.INTERNAL
+INTERRUPTED = ExitCode.INTERRUPTED
 
-_NO_TARGETS, _BAD, _NO_WORD, _NOT_EVEN_FOUND, _OPEN = 1, 2, 3, 4, 5
 _BAD_STATES = ("failed", "denied", "interrupted")
 _OPEN_STATES = ("silent", "expired", "pending", "received", "running")
 _WORDLESS = ("silent", "expired", "pending")
@@ -121,12 +121,12 @@ def counts_code(stats: Mapping[str, Any], *, discovered: bool = True) -> int:
     by hand and nobody had asked the network for them.
     """
     if not stats["targets"]:
-        return _NO_TARGETS
+        return ExitCode.NO_TARGETS
     if sum(stats[state] for state in _WORDLESS) == stats["targets"]:
-        return _NO_WORD if discovered else _NOT_EVEN_FOUND
+        return ExitCode.NO_REPLY if discovered else ExitCode.NO_REPLY_FROM_NAMED
     if any(stats[state] for state in _BAD_STATES):
-        return _BAD
-    return _OPEN if any(stats[state] for state in _OPEN_STATES) else 0
+        return ExitCode.FAILED
+    return ExitCode.OPEN if any(stats[state] for state in _OPEN_STATES) else 0
 
 
 def submitted_code(stats: Mapping[str, Any], *, discovered: bool, heard: bool) -> int:
@@ -135,7 +135,11 @@ def submitted_code(stats: Mapping[str, Any], *, discovered: bool, heard: bool) -
     `heard`: somebody has given a last reply, such as that its only start was missed.
     """
     code = counts_code({**stats, "received": 0, "running": 0}, discovered=discovered)
-    return _OPEN if heard and code in (_NO_WORD, _NOT_EVEN_FOUND) else code
+    return (
+        ExitCode.OPEN
+        if heard and code in (ExitCode.NO_REPLY, ExitCode.NO_REPLY_FROM_NAMED)
+        else code
+    )
 
 
 def exit_code(result: Result, options: Options | None = None) -> int:
@@ -148,7 +152,7 @@ def exit_code(result: Result, options: Options | None = None) -> int:
         return INTERRUPTED
     if options is not None and options.background:
         if not result.stats["targets"]:
-            return _NO_TARGETS
-        return 0 if result.confirmed else _OPEN
+            return ExitCode.NO_TARGETS
+        return 0 if result.confirmed else ExitCode.OPEN
     named = isinstance(options, TargetsOptions) and options.named
     return counts_code(result.stats, discovered=not named)

@@ -17,7 +17,7 @@ from mcshell.commands import light
 from mcshell.commands.output.result import Prose
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.parameters import declared, given
-from mcshell.errors import MCShellError, UsageError
+from mcshell.errors import ExitCode, MCShellError, UsageError
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -62,7 +62,7 @@ img {{ max-width: 100%; }}
 class ReportError(MCShellError):
     """A cell of a report failed; the page holds everything up to there."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: ClassVar[int] = ExitCode.FAILED
 
 
 def report(context: Context, options: ReportOptions) -> Prose:

@@ -142,9 +142,10 @@ class ReconnectingConnection:
         self._subscriptions: dict[str, Subscription] = {}
         self._reason = "not started"
         self._broken_at = 0.0
-        self._connected_at = 0.0
-        self._connections = 0
-
+        self.connected_at = 0.0
+        """When a connection was made last (seconds since the epoch); 0 where none was."""
+        self.connections = 0
+        """How many were made; a return to a broker that is named earlier is one."""
         self._epochs = itertools.count(1)
         self._numbers = itertools.count(1)
         self._stop = threading.Event()
@@ -339,8 +340,8 @@ class ReconnectingConnection:
                 link.kill("closed")
                 return
             self._live = link
-            self._connected_at = time.time()
-            self._connections += 1
+            self.connected_at = time.time()
+            self.connections += 1
             self._changed.notify_all()
         self._silent.pop(link.endpoint, None)
         self._tell(link, "")
@@ -372,9 +373,9 @@ class ReconnectingConnection:
             more,
         )
         if self._on_state is not None:
-            state = ConnectionState(connected, endpoint.url, link.epoch if link else 0, reason)
             try:
-                self._on_state(state)
+                epoch = link.epoch if link else 0
+                self._on_state(ConnectionState(connected, endpoint.url, epoch, reason))
             except Exception:  # another's error must not end the supervision
                 log.exception("on_state failed")
 
@@ -400,16 +401,6 @@ class ReconnectingConnection:
     def broken_at(self) -> float:
         """When a connection broke last (seconds since the epoch); 0 where none has."""
         return self._broken_at
-
-    @property
-    def connected_at(self) -> float:
-        """When a connection was made last (seconds since the epoch); 0 where none was."""
-        return self._connected_at
-
-    @property
-    def connections(self) -> int:
-        """How many were made; a return to a broker that is named earlier is one."""
-        return self._connections
 
     def _usable(self, deadline: float) -> SupervisedLink:
         """Wait for a connection that stands; raises ConnectionLost at the deadline."""

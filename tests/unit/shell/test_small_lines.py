@@ -11,9 +11,9 @@ import pytest
 from mcshell.client.session.references import parse_reference
 from mcshell.commands.completion import Cache, candidates
 from mcshell.commands.context import Context
+from mcshell.commands.grammar import topics
 from mcshell.commands.grammar.options import Options
 from mcshell.commands.grammar.parser import only_line, parse
-from mcshell.commands.grammar.topics import TOPICS
 from mcshell.commands.verbs.config_show import show
 from mcshell.commands.verbs.prompt import typed_lines
 from mcshell.errors import ConfigError
@@ -160,16 +160,16 @@ def test_an_alias_that_is_none_is_refused(text: str, said: str, tmp_path: Path) 
 
 def examples(name: str) -> list[str]:
     """The lines of a language's help that can be typed."""
-    found = re.findall(r"^  (\S.*?)(?:  .*)?$", TOPICS[name], re.MULTILINE)
+    found = re.findall(r"^  (\S.*?)(?:  .*)?$", topics.text(name), re.MULTILINE)
     assert len(found) > 4
     return found
 
 
-@pytest.mark.parametrize("name", TOPICS)
+@pytest.mark.parametrize("name", topics.LANGUAGES)
 def test_help_on_a_language_shows_lines_that_can_be_typed(name: str, run: Run) -> None:
     """Every example is a line of ours, and what is in it is of the language."""
-    assert run(f"help {name}")[1] == TOPICS[name]
-    assert f"help {name}" in run("help")[1]
+    assert run(f"help {name}")[1] == topics.text(name)
+    assert name in run("help")[1]
     for text in examples(name):
         line = only_line(text)
         assert line is not None

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-PEERS = ("activemq", "rabbitmq", "mcollective", "tmux", "chromium", "softhsm", "nodejs", "gcc")
+PEERS = (
+    *("activemq", "rabbitmq", "mcollective", "tmux", "chromium", "softhsm", "nodejs", "gcc"),
+    *("zsh", "fish"),
+)
 EACH_BROKER = [
     "embedded",
     pytest.param("activemq", marks=pytest.mark.activemq),

@@ -502,6 +502,8 @@ def missing(kind: str) -> str:
         "gcc": ("gcc and libc6-dev", bool(shutil.which("gcc"))),
         "softhsm": ("softhsm2", bool(shutil.which("softhsm2-util"))),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
+        "zsh": ("zsh", bool(shutil.which("zsh"))),
+        "fish": ("fish", bool(shutil.which("fish"))),
         "chromium": (
             "chromium (and PyPI's playwright and jupyterlab)",
             bool(shutil.which("chromium") and find_spec("playwright") and find_spec("jupyterlab")),

@@ -194,7 +194,7 @@ def groups_of(settings: Settings) -> tuple[str, ...]:
     from mcshell.client.discovery.groups import load_groups  # noqa: PLC0415 - in the background only
 
     try:
-        return tuple(filter(typable, loadgroups_of(settings).names()))
+        return tuple(filter(typable, load_groups(settings).names()))
     except MCShellError as error:
         log.debug("no completion of groups: %s", error)
         return ()

@@ -133,13 +133,19 @@ OPEN: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("-e 'find -I d", ("-e", "find -I db1"), "bash fish"),
 )
 """Typed with a quote that goes on behind what is offered, and the shells that close it all the same."""
-LISTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("session ", "attach", ("list", "new", "save", "attach", "detach", "export", "import", "drop")),
-    ("find -I we", "web1", ("web1", "web2")),
-    ("session attach ", "patch-friday", ("other", "patch-friday")),
-    ("job ", "skip", ("submit", "list", "show", "edit", "pause", "resume", "skip", "cancel", "log", "forecast")),
-)  # fmt: skip
-"""Typed, one of what is offered, and all of it."""
+LISTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("session ", ("list", "new", "save", "attach", "detach", "export", "import", "drop")),
+    ("find -I we", ("web1", "web2")),
+    ("session attach ", ("other", "patch-friday")),
+    ("plan ", ("run", "preview", "resume", "list")),
+    ("find -C evil", ("evil::$(touch PWNED)",)),
+    ("find -I ", ("db1", "evil1; touch PWNED", "web1", "web2")),
+    ("find -C ", ("evil::$(touch PWNED)", "role::db", "role::web")),
+    ("find -F evil.u", tuple(f"evil.u{at:02}z=" for at in range(len(UNSPEAKABLE)))),
+    ("find -F evil.u00z=", ()),
+    ("find -F n", tuple(f"n{at:02}z{value}=" for at, value in enumerate(HOSTILE))),
+)
+"""Typed, and all that is offered: what nobody could type is not."""
 
 
 def make_place(folder: Path) -> None:

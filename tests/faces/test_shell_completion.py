@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,10 @@ STARTS = {
 }
 RC = {
     "bash": "PS1='ready$ '\nunset HISTFILE\nbind '\"\\e*\": insert-completions'\n",
-    "zsh": "PS1='ready$ '\nautoload -Uz compinit\ncompinit -u -D\nbindkey -e\n",
+    "zsh": "PS1='ready$ '\nautoload -Uz compinit\ncompinit -u -D\nbindkey -e\n"
+    "zle -C all-matches complete-word _generic\nbindkey '\\e*' all-matches\n"
+    "zstyle ':completion:all-matches:*' completer _all_matches _complete\n"
+    "zstyle ':completion:all-matches:*' insert yes\n",
     "fish": "function fish_prompt; echo 'ready$ '; end\nset fish_history ''\n",
 }
 
@@ -80,10 +84,22 @@ class Typist:
         self.terminal = Terminal(self.folder, argv, self.environ, (200, 50))
         return self.terminal
 
-    def words(self, typed: str, after: str = "") -> tuple[str, ...]:
-        """What the words behind `mcshell` are when Tab and `after` are typed behind that."""
+    def offered(self, typed: str) -> list[str]:
+        """All that is offered behind what is typed; a shell of fish's own list says it."""
+        if self.shell == "fish":
+            listing = f"source start.fish; complete -C {shlex.quote(f'mcshell {typed}')}"
+            said = self.run("fish", "--no-config", "-c", listing)
+            return [one.partition("\t")[0] for one in said.splitlines()]
+        begun = typed.split()
+        words = self.words(typed, key="M-*")
+        kept = typed.split()[: len(begun) - (not typed.endswith(" "))]
+        assert list(words[: len(kept)]) == kept
+        return [word for word in words[len(kept) :] if word != begun[-1]]
+
+    def words(self, typed: str, after: str = "", key: str = "Tab") -> tuple[str, ...]:
+        """What the words behind `mcshell` are when the key and `after` are typed behind that."""
         self.terminal.type(f"mcshell {typed}")
-        self.terminal.press("Tab")
+        self.terminal.press(key)
         if after:
             self.terminal.type(after)
         self.terminal.press("C-a")
@@ -138,3 +154,9 @@ def test_hostile_values_are_one_word(typist: Typist, quote: str) -> None:
         after = quote if typist.shell == "fish" and value.endswith("/") else ""
         name = f"evil.v{at:02}z"
         assert typist.words(f"find -F {quote}{name}=", after) == ("find", "-F", f"{name}={value}")
+
+
+def test_all_that_is_offered(typist: Typist) -> None:
+    """Lists are complete, hostile names each a word of them, and without those that cannot be typed."""
+    for typed, expected in LISTS:
+        assert sorted(typist.offered(typed)) == sorted(expected), typed

@@ -6,12 +6,13 @@ and no key is touched; what cannot be read is not known.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mcshell.client.session.folder import folder_of
 from mcshell.commands.completion import cache
@@ -31,6 +32,8 @@ __all__ = ["LocalFiles"]
 
 _SOME = 50
 """Nodes whose values of a fact are looked at for a remark."""
+_LONG = 2.0**63
+"""What is read as a float above this may be an integer that has lost its last digits."""
 _NODES = "FROM nodes WHERE realm=? AND collective=? AND seen>=?"
 
 
@@ -65,9 +68,7 @@ class LocalFiles:
     @cached_property
     def _documents(self) -> list[Mapping[str, Any]]:
         """What these said of themselves."""
-        from mcshell.client.discovery.descriptions import loads  # noqa: PLC0415 - of this alone
-
-        return [loads(about) for (about,) in self._rows("about")]
+        return [_read(about) for (about,) in self._rows("about")]
 
     @cached_property
     def facts(self) -> Mapping[str, Sequence[str]]:
@@ -206,10 +207,21 @@ class _Facts(Mapping[str, "Sequence[str]"]):
             text
             for document in self._documents
             for value in _named(document, name)
+            if not (type(value) is float and abs(value) >= _LONG)
             if (text := cache.fact_text(value)) is not None
         )
         unlike = dict.fromkeys(texts)
         return sorted(islice(unlike, cache.VALUES))
+
+
+def _read(about: str) -> Mapping[str, Any]:
+    """What a node said of itself, as the file of known nodes has it."""
+    import orjson  # noqa: PLC0415 - of this alone
+
+    try:
+        return cast("Mapping[str, Any]", orjson.loads(about))
+    except ValueError:  # half a pair of surrogates, or no number
+        return cast("Mapping[str, Any]", json.loads(about))
 
 
 def _add_names(found: set[str], prefix: str, documents: Sequence[Mapping[str, Any]]) -> None:

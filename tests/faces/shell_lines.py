@@ -72,7 +72,15 @@ HOSTILE = (
     "ünïcödé 日本",
 )
 """Values of facts, each of which has to arrive as it is, as one word."""
-UNSPEAKABLE = ("two\nlines", "a\rb", "\x1b[2Jclear", "\x07bell", "\u202ereversed", "nul\x00", "a\tb")
+UNSPEAKABLE = (
+    "two\nlines",
+    "a\rb",
+    "\x1b[2Jclear",
+    "\x07bell",
+    "\u202ereversed",
+    "nul\x00",
+    "a\tb",
+)
 """Values that nobody could type: never offered."""
 
 WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +21,7 @@ from tests.faces.shell_lines import make_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 MOST = 200.0
 """Milliseconds of processor that an answer may take."""
@@ -67,9 +67,7 @@ def offered(place: Path, line: str) -> list[str]:
 
 def traces(place: Path) -> dict[str, tuple[int, int]]:
     """Every file, its size and when it was written."""
-    return {
-        str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in place.rglob("*")
-    }
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in place.rglob("*")}
 
 
 def test_nothing_is_written(place: Path) -> None:
@@ -134,7 +132,9 @@ def test_a_pipe_is_not_waited_for(place: Path) -> None:
     assert offered(place, "mcshell --config pipe find -I we") == []
 
 
-@pytest.mark.parametrize("words", [(), ("tcsh", "x"), ("bash",), ("zsh", "a", "b", "c"), ("--", "\udcff")])
+@pytest.mark.parametrize(
+    "words", [(), ("tcsh", "x"), ("bash",), ("zsh", "a", "b", "c"), ("--", "\udcff")]
+)
 def test_a_question_that_is_none(place: Path, words: Sequence[str]) -> None:
     """It is silent, and 0."""
     argv = [sys.executable, "-m", "mcshell", "completion", "--answer", *words]

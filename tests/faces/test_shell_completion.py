@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faces.shell_lines import HOSTILE, LISTS, OPEN, UNSPEAKABLE, WORDS, make_place
+from tests.faces.shell_lines import HOSTILE, LISTS, OPEN, WORDS, make_place
 from tests.peers.processes import wait_until
 from tests.peers.terminal import Terminal
 
@@ -24,6 +25,7 @@ SHELLS = [
     pytest.param("zsh", marks=pytest.mark.zsh),
     pytest.param("fish", marks=pytest.mark.fish),
 ]
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 RECORD = """#!/bin/sh
 printf '%s\\0' "$@" > "$RECORD.part"
 mv "$RECORD.part" "$RECORD"
@@ -66,9 +68,10 @@ class Typist:
             "LC_ALL": "C.UTF-8",
             "TERM": "xterm",
         }
-        script = self.run("mcshell", "completion", shell)
+        installed = re.findall(rf"`echo '(.*mcshell completion {shell}.*)' >> ", README)
+        assert len(installed) == 1
         start = folder / (".zshrc" if shell == "zsh" else f"start.{shell}")
-        start.write_text(f"{RC[shell]}{script}")
+        start.write_text(RC[shell] + installed[0].replace("\\|", "|") + "\n")
 
     def run(self, *argv: str) -> str:
         """Run a command that says nothing on standard error."""
@@ -115,7 +118,7 @@ class Typist:
 
 @pytest.fixture(params=SHELLS)
 def typist(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Typist]:
-    """Each shell with our script, in a place where somebody knows hostile nodes."""
+    """Each shell with our script, installed as README has it, in a place where somebody knows hostile nodes."""
     make_place(tmp_path)
     typist = Typist(request.param, tmp_path)
     with typist.start() as terminal:

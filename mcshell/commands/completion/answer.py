@@ -60,12 +60,12 @@ def main(argv: Sequence[str]) -> NoReturn:
             sys.stdout.buffer.write(said.encode())
             sys.stdout.flush()
     finally:
-        os._exit(0)  # also after an error, which nobody who types is to see; it frees no memory first
+        os._exit(
+            0
+        )  # also after an error, which nobody who types is to see; it frees no memory first
 
 
-def answer(
-    shell: Shell, text: str, word: str, known: Callable[[Path | None], Knowledge]
-) -> str:
+def answer(shell: Shell, text: str, word: str, known: Callable[[Path | None], Knowledge]) -> str:
     """What a shell's script reads: the lines of the module's docstring.
 
     For bash the first line says what is to follow a candidate that is the only one: a `space`,

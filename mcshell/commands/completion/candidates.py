@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -80,7 +81,9 @@ def _stays_a_word(line: str, found: Scan, cache: Knowledge) -> bool:
     )
 
 
-def _ways(found: Scan, cache: Knowledge, face: Face, variables: Iterable[str]) -> Iterable[Candidate]:
+def _ways(
+    found: Scan, cache: Knowledge, face: Face, variables: Iterable[str]
+) -> Iterable[Candidate]:
     if found.sink:
         named = found.sink in (">", ">>") and not found.words
         return _placed(found, "file", _files(found.current)) if named else []
@@ -91,7 +94,9 @@ def _ways(found: Scan, cache: Knowledge, face: Face, variables: Iterable[str]) -
     return _after_verb(found, cache, face, variables)
 
 
-def _after_verb(found: Scan, cache: Knowledge, face: Face, variables: Iterable[str]) -> list[Candidate]:
+def _after_verb(
+    found: Scan, cache: Knowledge, face: Face, variables: Iterable[str]
+) -> list[Candidate]:
     first, *rest = found.words
     second = _seconds(first, found.current, face) if not rest else []
     pair = f"{first} {rest[0]}" if rest else ""
@@ -183,7 +188,12 @@ def _values(
         end = found.start + len(place.quote) + len(place.current)
         return [
             Candidate(
-                word.text, end - width, word.display or word.text, "filter", word.meta, word.open
+                text=word.text,
+                start=end - width,
+                display=word.display or word.text,
+                kind="filter",
+                meta=word.meta,
+                open=word.open,
             )
             for word in words
         ]
@@ -312,12 +322,12 @@ _WORDS: dict[str, tuple[str, _Words]] = {
 def _placed(found: Scan, kind: str, words: Iterable[Completion]) -> list[Candidate]:
     return [
         Candidate(
-            word.quoted(found.quote),
-            found.start,
-            word.display or word.text,
-            kind,
-            word.meta,
-            word.open,
+            text=word.quoted(found.quote),
+            start=found.start,
+            display=word.display or word.text,
+            kind=kind,
+            meta=word.meta,
+            open=word.open,
         )
         for word in words
     ][: values.LIMIT]
@@ -326,9 +336,7 @@ def _placed(found: Scan, kind: str, words: Iterable[Completion]) -> list[Candida
 def _behind(found: Scan, name: str, offered: list[Candidate]) -> list[Candidate]:
     """Values of an option that is written `--name=value`."""
     return [
-        Candidate(f"{name}={one.text}", found.start, one.display, one.kind, one.meta, one.open)
-        if one.start == found.start
-        else one
+        replace(one, text=f"{name}={one.text}") if one.start == found.start else one
         for one in offered
     ]
 

@@ -159,7 +159,7 @@ class LocalFiles:
                 return [
                     row
                     for name in settings.collective.member
-                    for row in known.execute(f"SELECT {column} {_NODES}", (realm, name, since))  # noqa: S608 - a constant
+                    for row in known.execute(f"SELECT {column} {_NODES}", (realm, name, since))
                 ]
         return []
 

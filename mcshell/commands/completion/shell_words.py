@@ -52,7 +52,9 @@ class _Word:
         self.redirected = redirected
 
 
-class _Reader:
+class _ShellReader:
+    """A place in a line, and what was read up to there."""
+
     def __init__(self, text: str, shell: Shell) -> None:
         self.letters = iter(text)
         self.shell = shell
@@ -128,7 +130,7 @@ class _Reader:
 
 def read_shell_line(text: str, shell: Shell) -> ShellLine:
     """Read the text before the cursor; only the command that is being typed counts."""
-    return _Reader(text, shell).line()
+    return _ShellReader(text, shell).line()
 
 
 def quoted(text: str, quote: str) -> str:

@@ -44,34 +44,61 @@ class Knowledge(Protocol):
     """What can be named on a line, as `Cache` has it; the sequences are sorted."""
 
     @property
-    def ddls(self) -> Mapping[str, DDL]: ...
+    def ddls(self) -> Mapping[str, DDL]:
+        """The agents' schemas."""
+
     @property
-    def nodes(self) -> Sequence[str]: ...
+    def nodes(self) -> Sequence[str]:
+        """The nodes' names."""
+
     @property
-    def facts(self) -> Mapping[str, Sequence[str]]: ...
+    def facts(self) -> Mapping[str, Sequence[str]]:
+        """The values of each fact."""
+
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """The classes of any node."""
+
     @property
-    def collectives(self) -> Sequence[str]: ...
+    def collectives(self) -> Sequence[str]:
+        """The collectives."""
+
     @property
-    def sessions(self) -> Sequence[str]: ...
+    def sessions(self) -> Sequence[str]:
+        """The durable sessions."""
+
     @property
-    def pools(self) -> Sequence[str]: ...
+    def pools(self) -> Sequence[str]:
+        """The pools of the configuration."""
+
     @property
-    def groups(self) -> Sequence[str]: ...
+    def groups(self) -> Sequence[str]:
+        """What may stand behind `@`."""
+
     @property
-    def aliases(self) -> Mapping[str, str]: ...
+    def aliases(self) -> Mapping[str, str]:
+        """`[aliases]`."""
+
     @property
-    def requests(self) -> Sequence[KnownRequest]: ...
+    def requests(self) -> Sequence[KnownRequest]:
+        """What was asked, the newest first."""
+
     @property
-    def jobs(self) -> Sequence[KnownRequest]: ...
+    def jobs(self) -> Sequence[KnownRequest]:
+        """The jobs, the newest first."""
+
     @property
-    def plans(self) -> Sequence[KnownRequest]: ...
-    def some_values(self, fact: str) -> Sequence[str]: ...
-    def alias(self, word: str) -> Sequence[str]: ...
+    def plans(self) -> Sequence[KnownRequest]:
+        """The plans, the newest first."""
+
+    def some_values(self, fact: str) -> Sequence[str]:
+        """A few of a fact's values, for a remark."""
+
+    def alias(self, word: str) -> Sequence[str]:
+        """The words for which an alias stands; none where it is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One way to go on: `text` takes the place of the line from `start` to the cursor.
 

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.commands import completion as package
 from mcshell.commands.output.result import Prose
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ __all__ = ["completion"]
 
 def completion(_context: Context, options: CompletionOptions) -> Prose:
     """The script for one shell; it asks the mcshell that printed it."""
-    path = Path(package.__file__).parent / "scripts" / f"mcshell.{options.shell}"
+    path = Path(__file__).parents[1] / "completion" / "scripts" / f"mcshell.{options.shell}"
     return Prose(path.read_text(encoding="utf-8").replace("@MCSHELL@", _program()).rstrip())
 
 

@@ -80,7 +80,9 @@ def test_what_nodes_say_is_one_word(name: str, value: str, typed: str, shell: st
     """Whatever nodes say, an answer's lines are those of its candidates, and bash reads each as one word."""
     text = f"mcshell {typed}"
     line = read_shell_line(text, "bash")
-    start = len(text) - len(text.replace("=", " ").replace("'", " ").replace('"', " ").split(" ")[-1])
+    start = len(text) - len(
+        text.replace("=", " ").replace("'", " ").replace('"', " ").split(" ")[-1]
+    )
     word = text[start:] if not line.quote else text[text.index(line.quote) + 1 :]
     said = answer(shell, text, word, lambda _path: knowing(f"role{name}", value))  # type: ignore[arg-type]
     for one in said.splitlines()[shell == "bash" :]:

@@ -17,6 +17,11 @@ _INTERRUPTED = 130  # `commands.result` says so, too, and is not loaded yet
 def main() -> int:
     """Run the command line; Ctrl-C while its modules load is one line, as it is later."""
     try:
+        if sys.argv[1:3] == ["completion", "--answer"]:  # a key of a shell's waits for it
+            gc.disable()
+            from mcshell.commands.completion.answer import main as answer  # noqa: PLC0415 - as below
+
+            answer(sys.argv[3:])
         gc.disable()  # what loads is no garbage, and looking for some takes a twentieth of the time
         try:
             from mcshell.shell.cli import main as run  # noqa: PLC0415 - Ctrl-C may come meanwhile

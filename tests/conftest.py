@@ -25,15 +25,8 @@ if TYPE_CHECKING:
     from tests.peers.brokers import Broker
 
 PEERS = (
-    "activemq",
-    "rabbitmq",
-    "mcollective",
-    "tmux",
-    "chromium",
-    "softhsm",
-    "nodejs",
-    "gcc",
-    "prometheus",
+    *("activemq", "rabbitmq", "mcollective", "tmux", "chromium", "softhsm", "nodejs", "gcc"),
+    *("zsh", "fish", "prometheus"),
 )
 EACH_BROKER = [
     "embedded",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import hashlib
 import re
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Final
 from mcshell import interrupts
 from mcshell.config import PKISettings
 from mcshell.errors import ConfigError
-from mcshell.private import lock_file, private_folder
+from mcshell.private import lock_file, private_folder, read_obeyed
+from mcshell.wire.realm import realm_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import Settings
 
-__all__ = ["pki_of"]
+__all__ = ["known_realm", "pki_of"]
 
 _WAIT: Final = 10.0
 
@@ -34,13 +36,31 @@ def pki_of(settings: Settings) -> PKISettings:
     """
     if not settings.only_mcollective:
         return settings.pki
-    own = settings.mcollective
-    network = "\n".join([*(own.urls or settings.broker.urls), own.vhost, *own.collectives])
-    folder = settings.state_dir / "mcollective" / hashlib.sha256(network.encode()).hexdigest()[:16]
+    folder = _own_folder(settings)
     try:
         return _own(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}", "state") from error
+
+
+def known_realm(settings: Settings) -> str:
+    """The realm under which nodes are known here, as `load_realm` of `pki_of`; makes nothing.
+
+    Raises:
+        OSError: there is no CA that can be read.
+        ValueError: others could change it.
+    """
+    alone = settings.only_mcollective
+    ca = _own_folder(settings) / "ca.pem" if alone else settings.pki.ca
+    if ca is None:
+        raise FileNotFoundError(errno.ENOENT, "pki.ca is not set")
+    return realm_of(read_obeyed(ca))
+
+
+def _own_folder(settings: Settings) -> Path:
+    own = settings.mcollective
+    network = "\n".join([*(own.urls or settings.broker.urls), own.vhost, *own.collectives])
+    return settings.state_dir / "mcollective" / hashlib.sha256(network.encode()).hexdigest()[:16]
 
 
 def _own(folder: Path) -> PKISettings:

@@ -7,7 +7,7 @@ The node daemon loads this package: it stays light.
 
 from __future__ import annotations
 
-from mcshell.config.loading import load, variables
+from mcshell.config.loading import load, named_file, variables
 from mcshell.config.mcollective import MCollective
 from mcshell.config.readers import seconds, size
 from mcshell.config.sections import (
@@ -38,6 +38,7 @@ __all__ = [
     "Settings",
     "SupervisorSettings",
     "load",
+    "named_file",
     "seconds",
     "size",
     "variables",

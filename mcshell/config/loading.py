@@ -48,7 +48,7 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["READERS", "SECTIONS", "load", "variables"]
+__all__ = ["READERS", "SECTIONS", "load", "named_file", "variables"]
 
 _Section = TypeVar(
     "_Section",
@@ -157,8 +157,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
         ConfigError: the file is missing or no TOML, a key unknown, a value of the wrong kind.
     """
     environ = dict(os.environ)
-    path = path or (Path(environ["MCSHELL_CONFIG"]) if environ.get("MCSHELL_CONFIG") else None)
-    path = path.expanduser().absolute() if path else _default_file()
+    path = named_file(path)
     document = _read(path) if path else {}
     base = path.parent if path else _here()
     sources = _Sources(
@@ -190,6 +189,13 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
         path=path,
         origins=sources.origins,
     )
+
+
+def named_file(path: Path | None = None) -> Path | None:
+    """The file that is read: the one given, else that of `MCSHELL_CONFIG` or of the platform's place."""
+    named = os.environ.get("MCSHELL_CONFIG")
+    path = path or (Path(named) if named else None)
+    return path.expanduser().absolute() if path else _default_file()
 
 
 def variables() -> set[str]:

@@ -17,6 +17,7 @@ from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import OutputOptions
 from mcshell.commands.grammar.parser import help_text
 from mcshell.commands.grammar.values import FORMATS, Form
+from mcshell.commands.grammar.verbs import BEFORE
 from mcshell.commands.output.result import INTERNAL, INTERRUPTED, exit_code
 from mcshell.commands.run import run
 from mcshell.errors import MachineError, MCShellError, UsageError, did_you_mean
@@ -34,7 +35,6 @@ __all__ = ["main"]
 _GARBAGE = 20_000
 """New objects, after which a command that ends soon looks for garbage: what it loads is none."""
 _BROKEN_PIPE = 141  # what a shell reports for a process that SIGPIPE ended
-_FLAGS = ("-e", "--config", "--format", "-j", "--json", "--jsonl", "--version", "-h", "--help")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,7 +132,7 @@ def _read(words: list[str]) -> _Start:
         elif option in ("-h", "--help"):
             start.help = True
         else:
-            raise UsageError(f"unknown option {option}{did_you_mean(option, _FLAGS)}")
+            raise UsageError(f"unknown option {option}{did_you_mean(option, BEFORE)}")
     if start.form is not None:
         _check_form(start.form)
     return start

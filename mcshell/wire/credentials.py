@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from mcshell.pki.keys import checking, read_private
 from mcshell.private import read_obeyed
 from mcshell.values import dataclass
 from mcshell.wire.documents.signatures import Signer, Verifier
+from mcshell.wire.realm import realm_of
 from mcshell.wire.stomp.connector import Connector
 from mcshell.wire.stomp.endpoint import TLSFiles
 from mcshell.wire.stomp.reconnect import PATIENCE
@@ -66,7 +66,7 @@ def load_credentials(pki: PKISettings, cache: CertificateCache | None = None) ->
 
 def load_realm(pki: PKISettings) -> str:
     """Read which fleet it is, without touching a key."""
-    return hashlib.sha256(_read(_ca(pki))).hexdigest()[:16]
+    return realm_of(_read(_ca(pki)))
 
 
 def load_verifier(pki: PKISettings, cache: CertificateCache | None = None) -> Verifier:

@@ -1,12 +1,18 @@
 """Completion with 10,000 known nodes: what a key costs, idle and while the cache is made anew.
 
+Then what an answer to a shell costs (`mcshell completion bash`), its process included: processor
+time, which hardly depends on who else is at work, in whole and without what Python takes to start.
+
 Run: python tests/bench/bench_completion.py
 """
 
 from __future__ import annotations
 
+import os
 import random
+import resource
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -29,6 +35,20 @@ LINES = (
     "replies ",
     "find -F serial=",
 )
+SHELL_LINES = (
+    "fin",
+    "find --se",
+    "rpc package status na",
+    "find -I node0999",
+    "find -F os.name=",
+    "find -F serial=S99",
+    "find -F ",
+    "find -C role::",
+    "replies ",
+)
+ROUNDS = 9
+LIMIT = 200.0
+"""Milliseconds of processor that an answer to a shell may take."""
 CONFIG = '[pki]\nca = "pki/ca.pem"\ncert = "alice.pem"\nkey = "alice.key"\n'
 
 
@@ -74,6 +94,32 @@ def typed(refresher: Refresher, seconds: float) -> list[float]:
     return took
 
 
+def processor(argv: list[str], folder: Path) -> float:
+    """Processor seconds of a command, the median of some."""
+    environ = {**os.environ, "MCSHELL_CONFIG": str(folder / "c.toml")}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    took: list[float] = []
+    for _ in range(ROUNDS):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(argv, check=True, capture_output=True, env=environ)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(took)
+
+
+def answers(folder: Path) -> None:
+    """What a shell's Tab costs, for each line."""
+    bare = processor([sys.executable, "-c", "pass"], folder)
+    show("a shell's Tab, processor", "in whole", "above Python's")
+    worst = 0.0
+    for line in SHELL_LINES:
+        ask = [sys.executable, "-m", "mcshell", "completion", "--answer", "zsh", f"mcshell {line}"]
+        took = processor(ask, folder)
+        worst = max(worst, took)
+        show(line, ms(took), ms(took - bare))
+    figure(f"{NODES:,} known nodes: a shell's Tab, the dearest", worst * 1000, "ms", most=LIMIT)
+
+
 def percentiles(took: list[float]) -> list[str]:
     """Median, 95th percentile and the worst."""
     cuts = statistics.quantiles(took, n=100)
@@ -111,6 +157,7 @@ def main() -> None:
         stop.set()
         thread.join()
         refresher.stop()
+        answers(folder)
     print(f"{machine()}\n{NODES} nodes cached; the first cache took {first:.2f} s")
     show("a key", "median", "p95", "worst")
     show("idle", *percentiles(idle))

@@ -114,6 +114,7 @@ SHELL = (
     "config import client.cfg -o client.toml",
     "ddl export ddls",
     "agent new hello",
+    "completion bash",
     "broker config activemq --pki ca --dir mq --host mq.example.com",
     "broker move --from {old} --to {new} --queues queues.txt",
     "supervisor sign {lab}/tour/nightly.yaml -o rules",

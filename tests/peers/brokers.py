@@ -506,6 +506,8 @@ def missing(kind: str) -> str:
             all(map(shutil.which, ("prometheus", "promtool", "prometheus-node-exporter"))),
         ),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
+        "zsh": ("zsh", bool(shutil.which("zsh"))),
+        "fish": ("fish", bool(shutil.which("fish"))),
         "chromium": (
             "chromium (and PyPI's playwright and jupyterlab)",
             bool(shutil.which("chromium") and find_spec("playwright") and find_spec("jupyterlab")),

@@ -20,6 +20,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from mcshell.client.session.folder import folder_of
 from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Session",
     "SessionInfo",
-    "folder_of",
     "listing",
     "origins_of",
     "refuse_taken",
@@ -251,11 +251,6 @@ class Session:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-
-def folder_of(state_dir: Path) -> Path:
-    """Where the session files are."""
-    return state_dir / "sessions"
 
 
 def listing(state_dir: Path) -> Iterator[SessionInfo]:

@@ -16,8 +16,9 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcshell.client.session.folder import folder_of
 from mcshell.client.session.proof import open_kept, open_sent, unproven
-from mcshell.client.session.session import folder_of, origins_of, refuse_taken
+from mcshell.client.session.session import origins_of, refuse_taken
 from mcshell.client.session.strays import give_strays, pass_strays
 from mcshell.client.store.records import NewRequest
 from mcshell.client.store.store import SessionStore

@@ -11,6 +11,7 @@ from dataclasses import field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from mcshell.client.session.folder import folder_of
 from mcshell.commands.grammar.parser import alias_words
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.errors import ConfigError, MCShellError
@@ -23,15 +24,34 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import CachedNode
     from mcshell.config import Settings
     from mcshell.ddl import DDL
+    from mcshell.ddl.library import Library
 
-__all__ = ["Cache", "KnownFile", "KnownRequest", "Refresher", "gather", "kept", "nodes_cache"]
+__all__ = [
+    "FILES",
+    "VALUES",
+    "Cache",
+    "KnownFile",
+    "KnownRequest",
+    "Refresher",
+    "fact_text",
+    "gather",
+    "groups_of",
+    "kept",
+    "library_of",
+    "newest",
+    "nodes_cache",
+    "read_only",
+    "seen_since",
+    "session_files",
+    "typable",
+]
 
 log = logging.getLogger(__name__)
 
-_VALUES = 300  # of one fact: more are no choice any more
+VALUES = 300  # of one fact: more are no choice any more
 _LETTERS = 200
 _EVERY = 2.0
-_FILES = 20
+FILES = 20
 #: By table: id, what was asked, when, and the name where there is one.
 _KEPT = {
     "requests": "SELECT id, agent || ' ' || action, created FROM requests"
@@ -78,6 +98,10 @@ class Cache:
     jobs: tuple[KnownRequest, ...] = ()
     plans: tuple[KnownRequest, ...] = ()
 
+    def some_values(self, fact: str) -> Sequence[str]:
+        """A few of a fact's values, for a remark."""
+        return self.facts[fact]
+
     def alias(self, word: str) -> Sequence[str]:
         """The words for which an alias stands; none where it is none."""
         try:
@@ -102,9 +126,9 @@ def nodes_cache(nodes: Iterable[CachedNode]) -> _Nodes:
     facts: dict[str, set[str]] = {}
     for node in nodes:
         names.append(node.identity)
-        classes.update(filter(_typable, node.classes))
+        classes.update(filter(typable, node.classes))
         _add_facts(facts, "", node.facts)
-    values = {name: tuple(sorted(found)) for name, found in sorted(facts.items()) if _typable(name)}
+    values = {name: tuple(sorted(found)) for name, found in sorted(facts.items()) if typable(name)}
     return _Nodes(tuple(sorted(names)), values, tuple(sorted(classes)))
 
 
@@ -115,24 +139,26 @@ def _add_facts(facts: dict[str, set[str]], prefix: str, document: Mapping[str, A
             _add_facts(facts, f"{name}.", value)
             value = value.get("name")  # noqa: PLW2901 - a hash with a name stands for it
         values = facts.setdefault(name, set())
-        if isinstance(value, str | int | float) and len(values) < _VALUES:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            if _typable(text):
-                values.add(text)
+        if len(values) < VALUES and (text := fact_text(value)) is not None:
+            values.add(text)
 
 
-def _typable(text: str) -> bool:
+def fact_text(value: Any) -> str | None:
+    """A fact's value as it is typed; None where it cannot be."""
+    if not isinstance(value, str | int | float):
+        return None
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if typable(text) else None
+
+
+def typable(text: str) -> bool:
     """Whether an operator could have typed it: what nodes say is foreign text."""
     return len(text) <= _LETTERS and text.isprintable() and sanitize(text) == text
 
 
 def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cache:
     """Put a cache together from local files."""
-    from mcshell.client.session.session import folder_of  # noqa: PLC0415 - in the background only
-    from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - as above
-
-    old = settings.mcollective.agent_dirs()
-    library = Library([*settings.node.agents, shipped_dir()], old)
+    library = library_of(settings)
     ddls: dict[str, DDL] = {}
     for name in library.agents():
         try:
@@ -148,26 +174,33 @@ def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cac
         collectives=tuple(sorted({settings.collective.main, *settings.collective.member})),
         sessions=tuple(sorted(sessions)),
         pools=tuple(sorted(settings.pools)),
-        groups=_groups(settings),
+        groups=groups_of(settings),
         aliases=settings.aliases,
-        requests=_newest(one.requests for one in files),
-        jobs=_newest(one.jobs for one in files),
-        plans=_newest(one.plans for one in files),
+        requests=newest(one.requests for one in files),
+        jobs=newest(one.jobs for one in files),
+        plans=newest(one.plans for one in files),
     )
 
 
-def _groups(settings: Settings) -> tuple[str, ...]:
+def library_of(settings: Settings) -> Library:
+    """The DDLs that are to hand."""
+    from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - in the background only
+
+    return Library([*settings.node.agents, shipped_dir()], settings.mcollective.agent_dirs())
+
+
+def groups_of(settings: Settings) -> tuple[str, ...]:
     """What may stand behind `@`; nothing while a file of groups cannot be read."""
     from mcshell.client.discovery.groups import load_groups  # noqa: PLC0415 - in the background only
 
     try:
-        return tuple(filter(_typable, load_groups(settings).names()))
+        return tuple(filter(typable, load_groups(settings).names()))
     except MCShellError as error:
         log.debug("no completion of groups: %s", error)
         return ()
 
 
-def _newest(some: Iterable[Iterable[KnownRequest]]) -> tuple[KnownRequest, ...]:
+def newest(some: Iterable[Iterable[KnownRequest]]) -> tuple[KnownRequest, ...]:
     """All of them, the newest first."""
     return tuple(sorted(chain.from_iterable(some), key=lambda one: -one.created))
 
@@ -223,15 +256,13 @@ class Refresher:
             self._bell.clear()
 
     def _refresh(self, settings: Settings) -> None:
-        from mcshell.client.session.session import folder_of  # noqa: PLC0415 - in the background only
 
         known = settings.state_dir / "nodes.sqlite"
         changed = self._changed(known)
         if changed and known.exists():
             self._nodes = nodes_cache(self._known(settings, known))
-        files = [path for path in folder_of(settings.state_dir).glob("*.sqlite") if path.exists()]
-        files.sort(key=lambda path: -path.stat().st_mtime)
-        for path in files[:_FILES]:
+        files = session_files(folder_of(settings.state_dir))
+        for path in files[:FILES]:
             if self._changed(path):
                 self._kept[path] = kept(path)
                 changed = True
@@ -261,7 +292,7 @@ class Refresher:
         self._realm = self._realm or load_realm(pki_of(settings))
         known = NodeCache(path, self._realm)
         try:
-            since = time.time() - 30 * settings.client.known_for
+            since = seen_since(settings)
             return [
                 node
                 for collective in settings.collective.member
@@ -271,9 +302,31 @@ class Refresher:
             known.close()
 
 
+def seen_since(settings: Settings) -> float:
+    """When a node that is offered must have been heard of last (epoch)."""
+    return time.time() - 30 * settings.client.known_for
+
+
+def session_files(folder: Path) -> list[Path]:
+    """The session files there are, the newest first."""
+    files = [path for path in folder.glob("*.sqlite") if path.exists()]
+    return sorted(files, key=lambda path: -path.stat().st_mtime)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open a database to read what is committed, and make no file beside it.
+
+    A reader makes the files of a WAL (-wal, -shm) where they are not there; but then nobody has the
+    database open, and it can be read as one that does not change.
+    """
+    there = all(path.with_name(path.name + end).exists() for end in ("-wal", "-shm"))
+    place = f"{path.absolute().as_uri()}?{'mode=ro' if there else 'immutable=1'}"
+    return sqlite3.connect(place, uri=True, timeout=1.0)
+
+
 def kept(path: Path) -> KnownFile:
     """The newest requests, jobs and plans of a session file, read without touching it."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)
+    connection = read_only(path)
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         found = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Sequence
 
-    from mcshell.commands.completion.cache import Cache
     from mcshell.commands.completion.scan import Scan
+    from mcshell.commands.completion.values import Knowledge
     from mcshell.commands.grammar.verbs import Face
 
 __all__ = ["candidates"]
@@ -35,7 +36,7 @@ _HELP = {"help": "how a verb is used"}
 class _Place:
     """Where the cursor is: the verb, its words so far, and what is being typed."""
 
-    cache: Cache
+    cache: Knowledge
     verb: str
     given: Sequence[str]
     current: str
@@ -46,7 +47,7 @@ class _Place:
 def candidates(
     line: str,
     cursor: int,
-    cache: Cache,
+    cache: Knowledge,
     *,
     face: Face = "prompt",
     variables: Iterable[str] = (),
@@ -65,7 +66,7 @@ def candidates(
     ]
 
 
-def _stays_a_word(line: str, found: Scan, cache: Cache) -> bool:
+def _stays_a_word(line: str, found: Scan, cache: Knowledge) -> bool:
     """Whether the line is what it was, with one more word, or one that is longer.
 
     Names come from nodes: what would end the line, begin another, send its result elsewhere or hide
@@ -80,7 +81,9 @@ def _stays_a_word(line: str, found: Scan, cache: Cache) -> bool:
     )
 
 
-def _ways(found: Scan, cache: Cache, face: Face, variables: Iterable[str]) -> Iterable[Candidate]:
+def _ways(
+    found: Scan, cache: Knowledge, face: Face, variables: Iterable[str]
+) -> Iterable[Candidate]:
     if found.sink:
         named = found.sink in (">", ">>") and not found.words
         return _placed(found, "file", _files(found.current)) if named else []
@@ -91,7 +94,9 @@ def _ways(found: Scan, cache: Cache, face: Face, variables: Iterable[str]) -> It
     return _after_verb(found, cache, face, variables)
 
 
-def _after_verb(found: Scan, cache: Cache, face: Face, variables: Iterable[str]) -> list[Candidate]:
+def _after_verb(
+    found: Scan, cache: Knowledge, face: Face, variables: Iterable[str]
+) -> list[Candidate]:
     first, *rest = found.words
     second = _seconds(first, found.current, face) if not rest else []
     pair = f"{first} {rest[0]}" if rest else ""
@@ -182,7 +187,14 @@ def _values(
         width, words = values.compound(place.cache, place.current, quoted=bool(place.quote))
         end = found.start + len(place.quote) + len(place.current)
         return [
-            Candidate(word.text, end - width, word.display or word.text, "filter", word.meta)
+            Candidate(
+                text=word.text,
+                start=end - width,
+                display=word.display or word.text,
+                kind="filter",
+                meta=word.meta,
+                open=word.open,
+            )
             for word in words
         ]
     kind, words_ = _words_for(place, action, given)
@@ -200,7 +212,7 @@ def _words_for(
     return kind, words(place, given)
 
 
-def _few(known: Callable[[Cache], Iterable[str]]) -> _Words:
+def _few(known: Callable[[Knowledge], Iterable[str]]) -> _Words:
     """Make a kind of word of which there are few names: they fit whatever their case."""
     return lambda place, _given: _plain(values.fitting(known(place.cache), place.current))
 
@@ -280,6 +292,7 @@ _WORDS: dict[str, tuple[str, _Words]] = {
     "before": ("request", _requests),
     "cls": ("class", _few(lambda cache: cache.classes)),
     "collective": ("collective", _few(lambda cache: cache.collectives)),
+    "config": ("file", lambda place, _given: _files(place.current)),
     "columns": ("column", _outputs),
     "diff": ("request", _requests),
     "dir": ("file", lambda place, _given: _files(place.current)),
@@ -308,7 +321,14 @@ _WORDS: dict[str, tuple[str, _Words]] = {
 
 def _placed(found: Scan, kind: str, words: Iterable[Completion]) -> list[Candidate]:
     return [
-        Candidate(word.quoted(found.quote), found.start, word.display or word.text, kind, word.meta)
+        Candidate(
+            text=word.quoted(found.quote),
+            start=found.start,
+            display=word.display or word.text,
+            kind=kind,
+            meta=word.meta,
+            open=word.open,
+        )
         for word in words
     ][: values.LIMIT]
 
@@ -316,9 +336,7 @@ def _placed(found: Scan, kind: str, words: Iterable[Completion]) -> list[Candida
 def _behind(found: Scan, name: str, offered: list[Candidate]) -> list[Candidate]:
     """Values of an option that is written `--name=value`."""
     return [
-        Candidate(f"{name}={one.text}", found.start, one.display, one.kind, one.meta)
-        if one.start == found.start
-        else one
+        replace(one, text=f"{name}={one.text}") if one.start == found.start else one
         for one in offered
     ]
 
@@ -327,7 +345,7 @@ def _plain(names: Iterable[str]) -> list[Completion]:
     return [Completion(name) for name in names]
 
 
-def _verbs(cache: Cache, prefix: str, face: Face) -> list[Completion]:
+def _verbs(cache: Knowledge, prefix: str, face: Face) -> list[Completion]:
     """First words of verbs; of those with two, each first word once. Aliases stand behind them."""
     found: dict[str, str] = {}
     for name, summary in grammar.offered(face).items():
@@ -350,7 +368,7 @@ def _seconds(first: str, prefix: str, face: Face) -> list[Completion]:
     return [Completion(name, meta) for name, meta in found.items()]
 
 
-def _help(cache: Cache, words: Sequence[str], prefix: str, face: Face) -> list[Completion]:
+def _help(cache: Knowledge, words: Sequence[str], prefix: str, face: Face) -> list[Completion]:
     if not words:
         pages = [
             Completion(name, f"a page: {part}")

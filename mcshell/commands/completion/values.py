@@ -6,20 +6,21 @@ import re
 import shlex
 import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from mcshell.commands.completion.cache import Cache, KnownRequest
-    from mcshell.ddl import Action, Input
+    from mcshell.commands.completion.cache import KnownRequest
+    from mcshell.ddl import DDL, Action, Input
 
 __all__ = [
     "LIMIT",
     "Candidate",
     "Completion",
+    "Knowledge",
     "actions",
     "agents",
     "compound",
@@ -39,11 +40,70 @@ _ODD = re.compile(r"[\s'\"\\;|>]")
 _INSIDE = re.compile(r"[^\s()!]*$")
 
 
-@dataclass(frozen=True, slots=True)
+class Knowledge(Protocol):
+    """What can be named on a line, as `Cache` has it; the sequences are sorted."""
+
+    @property
+    def ddls(self) -> Mapping[str, DDL]:
+        """The agents' schemas."""
+
+    @property
+    def nodes(self) -> Sequence[str]:
+        """The nodes' names."""
+
+    @property
+    def facts(self) -> Mapping[str, Sequence[str]]:
+        """The values of each fact."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The classes of any node."""
+
+    @property
+    def collectives(self) -> Sequence[str]:
+        """The collectives."""
+
+    @property
+    def sessions(self) -> Sequence[str]:
+        """The durable sessions."""
+
+    @property
+    def pools(self) -> Sequence[str]:
+        """The pools of the configuration."""
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """What may stand behind `@`."""
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """`[aliases]`."""
+
+    @property
+    def requests(self) -> Sequence[KnownRequest]:
+        """What was asked, the newest first."""
+
+    @property
+    def jobs(self) -> Sequence[KnownRequest]:
+        """The jobs, the newest first."""
+
+    @property
+    def plans(self) -> Sequence[KnownRequest]:
+        """The plans, the newest first."""
+
+    def some_values(self, fact: str) -> Sequence[str]:
+        """A few of a fact's values, for a remark."""
+
+    def alias(self, word: str) -> Sequence[str]:
+        """The words for which an alias stands; none where it is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One way to go on: `text` takes the place of the line from `start` to the cursor.
 
-    `display` is what a menu shows, `kind` what it is (verb, option, agent, …), `meta` a remark.
+    `display` is what a menu shows, `kind` what it is (verb, option, agent, …), `meta` a remark;
+    `open`: more is to follow it at once.
     """
 
     text: str
@@ -51,6 +111,7 @@ class Candidate:
     display: str
     kind: str
     meta: str = ""
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +149,13 @@ def fitting(names: Iterable[str], prefix: str) -> list[str]:
     return [name for name in names if name.lower().startswith(low)][:LIMIT]
 
 
-def agents(cache: Cache, prefix: str) -> Iterator[Completion]:
+def agents(cache: Knowledge, prefix: str) -> Iterator[Completion]:
     """Agents, with what they are for."""
     for name in fitting(cache.ddls, prefix):
         yield Completion(name, str(cache.ddls[name].metadata.get("description", "")))
 
 
-def actions(cache: Cache, agent: str, prefix: str, front: str = "") -> Iterator[Completion]:
+def actions(cache: Knowledge, agent: str, prefix: str, front: str = "") -> Iterator[Completion]:
     """An agent's actions, with what they do."""
     ddl = cache.ddls.get(agent)
     for name in fitting(ddl.actions if ddl else (), prefix):
@@ -103,7 +164,7 @@ def actions(cache: Cache, agent: str, prefix: str, front: str = "") -> Iterator[
 
 
 def inputs(
-    cache: Cache, action: Action, given: Sequence[str], current: str
+    cache: Knowledge, action: Action, given: Sequence[str], current: str
 ) -> Iterator[Completion]:
     """`name=` for each input that is not given yet, or the values that one may have."""
     name, equals, value = current.partition("=")
@@ -119,7 +180,7 @@ def inputs(
             yield Completion(f"{one.name}=", f"{needed}{one.description}", open=True)
 
 
-def _allowed(cache: Cache, one: Input) -> Iterable[str]:
+def _allowed(cache: Knowledge, one: Input) -> Iterable[str]:
     if one.choices:
         return [one.to_text(choice) for choice in one.choices]
     if one.type == "boolean":
@@ -129,12 +190,12 @@ def _allowed(cache: Cache, one: Input) -> Iterable[str]:
     return [] if one.default is None else [one.to_text(one.default)]
 
 
-def fact_values(cache: Cache, current: str) -> Iterator[Completion]:
+def fact_values(cache: Knowledge, current: str) -> Iterator[Completion]:
     """A fact's name with `=`, or after an operator the values that nodes have."""
     operator = _OPERATOR.search(current)
     if operator is None:
         for name in fitting(cache.facts, current):
-            yield Completion(f"{name}=", _some(cache.facts[name]), open=True)
+            yield Completion(f"{name}=", _some(cache.some_values(name)), open=True)
         return
     name, sign, value = current[: operator.start()], operator[0], current[operator.end() :]
     for text in fitting(cache.facts.get(name, ()), value):
@@ -146,7 +207,7 @@ def _some(values: Sequence[str]) -> str:
     return ", ".join(values[:3]) + more
 
 
-def compound(cache: Cache, current: str, *, quoted: bool) -> tuple[int, list[Completion]]:
+def compound(cache: Knowledge, current: str, *, quoted: bool) -> tuple[int, list[Completion]]:
     """The words at the end of an expression, and how many letters of it they replace."""
     match = _INSIDE.search(current)
     last = match[0] if match else ""
@@ -172,7 +233,7 @@ def named(known: Iterable[KnownRequest], prefix: str) -> Iterator[Completion]:
             yield Completion(text, _ago(one))
 
 
-def requests(cache: Cache, prefix: str) -> Iterator[Completion]:
+def requests(cache: Knowledge, prefix: str) -> Iterator[Completion]:
     """Requests by the first letters of their ids, the newest first."""
     found = [one for one in cache.requests if one.id.startswith(prefix)]
     for one in found[:LIMIT]:

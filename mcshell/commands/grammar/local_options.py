@@ -231,3 +231,9 @@ class ReportOptions(Options):
 class AgentNewOptions(Options):
     name: str = word("NAME", "the agent's name")
     dir: str | None = option("--dir DIR", "where its files go (default: here)")
+
+
+class CompletionOptions(Options):
+    shell: Literal["bash", "zsh", "fish"] = word(
+        "bash|zsh|fish", "whose script to print", type=Choice("bash", "zsh", "fish")
+    )

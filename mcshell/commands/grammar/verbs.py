@@ -15,7 +15,7 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from mcshell.commands.grammar.options import Options
 
-__all__ = ["INTRODUCTION", "SAME", "VERBS", "Face", "Verb", "begins_verb", "offered"]
+__all__ = ["BEFORE", "INTRODUCTION", "SAME", "VERBS", "Face", "Verb", "begins_verb", "offered"]
 
 Face: TypeAlias = Literal["cli", "prompt", "magic"]
 
@@ -29,6 +29,18 @@ INTRODUCTION = {
     "prompt": "Verbs (also !COMMAND for your shell, Ctrl-Z, Ctrl-D to leave):",
     "magic": "%mco VERB ... gives a DataFrame; %%mco takes inputs as YAML. Verbs:",
 }
+BEFORE = {
+    "-e": True,
+    "--config": True,
+    "--format": True,
+    "-j": False,
+    "--json": False,
+    "--jsonl": False,
+    "--version": False,
+    "-h": False,
+    "--help": False,
+}
+"""The options that may stand before a verb of the command line, each with whether a value follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("ddl export", "schemas for the real mco", "ddl_export:export", "local:DDLExportOptions", "cli"),
     Verb("report", "a notebook, run and kept as a page", "report:report", "local:ReportOptions"),
     Verb("agent new", "begin an agent of your own", "agent_new:new", "local:AgentNewOptions", "cli"),
+    Verb("completion", "what a shell's Tab wants to know", "completion:completion", "local:CompletionOptions", "cli"),
     Verb("shell", "the prompt", "face:shell", "Options", "cli"),
 )}
 # fmt: on

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.client.pki import pki_of
-from mcshell.client.session.session import Session, SessionInfo, folder_of, listing, remove
+from mcshell.client.session.folder import folder_of
+from mcshell.client.session.session import Session, SessionInfo, listing, remove
 from mcshell.client.session.transfer import export_session, import_session
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.submitting import unfinished, wait_quiet

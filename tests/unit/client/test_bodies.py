@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mcshell.client.analysis.sql import Sources, query
-from mcshell.client.session.session import Session, folder_of, remove
+from mcshell.client.session.folder import folder_of
+from mcshell.client.session.session import Session, remove
 from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.records import NewRequest, ReplyRecord, RequestRecord
 from mcshell.client.store.store import SessionStore

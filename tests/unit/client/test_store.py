@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from mcshell.client.discovery.node_cache import CachedNode, NodeCache
 from mcshell.client.messaging.stored_digests import StoredDigests
 from mcshell.client.messaging.tracker import RequestTracker
-from mcshell.client.session.session import Session, folder_of, listing
+from mcshell.client.session.folder import folder_of
+from mcshell.client.session.session import Session, listing
 from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord, StoredData
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, PluginError, SessionError

@@ -247,7 +247,15 @@ def _read_pem(text: bytes) -> list[bytes]:
     parts = [part.partition(_END) for part in text.split(_BEGIN)[1:]]
     if not all(end for _, end, _ in parts):
         raise Rejected(Reason.BAD_CERTIFICATE, "a PEM revocation list without its end")
-    return [binascii.a2b_base64(b"".join(lines.split()), strict_mode=True) for lines, _, _ in parts]
+    return [_decode(b"".join(lines.split())) for lines, _, _ in parts]
+
+
+def _decode(text: bytes) -> bytes:
+    """Read base64 that has one form only: Python leaves the last bits before `=` unread."""
+    der = binascii.a2b_base64(text, strict_mode=True)
+    if binascii.b2a_base64(der, newline=False) != text:
+        raise ValueError("base64 that is not canonical")
+    return der
 
 
 def _foreign(der: bytes, anchors: Sequence[Anchor]) -> Rejected:

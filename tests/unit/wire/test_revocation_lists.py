@@ -124,6 +124,19 @@ def test_a_large_list_of_ours_is_taken(authority):
     assert verifier.crl_number == 50
 
 
+def test_the_bits_that_base64_leaves_over_are_none(authority):
+    """A list whose last letter says more than its bytes is another text, and is Rejected."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    while "=" not in (pem := authority.crl_pem.decode()):
+        authority.issue_pem("gone", "node", renew=True)
+        authority.revoke("gone")  # until its length leaves bits over
+    place = pem.index("=") - 1
+    other = letters[letters.index(pem[place]) ^ 1]
+    Verifier(authority.ca_pem).update_crl(pem.encode())
+    with pytest.raises(Rejected, match="not canonical"):
+        Verifier(authority.ca_pem).update_crl(f"{pem[:place]}{other}{pem[place + 1 :]}".encode())
+
+
 @settings(deadline=None)
 @given(data=st.data())
 def test_a_changed_list_is_only_ever_rejected(authority, data):

@@ -30,6 +30,8 @@ LATER = "RabbitMQ of Debian 13"
 """What runs on a broker of its own: `tests/peers/rabbitmq_of` has brought it where there is root."""
 LATER_FOLDERS = ["contract", "rights", "failover", "clusters"]
 LATER_BIN = CACHE / "rabbitmq-trixie" / "bin"
+FIRST_PORT, SOME_PORTS = 12_000, 2_800
+"""Each group takes its ports from a range of its own (`peers/processes.py`)."""
 RED = ("FAILED ", "ERROR ")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
@@ -62,10 +64,13 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         running = []
-        for name, argv in commands().items():
+        for number, (name, argv) in enumerate(commands().items()):
             log = Path(folder) / f"{name}.log"
+            first = FIRST_PORT + number * SOME_PORTS
+            env = {**os.environ, "MCSHELL_TEST_PORTS": f"{first}-{first + SOME_PORTS}"}
+            if name == LATER:
+                env["RABBITMQ_BIN"] = str(LATER_BIN)
             with log.open("wb") as out:
-                env = {**os.environ, "RABBITMQ_BIN": str(LATER_BIN)} if name == LATER else None
                 running.append((name, log, subprocess.Popen(argv, stdout=out, stderr=out, env=env)))
         if LATER not in [name for name, _log, _process in running]:
             print(f"{LATER}: not run: not here")

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["MARK", "Child", "PeerError", "free_ports", "leftovers", "wait_until"]
+__all__ = ["MARK", "PORTS", "Child", "PeerError", "free_ports", "leftovers", "wait_until"]
 
 MARK = "MCSHELL_TEST_SESSION"
+PORTS = "MCSHELL_TEST_PORTS"
+"""The variable with the ports that may be taken, `FIRST-END`."""
 
 
 class PeerError(Exception):
@@ -44,11 +46,13 @@ def free_ports(count: int) -> list[int]:
     """Find ports of the loopback interface that nobody uses.
 
     They lie below the range from which the kernel hands out ports to clients, so that a broker
-    that is killed finds its port free when it starts again.
+    that is killed finds its port free when it starts again. Groups of tests that run side by side
+    have ranges of their own (`tests/parallel.py`): what one has found another has not yet taken.
     """
+    first, _, end = os.environ.get(PORTS, "12000-32000").partition("-")
     found: set[int] = set()
     while len(found) < count:
-        port = random.randrange(12000, 32000)
+        port = random.randrange(int(first), int(end))
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             found.add(port)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FULL = 4
-NOW = time.time()
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -49,7 +48,7 @@ def verifier(authority: Authority, signers: list[Signer]) -> Verifier:
     """Which has seen both certificates."""
     found = Verifier(authority.ca_pem)
     for signer in signers:
-        found.examine(signer.certificate, now=NOW)
+        found.examine(signer.certificate, now=time.time())
     return found
 
 

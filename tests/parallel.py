@@ -24,13 +24,14 @@ GROUPS = {
     "hostile": ["hostile", "work", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
+    "services": ["services", "metrics", "deploy", "docs", "enrolment", "faces"],
     "the rest": [],
 }
 LATER = "RabbitMQ of Debian 13"
 """What runs on a broker of its own: `tests/peers/rabbitmq_of` has brought it where there is root."""
 LATER_FOLDERS = ["contract", "rights", "failover", "clusters"]
 LATER_BIN = CACHE / "rabbitmq-trixie" / "bin"
-FIRST_PORT, SOME_PORTS = 12_000, 2_800
+FIRST_PORT, SOME_PORTS = 12_000, 2_500
 """Each group takes its ports from a range of its own (`peers/processes.py`)."""
 RED = ("FAILED ", "ERROR ")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")

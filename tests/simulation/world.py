@@ -24,6 +24,7 @@ from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, WireError
 from mcshell.message import Via
 from mcshell.node import daemon as daemon_module
+from mcshell.node import reload as reload_module
 from mcshell.node import replies as replies_module
 from mcshell.node import server as server_module
 from mcshell.node.daemon import Daemon
@@ -212,7 +213,7 @@ class World:
             (client_module, "connector", connector),
             (client_module, "closing", lambda *_: lambda: None),
             (daemon_module, "ShimRunner", lambda *about: Runner(self.scheduler, *about)),
-            (daemon_module, "shipped_dir", lambda: AGENTS),
+            (reload_module, "shipped_dir", lambda: AGENTS),
             (daemon_module, "has_room", self.disk.has_room),
             (replies_module, "seal_reply", sealed),
             (spool_module, "has_room", self.disk.has_room),

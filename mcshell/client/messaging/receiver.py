@@ -185,7 +185,6 @@ class Receiver:
         self._about: dict[str, RequestRecord] = {}
         self._signed = StoredDigests(store)
         self._subscription: str | None = None
-        self._before: Future[None] | None = None
         self._subscribing = threading.Lock()
         self._let_go = False
         self._alone = True
@@ -253,6 +252,7 @@ class Receiver:
     def _run(self) -> None:
         ended = False
         asked: list[Delivery] = []  # whose signatures another process checks just now
+        before: Future[None] | None = None  # what is being kept just now
         while asked or not ended:
             group: list[Delivery] = []
             if not asked or not self._inbox.empty():
@@ -261,27 +261,31 @@ class Receiver:
             self._quiet = False
             later = self._checks.ask(group)
             if asked:
-                self._work(asked, self._checks.answer())
+                before = self._work(asked, before, self._checks.answer())
             if group and not later:
-                self._work(group)
+                before = self._work(group, before)
             asked = group if later else []
-            if self._before is None and not asked:
+            if before is None and not asked:
                 self._handled = time.monotonic()
                 self._quiet = True
 
-    def _work(self, group: list[Delivery], good: bytes = b"") -> None:
-        """Open and keep a group, of which the signatures that are `good` were checked."""
+    def _work(
+        self, group: list[Delivery], before: Future[None] | None, good: bytes = b""
+    ) -> Future[None] | None:
+        """Open and keep a group, of which the signatures that are `good` were checked.
+
+        What came before it is kept first; returns what is not yet kept when it ends.
+        """
         opened = self._tried(group, partial(self._open_group, group, time.time(), good))
-        if self._before is not None:
-            self._before.result()
-            self._before = None
+        if before is not None:
+            before.result()
         if opened is None:
-            return
+            return None
         keep = partial(self._tried, group, partial(self._keep_group, group, opened))
         if self._inbox.empty() or self._stopped.is_set():
             keep()
-        else:  # the disk need not be waited for
-            self._before = self._helpers.submit(keep)
+            return None
+        return self._helpers.submit(keep)  # the disk need not be waited for
 
     def _trickle(self) -> float:
         """Seconds that a few replies wait for those behind them: of a backlog that comes in slowly."""
@@ -307,17 +311,18 @@ class Receiver:
         self, group: list[Delivery], now: float, good: bytes
     ) -> list[ReplyRecord | Stray | None]:
         """Verify them, but for the signatures that are `good`; the turns among them are handed on."""
-        replies: list[tuple[Delivery, bool]] = []
-        for one, checked in zip(group, good or bytes(len(group)), strict=True):
+        deliveries: list[Delivery] = []
+        checked: list[int] = []
+        for place, one in enumerate(group):
             if kind_of(one.body) == TURN:
                 self._turned(one)
             else:
-                replies.append((one, bool(checked)))
-        if good or len(replies) < _SPLIT:
-            return self._open_all(replies, now)
-        half = len(replies) // 2
-        rest = self._helpers.submit(self._open_all, replies[half:], now)
-        return self._open_all(replies[:half], now) + rest.result()
+                deliveries.append(one)
+                checked += good[place : place + 1]
+        if good:
+            some = zip(deliveries, checked, strict=True)
+            return [self._open(one, now, checked=bool(is_good)) for one, is_good in some]
+        return self._open_all(deliveries, now)
 
     def _keep_group(self, group: list[Delivery], opened: list[ReplyRecord | Stray | None]) -> None:
         replies = [received for received in opened if isinstance(received, ReplyRecord)]
@@ -376,12 +381,16 @@ class Receiver:
             if (tracker := self._listeners.trackers.get(requestid)) is not None:
                 tracker.enter(some)
 
-    def _open_all(
-        self, replies: list[tuple[Delivery, bool]], now: float
-    ) -> list[ReplyRecord | Stray | None]:
-        return [self._open(one, now, checked=checked) for one, checked in replies]
+    def _open_all(self, group: list[Delivery], now: float) -> list[ReplyRecord | Stray | None]:
+        if len(group) < _SPLIT:
+            return [self._open(delivery, now) for delivery in group]
+        half = len(group) // 2
+        rest = self._helpers.submit(lambda: [self._open(one, now) for one in group[half:]])
+        return [self._open(one, now) for one in group[:half]] + rest.result()
 
-    def _open(self, delivery: Delivery, now: float, *, checked: bool) -> ReplyRecord | Stray | None:
+    def _open(
+        self, delivery: Delivery, now: float, *, checked: bool = False
+    ) -> ReplyRecord | Stray | None:
         try:
             opened = open_reply(
                 delivery.body,

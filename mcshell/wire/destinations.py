@@ -14,6 +14,8 @@ from mcshell.errors import UsageError
 __all__ = [
     "broadcast",
     "check_word",
+    "enrolled",
+    "enrolment",
     "node",
     "pool",
     "quote",
@@ -58,6 +60,16 @@ def broadcast(collective: str) -> str:
 def registration(collective: str) -> str:
     """The topic to which nodes say that they are there."""
     return f"/topic/mcs.{collective}.registration"
+
+
+def enrolment(collective: str) -> str:
+    """The topic on which machines without a certificate ask for one."""
+    return f"/topic/mcs.{collective}.enrol"
+
+
+def enrolled(collective: str) -> str:
+    """The topic on which a CA answers them."""
+    return f"/topic/mcs.{collective}.enrolled"
 
 
 def session(collective: str, caller: str) -> str:

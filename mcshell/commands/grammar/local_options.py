@@ -81,6 +81,11 @@ class BrokerConfigOptions(PKIOptions, OutputOptions):
     )
     listen: str | None = option("--listen IP", "where to listen (default: everywhere)")
     tls_port: int | None = option("--tls-port PORT", "for STOMP over TLS (61614)", type=whole)
+    enrol_port: int | None = option(
+        "--enrol-port PORT",
+        "where machines without a certificate ask for one (default, and 0: nowhere)",
+        type=whole,
+    )
     retention: float | None = seconds("--retention TIME", "default: node.max_ttl and a week")
     mover: Words = several(
         "--mover NAME", "an operator who may move what waits, until it is written without"

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mcshell.broker.config import activemq, rabbitmq
+from mcshell.broker.config import activemq, embedded, rabbitmq
 from mcshell.broker.config.enrolment import PASSCODE_FILE
 from mcshell.broker.config.site import (
     DAY,
@@ -31,6 +31,7 @@ __all__ = ["RECORD", "read_record", "write"]
 
 _WRITERS: Final[dict[str, Callable[[Site], list[str]]]] = {
     "activemq": activemq.write,
+    "embedded": embedded.write,
     "rabbitmq": rabbitmq.write,
 }
 

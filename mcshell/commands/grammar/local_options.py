@@ -71,7 +71,9 @@ class BrokerOptions(PartOptions):
 
 
 class BrokerConfigOptions(PKIOptions, OutputOptions):
-    broker: str = word("activemq|rabbitmq", "which broker", type=Choice("activemq", "rabbitmq"))
+    broker: str = word(
+        "activemq|rabbitmq|embedded", "which", type=Choice("activemq", "rabbitmq", "embedded")
+    )
     dir: str = option("--dir DIR", "where the configuration goes", required=True)
     host: Words | None = option(
         "--host NAME", "how others reach it (also several times)", action="append"

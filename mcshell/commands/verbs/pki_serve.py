@@ -113,6 +113,10 @@ def _rights(
             raise UsageError("--reload goes with --broker DIR: what is to be taken over?")
         return None
     from mcshell.broker.config.rights_in_force import RightsInForce  # noqa: PLC0415 - for --broker
+    from mcshell.broker.config.writing import read_record  # noqa: PLC0415 - as above
+
+    if read_record(broker).get("broker") == "embedded":
+        return None
 
     command = [str(broker / "reload")] if reload is None else shlex.split(reload)
     return RightsInForce(broker, authority, context.settings, command)

@@ -98,19 +98,20 @@ class Renewal:
         pki, one = self._settings.pki, self._signer.identity
         ca, cert, key = pki.files()
         request = renewal(cert, key, one.kind, one.name)
-        why = "no answer came"
+        state, why = "waiting", "no answer came"
 
         def take(message: EnrolmentMessage) -> bool:
-            nonlocal why
+            nonlocal state, why
             answer = renewed(pki, request, message, one.kind, one.name)
-            why = answer.reason
-            if answer.state == "signed":
+            state, why = answer.state, answer.reason
+            if state == "signed":
                 self._signer.renew(x509.load_pem_x509_certificate(answer.certificate))
                 self._done(answer)
-            return answer.state == "signed"
+            return state != "waiting"
 
         collective = self._settings.collective.main
-        if ask(pki.enrolment, collective, request, take, ca=ca, timeout=_ASKED_FOR):
+        ask(pki.enrolment, collective, request, take, ca=ca, timeout=_ASKED_FOR)
+        if state == "signed":
             log.info("the certificate is renewed, good until %s", _until(self._signer))
         else:
             log.warning("the certificate is not renewed: %s", why)

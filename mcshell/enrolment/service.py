@@ -95,7 +95,8 @@ class EnrolmentService:
         """Take a request; what is answered, and that as it travels.
 
         Raises:
-            Rejected: it is none, or not of its key's owner (`documents.enrolment.open_request`).
+            Rejected: it is none, or not of its key's owner (`documents.enrolment.open_request`); too
+                many without a token are to be decided about.
         """
         now = time.time()
         request = open_request(message)
@@ -170,7 +171,10 @@ class EnrolmentService:
         self, message: EnrolmentMessage, request: EnrolmentRequest, now: float
     ) -> tuple[EnrolmentAnswer, EnrolmentMessage]:
         """Sign for the same key, name and kind, while the certificate that it names is good."""
-        old = self._old_certificate(request, now)
+        try:
+            old = self._old_certificate(request, now)
+        except Rejected as why:
+            return _refusal(message, str(why), None)
         if request.kind != "node":
             return _refusal(message, f"{request.kind}s are signed by hand", None)
         if (old.not_after - now) * 2 > old.not_after - issued_at(old):

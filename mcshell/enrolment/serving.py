@@ -115,7 +115,8 @@ class EnrolmentServer:
                 self._refused += 1
                 self._why = str(why)
                 continue
-            if answer.state != "refused" or sealed.mac:  # else nobody could believe it
+            renewal = open_request(message).renews is not None
+            if answer.state != "refused" or sealed.mac or renewal:  # else nobody could believe it
                 answers.append((collective, message, answer, sealed))
         if any(answer.state == "signed" for _, _, answer, _ in answers):
             self._admit()

@@ -49,7 +49,8 @@ __all__ = ["EnrolmentService"]
 _MOST_UNVOUCHED: Final = 1000
 """Requests without a token that wait at once: anybody can make them."""
 _DIGITS: Final = 8
-_UNVOUCHED_FOR: Final = 7 * 86_400.0  # seconds
+_DAY: Final = 86_400.0  # seconds
+_UNVOUCHED_FOR: Final = 7 * _DAY
 
 
 _NO_TOKEN: Final = "no token vouches for it"  # noqa: S105 - a reason
@@ -130,6 +131,13 @@ class EnrolmentService:
             if not why:
                 return self._answered(new if by_hand else self._signed(new))
         return _refusal(message, why, stored)
+
+    def refresh(self) -> None:
+        """Sign the revocation list anew once a day: who is signed, or renews, gets it."""
+        dates = self._verifier.crl_dates
+        if dates is None or time.time() - dates[0] > _DAY:
+            self._authority.publish()
+            self._verifier.update_crl(self._authority.crl_pem)
 
     def waiting(self) -> list[StoredRequest]:
         """The requests that wait for a hand, the oldest first."""

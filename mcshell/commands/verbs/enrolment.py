@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["enroll", "receive", "requests", "sign", "token"]
 
+_DAY = 86_400.0
 _CODES = {"signed": 0, "refused": 1, "waiting": 5}
 _MOST: int = 1 << 21
 """Bytes of a file that carries a request or an answer."""
@@ -73,7 +74,8 @@ def sign(context: Context, options: PKISignOptions) -> Table:
     """Sign what waits, and write the answers."""
     if not options.names and options.matching is None:
         raise UsageError("which? `pki requests` lists them: pki sign NAME …, or --matching PATTERN")
-    with _service(context, options.pki) as service:
+    lifetime = None if options.days is None else options.days * _DAY
+    with _service(context, options.pki, lifetime) as service:
         signed = service.sign(options.names, options.matching)
     rows = [
         (one.name, one.kind, one.state, _answer(Path(options.out or "."), one.name, answer))
@@ -152,11 +154,13 @@ def _authority_meant(options: NodeEnrollOptions, vouching: EnrolmentToken | None
 
 
 @contextmanager
-def _service(context: Context, pki: str | None) -> Iterator[EnrolmentService]:
+def _service(
+    context: Context, pki: str | None, lifetime: float | None = None
+) -> Iterator[EnrolmentService]:
     folder = context.ca_dir(pki)
     authority = Authority.open(folder)
     with EnrolmentStore(folder) as store:
-        yield EnrolmentService(authority, store)
+        yield EnrolmentService(authority, store, lifetime=lifetime)
 
 
 def _read(path: Path) -> EnrolmentMessage:

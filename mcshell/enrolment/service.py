@@ -39,7 +39,7 @@ from mcshell.wire.documents.signatures import Verifier
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mcshell.enrolment.decision import Decision
+    from mcshell.enrolment.decision import SigningDecision
     from mcshell.enrolment.store import EnrolmentStore
     from mcshell.pki import Authority, Identity, Kind
     from mcshell.wire.documents.enrolment import EnrolmentRequest, EnrolmentState
@@ -73,7 +73,7 @@ class EnrolmentService:
         store: EnrolmentStore,
         *,
         lifetime: float | None = None,
-        decide: Callable[[EnrolmentRequest], Decision] | None = None,
+        decide: Callable[[EnrolmentRequest], SigningDecision] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._authority = authority

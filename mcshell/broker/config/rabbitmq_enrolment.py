@@ -31,10 +31,11 @@ __all__ = ["LOGINS", "definitions"]
 
 LOGINS: Final = (LOGIN, CA_LOGIN)
 
-_QUEUES = r"stomp-subscription-.*"  # what a topic's subscriber has; exclusive to it
+_QUEUES = r"stomp-subscription-[A-Za-z0-9_-]+"  # what a topic's subscriber has; exclusive to it
 _EXCHANGE = r"amq\.topic"
-_MOST_QUEUES: Final = 4 * CONNECTIONS
+_MOST_QUEUES: Final = 2 * CONNECTIONS
 _MOST_MESSAGES: Final = 10_000
+_MOST_BYTES: Final = 8 * ANSWER
 _SPARE: Final = 10  # connections for who serves the CA
 
 
@@ -45,13 +46,6 @@ def definitions(access: EnrolmentAccess, collectives: Iterable[str]) -> dict[str
     vhost = {"vhost": VHOST}
     queues, use = f"^({_QUEUES})$", f"^({_QUEUES}|{_EXCHANGE})$"
     limits = {"max-connections": CONNECTIONS + _SPARE, "max-queues": _MOST_QUEUES}
-    kept = {
-        "expires": int(KEPT * 1000),
-        "message-ttl": int(KEPT * 1000),
-        "max-length": _MOST_MESSAGES,
-        "max-length-bytes": 16 * ANSWER,
-    }
-    policy = {"name": VHOST, "pattern": ".*", "apply-to": "queues", "priority": 0}
     exchange = {"exchange": "amq.topic"}
     return {
         "vhosts": [{"name": VHOST}],
@@ -67,11 +61,33 @@ def definitions(access: EnrolmentAccess, collectives: Iterable[str]) -> dict[str
             {"user": LOGIN, **vhost, **exchange, "write": asked, "read": answered},
             {"user": CA_LOGIN, **vhost, **exchange, "write": answered, "read": asked},
         ],
-        "policies": [{**vhost, **policy, "definition": kept}],
+        "policies": _policies(),
         "parameters": [
             {**vhost, "component": "vhost-limits", "name": "limits", "value": limits},
         ],
     }
+
+
+def _policies() -> list[dict[str, Any]]:
+    """How long what is kept. A policy holds for queues that know all that it says, so streams have one
+    of their own: nobody needs any, and whoever makes one in spite of that has a small one.
+    """
+    kept = {
+        "expires": int(KEPT * 1000),
+        "message-ttl": int(KEPT * 1000),
+        "max-length": _MOST_MESSAGES,
+        "max-length-bytes": _MOST_BYTES,
+    }
+    streams = {
+        "max-age": f"{KEPT:g}s",
+        "max-length-bytes": _MOST_BYTES,
+        "stream-max-segment-size-bytes": 2 * ANSWER,
+    }
+    every = {"vhost": VHOST, "pattern": ".*", "apply-to": "queues"}
+    return [
+        {**every, "name": "mcshell-kept", "definition": kept, "priority": 1},
+        {**every, "name": "mcshell-streams", "definition": streams, "priority": 0},
+    ]
 
 
 def _login(user: str, passcode: str) -> dict[str, Any]:

@@ -36,7 +36,9 @@ def serving(enrolling: Guarded) -> Iterator[Guarded]:
 def _works(serving: Guarded) -> None:
     """A request of the fleet goes out and is answered, on connections that are new."""
     with serving.fleet.client() as alice:
-        assert alice.rpc("rpcutil", "ping", nodes=["web1"], via="queue", timeout=60).stats["ok"] == 1
+        assert (
+            alice.rpc("rpcutil", "ping", nodes=["web1"], via="queue", timeout=60).stats["ok"] == 1
+        )
 
 
 def _reaches(serving: Guarded) -> bool:
@@ -138,7 +140,9 @@ def test_queues_that_would_last_are_small_and_end(enrolling: Guarded) -> None:
             name = {"x-queue-name": f"stomp-subscription-{number}"}
             where = {"destination": destinations.enrolled(c)}
             stranger.confirm("SUBSCRIBE", {**where, **lasting, **name, **more})
-    kept = {row["name"]: row["policy"] for row in _queues(enrolling) if row["name"].endswith(("0", "1"))}
+    kept = {
+        row["name"]: row["policy"] for row in _queues(enrolling) if row["name"].endswith(("0", "1"))
+    }
     assert kept == {
         "stomp-subscription-0": "mcshell-kept",
         "stomp-subscription-1": "mcshell-streams",

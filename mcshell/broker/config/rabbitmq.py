@@ -41,7 +41,9 @@ def write(site: Site) -> list[str]:
     """Write all but `server.pem`, `server.key` and `ca.pem`; returns notes, here none."""
     conf = site.directory
     values: dict[str, Any] = {"listen": site.listen, "port": site.port, "largest": site.largest}
-    values["demanded"] = str(site.enrolment is None).lower()  # of all: there is one set of TLS options
+    values["demanded"] = str(
+        site.enrolment is None
+    ).lower()  # of all: there is one set of TLS options
     more = _write_cluster(site) if site.members else ""
     logins = [user for holder in site.holders for user in _users(holder)]
     if site.enrolment is not None:

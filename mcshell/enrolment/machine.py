@@ -103,7 +103,7 @@ class EnrollingMachine:
     def accept(self, answer: EnrolmentMessage) -> EnrolmentAnswer:
         """Take an answer: NAME.pem, ca.pem and crl.pem are written when it was signed.
 
-        So is mcshell.toml, where there is none and a configuration came with it, for which only a
+        So is node.toml, where there is none and a configuration came with it, for which only a
         token vouches.
 
         Raises:
@@ -121,7 +121,7 @@ class EnrollingMachine:
         if found.state != "signed":
             return found
         _check(found, _key(self._file("key")), self.name, self.kind, self.ca)
-        known, config = self.folder / "ca.pem", self.folder / "mcshell.toml"
+        known, config = self.folder / "ca.pem", self.folder / "node.toml"
         try:
             if known.exists() and known.read_bytes() != found.ca:
                 raise UsageError(

@@ -160,7 +160,7 @@ class Site:
 
     def node(self, name: str) -> Child:
         """Start a machine's daemon with the configuration that came with its certificate."""
-        path = self.machine(name) / "mcshell.toml"
+        path = self.machine(name) / "node.toml"
         text = path.read_text().replace(_STATE, str(self.machine(name) / "state"))
         path.write_text(text)
         return self.start(name, ["node", "--config", str(path), "--log-level", "info"])

@@ -6,45 +6,93 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from tests.enrolment.site import READY
 from tests.faces.test_readme_lines import FRONT, blocks
+from tests.peers.processes import Child, free_ports, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-NAME = "web1.example.com"
+MQ = "mq.example.com"
 
 
-def typed(line: str, folder: Path) -> str:
-    """Run a line's words, with README's absolute places below a folder."""
+def words(line: str, ports: tuple[int, int]) -> list[str]:
+    """A line's words, with README's absolute places below the folder, and its host here."""
     line = line.replace("/srv/mcshell", "srv").replace("/etc/mcshell", "etc").replace("'", "")
-    done = subprocess.run(
-        [sys.executable, "-m", *line.split()],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), (line, done.stderr)
+    line = line.replace(f"{MQ}:61615", f"127.0.0.1:{ports[1]}").replace("61615", str(ports[1]))
+    return [sys.executable, "-m", *line.split()]
+
+
+def typed(line: str, folder: Path, ports: tuple[int, int] = (0, 0)) -> str:
+    """Run one to its end."""
+    argv = words(line, ports)
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (line, done.stderr)
     return done.stdout
 
 
-def lines() -> Iterator[str]:
-    """Those of the block."""
-    (block,) = [one.text for one in blocks(FRONT) if one.text.startswith("mcshell pki token")]
-    return iter(block.splitlines())
+def lines(first: str) -> list[str]:
+    """Those of the block that begins so."""
+    (block,) = [one.text for one in blocks(FRONT) if one.text.startswith(first)]
+    return block.splitlines()
+
+
+def token_of(said: str, folder: Path) -> None:
+    """Bring it to the machine."""
+    (folder / "web.token").touch(mode=0o600)
+    (folder / "web.token").write_text(said.rsplit(maxsplit=1)[-1])
 
 
 def test_the_lines_enrol_a_machine(tmp_path: Path) -> None:
-    """The token, the request, the answer, the certificate; both files are carried by hand."""
-    token, enroll, receive, accept = lines()
+    """The listener, the CA's service, the token, the request over the broker, and the daemon; here on
+    mcshell's own broker.
+    """
+    listener, serve = lines(
+        "mcshell broker config rabbitmq --pki /srv/mcshell/ca --dir /srv/mcshell/broker --enrol"
+    )
+    token, enroll, node = lines("mcshell pki token")
+    port, enrol_port = free_ports(2)
+    ports = port, enrol_port
     typed("mcshell pki init /srv/mcshell/ca", tmp_path)
-    secret = typed(token, tmp_path).split()[-1]
-    (tmp_path / "web.token").touch(mode=0o600)
-    (tmp_path / "web.token").write_text(secret)
+    listener = listener.replace("rabbitmq", "embedded")
+    here = f"--listen 127.0.0.1 --host 127.0.0.1 --tls-port {port}"
+    typed(f"{listener} {here}", tmp_path, ports)
+    (tmp_path / "mcshell").write_text(f'#!/bin/sh\nexec {sys.executable} -m mcshell "$@"\n')
+    (tmp_path / "mcshell").chmod(0o755)
+    config = tmp_path / "pki.toml"
+    config.write_text(f'[broker]\nurls = ["stomp+ssl://127.0.0.1:{port}"]\n')
+    environ = {"MCSHELL": str(tmp_path / "mcshell"), "MCSHELL_CONFIG": str(config)}
+    children = []
+
+    def start(argv: list[str], name: str) -> None:
+        log = tmp_path / f"{name}.log"
+        child = Child(["env", "-C", str(tmp_path), *argv], log, environ)
+        children.append(child)
+        assert wait_until(lambda: "ready" in log.read_text(), READY), child.tail()
+
+    try:
+        start([str(tmp_path / "srv" / "broker" / "start")], "broker")
+        start(words(serve, ports), "serve")
+        token_of(typed(token, tmp_path), tmp_path)
+        assert "signed" in typed(enroll, tmp_path, ports)
+        with (tmp_path / "etc" / "node.toml").open("r+") as file:
+            text = file.read()
+            file.seek(0)
+            file.write(f'state = "{tmp_path}/state"\n{text}')
+        start(words(node, ports), "node")
+    finally:
+        for child in reversed(children):
+            child.stop()
+
+
+def test_the_lines_enrol_a_machine_without_a_listener(tmp_path: Path) -> None:
+    """The request and the answer, which are carried by hand."""
+    enroll, receive, accept = lines("mcshell node enroll web2")
+    typed("mcshell pki init /srv/mcshell/ca", tmp_path)
+    token_of(typed(lines("mcshell pki token")[0], tmp_path), tmp_path)
     typed(enroll, tmp_path)
-    request = f"{NAME}.request"
+    request = "web2.example.com.request"
     (tmp_path / request).write_bytes((tmp_path / "etc" / request).read_bytes())
     assert "signed" in typed(receive, tmp_path)
     assert "signed" in typed(accept, tmp_path)
-    assert (tmp_path / "etc" / f"{NAME}.pem").exists()
+    assert (tmp_path / "etc" / "web2.example.com.pem").exists()

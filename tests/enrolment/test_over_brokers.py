@@ -123,7 +123,7 @@ def test_whoever_has_no_token_waits_until_a_hand_has_signed(site: Site) -> None:
     ]
     site.run("pki", "sign", waits["request"], *site.pki, "--out", str(site.folder))
     assert site.enroll("db1", "--ca", fingerprint)["state"] == "signed"
-    assert not (site.machine("db1") / "mcshell.toml").exists()  # nothing vouches for one
+    assert not (site.machine("db1") / "node.toml").exists()  # nothing vouches for one
 
 
 def test_a_program_decides(site: Site, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ set -eu
 name=$1 at=$2 broker=$3 site=$4; shift 4
 mount -t tmpfs -o mode=700 none "$at"
 $MCSHELL node enroll "$name" --broker "$broker" --out "$at" --wait 120s "$@"
-[ -e "$at/mcshell.toml" ] || sed "s/NAME/$name/g" "$site/hand.toml" > "$at/mcshell.toml"
-sed -i "s#^state = .*#state = \\"$at/state\\"#" "$at/mcshell.toml"
-exec $MCSHELL node --config "$at/mcshell.toml"
+[ -e "$at/node.toml" ] || sed "s/NAME/$name/g" "$site/hand.toml" > "$at/node.toml"
+sed -i "s#^state = .*#state = \\"$at/state\\"#" "$at/node.toml"
+exec $MCSHELL node --config "$at/node.toml"
 """
 HAND = """\
 state = "x"

@@ -129,6 +129,7 @@ SERVICES = (
     "node --config {lab}/extra.toml",
     "emulate 3 --config {lab}/extra.toml --pki {lab}/pki --seed 7 --prefix more --roles",
     "supervisor --config {lab}/extra.toml",
+    "pki serve --pki {lab}/pki --broker enrolling",
 )
 """What says `ready`, and goes on until it is ended."""
 
@@ -214,15 +215,22 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
     own = own.replace('state = "state"', 'state = "state-of-extra"')
     (lab.folder / "extra.toml").write_text(own)
     (lab.folder / "extra.toml").chmod(0o600)
+    at, enrol = free_ports(2)
+    ports = f"--listen 127.0.0.1 --host 127.0.0.1 --tls-port {at} --enrol-port {enrol}"
+    lab.shell(f"mcshell broker config embedded --pki {lab.folder}/pki --dir enrolling {ports}")
+    embedded = f"broker --listen 127.0.0.1:{at} --data third --enrol-listen 127.0.0.1:{enrol} "
+    embedded += "--enrol-passcode-file enrolling/enrolment.passcode --tls-ca enrolling/ca.pem "
+    embedded += "--tls-cert enrolling/server.pem --tls-key enrolling/server.key"
     for line in SERVICES:
-        with serving(lab, line.format(lab=lab.folder)):
+        there = serving(lab, embedded) if verb(line) == "pki serve" else nullcontext()
+        with there, serving(lab, line.format(lab=lab.folder)):
             pass
 
 
 @contextmanager
 def serving(lab: Lab, line: str) -> Iterator[None]:
     """Run a service from when it says that it is ready, and end it."""
-    log: Path = lab.work / "service.log"
+    log: Path = lab.work / f"{verb(line)}.log"
     with log.open("w") as out:
         service = subprocess.Popen(
             ["bash", "-c", f"exec mcshell {line}"], stderr=out, cwd=lab.work, env=lab.environ

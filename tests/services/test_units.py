@@ -21,9 +21,9 @@ def lines(name):
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def test_there_is_one_for_the_node_and_one_for_the_supervisor():
-    """By the names under which they are enabled."""
-    assert NAMES == ["mcshell-node.service", "mcshell-supervisor.service"]
+def test_there_is_one_for_each_service():
+    """By the names under which they are enabled: the node, the CA, the supervisor."""
+    assert NAMES == ["mcshell-node.service", "mcshell-pki.service", "mcshell-supervisor.service"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")

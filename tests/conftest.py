@@ -33,7 +33,7 @@ EACH_BROKER = [
     pytest.param("activemq", marks=pytest.mark.activemq),
     pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
 ]
-BROKER_FIXTURES = {"broker", "embedded", "activemq", "rabbitmq", "fresh_broker"}
+BROKER_FIXTURES = {"broker", "embedded", "activemq", "rabbitmq", "fresh_broker", "mortal_broker"}
 SKIPPED = pytest.StashKey[dict[str, str]]()
 LEFT = pytest.StashKey[list[str]]()
 
@@ -165,3 +165,34 @@ def fresh_broker(
     finally:
         for one in running:
             one.stop()
+
+
+@pytest.fixture(scope="session")
+def _mortal_brokers(
+    tmp_path_factory: pytest.TempPathFactory, pki_dir: Path
+) -> Iterator[dict[str, Broker]]:
+    running: dict[str, Broker] = {}
+    try:
+        yield running
+    finally:
+        for one in running.values():
+            one.stop()
+
+
+@pytest.fixture
+def mortal_broker(
+    broker_kind: str,
+    _mortal_brokers: dict[str, Broker],
+    tmp_path_factory: pytest.TempPathFactory,
+    pki_dir: Path,
+) -> Broker:
+    """Each of the three kinds in turn, one for the whole run, which a test may kill: it serves again
+    when the next one asks. Use names of your own.
+    """
+    found = _mortal_brokers.get(broker_kind)
+    if found is None:
+        folder = tmp_path_factory.mktemp(f"mortal-{broker_kind}")
+        found = _mortal_brokers[broker_kind] = brokers.start(broker_kind, folder, pki_dir)
+    elif found.child is None or not found.child.running:
+        found.restart()
+    return found

@@ -326,9 +326,9 @@ def test_what_a_crashed_consumer_held_comes_to_the_next(bare, name):
     assert [frame.headers.get("redelivered") for frame in again] == ["true"] * 3
 
 
-def test_what_was_handed_out_before_the_broker_died_is_marked(fresh_broker, broker_kind, name):
+def test_what_was_handed_out_before_the_broker_died_is_marked(mortal_broker, name):
     """A broker that is killed knows afterwards what a consumer may have seen."""
-    broker = fresh_broker(broker_kind)
+    broker = mortal_broker
     with Bare(broker).connect() as one:
         one.subscribe(f"/queue/{name}", prefetch=1)
         one.send(f"/queue/{name}", b"x", persistent=True)
@@ -495,9 +495,9 @@ def test_a_slow_reader_of_a_queue_stops_nobody(bare, name):
 # ── crashes of the broker ───────────────────────────────────────────────────────────────────────
 
 
-def test_receipted_messages_survive_the_broker(fresh_broker, broker_kind, name):
+def test_receipted_messages_survive_the_broker(mortal_broker, name):
     """After kill -9 of the broker 100 receipted messages are there, those in flight too."""
-    broker = fresh_broker(broker_kind)
+    broker = mortal_broker
     with Bare(broker).connect() as sender, Bare(broker).connect() as holder:
         holder.subscribe(f"/queue/{name}", prefetch=3)
         for body in numbered(100):

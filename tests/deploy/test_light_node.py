@@ -129,7 +129,8 @@ def test_an_sdist_builds_the_same_wheel(tmp_path):
     (archive,) = sdist.glob("mcshell_node-*.tar.gz")
     held = []
     for name, source in (("here", PROJECT), ("there", archive)):
-        said(*pip, "wheel", "--no-deps", "-w", tmp_path / name, source, **offline())
+        make = (*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path / name)
+        said(*make, source, PYTHONPATH=str(tools))
         (wheel,) = (tmp_path / name).glob("*.whl")
         with zipfile.ZipFile(wheel) as opened:
             sums = {one.filename: one.CRC for one in opened.infolist()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faces.demo_lab import opened_lab
+from tests.faces.demo_lab import lab_of, opened_demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,8 +79,21 @@ def manual(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BuiltPage]:
     return {place: BuiltPage(path) for place, path in found.items()}
 
 
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A demo of 25, for all who leave its machines as they are."""
+    with opened_demo(tmp_path_factory.mktemp("demo") / "lab") as folder:
+        yield folder
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    """A new demo of 25, which others join, and a folder to stand in."""
-    with opened_lab(tmp_path) as found:
-        yield found
+def lab(demo: Path, tmp_path: Path) -> Lab:
+    """The demo, and a new folder to stand in."""
+    return lab_of(demo, tmp_path / "work")
+
+
+@pytest.fixture
+def own_lab(tmp_path: Path) -> Iterator[Lab]:
+    """A new demo for one test alone."""
+    with opened_demo(tmp_path / "lab") as demo:
+        yield lab_of(demo, tmp_path / "work")

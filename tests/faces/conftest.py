@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.commands.context import Context
-from tests.faces.demo_lab import opened_lab
+from tests.faces.demo_lab import lab_of, opened_demo
 from tests.peers.fleet import ROOT, Fleet, Node
 
 if TYPE_CHECKING:
@@ -77,5 +77,5 @@ def context(fleet: Fleet) -> Iterator[Context]:
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """A new demo of 25, which others join, and a folder to stand in."""
-    with opened_lab(tmp_path) as found:
-        yield found
+    with opened_demo(tmp_path / "lab") as demo:
+        yield lab_of(demo, tmp_path / "work")

@@ -19,7 +19,7 @@ from tests.peers.host import untouched_host
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["WRONG", "Lab", "good", "opened_lab"]
+__all__ = ["WRONG", "Lab", "good", "lab_of", "opened_demo"]
 
 WRONG = re.compile(
     r"\bdenied\b(?!  )|(?<!perhaps )no such|unknown verb|internal error|Traceback", re.IGNORECASE
@@ -69,23 +69,27 @@ class Lab:
 
 
 @contextmanager
-def opened_lab(tmp_path: Path) -> Iterator[Lab]:
-    """A new demo of 25, the notebooks beside, and `mcshell` on the path."""
-    folder, work = tmp_path / "lab", tmp_path / "work"
-    work.mkdir()
+def opened_demo(folder: Path) -> Iterator[Path]:
+    """A new demo of 25 in a folder, with `mcshell` in its `bin`."""
     (folder / "bin").mkdir(parents=True, mode=0o700)
     command = folder / "bin" / "mcshell"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m mcshell "$@"\n')
     command.chmod(0o755)
-    for book in (ROOT / "notebooks").glob("*.ipynb"):
-        shutil.copy(book, work)
     with untouched_host():
         demo = serving("--dir", str(folder))
         try:
-            yield Lab(folder, work)
+            yield folder
         finally:
             demo.terminate()
             demo.communicate(timeout=60)
+
+
+def lab_of(demo: Path, work: Path) -> Lab:
+    """A demo, joined from a new folder to stand in, with the notebooks in it."""
+    work.mkdir()
+    for book in (ROOT / "notebooks").glob("*.ipynb"):
+        shutil.copy(book, work)
+    return Lab(demo, work)
 
 
 def good(line: str, code: int, said: str) -> None:

@@ -101,14 +101,10 @@ class Typist:
 
     def words(self, typed: str, after: str = "", key: str = "Tab") -> tuple[str, ...]:
         """What the words behind `mcshell` are when the key and `after` are typed behind that."""
-        self.terminal.type(f"mcshell {typed}")
-        self.terminal.press(key)
-        if after:
-            self.terminal.type(after)
-        self.terminal.press("C-a")
-        self.terminal.type("record ")
-        self.terminal.press("Enter")
-        there = wait_until(self.record.exists, 20.0)
+        self.terminal.type_and_press(
+            (f"mcshell {typed}", key), (after, "C-a"), ("record ", "Enter")
+        )
+        there = wait_until(self.record.exists, 20.0, 0.01)
         assert there, f"{typed}\n{self.terminal.screen()[-2000:]}"
         name, *words = self.record.read_bytes().decode().split("\0")[:-1]
         self.record.unlink()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,11 +50,16 @@ def test_a_filter_tells_nothing_of_hidden_files(embedded, tmp_path, place):
     """Present or not, size, digest: no question about a hidden name tells it from one that is not."""
     with _fleet(embedded, tmp_path) as fleet:
         fleet.start()
-        hidden = [str(place / "hid" / name) for name in ("acme.db", "nothing")]
-        for test in ("present=true", "present=false", "size=6", "md5=~/./", "type=unknown"):
-            assert [_matches(fleet, f"fstat('{path}').{test}") for path in hidden] == [[], []]
-        assert _matches(fleet, f"fstat('{place}/motd').size=5") == ["web1"]
-        assert _matches(fleet, f"fstat('{place}/none').present=false") == ["web1"]
+        told = {
+            f"fstat('{place}/hid/{name}').{test}": []
+            for test in ("present=true", "present=false", "size=6", "md5=~/./", "type=unknown")
+            for name in ("acme.db", "nothing")
+        }
+        told[f"fstat('{place}/motd').size=5"] = ["web1"]
+        told[f"fstat('{place}/none').present=false"] = ["web1"]
+        with ThreadPoolExecutor(4) as at_once:  # each waits for those who do not match
+            found = at_once.map(partial(_matches, fleet), told)
+            assert dict(zip(told, found, strict=True)) == told
 
 
 def test_where_it_is_configured_all_is_told(embedded, tmp_path, place):

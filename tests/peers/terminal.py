@@ -68,6 +68,14 @@ class Terminal:
         """Press keys by tmux's names: Enter, Tab, C-c, F4."""
         self._tmux("send-keys", *keys)
 
+    def type_and_press(self, *turns: tuple[str, str]) -> None:
+        """Type a text and press a key, for each pair of them, in one go; no text ends with `;`."""
+        words: list[str] = []
+        for text, key in turns:
+            words += ["send-keys", "-l", "--", text, ";"] if text else []
+            words += ["send-keys", key, ";"]
+        self._tmux(*words[:-1])
+
     def resize(self, width: int) -> None:
         """Pull at the window's edge until it has so many columns."""
         self._tmux("resize-window", "-x", str(width))

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from tests.peers.brokers import greet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.peers.brokers import Broker
 
 
@@ -24,9 +22,9 @@ def test_tls_port_wants_a_certificate(broker: Broker) -> None:
     assert greet(broker.host, broker.tls_port, broker.user, broker.passcode, bare) == ""
 
 
-def test_killed_broker_comes_back(broker_kind: str, fresh_broker: Callable[[str], Broker]) -> None:
+def test_killed_broker_comes_back(mortal_broker: Broker) -> None:
     """After kill -9 the broker is gone; after restart it serves on the same ports."""
-    broker = fresh_broker(broker_kind)
+    broker = mortal_broker
     before = broker.pid, broker.url, broker.tls_url
     broker.kill9()
     assert not broker.ready()

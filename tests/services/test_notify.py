@@ -14,7 +14,9 @@ from tests.peers.manager import Manager
 from tests.peers.processes import wait_until
 from tests.plugins.distributions import install
 
-PERIOD = 4.0
+PERIOD, SHORT = 4.0, 2.0
+"""Seconds in which a sign is due: where one may not be late, and where none is to come."""
+PATIENCE = 20.0
 HANGING = """
 import os, time
 def hang(question):
@@ -81,28 +83,28 @@ def test_a_broker_that_is_gone_is_no_reason_to_be_ended(doomed, tmp_path, manage
 
 def test_a_daemon_that_is_stopped_gives_no_sign(fleet, manager):
     """For as long as SIGSTOP holds it; then it goes on."""
-    fleet.environ |= manager.environ(PERIOD)
+    fleet.environ |= manager.environ(SHORT)
     fleet.start()
-    assert wait_until(lambda: len(manager.signs()) >= 2, 2 * PERIOD)
+    assert wait_until(lambda: len(manager.signs()) >= 2, PATIENCE)
     fleet.pause("web1")
     manager.forget()
-    assert not wait_until(lambda: bool(manager.signs()), 2 * PERIOD)
+    assert not wait_until(lambda: bool(manager.signs()), 2 * SHORT)
     fleet.resume("web1")
-    assert wait_until(lambda: bool(manager.signs()), 2 * PERIOD)
+    assert wait_until(lambda: bool(manager.signs()), PATIENCE)
 
 
 def test_a_thread_that_hangs_withholds_the_signs(fleet, manager, tmp_path):
     """One that reads messages, in an authoriser that does not return: the log names it; others live."""
     site, hang = tmp_path / "site", tmp_path / "hang"
     install(site, "hanging", {"authoriser": {"hang": "hanging:hang"}}, HANGING)
-    fleet.environ |= manager.environ(PERIOD)
+    fleet.environ |= manager.environ(SHORT)
     fleet.environ |= {"HANG": str(hang), "PYTHONPATH": f"{fleet.environ['PYTHONPATH']}:{site}"}
     fleet.start()
     hang.touch()
     done = fleet.cli("rpc", "rpcutil", "ping", "-I", "web1", "-t", "1")
     assert done.returncode != 0
     child = fleet.nodes["web1"]
-    assert wait_until(lambda: "no sign of life" in child.tail(100), 3 * PERIOD)
+    assert wait_until(lambda: "no sign of life" in child.tail(100), PATIENCE)
     assert (
         child.tail(100)
         .partition("no sign of life")[2]
@@ -110,9 +112,9 @@ def test_a_thread_that_hangs_withholds_the_signs(fleet, manager, tmp_path):
         .endswith("reader of messages")
     )
     manager.forget()
-    assert not wait_until(lambda: bool(manager.signs()), 2 * PERIOD)
+    assert not wait_until(lambda: bool(manager.signs()), 2 * SHORT)
     hang.unlink()
-    assert wait_until(lambda: bool(manager.signs()), 2 * PERIOD)
+    assert wait_until(lambda: bool(manager.signs()), PATIENCE)
     assert fleet.cli("rpc", "rpcutil", "ping", "-I", "web1").returncode == 0
 
 

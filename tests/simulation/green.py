@@ -193,24 +193,10 @@ class Scheduler:
             self._ready.append(thread)
 
 
-class _Pool:
-    """As `ThreadPoolExecutor` of one thread, done at once by whoever hands in."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def submit(self, work: Callable[[], Any]) -> Any:
-        result = work()
-        return type("Done", (), {"result": staticmethod(lambda: result)})
-
-    def shutdown(self) -> None:
-        pass
-
-
 @contextmanager
 def installed(scheduler: Scheduler, wall: Callable[[Process | None], float]) -> Iterator[None]:
     """Have every wait of mcshell handed to the scheduler; `wall` is what a process takes for time()."""
-    lock, rlock, queue = made_for(scheduler)
+    lock, rlock, queue, pool = made_for(scheduler)
 
     def now() -> float:
         return wall(scheduler.current.process if scheduler.current else None)
@@ -232,7 +218,7 @@ def installed(scheduler: Scheduler, wall: Callable[[Process | None], float]) -> 
             if known.get("SimpleQueue") is SimpleQueue:
                 patches.enter_context(patch.object(module, "SimpleQueue", queue))
             if "ThreadPoolExecutor" in known:
-                patches.enter_context(patch.object(module, "ThreadPoolExecutor", _Pool))
+                patches.enter_context(patch.object(module, "ThreadPoolExecutor", pool))
         yield
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import random
 import resource
+import threading
+import time
+from unittest.mock import patch
 
 import pytest
 
+from mcshell.client.messaging import receiver
+from mcshell.client.messaging.receiver import Receiver
+from tests.simulation.primitives import Pool
 from tests.simulation.run import run
+from tests.simulation.world import World
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -54,3 +61,52 @@ def test_without_faults(seed):
     result = run(seed, without=every | {"slow network"})
     assert result.good, str(result)
     assert not result.faults
+
+
+def test_groups_of_replies_are_verified_and_kept_by_helpers(monkeypatch):
+    """What is verified in two halves, and kept while the next group is verified, is kept and acknowledged."""
+    handed_in = []
+    submit = Pool.submit
+
+    def counted(self, work, /, *about, **more):
+        handed_in.append(work)
+        return submit(self, work, *about, **more)
+
+    monkeypatch.setattr(Pool, "submit", counted)
+    monkeypatch.setattr(receiver, "_GROUP", 3)
+    monkeypatch.setattr(receiver, "_SPLIT", 2)
+    for seed in range(1, 21):
+        result = run(seed)
+        assert result.good, str(result)
+    assert len(handed_in) > 100
+
+
+def test_a_fault_that_is_only_logged_is_a_flaw(monkeypatch):
+    """A loop that takes an exception for a bad moment, and goes on, is no good run."""
+    keep, failed = Receiver._keep_group, []
+
+    def fails_once(self, *about):
+        if not failed:
+            failed.append(True)
+            raise TypeError("submit() takes 2 positional arguments")
+        keep(self, *about)
+
+    monkeypatch.setattr(Receiver, "_keep_group", fails_once)
+    result = run(1)
+    assert not result.violations
+    (flaw,) = result.flaws
+    assert "could not keep" in flaw
+    assert "TypeError: submit() takes 2 positional arguments" in flaw
+
+
+def test_a_world_that_does_not_begin_leaves_nothing_replaced():
+    """The tests after it have the clock, the locks and the threads that they know."""
+    known = (time.sleep, time.time, threading.Lock, threading.Thread.start)
+    world = World(random.Random(1), [], keeps_unacked=False, forgets=False)
+    with (
+        patch.object(World, "_populate", side_effect=AttributeError),
+        pytest.raises(AttributeError),
+    ):
+        world.__enter__()
+    assert (time.sleep, time.time, threading.Lock, threading.Thread.start) == known
+    assert not world.folder.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import secrets
@@ -20,6 +19,7 @@ from mcshell import config
 from mcshell.client import client as client_module
 from mcshell.client.client import Client
 from mcshell.client.jobs import manager as _jobs  # noqa: F401 - loaded before locks are replaced
+from mcshell.client.messaging import receiver as receiver_module
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import MCShellError, WireError
 from mcshell.message import Via
@@ -36,8 +36,10 @@ from tests.history.events import Asked, Confirmed, Ended, Event, Ran, Row, Said
 from tests.simulation import effects
 from tests.simulation.disk import Disk
 from tests.simulation.green import EPOCH, Process, Scheduler, installed
+from tests.simulation.logged_errors import logged_errors
 from tests.simulation.network import Broker, Connection
 from tests.simulation.shims import Machine, Runner
+from tests.simulation.signature_checks import SignatureChecks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,21 +155,33 @@ class World:
         self.clients: dict[str, Client] = {}
         self._names: dict[str, str] = {}
         self.said: list[Said] = []
-        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self.folder = Path(mkdtemp(prefix="run-", dir=_fleet()))
         for name in (*NODES, "alice"):
             _settings(name)
         self._desk, self._moves = self.folder / "alice", 0
-        stack, scheduler = self._stack, self.scheduler
+        with ExitStack() as stack:  # whatever fails in here, nothing stays replaced
+            self._replace(stack)
+            self._populate()
+            self._stack = stack.pop_all()
+        return self
+
+    def _replace(self, stack: ExitStack) -> None:
+        """Have all that mcshell waits at, draws and writes be this run's, until the stack is closed."""
+        stack.callback(shutil.rmtree, self.folder)
         stack.callback(random.setstate, random.getstate())
         random.seed(self.dice.getrandbits(64))  # a connection that comes back scatters its attempts
-        stack.enter_context(installed(scheduler, self._wall))
+        stack.enter_context(installed(self.scheduler, self._wall))
         for place, name, value in self._patches():
             stack.enter_context(patch.object(place, name, value))
         effects.listener.append(self._ran)
-        logging.disable(logging.CRITICAL)
+        stack.callback(effects.listener.pop)
+        stack.enter_context(logged_errors(self.scheduler))
+
+    def _populate(self) -> None:
+        """Have a broker, machines, and the places of their processes."""
+        scheduler = self.scheduler
         self.broker = Broker(scheduler, **self._broker_options)
         self.places: dict[str, Place] = {}
         for name in NODES:
@@ -176,15 +190,11 @@ class World:
         for number in (1, 2):
             name = f"client{number}"
             self._place(name, desk, lambda name=name: self._client(name))
-        return self
 
     def __exit__(self, *_: object) -> None:
-        self.disk.close()
-        self.scheduler.bury()
-        logging.disable(logging.NOTSET)
-        effects.listener.pop()
-        self._stack.close()
-        shutil.rmtree(self.folder)
+        with self._stack:
+            self.disk.close()
+            self.scheduler.bury()
 
     def _patches(self) -> list[tuple[Any, str, Any]]:
         random_word = random.Random(self.dice.getrandbits(64))
@@ -206,12 +216,16 @@ class World:
             patience = 0.0 if more.get("many") else PATIENCE
             return Connection(self.broker, settings.broker.urls, patience, on_state)
 
+        def checks(verifier: Any, _full: int) -> SignatureChecks:
+            return SignatureChecks(self.scheduler, verifier)
+
         return [
             *self.disk.patches(),
             (secrets, "token_hex", lambda count=16: random_word.randbytes(count).hex()),
             (server_module, "connector", connector),
             (client_module, "connector", connector),
             (client_module, "closing", lambda *_: lambda: None),
+            (receiver_module, "SignatureProcess", checks),
             (daemon_module, "ShimRunner", lambda *about: Runner(self.scheduler, *about)),
             (reload_module, "shipped_dir", lambda: AGENTS),
             (daemon_module, "has_room", self.disk.has_room),

@@ -319,10 +319,10 @@ def test_a_header_that_breaks_the_frame_is_refused(
 
 
 def test_subscriptions_survive_the_death_of_the_broker(
-    broker_kind: str, fresh_broker: Callable, connect: Callable
+    mortal_broker: Broker, connect: Callable
 ) -> None:
     """After kill -9 and restart the connection, its subscriptions and what was durable are back."""
-    broker, states = fresh_broker(broker_kind), SimpleQueue[ConnectionState]()
+    broker, states = mortal_broker, SimpleQueue[ConnectionState]()
     link, inbox, queue = connect(broker, on_state=states.put), Inbox(), queue_name()
     link.subscribe(queue, inbox)
     link.send(queue, b"durable", persistent=True, receipt=True).wait(SOON)

@@ -7,27 +7,40 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.message import State, Via
+from tests.peers.brokers import RabbitMQ
 from tests.peers.workbench import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.peers.brokers import Broker
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.rabbitmq]
 LIMIT = 200_000
 
 
+class LimitedRabbitMQ(RabbitMQ):
+    """One that takes only small messages."""
+
+    def configure(self) -> None:
+        """Write its files, with a line more."""
+        super().configure()
+        with (self.directory / "rabbitmq.conf").open("a") as conf:
+            conf.write(f"max_message_size = {LIMIT}\n")
+
+
+@pytest.fixture
+def limited(tmp_path: Path, pki_dir: Path) -> Iterator[LimitedRabbitMQ]:
+    """Such a broker, running."""
+    broker = LimitedRabbitMQ(tmp_path / "broker", pki_dir)
+    yield broker
+    broker.stop()
+
+
 def test_a_reply_too_large_for_the_broker_is_failed_and_says_so(
-    fresh_broker: Callable[..., Broker], tmp_path: Path
+    limited: LimitedRabbitMQ, tmp_path: Path
 ) -> None:
     """Queued or interactive: a last word instead of none, and those beside it arrive whole."""
-    broker = fresh_broker("rabbitmq")
-    conf = broker.directory / "rabbitmq.conf"
-    conf.write_text(f"{conf.read_text()}max_message_size = {LIMIT}\n")
-    broker.restart()
-    with Bench(broker, tmp_path) as bench:
+    with Bench(limited, tmp_path) as bench:
         bench.start()
         for via in (Via.QUEUE, Via.DIRECT):
             small = bench.ask("talk", {"bytes": LIMIT // 2}, via=via, ttl=120)

@@ -66,19 +66,19 @@ def _text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def folder_files(folder: str, prefix: str) -> dict[str, Any]:
+def folder_files(folder: str, prefix: str, base: str = "") -> dict[str, Any]:
     """Every file of a folder of the controller (none of ''): `files`, base64 by `PREFIX/PATH`; which are `executable`.
 
-    Compiled Python and hidden files stay here.
+    A folder that does not begin with / is one in `base`. Compiled Python and hidden files stay here.
 
     Raises:
         AnsibleFilterError: it cannot be read.
     """
     if not folder:
         return {"files": {}, "executable": []}
-    top = Path(folder)
+    top = Path(base) / folder
     if not top.is_dir():
-        raise AnsibleFilterError(f"{folder} is no folder of the controller")
+        raise AnsibleFilterError(f"{top} is no folder of the controller")
     paths = [path for path in sorted(top.rglob("*")) if path.is_file() and _shown(path, top)]
     try:
         texts = {_place(path, top, prefix): base64.b64encode(path.read_bytes()) for path in paths}

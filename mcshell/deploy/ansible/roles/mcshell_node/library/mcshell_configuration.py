@@ -27,7 +27,8 @@ options:
     type: path
     required: true
   files:
-    description: What they hold, base64, by their place in the folder; C(node.toml) is one of them.
+    description: What they hold, base64, by their place in the folder - C(node.toml), C(broker.pass), and those of
+      C(pki), C(policies) and C(agents).
     type: dict
     required: true
   executable:
@@ -47,10 +48,13 @@ options:
 """
 RETURN = """
 files: {description: The places of those that were changed or removed., returned: always, type: list}
-restart: {description: Whether C(node.toml) is one of them., returned: always, type: bool}
+restart: {description: Whether a daemon that runs takes some of them only after a restart., returned: always, type: bool}
 """
 
 CONFIGURATION = "node.toml"
+PASSCODE = "broker.pass"
+AT_ONCE = ("policies/", "agents/", "pki/crl.pem")
+"""How the places begin of what a daemon takes while it runs."""
 
 
 class TreeFile(NamedTuple):
@@ -60,8 +64,20 @@ class TreeFile(NamedTuple):
     mode: int
 
 
+def is_secret(place: str) -> bool:
+    """Whether a file is in no output."""
+    return place == PASSCODE or place.endswith(".key")
+
+
+def mode_of(place: str, *, executable: bool) -> int:
+    """The mode of a file; somebody may have put secrets into node.toml."""
+    if place == CONFIGURATION or is_secret(place):
+        return 0o600
+    return 0o755 if executable else 0o644
+
+
 def wanted_files(params: Mapping[str, Any]) -> dict[str, TreeFile]:
-    """The files as they should be; node.toml is for its owner, who may have put secrets there."""
+    """The files as they should be."""
     programs = set(params["executable"])
     return {
         place: TreeFile(base64.b64decode(text), mode_of(place, executable=place in programs))
@@ -69,22 +85,16 @@ def wanted_files(params: Mapping[str, Any]) -> dict[str, TreeFile]:
     }
 
 
-def mode_of(place: str, *, executable: bool) -> int:
-    """The mode of a file."""
-    if place == CONFIGURATION:
-        return 0o600
-    return 0o755 if executable else 0o644
-
-
-def present_files(folder: Path, whole: list[str]) -> dict[str, TreeFile]:
-    """The files as they are; what Python has compiled is not looked at."""
-    paths = [folder / CONFIGURATION, *(path for name in whole for path in (folder / name).rglob("*"))]
+def present_files(folder: Path, wanted: Mapping[str, TreeFile], whole: list[str]) -> dict[str, TreeFile]:
+    """The files as they are, surplus ones too; what Python has compiled is not looked at."""
+    paths = {folder / place for place in wanted}
+    paths.update(path for name in whole for path in (folder / name).rglob("*"))
     return {
         path.relative_to(folder).as_posix(): TreeFile(
             path.read_bytes() if path.is_file() else b"", stat.S_IMODE(path.lstat().st_mode)
         )
-        for path in paths
-        if os.path.lexists(path) and not (path.is_dir() and not path.is_symlink())
+        for path in sorted(paths)
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
         if "__pycache__" not in path.parts
     }
 
@@ -112,6 +122,20 @@ def remove(folder: Path, place: str) -> None:
         (folder / above).rmdir()
 
 
+def replace(
+    folder: Path, whole: list[str], changed: Mapping[str, TreeFile], surplus: list[str]
+) -> None:
+    """Put what was looked at in place, node.toml last; take away what does not belong there."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    (folder / "pki").mkdir(mode=0o700, exist_ok=True)
+    for name in whole:
+        (folder / name).mkdir(mode=0o755, exist_ok=True)
+    for place in sorted(changed, key=lambda place: place == CONFIGURATION):
+        write(folder, place, changed[place])
+    for place in surplus:
+        remove(folder, place)
+
+
 def flaws(module: AnsibleModule, words: list[str]) -> list[str]:
     """What mcshell finds wrong, a line each."""
     code, out, err = module.run_command([module.params["command"], "--jsonl", *words])
@@ -131,6 +155,8 @@ def look(module: AnsibleModule, wanted: Mapping[str, TreeFile]) -> None:
         (staged / name).mkdir(parents=True)
     for place, file in wanted.items():
         write(staged, place, file)
+    if not (staged / "pki").exists():  # the machine has enrolled
+        (staged / "pki").symlink_to(Path(module.params["folder"]) / "pki")
     found: list[str] = []
     if "policies" in module.params["whole"]:
         found = flaws(module, ["policy", "lint", str(staged / "policies")])
@@ -146,11 +172,12 @@ def look(module: AnsibleModule, wanted: Mapping[str, TreeFile]) -> None:
 
 def difference(place: str, before: TreeFile | None, after: TreeFile | None) -> dict[str, str]:
     """What `--diff` shows of a file."""
-    texts = ("" if one is None else one.text.decode(errors="replace") for one in (before, after))
-    old, new = texts
-    heads = (place if one is None else f"{place} ({one.mode:04o})" for one in (before, after))
-    first, second = heads
-    return {"before_header": first, "after_header": second, "before": old, "after": new}
+    heads = [place if one is None else f"{place} ({one.mode:04o})" for one in (before, after)]
+    shown = {"before_header": heads[0], "after_header": heads[1]}
+    if is_secret(place):
+        return {**shown, "before": "", "after": "(a secret)\n"}
+    texts = ["" if one is None else one.text.decode(errors="replace") for one in (before, after)]
+    return {**shown, "before": texts[0], "after": texts[1]}
 
 
 def main() -> None:
@@ -167,24 +194,20 @@ def main() -> None:
     )
     folder, whole = Path(module.params["folder"]), module.params["whole"]
     try:
-        wanted, present = wanted_files(module.params), present_files(folder, whole)
+        wanted = wanted_files(module.params)
+        present = present_files(folder, wanted, whole)
         look(module, wanted)
         changed = [place for place, file in wanted.items() if present.get(place) != file]
         surplus = [place for place in present if place not in wanted]
         if not module.check_mode:
-            for name in whole:
-                (folder / name).mkdir(mode=0o755, exist_ok=True)
-            for place in changed:
-                write(folder, place, wanted[place])
-            for place in surplus:
-                remove(folder, place)
+            replace(folder, whole, {place: wanted[place] for place in changed}, surplus)
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
     touched = [*changed, *surplus]
     module.exit_json(
         changed=bool(touched),
         files=touched,
-        restart=CONFIGURATION in touched,
+        restart=any(not one.startswith(AT_ONCE) for one in touched),
         diff=[difference(one, present.get(one), wanted.get(one)) for one in touched],
     )
 

@@ -10,7 +10,6 @@ machine's `service` where they would call systemctl: it writes the word into `ca
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -29,7 +28,7 @@ NAMES = ("web1.example.com", "web-2", "db_3.example.com")
 POLICY = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
 SERVICE = """#!/bin/sh
 echo "$1" >>"{folder}/calls"
-[ "$1" != reload ] || kill -HUP "$(cat "{folder}/pid")"
+[ "$1" != reload ] || [ ! -e "{folder}/pid" ] || kill -HUP "$(cat "{folder}/pid")"
 """
 READY = 60.0
 
@@ -144,6 +143,3 @@ class Site:
         done = self.fleet.cli("ping", "-j")
         assert done.returncode == 0, done.stderr
         return {row["sender"]: row["state"] for row in json.loads(done.stdout)}
-
-
-ENVIRON = {**os.environ, "LC_ALL": "C.UTF-8"}

@@ -50,8 +50,14 @@ class mcshell::node (
   Optional[String[1]] $answer = undef,
   Boolean $manage_service = true,
   Variant[Mcshell::Path, Enum['']] $units = '/etc/systemd/system',
-  Array[String[1]] $reload = $manage_service ? { true => ['systemctl', 'reload', 'mcshell-node'], default => [] },
-  Array[String[1]] $restart = $manage_service ? { true => ['systemctl', 'restart', 'mcshell-node'], default => [] },
+  Array[String[1]] $reload = $manage_service ? {
+    true    => ['systemctl', '--no-block', 'try-reload-or-restart', 'mcshell-node'],
+    default => [],
+  },
+  Array[String[1]] $restart = $manage_service ? {
+    true    => ['systemctl', '--no-block', 'restart', 'mcshell-node'],
+    default => [],
+  },
 ) {
   $path = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
   if $ensure == 'absent' {

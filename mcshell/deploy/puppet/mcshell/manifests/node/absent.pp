@@ -14,10 +14,7 @@ class mcshell::node::absent {
   }
   $own = ['node.toml', 'policies', 'agents', 'broker.pass', 'coming'].map |$name| { "${etc}/${name}" }
   $venv = $mcshell::node::package ? { '' => [], default => [$mcshell::node::venv] }
-  $unit = $units ? {
-    ''      => [],
-    default => ["${units}/mcshell-node.service", "${units}/mcshell-node.service.d"],
-  }
+  $unit = $units ? { '' => [], default => ["${units}/mcshell-node.service"] }
   $rest = $mcshell::node::purge ? { true => [$etc, $mcshell::node::lib], default => [] }
   file { $own + $venv + $unit + $rest:
     ensure => absent,

@@ -2,7 +2,7 @@
 #
 # @api private
 class mcshell::node::certificate {
-  $name_ = $mcshell::node::identity
+  $who = $mcshell::node::identity
   $pki = "${mcshell::node::etc}/pki"
   $files = $mcshell::node::certificate
 
@@ -13,11 +13,12 @@ class mcshell::node::certificate {
         notify => Exec['mcshell: restart'];
       "${pki}/ca.pem":
         source => $files['ca'];
-      "${pki}/${name_}.pem":
+      "${pki}/${who}.pem":
         source => $files['cert'];
-      "${pki}/${name_}.key":
+      "${pki}/${who}.key":
         source    => $files['key'],
         mode      => '0600',
+        backup    => false,
         show_diff => false;
     }
     if $files['crl'] {

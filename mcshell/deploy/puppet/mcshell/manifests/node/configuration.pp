@@ -30,8 +30,8 @@ class mcshell::node::configuration {
     file { "${etc}/broker.pass":
       content   => Sensitive("${passcode.unwrap}\n"),
       mode      => '0600',
+      backup    => false,
       show_diff => false,
-      before    => Exec['mcshell: nothing is wrong with what is to come'],
       notify    => Exec['mcshell: restart'],
     }
   }
@@ -61,10 +61,20 @@ class mcshell::node::configuration {
       }
     }
   }
-  exec { 'mcshell: nothing is wrong with what is to come':
-    command => [$mcshell::node::command, 'node', '--config', "${coming}/node.toml", '--check'],
-    unless  => [[$mcshell::node::command, 'node', '--config', "${coming}/node.toml", '--check']],
-    require => [File["${coming}/node.toml"], File[$sources.keys.map |$name| { "${coming}/${name}" }]],
-    before  => [File["${etc}/node.toml"], File[$sources.keys.map |$name| { "${etc}/${name}" }]],
+  # A dry run has brought nothing that could be looked at.
+  if String($facts['clientnoop']) != 'true' {
+    $look = [$mcshell::node::command, 'node', '--config', "${coming}/node.toml", '--check']
+    exec { 'mcshell: nothing is wrong with what is to come':
+      command => $look,
+      unless  => [$look],
+      require => [
+        File["${coming}/node.toml"],
+        File[$sources.keys.map |$name| { "${coming}/${name}" }],
+      ],
+      before  => [File["${etc}/node.toml"], File[$sources.keys.map |$name| { "${etc}/${name}" }]],
+    }
+    if $passcode {
+      File["${etc}/broker.pass"] -> Exec['mcshell: nothing is wrong with what is to come']
+    }
   }
 }

@@ -5,20 +5,11 @@ class mcshell::node::service {
   $units = $mcshell::node::units
 
   if $units != '' {
-    file {
-      default:
-        mode   => '0644',
-        notify => Exec['mcshell: restart'];
-      "${units}/mcshell-node.service":
-        content => file('mcshell/mcshell-node.service');
-      "${units}/mcshell-node.service.d":
-        ensure => directory,
-        mode   => '0755';
-      "${units}/mcshell-node.service.d/places.conf":
-        content => epp('mcshell/places.conf.epp', {
-          'command' => $mcshell::node::command,
-          'etc'     => $mcshell::node::etc,
-        });
+    $start = "ExecStart=${mcshell::node::command} node --config ${mcshell::node::etc}/node.toml"
+    file { "${units}/mcshell-node.service":
+      content => regsubst(file('mcshell/mcshell-node.service'), '^ExecStart=.*$', $start),
+      mode    => '0644',
+      notify  => Exec['mcshell: restart'],
     }
   }
   $commands = {
@@ -38,12 +29,15 @@ class mcshell::node::service {
       command     => ['systemctl', 'daemon-reload'],
       path        => $mcshell::node::path,
       refreshonly => true,
-      subscribe   => File["${units}/mcshell-node.service", "${units}/mcshell-node.service.d/places.conf"],
+      subscribe   => File["${units}/mcshell-node.service"],
       before      => Exec['mcshell: restart'],
     }
+    # A node that waits for its broker is still starting: it runs, and nobody waits for it.
     service { 'mcshell-node':
       ensure  => running,
       enable  => true,
+      start   => 'systemctl --no-block start mcshell-node',
+      status  => 'systemctl show --property=ActiveState --value mcshell-node | grep -qxE "active|activating|reloading"',
       require => Exec['mcshell: reload'],
     }
   }

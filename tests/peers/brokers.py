@@ -468,6 +468,13 @@ class Configured(Broker):
         return Child(["sh", "-c", f"exec {self._command}"], self.log, self._environ)
 
     @property
+    def pid(self) -> int:
+        """The broker's own process; ActiveMQ's `start` minds one."""
+        assert self.child is not None, f"{self.kind} does not run"
+        found = (one.pid for one in self.child.family() if one.name() in ("java", "beam.smp"))
+        return next(found, self.child.pid)
+
+    @property
     def log(self) -> Path:
         """What the broker wrote (RabbitMQ has a folder called log)."""
         return self.directory / "start.log"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from tests.deploy.light import ROOT, offline
+from tests.rollout.machines import ENROLLED, PASSCODE
 
 if TYPE_CHECKING:
     from tests.rollout.machines import Machine, Site
@@ -56,6 +57,11 @@ class Play:
         first = next(iter(site.machines.values()))
         self.variables = {name: self._own(one) for name, one in site.machines.items()}
         self.variables[first.name]["mcshell_package"] = str(site.wheel)
+        for name, own in self.variables.items():
+            if name == ENROLLED:
+                own |= {"mcshell_token": site.token(), "mcshell_enrol_broker": site.enrolment}
+            else:
+                own["mcshell_certificate"] = site.issue(name)
 
     def _own(self, machine: Machine) -> dict[str, Any]:
         opt = machine.folder / "opt"
@@ -70,8 +76,8 @@ class Play:
             "mcshell_settings": self.site.settings(),
             "mcshell_policies": str(self.site.policies),
             "mcshell_agents": str(self.site.agents),
-            "mcshell_passcode": self.site.fleet.broker.passcode,
-            "mcshell_certificate": self.site.issue(machine.name),
+            "mcshell_passcode": PASSCODE,
+            "mcshell_certificate": {},
             "mcshell_manage_service": False,
             "mcshell_units": str(machine.units),
             "mcshell_reload": [str(machine.service), "reload"],

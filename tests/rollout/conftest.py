@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.peers.brokers import Broker
-
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -22,9 +20,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(
-    embedded: Broker, wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The administrator's; its machines are as the tests before have left them."""
-    with Site(embedded, tmp_path_factory.mktemp("rollout"), wheel) as one:
+    with Site(tmp_path_factory.mktemp("rollout"), wheel) as one:
         yield one

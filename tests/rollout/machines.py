@@ -1,6 +1,6 @@
 """Three machines that are folders of this host, and what an administrator has beside them.
 
-    site/  CA, operator, policies and agents, as they lie at the administrator's
+    site/  CA and its service, broker, operator, policies and agents, as they lie at the administrator's
     NAME/  etc (node.toml, policies, agents, pki)  lib  opt (the environment)  units  calls  pid
 
 A daemon is started as an init script would, by `start`; the role and the class are told to call the
@@ -13,18 +13,19 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from types import SimpleNamespace
+from typing import Any, Self
 
 from tests.deploy.light import PROJECT, offline, said
 from tests.peers.fleet import Fleet
-from tests.peers.processes import Child, wait_until
+from tests.peers.processes import Child, PeerError, free_ports, wait_until
 
-if TYPE_CHECKING:
-    from tests.peers.brokers import Broker
-
-__all__ = ["NAMES", "POLICY", "Machine", "Site", "light_wheel"]
+__all__ = ["ENROLLED", "NAMES", "PASSCODE", "POLICY", "Machine", "Site", "light_wheel"]
 
 NAMES = ("web1.example.com", "web-2", "db_3.example.com")
+ENROLLED = NAMES[-1]
+"""The one whose key is made there; the others' keys and certificates are brought."""
+PASSCODE = "a-secret-of-the-broker"
 POLICY = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
 SERVICE = """#!/bin/sh
 echo "$1" >>"{folder}/calls"
@@ -97,13 +98,20 @@ class Machine:
 
 
 class Site:
-    """What the administrator has: CA, broker, operator, sources; a context manager that ends the daemons."""
+    """What the administrator has: CA, broker (TLS alone), operator, sources; a context manager of all that runs."""
 
-    def __init__(self, broker: Broker, folder: Path, wheel: Path) -> None:
+    def __init__(self, folder: Path, wheel: Path) -> None:
         self.folder = folder
         self.wheel = wheel
         (folder / "site").mkdir()
-        self.fleet = Fleet(broker, folder / "site", operators=("alice",))
+        port, enrolment = free_ports(2)
+        self.url, self.enrolment = (f"stomp+ssl://127.0.0.1:{one}" for one in (port, enrolment))
+        place = SimpleNamespace(url=self.url, user="", passcode="")
+        self.fleet = Fleet(place, folder / "site", operators=("alice",))
+        ports = ("--tls-port", str(port), "--enrol-port", str(enrolment))
+        hosts = ("--host", "127.0.0.1", "--listen", "127.0.0.1")
+        self.cli("broker", "config", "embedded", "--pki", "pki", "--dir", "broker", *hosts, *ports)
+        self._running: list[Child] = []
         self.command = folder / NAMES[0] / "opt" / "bin" / "mcshell"
         self.machines = {name: Machine(name, folder / name, self.command) for name in NAMES}
         self.policies, self.agents = folder / "site" / "node-policies", folder / "site" / "node-agents"
@@ -114,17 +122,40 @@ class Site:
             shutil.copy(Path(__file__).parents[1] / "agents_for_tests" / f"echo.{end}", self.agents)
 
     def __enter__(self) -> Self:
+        mcshell, site = Path(sys.executable).with_name("mcshell"), self.fleet.folder
+        serve = (mcshell, "pki", "serve", "--pki", site / "pki", "--broker", site / "broker")
+        environ = {**self.fleet.environ, "MCSHELL": str(mcshell)}
+        for argv in ([site / "broker" / "start"], serve):
+            child = Child(argv, site / f"{Path(argv[-1]).name}.log", environ)
+            self._running.append(child)
+            if not wait_until(lambda child=child: "ready" in child.tail(), READY):
+                self.__exit__()
+                raise PeerError(f"{argv} did not come up:\n{child.tail()}")
         return self
 
     def __exit__(self, *_: object) -> None:
         for machine in self.machines.values():
             machine.stop()
+        for child in reversed(self._running):
+            child.stop()
+
+    def cli(self, *words: str) -> str:
+        """What a command line of the administrator's says, where the CA is."""
+        done = self.fleet.cli(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def token(self) -> str:
+        """One for machines of example.com."""
+        (row,) = json.loads(
+            self.cli("pki", "token", "--pki", "pki", "--matching", "*.example.com", "-j")
+        )
+        return str(row["token"])
 
     def settings(self, **node: Any) -> dict[str, Any]:
         """The tables of a node's configuration that are the site's own."""
-        broker = self.fleet.broker
         return {
-            "broker": {"urls": [broker.url], "user": broker.user},
+            "broker": {"urls": [self.url]},
             "collective": {"main": self.fleet.collective},
             "node": {"audit_every": "0s", **node},
         }
@@ -140,6 +171,4 @@ class Site:
 
     def ping(self) -> dict[str, str]:
         """Who answers the operator, and in which state: `mcshell ping -j`."""
-        done = self.fleet.cli("ping", "-j")
-        assert done.returncode == 0, done.stderr
-        return {row["sender"]: row["state"] for row in json.loads(done.stdout)}
+        return {row["sender"]: row["state"] for row in json.loads(self.cli("ping", "-j"))}

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.deploy.light import ROOT, offline
+from tests.rollout.machines import ENROLLED, PASSCODE
 
 if TYPE_CHECKING:
     from tests.rollout.machines import Machine, Site
@@ -53,6 +54,11 @@ class Manifest:
         first = next(iter(site.machines.values()))
         self.parameters = {name: self._own(one) for name, one in site.machines.items()}
         self.parameters[first.name]["package"] = str(site.wheel)
+        for name, own in self.parameters.items():
+            if name == ENROLLED:
+                own |= {"token": Sensitive(site.token()), "enrol_broker": site.enrolment}
+            else:
+                own["certificate"] = site.issue(name)
 
     def _own(self, machine: Machine) -> dict[str, Any]:
         return {
@@ -67,8 +73,7 @@ class Manifest:
             "settings": self.site.settings(),
             "policies": str(self.site.policies),
             "agents": str(self.site.agents),
-            "passcode": Sensitive(self.site.fleet.broker.passcode),
-            "certificate": self.site.issue(machine.name),
+            "passcode": Sensitive(PASSCODE),
             "manage_service": False,
             "units": str(machine.units),
             "reload": [str(machine.service), "reload"],

@@ -21,7 +21,8 @@
 # @param certificate Sources of files. Without them the machine enrols, and its key never leaves it.
 # @param token The enrolment token (`mcshell pki token`). It is in no output, and in no file of the machine.
 # @param ca_fingerprint Without a token, the SHA-256 of the CA that is meant; the request waits for a hand.
-# @param enrol_broker The URL at which `mcshell pki serve` answers; without it requests are carried as files.
+# @param enrol_broker The broker's listener at which `mcshell pki serve` answers and certificates are renewed, such as
+#   `stomp+ssl://mq.example.com:61615`; without it requests are carried as files.
 # @param answer The source of the answer to NAME.request, which was carried to the CA.
 # @param manage_service Whether systemd runs it.
 # @param units Where unit files go; '' for none.

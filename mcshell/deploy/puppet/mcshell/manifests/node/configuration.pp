@@ -6,16 +6,17 @@ class mcshell::node::configuration {
   $coming = "${etc}/coming"
   $pki = "${etc}/pki/"
   $passcode = $mcshell::node::passcode
-  $crl = !$mcshell::node::certificate or $mcshell::node::certificate['crl']
+  $crl = !$mcshell::node::certificate or 'crl' in $mcshell::node::certificate
   $sources = { 'policies' => $mcshell::node::policies, 'agents' => $mcshell::node::agents }.filter |$_, $source| { $source }
 
   $own = {
     'broker' => $passcode ? { undef => {}, default => { 'passcode_file' => "${etc}/broker.pass" } },
     'pki'    => {
-      'ca'   => "${pki}ca.pem",
-      'cert' => "${pki}${mcshell::node::identity}.pem",
-      'key'  => "${pki}${mcshell::node::identity}.key",
-      'crl'  => $crl ? { true => "${pki}crl.pem", default => undef },
+      'ca'        => "${pki}ca.pem",
+      'cert'      => "${pki}${mcshell::node::identity}.pem",
+      'key'       => "${pki}${mcshell::node::identity}.key",
+      'crl'       => $crl ? { true => "${pki}crl.pem", default => undef },
+      'enrolment' => $mcshell::node::enrol_broker.then |$url| { [$url] },
     },
     'node'   => {
       'policies' => $sources['policies'] ? { undef => undef, default => 'policies' },

@@ -4,15 +4,16 @@
 #
 # @api private
 class mcshell::node::enrolment {
-  $name_ = $mcshell::node::identity
+  $machine = $mcshell::node::identity
   $pki = "${mcshell::node::etc}/pki"
   $token = $mcshell::node::token
   $answer = $mcshell::node::answer
   if !$token and !$mcshell::node::ca_fingerprint {
     fail('mcshell::node: certificate, token or ca_fingerprint says where the certificate is from')
   }
+  $collective = assert_type(Pattern[/\A[a-z0-9_-]+\z/], $mcshell::node::settings.get('collective.main', 'mcs'))
   $who = $token ? { undef => "--ca ${mcshell::node::ca_fingerprint}", default => '--token-file -' }
-  $enroll = "printf %s \"\$ENROLMENT_TOKEN\" | ${mcshell::node::command} node enroll ${name_} --out ${pki} ${who}"
+  $enroll = "printf %s \"\$ENROLMENT_TOKEN\" | ${mcshell::node::command} node enroll ${machine} --out ${pki} ${who}"
 
   Exec {
     provider    => shell,
@@ -21,24 +22,24 @@ class mcshell::node::enrolment {
   }
   if $mcshell::node::enrol_broker {
     exec { 'mcshell: enrol':
-      command => "${enroll} --broker '${mcshell::node::enrol_broker}'",
-      creates => "${pki}/${name_}.pem",
+      command => "${enroll} --broker '${mcshell::node::enrol_broker}' --collective ${collective}",
+      creates => "${pki}/${machine}.pem",
       notify  => Exec['mcshell: restart'],
     }
   } else {
-    exec { "mcshell: ask for a certificate (${pki}/${name_}.request is for mcshell pki receive)":
+    exec { "mcshell: ask for a certificate (${pki}/${machine}.request is for mcshell pki receive)":
       command => $enroll,
-      unless  => "test -e ${pki}/${name_}.pem || test -e ${pki}/${name_}.request",
+      unless  => "test -e ${pki}/${machine}.pem || test -e ${pki}/${machine}.request",
     }
     if $answer {
-      file { "${pki}/${name_}.answer":
+      file { "${pki}/${machine}.answer":
         source  => $answer,
         mode    => '0600',
-        require => Exec["mcshell: ask for a certificate (${pki}/${name_}.request is for mcshell pki receive)"],
+        require => Exec["mcshell: ask for a certificate (${pki}/${machine}.request is for mcshell pki receive)"],
       }
       -> exec { 'mcshell: take the answer':
-        command => "${enroll} --answer ${pki}/${name_}.answer",
-        creates => "${pki}/${name_}.pem",
+        command => "${enroll} --answer ${pki}/${machine}.answer",
+        creates => "${pki}/${machine}.pem",
         notify  => Exec['mcshell: restart'],
       }
     }

@@ -87,15 +87,17 @@ class Play:
     def run(self, *words: str, **more: Any) -> Run:
         """Run it; `more` are variables of all machines, over their own."""
         hosts = {name: {**own, **more} for name, own in self.variables.items()}
+        return self.play(self.folder, hosts, "site.yml", *words)
+
+    def play(self, folder: Path, hosts: dict[str, dict[str, Any]], *words: str) -> Run:
+        """Run what lies in a folder on these hosts, with their variables."""
         common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         inventory = {"nodes": {"hosts": hosts, "vars": common}}
-        (self.folder / "hosts.yml").write_text(yaml.dump(inventory, Dumper=_Dumper, width=1000))
+        (folder / "hosts.yml").write_text(yaml.dump(inventory, Dumper=_Dumper, width=1000))
+        program = Path(sys.executable).with_name("ansible-playbook")
         done = subprocess.run(
-            [
-                Path(sys.executable).with_name("ansible-playbook"),
-                *("-i", "hosts.yml", "site.yml", *words),
-            ],
-            cwd=self.folder,
+            [program, "-i", "hosts.yml", *words],
+            cwd=folder,
             capture_output=True,
             text=True,
             check=False,

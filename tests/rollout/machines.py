@@ -114,7 +114,10 @@ class Site:
         self._running: list[Child] = []
         self.command = folder / NAMES[0] / "opt" / "bin" / "mcshell"
         self.machines = {name: Machine(name, folder / name, self.command) for name in NAMES}
-        self.policies, self.agents = folder / "site" / "node-policies", folder / "site" / "node-agents"
+        self.policies, self.agents = (
+            folder / "site" / "node-policies",
+            folder / "site" / "node-agents",
+        )
         for place in (self.policies, self.agents):
             place.mkdir()
         (self.policies / "default.policy").write_text(POLICY)

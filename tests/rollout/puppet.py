@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.deploy.light import ROOT, offline
@@ -84,15 +85,28 @@ class Manifest:
         """Apply it on one machine; `more` are parameters, over the machine's own."""
         parameters = {**self.parameters[name], **more}
         lines = "".join(f"  {key} => {literal(value)},\n" for key, value in parameters.items())
-        file = self.folder / f"{name}.pp"
-        file.write_text(f"class {{ 'mcshell::node':\n{lines}}}\n")
-        places = [f"--{key}={self.folder / key}" for key in ("confdir", "vardir", "rundir", "logdir")]
-        done = subprocess.run(
-            ["puppet", "apply", f"--modulepath={MODULES}", *places]
-            + ["--detailed-exitcodes", "--color=false", "--show_diff", *words, file],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONPATH": ""},
-        )
+        return self.run(f"class {{ 'mcshell::node':\n{lines}}}\n", *words)
+
+    def run(self, text: str, *words: str) -> Applied:
+        """Apply a manifest."""
+        with tempfile.NamedTemporaryFile("w", dir=self.folder, suffix=".pp") as file:
+            file.write(text)
+            file.flush()
+            places = [f"--{key}dir={self.folder / key}" for key in ("conf", "var", "run", "log")]
+            options = ("--detailed-exitcodes", "--color=false", "--show_diff")
+            done = subprocess.run(
+                [
+                    "puppet",
+                    "apply",
+                    f"--modulepath={MODULES}",
+                    *places,
+                    *options,
+                    *words,
+                    file.name,
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONPATH": ""},
+            )
         return Applied(done.returncode, done.stdout + done.stderr)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from mcshell.docs import markdown, pages
+from tests.deploy.light import ROOT
 from tests.peers.processes import wait_until
 from tests.rollout.ansible import ROLES, Play, Unsafe
 from tests.rollout.hostile import SETTINGS, WRONG_NAMES
@@ -147,7 +150,9 @@ def test_a_dry_run_shows_what_would_change(play: Play, site: Site, machine: Mach
     assert machine.calls() == []
 
     new = machine.folder / "new"
-    places = {key: str(new / key.removeprefix("mcshell_")) for key in ("mcshell_etc", "mcshell_lib")}
+    places = {
+        key: str(new / key.removeprefix("mcshell_")) for key in ("mcshell_etc", "mcshell_lib")
+    }
     absent = {"mcshell_venv": str(new / "opt"), "mcshell_command": str(new / "opt/bin/mcshell")}
     done = play.run(*dry, mcshell_package=str(site.wheel), **places, **absent)
     assert (done.code, done.failed) == (0, {machine.name: 0}), done.said
@@ -212,6 +217,39 @@ def test_a_machine_enrols_by_files(play: Play, site: Site, machine: Machine) -> 
     texts = {path: path.read_bytes() for path in held if path.name != "hosts.yml"}
     assert [path for path, text in texts.items() if line.encode() in text] == []
     assert [path for path, text in texts.items() if token.encode() in text] == []
+
+
+def test_the_page_as_it_stands(play: Play, site: Site, machine: Machine) -> None:
+    """The manual's playbook and lines, with this site's addresses: a look, a run, and a second one."""
+    page = [text for _, text in markdown.code(pages.page("roll-out").text)]
+    (book,) = [text for text in page if text.startswith("- hosts: nodes")]
+    (lines,) = [text for text in page if text.startswith("export ANSIBLE_ROLES_PATH=")]
+    export, *plays = lines.splitlines()
+    assert ROOT / export.partition("=")[2] == ROLES
+    folder = site.folder / "page"
+    shutil.copytree(site.policies, folder / "policies")
+    shutil.copytree(site.agents, folder / "agents")
+    (folder / "web.token").write_text(site.token())
+    for old, new in (
+        ("stomp+ssl://mq.example.com:61614", site.url),
+        ("stomp+ssl://mq.example.com:61615", site.enrolment),
+        (
+            "        broker:\n",
+            f"        collective: {{main: {site.fleet.collective}}}\n        broker:\n",
+        ),
+    ):
+        assert old in book
+        book = book.replace(old, new)
+    (folder / "site.yml").write_text(book)
+    own = {**play.variables[machine.name], "mcshell_certificate": {}, "mcshell_passcode": ""}
+    own |= {"mcshell_name": "page.example.com", "mcshell_etc": str(folder / "etc")}
+    own |= {"mcshell_lib": str(folder / "lib")}
+    for line in [*plays, plays[-1]]:
+        words = line.split()[3:]
+        done = play.play(folder, {machine.name: own}, *words)
+        assert done.code == 0, done.said
+    assert done.changed == {machine.name: 0}
+    assert (folder / "etc" / "policies" / "default.policy").exists()
 
 
 def test_it_is_taken_off(play: Play, site: Site, machine: Machine) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.docs import markdown, pages
 from tests.peers.processes import wait_until
 from tests.rollout.hostile import SETTINGS, WRONG_NAMES
 from tests.rollout.machines import NAMES, PASSCODE, POLICY
-from tests.rollout.puppet import MODULES, Manifest, Sensitive
+from tests.rollout.puppet import MODULES, Manifest, Sensitive, literal
 
 if TYPE_CHECKING:
     from tests.rollout.machines import Machine, Site
@@ -175,7 +176,7 @@ def test_a_machine_enrols_by_files(manifest: Manifest, site: Site, machine: Mach
     own |= {"certificate": None, "token": Sensitive(token)}
     asked = manifest.apply(machine.name, **own)
     request = fresh / "etc" / "pki" / "new.example.com.request"
-    assert "pki/ca.pem: No such file" in asked.said, asked.said
+    assert "new.example.com.pem: No such file" in asked.said, asked.said
     assert not (fresh / "etc" / "node.toml").exists()
     assert "signed" in site.cli("pki", "receive", "--pki", "pki", str(request))
     answer = site.fleet.folder / "new.example.com.answer"
@@ -188,6 +189,25 @@ def test_a_machine_enrols_by_files(manifest: Manifest, site: Site, machine: Mach
     assert token not in asked.said + taken.said + again.said
     held = [path for path in fresh.rglob("*") if path.is_file() and path.suffix != ".pp"]
     assert [path for path in held if token.encode() in path.read_bytes()] == []
+
+
+def test_the_page_as_it_stands(manifest: Manifest, site: Site) -> None:
+    """The manual's class is one that Puppet takes, with sources that are here."""
+    (text,) = [
+        text
+        for _, text in markdown.code(pages.page("roll-out").text)
+        if text.startswith("class { 'mcshell::node'")
+    ]
+    for old, new in (
+        ("'puppet:///modules/profile/policies'", literal(str(site.policies))),
+        ("'puppet:///modules/profile/agents'", literal(str(site.agents))),
+        ("lookup('mcshell_token')", literal("a token")),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    done = manifest.run(text, "--noop")
+    assert done.code == 0, done.said
+    assert "/etc/mcshell/node.toml" in done.said
 
 
 def test_it_is_taken_off(manifest: Manifest, machine: Machine) -> None:

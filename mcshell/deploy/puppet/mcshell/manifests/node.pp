@@ -31,7 +31,7 @@
 class mcshell::node (
   Enum['present', 'absent'] $ensure = 'present',
   Boolean $purge = false,
-  Mcshell::Name $identity = $facts['networking']['fqdn'],
+  Mcshell::Name $identity = downcase($facts['networking']['fqdn']),
   String $package = 'mcshell-node',
   Array[String[1]] $pip_environment = [],
   String[1] $python = 'python3',

@@ -85,7 +85,9 @@ def wanted_files(params: Mapping[str, Any]) -> dict[str, TreeFile]:
     }
 
 
-def present_files(folder: Path, wanted: Mapping[str, TreeFile], whole: list[str]) -> dict[str, TreeFile]:
+def present_files(
+    folder: Path, wanted: Mapping[str, TreeFile], whole: list[str]
+) -> dict[str, TreeFile]:
     """The files as they are, surplus ones too; what Python has compiled is not looked at."""
     paths = {folder / place for place in wanted}
     paths.update(path for name in whole for path in (folder / name).rglob("*"))

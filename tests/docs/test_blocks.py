@@ -32,8 +32,11 @@ ELSEWHERE = {
     "mcshell node --config web1.toml --check": "tests/services/test_check.py",
     "mcshell pki token": "tests/enrolment/test_lines.py",
     "python3 -m venv --without-pip": "tests/deploy/test_light_node.py",
+    "- hosts: nodes": "tests/rollout/test_ansible.py",
+    "export ANSIBLE_ROLES_PATH": "tests/rollout/test_ansible.py",
+    "class { 'mcshell::node'": "tests/rollout/test_puppet.py",
 }
-"""README's blocks that want a place of their own, by how they begin, and the test that runs them."""
+"""Blocks that want a place of their own, by how they begin, and the test that runs them."""
 CMDB = """#!/bin/sh
 printf '{"protocol": "io.choria.choria.discovery.v1.external_reply", "nodes": ["web01"]}' >"$2"
 """

@@ -522,6 +522,7 @@ def missing(kind: str) -> str:
             "prometheus and prometheus-node-exporter",
             all(map(shutil.which, ("prometheus", "promtool", "prometheus-node-exporter"))),
         ),
+        "puppet": ("puppet", bool(shutil.which("puppet"))),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
         "zsh": ("zsh", bool(shutil.which("zsh"))),
         "fish": ("fish", bool(shutil.which("fish"))),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-LEFT_OUT = ("README.md", "deploy/node", "notebook")
+LEFT_OUT = ("README.md", "deploy/ansible", "deploy/node", "deploy/puppet", "notebook")
 """What of the package no node wants; the client's modules are small, and `doctor` looks with them."""
 
 

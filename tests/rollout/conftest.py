@@ -1,0 +1,26 @@
+"""A site of three machines, and the light node's wheel that both tools install."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rollout.machines import Site, light_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The light node of this checkout."""
+    return light_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The administrator's; its machines are as the tests before have left them."""
+    with Site(tmp_path_factory.mktemp("rollout"), wheel) as one:
+        yield one

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from mcshell.broker.config.foreign import ForeignCA
     from mcshell.broker.config.site import Site
     from mcshell.pki import Authority
 
@@ -62,7 +63,7 @@ def read_record(directory: Path) -> dict[str, Any]:
 def write(
     kind: str,
     site: Site,
-    authority: Authority,
+    authority: Authority | ForeignCA,
     hosts: Sequence[str],
     longest_ttl: float,
     options: Mapping[str, Any] | None = None,
@@ -89,7 +90,8 @@ def write(
         "days": f"{site.retention / DAY:g}",
         "ttl": f"{longest_ttl / DAY:g}",
     }
-    put(site.directory / "README.md", template(f"{kind}-README.md").format_map(values))
+    manual = template(f"{kind}-README.md") + (template("foreign-README.md") if site.foreign else "")
+    put(site.directory / "README.md", manual.format_map(values))
     _write_record(kind, site, options)
     return notes
 
@@ -97,7 +99,7 @@ def write(
 def _write_members(
     kind: str,
     site: Site,
-    authority: Authority,
+    authority: Authority | ForeignCA,
     longest_ttl: float,
     options: Mapping[str, Any] | None,
 ) -> list[str]:

@@ -18,6 +18,7 @@ from mcshell.wire import destinations
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from mcshell.broker.config.subject import Subject
     from mcshell.config import Pool
     from mcshell.pki import Kind
 
@@ -59,6 +60,7 @@ class Holder:
 
     `has_login`: there is a certificate of kind `login` of its name, which has the same rights.
     `mover`: it may take all that waits to another broker (`mcshell broker move`).
+    `subjects`: those of its certificates, where another CA than mcshell's has issued them.
     """
 
     kind: Kind
@@ -66,6 +68,7 @@ class Holder:
     pools: tuple[str, ...] = ()
     has_login: bool = False
     mover: bool = False
+    subjects: tuple[Subject, ...] = ()
 
     @property
     def certificates(self) -> tuple[Kind, ...]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
+from mcshell.commands.verbs.broker_foreign import KEPT as _KEPT_OF_ANOTHER
+from mcshell.commands.verbs.broker_foreign import read_foreign, said_of
 from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "config"]
 
 _DAY = 86_400.0
-_KEPT = ("host", "listen", "tls_port", "retention", "cluster")
+_KEPT = ("host", "listen", "tls_port", "retention", "cluster", *_KEPT_OF_ANOTHER)
 """Options that are kept beside what was written."""
 _FRAME = 4 << 20
 """What RabbitMQ takes from 3.13 on, where nothing else was configured."""
@@ -38,21 +40,24 @@ def config(context: Context, options: BrokerConfigOptions) -> Table:
     What was said the last time, and is not said now, is as it was; a change is named.
 
     Raises:
-        ConfigError: the CA is not kept by mcshell: it could not issue the broker's certificate, and
-            does not know who has one.
+        ConfigError: the CA is not kept by mcshell, and the options for another's are not said: it
+            could not issue the broker's certificate, and does not know who has one.
     """
     from mcshell.broker.config import read_record, write  # noqa: PLC0415 - cryptography is slow to load
     from mcshell.broker.config.site import MARGIN, survey  # noqa: PLC0415 - as above
 
     settings = context.settings
-    authority = _authority(context.ca_dir(options.pki))
     longest = settings.node.max_ttl
     directory = Path(options.dir).absolute()
     record = read_record(directory)
     before = _before(record, directory)
+    if options.pki is not None:  # back to a CA of mcshell's
+        before = {name: value for name, value in before.items() if name not in _KEPT_OF_ANOTHER}
     said = {name: value for name in _KEPT if (value := getattr(options, name)) is not None}
-    wanted = {**_DEFAULTS, "host": [socket.getfqdn()], **before, **said}
+    wanted = {**_DEFAULTS, "host": [socket.getfqdn()], **before, **said, **said_of(options)}
     _refuse_unfit(options, wanted)
+    foreign = read_foreign(wanted, settings.pki.operators)
+    authority = foreign or _authority(context.ca_dir(options.pki))
     members = wanted.get("cluster") or ()
     retention = wanted.get("retention")
     site = survey(
@@ -70,7 +75,8 @@ def config(context: Context, options: BrokerConfigOptions) -> Table:
     )
     hosts = members or wanted["host"]
     kept = {name: wanted[name] for name in _KEPT if name in wanted}
-    notes = write(options.broker, site, authority, hosts, longest, kept)
+    notes = [*foreign.notes] if foreign else []
+    notes += write(options.broker, site, authority, hosts, longest, kept)
     notes += [
         f"changed: {_option(name)} was {_told(before[name])}, is {_told(wanted[name])}"
         for name in before
@@ -125,9 +131,8 @@ def _authority(folder: Path) -> Authority:
     if (folder / "ca.pem").exists() and not (folder / "issued.jsonl").exists():
         raise ConfigError(
             f"{folder} holds a CA that mcshell does not keep (no issued.jsonl): it issues no certificate "
-            "for the broker with its key, and cannot tell who has one and which rights each is to have. "
-            "Configure the broker by hand with a certificate of that CA (which names whom by CN: "
-            "RabbitMQ's ssl_cert_login_from = common_name), or name a CA of mcshell's (--pki DIR)"
+            "for the broker with its key, and cannot tell who has one. Say --ca, --cert, --key and "
+            "--identities (mcshell help use-another-ca), or name a CA of mcshell's (--pki DIR)"
         )
     return Authority.open(folder)
 
@@ -194,7 +199,8 @@ def check(settings: Settings, directory: Path) -> str:
         )
     server = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
     end = server.not_valid_after_utc
-    if end.timestamp() - time.time() < 30 * _DAY:
+    whole = (end - server.not_valid_before_utc).total_seconds()
+    if end.timestamp() - time.time() < min(30 * _DAY, whole / 3):
         return f"warn: its certificate ends on {end:%F}: run mcshell broker config again"
     written = datetime.fromtimestamp((directory / RECORD).stat().st_mtime, UTC)
     return f"{record['broker']} for {count} identities, as of {written:%F}; kept {kept / _DAY:g} d"

@@ -130,6 +130,7 @@ def _signing(settings: Settings) -> Iterator[Finding]:
         if path is not None:
             yield _check(name, lambda path=path: _dates(path))  # type: ignore[misc] # mypy cannot type a lambda's default
     yield _check("identity", lambda: _identity(settings))
+    yield _check("chain", lambda: _chain(settings))
 
 
 def _key(settings: Settings) -> str:
@@ -152,7 +153,8 @@ def _dates(path: Path) -> str:
     end = certificate.not_valid_after_utc
     if end < now:
         raise ConfigError(f"{path} has expired on {end:%F}")
-    soon = end.timestamp() - time.time() < _SOON
+    whole = (end - certificate.not_valid_before_utc).total_seconds()  # some live for a day
+    soon = end.timestamp() - time.time() < min(_SOON, whole / 3)
     return f"{'warn: ' if soon else ''}{path} is valid until {end:%F}"
 
 
@@ -169,6 +171,14 @@ def _identity(settings: Settings) -> str:
     crl = credentials.verifier.crl_number
     known = "no CRL" if crl is None else f"CRL {crl}"
     return f"{identity.kind} {identity.name} ({identity.callerid}), {known}"
+
+
+def _chain(settings: Settings) -> str:
+    """Whether the certificate's CAs and their revocation lists are all there."""
+    from mcshell.commands.verbs.doctor_chain import chain_of  # noqa: PLC0415 - as above
+
+    ca, cert, _ = settings.pki.complete()
+    return chain_of(ca, cert, settings.pki.crl, time.time())
 
 
 def _passcode(settings: Settings) -> str:

@@ -304,9 +304,11 @@ class Verifier:
         """
         certificate = x509.load_der_x509_certificate(der)
         try:
-            revocations = self._revocations.get(self._anchor_of(certificate).key)
+            anchor = self._anchor_of(certificate)
         except Rejected:
             return
+        self._refuse_revoked_ca(anchor)
+        revocations = self._revocations.get(anchor.key)
         if revocations is not None and certificate.serial_number in revocations.serials:
             raise Rejected(Reason.REVOKED, f"serial {certificate.serial_number:x}")
 
@@ -339,6 +341,7 @@ class Verifier:
             raise Rejected(Reason.CERT_EXPIRED, f"{identity.callerid}: out of its dates")
         if not anchor.not_before <= now <= anchor.not_after:
             raise Rejected(Reason.CERT_EXPIRED, f"the CA {anchor.name}: out of its dates")
+        self._refuse_revoked_ca(anchor)
         revocations = self._revocations.get(anchor.key)
         if revocations is None:
             if self._crl_max_age is not None and not stale:
@@ -348,6 +351,13 @@ class Verifier:
             raise Rejected(Reason.REVOKED, f"{identity.callerid}, serial {identity.serial:x}")
         if not stale:
             self._check_age(anchor, revocations, now)
+
+    def _refuse_revoked_ca(self, anchor: Anchor) -> None:
+        """Refuse what an intermediate has issued that a CA above it has taken back."""
+        for key, serial in anchor.above:
+            revocations = self._revocations.get(key)
+            if revocations is not None and serial in revocations.serials:
+                raise Rejected(Reason.REVOKED, f"the CA {anchor.name}, serial {serial:x}")
 
     def _check_age(self, anchor: Anchor, revocations: Revocations, now: float) -> None:
         if now > revocations.next_update:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mcshell.errors import ConfigError, Reason, Rejected
+from mcshell.pki.chain import is_root, issuers_of
 from mcshell.pki.keys import refuse_weak
 from mcshell.values import dataclass
 
@@ -85,7 +87,8 @@ class Anchor:
     """One trusted CA; times are seconds since the epoch, `subject` and `key` are DER.
 
     `key` (the SubjectPublicKeyInfo) is what tells CAs apart: a fleet that changes its CA may well
-    have two of one name.
+    have two of one name. `above` are the CAs over an intermediate: the key of each, and the serial
+    that it gave to the one below.
     """
 
     certificate: x509.Certificate
@@ -94,6 +97,7 @@ class Anchor:
     key: bytes
     not_before: float
     not_after: float
+    above: tuple[tuple[bytes, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +132,10 @@ def load_anchors(pem: bytes) -> tuple[Anchor, ...]:
         certificates = x509.load_pem_x509_certificates(pem)
     except UNPARSABLE as error:
         raise ConfigError(f"no PEM certificate of a CA: {error}", key="pki.ca") from error
-    return tuple(_anchor(certificate) for certificate in certificates)
+    return tuple(_anchor(certificate, certificates) for certificate in certificates)
 
 
-def _anchor(certificate: x509.Certificate) -> Anchor:
+def _anchor(certificate: x509.Certificate, all_of_them: Sequence[x509.Certificate]) -> Anchor:
     name = certificate.subject.rfc4514_string()
     try:
         why = _no_anchor(certificate)
@@ -143,10 +147,22 @@ def _anchor(certificate: x509.Certificate) -> Anchor:
         certificate=certificate,
         name=name,
         subject=certificate.subject.public_bytes(),
-        key=certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        key=_key(certificate),
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
+        above=_above(certificate, all_of_them),
     )
+
+
+def _key(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _above(
+    certificate: x509.Certificate, cas: Sequence[x509.Certificate]
+) -> tuple[tuple[bytes, int], ...]:
+    issuers = [] if is_root(certificate) else issuers_of(certificate, cas)
+    return tuple((_key(ca), one.serial_number) for one, ca in pairwise((certificate, *issuers)))
 
 
 def _no_anchor(certificate: x509.Certificate) -> str | None:

@@ -180,11 +180,13 @@ class Verifier:
         self._leaves: dict[bytes, _Leaf] = {}
         self._cache = cache
         self._trusts = [_trust(anchor, operators) for anchor in self._anchors]
+        self._points: dict[bytes, bytes] = {}
         if crl_pem:
             try:
-                self.update_crl(crl_pem)
+                self._take(load_crls(crl_pem, self._anchors, points=None))
             except Rejected as error:
                 raise ConfigError(f"the CRL: {error.detail}") from error
+            self._points |= {key: one.point for key, one in self._revocations.items() if one.point}
 
     @property
     def crl_number(self) -> int | None:
@@ -223,11 +225,11 @@ class Verifier:
         Raises:
             Rejected: BAD_CERTIFICATE (no CRL), FOREIGN_CA or BAD_SIGNATURE (not our CA's).
         """
-        return self._take(load_crls(pem, self._anchors))
+        return self._take(load_crls(pem, self._anchors, self._points))
 
     def update_lists(self, lists: Sequence[bytes]) -> bool:
         """Do as `update_crl` with lists in DER, as they travel."""
-        return self._take(load_lists(lists, self._anchors))
+        return self._take(load_lists(lists, self._anchors, self._points))
 
     def _take(self, found: Sequence[Revocations]) -> bool:
         with self._taking:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import binascii
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -75,6 +76,8 @@ MAX_LISTS: Final = 16
 # What a registration can carry as the number of a list.
 MAX_NUMBER: Final = 1 << 62
 _SCOPED: Final = (x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
+Points: TypeAlias = "Mapping[bytes, bytes] | None"
+NO_POINTS: Final[Points] = MappingProxyType({})
 _BEGIN: Final = b"-----BEGIN X509 CRL-----"
 _END: Final = b"-----END X509 CRL-----"
 _COLUMNS: Final = 64
@@ -104,7 +107,8 @@ class Anchor:
 class Revocations:
     """One CA's revocation list: `key` is that of the CA which signed it.
 
-    `issued` is its date, `next_update` when the next one is due at the latest (epoch).
+    `issued` is its date, `next_update` when the next one is due at the latest (epoch). `point` is the
+    distribution point that it is for, as DER; empty where it names none.
     """
 
     key: bytes
@@ -113,6 +117,7 @@ class Revocations:
     next_update: float
     serials: frozenset[int]
     der: bytes
+    point: bytes = b""
 
     @property
     def pem(self) -> bytes:
@@ -217,20 +222,25 @@ def refuse_unfit(certificate: x509.Certificate, kind: Kind) -> None:
         raise Rejected(Reason.BAD_CERTIFICATE, f"signed with {algorithm.name}")
 
 
-def load_crls(pem: bytes, anchors: Sequence[Anchor]) -> list[Revocations]:
+def load_crls(
+    pem: bytes, anchors: Sequence[Anchor], points: Points = NO_POINTS
+) -> list[Revocations]:
     """Read a text of PEM as `load_lists` reads DER; also Rejected for a text that is none."""
     try:
         lists = _read_pem(pem)
     except ValueError as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
-    return load_lists(lists, anchors)
+    return load_lists(lists, anchors, points)
 
 
-def load_lists(lists: Sequence[bytes], anchors: Sequence[Anchor]) -> list[Revocations]:
+def load_lists(
+    lists: Sequence[bytes], anchors: Sequence[Anchor], points: Points = NO_POINTS
+) -> list[Revocations]:
     """Read the revocation lists (DER) that one of the CAs has signed; others are passed over.
 
     While a fleet changes its CA, both CAs' lists travel together, also to nodes that do not trust
-    both yet.
+    both yet. A list for one distribution point (step-ca's name one) is taken where the administrator
+    has installed one for the same: `points` are those by the CA's key, None for his own file.
 
     Raises:
         Rejected: BAD_CERTIFICATE (none, or one that we do not process); FOREIGN_CA or
@@ -245,7 +255,7 @@ def load_lists(lists: Sequence[bytes], anchors: Sequence[Anchor]) -> list[Revoca
             if signer is None:
                 foreign.append(_foreign(der, anchors))
             else:
-                found.append(_revocations(crl, signer, der))
+                found.append(_revocations(crl, signer, der, points))
     except UNPARSABLE as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
     if foreign and not found:
@@ -283,12 +293,32 @@ def _foreign(der: bytes, anchors: Sequence[Anchor]) -> Rejected:
     return Rejected(Reason.BAD_SIGNATURE, f"a CRL in the name of {named[:120]!r}")
 
 
-def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, der: bytes) -> Revocations:
-    number = 0
+def _point_of(value: x509.ExtensionType, signer: Anchor, points: Points) -> bytes | None:
+    """The one place of all users' certificates that a list is for; None for any other part.
+
+    A carrier could put the list of one part in the place of another's, so that he may only bring
+    what is for the same.
+    """
+    if not isinstance(value, x509.IssuingDistributionPoint):
+        return None
+    parts = (value.only_contains_ca_certs, value.only_contains_attribute_certs, value.indirect_crl)
+    named = len(value.full_name or ()) == 1 and value.only_contains_user_certs
+    if not named or any(parts) or value.only_some_reasons or value.relative_name:
+        return None
+    point = value.public_bytes()
+    return point if points is None or points.get(signer.key) == point else None
+
+
+def _revocations(
+    crl: x509.CertificateRevocationList, signer: Anchor, der: bytes, points: Points
+) -> Revocations:
+    number, point = 0, b""
     for extension in crl.extensions:
         value = extension.value
         if isinstance(value, x509.CRLNumber):
             number = value.crl_number
+        elif (found := _point_of(value, signer, points)) is not None:
+            point = found
         elif extension.critical or isinstance(value, _SCOPED):
             oid = extension.oid.dotted_string
             raise Rejected(
@@ -307,6 +337,7 @@ def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, der: bytes
         next_update=math.inf if end is None else end.timestamp(),
         serials=frozenset(entry.serial_number for entry in crl),
         der=der,
+        point=point,
     )
 
 

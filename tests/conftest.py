@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PEERS = (
     *("activemq", "rabbitmq", "mcollective", "tmux", "chromium", "softhsm", "nodejs", "gcc"),
-    *("zsh", "fish", "prometheus"),
+    *("zsh", "fish", "prometheus", "puppet"),
 )
 EACH_BROKER = [
     "embedded",

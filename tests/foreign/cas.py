@@ -58,6 +58,7 @@ class ForeignAuthority:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ca, self.crl, self.signed = folder / "ca.pem", folder / "crl.pem", folder / "signed"
+        self._current: dict[str, tuple[bytes, bytes]] = {}
         folder.mkdir(parents=True)
         self.signed.mkdir()
         self.init()
@@ -70,13 +71,25 @@ class ForeignAuthority:
         """A new certificate and its key, PEM."""
         raise NotImplementedError
 
-    def revoke(self, name: str) -> None:
-        """Take back the certificate that the name has now; it stays in `signed`."""
+    def take_back(self, name: str) -> None:
+        """Put the certificate that the name has now into a new list."""
         raise NotImplementedError
 
+    def revoke(self, name: str) -> None:
+        """As `take_back`; the certificate stays in `signed`."""
+        self.take_back(name)
+        self._current.pop(name, None)
+
     def issue(self, name: str, out: Path, hosts: Sequence[str] = ()) -> None:
-        """Write `NAME.pem` and `NAME.key`; a name may have another one."""
-        cert, key = self.make(name, hosts)
+        """A new certificate, whether the name has one or not."""
+        self._current.pop(name, None)
+        self.hand_out(name, out, hosts)
+
+    def hand_out(self, name: str, out: Path, hosts: Sequence[str] = ()) -> None:
+        """Write `NAME.pem` and `NAME.key`, which are made where the name has none."""
+        if name not in self._current:
+            self._current[name] = self.make(name, hosts)
+        cert, key = self._current[name]
         (self.signed / f"{name}.pem").write_bytes(cert)
         (out / f"{name}.pem").write_bytes(cert)
         secret = out / f"{name}.key"
@@ -145,7 +158,7 @@ class Puppet(ForeignAuthority):
         cert, key, _ = (place / f"{name}.pem" for place in places)
         return cert.read_bytes(), key.read_bytes()
 
-    def revoke(self, name: str) -> None:
+    def take_back(self, name: str) -> None:
         """As the server would: a list of the next number."""
         run(["ruby", "-e", PUPPET_REVOKES, self.folder / "puppet.conf", name], self.folder)
 
@@ -243,7 +256,7 @@ class OpenSSL(ForeignAuthority):
         words = ["openssl", "ca", "-batch", "-notext", "-config", config, "-in", f"{name}.csr"]
         run([*words, "-extensions", extensions, "-out", f"{name}.pem"], self.folder)
 
-    def revoke(self, name: str) -> None:
+    def take_back(self, name: str) -> None:
         """`openssl ca -revoke`, and a new list."""
         config = f"{self.issuer}.conf"
         words = ["openssl", "ca", "-config", config, "-revoke", f"signed/{name}.pem"]
@@ -328,7 +341,7 @@ class Step(ForeignAuthority):
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
         return b"".join(one.public_bytes(Encoding.PEM) for one in pem), secret
 
-    def revoke(self, name: str) -> None:
+    def take_back(self, name: str) -> None:
         """A list of the next number."""
         leaf = x509.load_pem_x509_certificate((self.signed / f"{name}.pem").read_bytes())
         self.revoked.append(leaf.serial_number)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -22,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -295,6 +293,7 @@ PROVISIONER = x509.ObjectIdentifier("1.3.6.1.4.1.37476.9000.64.1")
 # SEQUENCE { INTEGER 1 (JWK), OCTET STRING "admin", OCTET STRING "kid" }
 PROVISIONED = bytes.fromhex("300f0201010405") + b"admin" + b"\x04\x03kid"
 DAY = dt.timedelta(days=1)
+BOTH_ENDS = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 class Step(ForeignAuthority):
@@ -305,6 +304,7 @@ class Step(ForeignAuthority):
     """
 
     kind = "step"
+    place = "http://ca.example.com/1.0/crl"
 
     def init(self) -> None:
         """Root and intermediate."""
@@ -328,13 +328,22 @@ class Step(ForeignAuthority):
 
     def make(self, name: str, hosts: Sequence[str]) -> tuple[bytes, bytes]:
         """A leaf with its provisioner."""
+        return self.leaf(_name(name), [_general(one) for one in (name, *hosts)])
+
+    def leaf(
+        self,
+        subject: x509.Name,
+        names: Sequence[x509.GeneralName],
+        life: dt.timedelta = DAY,
+        ends: Sequence[x509.ObjectIdentifier] = BOTH_ENDS,
+    ) -> tuple[bytes, bytes]:
+        """A leaf of any names, and its key, PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        ends = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        names = [_general(one) for one in (name, *hosts)]
-        builder = _builder(_name(name), self.intermediate.subject, key, DAY)
+        builder = _builder(subject, self.intermediate.subject, key, life)
         builder = builder.add_extension(_usage(digital_signature=True), True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(ends), False)
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
         builder = builder.add_extension(x509.UnrecognizedExtension(PROVISIONER, PROVISIONED), False)
         leaf = _with_issuer(builder, self.key).sign(self.key, hashes.SHA256())
         pem = (leaf, self.intermediate)  # `step ca certificate` writes both
@@ -351,7 +360,7 @@ class Step(ForeignAuthority):
         now = dt.datetime.now(dt.UTC)
         self.number += 1
         place = x509.IssuingDistributionPoint(
-            full_name=[x509.UniformResourceIdentifier("http://ca.example.com/1.0/crl")],
+            full_name=[x509.UniformResourceIdentifier(self.place)],
             relative_name=None,
             only_contains_user_certs=True,
             only_contains_ca_certs=False,
@@ -395,7 +404,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=1))
+        .not_valid_before(now - 2 * DAY)
         .not_valid_after(now + life)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
     )

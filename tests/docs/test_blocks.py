@@ -32,6 +32,10 @@ ELSEWHERE = {
     "mcshell node --config web1.toml --check": "tests/services/test_check.py",
     "mcshell pki token": "tests/enrolment/test_lines.py",
     "python3 -m venv --without-pip": "tests/deploy/test_light_node.py",
+    "[pki]\nca": "tests/foreign/test_page.py",
+    "ssl=/var/lib/puppet": "tests/foreign/test_page.py",
+    "mcshell broker config rabbitmq --dir": "tests/foreign/test_page.py",
+    "#!/bin/sh\nset -eu\ncd /etc/mcshell": "tests/foreign/test_fleet.py",
 }
 """README's blocks that want a place of their own, by how they begin, and the test that runs them."""
 CMDB = """#!/bin/sh

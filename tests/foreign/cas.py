@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cryptography import x509
@@ -26,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = ["KINDS", "ForeignAuthority", "OpenSSL", "OpenSSLChain", "Puppet", "Step"]
 
@@ -144,7 +144,9 @@ class Puppet(ForeignAuthority):
 
     def make(self, name: str, hosts: Sequence[str]) -> tuple[bytes, bytes]:
         """`puppetserver ca generate`, without the server."""
-        places = [self.folder / "ssl" / f"{kind}s" for kind in ("cert", "private_key", "public_key")]
+        places = [
+            self.folder / "ssl" / f"{kind}s" for kind in ("cert", "private_key", "public_key")
+        ]
         for place in (self.signed, *places):
             (place / f"{name}.pem").unlink(missing_ok=True)
         words: list[str | Path] = ["generate", "--ca-client", "--certname", name]
@@ -317,7 +319,9 @@ class Step(ForeignAuthority):
         self.ca.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in both))
         self._list()
 
-    def _authority(self, name: str, key: ec.EllipticCurvePrivateKey, length: int) -> x509.Certificate:
+    def _authority(
+        self, name: str, key: ec.EllipticCurvePrivateKey, length: int
+    ) -> x509.Certificate:
         root = getattr(self, "root", None)
         subject = _name(name)
         builder = _builder(subject, root.subject if root else subject, key, 3650 * DAY)

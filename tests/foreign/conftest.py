@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from tests.foreign.cas import KINDS, ForeignAuthority
 from tests.foreign.fleet import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CAS = [
     pytest.param("puppet", marks=pytest.mark.puppet),
@@ -22,12 +23,23 @@ BROKERS = [
 ]
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ForeignAuthority]:
+    """A CA by its kind, made when it is asked for first."""
+
+    @cache
+    def made(kind: str) -> ForeignAuthority:
+        return KINDS[kind](tmp_path_factory.mktemp("foreign") / kind)
+
+    return made
+
+
 @pytest.fixture(scope="session", params=CAS)
 def ca(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, authority: Callable[[str], ForeignAuthority]
 ) -> ForeignAuthority:
     """Each of the CAs."""
-    return KINDS[request.param](tmp_path_factory.mktemp("foreign") / request.param)
+    return authority(request.param)
 
 
 @pytest.fixture(params=BROKERS)

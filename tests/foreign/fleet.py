@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import free_ports
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 __all__ = ["ForeignFleet", "Site"]
@@ -79,30 +79,11 @@ class Site:
         (row,) = json.loads(self.told.stdout)
         return dict(row)
 
-    def renew_broker(self) -> None:
-        """A new certificate for the broker."""
-        self.ca.issue("mq", self.folder, HOSTS)
-
     def configure(self, *more: str) -> subprocess.CompletedProcess[str]:
         """Run `broker config`, again too: what was said before is kept."""
         self.told = self.fleet.cli("broker", "config", self.kind, "--dir", "conf", "--json", *more)
         assert self.told.returncode == 0, self.told.stderr
         return self.told
-
-    def take_over(self) -> None:
-        """What README in the broker's folder says after the command was run again."""
-        if self.kind == "activemq":
-            self.broker.restart()
-            return
-        reload = subprocess.run(
-            [str(self.folder / "conf" / "reload")],
-            env=dict(self.broker.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert reload.returncode == 0, reload.stderr
 
     def enter(self, who: str) -> Bare:
         """A bare connection with this name's certificate, and no login."""

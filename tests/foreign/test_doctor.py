@@ -82,7 +82,7 @@ def no_list(step: Step, folder: Path) -> None:
 
 
 def ended_list(step: Step, folder: Path) -> None:
-    """openssl's own, for seconds."""
+    """A list of openssl's, good for a second."""
     ca = OpenSSLChain(folder / "openssl")
     ca.issue("web1", folder)
     words = ["openssl", "ca", "-config", "intermediate.conf", "-gencrl", "-out", "crl.pem"]

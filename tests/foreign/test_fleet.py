@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.wire import destinations
+from tests.foreign.cas import HOSTS
+from tests.foreign.test_page import block, shell
 from tests.peers.bare import Closed
 from tests.peers.processes import wait_until
 from tests.rights.test_rights import read
@@ -44,6 +46,8 @@ def rights_are_for_names(site: Site) -> None:
     work = {name: destinations.work(site.fleet.collective, name) for name in ("web1", "db1")}
     assert may_read(site, "db1", work["db1"])
     assert not may_read(site, "db1", work["web1"])
+    assert may_read(site, "mallory", queue_of(site, "mallory"))
+    assert not may_read(site, "mallory", queue_of(site, "alice"))
     assert not may_read(site, "web1", work["db1"])
     ghost = f"ghost-{site.kind}"
     site.ca.issue(ghost, site.folder)
@@ -61,31 +65,53 @@ def a_new_certificate_needs_nothing(site: Site) -> None:
 
 
 def who_was_revoked_is_believed_by_nobody(site: Site) -> None:
-    """The CA's new list goes to the node by `pki publish`, and it refuses what the key signs."""
+    """The node refuses what the key signs once `pki publish` has brought it the CA's new list."""
     site.ca.revoke("mallory")
     site.fleet.refresh()
     published = site.fleet.cli("pki", "publish", "-I", "web1", "--json")
     assert published.returncode == 0, published.stderr + published.stdout
-    site.fleet.cli("rpc", "rpcutil", "ping", "-I", "web1", MCSHELL_CONFIG="mallory.toml")
-    assert "revoked" in [e.get("reason") for e in site.fleet.audit("web1")]
+    words = ("rpc", "rpcutil", "ping", "-I", "web1", "--via", "queue", "-b")
+    sent = site.fleet.cli(*words, MCSHELL_CONFIG="mallory.toml")
+    assert sent.returncode == 0, sent.stderr
+    reasons = lambda: [event.get("reason") for event in site.fleet.audit("web1")]  # noqa: E731
+    assert wait_until(lambda: "revoked" in reasons(), 30)
 
 
 def a_revoked_broker_is_replaced(site: Site) -> None:
-    """It is not spoken to; the same command puts the new certificate in, and takes mallory out."""
+    """It is not spoken to; cron's lines of the how-to page put its new certificate in, and take out
+    mallory's login.
+    """
     site.ca.revoke("mq")
     site.fleet.refresh()
     refused = site.fleet.cli(*PING)
     assert refused.returncode != 0
     assert WHY in refused.stderr
-    site.renew_broker()
-    site.configure()
+    site.ca.issue("mq", site.folder, HOSTS)
+    cron(site)
+    assert wait_until(lambda: states(site) == ["ok"], 60)
     record = json.loads((site.folder / "conf" / "mcshell.json").read_text())
     assert {"node:web1", "operator:alice"} <= set(record["identities"])
     assert "operator:mallory" not in record["identities"]
-    site.take_over()
-    assert wait_until(lambda: states(site) == ["ok"], 60)
-    queue = destinations.reply(site.fleet.collective, "cert=mallory", "s")
-    assert wait_until(lambda: not may_read(site, "mallory", queue), 30)
+    assert may_read(site, "alice", queue_of(site, "alice"))
+    assert not may_read(site, "mallory", queue_of(site, "mallory"))
+
+
+def cron(site: Site) -> None:
+    """The lines of the page; ActiveMQ is restarted instead of its reload, and then told."""
+    lines = block("#!/bin/sh").replace("/etc/mcshell", "pki").replace("rabbitmq", site.kind)
+    lines = lines.replace("/srv/mcshell/broker", "../conf")
+    if site.kind == "activemq":
+        lines = lines.partition("../conf/reload")[0]
+    environ = {**site.broker.environment, **site.fleet.environ, "CRL_URL": site.ca.crl.as_uri()}
+    done = shell(lines, site.folder, **environ)
+    assert done.returncode == 0, done.stderr + done.stdout
+    if site.kind == "activemq":
+        site.broker.restart()
+
+
+def queue_of(site: Site, who: str) -> str:
+    """Where the replies to an operator are."""
+    return destinations.reply(site.fleet.collective, f"cert={who}", "s")
 
 
 def states(site: Site) -> list[str]:

@@ -15,7 +15,7 @@ from mcshell.commands.context import Context
 from mcshell.commands.run import run_words
 from mcshell.errors import Reason, Rejected
 from mcshell.wire.documents.signatures import Signer, Verifier
-from tests.foreign.cas import OpenSSLChain, Step, run
+from tests.foreign.cas import HOSTS, OpenSSLChain, Step, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,6 +123,32 @@ def test_what_is_wrong_with_a_chain_is_named(step: Step, tmp_path: Path, flaw: s
     put(step, tmp_path)
     found, said = chain(tmp_path)
     assert (found, text in said) == (state, True), said
+
+
+def test_a_broker_whose_fleet_has_changed_is_named(step: Step, tmp_path: Path) -> None:
+    """Who has a certificate since, and who lost it, until `broker config` is run again."""
+    step.issue("mq", tmp_path, HOSTS)
+    words = ["broker", "config", "activemq", "--dir", str(tmp_path / "conf"), "--host", "localhost"]
+    for name, path in (("ca", step.ca), ("crl", step.crl), ("identities", step.signed)):
+        words += [f"--{name}", str(path)]
+    words += ["--cert", str(tmp_path / "mq.pem"), "--key", str(tmp_path / "mq.key")]
+    config = ["--config", str(tmp_path / "c.toml")]
+    run_words([*words, *config], Context())
+    assert broker(tmp_path)[0] == "ok"
+    step.issue("web2", tmp_path)
+    step.revoke("web1")
+    state, said = broker(tmp_path)
+    assert state == "warn"
+    assert "node:web2 has no rights yet, node:web1 has rights still: run" in said
+
+
+def broker(folder: Path) -> tuple[str, str]:
+    """What doctor says of the broker's configuration."""
+    words = ["doctor", "--config", str(folder / "c.toml"), "--broker", str(folder / "conf")]
+    _, table = run_words(words, Context())
+    assert table is not None
+    (row,) = [row for row in table.rows if row[0].startswith("broker config")]
+    return row[1], row[2]
 
 
 def verdict(verifier: Verifier, signer: Signer) -> Reason | None:

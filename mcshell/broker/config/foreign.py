@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mcshell.broker.config.rights import Holder
-from mcshell.broker.config.subject import Subject, subject_of
+from mcshell.broker.config.subject import CertificateSubject, subject_of
 from mcshell.errors import ConfigError, Rejected, UsageError
 from mcshell.pki import check_name
 from mcshell.pki.chain import is_root, issuers_of, lacking
@@ -62,7 +62,7 @@ class ForeignCA:
     server: tuple[x509.Certificate, ...]
     """The broker's certificate, and what vouches for it."""
     server_key: bytes
-    known: Mapping[tuple[Kind, str], tuple[Subject, ...]]
+    known: Mapping[tuple[Kind, str], tuple[CertificateSubject, ...]]
     notes: tuple[str, ...]
 
     def holders(self, pools: Mapping[str, Pool]) -> tuple[Holder, ...]:
@@ -111,14 +111,16 @@ def foreign_ca(files: ForeignFiles, operators: Sequence[str], now: float) -> For
     """
     verifier = Verifier(files.ca, crl_pem=files.crl, operators=operators)
     left: dict[str, list[str]] = defaultdict(list)
-    known = _judged(files.certificates, verifier, now, left)
+    cas = [anchor.certificate for anchor in load_anchors(files.ca)]  # often beside their leaves
+    shown = [one for one in files.certificates if one not in cas]
+    known = _judged(shown, verifier, now, left)
     for name in files.names:
         kind: Kind = "operator" if _matches(name.lower(), operators) else "node"
         try:
             identity = kind, check_name(name, kind)
         except UsageError as error:
             raise ConfigError(f"--identities: {error}") from error
-        known[identity].append(Subject(name, f"CN={name}"))
+        known[identity].append(CertificateSubject(name, f"CN={name}"))
     for name in {name for _, name in known if len([one for one in known if one[1] == name]) > 1}:
         left["both an operator and a node"].append(name)
         known = {one: found for one, found in known.items() if one[1] != name}
@@ -131,7 +133,7 @@ def foreign_ca(files: ForeignFiles, operators: Sequence[str], now: float) -> For
     )
     return ForeignCA(
         ca_pem=files.ca,
-        server=_server(files, verifier, now),
+        server=_server(files, cas, verifier, now),
         server_key=dump_private(load_private(files.key, "--key")),
         known={one: tuple(dict.fromkeys(found)) for one, found in known.items()},
         notes=tuple(notes if files.crl else ("no --crl: nobody is left out as revoked", *notes)),
@@ -143,9 +145,9 @@ def _judged(
     verifier: Verifier,
     now: float,
     left: dict[str, list[str]],
-) -> dict[tuple[Kind, str], list[Subject]]:
+) -> dict[tuple[Kind, str], list[CertificateSubject]]:
     """Whom certificates speak for; whoever gets no right stands in `left`, by the reason."""
-    known: dict[tuple[Kind, str], list[Subject]] = defaultdict(list)
+    known: dict[tuple[Kind, str], list[CertificateSubject]] = defaultdict(list)
     for certificate in certificates:
         try:
             shown = certificate.subject.rfc4514_string() or f"{certificate.serial_number:x}"
@@ -172,7 +174,9 @@ def _judged(
     return known
 
 
-def _server(files: ForeignFiles, verifier: Verifier, now: float) -> tuple[x509.Certificate, ...]:
+def _server(
+    files: ForeignFiles, cas: Sequence[x509.Certificate], verifier: Verifier, now: float
+) -> tuple[x509.Certificate, ...]:
     """The broker's certificate with those that vouch for it; raises ConfigError for an unfit one."""
     found = certificates_in(files.cert)
     if not found:
@@ -180,7 +184,6 @@ def _server(files: ForeignFiles, verifier: Verifier, now: float) -> tuple[x509.C
     leaf, *given = found
     if not same_key(load_private(files.key, "--key"), leaf.public_key()):
         raise ConfigError("--key: it is not the key of --cert")
-    cas = [anchor.certificate for anchor in load_anchors(files.ca)]
     for ca in lacking(cas):
         above, below = ca.issuer.rfc4514_string(), ca.subject.rfc4514_string()
         raise ConfigError(

@@ -18,7 +18,7 @@ from mcshell.wire import destinations
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mcshell.broker.config.subject import Subject
+    from mcshell.broker.config.subject import CertificateSubject
     from mcshell.config import Pool
     from mcshell.pki import Kind
 
@@ -54,7 +54,7 @@ class Right:
     tail: NameMatch = NameMatch.NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """An identity with a certificate, and the pools that it serves.
 
@@ -68,7 +68,7 @@ class Holder:
     pools: tuple[str, ...] = ()
     has_login: bool = False
     mover: bool = False
-    subjects: tuple[Subject, ...] = ()
+    subjects: tuple[CertificateSubject, ...] = ()
 
     @property
     def certificates(self) -> tuple[Kind, ...]:
@@ -86,7 +86,7 @@ class Holder:
     ) -> Holder:
         """Find the pools it serves."""
         served = tuple(pool for pool in sorted(pools) if name in pools[pool])
-        return cls(kind, name, served, has_login)
+        return cls(kind=kind, name=name, pools=served, has_login=has_login)
 
 
 def role_rights(kind: Kind, collectives: Iterable[str]) -> list[Right]:

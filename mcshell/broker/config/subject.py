@@ -17,7 +17,7 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from cryptography import x509
 
-__all__ = ["Subject", "in_java", "in_properties", "subject_of"]
+__all__ = ["CertificateSubject", "in_java", "in_properties", "subject_of"]
 
 _KEYWORDS: Final = {
     NameOID.COMMON_NAME: "CN",
@@ -44,19 +44,19 @@ _ASCII: Final = range(0x20, 0x7F)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class CertificateSubject:
     """Whom a certificate of another CA logs in as: its one common name, its subject in Java's form."""
 
     common_name: str
     java: str
 
 
-def subject_of(name: x509.Name) -> Subject | None:
+def subject_of(name: x509.Name) -> CertificateSubject | None:
     """What brokers make of a subject; None where it has no common name, two, or no text."""
     if any(not isinstance(part.value, str) for part in name):
         return None
     common = [str(part.value) for part in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    return Subject(common[0], in_java(name)) if len(common) == 1 else None
+    return CertificateSubject(common[0], in_java(name)) if len(common) == 1 else None
 
 
 def in_java(name: x509.Name) -> str:

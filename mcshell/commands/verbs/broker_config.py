@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.broker_foreign import KEPT as _KEPT_OF_ANOTHER
-from mcshell.commands.verbs.broker_foreign import read_foreign, said_of
+from mcshell.commands.verbs.broker_foreign import changed_since, read_foreign, said_of
 from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -202,5 +202,7 @@ def check(settings: Settings, directory: Path) -> str:
     whole = (end - server.not_valid_before_utc).total_seconds()
     if end.timestamp() - time.time() < min(30 * _DAY, whole / 3):
         return f"warn: its certificate ends on {end:%F}: run mcshell broker config again"
+    if told := changed_since(record, settings.pki.operators):
+        return f"warn: {told}: run mcshell broker config again"
     written = datetime.fromtimestamp((directory / RECORD).stat().st_mtime, UTC)
     return f"{record['broker']} for {count} identities, as of {written:%F}; kept {kept / _DAY:g} d"

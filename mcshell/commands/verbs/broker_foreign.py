@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from mcshell.broker.config.foreign import ForeignCA
     from mcshell.commands.grammar.local_options import BrokerConfigOptions
 
-__all__ = ["KEPT", "read_foreign", "said_of"]
+__all__ = ["KEPT", "changed_since", "read_foreign", "said_of"]
 
 KEPT: Final = ("ca", "cert", "key", "crl", "identities")
 """Options that are kept beside what was written; of mcshell's own CA none is said."""
 _NEEDED: Final = ("ca", "cert", "key", "identities")
+_TOLD: Final = 8
 _SUFFIXES: Final = (".pem", ".crt", ".cer")
 
 
@@ -78,6 +79,20 @@ def read_foreign(wanted: Mapping[str, Any], operators: Sequence[str]) -> Foreign
         names=tuple(names),
     )
     return foreign.foreign_ca(files, operators, time.time())
+
+
+def changed_since(record: Mapping[str, Any], operators: Sequence[str]) -> str:
+    """Who has rights at a broker and should not, or should and has not; "" where the files are elsewhere."""
+    options = record.get("options") or {}
+    places = [options.get(name) for name in ("ca", "cert", "key")] + options.get("identities", [])
+    if not all(place and Path(place).exists() for place in places):
+        return ""
+    found = read_foreign(options, operators)
+    now = {f"{kind}:{name}" for kind, name in found.known} if found else set()
+    written = set(record["identities"])
+    told = [f"{name} has no rights yet" for name in sorted(now - written)]
+    told += [f"{name} has rights still" for name in sorted(written - now)]
+    return ", ".join(told[:_TOLD]) + (f" and {len(told) - _TOLD} more" if told[_TOLD:] else "")
 
 
 def _shown(paths: Sequence[str]) -> list[Path]:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mcshell.broker.server import run
+from mcshell.broker.service import run
 from mcshell.config import BrokerSettings
 from mcshell.errors import ConfigError
 

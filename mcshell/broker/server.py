@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import signal
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from mcshell.broker.queues import Queue, QueueSubscription, Topics, head_for, is_wildcard
 from mcshell.broker.store import MessageStore, StoredMessage
-from mcshell.errors import ConfigError, MCShellError, WireError
+from mcshell.errors import MCShellError, WireError
 from mcshell.version import VERSION
-from mcshell.wire.stomp.frame import Frame, dump_head
-from mcshell.wire.stomp.server import (
-    ServerConnection,
-    address_of,
-    listen_on,
-    number,
-    server_context,
-)
+from mcshell.wire.stomp.frame import dump_head
+from mcshell.wire.stomp.server import ServerConnection, listen_on, number
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
     from pathlib import Path
 
     from mcshell.broker.queues import Consumer
+    from mcshell.wire.stomp.frame import Frame
 
-__all__ = ["Broker", "run"]
+__all__ = ["Broker", "BrokerConnection"]
 
 SWEEP, EXPIRE = 0.5, 10  # seconds between looks at the heart-beats; each 10th at what is too old
 # unsent bytes, and so many more a subscription, above which a connection loses topic messages
@@ -53,13 +47,18 @@ def size_of(frame: Frame) -> int:
 class BrokerConnection(ServerConnection):
     """One client: what its commands do, its subscriptions, its unfinished transactions."""
 
-    def __init__(self, broker: Broker, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        tls: ssl.SSLContext | None = None,
+        greeting: dict[ServerConnection, None] | None = None,
+    ) -> None:
         super().__init__(
             broker.name,
             broker.login,
             broker.has_output,
             broker.connections,
-            broker.greeting,
+            broker.greeting if greeting is None else greeting,
             tls,
         )
         self.broker = broker
@@ -175,6 +174,8 @@ class Broker:
     def __init__(self, data: Path, *, user: str = "", passcode: str = "") -> None:
         self.connections: set[ServerConnection] = set()
         self.greeting: dict[ServerConnection, None] = {}
+        self.strangers: dict[ServerConnection, None] = {}
+        """Who has not logged in yet where machines without a certificate may: they crowd nobody out."""
         self.name = f"mcshell/{VERSION}"
         self.login = (user, passcode)
         self._data = data
@@ -186,13 +187,15 @@ class Broker:
         self._topics = Topics()
 
     async def start(
-        self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        connection: Callable[[Broker, ssl.SSLContext | None], BrokerConnection] = BrokerConnection,
     ) -> tuple[str, int]:
         """Serve here (too), or raise ConfigError; returns the address, with the real port for 0."""
         self.loop = asyncio.get_running_loop()
-        server = await listen_on(
-            lambda: BrokerConnection(self, tls), host, port, tls=tls is not None
-        )
+        server = await listen_on(lambda: connection(self, tls), host, port, tls=tls is not None)
         if not self._servers:
             self.failed = self.loop.create_future()
             self._store = MessageStore(self._data)
@@ -351,42 +354,3 @@ class Broker:
                 for queue in self._queues.values():
                     queue.expire(self._store, time.time())
                 self.wake()
-
-
-async def _serve(broker: Broker, addresses: list[tuple[str, ssl.SSLContext | None]]) -> int:
-    ended = asyncio.Event()
-    for signal_ in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_, ended.set)
-    served = [await broker.start(*address_of(listen), tls) for listen, tls in addresses]
-    broker.failed.add_done_callback(lambda _: ended.set())
-    sys.stderr.write(f"ready {' '.join(f'{host}:{port}' for host, port in served)}\n")
-    await ended.wait()
-    if broker.failed.done():
-        sys.stderr.write(f"mcshell broker: {broker.failed.result()}\n")
-        return 70
-    await broker.stop()
-    return 0
-
-
-def run(
-    listen: str,
-    data: Path,
-    *,
-    user: str = "",
-    passcode: str = "",
-    tls_listen: str = "",
-    tls_cert: Path | None = None,
-    tls_key: Path | None = None,
-    tls_ca: Path | None = None,
-) -> int:
-    """Serve until SIGTERM or SIGINT, or raise ConfigError; returns the exit code.
-
-    Says `ready HOST:PORT` on standard error. With a certificate and its key `listen` speaks TLS,
-    or, where there is a `tls_listen`, that does and `listen` is plain. With a `tls_ca` clients
-    must show a certificate of it.
-    """
-    tls = server_context(tls_cert, tls_key, tls_ca)
-    if tls_listen and not tls:
-        raise ConfigError("--tls-listen needs --tls-cert and --tls-key", key="tls_listen")
-    where = [(listen, None), (tls_listen, tls)] if tls_listen else [(listen, tls)]
-    return asyncio.run(_serve(Broker(data, user=user, passcode=passcode), where))

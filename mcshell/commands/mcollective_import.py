@@ -8,7 +8,6 @@ own. What has no counterpart here is named, never dropped in silence.
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
@@ -16,6 +15,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.config.mcollective import LEAVES_OPEN
+from mcshell.config.writing import dump
 from mcshell.errors import ConfigError
 from mcshell.values import dataclass
 
@@ -58,13 +58,8 @@ class Imported:
 
     def toml(self, source: str) -> str:
         """The configuration file."""
-        lines = [
-            f"# from {source}; until there is a [pki], only MCollective's wire is spoken",
-        ]
-        for section, table in self.sections.items():
-            lines += ["", f"[{section}]"]
-            lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
-        return "\n".join([*lines, ""])
+        head = f"# from {source}; until there is a [pki], only MCollective's wire is spoken"
+        return f"{head}\n\n{dump(self.sections)}"
 
 
 def parse(text: str, origin: str = "", prefix: str = "") -> tuple[dict[str, str], list[str]]:
@@ -300,8 +295,3 @@ def _node(known: _SettingsReader, made: Imported, folder: str) -> None:
         known.get("rpcauditprovider")
         log = known.get("plugin.rpcaudit.logfile")
         made.notes.append(f"{log or 'the audit log'}: ours is node.audit, as JSON lines")
-
-
-def _toml(value: Any) -> str:
-    # TOML's basic strings, booleans, numbers and arrays are JSON's, but for DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -80,7 +80,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     BrokerSettings: {"urls": read_urls, "user": read_text}
     | dict.fromkeys(("passcode_file", "cert", "key"), read_path),
     PKISettings: dict.fromkeys(("ca", "cert", "crl"), read_path)
-    | {"key": read_key, "crl_max_age": seconds, "operators": read_words}
+    | {"key": read_key, "crl_max_age": seconds, "operators": read_words, "enrolment": read_words}
     | {"refuse_expired_crl": read_flag},
     CollectiveSettings: {"main": read_name, "member": read_names},
     ClientSettings: dict.fromkeys(("timeout", "probe", "discovery_timeout"), seconds)

@@ -92,6 +92,7 @@ class PKISettings:
         crl_max_age: under a list older than that work is refused; without it any age will do.
         refuse_expired_crl: nothing is believed under a list past its next update; else a warning.
         operators: patterns of names that are operators, for a CA whose certificates do not say so.
+        enrolment: brokers' listeners at which a node or a supervisor renews its certificate in time.
     """
 
     ca: Path | None = None
@@ -101,6 +102,7 @@ class PKISettings:
     crl_max_age: float | None = None
     refuse_expired_crl: bool = False
     operators: tuple[str, ...] = ()
+    enrolment: tuple[str, ...] = ()
 
     def complete(self) -> tuple[Path, Path, Path | KeyReference]:
         """CA, certificate and key; raises ConfigError naming the first that is not set."""

@@ -1,7 +1,7 @@
 """The machine's side of enrolment: the key is made here, and stays.
 
-`begin` makes the key and the request; both are there to be asked for again until `accept` has taken an
-answer. What an answer brings is believed because the token's secret or the CA's fingerprint says so, and
+`Machine.begin` makes the key and the request; both are there to be asked for again until `accept` has
+taken an answer. What an answer brings is believed because the token's secret or the CA's fingerprint says so, and
 because the certificate is of that CA, for our key and our name: else nothing is written.
 """
 
@@ -9,111 +9,198 @@ from __future__ import annotations
 
 import base64
 import os
+import stat
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mcshell.config.writing import dump
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import check_name, load_private, read_private
 from mcshell.pki.keys import dump_private, same_key
 from mcshell.private import private_folder
+from mcshell.values import dataclass
 from mcshell.wire.documents.enrolment import (
     EnrolmentMessage,
     fingerprint,
     make_request,
     open_answer,
+    vouches,
 )
 from mcshell.wire.documents.signatures import Verifier
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mcshell.config import PKISettings
     from mcshell.pki import Kind, PrivateKey
     from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentToken
 
-__all__ = ["accept", "begin"]
+__all__ = ["Machine", "fingerprint_of", "renewal", "renewed"]
 
 
-def begin(folder: Path, name: str, kind: Kind, token: EnrolmentToken | None) -> EnrolmentMessage:
-    """The request of this machine: NAME.request, beside NAME.key, both made where they are not there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine that wants a certificate: where its files are, who it is to be, and who vouches.
 
-    Raises:
-        UsageError: a name that cannot be, or a key that is in use already.
-        ConfigError: a key or a request that cannot be read or made.
+    `ca` is the fingerprint of the CA that is meant, such as the token's; `enrolment` are the brokers
+    where it asks, and where the certificate is to be renewed.
     """
-    name = check_name(name, kind)
-    private_folder(folder)
-    request, key = folder / f"{name}.request", folder / f"{name}.key"
-    if (folder / f"{name}.pem").exists():
-        raise UsageError(f"{folder / name}.pem is there already: {name} has a certificate")
+
+    folder: Path
+    name: str
+    kind: Kind = "node"
+    token: EnrolmentToken | None = None
+    ca: str = ""
+    enrolment: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", check_name(self.name, self.kind))
+
+    def begin(self) -> EnrolmentMessage:
+        """What it asks: NAME.request, beside NAME.key, both made where they are not there.
+
+        A request that another token vouches for is made anew, for the same key.
+
+        Raises:
+            UsageError: it has a certificate already.
+            ConfigError: a key or a request that cannot be read or made.
+        """
+        private_folder(self.folder)
+        request, key = self._file("request"), self._file("key")
+        if self.has_certificate():
+            raise UsageError(f"{self._file('pem')} is there already: {self.name} has a certificate")
+        try:
+            if request.exists():
+                message = EnrolmentMessage.load(request.read_bytes())
+                if self.token is None or vouches(self.token, message):
+                    return message
+            if not key.exists():
+                _write(key, dump_private(Ed25519PrivateKey.generate()), 0o600)
+            message = make_request(self.name, self.kind, _key(key), self.token)
+            _write(request, message.dump(), 0o600)
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: {error.strerror}") from error
+        except Rejected as error:
+            raise ConfigError(f"{request}: {error.detail}: remove it to ask anew") from error
+        return message
+
+    def has_certificate(self) -> bool:
+        """Whether there is one here that has not ended; raises ConfigError for what is none."""
+        path = self._file("pem")
+        try:
+            ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+        return ends.timestamp() > time.time()
+
+    def accept(self, answer: EnrolmentMessage) -> EnrolmentAnswer:
+        """Take an answer: NAME.pem, ca.pem and crl.pem are written when it was signed.
+
+        So is mcshell.toml, where there is none and a configuration came with it, for which only a
+        token vouches.
+
+        Raises:
+            UsageError: nothing was asked here, or another CA's certificate is there.
+            ConfigError: a file that cannot be read or made.
+            Rejected: not of whoever has the token, not about our request, not of that CA, not for our
+                key or our name, or out of its dates.
+        """
+        request = self._file("request")
+        try:
+            asked = EnrolmentMessage.load(request.read_bytes())
+        except OSError as error:
+            raise UsageError(f"{request}: {error.strerror}: nothing was asked here") from error
+        found = open_answer(answer, asked, self.token)
+        if found.state != "signed":
+            return found
+        _check(found, _key(self._file("key")), self.name, self.kind, self.ca)
+        known, config = self.folder / "ca.pem", self.folder / "mcshell.toml"
+        try:
+            if known.exists() and known.read_bytes() != found.ca:
+                raise UsageError(
+                    f"{known} is there already, and is another CA's: nothing was written"
+                )
+            _write(known, found.ca, 0o644)
+            _write(self.folder / "crl.pem", found.crl, 0o644)
+            if self.token is not None and found.settings and not config.exists():
+                _write(config, self._configuration(found).encode(), 0o644)
+            _write(self._file("pem"), found.certificate, 0o644)
+            request.unlink()
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: {error.strerror}") from error
+        return found
+
+    def _configuration(self, found: EnrolmentAnswer) -> str:
+        """A configuration to begin with: what the CA says, and where the files are that it has signed."""
+        at = self.folder.absolute()
+        files = {"ca": "ca.pem", "crl": "crl.pem", "cert": f"{self.name}.pem"}
+        pki: dict[str, Any] = {key: str(at / file) for key, file in files.items()}
+        pki["key"] = str(at / f"{self.name}.key")
+        if self.enrolment:
+            pki["enrolment"] = list(self.enrolment)
+        sections = {**found.settings, "pki": {**found.settings.get("pki", {}), **pki}}
+        return f"# what came with the certificate; it is yours to change\n\n{dump(sections)}"
+
+    def _file(self, ending: str) -> Path:
+        return self.folder / f"{self.name}.{ending}"
+
+
+def fingerprint_of(ca: Path) -> str:
+    """The fingerprint of a CA's certificate (PEM); raises ConfigError."""
     try:
-        if request.exists():
-            return EnrolmentMessage.load(request.read_bytes())
-        if not key.exists():
-            _write(key, dump_private(Ed25519PrivateKey.generate()), 0o600)
-        message = make_request(name, kind, _key(key), token)
-        _write(request, message.dump(), 0o600)
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}") from error
-    except Rejected as error:
-        raise ConfigError(f"{request}: {error.detail}: remove it to ask anew") from error
-    return message
+        return fingerprint(x509.load_pem_x509_certificate(ca.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{ca}: {error}") from error
 
 
-def accept(
-    folder: Path,
-    name: str,
-    kind: Kind,
-    answer: EnrolmentMessage,
-    *,
-    token: EnrolmentToken | None,
-    ca: str,
+def renewal(cert: Path, key: Path, kind: Kind, name: str) -> EnrolmentMessage:
+    """Ask for another certificate of the same key; raises ConfigError for files that cannot be read."""
+    try:
+        text = cert.read_bytes()
+        der = x509.load_pem_x509_certificate(text).public_bytes(Encoding.DER)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{cert}: {error}") from error
+    return make_request(name, kind, _key(key), None, renews=base64.b64encode(der).decode("ascii"))
+
+
+def renewed(
+    pki: PKISettings, asked: EnrolmentMessage, answer: EnrolmentMessage, kind: Kind, name: str
 ) -> EnrolmentAnswer:
-    """Take an answer: NAME.pem, ca.pem and crl.pem are written when it was signed.
-
-    `ca` is the fingerprint of the CA that is meant, such as the token's.
+    """Take the answer to a `renewal`: the certificate is written in the place of the one before.
 
     Raises:
-        UsageError: nothing was asked here, or another CA's certificate is there.
         ConfigError: a file that cannot be read or made.
-        Rejected: not of whoever has the token, not about our request, not of that CA, not for our
-            key or our name, or out of its dates.
+        Rejected: not about our request, not of our CA, not for our key or our name.
     """
-    name = check_name(name, kind)
-    request = folder / f"{name}.request"
-    try:
-        asked = EnrolmentMessage.load(request.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{request}: {error.strerror}: nothing was asked here") from error
-    found = open_answer(answer, asked, token)
+    ca, cert, key = pki.files()
+    found = open_answer(answer, asked, None)
     if found.state != "signed":
         return found
-    _check(found, _key(folder / f"{name}.key"), name, kind, ca)
-    known = folder / "ca.pem"
     try:
-        if known.exists() and known.read_bytes() != found.ca:
-            raise UsageError(f"{known} is there already, and is another CA's: nothing was written")
-        _write(known, found.ca, 0o644)
-        _write(folder / "crl.pem", found.crl, 0o644)
-        _write(folder / f"{name}.pem", found.certificate, 0o644)
-        request.unlink()
+        own = replace(found, ca=ca.read_bytes())
+        _check(own, _key(key), name, kind, None)
+        _write(cert, found.certificate, stat.S_IMODE(cert.stat().st_mode))
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from error
     return found
 
 
-def _check(found: EnrolmentAnswer, key: PrivateKey, name: str, kind: Kind, ca: str) -> None:
-    """Refuse a certificate that is not what was asked for."""
+def _check(found: EnrolmentAnswer, key: PrivateKey, name: str, kind: Kind, ca: str | None) -> None:
+    """Refuse a certificate that is not what was asked for; `ca` None: the CA is known to be ours."""
     try:
         authority = x509.load_pem_x509_certificate(found.ca)
         certificate = x509.load_pem_x509_certificate(found.certificate)
         verifier = Verifier(found.ca, crl_pem=found.crl)
     except (ValueError, ConfigError) as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"the answer's: {error}") from None
-    if fingerprint(authority) != ca:
+    if ca is not None and fingerprint(authority) != ca:
         raise Rejected(Reason.FOREIGN_CA, "the answer is of another CA than the one that is meant")
     text = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode("ascii")
     identity = verifier.examine(text, now=time.time())

@@ -4,16 +4,27 @@ By itself it signs what a token vouches for that has not ended, is not used up, 
 and such a name. It never does for operators, nor for a name that has a certificate, or had one that was
 taken back: whoever has a token must not be able to become a machine that is there. A request that came
 twice is answered twice, and counts once: an answer may be lost on its way.
+
+A certificate is renewed for the node whose key it is, once less than half of its life is left: what
+vouches is the certificate, with the request's own signature by its key. Who repeats another's request
+has nothing of it but that the node has a newer certificate.
 """
 
 from __future__ import annotations
 
+import base64
 import time
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
 
 from mcshell.enrolment.store import StoredRequest, StoredToken
-from mcshell.errors import UsageError, did_you_mean
+from mcshell.errors import Reason, Rejected, UsageError, did_you_mean
+from mcshell.pki.authority import LEAF_LIFE
+from mcshell.pki.certificates import issued_at
+from mcshell.pki.keys import same_key
 from mcshell.wire.documents.enrolment import (
     EnrolmentAnswer,
     EnrolmentMessage,
@@ -23,12 +34,14 @@ from mcshell.wire.documents.enrolment import (
     seal_answer,
     vouches,
 )
+from mcshell.wire.documents.signatures import Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from mcshell.enrolment.decision import Decision
     from mcshell.enrolment.store import EnrolmentStore
-    from mcshell.pki import Authority, Kind
+    from mcshell.pki import Authority, Identity, Kind
     from mcshell.wire.documents.enrolment import EnrolmentRequest, EnrolmentState
 
 __all__ = ["EnrolmentService"]
@@ -39,12 +52,35 @@ _DIGITS: Final = 8
 _UNVOUCHED_FOR: Final = 7 * 86_400.0  # seconds
 
 
-class EnrolmentService:
-    """The CA, its tokens and the requests that it has; one thread at a time."""
+_NO_TOKEN: Final = "no token vouches for it"  # noqa: S105 - a reason
 
-    def __init__(self, authority: Authority, store: EnrolmentStore) -> None:
+
+class EnrolmentService:
+    """The CA, its tokens and the requests that it has; one thread at a time.
+
+    Args:
+        authority: the CA.
+        store: tokens and requests.
+        lifetime: of what is signed (seconds; None: the CA's own way).
+        decide: asked of each node that would be signed, or waits only for want of a token.
+        settings: the configuration that a node gets with its certificate, where a token vouches for it.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        store: EnrolmentStore,
+        *,
+        lifetime: float | None = None,
+        decide: Callable[[EnrolmentRequest], Decision] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._authority = authority
         self._store = store
+        self._lifetime = LEAF_LIFE if lifetime is None else lifetime
+        self._decide = decide
+        self._settings = {} if settings is None else settings
+        self._verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
 
     def new_token(self, matching: str, kind: Kind, ends: float, count: int) -> EnrolmentToken:
         """Make a token for `count` machines whose names match a pattern, until `ends` (epoch)."""
@@ -59,10 +95,13 @@ class EnrolmentService:
         """Take a request; what is answered, and that as it travels.
 
         Raises:
-            Rejected: it is none, or not of its key's owner (`documents.enrolment.open_request`).
+            Rejected: it is none, or not of its key's owner (`documents.enrolment.open_request`); too
+                many without a token are to be decided about.
         """
         now = time.time()
         request = open_request(message)
+        if request.renews is not None:
+            return self._renewed(message, request, now)
         stored = None if request.token is None else self._store.token(request.token)
         if request.token is not None and (stored is None or not vouches(stored.token, message)):
             return _refusal(message, "no token of this CA vouches for it", None)
@@ -72,6 +111,11 @@ class EnrolmentService:
         if why is None:
             self._store.forget(now - _UNVOUCHED_FOR)
             by_hand = self._by_hand(request)
+            if self._decide is not None and by_hand in ("", _NO_TOKEN):
+                decision = self._decide(request)
+                by_hand = decision.reason if decision.verdict != "sign" else ""
+                if decision.verdict == "refuse":
+                    return _refusal(message, decision.reason, stored)
             new = StoredRequest(
                 digest=message.digest,
                 name=request.name,
@@ -114,20 +158,67 @@ class EnrolmentService:
 
     def _by_hand(self, request: EnrolmentRequest) -> str:
         """Why a request is not signed by itself; "" where it is."""
-        if request.token is None:
-            return "no token vouches for it"
         if request.kind != "node":
             return f"{request.kind}s are signed by hand"
         statuses = self._authority.statuses(request.name)
         if "revoked" in statuses:
             return f"a certificate of {request.name} was revoked"
-        return f"{request.name} has a certificate" if "valid" in statuses else ""
+        if "valid" in statuses:
+            return f"{request.name} has a certificate"
+        return _NO_TOKEN if request.token is None else ""
+
+    def _renewed(
+        self, message: EnrolmentMessage, request: EnrolmentRequest, now: float
+    ) -> tuple[EnrolmentAnswer, EnrolmentMessage]:
+        """Sign for the same key, name and kind, while the certificate that it names is good."""
+        try:
+            old = self._old_certificate(request, now)
+        except Rejected as why:
+            return _refusal(message, str(why), None)
+        if request.kind != "node":
+            return _refusal(message, f"{request.kind}s are signed by hand", None)
+        if (old.not_after - now) * 2 > old.not_after - issued_at(old):
+            return _refusal(message, "more than half of its life is left", None)
+        # by its number: whoever repeats what the node has asked gets no other certificate made
+        number = f"renewal of {old.serial:x}"
+        known = self._store.request(number)
+        if known is None:
+            self._store.forget_renewals(now - LEAF_LIFE)
+            known = StoredRequest(
+                digest=number,
+                name=request.name,
+                kind=request.kind,
+                body=message.body,
+                token=None,
+                received=now,
+                state="signing",
+            )
+            self._store.enter(known, now, None)
+        if known.state == "signing":
+            known = self._signed(known, renew=True)
+        return self._answered(replace(known, digest=message.digest))
+
+    def _old_certificate(self, request: EnrolmentRequest, now: float) -> Identity:
+        """Whose certificate a request names; raises Rejected unless it is good, and the asker's."""
+        text = request.renews or ""
+        crl = self._authority.crl_pem
+        if crl != self._verifier.crl_pem:
+            self._verifier.update_crl(crl)
+        old = self._verifier.examine(text, now=now)
+        key = x509.load_der_x509_certificate(base64.b64decode(text)).public_key()
+        if (old.kind, old.name) != (request.kind, request.name):
+            raise Rejected(Reason.WRONG_SENDER, f"it renews the {old.kind} {old.name}")
+        if not same_key(request.public, key):
+            raise Rejected(Reason.WRONG_SENDER, f"it has another key than {old.name}'s certificate")
+        return old
 
     def _signed(self, one: StoredRequest, *, renew: bool = False) -> StoredRequest:
         """Sign a request that is decided; one whose name has got another certificate waits."""
         request = open_request(EnrolmentMessage(one.body))
         try:
-            pem = self._authority.certify(one.name, one.kind, request.public, renew=renew)
+            pem = self._authority.certify(
+                one.name, one.kind, request.public, renew=renew, lifetime=self._lifetime
+            )
         except UsageError as error:
             self._store.note(one.digest, "waiting", reason=str(error))
         else:
@@ -146,8 +237,16 @@ class EnrolmentService:
             certificate=one.certificate,
             ca=self._authority.ca_pem if signed else b"",
             crl=self._authority.crl_pem if signed else b"",
+            settings=self._settings if signed and stored and one.kind == "node" else {},
         )
         return answer, seal_answer(answer, None if stored is None else stored.token)
+
+    def postponed(self, message: EnrolmentMessage, why: str) -> EnrolmentMessage:
+        """The answer to a request that is signed, where that cannot be told yet."""
+        found = self._store.request(message.digest)
+        stored = None if found is None or found.token is None else self._store.token(found.token)
+        answer = EnrolmentAnswer(request=message.digest, state="waiting", reason=why)
+        return seal_answer(answer, None if stored is None else stored.token)
 
 
 def _meant(waiting: Sequence[StoredRequest], word: str) -> StoredRequest:

@@ -112,14 +112,16 @@ class EnrolmentStore:
         rows = self._database.read(query, values)
         return [StoredRequest(**dict(zip(names, row, strict=True))) for row in rows]
 
-    def enter(self, one: StoredRequest, now: float, most_unvouched: int) -> str:
+    def enter(self, one: StoredRequest, now: float, most_unvouched: int | None) -> str:
         """Keep a new request, and count it to its token, in one commit; else says why it cannot be.
 
-        Of those without a token `most_unvouched` wait at once.
+        Of those without a token `most_unvouched` wait at once (None: it is none of them).
         """
 
         def work(db: sqlite3.Connection) -> str:
-            if one.token is None:
+            if most_unvouched is None:
+                pass
+            elif one.token is None:
                 query = "SELECT count(*) FROM requests WHERE token IS NULL AND state='waiting'"
                 if db.execute(query).fetchone()[0] >= most_unvouched:
                     return f"{most_unvouched} requests without a token wait already"
@@ -138,6 +140,11 @@ class EnrolmentStore:
         """Say where a request stands now."""
         query = "UPDATE requests SET state=?, reason=?, certificate=? WHERE digest=?"
         self._database.write(lambda db: db.execute(query, (state, reason, certificate, digest)))
+
+    def forget_renewals(self, before: float) -> None:
+        """Drop the renewals that were asked for before then (epoch)."""
+        query = "DELETE FROM requests WHERE digest LIKE 'renewal of %' AND received<?"
+        self._database.write(lambda db: db.execute(query, (before,)))
 
     def forget(self, before: float) -> None:
         """Drop the requests without a token that have waited since before then (epoch)."""

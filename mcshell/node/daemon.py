@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from mcshell.config import Settings
+    from mcshell.enrolment.renewal import Renewal
     from mcshell.node.agents.registry import AgentRegistry
     from mcshell.node.context import SecurityContext
     from mcshell.node.mcollective import MCollectiveServer
     from mcshell.node.replies import Steps
     from mcshell.wire.credentials import Credentials
+    from mcshell.wire.documents.enrolment import EnrolmentAnswer
     from mcshell.wire.stomp.reconnect import ConnectionState
 
 __all__ = ["Daemon", "run"]
@@ -92,6 +94,7 @@ class Daemon:
             settings.node,
             lambda: node_text(gather(host, credentials.signer, security, spool, self.server)),
         )
+        self._renewal = _renewal(settings, credentials, self._renewed)
         self.again = False
         self._serves = False
         self._watchdog = Watchdog(self._manager, self.server.pulses)
@@ -129,6 +132,8 @@ class Daemon:
             threading.Thread(target=self._look_for_room, name="mcshell-room", daemon=True).start()
         self._served.activate(self._host, self._agent_known)
         self._metrics.start()
+        if self._renewal is not None:
+            self._renewal.start()
         try:
             self.server.serve(
                 partial(self._ready, ready),
@@ -140,6 +145,8 @@ class Daemon:
             self._ended.set()
             self._served.stop()
             self._metrics.stop()
+            if self._renewal is not None:
+                self._renewal.stop()
             self._lock.close()
 
     def _ready(self, ready: Callable[[], None]) -> None:
@@ -165,6 +172,12 @@ class Daemon:
         if not self.again:
             self._manager.stopping()
         self._reloader.stop()
+
+    def _renewed(self, answer: EnrolmentAnswer) -> None:
+        """There is a new certificate: others hear of it, and the list that came with it counts."""
+        if self._host.revocation is not None:
+            self._host.revocation.update(answer.crl, self._host.identity, "renewal")
+        self.server.announce(self._host.identity)
 
     def _look_for_room(self) -> None:
         while not self._ended.wait(_LOOK):
@@ -223,6 +236,17 @@ def _member(settings: Settings, host: Host, security: SecurityContext) -> MColle
     from mcshell.node.mcollective import MCollectiveServer  # noqa: PLC0415 - nothing of it is loaded while it is off
 
     return MCollectiveServer(settings, host, security.controller, security.replay_guard)
+
+
+def _renewal(
+    settings: Settings, credentials: Credentials, done: Callable[[EnrolmentAnswer], None]
+) -> Renewal | None:
+    """What renews the certificate, where the settings say at which brokers."""
+    if not settings.pki.enrolment:
+        return None
+    from mcshell.enrolment.renewal import Renewal  # noqa: PLC0415 - nothing of it is loaded without it
+
+    return Renewal(settings, credentials.signer, done)
 
 
 def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> None:

@@ -21,7 +21,7 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mcshell.pki.identity import Kind
+    from mcshell.pki.identity import Identity, Kind
     from mcshell.pki.keys import PrivateKey, PublicKey
 
 __all__ = [
@@ -55,6 +55,11 @@ class Leaf:
     end: float
     dns: tuple[str, ...] = ()
     ip: tuple[str, ...] = ()
+
+
+def issued_at(identity: Identity) -> float:
+    """When a certificate of ours was issued (epoch): it is good from a while before."""
+    return identity.not_before + BACKDATE
 
 
 def build_ca(key: PrivateKey, name: str, now: float) -> x509.Certificate:

@@ -150,13 +150,14 @@ def dump_private(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def same_key(key: PrivateKey, public: object) -> bool:
-    """Whether `public` is the public half of `key`."""
+def same_key(key: PrivateKey | PublicKey, public: object) -> bool:
+    """Whether `public` is the public half of `key`, or is it."""
     if not isinstance(public, Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey):
         return False
     spki = PublicFormat.SubjectPublicKeyInfo
-    ours = key.public_key().public_bytes(Encoding.DER, spki)
-    return ours == public.public_bytes(Encoding.DER, spki)
+    if not isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey):
+        key = key.public_key()
+    return key.public_bytes(Encoding.DER, spki) == public.public_bytes(Encoding.DER, spki)
 
 
 def hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from mcshell.client.discovery.registrations import RegistrationFilter
+from mcshell.enrolment.renewal import Renewal
 from mcshell.errors import ConfigError, ConnectError, MCShellError, Rejected
 from mcshell.metrics.file import MetricsFile
 from mcshell.metrics.process import ProcessFigures
@@ -88,6 +89,9 @@ class Supervisor:
         self._counter = InventoryResponder(
             self._transport, self._credentials, self._inventory, settings.node.max_reply
         )
+        self._renewal = Renewal(
+            settings, self._credentials.signer, lambda answer: self._verifier.update_crl(answer.crl)
+        )
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._topics: dict[str, str] = {}
         self._pools: dict[str, str] = {}
@@ -114,6 +118,8 @@ class Supervisor:
     def serve(self, ready: Callable[[], None]) -> None:
         """Connect, call `ready` once the broker has confirmed the subscriptions, and work."""
         self._tell(time.monotonic())  # also while no broker is there
+        if self._settings.pki.enrolment:
+            self._renewal.start()
         try:
             if self._connect():
                 self._serves = True
@@ -124,6 +130,7 @@ class Supervisor:
                     self._attend()
                 self._manager.stopping()
         finally:
+            self._renewal.stop()
             self._transport.close()
             self._inventory.close()
 

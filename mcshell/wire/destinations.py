@@ -12,6 +12,9 @@ from functools import lru_cache
 from mcshell.errors import UsageError
 
 __all__ = [
+    "ENROLMENT_SERVICE",
+    "ENROLMENT_VHOST",
+    "ENROL_LOGIN",
     "broadcast",
     "check_word",
     "enrolled",
@@ -25,6 +28,13 @@ __all__ = [
     "unquote",
     "work",
 ]
+
+ENROL_LOGIN = "enrol"
+"""Login and passcode of a machine without a certificate, at a broker's listener for those: no secret."""
+ENROLMENT_SERVICE = "enrolment-ca"
+"""The login of the CA's service there; its passcode is one."""
+ENROLMENT_VHOST = "mcshell-enrolment"
+"""RabbitMQ's virtual host for it, which has nothing of the fleet."""
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
 _WORD = re.compile(r"[a-z0-9_-]{1,128}")

@@ -207,6 +207,7 @@ def wrong(desk: Desk, tmp_path: Path) -> dict[str, tuple[dict[str, Any], str]]:
         "no file": ({"cert": folder / "none"}, "No such file"),
         "an empty folder": ({"identities": desk.folder / "empty"}, "no .pem"),
         "half of it": ({"key": None, "identities": None}, "--key, --identities missing"),
+        "enrolment": ({"enrol-port": 61615}, "is for a CA of mcshell's"),
         "two CAs": ({"pki": desk.folder}, "a CA of mcshell's, or another's"),
     }
 

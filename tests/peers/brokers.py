@@ -401,7 +401,7 @@ class RabbitMQ(Broker):
         for folder in ("mnesia", "logs", "schema"):
             (self.directory / folder).mkdir(exist_ok=True)
         if self._epmd_child is None:
-            argv = ["epmd", "-address", self.host, "-port", str(self._epmd)]
+            argv = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd)]
             self._epmd_child = Child(argv, self.directory / "epmd.log")
         return Child([RABBITMQ], self.log, {**self.environment, **self.more})
 
@@ -438,7 +438,16 @@ class Configured(Broker):
     `environ` is what else the command is to find in its environment.
     """
 
-    def __init__(self, kind: str, command: str, port: int, pki: Path, **environ: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        command: str,
+        port: int,
+        pki: Path,
+        *,
+        host: str = "127.0.0.1",
+        **environ: str,
+    ) -> None:
         self.kind, self.package = kind, KINDS[kind].package  # type: ignore[misc] # as instance
         self._command = command
         self._epmd: Child | None = None
@@ -450,7 +459,8 @@ class Configured(Broker):
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
             **environ,
         }
-        super().__init__(Path(command).parent, pki, user="", passcode="", tls_port=port)
+        folder = Path(command).parent
+        super().__init__(folder, pki, user="", passcode="", host=host, tls_port=port)
 
     def __post_init__(self) -> None:
         """Start it; the configuration and its port are there."""
@@ -464,9 +474,16 @@ class Configured(Broker):
     def launch(self) -> Child:
         """Run the command as an administrator would; RabbitMQ's epmd is ours, so that it ends."""
         if self.kind == "rabbitmq" and self._epmd is None:
-            argv = ["epmd", "-address", self.host, "-port", self._environ["ERL_EPMD_PORT"]]
+            argv = ["epmd", "-address", "127.0.0.1", "-port", self._environ["ERL_EPMD_PORT"]]
             self._epmd = Child(argv, self.directory / "epmd.log")
         return Child(["sh", "-c", f"exec {self._command}"], self.log, self._environ)
+
+    @property
+    def pid(self) -> int:
+        """The broker's own process; ActiveMQ's `start` minds one."""
+        assert self.child is not None, f"{self.kind} does not run"
+        found = (one.pid for one in self.child.family() if one.name() in ("java", "beam.smp"))
+        return next(found, self.child.pid)
 
     @property
     def log(self) -> Path:

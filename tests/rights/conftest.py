@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.wire.documents.signatures import Signer
+from mcshell.wire.stomp.dialects import VHOST
 from tests.peers.bare import Bare
 from tests.peers.brokers import Configured
 from tests.peers.fleet import Fleet, Node
@@ -37,11 +38,12 @@ POOLS = '[pools.sms]\nmembers = ["web1"]\n[pools.inventory]\nmembers = ["sup1"]\
 class Guarded:
     """A fleet whose broker was configured for it; nobody has a password."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, *, enrolment: bool = False) -> None:
         self.kind = kind
         self.folder = folder / "fleet"
         self.folder.mkdir()
-        self.port = free_ports(1)[0]
+        self.port, port = free_ports(2)
+        self.enrol_port = port if enrolment else 0
         place = SimpleNamespace(
             url=f"stomp+ssl://127.0.0.1:{self.port}", user="", passcode="", kind=kind
         )
@@ -65,14 +67,15 @@ class Guarded:
     def configure(self, *more: str) -> dict[str, Any]:
         """Run `broker config`, again too; returns what it printed."""
         words = ("--pki", "pki", "--dir", "conf", "--tls-port", str(self.port), "--json")
-        hosts = ("--listen", "127.0.0.1", "--host", "127.0.0.1", "--host", "localhost")
+        hosts = ["--listen", "127.0.0.1", "--host", "127.0.0.1", "--host", "localhost"]
+        hosts += ["--enrol-port", str(self.enrol_port)] * bool(self.enrol_port)
         done = self.fleet.cli("broker", "config", self.kind, *words, *hosts, *more)
         assert done.returncode == 0, done.stderr
         (told,) = json.loads(done.stdout)
         return told
 
     def command(self, name: str, *words: str) -> str:
-        """Run one of RabbitMQ's commands beside `start`; returns what it printed."""
+        """Run one of the commands beside `start`; returns what it printed."""
         done = subprocess.run(
             [str(self.folder / "conf" / name), *words],
             env=dict(self.broker.environment),
@@ -95,12 +98,14 @@ class Guarded:
         """What this identity signs with."""
         return Signer.load(self.folder / f"{who}.pem", self.folder / f"{who}.key")
 
-    def enter(self, who: str) -> Bare:
+    def enter(self, who: str, host: str = VHOST, port: int = 0) -> Bare:
         """A bare connection with this identity's certificate, and no login."""
         tls = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         tls.load_cert_chain(self.folder / f"{who}.pem", self.folder / f"{who}.key")
-        bare = Bare(self.broker, tls=tls)
+        at = SimpleNamespace(host="127.0.0.1", tls_port=port or self.port, user="", passcode="")
+        bare = Bare(at, tls=tls)
         del bare.hello["login"], bare.hello["passcode"]
+        bare.hello["host"] = host
         try:
             return bare.connect()
         except BaseException:
@@ -114,6 +119,20 @@ def guarded(
 ) -> Iterator[Guarded]:
     """Each broker of production with its rights; one for all tests here, so use own queues."""
     made = Guarded(request.param, tmp_path_factory.mktemp(f"rights-{request.param}"))
+    try:
+        yield made
+    finally:
+        made.fleet.stop()
+        made.broker.stop()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def enrolling(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guarded]:
+    """The same with a port at which machines without a certificate may ask for one."""
+    folder = tmp_path_factory.mktemp(f"enrolling-{request.param}")
+    made = Guarded(request.param, folder, enrolment=True)
     try:
         yield made
     finally:

@@ -18,6 +18,14 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from mcshell.broker.config.enrolment import (
+    ANSWER,
+    CA_LOGIN,
+    CONNECTIONS,
+    KEPT,
+    LOGIN,
+    PASSCODE,
+)
 from mcshell.broker.config.rights import (
     Holder,
     NameMatch,
@@ -29,6 +37,7 @@ from mcshell.broker.config.rights import (
 from mcshell.broker.config.site import lines, put, template
 from mcshell.broker.config.subject import in_properties
 from mcshell.pki.certificates import common_name
+from mcshell.wire import destinations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["authorization", "write"]
 
+_HEADERS = 64 << 10  # bytes beside a document
 _TAILS = {NameMatch.NOTHING: "", NameMatch.WORD: ".*", NameMatch.NAME: ".*.>"}
 
 
@@ -54,10 +64,11 @@ def write(site: Site) -> list[str]:
     entries = authorization(holders, site.collectives)
     text = template("activemq.xml").format_map(
         {
-            "entries": "\n".join(f"          {entry}" for entry in entries),
+            "entries": _indented(entries, 10),
             "password": quoteattr(password),
-            "listen": f"[{site.listen}]" if ":" in site.listen else site.listen,
+            "listen": _host(site),
             "port": site.port,
+            "enrolment": _enrolment(site, password),
             "largest": site.largest,
             "retention": int(site.retention * 1000),
         }
@@ -73,8 +84,51 @@ def write(site: Site) -> list[str]:
     put(conf / "groups.properties", lines(f"{g}={','.join(who)}" for g, who in groups.items()))
     for name in ("login.config", "log4j.properties", "log4j2.properties"):  # 5.17's, 6's
         put(conf / name, template(name))
-    put(conf / "start", template("activemq-start"), script=True)
+    for name in ("start", "reload"):
+        put(conf / name, template(f"activemq-{name}"), script=True)
     return notes
+
+
+def _enrolment(site: Site, password: str) -> str:
+    """The broker for those without a certificate, within the fleet's; "" where there is none.
+
+    A broker's logins are of one kind for all its ports, so this one has to be another.
+    """
+    if site.enrolment is None:
+        return ""
+    asked, answered = (
+        [topic(one).removeprefix("/topic/") for one in site.collectives]
+        for topic in (destinations.enrolment, destinations.enrolled)
+    )
+    ways = [(name, "ca", "machines") for name in asked]
+    ways += [(name, "machines", "ca") for name in answered]
+    entries = [
+        f'<authorizationEntry topic="{name}" read="{read}" write="{write}" admin="nobody"/>'
+        for name, read, write in ways
+    ]
+    values = {
+        "topics": _indented([f'<topic physicalName="{name}"/>' for name, *_ in ways], 10),
+        "entries": _indented(entries, 14),
+        "login": LOGIN,
+        "login_passcode": PASSCODE,
+        "ca_login": CA_LOGIN,
+        "passcode": quoteattr(site.enrolment.passcode),
+        "password": quoteattr(password),
+        "listen": _host(site),
+        "port": site.enrolment.port,
+        "connections": CONNECTIONS,
+        "largest": ANSWER + _HEADERS,
+        "kept": int(KEPT * 1000),
+    }
+    return template("activemq-enrolment.xml").format_map(values)
+
+
+def _indented(lines_: Iterable[str], spaces: int) -> str:
+    return "\n".join(f"{' ' * spaces}{line}" for line in lines_)
+
+
+def _host(site: Site) -> str:
+    return f"[{site.listen}]" if ":" in site.listen else site.listen
 
 
 def authorization(holders: Iterable[Holder], collectives: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from mcshell.broker.config import rabbitmq_enrolment
 from mcshell.broker.config.rights import (
     Holder,
     NameMatch,
@@ -48,16 +49,25 @@ _TAILS = {NameMatch.NOTHING: "", NameMatch.WORD: r"\.[a-z0-9_-]+", NameMatch.NAM
 def write(site: Site) -> list[str]:
     """Write all but `server.pem`, `server.key` and `ca.pem`; returns notes, here none."""
     conf = site.directory
-    values = {"listen": site.listen, "port": site.port, "largest": site.largest}
-    values |= {"login": _BY_COMMON_NAME if site.foreign else _BY_URI}
+    values: dict[str, Any] = {"listen": site.listen, "port": site.port, "largest": site.largest}
+    values["demanded"] = str(
+        site.enrolment is None
+    ).lower()  # of all: there is one set of TLS options
+    values["login"] = _BY_COMMON_NAME if site.foreign else _BY_URI
     more = _write_cluster(site) if site.members else ""
+    logins = [user for holder in site.holders for user in _users(holder)]
+    if site.enrolment is not None:
+        more += template("rabbitmq-enrolment.conf").format(
+            listen=site.listen, port=site.enrolment.port
+        )
+        logins += rabbitmq_enrolment.LOGINS
     put(conf / "rabbitmq.conf", template("rabbitmq.conf").format_map(values) + more)
     # From 3.13 on a frame has a limit of its own, 4 MiB; an earlier one does not know the key.
     advanced = "rabbitmq-advanced-cluster" if site.members else "rabbitmq-advanced"
     put(conf / "advanced.config", template(advanced).format_map(values))
     put(conf / "enabled_plugins", "[rabbitmq_stomp,rabbitmq_shovel].\n")
     put(conf / "definitions.json", json.dumps(definitions(site), indent=1) + "\n")
-    put(conf / "users", lines(user for holder in site.holders for user in _users(holder)))
+    put(conf / "users", lines(logins))
     put(conf / "environment", template("rabbitmq-environment"))
     for name in ("start", "ctl", "reload", "requeue"):
         put(conf / name, template(f"rabbitmq-{name}"), script=True)
@@ -84,7 +94,10 @@ def _write_cluster(site: Site) -> str:
 
 
 def definitions(site: Site) -> dict[str, Any]:
-    """What RabbitMQ imports at its start: users without a password, their rights, policies."""
+    """What RabbitMQ imports at its start: users without a password, their rights, policies.
+
+    Those of enrolment have a password, and no right beside the fleet's.
+    """
     rights = {
         holder: [
             *role_rights(holder.kind, site.collectives),
@@ -93,7 +106,7 @@ def definitions(site: Site) -> dict[str, Any]:
         for holder in site.holders
     }
     unrouted = {"name": PARKED, "vhost": "/", "durable": True, "auto_delete": False}
-    return {
+    fleet: dict[str, Any] = {
         "vhosts": [{"name": "/"}],
         "users": [_login(user) for holder in site.holders for user in _users(holder)],
         "permissions": [
@@ -120,6 +133,10 @@ def definitions(site: Site) -> dict[str, Any]:
             }
         ],
     }
+    if site.enrolment is None:
+        return fleet
+    more = rabbitmq_enrolment.definitions(site.enrolment, site.collectives)
+    return {name: [*fleet.get(name, ()), *more.get(name, ())] for name in {**fleet, **more}}
 
 
 def _login(user: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
+from mcshell.broker.config.enrolment import PASSCODE_FILE, EnrolmentAccess
 from mcshell.broker.config.foreign import ForeignCA
 from mcshell.broker.config.rights import Holder
 from mcshell.errors import ConfigError, UsageError
@@ -54,6 +55,7 @@ COOKIE: Final = ".erlang.cookie"
 """What Erlang calls the secret that the members of a cluster share."""
 
 _LEAST: Final = 3
+_LAST_PORT: Final = 65_535
 _RENEWAL: Final = 30 * DAY
 _LONGEST: Final = 3650 * DAY  # RabbitMQ refuses a longer ttl in a policy
 _MESSAGE: Final = 16 << 20  # bytes: many times the largest message that mcshell takes
@@ -66,6 +68,7 @@ class Site:
 
     `members` are the hosts of a cluster, `member` which of them this is, `secret` what they share.
     `foreign`: the certificates are of another CA than mcshell's.
+    `enrolment` is where machines without a certificate ask for one, if they can.
     """
 
     directory: Path
@@ -79,6 +82,7 @@ class Site:
     members: tuple[str, ...] = ()
     secret: str = ""
     foreign: bool = False
+    enrolment: EnrolmentAccess | None = None
 
 
 def survey(
@@ -94,15 +98,17 @@ def survey(
     max_reply: int = 0,
     members: Sequence[str] = (),
     movers: Sequence[str] = (),
+    enrol_port: int = 0,
 ) -> Site:
     """Put together what is to be configured; `max_reply` is what a node may answer, in bytes.
 
-    `movers` are the operators who may take all that waits to another broker.
+    `movers` are the operators who may take all that waits to another broker, `enrol_port` is where
+    machines without a certificate ask for one (0: nowhere).
 
     Raises:
         UsageError: messages would not be kept as long as requests may live; an impossible address;
             members of a cluster of which no majority can be without one, or that are none; a mover
-            who is no operator.
+            who is no operator; a port for enrolment that is none, or the fleet's.
     """
     if retention < longest_ttl:
         raise UsageError(
@@ -124,6 +130,8 @@ def survey(
         )
     for member in members:
         is_address(member)
+    if enrol_port == port or enrol_port > _LAST_PORT:
+        raise UsageError(f"--enrol-port {enrol_port}: a port of its own is meant, beside {port}")
     holders = holders_of(authority, pools)
     if strange := set(movers) - {one.name for one in holders if one.kind == "operator"}:
         raise UsageError(
@@ -142,7 +150,20 @@ def survey(
         largest=largest_for(max_reply),
         members=tuple(members),
         foreign=isinstance(authority, ForeignCA),
+        enrolment=_access(directory, enrol_port) if enrol_port else None,
     )
+
+
+def _access(directory: Path, port: int) -> EnrolmentAccess:
+    """The access to a port for enrolment, with the passcode that is there, or a new one."""
+    try:
+        kept = (directory / PASSCODE_FILE).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        kept = ""
+    except (OSError, ValueError) as error:
+        path = directory / PASSCODE_FILE
+        raise ConfigError(f"{path}: {error}", origin=str(path)) from error
+    return EnrolmentAccess(port=port, passcode=kept or secrets.token_urlsafe(24))
 
 
 def largest_for(max_reply: int) -> int:

@@ -15,7 +15,7 @@ from mcshell.commands.grammar.options import (
     TargetsOptions,
     UnaskedOptions,
 )
-from mcshell.commands.grammar.values import Choice, duration, listed, whole
+from mcshell.commands.grammar.values import Choice, days, duration, listed, whole
 
 
 class DocOptions(OutputOptions):
@@ -62,10 +62,18 @@ class BrokerOptions(PartOptions):
     tls_cert: str | None = option("--tls-cert FILE", "the cert (off loopback TLS is demanded)")
     tls_key: str | None = option("--tls-key FILE", "the key (off loopback TLS is demanded)")
     tls_ca: str | None = option("--tls-ca FILE", "the ca (off loopback TLS is demanded)")
+    enrol_listen: str | None = option(
+        "--enrol-listen HOST:PORT", "where machines without a certificate may ask for one"
+    )
+    enrol_passcode_file: str | None = option(
+        "--enrol-passcode-file FILE", "the passcode with which pki serve answers them there"
+    )
 
 
 class BrokerConfigOptions(PKIOptions, OutputOptions):
-    broker: str = word("activemq|rabbitmq", "which broker", type=Choice("activemq", "rabbitmq"))
+    broker: str = word(
+        "activemq|rabbitmq|embedded", "which", type=Choice("activemq", "rabbitmq", "embedded")
+    )
     dir: str = option("--dir DIR", "where the configuration goes", required=True)
     host: Words | None = option(
         "--host NAME", "how others reach it (also several times)", action="append"
@@ -75,6 +83,11 @@ class BrokerConfigOptions(PKIOptions, OutputOptions):
     )
     listen: str | None = option("--listen IP", "where to listen (default: everywhere)")
     tls_port: int | None = option("--tls-port PORT", "for STOMP over TLS (61614)", type=whole)
+    enrol_port: int | None = option(
+        "--enrol-port PORT",
+        "where machines without a certificate ask for one (default, and 0: nowhere)",
+        type=whole,
+    )
     retention: float | None = seconds("--retention TIME", "default: node.max_ttl and a week")
     mover: Words = several(
         "--mover NAME", "an operator who may move what waits, until it is written without"
@@ -171,6 +184,30 @@ class PKISignOptions(PKIOptions, OutputOptions):
     out: str | None = option("--out DIR", "where the answers go (default: here)")
 
 
+class PKIServeOptions(PKIOptions, PartOptions):
+    broker: str | None = option(
+        "--broker DIR", "the broker's configuration: who is new is written there, and reloaded"
+    )
+    reload: str | None = option(
+        "--reload COMMAND", "what makes the broker take it over (default: DIR/reload)"
+    )
+    url: list[str] | None = option(
+        "--url URL", "the broker's listener for machines without a certificate", type=listed
+    )
+    passcode_file: str | None = option(
+        "--passcode-file FILE", "the passcode for it (default: DIR/enrolment.passcode)"
+    )
+    days: float | None = option(
+        "--days N", "how long what is signed lasts (default: a year)", type=days
+    )
+    decide: str | None = option(
+        "--decide PROGRAM", "asked KIND and NAME, with the request: 0 signs, 2 refuses, else wait"
+    )
+    node_config: str | None = option(
+        "--node-config FILE", "what nodes get with their certificate (default: broker.urls)"
+    )
+
+
 class NodeEnrollOptions(OutputOptions):
     name: str = word("NAME", "this machine's identity")
     kind: Literal["operator", "node"] = option(
@@ -182,6 +219,14 @@ class NodeEnrollOptions(OutputOptions):
     )
     out: str | None = option("--out DIR", "where key and certificate are (default: here)")
     answer: str | None = option("--answer FILE", "take the CA's answer")
+    broker: list[str] | None = option(
+        "--broker URL", "ask there, and wait for the answer", type=listed
+    )
+    wait: float = seconds("--wait TIME", "how long it is waited for (60s)", default=60.0)
+    collective: str | None = option("--collective NAME", "whose CA is asked (collective.main)")
+    ca_file: str | None = option(
+        "--ca-file FILE", "the CA, where it is here already: the broker must be of it"
+    )
 
 
 class PKIPublishOptions(PKIOptions, TargetsOptions, OutputOptions, UnaskedOptions): ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from mcshell import config, plugins
 from mcshell.commands import light
@@ -13,6 +14,7 @@ __all__ = [
     "SOURCES",
     "Choice",
     "Form",
+    "days",
     "duration",
     "percentage",
     "share",
@@ -64,6 +66,17 @@ def duration(text: str) -> float:
         return config.seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def days(text: str) -> float:
+    """A number of days, such as 7 or 0.5."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, as 7 or 0.5")
+    return found
 
 
 def whole(text: str) -> int:

@@ -141,6 +141,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("pki requests", "the requests that wait to be signed", "enrolment:requests", "local:PKIRequestsOptions", "cli"),
     Verb("pki receive", "take requests that came as files", "enrolment:receive", "local:PKIReceiveOptions", "cli"),
     Verb("pki sign", "sign what waits", "enrolment:sign", "local:PKISignOptions", "cli"),
+    Verb("pki serve", "answer machines that ask for certificates", "services:pki_serve", "local:PKIServeOptions", "cli"),
     Verb("pki publish", "send the newest revocation list to the nodes", "pki_publish:publish", "local:PKIPublishOptions", "cli"),
     Verb("policy lint", "lines of policies that cannot be used", "policy:lint", "local:PolicyLintOptions", "cli"),
     Verb("policy test", "what would be decided, and by which line", "policy:decide", "local:PolicyTestOptions", "cli"),

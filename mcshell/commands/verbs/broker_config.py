@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
-from mcshell.commands.verbs.broker_foreign import KEPT as _KEPT_OF_ANOTHER
 from mcshell.commands.verbs.broker_foreign import changed_since, read_foreign, said_of
 from mcshell.errors import ConfigError, UsageError
 
@@ -26,12 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["check", "config"]
 
 _DAY = 86_400.0
-_KEPT = ("host", "listen", "tls_port", "retention", "cluster", *_KEPT_OF_ANOTHER)
-"""Options that are kept beside what was written."""
 _FRAME = 4 << 20
 """What RabbitMQ takes from 3.13 on, where nothing else was configured."""
 _HEADERS = 64 << 10
-_DEFAULTS = {"listen": "0.0.0.0", "tls_port": 61614}  # noqa: S104 - behind TLS with client certificates
 
 
 def config(context: Context, options: BrokerConfigOptions) -> Table:
@@ -43,50 +38,34 @@ def config(context: Context, options: BrokerConfigOptions) -> Table:
         ConfigError: the CA is not kept by mcshell, and the options for another's are not said: it
             could not issue the broker's certificate, and does not know who has one.
     """
-    from mcshell.broker.config import read_record, write  # noqa: PLC0415 - cryptography is slow to load
-    from mcshell.broker.config.site import MARGIN, survey  # noqa: PLC0415 - as above
+    from mcshell.broker.config import completed, configure, read_record, remembered  # noqa: PLC0415 - cryptography is slow to load
+    from mcshell.broker.config.options import OF_ANOTHER_CA, OPTIONS  # noqa: PLC0415 - as above
 
-    settings = context.settings
-    longest = settings.node.max_ttl
     directory = Path(options.dir).absolute()
     record = read_record(directory)
-    before = _before(record, directory)
+    before = remembered(record, directory)
     if options.pki is not None:  # back to a CA of mcshell's
-        before = {name: value for name, value in before.items() if name not in _KEPT_OF_ANOTHER}
-    said = {name: value for name in _KEPT if (value := getattr(options, name)) is not None}
-    wanted = {**_DEFAULTS, "host": [socket.getfqdn()], **before, **said, **said_of(options)}
+        before = {name: value for name, value in before.items() if name not in OF_ANOTHER_CA}
+    said = {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
+    wanted = completed({**before, **said, **said_of(options)})
     _refuse_unfit(options, wanted)
+    settings = context.settings
     foreign = read_foreign(wanted, settings.pki.operators)
     authority = foreign or _authority(context.ca_dir(options.pki))
-    members = wanted.get("cluster") or ()
-    retention = wanted.get("retention")
-    site = survey(
-        directory,
-        authority,
-        collectives=settings.collective.member,
-        pools=settings.pools,
-        listen=wanted["listen"],
-        port=wanted["tls_port"],
-        retention=longest + MARGIN if retention is None else retention,
-        longest_ttl=longest,
-        max_reply=settings.node.max_reply,
-        members=members,
-        movers=options.mover,
-    )
-    hosts = members or wanted["host"]
-    kept = {name: wanted[name] for name in _KEPT if name in wanted}
-    notes = [*foreign.notes] if foreign else []
-    notes += write(options.broker, site, authority, hosts, longest, kept)
+    site, notes = configure(options.broker, directory, authority, settings, wanted, options.mover)
+    notes = [*(foreign.notes if foreign else ()), *notes]
     notes += [
         f"changed: {_option(name)} was {_told(before[name])}, is {_told(wanted[name])}"
         for name in before
         if before[name] != wanted[name]
     ]
+    if record and before.get("enrol_port", 0) != wanted["enrol_port"]:
+        notes.append("the port for enrolment changes when the broker is started again")
     notes += [
         f"{name} may read all that waits, and move it, until this is written without --mover"
         for name in options.mover
     ]
-    return _written(options.broker, site, hosts[0], notes)
+    return _written(options.broker, site, wanted["host"][0], notes)
 
 
 def _written(broker: str, site: Site, host: str, notes: list[str]) -> Table:
@@ -104,13 +83,18 @@ def _written(broker: str, site: Site, host: str, notes: list[str]) -> Table:
         ]
     else:
         how = [f"start it with: {rows[0][1]}"]
+    if site.enrolment is not None:
+        places = ", ".join(f"stomp+ssl://{name}:{site.enrolment.port}" for name in folders)
+        how.append(f"machines without a certificate ask for one at {places}")
     manual = next(iter(folders.values())) / "README.md"
     how.append(f"what it allows, and how to go on: {manual}")
     return Table(("broker", "start", "url", "identities"), rows, notes=(*notes, *how))
 
 
 def _refuse_unfit(options: BrokerConfigOptions, wanted: Mapping[str, Any]) -> None:
-    """Refuse what does not go with a cluster."""
+    """Refuse what does not go with another CA, or with a cluster."""
+    if wanted.get("ca") and wanted["enrol_port"]:
+        raise UsageError("--enrol-port is for a CA of mcshell's: another's issues by its own tools")
     if not wanted.get("cluster"):
         return
     if options.broker != "rabbitmq":
@@ -137,24 +121,6 @@ def _authority(folder: Path) -> Authority:
     return Authority.open(folder)
 
 
-def _before(record: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """What was said when it was written last; an earlier version kept only the certificate's hosts."""
-    from cryptography import x509  # noqa: PLC0415 - slow to load
-
-    from mcshell.broker.config.site import SERVER  # noqa: PLC0415 - as above
-
-    if isinstance(found := record.get("options"), dict):
-        return {name: found[name] for name in _KEPT if name in found}
-    try:
-        server = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
-        names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
-        return {}
-    hosts = [one for one in names.get_values_for_type(x509.DNSName) if not one.startswith(SERVER)]
-    hosts += [str(one) for one in names.get_values_for_type(x509.IPAddress)]
-    return {"host": hosts} if hosts else {}
-
-
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
@@ -171,9 +137,8 @@ def _told(value: Any) -> str:
 
 def check(settings: Settings, directory: Path) -> str:
     """What `doctor` says of a configuration that was written here; "warn: " for what is amiss."""
-    from cryptography import x509  # noqa: PLC0415 - slow to load
-
-    from mcshell.broker.config import RECORD  # noqa: PLC0415 - as above
+    from mcshell.broker.config import RECORD  # noqa: PLC0415 - cryptography is slow to load
+    from mcshell.broker.config.enrolment import PASSCODE_FILE  # noqa: PLC0415 - as above
 
     try:
         record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
@@ -197,12 +162,28 @@ def check(settings: Settings, directory: Path) -> str:
             f"warn: it takes messages of {record.get('largest', _FRAME)} bytes, but replies may have"
             f" {needed} with their headers (node.max_reply): run mcshell broker config again"
         )
+    if told := _ending(directory) or changed_since(record, settings.pki.operators):
+        return f"warn: {told}: run mcshell broker config again"
+    written = datetime.fromtimestamp((directory / RECORD).stat().st_mtime, UTC)
+    port = (record.get("options") or {}).get("enrol_port")
+    if port and not (directory / PASSCODE_FILE).exists():
+        return (
+            f"warn: there is no {PASSCODE_FILE}, with which the CA's service logs in at port {port}:"
+            " run mcshell broker config again"
+        )
+    enrolment = f"; enrolment at port {port}" if port else ""
+    return (
+        f"{record['broker']} for {count} identities, as of {written:%F};"
+        f" kept {kept / _DAY:g} d{enrolment}"
+    )
+
+
+def _ending(directory: Path) -> str:
+    """When the broker's certificate ends, if that is soon: within 30 days, or the third of a short life."""
+    from cryptography import x509  # noqa: PLC0415 - slow to load
+
     server = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
     end = server.not_valid_after_utc
     whole = (end - server.not_valid_before_utc).total_seconds()
-    if end.timestamp() - time.time() < min(30 * _DAY, whole / 3):
-        return f"warn: its certificate ends on {end:%F}: run mcshell broker config again"
-    if told := changed_since(record, settings.pki.operators):
-        return f"warn: {told}: run mcshell broker config again"
-    written = datetime.fromtimestamp((directory / RECORD).stat().st_mtime, UTC)
-    return f"{record['broker']} for {count} identities, as of {written:%F}; kept {kept / _DAY:g} d"
+    soon = end.timestamp() - time.time() < min(30 * _DAY, whole / 3)
+    return f"its certificate ends on {end:%F}" if soon else ""

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from mcshell.broker.config.foreign import ForeignCA
     from mcshell.commands.grammar.local_options import BrokerConfigOptions
 
-__all__ = ["KEPT", "changed_since", "read_foreign", "said_of"]
+__all__ = ["changed_since", "read_foreign", "said_of"]
 
-KEPT: Final = ("ca", "cert", "key", "crl", "identities")
-"""Options that are kept beside what was written; of mcshell's own CA none is said."""
 _NEEDED: Final = ("ca", "cert", "key", "identities")
 _TOLD: Final = 8
 _SUFFIXES: Final = (".pem", ".crt", ".cer")
@@ -30,9 +28,11 @@ def said_of(options: BrokerConfigOptions) -> dict[str, Any]:
     Raises:
         UsageError: it names a CA of mcshell's, too.
     """
+    from mcshell.broker.config.options import OF_ANOTHER_CA  # noqa: PLC0415 - cryptography is slow to load
+
     said: dict[str, Any] = {
         name: str(Path(value).absolute())
-        for name in KEPT
+        for name in OF_ANOTHER_CA
         if name != "identities" and (value := getattr(options, name)) is not None
     }
     if options.identities:
@@ -52,9 +52,10 @@ def read_foreign(wanted: Mapping[str, Any], operators: Sequence[str]) -> Foreign
         ConfigError: a file cannot be read or used.
     """
     from mcshell.broker.config import foreign  # noqa: PLC0415 - cryptography is slow to load
+    from mcshell.broker.config.options import OF_ANOTHER_CA  # noqa: PLC0415 - as above
     from mcshell.pki import read_private  # noqa: PLC0415 - as above
 
-    if not any(name in wanted for name in KEPT):
+    if not any(name in wanted for name in OF_ANOTHER_CA):
         return None
     if missing := [f"--{name}" for name in _NEEDED if name not in wanted]:
         raise UsageError(

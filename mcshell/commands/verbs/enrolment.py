@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
-from mcshell.enrolment.machine import accept, begin
+from mcshell.enrolment.machine import Machine, fingerprint_of
 from mcshell.enrolment.service import EnrolmentService
 from mcshell.enrolment.store import EnrolmentStore
 from mcshell.errors import ConfigError, Rejected, UsageError
 from mcshell.pki import Authority
 from mcshell.private import UnsafeFile, read_obeyed
-from mcshell.wire.documents.enrolment import EnrolmentMessage, read_token
+from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentMessage, read_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
         PKISignOptions,
         PKITokenOptions,
     )
+    from mcshell.wire.documents.enrolment import EnrolmentToken
 
 __all__ = ["enroll", "receive", "requests", "sign", "token"]
 
+_CODES = {"signed": 0, "refused": 1, "waiting": 5}
 _MOST: int = 1 << 21
 """Bytes of a file that carries a request or an answer."""
 
@@ -80,26 +82,73 @@ def sign(context: Context, options: PKISignOptions) -> Table:
     return Table(("name", "kind", "state", "answer"), rows)
 
 
-def enroll(_context: Context, options: NodeEnrollOptions) -> Table:
-    """Make this machine's key and request, or take the answer to it."""
-    folder, name, kind = Path(options.out or "."), options.name, options.kind
+def enroll(context: Context, options: NodeEnrollOptions) -> Table:
+    """Make this machine's key and request, and ask for a certificate, or take the answer that came."""
+    folder, name, kind = Path(options.out or "."), options.name.lower(), options.kind
+    if options.broker and Machine(folder=folder, name=name, kind=kind).has_certificate():
+        return _enrolled(folder, name, "signed", "it has a certificate already")
     vouching = None if options.token_file is None else read_token(_secret(options.token_file))
-    if options.answer is None:
-        begin(folder, name, kind, vouching)
+    if options.answer is None and options.broker is None:
+        Machine(folder=folder, name=name, kind=kind, token=vouching).begin()
         return Table(("name", "request"), [(name, str(folder / f"{name}.request"))])
-    ca = options.ca if vouching is None else vouching.ca
-    if ca is None:
-        raise UsageError("whose answer? --token-file FILE, or --ca FINGERPRINT without a token")
+    machine = Machine(
+        folder=folder,
+        name=name,
+        kind=kind,
+        token=vouching,
+        ca=_authority_meant(options, vouching),
+        enrolment=tuple(options.broker or ()),
+    )
+    if options.broker is not None:
+        return _ask(context, options, machine)
+    assert options.answer is not None
     try:
-        answer = _read(Path(options.answer))
-        found = accept(folder, name, kind, answer, token=vouching, ca=ca)
+        found = machine.accept(_read(Path(options.answer)))
     except Rejected as refusal:
         raise UsageError(f"{options.answer} is not taken: {refusal}") from refusal
-    cert = str(folder / f"{name}.pem") if found.state == "signed" else None
-    code = 0 if found.state == "signed" else 1
-    return Table(
-        ("name", "state", "reason", "cert"), [(name, found.state, found.reason, cert)], code
+    return _enrolled(folder, name, found.state, found.reason)
+
+
+def _ask(context: Context, options: NodeEnrollOptions, machine: Machine) -> Table:
+    """Ask over a broker, until there is a certificate, a refusal, or no more time."""
+    from mcshell.enrolment.asking import ask  # noqa: PLC0415 - who carries files needs no connection
+
+    found = EnrolmentAnswer(request="", state="waiting", reason="no answer came")
+
+    def take(answer: EnrolmentMessage) -> bool:
+        nonlocal found
+        before, found = found.reason, machine.accept(answer)
+        if found.state == "waiting" and found.reason != before:
+            sys.stderr.write(f"{machine.name} waits: {found.reason}\n")
+        return found.state != "waiting"
+
+    ask(
+        options.broker or (),
+        options.collective or context.settings.collective.main,
+        machine.begin(),
+        take,
+        ca=None if options.ca_file is None else Path(options.ca_file),
+        timeout=options.wait,
     )
+    return _enrolled(machine.folder, machine.name, found.state, found.reason)
+
+
+def _enrolled(folder: Path, name: str, state: str, reason: str) -> Table:
+    """What came of it; 1 when it was refused, 5 while it waits."""
+    cert = str(folder / f"{name}.pem") if state == "signed" else None
+    columns = ("name", "state", "reason", "cert")
+    return Table(columns, [(name, state, reason, cert)], _CODES[state])
+
+
+def _authority_meant(options: NodeEnrollOptions, vouching: EnrolmentToken | None) -> str:
+    """The fingerprint of the CA whose certificate is taken."""
+    if vouching is not None:
+        return vouching.ca
+    if options.ca is not None:
+        return options.ca
+    if options.ca_file is not None:
+        return fingerprint_of(Path(options.ca_file))
+    raise UsageError("whose answer? --token-file FILE, or without a token --ca FINGERPRINT")
 
 
 @contextmanager

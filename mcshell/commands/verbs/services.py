@@ -1,4 +1,4 @@
-"""`broker`, `node`, `emulate`, `supervisor`: they run until SIGTERM; each is loaded when run."""
+"""`broker`, `node`, `emulate`, `supervisor`, `pki serve`: they run until SIGTERM; each is loaded when run."""
 
 from __future__ import annotations
 
@@ -18,27 +18,33 @@ from mcshell.config import BrokerSettings, load
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
-    from mcshell.commands.grammar.local_options import BrokerOptions, EmulateOptions, NodeOptions
+    from mcshell.commands.grammar.local_options import (
+        BrokerOptions,
+        EmulateOptions,
+        NodeOptions,
+        PKIServeOptions,
+    )
     from mcshell.commands.grammar.options import PartOptions
 
-__all__ = ["JSONFormatter", "broker", "emulate", "node", "supervisor"]
+__all__ = ["JSONFormatter", "broker", "emulate", "node", "pki_serve", "supervisor"]
 
 
 def broker(_context: Context, options: BrokerOptions) -> Table:
     """Run the embedded broker in the foreground."""
-    from mcshell.broker.server import run  # noqa: PLC0415 - a node needs no broker
+    from mcshell.broker.service import run  # noqa: PLC0415 - a node needs no broker
 
     _begin(options)
-    secret = Path(options.passcode_file) if options.passcode_file else None
     return _ended(
         run(
             options.listen,
             Path(options.data),
             user=options.user or "",
-            passcode=BrokerSettings(passcode_file=secret).passcode(),
+            passcode=_passcode(options.passcode_file),
             tls_cert=_path(options.tls_cert),
             tls_key=_path(options.tls_key),
             tls_ca=_path(options.tls_ca),
+            enrol_listen=options.enrol_listen or "",
+            enrol_passcode=_passcode(options.enrol_passcode_file),
         )
     )
 
@@ -81,9 +87,22 @@ def supervisor(context: Context, options: PartOptions) -> Table:
     return _ended(0)
 
 
+def pki_serve(context: Context, options: PKIServeOptions) -> Table:
+    """Answer machines that ask for certificates, in the foreground, with the CA's key."""
+    from mcshell.commands.verbs.pki_serve import serve  # noqa: PLC0415 - a broker needs no CA
+
+    _begin(options)
+    serve(context, options)
+    return _ended(0)
+
+
 def _ended(code: int | None) -> Table:
     """Nothing to show, and the service's exit code."""
     return Table((), [], code or 0)
+
+
+def _passcode(file: str | None) -> str:
+    return BrokerSettings(passcode_file=_path(file)).passcode()
 
 
 def _path(text: str | None) -> Path | None:

@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from cryptography import x509
@@ -30,6 +31,8 @@ from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.trust import UNPARSABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcshell.pki.identity import Kind
     from mcshell.pki.keys import PrivateKey, PublicKey
 
@@ -111,17 +114,25 @@ class EnrolmentMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentRequest:
-    """A request that was read: who asks for which key, and by which token (its id)."""
+    """A request that was read: who asks for which key, and by which token (its id).
+
+    `renews` is the certificate (base64, as it travels) in whose place another is asked for.
+    """
 
     name: str
     kind: Kind
     public: PublicKey
+    csr: bytes
     token: str | None
+    renews: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentAnswer:
-    """What the CA says of a request; the three PEMs are there when it was `signed`."""
+    """What the CA says of a request; the three PEMs are there when it was `signed`.
+
+    `settings` are a configuration to begin with, as its file is read.
+    """
 
     request: str
     state: EnrolmentState
@@ -129,6 +140,7 @@ class EnrolmentAnswer:
     certificate: bytes = b""
     ca: bytes = b""
     crl: bytes = b""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_token(text: str) -> EnrolmentToken:
@@ -145,9 +157,16 @@ def fingerprint(ca: x509.Certificate) -> str:
 
 
 def make_request(
-    name: str, kind: Kind, key: PrivateKey, token: EnrolmentToken | None
+    name: str,
+    kind: Kind,
+    key: PrivateKey,
+    token: EnrolmentToken | None,
+    renews: str | None = None,
 ) -> EnrolmentMessage:
-    """Ask for a certificate for a key; raises UsageError for a name that cannot be."""
+    """Ask for a certificate for a key; raises UsageError for a name that cannot be.
+
+    `renews` is the key's certificate until now (base64 of the DER).
+    """
     name = check_name(name, kind)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name(kind, name))])
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri_of(kind, name))])
@@ -160,6 +179,8 @@ def make_request(
         "token": None if token is None else token.id,
         "nonce": secrets.token_hex(16),
     }
+    if renews is not None:
+        document["renews"] = renews
     return _sealed(_REQUEST, document, token)
 
 
@@ -186,7 +207,9 @@ def open_request(message: EnrolmentMessage) -> EnrolmentRequest:
         name=name,
         kind=kind,
         public=cast("PublicKey", public),
+        csr=csr.public_bytes(Encoding.PEM),
         token=fields.optional(document, "token", fields.word),
+        renews=fields.optional(document, "renews", fields.text),
     )
 
 
@@ -206,6 +229,7 @@ def seal_answer(answer: EnrolmentAnswer, token: EnrolmentToken | None) -> Enrolm
         "certificate": answer.certificate.decode("ascii"),
         "ca": answer.ca.decode("ascii"),
         "crl": answer.crl.decode("ascii"),
+        "settings": answer.settings,
     }
     return _sealed(_ANSWER, document, token)
 
@@ -238,7 +262,16 @@ def open_answer(
         certificate=fields.text(document, "certificate").encode(),
         ca=fields.text(document, "ca").encode(),
         crl=fields.text(document, "crl").encode(),
+        settings=_settings(document),
     )
+
+
+def _settings(document: dict[str, Any]) -> dict[str, Any]:
+    """The configuration in an answer, whatever is in it."""
+    found = document.get("settings", {})
+    if not isinstance(found, dict):
+        raise Rejected(Reason.MALFORMED, "settings: a configuration is meant")
+    return found
 
 
 def _sealed(what: bytes, document: Any, token: EnrolmentToken | None) -> EnrolmentMessage:

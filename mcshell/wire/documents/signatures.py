@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mcshell.pki import Identity, PrivateKey
+    from mcshell.pki.keys import PublicKey
     from mcshell.wire.documents.certificate_cache import CertificateCache
     from mcshell.wire.documents.trust import Revocations
 
@@ -87,10 +88,30 @@ class Signer:
             if not same_key(key, certificate.public_key()):
                 raise ConfigError("the key is not the certificate's")
             key = signing(key)
-        der = certificate.public_bytes(Encoding.DER)
         self.identity: Identity = identity_of(certificate, operators)
-        self.certificate: str = _encode(der)
+        self.certificate: str = _encode(certificate.public_bytes(Encoding.DER))
+        self._key: PublicKey = certificate.public_key()  # type: ignore[assignment] # identity_of: one that we take
+        self._operators = tuple(operators)
         self._sign = key
+
+    def renew(self, certificate: x509.Certificate) -> None:
+        """Go on with another certificate of the same key and identity.
+
+        Raises:
+            ConfigError: it is of another.
+            Rejected: it speaks for nobody.
+        """
+        identity = identity_of(certificate, self._operators)
+        mine = (self.identity.kind, self.identity.name)
+        if not same_key(self._key, certificate.public_key()) or mine != (
+            identity.kind,
+            identity.name,
+        ):
+            raise ConfigError(f"it is not another certificate of {self.identity.name}")
+        self.identity, self.certificate = (
+            identity,
+            _encode(certificate.public_bytes(Encoding.DER)),
+        )
 
     @classmethod
     def load(

@@ -15,7 +15,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from mcshell.errors import ConnectError, ConnectionLost, FrameError, Rejected
+from mcshell.errors import ConfigError, ConnectError, ConnectionLost, FrameError, Rejected
 from mcshell.wire.stomp.dialects import VHOST, Dialect, dialect_of
 from mcshell.wire.stomp.endpoint import (
     Endpoint,
@@ -41,7 +41,6 @@ with unused("websocket"):  # as long to load as all of stomp.py
     import stomp.utils
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Sequence
 
     from mcshell.wire.stomp.reconnect import Subscription
@@ -314,7 +313,8 @@ class Connector(ReconnectingConnection):
         urls: `stomp://host:port` or `stomp+ssl://host:port`, in the order of preference.
         user: the login.
         passcode: its secret.
-        tls: needed for `stomp+ssl://`; never is anything but TLS spoken there.
+        tls: needed for `stomp+ssl://`; never is anything but TLS spoken there. The files are read
+            for each connection.
         vhost: RabbitMQ's virtual host; the others do not care.
         heartbeat: seconds between heart-beats that we offer and want; 0 for none.
         patience: seconds that a send waits for a connection; 0 where one thread speaks for many.
@@ -349,24 +349,28 @@ class Connector(ReconnectingConnection):
         self._vhost = vhost
         self._batches = batches
         self._refuse = refuse
-        self._context: ssl.SSLContext | None = None
+        self._tls = tls
         if any(endpoint.tls for endpoint in self._endpoints):
-            self._context = tls_context(tls)
+            tls_context(tls)
         _route_log()
 
     def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> StompLink:
         """Make one attempt; raises ConnectError or UnknownBroker within the timeout (seconds)."""
         user, passcode, heartbeat = self._login
         try:
+            # for each attempt anew: a certificate may have been renewed since the last
+            context = tls_context(self._tls) if endpoint.tls else None
             sock = PatientSocket(
                 endpoint,
-                self._context,
+                context,
                 timeout=timeout,
                 stall=max(STALL, 2 * heartbeat),
                 called_off=self._stop.is_set,
             )
         except OSError as failure:
             raise ConnectError(endpoint.url, words_of(failure)) from None
+        except ConfigError as failure:
+            raise ConnectError(endpoint.url, str(failure)) from failure
         self._refuse_broker(endpoint, sock)
         link = StompLink(endpoint, epoch, self._deliver, sock, batches=self._batches)
         self._opening = link

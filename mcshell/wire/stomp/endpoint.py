@@ -30,9 +30,13 @@ _LOGIN_LINE = 200
 
 @dataclass(frozen=True, slots=True)
 class TLSFiles:
-    """The CA that vouches for the broker, and the certificate that we show it (PEM files)."""
+    """The CA that vouches for the broker, and the certificate that we show it (PEM files).
 
-    ca: str | Path
+    Without a CA the broker may be anybody, and only what vouches for itself is to be said and heard there:
+    so a machine asks for its first certificate (mcshell/enrolment).
+    """
+
+    ca: str | Path | None
     cert: str | Path | None = None
     key: str | Path | None = None
 
@@ -77,7 +81,7 @@ def check_login(user: str, passcode: str) -> None:
 
 
 def tls_context(files: TLSFiles | None) -> ssl.SSLContext:
-    """Trust the given CA only, and show the given certificate.
+    """Trust the given CA only (without one: anybody), and show the given certificate.
 
     Raises:
         ConfigError: no CA, or a file that cannot be read.
@@ -88,7 +92,10 @@ def tls_context(files: TLSFiles | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     key, origin = "pki.ca", str(files.ca)
     try:
-        context.load_verify_locations(cafile=origin)
+        if files.ca is None:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        else:
+            context.load_verify_locations(cafile=origin)
         if files.cert is not None:
             key, origin = "pki.cert", f"{files.cert} with {files.key or files.cert}"
             private = files.key or files.cert

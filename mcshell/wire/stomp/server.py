@@ -16,13 +16,21 @@ import ssl
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, WireError
-from mcshell.wire.stomp.frame import HEARTBEAT, Frame, Parser, dump, negotiate
+from mcshell.wire.stomp.frame import HEARTBEAT, MAX_BODY, Frame, Parser, dump, negotiate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["ServerConnection", "address_of", "is_loopback", "listen_on", "number", "server_context"]
+__all__ = [
+    "ServerConnection",
+    "address_of",
+    "is_login",
+    "is_loopback",
+    "listen_on",
+    "number",
+    "server_context",
+]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +70,8 @@ class ServerConnection(asyncio.Protocol):
     """
 
     transport: asyncio.Transport
+    largest = MAX_BODY
+    """Bytes of a message that it may send."""
 
     def __init__(
         self,
@@ -100,6 +110,11 @@ class ServerConnection(asyncio.Protocol):
     def has_room_again(self) -> None:
         """Go on with what waited while the connection was full."""
         raise NotImplementedError
+
+    def log_in(self, user: str, passcode: str) -> None:
+        """Take who CONNECT says that it is, or raise WireError."""
+        if self._login[0] and not is_login((user, passcode), self._login):
+            raise WireError("login refused: user or passcode is wrong")
 
     # ── asyncio's calls ─────────────────────────────────────────────────────────────────────
 
@@ -204,13 +219,7 @@ class ServerConnection(asyncio.Protocol):
         version = negotiate(headers.get("accept-version"))
         if version is None:
             raise WireError("this broker speaks STOMP 1.0, 1.1 and 1.2")
-        said = (headers.get("login", ""), headers.get("passcode", ""))
-        right = [
-            hmac.compare_digest(one.encode(), other.encode())
-            for one, other in zip(said, self._login, strict=True)
-        ]
-        if self._login[0] and not all(right):
-            raise WireError("login refused: user or passcode is wrong")
+        self.log_in(headers.get("login", ""), headers.get("passcode", ""))
         theirs, _, wanted = headers.get("heart-beat", "0,0").partition(",")
         reads, writes = (number({"heart-beat": beat}, "heart-beat") for beat in (theirs, wanted))
         self._read_every = max(BEAT, reads / 1000) if reads else 0.0
@@ -218,7 +227,7 @@ class ServerConnection(asyncio.Protocol):
         self.version = version
         self._until = math.inf
         del self._greeting[self]
-        self._parser.allow()
+        self._parser.allow(max_body=self.largest)
         beats = f"{BEAT * 1000:.0f},{BEAT * 1000:.0f}"
         self.send("CONNECTED", {"version": version, "server": self._name, "heart-beat": beats})
 
@@ -273,6 +282,15 @@ class ServerConnection(asyncio.Protocol):
             self.drop(f"it was silent for {silence:.1f} s")
         elif 0 < self._write_every <= 2 * (now - self._last_write):
             self.push(HEARTBEAT)
+
+
+def is_login(said: tuple[str, str], right: tuple[str, str]) -> bool:
+    """Whether a user and a passcode are the right ones; it takes as long whichever is wrong."""
+    alike = [
+        hmac.compare_digest(one.encode(), other.encode())
+        for one, other in zip(said, right, strict=True)
+    ]
+    return all(alike)
 
 
 def address_of(listen: str) -> tuple[str, int]:

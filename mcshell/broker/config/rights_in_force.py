@@ -1,0 +1,95 @@
+"""The rights of whoever has a certificate, brought to the broker while it runs: for `pki serve`."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+from mcshell.broker.config.options import rewrite
+from mcshell.broker.config.site import holders_of, put
+from mcshell.broker.config.writing import read_record
+from mcshell.errors import ConfigError
+from mcshell.pki.identity import identity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mcshell.config import Settings
+    from mcshell.pki import Authority
+
+__all__ = ["RightsInForce"]
+
+_APPLIED: Final = ".applied"
+"""Beside the configuration: the digest of the identities that the broker has taken over."""
+_PATIENCE: Final = 300.0
+
+
+class RightsInForce:
+    """Writes a broker's configuration again when somebody is new, and has the broker take it over.
+
+    Args:
+        directory: what `broker config` has written.
+        authority: who knows who has a certificate.
+        settings: collectives and pools.
+        reload: the command that makes the broker take it over.
+    """
+
+    def __init__(
+        self, directory: Path, authority: Authority, settings: Settings, reload: Sequence[str]
+    ) -> None:
+        self._directory = directory
+        self._authority = authority
+        self._settings = settings
+        self._command = list(reload)
+
+    def bring_up_to_date(self) -> None:
+        """Have the broker know everybody.
+
+        Raises:
+            ConfigError: the configuration cannot be written, or the broker has not taken it over.
+        """
+        wanted = self._wanted()
+        if wanted - self._written():
+            rewrite(self._directory, self._authority, self._settings)
+        if not self._in_force():
+            self._reload()
+            put(self._directory / _APPLIED, self._digest())
+
+    def missing(self, certificate: bytes) -> str:
+        """Why a certificate (PEM) is of no use at the broker yet; "" when it is."""
+        one = identity_of(x509.load_pem_x509_certificate(certificate))
+        if f"{one.kind}:{one.name}" in self._written() and self._in_force():
+            return ""
+        return "it is signed, but the broker does not know it yet"
+
+    def _wanted(self) -> set[str]:
+        holders = holders_of(self._authority, self._settings.pools)
+        return {f"{one.kind}:{one.name}" for one in holders}
+
+    def _written(self) -> set[str]:
+        return set(read_record(self._directory).get("identities", ()))
+
+    def _digest(self) -> str:
+        return hashlib.sha256("\n".join(sorted(self._written())).encode()).hexdigest()
+
+    def _in_force(self) -> bool:
+        try:
+            return (self._directory / _APPLIED).read_text(encoding="ascii") == self._digest()
+        except FileNotFoundError:
+            return False
+
+    def _reload(self) -> None:
+        try:
+            done = subprocess.run(
+                self._command, capture_output=True, timeout=_PATIENCE, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise ConfigError(f"{self._command[0]} is not done after {_PATIENCE:g} s") from None
+        if done.returncode:
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            why = lines[-1] if lines else "without a word"
+            raise ConfigError(f"{self._command[0]} ended with {done.returncode}: {why}")

@@ -1,0 +1,185 @@
+"""The CA's service: it listens to machines that ask for certificates, and answers them.
+
+It alone has the CA's key, and does nothing else. What comes is taken in groups, so that fifty machines
+at once cost the broker one change of its rights. Whoever is signed hears of it only when the broker
+knows it: the first thing that it does is to connect.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Protocol
+
+from mcshell.errors import ConnectError, MCShellError, Rejected
+from mcshell.wire import destinations
+from mcshell.wire.documents.enrolment import EnrolmentMessage, open_request
+from mcshell.wire.stomp.transport import TaggedInbox, until_confirmed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mcshell.enrolment.service import EnrolmentService
+    from mcshell.wire.documents.enrolment import EnrolmentAnswer
+    from mcshell.wire.stomp.connector import Connector
+    from mcshell.wire.stomp.transport import Delivery
+
+__all__ = ["BrokerRights", "EnrolmentServer"]
+
+log = logging.getLogger(__name__)
+
+_GROUP: Final = 200
+_GATHER: Final = 0.2
+"""Seconds: who asks within them is answered together."""
+_LOOK: Final = 1.0
+_REPORT: Final = 60.0
+
+
+class BrokerRights(Protocol):
+    """What makes a broker know who has a certificate."""
+
+    def bring_up_to_date(self) -> None:
+        """Have the broker know everybody; raises MCShellError or OSError where it cannot be."""
+
+    def missing(self, certificate: bytes) -> str:
+        """Why a certificate (PEM) is of no use at the broker yet; "" when it is."""
+
+
+class EnrolmentServer:
+    """Answers until `stop`; one thread does everything.
+
+    Args:
+        service: decides, and signs.
+        transport: the CA's own connection to the listener.
+        collectives: whose machines ask.
+        rights: makes the broker know who is new; None where it takes every certificate of the CA.
+        alive: told once a turn, a second at most.
+    """
+
+    def __init__(
+        self,
+        service: EnrolmentService,
+        transport: Connector,
+        collectives: Sequence[str],
+        rights: BrokerRights | None = None,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._service = service
+        self._transport = transport
+        self._collectives = tuple(collectives)
+        self._rights = rights
+        self._alive = alive
+        self._inbox: SimpleQueue[tuple[str, Delivery] | None] = SimpleQueue()
+        self._stopping = False
+        self._refused = 0
+        self._why = ""
+        self._reported = 0.0
+
+    def stop(self) -> None:
+        """End `serve`; may be called from a signal handler."""
+        self._stopping = True
+        self._inbox.put(None)
+        self._transport.give_up()
+
+    def serve(self, ready: Callable[[], None]) -> None:
+        """Connect, however long it takes, call `ready`, and answer."""
+        try:
+            self._transport.start(timeout=None)
+            for collective in self._collectives:
+                self._listen(collective)
+            if not self._stopping:
+                ready()
+            while not self._stopping:
+                self._alive()
+                self._turn()
+        except ConnectError:
+            if not self._stopping:
+                raise
+        finally:
+            self._transport.close()
+
+    def _listen(self, collective: str) -> None:
+        topic = destinations.enrolment(collective)
+        inbox = TaggedInbox(self._inbox.put, collective)
+        until_confirmed(
+            lambda: self._transport.subscribe(topic, inbox, ack="auto"), lambda: self._stopping
+        )
+
+    def _turn(self) -> None:
+        answers = []
+        for collective, message in self._group():
+            try:
+                answer, sealed = self._service.receive(message)
+            except Rejected as why:
+                self._refused += 1
+                self._why = str(why)
+                continue
+            renewal = open_request(message).renews is not None
+            if answer.state != "refused" or sealed.mac or renewal:  # else nobody could believe it
+                answers.append((collective, message, answer, sealed))
+        if any(answer.state == "signed" for _, _, answer, _ in answers):
+            self._admit()
+        for collective, message, answer, sealed in answers:
+            self._answer(collective, message, answer, sealed)
+        self._report()
+
+    def _group(self) -> list[tuple[str, EnrolmentMessage]]:
+        """What came since the last turn, each request once."""
+        until = time.monotonic() + _LOOK
+        found: dict[bytes, tuple[str, EnrolmentMessage]] = {}
+        while len(found) < _GROUP and (left := until - time.monotonic()) > 0:
+            try:
+                item = self._inbox.get(timeout=left)
+            except Empty:
+                break
+            if item is None:
+                break
+            collective, delivery = item
+            if not found:
+                until = time.monotonic() + _GATHER
+            try:
+                message = EnrolmentMessage.load(delivery.body)
+            except Rejected as why:
+                self._refused += 1
+                self._why = str(why)
+                continue
+            found[delivery.body] = (collective, message)
+        return list(found.values())
+
+    def _admit(self) -> None:
+        if self._rights is None:
+            return
+        try:
+            self._rights.bring_up_to_date()
+        except (MCShellError, OSError) as error:
+            log.error("the broker does not know who is new: %s", error)  # noqa: TRY400 - said in full
+
+    def _answer(
+        self,
+        collective: str,
+        message: EnrolmentMessage,
+        answer: EnrolmentAnswer,
+        sealed: EnrolmentMessage,
+    ) -> None:
+        if answer.state == "signed" and self._rights is not None:
+            why = self._rights.missing(answer.certificate)
+            if why:
+                sealed = self._service.postponed(message, why)
+        log.info("%s: %s %s", _asker(message), answer.state, answer.reason)
+        try:
+            self._transport.send(destinations.enrolled(collective), sealed.dump())
+        except MCShellError as error:
+            log.warning("an answer is lost, and will be asked for again: %s", error)
+
+    def _report(self) -> None:
+        """Say how many were no requests, once a minute at most: anybody can send them."""
+        now = time.monotonic()
+        if self._refused and now - self._reported > _REPORT:
+            log.warning("%d that were no requests; the last: %s", self._refused, self._why)
+            self._refused, self._reported = 0, now
+
+
+def _asker(message: EnrolmentMessage) -> str:
+    request = open_request(message)
+    return f"{request.kind} {request.name}, {message.digest[:12]}"

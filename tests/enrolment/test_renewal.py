@@ -1,0 +1,96 @@
+"""Certificates that last minutes are renewed by the daemon itself, and nobody who asks it notices."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+
+from tests.enrolment.site import Site
+from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY = 86_400.0
+NAME = "web1"
+
+
+def serial(site: Site) -> int:
+    """That of the certificate which the machine has now."""
+    path = site.machine(NAME) / f"{NAME}.pem"
+    return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+
+
+class Asker(threading.Thread):
+    """An operator who asks the machine all the time, by turns at once and by its queue."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(daemon=True)
+        self.site = site
+        self.over = threading.Event()
+        self.asked = 0
+        self.wrong: list[object] = []
+
+    def run(self) -> None:
+        """Ask until it is over; what is not answered well is `wrong`."""
+        with self.site.client(session="asker") as alice:
+            while not self.over.wait(0.5):
+                self.asked += 1
+                replies = alice.rpc("rpcutil", "ping", nodes=[NAME], via="queue", timeout=90)
+                if replies.stats["ok"] != 1:
+                    self.wrong.append(replies.ledger().to_dict())
+
+
+@pytest.mark.parametrize(
+    ("life", "renewals"),
+    [
+        pytest.param(30.0, 3, marks=pytest.mark.timeout(400)),
+        pytest.param(60.0, 20, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+    ],
+)
+def test_certificates_of_seconds_are_renewed_and_no_request_is_lost(
+    tmp_path: Path, life: float, renewals: int
+) -> None:
+    """The broker, and later the CA's service, is restarted on the way; each request has its answer."""
+    with Site("embedded", tmp_path) as site:
+        site.serve("--days", f"{life / DAY:.9f}")
+        site.enroll(NAME, token=site.token("web*"))
+        node = site.node(NAME)
+        asker = Asker(site)
+        asker.start()
+        key = (site.machine(NAME) / f"{NAME}.key").read_bytes()
+        seen = {serial(site)}
+        for number in range(renewals):
+            assert wait_until(lambda: serial(site) not in seen, 3 * life), node.tail()
+            seen.add(serial(site))
+            if number == 0:
+                site.broker.restart()
+            elif number == 1:
+                site.children["pki"].stop()
+                site.serve("--days", f"{life / DAY:.9f}")
+        time.sleep(1)
+        asker.over.set()
+        asker.join(120)
+        print(f"{renewals} renewals, {asker.asked} requests")
+        assert asker.asked > renewals
+        assert asker.wrong == []
+        assert (site.machine(NAME) / f"{NAME}.key").read_bytes() == key
+        ends = [one for one in site.json("pki", "list", *site.pki, "--json") if one["name"] == NAME]
+        assert len(ends) >= renewals + 1
+
+
+def test_a_certificate_that_was_taken_back_is_not_renewed(tmp_path: Path) -> None:
+    """The CA refuses, the daemon says so in its log, and its end stays what it was."""
+    with Site("embedded", tmp_path) as site:
+        site.serve("--days", f"{20 / DAY:.9f}")
+        site.enroll(NAME, token=site.token("web*"))
+        before = serial(site)
+        site.run("pki", "revoke", NAME, *site.pki, "--yes")
+        site.node(NAME)
+        log = site.folder / f"{NAME}.log"
+        assert wait_until(lambda: "is not renewed: revoked" in log.read_text(), 90)
+        assert serial(site) == before

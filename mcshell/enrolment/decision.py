@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcshell.wire.documents.enrolment import EnrolmentRequest
 
-__all__ = ["Decider", "Decision"]
+__all__ = ["Decider", "SigningDecision"]
 
 _PATIENCE: Final = 10.0
 _REASON: Final = 200
@@ -29,7 +29,7 @@ _EACH: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SigningDecision:
     """`sign`, `wait` (for a hand) or `refuse`, and why."""
 
     verdict: Literal["sign", "wait", "refuse"]
@@ -50,7 +50,7 @@ class Decider:
         if not program.is_file():
             raise ConfigError(f"{program} is no program", key="--decide")
 
-    def __call__(self, request: EnrolmentRequest) -> Decision:
+    def __call__(self, request: EnrolmentRequest) -> SigningDecision:
         """Ask; raises Rejected where too many without a token are asked about, who may ask again."""
         began = time.monotonic()
         if began - self._since > 60:  # noqa: PLR2004 - a minute
@@ -62,7 +62,7 @@ class Decider:
             self._spent += time.monotonic() - began
         return decision
 
-    def _ask(self, request: EnrolmentRequest) -> Decision:
+    def _ask(self, request: EnrolmentRequest) -> SigningDecision:
         try:
             done = subprocess.run(
                 [self._program, request.kind, request.name],
@@ -72,11 +72,13 @@ class Decider:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Decision("wait", f"{self._program.name} did not decide within {_PATIENCE:g} s")
+            return SigningDecision(
+                "wait", f"{self._program.name} did not decide within {_PATIENCE:g} s"
+            )
         except OSError as error:
-            return Decision("wait", f"{self._program.name}: {error.strerror}")
+            return SigningDecision("wait", f"{self._program.name}: {error.strerror}")
         said = done.stdout.decode(errors="replace").strip().partition("\n")[0][:_REASON]
         if done.returncode == 0:
-            return Decision("sign", said)
+            return SigningDecision("sign", said)
         what = f"{self._program.name} ended with {done.returncode}"
-        return Decision("refuse" if done.returncode == _REFUSED else "wait", said or what)
+        return SigningDecision("refuse" if done.returncode == _REFUSED else "wait", said or what)

@@ -1,6 +1,6 @@
 """The machine's side of enrolment: the key is made here, and stays.
 
-`Machine.begin` makes the key and the request; both are there to be asked for again until `accept` has
+`EnrollingMachine.begin` makes the key and the request; both are there to be asked for again until `accept` has
 taken an answer. What an answer brings is believed because the token's secret or the CA's fingerprint says so, and
 because the certificate is of that CA, for our key and our name: else nothing is written.
 """
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from mcshell.pki import Kind, PrivateKey
     from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentToken
 
-__all__ = ["Machine", "fingerprint_of", "renewal", "renewed"]
+__all__ = ["EnrollingMachine", "fingerprint_of", "renewal", "renewed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class EnrollingMachine:
     """A machine that wants a certificate: where its files are, who it is to be, and who vouches.
 
     `ca` is the fingerprint of the CA that is meant, such as the token's; `enrolment` are the brokers

@@ -39,7 +39,7 @@ from mcshell.wire.documents.signatures import Verifier
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mcshell.enrolment.decision import Decision
+    from mcshell.enrolment.decision import SigningDecision
     from mcshell.enrolment.store import EnrolmentStore
     from mcshell.pki import Authority, Identity, Kind
     from mcshell.wire.documents.enrolment import EnrolmentRequest, EnrolmentState
@@ -49,7 +49,8 @@ __all__ = ["EnrolmentService"]
 _MOST_UNVOUCHED: Final = 1000
 """Requests without a token that wait at once: anybody can make them."""
 _DIGITS: Final = 8
-_UNVOUCHED_FOR: Final = 7 * 86_400.0  # seconds
+_DAY: Final = 86_400.0  # seconds
+_UNVOUCHED_FOR: Final = 7 * _DAY
 
 
 _NO_TOKEN: Final = "no token vouches for it"  # noqa: S105 - a reason
@@ -72,7 +73,7 @@ class EnrolmentService:
         store: EnrolmentStore,
         *,
         lifetime: float | None = None,
-        decide: Callable[[EnrolmentRequest], Decision] | None = None,
+        decide: Callable[[EnrolmentRequest], SigningDecision] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._authority = authority
@@ -130,6 +131,13 @@ class EnrolmentService:
             if not why:
                 return self._answered(new if by_hand else self._signed(new))
         return _refusal(message, why, stored)
+
+    def refresh(self) -> None:
+        """Sign the revocation list anew once a day: who is signed, or renews, gets it."""
+        dates = self._verifier.crl_dates
+        if dates is None or time.time() - dates[0] > _DAY:
+            self._authority.publish()
+            self._verifier.update_crl(self._authority.crl_pem)
 
     def waiting(self) -> list[StoredRequest]:
         """The requests that wait for a hand, the oldest first."""

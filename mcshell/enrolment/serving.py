@@ -92,6 +92,7 @@ class EnrolmentServer:
                 ready()
             while not self._stopping:
                 self._alive()
+                self._service.refresh()
                 self._turn()
         except ConnectError:
             if not self._stopping:

@@ -304,6 +304,21 @@ class Authority:
                 for entry in self._by_serial.values()
             ]
 
+    def ending(self, within: float) -> list[dict[str, Any]]:
+        """Of each name and kind the valid certificate that ends last, where that is within so many seconds.
+
+        The first to end is the first; as `listing`.
+        """
+        last: dict[tuple[str, str], dict[str, Any]] = {}
+        for entry in self.listing():
+            who = entry["name"], entry["kind"]
+            if entry["status"] == "valid" and entry["expires"] >= last.get(who, entry)["expires"]:
+                last[who] = entry
+        until = time.time() + within
+        return sorted(
+            (one for one in last.values() if one["expires"] < until), key=lambda one: one["expires"]
+        )
+
     def statuses(self, name: str) -> set[str]:
         """What the certificates of a name are worth now, of any kind: valid, revoked, expired."""
         now = time.time()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 
+from mcshell.pki import Authority
 from tests.enrolment.site import Site
 from tests.peers.processes import wait_until
 
@@ -94,3 +95,32 @@ def test_a_certificate_that_was_taken_back_is_not_renewed(tmp_path: Path) -> Non
         log = site.folder / f"{NAME}.log"
         assert wait_until(lambda: "is not renewed: revoked" in log.read_text(), 90)
         assert serial(site) == before
+
+
+def test_what_will_end_is_listed_and_told(tmp_path: Path) -> None:
+    """`pki list --ending` has each name's last certificate, and doctor says what is late."""
+    with Site("embedded", tmp_path) as site:
+        site.serve("--days", f"{600 / DAY:.9f}")
+        token = site.token("*", "--count", "2")
+        site.enroll("short", token=token)
+        site.children["pki"].stop()
+        site.serve("--days", "300")
+        site.enroll("long", token=token)
+        ending = site.json("pki", "list", "--ending", "1d", *site.pki, "--json")
+        assert [one["name"] for one in ending] == ["short"]
+        assert certificates(site)["state"] == "ok"
+        now = time.time()
+        Authority.open(site.folder / "ca").issue_pem(
+            "late1", "node", not_before=now - 90, lifetime=100
+        )
+        told = certificates(site)
+        assert told["state"] == "warn"
+        assert "late1" in told["detail"]
+        assert "short" not in told["detail"]
+
+
+def certificates(site: Site) -> dict[str, str]:
+    """What doctor says of what the CA has certified."""
+    told = site.json("doctor", "--json", config="alice")
+    (one,) = [one for one in told if one["check"] == "certificates"]
+    return one

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcshell.enrolment.machine import Machine
+from mcshell.enrolment.machine import EnrollingMachine
 from mcshell.enrolment.service import EnrolmentService
 from mcshell.enrolment.store import EnrolmentStore, StoredRequest
 from mcshell.errors import ConfigError, MCShellError, Reason, Rejected, UsageError
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.timeout(240)
 
 def begin(folder: Path, name: str, kind: Kind, vouching: EnrolmentToken | None) -> EnrolmentMessage:
     """What a machine asks."""
-    return Machine(folder=folder, name=name, kind=kind, token=vouching).begin()
+    return EnrollingMachine(folder=folder, name=name, kind=kind, token=vouching).begin()
 
 
 def accept(
@@ -58,7 +58,7 @@ def accept(
     ca: str,
 ) -> EnrolmentAnswer:
     """It takes what it is told."""
-    return Machine(folder=folder, name=name, kind=kind, token=token, ca=ca).accept(answer)
+    return EnrollingMachine(folder=folder, name=name, kind=kind, token=token, ca=ca).accept(answer)
 
 
 @pytest.fixture

@@ -48,14 +48,15 @@ class Hosts:
         pid = os.getpid() % 65536
         self._bridge = f"mt{pid}-{next(_SERIAL)}"
         net = f"10.{100 + pid % 150}.{pid // 256 % 256}"
-        self._here = f"{net}.1/24"
+        self.here = f"{net}.1"
+        """By what they reach this one."""
         self.names = {f"{net}.{10 + n}": f"{self._bridge}h{n}" for n in range(1, count + 1)}
         """The namespace of each address."""
 
     def __enter__(self) -> Self:
         _ip("link", "add", self._bridge, "type", "bridge")
         try:
-            _ip("addr", "add", self._here, "dev", self._bridge)
+            _ip("addr", "add", f"{self.here}/24", "dev", self._bridge)
             _ip("link", "set", self._bridge, "up")
             for address, name in self.names.items():
                 self._add(address, name)

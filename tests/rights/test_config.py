@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.broker.config import activemq, rabbitmq, write
+from mcshell.broker.config import activemq, rabbitmq, read_record, rewrite, write
+from mcshell.broker.config.enrolment import PASSCODE_FILE
 from mcshell.broker.config.rights import Holder, Permission, own_rights, role_rights
 from mcshell.broker.config.site import DAY, Site, holders_of, survey
 from mcshell.commands.context import Context
@@ -334,3 +335,102 @@ def test_what_is_no_cluster_is_refused(
     with pytest.raises(UsageError, match=meant):
         run_words(["broker", "config", *words, *where], Context())
     assert not (tmp_path / "conf").exists()
+
+
+@pytest.mark.parametrize("kind", ["activemq", "rabbitmq"])
+def test_a_port_for_enrolment_is_kept_until_it_is_taken_away(
+    kind: str, authority: Authority, tmp_path: Path
+) -> None:
+    """Its passcode is the owner's alone and stays when the configuration is written again; 0 removes both."""
+    conf, passcode = tmp_path / "conf", tmp_path / "conf" / PASSCODE_FILE
+    text = conf / {"activemq": "activemq.xml", "rabbitmq": "rabbitmq.conf"}[kind]
+    words = ["broker", "config", kind, "--dir", str(conf), "--pki", str(tmp_path / "ca")]
+    run_words(words, Context())
+    without = text.read_text()
+    assert not passcode.exists()
+    _, table = run_words([*words, "--host", "mq", "--enrol-port", "61615"], Context())
+    assert any("stomp+ssl://mq:61615" in note for note in table.notes)
+    assert any("when the broker is started again" in note for note in table.notes)
+    assert stat.S_IMODE(passcode.stat().st_mode) == 0o600
+    said = passcode.read_text()
+    assert len(said) > 24
+    files = {path.name: path.read_bytes() for path in conf.iterdir() if path.is_file()}
+    run_words(words, Context())
+    assert passcode.read_text() == said
+    assert "61615" in text.read_text()
+    if kind == "rabbitmq":  # ActiveMQ's key stores get a new password each time
+        assert {path.name: path.read_bytes() for path in conf.iterdir() if path.is_file()} == files
+        assert said.strip() not in files["definitions.json"].decode()
+    run_words([*words, "--enrol-port", "0"], Context())
+    assert not passcode.exists()
+    assert "61615" not in text.read_text()
+    if kind == "rabbitmq":
+        assert text.read_text() == without
+
+
+@pytest.mark.parametrize("port", ["61614", "65536"])
+def test_a_port_that_cannot_be_for_enrolment_is_refused(
+    port: str, authority: Authority, tmp_path: Path
+) -> None:
+    """It is neither the fleet's nor beyond the last."""
+    words = ["broker", "config", "rabbitmq", "--dir", str(tmp_path / "conf"), "--enrol-port", port]
+    with pytest.raises(UsageError, match="a port of its own"):
+        run_words([*words, "--pki", str(tmp_path / "ca")], Context())
+
+
+@pytest.mark.parametrize("kind", ["activemq", "rabbitmq"])
+def test_it_is_written_again_for_who_is_new(
+    kind: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the options of the last time, and without its movers; where nothing was written it is refused."""
+    monkeypatch.setenv("MCSHELL_STATE", str(tmp_path / "state"))
+    conf, settings = tmp_path / "conf", Context().settings
+    with pytest.raises(ConfigError, match="has written nothing there"):
+        rewrite(conf, authority, settings)
+    words = ["broker", "config", kind, "--dir", str(conf), "--pki", str(tmp_path / "ca")]
+    said = ["--host", "mq.example.com", "--tls-port", "61999", "--enrol-port", "61615"]
+    run_words([*words, *said, "--retention", "200d", "--mover", "alice"], Context())
+    rights = conf / {"activemq": "activemq.xml", "rabbitmq": "definitions.json"}[kind]
+    movers = {"activemq": "operator.alice", "rabbitmq": "unrouted"}[kind]
+    before, of_a_mover = read_record(conf), rights.read_text().count(movers)
+    authority.issue("new1", "node", out=tmp_path / "pki")
+    rewrite(conf, authority, settings)
+    after = read_record(conf)
+    assert after["identities"] == sorted([*before["identities"], "node:new1"])
+    assert {**after, "identities": 0} == {**before, "identities": 0}
+    assert "new1" in rights.read_text()
+    assert rights.read_text().count(movers) < of_a_mover
+
+
+def test_doctor_names_the_port_for_enrolment(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`doctor --broker DIR` says where it is, and warns when its passcode has gone."""
+    monkeypatch.setenv("MCSHELL_STATE", str(tmp_path / "state"))
+    conf = tmp_path / "conf"
+    words = ["broker", "config", "activemq", "--dir", str(conf), "--pki", str(tmp_path / "ca")]
+    run_words([*words, "--enrol-port", "61615"], Context())
+
+    def checked() -> tuple[str, str]:
+        _, table = run_words(["doctor", "--broker", str(conf)], Context())
+        (row,) = [row for row in table.rows if row[0].startswith("broker config")]
+        return row[1], row[2]
+
+    state, said = checked()
+    assert state == "ok"
+    assert "enrolment at port 61615" in said
+    (conf / PASSCODE_FILE).unlink()
+    state, said = checked()
+    assert state == "warn"
+    assert PASSCODE_FILE in said
+
+
+def test_members_of_a_cluster_share_the_passcode(authority: Authority, tmp_path: Path) -> None:
+    """Whoever serves the CA comes in at each member with the one beside the members' folders."""
+    conf, members = tmp_path / "conf", ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    words = ["broker", "config", "rabbitmq", "--dir", str(conf), "--pki", str(tmp_path / "ca")]
+    run_words([*words, "--cluster", ",".join(members), "--enrol-port", "61615"], Context())
+    folders = [conf, *(conf / member for member in members)]
+    assert len({(folder / PASSCODE_FILE).read_text() for folder in folders}) == 1
+    users = [(conf / member / "definitions.json").read_text() for member in members]
+    assert len(set(users)) == 1

@@ -18,14 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from mcshell.broker.config.enrolment import (
-    ANSWER,
-    CA_LOGIN,
-    CONNECTIONS,
-    KEPT,
-    LOGIN,
-    PASSCODE,
-)
+from mcshell.broker.config.enrolment import ANSWER, CONNECTIONS, KEPT
 from mcshell.broker.config.rights import (
     Holder,
     NameMatch,
@@ -38,6 +31,7 @@ from mcshell.broker.config.site import lines, put, template
 from mcshell.broker.config.subject import in_properties
 from mcshell.pki.certificates import common_name
 from mcshell.wire import destinations
+from mcshell.wire.destinations import ENROL_LOGIN, ENROLMENT_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,9 +103,9 @@ def _enrolment(site: Site, password: str) -> str:
     values = {
         "topics": _indented([f'<topic physicalName="{name}"/>' for name, *_ in ways], 10),
         "entries": _indented(entries, 14),
-        "login": LOGIN,
-        "login_passcode": PASSCODE,
-        "ca_login": CA_LOGIN,
+        "login": ENROL_LOGIN,
+        "login_passcode": ENROL_LOGIN,
+        "ca_login": ENROLMENT_SERVICE,
         "passcode": quoteattr(site.enrolment.passcode),
         "password": quoteattr(password),
         "listen": _host(site),

@@ -14,28 +14,14 @@ from mcshell.values import dataclass
 
 __all__ = [
     "ANSWER",
-    "CA_LOGIN",
     "CONNECTIONS",
     "KEPT",
-    "LOGIN",
-    "PASSCODE",
     "PASSCODE_FILE",
-    "VHOST",
     "EnrolmentAccess",
 ]
 
-LOGIN: Final = "enrol"
-PASSCODE: Final = "enrol"
-"""A machine's, which are no secret."""
-
-CA_LOGIN: Final = "enrolment-ca"
-"""The login of who serves the CA; its passcode is in PASSCODE_FILE."""
-
 PASSCODE_FILE: Final = "enrolment.passcode"
 """Beside the broker's configuration, for its owner alone."""
-
-VHOST: Final = "mcshell-enrolment"
-"""The `host` header of a CONNECT here: on RabbitMQ a virtual host, with nothing of the fleet in it."""
 
 KEPT: Final = 60.0
 """Seconds for which a request or an answer is kept, and a queue that nobody reads: who asked, asks again."""

@@ -104,9 +104,9 @@ def write(
 def _enrolment_told(kind: str, site: Site, host: str) -> str:
     """What the README says of enrolment."""
     if site.enrolment is None:
-        return template("no-enrolment-README.md")
+        return template("README-no-enrolment")
     values = {"host": host, "port": site.enrolment.port, "directory": site.directory}
-    return template(f"{kind}-enrolment-README.md").format_map(values)
+    return template(f"{kind}-README-enrolment").format_map(values)
 
 
 def _write_members(

@@ -146,7 +146,10 @@ class PKIIssueOptions(PKIOptions, OutputOptions):
     renew: bool = flag("--renew", "another one, beside or over the one that is valid")
 
 
-class PKIListOptions(PKIOptions, OutputOptions): ...
+class PKIListOptions(PKIOptions, OutputOptions):
+    ending: float | None = seconds(
+        "--ending TIME", "only what ends so soon, with no other after it"
+    )
 
 
 class PKIRevokeOptions(PKIOptions, OutputOptions, UnaskedOptions):
@@ -179,6 +182,7 @@ class PKIReceiveOptions(PKIOptions, OutputOptions):
 
 
 class PKISignOptions(PKIOptions, OutputOptions):
+    days: float | None = option("--days N", "how long it lasts (default: a year)", type=days)
     names: Words = word("NAME", "a name, or a request's first digits", nargs="*")
     matching: str | None = option("--matching PATTERN", "all that wait for such names")
     out: str | None = option("--out DIR", "where the answers go (default: here)")

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
-_SOON = 30 * 86400.0
+_DAY = 86400.0
+_SOON = 30 * _DAY
+_LATE = 0.25
+"""Of a certificate's life: what is renewed by itself should have been by then."""
+_SHOWN = 5
 _CONNECT = 5.0
 _TOLD = 8
 _OTHERS = 0o077
@@ -128,7 +132,10 @@ def _signing(settings: Settings) -> Iterator[Finding]:
     dated = {"ca": settings.pki.ca, "cert": settings.pki.cert, "login": settings.broker.cert}
     for name, path in dated.items():
         if path is not None:
-            yield _check(name, lambda path=path: _dates(path))  # type: ignore[misc] # mypy cannot type a lambda's default
+            renews = name == "cert" and bool(settings.pki.enrolment)
+            yield _check(name, lambda path=path, renews=renews: _dates(path, renews=renews))  # type: ignore[misc] # mypy cannot type a lambda's default
+    if settings.pki.ca is not None and (settings.pki.ca.parent / "issued.jsonl").exists():
+        yield _check("certificates", lambda: _ending(settings))
     yield _check("identity", lambda: _identity(settings))
     yield _check("chain", lambda: _chain(settings))
 
@@ -143,7 +150,30 @@ def _key(settings: Settings) -> str:
     return f"{key}: only its owner can read it"
 
 
-def _dates(path: Path) -> str:
+def _ending(settings: Settings) -> str:
+    """What the CA that lies here has certified, and ends soon."""
+    from mcshell.pki import Authority  # noqa: PLC0415 - cryptography is slow to load
+
+    assert settings.pki.ca is not None
+    now = time.time()
+    found = [
+        one
+        for one in Authority.open(settings.pki.ca.parent).ending(_SOON)
+        if one["expires"] - now < _LATE * (one["expires"] - one["issued"])
+    ]
+    if not found:
+        return f"none of the CA's ends within {_SOON / _DAY:g} d without time to be renewed"
+    first = ", ".join(
+        f"{one['name']} ({datetime.fromtimestamp(one['expires'], UTC):%F})"
+        for one in found[:_SHOWN]
+    )
+    more = ", ..." if len(found) > _SHOWN else ""
+    return (
+        f"warn: {len(found)} end within {_SOON / _DAY:g} d: {first}{more} (pki list --ending 30d)"
+    )
+
+
+def _dates(path: Path, *, renews: bool = False) -> str:
     from cryptography import x509  # noqa: PLC0415 - as above
 
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
@@ -153,8 +183,15 @@ def _dates(path: Path) -> str:
     end = certificate.not_valid_after_utc
     if end < now:
         raise ConfigError(f"{path} has expired on {end:%F}")
-    whole = (end - certificate.not_valid_before_utc).total_seconds()  # some live for a day
-    soon = end.timestamp() - time.time() < min(_SOON, whole / 3)
+    left, whole = end.timestamp() - time.time(), end - certificate.not_valid_before_utc
+    if renews:
+        late = left < _LATE * whole.total_seconds()
+        return (
+            f"warn: {path} ends on {end:%F %T}Z, and was not renewed: is pki serve there?"
+            if late
+            else f"{path} is valid until {end:%F}, and renewed before"
+        )
+    soon = left < min(_SOON, whole.total_seconds() / 3)  # some live for a day
     return f"{'warn: ' if soon else ''}{path} is valid until {end:%F}"
 
 

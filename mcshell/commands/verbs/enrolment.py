@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
-from mcshell.enrolment.machine import Machine, fingerprint_of
+from mcshell.enrolment.machine import EnrollingMachine, fingerprint_of
 from mcshell.enrolment.service import EnrolmentService
 from mcshell.enrolment.store import EnrolmentStore
 from mcshell.errors import ConfigError, Rejected, UsageError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["enroll", "receive", "requests", "sign", "token"]
 
+_DAY = 86_400.0
 _CODES = {"signed": 0, "refused": 1, "waiting": 5}
 _MOST: int = 1 << 21
 """Bytes of a file that carries a request or an answer."""
@@ -73,7 +74,8 @@ def sign(context: Context, options: PKISignOptions) -> Table:
     """Sign what waits, and write the answers."""
     if not options.names and options.matching is None:
         raise UsageError("which? `pki requests` lists them: pki sign NAME …, or --matching PATTERN")
-    with _service(context, options.pki) as service:
+    lifetime = None if options.days is None else options.days * _DAY
+    with _service(context, options.pki, lifetime) as service:
         signed = service.sign(options.names, options.matching)
     rows = [
         (one.name, one.kind, one.state, _answer(Path(options.out or "."), one.name, answer))
@@ -85,13 +87,13 @@ def sign(context: Context, options: PKISignOptions) -> Table:
 def enroll(context: Context, options: NodeEnrollOptions) -> Table:
     """Make this machine's key and request, and ask for a certificate, or take the answer that came."""
     folder, name, kind = Path(options.out or "."), options.name.lower(), options.kind
-    if options.broker and Machine(folder=folder, name=name, kind=kind).has_certificate():
+    if options.broker and EnrollingMachine(folder=folder, name=name, kind=kind).has_certificate():
         return _enrolled(folder, name, "signed", "it has a certificate already")
     vouching = None if options.token_file is None else read_token(_secret(options.token_file))
     if options.answer is None and options.broker is None:
-        Machine(folder=folder, name=name, kind=kind, token=vouching).begin()
+        EnrollingMachine(folder=folder, name=name, kind=kind, token=vouching).begin()
         return Table(("name", "request"), [(name, str(folder / f"{name}.request"))])
-    machine = Machine(
+    machine = EnrollingMachine(
         folder=folder,
         name=name,
         kind=kind,
@@ -109,7 +111,7 @@ def enroll(context: Context, options: NodeEnrollOptions) -> Table:
     return _enrolled(folder, name, found.state, found.reason)
 
 
-def _ask(context: Context, options: NodeEnrollOptions, machine: Machine) -> Table:
+def _ask(context: Context, options: NodeEnrollOptions, machine: EnrollingMachine) -> Table:
     """Ask over a broker, until there is a certificate, a refusal, or no more time."""
     from mcshell.enrolment.asking import ask  # noqa: PLC0415 - who carries files needs no connection
 
@@ -152,11 +154,13 @@ def _authority_meant(options: NodeEnrollOptions, vouching: EnrolmentToken | None
 
 
 @contextmanager
-def _service(context: Context, pki: str | None) -> Iterator[EnrolmentService]:
+def _service(
+    context: Context, pki: str | None, lifetime: float | None = None
+) -> Iterator[EnrolmentService]:
     folder = context.ca_dir(pki)
     authority = Authority.open(folder)
     with EnrolmentStore(folder) as store:
-        yield EnrolmentService(authority, store)
+        yield EnrolmentService(authority, store, lifetime=lifetime)
 
 
 def _read(path: Path) -> EnrolmentMessage:

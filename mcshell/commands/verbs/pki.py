@@ -47,8 +47,9 @@ def issue(context: Context, options: PKIIssueOptions) -> Table:
 
 
 def listing(context: Context, options: PKIListOptions) -> Table:
-    """What the CA has issued, and what it has taken back."""
-    found = Authority.open(context.ca_dir(options.pki)).listing()
+    """What the CA has issued, and what it has taken back; or whose last certificate ends soon."""
+    authority = Authority.open(context.ca_dir(options.pki))
+    found = authority.listing() if options.ending is None else authority.ending(options.ending)
     rows = [tuple(entry[column] for column in _LISTING) for entry in found]
     return Table(_LISTING, rows, times=("issued", "expires", "revoked"))
 

@@ -83,7 +83,9 @@ def test_the_faces_read_a_line_alike(face: str, line: str) -> None:
         ("pnig", ["unknown verb 'pnig'", "did you mean ping"]),
         (
             "pki",
-            ["one of init, issue, list, revoke, token, requests, receive, sign, publish is meant"],
+            [
+                "one of init, issue, list, revoke, token, requests, receive, sign, serve, publish is meant"
+            ],
         ),
         ("pki isue web1", ["unknown verb 'pki isue'", "did you mean issue?"]),
         ("ping --timout 3", ["unknown option --timout", "did you mean --timeout"]),

@@ -35,6 +35,10 @@ ELSEWHERE = {
     "- hosts: nodes": "tests/rollout/test_ansible.py",
     "export ANSIBLE_ROLES_PATH": "tests/rollout/test_ansible.py",
     "class { 'mcshell::node'": "tests/rollout/test_puppet.py",
+    "[pki]\nca": "tests/foreign/test_page.py",
+    "ssl=/var/lib/puppet": "tests/foreign/test_page.py",
+    "mcshell broker config rabbitmq --dir": "tests/foreign/test_page.py",
+    "#!/bin/sh\nset -eu\ncd /etc/mcshell": "tests/foreign/test_fleet.py",
 }
 """Blocks that want a place of their own, by how they begin, and the test that runs them."""
 CMDB = """#!/bin/sh

@@ -43,6 +43,7 @@ LARGEST = 16 << 20  # bytes of a frame
 YOUNG = 3.0  # seconds
 KEYSTORE = "changeit"
 JAVASCRIPT = Path(__file__).resolve().parents[1] / "protocol" / "js"
+RUBY_GEMS = Path("/usr/share/rubygems-integration/all/gems")
 ACTIVEMQ = Path(os.environ.get("ACTIVEMQ_HOME", "/usr/share/activemq")) / "bin" / "activemq.jar"
 """Debian's, or another version's (`activemq_6`)."""
 RABBITMQ = Path(os.environ.get("RABBITMQ_BIN", "/usr/lib/rabbitmq/bin")) / "rabbitmq-server"
@@ -522,7 +523,10 @@ def missing(kind: str) -> str:
             "prometheus and prometheus-node-exporter",
             all(map(shutil.which, ("prometheus", "promtool", "prometheus-node-exporter"))),
         ),
-        "puppet": ("puppet", bool(shutil.which("puppet"))),
+        "puppet": (
+            "puppet and ruby-puppetserver-ca-cli",
+            bool(shutil.which("puppet") and any(RUBY_GEMS.glob("puppetserver-ca-*"))),
+        ),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
         "zsh": ("zsh", bool(shutil.which("zsh"))),
         "fish": ("fish", bool(shutil.which("fish"))),

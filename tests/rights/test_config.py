@@ -195,7 +195,9 @@ def test_the_broker_takes_what_nodes_may_answer(
 def test_two_with_one_common_name_are_left_out_on_activemq() -> None:
     """ActiveMQ could not tell them apart, so neither gets the other's rights."""
     long = "n" * 64
-    holders = [Holder("node", f"{long}{end}") for end in "ab"] + [Holder("node", "web1")]
+    holders = [Holder(kind="node", name=f"{long}{end}") for end in "ab"] + [
+        Holder(kind="node", name="web1")
+    ]
     kept, apart = activemq._distinct(holders)
     assert [holder.name for holder in kept] == ["web1"]
     assert len(apart) == 2
@@ -239,8 +241,10 @@ def test_no_operator_is_named_into_anothers_replies(
 ) -> None:
     """Whatever two operators are called, each reads her own reply queues and only those."""
     hers = destinations.reply("mcs", f"cert={other}", session)
-    assert _allows(Holder("operator", one), Permission.READ, hers, broker) is (one == other)
-    assert _allows(Holder("node", "web1"), Permission.WRITE, hers, broker)
+    assert _allows(Holder(kind="operator", name=one), Permission.READ, hers, broker) is (
+        one == other
+    )
+    assert _allows(Holder(kind="node", name="web1"), Permission.WRITE, hers, broker)
 
 
 @pytest.mark.parametrize("broker", ["activemq", "rabbitmq"])
@@ -248,9 +252,11 @@ def test_no_operator_is_named_into_anothers_replies(
 def test_no_node_is_named_into_anothers_queues(broker: str, one: str, other: str) -> None:
     """Whatever two nodes are called, dots and all, each reads its own queues and only those."""
     for queue in (destinations.node("mcs", other), destinations.work("mcs", other)):
-        assert _allows(Holder("node", one), Permission.READ, queue, broker) is (one == other)
-        assert not _allows(Holder("node", one), Permission.WRITE, queue, broker)
-        assert _allows(Holder("operator", "alice"), Permission.WRITE, queue, broker)
+        assert _allows(Holder(kind="node", name=one), Permission.READ, queue, broker) is (
+            one == other
+        )
+        assert not _allows(Holder(kind="node", name=one), Permission.WRITE, queue, broker)
+        assert _allows(Holder(kind="operator", name="alice"), Permission.WRITE, queue, broker)
 
 
 def test_replies_go_by_topic_on_rabbitmq_alone() -> None:

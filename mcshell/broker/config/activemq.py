@@ -28,6 +28,7 @@ from mcshell.broker.config.rights import (
     role_rights,
 )
 from mcshell.broker.config.site import lines, put, template
+from mcshell.broker.config.subject import in_properties
 from mcshell.pki.certificates import common_name
 from mcshell.wire import destinations
 from mcshell.wire.destinations import ENROL_LOGIN, ENROLMENT_SERVICE
@@ -68,7 +69,7 @@ def write(site: Site) -> list[str]:
     )
     put(conf / "activemq.xml", text, secret=True)
     users = [line for holder in holders for line in _users(holder)]
-    put(conf / "users.properties", lines(f"{user}=CN={name}" for user, name in users))
+    put(conf / "users.properties", lines(f"{user}={in_properties(name)}" for user, name in users))
     groups: dict[str, list[str]] = {"operators": [], "nodes": []}
     for holder in holders:
         logins = [user for user, _ in _users(holder)]
@@ -159,8 +160,13 @@ def _group(holder: Holder) -> str:
 
 
 def _users(holder: Holder) -> list[tuple[str, str]]:
-    """Its names in ActiveMQ's log, and the common names of the certificates that log in so."""
-    return [(f"{kind}.{holder.name}", _common_name(kind, holder)) for kind in holder.certificates]
+    """Its names in ActiveMQ's log, and the subjects of the certificates that log in so."""
+    if holder.subjects:  # a name has one subject in this file
+        numbered = enumerate(holder.subjects, 1)
+        own = f"{holder.kind}.{holder.name}"
+        return [(own if n == 1 else f"{own}#{n}", one.java) for n, one in numbered]
+    kinds = holder.certificates
+    return [(f"{kind}.{holder.name}", f"CN={_common_name(kind, holder)}") for kind in kinds]
 
 
 def _common_name(kind: Kind, holder: Holder) -> str:
@@ -178,11 +184,11 @@ def _distinct(holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
 
 def _key_stores(conf: Path, password: bytes) -> None:
     """Put the PEM files into what Java reads."""
-    ca = x509.load_pem_x509_certificate((conf / "ca.pem").read_bytes())
-    cert = x509.load_pem_x509_certificate((conf / "server.pem").read_bytes())
+    cas = x509.load_pem_x509_certificates((conf / "ca.pem").read_bytes())
+    cert, *_ = x509.load_pem_x509_certificates((conf / "server.pem").read_bytes())
     key = load_pem_private_key((conf / "server.key").read_bytes(), None)
     lock = BestAvailableEncryption(password)
-    own = pkcs12.serialize_key_and_certificates(b"server", key, cert, [ca], lock)  # type: ignore[arg-type] # a key of a kind that it takes: we have issued it
+    own = pkcs12.serialize_key_and_certificates(b"server", key, cert, cas, lock)  # type: ignore[arg-type] # a key of a kind that it takes: we have issued it
     put(conf / "server.p12", own, secret=True)
-    trusted = [pkcs12.PKCS12Certificate(ca, b"ca")]
+    trusted = [pkcs12.PKCS12Certificate(ca, b"ca%d" % n) for n, ca in enumerate(cas)]
     put(conf / "trust.p12", pkcs12.serialize_java_truststore(trusted, lock), secret=True)

@@ -19,13 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mcshell.broker.config.foreign import ForeignCA
     from mcshell.broker.config.site import Site
     from mcshell.config import Settings
     from mcshell.pki import Authority
 
-__all__ = ["OPTIONS", "completed", "configure", "remembered", "rewrite"]
+__all__ = ["OF_ANOTHER_CA", "OPTIONS", "completed", "configure", "remembered", "rewrite"]
 
-OPTIONS: Final = ("host", "listen", "tls_port", "enrol_port", "retention", "cluster")
+OF_ANOTHER_CA: Final = ("ca", "cert", "key", "crl", "identities")
+"""Options of which none is said where the CA is mcshell's."""
+
+OPTIONS: Final = (
+    *("host", "listen", "tls_port", "enrol_port", "retention", "cluster"),
+    *OF_ANOTHER_CA,
+)
 """Options that are kept beside what was written. Movers are not: their right ends with the next time."""
 
 _DEFAULTS: Final = {"listen": "0.0.0.0", "tls_port": 61614, "enrol_port": 0}  # noqa: S104 - behind TLS with client certificates
@@ -39,7 +46,7 @@ def completed(options: Mapping[str, Any]) -> dict[str, Any]:
 def configure(
     kind: str,
     directory: Path,
-    authority: Authority,
+    authority: Authority | ForeignCA,
     settings: Settings,
     options: Mapping[str, Any],
     movers: Sequence[str] = (),
@@ -79,13 +86,15 @@ def rewrite(directory: Path, authority: Authority, settings: Settings) -> list[s
     mover is none any more.
 
     Raises:
-        ConfigError: nothing was written there yet, or as `configure`.
+        ConfigError: nothing was written there yet, or for another CA; or as `configure`.
         UsageError: as `configure`, such as a ttl that became longer than the retention.
     """
     record = read_record(directory)
     if "broker" not in record:
         raise ConfigError(f"{directory}: mcshell broker config has written nothing there")
     options = completed(remembered(record, directory))
+    if any(name in options for name in OF_ANOTHER_CA):
+        raise ConfigError(f"{directory}: it was written for another CA's certificates")
     _site, notes = configure(record["broker"], directory, authority, settings, options)
     return notes
 

@@ -1,6 +1,7 @@
 """A configuration for RabbitMQ (3.10 and on): one directory, to be copied where it runs.
 
-Everybody logs in with a certificate, by its first SAN URI, which is our identity. Rights are
+Everybody logs in with a certificate, by its first SAN URI, which is our identity (that of another
+CA: by its common name). Rights are
 regular expressions a user. Over STOMP a user who may make a queue may also delete it, and one who
 may write to the default exchange may write to every queue; so a node has neither right for others'
 queues. It writes to topics, which have rights of their own; `wire.dialects` knows the way.
@@ -31,6 +32,14 @@ __all__ = ["definitions", "write"]
 PARKED: Final = "mcs.unrouted"
 """Where replies go whose queue is not on this broker (`requeue` sends them on)."""
 
+_BY_URI: Final = """\
+ssl_cert_login_from = subject_alternative_name
+ssl_cert_login_san_type = uri
+ssl_cert_login_san_index = 0"""
+_BY_COMMON_NAME: Final = """\
+ssl_cert_login_from = common_name
+ssl_options.depth = 5"""  # so many intermediates; Erlang's default is one
+
 _EXCHANGE = "amq.topic"  # where `/topic/NAME` of STOMP leads
 _DEFAULT = "amq.default"  # where `/queue/NAME` of STOMP leads
 _SUBSCRIPTIONS = r"stomp-subscription-.*"  # what a topic's subscriber has; exclusive to it
@@ -44,6 +53,7 @@ def write(site: Site) -> list[str]:
     values["demanded"] = str(
         site.enrolment is None
     ).lower()  # of all: there is one set of TLS options
+    values["login"] = _BY_COMMON_NAME if site.foreign else _BY_URI
     more = _write_cluster(site) if site.members else ""
     logins = [user for holder in site.holders for user in _users(holder)]
     if site.enrolment is not None:
@@ -201,7 +211,9 @@ def _is_reply(right: Right) -> bool:
 
 
 def _users(holder: Holder) -> list[str]:
-    """The SAN URIs of its certificates."""
+    """The SAN URIs of its certificates; of another CA's their common names."""
+    if holder.subjects:
+        return list(dict.fromkeys(one.common_name for one in holder.subjects))
     return [uri_of(kind, holder.name) for kind in holder.certificates]
 
 

@@ -18,6 +18,7 @@ from mcshell.wire import destinations
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from mcshell.broker.config.subject import CertificateSubject
     from mcshell.config import Pool
     from mcshell.pki import Kind
 
@@ -53,12 +54,13 @@ class Right:
     tail: NameMatch = NameMatch.NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """An identity with a certificate, and the pools that it serves.
 
     `has_login`: there is a certificate of kind `login` of its name, which has the same rights.
     `mover`: it may take all that waits to another broker (`mcshell broker move`).
+    `subjects`: those of its certificates, where another CA than mcshell's has issued them.
     """
 
     kind: Kind
@@ -66,6 +68,7 @@ class Holder:
     pools: tuple[str, ...] = ()
     has_login: bool = False
     mover: bool = False
+    subjects: tuple[CertificateSubject, ...] = ()
 
     @property
     def certificates(self) -> tuple[Kind, ...]:
@@ -83,7 +86,7 @@ class Holder:
     ) -> Holder:
         """Find the pools it serves."""
         served = tuple(pool for pool in sorted(pools) if name in pools[pool])
-        return cls(kind, name, served, has_login)
+        return cls(kind=kind, name=name, pools=served, has_login=has_login)
 
 
 def role_rights(kind: Kind, collectives: Iterable[str]) -> list[Right]:

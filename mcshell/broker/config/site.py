@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from mcshell.broker.config.enrolment import PASSCODE_FILE, EnrolmentAccess
+from mcshell.broker.config.foreign import ForeignCA
 from mcshell.broker.config.rights import Holder
 from mcshell.errors import ConfigError, UsageError
 from mcshell.values import dataclass
@@ -66,6 +67,7 @@ class Site:
     """One broker to be: where it listens, who may log in, how long messages are kept (seconds).
 
     `members` are the hosts of a cluster, `member` which of them this is, `secret` what they share.
+    `foreign`: the certificates are of another CA than mcshell's.
     `enrolment` is where machines without a certificate ask for one, if they can.
     """
 
@@ -79,12 +81,13 @@ class Site:
     member: str = ""
     members: tuple[str, ...] = ()
     secret: str = ""
+    foreign: bool = False
     enrolment: EnrolmentAccess | None = None
 
 
 def survey(
     directory: Path,
-    authority: Authority,
+    authority: Authority | ForeignCA,
     *,
     collectives: Sequence[str],
     pools: Mapping[str, Pool],
@@ -146,6 +149,7 @@ def survey(
         retention=retention,
         largest=largest_for(max_reply),
         members=tuple(members),
+        foreign=isinstance(authority, ForeignCA),
         enrolment=_access(directory, enrol_port) if enrol_port else None,
     )
 
@@ -167,11 +171,13 @@ def largest_for(max_reply: int) -> int:
     return max(_MESSAGE, max_reply + _HEADERS)
 
 
-def holders_of(authority: Authority, pools: Mapping[str, Pool]) -> tuple[Holder, ...]:
+def holders_of(authority: Authority | ForeignCA, pools: Mapping[str, Pool]) -> tuple[Holder, ...]:
     """Everybody with a valid certificate, but brokers; in the order of their names.
 
     A login without an identity of its name is nobody.
     """
+    if isinstance(authority, ForeignCA):
+        return authority.holders(pools)
     valid = {
         (entry["kind"], entry["name"])
         for entry in authority.listing()
@@ -184,12 +190,17 @@ def holders_of(authority: Authority, pools: Mapping[str, Pool]) -> tuple[Holder,
     )
 
 
-def server_files(directory: Path, authority: Authority, hosts: Sequence[str]) -> None:
+def server_files(directory: Path, authority: Authority | ForeignCA, hosts: Sequence[str]) -> None:
     """Write `ca.pem`, `server.pem` and `server.key`; a certificate that still serves stays.
 
     Raises:
         UsageError: a host that is neither a name nor an address.
+        ConfigError: another CA's certificate is not for them.
     """
+    if isinstance(authority, ForeignCA):
+        for name, content in authority.server_files(hosts).items():
+            put(directory / name, content, secret=name.endswith(".key"))
+        return
     ips = [host.lower() for host in hosts if is_address(host)]
     dns = [host.lower() for host in hosts if host.lower() not in ips]
     put(directory / "ca.pem", authority.ca_pem)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from mcshell.broker.config.foreign import ForeignCA
     from mcshell.broker.config.site import Site
     from mcshell.pki import Authority
 
@@ -60,7 +61,7 @@ def read_record(directory: Path) -> dict[str, Any]:
 def write(
     kind: str,
     site: Site,
-    authority: Authority,
+    authority: Authority | ForeignCA,
     hosts: Sequence[str],
     longest_ttl: float,
     options: Mapping[str, Any] | None = None,
@@ -92,7 +93,10 @@ def write(
         "days": f"{site.retention / DAY:g}",
         "ttl": f"{longest_ttl / DAY:g}",
     }
-    put(site.directory / "README.md", template(f"{kind}-README.md").format_map(values))
+    manual = template(f"{kind}-README.md").format_map(values)
+    if site.foreign and kind != "embedded":  # which has no logins by certificate
+        manual += template("foreign-README.md")
+    put(site.directory / "README.md", manual)
     _write_record(kind, site, options)
     return notes
 
@@ -108,7 +112,7 @@ def _enrolment_told(kind: str, site: Site, host: str) -> str:
 def _write_members(
     kind: str,
     site: Site,
-    authority: Authority,
+    authority: Authority | ForeignCA,
     longest_ttl: float,
     options: Mapping[str, Any] | None,
 ) -> list[str]:

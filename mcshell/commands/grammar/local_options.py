@@ -92,6 +92,15 @@ class BrokerConfigOptions(PKIOptions, OutputOptions):
     mover: Words = several(
         "--mover NAME", "an operator who may move what waits, until it is written without"
     )
+    ca: str | None = option("--ca FILE", "another CA than mcshell's: all of its chain, in PEM")
+    cert: str | None = option("--cert FILE", "another CA: the broker's certificate")
+    key: str | None = option("--key FILE", "another CA: the broker's key")
+    crl: str | None = option("--crl FILE", "another CA: the revocation lists")
+    identities: Words | None = option(
+        "--identities PATH",
+        "another CA: who may log in: a folder or file of certificates, or a file of names",
+        action="append",
+    )
 
 
 class BrokerMoveOptions(OutputOptions):

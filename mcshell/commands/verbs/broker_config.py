@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
+from mcshell.commands.verbs.broker_foreign import changed_since, read_foreign, said_of
 from mcshell.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -34,21 +35,25 @@ def config(context: Context, options: BrokerConfigOptions) -> Table:
     What was said the last time, and is not said now, is as it was; a change is named.
 
     Raises:
-        ConfigError: the CA is not kept by mcshell: it could not issue the broker's certificate, and
-            does not know who has one.
+        ConfigError: the CA is not kept by mcshell, and the options for another's are not said: it
+            could not issue the broker's certificate, and does not know who has one.
     """
     from mcshell.broker.config import completed, configure, read_record, remembered  # noqa: PLC0415 - cryptography is slow to load
-    from mcshell.broker.config.options import OPTIONS  # noqa: PLC0415 - as above
+    from mcshell.broker.config.options import OF_ANOTHER_CA, OPTIONS  # noqa: PLC0415 - as above
 
-    authority = _authority(context.ca_dir(options.pki))
     directory = Path(options.dir).absolute()
     record = read_record(directory)
     before = remembered(record, directory)
+    if options.pki is not None:  # back to a CA of mcshell's
+        before = {name: value for name, value in before.items() if name not in OF_ANOTHER_CA}
     said = {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
-    wanted = completed({**before, **said})
+    wanted = completed({**before, **said, **said_of(options)})
     _refuse_unfit(options, wanted)
     settings = context.settings
+    foreign = read_foreign(wanted, settings.pki.operators)
+    authority = foreign or _authority(context.ca_dir(options.pki))
     site, notes = configure(options.broker, directory, authority, settings, wanted, options.mover)
+    notes = [*(foreign.notes if foreign else ()), *notes]
     notes += [
         f"changed: {_option(name)} was {_told(before[name])}, is {_told(wanted[name])}"
         for name in before
@@ -87,7 +92,9 @@ def _written(broker: str, site: Site, host: str, notes: list[str]) -> Table:
 
 
 def _refuse_unfit(options: BrokerConfigOptions, wanted: Mapping[str, Any]) -> None:
-    """Refuse what does not go with a cluster."""
+    """Refuse what does not go with another CA, or with a cluster."""
+    if wanted.get("ca") and wanted["enrol_port"]:
+        raise UsageError("--enrol-port is for a CA of mcshell's: another's issues by its own tools")
     if not wanted.get("cluster"):
         return
     if options.broker != "rabbitmq":
@@ -108,9 +115,8 @@ def _authority(folder: Path) -> Authority:
     if (folder / "ca.pem").exists() and not (folder / "issued.jsonl").exists():
         raise ConfigError(
             f"{folder} holds a CA that mcshell does not keep (no issued.jsonl): it issues no certificate "
-            "for the broker with its key, and cannot tell who has one and which rights each is to have. "
-            "Configure the broker by hand with a certificate of that CA (which names whom by CN: "
-            "RabbitMQ's ssl_cert_login_from = common_name), or name a CA of mcshell's (--pki DIR)"
+            "for the broker with its key, and cannot tell who has one. Say --ca, --cert, --key and "
+            "--identities (mcshell help use-another-ca), or name a CA of mcshell's (--pki DIR)"
         )
     return Authority.open(folder)
 
@@ -131,9 +137,7 @@ def _told(value: Any) -> str:
 
 def check(settings: Settings, directory: Path) -> str:
     """What `doctor` says of a configuration that was written here; "warn: " for what is amiss."""
-    from cryptography import x509  # noqa: PLC0415 - slow to load
-
-    from mcshell.broker.config import RECORD  # noqa: PLC0415 - as above
+    from mcshell.broker.config import RECORD  # noqa: PLC0415 - cryptography is slow to load
     from mcshell.broker.config.enrolment import PASSCODE_FILE  # noqa: PLC0415 - as above
 
     try:
@@ -158,10 +162,8 @@ def check(settings: Settings, directory: Path) -> str:
             f"warn: it takes messages of {record.get('largest', _FRAME)} bytes, but replies may have"
             f" {needed} with their headers (node.max_reply): run mcshell broker config again"
         )
-    server = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
-    end = server.not_valid_after_utc
-    if end.timestamp() - time.time() < 30 * _DAY:
-        return f"warn: its certificate ends on {end:%F}: run mcshell broker config again"
+    if told := _ending(directory) or changed_since(record, settings.pki.operators):
+        return f"warn: {told}: run mcshell broker config again"
     written = datetime.fromtimestamp((directory / RECORD).stat().st_mtime, UTC)
     port = (record.get("options") or {}).get("enrol_port")
     if port and not (directory / PASSCODE_FILE).exists():
@@ -174,3 +176,14 @@ def check(settings: Settings, directory: Path) -> str:
         f"{record['broker']} for {count} identities, as of {written:%F};"
         f" kept {kept / _DAY:g} d{enrolment}"
     )
+
+
+def _ending(directory: Path) -> str:
+    """When the broker's certificate ends, if that is soon: within 30 days, or the third of a short life."""
+    from cryptography import x509  # noqa: PLC0415 - slow to load
+
+    server = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
+    end = server.not_valid_after_utc
+    whole = (end - server.not_valid_before_utc).total_seconds()
+    soon = end.timestamp() - time.time() < min(30 * _DAY, whole / 3)
+    return f"its certificate ends on {end:%F}" if soon else ""

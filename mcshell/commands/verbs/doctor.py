@@ -137,6 +137,7 @@ def _signing(settings: Settings) -> Iterator[Finding]:
     if settings.pki.ca is not None and (settings.pki.ca.parent / "issued.jsonl").exists():
         yield _check("certificates", lambda: _ending(settings))
     yield _check("identity", lambda: _identity(settings))
+    yield _check("chain", lambda: _chain(settings))
 
 
 def _key(settings: Settings) -> str:
@@ -182,15 +183,15 @@ def _dates(path: Path, *, renews: bool = False) -> str:
     end = certificate.not_valid_after_utc
     if end < now:
         raise ConfigError(f"{path} has expired on {end:%F}")
-    left = end.timestamp() - time.time()
+    left, whole = end.timestamp() - time.time(), end - certificate.not_valid_before_utc
     if renews:
-        late = left < _LATE * (end - certificate.not_valid_before_utc).total_seconds()
+        late = left < _LATE * whole.total_seconds()
         return (
             f"warn: {path} ends on {end:%F %T}Z, and was not renewed: is pki serve there?"
             if late
             else f"{path} is valid until {end:%F}, and renewed before"
         )
-    soon = left < _SOON
+    soon = left < min(_SOON, whole.total_seconds() / 3)  # some live for a day
     return f"{'warn: ' if soon else ''}{path} is valid until {end:%F}"
 
 
@@ -207,6 +208,14 @@ def _identity(settings: Settings) -> str:
     crl = credentials.verifier.crl_number
     known = "no CRL" if crl is None else f"CRL {crl}"
     return f"{identity.kind} {identity.name} ({identity.callerid}), {known}"
+
+
+def _chain(settings: Settings) -> str:
+    """Whether the certificate's CAs and their revocation lists are all there."""
+    from mcshell.commands.verbs.doctor_chain import chain_of  # noqa: PLC0415 - as above
+
+    ca, cert, _ = settings.pki.complete()
+    return chain_of(ca, cert, settings.pki.crl, time.time())
 
 
 def _passcode(settings: Settings) -> str:

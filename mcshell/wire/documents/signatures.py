@@ -201,11 +201,13 @@ class Verifier:
         self._leaves: dict[bytes, _Leaf] = {}
         self._cache = cache
         self._trusts = [_trust(anchor, operators) for anchor in self._anchors]
+        self._points: dict[bytes, bytes] = {}
         if crl_pem:
             try:
-                self.update_crl(crl_pem)
+                self._take(load_crls(crl_pem, self._anchors, points=None))
             except Rejected as error:
                 raise ConfigError(f"the CRL: {error.detail}") from error
+            self._points |= {key: one.point for key, one in self._revocations.items() if one.point}
 
     @property
     def crl_number(self) -> int | None:
@@ -244,11 +246,11 @@ class Verifier:
         Raises:
             Rejected: BAD_CERTIFICATE (no CRL), FOREIGN_CA or BAD_SIGNATURE (not our CA's).
         """
-        return self._take(load_crls(pem, self._anchors))
+        return self._take(load_crls(pem, self._anchors, self._points))
 
     def update_lists(self, lists: Sequence[bytes]) -> bool:
         """Do as `update_crl` with lists in DER, as they travel."""
-        return self._take(load_lists(lists, self._anchors))
+        return self._take(load_lists(lists, self._anchors, self._points))
 
     def _take(self, found: Sequence[Revocations]) -> bool:
         with self._taking:
@@ -325,9 +327,11 @@ class Verifier:
         """
         certificate = x509.load_der_x509_certificate(der)
         try:
-            revocations = self._revocations.get(self._anchor_of(certificate).key)
+            anchor = self._anchor_of(certificate)
         except Rejected:
             return
+        self._refuse_revoked_ca(anchor)
+        revocations = self._revocations.get(anchor.key)
         if revocations is not None and certificate.serial_number in revocations.serials:
             raise Rejected(Reason.REVOKED, f"serial {certificate.serial_number:x}")
 
@@ -360,6 +364,7 @@ class Verifier:
             raise Rejected(Reason.CERT_EXPIRED, f"{identity.callerid}: out of its dates")
         if not anchor.not_before <= now <= anchor.not_after:
             raise Rejected(Reason.CERT_EXPIRED, f"the CA {anchor.name}: out of its dates")
+        self._refuse_revoked_ca(anchor)
         revocations = self._revocations.get(anchor.key)
         if revocations is None:
             if self._crl_max_age is not None and not stale:
@@ -369,6 +374,13 @@ class Verifier:
             raise Rejected(Reason.REVOKED, f"{identity.callerid}, serial {identity.serial:x}")
         if not stale:
             self._check_age(anchor, revocations, now)
+
+    def _refuse_revoked_ca(self, anchor: Anchor) -> None:
+        """Refuse what an intermediate has issued that a CA above it has taken back."""
+        for key, serial in anchor.above:
+            revocations = self._revocations.get(key)
+            if revocations is not None and serial in revocations.serials:
+                raise Rejected(Reason.REVOKED, f"the CA {anchor.name}, serial {serial:x}")
 
     def _check_age(self, anchor: Anchor, revocations: Revocations, now: float) -> None:
         if now > revocations.next_update:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import binascii
 import math
-from typing import TYPE_CHECKING, Final, TypeVar
+from itertools import pairwise
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mcshell.errors import ConfigError, Reason, Rejected
+from mcshell.pki.chain import is_root, issuers_of
 from mcshell.pki.keys import refuse_weak
 from mcshell.values import dataclass
 
@@ -73,6 +76,8 @@ MAX_LISTS: Final = 16
 # What a registration can carry as the number of a list.
 MAX_NUMBER: Final = 1 << 62
 _SCOPED: Final = (x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
+Points: TypeAlias = "Mapping[bytes, bytes] | None"
+NO_POINTS: Final[Points] = MappingProxyType({})
 _BEGIN: Final = b"-----BEGIN X509 CRL-----"
 _END: Final = b"-----END X509 CRL-----"
 _COLUMNS: Final = 64
@@ -85,7 +90,8 @@ class Anchor:
     """One trusted CA; times are seconds since the epoch, `subject` and `key` are DER.
 
     `key` (the SubjectPublicKeyInfo) is what tells CAs apart: a fleet that changes its CA may well
-    have two of one name.
+    have two of one name. `above` are the CAs over an intermediate: the key of each, and the serial
+    that it gave to the one below.
     """
 
     certificate: x509.Certificate
@@ -94,13 +100,15 @@ class Anchor:
     key: bytes
     not_before: float
     not_after: float
+    above: tuple[tuple[bytes, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocations:
     """One CA's revocation list: `key` is that of the CA which signed it.
 
-    `issued` is its date, `next_update` when the next one is due at the latest (epoch).
+    `issued` is its date, `next_update` when the next one is due at the latest (epoch). `point` is the
+    distribution point that it is for, as DER; empty where it names none.
     """
 
     key: bytes
@@ -109,6 +117,7 @@ class Revocations:
     next_update: float
     serials: frozenset[int]
     der: bytes
+    point: bytes = b""
 
     @property
     def pem(self) -> bytes:
@@ -128,10 +137,10 @@ def load_anchors(pem: bytes) -> tuple[Anchor, ...]:
         certificates = x509.load_pem_x509_certificates(pem)
     except UNPARSABLE as error:
         raise ConfigError(f"no PEM certificate of a CA: {error}", key="pki.ca") from error
-    return tuple(_anchor(certificate) for certificate in certificates)
+    return tuple(_anchor(certificate, certificates) for certificate in certificates)
 
 
-def _anchor(certificate: x509.Certificate) -> Anchor:
+def _anchor(certificate: x509.Certificate, all_of_them: Sequence[x509.Certificate]) -> Anchor:
     name = certificate.subject.rfc4514_string()
     try:
         why = _no_anchor(certificate)
@@ -143,10 +152,22 @@ def _anchor(certificate: x509.Certificate) -> Anchor:
         certificate=certificate,
         name=name,
         subject=certificate.subject.public_bytes(),
-        key=certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        key=_key(certificate),
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
+        above=_above(certificate, all_of_them),
     )
+
+
+def _key(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _above(
+    certificate: x509.Certificate, cas: Sequence[x509.Certificate]
+) -> tuple[tuple[bytes, int], ...]:
+    issuers = [] if is_root(certificate) else issuers_of(certificate, cas)
+    return tuple((_key(ca), one.serial_number) for one, ca in pairwise((certificate, *issuers)))
 
 
 def _no_anchor(certificate: x509.Certificate) -> str | None:
@@ -201,20 +222,25 @@ def refuse_unfit(certificate: x509.Certificate, kind: Kind) -> None:
         raise Rejected(Reason.BAD_CERTIFICATE, f"signed with {algorithm.name}")
 
 
-def load_crls(pem: bytes, anchors: Sequence[Anchor]) -> list[Revocations]:
+def load_crls(
+    pem: bytes, anchors: Sequence[Anchor], points: Points = NO_POINTS
+) -> list[Revocations]:
     """Read a text of PEM as `load_lists` reads DER; also Rejected for a text that is none."""
     try:
         lists = _read_pem(pem)
     except ValueError as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
-    return load_lists(lists, anchors)
+    return load_lists(lists, anchors, points)
 
 
-def load_lists(lists: Sequence[bytes], anchors: Sequence[Anchor]) -> list[Revocations]:
+def load_lists(
+    lists: Sequence[bytes], anchors: Sequence[Anchor], points: Points = NO_POINTS
+) -> list[Revocations]:
     """Read the revocation lists (DER) that one of the CAs has signed; others are passed over.
 
     While a fleet changes its CA, both CAs' lists travel together, also to nodes that do not trust
-    both yet.
+    both yet. A list for one distribution point (step-ca's name one) is taken where the administrator
+    has installed one for the same: `points` are those by the CA's key, None for his own file.
 
     Raises:
         Rejected: BAD_CERTIFICATE (none, or one that we do not process); FOREIGN_CA or
@@ -229,7 +255,7 @@ def load_lists(lists: Sequence[bytes], anchors: Sequence[Anchor]) -> list[Revoca
             if signer is None:
                 foreign.append(_foreign(der, anchors))
             else:
-                found.append(_revocations(crl, signer, der))
+                found.append(_revocations(crl, signer, der, points))
     except UNPARSABLE as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"a CRL that does not parse: {error}") from error
     if foreign and not found:
@@ -267,12 +293,32 @@ def _foreign(der: bytes, anchors: Sequence[Anchor]) -> Rejected:
     return Rejected(Reason.BAD_SIGNATURE, f"a CRL in the name of {named[:120]!r}")
 
 
-def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, der: bytes) -> Revocations:
-    number = 0
+def _point_of(value: x509.ExtensionType, signer: Anchor, points: Points) -> bytes | None:
+    """The one place of all users' certificates that a list is for; None for any other part.
+
+    A carrier could put the list of one part in the place of another's, so that he may only bring
+    what is for the same.
+    """
+    if not isinstance(value, x509.IssuingDistributionPoint):
+        return None
+    parts = (value.only_contains_ca_certs, value.only_contains_attribute_certs, value.indirect_crl)
+    named = len(value.full_name or ()) == 1 and value.only_contains_user_certs
+    if not named or any(parts) or value.only_some_reasons or value.relative_name:
+        return None
+    point = value.public_bytes()
+    return point if points is None or points.get(signer.key) == point else None
+
+
+def _revocations(
+    crl: x509.CertificateRevocationList, signer: Anchor, der: bytes, points: Points
+) -> Revocations:
+    number, point = 0, b""
     for extension in crl.extensions:
         value = extension.value
         if isinstance(value, x509.CRLNumber):
             number = value.crl_number
+        elif (found := _point_of(value, signer, points)) is not None:
+            point = found
         elif extension.critical or isinstance(value, _SCOPED):
             oid = extension.oid.dotted_string
             raise Rejected(
@@ -291,6 +337,7 @@ def _revocations(crl: x509.CertificateRevocationList, signer: Anchor, der: bytes
         next_update=math.inf if end is None else end.timestamp(),
         serials=frozenset(entry.serial_number for entry in crl),
         der=der,
+        point=point,
     )
 
 

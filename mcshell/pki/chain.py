@@ -1,0 +1,42 @@
+"""Chains of certificates as other CAs make them: a leaf, an intermediate, a root; pure functions.
+
+Messages carry the leaf alone, so each CA of the chain has to stand in `pki.ca`: the one that issued
+the leaf, by which messages are judged, and those above it, which TLS wants up to the root.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography import x509
+
+__all__ = ["is_root", "issuers_of", "lacking"]
+
+
+def is_root(certificate: x509.Certificate) -> bool:
+    """Whether nobody stands above it."""
+    return certificate.issuer == certificate.subject
+
+
+def issuers_of(
+    certificate: x509.Certificate, cas: Sequence[x509.Certificate]
+) -> list[x509.Certificate]:
+    """The CAs that vouch for a certificate: who issued it first, up to the root as far as there."""
+    for place, ca in enumerate(cas):
+        try:
+            certificate.verify_directly_issued_by(ca)
+        except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+            continue
+        others = [*cas[:place], *cas[place + 1 :]]
+        return [ca, *([] if is_root(ca) else issuers_of(ca, others))]
+    return []
+
+
+def lacking(cas: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """The intermediates among these CAs whose own issuer is not among them."""
+    return [ca for ca in cas if not is_root(ca) and not issuers_of(ca, cas)]

@@ -39,6 +39,20 @@ ELSEWHERE = {
     "ssl=/var/lib/puppet": "tests/foreign/test_page.py",
     "mcshell broker config rabbitmq --dir": "tests/foreign/test_page.py",
     "#!/bin/sh\nset -eu\ncd /etc/mcshell": "tests/foreign/test_fleet.py",
+    "mcshell broker config rabbitmq --pki": "tests/enrolment/test_lines.py",
+    "tar -C /srv/mcshell": "tests/enrolment/test_lines.py",
+    **dict.fromkeys(
+        (
+            "mcshell pki init ca\n",
+            'state = "/var/lib/mcshell"',
+            "policy default deny\nallow\tcert=alice",
+            "broker/start",
+            "mcshell node enroll",
+            '[broker]\nurls = ["stomp+ssl://lab.example.com',
+            "mcshell --config alice.toml ping",
+        ),
+        "tests/enrolment/test_three_machines.py",
+    ),
 }
 """Blocks that want a place of their own, by how they begin, and the test that runs them."""
 CMDB = """#!/bin/sh
@@ -111,7 +125,9 @@ def put(folder: Path) -> None:
         (folder / name).write_text(only(begin), encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["come-from-ansible", "run-a-plan", "keep-a-rule"])
+@pytest.mark.parametrize(
+    "name", ["back-up-and-restore", "come-from-ansible", "run-a-plan", "keep-a-rule"]
+)
 def test_the_prompts_lines(name: str, lab: Lab) -> None:
     """A page's lines, typed at one prompt in its order, where its files are."""
     put(lab.work)

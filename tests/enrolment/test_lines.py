@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from mcshell.docs import markdown, pages
 from tests.enrolment.site import READY
 from tests.faces.test_readme_lines import FRONT, blocks
 from tests.peers.processes import Child, free_ports, wait_until
@@ -96,3 +98,19 @@ def test_the_lines_enrol_a_machine_without_a_listener(tmp_path: Path) -> None:
     assert "signed" in typed(receive, tmp_path)
     assert "signed" in typed(accept, tmp_path)
     assert (tmp_path / "etc" / "web2.example.com.pem").exists()
+
+
+def test_the_lines_of_a_backup(tmp_path: Path) -> None:
+    """A CA that was lost is there again, and goes on: its journal, its list, its tokens."""
+    save, restore = (
+        text.replace("/srv/mcshell", "srv").splitlines()
+        for _, text in markdown.code(pages.page("back-up-and-restore").text)
+        if text.startswith("tar")
+    )
+    typed("mcshell pki init /srv/mcshell/ca", tmp_path)
+    typed("mcshell pki issue web1 --kind node --pki /srv/mcshell/ca --out web1", tmp_path)
+    subprocess.run(save[0].split(), cwd=tmp_path, check=True)
+    shutil.rmtree(tmp_path / "srv" / "ca")
+    subprocess.run(restore[0].split(), cwd=tmp_path, check=True)
+    assert "web1" in typed(restore[1], tmp_path)
+    assert "web1" in typed("mcshell pki revoke web1 --pki srv/ca --yes", tmp_path)

@@ -213,7 +213,7 @@ class PKIServeOptions(PKIOptions, PartOptions):
 
 
 class NodeEnrollOptions(OutputOptions):
-    name: str = word("NAME", "this machine's identity")
+    name: str | None = word("NAME", "this machine's identity (default: the host's name)", nargs="?")
     kind: Literal["operator", "node"] = option(
         "--kind operator|node", "default: node", type=Choice("operator", "node"), default="node"
     )

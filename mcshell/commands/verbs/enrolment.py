@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from mcshell.enrolment.machine import EnrollingMachine, fingerprint_of
 from mcshell.enrolment.service import EnrolmentService
 from mcshell.enrolment.store import EnrolmentStore
 from mcshell.errors import ConfigError, Rejected, UsageError
-from mcshell.pki import Authority
+from mcshell.pki import Authority, check_name
 from mcshell.private import UnsafeFile, read_obeyed
 from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentMessage, read_token
 
@@ -86,7 +87,8 @@ def sign(context: Context, options: PKISignOptions) -> Table:
 
 def enroll(context: Context, options: NodeEnrollOptions) -> Table:
     """Make this machine's key and request, and ask for a certificate, or take the answer that came."""
-    folder, name, kind = Path(options.out or "."), options.name.lower(), options.kind
+    folder, kind = Path(options.out or "."), options.kind
+    name = check_name(options.name or socket.getfqdn(), kind)
     if options.broker and EnrollingMachine(folder=folder, name=name, kind=kind).has_certificate():
         return _enrolled(folder, name, "signed", "it has a certificate already")
     vouching = None if options.token_file is None else read_token(_secret(options.token_file))

@@ -13,7 +13,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from mcshell.errors import Rejected
+from mcshell.errors import ConnectionLost, Rejected
 from mcshell.wire import destinations
 from mcshell.wire.destinations import ENROL_LOGIN, ENROLMENT_VHOST
 from mcshell.wire.documents.enrolment import EnrolmentMessage
@@ -69,7 +69,12 @@ def ask(
         link.start(min(timeout, _AGAIN * 2))
         link.subscribe(destinations.enrolled(collective), heard, ack="auto")
         while (left := until - time.monotonic()) > 0:
-            link.send(destinations.enrolment(collective), request.dump())
+            try:
+                link.send(destinations.enrolment(collective), request.dump())
+            except ConnectionLost as why:
+                if why.refused:
+                    raise
+                continue  # a broker that takes over new rights may run anew for it
             if _heard(heard, request, take, told, min(_AGAIN, left)):
                 return True
     return False

@@ -46,7 +46,7 @@ ELSEWHERE = {
             "mcshell pki init ca\n",
             'state = "/var/lib/mcshell"',
             "policy default deny\nallow\tcert=alice",
-            "broker/start",
+            "./broker/start",
             "mcshell node enroll",
             '[broker]\nurls = ["stomp+ssl://lab.example.com',
             "mcshell --config alice.toml ping",

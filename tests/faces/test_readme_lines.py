@@ -26,6 +26,7 @@ NOT_TYPED = {
     "python3 -m venv": "installs (the light node: tests/deploy)",
     "tests/run": "the tests themselves",
     "mcshell pki init pki": "a lab by hand: its own broker",
+    "mcshell node enroll web2": "two machines, and files that are carried: tests/enrolment",
     "mcshell broker --data": "a lab by hand: its own broker",
     "mcshell pki init /srv": "a CA and a broker of one's own",
     "mcshell pki token": "two machines: tests/enrolment",

@@ -82,7 +82,7 @@ class Guarded:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout

@@ -158,11 +158,16 @@ def test_writers_that_share_a_commit_keep_their_own_faults(tmp_path):
 def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
     """Ctrl-C takes the piece of the one who waits along, and nobody else's."""
     main = threading.main_thread().ident
-    held, go_on = threading.Event(), threading.Event()
+    held, entered, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def write():
+        entered.set()
+        database.write(insert(2))
 
     def hold():
         with database.transaction():
             held.set()
+            entered.wait(20)
             while not database._queue:
                 go_on.wait(0.001)
             signal.pthread_kill(main, signal.SIGINT)
@@ -173,7 +178,7 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
     held.wait(20)
     writers.begin(insert(1))
     with pytest.raises(KeyboardInterrupt):
-        database.write(insert(2))
+        write()
     writers.begin(insert(3))
     go_on.set()
     writers.end()

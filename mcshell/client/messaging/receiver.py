@@ -5,7 +5,7 @@ check leaves the interpreter free) and committed together, while the next is ver
 of a backlog are checked by a process beside this one (`signature_process`). Replies about
 discovery go to whoever waits for them and are not kept; junk is counted and dropped. A verified reply
 that nothing here asked for is a stray, where another session may have the address: kept for whoever
-asked (`store.strays`).
+asked (`store.strays`). One that has outlived its sender's certificate is held there, too (`held`).
 
 A broker is told how many messages it may send ahead, not how large they may be. So the thread that
 reads from it waits while the `ReceiveBuffer` is full; the connection's own window then holds the
@@ -45,12 +45,13 @@ from mcshell.wire.documents.envelope import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, MutableMapping
 
+    from mcshell.client.messaging.held import HeldReplies
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.ledger import LedgerEntry
     from mcshell.client.store.records import Members, RequestRecord, SignedDigest
     from mcshell.client.store.store import SessionStore
     from mcshell.message import Reply
-    from mcshell.wire.documents.envelope import BodyLimits
+    from mcshell.wire.documents.envelope import BodyLimits, OpenedReply
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
 
@@ -130,6 +131,15 @@ class Listeners:
         """Whoever waits for the replies about a question or a request now."""
         return self.trackers.get(requestid) or self.questions.get(requestid)
 
+    def enter(self, entered: Iterable[tuple[str, LedgerEntry]]) -> None:
+        """Give entries, each with its request's id, to the live ledgers; `keeping` is held."""
+        entries: dict[str, list[LedgerEntry]] = {}
+        for requestid, entry in entered:
+            entries.setdefault(requestid, []).append(entry)
+        for requestid, some in entries.items():
+            if (tracker := self.trackers.get(requestid)) is not None:
+                tracker.enter(some)
+
 
 class _StoredTargets:
     """The targets of a request of an earlier process, looked up in the file one by one."""
@@ -157,7 +167,7 @@ class Receiver:
 
     `turned` takes the turns of conversations, which come to the same queue. `shared` says
     whether another session may have the address; then `strayed` is told how many replies came that
-    were asked for there.
+    were asked for there. `held` is told of whom replies are held, and what comes in.
     """
 
     def __init__(
@@ -171,7 +181,9 @@ class Receiver:
         listeners: Listeners,
         shared: Callable[[], bool],
         strayed: Callable[[int], None],
+        held: HeldReplies,
     ) -> None:
+        self._held = held
         self._shared = shared
         self._strayed = strayed
         self._transport = transport
@@ -336,13 +348,18 @@ class Receiver:
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self.pass_on(passing, entered)
+        self._held.heard(replies)
 
     def _keep(self, strays: list[Stray]) -> None:
-        """Keep what another session asked for, before it is acknowledged here; no table has it."""
-        if strays:
-            self.junk[Reason.UNKNOWN_REQUEST.value] += len(strays)
-            self._store.strays.keep(strays)
-            if count := sum(one.durable for one in strays):
+        """Keep what is not entered, before it is acknowledged here; no table has it."""
+        if not strays:
+            return
+        self._store.strays.keep(strays)
+        if held := {one.sender for one in strays if one.asked}:
+            self._held.hold(held)
+        if others := [one for one in strays if not one.asked]:
+            self.junk[Reason.UNKNOWN_REQUEST.value] += len(others)
+            if count := sum(one.durable for one in others):
                 self._strayed(count)
 
     def part(
@@ -371,15 +388,10 @@ class Receiver:
         answers: dict[str, list[ReplyRecord]] = {}
         for received in passing:
             answers.setdefault(received.reply.requestid, []).append(received)
-        entries: dict[str, list[LedgerEntry]] = {}
-        for requestid, entry in entered:
-            entries.setdefault(requestid, []).append(entry)
         for question, replies in answers.items():
             if (listener := self._listeners.questions.get(question)) is not None:
                 listener.add(replies)
-        for requestid, some in entries.items():
-            if (tracker := self._listeners.trackers.get(requestid)) is not None:
-                tracker.enter(some)
+        self._listeners.enter(entered)
 
     def _open_all(self, group: list[Delivery], now: float) -> list[ReplyRecord | Stray | None]:
         if len(group) < _SPLIT:
@@ -392,17 +404,10 @@ class Receiver:
         self, delivery: Delivery, now: float, *, checked: bool = False
     ) -> ReplyRecord | Stray | None:
         try:
-            opened = open_reply(
-                delivery.body,
-                delivery.headers,
-                self._verifier,
-                self._limits,
-                now=now,
-                expected=self._expected,
-                bound=self._bound,
-                checked=checked,
-            )
+            opened = self._opened(delivery, now, checked=checked)
         except Rejected as refusal:
+            if refusal.reason is Reason.CERT_EXPIRED:
+                return self._outlived(delivery, refusal, now)
             if refusal.reason is not Reason.UNKNOWN_REQUEST:
                 self._refuse(delivery, refusal, now)
                 return None
@@ -430,6 +435,34 @@ class Receiver:
             target=target,
         )
 
+    def _opened(
+        self, delivery: Delivery, now: float, *, ended: bool = False, checked: bool = False
+    ) -> OpenedReply:
+        return open_reply(
+            delivery.body,
+            delivery.headers,
+            self._verifier,
+            self._limits,
+            now=now,
+            expected=self._expected,
+            bound=self._bound,
+            ended=ended,
+            checked=checked,
+        )
+
+    def _outlived(self, delivery: Delivery, refusal: Rejected, now: float) -> Stray | None:
+        """A reply under a certificate that has ended: held, if that alone is wrong with it."""
+        try:
+            reply = self._opened(delivery, now, ended=True).reply
+        except Rejected:
+            self._refuse(delivery, refusal, now)
+            return None
+        if reply.requestid in self._listeners.questions:
+            self._refuse(delivery, refusal, now)  # an answer of now: its node has no other
+            return None
+        self.refused.hold(reply.sender, now)
+        return _stray(reply, delivery, now, asked=True)
+
     def _asked_elsewhere(self, delivery: Delivery, refusal: Rejected, now: float) -> Stray | None:
         """A reply that nothing of this session asked for: kept if a node of the fleet says it."""
         reply = read_reply(delivery.body, limits=self._limits)
@@ -445,17 +478,7 @@ class Receiver:
             said = f"{reply.sender!r} is signed by {signer.name}"
             self._refuse(delivery, Rejected(Reason.WRONG_SENDER, said), now)
             return None
-        return Stray(
-            request=reply.requestid,
-            job=reply.job,
-            sender=reply.sender,
-            sequence=reply.sequence,
-            durable=delivery.headers.get("persistent") == "true",
-            kept=now,
-            body=delivery.body,
-            signature=delivery.headers[SIGNATURE],
-            certificate=delivery.headers[CERTIFICATE],
-        )
+        return _stray(reply, delivery, now)
 
     def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
         """Count it; what is wrong with its sender is remembered, for `explain`."""
@@ -500,6 +523,22 @@ class Receiver:
             if record is not None:
                 self._about[requestid] = record
         return record
+
+
+def _stray(reply: Reply, delivery: Delivery, now: float, *, asked: bool = False) -> Stray:
+    """A reply as it is kept where it is not entered."""
+    return Stray(
+        request=reply.requestid,
+        job=reply.job,
+        sender=reply.sender,
+        sequence=reply.sequence,
+        durable=delivery.headers.get("persistent") == "true",
+        kept=now,
+        body=delivery.body,
+        signature=delivery.headers[SIGNATURE],
+        certificate=delivery.headers[CERTIFICATE],
+        asked=asked,
+    )
 
 
 _ROOM: Final = 32 << 20

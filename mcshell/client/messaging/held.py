@@ -131,9 +131,11 @@ class HeldReplies:
                         pause = min(2 * pause, _LONGEST)
                     due = time.monotonic() + pause
                 asked = set(left)
-                self._ask(fresh)
+                if self._session.holds:
+                    self._ask(fresh)
             except MCShellError as error:
                 log.info("of held replies: %s", error)
+                due = time.monotonic() + pause
             if not self._waiting:
                 self._forget()
                 pause, due = _FIRST, 0.0

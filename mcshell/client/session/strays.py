@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mcshell.client.session.proof import open_kept
 from mcshell.client.session.session import stores
 from mcshell.errors import Reason, Rejected
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, verified
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_reply, verified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcshell.client.store.strays import Stray
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["enter_held", "gather_strays", "give_strays", "pass_strays"]
+__all__ = ["enter_held", "gather_strays", "give_strays", "hold_expired", "pass_strays"]
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,16 @@ def gather_strays(
 def pass_strays(source: SessionStore, target: SessionStore, verifier: Verifier) -> None:
     """Have another file keep them too, as far as nodes of the fleet have signed them."""
     target.strays.keep([one for one in source.strays.all() if _of_a_node(one, verifier)])
+
+
+def hold_expired(kept: Stray, target: SessionStore, verifier: Verifier) -> bool:
+    """Hold a reply of another file whose certificate had ended as it came in; whether it may be."""
+    reply = read_reply(kept.body)
+    whole = replace(kept, job=reply.job, sender=reply.sender, sequence=reply.sequence)
+    good = _of_a_node(whole, verifier)
+    if good:
+        target.strays.keep([whole])
+    return good
 
 
 def _asked(store: SessionStore, request: str, job: str | None) -> bool:

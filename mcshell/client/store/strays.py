@@ -32,14 +32,21 @@ OF_ONE: Final = 1000
 """How many are held of one sender."""
 _COLUMNS: Final = "request, job, sender, sequence, durable, kept, body, signature, certificate"
 _ASKED: Final = "(request IN (SELECT id FROM requests) OR job IN (SELECT id FROM jobs))"
-_ALL: Final = f"SELECT number, sender, durable, length(body) AS size, coalesce({_ASKED}, 0) AS asked FROM strays"  # noqa: S608 - our own text
+_ALL: Final = (
+    "SELECT number, sender, durable, length(body) AS size,"  # noqa: S608 - our own text
+    f" coalesce({_ASKED}, 0) AS asked FROM strays"
+)
 _TOO_MANY: Final = (
-    "SELECT number FROM (SELECT number, durable, asked, row_number() OVER newest AS place,"
+    "SELECT number FROM (SELECT number, durable, asked, row_number() OVER newest AS place,"  # noqa: S608 - our own text
     " row_number() OVER (PARTITION BY asked, durable ORDER BY number DESC) AS among,"
-    " row_number() OVER (PARTITION BY asked, sender ORDER BY number DESC) AS of_sender,"
-    f" sum(size) OVER newest AS size FROM ({_ALL})"  # noqa: S608 - our own text
+    f" sum(size) OVER newest AS size FROM ({_ALL})"
     " WINDOW newest AS (PARTITION BY asked ORDER BY durable DESC, number DESC))"
-    " WHERE place>? OR size>? OR (among>? AND NOT durable) OR (of_sender>? AND asked)"
+    " WHERE place>? OR size>? OR (among>? AND NOT durable)"
+)
+_OF_ONE: Final = (
+    "SELECT number FROM (SELECT number, row_number() OVER"  # noqa: S608 - our own text
+    f" (PARTITION BY sender ORDER BY number DESC) AS place FROM strays WHERE {_ASKED})"
+    " WHERE place>?"
 )
 
 
@@ -74,9 +81,9 @@ class StrayStore:
         with self._store.transaction() as db:
             query = f"INSERT OR IGNORE INTO strays ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"  # noqa: S608 - our own names
             db.executemany(query, rows)
-            db.execute(
-                f"DELETE FROM strays WHERE number IN ({_TOO_MANY})", (MOST, SIZE, PASSING, OF_ONE)
-            )  # noqa: S608 - our own text
+            bounds = ((_OF_ONE, (OF_ONE,)), (_TOO_MANY, (MOST, SIZE, PASSING)))
+            for too_many, most in bounds:
+                db.execute(f"DELETE FROM strays WHERE number IN ({too_many})", most)  # noqa: S608 - our own text
 
     def all(self) -> list[Stray]:
         """All of them, in the order they came."""

@@ -7,9 +7,7 @@ discovery go to whoever waits for them and are not kept; junk is counted and dro
 that nothing here asked for is a stray, where another session may have the address: kept for whoever
 asked (`store.strays`). One that has outlived its sender's certificate is held there, too (`held`).
 
-A broker is told how many messages it may send ahead, not how large they may be. So the thread that
-reads from it waits while the `ReceiveBuffer` is full; the connection's own window then holds the
-broker back, and memory stays bounded whatever the nodes answer.
+What has come in and is not yet verified is in a `ReceiveBuffer`, whose room is bounded.
 """
 
 from __future__ import annotations
@@ -21,10 +19,10 @@ from collections import Counter, OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
 from mcshell.client.messaging.signature_process import SignatureProcess
 from mcshell.client.messaging.stored_digests import StoredDigests
@@ -45,7 +43,6 @@ from mcshell.wire.documents.envelope import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, MutableMapping
 
-    from mcshell.client.messaging.held import HeldReplies
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.ledger import LedgerEntry
     from mcshell.client.store.records import Members, RequestRecord, SignedDigest
@@ -55,7 +52,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
 
-__all__ = ["Listeners", "ReceiveBuffer", "Receiver", "ReplyListener"]
+__all__ = ["Listeners", "Receiver", "ReplyHolder", "ReplyListener"]
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +92,16 @@ class ReplyListener(Protocol):
 
     def add(self, replies: Iterable[ReplyRecord]) -> None:
         """Take verified replies, those of requests after their commit."""
+
+
+class ReplyHolder(Protocol):
+    """Whoever enters, later, what has outlived its sender's certificate (`messaging.held`)."""
+
+    def hold(self, senders: Iterable[str]) -> None:
+        """Replies of these are kept."""
+
+    def heard(self, replies: Iterable[ReplyRecord]) -> None:
+        """Take note of what was verified, after its commit."""
 
 
 @dataclass(slots=True)
@@ -181,7 +188,7 @@ class Receiver:
         listeners: Listeners,
         shared: Callable[[], bool],
         strayed: Callable[[int], None],
-        held: HeldReplies,
+        held: ReplyHolder,
     ) -> None:
         self._held = held
         self._shared = shared
@@ -539,80 +546,3 @@ def _stray(reply: Reply, delivery: Delivery, now: float, *, asked: bool = False)
         certificate=delivery.headers[CERTIFICATE],
         asked=asked,
     )
-
-
-_ROOM: Final = 32 << 20
-_SIZE: Final = 4 << 20
-_PATIENCE: Final = 2.0  # seconds; the same thread keeps the heart-beats
-
-
-class ReceiveBuffer:
-    """A queue from the one thread that fills it to the one that empties it.
-
-    Args:
-        room: bytes of bodies that it holds before it makes the filling thread wait.
-    """
-
-    def __init__(self, room: int = _ROOM) -> None:
-        self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
-        self._room = room
-        self._space = threading.Event()
-        self._space.set()
-        # Each is written by one thread only, so neither needs a lock.
-        self._filled = 0
-        self._emptied = 0
-        self._waits = True
-
-    def put(self, item: Delivery, /) -> None:
-        """Take a delivery, when there is room for more.
-
-        Nobody waits twice for one who empties nothing: then it grows, and the connection lives.
-        """
-        if self._filled - self._emptied <= self._room:
-            self._waits = True
-        elif self._waits:
-            self._waits = self._wait()
-        self._filled += len(item.body)
-        self._queue.put(item)
-
-    def end(self) -> None:
-        """Have None come out after what is there."""
-        self._queue.put(None)
-
-    def take(
-        self, most: int, size: int = _SIZE, *, few: int = 0, pause: float = 0.0
-    ) -> list[Delivery] | None:
-        """Take what is there, at least one, up to `most` deliveries or some `size` bytes.
-
-        Returns None at the end. Waits as long as there is nothing, and where there are no more than
-        `few` once more for `pause` seconds.
-        """
-        group: list[Delivery] = []
-        begun = self._emptied
-        item = self._queue.get()
-        while item is not None:
-            group.append(item)
-            self._emptied += len(item.body)
-            if len(group) >= most or self._emptied - begun >= size:
-                break
-            if pause and self._queue.empty() and len(group) <= few:
-                self._space.set()
-                time.sleep(pause)
-                pause = 0.0
-            try:
-                item = self._queue.get_nowait()
-            except Empty:
-                break
-        self._space.set()
-        if item is None and group:
-            self.end()
-        return group or None
-
-    def empty(self) -> bool:
-        """Whether nothing is there."""
-        return self._queue.empty()
-
-    def _wait(self) -> bool:
-        """Wait for room; False when nothing was taken out in all that time."""
-        self._space.clear()
-        return self._filled - self._emptied <= self._room or self._space.wait(_PATIENCE)

@@ -211,7 +211,7 @@ def test_where_the_next_certificate_is_known_nothing_is_held(whole, state):
     """It is entered as it comes, and whoever imports the file without that knowledge holds it."""
     answered = Answered(whole, state, ["n1"])
     with whole.client(state=state, session="later") as alice:
-        assert alice.rpc("rpcutil", "ping", nodes=["n1"]).stats["ok"] == 1
+        assert alice.causes("n1", answered.request)  # asks it, and keeps nothing of its answer
         asked = answered.put_back()
         assert alice.replies(asked).wait(PATIENCE).stats["ok"] == 1
         assert alice.session.store.strays.all() == []

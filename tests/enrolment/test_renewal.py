@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -95,6 +96,24 @@ def test_a_certificate_that_was_taken_back_is_not_renewed(tmp_path: Path) -> Non
         log = site.folder / f"{NAME}.log"
         assert wait_until(lambda: "is not renewed: revoked" in log.read_text(), 90)
         assert serial(site) == before
+
+
+def test_a_reply_that_has_outlived_its_certificate_is_not_lost(tmp_path: Path) -> None:
+    """A client that comes back later than that gets the answer all the same, under the new one."""
+    with Site("embedded", tmp_path) as site:
+        site.serve("--days", f"{20 / DAY:.9f}")
+        site.enroll(NAME, token=site.token("web*"))
+        node = site.node(NAME)
+        node.signal(signal.SIGSTOP)
+        with site.client(session="later") as alice:
+            alice.rpc("rpcutil", "ping", nodes=[NAME], via="queue", wait=False)
+        node.signal(signal.SIGCONT)
+        first = serial(site)
+        assert wait_until(lambda: serial(site) != first, 60)
+        time.sleep(10)  # until the certificate has ended under which it was answered
+        with site.client(session="later") as alice:
+            replies = alice.replies().wait(60)
+            assert replies.stats["ok"] == 1, (replies.ledger().to_dict(), alice.junk)
 
 
 def test_what_will_end_is_listed_and_told(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 from mcshell.client.session.session import listing
 from mcshell.client.session.transfer import export_session
 from mcshell.client.store import strays
+from mcshell.client.store.records import RequestRecord
 from mcshell.client.store.store import SessionStore
 from mcshell.client.store.strays import Stray
 from mcshell.errors import SessionError
+from mcshell.message import Filter, Via
 from tests.peers.processes import wait_until
 
 from .conftest import NAMES
@@ -165,4 +167,49 @@ def test_strays_are_bounded_and_those_of_queued_requests_stay(tmp_path, monkeypa
     monkeypatch.setattr(strays, "SIZE", 25)
     store.strays.keep([stray(22, durable=True)])
     assert kept() == [21, 22]
+    store.close()
+
+
+def test_what_is_held_has_room_of_its_own(tmp_path, monkeypatch):
+    """A flood under ended certificates pushes out no stray, and of one sender not those of others."""
+    monkeypatch.setattr(strays, "MOST", 5)
+    monkeypatch.setattr(strays, "OF_ONE", 2)
+    store = SessionStore(tmp_path / "work.sqlite")
+    asked = RequestRecord(
+        id="a" * 32,
+        agent="rpcutil",
+        action="ping",
+        via=Via.QUEUE,
+        collective="mcs",
+        created=1.0,
+        expires=2.0,
+        filter=Filter(),
+        data={},
+    )
+    store.add(asked, ["n1", "n2"])
+
+    def keep(request, sender, numbers):
+        store.strays.keep(
+            Stray(
+                request=request,
+                sender=sender,
+                sequence=number,
+                kept=1.0,
+                body=b"x" * 10,
+                signature="",
+                certificate="",
+            )
+            for number in numbers
+        )
+
+    keep("b" * 32, "n1", range(4))
+    keep(asked.id, "n2", [2])
+    keep(asked.id, "n1", range(100))
+    assert store.strays.count() == 4
+    assert [one.sequence for one in store.strays.held_of(["n1"])] == [98, 99]
+    assert [one.sequence for one in store.strays.held_of(["n2"])] == [2]
+    assert store.strays.held() == [("n1", 1.0, asked.id, "mcs"), ("n2", 1.0, asked.id, "mcs")]
+    for number in range(9):
+        keep(asked.id, f"m{number}", [2])
+    assert len(store.strays.all()) == 4 + 5
     store.close()

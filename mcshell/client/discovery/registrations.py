@@ -14,7 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from mcshell.client.discovery.node_cache import registered
-from mcshell.client.messaging.receiver import ReceiveBuffer
+from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
 from mcshell.errors import Reason, Rejected
 from mcshell.wire import destinations

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.client.discovery.node_cache import CachedNode
-from mcshell.client.messaging.receiver import ReceiveBuffer
+from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.store.records import ReplyRecord
 from mcshell.errors import Reason, Rejected
 from mcshell.interrupts import InterruptibleCondition

@@ -14,6 +14,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell import interrupts
+from mcshell.client.messaging.held import HeldReplies
 from mcshell.client.messaging.outbox import Outbox
 from mcshell.client.messaging.queries import NodeQueries
 from mcshell.client.messaging.receiver import Listeners, Receiver
@@ -107,6 +108,13 @@ class SessionHub:
         self._conversing = threading.Lock()
         self._listeners = Listeners()
         self._newest: deque[RequestTracker] = deque(maxlen=_NEWEST)
+        self._held = HeldReplies(
+            self.session,
+            credentials.verifier,
+            settings.serves,
+            self._listeners,
+            self.notices.append,
+        )
         self._receiver = self._new_receiver(self._own)
         self._second: Receiver | None = None
         self.takeover: Takeover | None = None
@@ -145,6 +153,7 @@ class SessionHub:
             self._listeners,
             lambda: session.named,
             self._strayed,
+            self._held,
         )
 
     def _gather(self) -> None:
@@ -169,6 +178,8 @@ class SessionHub:
             self._claim(self._receiver)
         self._receiver.start(self._own.queue, alone=self.session.holds)
         self.outbox.start()
+        if self.session.holds:
+            self._held.start(self.queries)
         if not self.session.holds:
             self.notices.append(
                 f"session {self.session.name} is held by {self.session.holder}: following it"
@@ -210,6 +221,7 @@ class SessionHub:
             self._follower.stop()
         if self.takeover is not None:
             self.takeover.stop()
+        self._held.stop()
         self.outbox.stop()
 
     def close(self) -> None:
@@ -331,6 +343,7 @@ class SessionHub:
             receiver.stop()
             return False
         self._second = receiver
+        self._held.start(self.queries)
         self.notices.append(f"session {self.session.name}: its holder is gone, this process has it")
         self.outbox.wake()
         return True

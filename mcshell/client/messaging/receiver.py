@@ -5,11 +5,9 @@ check leaves the interpreter free) and committed together, while the next is ver
 of a backlog are checked by a process beside this one (`signature_process`). Replies about
 discovery go to whoever waits for them and are not kept; junk is counted and dropped. A verified reply
 that nothing here asked for is a stray, where another session may have the address: kept for whoever
-asked (`store.strays`).
+asked (`store.strays`). One that has outlived its sender's certificate is held there, too (`held`).
 
-A broker is told how many messages it may send ahead, not how large they may be. So the thread that
-reads from it waits while the `ReceiveBuffer` is full; the connection's own window then holds the
-broker back, and memory stays bounded whatever the nodes answer.
+What has come in and is not yet verified is in a `ReceiveBuffer`, whose room is bounded.
 """
 
 from __future__ import annotations
@@ -21,10 +19,10 @@ from collections import Counter, OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
 from mcshell.client.messaging.signature_process import SignatureProcess
 from mcshell.client.messaging.stored_digests import StoredDigests
@@ -50,11 +48,11 @@ if TYPE_CHECKING:
     from mcshell.client.store.records import Members, RequestRecord, SignedDigest
     from mcshell.client.store.store import SessionStore
     from mcshell.message import Reply
-    from mcshell.wire.documents.envelope import BodyLimits
+    from mcshell.wire.documents.envelope import BodyLimits, OpenedReply
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
 
-__all__ = ["Listeners", "ReceiveBuffer", "Receiver", "ReplyListener"]
+__all__ = ["Listeners", "Receiver", "ReplyHolder", "ReplyListener"]
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +94,16 @@ class ReplyListener(Protocol):
         """Take verified replies, those of requests after their commit."""
 
 
+class ReplyHolder(Protocol):
+    """Whoever enters, later, what has outlived its sender's certificate (`messaging.held`)."""
+
+    def hold(self, senders: Iterable[str]) -> None:
+        """Replies of these are kept."""
+
+    def heard(self, replies: Iterable[ReplyRecord]) -> None:
+        """Take note of what was verified, after its commit."""
+
+
 @dataclass(slots=True)
 class Listeners:
     """Whoever waits for replies: who has put a question, and the live ledgers, by request's id.
@@ -130,6 +138,15 @@ class Listeners:
         """Whoever waits for the replies about a question or a request now."""
         return self.trackers.get(requestid) or self.questions.get(requestid)
 
+    def enter(self, entered: Iterable[tuple[str, LedgerEntry]]) -> None:
+        """Give entries, each with its request's id, to the live ledgers; `keeping` is held."""
+        entries: dict[str, list[LedgerEntry]] = {}
+        for requestid, entry in entered:
+            entries.setdefault(requestid, []).append(entry)
+        for requestid, some in entries.items():
+            if (tracker := self.trackers.get(requestid)) is not None:
+                tracker.enter(some)
+
 
 class _StoredTargets:
     """The targets of a request of an earlier process, looked up in the file one by one."""
@@ -157,7 +174,7 @@ class Receiver:
 
     `turned` takes the turns of conversations, which come to the same queue. `shared` says
     whether another session may have the address; then `strayed` is told how many replies came that
-    were asked for there.
+    were asked for there. `held` is told of whom replies are held, and what comes in.
     """
 
     def __init__(
@@ -171,7 +188,9 @@ class Receiver:
         listeners: Listeners,
         shared: Callable[[], bool],
         strayed: Callable[[int], None],
+        held: ReplyHolder,
     ) -> None:
+        self._held = held
         self._shared = shared
         self._strayed = strayed
         self._transport = transport
@@ -336,13 +355,18 @@ class Receiver:
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self.pass_on(passing, entered)
+        self._held.heard(replies)
 
     def _keep(self, strays: list[Stray]) -> None:
-        """Keep what another session asked for, before it is acknowledged here; no table has it."""
-        if strays:
-            self.junk[Reason.UNKNOWN_REQUEST.value] += len(strays)
-            self._store.strays.keep(strays)
-            if count := sum(one.durable for one in strays):
+        """Keep what is not entered, before it is acknowledged here; no table has it."""
+        if not strays:
+            return
+        self._store.strays.keep(strays)
+        if held := {one.sender for one in strays if one.asked}:
+            self._held.hold(held)
+        if others := [one for one in strays if not one.asked]:
+            self.junk[Reason.UNKNOWN_REQUEST.value] += len(others)
+            if count := sum(one.durable for one in others):
                 self._strayed(count)
 
     def part(
@@ -371,15 +395,10 @@ class Receiver:
         answers: dict[str, list[ReplyRecord]] = {}
         for received in passing:
             answers.setdefault(received.reply.requestid, []).append(received)
-        entries: dict[str, list[LedgerEntry]] = {}
-        for requestid, entry in entered:
-            entries.setdefault(requestid, []).append(entry)
         for question, replies in answers.items():
             if (listener := self._listeners.questions.get(question)) is not None:
                 listener.add(replies)
-        for requestid, some in entries.items():
-            if (tracker := self._listeners.trackers.get(requestid)) is not None:
-                tracker.enter(some)
+        self._listeners.enter(entered)
 
     def _open_all(self, group: list[Delivery], now: float) -> list[ReplyRecord | Stray | None]:
         if len(group) < _SPLIT:
@@ -392,17 +411,10 @@ class Receiver:
         self, delivery: Delivery, now: float, *, checked: bool = False
     ) -> ReplyRecord | Stray | None:
         try:
-            opened = open_reply(
-                delivery.body,
-                delivery.headers,
-                self._verifier,
-                self._limits,
-                now=now,
-                expected=self._expected,
-                bound=self._bound,
-                checked=checked,
-            )
+            opened = self._opened(delivery, now, checked=checked)
         except Rejected as refusal:
+            if refusal.reason is Reason.CERT_EXPIRED:
+                return self._outlived(delivery, refusal, now)
             if refusal.reason is not Reason.UNKNOWN_REQUEST:
                 self._refuse(delivery, refusal, now)
                 return None
@@ -430,6 +442,34 @@ class Receiver:
             target=target,
         )
 
+    def _opened(
+        self, delivery: Delivery, now: float, *, ended: bool = False, checked: bool = False
+    ) -> OpenedReply:
+        return open_reply(
+            delivery.body,
+            delivery.headers,
+            self._verifier,
+            self._limits,
+            now=now,
+            expected=self._expected,
+            bound=self._bound,
+            ended=ended,
+            checked=checked,
+        )
+
+    def _outlived(self, delivery: Delivery, refusal: Rejected, now: float) -> Stray | None:
+        """A reply under a certificate that has ended: held, if that alone is wrong with it."""
+        try:
+            reply = self._opened(delivery, now, ended=True).reply
+        except Rejected:
+            self._refuse(delivery, refusal, now)
+            return None
+        if reply.requestid in self._listeners.questions:
+            self._refuse(delivery, refusal, now)  # an answer of now: its node has no other
+            return None
+        self.refused.hold(reply.sender, now)
+        return _stray(reply, delivery, now, asked=True)
+
     def _asked_elsewhere(self, delivery: Delivery, refusal: Rejected, now: float) -> Stray | None:
         """A reply that nothing of this session asked for: kept if a node of the fleet says it."""
         reply = read_reply(delivery.body, limits=self._limits)
@@ -445,17 +485,7 @@ class Receiver:
             said = f"{reply.sender!r} is signed by {signer.name}"
             self._refuse(delivery, Rejected(Reason.WRONG_SENDER, said), now)
             return None
-        return Stray(
-            request=reply.requestid,
-            job=reply.job,
-            sender=reply.sender,
-            sequence=reply.sequence,
-            durable=delivery.headers.get("persistent") == "true",
-            kept=now,
-            body=delivery.body,
-            signature=delivery.headers[SIGNATURE],
-            certificate=delivery.headers[CERTIFICATE],
-        )
+        return _stray(reply, delivery, now)
 
     def _refuse(self, delivery: Delivery, refusal: Rejected, now: float) -> None:
         """Count it; what is wrong with its sender is remembered, for `explain`."""
@@ -502,78 +532,17 @@ class Receiver:
         return record
 
 
-_ROOM: Final = 32 << 20
-_SIZE: Final = 4 << 20
-_PATIENCE: Final = 2.0  # seconds; the same thread keeps the heart-beats
-
-
-class ReceiveBuffer:
-    """A queue from the one thread that fills it to the one that empties it.
-
-    Args:
-        room: bytes of bodies that it holds before it makes the filling thread wait.
-    """
-
-    def __init__(self, room: int = _ROOM) -> None:
-        self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
-        self._room = room
-        self._space = threading.Event()
-        self._space.set()
-        # Each is written by one thread only, so neither needs a lock.
-        self._filled = 0
-        self._emptied = 0
-        self._waits = True
-
-    def put(self, item: Delivery, /) -> None:
-        """Take a delivery, when there is room for more.
-
-        Nobody waits twice for one who empties nothing: then it grows, and the connection lives.
-        """
-        if self._filled - self._emptied <= self._room:
-            self._waits = True
-        elif self._waits:
-            self._waits = self._wait()
-        self._filled += len(item.body)
-        self._queue.put(item)
-
-    def end(self) -> None:
-        """Have None come out after what is there."""
-        self._queue.put(None)
-
-    def take(
-        self, most: int, size: int = _SIZE, *, few: int = 0, pause: float = 0.0
-    ) -> list[Delivery] | None:
-        """Take what is there, at least one, up to `most` deliveries or some `size` bytes.
-
-        Returns None at the end. Waits as long as there is nothing, and where there are no more than
-        `few` once more for `pause` seconds.
-        """
-        group: list[Delivery] = []
-        begun = self._emptied
-        item = self._queue.get()
-        while item is not None:
-            group.append(item)
-            self._emptied += len(item.body)
-            if len(group) >= most or self._emptied - begun >= size:
-                break
-            if pause and self._queue.empty() and len(group) <= few:
-                self._space.set()
-                time.sleep(pause)
-                pause = 0.0
-            try:
-                item = self._queue.get_nowait()
-            except Empty:
-                break
-        self._space.set()
-        if item is None and group:
-            self.end()
-        return group or None
-
-    def empty(self) -> bool:
-        """Whether nothing is there."""
-        return self._queue.empty()
-
-    def _wait(self) -> bool:
-        """Wait for room; False when nothing was taken out in all that time."""
-        self._space.clear()
-        return self._filled - self._emptied <= self._room or self._space.wait(_PATIENCE)
+def _stray(reply: Reply, delivery: Delivery, now: float, *, asked: bool = False) -> Stray:
+    """A reply as it is kept where it is not entered."""
+    return Stray(
+        request=reply.requestid,
+        job=reply.job,
+        sender=reply.sender,
+        sequence=reply.sequence,
+        durable=delivery.headers.get("persistent") == "true",
+        kept=now,
+        body=delivery.body,
+        signature=delivery.headers[SIGNATURE],
+        certificate=delivery.headers[CERTIFICATE],
+        asked=asked,
+    )

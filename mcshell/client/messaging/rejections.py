@@ -6,16 +6,16 @@ signed it with the certificate's key has shown that the certificate is his.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final
 
-from mcshell.errors import Reason
+from mcshell.errors import Reason, Rejected
 from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcshell.errors import Rejected
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import Delivery
 
@@ -30,6 +30,7 @@ _ADVICE: Final = {
     Reason.FOREIGN_CA: "their certificates are not of our CA, compare pki.ca here and there",
     Reason.STALE_CRL: "our revocation list is too old, fetch a newer pki.crl",
 }
+_HELD: Final = "the reply is kept until a newer certificate of the same key is seen"
 _ASK: Final = "nobody can say whose they are, compare the nodes' keys and the broker's logins"
 
 
@@ -49,13 +50,14 @@ class Rejection:
 class Rejections:
     """The newest refusal in each name; a flood of claims does not push out what is proven.
 
-    One thread notes; any may ask: plain dicts are copied in one go, beside changes.
+    Any thread may note, and ask: plain dicts are copied in one go, beside changes.
     """
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
         self._proven: dict[str, Rejection] = {}
         self._claimed: dict[str, Rejection] = {}
+        self._changing = threading.Lock()
 
     def note(self, name: str, delivery: Delivery, error: Rejected, now: float) -> None:
         """Remember why a message in this name was refused."""
@@ -64,16 +66,25 @@ class Rejections:
             delivery.body, headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
         )
         proven = signer is not None and (signer.kind, signer.name) == ("node", name)
-        kept = self._proven if proven else self._claimed
-        kept.pop(name, None)  # so that it stands behind all older ones
-        kept[name] = Rejection(error, now, proven)
-        if len(kept) > _MOST:
-            del kept[next(iter(kept))]
+        self._put(name, Rejection(error, now, proven))
+
+    def hold(self, name: str, now: float) -> None:
+        """Remember that a reply of this node waits for a newer certificate, since then (epoch)."""
+        self._put(name, Rejection(Rejected(Reason.CERT_EXPIRED, _HELD), now, proven=True))
 
     def forget(self, name: str) -> None:
         """A reply of this node was believed."""
-        self._proven.pop(name, None)
-        self._claimed.pop(name, None)
+        with self._changing:
+            self._proven.pop(name, None)
+            self._claimed.pop(name, None)
+
+    def _put(self, name: str, rejection: Rejection) -> None:
+        kept = self._proven if rejection.proven else self._claimed
+        with self._changing:
+            kept.pop(name, None)  # so that it stands behind all older ones
+            kept[name] = rejection
+            if len(kept) > _MOST:
+                del kept[next(iter(kept))]
 
     def since(self, at: float) -> dict[str, Rejection]:
         """Those since then (epoch), by name: what is proven before what is claimed."""

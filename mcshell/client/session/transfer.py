@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from mcshell.client.session.folder import folder_of
 from mcshell.client.session.proof import open_kept, open_sent, unproven
 from mcshell.client.session.session import origins_of, refuse_taken
-from mcshell.client.session.strays import give_strays, pass_strays
+from mcshell.client.session.strays import give_strays, hold_expired, pass_strays
 from mcshell.client.store.records import NewRequest
 from mcshell.client.store.store import SessionStore
 from mcshell.client.store.strays import Stray
-from mcshell.errors import MCShellError, Rejected, SessionError
+from mcshell.errors import MCShellError, Reason, Rejected, SessionError
 from mcshell.message import State
 from mcshell.private import is_locked, private_file, private_folder
 from mcshell.values import dataclass
@@ -47,7 +47,8 @@ class ImportReport:
     """What an import came to. `refused` counts what did not verify, by reason; `unverified` are the
     requests, of those counted, that nothing proves; `missing` is how many replies the former holder
     said that it had, beyond those that are here now. `strays` are those of its replies that nothing
-    here asked for: they are kept for whoever did.
+    here asked for: they are kept for whoever did. `held` are the nodes of whom replies wait for a
+    newer certificate.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ImportReport:
     refused: Counter[str] = field(default_factory=Counter)
     missing: int = 0
     strays: int = 0
+    held: int = 0
 
 
 def export_session(state_dir: Path, name: str, target: Path) -> Path:
@@ -176,6 +178,7 @@ class _Merger:
         given = give_strays(self._ours, self._ours, self._verifier, self._members)
         self._report.replies += given
         self._report.strays = self._ours.strays.count()
+        self._report.held = len(self._ours.strays.held())
 
     def _request(self, told: RequestRecord) -> None:
         """Take over a request: what its caller signed of it, or that nothing proves it."""
@@ -238,7 +241,9 @@ class _Merger:
                     )
                     found.append(open_kept(one, self._ours, self._verifier, self._members))
                 except Rejected as refusal:
-                    self._report.refused[f"reply: {refusal.reason.value}"] += 1
+                    expired = refusal.reason is Reason.CERT_EXPIRED
+                    if not (expired and hold_expired(one, self._ours, self._verifier)):
+                        self._report.refused[f"reply: {refusal.reason.value}"] += 1
                 except MCShellError:
                     self._report.refused["reply: malformed"] += 1
             yield found

@@ -150,6 +150,11 @@ def import_(context: Context, options: ImportOptions) -> Table:
         )
     if report.strays:
         notes.append(f"{report.strays} replies are kept here that another session asked for")
+    if report.held:
+        notes.append(
+            f"replies of {report.held} nodes have outlived their certificates: they are kept until newer "
+            "ones of the same keys are seen (session attach)"
+        )
     if report.missing:
         notes.append(f"{report.missing} replies are still only with the former holder")
     columns = ("name", "caller", "requests", "replies", "refused", "missing")

@@ -255,6 +255,7 @@ def open_reply(
     expected: Callable[[str], Container[str] | None],
     bound: Callable[[Reply], bool],
     *,
+    ended: bool = False,
     checked: bool = False,
 ) -> OpenedReply:
     """Check a reply and return it; `now` (epoch) is when it came in, also for a stored one.
@@ -262,7 +263,8 @@ def open_reply(
     `expected` gives the targets of a request id, or of "job:ID" those of a job (a run of it has
     an id that nobody here has seen), or None when nobody here asked. `bound` says whether a reply
     answers bytes that were signed here. A verified sender that is no target comes back with
-    `expected=False`: the ledger makes it a row of its own. `checked`: as in `Verifier.verify`.
+    `expected=False`: the ledger makes it a row of its own. `ended`, `checked`: as in
+    `Verifier.verify`.
 
     Raises:
         Rejected: TOO_LARGE; NOT_JSON, TOO_DEEP, MALFORMED; UNKNOWN_REQUEST; UNSIGNED,
@@ -276,7 +278,7 @@ def open_reply(
         targets = expected(f"job:{reply.job}")  # the first reply about this run
     if targets is None:
         raise Rejected(Reason.UNKNOWN_REQUEST, reply.requestid)
-    identity = verified(body, headers, verifier, now, checked=checked)
+    identity = verified(body, headers, verifier, now, ended=ended, checked=checked)
     if identity.kind != "node":
         raise Rejected(Reason.WRONG_KIND, f"a reply signed by the operator {identity.name}")
     if identity.name != reply.sender:
@@ -329,19 +331,23 @@ def verified(
     *,
     stored: bool = False,
     stale: bool = False,
+    ended: bool = False,
     checked: bool = False,
 ) -> Identity:
     """Return who has signed a body, by its two headers; raises Rejected.
 
     What is of another version is signed in another way: it is told so, as WRONG_VERSION. What a
-    store has held (`stored`) is verified by the rules of its own version. `stale`, `checked`:
-    as in `Verifier.verify`.
+    store has held (`stored`) is verified by the rules of its own version. `stale`, `ended`,
+    `checked`: as in `Verifier.verify`.
     """
     signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
     if stored and signature:
-        return verifier.verify(body, signature, certificate, now=now, version=version_of(body))
+        version = version_of(body)
+        return verifier.verify(body, signature, certificate, now=now, version=version, ended=ended)
     try:
-        return verifier.verify(body, signature, certificate, now=now, stale=stale, checked=checked)
+        return verifier.verify(
+            body, signature, certificate, now=now, stale=stale, ended=ended, checked=checked
+        )
     except Rejected as refusal:
         if refusal.reason is Reason.BAD_SIGNATURE:
             _refuse_version(strict_json.loads(body))

@@ -161,6 +161,11 @@ class _Leaf:
     key: bytes
     """Its public key, in DER."""
 
+    @property
+    def owner(self) -> tuple[bytes, str, str, bytes]:
+        """What it has in common with those that take its place: CA, kind, name and key."""
+        return self.anchor.key, self.identity.kind, self.identity.name, self.key
+
 
 class Verifier:
     """Decides who has signed a message, and whether he may. Called from any thread.
@@ -199,6 +204,9 @@ class Verifier:
         # By the SHA-256 of its text. Only what one of the CAs has issued is in it: no stranger's
         # certificates, however many come, cost memory.
         self._leaves: dict[bytes, _Leaf] = {}
+        # Of those with one owner the one that is good for longest: certificates are public, so it
+        # does not matter who has shown it.
+        self._newest: dict[tuple[bytes, str, str, bytes], _Leaf] = {}
         self._cache = cache
         self._trusts = [_trust(anchor, operators) for anchor in self._anchors]
         self._points: dict[bytes, bytes] = {}
@@ -271,15 +279,18 @@ class Verifier:
         now: float,
         version: int = VERSION,
         stale: bool = False,
+        ended: bool = False,
         checked: bool = False,
     ) -> Identity:
         """Return who has signed the body, or raise Rejected.
 
         `signature` and `certificate` are the base64 of the headers; `now` (epoch) is when to
         judge dates: the time of reception. Revocation knows no dates: who is revoked is not
-        believed about the past either, for only he says when he wrote. `version` is another for
-        what was stored under another. `stale`: the age of the revocation list is set aside, for
-        what may bring a newer one. `checked`: the `claim` of this was found good.
+        believed about the past either, for only he says when he wrote. A key is good as long as one
+        of its certificates is: who has that of an old one has that of the one in its place. `version`
+        is another for what was stored under another. `stale`: the age of the revocation list is set
+        aside, for what may bring a newer one. `ended`: so is a certificate's end, for what waits
+        until a good one of that key is known. `checked`: the `claim` of this was found good.
 
         Raises:
             Rejected: UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED, STALE_CRL,
@@ -288,7 +299,7 @@ class Verifier:
         if not signature or not certificate:
             raise Rejected(Reason.UNSIGNED)
         leaf = self._leaf(certificate)
-        self._check_leaf(leaf, now, stale=stale)
+        self._check_leaf(leaf, now, stale=stale, ended=ended)
         if len(signature) > MAX_SIGNATURE:
             raise Rejected(Reason.BAD_SIGNATURE, "it is too long")
         try:
@@ -358,9 +369,13 @@ class Verifier:
             return None
         return leaf.identity
 
-    def _check_leaf(self, leaf: _Leaf, now: float, *, stale: bool = False) -> None:
+    def _check_leaf(
+        self, leaf: _Leaf, now: float, *, stale: bool = False, ended: bool = False
+    ) -> None:
         identity, anchor = leaf.identity, leaf.anchor
-        if not identity.not_before <= now <= identity.not_after:
+        if not identity.not_before <= now <= identity.not_after and (
+            now < identity.not_before or not (ended or self._lives_on(leaf, now))
+        ):
             raise Rejected(Reason.CERT_EXPIRED, f"{identity.callerid}: out of its dates")
         if not anchor.not_before <= now <= anchor.not_after:
             raise Rejected(Reason.CERT_EXPIRED, f"the CA {anchor.name}: out of its dates")
@@ -381,6 +396,13 @@ class Verifier:
             revocations = self._revocations.get(key)
             if revocations is not None and serial in revocations.serials:
                 raise Rejected(Reason.REVOKED, f"the CA {anchor.name}, serial {serial:x}")
+
+    def _lives_on(self, leaf: _Leaf, now: float) -> bool:
+        """Whether another certificate of an ended one's owner, and so of its key, is good."""
+        newest = self._newest[leaf.owner].identity
+        revocations = self._revocations.get(leaf.anchor.key)
+        revoked = revocations is not None and newest.serial in revocations.serials
+        return newest.not_before <= now <= newest.not_after and not revoked
 
     def _check_age(self, anchor: Anchor, revocations: Revocations, now: float) -> None:
         if now > revocations.next_update:
@@ -412,7 +434,12 @@ class Verifier:
         digest = _digest(text)
         leaf = self._leaves.get(digest)
         if leaf is None:
-            leaf = self._leaves[digest] = self._recall(digest) or self._examine(text, digest)
+            leaf = self._recall(digest) or self._examine(text, digest)
+            with self._taking:
+                newest = self._newest.setdefault(leaf.owner, leaf)
+                if newest.identity.not_after < leaf.identity.not_after:
+                    self._newest[leaf.owner] = leaf
+            self._leaves[digest] = leaf
         return leaf
 
     def _recall(self, digest: bytes) -> _Leaf | None:

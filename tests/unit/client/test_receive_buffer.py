@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from mcshell.client.messaging.receiver import ReceiveBuffer
+from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.wire.stomp.transport import Delivery
 from tests.peers.processes import wait_until
 
@@ -77,7 +77,7 @@ def test_the_filling_thread_waits_for_room() -> None:
 
 def test_nobody_waits_twice_for_one_who_empties_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing is taken out the box grows: whoever fills it keeps the heart-beats too."""
-    monkeypatch.setattr("mcshell.client.messaging.receiver._PATIENCE", 0.01)
+    monkeypatch.setattr("mcshell.client.messaging.receive_buffer._PATIENCE", 0.01)
     inbox = ReceiveBuffer(room=1000)
     thread = threading.Thread(target=lambda: [inbox.put(delivery(600)) for _ in range(500)])
     thread.start()

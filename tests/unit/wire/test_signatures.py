@@ -134,6 +134,83 @@ def test_dates_are_judged_at_each_message(verifier, alice):
     assert reason(verifier, alice, now=NOW + YEAR / 2) is None
 
 
+MINUTE = 60.0
+# What else is certified: name, kind, whether of the same key, and from when to when it is good.
+NEXT = ("web1", "node", True, -MINUTE, YEAR)
+
+
+@pytest.mark.parametrize(
+    ("others", "revoked", "why"),
+    [
+        pytest.param([], None, Reason.CERT_EXPIRED, id="alone"),
+        pytest.param([NEXT], None, None, id="renewed"),
+        pytest.param([NEXT], "next", Reason.CERT_EXPIRED, id="the next is revoked"),
+        pytest.param([NEXT], "old", Reason.REVOKED, id="the old one is revoked"),
+        pytest.param(
+            [("web1", "node", False, -MINUTE, YEAR)], None, Reason.CERT_EXPIRED, id="other key"
+        ),
+        pytest.param(
+            [("web2", "node", True, -MINUTE, YEAR)], None, Reason.CERT_EXPIRED, id="other name"
+        ),
+        pytest.param(
+            [("web1", "login", True, -MINUTE, YEAR)], None, Reason.CERT_EXPIRED, id="other kind"
+        ),
+        pytest.param(
+            [("web1", "node", True, -9 * MINUTE, 2 * MINUTE)],
+            None,
+            Reason.CERT_EXPIRED,
+            id="the next has ended too",
+        ),
+        pytest.param(
+            [("web1", "node", True, 10 * MINUTE, YEAR)],
+            None,
+            Reason.CERT_EXPIRED,
+            id="not yet good",
+        ),
+        pytest.param(
+            [NEXT, ("web1", "node", True, -9 * MINUTE, 2 * MINUTE)], None, None, id="the longest"
+        ),
+    ],
+)
+def test_a_key_is_good_as_long_as_one_of_its_certificates_is(tmp_path, others, revoked, why):
+    """An ended one counts where a good one of its CA, kind, name and key was seen, in any order."""
+    authority = Authority.init(tmp_path / "ca")
+    key, other = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
+
+    def certified(name, kind, *, same, begin, life):
+        of = key if same else other
+        pem = authority.certify(
+            name, kind, of.public_key(), renew=True, not_before=NOW + begin, lifetime=life
+        )
+        return Signer(x509.load_pem_x509_certificate(pem), of)
+
+    old = certified("web1", "node", same=True, begin=-20 * MINUTE, life=MINUTE)
+    shown = [
+        certified(name, kind, same=same, begin=begin, life=life)
+        for name, kind, same, begin, life in others
+    ]
+    serials = {"old": old.identity.serial, "next": shown[0].identity.serial if shown else 0}
+    crl = None
+    if revoked:
+        crl = build_crl(
+            authority.certificate.subject,
+            authority._key,
+            key_identifier(authority.certificate),
+            number=99,
+            now=NOW,
+            revoked=[(serials[revoked], NOW)],
+        ).public_bytes(Encoding.PEM)
+    for first in (shown, [old, *shown], [*reversed(shown), old]):
+        verifier = Verifier(authority.ca_pem, crl_pem=crl)
+        for one in first:
+            reason(verifier, one)
+        assert reason(verifier, old) is why
+        assert reason(verifier, old, now=old.identity.not_before - 1) is Reason.CERT_EXPIRED
+    if revoked != "old":
+        said = verifier.verify(BODY, old.sign(BODY), old.certificate, now=NOW, ended=True)
+        assert said == old.identity
+
+
 def test_a_ca_out_of_date_vouches_for_nobody(tmp_path):
     """The CA's own dates are judged too."""
     authority = Authority.init(tmp_path / "ca")

@@ -20,18 +20,19 @@ from interpreters import CACHE
 
 TESTS = Path(__file__).parent
 GROUPS = {
-    "brokers": ["contract", "wire", "peers", "rights", "failover", "unit", "stopping", "stories"],
+    "brokers": ["contract", "wire", "peers", "failover", "unit", "stopping", "stories"],
+    "rights": ["rights", "foreign", "enrolment", "rollout"],
     "hostile": ["hostile", "work", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
-    "services": ["services", "metrics", "deploy", "docs", "enrolment", "faces"],
+    "services": ["services", "metrics", "deploy", "docs", "faces"],
     "the rest": [],
 }
 LATER = "RabbitMQ of Debian 13"
 """What runs on a broker of its own: `tests/peers/rabbitmq_of` has brought it where there is root."""
 LATER_FOLDERS = ["contract", "rights", "failover", "clusters"]
 LATER_BIN = CACHE / "rabbitmq-trixie" / "bin"
-FIRST_PORT, SOME_PORTS = 12_000, 2_500
+FIRST_PORT, SOME_PORTS = 12_000, 2_000
 """Each group takes its ports from a range of its own (`peers/processes.py`)."""
 RED = ("FAILED ", "ERROR ")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")

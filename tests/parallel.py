@@ -21,7 +21,8 @@ from interpreters import CACHE
 TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": ["contract", "wire", "peers", "failover", "unit", "stopping", "stories"],
-    "rights": ["rights", "foreign", "enrolment", "rollout"],
+    "rights": ["rights"],
+    "machines": ["enrolment", "foreign", "rollout"],
     "hostile": ["hostile", "work", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
@@ -32,7 +33,7 @@ LATER = "RabbitMQ of Debian 13"
 """What runs on a broker of its own: `tests/peers/rabbitmq_of` has brought it where there is root."""
 LATER_FOLDERS = ["contract", "rights", "failover", "clusters"]
 LATER_BIN = CACHE / "rabbitmq-trixie" / "bin"
-FIRST_PORT, SOME_PORTS = 12_000, 2_000
+FIRST_PORT, SOME_PORTS = 12_000, 1_800
 """Each group takes its ports from a range of its own (`peers/processes.py`)."""
 RED = ("FAILED ", "ERROR ")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")

@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-LEFT_OUT = ("README.md", "deploy/ansible", "deploy/node", "deploy/puppet", "notebook")
-"""What of the package no node wants; the client's modules are small, and `doctor` looks with them."""
+LEFT_OUT = (
+    *("README.md", "wire/PROTOCOL.md", "wire/mcollective/README.md"),
+    *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
+    *("deploy/ansible", "deploy/node", "deploy/puppet", "notebook", "shell/demo_history.py"),
+)
+"""What of the package no node wants: whole documents, what rolls it out, the notebook and the demo. The
+client's modules are small, and `doctor` looks with them."""
 
 
 class CheckoutHook(BuildHookInterface[Any]):  # type: ignore[misc] # hatchling is there when it builds

@@ -24,6 +24,7 @@ __all__ = [
     "FileLock",
     "UnsafeFile",
     "check_obeyed",
+    "create_file",
     "hold_public",
     "is_installed",
     "is_locked",
@@ -31,6 +32,7 @@ __all__ = [
     "private_file",
     "private_folder",
     "read_obeyed",
+    "replace_file",
 ]
 
 _PACKAGE: Final = Path(__file__).resolve().parent
@@ -98,6 +100,23 @@ class FileLock:
     def let_go(self) -> None:
         """Be held by the parent alone: the lock is the open file's, which both had."""
         self._handle.close()
+
+
+def create_file(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that is not there yet, on the disk when it returns; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes, mode: int) -> None:
+    """Write a file so that a reader sees the old one or the new one, whole; raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    create_file(temporary, content, mode)
+    temporary.replace(path)
 
 
 def lock_file(path: Path) -> FileLock | None:

@@ -8,7 +8,6 @@ because the certificate is of that CA, for our key and our name: else nothing is
 from __future__ import annotations
 
 import base64
-import os
 import stat
 import time
 from dataclasses import replace
@@ -22,7 +21,7 @@ from mcshell.config.writing import dump
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import check_name, load_private, read_private
 from mcshell.pki.keys import dump_private, same_key
-from mcshell.private import private_folder
+from mcshell.private import private_folder, replace_file
 from mcshell.values import dataclass
 from mcshell.wire.documents.enrolment import (
     EnrolmentMessage,
@@ -80,9 +79,9 @@ class EnrollingMachine:
                 if self.token is None or vouches(self.token, message):
                     return message
             if not key.exists():
-                _write(key, dump_private(Ed25519PrivateKey.generate()), 0o600)
+                replace_file(key, dump_private(Ed25519PrivateKey.generate()), 0o600)
             message = make_request(self.name, self.kind, _key(key), self.token)
-            _write(request, message.dump(), 0o600)
+            replace_file(request, message.dump(), 0o600)
         except OSError as error:
             raise ConfigError(f"{error.filename}: {error.strerror}") from error
         except Rejected as error:
@@ -127,11 +126,11 @@ class EnrollingMachine:
                 raise UsageError(
                     f"{known} is there already, and is another CA's: nothing was written"
                 )
-            _write(known, found.ca, 0o644)
-            _write(self.folder / "crl.pem", found.crl, 0o644)
+            replace_file(known, found.ca, 0o644)
+            replace_file(self.folder / "crl.pem", found.crl, 0o644)
             if self.token is not None and found.settings and not config.exists():
-                _write(config, self._configuration(found).encode(), 0o644)
-            _write(self._file("pem"), found.certificate, 0o644)
+                replace_file(config, self._configuration(found).encode(), 0o644)
+            replace_file(self._file("pem"), found.certificate, 0o644)
             request.unlink()
         except OSError as error:
             raise ConfigError(f"{error.filename}: {error.strerror}") from error
@@ -186,7 +185,7 @@ def renewed(
     try:
         own = replace(found, ca=ca.read_bytes())
         _check(own, _key(key), name, kind, None)
-        _write(cert, found.certificate, stat.S_IMODE(cert.stat().st_mode))
+        replace_file(cert, found.certificate, stat.S_IMODE(cert.stat().st_mode))
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from error
     return found
@@ -212,14 +211,3 @@ def _check(found: EnrolmentAnswer, key: PrivateKey, name: str, kind: Kind, ca: s
 
 def _key(path: Path) -> PrivateKey:
     return load_private(read_private(path), str(path))
-
-
-def _write(path: Path, text: bytes, mode: int) -> None:
-    """Have a whole file there, or none."""
-    part = path.with_name(f".{path.name}.new")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -22,7 +22,7 @@ from cryptography import x509
 
 from mcshell.enrolment.store import StoredRequest, StoredToken
 from mcshell.errors import Reason, Rejected, UsageError, did_you_mean
-from mcshell.pki.authority import LEAF_LIFE
+from mcshell.pki.authority import DAY, LEAF_LIFE
 from mcshell.pki.certificates import issued_at
 from mcshell.pki.keys import same_key
 from mcshell.wire.documents.enrolment import (
@@ -49,8 +49,7 @@ __all__ = ["EnrolmentService"]
 _MOST_UNVOUCHED: Final = 1000
 """Requests without a token that wait at once: anybody can make them."""
 _DIGITS: Final = 8
-_DAY: Final = 86_400.0  # seconds
-_UNVOUCHED_FOR: Final = 7 * _DAY
+_UNVOUCHED_FOR: Final = 7 * DAY
 
 
 _NO_TOKEN: Final = "no token vouches for it"  # noqa: S105 - a reason
@@ -99,8 +98,13 @@ class EnrolmentService:
             Rejected: it is none, or not of its key's owner (`documents.enrolment.open_request`); too
                 many without a token are to be decided about.
         """
+        return self.answer(message, open_request(message))
+
+    def answer(
+        self, message: EnrolmentMessage, request: EnrolmentRequest
+    ) -> tuple[EnrolmentAnswer, EnrolmentMessage]:
+        """Do as `receive` with one that was opened: `request` is what it asks."""
         now = time.time()
-        request = open_request(message)
         if request.renews is not None:
             return self._renewed(message, request, now)
         stored = None if request.token is None else self._store.token(request.token)
@@ -135,7 +139,7 @@ class EnrolmentService:
     def refresh(self) -> None:
         """Sign the revocation list anew once a day: who is signed, or renews, gets it."""
         dates = self._verifier.crl_dates
-        if dates is None or time.time() - dates[0] > _DAY:
+        if dates is None or time.time() - dates[0] > DAY:
             self._authority.publish()
             self._verifier.update_crl(self._authority.crl_pem)
 

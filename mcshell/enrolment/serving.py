@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mcshell.errors import ConnectError, MCShellError, Rejected
 from mcshell.wire import destinations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mcshell.enrolment.service import EnrolmentService
-    from mcshell.wire.documents.enrolment import EnrolmentAnswer
+    from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentRequest
     from mcshell.wire.stomp.connector import Connector
     from mcshell.wire.stomp.transport import Delivery
 
@@ -34,6 +34,7 @@ _GATHER: Final = 0.2
 """Seconds: who asks within them is answered together."""
 _LOOK: Final = 1.0
 _REPORT: Final = 60.0
+_NOT_YET: Final = "it is signed, but the broker does not know it yet"
 
 
 class BrokerRights(Protocol):
@@ -42,8 +43,23 @@ class BrokerRights(Protocol):
     def bring_up_to_date(self) -> None:
         """Have the broker know everybody; raises MCShellError or OSError where it cannot be."""
 
-    def missing(self, certificate: bytes) -> str:
-        """Why a certificate (PEM) is of no use at the broker yet; "" when it is."""
+    def in_force(self) -> set[str]:
+        """Whom it knows now, as KIND:NAME."""
+
+
+class _Answered(NamedTuple):
+    """A request, and what it is answered."""
+
+    collective: str
+    message: EnrolmentMessage
+    request: EnrolmentRequest
+    answer: EnrolmentAnswer
+    sealed: EnrolmentMessage
+
+    @property
+    def who(self) -> str:
+        """Its KIND:NAME."""
+        return f"{self.request.kind}:{self.request.name}"
 
 
 class EnrolmentServer:
@@ -108,21 +124,20 @@ class EnrolmentServer:
         )
 
     def _turn(self) -> None:
-        answers = []
+        answers: list[_Answered] = []
         for collective, message in self._group():
             try:
-                answer, sealed = self._service.receive(message)
+                request = open_request(message)
+                answer, sealed = self._service.answer(message, request)
             except Rejected as why:
-                self._refused += 1
-                self._why = str(why)
+                self._count(why)
                 continue
-            renewal = open_request(message).renews is not None
-            if answer.state != "refused" or sealed.mac or renewal:  # else nobody could believe it
-                answers.append((collective, message, answer, sealed))
-        if any(answer.state == "signed" for _, _, answer, _ in answers):
-            self._admit()
-        for collective, message, answer, sealed in answers:
-            self._answer(collective, message, answer, sealed)
+            # else nobody could believe it
+            if answer.state != "refused" or sealed.mac or request.renews is not None:
+                answers.append(_Answered(collective, message, request, answer, sealed))
+        known = self._known([one for one in answers if one.answer.state == "signed"])
+        for one in answers:
+            self._say(one, known)
         self._report()
 
     def _group(self) -> list[tuple[str, EnrolmentMessage]]:
@@ -142,36 +157,38 @@ class EnrolmentServer:
             try:
                 message = EnrolmentMessage.load(delivery.body)
             except Rejected as why:
-                self._refused += 1
-                self._why = str(why)
+                self._count(why)
                 continue
             found[delivery.body] = (collective, message)
         return list(found.values())
 
-    def _admit(self) -> None:
+    def _known(self, signed: Sequence[_Answered]) -> set[str]:
+        """Whom the broker knows once it was told of these; all of them where it takes everybody."""
         if self._rights is None:
-            return
+            return {one.who for one in signed}
+        if not signed:
+            return set()
         try:
             self._rights.bring_up_to_date()
         except (MCShellError, OSError) as error:
             log.error("the broker does not know who is new: %s", error)  # noqa: TRY400 - said in full
+        return self._rights.in_force()
 
-    def _answer(
-        self,
-        collective: str,
-        message: EnrolmentMessage,
-        answer: EnrolmentAnswer,
-        sealed: EnrolmentMessage,
-    ) -> None:
-        if answer.state == "signed" and self._rights is not None:
-            why = self._rights.missing(answer.certificate)
-            if why:
-                sealed = self._service.postponed(message, why)
-        log.info("%s: %s %s", _asker(message), answer.state, answer.reason)
+    def _say(self, one: _Answered, known: set[str]) -> None:
+        sealed = one.sealed
+        if one.answer.state == "signed" and one.who not in known:
+            sealed = self._service.postponed(one.message, _NOT_YET)
+        log.info(
+            "%s, %s: %s %s", one.who, one.message.digest[:12], one.answer.state, one.answer.reason
+        )
         try:
-            self._transport.send(destinations.enrolled(collective), sealed.dump())
+            self._transport.send(destinations.enrolled(one.collective), sealed.dump())
         except MCShellError as error:
             log.warning("an answer is lost, and will be asked for again: %s", error)
+
+    def _count(self, why: Rejected) -> None:
+        self._refused += 1
+        self._why = str(why)
 
     def _report(self) -> None:
         """Say how many were no requests, once a minute at most: anybody can send them."""
@@ -179,8 +196,3 @@ class EnrolmentServer:
         if self._refused and now - self._reported > _REPORT:
             log.warning("%d that were no requests; the last: %s", self._refused, self._why)
             self._refused, self._reported = 0, now
-
-
-def _asker(message: EnrolmentMessage) -> str:
-    request = open_request(message)
-    return f"{request.kind} {request.name}, {message.digest[:12]}"

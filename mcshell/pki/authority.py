@@ -34,6 +34,7 @@ from mcshell.pki.keys import (
     read_private,
     same_key,
 )
+from mcshell.private import create_file, replace_file
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -108,9 +109,9 @@ class Authority:
         certificate = certificates.build_ca(
             key, name, time.time() if not_before is None else not_before
         )
-        _create(home / "ca.key", dump_private(key), 0o600)
-        _create(home / "issued.jsonl", b"", 0o600)
-        _create(home / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
+        create_file(home / "ca.key", dump_private(key), 0o600)
+        create_file(home / "issued.jsonl", b"", 0o600)
+        create_file(home / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
         authority = cls(home, certificate, key)
         authority.publish()
         return authority
@@ -172,8 +173,8 @@ class Authority:
         certificate, key = self.issue_pem(
             name, kind, dns=dns, ip=ip, renew=renew, lifetime=lifetime, not_before=not_before
         )
-        _replace(paths[1], key, 0o600)
-        _replace(paths[0], certificate, 0o644)
+        replace_file(paths[1], key, 0o600)
+        replace_file(paths[0], certificate, 0o644)
         return paths
 
     def issue_for(
@@ -187,7 +188,7 @@ class Authority:
     ) -> Path:
         """Issue a certificate for a key that is elsewhere, as NAME.pem; raises as `issue`."""
         path, _ = self._paths(name, kind, out, renew=renew)
-        _replace(path, self.certify(name, kind, public, renew=renew), 0o644)
+        replace_file(path, self.certify(name, kind, public, renew=renew), 0o644)
         return path
 
     def _paths(
@@ -372,7 +373,7 @@ class Authority:
                 now=time.time(),
                 revoked=revoked,
             )
-            _replace(path, crl.public_bytes(Encoding.PEM), 0o644)
+            replace_file(path, crl.public_bytes(Encoding.PEM), 0o644)
         return number
 
     def _refuse_double(self, name: str, kind: Kind, now: float, *, renew: bool) -> None:
@@ -444,19 +445,3 @@ class Authority:
     def _index(self, entry: IssuedCertificate) -> None:
         self._entries.setdefault(entry.name, []).append(entry)
         self._by_serial[entry.serial] = entry
-
-
-def _create(path: Path, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that a reader sees the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    _create(temporary, content, mode)
-    temporary.replace(path)

@@ -6,13 +6,10 @@ import hashlib
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-
 from mcshell.broker.config.options import rewrite
 from mcshell.broker.config.site import holders_of, put
 from mcshell.broker.config.writing import read_record
 from mcshell.errors import ConfigError
-from mcshell.pki.identity import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,12 +56,9 @@ class RightsInForce:
             self._reload()
             put(self._directory / _APPLIED, self._digest())
 
-    def missing(self, certificate: bytes) -> str:
-        """Why a certificate (PEM) is of no use at the broker yet; "" when it is."""
-        one = identity_of(x509.load_pem_x509_certificate(certificate))
-        if f"{one.kind}:{one.name}" in self._written() and self._in_force():
-            return ""
-        return "it is signed, but the broker does not know it yet"
+    def in_force(self) -> set[str]:
+        """Whom the broker knows now, as KIND:NAME; nobody while it has not taken over what is written."""
+        return self._written() if self._in_force() else set()
 
     def _wanted(self) -> set[str]:
         holders = holders_of(self._authority, self._settings.pools)

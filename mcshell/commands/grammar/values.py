@@ -69,9 +69,9 @@ def duration(text: str) -> float:
 
 
 def days(text: str) -> float:
-    """A number of days, such as 7 or 0.5."""
+    """A number of days, such as 7 or 0.5, in seconds."""
     try:
-        found = float(text)
+        found = float(text) * 86_400.0
     except ValueError:
         found = 0.0
     if not 0 < found < math.inf:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["enroll", "receive", "requests", "sign", "token"]
 
-_DAY = 86_400.0
 _CODES = {"signed": 0, "refused": 1, "waiting": 5}
 _MOST: int = 1 << 21
 """Bytes of a file that carries a request or an answer."""
@@ -75,8 +74,7 @@ def sign(context: Context, options: PKISignOptions) -> Table:
     """Sign what waits, and write the answers."""
     if not options.names and options.matching is None:
         raise UsageError("which? `pki requests` lists them: pki sign NAME …, or --matching PATTERN")
-    lifetime = None if options.days is None else options.days * _DAY
-    with _service(context, options.pki, lifetime) as service:
+    with _service(context, options.pki, options.days) as service:
         signed = service.sign(options.names, options.matching)
     rows = [
         (one.name, one.kind, one.state, _answer(Path(options.out or "."), one.name, answer))

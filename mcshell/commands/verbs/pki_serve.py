@@ -47,7 +47,7 @@ def serve(context: Context, options: PKIServeOptions) -> None:
         service = EnrolmentService(
             authority,
             store,
-            lifetime=None if options.days is None else options.days * 86_400.0,
+            lifetime=options.days,
             decide=None if options.decide is None else Decider(Path(options.decide)),
             settings=_node_settings(context, options.node_config),
         )

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.rollout.machines import Site, light_wheel
+from tests.rollout.machines import NAMES, Site, light_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.rollout.machines import Machine
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +26,11 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     """The administrator's; its machines are as the tests before have left them."""
     with Site(tmp_path_factory.mktemp("rollout"), wheel) as one:
         yield one
+
+
+@pytest.fixture
+def machine(site: Site) -> Machine:
+    """The one that is changed; what its service was told before is forgotten."""
+    one = site.machines[NAMES[1]]
+    one.calls()
+    return one

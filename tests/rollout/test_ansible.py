@@ -53,14 +53,6 @@ def play(site: Site) -> Play:
     return play
 
 
-@pytest.fixture
-def machine(site: Site) -> Machine:
-    """The one that is changed; what its service was told before is forgotten."""
-    one = site.machines[NAMES[1]]
-    one.calls()
-    return one
-
-
 def secrets(play: Play, said: str) -> None:
     """Neither passcode nor keys are in what was said, nor what they look like in base64."""
     site = play.site

@@ -43,14 +43,6 @@ def manifest(site: Site) -> Manifest:
     return made
 
 
-@pytest.fixture
-def machine(site: Site) -> Machine:
-    """The one that is changed; what its service was told before is forgotten."""
-    one = site.machines[NAMES[1]]
-    one.calls()
-    return one
-
-
 def secrets(manifest: Manifest, said: str) -> None:
     """Neither passcode nor keys are in what was said."""
     site = manifest.site

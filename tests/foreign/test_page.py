@@ -39,7 +39,7 @@ def shell(text: str, folder: Path, **more: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -65,7 +65,7 @@ def test_a_subject_is_written_as_java_writes_it(names: list[x509.Name], tmp_path
         ["keytool", *words, "-printcert", "-file", str(path)],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     said = re.findall(r"^Owner: (.*)$", done.stdout.decode(), re.MULTILINE)
     parsed = [x509.load_der_x509_certificate(c) for c in map(_der, names)]

@@ -13,7 +13,7 @@ from mcshell import interrupts
 from mcshell.config import PKISettings
 from mcshell.errors import ConfigError
 from mcshell.private import lock_file, private_folder, read_obeyed
-from mcshell.wire.realm import realm_of
+from mcshell.realm import realm_of
 
 if TYPE_CHECKING:
     from pathlib import Path

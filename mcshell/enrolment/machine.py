@@ -1,8 +1,8 @@
 """The machine's side of enrolment: the key is made here, and stays.
 
 `EnrollingMachine.begin` makes the key and the request; both are there to be asked for again until `accept` has
-taken an answer. What an answer brings is believed because the token's secret or the CA's fingerprint says so, and
-because the certificate is of that CA, for our key and our name: else nothing is written.
+taken an answer. What an answer brings is believed because the CA has signed it whose fingerprint we have, and
+because the certificate is for our key and our name: else nothing is written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import stat
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -28,33 +27,35 @@ from mcshell.wire.documents.enrolment import (
     fingerprint,
     make_request,
     open_answer,
+    refuse_unsigned,
     vouches,
 )
 from mcshell.wire.documents.signatures import Verifier
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from mcshell.config import PKISettings
     from mcshell.pki import Kind, PrivateKey
     from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentToken
 
-__all__ = ["EnrollingMachine", "fingerprint_of", "renewal", "renewed"]
+__all__ = ["EnrollingMachine", "fingerprints_in", "renewal", "renewed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollingMachine:
     """A machine that wants a certificate: where its files are, who it is to be, and who vouches.
 
-    `ca` is the fingerprint of the CA that is meant, such as the token's; `enrolment` are the brokers
-    where it asks, and where the certificate is to be renewed.
+    `cas` are the fingerprints of the CAs that are meant, such as the token's; `enrolment` are the
+    brokers where it asks, and where the certificate is to be renewed.
     """
 
     folder: Path
     name: str
     kind: Kind = "node"
     token: EnrolmentToken | None = None
-    ca: str = ""
+    cas: frozenset[str] = frozenset()
     enrolment: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -119,10 +120,11 @@ class EnrollingMachine:
         found = open_answer(answer, asked, self.token)
         if found.state != "signed":
             return found
-        _check(found, _key(self._file("key")), self.name, self.kind, self.ca)
+        refuse_unsigned(answer, _meant(found.ca, self.cas))
+        _check(found, found.ca, _key(self._file("key")), self.name, self.kind)
         known, config = self.folder / "ca.pem", self.folder / "node.toml"
         try:
-            if known.exists() and known.read_bytes() != found.ca:
+            if known.exists() and not _shares_one(known.read_bytes(), found.ca):
                 raise UsageError(
                     f"{known} is there already, and is another CA's: nothing was written"
                 )
@@ -151,10 +153,10 @@ class EnrollingMachine:
         return self.folder / f"{self.name}.{ending}"
 
 
-def fingerprint_of(ca: Path) -> str:
-    """The fingerprint of a CA's certificate (PEM); raises ConfigError."""
+def fingerprints_in(ca: Path) -> frozenset[str]:
+    """The fingerprints of the CAs in a file (PEM); raises ConfigError."""
     try:
-        return fingerprint(x509.load_pem_x509_certificate(ca.read_bytes()))
+        return frozenset(map(fingerprint, x509.load_pem_x509_certificates(ca.read_bytes())))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{ca}: {error}") from error
 
@@ -174,33 +176,75 @@ def renewed(
 ) -> EnrolmentAnswer:
     """Take the answer to a `renewal`: the certificate is written in the place of the one before.
 
+    So are `pki.ca` and `pki.crl`, where the CA that we trust says that another takes its place, or that
+    one is gone.
+
     Raises:
         ConfigError: a file that cannot be read or made.
-        Rejected: not about our request, not of our CA, not for our key or our name.
+        Rejected: not about our request, not signed by our CA, not for our key or our name.
     """
     ca, cert, key = pki.files()
     found = open_answer(answer, asked, None)
-    if found.state != "signed":
-        return found
     try:
-        own = replace(found, ca=ca.read_bytes())
-        _check(own, _key(key), name, kind, None)
+        own = ca.read_bytes()
+        refuse_unsigned(answer, x509.load_pem_x509_certificates(own))
+        if found.state != "signed":
+            return found
+        trusted = _trusted(own, found)
+        _check(found, trusted, _key(key), name, kind)
+        if trusted != own:
+            if pki.crl is not None:  # first: who starts meanwhile has a list of a CA that he trusts
+                lists = Verifier(trusted, crl_pem=found.crl + pki.crl.read_bytes()).crl_pem
+                replace_file(pki.crl, lists, stat.S_IMODE(pki.crl.stat().st_mode))
+            replace_file(ca, trusted, stat.S_IMODE(ca.stat().st_mode))
         replace_file(cert, found.certificate, stat.S_IMODE(cert.stat().st_mode))
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from error
     return found
 
 
-def _check(found: EnrolmentAnswer, key: PrivateKey, name: str, kind: Kind, ca: str | None) -> None:
-    """Refuse a certificate that is not what was asked for; `ca` None: the CA is known to be ours."""
+def _meant(pem: bytes, cas: Collection[str]) -> list[x509.Certificate]:
+    """Of the CAs in an answer those that are meant; raises Rejected without one."""
+    meant = [ca for ca in _certificates(pem) if fingerprint(ca) in cas]
+    if not meant:
+        raise Rejected(Reason.FOREIGN_CA, "the answer is of another CA than the one that is meant")
+    return meant
+
+
+def _trusted(own: bytes, found: EnrolmentAnswer) -> bytes:
+    """The file of CAs after an answer that one of them has signed.
+
+    CAs that somebody has put there besides stay.
+    """
+    named = _certificates(found.ca)
+    gone = _certificates(found.retired) if found.retired else []
+    others = [ca for ca in _certificates(own) if ca not in named and ca not in gone]
+    return found.ca + b"".join(ca.public_bytes(Encoding.PEM) for ca in others)
+
+
+def _shares_one(own: bytes, pem: bytes) -> bool:
+    """Whether a CA of a file of ours is among those in an answer."""
     try:
-        authority = x509.load_pem_x509_certificate(found.ca)
+        mine = x509.load_pem_x509_certificates(own)
+    except ValueError:
+        return False
+    return not set(mine).isdisjoint(_certificates(pem))
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise Rejected(Reason.BAD_CERTIFICATE, f"the answer's CA: {error}") from None
+
+
+def _check(found: EnrolmentAnswer, cas: bytes, key: PrivateKey, name: str, kind: Kind) -> None:
+    """Refuse a certificate that is not what was asked for, or that none of the CAs (PEM) has issued."""
+    try:
         certificate = x509.load_pem_x509_certificate(found.certificate)
-        verifier = Verifier(found.ca, crl_pem=found.crl)
+        verifier = Verifier(cas, crl_pem=found.crl)
     except (ValueError, ConfigError) as error:
         raise Rejected(Reason.BAD_CERTIFICATE, f"the answer's: {error}") from None
-    if ca is not None and fingerprint(authority) != ca:
-        raise Rejected(Reason.FOREIGN_CA, "the answer is of another CA than the one that is meant")
     text = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode("ascii")
     identity = verifier.examine(text, now=time.time())
     if (identity.kind, identity.name) != (kind, name):

@@ -3,6 +3,9 @@
 It asks where machines ask for their first one; what vouches is the certificate that still is good. The
 new one takes its place in the file and at work, where nothing else changes: no connection is cut, and
 what was signed before is good as long as its own certificate is.
+
+Where another CA takes the place of ours it does so soon after `pki.ca` has that one first, which is the
+one that signs: within an hour, however long its certificate would last.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from mcshell.enrolment.asking import ask
 from mcshell.enrolment.machine import renewal, renewed
 from mcshell.errors import MCShellError
 from mcshell.pki.certificates import issued_at
+from mcshell.realm import names_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +40,7 @@ _FROM, _TO = 0.55, 0.70
 _TRIES: Final = 20
 """So many more times in a life it is tried again after a failure."""
 _LONGEST: Final = 3600.0
+_LOOK: Final = 60.0
 _ASKED_FOR: Final = 30.0
 _GOODBYE: Final = 2.0
 
@@ -73,7 +78,29 @@ class Renewal:
         """When it is to be renewed (epoch)."""
         one = self._signer.identity
         share = hashlib.sha256(one.name.encode()).digest()[0] / 256
-        return issued_at(one) + self._life() * (_FROM + (_TO - _FROM) * share)
+        usual = issued_at(one) + self._life() * (_FROM + (_TO - _FROM) * share)
+        since = self._other_ca_since()
+        if since is None:
+            return usual
+        return min(usual, since + share * min(_LONGEST, self._life() / _TRIES))
+
+    def _other_ca_since(self) -> float | None:
+        """Since when (epoch) another CA signs than the one that has issued ours; None while it does."""
+        ca, cert, _key = self._settings.pki.files()
+        try:
+            pem = ca.read_bytes()
+            if not names_fleet(pem):
+                return None
+            first = x509.load_pem_x509_certificate(pem)
+            mine = x509.load_pem_x509_certificate(cert.read_bytes())
+            return None if mine.issuer == first.subject else ca.stat().st_mtime
+        except (OSError, ValueError) as error:
+            log.warning("whether another CA signs cannot be told: %s", error)
+            return None
+
+    def _look(self) -> float:
+        """Seconds until it is looked again whether another CA signs."""
+        return min(_LOOK, self._life() / _TRIES)
 
     def _life(self) -> float:
         one = self._signer.identity
@@ -81,7 +108,7 @@ class Renewal:
 
     def _run(self) -> None:
         pause = 0.0
-        while not self._ended.wait(max(pause, min(self.due() - time.time(), _LONGEST))):
+        while not self._ended.wait(max(pause, min(self.due() - time.time(), self._look()))):
             pause = 0.0
             if time.time() < self.due():
                 continue

@@ -5,8 +5,8 @@ and such a name. It never does for operators, nor for a name that has a certific
 taken back: whoever has a token must not be able to become a machine that is there. A request that came
 twice is answered twice, and counts once: an answer may be lost on its way.
 
-A certificate is renewed for the node whose key it is, once less than half of its life is left: what
-vouches is the certificate, with the request's own signature by its key. Who repeats another's request
+A certificate is renewed for the node whose key it is, once less than half of its life is left, or at once
+where its CA signs no more: what vouches is the certificate, with the request's own signature by its key. Who repeats another's request
 has nothing of it but that the node has a newer certificate.
 """
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mcshell.enrolment.decision import SigningDecision
     from mcshell.enrolment.store import EnrolmentStore
     from mcshell.pki import Authority, Identity, Kind
-    from mcshell.wire.documents.enrolment import EnrolmentRequest, EnrolmentState
+    from mcshell.wire.documents.enrolment import EnrolmentRequest
 
 __all__ = ["EnrolmentService"]
 
@@ -184,13 +184,23 @@ class EnrolmentService:
     ) -> tuple[EnrolmentAnswer, EnrolmentMessage]:
         """Sign for the same key, name and kind, while the certificate that it names is good."""
         try:
-            old = self._old_certificate(request, now)
+            known = self._renewal_of(message, request, now)
         except Rejected as why:
-            return _refusal(message, str(why), None)
+            answer = EnrolmentAnswer(request=message.digest, state="refused", reason=str(why))
+        else:
+            answer = self._answer_to(replace(known, digest=message.digest))
+        return answer, seal_answer(answer, None, self._authority.sign)
+
+    def _renewal_of(
+        self, message: EnrolmentMessage, request: EnrolmentRequest, now: float
+    ) -> StoredRequest:
+        """The request as it is kept, signed; raises Rejected where it is not to be."""
+        old, issuer = self._old_certificate(request, now)
         if request.kind != "node":
-            return _refusal(message, f"{request.kind}s are signed by hand", None)
-        if (old.not_after - now) * 2 > old.not_after - issued_at(old):
-            return _refusal(message, "more than half of its life is left", None)
+            raise Rejected(Reason.WRONG_KIND, f"{request.kind}s are signed by hand")
+        early = (old.not_after - now) * 2 > old.not_after - issued_at(old)
+        if early and issuer == self._authority.certificate.subject:
+            raise Rejected(Reason.TOO_OFTEN, "more than half of its life is left")
         # by its number: whoever repeats what the node has asked gets no other certificate made
         number = f"renewal of {old.serial:x}"
         known = self._store.request(number)
@@ -206,23 +216,22 @@ class EnrolmentService:
                 state="signing",
             )
             self._store.enter(known, now, None)
-        if known.state == "signing":
-            known = self._signed(known, renew=True)
-        return self._answered(replace(known, digest=message.digest))
+        return self._signed(known, renew=True) if known.state == "signing" else known
 
-    def _old_certificate(self, request: EnrolmentRequest, now: float) -> Identity:
-        """Whose certificate a request names; raises Rejected unless it is good, and the asker's."""
+    def _old_certificate(self, request: EnrolmentRequest, now: float) -> tuple[Identity, x509.Name]:
+        """Whose certificate a request names, and which CA's; raises Rejected unless it is good, and the asker's."""
         text = request.renews or ""
+        self._verifier.use_cas(self._authority.ca_pem)
         crl = self._authority.crl_pem
         if crl != self._verifier.crl_pem:
             self._verifier.update_crl(crl)
         old = self._verifier.examine(text, now=now)
-        key = x509.load_der_x509_certificate(base64.b64decode(text)).public_key()
+        certificate = x509.load_der_x509_certificate(base64.b64decode(text))
         if (old.kind, old.name) != (request.kind, request.name):
             raise Rejected(Reason.WRONG_SENDER, f"it renews the {old.kind} {old.name}")
-        if not same_key(request.public, key):
+        if not same_key(request.public, certificate.public_key()):
             raise Rejected(Reason.WRONG_SENDER, f"it has another key than {old.name}'s certificate")
-        return old
+        return old, certificate.issuer
 
     def _signed(self, one: StoredRequest, *, renew: bool = False) -> StoredRequest:
         """Sign a request that is decided; one whose name has got another certificate waits."""
@@ -240,18 +249,24 @@ class EnrolmentService:
 
     def _answered(self, one: StoredRequest) -> tuple[EnrolmentAnswer, EnrolmentMessage]:
         stored = None if one.token is None else self._store.token(one.token)
-        signed = one.state == "signed"
-        state: EnrolmentState = "signed" if signed else "waiting"
-        answer = EnrolmentAnswer(
+        answer = self._answer_to(one)
+        sign = self._authority.sign if answer.state == "signed" else None
+        return answer, seal_answer(answer, None if stored is None else stored.token, sign)
+
+    def _answer_to(self, one: StoredRequest) -> EnrolmentAnswer:
+        """What a request is told that was decided."""
+        if one.state != "signed":
+            return EnrolmentAnswer(request=one.digest, state="waiting", reason=one.reason)
+        return EnrolmentAnswer(
             request=one.digest,
-            state=state,
+            state="signed",
             reason=one.reason,
             certificate=one.certificate,
-            ca=self._authority.ca_pem if signed else b"",
-            crl=self._authority.crl_pem if signed else b"",
-            settings=self._settings if signed and stored and one.kind == "node" else {},
+            ca=self._authority.ca_pem,
+            crl=self._authority.crl_pem,
+            retired=self._authority.retired_pem,
+            settings=self._settings if one.token is not None and one.kind == "node" else {},
         )
-        return answer, seal_answer(answer, None if stored is None else stored.token)
 
     def postponed(self, message: EnrolmentMessage, why: str) -> EnrolmentMessage:
         """The answer to a request that is signed, where that cannot be told yet."""

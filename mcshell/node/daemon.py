@@ -30,7 +30,7 @@ from mcshell.node.server import STOP, NodeServer
 from mcshell.node.store.spool import Spool
 from mcshell.private import private_folder
 from mcshell.storage import has_room
-from mcshell.wire.credentials import load_credentials
+from mcshell.wire.credentials import load_cas, load_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +94,7 @@ class Daemon:
             settings.node,
             lambda: node_text(gather(host, credentials.signer, security, spool, self.server)),
         )
+        self._verifier = credentials.verifier
         self._renewal = _renewal(settings, credentials, self._renewed)
         self.again = False
         self._serves = False
@@ -174,7 +175,8 @@ class Daemon:
         self._reloader.stop()
 
     def _renewed(self, answer: EnrolmentAnswer) -> None:
-        """There is a new certificate: others hear of it, and the list that came with it counts."""
+        """There is a new certificate: others hear of it, and the CAs and the list that came with it count."""
+        self._verifier.use_cas(load_cas(self._reloader.settings.pki))
         if self._host.revocation is not None:
             self._host.revocation.update(answer.crl, self._host.identity, "renewal")
         self.server.announce(self._host.identity)

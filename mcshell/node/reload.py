@@ -20,7 +20,7 @@ from mcshell.node.facts.classes import read_classes
 from mcshell.node.facts.source import FactSource
 from mcshell.node.process.changes import NODE, changed, taken_over
 from mcshell.values import dataclass
-from mcshell.wire.credentials import load_credentials, load_verifier, tls_files
+from mcshell.wire.credentials import load_cas, load_credentials, load_verifier, tls_files
 from mcshell.wire.stomp.endpoint import parse_url
 
 if TYPE_CHECKING:
@@ -205,8 +205,10 @@ class Reloader:
         at_once, later = changed(self.settings, new, NODE)
         if load_credentials(new.pki).signer.certificate != self._credentials.signer.certificate:
             later.append("the certificate")
-        if verifier.crl_pem and self._host.revocation is not None and "pki.ca" not in later:
-            self._host.revocation.update(verifier.crl_pem, self._host.identity, "pki.crl")
+        if "pki.ca" not in later:
+            self._credentials.verifier.use_cas(load_cas(new.pki))
+            if verifier.crl_pem and self._host.revocation is not None:
+                self._host.revocation.update(verifier.crl_pem, self._host.identity, "pki.crl")
         self.settings = settings = taken_over(self.settings, new, at_once)
         self._host.renew(
             facts=known.facts.facts,

@@ -3,6 +3,9 @@
 One directory: `ca.pem`, `ca.key` (0600), `crl.pem`, and `issued.jsonl`, a journal with one line
 for each certificate issued or revoked. A certificate is in the journal before anyone has it, so
 that whatever exists can be revoked by name. A lock on the journal keeps two processes apart.
+
+While a fleet goes from one CA to the next the directory holds both (`rotation`), and there is one journal
+for both, and a list of each in `crl.pem`.
 """
 
 from __future__ import annotations
@@ -16,40 +19,39 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcshell.errors import ConfigError, UsageError, did_you_mean
-from mcshell.pki import certificates
+from mcshell.pki import certificates, rotation
 from mcshell.pki.identity import Kind, check_name
-from mcshell.pki.keys import (
-    PrivateKey,
-    PublicKey,
-    checking,
-    dump_private,
-    load_private,
-    read_private,
-    same_key,
-)
+from mcshell.pki.keys import PublicKey, checking, dump_private, signing
 from mcshell.private import create_file, replace_file
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-__all__ = ["Authority", "IssuedCertificate"]
+__all__ = ["Authority", "CertificateStatus", "IssuedCertificate"]
+
+CertificateStatus = Literal["valid", "revoked", "expired", "retired"]
 
 DAY: Final = 86_400.0
 LEAF_LIFE: Final = 365 * DAY
 RENEWAL: Final = 30 * DAY
+_TOLD: Final = 8
+"""So many names are said."""
 
 
 @dataclass(slots=True, kw_only=True)
 class IssuedCertificate:
-    """One certificate in the journal; `revoked` is when it was revoked (epoch), or None."""
+    """One certificate in the journal; `revoked` is when it was revoked (epoch), or None.
+
+    `ca` is the `id` of the CA that has signed it; "" for the directory's first one.
+    """
 
     name: str
     kind: Kind
@@ -57,22 +59,25 @@ class IssuedCertificate:
     issued: float
     expires: float
     revoked: float | None = None
+    ca: str = ""
 
-    def status(self, now: float) -> str:
-        """What it is worth at `now`: valid, revoked or expired."""
+    def status(self, now: float, cas: Collection[str]) -> CertificateStatus:
+        """What it is worth at `now`; retired: its CA is none of `cas`, which are trusted."""
         if self.revoked is not None:
             return "revoked"
-        return "expired" if self.expires < now else "valid"
+        if self.expires < now:
+            return "expired"
+        return "retired" if self.ca and self.ca not in cas else "valid"
 
 
 class Authority:
     """A CA in a directory. One thread owns it; other processes are kept out by a lock."""
 
-    def __init__(self, directory: Path, certificate: x509.Certificate, key: PrivateKey) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.certificate = certificate
-        self._key = key
-        self._aki = certificates.key_identifier(certificate)
+        self._cas: tuple[rotation.KeyedCA, ...] = ()
+        self._stamp: object = None
+        """Of the file that the CAs were read from."""
         self._entries: dict[str, list[IssuedCertificate]] = {}
         self._by_serial: dict[int, IssuedCertificate] = {}
         self._read = 0
@@ -95,11 +100,7 @@ class Authority:
             ConfigError: the directory holds a CA already.
             UsageError: a name that no certificate can bear.
         """
-        # Two CAs of one name are hard to tell apart, for people and for TLS stacks.
-        mark = secrets.token_hex(4) if mark is None else mark
-        name = f"{name} {mark}".strip()
-        if not 0 < len(name) <= certificates.MAX_CN:
-            raise UsageError(f"{name[:80]!r}: a CA's name and mark have 1 to 64 characters")
+        name = _marked(name, mark)
         home = Path(directory)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for file in ("ca.key", "ca.pem", "issued.jsonl"):
@@ -112,7 +113,7 @@ class Authority:
         create_file(home / "ca.key", dump_private(key), 0o600)
         create_file(home / "issued.jsonl", b"", 0o600)
         create_file(home / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
-        authority = cls(home, certificate, key)
+        authority = cls(home)
         authority.publish()
         return authority
 
@@ -124,16 +125,8 @@ class Authority:
             ConfigError: there is none, its key can be read by others, or the two do not match.
         """
         home = Path(directory)
-        if not (home / "ca.key").exists():
-            raise ConfigError(f"{home} holds no CA: mcshell pki init {home} makes one")
-        key = load_private(read_private(home / "ca.key"), str(home / "ca.key"))
-        try:
-            certificate = x509.load_pem_x509_certificate((home / "ca.pem").read_bytes())
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{home / 'ca.pem'}: {error}") from error
-        if not same_key(key, certificate.public_key()):
-            raise ConfigError(f"{home}: ca.key is not the key of ca.pem")
-        authority = cls(home, certificate, key)
+        rotation.read_cas(home)  # before a file is made
+        authority = cls(home)
         with authority._journal():
             fresh = not (home / "crl.pem").exists()
         if fresh:
@@ -141,9 +134,25 @@ class Authority:
         return authority
 
     @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate of the CA that signs."""
+        return self.cas[0].certificate
+
+    @property
+    def cas(self) -> tuple[rotation.KeyedCA, ...]:
+        """The CAs as they are now, first the one that signs."""
+        with self._journal():
+            return self._cas
+
+    @property
     def ca_pem(self) -> bytes:
-        """The CA's certificate."""
-        return self.certificate.public_bytes(Encoding.PEM)
+        """The file of CAs that are to be trusted."""
+        return (self.directory / "ca.pem").read_bytes()
+
+    @property
+    def retired_pem(self) -> bytes:
+        """Those that are to be trusted no more."""
+        return rotation.read_retired(self.directory)
 
     @property
     def crl_pem(self) -> bytes:
@@ -261,12 +270,13 @@ class Authority:
             raise UsageError(f"{error}; nothing was issued") from error
         now = time.time()
         start = now if not_before is None else not_before
-        end = min(start + lifetime, self.certificate.not_valid_after_utc.timestamp())
         with self._journal() as journal:
             self._refuse_double(name, kind, now, renew=renew)
             serial = x509.random_serial_number()
+            ca = self._cas[0]
+            end = min(start + lifetime, ca.certificate.not_valid_after_utc.timestamp())
             entry = IssuedCertificate(
-                name=name, kind=kind, serial=serial, issued=start, expires=end
+                name=name, kind=kind, serial=serial, issued=start, expires=end, ca=ca.id
             )
             self._append(
                 journal,
@@ -277,6 +287,7 @@ class Authority:
                     "serial": f"{serial:x}",
                     "issued": start,
                     "expires": end,
+                    "ca": ca.id,
                 },
             )
             self._index(entry)
@@ -284,12 +295,12 @@ class Authority:
             name=name, kind=kind, serial=serial, start=start, end=end, dns=tuple(dns), ip=tuple(ip)
         )
         certificate = certificates.build_leaf(
-            leaf, public, self.certificate.subject, self._key, self._aki
+            leaf, public, ca.certificate.subject, ca.key, ca.identifier
         )
         return certificate.public_bytes(Encoding.PEM)
 
     def listing(self) -> list[dict[str, Any]]:
-        """All certificates, oldest first: name, kind, serial (hex), issued, expires, status."""
+        """All certificates, oldest first: name, kind, serial (hex), issued, expires, status, ca."""
         now = time.time()
         with self._journal():
             return [
@@ -300,7 +311,8 @@ class Authority:
                     "issued": entry.issued,
                     "expires": entry.expires,
                     "revoked": entry.revoked,
-                    "status": entry.status(now),
+                    "status": entry.status(now, self._ids),
+                    "ca": entry.ca,
                 }
                 for entry in self._by_serial.values()
             ]
@@ -320,11 +332,11 @@ class Authority:
             (one for one in last.values() if one["expires"] < until), key=lambda one: one["expires"]
         )
 
-    def statuses(self, name: str) -> set[str]:
-        """What the certificates of a name are worth now, of any kind: valid, revoked, expired."""
+    def statuses(self, name: str) -> set[CertificateStatus]:
+        """What the certificates of a name are worth now, of any kind."""
         now = time.time()
         with self._journal():
-            return {entry.status(now) for entry in self._entries.get(name.lower(), ())}
+            return {entry.status(now, self._ids) for entry in self._entries.get(name.lower(), ())}
 
     def revoke(self, name: str, kind: Kind | None = None) -> int:
         """Revoke all certificates of a name (of one kind) and sign a new CRL; returns its number.
@@ -354,30 +366,111 @@ class Authority:
         return self.publish()
 
     def publish(self) -> int:
-        """Sign the CRL anew, with the next number and the present date; returns the number."""
+        """Sign the CRL of each CA anew, with the next number and the present date; returns the number."""
         path = self.directory / "crl.pem"
         with self._journal():
             number = 1
             if path.exists():
                 number += certificates.crl_number(x509.load_pem_x509_crl(path.read_bytes())) or 0
-            revoked = [
-                (entry.serial, entry.revoked)
-                for entry in self._by_serial.values()
-                if entry.revoked is not None
-            ]
-            crl = certificates.build_crl(
-                self.certificate.subject,
-                self._key,
-                self._aki,
-                number=number,
-                now=time.time(),
-                revoked=revoked,
-            )
-            replace_file(path, crl.public_bytes(Encoding.PEM), 0o644)
+            lists = [self._crl(ca, number) for ca in self._cas]
+            replace_file(path, b"".join(lists), 0o644)
         return number
 
+    def _crl(self, ca: rotation.KeyedCA, number: int) -> bytes:
+        """The list of one CA (PEM): of what it has issued itself."""
+        crl = certificates.build_crl(
+            ca.certificate.subject,
+            ca.key,
+            ca.identifier,
+            number=number,
+            now=time.time(),
+            revoked=[
+                (entry.serial, entry.revoked)
+                for entry in self._by_serial.values()
+                if entry.revoked is not None and entry.ca in ("", ca.id)
+            ],
+        )
+        return crl.public_bytes(Encoding.PEM)
+
+    @property
+    def _ids(self) -> set[str]:
+        return {ca.id for ca in self._cas}
+
+    def introduce(self, name: str = "mcshell CA") -> rotation.KeyedCA:
+        """Make the CA that is to take the place of this one; it is trusted, and does not sign yet.
+
+        Raises:
+            UsageError: there are two already; a name that no certificate can bear.
+        """
+        name = _marked(name, None)
+        with self._journal() as journal:
+            if len(self._cas) > 1:
+                raise UsageError(f"{self.directory} has two CAs already: one at a time is changed")
+            rotation.tidy_keys(self.directory, self._cas)
+            self._append(journal, {"event": "ca", "ca": self._cas[0].id})
+            self._name_first(self._cas[0].id)
+            os.fsync(journal)
+            key = Ed25519PrivateKey.generate()
+            new = rotation.KeyedCA.of(certificates.build_ca(key, name, time.time()), key)
+            rotation.write_second_key(self.directory, dump_private(key))
+            rotation.write_cas(self.directory, (*self._cas, new))
+        self.publish()
+        return new
+
+    def switch(self) -> rotation.KeyedCA:
+        """Have the other CA sign from now on, which is that one; raises UsageError without one."""
+        with self._journal():
+            before, new = self._two()
+            rotation.write_cas(self.directory, (new, before))
+        return new
+
+    def retire(self, *, force: bool = False) -> rotation.KeyedCA:
+        """Trust the CA that does not sign no more, which is that one; its key is removed.
+
+        Raises:
+            UsageError: there is one alone; somebody has no certificate that would be trusted (unless
+                it is with `force`).
+        """
+        with self._journal():
+            new, old = self._two()
+            left = sorted(self._holders(old) - self._holders(new))
+            if left and not force:
+                some = ", ".join(f"{kind} {name}" for name, kind in left[:_TOLD])
+                more = f" and {len(left) - _TOLD} more" if len(left) > _TOLD else ""
+                raise UsageError(
+                    f"no certificate of the CA that signs have: {some}{more}; renew or revoke them,"
+                    " or say --force"
+                )
+            rotation.retire(self.directory, old)
+            rotation.write_cas(self.directory, (new,))
+            rotation.tidy_keys(self.directory, (new,))
+        self.publish()
+        return old
+
+    def _two(self) -> Sequence[rotation.KeyedCA]:
+        if len(self._cas) < 2:  # noqa: PLR2004 - that many
+            raise UsageError(f"{self.directory} has one CA: mcshell pki rotate begin makes another")
+        return self._cas[:2]
+
+    def holders(self) -> list[tuple[rotation.KeyedCA, set[tuple[str, Kind]]]]:
+        """Each CA, first the one that signs, with those who have a valid certificate of it."""
+        with self._journal():
+            return [(ca, self._holders(ca)) for ca in self._cas]
+
+    def _holders(self, ca: rotation.KeyedCA) -> set[tuple[str, Kind]]:
+        now = time.time()
+        return {
+            (entry.name, entry.kind)
+            for entry in self._by_serial.values()
+            if entry.ca in ("", ca.id) and entry.status(now, self._ids) == "valid"
+        }
+
+    def sign(self, text: bytes) -> list[bytes]:
+        """Sign a text as each of the CAs."""
+        return [signing(ca.key)(text) for ca in self.cas]
+
     def _refuse_double(self, name: str, kind: Kind, now: float, *, renew: bool) -> None:
-        every = [e for e in self._entries.get(name, ()) if e.status(now) == "valid"]
+        every = [e for e in self._entries.get(name, ()) if e.status(now, self._ids) == "valid"]
         for entry in every:
             if entry.kind != kind and "login" not in (entry.kind, kind):
                 raise UsageError(f"{name!r} is a valid {entry.kind}'s name; revoke it first")
@@ -390,7 +483,7 @@ class Authority:
 
     @contextmanager
     def _journal(self) -> Iterator[int]:
-        """Hold the journal's lock, with all that others appended read in."""
+        """Hold the journal's lock, with all that others appended or changed read in."""
         path = self.directory / "issued.jsonl"
         try:
             journal = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -398,6 +491,7 @@ class Authority:
             raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
         try:
             fcntl.flock(journal, fcntl.LOCK_EX)
+            self._read_cas()
             size = os.fstat(journal).st_size
             if size > self._read:
                 self._catch_up(os.pread(journal, size - self._read, self._read), path)
@@ -406,11 +500,25 @@ class Authority:
         finally:
             os.close(journal)
 
+    def _read_cas(self) -> None:
+        """Read the CAs, where they are others than they were."""
+        try:
+            status = (self.directory / "ca.pem").stat()
+            stamp = status.st_mtime_ns, status.st_size, status.st_ino
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: {error.strerror}") from error
+        if stamp != self._stamp:
+            self._cas = rotation.read_cas(self.directory)
+            self._stamp = stamp
+
     def _catch_up(self, text: bytes, path: Path) -> None:
         for line in text.splitlines():
             self._lines += 1
             try:
                 record = json.loads(line)
+                if record["event"] == "ca":
+                    self._name_first(record["ca"])
+                    continue
                 serial = int(record["serial"], 16)
                 if record["event"] == "revoked":
                     self._by_serial[serial].revoked = float(record["revoked"])
@@ -422,12 +530,18 @@ class Authority:
                             serial=serial,
                             issued=record["issued"],
                             expires=record["expires"],
+                            ca=record.get("ca", ""),
                         )
                     )
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(
                     f"{path}: line {self._lines} is no journal entry: {error}"
                 ) from error
+
+    def _name_first(self, ca: str) -> None:
+        """Whose the certificates are that were issued before each said its CA's."""
+        for entry in self._by_serial.values():
+            entry.ca = entry.ca or ca
 
     def _append(self, journal: int, record: dict[str, Any]) -> None:
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
@@ -445,3 +559,11 @@ class Authority:
     def _index(self, entry: IssuedCertificate) -> None:
         self._entries.setdefault(entry.name, []).append(entry)
         self._by_serial[entry.serial] = entry
+
+
+def _marked(name: str, mark: str | None) -> str:
+    """A CA's whole name: two of one name are hard to tell apart, for people and for TLS stacks."""
+    name = f"{name} {secrets.token_hex(4) if mark is None else mark}".strip()
+    if not 0 < len(name) <= certificates.MAX_CN:
+        raise UsageError(f"{name[:80]!r}: a CA's name and mark have 1 to 64 characters")
+    return name

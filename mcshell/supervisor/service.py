@@ -29,7 +29,7 @@ from mcshell.supervisor.inventory_pool import POOL, InventoryResponder
 from mcshell.supervisor.metrics import SupervisorFigures, supervisor_text
 from mcshell.supervisor.rule_folder import RuleFolder
 from mcshell.wire import destinations
-from mcshell.wire.credentials import connector, load_credentials
+from mcshell.wire.credentials import connector, load_cas, load_credentials
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.transport import until_confirmed
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
     from mcshell.wire.credentials import Credentials
+    from mcshell.wire.documents.enrolment import EnrolmentAnswer
     from mcshell.wire.stomp.reconnect import ConnectionState
     from mcshell.wire.stomp.transport import AckMode, Delivery
 
@@ -89,9 +90,7 @@ class Supervisor:
         self._counter = InventoryResponder(
             self._transport, self._credentials, self._inventory, settings.node.max_reply
         )
-        self._renewal = Renewal(
-            settings, self._credentials.signer, lambda answer: self._verifier.update_crl(answer.crl)
-        )
+        self._renewal = Renewal(settings, self._credentials.signer, self._renewed)
         self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._topics: dict[str, str] = {}
         self._pools: dict[str, str] = {}
@@ -212,12 +211,19 @@ class Supervisor:
         at_once, later = changed(self._settings, new, SUPERVISOR)
         if credentials.signer.certificate != self._credentials.signer.certificate:
             later.append("the certificate")
+        if "pki.ca" not in later:
+            self._verifier.use_cas(load_cas(new.pki))
         self._settings = taken_over(self._settings, new, at_once)
         self._folder.move(rules if "state" not in later else rules_folder(self._settings))
         self._crl, self._looked = None, float("-inf")
         log.info("reloaded: rules, revocation list; %s", ", ".join(at_once) or "as before")
         if later:
             log.warning("only after a restart: %s", ", ".join(later))
+
+    def _renewed(self, answer: EnrolmentAnswer) -> None:
+        """There is a new certificate: the CAs and the list that came with it count."""
+        self._verifier.use_cas(load_cas(self._settings.pki))
+        self._verifier.update_crl(answer.crl)
 
     def _gather(self) -> list[Delivery]:
         """Take what is there; nothing when it is only time to look around."""

@@ -13,9 +13,9 @@ from mcshell import plugins
 from mcshell.errors import ConfigError, MCShellError, PluginError, Rejected
 from mcshell.pki.keys import checking, read_private
 from mcshell.private import read_obeyed
+from mcshell.realm import realm_of
 from mcshell.values import dataclass
 from mcshell.wire.documents.signatures import Signer, Verifier
-from mcshell.wire.realm import realm_of
 from mcshell.wire.stomp.connector import Connector
 from mcshell.wire.stomp.endpoint import TLSFiles
 from mcshell.wire.stomp.reconnect import PATIENCE
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Credentials",
     "connector",
+    "load_cas",
     "load_credentials",
     "load_realm",
     "load_verifier",
@@ -66,18 +67,24 @@ def load_credentials(pki: PKISettings, cache: CertificateCache | None = None) ->
 
 def load_realm(pki: PKISettings) -> str:
     """Read which fleet it is, without touching a key."""
-    return realm_of(_read(_ca(pki)))
+    return realm_of(load_cas(pki))
+
+
+def load_cas(pki: PKISettings) -> bytes:
+    """Read the CAs that are trusted (PEM); raises ConfigError."""
+    return _read(_ca(pki))
 
 
 def load_verifier(pki: PKISettings, cache: CertificateCache | None = None) -> Verifier:
     """Read CA and CRL only, for those whose keys come from elsewhere."""
     return Verifier(
-        _read(_ca(pki)),
+        load_cas(pki),
         crl_pem=_read(pki.crl) if pki.crl is not None else None,
         operators=pki.operators,
         crl_max_age=pki.crl_max_age,
         refuse_expired_crl=pki.refuse_expired_crl,
         cache=cache,
+        newer_cas=_CAFile(pki).newer,
     )
 
 
@@ -124,6 +131,29 @@ def connector(
         batches=many,
         on_state=on_state,
     )
+
+
+class _CAFile:
+    """The file of the trusted CAs, which the administrator may change while we work."""
+
+    def __init__(self, pki: PKISettings) -> None:
+        self._pki = pki
+        self._stamp = self._look()
+
+    def newer(self) -> bytes | None:
+        """What is in it, if it is another than it was; raises ConfigError where it cannot be used."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        return load_cas(self._pki)
+
+    def _look(self) -> object:
+        try:
+            status = _ca(self._pki).stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class _PluggedKey:

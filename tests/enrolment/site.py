@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pytest
+
 from mcshell import config
 from mcshell.client.client import Client
 from tests.peers.brokers import Configured
@@ -21,7 +23,13 @@ from tests.peers.processes import Child, PeerError, free_ports, wait_until
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Site"]
+__all__ = ["KINDS", "Site"]
+
+KINDS = [
+    pytest.param("embedded"),
+    pytest.param("activemq", marks=pytest.mark.activemq),
+    pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
+]
 
 AGENTS = Path(__file__).resolve().parents[1] / "agents_for_tests"
 MCSHELL = [sys.executable, "-m", "mcshell"]
@@ -82,7 +90,7 @@ class Site:
             self.run("pki", "issue", name, "--kind", kind_of, *self.pki, "--out", str(folder))
             text = _CONFIG.format(folder=folder, name=name, url=self.url, agents=AGENTS)
             (folder / f"{name}.toml").write_text(text)
-        (folder / "ca.pem").write_bytes((folder / "ca" / "ca.pem").read_bytes())
+        (folder / "ca.pem").symlink_to(folder / "ca" / "ca.pem")
         words = ("broker", "config", kind, *self.pki, "--dir", str(folder / "conf"), "--json")
         ports = ("--tls-port", str(self.port), "--enrol-port", str(self.enrol_port))
         (told,) = self.json(*words, "--listen", host, "--host", host, *ports, config="alice")

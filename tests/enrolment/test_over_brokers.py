@@ -15,7 +15,7 @@ from mcshell.wire.destinations import ENROL_LOGIN, ENROLMENT_VHOST
 from mcshell.wire.documents.enrolment import make_request
 from mcshell.wire.stomp.connector import Connector
 from mcshell.wire.stomp.endpoint import TLSFiles
-from tests.enrolment.site import Site
+from tests.enrolment.site import KINDS, Site
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
-KINDS = [
-    pytest.param("embedded"),
-    pytest.param("activemq", marks=pytest.mark.activemq),
-    pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
-]
 RULE = """\
 rule: base
 where: role=web

@@ -34,7 +34,7 @@ from mcshell.wire.documents.enrolment import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from mcshell.pki import Kind
@@ -58,20 +58,10 @@ def accept(
     ca: str,
 ) -> EnrolmentAnswer:
     """It takes what it is told."""
-    return EnrollingMachine(folder=folder, name=name, kind=kind, token=token, ca=ca).accept(answer)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """A CA."""
-    return Authority.init(tmp_path / "ca")
-
-
-@pytest.fixture
-def service(authority: Authority) -> Iterator[EnrolmentService]:
-    """What signs with its key."""
-    with EnrolmentStore(authority.directory) as store:
-        yield EnrolmentService(authority, store)
+    machine = EnrollingMachine(
+        folder=folder, name=name, kind=kind, token=token, cas=frozenset({ca})
+    )
+    return machine.accept(answer)
 
 
 def token(
@@ -252,11 +242,17 @@ def test_odd_requests_are_refused(service: EnrolmentService) -> None:
         open_request(make_request("web1", "node", weak, None))
 
 
-@pytest.mark.parametrize("case", ["mac", "token", "other", "ca", "key", "name", "revoked", "pem"])
+IMPOSTORS = ("mac", "token", "thief", "unsigned", "other", "ca", "key", "name", "revoked", "pem")
+
+
+@pytest.mark.parametrize("case", IMPOSTORS)
 def test_an_impostors_answer_is_not_taken(
     service: EnrolmentService, tmp_path: Path, case: str
 ) -> None:
-    """Not by MAC, nor by who has the token: another CA's, for another key or name; nothing is written."""
+    """Not by MAC, nor by who has the token: another CA's, for another key or name; nothing is written.
+
+    A thief of the token brings the CA that is meant, and his own beside it.
+    """
     vouching, folder = token(service), tmp_path / "m"
     request = begin(folder, "web1", "node", vouching)
     impostor = Authority.init(tmp_path / "impostor")
@@ -264,16 +260,18 @@ def test_an_impostors_answer_is_not_taken(
     good, sealed = service.receive(request)
     his = impostor.certify("web1", "node", public)
     other, _ = service.receive(make_request("web2", "node", KEY, vouching))
+    ours = service._authority.sign
+    both = replace(good, certificate=his, ca=good.ca + impostor.ca_pem, crl=impostor.crl_pem)
     answers = {
-        "mac": EnrolmentMessage(sealed.body, ""),
-        "token": seal_answer(good, token(service)),
-        "other": seal_answer(replace(good, request="0" * 64), vouching),
-        "ca": seal_answer(
-            replace(good, certificate=his, ca=impostor.ca_pem, crl=impostor.crl_pem), vouching
-        ),
-        "key": seal_answer(replace(good, certificate=his), vouching),
-        "name": seal_answer(replace(good, certificate=other.certificate), vouching),
-        "pem": seal_answer(replace(good, crl=b"junk"), vouching),
+        "mac": replace(sealed, mac=""),
+        "token": seal_answer(good, token(service), ours),
+        "thief": seal_answer(both, vouching, impostor.sign),
+        "unsigned": seal_answer(both, vouching),
+        "other": seal_answer(replace(good, request="0" * 64), vouching, ours),
+        "ca": seal_answer(replace(both, ca=impostor.ca_pem), vouching, impostor.sign),
+        "key": seal_answer(replace(good, certificate=his), vouching, ours),
+        "name": seal_answer(replace(good, certificate=other.certificate), vouching, ours),
+        "pem": seal_answer(replace(good, crl=b"junk"), vouching, ours),
     }
     if case == "revoked":
         service._authority.revoke("web1")

@@ -105,6 +105,7 @@ SHELL = (
     "pki token --matching 'web*' --count 3 --pki ca",
     "node enroll db7 --out db7",
     "pki receive db7/db7.request --pki ca",
+    "pki rotate begin --pki ca",
     "pki requests --pki ca",
     "pki sign db7 --pki ca",
     "policy lint {lab}/policies --config {lab}/node.toml",

@@ -159,6 +159,17 @@ class PKIRevokeOptions(PKIOptions, OutputOptions, UnaskedOptions):
     )
 
 
+class PKIRotateOptions(PKIOptions, OutputOptions):
+    step: Literal["begin", "switch", "finish"] | None = word(
+        "STEP",
+        "begin makes the other CA, switch has it sign, finish trusts the old one no more",
+        nargs="?",
+        type=Choice("begin", "switch", "finish"),
+    )
+    name: str = option("--name NAME", "the new CA's common name", default="mcshell")
+    force: bool = flag("--force", "finish, though some have a certificate of the old CA alone")
+
+
 class PKITokenOptions(PKIOptions, OutputOptions):
     matching: str = option(
         "--matching PATTERN", "for names such as web*, and for no others", required=True

@@ -137,6 +137,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("pki issue", "issue a certificate", "pki:issue", "local:PKIIssueOptions", "cli"),
     Verb("pki list", "certificates that were issued", "pki:listing", "local:PKIListOptions", "cli"),
     Verb("pki revoke", "take a certificate back", "pki:revoke", "local:PKIRevokeOptions", "cli"),
+    Verb("pki rotate", "let another CA take this one's place, step by step", "pki:rotate", "local:PKIRotateOptions", "cli"),
     Verb("pki token", "let machines ask for certificates", "enrolment:token", "local:PKITokenOptions", "cli"),
     Verb("pki requests", "the requests that wait to be signed", "enrolment:requests", "local:PKIRequestsOptions", "cli"),
     Verb("pki receive", "take requests that came as files", "enrolment:receive", "local:PKIReceiveOptions", "cli"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
-from mcshell.enrolment.machine import EnrollingMachine, fingerprint_of
+from mcshell.enrolment.machine import EnrollingMachine, fingerprints_in
 from mcshell.enrolment.service import EnrolmentService
 from mcshell.enrolment.store import EnrolmentStore
 from mcshell.errors import ConfigError, Rejected, UsageError
@@ -98,7 +98,7 @@ def enroll(context: Context, options: NodeEnrollOptions) -> Table:
         name=name,
         kind=kind,
         token=vouching,
-        ca=_authority_meant(options, vouching),
+        cas=_cas_meant(options, vouching),
         enrolment=tuple(options.broker or ()),
     )
     if options.broker is not None:
@@ -142,14 +142,14 @@ def _enrolled(folder: Path, name: str, state: str, reason: str) -> Table:
     return Table(columns, [(name, state, reason, cert)], _CODES[state])
 
 
-def _authority_meant(options: NodeEnrollOptions, vouching: EnrolmentToken | None) -> str:
-    """The fingerprint of the CA whose certificate is taken."""
+def _cas_meant(options: NodeEnrollOptions, vouching: EnrolmentToken | None) -> frozenset[str]:
+    """The fingerprints of the CAs of which one has to sign the answer."""
     if vouching is not None:
-        return vouching.ca
+        return frozenset({vouching.ca})
     if options.ca is not None:
-        return options.ca
+        return frozenset({options.ca})
     if options.ca_file is not None:
-        return fingerprint_of(Path(options.ca_file))
+        return fingerprints_in(Path(options.ca_file))
     raise UsageError("whose answer? --token-file FILE, or without a token --ca FINGERPRINT")
 
 

@@ -1,4 +1,4 @@
-"""`pki init`, `issue`, `list`, `revoke`: the small CA; no broker, no client."""
+"""`pki init`, `issue`, `list`, `revoke`, `rotate`: the small CA; no broker, no client."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ from mcshell.commands.output.result import Table
 from mcshell.pki import Authority, read_public
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import (
         PKIInitOptions,
         PKIIssueOptions,
         PKIListOptions,
         PKIRevokeOptions,
+        PKIRotateOptions,
     )
+    from mcshell.pki.rotation import KeyedCA
 
-__all__ = ["init", "issue", "listing", "revoke"]
+__all__ = ["init", "issue", "listing", "revoke", "rotate"]
 
 
 _LISTING = ("name", "kind", "status", "issued", "expires", "revoked", "serial")
+_CAS = ("ca", "role", "ends", "identities")
+_NEXT = {
+    "begin": "bring ca.pem to everybody and to the brokers before you say: mcshell pki rotate switch",
+    "switch": "who renews gets a certificate of the CA that signs now; none but such left: mcshell pki "
+    "rotate finish",
+    "finish": "bring ca.pem to everybody and to the brokers once more: the old CA is not in it",
+}
 
 
 def init(_context: Context, options: PKIInitOptions) -> Table:
@@ -58,3 +69,27 @@ def revoke(context: Context, options: PKIRevokeOptions) -> Table:
     """Take certificates back; the CRL's new number."""
     number = Authority.open(context.ca_dir(options.pki)).revoke(options.name, options.kind)
     return Table(("name", "crl"), [(options.name, number)])
+
+
+def rotate(context: Context, options: PKIRotateOptions) -> Table:
+    """Go a step from one CA to the next; then, or without a step, who has certificates of which.
+
+    Raises:
+        UsageError: it is not the time for that step.
+    """
+    authority = Authority.open(context.ca_dir(options.pki))
+    if options.step == "begin":
+        authority.introduce(options.name)
+    elif options.step == "switch":
+        authority.switch()
+    elif options.step == "finish":
+        authority.retire(force=options.force)
+    first, *others = authority.holders()
+    rows = [_ca_row("signs", *first), *(_ca_row("is trusted", *one) for one in others)]
+    note = _NEXT[options.step] if options.step else ""
+    return Table(_CAS, rows, times=("ends",), notes=(note,) if note else ())
+
+
+def _ca_row(role: str, ca: KeyedCA, holders: Collection[object]) -> tuple[object, ...]:
+    name = ca.certificate.subject.rfc4514_string()
+    return name, role, ca.certificate.not_valid_after_utc.timestamp(), len(holders)

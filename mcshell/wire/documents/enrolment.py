@@ -5,6 +5,9 @@ nobody asks for another's key. A token, which somebody has brought to the machin
 it: the token's secret never travels, but the request carries an HMAC under it, and so does the
 answer. So nobody on the way can change either, or answer in the CA's place. The token names the CA by
 the SHA-256 of its certificate: who has got hold of a token can still not be another fleet's CA.
+
+An answer that brings a certificate, and each to who renews one, is signed by the CA besides; while a
+fleet changes its CA, by both. So a CA that is known may bring the one that takes its place.
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -31,7 +35,7 @@ from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.trust import UNPARSABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcshell.pki.identity import Kind
     from mcshell.pki.keys import PrivateKey, PublicKey
@@ -47,6 +51,7 @@ __all__ = [
     "open_answer",
     "open_request",
     "read_token",
+    "refuse_unsigned",
     "seal_answer",
     "vouches",
 ]
@@ -58,6 +63,9 @@ _SECRET: Final = 16
 """Bytes, of 128 random bits."""
 _TOKEN = re.compile(r"([0-9a-f]{8})-([0-9a-f]{32})-([0-9a-f]{64})")
 _MAC = re.compile(r"[0-9a-f]{64}")
+_SIGNATURES = re.compile(r"[0-9a-f]{64,2048}(,[0-9a-f]{64,2048}){,3}")
+_HEAD = 10_000
+"""Characters of a message's first line, at most."""
 _MAX_REQUEST: Final = 16_384
 _MAX_ANSWER: Final = 1 << 20
 """Bytes: a revocation list is in it."""
@@ -88,10 +96,14 @@ class EnrolmentToken:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentMessage:
-    """A request or an answer: the document, and its HMAC in hexadecimal ("" without a token)."""
+    """A request or an answer: the document, its HMAC in hexadecimal ("" without a token), and signatures.
+
+    These are the CAs', of an answer, in hexadecimal.
+    """
 
     body: bytes
     mac: str = ""
+    signatures: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -100,16 +112,24 @@ class EnrolmentMessage:
 
     def dump(self) -> bytes:
         """Write it as a file that carries it from one machine to another."""
-        return b"%s%s\n%s\n" % (_FILE, (self.mac or "-").encode(), self.body)
+        head = " ".join((self.mac or "-", ",".join(self.signatures))).rstrip()
+        return b"%s%s\n%s\n" % (_FILE, head.encode(), self.body)
 
     @classmethod
     def load(cls, text: bytes) -> EnrolmentMessage:
         """Read such a file; raises Rejected."""
         head, _, body = text.partition(b"\n")
-        mac = head.removeprefix(_FILE).decode("latin-1")
-        if not head.startswith(_FILE) or not (mac == "-" or _MAC.fullmatch(mac)):
+        words = head[:_HEAD].removeprefix(_FILE).decode("latin-1")
+        mac, space, signatures = words.partition(" ")
+        fits = mac == "-" or _MAC.fullmatch(mac)
+        if (
+            not head.startswith(_FILE)
+            or not fits
+            or (space and not _SIGNATURES.fullmatch(signatures))
+        ):
             raise Rejected(Reason.MALFORMED, "no file of mcshell's enrolment")
-        return cls(body.removesuffix(b"\n"), "" if mac == "-" else mac)
+        signed = tuple(signatures.split(",")) if space else ()
+        return cls(body.removesuffix(b"\n"), "" if mac == "-" else mac, signed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +149,10 @@ class EnrolmentRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentAnswer:
-    """What the CA says of a request; the three PEMs are there when it was `signed`.
+    """What the CA says of a request; certificate, CAs and lists (PEM) are there when it was `signed`.
 
-    `settings` are a configuration to begin with, as its file is read.
+    `retired` are the CAs that are to be trusted no more (PEM), `settings` a configuration to begin
+    with, as its file is read.
     """
 
     request: str
@@ -140,6 +161,7 @@ class EnrolmentAnswer:
     certificate: bytes = b""
     ca: bytes = b""
     crl: bytes = b""
+    retired: bytes = b""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -218,8 +240,12 @@ def vouches(token: EnrolmentToken, message: EnrolmentMessage) -> bool:
     return hmac.compare_digest(_mac(_REQUEST, message.body, token), message.mac)
 
 
-def seal_answer(answer: EnrolmentAnswer, token: EnrolmentToken | None) -> EnrolmentMessage:
-    """Write an answer, for whoever has the token."""
+def seal_answer(
+    answer: EnrolmentAnswer,
+    token: EnrolmentToken | None,
+    sign: Callable[[bytes], Sequence[bytes]] | None = None,
+) -> EnrolmentMessage:
+    """Write an answer, for whoever has the token, or knows a CA that is to `sign` it."""
     document = {
         "v": _VERSION,
         "kind": "enrolled",
@@ -229,9 +255,14 @@ def seal_answer(answer: EnrolmentAnswer, token: EnrolmentToken | None) -> Enrolm
         "certificate": answer.certificate.decode("ascii"),
         "ca": answer.ca.decode("ascii"),
         "crl": answer.crl.decode("ascii"),
+        "retired": answer.retired.decode("ascii"),
         "settings": answer.settings,
     }
-    return _sealed(_ANSWER, document, token)
+    sealed = _sealed(_ANSWER, document, token)
+    if sign is None:
+        return sealed
+    signatures = tuple(one.hex() for one in sign(_ANSWER + sealed.body))
+    return replace(sealed, signatures=signatures)
 
 
 def open_answer(
@@ -262,8 +293,22 @@ def open_answer(
         certificate=fields.text(document, "certificate").encode(),
         ca=fields.text(document, "ca").encode(),
         crl=fields.text(document, "crl").encode(),
+        retired=(fields.optional(document, "retired", fields.text) or "").encode(),
         settings=_settings(document),
     )
+
+
+def refuse_unsigned(message: EnrolmentMessage, cas: Sequence[x509.Certificate]) -> None:
+    """Refuse an answer that none of these CAs has signed; raises Rejected: BAD_SIGNATURE."""
+    for ca in cas:
+        check = checking(cast("PublicKey", ca.public_key()))
+        for signature in message.signatures:
+            try:
+                check(bytes.fromhex(signature), _ANSWER + message.body)
+            except (ValueError, InvalidSignature):
+                continue
+            return
+    raise Rejected(Reason.BAD_SIGNATURE, "none of our CAs has signed the answer")
 
 
 def _settings(document: dict[str, Any]) -> dict[str, Any]:

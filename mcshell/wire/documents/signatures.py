@@ -37,7 +37,7 @@ from mcshell.wire.documents.trust import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mcshell.pki import Identity, PrivateKey
     from mcshell.pki.keys import PublicKey
@@ -162,9 +162,9 @@ class _Leaf:
     """Its public key, in DER."""
 
     @property
-    def owner(self) -> tuple[bytes, str, str, bytes]:
-        """What it has in common with those that take its place: CA, kind, name and key."""
-        return self.anchor.key, self.identity.kind, self.identity.name, self.key
+    def owner(self) -> tuple[str, str, bytes]:
+        """What it has in common with those that take its place: kind, name and key."""
+        return self.identity.kind, self.identity.name, self.key
 
 
 class Verifier:
@@ -178,6 +178,8 @@ class Verifier:
         refuse_expired_crl: whether nothing is believed under a CRL past its next update; without
             it the log is warned.
         cache: the file where examined certificates are kept beyond this process.
+        newer_cas: the trusted CAs as they are now, where they were changed since it was asked last. It
+            is asked where one is lacking, so that nothing of a CA that came in the meantime is refused.
 
     Raises:
         ConfigError: a CA that is none, or a CRL that is not signed by one of them.
@@ -192,27 +194,28 @@ class Verifier:
         crl_max_age: float | None = None,
         refuse_expired_crl: bool = False,
         cache: CertificateCache | None = None,
+        newer_cas: Callable[[], bytes | None] = lambda: None,
     ) -> None:
-        # Of two certificates of one CA's key, the one that is good for longer vouches.
-        self._anchors = sorted(load_anchors(ca_pem), key=lambda anchor: -anchor.not_after)
+        self._newer_cas = newer_cas
         self._operators = tuple(operators)
+        self._anchors = _trusted(ca_pem, self._operators)
         self._crl_max_age = crl_max_age
         self._refuse_expired_crl = refuse_expired_crl
         self._warned: set[tuple[bytes, int]] = set()
         self._revocations: dict[bytes, Revocations] = {}  # by the CA's key
         self._taking = threading.Lock()
+        self._looking = threading.Lock()
         # By the SHA-256 of its text. Only what one of the CAs has issued is in it: no stranger's
         # certificates, however many come, cost memory.
         self._leaves: dict[bytes, _Leaf] = {}
         # Of those with one owner the one that is good for longest: certificates are public, so it
         # does not matter who has shown it.
-        self._newest: dict[tuple[bytes, str, str, bytes], _Leaf] = {}
+        self._newest: dict[tuple[str, str, bytes], _Leaf] = {}
         self._cache = cache
-        self._trusts = [_trust(anchor, operators) for anchor in self._anchors]
         self._points: dict[bytes, bytes] = {}
         if crl_pem:
             try:
-                self._take(load_crls(crl_pem, self._anchors, points=None))
+                self._take(load_crls(crl_pem, list(self._anchors), points=None))
             except Rejected as error:
                 raise ConfigError(f"the CRL: {error.detail}") from error
             self._points |= {key: one.point for key, one in self._revocations.items() if one.point}
@@ -254,11 +257,27 @@ class Verifier:
         Raises:
             Rejected: BAD_CERTIFICATE (no CRL), FOREIGN_CA or BAD_SIGNATURE (not our CA's).
         """
-        return self._take(load_crls(pem, self._anchors, self._points))
+        return self._take(load_crls(pem, list(self._anchors), self._points))
 
     def update_lists(self, lists: Sequence[bytes]) -> bool:
         """Do as `update_crl` with lists in DER, as they travel."""
-        return self._take(load_lists(lists, self._anchors, self._points))
+        return self._take(load_lists(lists, list(self._anchors), self._points))
+
+    def use_cas(self, ca_pem: bytes) -> bool:
+        """Trust these CAs from now on, and no others; returns whether they are others.
+
+        Raises:
+            ConfigError: one of them is none.
+        """
+        anchors = _trusted(ca_pem, self._operators)
+        with self._taking:
+            if anchors == self._anchors:
+                return False
+            keys = {anchor.key for anchor in anchors}
+            self._anchors, self._leaves, self._newest = anchors, {}, {}
+            self._revocations = {key: one for key, one in self._revocations.items() if key in keys}
+        log.warning("trusted now: %s", ", ".join(anchor.name for anchor in anchors))
+        return True
 
     def _take(self, found: Sequence[Revocations]) -> bool:
         with self._taking:
@@ -338,7 +357,7 @@ class Verifier:
         """
         certificate = x509.load_der_x509_certificate(der)
         try:
-            anchor = self._anchor_of(certificate)
+            anchor = _anchor_of(certificate, self._anchors)
         except Rejected:
             return
         self._refuse_revoked_ca(anchor)
@@ -399,10 +418,10 @@ class Verifier:
 
     def _lives_on(self, leaf: _Leaf, now: float) -> bool:
         """Whether another certificate of an ended one's owner, and so of its key, is good."""
-        newest = self._newest[leaf.owner].identity
-        revocations = self._revocations.get(leaf.anchor.key)
-        revoked = revocations is not None and newest.serial in revocations.serials
-        return newest.not_before <= now <= newest.not_after and not revoked
+        newest = self._newest.get(leaf.owner, leaf)
+        revocations = self._revocations.get(newest.anchor.key)
+        revoked = revocations is not None and newest.identity.serial in revocations.serials
+        return newest.identity.not_before <= now <= newest.identity.not_after and not revoked
 
     def _check_age(self, anchor: Anchor, revocations: Revocations, now: float) -> None:
         if now > revocations.next_update:
@@ -434,30 +453,49 @@ class Verifier:
         digest = _digest(text)
         leaf = self._leaves.get(digest)
         if leaf is None:
-            leaf = self._recall(digest) or self._examine(text, digest)
+            anchors = self._anchors
+            try:
+                leaf = self._recall(digest, anchors) or self._examine(text, digest, anchors)
+            except Rejected as why:
+                if why.reason is not Reason.FOREIGN_CA:
+                    raise
+                self._look_for_newer_cas()
+                if anchors is self._anchors:
+                    raise
+                anchors = self._anchors
+                leaf = self._examine(text, digest, anchors)
             with self._taking:
-                newest = self._newest.setdefault(leaf.owner, leaf)
-                if newest.identity.not_after < leaf.identity.not_after:
-                    self._newest[leaf.owner] = leaf
-            self._leaves[digest] = leaf
+                if anchors is self._anchors:  # else a CA may be trusted no more
+                    newest = self._newest.setdefault(leaf.owner, leaf)
+                    if newest.identity.not_after < leaf.identity.not_after:
+                        self._newest[leaf.owner] = leaf
+                    self._leaves[digest] = leaf
         return leaf
 
-    def _recall(self, digest: bytes) -> _Leaf | None:
+    def _look_for_newer_cas(self) -> None:
+        with self._looking:
+            try:
+                if (pem := self._newer_cas()) is not None:
+                    self.use_cas(pem)
+            except ConfigError as error:
+                log.warning("the CAs stay as they were: %s", error)
+
+    def _recall(self, digest: bytes, anchors: Mapping[Anchor, bytes]) -> _Leaf | None:
         """What an earlier process has examined, of a CA that is trusted now."""
         try:
             known = {} if self._cache is None else self._cache.get(digest)
-            for anchor, trust in zip(self._anchors, self._trusts, strict=True):
+            for anchor, trust in anchors.items():
                 if (found := known.get(trust)) is not None:
                     return _Leaf(found[0], anchor, checking_der(found[1]), found[1])
         except UNPARSABLE as error:
             log.debug("a certificate was not remembered well: %s", error)
         return None
 
-    def _examine(self, text: str, digest: bytes) -> _Leaf:
+    def _examine(self, text: str, digest: bytes, anchors: Mapping[Anchor, bytes]) -> _Leaf:
         """Parse a certificate and check its chain."""
         try:
             certificate = x509.load_der_x509_certificate(_decode(text))
-            anchor = self._anchor_of(certificate)
+            anchor = _anchor_of(certificate, anchors)
             identity = identity_of(certificate, self._operators)
             refuse_unfit(certificate, identity.kind)
             key = certificate.public_key()
@@ -467,20 +505,28 @@ class Verifier:
         except UNPARSABLE as error:
             raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from None
         if self._cache is not None:
-            trust = self._trusts[self._anchors.index(anchor)]
-            self._cache.add(digest, trust, identity, der)
+            self._cache.add(digest, anchors[anchor], identity, der)
         return leaf
 
-    def _anchor_of(self, certificate: x509.Certificate) -> Anchor:
-        for anchor in self._anchors:
-            try:
-                certificate.verify_directly_issued_by(anchor.certificate)
-            except (*UNPARSABLE, InvalidSignature):
-                continue
-            return anchor
-        raise Rejected(
-            Reason.FOREIGN_CA, f"issued by {certificate.issuer.rfc4514_string()[:120]!r}"
-        )
+
+def _anchor_of(certificate: x509.Certificate, anchors: Iterable[Anchor]) -> Anchor:
+    """The CA that has issued a certificate; raises Rejected where it is none of them."""
+    for anchor in anchors:
+        try:
+            certificate.verify_directly_issued_by(anchor.certificate)
+        except (*UNPARSABLE, InvalidSignature):
+            continue
+        return anchor
+    raise Rejected(Reason.FOREIGN_CA, f"issued by {certificate.issuer.rfc4514_string()[:120]!r}")
+
+
+def _trusted(ca_pem: bytes, operators: Sequence[str]) -> dict[Anchor, bytes]:
+    """The CAs in a text, each with what a verdict by it relies on.
+
+    Of two certificates of one CA's key, the one that is good for longer vouches.
+    """
+    anchors = sorted(load_anchors(ca_pem), key=lambda anchor: -anchor.not_after)
+    return {anchor: _trust(anchor, operators) for anchor in anchors}
 
 
 def _trust(anchor: Anchor, operators: Sequence[str]) -> bytes:

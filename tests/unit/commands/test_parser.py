@@ -84,7 +84,7 @@ def test_the_faces_read_a_line_alike(face: str, line: str) -> None:
         (
             "pki",
             [
-                "one of init, issue, list, revoke, token, requests, receive, sign, serve, publish is meant"
+                "one of init, issue, list, revoke, rotate, token, requests, receive, sign, serve, publish is meant"
             ],
         ),
         ("pki isue web1", ["unknown verb 'pki isue'", "did you mean issue?"]),

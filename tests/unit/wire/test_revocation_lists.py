@@ -36,7 +36,7 @@ def foreign(authority, *, revoked=0, issuer=None):
     return build_crl(
         authority.certificate.subject if issuer is None else issuer,
         Ed25519PrivateKey.generate(),
-        authority._aki,
+        authority.cas[0].identifier,
         number=9,
         now=time.time(),
         revoked=[((1 << 150) + number, time.time()) for number in range(revoked)],
@@ -110,8 +110,8 @@ def test_a_large_list_of_ours_is_taken(authority):
     """What the CA has signed may be as large as a message."""
     pem = build_crl(
         authority.certificate.subject,
-        authority._key,
-        authority._aki,
+        authority.cas[0].key,
+        authority.cas[0].identifier,
         number=50,
         now=time.time(),
         revoked=[((1 << 150) + number, time.time()) for number in range(18_000)],

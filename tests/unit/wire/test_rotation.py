@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mcshell.errors import Reason, Rejected, UsageError
+from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import Authority
 from mcshell.pki.certificates import build_ca
 from mcshell.pki.keys import dump_private
@@ -146,3 +147,71 @@ def test_a_cas_new_certificate_for_its_key_keeps_leaves_and_lists(tmp_path):
     verifier = Verifier(ended + authority.ca_pem, crl_pem=authority.crl_pem)
     assert reason(verifier, alice) is None
     assert reason(verifier, mallory) is Reason.REVOKED
+
+
+def test_a_ca_that_is_trusted_no_more_is_believed_about_nothing(old, new):
+    """Also not about a certificate that was examined before; the other's list stays in force."""
+    verifier = Verifier(old.ca_pem + new.ca_pem, crl_pem=old.crl_pem + new.crl_pem)
+    before, after = signer_of(old, "alice"), signer_of(new, "alice")
+    assert reason(verifier, before) is reason(verifier, after) is None
+    assert verifier.use_cas(new.ca_pem)
+    assert (reason(verifier, before), reason(verifier, after)) == (Reason.FOREIGN_CA, None)
+    assert verifier.crl_pem == new.crl_pem
+    assert not verifier.use_cas(new.ca_pem)
+    with pytest.raises(ConfigError):
+        verifier.use_cas(b"junk")
+    assert reason(verifier, after) is None
+
+
+def test_a_ca_that_came_meanwhile_is_looked_for_once(old, new):
+    """What a newer file says is believed at its first message; strangers do not have it read again."""
+    files, asked = [new.ca_pem + old.ca_pem], []
+
+    def newer():
+        asked.append(1)
+        return files.pop() if files else None
+
+    verifier = Verifier(old.ca_pem, newer_cas=newer)
+    assert reason(verifier, signer_of(old, "alice")) is None
+    assert asked == []
+    assert reason(verifier, signer_of(new, "alice")) is None
+    assert asked == [1]
+    junk = Verifier(old.ca_pem, newer_cas=lambda: b"junk")
+    assert reason(junk, signer_of(new, "bob")) is Reason.FOREIGN_CA
+    assert reason(junk, signer_of(old, "bob")) is None
+
+
+def test_many_threads_miss_no_ca_that_comes(old, new):
+    """While one reads the newer file the others wait for it, and believe what it says."""
+    files, told = [old.ca_pem + new.ca_pem], []
+
+    def newer():
+        time.sleep(0.05)
+        return files.pop() if files else None
+
+    verifier = Verifier(old.ca_pem, newer_cas=newer)
+    signer = signer_of(new, "alice")
+    threads = [
+        threading.Thread(target=lambda: told.append(reason(verifier, signer))) for _ in range(8)
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert told == [None] * 8
+
+
+def test_a_key_goes_on_under_the_other_ca(old, new):
+    """What an ended certificate has signed is good while the key has a certificate of either CA."""
+    key = Ed25519PrivateKey.generate()
+    began = time.time() - 200
+    short = old.certify("web1", "node", key.public_key(), not_before=began, lifetime=100)
+    long = new.certify("web1", "node", key.public_key())
+    verifier = Verifier(old.ca_pem + new.ca_pem, crl_pem=old.crl_pem)
+    ended = Signer.from_pem(short, dump_private(key))
+    assert reason(verifier, ended) is Reason.CERT_EXPIRED
+    assert reason(verifier, Signer.from_pem(long, dump_private(key))) is None
+    assert reason(verifier, ended) is None
+    new.revoke("web1")
+    verifier.update_crl(new.crl_pem)
+    assert reason(verifier, ended) is Reason.CERT_EXPIRED

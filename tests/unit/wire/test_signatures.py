@@ -71,7 +71,7 @@ def build(authority, key, *extensions, name="alice"):
     )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
-    return builder.sign(authority._key, hash_for(authority._key))
+    return builder.sign(authority.cas[0].key, hash_for(authority.cas[0].key))
 
 
 def usage(*, digital_signature):
@@ -194,7 +194,7 @@ def test_a_key_is_good_as_long_as_one_of_its_certificates_is(tmp_path, others, r
     if revoked:
         crl = build_crl(
             authority.certificate.subject,
-            authority._key,
+            authority.cas[0].key,
             key_identifier(authority.certificate),
             number=99,
             now=NOW,
@@ -226,7 +226,7 @@ def test_a_ca_out_of_date_vouches_for_nobody(tmp_path):
         .not_valid_before(now - timedelta(days=9))
         .not_valid_after(now - timedelta(days=8))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(authority._key, None)
+        .sign(authority.cas[0].key, None)
     )
     verifier = Verifier(old.public_bytes(Encoding.PEM))
     assert reason(verifier, Signer(cert, key)) is Reason.CERT_EXPIRED
@@ -451,7 +451,7 @@ def test_a_later_process_examines_no_certificate_again(authority, monkeypatch, t
     assert ruling.kind == "operator", "the patterns that said otherwise were others"
     crl = build_crl(
         authority.certificate.subject,
-        authority._key,
+        authority.cas[0].key,
         key_identifier(authority.certificate),
         number=99,
         now=NOW,

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from mcshell import private
 from mcshell.config import PKISettings
 from mcshell.enrolment.machine import renewal, renewed
-from mcshell.enrolment.service import EnrolmentService
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import Authority, rotation
 from mcshell.realm import realm_of
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mcshell.enrolment.service import EnrolmentService
     from mcshell.wire.documents.enrolment import EnrolmentAnswer
 
 

@@ -284,6 +284,7 @@ class NodeServer:
                 companion.stop()
             self._leave()
             self._security.replay_guard.close()
+            self._security.approvals.table.close()
             self._services.close()
             self._security.audit.close()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.client.discovery.targeting import targeting_of
 from mcshell.errors import UsageError
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
@@ -167,4 +168,10 @@ def test_the_lines(fleet: Fleet, tmp_path: Path) -> None:
     assert len(lines(file)) == 3
     (event,) = [one for one in fleet.audit("web1") if one["event"] == "break_glass"]
     assert (event["caller"], event["reason"]) == ("cert=carol", "the pager")
-    assert wait_until(lambda: "cert=carol mark.once: the pager" in typed("inventory", "web1"), 60)
+    with fleet.client(state="state-alice") as alice:
+
+        def told_flaws() -> str:
+            found = alice.find(targeting_of(where="role=web", fresh=True)).answers.get("web1")
+            return "" if found is None else str(found.node.flaws)
+
+        assert wait_until(lambda: "cert=carol mark.once: the pager" in told_flaws(), 60)

@@ -161,7 +161,7 @@ class Site:
     def enroll(self, name: str, *more: str, token: Path | None = None, code: int = 0) -> Any:
         """Have a machine ask; returns the row that it is told."""
         words = ["node", "enroll", name, "--broker", self.listener, "--json"]
-        words += ["--out", str(self.machine(name)), *more]
+        words += ["--wait", "150s", "--out", str(self.machine(name)), *more]
         words += ["--token-file", str(token)] if token else []
         (row,) = self.json(*words, code=code)
         return row

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(400)
-LIFE = 120.0
+LIFE = 300.0
 
 
 def cas(site: Site, name: str) -> list[x509.Certificate]:

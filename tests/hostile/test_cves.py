@@ -278,7 +278,7 @@ def leaf_of(authority: Authority, name: str) -> str:
         leaf,
         key.public_key(),
         authority.certificate.subject,
-        authority._key,
+        authority.cas[0].key,
         key_identifier(authority.certificate),
     )
     return base64.b64encode(made.public_bytes(Encoding.DER)).decode()

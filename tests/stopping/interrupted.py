@@ -105,10 +105,12 @@ def pool(client, phase):
     arguments, reached = PHASES[phase]
     before = len(client.requests())
     put = questions(client)
-    interrupt_when(lambda: reached(client, before, put), asks=False)
+    all_put = threading.Event()
+    interrupt_when(lambda: all_put.is_set() and reached(client, before, put), asks=False)
     threads = ThreadPoolExecutor(2)
     futures = [threads.submit(asked, client, arguments) for _ in range(6)]
     try:
+        all_put.set()  # not before: a busy machine may take its time for them
         for future in futures:
             future.result()
     except KeyboardInterrupt as stopped:

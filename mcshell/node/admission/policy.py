@@ -222,6 +222,12 @@ class Policies:
         own = owner is None and agent in _OWNING
         return _decide(file, name, caller, action, asked, own=own, of_another=owner is not None)
 
+    def wants_approvals(self, agent: str) -> bool:
+        """Whether there is a file of approvals for an agent, good or not."""
+        with self._lock:
+            file = self._file(f"{agent}{_APPROVALS}")
+        return file.approvals is not None or bool(file.error)
+
     def demand(
         self,
         caller: str,
@@ -440,6 +446,8 @@ class Authorisation:
 
     def demand(self, host: Host, caller: str, agent: str, action: str) -> ApprovalDemand | None:
         """How many approvals it takes that `caller` has that done on this node; None: none."""
+        if not self._policies.wants_approvals(agent):
+            return None
         return self._policies.demand(
             caller, agent, action, host.facts, host.classes, query=host.query
         )

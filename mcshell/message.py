@@ -21,10 +21,12 @@ __all__ = [
     "JOB_STATES",
     "LATE",
     "NATIVE",
+    "Approval",
     "Duty",
     "Filter",
     "Job",
     "Plan",
+    "Proposal",
     "Reply",
     "ReplySequence",
     "Request",
@@ -200,7 +202,8 @@ class Request:
 
     `id` is made of `nonce` (see `made_id`), but for the runs of jobs. `job`, `run` and `digest` do
     not travel: a node sets the first two where the question is one run of a job, the last is the
-    SHA-256 of the bytes that were signed, in hexadecimal, which every reply repeats.
+    SHA-256 of the bytes that were signed, in hexadecimal, which every reply repeats. `emergency` is why
+    it is to be done without the approvals that it wants; "" without such a reason.
     """
 
     id: str
@@ -220,6 +223,7 @@ class Request:
     job: str | None = None
     run: str = ""
     digest: str = ""
+    emergency: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,6 +373,38 @@ class Plan:
     collective: str
     created: float
     steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What an operator would have done, for others to approve: an action on nodes, once on each.
+
+    `nodes` are its targets by name; each has to match `filter` still when it begins. `schema` is the
+    digest of the action's (`ddl.Action.digest`). Nothing begins after `expires` (epoch).
+    `why` is for those who are to approve.
+    """
+
+    author: str
+    collective: str
+    agent: str
+    action: str
+    data: Mapping[str, Any]
+    nodes: tuple[str, ...]
+    filter: Filter
+    schema: str
+    created: float
+    expires: float
+    nonce: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """An operator's yes to one proposal: `proposal` is the SHA-256 of its bytes, in hexadecimal."""
+
+    author: str
+    proposal: str
+    created: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

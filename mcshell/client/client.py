@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from mcshell.client.approvals import ApprovalManager
     from mcshell.client.explain.causes import Cause
     from mcshell.client.jobs.manager import JobManager
     from mcshell.client.messaging.conversations import Conversation
@@ -185,6 +186,15 @@ class Client:
             self.ddls,
             self._requester,
             self._credentials.verifier,
+        )
+
+    @cached_property
+    def approvals(self) -> ApprovalManager:
+        """What operators propose, and others say to it."""
+        from mcshell.client.approvals import ApprovalManager  # noqa: PLC0415 - as above
+
+        return ApprovalManager(
+            self.settings, self._credentials, self._discovery, self.ddls, self._requester
         )
 
     @cached_property

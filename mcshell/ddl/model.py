@@ -6,6 +6,8 @@ is done; checking twice changes nothing.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import field, replace
@@ -128,6 +130,24 @@ class Action:
     sensitive: frozenset[str] = frozenset()
     times: frozenset[str] = frozenset()
     limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256, in hexadecimal, of what it takes, does and gives: who approves it means this."""
+        described = {
+            "action": [self.agent, self.name, self.description],
+            "inputs": {
+                name: [
+                    *(one.type, one.description, one.optional, one.default),
+                    *(one.validation, one.maxlength, one.choices, one.sensitive),
+                ]
+                for name, one in self.inputs.items()
+            },
+            "outputs": {name: [one.type, one.description] for name, one in self.outputs.items()},
+            "mcshell": [self.timeout, self.rerun_safe, self.changes, sorted(self.sensitive)],
+        }
+        text = json.dumps(described, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def lists(self) -> list[str]:

@@ -6,10 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from mcshell import plugins
+from mcshell.node.admission.approvals import Approvals
 from mcshell.node.admission.controller import AdmissionController
 from mcshell.node.admission.policy import Authorisation, Policies
 from mcshell.node.admission.replay import ReplayGuard
 from mcshell.node.audit.log import AuditLog
+from mcshell.node.store.approval_table import ApprovalTable
 from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import BodyLimits
 
@@ -40,6 +42,7 @@ class SecurityContext:
     audit: AuditLog
     replay_guard: ReplayGuard
     limits: BodyLimits
+    approvals: Approvals
 
 
 def open_security(
@@ -63,12 +66,15 @@ def open_security(
         keep=node.audit_keep,
         every=node.audit_every,
     )
+    table = ApprovalTable(state / "approvals.sqlite")
+    approvals = Approvals(table, authorisation, verifier, limits, audit)
     controller = AdmissionController(
         verifier=verifier,
         limits=limits,
         authorisation=authorisation,
         served=served,
         audit=audit,
+        approvals=approvals,
     )
     return SecurityContext(
         controller=controller,
@@ -77,6 +83,7 @@ def open_security(
         audit=audit,
         replay_guard=ReplayGuard(state / "replay.sqlite"),
         limits=limits,
+        approvals=approvals,
     )
 
 

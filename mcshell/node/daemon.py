@@ -74,7 +74,7 @@ class Daemon:
         self._manager = ServiceManager() if manager is None else manager
         state = private_folder(settings.state_dir / "node")
         self._lock = hold_state_directory(state)
-        served = read_agents(settings, lambda: self.server.jobs)
+        served = read_agents(settings, lambda: self.server.jobs, lambda: security.approvals)
         security = open_security(settings, credentials.verifier, served, state)
         spool = Spool(state / "work.sqlite")
         host = _host(identity, settings, credentials, served, security, spool)
@@ -225,7 +225,11 @@ def _host(
         audit_history=AuditHistory(security.audit.path),
         records=spool,
         machine=machine_id(state),
-        flaws=lambda: (*security.authorisation.flaws(), *known.flaws()),
+        flaws=lambda: (
+            *security.approvals.flaws(identity),
+            *security.authorisation.flaws(),
+            *known.flaws(),
+        ),
         state=state,
         tells_all_files=settings.node.tell_files == "all",
     )

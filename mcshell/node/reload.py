@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import Settings
+    from mcshell.node.admission.approvals import Approvals
     from mcshell.node.agents.registry import AgentRegistry
     from mcshell.node.builtin.job import JobRecords
     from mcshell.node.context import SecurityContext
@@ -70,11 +71,13 @@ def policies_of(settings: Settings) -> Path:
     return settings.node.policies or settings.state_dir / "node" / "policies"
 
 
-def read_agents(settings: Settings, jobs: Callable[[], JobRecords]) -> AgentRegistry:
+def read_agents(
+    settings: Settings, jobs: Callable[[], JobRecords], approvals: Callable[[], Approvals]
+) -> AgentRegistry:
     """Load the node's agents; none is active yet."""
     return load_agents(
         [*settings.node.agents, shipped_dir()],
-        builtin_agents(jobs),
+        builtin_agents(jobs, approvals),
         lenient=settings.node.unknown_validators == "warn",
     )
 
@@ -201,7 +204,7 @@ class Reloader:
             raise ConfigError(flaws[0])
         verifier = load_verifier(new.pki)  # a list that is none is refused before anything changes
         known = SelfKnowledge.read(new)
-        agents = read_agents(new, lambda: self._server.jobs)
+        agents = read_agents(new, lambda: self._server.jobs, lambda: self._security.approvals)
         at_once, later = changed(self.settings, new, NODE)
         if load_credentials(new.pki).signer.certificate != self._credentials.signer.certificate:
             later.append("the certificate")
@@ -215,7 +218,11 @@ class Reloader:
             classes=known.classes,
             settings=settings.agents,
             tells_all_files=settings.node.tell_files == "all",
-            flaws=lambda: (*self._security.authorisation.flaws(), *known.flaws()),
+            flaws=lambda: (
+                *self._security.approvals.flaws(self._host.identity),
+                *self._security.authorisation.flaws(),
+                *known.flaws(),
+            ),
         )
         self._security.authorisation.reread(policies_of(settings))
         self._server.use(settings)

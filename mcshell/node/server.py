@@ -284,6 +284,7 @@ class NodeServer:
                 companion.stop()
             self._leave()
             self._security.replay_guard.close()
+            self._security.approvals.table.close()
             self._services.close()
             self._security.audit.close()
 
@@ -415,13 +416,15 @@ class NodeServer:
                 limit = self.settings.node.time_for(request.agent, verdict.action.timeout)
                 sink = AuditedReplies(node.reply_sender, self._security.controller, host)
                 tasks.append(Task(admitted=verdict, host=host, reply_sink=sink, timeout=limit))
+                if request.emergency:
+                    self._tell_soon(host.identity)
         if tasks:
             self._threads.put(*tasks)
         if hosts[0][1].via is Via.DIRECT and hosts[0][0].journal.counts["refused"] > before:
-            self._tell_refusal(hosts[0][0].identity)
+            self._tell_soon(hosts[0][0].identity)
 
-    def _tell_refusal(self, identity: str) -> None:
-        """What gets no answer is told in a registration, for `explain`: now and then, to all."""
+    def _tell_soon(self, identity: str) -> None:
+        """Register: what gets no answer is told there, for `explain`, and glass that was broken."""
         now = time.monotonic()
         if now - self._told.get(identity, -_TELL_EVERY) >= _TELL_EVERY:
             self._told[identity] = now

@@ -75,6 +75,7 @@ COMMANDS = (
 )
 REFUSED = {
     "report x.ipynb": "IPython",
+    "emulate 3 --pki pki": "mcshell.node.emulator",
     "demo --notebook": "IPython",
     "ping --format psql": "tabulate",
     "--format github ping": "tabulate",

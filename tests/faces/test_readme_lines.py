@@ -34,6 +34,8 @@ NOT_TYPED = {
     "/srv/mcshell/old/ctl": "two brokers of one's own: tests/rights/test_moving.py",
     "mcshell config import": "MCollective's files and nodes",
     "[broker]": "configuration",
+    "mcshell propose": "several operators: tests/fleet/test_approvals.py",
+    "# callers   actions": "configuration",
     "[client]": "configuration",
     "mcshell node --config web1.toml --check": "a node of one's own: tests/services/test_check.py",
     "from mcshell.node.agent": "a file",

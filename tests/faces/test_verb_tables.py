@@ -123,6 +123,10 @@ SHELL = (
     "shell",
     "demo --nodes 2 --dir small --exec 'find; version' --incident",
     "audit verify {lab}/state/node/audit.jsonl --heads inventory --node localhost",
+    "propose rpcutil ping -I web01",
+    "proposals",
+    "approve {others} --yes",
+    "proposal run {own} --yes",
 )
 """What is typed at a shell, in this order; `shell` is given a line, `watch` is interrupted."""
 SERVICES = (
@@ -204,9 +208,10 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
     (lab.work / "queues.txt").write_text("mcs.none.work.nobody\n")
     second = f"broker --listen 127.0.0.1:{port} --data second --user {broker['user']}"
     second += f" --passcode-file {lab.folder}/broker.pass"
+    others, own = proposed(lab, second_operator(lab)), proposed(lab, "mcshell.toml")
     for line in SHELL:
         before = {"shell": "echo version | ", "watch": "timeout -s INT 4 "}.get(verb(line), "")
-        words = line.format(lab=lab.folder, old=old, new=new)
+        words = line.format(lab=lab.folder, old=old, new=new, own=own, others=others)
         there = serving(lab, second) if verb(line) == "broker move" else nullcontext()
         with there:
             said = lab.shell(f"{before}mcshell {words}; echo code $?")
@@ -226,6 +231,29 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
         there = serving(lab, embedded) if verb(line) == "pki serve" else nullcontext()
         with there, serving(lab, line.format(lab=lab.folder)):
             pass
+
+
+def second_operator(lab: Lab) -> str:
+    """Somebody else who may propose on the emulated nodes; the file of his configuration."""
+    folder = lab.folder
+    lab.shell(f"mcshell pki issue second --kind operator --pki {folder}/pki --out {folder}/second")
+    text = (folder / "mcshell.toml").read_text()
+    text = re.sub(r"(?m)^(cert|key) = .*$", r'\1 = "second/second.\1"', text)
+    text = text.replace("second.cert", "second.pem").replace('"state"', '"state-of-second"')
+    (folder / "second.toml").write_text(text)
+    (folder / "second.toml").chmod(0o600)
+    allowed = folder / "policies-of-emulated" / "approval.policy"
+    allowed.write_text("policy default deny\nallow\t*\t*\t*\t*\n")
+    allowed.chmod(0o600)
+    return "second.toml"
+
+
+def proposed(lab: Lab, config: str) -> str:
+    """The first digits of a proposal of whoever has this configuration."""
+    said = lab.shell(f"mcshell propose rpcutil ping -I web02 --json --config {lab.folder}/{config}")
+    found = re.search(r'"proposal": "([0-9a-f]{12})', said)
+    assert found is not None, said
+    return found[1]
 
 
 @contextmanager

@@ -69,7 +69,8 @@ class RequestOptions:
     """One request as the operator put it. Times in seconds; None takes the settings' value.
 
     Its inputs are values (`data`), or what a line or document has, which each schema reads for itself
-    (`texts`, as `Action.convert` takes them), and the words behind `--`, which are those of its one list.
+    (`texts`, as `Action.convert` takes them), and the words behind `--`, which are those of its one list. `emergency` is
+    why it is to be done without the approvals that it wants.
     """
 
     agent: str
@@ -87,6 +88,7 @@ class RequestOptions:
     wait: bool = True
     pool: str | None = None
     canary: str | None = None
+    emergency: str = ""
 
     @property
     def put(self) -> dict[str, Any]:
@@ -101,6 +103,7 @@ _PUT = {
     "batch_sleep": int | float,
     "max_failures": str,
     "canary": str,
+    "emergency": str,
 }
 
 

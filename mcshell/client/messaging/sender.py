@@ -64,6 +64,7 @@ class RequestSender:
             filter=Filter() if record.via.durable else record.filter,
             pool=record.pool,
             nonce=record.nonce,
+            emergency=str(record.options.get("emergency", "")),
         )
 
     def send(

@@ -121,6 +121,9 @@ class AskingOptions(Options, title="asking"):
     max_failures: str | None = option(
         "--max-failures K|K%", "stop the batches after K failures", type=share
     )
+    break_glass: str | None = option(
+        "--break-glass REASON", "without the approvals it wants; everybody is told why"
+    )
     background: bool = flag("-b --background", "send, print the request id, leave")
     yes: bool = flag("-y --yes", "do not ask before a change")
 

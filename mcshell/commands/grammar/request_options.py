@@ -16,7 +16,7 @@ from mcshell.commands.grammar.options import (
     TargetsOptions,
     UnaskedOptions,
 )
-from mcshell.commands.grammar.values import percentage
+from mcshell.commands.grammar.values import Choice, percentage
 
 _REQUEST = (
     "an id, package.status, @yesterday, package.status@7d or a job's name; default: the newest"
@@ -45,6 +45,26 @@ class RpcOptions(
     diff: str | None = option(
         "--diff BEFORE",
         "what has changed since a request, or since the same was asked as of a moment (@7d)",
+    )
+
+
+class ProposeOptions(TargetsOptions, OutputOptions, ActionOptions, InputsOptions, title="proposal"):
+    why: str | None = option("--why TEXT", "a line for those who are to approve")
+    ttl: float | None = seconds("--ttl TIME", "until when it may begin (1d)")
+
+
+class ProposalsOptions(OutputOptions):
+    timeout: float | None = seconds("-t --timeout S", "how long to wait for the nodes")
+
+
+class ApproveOptions(ProposalsOptions, UnaskedOptions):
+    proposal: str = word("PROPOSAL", "the first digits of its digest, 8 at least")
+
+
+class RunOptions(ProposalsOptions, UnaskedOptions):
+    proposal: str = word("PROPOSAL", "the first digits of its digest, 8 at least")
+    via: str | None = option(
+        "--via WAY", "direct, or queue (default)", type=Choice("direct", "queue")
     )
 
 

@@ -12,6 +12,7 @@ from mcshell import config, plugins
 from mcshell.commands.output.result import Table
 from mcshell.errors import ConfigError, MCShellError, Rejected
 from mcshell.node.admission.policy import Authorisation, Policies
+from mcshell.node.builtin.approval import no_approvals
 from mcshell.node.builtin.job import no_jobs
 from mcshell.node.reload import SelfKnowledge, policies_of, read_agents, unusable
 from mcshell.wire.credentials import load_credentials
@@ -52,7 +53,7 @@ def _wrong(settings: Settings) -> Iterator[str]:
         yield from Authorisation(Policies(folder), {}).flaws()
     elif settings.node.policies is None:
         yield f"policies: {folder} is not there, so that everything is denied"
-    yield from read_agents(settings, no_jobs).flaws()
+    yield from read_agents(settings, no_jobs, no_approvals).flaws()
     yield from SelfKnowledge.read(settings).flaws()
 
 

@@ -51,6 +51,7 @@ def rpc(context: Context, options: RpcOptions) -> Replies | Table:
         wait=not options.background and (shaping or options.format != "jsonl"),
         pool=options.pool,
         canary=options.canary,
+        emergency=options.break_glass or "",
     )
     fitting(context.library, ask)
     _say_who_reads(context, options)

@@ -15,9 +15,10 @@ LEFT_OUT = (
     *("README.md", "wire/PROTOCOL.md", "wire/mcollective/README.md"),
     *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
     *("deploy/ansible", "deploy/node", "deploy/puppet", "notebook", "shell/demo_history.py"),
+    "node/emulator",
 )
-"""What of the package no node wants: whole documents, what rolls it out, the notebook and the demo. The
-client's modules are small, and `doctor` looks with them."""
+"""What of the package no node wants: whole documents, what rolls it out, the notebook and the demo with its
+emulated nodes. The client's modules are small, and `doctor` looks with them."""
 
 
 class CheckoutHook(BuildHookInterface[Any]):  # type: ignore[misc] # hatchling is there when it builds

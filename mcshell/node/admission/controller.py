@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcshell.message import Job, Request, Rule
+    from mcshell.node.admission.approvals import Approvals
     from mcshell.node.admission.policy import Authorisation
     from mcshell.node.agents.registry import AgentRegistry, ServedAgent
     from mcshell.node.audit.log import AuditLog
@@ -53,12 +54,14 @@ class AdmissionController:
         authorisation: Authorisation,
         served: AgentRegistry,
         audit: AuditLog,
+        approvals: Approvals | None = None,
     ) -> None:
         self._verifier = verifier
         self.limits = limits
         self._authorisation = authorisation
         self._served = served
         self._audit = audit
+        self._approvals = approvals
 
     def open(
         self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
@@ -278,6 +281,12 @@ class AdmissionController:
         if service.exempt:
             self.discovered(request, host)
         elif (
+            self._approvals is not None
+            and _begins(request, event)
+            and (lacking := self._approvals.lacking(request, host, action, data)) is not None
+        ):
+            return self.deny(request, host, lacking)
+        elif (
             why := self._audit.write(
                 _about(event, request, host, inputs=action.redact(data)), vital=action.changes
             )
@@ -350,6 +359,11 @@ class AdmissionController:
         if not denied:  # that is a final state, which its reply counts
             host.journal.count(name)
         return Refusal(request, state, statuscode, message)
+
+
+def _begins(request: Request, event: str) -> bool:
+    """Whether what is admitted begins now: what came by its queue is asked about again at its start."""
+    return event == "started" or (event == "accepted" and request.via is not Via.QUEUE)
 
 
 def _about(event: str, request: Request, host: Host, **more: Any) -> dict[str, Any]:

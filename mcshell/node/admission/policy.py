@@ -33,6 +33,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell.errors import PluginError
+from mcshell.node.admission.approval_file import parse_approvals
 from mcshell.node.admission.policy_file import (
     Policy,
     PolicyCost,
@@ -50,12 +51,14 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mcshell.node.admission.approval_file import ApprovalPolicy
+    from mcshell.node.admission.policy_file import Callers
     from mcshell.node.host import Host
     from mcshell.plugins import Authoriser
 
 log = logging.getLogger(__name__)
 
-__all__ = ["UNCOVERED", "Authorisation", "Decision", "Policies"]
+__all__ = ["UNCOVERED", "ApprovalDemand", "Authorisation", "Decision", "Policies"]
 
 UNCOVERED: Final[Mapping[str, frozenset[str] | None]] = {
     "exec": None,
@@ -74,6 +77,7 @@ _MOST_TEXT: Final = 1 << 20
 """Bytes of a file."""
 _GROUPS: Final = "groups"
 _SUFFIX: Final = ".policy"
+_APPROVALS: Final = ".approvals"
 _DEFAULT: Final = "default.policy"
 _OWNING: Final = frozenset({"job"})
 """Agents whose requests may be about what belongs to a caller: no owner means his own, or nobody's."""
@@ -126,6 +130,22 @@ class _LoadedPolicy:
     line: int = 0
     flaws: tuple[PolicyFlaw, ...] = ()
     rules: tuple[tuple[PolicyRule, Decision], ...] = ()
+    approvals: ApprovalPolicy | None = None
+    """What is in it, where it is no policy but says how many are to approve."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDemand:
+    """What has to be there: so many approvals, by such callers; `why` names the line.
+
+    `error` is why it cannot be told, `emergency` whether the caller may do without.
+    """
+
+    count: int
+    approvers: Callers | None
+    why: str
+    error: str = ""
+    emergency: bool = False
 
 
 @dataclass(slots=True)
@@ -202,6 +222,39 @@ class Policies:
         own = owner is None and agent in _OWNING
         return _decide(file, name, caller, action, asked, own=own, of_another=owner is not None)
 
+    def wants_approvals(self, agent: str) -> bool:
+        """Whether there is a file of approvals for an agent, good or not."""
+        with self._lock:
+            file = self._file(f"{agent}{_APPROVALS}")
+        return file.approvals is not None or bool(file.error)
+
+    def demand(
+        self,
+        caller: str,
+        agent: str,
+        action: str,
+        facts: Mapping[str, Any],
+        classes: frozenset[str] | set[str],
+        *,
+        query: DataQuery | None = None,
+    ) -> ApprovalDemand | None:
+        """How many approvals it takes that `caller` has `agent.action` done here; None: none."""
+        name = f"{agent}{_APPROVALS}"
+        with self._lock:
+            file = self._file(name)
+        if file.error:
+            return ApprovalDemand(0, None, name, error=file.error)
+        if file.approvals is None:
+            return None
+        asked = _PolicyQuestion(facts, frozenset(classes), query or _no_answer)
+        emergency = any(_is_about(one, caller, action, asked) for one in file.approvals.emergencies)
+        for rule in file.approvals.rules:
+            if _is_about(rule.about, caller, action, asked):
+                why = f"{name}:{rule.about.line}"
+                demand = ApprovalDemand(rule.count, rule.approvers, why, emergency=emergency)
+                return demand if rule.count else None
+        return None
+
     def flaws(self, name: str | None = None) -> list[tuple[str, PolicyFlaw]]:
         """What is wrong with a file, by default with each of the directory, each with its name.
 
@@ -214,11 +267,12 @@ class Policies:
             for one in [name] if name else sorted(path.name for path in self.directory.iterdir()):
                 if one == _GROUPS:
                     found += [(one, groups.flaw)] if groups.flaw else []
-                elif name or one.endswith(_SUFFIX):
+                elif name or one.endswith((_SUFFIX, _APPROVALS)):
                     file = self._read(one, _stamp(self.directory / one), groups)
                     found += [(one, flaw) for flaw in file.flaws]
-                agent = one.removesuffix(_SUFFIX)
-                if not name and one.lower().endswith(_SUFFIX) and not _AGENT.fullmatch(agent):
+                agent = one.removesuffix(_SUFFIX).removesuffix(_APPROVALS)
+                read = one.lower().endswith((_SUFFIX, _APPROVALS))
+                if not name and read and not _AGENT.fullmatch(agent):
                     why = "an agent's name is of a-z, 0-9, _ and -"
                     found.append((one, PolicyFlaw(0, why, PolicyCost.NEVER_READ)))
         return found
@@ -248,16 +302,23 @@ class Policies:
         except (OSError, ValueError) as error:
             file.flaws = (PolicyFlaw(0, _reason_of(error), PolicyCost.FILE),)
         else:
+            self._parse(file, name, text, groups)
+        refusal = next((flaw for flaw in file.flaws if flaw.cost is PolicyCost.FILE), None)
+        if refusal is not None:
+            file.error, file.line = _said(name, refusal), refusal.line
+        return file
+
+    def _parse(self, file: _LoadedPolicy, name: str, text: str, groups: _Groups) -> None:
+        if name.endswith(_APPROVALS):
+            file.approvals = parse_approvals(text, groups.members, groups.error)
+            file.flaws = file.approvals.flaws
+        else:
             file.policy = parse_policy(text, groups.members, groups.error)
             file.flaws = file.policy.flaws
             file.rules = tuple(
                 (rule, Decision(rule.allow, f"{name}:{rule.line}", name, rule.line))
                 for rule in file.policy.rules
             )
-        refusal = next((flaw for flaw in file.flaws if flaw.cost is PolicyCost.FILE), None)
-        if refusal is not None:
-            file.error, file.line = _said(name, refusal), refusal.line
-        return file
 
     def _current_groups(self, clock: float) -> _Groups:
         groups = self._groups
@@ -312,6 +373,14 @@ def _decide(
             return Decision(True, why, name, line)
     unused = "".join(f"; not used: line {flaw.line}: {flaw.message}" for flaw in file.flaws[:1])
     return Decision(False, f"{why}{unused}", name, line)
+
+
+def _is_about(rule: PolicyRule, caller: str, action: str, asked: _PolicyQuestion) -> bool:
+    """Whether a line of approvals is about this; a doubt counts towards more of them."""
+    if not rule.callers.include(caller, allow=rule.allow) or not rule.covers(action):
+        return False
+    verdict = True if rule.condition is None else rule.condition.holds(asked)
+    return verdict is True if rule.allow else verdict is not False
 
 
 def _said(name: str, flaw: PolicyFlaw) -> str:
@@ -374,6 +443,14 @@ class Authorisation:
         """Take the policies from this directory from now on, and read them again."""
         self._policies.reread(directory)
         self._flaws_until = 0.0
+
+    def demand(self, host: Host, caller: str, agent: str, action: str) -> ApprovalDemand | None:
+        """How many approvals it takes that `caller` has that done on this node; None: none."""
+        if not self._policies.wants_approvals(agent):
+            return None
+        return self._policies.demand(
+            caller, agent, action, host.facts, host.classes, query=host.query
+        )
 
     def denied(
         self,

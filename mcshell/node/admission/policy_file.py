@@ -42,9 +42,16 @@ __all__ = [
     "PolicyError",
     "PolicyFlaw",
     "PolicyRule",
+    "actions_in",
     "caller_flaw",
+    "callers_in",
+    "condition_of",
+    "numbered_lines",
     "parse_groups",
     "parse_policy",
+    "refuse_hiding",
+    "refuse_unseen",
+    "words_in",
 ]
 
 _FIELDS: Final = (4, 5)
@@ -151,11 +158,11 @@ class Policy:
 def parse_groups(text: str) -> dict[str, frozenset[str]]:
     """Read the `groups` file: a name and its caller ids a line; PolicyError with the line."""
     groups: dict[str, frozenset[str]] = {}
-    for number, line in _lines(text):
-        _check_hiding(number, line)
+    for number, line in numbered_lines(text):
+        refuse_hiding(number, line)
         if not line or line.startswith("#"):
             continue
-        _check_seen(number, line)
+        refuse_unseen(number, line)
         name, *members = line.split()
         if not _GROUP.fullmatch(name) or not members:
             raise PolicyError(number, "a group is its name (letters, digits, . _ -) and caller ids")
@@ -173,16 +180,16 @@ def parse_policy(text: str, groups: Mapping[str, frozenset[str]], groups_error: 
     rules: list[PolicyRule] = []
     flaws: list[PolicyFlaw] = []
     default: tuple[int, bool] | None = None
-    for number, line in _lines(text):
+    for number, line in numbered_lines(text):
         cost = PolicyCost.FILE
         try:
-            _check_hiding(number, line)
+            refuse_hiding(number, line)
             if not line or line.startswith("#"):
                 continue
             verb = re.split(r"[ \t]", line, maxsplit=1)[0]
             if verb == "allow" and "deny" not in line:
                 cost = PolicyCost.LINE
-            _check_seen(number, line)
+            refuse_unseen(number, line)
             if verb == "policy":
                 default = _default(number, line, default)
             else:
@@ -220,17 +227,20 @@ def _as_seen(word: str) -> tuple[str, int]:
     return unicodedata.normalize("NFKC", word), len(scripts)
 
 
-def _lines(text: str) -> list[tuple[int, str]]:
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """The lines of a text with their numbers, without the white space around them."""
     lines = enumerate(text.split("\n"), 1)
     return [(number, line.removesuffix("\r").strip(" \t")) for number, line in lines]
 
 
-def _check_hiding(number: int, line: str) -> None:
+def refuse_hiding(number: int, line: str) -> None:
+    """Refuse a line with a character that may hide one; raises PolicyError."""
     if found := _HIDING.search(line):
         raise PolicyError(number, f"{_character(found[0])} may hide a line")
 
 
-def _check_seen(number: int, line: str) -> None:
+def refuse_unseen(number: int, line: str) -> None:
+    """Refuse a line with a character that nobody sees; raises PolicyError."""
     for letter in line:
         if letter != "\t" and (not letter.isprintable() or _BLANK.match(letter)):
             raise PolicyError(number, f"{_character(letter)} is not to be seen, and no space")
@@ -268,22 +278,24 @@ def _rule(
     return PolicyRule(
         number,
         allow,
-        _callers(number, _words(number, parts[1]), groups, groups_error),
-        _actions(number, _words(number, parts[2]), allow=allow),
-        _condition(parts[3], parts[4] if len(parts) == _FIELDS[1] else None),
+        callers_in(number, words_in(number, parts[1]), groups, groups_error),
+        actions_in(number, words_in(number, parts[2]), allow=allow),
+        condition_of(parts[3], parts[4] if len(parts) == _FIELDS[1] else None),
     )
 
 
-def _words(number: int, field: str) -> list[str]:
+def words_in(number: int, field: str) -> list[str]:
+    """The words of a field; raises PolicyError."""
     words = re.split(r"\s*,\s*|\s+", field)
     if not all(words):
         raise PolicyError(number, f"{field[:80]!r}: there is a comma too many")
     return words
 
 
-def _callers(
+def callers_in(
     number: int, words: list[str], groups: Mapping[str, frozenset[str]], groups_error: str
 ) -> Callers:
+    """Whom a field means; raises PolicyError."""
     if words == ["*"]:
         return Callers(everyone=True, named=frozenset(), patterns=(), of_old_wire=())
     named: set[str] = set()
@@ -346,7 +358,8 @@ def _pattern(number: int, text: str) -> Pattern:
     return pattern
 
 
-def _actions(number: int, words: list[str], *, allow: bool) -> frozenset[str] | None:
+def actions_in(number: int, words: list[str], *, allow: bool) -> frozenset[str] | None:
+    """Which actions a field means, None: all; raises PolicyError."""
     if words == ["*"]:
         return None
     for word in words:
@@ -356,7 +369,8 @@ def _actions(number: int, words: list[str], *, allow: bool) -> frozenset[str] | 
     return frozenset(words if allow else [*words, *map(str.lower, words)])
 
 
-def _condition(facts: str, classes: str | None) -> Condition | None:
+def condition_of(facts: str, classes: str | None) -> Condition | None:
+    """What two fields ask of a node, None: nothing; raises PolicyError or FilterError."""
     if facts == "*" and classes in (None, "*"):
         return None
     # A node whose policies have no conditions does without the filter language.

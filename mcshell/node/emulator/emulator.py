@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.config import Settings
+    from mcshell.node.context import SecurityContext
     from mcshell.node.emulator.machines import Machine
     from mcshell.node.store.records import WorkItem
 
@@ -69,7 +70,7 @@ class Emulator:
         self._lock = hold_state_directory(state)
         served = load_agents(
             [*settings.node.agents, shipped_dir()],
-            builtin_agents(lambda: self._server.jobs),
+            builtin_agents(lambda: self._server.jobs, lambda: security.approvals),
             lenient=settings.node.unknown_validators == "warn",
         )
         security = open_security(settings, load_verifier(settings.pki), served, state)
@@ -83,10 +84,9 @@ class Emulator:
             revocation=Revocation(security.verifier, state / "crl.pem", security.audit),
             audit_history=AuditHistory(security.audit.path),
             records=spool,
-            flaws=security.authorisation.flaws,
         )
         authority = Authority.open(pki_dir)
-        nodes = [_node(one, make_host, authority) for one in machines]
+        nodes = [_node(one, make_host, authority, security) for one in machines]
         served.activate(nodes[0][0])
         self._server = NodeServer(
             settings,
@@ -110,7 +110,10 @@ class Emulator:
 
 
 def _node(
-    one: Machine, make_host: Callable[..., Host], authority: Authority
+    one: Machine,
+    make_host: Callable[..., Host],
+    authority: Authority,
+    security: SecurityContext,
 ) -> tuple[Host, Signer]:
     """A machine as a node, with a new certificate."""
     signer = Signer.from_pem(*authority.issue_pem(one.identity, "node", renew=True))
@@ -121,6 +124,10 @@ def _node(
         classes=one.classes,
         machine=hashed(one.seed),
         system=system,
+        flaws=lambda: (
+            *security.approvals.flaws(one.identity),
+            *security.authorisation.flaws(),
+        ),
     )
     return host, signer
 

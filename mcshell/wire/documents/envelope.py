@@ -178,6 +178,8 @@ def seal_request(request: Request, signer: Signer) -> SealedMessage:
         "created": request.created,
         "expires": request.expires,
     }
+    if request.emergency:
+        document["emergency"] = request.emergency
     try:
         refuse_foreign_id(_request(document))
         return sealed(strict_json.dumps(document), signer)
@@ -420,6 +422,7 @@ def _request(document: Mapping[str, Any], digest: str = "") -> Request:
         pool=fields.optional(document, "pool", fields.word),
         nonce=fields.optional(document, "nonce", fields.nonce) or "",
         digest=digest,
+        emergency=fields.optional(document, "emergency", fields.line) or "",
     )
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "digest",
     "filter_of",
     "job_id",
+    "line",
     "mapping",
     "moment",
     "name",
@@ -42,6 +43,7 @@ T = TypeVar("T")
 MAX_SEQUENCE: Final = 3_999
 MAX_STATUSCODE: Final = 5
 MAX_NAME: Final = 256
+MAX_LINE: Final = 500
 MAX_TERMS: Final = 1000
 # The year 5138: times are small enough for every clock that they reach, dates included.
 MAX_MOMENT: Final = 1e11
@@ -77,6 +79,14 @@ def text(document: Mapping[str, Any], key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str):
         raise _malformed(key, "no text", value)
+    return value
+
+
+def line(document: Mapping[str, Any], key: str) -> str:
+    """Some words in one line, all of them to be seen."""
+    value = text(document, key)
+    if not 0 < len(value) <= MAX_LINE or not value.isprintable() or not value.strip():
+        raise _malformed(key, f"no line of {MAX_LINE} characters at most", value)
     return value
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcshell.message import Filter, Request, Via, made_id, new_nonce
+from mcshell.node.admission.approvals import Approvals
 from mcshell.node.admission.controller import AdmissionController
 from mcshell.node.admission.intake import MessageIntake
 from mcshell.node.admission.policy import Authorisation, Policies
@@ -16,13 +17,14 @@ from mcshell.node.agents.registry import load_agents
 from mcshell.node.audit.log import AuditLog
 from mcshell.node.builtin import builtin_agents
 from mcshell.node.host import Host
+from mcshell.node.store.approval_table import ApprovalTable
 from mcshell.pki import Authority
 from mcshell.wire.documents.envelope import Arrival, BodyLimits, SealedMessage, seal_request
 from mcshell.wire.documents.signatures import Signer, Verifier
 from tests.peers.workbench import AGENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mcshell.plugins import Authoriser
@@ -46,12 +48,12 @@ class AdmissionBench:
         policy: str = POLICY,
         limits: BodyLimits | None = None,
         authorisers: Mapping[str, Authoriser] | None = None,
+        operators: Sequence[str] = ("alice", "bob"),
     ) -> None:
         self.folder = folder
         self.authority = Authority.init(folder / "ca")
         self.signers = {
-            name: Signer.from_pem(*self.authority.issue_pem(name, "operator"))
-            for name in ("alice", "bob")
+            name: Signer.from_pem(*self.authority.issue_pem(name, "operator")) for name in operators
         }
         self.node_signer = Signer.from_pem(*self.authority.issue_pem("web1", "node"))
         (folder / "policies").mkdir()
@@ -59,25 +61,37 @@ class AdmissionBench:
         self.verifier = Verifier(self.authority.ca_pem)
         self.audit = AuditLog(folder / "audit.jsonl", every=0.0)
         self.served = load_agents([AGENTS], builtin_agents())
+        authorisation = Authorisation(Policies(folder / "policies"), authorisers or {})
+        self.approvals = Approvals(
+            ApprovalTable(folder / "approvals.sqlite"),
+            authorisation,
+            self.verifier,
+            limits or BodyLimits(),
+            self.audit,
+        )
         self.controller = AdmissionController(
             verifier=self.verifier,
             limits=limits or BodyLimits(),
-            authorisation=Authorisation(Policies(folder / "policies"), authorisers or {}),
+            authorisation=authorisation,
             served=self.served,
             audit=self.audit,
+            approvals=self.approvals,
         )
+        self.facts = {"os": "Debian"}
         self.hosts = {name: self._host(name) for name in ("web1", "web2")}
         self.host = self.hosts["web1"]
         self.replay_guard = ReplayGuard(folder / "replay.sqlite")
         self.intake = MessageIntake(self.controller, self.replay_guard)
 
     def _host(self, name: str) -> Host:
-        facts = {"os": "Debian", "name": name}
-        return Host(name, facts=lambda: facts, classes=["web"], served=self.served)
+        return Host(
+            name, facts=lambda: {**self.facts, "name": name}, classes=["web"], served=self.served
+        )
 
     def close(self) -> None:
         """Close its files."""
         self.replay_guard.close()
+        self.approvals.table.close()
         self.audit.close()
 
     def request(self, action: str = "once", *, caller: str = "alice", **more: Any) -> Request:

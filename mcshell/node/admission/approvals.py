@@ -1,0 +1,234 @@
+"""Whether what is about to begin was approved by those who have to: asked of documents that are here.
+
+Nothing that anybody says counts but what he has signed: the author's proposal, and the approvals of
+others. All of it is verified again at each start, as whoever signed may be revoked since; and asked of
+this node as it is now: its facts, its schema, its `AGENT.approvals`.
+
+A proposal is good for one request on each node, or one job with all its runs, whichever began first.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from mcshell.errors import FilterError, InputError, MCShellError, Rejected
+from mcshell.filters import compile_filter
+from mcshell.message import Via
+from mcshell.node.store.approval_table import Emergency, KeptDocument
+from mcshell.wire.documents.approval import open_approval, open_proposal
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcshell import ddl
+    from mcshell.message import Approval, Proposal, Request
+    from mcshell.node.admission.policy import ApprovalDemand, Authorisation
+    from mcshell.node.audit.log import AuditLog
+    from mcshell.node.host import Host
+    from mcshell.node.store.approval_table import ApprovalTable, KeptProposal
+    from mcshell.wire.documents.envelope import BodyLimits
+    from mcshell.wire.documents.signatures import Verifier
+
+__all__ = ["Approvals"]
+
+log = logging.getLogger(__name__)
+
+_WEEK: Final = 7 * 86_400.0
+_TOLD: Final = 5
+T = TypeVar("T")
+
+
+class Approvals:
+    """Asks what a start wants of approvals, for all nodes of a process. Any thread may call."""
+
+    def __init__(
+        self,
+        table: ApprovalTable,
+        authorisation: Authorisation,
+        verifier: Verifier,
+        limits: BodyLimits,
+        audit: AuditLog,
+    ) -> None:
+        self.table = table
+        self._authorisation = authorisation
+        self._verifier = verifier
+        self._limits = limits
+        self._audit = audit
+
+    def bring_proposal(self, body: bytes, headers: Mapping[str, str], now: float) -> str:
+        """Keep a proposal, whoever carries it; its digest.
+
+        Raises:
+            Rejected: it is none, or none of an operator's.
+            UsageError: no more are kept.
+            StorageError: the disk takes nothing.
+        """
+        proposal = open_proposal(body, headers, self._verifier, self._limits, now)
+        digest = digest_of(body)
+        self.table.add_proposal(digest, proposal, _kept(body, headers, now))
+        return digest
+
+    def bring_approval(self, body: bytes, headers: Mapping[str, str], now: float) -> Approval:
+        """Keep an approval, whoever carries it; what it says. Raises as `bring_proposal`."""
+        approval = open_approval(body, headers, self._verifier, self._limits, now)
+        self.table.add_approval(approval.proposal, approval.author, _kept(body, headers, now))
+        return approval
+
+    def lacking(
+        self, request: Request, host: Host, action: ddl.Action, data: Mapping[str, Any]
+    ) -> str | None:
+        """Why a request may not begin now; None when it may. `data` are its inputs, checked."""
+        demand = self._authorisation.demand(host, request.caller, request.agent, request.action)
+        if demand is None:
+            return None
+        if demand.error:
+            return f"denied: {demand.error}"
+        wanted = f"{demand.count} approval{'s' if demand.count > 1 else ''} wanted ({demand.why})"
+        if request.emergency:
+            return self._emergency(request, host, demand, wanted)
+        if request.via is Via.BROADCAST:
+            return f"denied: {wanted}, and a broadcast names no nodes: ask by name"
+        now = time.time()
+        of = (request.caller, request.agent, request.action)
+        why = "nobody has proposed it"
+        try:
+            for kept in self.table.proposals(host.identity, now, of):
+                missing = self._unfit(kept, request, host, action, data, demand, now)
+                if missing is None:
+                    missing = self._use(kept, request, host)
+                if missing is None:
+                    return None
+                why = f"proposal {kept.digest[:12]}: {missing}"
+        except MCShellError as error:
+            why = f"they cannot be looked up: {error}"
+        return f"denied: {wanted}: {why}"
+
+    def _use(self, kept: KeptProposal, request: Request, host: Host) -> str | None:
+        mine = request.job or request.id
+        used = self.table.use(kept.digest, host.identity, mine)
+        return None if used == mine else f"{used} has used it"
+
+    def _unfit(
+        self,
+        kept: KeptProposal,
+        request: Request,
+        host: Host,
+        action: ddl.Action,
+        data: Mapping[str, Any],
+        demand: ApprovalDemand,
+        now: float,
+    ) -> str | None:
+        """Why a proposal is no reason to begin; None when it is one."""
+        try:
+            found = self._opened(kept.document, open_proposal)
+        except Rejected as refusal:
+            return str(refusal)
+        mine = request.job or request.id
+        for wrong, why in (
+            (found.author != request.caller, f"it is {found.author}'s"),
+            (found.collective != request.collective, f"it is for {found.collective}"),
+            (now > found.expires, "it has ended"),
+            (kept.used not in ("", mine), f"{kept.used} has used it"),
+            (host.identity not in found.nodes, f"{host.identity} is not among its nodes"),
+            (found.schema != action.digest, "the schema here is another than was approved"),
+            (not _same(action, found.data, data), "it is for other inputs"),
+        ):
+            if wrong:
+                return why
+        try:
+            if not compile_filter(found.filter).matches(host):
+                return "its filter does not match here any more"
+        except FilterError as error:
+            return f"its filter: {error}"
+        return self._too_few(kept, found, demand)
+
+    def _too_few(self, kept: KeptProposal, found: Proposal, demand: ApprovalDemand) -> str | None:
+        """Whether approvals are missing, and what is wrong with those that do not count."""
+        assert demand.approvers is not None, "who wants approvals says whose"
+        counted: set[str] = set()
+        others: list[str] = []
+        for one in kept.approvals:
+            try:
+                approval = self._opened(one, open_approval)
+            except Rejected as refusal:
+                others.append(refusal.reason.value)
+                continue
+            if approval.author == found.author:
+                others.append("its author's own")
+            elif not demand.approvers.include(approval.author, allow=True):
+                others.append(f"{approval.author} may not approve it")
+            elif approval.proposal != kept.digest or approval.created > found.expires:
+                others.append(f"{approval.author}'s is not for it")
+            else:
+                counted.add(approval.author)
+        if len(counted) >= demand.count:
+            return None
+        told = f"; not counted: {', '.join(sorted(set(others))[:_TOLD])}" if others else ""
+        return f"{len(counted)} of {demand.count}{told}"
+
+    def _opened(self, kept: KeptDocument, read: Callable[..., T]) -> T:
+        """Read what is kept, and verify it again; dates as of when it came in."""
+        headers = {SIGNATURE: kept.signature, CERTIFICATE: kept.certificate}
+        return read(kept.body, headers, self._verifier, self._limits, kept.received)
+
+    def _emergency(
+        self, request: Request, host: Host, demand: ApprovalDemand, wanted: str
+    ) -> str | None:
+        """Let one in who may break the glass, and tell everybody."""
+        if not demand.emergency:
+            return f"denied: {wanted}; break-glass: no line names {request.caller} for it"
+        text = f"{request.caller} {request.agent}.{request.action}: {request.emergency}"
+        event = {
+            "event": "break_glass",
+            "identity": host.identity,
+            "caller": request.caller,
+            "agent": request.agent,
+            "action": request.action,
+            "requestid": request.id,
+            "reason": request.emergency,
+        }
+        if why := self._audit.write(event, vital=True):
+            return f"denied: break-glass: the audit log cannot be written ({why})"
+        log.warning("%s: break-glass: %s", host.identity, text)
+        now = time.time()
+        try:
+            self.table.note_emergency(
+                Emergency(identity=host.identity, at=now, request=request.id, text=text)
+            )
+        except MCShellError as error:
+            return f"denied: break-glass: it cannot be told: {error}"
+        return None
+
+    def flaws(self, identity: str) -> list[str]:
+        """What glass was broken here in the last week, a line each: for the registration."""
+        now = time.time()
+        try:
+            found = self.table.emergencies(now - _WEEK)
+        except MCShellError as error:
+            return [f"approvals: {error}"]
+        return [
+            f"break-glass at {time.strftime('%F %TZ', time.gmtime(one.at))}: {one.text}"
+            for one in found
+            if one.identity == identity
+        ][:_TOLD]
+
+
+def _same(action: ddl.Action, approved: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether two sets of inputs are one, once typed and with their defaults; true is not 1."""
+    try:
+        return _canonical(action.check(approved)) == _canonical(data)
+    except InputError:
+        return False
+
+
+def _canonical(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True)
+
+
+def _kept(body: bytes, headers: Mapping[str, str], now: float) -> KeptDocument:
+    signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
+    return KeptDocument(body=body, signature=signature, certificate=certificate, received=now)

@@ -1,0 +1,250 @@
+"""Proposals that came to this machine, the approvals of each, and what each was used for.
+
+One file for all nodes of a process, which is bounded: what has ended goes, and of what has not an author
+may have so much. What glass was broken is kept for a week.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mcshell.errors import UsageError
+from mcshell.sqlite import Database, FileKind
+from mcshell.values import dataclass
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from mcshell.message import Proposal
+
+__all__ = ["ApprovalTable", "Emergency", "KeptDocument", "KeptProposal"]
+
+_KIND: Final = FileKind(
+    name="file of approvals",
+    versions={
+        1: "CREATE TABLE proposals (digest TEXT PRIMARY KEY, author TEXT NOT NULL, agent TEXT NOT NULL,"
+        " action TEXT NOT NULL, expires REAL NOT NULL, received REAL NOT NULL, body BLOB NOT NULL,"
+        " signature TEXT NOT NULL, certificate TEXT NOT NULL) WITHOUT ROWID;"
+        "CREATE INDEX proposals_use ON proposals (author, agent, action);"
+        "CREATE TABLE approvals (proposal TEXT NOT NULL, author TEXT NOT NULL, received REAL NOT NULL,"
+        " body BLOB NOT NULL, signature TEXT NOT NULL, certificate TEXT NOT NULL,"
+        " PRIMARY KEY (proposal, author)) WITHOUT ROWID;"
+        "CREATE TABLE uses (proposal TEXT NOT NULL, identity TEXT NOT NULL, request TEXT NOT NULL,"
+        " PRIMARY KEY (proposal, identity)) WITHOUT ROWID;"
+        "CREATE TABLE emergencies (number INTEGER PRIMARY KEY, identity TEXT NOT NULL, at REAL NOT NULL,"
+        " request TEXT NOT NULL, text TEXT NOT NULL)"
+    },
+)
+MOST_BYTES: Final = 16 << 20
+"""Of all proposals together."""
+MOST_OF_AUTHOR: Final = 64
+MOST_APPROVALS: Final = 50
+"""Of one proposal."""
+_EMERGENCIES_FOR: Final = 7 * 86_400.0
+_MOST_EMERGENCIES: Final = 100
+_KEPT: Final = "body, signature, certificate, received"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptDocument:
+    """A signed document as it came in at `received` (epoch)."""
+
+    body: bytes
+    signature: str
+    certificate: str
+    received: float
+
+    def as_fields(self) -> dict[str, str]:
+        """As `authored.as_fields` has it."""
+        return {
+            "document": self.body.decode(),
+            "signature": self.signature,
+            "certificate": self.certificate,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptProposal:
+    """A proposal with its approvals; `used` is the request or job that it was used for here."""
+
+    digest: str
+    document: KeptDocument
+    approvals: tuple[KeptDocument, ...]
+    used: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emergency:
+    """Glass that was broken: on which node, when (epoch), by which request; `text` says who and why."""
+
+    identity: str
+    at: float
+    request: str
+    text: str
+
+
+class ApprovalTable:
+    """The file; any thread may call."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, _KIND, patient=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def add_proposal(self, digest: str, proposal: Proposal, kept: KeptDocument) -> bool:
+        """Keep a proposal; whether it is new.
+
+        Raises:
+            UsageError: its author has too many, or there are too many bytes.
+            StorageError: the disk takes nothing.
+        """
+        row = (digest, proposal.author, proposal.agent, proposal.action, proposal.expires)
+        values = (*row, kept.received, kept.body, kept.signature, kept.certificate)
+
+        def work(db: sqlite3.Connection) -> bool:
+            self._forget(db, kept.received)
+            if db.execute("SELECT 1 FROM proposals WHERE digest=?", (digest,)).fetchone():
+                return False
+            (own,) = db.execute(
+                "SELECT count(*) FROM proposals WHERE author=?", (proposal.author,)
+            ).fetchone()
+            (size,) = db.execute("SELECT coalesce(sum(length(body)), 0) FROM proposals").fetchone()
+            if own >= MOST_OF_AUTHOR or size + len(kept.body) > MOST_BYTES:
+                raise UsageError(
+                    f"too many proposals that have not ended: {own} of {proposal.author}"
+                )
+            db.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            return True
+
+        return self._database.write(work)
+
+    def add_approval(self, proposal: str, author: str, kept: KeptDocument) -> bool:
+        """Keep an approval of a proposal that is here; whether its author had given none.
+
+        Raises:
+            UsageError: there is no such proposal, or it has too many.
+            StorageError: the disk takes nothing.
+        """
+        values = (proposal, author, kept.received, kept.body, kept.signature, kept.certificate)
+
+        def work(db: sqlite3.Connection) -> bool:
+            if not db.execute("SELECT 1 FROM proposals WHERE digest=?", (proposal,)).fetchone():
+                raise UsageError(f"there is no proposal {proposal[:12]} here, or it has ended")
+            found = {
+                row[0]
+                for row in db.execute("SELECT author FROM approvals WHERE proposal=?", (proposal,))
+            }
+            if author not in found and len(found) >= MOST_APPROVALS:
+                raise UsageError(f"{MOST_APPROVALS} approvals are there already")
+            db.execute("INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?, ?, ?)", values)
+            return author not in found
+
+        return self._database.write(work)
+
+    def proposals(
+        self, identity: str, now: float, of: tuple[str, str, str] | None = None
+    ) -> list[KeptProposal]:
+        """Those that have not ended, the oldest first; `of`: of an author, an agent and an action."""
+        where = " AND author=? AND agent=? AND action=?" if of else ""
+        rows = self._database.read(
+            f"SELECT digest, {_KEPT} FROM proposals WHERE expires>=?{where}"  # noqa: S608 - columns
+            " ORDER BY received, digest",
+            (now, *(of or ())),
+        )
+        return [self._with_approvals(row, identity) for row in rows]
+
+    def find(self, beginning: str, identity: str) -> list[KeptProposal]:
+        """The proposals whose digest begins so."""
+        rows = self._database.read(
+            f"SELECT digest, {_KEPT} FROM proposals WHERE substr(digest, 1, ?)=? LIMIT 2",  # noqa: S608 - columns
+            (len(beginning), beginning),
+        )
+        return [self._with_approvals(row, identity) for row in rows]
+
+    def _with_approvals(self, row: sqlite3.Row, identity: str) -> KeptProposal:
+        digest = row["digest"]
+        approvals = self._database.read(
+            f"SELECT {_KEPT} FROM approvals WHERE proposal=? ORDER BY received, author",  # noqa: S608 - columns
+            (digest,),
+        )
+        used = self._database.read(
+            "SELECT request FROM uses WHERE proposal=? AND identity=?", (digest, identity)
+        )
+        return KeptProposal(
+            digest=digest,
+            document=_kept(row),
+            approvals=tuple(map(_kept, approvals)),
+            used=used[0]["request"] if used else "",
+        )
+
+    def use(self, proposal: str, identity: str, request: str) -> str:
+        """Use a proposal on a node for a request or a job; returns what it was used for first.
+
+        Raises:
+            StorageError: the disk takes nothing.
+        """
+
+        def work(db: sqlite3.Connection) -> str:
+            db.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", (proposal, identity, request))
+            (used,) = db.execute(
+                "SELECT request FROM uses WHERE proposal=? AND identity=?", (proposal, identity)
+            ).fetchone()
+            return str(used)
+
+        return self._database.write(work)
+
+    def note_emergency(self, one: Emergency) -> None:
+        """Keep that glass was broken; raises StorageError."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO emergencies (identity, at, request, text) VALUES (?, ?, ?, ?)",
+                (one.identity, one.at, one.request, one.text),
+            )
+            db.execute(
+                "DELETE FROM emergencies WHERE at<? OR number<="
+                " (SELECT max(number) FROM emergencies) - ?",
+                (one.at - _EMERGENCIES_FOR, _MOST_EMERGENCIES),
+            )
+
+        self._database.write(work)
+
+    def emergencies(self, since: float) -> list[Emergency]:
+        """What glass was broken, the newest first."""
+        rows = self._database.read(
+            "SELECT identity, at, request, text FROM emergencies WHERE at>=? ORDER BY number DESC",
+            (max(since, 0.0),),
+        )
+        return [
+            Emergency(
+                identity=row["identity"], at=row["at"], request=row["request"], text=row["text"]
+            )
+            for row in rows
+        ]
+
+    def _forget(self, db: sqlite3.Connection, now: float) -> None:
+        """Drop what has ended, with what belongs to it."""
+        ended = [
+            row[0] for row in db.execute("SELECT digest FROM proposals WHERE expires<?", (now,))
+        ]
+        for table, column in (
+            ("proposals", "digest"),
+            ("approvals", "proposal"),
+            ("uses", "proposal"),
+        ):
+            db.executemany(
+                f"DELETE FROM {table} WHERE {column}=?",  # noqa: S608 - names of ours
+                [(digest,) for digest in ended],
+            )
+
+
+def _kept(row: sqlite3.Row) -> KeptDocument:
+    return KeptDocument(
+        body=row["body"],
+        signature=row["signature"],
+        certificate=row["certificate"],
+        received=row["received"],
+    )

@@ -1,0 +1,177 @@
+"""Operators propose, approve and have it done, over a broker, on real nodes."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcshell.client.discovery.targeting import targeting_of
+from mcshell.errors import UsageError
+from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
+from tests.peers.workbench import AGENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.brokers import Broker
+
+APPROVALS = "*\tonce\t2\tapprovers\nbreak-glass\tcert=carol\tonce\n"
+GROUPS = "approvers cert=bob cert=carol cert=dave\n"
+POLICY = "policy default deny\nallow\t*\t*\t*\t*\n"
+PLAN = """\
+plan: marks
+steps:
+  - step: one
+    ask: mark.once
+    inputs: {{file: {file}, text: plan}}
+    nodes: [web1, web2]
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two nodes, and four operators of whom two have to approve."""
+    folder = tmp_path_factory.mktemp("approvals")
+    with Fleet(
+        embedded,
+        folder,
+        {"web1": Node(facts={"role": "web"}), "web2": Node(facts={"role": "web"})},
+        policies={"default": POLICY},
+        operators=("alice", "bob", "carol", "mallory"),
+        more=f'agents = ["{AGENTS}"]\n',
+    ) as one:
+        (folder / "policies" / "mark.approvals").write_text(APPROVALS)
+        (folder / "policies" / "groups").write_text(GROUPS)
+        for name in ("alice", "bob", "carol", "mallory"):
+            with (folder / f"{name}.toml").open("a") as file:
+                file.write(f'[node]\nagents = ["{AGENTS}"]\n')
+        one.start()
+        yield one
+
+
+def lines(file: Path) -> list[str]:
+    """What was marked."""
+    return sorted(file.read_text().splitlines()) if file.exists() else []
+
+
+def approved(fleet: Fleet, file: Path, text: str) -> str:
+    """Alice proposes to mark a file on both nodes; bob and carol approve it."""
+    with fleet.client(state="state-alice") as alice:
+        status = alice.approvals.propose(
+            *("mark", "once"), where="role=web", inputs={"file": str(file), "text": text}
+        )
+        assert status.replies is not None
+        assert status.replies.stats["ok"] == 2, status.replies.ledger().to_dict()
+    for name in ("bob", "carol"):
+        with fleet.client(name, state=f"state-{name}") as one:
+            said = one.approvals.approve(status.digest[:8])
+            assert said.replies is not None
+            assert said.replies.stats["ok"] == 2, said.replies.ledger().to_dict()
+    return status.digest
+
+
+@pytest.mark.parametrize("via", [None, "queue"])
+def test_a_request_begins_when_two_have_approved_it(
+    fleet: Fleet, tmp_path: Path, via: str | None
+) -> None:
+    """Once on each node; before, and a second time, it is denied with the reason."""
+    file = tmp_path / "marks"
+    asked = {"nodes": ["web1", "web2"], "via": via, "file": str(file), "text": "t", "timeout": 60}
+    with fleet.client(state="state-alice") as alice:
+        before = alice.rpc("mark", "once", **asked).wait(60)
+        assert before.stats["denied"] == 2
+        approved(fleet, file, "t")
+        done = alice.rpc("mark", "once", **asked).wait(60)
+        assert done.stats["ok"] == 2, done.ledger().to_dict()
+        again = alice.rpc("mark", "once", **asked).wait(60)
+        assert again.stats["denied"] == 2
+        reasons = [one.reply.statusmsg for one in again.entries() if one.reply is not None]
+    assert all("has used it" in one for one in reasons), reasons
+    assert len(lines(file)) == 2
+
+
+def test_a_job_and_a_plan_begin_so(fleet: Fleet, tmp_path: Path) -> None:
+    """The job's approvals come after it was handed in, and before its time."""
+    file = tmp_path / "marks"
+    with fleet.client(state="state-alice") as alice:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 12))
+        job = alice.jobs.submit(
+            "mark", "once", nodes=["web1", "web2"], at=at, file=str(file), text="job"
+        )
+        approved(fleet, file, "job")
+        assert job.wait(90).stats["ok"] == 2, job.ledger().to_dict()
+    approved(fleet, file, "plan")
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN.format(file=file))
+    done = fleet.cli("plan", "run", str(path), "--json", "-y", MCSHELL_STATE="state-plan")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[1] for line in lines(file)].count("plan") == 2
+    assert len(lines(file)) == 4
+
+
+def test_what_a_proposal_is_not_good_for(fleet: Fleet, tmp_path: Path) -> None:
+    """One's own approval, another's run, a broadcast; the glass is broken by who is named."""
+    file = tmp_path / "marks"
+    digest = approved(fleet, file, "x")
+    with fleet.client("mallory", state="state-mallory") as mallory:
+        with pytest.raises(UsageError, match="it is cert=alice's proposal"):
+            mallory.approvals.run(digest)
+        hers = mallory.rpc("mark", "once", nodes=["web1"], file=str(file), text="x").wait(60)
+        assert hers.stats["denied"] == 1
+    with fleet.client(state="state-alice") as alice:
+        with pytest.raises(UsageError, match="it is your own proposal"):
+            alice.approvals.approve(digest)
+        with pytest.raises(UsageError, match="the first digits"):
+            alice.approvals.show("xyz")
+        with pytest.raises(UsageError, match="no node that answers has a proposal"):
+            alice.approvals.show("0" * 12)
+        wide = alice.rpc("mark", "once", via="broadcast", file=str(file), text="x").wait(60)
+        assert wide.stats["denied"] == 2
+        found = alice.approvals.list().set_index("proposal").loc[digest]
+        assert (found.author, list(found.approved)) == ("cert=alice", ["cert=bob", "cert=carol"])
+        assert alice.approvals.run(digest).wait(60).stats["ok"] == 2
+    assert len(lines(file)) == 2
+
+
+def test_the_lines(fleet: Fleet, tmp_path: Path) -> None:
+    """`propose`, `proposals`, `approve` and `proposal run` at a shell; glass is broken by a reason."""
+    file = tmp_path / "marks"
+
+    def typed(*words: str, by: str = "alice", code: int = 0) -> str:
+        config = str(fleet.folder / f"{by}.toml")
+        state = str(fleet.folder / f"state-cli-{by}")
+        done = fleet.cli(*words, MCSHELL_CONFIG=config, MCSHELL_STATE=state)
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    inputs = (f"file={file}", "text=cli")
+    told = typed(
+        "propose", "mark", "once", *inputs, "-F", "role=web", "--why", "the disk", "--json"
+    )
+    digest = json.loads(told[: told.rindex("]") + 1])[0]["proposal"]
+    asked = typed("approve", digest[:10], by="bob", code=64)
+    for word in ("cert=alice proposes mark once", "the disk", "web[1-2]", "say --yes"):
+        assert word in asked
+    for name in ("bob", "carol"):
+        typed("approve", digest[:10], "--yes", by=name)
+    assert "cert=bob, cert=carol" in typed("proposals")
+    typed("proposal", "run", digest[:10], "--yes")
+    assert len(lines(file)) == 2
+    words = ("rpc", "mark", "once", *inputs, "-I", "web1", "--yes", "--via", "direct")
+    assert "2 approvals wanted" in typed(*words, by="carol", code=2)
+    typed(*words, "--break-glass", "the pager", by="carol")
+    assert len(lines(file)) == 3
+    (event,) = [one for one in fleet.audit("web1") if one["event"] == "break_glass"]
+    assert (event["caller"], event["reason"]) == ("cert=carol", "the pager")
+    with fleet.client(state="state-alice") as alice:
+
+        def told_flaws() -> str:
+            found = alice.find(targeting_of(where="role=web", fresh=True)).answers.get("web1")
+            return "" if found is None else str(found.node.flaws)
+
+        assert wait_until(lambda: "cert=carol mark.once: the pager" in told_flaws(), 60)

@@ -15,11 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcshell.wire
+from mcshell.ddl.library import builtin_dir, read
 from mcshell.errors import Reason, Rejected
 from mcshell.message import (
+    Approval,
     Duty,
     Filter,
     Job,
+    Proposal,
     Reply,
     Request,
     Rule,
@@ -32,6 +35,12 @@ from mcshell.message import (
 )
 from mcshell.pki import Authority
 from mcshell.wire.documents import strict_json
+from mcshell.wire.documents.approval import (
+    open_approval,
+    open_proposal,
+    seal_approval,
+    seal_proposal,
+)
 from mcshell.wire.documents.crl import open_crl, seal_crl
 from mcshell.wire.documents.envelope import (
     CERTIFICATE,
@@ -73,7 +82,18 @@ EXAMPLES = {
 }
 # Certificates are made when a test wants them, which may be long after this module was read.
 NOW = time.time() + 3000
-KINDS = ("request", "reply", "registration", "job", "rule", "crl", "claim", "turn")
+KINDS = (
+    "request",
+    "reply",
+    "registration",
+    "job",
+    "rule",
+    "crl",
+    "claim",
+    "turn",
+    "proposal",
+    "approval",
+)
 
 words = st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True)
 actions = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True)
@@ -250,6 +270,8 @@ class Party:
             "job": lambda: open_job(*message, limits, NOW),
             "rule": lambda: open_rule(*message, limits, NOW, "mcs"),
             "crl": lambda: open_crl(*message, limits, NOW),
+            "proposal": lambda: open_proposal(*message, limits, NOW),
+            "approval": lambda: open_approval(*message, limits, NOW),
             "turn": lambda: open_turn_of_operator(*message, now=NOW, **place),
         }
         claim = lambda: open_claim(*message, "cert=alice", now=NOW)  # noqa: E731 - of three kinds
@@ -266,7 +288,8 @@ def example_of(kind):
     """The text's example, of now where that matters."""
     life = {"created": NOW, "expires": NOW + 60}
     made = {"created": NOW}
-    moments = {"claim": made, "crl": made, "request": life, "rule": life}
+    moments = {"claim": made, "crl": made, "request": life, "rule": life, "proposal": life}
+    moments["approval"] = {"author": "cert=alice", **made}
     return {**EXAMPLES[kind], **moments.get(kind, {})}
 
 
@@ -347,6 +370,58 @@ def test_every_rule_that_is_sealed_fits(party, rule):
     sealed = seal_rule(rule, party.alice)
     check("rule", json.loads(sealed.body))
     assert kind_of(sealed.body) == RULE
+
+
+@st.composite
+def proposals(draw):
+    """Any proposal of alice's."""
+    return Proposal(
+        author="cert=alice",
+        collective=draw(words),
+        agent=draw(words),
+        action=draw(actions),
+        data=draw(objects),
+        nodes=tuple(sorted(draw(st.sets(words, min_size=1, max_size=4)))),
+        filter=draw(st.builds(Filter, terms, terms, terms, terms, terms)),
+        schema=draw(st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
+        created=draw(moments),
+        expires=draw(moments),
+        nonce=draw(ids),
+        why=draw(st.sampled_from(["", "it burns"])),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(proposal=proposals(), digest=st.from_regex(r"[0-9a-f]{64}", fullmatch=True), created=moments)
+def test_every_proposal_and_approval_that_is_sealed_fits(party, proposal, digest, created):
+    """Whatever an operator proposes or approves is what the schemas say."""
+    check("proposal", json.loads(seal_proposal(proposal, party.alice).body))
+    approval = Approval(author="cert=alice", proposal=digest, created=created)
+    check("approval", json.loads(seal_approval(approval, party.alice).body))
+
+
+def test_an_action_has_the_digest_that_the_text_says():
+    """Written from the schema's document alone, as another language would."""
+    path = builtin_dir() / "approval.json"
+    (said,) = [one for one in json.loads(path.read_text())["actions"] if one["action"] == "show"]
+    one = said["input"]["proposal"]
+    described = {
+        "action": ["approval", "show", said["description"]],
+        "inputs": {
+            "proposal": [
+                *(one["type"], one["description"], one["optional"], None),
+                *(one["validation"], one["maxlength"], [], False),
+            ]
+        },
+        "mcshell": [20.0, True, False, []],
+        "outputs": {
+            name: [out["type"], out["description"]] for name, out in said["output"].items()
+        },
+    }
+    text = json.dumps(described, sort_keys=True)
+    assert text.isascii()
+    schema = read(path).action("show")
+    assert schema.digest == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_the_ids_of_duties_are_made_as_the_text_says(party):

@@ -1,0 +1,251 @@
+"""Has the nodes of a fleet apply a Puppet catalog each, and brings their reports here.
+
+    python -m mcshell.deploy.puppet.apply site.pp -I web[01-05] --out runs/monday -- --modulepath=/srv/modules
+
+A manifest is compiled here for each node, with the facts that its own puppet tells; a file `*.json`
+is one catalog for all. What is behind `--` is for the puppet that compiles. The folder `--out` is one
+run, with a folder for each node: the same line again takes up what is not there yet (`converse/puppet.py`
+says how), and begins nothing twice. Everything here is what any program could do: `mcshell.connect`,
+`client.open`, and files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import yaml
+
+import mcshell
+from mcshell.errors import ConversationError, InputError, MCShellError, TurnTimeout, UsageError
+from mcshell.private import private_folder, replace_file
+from mcshell.values import dataclass
+from mcshell.wire.conversation.whole_file import FileOffer, IncomingFile, offer, parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pandas as pd
+
+    from mcshell.client.client import Client
+    from mcshell.client.messaging.conversations import Conversation
+
+__all__ = ["COLUMNS", "PuppetRun", "main", "summed"]
+
+COUNTS: Final = ("changed", "failed", "out_of_sync", "total")
+COLUMNS: Final = ("sender", "state", "statusmsg", *COUNTS, "cut", "report")
+MOST: Final = 256 * 1024 * 1024
+"""Bytes of a report."""
+
+
+def summed(summary: str) -> dict[str, int]:
+    """The counts of resources in puppet's `last_run_summary.yaml`; InputError when it has none."""
+    try:
+        resources = yaml.safe_load(summary)["resources"]
+        found = {name: resources[name] for name in COUNTS}
+    except (yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"no summary of puppet's: {type(error).__name__}: {error}") from None
+    if any(type(count) is not int for count in found.values()):
+        raise InputError(f"no summary of puppet's: {found}")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PuppetRun:
+    """One run of a fleet, in a folder of its own. `options` are the compiling puppet's.
+
+    `told(node, text)` is called from threads, with what a node's puppet prints and what becomes of it.
+    """
+
+    client: Client
+    folder: Path
+    source: Path
+    noop: bool = False
+    options: Sequence[str] = ()
+    timeout: str | None = None
+    told: Callable[[str, str], None] = lambda _node, _text: None
+
+    def apply(self, nodes: Sequence[str], at_once: int = 20) -> pd.DataFrame:
+        """Have it applied by each node; a row for each, with `state` as replies have it.
+
+        Raises:
+            UsageError: the folder is of another run, or there is no such source.
+            OSError: the folder cannot be written.
+        """
+        import pandas as pd  # noqa: PLC0415 - after all that may be wrong with the line
+
+        run = self._id()
+        with ThreadPoolExecutor(at_once) as pool:
+            rows = list(pool.map(lambda node: _NodeRun(self, run, node).row(), nodes))
+        types = dict.fromkeys((*COUNTS, "cut"), "Int64") | {"sender": "string", "state": "string"}
+        return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
+
+    def _id(self) -> str:
+        """That of the folder, made when it is new."""
+        if not self.source.is_file():
+            raise UsageError(f"{self.source} is no file")
+        path = private_folder(self.folder) / "run.json"
+        this = {"source": str(self.source.resolve()), "noop": self.noop}
+        if not path.exists():
+            replace_file(path, json.dumps({"run": uuid4().hex, **this}).encode(), 0o600)
+        known: dict[str, Any] = json.loads(path.read_bytes())
+        run = str(known.pop("run"))
+        if known != this:
+            raise UsageError(
+                f"{self.folder} is a run of {known}: begin another one in another folder"
+            )
+        return run
+
+
+class _NodeRun:
+    """One node's part: its folder, and a conversation or two."""
+
+    def __init__(self, whole: PuppetRun, run: str, node: str) -> None:
+        self._whole, self._run, self._node = whole, run, node
+        self.folder = private_folder(whole.folder / node)
+        self.catalog = self.folder / "catalog.json"
+        self.report = self.folder / "report.yaml"
+        self.summary = self.folder / "summary.yaml"
+        self._cut = 0
+
+    def row(self) -> tuple[Any, ...]:
+        """Do what is still to be done, and say what it came to."""
+        try:
+            if not self.report.exists():
+                self._apply()
+            counts = summed(self.summary.read_text(encoding="utf-8"))
+        except ConversationError as error:
+            state = "silent" if isinstance(error, TurnTimeout) else error.state
+            return self._without(state, str(error))
+        except MCShellError as error:
+            return self._without("failed", str(error))
+        failed = f"{counts['failed']} resources failed" if counts["failed"] else "OK"
+        state = "failed" if counts["failed"] else "ok"
+        return (self._node, state, failed, *counts.values(), self._cut, str(self.report))
+
+    def _without(self, state: str, why: str) -> tuple[Any, ...]:
+        return (self._node, state, why, *[None] * len(COUNTS), self._cut, None)
+
+    def _open(self, data: Any) -> Conversation:
+        protocol = "puppet_noop" if self._whole.noop else "puppet"
+        return self._whole.client.open(self._node, protocol, data, timeout=self._whole.timeout)
+
+    def _apply(self) -> None:
+        """Give the catalog, and take summary and report."""
+        if not self.catalog.exists():
+            replace_file(self.catalog, self._compiled(), 0o600)
+        order = {"run": self._run, **offer(self.catalog).told()}
+        with self._open(order) as talk:
+            for said in self._turns(talk):
+                if "have" in said:
+                    for part in parts(self.catalog, int(said["have"])):
+                        talk.send({"part": part})
+                elif "cut" in said:
+                    self._cut = int(said["cut"])
+                    self._whole.told(self._node, "the run was cut, and begins again\n")
+                elif "said" in said:
+                    self._whole.told(self._node, str(said["said"]))
+                elif self._take(talk, said) == self.report:
+                    talk.send({"got": self._run})
+                    return
+        raise ConversationError(f"{self._node} has ended it before its report came", "interrupted")
+
+    def _take(self, talk: Conversation, said: dict[str, Any]) -> Path:
+        """Have one file sent, from where it was left."""
+        names = {path.name: path for path in (self.summary, self.report, self._facts)}
+        target = names.get(str(said.get("file")))
+        if target is None:
+            raise InputError(f"{self._node} says what nobody asked for: {str(said)[:100]}")
+        coming = IncomingFile(self.folder, FileOffer.read(said, MOST))
+        talk.send({"have": coming.have})
+        turns = self._turns(talk)
+        while not coming.complete:
+            coming.add(next(turns, {}).get("part"))
+        coming.finish(target)
+        return target
+
+    def _turns(self, talk: Conversation) -> Iterator[dict[str, Any]]:
+        for said in talk:
+            if not isinstance(said, dict):
+                raise InputError(f"{self._node} says what nobody asked for: {str(said)[:100]}")
+            yield said
+
+    @property
+    def _facts(self) -> Path:
+        return self.folder / "facts.json"
+
+    def _compiled(self) -> bytes:
+        """Its catalog: the one for all, or what the manifest comes to with its facts."""
+        if self._whole.source.suffix == ".json":
+            return self._whole.source.read_bytes()
+        if not self._facts.exists():
+            with self._open({"facts": True}) as talk:
+                self._take(talk, next(self._turns(talk), {}))
+        facts = private_folder(self.folder / "yaml" / "facts") / f"{self._node}.yaml"
+        values = self._facts.read_text(encoding="utf-8")  # JSON is YAML
+        name = json.dumps(self._node)
+        text = f"--- !ruby/object:Puppet::Node::Facts\nname: {name}\nvalues: {values}\n"
+        replace_file(facts, text.encode(), 0o600)
+        return self._compile(facts.parents[1])
+
+    def _compile(self, facts: Path) -> bytes:
+        argv = ["puppet", "catalog", "compile", self._node, f"--manifest={self._whole.source}"]
+        argv += ["--facts_terminus=yaml", f"--yamldir={facts}", f"--clientyamldir={facts}"]
+        argv += ["--render-as=json", "--log_level=err", "--color=false", *self._whole.options]
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+        if done.returncode or not done.stdout.lstrip().startswith(b"{"):
+            lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+            raise InputError(f"no catalog for {self._node}: {lines[-1] if lines else 'no word'}")
+        return done.stdout
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m mcshell.deploy.puppet.apply")
+    parser.add_argument("source", type=Path, help="a manifest, or one catalog for all (*.json)")
+    parser.add_argument("-I", dest="nodes", action="append", help="names, sets like web[01-05]")
+    parser.add_argument("-S", dest="where", help="which nodes, as a filter")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
+    parser.add_argument("--noop", action="store_true", help="change nothing: say what would be")
+    parser.add_argument("-t", dest="timeout", help="how long to wait for a node's first answer")
+    parser.add_argument("options", nargs="*", help="behind --: for the puppet that compiles")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one line; the exit code is 0 when every row is ok, 2 when one is not, 64 for usage."""
+    asked = _arguments(words)
+    try:
+        with mcshell.connect() as client:
+            found = client.discover(nodes=asked.nodes, where=asked.where)
+            run = PuppetRun(
+                client=client,
+                folder=asked.out,
+                source=asked.source,
+                noop=asked.noop,
+                options=asked.options,
+                timeout=asked.timeout,
+                told=lambda node, text: print(f"{node}: {text}", end="", file=sys.stderr),
+            )
+            rows = run.apply(list(found["sender"]))
+    except MCShellError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    print(rows.to_string(index=False))
+    return 0 if (rows["state"] == "ok").all() else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -24,6 +24,7 @@ from uuid import uuid4
 import yaml
 
 import mcshell
+from mcshell.commands.output.sanitize import sanitize
 from mcshell.errors import ConversationError, InputError, MCShellError, TurnTimeout, UsageError
 from mcshell.private import private_folder, replace_file
 from mcshell.values import dataclass
@@ -189,8 +190,8 @@ class _NodeRun:
             with self._open({"facts": True}) as talk:
                 self._take(talk, next(self._turns(talk), {}))
         facts = private_folder(self.folder / "yaml" / "facts") / f"{self._node}.yaml"
-        values = self._facts.read_text(encoding="utf-8")  # JSON is YAML
-        name = json.dumps(self._node)
+        found = json.loads(self._facts.read_bytes()) | {"clientcert": self._node}
+        name, values = json.dumps(self._node), json.dumps(found)  # JSON is YAML
         text = f"--- !ruby/object:Puppet::Node::Facts\nname: {name}\nvalues: {values}\n"
         replace_file(facts, text.encode(), 0o600)
         return self._compile(facts.parents[1])
@@ -224,6 +225,11 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def _say(node: str, text: str) -> None:
+    """What a node's puppet prints, a line at a time, on standard error."""
+    sys.stderr.write("".join(f"{node}: {sanitize(line)}\n" for line in text.splitlines()))
+
+
 def main(words: Sequence[str]) -> int:
     """Run one line; the exit code is 0 when every row is ok, 2 when one is not, 64 for usage."""
     asked = _arguments(words)
@@ -237,13 +243,13 @@ def main(words: Sequence[str]) -> int:
                 noop=asked.noop,
                 options=asked.options,
                 timeout=asked.timeout,
-                told=lambda node, text: print(f"{node}: {text}", end="", file=sys.stderr),
+                told=_say,
             )
             rows = run.apply(list(found["sender"]))
     except MCShellError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
-    print(rows.to_string(index=False))
+    sys.stdout.write(f"{sanitize(rows.to_string(index=False))}\n")
     return 0 if (rows["state"] == "ok").all() else 2
 
 

@@ -22,14 +22,12 @@ import os
 import re
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mcshell.errors import InputError
 from mcshell.node.handler import AgentError, Handler, HandlerConversation
 from mcshell.private import is_locked, lock_file, private_file, private_folder, replace_file
-from mcshell.values import dataclass
 from mcshell.wire.conversation.whole_file import FileOffer, IncomingFile, offer, parts
 
 if TYPE_CHECKING:
@@ -58,8 +56,9 @@ def without_noop(catalog: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(
+    NamedTuple
+):  # a data class wants a module of its own name, and this file is loaded by path
     """One application of a catalog, as it lies on the disk; `cut` is how often it was cut."""
 
     run: str
@@ -114,8 +113,7 @@ class PuppetFolder:
         with lock:
             for path in (self.output, self.summary, self.report):
                 path.unlink(missing_ok=True)
-            known = {name: getattr(run, name) for name in Run.__slots__}
-            replace_file(self._order, json.dumps(known).encode(), 0o600)
+            replace_file(self._order, json.dumps(run._asdict()).encode(), 0o600)
             return self._start(run, lock.fileno())
 
     def under_way(self) -> str:
@@ -127,7 +125,9 @@ class PuppetFolder:
         argv += [f"--lastrunreport={self.report}", f"--lastrunfile={self.summary}"]
         argv += ["--color=false", *(["--noop"] if run.noop else [])]
         with private_file(self.output).open("ab") as output:
-            return self._popen(argv, stdout=output, pass_fds=(lock,), start_new_session=True)
+            return self._popen(
+                argv, stdout=output, stderr=output, pass_fds=(lock,), start_new_session=True
+            )
 
     def _popen(self, argv: list[str], **more: Any) -> subprocess.Popen[bytes]:
         """As the daemon's user, with its environment less what is mcshell's own."""
@@ -136,7 +136,6 @@ class PuppetFolder:
             return subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
-                stderr=subprocess.STDOUT,
                 cwd="/",
                 env={**own, "LC_ALL": "C.UTF-8"},
                 **more,
@@ -146,13 +145,12 @@ class PuppetFolder:
 
     def facts(self) -> Path:
         """A file with what puppet knows of this machine, as JSON."""
-        path = private_file(self.folder / "facts.json")
+        path, errors = (private_file(self.folder / name) for name in ("facts.json", "facts.log"))
         argv = [*self.command, "facts", "show", *self.options, "--render-as=json"]
-        with path.open("wb") as output:
-            process = self._popen(argv, stdout=output)
-        code = process.wait()
+        with path.open("wb") as output, errors.open("wb") as log:
+            code = self._popen(argv, stdout=output, stderr=log).wait()
         if code:
-            raise AgentError(f"puppet facts ended with {code}: {_end(path)}")
+            raise AgentError(f"puppet facts ended with {code}: {_end(errors)}")
         return path
 
     def said(self, behind: int) -> Iterator[bytes]:
@@ -249,7 +247,7 @@ class Puppet(Handler):
             return
         if not place.catalog.exists():
             raise AgentError("the run was cut, and its catalog is gone: begin another one")
-        self._run = replace(newest, cut=newest.cut + 1)
+        self._run = newest._replace(cut=newest.cut + 1)
         line.send({"cut": self._run.cut})
         self._listen(line, place.begin(self._run))
 

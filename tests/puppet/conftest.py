@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = ROOT / "mcshell" / "deploy" / "puppet"
+AGENTS = ROOT / "tests" / "agents_for_tests"
 NAMES = [f"n{number}" for number in range(1, 6)]
 CONVERSE = """\
 policy default deny
@@ -59,10 +60,12 @@ class Puppets(Fleet):
             {name: Node({"role": "web"}) for name in names},
             policies={"converse": CONVERSE, "file": ALICE},
             operators=("alice", "bob", "carol"),
-            more=f'agents = ["{HANDLERS}", "{ROOT / "tests" / "agents_for_tests"}"]\n',
+            more=f'tell_files = "all"\nagents = ["{HANDLERS}", "{AGENTS}"]\n',
         )
         self.work = folder / "work"
         self.work.mkdir()
+        with self.config.open("a") as file:
+            file.write(f'[node]\nagents = ["{AGENTS}"]\n')
         for name in names:
             options = [f"--{key}dir={folder / name / key}" for key in ("conf", "var", "run", "log")]
             with (folder / f"{name}.toml").open("a") as file:

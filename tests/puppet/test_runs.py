@@ -67,6 +67,19 @@ def test_who_may_not_runs_nothing(puppets: Puppets) -> None:
     assert not (puppets.work / "denied").exists()
 
 
+def test_who_is_not_there_is_silent(puppets: Puppets) -> None:
+    """A node that does not answer is a row as any other, and a line that names nobody is refused."""
+    source = puppets.source("silent.json", catalog(greeting(puppets, "silent")))
+    line = puppets.line(source, "silent", "-I", "nobody", "-t", "1s")
+    assert wait_until(lambda: not line.running, WAIT)
+    assert line.process.returncode == 2
+    assert "silent no answer from nobody within 1 s" in line.tail()
+    line = puppets.line(source, "unnamed")
+    assert wait_until(lambda: not line.running, WAIT)
+    assert line.process.returncode == 64
+    assert line.tail() == "-I or -S: say which nodes are to apply it"
+
+
 def test_who_may_look_changes_nothing(puppets: Puppets) -> None:
     """With noop nothing is changed, also where a resource says that noop is not for it."""
     resources = [greeting(puppets, "looked"), greeting(puppets, "looked-too", noop=False)]

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import uuid4
 
 import yaml
@@ -213,16 +213,28 @@ class _NodeRun:
         return done.stdout
 
 
+class _ApplyLine(argparse.ArgumentParser):
+    """A line that means nothing is a UsageError, as everywhere in mcshell."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m mcshell.deploy.puppet.apply")
+    at = words.index("--") if "--" in words else len(words)
+    parser = _ApplyLine(prog="python -m mcshell.deploy.puppet.apply")
     parser.add_argument("source", type=Path, help="a manifest, or one catalog for all (*.json)")
     parser.add_argument("-I", dest="nodes", action="append", help="names, sets like web[01-05]")
     parser.add_argument("-S", dest="where", help="which nodes, as a filter")
     parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
     parser.add_argument("--noop", action="store_true", help="change nothing: say what would be")
     parser.add_argument("-t", dest="timeout", help="how long to wait for a node's first answer")
-    parser.add_argument("options", nargs="*", help="behind --: for the puppet that compiles")
-    return parser.parse_args(words)
+    parser.epilog = "What is behind -- is for the puppet that compiles."
+    asked = parser.parse_args(words[:at])
+    asked.options = words[at + 1 :]
+    if not asked.nodes and not asked.where:
+        raise UsageError("-I or -S: say which nodes are to apply it")
+    return asked
 
 
 def _say(node: str, text: str) -> None:
@@ -232,8 +244,8 @@ def _say(node: str, text: str) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Run one line; the exit code is 0 when every row is ok, 2 when one is not, 64 for usage."""
-    asked = _arguments(words)
     try:
+        asked = _arguments(words)
         with mcshell.connect() as client:
             found = client.discover(nodes=asked.nodes, where=asked.where)
             run = PuppetRun(

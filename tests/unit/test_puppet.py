@@ -56,11 +56,13 @@ def test_what_is_no_catalog_is_refused(content: bytes) -> None:
     [
         ({}, r"not served here: \[agents.puppet\] folder"),
         ({"folder": "relative"}, r"not served here: \[agents.puppet\] folder"),
+        ({"folder": "/nowhere", "options": "--noop"}, "options is no list of strings"),
         ({"folder": "/nowhere"}, "puppet is not installed here"),
         ({"folder": "/nowhere", "program": "other"}, "other is not installed here"),
     ],
 )
 def test_a_node_that_does_not_serve_it_says_why(settings: dict[str, Any], words: str) -> None:
     """Without a folder, or without puppet, nothing is made and nothing runs."""
+    there = "/usr/bin/puppet" if "options" in settings else None
     with pytest.raises(AgentError, match=words):
-        PuppetFolder(settings, lambda _program: None)
+        PuppetFolder(settings, lambda _program: there)

@@ -92,9 +92,12 @@ class IncomingFile:
         if self.have + len(part) > self.offered.size:
             raise InputError(f"more than the {self.offered.size} bytes that were offered")
         # Written at its place, not at the end: an earlier conversation may still be writing the same.
-        with self.path.open("r+b") as file:
-            file.seek(self.have)
-            file.write(part)
+        try:
+            with self.path.open("r+b") as file:
+                file.seek(self.have)
+                file.write(part)
+        except FileNotFoundError:
+            raise InputError("what had come is gone: another file came meanwhile") from None
         self.have += len(part)
 
     def finish(self, target: Path) -> None:

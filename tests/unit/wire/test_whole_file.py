@@ -97,3 +97,12 @@ def test_other_bytes_are_thrown_away(tmp_path: Path) -> None:
         coming.finish(tmp_path / "to")
     assert IncomingFile(tmp_path, coming.offered).have == 0
     assert not (tmp_path / "to").exists()
+
+
+def test_a_part_of_what_was_taken_away_is_refused(tmp_path: Path) -> None:
+    """Who gives up what had come for another file says so to whoever sends the first."""
+    (tmp_path / "a").write_bytes(b"abc")
+    coming = IncomingFile(tmp_path, offer(tmp_path / "a"))
+    coming.path.unlink()
+    with pytest.raises(InputError, match="another file came meanwhile"):
+        coming.add(b"a")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 import os
 import re
 import subprocess
@@ -32,6 +33,8 @@ from mcshell.wire.conversation.whole_file import FileOffer, IncomingFile, offer,
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+log = logging.getLogger("mcshell.puppet")
 
 MOST: Final = 64 * 1024 * 1024
 """Bytes of a catalog."""
@@ -84,14 +87,19 @@ class PuppetFolder:
         if found is None:
             raise AgentError(f"{program} is not installed here")
         self.command = [found]
-        self.options = [str(option) for option in settings.get("options", [])]
+        self.options = settings.get("options", [])
+        if not isinstance(self.options, list) or not all(isinstance(x, str) for x in self.options):
+            raise AgentError("not served here: [agents.puppet] options is no list of strings")
         self.folder = private_folder(Path(folder))
-        self.catalog = self.folder / "catalog.json"
         self.output = self.folder / "output.log"
         self.summary = self.folder / "summary.yaml"
         self.report = self.folder / "report.yaml"
         self._order = self.folder / "run.json"
         self._lock = self.folder / "lock"
+
+    def catalog(self, run: Run) -> Path:
+        """Where a run's catalog is: by its digest, so that no other run's can take its place."""
+        return self.folder / f"{run.sha256}{'.noop' if run.noop else ''}.catalog"
 
     def newest(self) -> Run | None:
         """The run that was begun last."""
@@ -111,9 +119,11 @@ class PuppetFolder:
         if lock is None:
             raise AgentError(self.under_way())
         with lock:
-            for path in (self.output, self.summary, self.report):
+            others = set(self.folder.glob("*.catalog")) - {self.catalog(run)}
+            for path in (self.output, self.summary, self.report, *others):
                 path.unlink(missing_ok=True)
             replace_file(self._order, json.dumps(run._asdict()).encode(), 0o600)
+            log.info("run %s of %s: the catalog %s", run.run, run.caller, run.sha256)
             return self._start(run, lock.fileno())
 
     def under_way(self) -> str:
@@ -121,7 +131,7 @@ class PuppetFolder:
         return f"a run of {getattr(self.newest(), 'caller', 'somebody')} is under way"
 
     def _start(self, run: Run, lock: int) -> subprocess.Popen[bytes]:
-        argv = [*self.command, "apply", *self.options, f"--catalog={self.catalog}"]
+        argv = [*self.command, "apply", *self.options, f"--catalog={self.catalog(run)}"]
         argv += [f"--lastrunreport={self.report}", f"--lastrunfile={self.summary}"]
         argv += ["--color=false", *(["--noop"] if run.noop else [])]
         with private_file(self.output).open("ab") as output:
@@ -145,12 +155,13 @@ class PuppetFolder:
 
     def facts(self) -> Path:
         """A file with what puppet knows of this machine, as JSON."""
-        path, errors = (private_file(self.folder / name) for name in ("facts.json", "facts.log"))
         argv = [*self.command, "facts", "show", *self.options, "--render-as=json"]
-        with path.open("wb") as output, errors.open("wb") as log:
-            code = self._popen(argv, stdout=output, stderr=log).wait()
-        if code:
-            raise AgentError(f"puppet facts ended with {code}: {_end(errors)}")
+        with self._popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            found, errors = process.communicate()
+        if process.returncode:
+            raise AgentError(f"puppet facts ended with {process.returncode}: {_end(errors)}")
+        path = self.folder / "facts.json"
+        replace_file(path, found, 0o600)
         return path
 
     def said(self, behind: int) -> Iterator[bytes]:
@@ -176,6 +187,7 @@ class Puppet(Handler):
     def __init__(self) -> None:
         self._coming: IncomingFile | None = None
         self._going: list[Path] = []
+        self._reported: Run | None = None
 
     def opened(self, line: HandlerConversation) -> None:
         """See what is asked for, and how much of it is here."""
@@ -211,9 +223,9 @@ class Puppet(Handler):
             for part in parts(self._going.pop(0), said["have"]):
                 line.send({"part": part})
             self._send_files(line, self._going)
-        elif said.get("got") is not None:
-            if said["got"] == self._run.run and self._place.report.exists():
-                self._place.catalog.unlink(missing_ok=True)
+        elif "got" in said:
+            if self._reported is not None and said["got"] == self._reported.run:
+                self._place.catalog(self._reported).unlink(missing_ok=True)
             line.close()
         else:
             raise AgentError(f"no turn that means anything here: {sorted(map(str, said))[:5]}")
@@ -231,11 +243,10 @@ class Puppet(Handler):
         place = self._place
         if place.running:
             raise AgentError(place.under_way())
-        self._checked(coming.finish, place.catalog)
+        catalog = place.catalog(self._run)
+        self._checked(coming.finish, catalog)
         if self.noop:
-            replace_file(
-                place.catalog, self._checked(without_noop, place.catalog.read_bytes()), 0o600
-            )
+            replace_file(catalog, self._checked(without_noop, catalog.read_bytes()), 0o600)
         self._listen(line, place.begin(self._run))
 
     def _take_up(self, line: HandlerConversation, newest: Run) -> None:
@@ -245,7 +256,7 @@ class Puppet(Handler):
         if place.running or place.report.exists():  # in this order: a report comes before the end
             self._listen(line, None)
             return
-        if not place.catalog.exists():
+        if not place.catalog(newest).exists():
             raise AgentError("the run was cut, and its catalog is gone: begin another one")
         self._run = newest._replace(cut=newest.cut + 1)
         line.send({"cut": self._run.cut})
@@ -265,7 +276,8 @@ class Puppet(Handler):
                 said += len(text)
             time.sleep(0 if ended else LOOK)
         if not place.report.exists():
-            raise AgentError(f"puppet has left no report: {_end(place.output)}")
+            raise AgentError(f"puppet has left no report: {_end(place.output.read_bytes())}")
+        self._reported = self._run
         self._send_files(line, [place.summary, place.report])
 
     def _send_files(self, line: HandlerConversation, files: list[Path]) -> None:
@@ -275,7 +287,7 @@ class Puppet(Handler):
             line.send({"file": files[0].name, **offer(files[0]).told()})
 
 
-def _end(path: Path) -> str:
+def _end(output: bytes) -> str:
     """The last line of an output, for a message."""
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = output.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -115,24 +116,54 @@ def test_what_a_node_refuses_fails_the_resource(fleet: Puppets) -> None:
     assert "file.stat: " in done.said
 
 
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
-        ({"unless": None}, "unless or refreshonly: it would be asked in each run"),
-        ({"nodes": None}, "nodes or where: somebody has to be asked"),
-        ({"nodes": ["--yes"]}, "no name of nodes"),
-        ({"where": "--yes"}, "no filter"),
-        ({"agent": "mark; id"}, "agent is one word"),
-        ({"inputs": {"--file": "x"}}, "no name of an input"),
-        ({"inputs": {"file": ["x"]}}, "input file is no text, number or boolean"),
-        ({"unless": {"agent": "file", "action": "stat"}}, "unless wants expect"),
-    ],
-)
-def test_what_means_nothing_is_refused(
-    fleet: Puppets, parameters: dict[str, Any], words: str
-) -> None:
+WRONG: dict[str, dict[str, Any]] = {
+    "unless or refreshonly: it would be asked in each run": {"unless": None},
+    "nodes or where: somebody has to be asked": {"nodes": None},
+    "no name of nodes": {"nodes": ["--yes"]},
+    "no filter": {"where": "--yes"},
+    "agent is one word": {"agent": "mark; id"},
+    "agent is missing": {"agent": None},
+    "no name of an input": {"inputs": {"--file": "x"}},
+    "input file is no text, number or boolean": {"inputs": {"file": ["x"]}},
+    "unless is a hash": {"unless": "true"},
+    "unless wants expect": {"unless": {"agent": "file", "action": "stat"}},
+    "unless has no where": {"unless": {"where": "x", "expect": {"exists": True}}},
+    "unless wants action": {"unless": {"agent": "file", "expect": {"exists": True}}},
+}
+MAKE = """
+require 'json'
+require 'puppet'
+Puppet.initialize_settings(ARGV)
+JSON.parse(STDIN.read).each do |parameters|
+  Puppet::Type.type(:mcshell_action).new(parameters.transform_keys(&:to_sym))
+  puts 'taken'
+rescue StandardError => error
+  puts error.message.lines.first
+end
+"""
+
+
+def test_what_means_nothing_is_refused(tmp_path: Path) -> None:
     """A resource that cannot be meant so is refused before anything is asked, and says why."""
-    done = apply(fleet, action(fleet, "wrong: both", **parameters))
-    assert done.code == 1, done.said
-    assert words in done.said
-    assert marks(fleet, "wrong") == 0
+    good = {
+        "name": "good",
+        "agent": "mark",
+        "action": "once",
+        "nodes": ["n1"],
+        "unless": {"agent": "file", "action": "stat", "expect": {"exists": True}},
+    }
+    each = [good, *({**good, **wrong} for wrong in WRONG.values())]
+    known = [{name: value for name, value in one.items() if value is not None} for one in each]
+    places = [f"--{one}dir={tmp_path / one}" for one in ("conf", "var", "run", "log")]
+    done = subprocess.run(
+        ["ruby", "-I", HANDLERS / "mcshell" / "lib", "-e", MAKE, "--", *places],
+        input=json.dumps(known),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[0] == "taken"
+    for line, words in zip(said[1:], WRONG, strict=True):
+        assert words in line

@@ -59,7 +59,7 @@ def without_noop(catalog: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
-class Run(
+class CatalogRun(
     NamedTuple
 ):  # a data class wants a module of its own name, and this file is loaded by path
     """One application of a catalog, as it lies on the disk; `cut` is how often it was cut."""
@@ -70,7 +70,7 @@ class Run(
     sha256: str
     cut: int = 0
 
-    def is_again(self, other: Run) -> bool:
+    def is_again(self, other: CatalogRun) -> bool:
         """Whether another one is this one, asked for again."""
         mine, others = ((one.run, one.caller, one.noop) for one in (self, other))
         return mine == others
@@ -97,14 +97,14 @@ class PuppetFolder:
         self._order = self.folder / "run.json"
         self._lock = self.folder / "lock"
 
-    def catalog(self, run: Run) -> Path:
+    def catalog(self, run: CatalogRun) -> Path:
         """Where a run's catalog is: by its digest, so that no other run's can take its place."""
         return self.folder / f"{run.sha256}{'.noop' if run.noop else ''}.catalog"
 
-    def newest(self) -> Run | None:
+    def newest(self) -> CatalogRun | None:
         """The run that was begun last."""
         try:
-            return Run(**json.loads(self._order.read_bytes()))
+            return CatalogRun(**json.loads(self._order.read_bytes()))
         except FileNotFoundError:
             return None
 
@@ -113,7 +113,7 @@ class PuppetFolder:
         """Whether a puppet holds the lock that it was started with: no pid tells that as surely."""
         return is_locked(self._lock)
 
-    def begin(self, run: Run) -> subprocess.Popen[bytes]:
+    def begin(self, run: CatalogRun) -> subprocess.Popen[bytes]:
         """Start puppet on the catalog that is there; AgentError while another one runs."""
         lock = lock_file(self._lock)
         if lock is None:
@@ -130,7 +130,7 @@ class PuppetFolder:
         """Why no other run can begin."""
         return f"a run of {getattr(self.newest(), 'caller', 'somebody')} is under way"
 
-    def _start(self, run: Run, lock: int) -> subprocess.Popen[bytes]:
+    def _start(self, run: CatalogRun, lock: int) -> subprocess.Popen[bytes]:
         argv = [*self.command, "apply", *self.options, f"--catalog={self.catalog(run)}"]
         argv += [f"--lastrunreport={self.report}", f"--lastrunfile={self.summary}"]
         argv += ["--color=false", *(["--noop"] if run.noop else [])]
@@ -187,7 +187,7 @@ class Puppet(Handler):
     def __init__(self) -> None:
         self._coming: IncomingFile | None = None
         self._going: list[Path] = []
-        self._reported: Run | None = None
+        self._reported: CatalogRun | None = None
 
     def opened(self, line: HandlerConversation) -> None:
         """See what is asked for, and how much of it is here."""
@@ -201,7 +201,7 @@ class Puppet(Handler):
         if not isinstance(run, str) or not _RUN.fullmatch(run):
             raise AgentError(f"run is 32 hexadecimal digits, not {str(run)[:60]!r}")
         offered = self._checked(FileOffer.read, order, MOST)
-        self._run = Run(run=run, caller=line.caller, noop=self.noop, sha256=offered.sha256)
+        self._run = CatalogRun(run=run, caller=line.caller, noop=self.noop, sha256=offered.sha256)
         newest = self._place.newest()
         if newest is not None and newest.is_again(self._run):
             self._take_up(line, newest)
@@ -249,7 +249,7 @@ class Puppet(Handler):
             replace_file(catalog, self._checked(without_noop, catalog.read_bytes()), 0o600)
         self._listen(line, place.begin(self._run))
 
-    def _take_up(self, line: HandlerConversation, newest: Run) -> None:
+    def _take_up(self, line: HandlerConversation, newest: CatalogRun) -> None:
         """Go on with a run that this node knows."""
         place = self._place
         self._run = newest

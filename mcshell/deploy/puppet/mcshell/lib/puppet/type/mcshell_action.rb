@@ -1,3 +1,5 @@
+require 'puppet/parameter/boolean'
+
 Puppet::Type.newtype(:mcshell_action) do
   @doc = <<~DOC
     Has nodes of a fleet do something: one action of one agent, asked with `mcshell rpc` from the machine

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.deploy.puppet.apply import COUNTS, summed
+from mcshell.deploy.puppet.apply import COUNTS, facts_of, summed
 from mcshell.deploy.puppet.converse.puppet import PuppetFolder, without_noop
 from mcshell.errors import AgentError, InputError
 
@@ -66,3 +66,19 @@ def test_a_node_that_does_not_serve_it_says_why(settings: dict[str, Any], words:
     there = "/usr/bin/puppet" if "options" in settings else None
     with pytest.raises(AgentError, match=words):
         PuppetFolder(settings, lambda _program: there)
+
+
+@given(facts=st.dictionaries(st.text(), VALUES))
+def test_facts_are_texts_and_no_tags(facts: dict[str, Any]) -> None:
+    """What a node tells is below `values`, as it was told: nothing of it is YAML of its own."""
+    first, name, values = facts_of("n1", json.dumps(facts).encode()).decode().split("\n", 2)
+    assert first == "--- !ruby/object:Puppet::Node::Facts"
+    assert json.loads(name.removeprefix("name: ")) == "n1"
+    assert json.loads(values.removeprefix("values: ")) == {**facts, "clientcert": "n1"}
+
+
+@pytest.mark.parametrize("told", [b"", b"[]", b"7", b"{", b"\xff", b"[" * 100_000])
+def test_what_are_no_facts_is_refused(told: bytes) -> None:
+    """Anything else that a node tells is one clear line."""
+    with pytest.raises(InputError, match="n1 has told no facts"):
+        facts_of("n1", told)

@@ -26,8 +26,10 @@ import yaml
 import mcshell
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.errors import ConversationError, InputError, MCShellError, TurnTimeout, UsageError
+from mcshell.filters.nodes import canonical
 from mcshell.private import private_folder, replace_file
 from mcshell.values import dataclass
+from mcshell.wire.conversation.channel import CLOSED
 from mcshell.wire.conversation.whole_file import FileOffer, IncomingFile, offer, parts
 
 if TYPE_CHECKING:
@@ -38,12 +40,14 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from mcshell.client.messaging.conversations import Conversation
 
-__all__ = ["COLUMNS", "PuppetRun", "main", "summed"]
+__all__ = ["COLUMNS", "PuppetRun", "facts_of", "main", "summed"]
 
 COUNTS: Final = ("changed", "failed", "out_of_sync", "total")
 COLUMNS: Final = ("sender", "state", "statusmsg", *COUNTS, "cut", "report")
 MOST: Final = 256 * 1024 * 1024
-"""Bytes of a report."""
+"""Bytes of a report, which is kept as it is."""
+MOST_READ: Final = 4 * 1024 * 1024
+"""Bytes of what is read here: facts, a summary."""
 
 
 def summed(summary: str) -> dict[str, int]:
@@ -51,11 +55,25 @@ def summed(summary: str) -> dict[str, int]:
     try:
         resources = yaml.safe_load(summary)["resources"]
         found = {name: resources[name] for name in COUNTS}
-    except (yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"no summary of puppet's: {type(error).__name__}: {error}") from None
     if any(type(count) is not int for count in found.values()):
         raise InputError(f"no summary of puppet's: {found}")
     return found
+
+
+def facts_of(node: str, told: bytes) -> bytes:
+    """A node's facts as the compiling puppet reads them; InputError when it told none.
+
+    They are the node's claims: texts in quotes, so that none of them is a tag of YAML's.
+    """
+    try:
+        values = {**json.loads(told), "clientcert": node}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{node} has told no facts: {type(error).__name__}: {error}") from None
+    name, quoted = (json.dumps(one, ensure_ascii=False) for one in (node, values))
+    text = f"--- !ruby/object:Puppet::Node::Facts\nname: {name}\nvalues: {quoted}\n"
+    return text.encode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +101,11 @@ class PuppetRun:
         import pandas as pd  # noqa: PLC0415 - after all that may be wrong with the line
 
         run = self._id()
+        names = [canonical(node) for node in nodes]
+        if wrong := [name for name in names if "/" in name or name.startswith(".") or not name]:
+            raise UsageError(f"{wrong[0]!r} is no name for a folder")
         with ThreadPoolExecutor(at_once) as pool:
-            rows = list(pool.map(lambda node: _NodeRun(self, run, node).row(), nodes))
+            rows = list(pool.map(lambda node: _NodeRun(self, run, node).row(), names))
         types = dict.fromkeys((*COUNTS, "cut"), "Int64") | {"sender": "string", "state": "string"}
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
 
@@ -122,9 +143,12 @@ class _NodeRun:
             if not self.report.exists():
                 self._apply()
             counts = summed(self.summary.read_text(encoding="utf-8"))
+        except TurnTimeout as error:
+            return self._without("silent", str(error))
         except ConversationError as error:
-            state = "silent" if isinstance(error, TurnTimeout) else error.state
-            return self._without(state, str(error))
+            if error.state == CLOSED:
+                return self._without("interrupted", "it was ended before the report had come")
+            return self._without(error.state, str(error))
         except MCShellError as error:
             return self._without("failed", str(error))
         failed = f"{counts['failed']} resources failed" if counts["failed"] else "OK"
@@ -146,25 +170,26 @@ class _NodeRun:
         with self._open(order) as talk:
             for said in self._turns(talk):
                 if "have" in said:
-                    for part in parts(self.catalog, int(said["have"])):
+                    for part in parts(self.catalog, self._number(said["have"])):
                         talk.send({"part": part})
                 elif "cut" in said:
-                    self._cut = int(said["cut"])
+                    self._cut = self._number(said["cut"])
                     self._whole.told(self._node, "the run was cut, and begins again\n")
                 elif "said" in said:
                     self._whole.told(self._node, str(said["said"]))
                 elif self._take(talk, said) == self.report:
                     talk.send({"got": self._run})
                     return
-        raise ConversationError(f"{self._node} has ended it before its report came", "interrupted")
+        raise ConversationError(f"{self._node} has ended it", CLOSED)
 
     def _take(self, talk: Conversation, said: dict[str, Any]) -> Path:
         """Have one file sent, from where it was left."""
         names = {path.name: path for path in (self.summary, self.report, self._facts)}
         target = names.get(str(said.get("file")))
         if target is None:
-            raise InputError(f"{self._node} says what nobody asked for: {str(said)[:100]}")
-        coming = IncomingFile(self.folder, FileOffer.read(said, MOST))
+            raise self._unasked(said)
+        most = MOST if target == self.report else MOST_READ
+        coming = IncomingFile(self.folder, FileOffer.read(said, most))
         talk.send({"have": coming.have})
         turns = self._turns(talk)
         while not coming.complete:
@@ -175,8 +200,16 @@ class _NodeRun:
     def _turns(self, talk: Conversation) -> Iterator[dict[str, Any]]:
         for said in talk:
             if not isinstance(said, dict):
-                raise InputError(f"{self._node} says what nobody asked for: {str(said)[:100]}")
+                raise self._unasked(said)
             yield said
+
+    def _number(self, said: Any) -> int:
+        if type(said) is not int or said < 0:
+            raise self._unasked(said)
+        return said
+
+    def _unasked(self, said: Any) -> InputError:
+        return InputError(f"{self._node} says what nobody asked for: {str(said)[:100]}")
 
     @property
     def _facts(self) -> Path:
@@ -190,10 +223,7 @@ class _NodeRun:
             with self._open({"facts": True}) as talk:
                 self._take(talk, next(self._turns(talk), {}))
         facts = private_folder(self.folder / "yaml" / "facts") / f"{self._node}.yaml"
-        found = json.loads(self._facts.read_bytes()) | {"clientcert": self._node}
-        name, values = json.dumps(self._node), json.dumps(found)  # JSON is YAML
-        text = f"--- !ruby/object:Puppet::Node::Facts\nname: {name}\nvalues: {values}\n"
-        replace_file(facts, text.encode(), 0o600)
+        replace_file(facts, facts_of(self._node, self._facts.read_bytes()), 0o600)
         return self._compile(facts.parents[1])
 
     def _compile(self, facts: Path) -> bytes:

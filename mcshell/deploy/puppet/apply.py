@@ -102,7 +102,7 @@ class PuppetRun:
 
         run = self._id()
         names = [canonical(node) for node in nodes]
-        if wrong := [name for name in names if "/" in name or name.startswith(".") or not name]:
+        if wrong := [name for name in names if not name or name.startswith(".")]:
             raise UsageError(f"{wrong[0]!r} is no name for a folder")
         with ThreadPoolExecutor(at_once) as pool:
             rows = list(pool.map(lambda node: _NodeRun(self, run, node).row(), names))

@@ -60,8 +60,10 @@ def offer(path: Path) -> FileOffer:
 
 
 def parts(path: Path, have: int) -> Iterator[bytes]:
-    """All of a file behind its first `have` bytes; raises OSError."""
+    """All of a file behind its first `have` bytes; OSError, or InputError when there are fewer."""
     with path.open("rb") as file:
+        if have > file.seek(0, os.SEEK_END):
+            raise InputError(f"{path.name} has fewer than {have} bytes")
         file.seek(have)
         while part := file.read(PART):
             yield part

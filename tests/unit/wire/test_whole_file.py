@@ -106,3 +106,12 @@ def test_a_part_of_what_was_taken_away_is_refused(tmp_path: Path) -> None:
     coming.path.unlink()
     with pytest.raises(InputError, match="another file came meanwhile"):
         coming.add(b"a")
+
+
+def test_more_than_there_is_cannot_be_left_out(tmp_path: Path) -> None:
+    """Who claims to have more than all of a file is refused; who has all of it gets no more."""
+    (tmp_path / "a").write_bytes(b"abc")
+    assert list(parts(tmp_path / "a", 3)) == []
+    for have in (4, 2**62, 2**80):
+        with pytest.raises(InputError, match="a has fewer than"):
+            list(parts(tmp_path / "a", have))

@@ -17,6 +17,7 @@ Settings: `[agents.puppet] folder` (without it the node serves none of this), `p
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import logging
 import os
@@ -178,6 +179,15 @@ class PuppetFolder:
                 path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _blamed() -> Iterator[None]:
+    """What the caller is to blame for ends the conversation with its own words."""
+    try:
+        yield
+    except InputError as error:
+        raise AgentError(str(error)) from None
+
+
 class Puppet(Handler):
     """One caller's run: its catalog comes, puppet runs, its report goes."""
 
@@ -189,6 +199,7 @@ class Puppet(Handler):
         self._going: list[Path] = []
         self._reported: CatalogRun | None = None
 
+    @_blamed()
     def opened(self, line: HandlerConversation) -> None:
         """See what is asked for, and how much of it is here."""
         system = line.node.system
@@ -200,7 +211,7 @@ class Puppet(Handler):
         run = order.get("run")
         if not isinstance(run, str) or not _RUN.fullmatch(run):
             raise AgentError(f"run is 32 hexadecimal digits, not {str(run)[:60]!r}")
-        offered = self._checked(FileOffer.read, order, MOST)
+        offered = FileOffer.read(order, MOST)
         self._run = CatalogRun(run=run, caller=line.caller, noop=self.noop, sha256=offered.sha256)
         newest = self._place.newest()
         if newest is not None and newest.is_again(self._run):
@@ -212,11 +223,12 @@ class Puppet(Handler):
         if self._coming.complete:
             self._begin(line, self._coming)
 
+    @_blamed()
     def turn(self, line: HandlerConversation, data: Any) -> None:
         """Take a part of the catalog; or send a file from where the caller wants it."""
         said = data if isinstance(data, dict) else {}
         if self._coming is not None and "part" in said:
-            self._checked(self._coming.add, said["part"])
+            self._coming.add(said["part"])
             if self._coming.complete:
                 self._begin(line, self._coming)
         elif self._going and type(said.get("have")) is int and said["have"] >= 0:
@@ -230,23 +242,15 @@ class Puppet(Handler):
         else:
             raise AgentError(f"no turn that means anything here: {sorted(map(str, said))[:5]}")
 
-    @staticmethod
-    def _checked(take: Any, *words: Any) -> Any:
-        """What the other end is to blame for, as this handler's answer."""
-        try:
-            return take(*words)
-        except InputError as error:
-            raise AgentError(str(error)) from None
-
     def _begin(self, line: HandlerConversation, coming: IncomingFile) -> None:
         self._coming = None
         place = self._place
         if place.running:
             raise AgentError(place.under_way())
         catalog = place.catalog(self._run)
-        self._checked(coming.finish, catalog)
+        coming.finish(catalog)
         if self.noop:
-            replace_file(catalog, self._checked(without_noop, catalog.read_bytes()), 0o600)
+            replace_file(catalog, without_noop(catalog.read_bytes()), 0o600)
         self._listen(line, place.begin(self._run))
 
     def _take_up(self, line: HandlerConversation, newest: CatalogRun) -> None:

@@ -1,0 +1,131 @@
+"""A session file as bytes that anybody may have written: a copy of it, looked at row by row.
+
+The file itself is neither changed nor locked, and brought to no newer version; its copy is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.client.store.store import SessionStore
+from mcshell.errors import SessionError
+from mcshell.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["RawRows", "as_it_is", "copied"]
+
+_KINDS: Final = {"INTEGER": (int,), "REAL": (float,), "TEXT": (str,), "BLOB": (bytes,)}
+_OURS: Final = "name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+
+
+@contextmanager
+def as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file for reading; nothing is left beside it.
+
+    Raises:
+        SessionError: it is none of SQLite's, or broken.
+    """
+    mode = "ro" if Path(f"{path}-wal").exists() else "ro&immutable=1"
+    try:
+        with closing(_connected(f"{path.resolve().as_uri()}?mode={mode}")) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise SessionError(f"{path} cannot be read: {error}", path.stem) from error
+
+
+@contextmanager
+def copied(path: Path) -> Iterator[Path]:
+    """A copy of a session file, of the newest version, for as long as somebody looks at it.
+
+    The large bodies that lie beside the file are not with it (`bodies.whole` reads them there).
+
+    Raises:
+        SessionError: it is no session file, or broken.
+    """
+    with tempfile.TemporaryDirectory(prefix="mcshell-session-") as folder:
+        copy = Path(folder) / path.name
+        with as_it_is(path) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        SessionStore(copy).close()
+        yield copy
+
+
+def _connected(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True)
+    connection.row_factory = sqlite3.Row
+    # What is no UTF-8 is to be found, not to end the search.
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    return connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    kinds: tuple[type, ...]
+
+
+class RawRows:
+    """The rows of a copy whose values are of the kind that their column is for; `flaws` of the others.
+
+    Raises:
+        SessionError: the tables are others than a session file's.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.flaws: list[str] = []
+        for (said,) in connection.execute("PRAGMA integrity_check(20)"):
+            if said != "ok":
+                self.flaws.append(f"the file is damaged: {said}")
+        with tempfile.TemporaryDirectory(prefix="mcshell-session-") as folder:
+            SessionStore(Path(folder) / "new.sqlite").close()
+            with as_it_is(Path(folder) / "new.sqlite") as new:
+                meant = _schema(new)
+        if (found := _schema(connection)) != meant:
+            others = sorted(name for name, _ in found ^ meant)
+            self.flaws.append(f"its tables are not those of a session file: {', '.join(others)}")
+
+    def all(self, table: str, order: str = "1") -> list[dict[str, Any]]:
+        """The good rows of a table."""
+        columns = [
+            _Column(name, kinds if needed or key else (*kinds, type(None)))
+            for _, name, kind, needed, _, key in self._connection.execute(
+                f"PRAGMA table_info({table})"
+            )
+            for kinds in [_KINDS[kind]]
+        ]
+        good = []
+        try:
+            found = self._connection.execute(f"SELECT * FROM {table} ORDER BY {order}")  # noqa: S608 - our own names
+            for row in map(dict, found):
+                flaws = [one.name for one in columns if not _fits(row[one.name], one.kinds)]
+                if flaws:
+                    self.flaws.append(f"{table}: no value of its kind in {', '.join(flaws)}")
+                else:
+                    good.append(row)
+        except sqlite3.DatabaseError as error:
+            self.flaws.append(f"{table}: {error}")
+        return good
+
+
+def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+    return isinstance(value, kinds)
+
+
+def _schema(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """What a file is made of: each thing's name and, in one form, how it was made."""
+    found = connection.execute(
+        f"SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_master WHERE {_OURS}"  # noqa: S608 - our own text
+    )
+    return {(name, " ".join(sql.replace("IF NOT EXISTS ", "").split())) for name, sql in found}

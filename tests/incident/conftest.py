@@ -12,6 +12,7 @@ import pytest
 
 import mcshell
 from mcshell.client.session.transfer import export_session
+from tests.incident.flips import rows
 from tests.peers.fleet import Fleet, Node
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ class Day:
         return [word for path in paths for word in ("--log", str(path / "audit.jsonl"))]
 
 
+@dataclass
+class Books:
+    """A notebook of both sessions, in a folder with its two session files and nothing else."""
+
+    folder: Path
+    files: list[Path]
+    rows: dict[str, list[Any]] | None
+
+
 def ask_all_day(client: Client) -> None:
     """A hundred requests of all kinds: to all, to some, queued, a job, failed, silent, nasty, from a tool."""
     for number in range(EACH - 6):
@@ -95,3 +105,14 @@ def day(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         work.mkdir()
         export_session(folder / "state-bob", "day-bob", work / "bob.mcs")
         yield Day(fleet, work)
+
+
+@pytest.fixture(scope="session")
+def books(day: Day, tmp_path_factory: pytest.TempPathFactory) -> Books:
+    """What `notebook` writes of that day, with what nodes wrote down."""
+    folder = tmp_path_factory.mktemp("books")
+    done = day.cli("notebook", "day-alice", "bob.mcs", "-o", str(folder / "day.ipynb"), *day.logs())
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = [folder / "day-day-alice.mcs", folder / "day-bob.mcs"]
+    assert sorted(folder.iterdir()) == sorted([*files, folder / "day.ipynb"])
+    return Books(folder, files, rows(files[0]))

@@ -22,7 +22,7 @@ from mcshell.client.store import bodies
 from mcshell.client.store.records import OutgoingMessage
 from mcshell.ddl import REDACTED
 from mcshell.errors import MCShellError, Reason, Rejected
-from mcshell.message import NATIVE, Filter, Via, run_id
+from mcshell.message import NATIVE, Filter, State, Via, run_id
 from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import (
@@ -152,6 +152,7 @@ class _Examiner:
     def __init__(self, rows: RawRows, path: Path, verifier: Verifier) -> None:
         names = (*_TABLES, *_MORE_TABLES, *_REST)
         self._rows = {name: rows.all(name, _ORDERS.get(name, "1")) for name in names}
+        self._highest = rows.highest("replies")
         self._path, self._verifier = path, verifier
         meta = {row["key"]: row["value"] for row in self._rows["meta"]}
         self._meta = meta
@@ -322,13 +323,16 @@ class _Examiner:
             one = self._known.get(request)
             if one is None:
                 self._found(f"{row['sender']} answers what is no request of this file", request)
-            elif row["trust"] != NATIVE and row["trust"]:
-                one.foreign += 1
+            elif not row["body"].startswith((b"{", b"\0")) and row["trust"] != NATIVE:
+                one.foreign += 1  # our own are JSON, or beside the file
             else:
                 try:
                     one.replies.append((self._reply(row), row["kept"]))
                 except MCShellError as refusal:
                     self._found(f"the reply of {row['sender']}: {refusal}", request)
+
+        if before != self._highest:
+            self._found(f"reply {self._highest} was the last one, and is not here")
 
     def _reply(self, row: Mapping[str, Any]) -> Reply:
         """A reply, verified as of when it came in; raises Rejected, or MachineError for a lost body."""
@@ -359,6 +363,8 @@ class _Examiner:
         counts: dict[str, dict[str, int]] = defaultdict(dict)
         for row in self._rows["counts"]:
             counts[row["request"]][row["state"]] = row["number"]
+            if row["state"] not in (*State, "unexpected"):
+                self._found(f"no target is ever {row['state']!r}", row["request"])
         pools = {row["id"]: row["pool"] for row in self._rows["requests"]}
         for request in sorted((targets.keys() | counts.keys()) - self._known.keys()):
             if targets[request] or any(counts[request].values()):

@@ -113,6 +113,14 @@ class RawRows:
             self.flaws.append(f"{table}: {error}")
         return good
 
+    def highest(self, table: str) -> int:
+        """The highest number that a row of a table ever had, as SQLite has counted them."""
+        found = self._connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+        if any((name, type(seq)) != (table, int) for name, seq in found):
+            self.flaws.append("SQLite's own count of rows was changed")
+            return 0
+        return int(found[0][1]) if found else 0
+
 
 def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
     if isinstance(value, str) and not value.isascii():

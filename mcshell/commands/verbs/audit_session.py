@@ -139,6 +139,12 @@ def session_notes(evidence: Evidence, logs: NodeLogs | None) -> Iterator[str]:
     if logs is None:
         yield "not compared with what nodes wrote down: no audit log was given (--log FILE)"
         return
+    mine = {request for request, callers in logs.callers.items() if evidence.caller in callers}
+    if others := mine - {one.id for one in evidence.requests}:
+        yield (
+            f"these logs have {len(others)} more requests of {evidence.caller}, of other sessions or"
+            " left out of this one"
+        )
     last = {reply.sender for one in evidence.requests for reply, _ in one.replies if reply.final}
     if missing := last - logs.nodes.keys():
         yield f"not compared with what nodes wrote down: {len(missing)} of {len(last)}, whose logs are not here"

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 import weakref
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,29 +79,27 @@ def stored(path: str | os.PathLike[str], *, sha256: str | None = None) -> Stored
     source = Path(path)
     if not source.is_file():
         raise SessionError(f"{source}: no such file", source.stem)
-    folder = tempfile.TemporaryDirectory(prefix="mcshell-stored-")  # gone with the session's value
-    copy = Path(folder.name) / source.name
-    for end in ("", "-wal", BESIDE):
-        if (part := source.with_name(source.name + end)).exists():
-            shutil.copyfile(part, copy.with_name(copy.name + end))
-    if sha256 is not None and (found := file_digest(copy)) != sha256:
-        raise SessionError(
-            f"{source} is not the file that was meant: its SHA-256 is {found}, not {sha256}",
-            source.stem,
-        )
-    store = SessionStore(copy)
-    store.lapse(time.time())
-    session = StoredSession(source.name, store)
-    weakref.finalize(session, _forget, store, folder)
-    return session
+    folder = Path(tempfile.mkdtemp(prefix="mcshell-stored-"))  # gone with the session's value
+    with ExitStack() as unless_open:
+        unless_open.callback(shutil.rmtree, folder)
+        copy = folder / source.name
+        for end in ("", "-wal", BESIDE):
+            if (part := source.with_name(source.name + end)).exists():
+                shutil.copyfile(part, copy.with_name(copy.name + end))
+        if sha256 is not None and (found := file_digest(copy)) != sha256:
+            raise SessionError(
+                f"{source} is not the file that was meant: its SHA-256 is {found}, not {sha256}",
+                source.stem,
+            )
+        store = SessionStore(copy)
+        unless_open.callback(store.close)
+        store.lapse(time.time())
+        session = StoredSession(source.name, store)
+        weakref.finalize(session, unless_open.pop_all().close)
+        return session
 
 
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _forget(store: SessionStore, folder: tempfile.TemporaryDirectory[str]) -> None:
-    store.close()
-    folder.cleanup()

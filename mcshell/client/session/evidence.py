@@ -365,20 +365,23 @@ class _Examiner:
             counts[row["request"]][row["state"]] = row["number"]
             if row["state"] not in (*State, "unexpected"):
                 self._found(f"no target is ever {row['state']!r}", row["request"])
-        pools = {row["id"]: row["pool"] for row in self._rows["requests"]}
         for request in sorted((targets.keys() | counts.keys()) - self._known.keys()):
             if targets[request] or any(counts[request].values()):
                 self._found("its ledger is here, and the request is not", request)
+        pools = {row["id"]: row["pool"] for row in self._rows["requests"]}
         for request, one in self._known.items():
-            mine = targets[request]
             one.counts = counts[request]
-            if miscounted(mine, counts[request]):
-                self._found("the counts are not those of its targets", request)
-            if not one.foreign:
-                for what in unlike_replies(mine, one.replies, pools.get(request)):
-                    self._found(what, request)
-            for what in self._unasked(one, mine):
+            for what in self._unlike_ledger(one, targets[request], pools.get(request)):
                 self._found(what, request)
+
+    def _unlike_ledger(
+        self, one: RequestEvidence, targets: list[Mapping[str, Any]], pool: str | None
+    ) -> Iterator[str]:
+        if miscounted(targets, one.counts):
+            yield "the counts are not those of its targets"
+        if not one.foreign:
+            yield from unlike_replies(targets, one.replies, pool)
+        yield from self._unasked(one, targets)
 
     def _unasked(self, one: RequestEvidence, targets: list[Mapping[str, Any]]) -> Iterator[str]:
         """Targets that nothing signed was for, where each had bytes of its own; and the reverse."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["IncidentSession", "incident", "plain", "utc"]
 
 _MOST: Final = 300
-_SPECIAL: Final = re.compile(r"[^\w ,=()-]|_")
+_SPECIAL: Final = re.compile(r"[^\w ,=(-]|_|^[=(-]")
 _FAILED: Final = (State.FAILED, State.DENIED, State.INTERRUPTED)
 _SILENT: Final = (State.SILENT, State.EXPIRED)
 _SHOWN: Final = 20
@@ -49,7 +49,7 @@ class IncidentSession:
 def plain(text: object, most: int = _MOST) -> str:
     """A text of anybody's as one line of Markdown that shows it and does nothing else."""
     whole = str(text)
-    line = " ".join(sanitize(whole[:most]).split())
+    line = " ".join(sanitize(whole[:most]).split()) or "(empty)"
     shown = _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", line)
     return shown if len(whole) <= most else f"{shown}… ({len(whole)} characters)"
 

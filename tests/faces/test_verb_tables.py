@@ -84,6 +84,7 @@ PROMPT = (
     "plan resume update",
     "plan list",
     "report one.ipynb",
+    "notebook friday -o friday.ipynb",
     "node forget web10",
     "tour plan",
     "tour job",
@@ -123,6 +124,7 @@ SHELL = (
     "shell",
     "demo --nodes 2 --dir small --exec 'find; version' --incident",
     "audit verify {lab}/state/node/audit.jsonl --heads inventory --node localhost",
+    "audit verify audited --log {lab}/state/node/audit.jsonl",
 )
 """What is typed at a shell, in this order; `shell` is given a line, `watch` is interrupted."""
 SERVICES = (
@@ -197,7 +199,7 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
         "securityprovider = psk\nplugin.psk = secret\nconnector = activemq\n"
         "plugin.activemq.pool.size = 1\nplugin.activemq.pool.1.host = localhost\n"
     )
-    lab.shell("mcshell rpc rpcutil ping")  # a line in the audit logs, whose heads are registered
+    lab.shell("mcshell rpc rpcutil ping --session audited")  # a line in the audit logs, whose heads are registered
     broker = tomllib.loads((lab.folder / "mcshell.toml").read_text())["broker"]
     (old,), (port,) = broker["urls"], free_ports(1)
     new = f"stomp://127.0.0.1:{port}"

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mcshell
-from mcshell.client.rpc.stored import file_digest
+from mcshell.client.session.seal import file_digest
 from mcshell.wire.documents.signatures import Verifier
 from tests.incident.conftest import EACH
 from tests.incident.flips import change, found, places, rows

@@ -5,7 +5,6 @@ For notebooks of what was: nothing is sent, and the file stays as it is.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import time
@@ -18,6 +17,7 @@ from mcshell import table
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.origin import origin_of
 from mcshell.client.rpc.replies import Replies
+from mcshell.client.session.seal import file_digest
 from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["StoredSession", "file_digest", "stored"]
+__all__ = ["StoredSession", "stored"]
 
 
 class StoredSession:
@@ -97,9 +97,3 @@ def stored(path: str | os.PathLike[str], *, sha256: str | None = None) -> Stored
         session = StoredSession(source.name, store)
         weakref.finalize(session, unless_open.pop_all().close)
         return session
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

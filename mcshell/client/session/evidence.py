@@ -2,7 +2,7 @@
 
 Signatures are checked against the CA of today, with dates as of reception. What is derived from the
 signed bytes (columns, digests, the ledger, its counts) is made again and compared. What is the client's
-own note is covered by a seal, where the file bears one (`seal`); `Evidence.unsigned` says what is.
+own note is covered by a seal, where the file bears one (`seal`); `SessionEvidence.unsigned` says what is.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mcshell.message import Reply
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["UNSIGNED", "Evidence", "Finding", "RequestEvidence", "examine"]
+__all__ = ["UNSIGNED", "Finding", "RequestEvidence", "SessionEvidence", "examine"]
 
 UNSIGNED: Final = (
     "when messages were sent and confirmed, when replies came and in which order, whom the client"
@@ -99,7 +99,7 @@ class RequestEvidence:
 
 
 @dataclass(slots=True, kw_only=True)
-class Evidence:
+class SessionEvidence:
     """What was found in one session file. `foreign` replies came over MCollective's wire."""
 
     name: str
@@ -124,7 +124,7 @@ class Evidence:
         return "" if self.seal is not None else UNSIGNED
 
 
-def examine(path: Path, verifier: Verifier) -> Evidence:
+def examine(path: Path, verifier: Verifier) -> SessionEvidence:
     """Verify all that a session file holds; the file is not changed.
 
     Raises:
@@ -136,7 +136,7 @@ def examine(path: Path, verifier: Verifier) -> Evidence:
             examiner = _Examiner(rows, path, verifier)
             examiner.run()
         except sqlite3.DatabaseError as error:
-            return Evidence(name=path.stem, findings=[Finding(None, f"damaged: {error}")])
+            return SessionEvidence(name=path.stem, findings=[Finding(None, f"damaged: {error}")])
     found = examiner.evidence
     found.findings += [Finding(None, flaw) for flaw in rows.flaws]
     try:
@@ -157,7 +157,7 @@ class _Examiner:
         meta = {row["key"]: row["value"] for row in self._rows["meta"]}
         self._meta = meta
         self._caller = meta.get("caller", "")
-        self.evidence = Evidence(name=meta.get("name") or path.stem, caller=self._caller)
+        self.evidence = SessionEvidence(name=meta.get("name") or path.stem, caller=self._caller)
         self._certificates = {row["id"]: row["text"] for row in self._rows["certificates"]}
         self._digests = {
             (row["request"], row["sender"], row["digest"]) for row in self._rows["digests"]

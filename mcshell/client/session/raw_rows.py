@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
-from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,12 +63,6 @@ def _connected(uri: str) -> sqlite3.Connection:
     return connection
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    name: str
-    kinds: tuple[type, ...]
-
-
 class RawRows:
     """The rows of a copy whose values are of the kind that their column is for; `flaws` of the others.
 
@@ -93,18 +86,17 @@ class RawRows:
 
     def all(self, table: str, order: str = "1") -> list[dict[str, Any]]:
         """The good rows of a table."""
-        columns = [
-            _Column(name, kinds if needed or key else (*kinds, type(None)))
+        kinds = {
+            name: _KINDS[kind] if needed or key else (*_KINDS[kind], type(None))
             for _, name, kind, needed, _, key in self._connection.execute(
                 f"PRAGMA table_info({table})"
             )
-            for kinds in [_KINDS[kind]]
-        ]
+        }
         good = []
         try:
             found = self._connection.execute(f"SELECT * FROM {table} ORDER BY {order}")  # noqa: S608 - our own names
             for row in map(dict, found):
-                flaws = [one.name for one in columns if not _fits(row[one.name], one.kinds)]
+                flaws = [name for name, fit in kinds.items() if not _fits(row[name], fit)]
                 if flaws:
                     self.flaws.append(f"{table}: no value of its kind in {', '.join(flaws)}")
                 else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mcshell.wire.documents.signatures import Signer, Verifier
 
-__all__ = ["SEAL", "Seal", "read_seal", "seal_file"]
+__all__ = ["SEAL", "Seal", "file_digest", "read_seal", "rows_digest", "seal_file"]
 
 SEAL: Final = "seal"
 """Its key in the file's own table of facts; the one row that it does not cover."""
@@ -83,6 +83,12 @@ def read_seal(path: Path, verifier: Verifier) -> Seal | None:
     if seal.digest != digest:
         raise Rejected(Reason.UNBOUND, f"the rows are not those that {seal.author} has sealed")
     return seal
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def rows_digest(connection: sqlite3.Connection) -> str:

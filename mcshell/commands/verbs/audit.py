@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcshell.client.session.folder import folder_of
 from mcshell.commands.output.result import Table
-from mcshell.commands.verbs.audit_session import is_session, session_path, verify_session
 from mcshell.commands.verbs.session_logs import read_logs
 from mcshell.errors import UsageError
 from mcshell.node.audit.files import log_files
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import AuditVerifyOptions
     from mcshell.commands.verbs.session_logs import NodeLogs
+    from mcshell.config import Settings
     from mcshell.node.audit.verify import Found
 
-__all__ = ["logs_of", "verify"]
+__all__ = ["is_session", "logs_of", "session_path", "verify"]
 
 _BROKEN = 1
 _SQLITE = b"SQLite format 3\0"
@@ -41,6 +42,10 @@ def verify(context: Context, options: AuditVerifyOptions) -> Table:
     """
     session = session_path(context.settings, options.file)
     if session is not None and is_session(session):
+        from mcshell.commands.verbs.audit_session import (  # noqa: PLC0415 - a log needs no CA
+            verify_session,
+        )
+
         return verify_session(context, session, logs_of(context, options.log, options.heads))
     path = Path(options.file)
     if not path.is_file():
@@ -76,6 +81,21 @@ def verify(context: Context, options: AuditVerifyOptions) -> Table:
     )
     notes = (*((problem,) if problem else ()), *_notes(found, heads))
     return Table(columns, [row], _BROKEN if problem else 0, notes, quiet=("problem",))
+
+
+def is_session(path: Path) -> bool:
+    """Whether a file is SQLite's, as sessions are and no log is."""
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def session_path(settings: Settings, word: str) -> Path | None:
+    """The session file that a word means: that file, or the session of this name; None for neither."""
+    path = Path(word).expanduser()
+    if path.is_file():
+        return path
+    named = folder_of(settings.state_dir) / f"{word}.sqlite"
+    return named if Path(word).name == word and named.is_file() else None
 
 
 def logs_of(context: Context, paths: Sequence[str], heads: str | None) -> NodeLogs | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.pki import pki_of
 from mcshell.client.session.evidence import examine
-from mcshell.client.session.folder import folder_of
 from mcshell.commands.output.incident import utc
 from mcshell.commands.output.result import Table
 from mcshell.errors import SessionError
@@ -16,24 +14,22 @@ from mcshell.wire.credentials import load_verifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from mcshell.client.session.evidence import Evidence
+    from mcshell.client.session.evidence import SessionEvidence
     from mcshell.commands.context import Context
     from mcshell.commands.verbs.session_logs import NodeLogs
     from mcshell.config import Settings
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = [
-    "is_session",
     "problems",
     "session_notes",
-    "session_path",
     "todays_verifier",
     "verify_session",
 ]
 
 _BROKEN = 1
-_SQLITE = b"SQLite format 3\0"
 _COLUMNS = (
     "requestid",
     "asked",
@@ -45,21 +41,6 @@ _COLUMNS = (
     "ok",
     "problem",
 )
-
-
-def is_session(path: Path) -> bool:
-    """Whether a file is SQLite's, as sessions are and no log is."""
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE)) == _SQLITE
-
-
-def session_path(settings: Settings, word: str) -> Path | None:
-    """The session file that a word means: that file, or the session of this name; None for neither."""
-    path = Path(word).expanduser()
-    if path.is_file():
-        return path
-    named = folder_of(settings.state_dir) / f"{word}.sqlite"
-    return named if Path(word).name == word and named.is_file() else None
 
 
 def todays_verifier(settings: Settings) -> Verifier:
@@ -89,7 +70,7 @@ def verify_session(context: Context, path: Path, logs: NodeLogs | None) -> Table
     )
 
 
-def problems(evidence: Evidence, logs: NodeLogs | None) -> dict[str | None, list[str]]:
+def problems(evidence: SessionEvidence, logs: NodeLogs | None) -> dict[str | None, list[str]]:
     """What is wrong, by request; None for what is about none."""
     found: dict[str | None, list[str]] = {}
     for one in evidence.findings:
@@ -102,7 +83,7 @@ def problems(evidence: Evidence, logs: NodeLogs | None) -> dict[str | None, list
     return found
 
 
-def _rows(evidence: Evidence, logs: NodeLogs | None) -> Iterator[tuple[Any, ...]]:
+def _rows(evidence: SessionEvidence, logs: NodeLogs | None) -> Iterator[tuple[Any, ...]]:
     found = problems(evidence, logs)
     for one in evidence.requests:
         about = (
@@ -122,7 +103,7 @@ def _rows(evidence: Evidence, logs: NodeLogs | None) -> Iterator[tuple[Any, ...]
         yield from ((request, *(None,) * 6, False, what) for what in wrong)
 
 
-def session_notes(evidence: Evidence, logs: NodeLogs | None) -> Iterator[str]:
+def session_notes(evidence: SessionEvidence, logs: NodeLogs | None) -> Iterator[str]:
     """What was checked, and what could not be."""
     signed = sum(one.proof == "signed" for one in evidence.requests)
     yield (

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.client.pki import pki_of
-from mcshell.client.rpc.stored import file_digest
 from mcshell.client.session.evidence import examine
 from mcshell.client.session.folder import folder_of
-from mcshell.client.session.seal import read_seal, seal_file
+from mcshell.client.session.seal import file_digest, read_seal, seal_file
 from mcshell.client.session.transfer import export_session
 from mcshell.client.store.store import SessionStore
 from mcshell.commands.output.incident import IncidentSession, incident
 from mcshell.commands.output.result import Table
-from mcshell.commands.verbs.audit import logs_of
+from mcshell.commands.verbs.audit import logs_of, session_path
 from mcshell.commands.verbs.audit_session import (
     problems,
     session_notes,
-    session_path,
     todays_verifier,
 )
 from mcshell.errors import Rejected, SessionError, UsageError, did_you_mean

@@ -199,7 +199,9 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
         "securityprovider = psk\nplugin.psk = secret\nconnector = activemq\n"
         "plugin.activemq.pool.size = 1\nplugin.activemq.pool.1.host = localhost\n"
     )
-    lab.shell("mcshell rpc rpcutil ping --session audited")  # a line in the audit logs, whose heads are registered
+    lab.shell(
+        "mcshell rpc rpcutil ping --session audited"
+    )  # a line in the audit logs, whose heads are registered
     broker = tomllib.loads((lab.folder / "mcshell.toml").read_text())["broker"]
     (old,), (port,) = broker["urls"], free_ports(1)
     new = f"stomp://127.0.0.1:{port}"

@@ -130,6 +130,8 @@ NOTES = {
     "targets.reason": "why the client calls it silent",
     "counts.request": "where the count is zero: it says nothing, here or there",
     "outgoing.confirmed": "when the broker had it",
+    "replies.number": "the order in which replies of several nodes came",
+    "sqlite_sequence.seq": "the next number; a redelivery takes one, too",
     "jobs.number": "the order of rows",
     "meta.value": "its name, who holds it, its marks; caller and address are found below",
 }
@@ -178,6 +180,8 @@ EXCHANGE = (
 CHANGES = (
     "DELETE FROM replies WHERE number=7",
     "DELETE FROM replies WHERE number=(SELECT max(number) FROM replies)",
+    "DELETE FROM replies WHERE request=(SELECT id FROM requests LIMIT 1)",
+    "DELETE FROM requests WHERE number=(SELECT max(number) FROM requests)",
     "DELETE FROM requests WHERE number=7",
     EXCHANGE,
     "UPDATE meta SET value='cert=bob' WHERE key='caller'",

@@ -5,9 +5,10 @@ The file itself is neither changed nor locked, and brought to no newer version; 
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,12 +31,24 @@ def as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         SessionError: it is none of SQLite's, or broken.
     """
-    mode = "ro" if Path(f"{path}-wal").exists() else "ro&immutable=1"
-    try:
-        with closing(_connected(f"{path.resolve().as_uri()}?mode={mode}")) as connection:
-            yield connection
-    except sqlite3.Error as error:
-        raise SessionError(f"{path} cannot be read: {error}", path.stem) from error
+    with ExitStack() as stack:
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        if not _beside(path, "-wal").exists():
+            uri += "&immutable=1"
+        elif not _beside(path, "-shm").exists():
+            # Nobody has it open: SQLite would make a file beside it, so it is read elsewhere.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mcshell-session-"))
+            for part in (path, _beside(path, "-wal")):
+                shutil.copyfile(part, Path(folder) / part.name)
+            uri = (Path(folder) / path.name).resolve().as_uri()
+        try:
+            yield stack.enter_context(closing(_connected(uri)))
+        except sqlite3.Error as error:
+            raise SessionError(f"{path} cannot be read: {error}", path.stem) from error
+
+
+def _beside(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)
 
 
 @contextmanager
@@ -124,8 +137,16 @@ def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
 
 
 def _schema(connection: sqlite3.Connection) -> set[tuple[str, str]]:
-    """What a file is made of: each thing's name and, in one form, how it was made."""
+    """What a file is made of: of a table its columns, of anything else how it was made."""
     found = connection.execute(
-        f"SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_master WHERE {_OURS}"  # noqa: S608 - our own text
-    )
-    return {(name, " ".join(sql.replace("IF NOT EXISTS ", "").split())) for name, sql in found}
+        f"SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE {_OURS}"  # noqa: S608 - our own text
+    ).fetchall()
+    return {
+        (f"{kind} {name}", _columns(connection, name) if kind == "table" else " ".join(sql.split()))
+        for kind, name, sql in found
+    }
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> str:
+    quoted = table.replace('"', '""')
+    return str([tuple(row) for row in connection.execute(f'PRAGMA table_info("{quoted}")')])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,7 +66,7 @@ class Books:
 
     folder: Path
     files: list[Path]
-    rows: dict[str, list[Any]] | None
+    rows: dict[str, list[Any]] | None = field(repr=False)
 
 
 def ask_all_day(client: Client) -> None:

@@ -8,14 +8,13 @@ own note is covered by a seal, where the file bears one (`seal`); `SessionEviden
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import defaultdict
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.origin import origin_of
 from mcshell.client.session.proof import open_sent
-from mcshell.client.session.raw_rows import RawRows, as_it_is, copied
+from mcshell.client.session.raw_rows import BROKEN, RawRows, as_it_is, copied
 from mcshell.client.session.replayed import miscounted, unlike_replies
 from mcshell.client.session.seal import SEAL, Seal, read_seal
 from mcshell.client.store import bodies
@@ -130,15 +129,17 @@ def examine(path: Path, verifier: Verifier) -> SessionEvidence:
     Raises:
         SessionError: it is no session file, or so broken that it cannot be opened.
     """
+    found = SessionEvidence(name=path.stem)
     with copied(path) as copy, as_it_is(copy) as connection:
         try:
             rows = RawRows(connection)
-            examiner = _Examiner(rows, path, verifier)
-            examiner.run()
-        except sqlite3.DatabaseError as error:
-            return SessionEvidence(name=path.stem, findings=[Finding(None, f"damaged: {error}")])
-    found = examiner.evidence
-    found.findings += [Finding(None, flaw) for flaw in rows.flaws]
+            if rows.readable:
+                examiner = _Examiner(rows, path, verifier)
+                examiner.run()
+                found = examiner.evidence
+            found.findings += [Finding(None, flaw) for flaw in rows.flaws]
+        except BROKEN as error:
+            found.findings.append(Finding(None, f"damaged: {error}"))
     try:
         found.seal = read_seal(path, verifier)
     except Rejected as refusal:

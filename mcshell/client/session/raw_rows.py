@@ -18,8 +18,10 @@ from mcshell.errors import SessionError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["RawRows", "as_it_is", "copied"]
+__all__ = ["BROKEN", "RawRows", "as_it_is", "copied"]
 
+BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What a broken file comes to; the second where SQLite itself has no text to say it in."""
 _KINDS: Final = {"INTEGER": (int,), "REAL": (float,), "TEXT": (str,), "BLOB": (bytes,)}
 _OURS: Final = "name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
@@ -43,7 +45,7 @@ def as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
             uri = (Path(folder) / path.name).resolve().as_uri()
         try:
             yield stack.enter_context(closing(_connected(uri)))
-        except sqlite3.Error as error:
+        except BROKEN as error:
             raise SessionError(f"{path} cannot be read: {error}", path.stem) from error
 
 
@@ -79,8 +81,7 @@ def _connected(uri: str) -> sqlite3.Connection:
 class RawRows:
     """The rows of a copy whose values are of the kind that their column is for; `flaws` of the others.
 
-    Raises:
-        SessionError: the tables are others than a session file's.
+    `readable`: the tables are those of a session file. Of others no row is to be asked for.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -93,7 +94,9 @@ class RawRows:
             SessionStore(Path(folder) / "new.sqlite").close()
             with as_it_is(Path(folder) / "new.sqlite") as new:
                 meant = _schema(new)
-        if (found := _schema(connection)) != meant:
+        found = _schema(connection)
+        self.readable = found == meant
+        if not self.readable:
             others = sorted(name for name, _ in found ^ meant)
             self.flaws.append(f"its tables are not those of a session file: {', '.join(others)}")
 
@@ -114,7 +117,7 @@ class RawRows:
                     self.flaws.append(f"{table}: no value of its kind in {', '.join(flaws)}")
                 else:
                     good.append(row)
-        except sqlite3.DatabaseError as error:
+        except BROKEN as error:
             self.flaws.append(f"{table}: {error}")
         return good
 

@@ -12,8 +12,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.client.store.store import SessionStore
-from mcshell.errors import SessionError
+from mcshell.client.store.schema import SESSION
+from mcshell.errors import ConfigError, SessionError
+from mcshell.sqlite import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +67,16 @@ def copied(path: Path) -> Iterator[Path]:
         copy = Path(folder) / path.name
         with as_it_is(path) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
-        SessionStore(copy).close()
+        _brought_up(copy)
         yield copy
+
+
+def _brought_up(path: Path) -> None:
+    """Have a file of the newest version, whatever is in its tables."""
+    try:
+        Database(path, SESSION).close()
+    except ConfigError as error:
+        raise SessionError(str(error), path.stem) from error
 
 
 def _connected(uri: str) -> sqlite3.Connection:
@@ -91,7 +100,7 @@ class RawRows:
             if said != "ok":
                 self.flaws.append(f"the file is damaged: {said}")
         with tempfile.TemporaryDirectory(prefix="mcshell-session-") as folder:
-            SessionStore(Path(folder) / "new.sqlite").close()
+            _brought_up(Path(folder) / "new.sqlite")
             with as_it_is(Path(folder) / "new.sqlite") as new:
                 meant = _schema(new)
         found = _schema(connection)

@@ -214,3 +214,25 @@ def test_a_seal_that_was_taken_off_is_missed(day: Day, books: Books, tmp_path: P
     assert (done.returncode, "no seal is there" in done.stderr) == (0, True)
     with pytest.raises(mcshell.MCShellError, match="not the file that was meant"):
         mcshell.stored(copy, sha256=file_digest(books.files[0]))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("audit", "verify", "nothing"), "there is no nothing, and no session of that name"),
+        (("audit", "verify", "bob.mcs", "--heads", "h"), "--log FILE says which"),
+        (("audit", "verify", "bob.mcs", "--node", "web1"), "--node is for a log"),
+        (("audit", "verify", "bob.mcs", "--log", "nothing"), "there is no nothing"),
+        (("notebook", "day-alise", "-o", "x.ipynb"), "no session or file 'day-alise'"),
+        (("notebook", "day-alice", "-o", "x.html"), "a name that ends in .ipynb is meant"),
+        (("notebook", "day-alice", "-o", "no/x.ipynb"), "there is no such folder"),
+    ],
+)
+def test_bad_input_gets_one_line(day: Day, words: tuple[str, ...], said: str) -> None:
+    """It is usage, nothing is written, and the line says what was meant."""
+    before = sorted(day.folder.iterdir())
+    done = day.cli(*words)
+    assert done.returncode == 64
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(day.folder.iterdir()) == before

@@ -35,13 +35,15 @@ _SQLITE = b"SQLite format 3\0"
 
 
 def verify(context: Context, options: AuditVerifyOptions) -> Table:
-    """One row about the log, or one a request of a session; the exit code is 0 only when all of it is as it was written.
+    """One row about the log, or one a request; the exit code is 0 only when all is as it was written.
 
     Raises:
         UsageError: a file that cannot be read; heads that are of nobody in the log.
     """
     session = session_path(context.settings, options.file)
     if session is not None and is_session(session):
+        if options.node:
+            raise UsageError("audit verify: --node is for a log, and this is a session")
         from mcshell.commands.verbs.audit_session import (  # noqa: PLC0415 - a log needs no CA
             verify_session,
         )
@@ -84,9 +86,12 @@ def verify(context: Context, options: AuditVerifyOptions) -> Table:
 
 
 def is_session(path: Path) -> bool:
-    """Whether a file is SQLite's, as sessions are and no log is."""
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE)) == _SQLITE
+    """Whether a file is SQLite's, as sessions are and no log is; UsageError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
 
 
 def session_path(settings: Settings, word: str) -> Path | None:

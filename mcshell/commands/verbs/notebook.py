@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from mcshell.client.session.evidence import examine
 from mcshell.client.session.folder import folder_of
 from mcshell.client.session.seal import file_digest, read_seal, seal_file
 from mcshell.client.session.transfer import export_session
+from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
 from mcshell.commands.output.incident import IncidentSession, incident
 from mcshell.commands.output.result import Table
-from mcshell.commands.verbs.audit import logs_of, session_path
+from mcshell.commands.verbs.audit import is_session, logs_of, session_path
 from mcshell.commands.verbs.audit_session import (
     problems,
     session_notes,
@@ -53,11 +54,14 @@ def notebook(context: Context, options: NotebookOptions) -> Table:
     if not target.absolute().parent.is_dir():
         raise UsageError(f"notebook: -o {target}: there is no such folder")
     logs = logs_of(context, options.log, options.heads)
-    for source, copy in zip(sources, copies, strict=True):
-        _put(context, source, copy)
-    found = [_session(context, copy, logs) for copy in copies]
-    book = incident(options.heading or target.stem, found)
-    private_file(target).write_text(json.dumps(book, indent=1) + "\n", encoding="utf-8")
+    with ExitStack() as unless_written:
+        for source, copy in zip(sources, copies, strict=True):
+            unless_written.callback(copy.unlink, missing_ok=True)
+            _put(context, source, copy)
+        found = [_session(context, copy, logs) for copy in copies]
+        book = incident(options.heading or target.stem, found)
+        private_file(target).write_text(json.dumps(book, indent=1) + "\n", encoding="utf-8")
+        unless_written.pop_all()
     rows = [
         (str(copy), one.caller, len(one.requests), sum(map(len, one.problems.values())))
         for copy, one in zip(copies, found, strict=True)
@@ -73,7 +77,18 @@ def _source(context: Context, word: str) -> Path:
     if path is None:
         names = [one.stem for one in folder_of(context.settings.state_dir).glob("*.sqlite")]
         raise UsageError(f"notebook: no session or file {word!r}{did_you_mean(word, names)}")
+    if not is_session(path):
+        raise UsageError(f"notebook: {path} is no session")
+    beside = (path.with_name(path.name + end) for end in ("-wal", BESIDE))
+    if not _ours(context, path) and any(one.exists() for one in beside):
+        raise UsageError(
+            f"notebook: {path} is one part of a session: `session export` makes a file"
+        )
     return path
+
+
+def _ours(context: Context, path: Path) -> bool:
+    return path.suffix == ".sqlite" and path.parent == folder_of(context.settings.state_dir)
 
 
 def _copies(target: Path, sources: list[Path]) -> list[Path]:
@@ -91,7 +106,7 @@ def _copies(target: Path, sources: list[Path]) -> list[Path]:
 def _put(context: Context, source: Path, copy: Path) -> None:
     """Copy a session for handing on. One that bears a good seal stays as it is, else it is sealed."""
     settings = context.settings
-    if source.parent == folder_of(settings.state_dir) and source.suffix == ".sqlite":
+    if _ours(context, source):
         export_session(settings.state_dir, source.stem, copy)
     else:
         shutil.copyfile(source, private_file(copy))

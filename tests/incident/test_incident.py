@@ -144,7 +144,7 @@ def test_any_value_that_is_changed_is_found(day: Day, books: Books, tmp_path: Pa
     bare = day.folder / "bob.mcs"
     assert found(bare, verifier) == []
     missed = set()
-    for path, seeds in ((books.files[0], 1), (bare, 2)):
+    for path, seeds in ((books.files[0], 1), (bare, 1)):
         assert found(path, verifier) == []
         for table, column in places(path):
             for seed in range(seeds):
@@ -157,7 +157,7 @@ def test_any_value_that_is_changed_is_found(day: Day, books: Books, tmp_path: Pa
     assert len(list(places(bare))) > 50
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_any_byte_of_the_file_that_says_something(
     day: Day, books: Books, at: float, bit: int

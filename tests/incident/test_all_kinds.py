@@ -39,7 +39,7 @@ def ask(client: Client, folder: Path) -> None:
     client.rpc("echo", "say", text="x" * 200_000, via="queue", nodes=["web1"]).wait(PATIENCE)
     client.rpc("echo", "say", text="x" * 200_000, nodes=["web2"])
     client.rpc("rpcutil", "ping", pool="sms", via="pool").wait(PATIENCE)
-    secret = {"command": "cat", "environment": {"PASSWORD": "sesame"}}
+    secret = {"argv": ["cat"], "environment": {"PASSWORD": "sesame"}}
     client.rpc("exec", "run", **secret, nodes=["web1"])
     client.rpc("exec", "run", **secret, nodes=["web1", "web2"], via="queue").wait(PATIENCE)
     client.rpc("rpcutil", "ping", nodes=["gone"], via="queue", ttl=1, wait=False)
@@ -70,7 +70,7 @@ def test_a_session_of_all_kinds_is_as_it_was_written(embedded: Broker, tmp_path:
     assert path.with_name(path.name + BESIDE).exists()
     found = examine(path, verifier)
     assert found.findings == []
-    assert {one.proof for one in found.requests} >= {"signed", "run"}
+    assert {one.proof for one in found.requests} >= {"signed", "run", "secret"}
     copy = export_session(tmp_path / "state-alice", "all", tmp_path / "all.mcs")
     assert examine(copy, verifier).findings == []
     large = path.with_name(path.name + BESIDE)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client, connect, current
+    from mcshell.client.origin import origin
     from mcshell.client.rpc.replies import Replies
+    from mcshell.client.rpc.stored import stored
 
 __all__ = [
     "Client",
@@ -25,6 +27,8 @@ __all__ = [
     "connect",
     "current",
     "load_ipython_extension",
+    "origin",
+    "stored",
 ]
 __version__ = VERSION
 
@@ -33,6 +37,8 @@ _PLACES = {
     "connect": "mcshell.client.client",
     "current": "mcshell.client.client",
     "Replies": "mcshell.client.rpc.replies",
+    "origin": "mcshell.client.origin",
+    "stored": "mcshell.client.rpc.stored",
 }
 
 

@@ -193,7 +193,9 @@ class Context:
                 from mcshell.client.client import (  # noqa: PLC0415 - only those who ask need it
                     Client,
                 )
+                from mcshell.client.origin import use_face  # noqa: PLC0415 - as above
 
+                use_face(self.face)
                 clients[name] = Client(self.settings, session=name)
             return clients[name]
 

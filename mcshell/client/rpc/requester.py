@@ -14,6 +14,7 @@ from mcshell.client.discovery.methods import nobody
 from mcshell.client.discovery.targeting import RequestOptions, route
 from mcshell.client.messaging.hub import Submission
 from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.origin import noted
 from mcshell.client.rpc.interactive_run import NEWS, InteractiveRun, RunSettings
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.rpc.schemas import RequestSchemas, fitting
@@ -348,7 +349,7 @@ class Requester:
             filter=filter_,
             data=action.redact(data),
             pool=self._pool(ask) if via is Via.POOL else None,
-            options=ask.put,
+            options=noted(ask.put),
         )
 
     def _run_settings(

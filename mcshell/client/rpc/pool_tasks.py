@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 
 _BATCH: Final = 500
 """Tasks that are signed and committed together."""
+_GATHER: Final = 0.5
+"""Seconds for which what is submitted in one go may wait for the rest of it."""
+_PAUSE: Final = 0.005
+"""Seconds without another task after which that is all of it."""
 _LOOK: Final = 0.2
 """Seconds between two looks whether what is waited for can still come."""
 _AT_EXIT: Final = 5.0
@@ -213,6 +217,7 @@ class PoolTasks:
         ended = False
         while not ended:
             some = [self._inbox.get()]
+            self._gather()
             some += islice(self._waiting(), _BATCH - 1)
             ended = None in some
             if ended:
@@ -223,6 +228,12 @@ class PoolTasks:
                     one.set()
         self._ending = True
         self._wake()
+
+    def _gather(self) -> None:
+        """Leave the interpreter to whoever submits, while one comes upon the other."""
+        waiting, end = 0, time.monotonic() + _GATHER
+        while waiting < (waiting := self._inbox.qsize()) and time.monotonic() < end:
+            time.sleep(_PAUSE)
 
     def _waiting(self) -> Iterator[PoolFuture | threading.Event | None]:
         """What is in the inbox now."""

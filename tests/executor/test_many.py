@@ -1,6 +1,6 @@
 """The long trials: 10,000 tasks on ten workers, of which two die; a kernel that dies amid as many.
 
-    tests/run -m soak tests/executor
+tests/run -m soak tests/executor
 """
 
 from __future__ import annotations

@@ -149,12 +149,11 @@ def test_shutdown_cancels_what_has_not_gone_out(idle, session):
 
 def test_a_task_that_nobody_takes_expires(idle, session):
     """After its ttl a future says `expired`, here and where it is looked at later."""
-    with idle.client(session=session) as client:
-        with Executor("marks", client, ttl=0.5) as pool:
-            error = pool.submit("mark.nap", sleep=0.0).exception(30)
-            assert isinstance(error, TaskError)
-            assert error.state == "expired"
-            assert [one.exception(0).state for one in pool.futures()] == ["expired"]
+    with idle.client(session=session) as client, Executor("marks", client, ttl=0.5) as pool:
+        error = pool.submit("mark.nap", sleep=0.0).exception(30)
+        assert isinstance(error, TaskError)
+        assert error.state == "expired"
+        assert [one.exception(0).state for one in pool.futures()] == ["expired"]
 
 
 def test_a_client_that_is_closed_leaves_no_future_open(idle, session):
@@ -193,8 +192,8 @@ def test_several_threads_submit_at_once(pool, mark):
     futures = []
 
     def submit(name: int) -> None:
-        for number in range(25):
-            futures.append(pool.submit("mark.again", file=str(mark), text=f"{name}-{number}"))
+        texts = [f"{name}-{number}" for number in range(25)]
+        futures.extend(pool.submit("mark.again", file=str(mark), text=one) for one in texts)
 
     threads = [threading.Thread(target=submit, args=(name,)) for name in range(8)]
     for one in threads:

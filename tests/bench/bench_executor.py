@@ -43,9 +43,10 @@ def trial(broker: Broker, home: Path, count: int) -> dict[str, float]:
         found: dict[str, float] = {}
         with fleet.client(session="bench") as client, Executor("marks", client) as pool:
             pool.submit("mark.nap", sleep=0.0).result(60)
-            before, began = peak(), time.perf_counter()
+            before, began, own = peak(), time.perf_counter(), time.thread_time()
             futures = [pool.submit("mark.nap", sleep=0.0) for _ in range(count)]
             found["submit_us"] = (time.perf_counter() - began) / count * 1e6
+            found["cpu_us"] = (time.thread_time() - own) / count * 1e6
             assert pool.flush(600)
             found["confirmed"] = time.perf_counter() - began
             for one in futures:
@@ -69,11 +70,13 @@ def main() -> None:
                 (home := folder / f"fleet-{kind}").mkdir()
                 found = trial(broker, home, count)
             print(
-                f"{kind}: {count:,} tasks, {WORKERS} workers: {found['submit_us']:.0f} us a submit, "
+                f"{kind}: {count:,} tasks, {WORKERS} workers: {found['submit_us']:.0f} us a submit "
+                f"({found['cpu_us']:.0f} of processor), "
                 f"{found['kib']:.1f} KiB each, confirmed in {found['confirmed']:.1f} s, resolved in "
                 f"{found['resolved']:.1f} s; all again in {found['again']:.2f} s"
             )
-            figure(f"Executor, {kind}: microseconds a submit of {count:,}", found["submit_us"])
+            what = f"Executor, {kind}: microseconds of processor a submit, of {count:,}"
+            figure(what, found["cpu_us"], "us", most=200)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     doomed_kernel.py CONFIG SESSION COUNT FILE RESULTS
 
-It submits COUNT times `mark.again` with FILE, commits them, and dies by SIGKILL with the RESULTSth result.
+It submits COUNT times `mark.again` with FILE, commits them, and dies by SIGKILL with the RESULTSth
+result, or the next behind the commit.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from mcshell.client.client import Client
 def main() -> None:
     """Submit, and die."""
     path, session, count, mark, results = sys.argv[1:]
-    seen = itertools.count(1)
+    seen, committed = itertools.count(1), threading.Event()
 
     def resolved(_future: object) -> None:
-        if next(seen) == int(results):
+        if next(seen) >= int(results) and committed.is_set():
             os.kill(os.getpid(), signal.SIGKILL)
 
     client = Client(config.load(Path(path)), session=session)
@@ -34,6 +35,7 @@ def main() -> None:
         future.add_done_callback(resolved)
     pool.shutdown(wait=False)
     print("committed", flush=True)
+    committed.set()
     threading.Event().wait()
 
 

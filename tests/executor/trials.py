@@ -49,7 +49,7 @@ def workers_killed(fleet: Fleet, session: str, count: int, mark: Path) -> dict[s
         futures: list[PoolFuture] = []
         for number in range(count):
             action = ("mark.again", "mark.once")[number % 2]
-            future = pool.submit(action, file=str(mark), text=str(number))
+            future = pool.submit(action, file=str(mark), text=str(number), sleep=0.02)
             future.add_done_callback(lambda one: resolved.update([one.requestid]))
             futures.append(future)
         submitted = time.monotonic() - began

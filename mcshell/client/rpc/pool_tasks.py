@@ -249,6 +249,8 @@ class PoolTasks:
                 self._news.put(partial(self._withdrawn, batch))
                 return
             tasks = [(one, one.submission) for one in batch if one.submission is not None]
+            if not tasks:
+                return
             self._watch(one for one, _submission in tasks)
             try:
                 self._hub.submit([one for _future, one in tasks])
@@ -323,9 +325,7 @@ class PoolTasks:
     def _resolve(self, work: Callable[[], object]) -> None:
         try:
             work()
-        except (
-            BaseException
-        ):  # a callback's, or a fault of ours: the others are resolved all the same
+        except BaseException:  # a callback's, or a fault of ours: the others are resolved
             log.exception("a future could not be resolved")
 
     def _enter(self, entered: Iterable[tuple[str, LedgerEntry]]) -> None:

@@ -216,7 +216,9 @@ class SessionHub:
 
     def stop(self) -> None:
         """End the threads that send, while there is still a connection."""
-        for tasks in list(self._listeners.tasks):
+        with self._listeners.keeping:
+            waiting = list(self._listeners.tasks)
+        for tasks in waiting:
             tasks.abandon()
         if self._conversations is not None:
             self._conversations.stop("the client was closed")
@@ -323,7 +325,8 @@ class SessionHub:
 
     def tell(self, tasks: TaskListener) -> None:
         """Have every entry told to whoever waits for many requests, for as long as it is there."""
-        self._listeners.tasks.add(tasks)
+        with self._listeners.keeping:
+            self._listeners.tasks.add(tasks)
 
     def withdraw(self, requests: Iterable[str]) -> set[str]:
         """Have tasks of pools go out no more; those of which nothing had begun to."""

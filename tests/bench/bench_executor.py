@@ -3,19 +3,19 @@
 Run: python tests/bench/bench_executor.py [TASKS]
 
 On RabbitMQ and on the embedded broker. A submit is signed and committed behind the caller's back, in
-batches; so its price for the caller, what a task keeps of memory until it is resolved, how long until the
+batches; so its price for the caller, what a future and its result keep of memory, how long until the
 broker has confirmed all of them, how long until the last future is resolved, and until a new process
 has all results again from the session's file.
 """
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from figures import ROOT, figure, machine, place, running
 
 from mcshell import Executor
@@ -29,9 +29,9 @@ AGENTS = f'agents = ["{Path(ROOT) / "tests" / "agents_for_tests"}"]\n'
 POOL = '[pools.marks]\nmembers = ["emu*"]\n'
 
 
-def peak() -> int:
-    """The most memory that this process has had, in KiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def memory() -> float:
+    """What this process has of memory now, in KiB."""
+    return psutil.Process().memory_info().rss / 1024
 
 
 def trial(broker: Broker, home: Path, count: int) -> dict[str, float]:
@@ -43,7 +43,7 @@ def trial(broker: Broker, home: Path, count: int) -> dict[str, float]:
         found: dict[str, float] = {}
         with fleet.client(session="bench") as client, Executor("marks", client) as pool:
             pool.submit("mark.nap", sleep=0.0).result(60)
-            before, began, own = peak(), time.perf_counter(), time.thread_time()
+            before, began, own = memory(), time.perf_counter(), time.thread_time()
             futures = [pool.submit("mark.nap", sleep=0.0) for _ in range(count)]
             found["submit_us"] = (time.perf_counter() - began) / count * 1e6
             found["cpu_us"] = (time.thread_time() - own) / count * 1e6
@@ -52,7 +52,7 @@ def trial(broker: Broker, home: Path, count: int) -> dict[str, float]:
             for one in futures:
                 one.result(600)
             found["resolved"] = time.perf_counter() - began
-            found["kib"] = (peak() - before) / count
+            found["kib"] = (memory() - before) / count
         with fleet.client(session="bench") as client, Executor("marks", client) as pool:
             began = time.perf_counter()
             assert sum(one.done() for one in pool.futures()) == count + 1

@@ -115,7 +115,7 @@ class TaskListener(Protocol):
         """Commit what is there: the client is closed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Listeners:
     """Whoever waits for replies: who has put a question, and the live ledgers, by request's id.
 

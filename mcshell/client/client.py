@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from mcshell.client.messaging.conversations import Conversation
     from mcshell.client.plans.manager import PlanManager
     from mcshell.client.rpc.history import EarlierRequest, RequestHistory
+    from mcshell.client.rpc.pool_tasks import PoolTasks
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.rpc.requester import Preview
     from mcshell.client.session.session import Session
@@ -430,6 +431,15 @@ class Client:
         )
         self._check_open()
         return self._requester.each(ask, rows)
+
+    def pool_tasks(self, pool: str, *, ttl: float | str | None = None) -> PoolTasks:
+        """What an `Executor` stands on: the tasks that this session has for a pool.
+
+        Raises:
+            UsageError: there is no such pool, or no such `ttl` (as of `rpc`).
+        """
+        self._check_open()
+        return self._requester.tasks(pool, seconds_of(ttl))
 
     @interrupts.call()
     def open(

@@ -62,6 +62,8 @@ key = "{key}"
 confirm_share = "100%"
 [pools.inventory]
 members = ["supervisor"]
+[pools.checks]
+members = ["*[0-9]"]
 """
 _NODE = """\
 [node]
@@ -70,6 +72,7 @@ register_every = "5s"
 """
 _TALKERS = """\
 agents = ["{agents}"]
+serve = ["checks"]
 """
 _REPL = '''\
 """The conversation `repl` of the demo's emulated nodes: {"eval": "1 + 1"} is answered with 2."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcshell.client.explain.causes import Cause
+    from mcshell.client.files.manager import FileManager
     from mcshell.client.jobs.manager import JobManager
     from mcshell.client.messaging.conversations import Conversation
     from mcshell.client.plans.manager import PlanManager
@@ -186,6 +187,13 @@ class Client:
             self._requester,
             self._credentials.verifier,
         )
+
+    @cached_property
+    def files(self) -> FileManager:
+        """Files of the nodes: put there, fetched, listed."""
+        from mcshell.client.files.manager import FileManager  # noqa: PLC0415 - as above
+
+        return FileManager(self.settings, self._hub.own_queries, self._discovery, self._requester)
 
     @cached_property
     def plans(self) -> PlanManager:

@@ -224,7 +224,12 @@ class NodeQueries:
         return self._ask("crl", collective, {"crl": crl}, names, Filter(), answers), answers
 
     def ask_each(
-        self, collective: str, agent: str, action: str, data: Mapping[str, Any], names: Sequence[str]
+        self,
+        collective: str,
+        agent: str,
+        action: str,
+        data: Mapping[str, Any],
+        names: Sequence[str],
     ) -> tuple[str, QueryAnswers]:
         """Ask an agent of each of `names`; policy, audit and schema are those of any request."""
         answers = QueryAnswers(frozenset(names), names)

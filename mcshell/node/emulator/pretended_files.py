@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from threading import RLock
 
     from mcshell.node.emulator.file_tree import FileTree
-    from mcshell.node.files.parts import Part, PartLimits, Shape
+    from mcshell.node.files.parts import FilePart, PartLimits, Shape
 
 __all__ = ["PretendedParts", "PretendedPlace"]
 
@@ -99,7 +99,7 @@ class PretendedParts:
         return key in self._parts
 
     @contextmanager
-    def open(self, key: str, shape: Shape, limits: PartLimits) -> Iterator[Part]:
+    def open(self, key: str, shape: Shape, limits: PartLimits) -> Iterator[FilePart]:
         """Be alone with what there is of a transfer."""
         with self._lock:
             if key not in self._parts:

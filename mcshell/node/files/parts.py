@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-__all__ = ["CHUNKS", "DiskParts", "Part", "PartLimits", "Parts", "Shape", "ranges"]
+__all__ = ["CHUNKS", "DiskParts", "FilePart", "PartLimits", "Parts", "Shape", "ranges"]
 
 _BLOCK: Final = 1 << 20
 CHUNKS: Final = 65_536
@@ -58,7 +58,7 @@ class PartLimits:
     free: int
 
 
-class Part(Protocol):
+class FilePart(Protocol):
     """What there is of one transfer. Whoever has it is alone with it."""
 
     def missing(self) -> list[int]:
@@ -80,7 +80,7 @@ class Parts(Protocol):
     def has(self, key: str) -> bool:
         """Whether anything is kept of a transfer."""
 
-    def open(self, key: str, shape: Shape, limits: PartLimits) -> AbstractContextManager[Part]:
+    def open(self, key: str, shape: Shape, limits: PartLimits) -> AbstractContextManager[FilePart]:
         """Be alone with what there is of a transfer; a new one gets its room at once.
 
         Raises:
@@ -112,7 +112,7 @@ class DiskParts:
         return self._path(key).exists()
 
     @contextmanager
-    def open(self, key: str, shape: Shape, limits: PartLimits) -> Iterator[Part]:
+    def open(self, key: str, shape: Shape, limits: PartLimits) -> Iterator[FilePart]:
         """Be alone with its file."""
         private_folder(self._folder)
         path = self._path(key)

@@ -167,9 +167,9 @@ class LocalPlace:
             _dress(descriptor, wanted, before)
             os.fsync(descriptor)
             self._refuse_outside()
+            self._refuse_another(temporary, os.fstat(descriptor))
             self._plain()
             os.rename(temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            self._refuse_another(os.fstat(descriptor))
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=self._folder)
@@ -210,10 +210,10 @@ class LocalPlace:
         if not f"{_path_of(self._folder)}/".startswith(f"{self._top.rstrip('/')}/"):
             raise OSError(errno.EXDEV, "its folder was moved out of the root", self._name)
 
-    def _refuse_another(self, written: os.stat_result) -> None:
+    def _refuse_another(self, temporary: str, written: os.stat_result) -> None:
         """Whoever may write in the folder could have put another file under our name."""
-        found = self.status()
-        if found is None or (found.st_dev, found.st_ino) != (written.st_dev, written.st_ino):
+        found = os.stat(temporary, dir_fd=self._folder, follow_symlinks=False)
+        if (found.st_dev, found.st_ino) != (written.st_dev, written.st_ino):
             raise OSError(errno.EBUSY, "another file was put in its place", self._name)
 
     def _sync(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.errors import AgentError
 from mcshell.node.files.parts import CHUNKS, PartLimits, Shape, ranges, refuse_full
@@ -17,9 +17,10 @@ from mcshell.node.files.place import Attributes, WrongContent, steps_below
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
-    from mcshell.node.agent import Call
     from mcshell.node.files.parts import Parts
     from mcshell.node.files.place import Place
 
@@ -34,10 +35,67 @@ RANGES: Final = 256
 """Pairs of missing chunks that one answer names."""
 
 
+class FileSystem(Protocol):
+    """What is needed of the machine below a node (`node.system.System`)."""
+
+    def place(self, root: str, steps: list[str]) -> AbstractContextManager[Place]:
+        """Hold the place that the steps below a root lead to."""
+
+    def parts(self, state: Path | None) -> Parts:
+        """What has come of files that are not whole."""
+
+    def uid(self, owner: str) -> int:
+        """The number of a user."""
+
+    def gid(self, group: str) -> int:
+        """The number of a group."""
+
+
+class ReceivingNode(Protocol):
+    """What is needed of a node (`node.agent.NodeView`)."""
+
+    @property
+    def system(self) -> FileSystem:
+        """The machine below it."""
+
+    @property
+    def identity(self) -> str:
+        """The node's name."""
+
+    @property
+    def state(self) -> Path | None:
+        """The node's own folder."""
+
+    def protects(self, path: str) -> bool:
+        """Whether a path is the node's own key or state."""
+
+    def settings(self, agent: str) -> Mapping[str, Any]:
+        """The agent's settings."""
+
+
+class PutCall(Protocol):
+    """A call of `file.put` (`node.agent.Call`)."""
+
+    @property
+    def node(self) -> ReceivingNode:
+        """The node it is for."""
+
+    @property
+    def caller(self) -> str:
+        """The verified callerid."""
+
+    def __getitem__(self, name: str) -> Any:
+        """An input."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An input, or `default`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A file as its sender announces it."""
+    """A file as its sender announces it, to one node."""
 
+    node: str
     caller: str
     path: str
     shape: Shape
@@ -48,11 +106,11 @@ class Wanted:
     def key(self) -> str:
         """What tells this transfer from all others: who sends what where, and how it is cut."""
         shape = self.shape
-        parts = (self.caller, self.path, str(shape.size), str(shape.chunk), self.sha256)
+        parts = (self.node, self.caller, self.path, str(shape.size), str(shape.chunk), self.sha256)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def receive_file(call: Call) -> dict[str, Any]:
+def receive_file(call: PutCall) -> dict[str, Any]:
     """Take what a call of `file.put` brings, where the node's settings let it be written.
 
     Raises:
@@ -83,7 +141,7 @@ def _why(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _wanted(call: Call) -> Wanted:
+def _wanted(call: PutCall) -> Wanted:
     """The file that a call announces."""
     system, path = call.node.system, call["path"]
     size, chunk = call["size"], call.get("chunk", _MOST_CHUNK)
@@ -96,6 +154,7 @@ def _wanted(call: Call) -> Wanted:
         raise AgentError(f"chunk is from {_LEAST_CHUNK} to {_MOST_CHUNK}", statuscode=4)
     mode, owner, group = (call.get(name) for name in ("mode", "owner", "group"))
     return Wanted(
+        node=call.node.identity,
         caller=call.caller,
         path=path,
         shape=Shape(size=size, chunk=chunk),
@@ -108,7 +167,7 @@ def _wanted(call: Call) -> Wanted:
     )
 
 
-def _write_root(call: Call, path: str) -> tuple[str, list[str]]:
+def _write_root(call: PutCall, path: str) -> tuple[str, list[str]]:
     """The root that a path lies below, and the names that lead there."""
     roots = call.node.settings(_AGENT).get("write", ())
     for root in roots:
@@ -119,7 +178,7 @@ def _write_root(call: Call, path: str) -> tuple[str, list[str]]:
     raise AgentError(f"{path}: not below the folders that are written to ({', '.join(roots)})")
 
 
-def _part_limits(call: Call) -> PartLimits:
+def _part_limits(call: PutCall) -> PartLimits:
     settings = call.node.settings(_AGENT)
     return PartLimits(
         most=int(settings.get("parts_max", _PARTS_MAX)),

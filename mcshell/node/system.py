@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell.errors import AgentError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mcshell.node.command import Deadline, ProgramResult
     from mcshell.node.files.parts import Parts
     from mcshell.node.files.place import Place
+    from mcshell.node.files.transfers import Transfers
 
 __all__ = ["LocalSystem", "System"]
 
@@ -107,6 +109,10 @@ class System(Protocol):
 
     def group(self, gid: int) -> str:
         """The name of a group, or the number."""
+
+    @property
+    def transfers(self) -> Transfers:
+        """The files that come to it by broadcast."""
 
     def uid(self, owner: str) -> int:
         """The number of a user, whose name or number is given; AgentError (4) for a name of nobody."""
@@ -225,6 +231,14 @@ class LocalSystem:
     def place(self, root: str, steps: list[str]) -> AbstractContextManager[Place]:
         """Hold the place that the steps below a root lead to."""
         return local_place(root, steps)
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """The files that come to it by broadcast."""
+        # Loaded when it is used: an action's process should start in no time.
+        from mcshell.node.files.transfers import Transfers  # noqa: PLC0415 - as above
+
+        return Transfers()
 
     def parts(self, state: Path | None) -> Parts:
         """What has come of files that are not whole, in the node's state."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -57,3 +57,18 @@ def alice(fleet: Fleet) -> Iterator[Client]:
     """An operator's open connection."""
     with fleet.client() as client:
         yield client
+
+
+@pytest.fixture
+def counted(alice: Client, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The bodies that leave her for the broker from now on."""
+    bodies: list[bytes] = []
+    transport = alice._transport
+    send = transport.send
+
+    def counting(destination: str, body: bytes, *more: Any, **options: Any) -> Any:
+        bodies.append(body)
+        return send(destination, body, *more, **options)
+
+    monkeypatch.setattr(transport, "send", counting)
+    return bodies

@@ -282,3 +282,47 @@ def test_the_line_cp(fleet: Fleet, root: Path, tmp_path: Path) -> None:
     assert not (root / "line" / "new").exists()
     done = fleet.cli("cp", str(tmp_path / "a"), f":{root}/line/new")
     assert (done.returncode, "which nodes?" in done.stderr) == (64, True)
+
+
+def test_a_file_to_all_leaves_the_client_once(
+    alice: Client, root: Path, tmp_path: Path, counted: list[bytes]
+) -> None:
+    """What goes out is the file and little more, and who listens to the topic can read none of it."""
+    line = b"a line that everybody would know again\n"
+    (tmp_path / "app").write_bytes(line * (6 * MIB // len(line)))
+    size = (tmp_path / "app").stat().st_size
+    frame = alice.files.put(tmp_path / "app", str(root / "all"), identities=list(NAMES))
+    assert list(frame.state) == ["ok"] * 3, frame.reason
+    assert "written" in set(frame.result)
+    assert (root / "all").read_bytes() == (tmp_path / "app").read_bytes()
+    assert size <= sum(map(len, counted)) < 1.2 * size
+    chunks = [body for body in counted if body[:1] == b"\0"]
+    assert len(chunks) == 12
+    assert not any(line in body for body in counted)
+
+
+def test_who_was_restarted_is_sent_the_rest_directly(
+    fleet: Fleet, alice: Client, root: Path, tmp_path: Path
+) -> None:
+    """It knows the key no more, and has what it had: it says what it lacks."""
+    sha256 = written(tmp_path / "app", 30 * MIB)
+    killed = threading.Event()
+
+    def kill(done: int, total: int) -> None:
+        if done > total // 6 and not killed.is_set():
+            killed.set()
+            fleet.kill9("n1")
+            thread.start()
+
+    thread = threading.Thread(target=lambda: fleet.start("n1"))
+    frame = alice.files.put(
+        tmp_path / "app",
+        str(root / "restarted"),
+        identities=list(NAMES),
+        progress=kill,
+        timeout=120,
+    )
+    thread.join()
+    assert killed.is_set()
+    assert set(frame.state) == {"ok"}, frame.reason
+    assert hashlib.sha256((root / "restarted").read_bytes()).hexdigest() == sha256

@@ -22,12 +22,14 @@ from mcshell.client.discovery.targeting import (
     targeting_of,
     via_of,
 )
+from mcshell.client.files.broadcasting import BroadcastFile, Lacking
 from mcshell.client.files.copies import CHUNK, CopyTerms, FileCopy, columns
 from mcshell.client.files.fetching import FetchedFile, fetch
 from mcshell.client.files.sending import SourceFile, chunks_of, send
 from mcshell.errors import UsageError
 from mcshell.message import State, Via
 from mcshell.values import dataclass
+from mcshell.wire.documents.chunk import KeyShare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,6 +51,8 @@ Copies: TypeAlias = "list[FileCopy]"
 
 PATIENCE: Final = 60.0
 """Seconds in which a node may say nothing."""
+_FEW, _PART = 3, 0.1
+"""So many targets, and so much of the fleet, have a file sent to all: whoever listens has its bytes to read."""
 _QUEUED: Final = 256 << 20
 """Bytes, over all targets, that one line puts into queues."""
 
@@ -195,8 +199,13 @@ class FileManager:
         inputs = options.inputs(file, path)
         if options.via not in (None, Via.DIRECT, Via.BROADCAST):
             raise UsageError("files go at once, or via queue")
+        share = KeyShare()
         ask = RequestOptions(
-            agent="file", action="put", data=inputs, targeting=targeting, via=options.via
+            agent="file",
+            action="put",
+            data={**inputs, "share": share.public},
+            targeting=targeting,
+            via=options.via,
         )
         began = time.monotonic()
         replies = self._requester.ask(ask, confirm)
@@ -207,9 +216,26 @@ class FileManager:
             if copies[row.sender].result == "partial"
         }
         terms = self._terms(targeting, options.patience, options.rate, options.progress)
+        if options.via is not Via.DIRECT and self._broadcasts(file, lacking, terms):
+            shares = {
+                row.sender: row.data["share"]
+                for row in replies.rows()
+                if row.sender in lacking and isinstance(row.data.get("share"), bytes)
+            }
+            many = BroadcastFile(self._queries, file, inputs, share, terms)
+            lacking = many.run(lacking, shares)
+            took = time.monotonic() - began
+            copies |= {name: replace(one, seconds=took) for name, one in many.ended.items()}
         for copy in send(self._queries, file, inputs, lacking, terms):
             copies[copy.sender] = copy
         return [*copies.values()]
+
+    def _broadcasts(self, file: SourceFile, lacking: Lacking, terms: CopyTerms) -> bool:
+        """Whether a file goes to all at once: to some nodes, and to no small part of those there are."""
+        since = time.time() - self._settings.client.known_for
+        fleet = self._requester.known.identities(terms.collective, since)
+        many = len(lacking) >= max(_FEW, len(fleet) * _PART)
+        return many and BroadcastFile.fits(file)
 
     def _queue(
         self,

@@ -235,6 +235,10 @@ class NodeQueries:
         answers = QueryAnswers(frozenset(names), names)
         return self._ask(action, collective, data, names, Filter(), answers, agent=agent), answers
 
+    def send_chunk(self, collective: str, body: bytes) -> None:
+        """Send a raw chunk of a file to whoever listens; nobody answers. Raises ConnectionLost."""
+        self._request_sender.send_raw(collective, body, _TTL)
+
     @property
     def registering(self) -> bool:
         """Whether all nodes there are say by themselves what they are, each time it changes."""

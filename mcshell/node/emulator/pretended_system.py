@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError
@@ -17,6 +18,7 @@ from mcshell.node.command import ProgramResult, kept
 from mcshell.node.emulator.pretended_files import PretendedParts, PretendedPlace
 from mcshell.node.emulator.programs import PROGRAMS, ProgramCall, Said
 from mcshell.node.emulator.state import NODE, MachineState
+from mcshell.node.files.transfers import Transfers
 
 if TYPE_CHECKING:
     import signal
@@ -263,6 +265,11 @@ class PretendedSystem:
             return size - used
 
         return left
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """The files that come to it by broadcast."""
+        return Transfers()
 
     def parts(self, state: Path | None) -> PretendedParts:
         """What has come of files that are not whole; nothing of it is on this host's disk."""

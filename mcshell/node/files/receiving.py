@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mcshell.node.files.parts import Parts
     from mcshell.node.files.place import Place
+    from mcshell.node.files.transfers import Transfers
 
 __all__ = ["RANGES", "Wanted", "chunk_number", "receive", "receive_file"]
 
@@ -43,6 +44,10 @@ class FileSystem(Protocol):
 
     def parts(self, state: Path | None) -> Parts:
         """What has come of files that are not whole."""
+
+    @property
+    def transfers(self) -> Transfers:
+        """The files that come to it by broadcast."""
 
     def uid(self, owner: str) -> int:
         """The number of a user."""
@@ -129,9 +134,42 @@ def receive_file(call: PutCall) -> dict[str, Any]:
             if call.node.protects(place.real):
                 raise AgentError(f"{wanted.path}: the node's own keys and state are not written")
             parts, noop = system.parts(call.node.state), call.get("noop", False)
-            return receive(place, parts, _part_limits(call), wanted, chunk, noop=noop)
+            told = receive(place, parts, _part_limits(call), wanted, chunk, noop=noop)
     except OSError as error:
         raise AgentError(f"{wanted.path}: {_why(error)}") from None
+    if call.get("share") is not None:
+        told["share"] = _agree(call, wanted, parts, told["result"])
+    elif told["result"] != "partial":
+        system.transfers.forget(wanted.key)
+    return told
+
+
+def _agree(call: PutCall, wanted: Wanted, parts: Parts, result: str) -> bytes:
+    """Say the node's share; with a sealed key and a manifest the transfer's raw chunks are taken."""
+    from mcshell.node.files.transfers import AdmittedTransfer  # noqa: PLC0415 - few files come so
+
+    transfers = call.node.system.transfers
+    given = [call.get(name) for name in ("share", "transfer", "sealed", "manifest")]
+    if not all(isinstance(one, bytes | None) for one in given):
+        raise AgentError("share, transfer, sealed and manifest are bytes", statuscode=4)
+    share, transfer, sealed, manifest = given
+    if sealed is None or result != "partial":
+        return transfers.share.public
+    try:
+        key = transfers.share.open(sealed, share, transfer or b"", call.node.identity)
+    except ValueError as error:
+        raise AgentError(f"the key of the transfer: {error}", statuscode=4) from None
+    transfers.admit(
+        AdmittedTransfer(
+            key=key,
+            manifest=manifest or b"",
+            part=wanted.key,
+            shape=wanted.shape,
+            parts=parts,
+            limits=_part_limits(call),
+        )
+    )
+    return transfers.share.public
 
 
 def _why(error: OSError) -> str:

@@ -71,7 +71,7 @@ class FetchedFile:
         if not isinstance(content, bytes) or not 0 < len(content) <= self.size - self.got:
             self.again()
             return
-        with self.part.open("ab") as file:
+        with open(self.part, "ab", opener=_no_link) as file:
             file.write(content)
         self.got += len(content)
         if self.got == self.size:
@@ -79,14 +79,13 @@ class FetchedFile:
 
     def finish(self) -> None:
         """Put it in its place, if it is what the node has promised."""
-        self.part.touch(mode=0o600)
-        with self.part.open("rb") as file:
+        with open(self.part, "ab+", opener=_no_link) as file:
+            file.seek(0)
             found = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
         if found != self.sha256:
             self.again()
             return
-        self.part.chmod(0o666 & ~_umask())
         self.part.replace(self.place)
         self.copy = replace(
             self.copy, result="written", bytes=self.size, sha256=self.sha256, changed=True
@@ -106,18 +105,26 @@ class FetchedFile:
 
 
 def fetch(
-    queries: NodeQueries, path: str, files: Mapping[str, FetchedFile], terms: CopyTerms
+    queries: NodeQueries,
+    path: str,
+    files: Mapping[str, FetchedFile],
+    said: Mapping[str, Mapping[str, Any]],
+    terms: CopyTerms,
 ) -> Iterator[FileCopy]:
-    """Fetch a path from each node; each copy as it comes out.
+    """Fetch a path from each node; each copy as it comes out. `said`: what each has said of it first.
 
     Raises:
         MachineError: this machine does not take it.
     """
     began = time.monotonic()
     questions = ChunkQuestions(queries, terms, "get")
+    told: set[str] = set()
     try:
-        while still := {name: one for name, one in files.items() if one.open}:
-            if not questions.full and _ask_next(questions, path, still):
+        for name, one in files.items():
+            one.begin(said[name])
+        while still := {name: one for name, one in files.items() if name not in told}:
+            some = {name: one for name, one in still.items() if one.open}
+            if not questions.full and _ask_next(questions, path, some):
                 continue
             if not questions.idle:
                 offset, answers = questions.take()
@@ -128,11 +135,10 @@ def fetch(
             terms.progress(
                 sum(one.got for one in files.values()), sum(one.size for one in files.values())
             )
-            yield from (
-                replace(one.copy, seconds=time.monotonic() - began)
-                for one in still.values()
-                if not one.open
-            )
+            for name, one in still.items():
+                if not one.open:
+                    told.add(name)
+                    yield replace(one.copy, seconds=time.monotonic() - began)
     except OSError as error:
         raise MachineError(f"{error.filename}: {error.strerror}") from None
     finally:
@@ -144,9 +150,11 @@ def _ask_next(questions: ChunkQuestions, path: str, files: Mapping[str, FetchedF
     begin = {name: one for name, one in files.items() if not one.sha256 and one.asked == 0}
     if begin:
         data = {"path": path, "digest": True}
+        if not questions.ask(-1, begin, data, 0):
+            return False
         for one in begin.values():
             one.asked = 1  # awaited; `begin` says where it goes on
-        return questions.ask(-1, begin, data, 0)
+        return True
     wanted = [one.asked for one in files.values() if one.sha256 and one.asked < one.size]
     if not wanted:
         return False
@@ -190,7 +198,6 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _umask() -> int:
-    now = os.umask(0o022)
-    os.umask(now)
-    return now
+def _no_link(path: str, flags: int) -> int:
+    """In a folder that others may write, a link of theirs under our name leads nowhere."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

@@ -334,10 +334,10 @@ class FileManager:
                 place = _place(folder, row.sender, name) if by_node else folder / name
                 copy = replace(copies[row.sender], path=str(place))
                 files[row.sender] = one = FetchedFile(copy=copy, place=place)
-                one.begin(row.data)
                 copies[row.sender] = one.copy
+        said = {row.sender: row.data for row in replies.rows()}
         terms = self._terms(targeting, options.patience, options.rate, options.progress)
-        for copy in fetch(self._queries, path, files, terms):
+        for copy in fetch(self._queries, path, files, said, terms):
             copies[copy.sender] = copy
         return [*copies.values()]
 

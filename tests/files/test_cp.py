@@ -8,11 +8,16 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+import zlib
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mcshell.errors import NoTargets, UsageError
+from mcshell.wire import destinations
+from mcshell.wire.documents.chunk import is_chunk
+from mcshell.wire.stomp.connector import Connector
 from tests.files.conftest import NAMES
 from tests.peers.processes import Child, wait_until
 
@@ -299,6 +304,39 @@ def test_a_file_to_all_leaves_the_client_once(
     chunks = [body for body in counted if body[:1] == b"\0"]
     assert len(chunks) == 12
     assert not any(line in body for body in counted)
+
+
+def test_who_listens_to_the_topic_reads_nothing(
+    fleet: Fleet, alice: Client, root: Path, tmp_path: Path
+) -> None:
+    """All chunks pass by, and nothing of the file: not a line of it, nor that its lines are the same."""
+    line = b"a line that everybody would know again\n"
+    (tmp_path / "app").write_bytes(line * (3 * MIB // len(line)))
+    inbox: SimpleQueue[Any] = SimpleQueue()
+    broker = fleet.broker
+    listener = Connector([broker.url], user=broker.user, passcode=broker.passcode)
+    listener.start(timeout=20)
+    try:
+        listener.subscribe(destinations.broadcast(fleet.collective), inbox)
+        assert wait_until(lambda: heard(alice, inbox), 20)
+        frame = alice.files.put(tmp_path / "app", str(root / "secret"), identities=list(NAMES))
+        assert list(frame.state) == ["ok"] * 3
+        bodies = [inbox.get(timeout=20).body for _ in range(6)]
+    finally:
+        listener.close()
+    assert all(is_chunk(body) for body in bodies)
+    assert not any(line in body for body in bodies)
+    everything = b"".join(bodies)
+    assert len(zlib.compress(everything)) > len(everything)
+
+
+def heard(client: Client, inbox: SimpleQueue[Any]) -> bool:
+    """Whether a listener hears what a client sends to all; what it has heard is taken away."""
+    client.discover(fresh=True)
+    taken = not inbox.empty()
+    while not inbox.empty():
+        inbox.get()
+    return taken
 
 
 def test_who_was_restarted_is_sent_the_rest_directly(

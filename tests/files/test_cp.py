@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -364,3 +365,17 @@ def test_who_was_restarted_is_sent_the_rest_directly(
     assert killed.is_set()
     assert set(frame.state) == {"ok"}, frame.reason
     assert hashlib.sha256((root / "restarted").read_bytes()).hexdigest() == sha256
+
+
+def test_ctrl_c_ends_the_line(fleet: Fleet, root: Path, tmp_path: Path) -> None:
+    """With 130, and nothing is in the file's place; what has come stays for the next time."""
+    written(tmp_path / "app", 8 * MIB)
+    parts = fleet.folder / "state-n1" / "node" / "files"
+    words = ["cp", str(tmp_path / "app"), f"n1:{root}/stopped", "--rate", "1M", "-y"]
+    child = Child([sys.executable, "-m", "mcshell", *words], tmp_path / "cp.log", fleet.environ)
+    assert wait_until(lambda: any(parts.glob("*.part")), 60)
+    child.signal(signal.SIGINT)
+    assert child.process.wait(30) == 130, child.tail()
+    assert "Traceback" not in child.tail()
+    assert not (root / "stopped").exists()
+    assert len(list(parts.glob("*.part"))) == 1

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.approvals import ApprovalManager
     from mcshell.client.explain.causes import Cause
+    from mcshell.client.files.manager import FileManager
     from mcshell.client.jobs.manager import JobManager
     from mcshell.client.messaging.conversations import Conversation
     from mcshell.client.plans.manager import PlanManager
@@ -197,6 +198,11 @@ class Client:
         return ApprovalManager(
             self.settings, self._credentials, self._discovery, self.ddls, self._requester
         )
+    def files(self) -> FileManager:
+        """Files of the nodes: put there, fetched, listed."""
+        from mcshell.client.files.manager import FileManager  # noqa: PLC0415 - as above
+
+        return FileManager(self.settings, self._hub.own_queries, self._discovery, self._requester)
 
     @cached_property
     def plans(self) -> PlanManager:

@@ -73,6 +73,8 @@ register_every = "5s"
 _TALKERS = """\
 agents = ["{agents}"]
 serve = ["checks"]
+[agents.file]
+write = ["/etc", "/srv"]
 """
 _REPL = '''\
 """The conversation `repl` of the demo's emulated nodes: {"eval": "1 + 1"} is answered with 2."""

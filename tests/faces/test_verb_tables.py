@@ -52,6 +52,8 @@ PROMPT = (
     "requests",
     "explain db7",
     "explain db7 rpcutil.ping",
+    "cp one.ipynb web[01-02]:/srv/one.ipynb",
+    "cp web01:/etc/hosts .",
     "filter -F role=web",
     "filter",
     "filter --off",

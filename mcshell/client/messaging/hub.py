@@ -121,8 +121,10 @@ class SessionHub:
         self.takeover: Takeover | None = None
         self._follower: _SessionFollower | None = None
         questions = RequestSender(transport, signer, self._own, self._listeners)
+        self.own_queries = NodeQueries(questions, self._receiver)
+        """Questions over our own wire alone."""
         if other is None:
-            self.queries = NodeQueries(questions, self._receiver)
+            self.queries = self.own_queries
             self.request_sender = RequestSender(transport, signer, self.session, self._listeners)
         else:
             self.queries = other.queries(questions, self._receiver)

@@ -111,6 +111,12 @@ class RequestSender:
             kept = [] if secret else outgoing
             self._session.store.mark_sent(tracker.record.id, names, at, kept, digests)
 
+    def send_raw(self, collective: str, body: bytes, ttl: float) -> None:
+        """Send to all what is no document, for `ttl` seconds: a manifest proves it (`wire.documents.chunk`)."""
+        self._transport.send(
+            destinations.broadcast(collective), body, {}, expires=time.time() + ttl
+        )
+
     def prepare(
         self,
         request: Request,

@@ -95,6 +95,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("summary", "each column in a line", "analysis:summary", "request:ColumnsOptions"),
     Verb("sql", "SQLite over all sessions", "analysis:sql", "request:SQLOptions", free="query"),
     Verb("filter", "narrow every line to come", "filter:filter_", "request:FilterOptions"),
+    Verb("cp", "files to nodes, or from nodes", "cp:cp", "file:CopyOptions"),
     Verb("session list", "the durable sessions", "session:list_", "OutputOptions"),
     Verb("session new", "make one", "session:new", "session:NewOptions"),
     Verb("session save", "give this one a name", "session:save", "session:SaveOptions"),

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client, connect, current
-    from mcshell.client.origin import origin
     from mcshell.client.executor import Executor
+    from mcshell.client.origin import origin
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.rpc.stored import stored
 

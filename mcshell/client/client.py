@@ -198,6 +198,8 @@ class Client:
         return ApprovalManager(
             self.settings, self._credentials, self._discovery, self.ddls, self._requester
         )
+
+    @cached_property
     def files(self) -> FileManager:
         """Files of the nodes: put there, fetched, listed."""
         from mcshell.client.files.manager import FileManager  # noqa: PLC0415 - as above

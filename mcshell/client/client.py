@@ -404,10 +404,7 @@ class Client:
 
     @interrupts.call()
     def audit_heads(self, node: str) -> list[tuple[int, str]] | None:
-        """Heads of a node's audit log (line, SHA-256) that the pool `inventory` keeps, in order.
-
-        None when nobody answers for the pool, or none is configured.
-        """
+        """Heads of a node's audit log (line, SHA-256) that the pool `inventory` keeps; None where it is silent."""
         self._check_open()
         return self._registry.heads(self.settings.collective.main, node)
 
@@ -441,11 +438,7 @@ class Client:
         return self._requester.each(ask, rows)
 
     def pool_tasks(self, pool: str, *, ttl: float | str | None = None) -> PoolTasks:
-        """What an `Executor` stands on: the tasks that this session has for a pool.
-
-        Raises:
-            UsageError: there is no such pool, or no such `ttl` (as of `rpc`).
-        """
+        """What an `Executor` stands on: the tasks that this session has for a pool; raises UsageError."""
         self._check_open()
         return self._requester.tasks(pool, seconds_of(ttl))
 

@@ -29,8 +29,8 @@ from mcshell.node.verdicts import Admitted, refused
 from mcshell.node.workers.services import DurableServices
 from mcshell.values import dataclass
 from mcshell.wire import destinations
+from mcshell.wire.chunk import is_chunk
 from mcshell.wire.credentials import connector
-from mcshell.wire.documents.chunk import is_chunk
 from mcshell.wire.documents.envelope import TURN, Arrival, kind_of
 from mcshell.wire.stomp.transport import TaggedInbox, until_confirmed
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from mcshell.wire.documents.chunk import KeyShare, TransferKey, manifest_entry
+from mcshell.wire.chunk import KeyShare, TransferKey, manifest_entry
 
 CHUNK = 4096
 CONTENT = os.urandom(3 * CHUNK + 100)

@@ -17,7 +17,7 @@ import pytest
 
 from mcshell.errors import NoTargets, UsageError
 from mcshell.wire import destinations
-from mcshell.wire.documents.chunk import is_chunk
+from mcshell.wire.chunk import is_chunk
 from mcshell.wire.stomp.connector import Connector
 from tests.files.conftest import NAMES
 from tests.peers.processes import Child, wait_until

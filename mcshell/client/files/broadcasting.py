@@ -15,7 +15,7 @@ from mcshell.client.files.copies import RESEND
 from mcshell.client.files.sending import chunks_of
 from mcshell.errors import UsageError, WireError
 from mcshell.message import State
-from mcshell.wire.documents.chunk import DIGEST, KeyShare, TransferKey, manifest_entry
+from mcshell.wire.chunk import DIGEST, KeyShare, TransferKey, manifest_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -29,7 +29,7 @@ from mcshell.client.files.sending import SourceFile, chunks_of, send
 from mcshell.errors import UsageError
 from mcshell.message import State, Via
 from mcshell.values import dataclass
-from mcshell.wire.documents.chunk import KeyShare
+from mcshell.wire.chunk import KeyShare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

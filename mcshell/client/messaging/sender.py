@@ -112,7 +112,7 @@ class RequestSender:
             self._session.store.mark_sent(tracker.record.id, names, at, kept, digests)
 
     def send_raw(self, collective: str, body: bytes, ttl: float) -> None:
-        """Send to all what is no document, for `ttl` seconds: a manifest proves it (`wire.documents.chunk`)."""
+        """Send to all what is no document, for `ttl` seconds: a manifest proves it (`wire.chunk`)."""
         self._transport.send(
             destinations.broadcast(collective), body, {}, expires=time.time() + ttl
         )

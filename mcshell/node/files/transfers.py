@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.errors import AgentError
 from mcshell.values import dataclass
-from mcshell.wire.documents.chunk import DIGEST, KeyShare, manifest_entry, parse_chunk
+from mcshell.wire.chunk import DIGEST, KeyShare, manifest_entry, parse_chunk
 
 if TYPE_CHECKING:
     from mcshell.node.files.parts import PartLimits, Parts, Shape
-    from mcshell.wire.documents.chunk import TransferKey
+    from mcshell.wire.chunk import TransferKey
 
 __all__ = ["AdmittedTransfer", "Transfers"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcshell.wire.documents.chunk import (
+from mcshell.wire.chunk import (
     KeyShare,
     TransferKey,
     is_chunk,

@@ -17,7 +17,6 @@ from mcshell.client.messaging.hub import Submission
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.origin import noted
 from mcshell.client.rpc.interactive_run import NEWS, InteractiveRun, RunSettings
-from mcshell.client.rpc.pool_tasks import PoolTasks
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.rpc.schemas import RequestSchemas, fitting
 from mcshell.client.store.records import RequestRecord
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.rpc.interactive_run import BackgroundRequests
+    from mcshell.client.rpc.pool_tasks import PoolTasks
     from mcshell.client.rpc.schemas import DividedRequest
     from mcshell.config import Settings
     from mcshell.ddl import Action
@@ -334,6 +334,8 @@ class Requester:
         def task(what: str, inputs: Mapping[str, Any]) -> Submission:
             ask, schema = found(what)
             return self._submission(ask, schema, schema.check(inputs), [target])
+
+        from mcshell.client.rpc.pool_tasks import PoolTasks  # noqa: PLC0415 - few clients have an executor
 
         return PoolTasks(pool, self._hub, task, self.client)
 

@@ -1,4 +1,4 @@
-"""Files of a node, to look at: stat, checksum, a piece, the last lines.
+"""Files of a node: looked at (stat, checksum, a piece, the last lines), listed, fetched, put there.
 
 Settings, all optional:
 
@@ -6,12 +6,20 @@ Settings, all optional:
     roots = ["/etc", "/var/log", "/usr/share"]   # what lies below these, and nothing else
     deny = ["/etc/shadow*", …]                           # content that stays here (see DENY)
     max_read = 524288                                    # bytes in one reply
+    write = ["/srv/app"]             # `put` writes below these; by default nowhere
+    max_file = 1073741824            # bytes of a file that `put` takes
+    parts_max = 4294967296           # bytes of all unfinished ones, in the node's state
+    parts_keep = 604800              # seconds after which one is given up that no chunk comes for
+    keep_free = 67108864             # bytes of a disk that are left alone
 
 Symbolic links are followed first and the file that is then held open is checked, so nothing can be
 swapped in between: open(2) with O_PATH (which neither blocks on a FIFO nor wakes a device), look at
 what /proc/self/fd says it is, and only then open that for reading. The node's own keys and state
 are refused wherever they are. What not every user of the machine could look at is not told, unless
 `[node] tell_files = "all"` says so. Files named by `deny` can be looked up with stat, not read.
+
+`put` follows no link below its roots, writes into no folder that lies elsewhere, and puts a file in its
+place whole, or not at all. `put` asks policy for an action of its own, as all do.
 """
 
 from __future__ import annotations
@@ -20,16 +28,25 @@ import contextlib
 import errno
 import fnmatch
 import hashlib
+import heapq
 import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable, text
+from mcshell.node.agent import (
+    Agent,
+    AgentError,
+    Call,
+    NodeView,
+    Unavailable,
+    receive_file,
+    text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mcshell.node.agent import HeldFile
+    from mcshell.node.agent import FileEntry, HeldFile
 
 ROOTS = ("/etc", "/var/log", "/usr/share")
 # Secrets that live below the default roots on common systems; case and depth do not matter.
@@ -52,10 +69,11 @@ DENY = (
 MAX_READ = 512 * 1024
 BLOCK = 64 * 1024
 MAX_LINES = 100_000
+MAX_ENTRIES = 1000
 
 
 class File(Agent):
-    """Look, never touch."""
+    """Look below the roots, and write below those that are for it."""
 
     name = "file"
 
@@ -133,6 +151,95 @@ class File(Agent):
             "size": size,
             "truncated": cut,
         }
+
+    def list(self, call: Call) -> dict[str, Any]:
+        """What is in a folder, by name; `after` is the last name of the reply before."""
+        wanted, after = call.get("limit", MAX_ENTRIES), os.fsencode(_name(call.get("after", "")))
+        if not 1 <= wanted <= MAX_ENTRIES:
+            raise AgentError(f"limit is from 1 to {MAX_ENTRIES}", statuscode=4)
+        with _listing(call) as (folder, real):
+            found = heapq.nsmallest(
+                wanted + 1,
+                (one for one in folder.entries() if os.fsencode(one.name) > after),
+                key=lambda one: os.fsencode(one.name),
+            )
+        return {
+            "path": call["path"],
+            "realpath": real,
+            "entries": [_entry(call, one) for one in found[:wanted]],
+            "truncated": len(found) > wanted,
+        }
+
+    def get(self, call: Call) -> dict[str, Any]:
+        """Bytes of a file; with `digest` the SHA-256 of its first `size` bytes too."""
+        offset, wanted = call.get("offset", 0), call.get("length", 0)
+        most = _most(call)
+        if offset < 0 or not 0 <= wanted <= most:
+            raise AgentError(f"offset is at least 0, length from 0 to {most}", statuscode=4)
+        with _reading(call) as (file, real):
+            found = file.status
+            size = call.get("size", found.st_size)
+            sha256 = _digest(call, file, size) if call.get("digest") else None
+            data = file.read(wanted, offset)
+        return {
+            "path": call["path"],
+            "realpath": real,
+            "content": data,
+            "offset": offset,
+            "size": found.st_size,
+            "sha256": sha256,
+            "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+            "mtime": found.st_mtime,
+        }
+
+    def put(self, call: Call) -> dict[str, Any]:
+        """Take a chunk of a file, without one say what is missing; the last puts it in its place."""
+        return receive_file(call)
+
+
+def _name(name: str | bytes) -> str:
+    return name if isinstance(name, str) else os.fsdecode(name)
+
+
+@contextlib.contextmanager
+def _listing(call: Call) -> Iterator[tuple[HeldFile, str]]:
+    """Hold the call's folder; what not all can list is not told, unless all is."""
+    path = call["path"]
+    try:
+        with _hold(call, path, content=False) as (folder, real):
+            mode = folder.status.st_mode
+            if not stat.S_ISDIR(mode):
+                raise AgentError(f"{path}: it is a {_kind(mode)}, no folder")
+            if not (call.node.tells_all_files or mode & stat.S_IROTH):
+                raise AgentError(f"{path}: not readable by all: not told")
+            yield folder, real
+    except OSError as error:
+        raise AgentError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _entry(call: Call, entry: FileEntry) -> dict[str, Any]:
+    found, system = entry.status, call.node.system
+    return {
+        "name": text(os.fsencode(entry.name)),
+        "type": "link" if entry.link is not None else _kind(found.st_mode),
+        "size": found.st_size,
+        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+        "owner": system.owner(found.st_uid),
+        "group": system.group(found.st_gid),
+        "mtime": found.st_mtime,
+        "link": None if entry.link is None else text(os.fsencode(entry.link)),
+    }
+
+
+def _digest(call: Call, file: HeldFile, size: int) -> str:
+    """The SHA-256 of the first `size` bytes."""
+    digest, at = hashlib.sha256(), 0
+    while at < size and (block := file.read(min(16 * BLOCK, size - at), at)):
+        digest.update(block)
+        at += len(block)
+        if call.cancelled.is_set() or not call.remaining:
+            raise AgentError(f"{call['path']}: stopped before the end of the file")
+    return digest.hexdigest()
 
 
 def _most(call: Call) -> int:

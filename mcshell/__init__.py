@@ -7,32 +7,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcshell.errors import ForkedClient, MCShellError, Stopped
+from mcshell.errors import ForkedClient, MCShellError, Stopped, TaskError
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client, connect, current
+    from mcshell.client.executor import Executor
+    from mcshell.client.origin import origin
     from mcshell.client.rpc.replies import Replies
+    from mcshell.client.rpc.stored import stored
 
 __all__ = [
     "Client",
+    "Executor",
     "ForkedClient",
     "MCShellError",
     "Replies",
     "Stopped",
+    "TaskError",
     "connect",
     "current",
     "load_ipython_extension",
+    "origin",
+    "stored",
 ]
 __version__ = VERSION
 
 _PLACES = {
     "Client": "mcshell.client.client",
+    "Executor": "mcshell.client.executor",
     "connect": "mcshell.client.client",
     "current": "mcshell.client.client",
     "Replies": "mcshell.client.rpc.replies",
+    "origin": "mcshell.client.origin",
+    "stored": "mcshell.client.rpc.stored",
 }
 
 
@@ -42,7 +52,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - light until used
 
-    if name == "connect":
+    if name in ("connect", "Executor"):
         _meet_ipython()
     return getattr(import_module(_PLACES[name]), name)
 

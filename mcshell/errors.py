@@ -6,6 +6,7 @@
     ├── UsageError              a line, option or argument that means nothing here
     │   ├── FilterError         a filter that does not parse
     │   ├── InputError          an input that the action's DDL refuses
+    │   ├── ExecutorClosed      a task for an executor that takes no more
     │   └── ForkedClient        a client in a child of the process that made it
     ├── ConfigError             a setting, a file or a key that cannot be used
     ├── MachineError            a stream, folder or file of this machine that takes or gives no more
@@ -24,6 +25,7 @@
     ├── Rejected                a message that fails verification, with its Reason
     ├── NoTargets               a request that would reach nobody
     ├── SessionError            a session that is not there, busy or another's
+    ├── TaskError               a task of an executor that did not come out well
     ├── ConversationError       a conversation that is over, or was never begun
     │   └── TurnTimeout         no turn came, or none could be sent, in time; it goes on
     └── AgentError              what an agent raises to answer "failed"
@@ -49,6 +51,7 @@ __all__ = [
     "ConnectionLost",
     "ConversationError",
     "DDLError",
+    "ExecutorClosed",
     "ExitCode",
     "FilterError",
     "ForkedClient",
@@ -65,6 +68,7 @@ __all__ = [
     "SessionError",
     "Stopped",
     "StorageError",
+    "TaskError",
     "TurnTimeout",
     "Unavailable",
     "UnknownBroker",
@@ -145,6 +149,10 @@ class InputError(UsageError):
         super().__init__(message)
         self.name = name
         self.statuscode = statuscode
+
+
+class ExecutorClosed(UsageError, RuntimeError):
+    """A task for an executor that takes no more: RuntimeError's too, as `concurrent.futures` has it."""
 
 
 class ForkedClient(UsageError):
@@ -376,6 +384,23 @@ class SessionError(MCShellError):
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)
         self.name = name
+
+
+class TaskError(MCShellError):
+    """A task of an executor that did not come out well.
+
+    `state` is where it stands (failed, denied, interrupted, expired, silent; pending where nobody
+    waits for it any more), `requestid` the request, `reply` what the worker said
+    (`message.Reply`, with its `data`), None where nobody did.
+    """
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, message: str, state: str, requestid: str, reply: Any = None) -> None:
+        super().__init__(message)
+        self.state = state
+        self.requestid = requestid
+        self.reply = reply
 
 
 class ConversationError(MCShellError):

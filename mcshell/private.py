@@ -86,6 +86,10 @@ class FileLock:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def fileno(self) -> int:
+        """For a program that is to hold it as well, for its own life (`subprocess`'s `pass_fds`)."""
+        return self._handle.fileno()
+
     def close(self) -> None:
         """Let another process have it."""
         self._handle.close()

@@ -283,9 +283,11 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
                 _upgrade(connection, path, kind, former)
             unless_open.pop_all()
             return connection
-    except (sqlite3.Error, OSError) as error:
-        # What an operational error finds fault with is the place, not what the file holds.
-        what = f"is no {kind.name}" if type(error) is sqlite3.DatabaseError else "cannot be opened"
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        # What an operational error finds fault with is the place, not what the file holds. One that
+        # cannot be decoded is SQLite's own, about bytes in a schema that are no text.
+        wrong = type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
+        what = f"is no {kind.name}" if wrong else "cannot be opened"
         raise ConfigError(f"{path} {what}: {error}", origin=str(path)) from error
 
 

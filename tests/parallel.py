@@ -22,7 +22,7 @@ TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": ["contract", "wire", "peers", "failover", "unit", "stopping", "stories"],
     "rights": ["rights"],
-    "machines": ["enrolment", "foreign", "rollout"],
+    "machines": ["enrolment", "foreign", "puppet", "rollout"],
     "hostile": ["hostile", "work", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],

@@ -49,10 +49,12 @@ if TYPE_CHECKING:
 
     from mcshell.client.approvals import ApprovalManager
     from mcshell.client.explain.causes import Cause
+    from mcshell.client.files.manager import FileManager
     from mcshell.client.jobs.manager import JobManager
     from mcshell.client.messaging.conversations import Conversation
     from mcshell.client.plans.manager import PlanManager
     from mcshell.client.rpc.history import EarlierRequest, RequestHistory
+    from mcshell.client.rpc.pool_tasks import PoolTasks
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.rpc.requester import Preview
     from mcshell.client.session.session import Session
@@ -196,6 +198,13 @@ class Client:
         return ApprovalManager(
             self.settings, self._credentials, self._discovery, self.ddls, self._requester
         )
+
+    @cached_property
+    def files(self) -> FileManager:
+        """Files of the nodes: put there, fetched, listed."""
+        from mcshell.client.files.manager import FileManager  # noqa: PLC0415 - as above
+
+        return FileManager(self.settings, self._hub.own_queries, self._discovery, self._requester)
 
     @cached_property
     def plans(self) -> PlanManager:
@@ -395,10 +404,7 @@ class Client:
 
     @interrupts.call()
     def audit_heads(self, node: str) -> list[tuple[int, str]] | None:
-        """Heads of a node's audit log (line, SHA-256) that the pool `inventory` keeps, in order.
-
-        None when nobody answers for the pool, or none is configured.
-        """
+        """Heads of a node's audit log (line, SHA-256) that the pool `inventory` keeps; None where it is silent."""
         self._check_open()
         return self._registry.heads(self.settings.collective.main, node)
 
@@ -430,6 +436,11 @@ class Client:
         )
         self._check_open()
         return self._requester.each(ask, rows)
+
+    def pool_tasks(self, pool: str, *, ttl: float | str | None = None) -> PoolTasks:
+        """What an `Executor` stands on: the tasks that this session has for a pool; raises UsageError."""
+        self._check_open()
+        return self._requester.tasks(pool, seconds_of(ttl))
 
     @interrupts.call()
     def open(

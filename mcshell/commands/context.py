@@ -11,7 +11,7 @@ import sys
 import threading
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from mcshell import config
 from mcshell.commands.grammar.parser import alias_words, parse
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from mcshell.filters.nodes import GroupLookup
     from mcshell.message import Filter
 
-__all__ = ["Context"]
+__all__ = ["Context", "CopyProgress"]
+
+CopyProgress: TypeAlias = "Callable[[int, int], None]"
+"""Is told how many bytes of how many are there."""
 
 
 class _Shared:
@@ -64,7 +67,7 @@ class Context:
     `session` is the session that lines without `--session` use, `filter` the filter in force; both
     are those of all lines of the face. `ask` puts a yes-or-no question to the operator, `say` tells
     him a line; None where nobody is there. `progress` shows how a request stands for as long as its
-    context lasts, `seen` is told which replies the operator has been shown. `stopped` says that
+    context lasts, `copying` how many bytes of how many are copied, `seen` is told which replies the operator has been shown. `stopped` says that
     Ctrl-C has cut short what a line gives, `left` that a line was to be the last.
     """
 
@@ -80,6 +83,7 @@ class Context:
         self.ask: Callable[[str], bool] | None = None
         self.say: Callable[[str], None] | None = None
         self.progress: Callable[[Client, Replies | None], AbstractContextManager[object]] = _hidden
+        self.copying: Callable[[str], AbstractContextManager[CopyProgress]] = _untold
         self.seen: Callable[[Replies], None] = _unheeded
         self.stopped: Stopped | None = None
         self._shared = _Shared(path) if shared is None else shared
@@ -193,7 +197,9 @@ class Context:
                 from mcshell.client.client import (  # noqa: PLC0415 - only those who ask need it
                     Client,
                 )
+                from mcshell.client.origin import use_face  # noqa: PLC0415 - as above
 
+                use_face(self.face)
                 clients[name] = Client(self.settings, session=name)
             return clients[name]
 
@@ -332,6 +338,11 @@ def _asking(library: Library, words: Sequence[str]) -> list[str]:
 
 def _hidden(_client: Client, _replies: Replies | None) -> AbstractContextManager[object]:
     return nullcontext()
+
+
+def _untold(_text: str) -> AbstractContextManager[CopyProgress]:
+    """Show nothing of a copy."""
+    return nullcontext(lambda _done, _total: None)
 
 
 def _unheeded(_replies: Replies) -> None:

@@ -6,11 +6,31 @@ packages that only an operator's client has.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from mcshell.errors import UsageError
 
-__all__ = ["require"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["left_out", "require"]
+
+
+@contextmanager
+def left_out(what: str) -> Iterator[None]:
+    """Say it where something of mcshell itself is missing that a line wants; `what` is the line's verb.
+
+    Raises:
+        UsageError: this is a light node, which was built without it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("mcshell."):
+            raise
+        raise UsageError(_without(what, error.name)) from error
 
 
 def require(package: str, what: str) -> None:
@@ -20,7 +40,11 @@ def require(package: str, what: str) -> None:
         UsageError: it is not installed.
     """
     if find_spec(package) is None:
-        raise UsageError(
-            f"{what}: this is a light node, which has no {package}; it takes mcshell itself"
-            " (pip install mcshell, in an environment of its own)"
-        )
+        raise UsageError(_without(what, package))
+
+
+def _without(what: str, package: str) -> str:
+    return (
+        f"{what}: this is a light node, which has no {package}; it takes mcshell itself"
+        " (pip install mcshell, in an environment of its own)"
+    )

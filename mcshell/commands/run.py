@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from mcshell.commands import light
 from mcshell.commands.output.result import Prose, Result
 from mcshell.commands.verbs.submitting import stopped_with
 from mcshell.errors import Stopped
@@ -27,9 +28,10 @@ def run(invocation: Invocation, context: Context) -> Result:
         return Prose(invocation.help)
     context.use(invocation.options.config)
     module, _, function = invocation.verb.target.partition(":")
-    verb = getattr(import_module(f"mcshell.commands.verbs.{module}"), function)
     try:
-        return cast("Result", verb(context, invocation.options))
+        with light.left_out(invocation.verb.name):
+            verb = getattr(import_module(f"mcshell.commands.verbs.{module}"), function)
+            return cast("Result", verb(context, invocation.options))
     except Stopped as stopped:
         return stopped_with(context, stopped)
 

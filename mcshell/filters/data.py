@@ -11,7 +11,7 @@ import json
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mcshell.errors import FilterError, PluginError, did_you_mean
 from mcshell.filters.facts import MISSING, lookup
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-__all__ = ["MAX_DIGEST", "OUTPUTS", "DataView", "HeldFile", "answer", "declared"]
+__all__ = ["MAX_DIGEST", "OUTPUTS", "DataView", "FileEntry", "HeldFile", "answer", "declared"]
 
 MAX_DIGEST = 16 * 1024 * 1024
 """Bytes of a file that a filter may have a node read.
@@ -55,6 +55,17 @@ class HeldFile(Protocol):
 
     def read(self, length: int, offset: int = 0) -> bytes:
         """So many bytes, fewer at its end; OSError when it cannot be read."""
+
+    def entries(self) -> Iterator[FileEntry]:
+        """What is in a folder, in no order; OSError when it is none, or cannot be read."""
+
+
+class FileEntry(NamedTuple):
+    """What has a name in a folder: a link itself, and where that leads in its own words."""
+
+    name: str
+    status: os.stat_result
+    link: str | None
 
 
 class FileHolder(Protocol):

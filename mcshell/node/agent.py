@@ -20,8 +20,10 @@ from mcshell.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
-    from mcshell.filters.data import HeldFile as HeldFile  # noqa: PLC0414 - agents name it, too
+    from mcshell.filters.data import FileEntry as FileEntry  # noqa: PLC0414 - agents name it, too
+    from mcshell.filters.data import HeldFile as HeldFile  # noqa: PLC0414 - as above
     from mcshell.message import Request
     from mcshell.node.system import System
 
@@ -36,6 +38,7 @@ __all__ = [
     "found_in",
     "hold_public",
     "lookup",
+    "receive_file",
     "run",
     "text",
     "which",
@@ -89,6 +92,18 @@ def run(
     )
 
 
+def receive_file(call: Call) -> dict[str, Any]:
+    """Take a chunk of a file, as `file.put` does (`node.files.receiving`).
+
+    Raises:
+        AgentError: it is not to be written there, there is no room, or it is not what was announced.
+    """
+    # Loaded when it is used: an action's process should start in no time.
+    from mcshell.node.files.receiving import receive_file as receive  # noqa: PLC0415 - as above
+
+    return receive(call)
+
+
 class NodeView(Protocol):
     """What an agent may know of the node it runs on. Mappings are read-only views."""
 
@@ -124,6 +139,10 @@ class NodeView(Protocol):
 
     def seen(self, requestid: str) -> dict[str, Any]:
         """What this node knows of a request: state, reason, received, started, ended."""
+
+    @property
+    def state(self) -> Path | None:
+        """The node's own folder on its disk; None where it has none."""
 
     @property
     def tells_all_files(self) -> bool:

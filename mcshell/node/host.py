@@ -94,7 +94,7 @@ class Host:
         self._settings = settings or {}
         self._records = records
         self._flaws = flaws
-        self._state = state
+        self.state = state
         self._told: list[str] = []
         self._told_until = 0.0
 
@@ -176,7 +176,7 @@ class Host:
         if now >= self._told_until:
             self._told = [flaw[:MOST_FLAW] for flaw in self.flaws()[:MOST_FLAWS]]
             self._told_until = now + _TOLD_FOR
-        disk = () if self._state is None else storage_flaws(self._state)
+        disk = () if self.state is None else storage_flaws(self.state)
         return [*disk, *self._told][:MOST_FLAWS]
 
     def settings(self, agent: str) -> Mapping[str, Any]:
@@ -194,6 +194,7 @@ class Host:
             "inventory": self.inventory(),
             "stats": self.stats(),
             "tells_all_files": self.tells_all_files,
+            "state": None if self.state is None else str(self.state),
             "private": [str(path) for path in self._private],
             "settings": plain(self._settings),
         }

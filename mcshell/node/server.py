@@ -29,6 +29,7 @@ from mcshell.node.verdicts import Admitted, refused
 from mcshell.node.workers.services import DurableServices
 from mcshell.values import dataclass
 from mcshell.wire import destinations
+from mcshell.wire.chunk import is_chunk
 from mcshell.wire.credentials import connector
 from mcshell.wire.documents.envelope import TURN, Arrival, kind_of
 from mcshell.wire.stomp.transport import TaggedInbox, until_confirmed
@@ -381,6 +382,10 @@ class NodeServer:
         if not whom:
             return
         node, arrival = whom[0]
+        if is_chunk(delivery.body):
+            for one, _arrival in whom if arrival.via is Via.BROADCAST else ():
+                one.host.system.transfers.take(delivery.body)
+            return
         kind = kind_of(delivery.body) if arrival.via is Via.DIRECT else ""
         if kind == TURN:
             node.host.journal.count("messages")

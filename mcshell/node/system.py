@@ -10,18 +10,26 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell.errors import AgentError
+from mcshell.filters.data import FileEntry
 from mcshell.node import command
+from mcshell.node.files.parts import DiskParts
+from mcshell.node.files.place import local_place
 from mcshell.private import hold_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from mcshell.filters.data import HeldFile
     from mcshell.node.command import Deadline, ProgramResult
+    from mcshell.node.files.parts import Parts
+    from mcshell.node.files.place import Place
+    from mcshell.node.files.transfers import Transfers
 
 __all__ = ["LocalSystem", "System"]
 
@@ -82,11 +90,35 @@ class System(Protocol):
             OSError: there is nothing, or it leads in a circle.
         """
 
+    def place(self, root: str, steps: list[str]) -> AbstractContextManager[Place]:
+        """Hold the place that the steps below a root lead to, over no link.
+
+        Raises:
+            OSError: one of them is a link, or no folder.
+        """
+
+    def parts(self, state: Path | None) -> Parts:
+        """What has come of files that are not whole; `state` is the node's own folder.
+
+        Raises:
+            AgentError: the node has none.
+        """
+
     def owner(self, uid: int) -> str:
         """The name of a user, or the number."""
 
     def group(self, gid: int) -> str:
         """The name of a group, or the number."""
+
+    @property
+    def transfers(self) -> Transfers:
+        """The files that come to it by broadcast."""
+
+    def uid(self, owner: str) -> int:
+        """The number of a user, whose name or number is given; AgentError (4) for a name of nobody."""
+
+    def gid(self, group: str) -> int:
+        """The number of a group, as `uid`."""
 
     def processes(self) -> list[dict[str, Any]]:
         """A row for each process: the outputs of `process.list`, and `uid`."""
@@ -139,6 +171,20 @@ class _LocalFile:
             data += block
         return bytes(data)
 
+    def entries(self) -> Iterator[FileEntry]:
+        """What is in a folder."""
+        reader = os.open(f"/proc/self/fd/{self._held}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with os.scandir(reader) as found:
+                for one in found:
+                    with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+                        yield FileEntry(one.name, one.stat(follow_symlinks=False), self._link(one))
+        finally:
+            os.close(reader)
+
+    def _link(self, entry: os.DirEntry[str]) -> str | None:
+        return os.readlink(entry.name, dir_fd=self._held) if entry.is_symlink() else None
+
     def close(self) -> None:
         """Let go of it."""
         for descriptor in (self._held, self._reader):
@@ -182,6 +228,24 @@ class LocalSystem:
         finally:
             held.close()
 
+    def place(self, root: str, steps: list[str]) -> AbstractContextManager[Place]:
+        """Hold the place that the steps below a root lead to."""
+        return local_place(root, steps)
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """The files that come to it by broadcast."""
+        # Loaded when it is used: an action's process should start in no time.
+        from mcshell.node.files.transfers import Transfers  # noqa: PLC0415 - as above
+
+        return Transfers()
+
+    def parts(self, state: Path | None) -> Parts:
+        """What has come of files that are not whole, in the node's state."""
+        if state is None:
+            raise AgentError("this node keeps no state, and so no parts of files")
+        return DiskParts(state / "files")
+
     def owner(self, uid: int) -> str:
         """The name of a user, or the number."""
         import pwd  # noqa: PLC0415 - Unix only
@@ -199,6 +263,24 @@ class LocalSystem:
             return grp.getgrgid(gid).gr_name
         except KeyError:
             return str(gid)
+
+    def uid(self, owner: str) -> int:
+        """The number of a user."""
+        import pwd  # noqa: PLC0415 - Unix only
+
+        try:
+            return int(owner) if owner.isdecimal() else pwd.getpwnam(owner).pw_uid
+        except KeyError:
+            raise AgentError(f"no such user: {owner}", statuscode=4) from None
+
+    def gid(self, group: str) -> int:
+        """The number of a group."""
+        import grp  # noqa: PLC0415 - Unix only
+
+        try:
+            return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        except KeyError:
+            raise AgentError(f"no such group: {group}", statuscode=4) from None
 
     def processes(self) -> list[dict[str, Any]]:
         """A row for each process."""

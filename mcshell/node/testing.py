@@ -67,6 +67,7 @@ class TestNode:
     counters: dict[str, Any] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: tuple[Path, ...] = ()
+    state: Path | None = None
     tells_all_files: bool = False
     system: System = field(default_factory=LocalSystem)
 

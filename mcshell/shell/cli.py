@@ -167,7 +167,8 @@ def _verb(start: _Start, context: Context, streams: StandardStreams) -> int:
     if target == "face:shell":
         return _shell(context, start.form)
     if target == "face:demo":
-        from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
+        with light.left_out("demo"):
+            from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
 
         return demo(cast("DemoOptions", invocation.options))
     if target == "face:watch":

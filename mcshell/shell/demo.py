@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from mcshell.children import python_environment, python_module
-from mcshell.commands import light
 from mcshell.commands.context import Context
 from mcshell.config import variables
 from mcshell.errors import MCShellError, UsageError
@@ -62,6 +61,8 @@ key = "{key}"
 confirm_share = "100%"
 [pools.inventory]
 members = ["supervisor"]
+[pools.checks]
+members = ["*[0-9]"]
 """
 _NODE = """\
 [node]
@@ -70,6 +71,9 @@ register_every = "5s"
 """
 _TALKERS = """\
 agents = ["{agents}"]
+serve = ["checks"]
+[agents.file]
+write = ["/etc", "/srv"]
 """
 _REPL = '''\
 """The conversation `repl` of the demo's emulated nodes: {"eval": "1 + 1"} is answered with 2."""
@@ -169,12 +173,8 @@ def demo(options: DemoOptions) -> int:
     """Run the demo and return the exit code of its lines (of the prompt's last line: 0)."""
     if options.json and options.lines is None:
         raise UsageError("demo: --json goes with --exec")
-    if options.notebook:
-        light.require("IPython", "demo --notebook")
     if options.notebook and importlib.util.find_spec("jupyterlab") is None:
         raise UsageError("demo: --notebook needs JupyterLab: pip install jupyterlab")
-    if options.lines is None and sys.stdin.isatty():
-        light.require("prompt_toolkit", "demo")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     for name in variables():

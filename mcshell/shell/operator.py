@@ -21,6 +21,7 @@ def meet(context: Context) -> ProgressBar:
     context.say = _say
     context.ask = _ask
     context.progress = progress
+    context.copying = progress.copying
     return progress
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mcshell.errors import SessionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tqdm import tqdm
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
 
 __all__ = ["ProgressBar"]
+
+_BYTES = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}]"
 
 _AFTER = 0.5
 _EVERY = 0.1
@@ -42,6 +44,31 @@ class ProgressBar:
             yield
         finally:
             watcher.stop()
+
+    @contextmanager
+    def copying(self, text: str) -> Iterator[Callable[[int, int], None]]:
+        """Gives who tells how many bytes of how many are copied; shown once it takes a while."""
+        if not self.on:
+            yield lambda _done, _total: None
+            return
+        from tqdm import tqdm  # noqa: PLC0415 - only what takes long needs it
+
+        bar: tqdm[Any] = tqdm(
+            total=1,
+            desc=text,
+            delay=_AFTER,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            bar_format=_BYTES,
+        )
+        with bar:
+
+            def tell(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield tell
 
 
 class _Watcher(threading.Thread):

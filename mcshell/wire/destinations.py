@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from mcshell.errors import UsageError
+from mcshell.message import Via
+
+if TYPE_CHECKING:
+    from mcshell.message import Request
 
 __all__ = [
     "ENROLMENT_SERVICE",
@@ -20,6 +25,7 @@ __all__ = [
     "enrolled",
     "enrolment",
     "node",
+    "of",
     "pool",
     "quote",
     "registration",
@@ -105,3 +111,13 @@ def pool(collective: str, name: str) -> str:
 def reply(collective: str, caller: str, session_name: str) -> str:
     """The durable queue of one session's replies."""
     return f"/queue/mcs.{collective}.reply.{quote(caller)}.{session_name}"
+
+
+def of(request: Request) -> str:
+    """Where a request goes: to all of its collective, to a pool, or to the node that it names."""
+    if request.via is Via.BROADCAST:
+        return broadcast(request.collective)
+    if request.via is Via.POOL:
+        return pool(request.collective, request.pool or "")
+    place = work if request.via is Via.QUEUE else node
+    return place(request.collective, request.identity or "")

@@ -45,6 +45,18 @@ ELSEWHERE = {
     "tar -C /srv/mcshell": "tests/enrolment/test_lines.py",
     **dict.fromkeys(
         (
+            "mkdir -p /etc/mcshell/agents",
+            '[node]\nagents = ["/etc/mcshell/agents"]',
+            "policy default deny\nallow\tcert=alice\tpuppet",
+            "file { '/etc/motd.web'",
+            "python -m mcshell.deploy.puppet.apply",
+            "import mcshell\nfrom pathlib",
+            "mcshell_action {",
+        ),
+        "tests/puppet/test_page.py",
+    ),
+    **dict.fromkeys(
+        (
             "mcshell pki init ca\n",
             'state = "/var/lib/mcshell"',
             "policy default deny\nallow\tcert=alice",

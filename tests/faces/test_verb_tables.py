@@ -52,6 +52,8 @@ PROMPT = (
     "requests",
     "explain db7",
     "explain db7 rpcutil.ping",
+    "cp one.ipynb web[01-02]:/srv/one.ipynb",
+    "cp web01:/etc/hosts .",
     "filter -F role=web",
     "filter",
     "filter --off",
@@ -84,6 +86,7 @@ PROMPT = (
     "plan resume update",
     "plan list",
     "report one.ipynb",
+    "notebook friday -o friday.ipynb",
     "node forget web10",
     "tour plan",
     "tour job",
@@ -127,6 +130,7 @@ SHELL = (
     "proposals",
     "approve {others} --yes",
     "proposal run {own} --yes",
+    "audit verify audited --log {lab}/state/node/audit.jsonl",
 )
 """What is typed at a shell, in this order; `shell` is given a line, `watch` is interrupted."""
 SERVICES = (
@@ -201,7 +205,9 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
         "securityprovider = psk\nplugin.psk = secret\nconnector = activemq\n"
         "plugin.activemq.pool.size = 1\nplugin.activemq.pool.1.host = localhost\n"
     )
-    lab.shell("mcshell rpc rpcutil ping")  # a line in the audit logs, whose heads are registered
+    lab.shell(
+        "mcshell rpc rpcutil ping --session audited"
+    )  # a line in the audit logs, whose heads are registered
     broker = tomllib.loads((lab.folder / "mcshell.toml").read_text())["broker"]
     (old,), (port,) = broker["urls"], free_ports(1)
     new = f"stomp://127.0.0.1:{port}"

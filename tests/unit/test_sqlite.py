@@ -114,6 +114,16 @@ def test_what_is_no_database_is_said_to_be_none(tmp_path):
     assert path.read_bytes() == b"no database" * 1000
 
 
+def test_a_schema_that_is_no_text_is_said_to_be_none(tmp_path):
+    """A byte in the words that made a table is no UTF-8: one error of ours, not one of a decoder."""
+    path = tmp_path / "kept.sqlite"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE t (one INTEGER NOT NULL)")
+    path.write_bytes(path.read_bytes().replace(b"NOT NULL", b"NOT NU\xccL"))
+    with pytest.raises(ConfigError, match="is no "):
+        Database(path, FileKind(name="kept file", versions={1: "CREATE TABLE t (one INTEGER)"}))
+
+
 def test_what_comes_together_is_committed_together(database, writers):
     """While one commits, the others queue up, and the next commit is for all of them."""
     commits = []
@@ -177,6 +187,8 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
     holder.start()
     held.wait(20)
     writers.begin(insert(1))
+    while not database._led:  # else it is we who lead, and have nobody's queue to leave
+        go_on.wait(0.001)
     with pytest.raises(KeyboardInterrupt):
         write()
     writers.begin(insert(3))

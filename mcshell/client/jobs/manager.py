@@ -34,6 +34,7 @@ from mcshell.client.jobs.times import (
     terms_in,
 )
 from mcshell.client.messaging.hub import Submission
+from mcshell.client.origin import noted
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.store.records import JobDocument, RequestRecord
 from mcshell.errors import UsageError
@@ -181,6 +182,7 @@ class JobManager:
             expires=job.created + (ask.ttl or 0.0),
             filter=ask.targeting.filter,
             data=schema.redact(job.data),
+            options=noted({}),
         )
         document = JobDocument(sealed.body, secret=record.data != job.data)
         each = dict.fromkeys(found.names, as_fields(sealed))
@@ -370,6 +372,7 @@ class JobManager:
             expires=now + _TTL,
             filter=Filter(),
             data=schema.redact(next(iter(each.values()))),
+            options=noted({}),
         )
         return self._send(record, "edit", each, documents, schema)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
     from mcshell.client.messaging.conversations import ConversationClient
+    from mcshell.client.messaging.receiver import TaskListener
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.client.store.records import JobDocument, RequestRecord
     from mcshell.config import Settings
@@ -120,8 +121,10 @@ class SessionHub:
         self.takeover: Takeover | None = None
         self._follower: _SessionFollower | None = None
         questions = RequestSender(transport, signer, self._own, self._listeners)
+        self.own_queries = NodeQueries(questions, self._receiver)
+        """Questions over our own wire alone."""
         if other is None:
-            self.queries = NodeQueries(questions, self._receiver)
+            self.queries = self.own_queries
             self.request_sender = RequestSender(transport, signer, self.session, self._listeners)
         else:
             self.queries = other.queries(questions, self._receiver)
@@ -215,6 +218,10 @@ class SessionHub:
 
     def stop(self) -> None:
         """End the threads that send, while there is still a connection."""
+        with self._listeners.keeping:
+            waiting = list(self._listeners.tasks)
+        for tasks in waiting:
+            tasks.abandon()
         if self._conversations is not None:
             self._conversations.stop("the client was closed")
         if self._follower is not None:
@@ -313,6 +320,25 @@ class SessionHub:
                 judged = self.session.store.judge(tracker.record.id, verdicts, state)
                 tracker.enter(judged, heard=False)
 
+    @property
+    def keeping(self) -> threading.RLock:
+        """Held while replies are kept and entered: nothing comes between for whoever has it."""
+        return self._listeners.keeping
+
+    def tell(self, tasks: TaskListener) -> None:
+        """Have every entry told to whoever waits for many requests, for as long as it is there."""
+        with self._listeners.keeping:
+            self._listeners.tasks.add(tasks)
+
+    def withdraw(self, requests: Iterable[str]) -> set[str]:
+        """Have tasks of pools go out no more; those of which nothing had begun to."""
+        with self._listeners.keeping:
+            withdrawn = self.session.store.pool_tasks.withdraw(requests)
+            for request, entry in withdrawn.items():
+                if (tracker := self._listeners.trackers.get(request)) is not None:
+                    tracker.enter([entry], heard=False)
+        return set(withdrawn)
+
     def refused(self, sender: str) -> Rejection | None:
         """Why the last reply in a node's name was refused."""
         return self._receiver.refused.of(sender)
@@ -351,10 +377,10 @@ class SessionHub:
     def follow(self, after: int) -> int:
         """Enter what the holder has kept since reply number `after`; the newest number."""
         with self._listeners.keeping:
-            for number, request, entry in self.session.store.entered(after):
-                after = number
-                if (tracker := self._listeners.trackers.get(request)) is not None:
-                    tracker.enter([entry])
+            found = self.session.store.entered(after)
+            self._listeners.enter((request, entry) for _number, request, entry in found)
+            if found:
+                after = found[-1][0]
         return after
 
 

@@ -1,7 +1,8 @@
 """Who is there: the answers to our own small questions, which no session keeps.
 
 The built-in agent `discovery` answers them on every node to every operator: `ping` to all that
-match a filter, `probe` to one node about one request, `crl` to bring it a revocation list.
+match a filter, `probe` to one node about one request, `crl` to bring it a revocation list. So are the
+chunks of a file asked for and sent (`ask_each`), which would fill a session.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import Filter, Via, new_request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from typing import Any
 
     from mcshell.client.messaging.receiver import Receiver
     from mcshell.client.messaging.sender import RequestSender
@@ -164,6 +166,14 @@ class QueryAnswers:
         finally:
             self._wakeup.acquire()
 
+    def wait(self, timeout: float) -> dict[str, tuple[Reply, float]]:
+        """Wait (seconds) until all that are awaited have answered; what has come until then."""
+        end = time.monotonic() + timeout
+        with self._wakeup:
+            while not self._complete and (left := end - time.monotonic()) > 0:
+                self._wakeup.wait(left)
+            return dict(self._replies)
+
     def conclude(
         self, tail: Callable[[Iterable[tuple[Reply, float]]], None]
     ) -> dict[str, tuple[Reply, float]]:
@@ -212,6 +222,22 @@ class NodeQueries:
         """Bring each of `names` a revocation list (PEM)."""
         answers = QueryAnswers(frozenset(names), names)
         return self._ask("crl", collective, {"crl": crl}, names, Filter(), answers), answers
+
+    def ask_each(
+        self,
+        collective: str,
+        agent: str,
+        action: str,
+        data: Mapping[str, Any],
+        names: Sequence[str],
+    ) -> tuple[str, QueryAnswers]:
+        """Ask an agent of each of `names`; policy, audit and schema are those of any request."""
+        answers = QueryAnswers(frozenset(names), names)
+        return self._ask(action, collective, data, names, Filter(), answers, agent=agent), answers
+
+    def send_chunk(self, collective: str, body: bytes) -> None:
+        """Send a raw chunk of a file to whoever listens; nobody answers. Raises ConnectionLost."""
+        self._request_sender.send_raw(collective, body, _TTL)
 
     @property
     def registering(self) -> bool:
@@ -263,11 +289,12 @@ class NodeQueries:
         self,
         action: str,
         collective: str,
-        data: dict[str, str],
+        data: Mapping[str, Any],
         names: Sequence[str] | None,
         filter_: Filter,
         answers: QueryAnswers,
         pool: str | None = None,
+        agent: str = "discovery",
     ) -> str:
         question, nonce = new_request_id(self._request_sender.caller)
         via = Via.BROADCAST if names is None else Via.DIRECT
@@ -275,7 +302,7 @@ class NodeQueries:
         record = RequestRecord(
             id=question,
             nonce=nonce,
-            agent=pool or "discovery",
+            agent=pool or agent,
             action=action,
             via=Via.POOL if pool else via,
             collective=collective,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections import Counter, OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Verifier
     from mcshell.wire.stomp.transport import AckMode, Delivery, Transport
 
-__all__ = ["Listeners", "Receiver", "ReplyHolder", "ReplyListener"]
+__all__ = ["Listeners", "Receiver", "ReplyHolder", "ReplyListener", "TaskListener"]
 
 log = logging.getLogger(__name__)
 
@@ -104,13 +105,24 @@ class ReplyHolder(Protocol):
         """Take note of what was verified, after its commit."""
 
 
-@dataclass(slots=True)
+class TaskListener(Protocol):
+    """Whoever waits for many requests at once, and has no ledger of each (`rpc.pool_tasks`)."""
+
+    def entered(self, entered: Iterable[tuple[str, LedgerEntry]]) -> None:
+        """Take what was entered, with the requests' ids, and return at once."""
+
+    def abandon(self) -> None:
+        """Commit what is there: the client is closed."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Listeners:
     """Whoever waits for replies: who has put a question, and the live ledgers, by request's id.
 
     A ledger is live for as long as somebody has it (`SessionHub.watch`); the file has them all.
     `digests` has what was signed about each by this process, as (target or `*`, SHA-256).
     `forgotten` are questions to which answers may still come, and nobody waits for them.
+    `tasks` are told of every entry that is made: it may be one of theirs.
     `keeping` is held while replies are kept and entered: whoever restores a ledger from the file
     takes it.
     """
@@ -119,6 +131,7 @@ class Listeners:
     trackers: MutableMapping[str, RequestTracker] = field(default_factory=WeakValueDictionary)
     digests: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     forgotten: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    tasks: weakref.WeakSet[TaskListener] = field(default_factory=weakref.WeakSet)
     keeping: threading.RLock = field(default_factory=threading.RLock)
 
     def forget(self, question: str) -> None:
@@ -140,6 +153,9 @@ class Listeners:
 
     def enter(self, entered: Iterable[tuple[str, LedgerEntry]]) -> None:
         """Give entries, each with its request's id, to the live ledgers; `keeping` is held."""
+        entered = list(entered)
+        for tasks in list(self.tasks):
+            tasks.entered(entered)
         entries: dict[str, list[LedgerEntry]] = {}
         for requestid, entry in entered:
             entries.setdefault(requestid, []).append(entry)

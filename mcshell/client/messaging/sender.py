@@ -111,6 +111,12 @@ class RequestSender:
             kept = [] if secret else outgoing
             self._session.store.mark_sent(tracker.record.id, names, at, kept, digests)
 
+    def send_raw(self, collective: str, body: bytes, ttl: float) -> None:
+        """Send to all what is no document, for `ttl` seconds: a manifest proves it (`wire.chunk`)."""
+        self._transport.send(
+            destinations.broadcast(collective), body, {}, expires=time.time() + ttl
+        )
+
     def prepare(
         self,
         request: Request,
@@ -144,21 +150,12 @@ def seal(key: str, request: Request, signer: Signer) -> OutgoingMessage:
     return OutgoingMessage(
         request=request.id,
         sender=key,
-        destination=_destination(request),
+        destination=destinations.of(request),
         body=sealed.body,
         signature=sealed.headers[SIGNATURE],
         certificate=sealed.headers[CERTIFICATE],
         expires=request.expires,
     )
-
-
-def _destination(request: Request) -> str:
-    if request.via is Via.BROADCAST:
-        return destinations.broadcast(request.collective)
-    if request.via is Via.POOL:
-        return destinations.pool(request.collective, request.pool or "")
-    place = destinations.work if request.via is Via.QUEUE else destinations.node
-    return place(request.collective, request.identity or "")
 
 
 def _to(request: Request, name: str) -> Request:

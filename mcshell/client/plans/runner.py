@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell import interrupts
 from mcshell.client.messaging.hub import SessionHub, Submission
+from mcshell.client.origin import noted
 from mcshell.client.plans.gates import NodeResult, gate, in_order, stopped
 from mcshell.client.store.plans import OK, OPEN, STOPPED
 from mcshell.client.store.records import RequestRecord
@@ -79,6 +80,7 @@ class WaveSender:
             expires=now + step.ttl,
             filter=step.filter,
             data=schema.redact(data),
+            options=noted({}),
         )
         asked = self._hub.request_sender.request(record, data, step.ttl)
         one = Submission(record=record, request=asked, names=names, secret=data != record.data)

@@ -7,6 +7,7 @@ import math
 import time
 import weakref
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mcshell import interrupts
@@ -14,6 +15,7 @@ from mcshell.client.discovery.methods import nobody
 from mcshell.client.discovery.targeting import RequestOptions, route
 from mcshell.client.messaging.hub import Submission
 from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.origin import noted
 from mcshell.client.rpc.interactive_run import NEWS, InteractiveRun, RunSettings
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.rpc.schemas import RequestSchemas, fitting
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import NodeCache
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.rpc.interactive_run import BackgroundRequests
+    from mcshell.client.rpc.pool_tasks import PoolTasks
     from mcshell.client.rpc.schemas import DividedRequest
     from mcshell.config import Settings
     from mcshell.ddl import Action
@@ -312,6 +315,30 @@ class Requester:
         outbox, client = self._hub.outbox, self.client
         return [Replies(tracker, schema, outbox=outbox, client=client) for tracker in trackers]
 
+    def tasks(self, pool: str, ttl: float | None) -> PoolTasks:
+        """The tasks of one pool, each of which may still run for `ttl` seconds (None: as `rpc`)."""
+        self._check_ttl(ttl)
+        asked = RequestOptions(agent=pool, action="", via=Via.POOL, ttl=ttl, pool=pool)
+        target = f"pool:{self._pool(asked)}"
+
+        @cache
+        def found(what: str) -> tuple[RequestOptions, Action]:
+            agent, dot, action = what.partition(".")
+            if not dot:
+                raise UsageError(
+                    f"task {what[:60]!r}: an agent and its action are meant, agent.action"
+                )
+            schema = self.ddls.get(agent).action(action)
+            return replace(asked, agent=agent, action=action), schema
+
+        def task(what: str, inputs: Mapping[str, Any]) -> Submission:
+            ask, schema = found(what)
+            return self._submission(ask, schema, schema.check(inputs), [target])
+
+        from mcshell.client.rpc.pool_tasks import PoolTasks  # noqa: PLC0415 - few clients have an executor
+
+        return PoolTasks(pool, self._hub, task, self.client)
+
     def _pool(self, ask: RequestOptions) -> str:
         """The pool that a request is for."""
         pools = self.settings.pools
@@ -348,7 +375,7 @@ class Requester:
             filter=filter_,
             data=action.redact(data),
             pool=self._pool(ask) if via is Via.POOL else None,
-            options=ask.put,
+            options=noted(ask.put),
         )
 
     def _run_settings(

@@ -51,9 +51,9 @@ OUTGOING = (
     " c.text AS certificate, r.expires, o.confirmed"
     " FROM outgoing o JOIN requests r ON r.id=o.request JOIN certificates c ON c.id=o.certificate"
 )
-_COLUMNS = "id, agent, action, via, collective, created, expires, filter, data, pool, options"
-RECORDS = f"SELECT {_COLUMNS} FROM requests"  # noqa: S608 - our own names
-INSERT = f"INSERT INTO requests ({_COLUMNS}) VALUES ({', '.join('?' * 11)})"  # noqa: S608 - our own names
+COLUMNS = "id, agent, action, via, collective, created, expires, filter, data, pool, options"
+RECORDS = f"SELECT {COLUMNS} FROM requests"  # noqa: S608 - our own names
+INSERT = f"INSERT INTO requests ({COLUMNS}) VALUES ({', '.join('?' * 11)})"  # noqa: S608 - our own names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from mcshell.client.store.incoming import (
 from mcshell.client.store.jobs import JobStore, KeptJob, put_job
 from mcshell.client.store.ledger import LedgerEntry, judge
 from mcshell.client.store.plans import PlanStore
+from mcshell.client.store.pool_tasks import PoolTaskStore
 from mcshell.client.store.records import (
     LARGE,
     NewRequest,
@@ -60,7 +61,10 @@ __all__ = ["SessionStore"]
 
 _REMEMBERED = 50_000
 _WHOLE = 1 << 40
-_SENT = "SELECT sent FROM targets WHERE request=? AND sender=?"
+_SENT = (
+    "SELECT t.sent FROM targets t JOIN outgoing o ON o.request=t.request AND o.sender=t.sender"
+    " WHERE t.request=? AND t.sender=? AND length(o.body)>0"
+)
 _BEGIN = "UPDATE targets SET sent=? WHERE request=? AND sender=?"
 _NOT_BEGUN = "UPDATE targets SET sent=NULL WHERE request=? AND sender=? AND sent=?"
 
@@ -150,6 +154,11 @@ class SessionStore:
     def strays(self) -> StrayStore:
         """Replies that came here, and were asked for by another session of this address."""
         return StrayStore(self._database)
+
+    @property
+    def pool_tasks(self) -> PoolTaskStore:
+        """What the session has asked of pools."""
+        return PoolTaskStore(self._database, self)
 
     @property
     def plans(self) -> PlanStore:
@@ -250,13 +259,17 @@ class SessionStore:
     ) -> dict[OutgoingMessage, bool]:
         """Write down, for good, that these are about to be sent: each, with whether it was before.
 
-        What another process has begun after `since` (epoch) is left to it, and not in the result.
+        What another process has begun after `since` (epoch) is left to it, and not in the result;
+        nor is what was withdrawn.
         """
         begun: dict[OutgoingMessage, bool] = {}
         with self._commit(durable=True) as db:
             for one in messages:
                 where = (one.request, one.sender)
-                (before,) = db.execute(_SENT, where).fetchone() or (None,)
+                found = db.execute(_SENT, where).fetchone()
+                if found is None:
+                    continue  # withdrawn in this moment
+                (before,) = found
                 if before is None or not since < before <= at:
                     begun[one] = before is not None
                     db.execute(_BEGIN, (at, *where))

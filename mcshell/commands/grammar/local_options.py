@@ -263,11 +263,16 @@ class PolicyTestOptions(OutputOptions):
 
 
 class AuditVerifyOptions(OutputOptions):
-    file: str = word("FILE", "the log; rotated ones beside it are read, too")
+    file: str = word(
+        "FILE|SESSION", "a log, with rotated ones beside it; or a session, its name or file"
+    )
     heads: str | None = option(
         "--heads FILE|inventory", "heads that left the node: JSON lines, or a supervisor's file"
     )
     node: str | None = option("--node NAME", "whose heads (default: whom the log names)")
+    log: Words = several(
+        "--log FILE", "a session's: a node's audit log, to compare replies with; may be repeated"
+    )
 
 
 class DoctorOptions(OutputOptions):
@@ -295,6 +300,18 @@ class ReportOptions(Options):
     out: str | None = option("-o FILE", "the page (default: NOTEBOOK's name and .html)")
     timeout: float | None = seconds("-t --timeout S", "how long a cell may take")
     code: bool = flag("--code", "show the code, too")
+
+
+class NotebookOptions(OutputOptions):
+    sessions: Words = word("SESSION", "names of sessions, or files of them", nargs="+")
+    out: str = option("-o FILE", "the notebook; copies of the sessions go beside it", required=True)
+    heading: str | None = option("--title TEXT", "its title (default: FILE's name)")
+    log: Words = several(
+        "--log FILE", "a node's audit log, to compare replies with; may be repeated"
+    )
+    heads: str | None = option(
+        "--heads FILE|inventory", "heads of these logs, as `audit verify` takes them"
+    )
 
 
 class AgentNewOptions(Options):

@@ -1,4 +1,7 @@
-"""`audit verify`: is an audit log what its node wrote, as far as heads of it have left the node."""
+"""`audit verify`: is an audit log what its node wrote, as far as heads of it have left the node.
+
+Of a session it is asked likewise (`audit_session`).
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,48 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcshell.client.session.folder import folder_of
 from mcshell.commands.output.result import Table
+from mcshell.commands.verbs.session_logs import read_logs
 from mcshell.errors import UsageError
 from mcshell.node.audit.files import log_files
 from mcshell.node.audit.verify import verify as go_through
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import AuditVerifyOptions
+    from mcshell.commands.verbs.session_logs import NodeLogs
+    from mcshell.config import Settings
     from mcshell.node.audit.verify import Found
 
-__all__ = ["verify"]
+__all__ = ["is_session", "logs_of", "session_path", "verify"]
 
 _BROKEN = 1
 _SQLITE = b"SQLite format 3\0"
 
 
 def verify(context: Context, options: AuditVerifyOptions) -> Table:
-    """One row about the log; the exit code is 0 only when all of it is as it was written.
+    """One row about the log, or one a request; the exit code is 0 only when all is as it was written.
 
     Raises:
         UsageError: a file that cannot be read; heads that are of nobody in the log.
     """
+    session = session_path(context.settings, options.file)
+    if session is not None and is_session(session):
+        if options.node:
+            raise UsageError("audit verify: --node is for a log, and this is a session")
+        from mcshell.commands.verbs.audit_session import (  # noqa: PLC0415 - a log needs no CA
+            verify_session,
+        )
+
+        return verify_session(context, session, logs_of(context, options.log, options.heads))
     path = Path(options.file)
     if not path.is_file():
-        raise UsageError(f"audit verify: there is no {path}")
+        raise UsageError(f"audit verify: there is no {path}, and no session of that name")
+    if options.log:
+        raise UsageError(f"audit verify: --log is for a session; {path} is none")
     try:
         heads: dict[int, set[str]] = {}
         if options.heads is not None:
@@ -67,6 +85,41 @@ def verify(context: Context, options: AuditVerifyOptions) -> Table:
     return Table(columns, [row], _BROKEN if problem else 0, notes, quiet=("problem",))
 
 
+def is_session(path: Path) -> bool:
+    """Whether a file is SQLite's, as sessions are and no log is; UsageError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def session_path(settings: Settings, word: str) -> Path | None:
+    """The session file that a word means: that file, or the session of this name; None for neither."""
+    path = Path(word).expanduser()
+    if path.is_file():
+        return path
+    named = folder_of(settings.state_dir) / f"{word}.sqlite"
+    return named if Path(word).name == word and named.is_file() else None
+
+
+def logs_of(context: Context, paths: Sequence[str], heads: str | None) -> NodeLogs | None:
+    """The audit logs that are given for a session's replies, each held against its heads.
+
+    Raises:
+        UsageError: a log or the heads cannot be read; heads without a log.
+    """
+    if not paths:
+        if heads is not None:
+            raise UsageError("--heads is about logs: --log FILE says which")
+        return None
+
+    def known(whose: set[str]) -> dict[int, set[str]]:
+        return {} if heads is None else _found_heads(context, heads, whose)
+
+    return read_logs(map(Path, paths), known)
+
+
 def _notes(found: Found, heads: dict[int, set[str]]) -> Iterator[str]:
     for gap in found.gaps:
         yield f"{gap.file}:{gap.line}: a gap: {gap.lost} lines could not be written"
@@ -84,15 +137,20 @@ def _notes(found: Found, heads: dict[int, set[str]]) -> Iterator[str]:
 
 def _heads(context: Context, source: str, whose: set[str]) -> dict[int, set[str]]:
     """The heads of some nodes by line."""
-    heads: dict[int, set[str]] = defaultdict(set)
-    for identity, count, digest in _said(context, source, whose):
-        if identity in whose:
-            heads[count].add(digest)
+    heads = _found_heads(context, source, whose)
     if not heads:
         names = (
             ", ".join(sorted(whose)) or "anybody that the log names (--node NAME says whose it is)"
         )
         raise UsageError(f"audit verify: {source} has no heads of {names}")
+    return heads
+
+
+def _found_heads(context: Context, source: str, whose: set[str]) -> dict[int, set[str]]:
+    heads: dict[int, set[str]] = defaultdict(set)
+    for identity, count, digest in _said(context, source, whose):
+        if identity in whose:
+            heads[count].add(digest)
     return dict(heads)
 
 

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.commands import light
 from mcshell.commands.output.result import Table
 from mcshell.config import BrokerSettings, load
 
@@ -65,7 +64,6 @@ def node(context: Context, options: NodeOptions) -> Table:
 
 def emulate(context: Context, options: EmulateOptions) -> Table:
     """Run emulated nodes in the foreground."""
-    light.require("mcshell.node.emulator", "emulate")
     from mcshell.node.emulator.emulator import run  # noqa: PLC0415 - a broker needs no node
 
     _begin(options)

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
 LEFT_OUT = (
     *("README.md", "wire/PROTOCOL.md", "wire/mcollective/README.md"),
     *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
-    *("deploy/ansible", "deploy/node", "deploy/puppet", "notebook", "shell/demo_history.py"),
-    "node/emulator",
+    *("deploy/ansible", "deploy/node", "deploy/puppet", "notebook", "wire/schemas"),
+    *("shell/demo.py", "shell/demo_history.py"),
+    *("node/emulator", "client/files", "client/approvals.py", "client/executor.py"),
+    *("client/rpc/pool_tasks.py", "client/rpc/stored.py", "commands/output/incident.py"),
+    *(f"client/session/{one}.py" for one in ("evidence", "raw_rows", "replayed", "seal")),
+    *(
+        f"commands/verbs/{one}.py"
+        for one in ("approvals", "audit_session", "cp", "notebook", "tour")
+    ),
 )
 """What of the package no node wants: whole documents, what rolls it out, the notebook and the demo with its
-emulated nodes. The client's modules are small, and `doctor` looks with them."""
+emulated nodes, and of the client what is of an operator's desk. `commands.light.left_out` says so to who asks
+for it. The client's other modules are small, and `doctor` looks with them."""
 
 
 class CheckoutHook(BuildHookInterface[Any]):  # type: ignore[misc] # hatchling is there when it builds

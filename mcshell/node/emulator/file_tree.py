@@ -9,6 +9,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from mcshell.filters.data import FileEntry
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -59,12 +60,26 @@ class FileTree:
         padding: int = 0,
     ) -> None:
         """Put a file there, in place of any."""
+        self.write(path, content.encode(), mode, at=at, uid=uid, gid=gid, padding=padding)
+
+    def write(
+        self,
+        path: str,
+        content: bytes,
+        mode: int,
+        *,
+        at: float,
+        uid: int = 0,
+        gid: int = 0,
+        padding: int = 0,
+    ) -> None:
+        """As `add`, of bytes."""
         self._put(
             path,
             PretendedFile(
                 mode=stat.S_IFREG | mode,
                 mtime=at,
-                content=content.encode(),
+                content=content,
                 uid=uid,
                 gid=gid,
                 padding=padding,
@@ -154,7 +169,7 @@ class FileTree:
                 above = self._files.get("/" + "/".join(parts[:count]))
                 if above is not None and not above.mode & stat.S_IXOTH:
                     raise PermissionError(errno.EACCES, "not readable by all: not told", path)
-        yield HeldPretendedFile(real, self.at(real, follow=False))
+        yield HeldPretendedFile(real, self.at(real, follow=False), self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +178,7 @@ class HeldPretendedFile:
 
     real: str
     file: PretendedFile
+    tree: FileTree
 
     @property
     def status(self) -> os.stat_result:
@@ -178,3 +194,10 @@ class HeldPretendedFile:
         found = self.file.content[offset : offset + length]
         room = min(length - len(found), self.file.size - offset - len(found))
         return found + bytes(max(0, room))
+
+    def entries(self) -> Iterator[FileEntry]:
+        """What is in a folder."""
+        for name in self.tree.names(self.real):
+            path = posixpath.join(self.real, name)
+            with self.tree.hold(path, public=False, follow=False) as held:
+                yield FileEntry(name, held.status, held.file.link or None)

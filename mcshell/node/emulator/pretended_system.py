@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
+import stat
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError
 from mcshell.node.command import ProgramResult, kept
+from mcshell.node.emulator.pretended_files import PretendedParts, PretendedPlace
 from mcshell.node.emulator.programs import PROGRAMS, ProgramCall, Said
 from mcshell.node.emulator.state import NODE, MachineState
+from mcshell.node.files.transfers import Transfers
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from mcshell.filters.data import HeldFile
     from mcshell.node.command import Deadline
     from mcshell.node.emulator.machines import Machine
+    from mcshell.node.files.place import Place
 
 __all__ = ["PretendedSystem"]
 
@@ -45,6 +54,7 @@ class PretendedSystem:
         self._at = at
         self._age = age
         self._lock = threading.RLock()
+        self._parts = PretendedParts(self._lock)
         self._made: MachineState | None = None
         self._boot = self._now() - machine.facts["uptime_seconds"]
 
@@ -233,6 +243,51 @@ class PretendedSystem:
         with self._lock:
             self._state.grow(self._now())
             return self._state.files.hold(path, public=public, follow=follow)
+
+    @contextmanager
+    def place(self, root: str, steps: list[str]) -> Iterator[Place]:
+        """Hold the place that the steps below a root lead to."""
+        with self._lock:
+            here = self._state.files.real(root)
+            for name in steps[:-1]:
+                here = f"{here.rstrip('/')}/{name}"
+                if not stat.S_ISDIR(self._state.files.at(here, follow=False).mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), here)
+        path = f"{here.rstrip('/')}/{steps[-1]}"
+        yield PretendedPlace(self._state.files, path, self._lock, self._room(path), self._now())
+
+    def _room(self, path: str) -> Callable[[], int]:
+        """What the disk of a path has left, in bytes."""
+
+        def left() -> int:
+            mounted = [one for one in self._state.disks if path.startswith(one[1])]
+            _device, _mount, size, used = max(mounted, key=lambda one: len(one[1]))
+            return size - used
+
+        return left
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """The files that come to it by broadcast."""
+        return Transfers()
+
+    def parts(self, state: Path | None) -> PretendedParts:
+        """What has come of files that are not whole; nothing of it is on this host's disk."""
+        del state
+        return self._parts
+
+    def uid(self, owner: str) -> int:
+        """The number of a user."""
+        if owner.isdecimal():
+            return int(owner)
+        try:
+            return self._state.users[owner]
+        except KeyError:
+            raise AgentError(f"no such user: {owner}", statuscode=4) from None
+
+    def gid(self, group: str) -> int:
+        """The number of a group: each user has one."""
+        return self.uid(group)
 
     def owner(self, uid: int) -> str:
         """The name of a user, or the number."""

@@ -56,6 +56,8 @@ class ShimNode:
         self._inventory: list[dict[str, Any]] = document["inventory"]
         self._stats: dict[str, Any] = document["stats"]
         self.tells_all_files = bool(document.get("tells_all_files"))
+        state = document.get("state")
+        self.state = None if state is None else Path(state)
         self._private = [Path(path) for path in document["private"]]
         self._settings: Mapping[str, Mapping[str, Any]] = document["settings"]
 

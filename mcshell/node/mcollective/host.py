@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from mcshell.node.agents.registry import ServedAgent
     from mcshell.node.host import Host
@@ -90,6 +91,11 @@ class MCollectiveHost:
     def system(self) -> System:
         """The machine that its agents see."""
         return self.host.system
+
+    @property
+    def state(self) -> Path | None:
+        """As the node itself has it."""
+        return self.host.state
 
     @property
     def tells_all_files(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -167,3 +168,28 @@ def test_a_reboot_begins_anew() -> None:
     assert system.up
     assert system.facts()["uptime_seconds"] < 60 < before
     assert tester.call("service", "status", name="nginx")["running"]
+
+
+def test_files_come_to_it_and_go() -> None:
+    """They are put there in chunks, listed and fetched, and nothing of it is on this host."""
+    content = b"x" * 5000
+    announced = {"path": "/srv/app", "size": 5000, "chunk": 4096}
+    announced |= {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "mode": "0640",
+        "owner": "www-data",
+    }
+    tester = on("web01")
+    tester.configure("file", write=["/srv"], roots=["/srv"])
+    tester.node.tells_all_files = True
+    first = tester.call("file", "put", **announced, offset=4096, content=content[4096:])
+    assert (first["result"], first["missing"]) == ("partial", [[0, 0]])
+    assert tester.call("file", "put", **announced, content=content[:4096])["result"] == "written"
+    assert tester.call("file", "put", **announced)["result"] == "same"
+    (entry,) = tester.call("file", "list", path="/srv")["entries"]
+    assert (entry["name"], entry["size"], entry["owner"]) == ("app", 5000, "www-data")
+    assert tester.call("file", "get", path="/srv/app", length=5000)["content"] == content
+    assert not Path("/srv/app").exists()
+    tester.configure("file", write=["/srv"], keep_free=1 << 60)
+    error = tester.fails("file", "put", **{**announced, "path": "/srv/more"})
+    assert "no space left" in str(error)

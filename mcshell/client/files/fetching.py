@@ -1,0 +1,203 @@
+"""One path of many nodes to this machine: read from where we are, proved by its SHA-256, then in place.
+
+A node says the size and SHA-256 of its file first; so many bytes are fetched, however it grows. What
+has come lies beside its place, named after that SHA-256, and the next try goes on from its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.client.files.copies import CHUNK, ChunkQuestions
+from mcshell.errors import MachineError
+from mcshell.message import State
+from mcshell.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from mcshell.client.files.copies import CopyTerms, FileCopy
+    from mcshell.client.messaging.queries import NodeQueries
+    from mcshell.message import Reply
+
+__all__ = ["FetchedFile", "fetch"]
+
+_TRIES: Final = 3
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
+_DIGITS: Final = 64
+
+
+@dataclass(slots=True, kw_only=True)
+class FetchedFile:
+    """A node's file on its way to `place`. `asked`: the offset up to which answers are awaited."""
+
+    copy: FileCopy
+    place: Path
+    size: int = 0
+    sha256: str = ""
+    got: int = 0
+    asked: int = 0
+    tries: int = 0
+    heard: float = field(default_factory=time.monotonic)
+    open: bool = True
+
+    @property
+    def part(self) -> Path:
+        """Where what has come lies until all is there."""
+        return self.place.with_name(f".{self.place.name[:180]}.{self.sha256[:16]}.part")
+
+    def begin(self, data: Mapping[str, Any]) -> None:
+        """Take size and SHA-256 as the node says them, and go on where an earlier try has ended."""
+        size, sha256 = data.get("size"), data.get("sha256")
+        right = isinstance(sha256, str) and len(sha256) == _DIGITS and set(sha256) <= _HEXADECIMAL
+        if not right or not isinstance(size, int) or size < 0:
+            self.end(State.FAILED, "the node's answer is none of file.get")
+            return
+        self.size, self.sha256 = size, str(sha256)
+        self.tries += 1
+        self.got = self.asked = min(_size(self.part), size)
+        if self.got == size:
+            self.finish()
+
+    def take(self, offset: int, content: object) -> None:
+        """Keep what a node has read at an offset; what does not follow what is there is dropped."""
+        if offset != self.got:
+            return
+        if not isinstance(content, bytes) or not 0 < len(content) <= self.size - self.got:
+            self.again()
+            return
+        with open(self.part, "ab", opener=_no_link) as file:
+            file.write(content)
+        self.got += len(content)
+        if self.got == self.size:
+            self.finish()
+
+    def finish(self) -> None:
+        """Put it in its place, if it is what the node has promised."""
+        with open(self.part, "ab+", opener=_no_link) as file:
+            file.seek(0)
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        if found != self.sha256:
+            self.again()
+            return
+        self.part.replace(self.place)
+        self.copy = replace(
+            self.copy, result="written", bytes=self.size, sha256=self.sha256, changed=True
+        )
+        self.end(State.OK, "")
+
+    def again(self) -> None:
+        """It is another file by now: begin anew, some times."""
+        self.part.unlink(missing_ok=True)
+        self.sha256, self.got, self.asked = "", 0, 0
+        if self.tries >= _TRIES:
+            self.end(State.FAILED, "it changes while it is read")
+
+    def end(self, state: State, reason: str) -> None:
+        """Ask no more."""
+        self.copy, self.open = self.copy.ended(state, reason), False
+
+
+def fetch(
+    queries: NodeQueries,
+    path: str,
+    files: Mapping[str, FetchedFile],
+    said: Mapping[str, Mapping[str, Any]],
+    terms: CopyTerms,
+) -> Iterator[FileCopy]:
+    """Fetch a path from each node; each copy as it comes out. `said`: what each has said of it first.
+
+    Raises:
+        MachineError: this machine does not take it.
+    """
+    began = time.monotonic()
+    questions = ChunkQuestions(queries, terms, "get")
+    told: set[str] = set()
+    try:
+        for name, one in files.items():
+            one.begin(said[name])
+        while still := {name: one for name, one in files.items() if name not in told}:
+            some = {name: one for name, one in still.items() if one.open}
+            if not questions.full and _ask_next(questions, path, some):
+                continue
+            if not questions.idle:
+                offset, answers = questions.take()
+                for name, reply in answers.items():
+                    _enter(files[name], offset, reply)
+            for one in still.values():
+                _judge(one, terms)
+            terms.progress(
+                sum(one.got for one in files.values()), sum(one.size for one in files.values())
+            )
+            for name, one in still.items():
+                if not one.open:
+                    told.add(name)
+                    yield replace(one.copy, seconds=time.monotonic() - began)
+    except OSError as error:
+        raise MachineError(f"{error.filename}: {error.strerror}") from None
+    finally:
+        questions.close()
+
+
+def _ask_next(questions: ChunkQuestions, path: str, files: Mapping[str, FetchedFile]) -> bool:
+    """Ask for the next chunk, all who are at the same place together; whether there was one."""
+    begin = {name: one for name, one in files.items() if not one.sha256 and one.asked == 0}
+    if begin:
+        data = {"path": path, "digest": True}
+        if not questions.ask(-1, begin, data, 0):
+            return False
+        for one in begin.values():
+            one.asked = 1  # awaited; `begin` says where it goes on
+        return True
+    wanted = [one.asked for one in files.values() if one.sha256 and one.asked < one.size]
+    if not wanted:
+        return False
+    offset = min(wanted)
+    some = {name: one for name, one in files.items() if one.sha256 and one.asked == offset}
+    data = {"path": path, "offset": offset, "length": CHUNK}
+    if not questions.ask(offset, some, data, CHUNK):
+        return False
+    for one in some.values():
+        one.asked = min(offset + CHUNK, one.size)
+    return True
+
+
+def _enter(file: FetchedFile, offset: int, reply: Reply | None) -> None:
+    """Take what a node says; without an answer it is asked again from where we are."""
+    if not file.open:
+        return
+    if reply is None:
+        file.asked = file.got if file.sha256 else 0
+        return
+    file.heard = time.monotonic()
+    if reply.state is not State.OK:
+        file.end(State(reply.state or State.FAILED), reply.statusmsg)
+    elif offset < 0:
+        file.begin(reply.data)
+    elif file.sha256:
+        content = reply.data.get("content")
+        file.take(offset, content[: file.size - offset] if isinstance(content, bytes) else content)
+
+
+def _judge(file: FetchedFile, terms: CopyTerms) -> None:
+    if file.open and time.monotonic() - file.heard > terms.patience:
+        why = f"no answer for {terms.patience:g} s; the same again goes on where it was"
+        file.end(State.SILENT, why)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _no_link(path: str, flags: int) -> int:
+    """In a folder that others may write, a link of theirs under our name leads nowhere."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

@@ -276,9 +276,9 @@ def test_the_line_cp(fleet: Fleet, root: Path, tmp_path: Path) -> None:
         ("n2", "b"),
     ]
     assert {one["state"] for one in rows} == {"ok"}
-    done = fleet.cli("cp", f"n1:{root}/line/a", str(tmp_path / "line"), "-j")
-    assert (done.returncode, "a folder here" in done.stderr) == (64, True)
-    (tmp_path / "line").mkdir()
+    for where, why in ((tmp_path / "a", "a folder here"), (tmp_path / "no" / "no", "No such file")):
+        done = fleet.cli("cp", f"n1:{root}/line/a", str(where), "-j")
+        assert (done.returncode, why in done.stderr) == (64, True)
     done = fleet.cli("cp", f"n1:{root}/line/a", str(tmp_path / "line"), "-j")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["sha256"] == sha256

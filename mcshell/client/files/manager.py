@@ -292,7 +292,7 @@ class FileManager:
 
         Args:
             path: the file there.
-            folder: where it goes: a folder that is there.
+            folder: where it goes; a folder that is not there is made.
             by_node: whether each node's goes into a folder of the node's name below.
             rate: bytes a second, over all nodes.
             timeout: how long a node may say nothing (seconds, or text like "30s").
@@ -300,7 +300,7 @@ class FileManager:
             targeting: as `Client.rpc` takes it.
 
         Raises:
-            UsageError: it is no folder.
+            UsageError: it is no folder, and cannot be made one.
             NoTargets: no node matches.
             MachineError: this machine does not take it.
             Stopped: Ctrl-C; the same again goes on where it was.
@@ -319,8 +319,14 @@ class FileManager:
     ) -> Copies:
         """As `get`."""
         name = posixpath.basename(path)
-        if not folder.is_dir() or name in ("", ".", ".."):
-            raise UsageError(f"{path} to {folder}: a file there and a folder here are meant")
+        if name in ("", ".", ".."):
+            raise UsageError(f"{path}: a file on nodes is meant")
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise UsageError(f"{folder} is a file: a folder here is meant") from None
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
         data = {"path": path, "digest": True}
         ask = RequestOptions(agent="file", action="get", data=data, targeting=targeting)
         began = time.monotonic()

@@ -50,9 +50,11 @@ def propose(context: Context, options: ProposeOptions) -> Table:
 def proposals(context: Context, options: ProposalsOptions) -> Table:
     """What was proposed and has not ended."""
     found = context.client(options.session).approvals.list(timeout=options.timeout)
-    rows = [tuple(row) for row in found.itertuples(index=False)]
-    times = [(*row[:5], ", ".join(row[5]), row[6].timestamp(), row[7]) for row in rows]
-    return Table(_LIST, times, times=("expires",))
+    rows = [
+        (*row[:4], int(row[4]), ", ".join(row[5]), row[6].timestamp(), row[7])
+        for row in found.itertuples(index=False)
+    ]
+    return Table(_LIST, rows, times=("expires",), ids=("proposal",))
 
 
 def approve(context: Context, options: ApproveOptions) -> Table:

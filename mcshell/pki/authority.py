@@ -147,7 +147,7 @@ class Authority:
     @property
     def ca_pem(self) -> bytes:
         """The file of CAs that are to be trusted."""
-        return (self.directory / "ca.pem").read_bytes()
+        return rotation.cas_pem(self.directory)
 
     @property
     def retired_pem(self) -> bytes:

@@ -19,7 +19,7 @@ from mcshell.errors import ConfigError
 from mcshell.pki.certificates import key_identifier
 from mcshell.pki.keys import load_private, read_private, same_key
 from mcshell.private import replace_file
-from mcshell.realm import realm_line, realm_of
+from mcshell.realm import names_fleet, realm_line, realm_of
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KeyedCA",
+    "cas_pem",
     "read_cas",
     "read_retired",
     "retire",
@@ -92,8 +93,16 @@ def read_cas(home: Path) -> tuple[KeyedCA, ...]:
 
 def write_cas(home: Path, cas: Sequence[KeyedCA]) -> None:
     """Have these be the CAs, of the fleet that is there."""
-    line = realm_line(realm_of((home / _CAS).read_bytes()))
+    line = realm_line(realm_of(cas_pem(home)))
     replace_file(home / _CAS, line + b"".join(one.pem for one in cas), 0o644)
+
+
+def cas_pem(home: Path) -> bytes:
+    """The file of CAs for whoever is to trust them: what somebody has written between them is left out."""
+    pem = (home / _CAS).read_bytes()
+    line = realm_line(realm_of(pem)) if names_fleet(pem) else b""
+    found = x509.load_pem_x509_certificates(pem)
+    return line + b"".join(one.public_bytes(Encoding.PEM) for one in found)
 
 
 def write_second_key(home: Path, pem: bytes) -> None:

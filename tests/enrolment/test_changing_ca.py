@@ -240,6 +240,19 @@ def test_a_kill_on_the_way_leaves_a_ca_that_goes_on(
     assert count > 1 or step == "switch"
 
 
+def test_what_somebody_has_written_into_the_file_goes_nowhere(
+    authority: Authority, service: EnrolmentService, machine: PKISettings
+) -> None:
+    """A comment in ca.pem, of whatever letters, is in no answer, and makes no other fleet."""
+    pem, realm = authority.ca_pem, realm_of(authority.ca_pem)
+    file = authority.directory / "ca.pem"
+    file.write_bytes("# die CA für alle\n".encode() + file.read_bytes())
+    assert authority.ca_pem == pem
+    assert ask(service, machine).state == "signed"
+    authority.introduce()
+    assert realm_of(authority.ca_pem) == realm
+
+
 def test_what_is_no_ca_is_said(authority: Authority) -> None:
     """A key of nobody's, a file that is none."""
     (authority.directory / "ca.pem").write_bytes(b"x")

@@ -349,7 +349,7 @@ def test_who_was_killed_while_signing_signs_no_second(
 
 def test_a_flood_keeps_nobody_out(service: EnrolmentService, tmp_path: Path) -> None:
     """Of 10,000 requests by nobody a thousand wait; a machine with a token is signed all the same."""
-    vouching, key = token(service), Ed25519PrivateKey.generate()
+    vouching, key = token(service, ends=3600.0), Ed25519PrivateKey.generate()
     body = make_request("web1", "node", key, None).body
     began = time.process_time()
     states = []

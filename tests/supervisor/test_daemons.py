@@ -107,3 +107,29 @@ def test_an_author_who_is_revoked_gives_no_more_jobs(embedded: Broker, tmp_path:
         time.sleep(3)
         assert rule_fleet.runs()["tick"] == before
         assert not [one for one in rule_fleet.fleet.audit("web2") if one["event"] == "rule"]
+
+
+def test_a_rules_job_begins_where_it_was_approved(embedded: Broker, tmp_path: Path) -> None:
+    """Of two machines with the same rule one is named in the proposal; the other's job is denied."""
+    allowed = "policy default deny\nallow\t*\t*\t*\t*\n"
+    with RuleFleet(
+        embedded, tmp_path, "web1", "web2", policies={"default": allowed}, every="1s"
+    ) as rule_fleet:
+        approvals = tmp_path / "policies" / "mark.approvals"
+        approvals.write_text("*\tonce\t1\tcert=bob\n")
+        rule_fleet.fleet.start()
+        inputs = {"file": str(rule_fleet.marks), "text": "ruled"}
+        with rule_fleet.fleet.client() as alice:
+            digest = alice.approvals.propose("mark", "once", nodes=["web1"], inputs=inputs).digest
+        with rule_fleet.fleet.client("bob", state="state-bob") as bob:
+            bob.approvals.approve(digest)
+        rule_fleet.sign(MORE, text="ruled")
+        rule_fleet.supervise()
+        assert wait_until(lambda: rule_fleet.runs()["ruled"] == 1, PATIENCE)
+
+        def denied() -> bool:
+            events = rule_fleet.fleet.audit("web2")
+            return any("1 approval wanted" in str(one.get("reason")) for one in events)
+
+        assert wait_until(denied, PATIENCE)
+        assert rule_fleet.runs()["ruled"] == 1

@@ -21,8 +21,8 @@ from interpreters import CACHE
 TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": ["contract", "wire", "peers", "failover", "unit", "stopping", "stories"],
-    "rights": ["rights"],
-    "machines": ["enrolment", "foreign", "puppet", "rollout"],
+    "rights": ["rights", "puppet"],
+    "machines": ["enrolment", "foreign", "rollout"],
     "hostile": ["hostile", "work", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],

@@ -60,5 +60,7 @@ def _place() -> str:
         return f"In [{shell.execution_count}]" + (f" of {book}" if book else "")
     if _face:
         return _face
-    script = os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119 - as above
+    folder, script = os.path.split(sys.argv[0] if sys.argv else "")
+    if script == "__main__.py":  # of a package, as `python -m` runs it
+        script = os.path.basename(folder)  # noqa: PTH119 - as above
     return script if script not in ("", "-c") else "python"

@@ -135,7 +135,8 @@ def many(count: int, text: str) -> tuple[str, ...]:
 
 
 INPUTS: dict[str, Callable[[Fleet], SealedMessage]] = {
-    "unsigned junk": lambda _: SealedMessage(b"\x00\xffjunk" * (MIB // 6), {}),
+    "unsigned junk": lambda _: SealedMessage(b"\xff\x00junk" * (MIB // 6), {}),
+    "a raw chunk of nobody's": lambda _: SealedMessage(b"\x00\xffjunk" * (MIB // 6), {}),
     "PEM heads": lambda fleet: seal_crl(
         [b"-----BEGIN X509 CRL-----" * 30_000], bob(fleet), time.time()
     ),

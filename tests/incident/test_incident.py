@@ -144,15 +144,14 @@ def test_any_value_that_is_changed_is_found(day: Day, books: Books, tmp_path: Pa
     bare = day.folder / "bob.mcs"
     assert found(bare, verifier) == []
     missed = set()
-    for path, seeds in ((books.files[0], 1), (bare, 1)):
+    for path in (books.files[0], bare):
         assert found(path, verifier) == []
         for table, column in places(path):
-            for seed in range(seeds):
-                copy = Path(shutil.copy(path, tmp_path / "s.mcs"))
-                said = change(copy, table, column, Random(f"{table} {column} {seed}"))
-                if not found(copy, verifier):
-                    assert path == bare, said
-                    missed.add(f"{table}.{column}")
+            copy = Path(shutil.copy(path, tmp_path / "s.mcs"))
+            said = change(copy, table, column, Random(f"{table} {column} 0"))
+            if not found(copy, verifier):
+                assert path == bare, said
+                missed.add(f"{table}.{column}")
     assert missed <= NOTES.keys()
     assert len(list(places(bare))) > 50
 

@@ -213,6 +213,7 @@ def test_both_ends_die_and_puppet_goes_on(puppets: Puppets) -> None:
     assert marks(puppets, "alive") == 1
 
 
+@pytest.mark.soak  # its time is puppet's
 def test_a_run_that_was_cut_begins_again(puppets: Puppets) -> None:
     """Daemon and puppet are killed: the row says interrupted, the next run that it was cut, and does it."""
     source = waiting(puppets, "cut")
@@ -241,6 +242,7 @@ def test_a_resource_that_fails_is_a_row(puppets: Puppets) -> None:
     )
 
 
+@pytest.mark.soak  # its time is puppet's
 @pytest.mark.rabbitmq
 def test_on_rabbitmq(rabbitmq, tmp_path: Path) -> None:
     """The same over RabbitMQ: a catalog of 5 MB to one node, and its report back."""

@@ -91,6 +91,7 @@ def test_it_asks_once(fleet: Puppets) -> None:
     assert marks(fleet, "once") == 2
 
 
+@pytest.mark.soak  # its time is puppet's
 def test_it_asks_when_something_has_changed(fleet: Puppets) -> None:
     """With refreshonly it asks when what it is subscribed to has changed, and not otherwise."""
     other = fleet.work / "refreshed.conf"

@@ -89,8 +89,9 @@ def _symbol(text: str) -> RubySymbol:
 def _number(text: str) -> Any:
     if _BASE_60.fullmatch(text):
         return _base_60(text)
-    if found := _BASE_60_FLOAT.fullmatch(text):
-        return _base_60(found[1]) + float("0" + found[2].replace("_", "").ljust(2, "0"))
+    if _BASE_60_FLOAT.fullmatch(text):
+        parts = [float(part) for part in re.sub("_", "", text).split(":")]
+        return sum(part * 60 ** abs(index - 2) for index, part in enumerate(parts))
     if _FLOAT.fullmatch(text):
         if text.lstrip("+-") == ".":
             return text

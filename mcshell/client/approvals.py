@@ -22,8 +22,8 @@ from mcshell.wire.documents.approval import (
     seal_approval,
     seal_proposal,
 )
-from mcshell.wire.documents.authored import as_fields
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits, digest_of
+from mcshell.wire.documents.authored import as_fields, of_fields
+from mcshell.wire.documents.envelope import BodyLimits, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -223,13 +223,15 @@ class ApprovalManager:
         ((whole, nodes),) = having.items()
         return self._fetch(whole, nodes, timeout)
 
+    def statuses(self, *, timeout: float | str | None = None) -> Sequence[ProposalStatus]:
+        """The proposals that have not ended, the oldest first."""
+        kept = sorted(self._kept(timeout).items())
+        found = [self._fetch(digest, nodes, timeout) for digest, nodes in kept]
+        return sorted(found, key=lambda one: one.proposal.created)
+
     def list(self, *, timeout: float | str | None = None) -> pd.DataFrame:
-        """The proposals that have not ended: a row each."""
-        found = [
-            self._fetch(digest, nodes, timeout)
-            for digest, nodes in sorted(self._kept(timeout).items())
-        ]
-        found.sort(key=lambda one: one.proposal.created)
+        """The same, a row each."""
+        found = self.statuses(timeout=timeout)
         return table.frame(
             {
                 "proposal": ("string", [one.digest for one in found]),
@@ -308,16 +310,16 @@ class ApprovalManager:
     def _read(self, digest: str, data: Mapping[str, Any]) -> ProposalStatus:
         """What a node tells, believed for the signatures alone; raises Rejected."""
         now = time.time()
-        body, headers = _document(data.get("proposal"))
-        proposal = open_proposal(body, headers, self._verifier, self._limits, now)
-        if digest_of(body) != digest:
+        said = _document(data.get("proposal"))
+        proposal = open_proposal(said.body, said.headers, self._verifier, self._limits, now)
+        if digest_of(said.body) != digest:
             raise Rejected(Reason.MALFORMED, "another proposal than was asked for")
         approvals = []
         told = data.get("approvals")
         for one in told if isinstance(told, list) else ():
             try:
-                body, headers = _document(one)
-                approval = open_approval(body, headers, self._verifier, self._limits, now)
+                said = _document(one)
+                approval = open_approval(said.body, said.headers, self._verifier, self._limits, now)
             except Rejected:
                 continue  # the nodes judge for themselves, too
             if approval.proposal == digest:
@@ -325,10 +327,12 @@ class ApprovalManager:
         return ProposalStatus(digest=digest, proposal=proposal, approvals=tuple(approvals))
 
 
-def _document(told: Any) -> tuple[bytes, dict[str, str]]:
+def _document(told: Any) -> SealedMessage:
     """A signed document as `authored.as_fields` has it; raises Rejected."""
     names = ("document", "signature", "certificate")
     if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in names):
         raise Rejected(Reason.MALFORMED, "no signed document")
-    body, signature, certificate = (told[name] for name in names)
-    return body.encode("utf-8", "surrogatepass"), {SIGNATURE: signature, CERTIFICATE: certificate}
+    try:
+        return of_fields(told)
+    except UnicodeEncodeError as error:
+        raise Rejected(Reason.MALFORMED, f"no signed document: {error}") from None

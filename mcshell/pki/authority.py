@@ -76,6 +76,7 @@ class Authority:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._cas: tuple[rotation.KeyedCA, ...] = ()
+        self._pem = b""
         self._stamp: object = None
         """Of the file that the CAs were read from."""
         self._entries: dict[str, list[IssuedCertificate]] = {}
@@ -147,7 +148,8 @@ class Authority:
     @property
     def ca_pem(self) -> bytes:
         """The file of CAs that are to be trusted."""
-        return rotation.cas_pem(self.directory)
+        with self._journal():
+            return self._pem
 
     @property
     def retired_pem(self) -> bytes:
@@ -509,6 +511,7 @@ class Authority:
             raise ConfigError(f"{error.filename}: {error.strerror}") from error
         if stamp != self._stamp:
             self._cas = rotation.read_cas(self.directory)
+            self._pem = rotation.cas_pem(self.directory)
             self._stamp = stamp
 
     def _catch_up(self, text: bytes, path: Path) -> None:

@@ -19,8 +19,8 @@ from mcshell.client.store.store import SessionStore
 from mcshell.errors import Reason, Rejected
 from mcshell.values import dataclass
 from mcshell.wire.documents import fields, strict_json
-from mcshell.wire.documents.authored import as_fields, open_authored, seal_authored
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
+from mcshell.wire.documents.authored import as_fields, of_fields, open_authored, seal_authored
+from mcshell.wire.documents.envelope import BodyLimits
 
 if TYPE_CHECKING:
     import sqlite3
@@ -72,14 +72,10 @@ def read_seal(path: Path, verifier: Verifier) -> Seal | None:
     told = strict_json.loads(str(found[0]).encode("utf-8", "surrogateescape"))
     if not isinstance(told, dict) or set(told) != {"document", "signature", "certificate"}:
         raise Rejected(Reason.MALFORMED, "no seal")
-    document, signature, certificate = (
-        fields.text(told, key) for key in ("document", "signature", "certificate")
-    )
-    body = document.encode()
-    headers = {SIGNATURE: signature, CERTIFICATE: certificate}
-    said = _read(strict_json.loads(body))
+    kept = of_fields({key: fields.text(told, key) for key in told})
+    said = _read(strict_json.loads(kept.body))
     limits = BodyLimits()
-    seal = open_authored(SEAL, _read, body, headers, verifier, limits, said.created)
+    seal = open_authored(SEAL, _read, kept.body, kept.headers, verifier, limits, said.created)
     if seal.digest != digest:
         raise Rejected(Reason.UNBOUND, f"the rows are not those that {seal.author} has sealed")
     return seal

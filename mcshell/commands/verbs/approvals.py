@@ -49,10 +49,14 @@ def propose(context: Context, options: ProposeOptions) -> Table:
 
 def proposals(context: Context, options: ProposalsOptions) -> Table:
     """What was proposed and has not ended."""
-    found = context.client(options.session).approvals.list(timeout=options.timeout)
+    found = context.client(options.session).approvals.statuses(timeout=options.timeout)
     rows = [
-        (*row[:4], int(row[4]), ", ".join(row[5]), row[6].timestamp(), row[7])
-        for row in found.itertuples(index=False)
+        (
+            *(status.digest, one.author, one.agent, one.action, len(one.nodes)),
+            *(", ".join(status.approvers), one.expires, one.why),
+        )
+        for status in found
+        for one in (status.proposal,)
     ]
     return Table(_LIST, rows, times=("expires",), ids=("proposal",))
 

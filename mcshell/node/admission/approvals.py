@@ -19,7 +19,7 @@ from mcshell.filters import compile_filter
 from mcshell.message import Via
 from mcshell.node.store.approval_table import Emergency, KeptDocument
 from mcshell.wire.documents.approval import open_approval, open_proposal
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, digest_of
+from mcshell.wire.documents.envelope import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mcshell.node.audit.log import AuditLog
     from mcshell.node.host import Host
     from mcshell.node.store.approval_table import ApprovalTable, KeptProposal
-    from mcshell.wire.documents.envelope import BodyLimits
+    from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["Approvals"]
@@ -59,7 +59,7 @@ class Approvals:
         self._limits = limits
         self._audit = audit
 
-    def bring_proposal(self, body: bytes, headers: Mapping[str, str], now: float) -> str:
+    def bring_proposal(self, message: SealedMessage, now: float) -> str:
         """Keep a proposal, whoever carries it; its digest.
 
         Raises:
@@ -67,15 +67,16 @@ class Approvals:
             UsageError: no more are kept.
             StorageError: the disk takes nothing.
         """
-        proposal = open_proposal(body, headers, self._verifier, self._limits, now)
-        digest = digest_of(body)
-        self.table.add_proposal(digest, proposal, _kept(body, headers, now))
+        kept = KeptDocument(message=message, received=now)
+        proposal, digest = self._opened(kept, open_proposal), digest_of(message.body)
+        self.table.add_proposal(digest, proposal, kept)
         return digest
 
-    def bring_approval(self, body: bytes, headers: Mapping[str, str], now: float) -> Approval:
+    def bring_approval(self, message: SealedMessage, now: float) -> Approval:
         """Keep an approval, whoever carries it; what it says. Raises as `bring_proposal`."""
-        approval = open_approval(body, headers, self._verifier, self._limits, now)
-        self.table.add_approval(approval.proposal, approval.author, _kept(body, headers, now))
+        kept = KeptDocument(message=message, received=now)
+        approval = self._opened(kept, open_approval)
+        self.table.add_approval(approval.proposal, approval.author, kept)
         return approval
 
     def lacking(
@@ -108,9 +109,8 @@ class Approvals:
         return f"denied: {wanted}: {why}"
 
     def _use(self, kept: KeptProposal, request: Request, host: Host) -> str | None:
-        mine = request.job or request.id
-        used = self.table.use(kept.digest, host.identity, mine)
-        return None if used == mine else f"{used} has used it"
+        used = self.table.use(kept.digest, host.identity, _user(request))
+        return None if used == _user(request) else f"{used} has used it"
 
     def _unfit(
         self,
@@ -127,12 +127,11 @@ class Approvals:
             found = self._opened(kept.document, open_proposal)
         except Rejected as refusal:
             return str(refusal)
-        mine = request.job or request.id
         for wrong, why in (
             (found.author != request.caller, f"it is {found.author}'s"),
             (found.collective != request.collective, f"it is for {found.collective}"),
             (now > found.expires, "it has ended"),
-            (kept.used not in ("", mine), f"{kept.used} has used it"),
+            (kept.used not in ("", _user(request)), f"{kept.used} has used it"),
             (host.identity not in found.nodes, f"{host.identity} is not among its nodes"),
             (found.schema != action.digest, "the schema here is another than was approved"),
             (not _same(action, found.data, data), "it is for other inputs"),
@@ -171,9 +170,9 @@ class Approvals:
         return f"{len(counted)} of {demand.count}{told}"
 
     def _opened(self, kept: KeptDocument, read: Callable[..., T]) -> T:
-        """Read what is kept, and verify it again; dates as of when it came in."""
-        headers = {SIGNATURE: kept.signature, CERTIFICATE: kept.certificate}
-        return read(kept.body, headers, self._verifier, self._limits, kept.received)
+        """Read a document and verify it, again if it was kept; dates as of when it came in."""
+        message = kept.message
+        return read(message.body, message.headers, self._verifier, self._limits, kept.received)
 
     def _emergency(
         self, request: Request, host: Host, demand: ApprovalDemand, wanted: str
@@ -217,6 +216,11 @@ class Approvals:
         ][:_TOLD]
 
 
+def _user(request: Request) -> str:
+    """What a proposal is used by: a request, or the job whose run it is."""
+    return request.job or request.id
+
+
 def _same(action: ddl.Action, approved: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
     """Whether two sets of inputs are one, once typed and with their defaults; true is not 1."""
     try:
@@ -227,8 +231,3 @@ def _same(action: ddl.Action, approved: Mapping[str, Any], data: Mapping[str, An
 
 def _canonical(data: Mapping[str, Any]) -> str:
     return json.dumps(data, sort_keys=True)
-
-
-def _kept(body: bytes, headers: Mapping[str, str], now: float) -> KeptDocument:
-    signature, certificate = headers.get(SIGNATURE, ""), headers.get(CERTIFICATE, "")
-    return KeptDocument(body=body, signature=signature, certificate=certificate, received=now)

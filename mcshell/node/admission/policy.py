@@ -107,7 +107,7 @@ def _no_answer(plugin: str, _params: str | None) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _PolicyQuestion:
+class PolicyQuestion:
     """What a rule's conditions are asked of."""
 
     facts: Mapping[str, Any]
@@ -218,27 +218,21 @@ class Policies:
             return Decision(False, f"there is neither {agent}{_SUFFIX} nor {_DEFAULT}")
         if owner is not None:
             facts = {**facts, "owner": owner}
-        asked = _PolicyQuestion(facts, frozenset(classes), query or _no_answer)
+        asked = PolicyQuestion(facts, frozenset(classes), query or _no_answer)
         own = owner is None and agent in _OWNING
         return _decide(file, name, caller, action, asked, own=own, of_another=owner is not None)
-
-    def wants_approvals(self, agent: str) -> bool:
-        """Whether there is a file of approvals for an agent, good or not."""
-        with self._lock:
-            file = self._file(f"{agent}{_APPROVALS}")
-        return file.approvals is not None or bool(file.error)
 
     def demand(
         self,
         caller: str,
         agent: str,
         action: str,
-        facts: Mapping[str, Any],
-        classes: frozenset[str] | set[str],
-        *,
-        query: DataQuery | None = None,
+        about: Callable[[], PolicyQuestion],
     ) -> ApprovalDemand | None:
-        """How many approvals it takes that `caller` has `agent.action` done here; None: none."""
+        """How many approvals it takes that `caller` has `agent.action` done here; None: none.
+
+        `about` says what the node is, where there is a file that asks for it.
+        """
         name = f"{agent}{_APPROVALS}"
         with self._lock:
             file = self._file(name)
@@ -246,7 +240,7 @@ class Policies:
             return ApprovalDemand(0, None, name, error=file.error)
         if file.approvals is None:
             return None
-        asked = _PolicyQuestion(facts, frozenset(classes), query or _no_answer)
+        asked = about()
         emergency = any(_is_about(one, caller, action, asked) for one in file.approvals.emergencies)
         for rule in file.approvals.rules:
             if _is_about(rule.about, caller, action, asked):
@@ -344,7 +338,7 @@ def _decide(
     name: str,
     caller: str,
     action: str,
-    asked: _PolicyQuestion,
+    asked: PolicyQuestion,
     *,
     own: bool,
     of_another: bool,
@@ -375,7 +369,7 @@ def _decide(
     return Decision(False, f"{why}{unused}", name, line)
 
 
-def _is_about(rule: PolicyRule, caller: str, action: str, asked: _PolicyQuestion) -> bool:
+def _is_about(rule: PolicyRule, caller: str, action: str, asked: PolicyQuestion) -> bool:
     """Whether a line of approvals is about this; a doubt counts towards more of them."""
     if not rule.callers.include(caller, allow=rule.allow) or not rule.covers(action):
         return False
@@ -446,11 +440,11 @@ class Authorisation:
 
     def demand(self, host: Host, caller: str, agent: str, action: str) -> ApprovalDemand | None:
         """How many approvals it takes that `caller` has that done on this node; None: none."""
-        if not self._policies.wants_approvals(agent):
-            return None
-        return self._policies.demand(
-            caller, agent, action, host.facts, host.classes, query=host.query
-        )
+
+        def asked() -> PolicyQuestion:
+            return PolicyQuestion(host.facts, host.classes, host.query)
+
+        return self._policies.demand(caller, agent, action, asked)
 
     def denied(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import MCShellError
 from mcshell.node.agent import Agent, AgentError
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.wire.documents.authored import as_fields, of_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class ApprovalAgent(Agent):
     def propose(self, call: Call) -> dict[str, Any]:
         """Keep a proposal."""
         try:
-            return {"proposal": self._approvals().bring_proposal(*_brought(call), time.time())}
+            return {"proposal": self._approvals().bring_proposal(of_fields(call.data), time.time())}
         except MCShellError as error:
             raise AgentError(str(error), statuscode=4) from error
 
@@ -46,7 +46,7 @@ class ApprovalAgent(Agent):
         """Keep an approval."""
         approvals = self._approvals()
         try:
-            digest = approvals.bring_approval(*_brought(call), time.time()).proposal
+            digest = approvals.bring_approval(of_fields(call.data), time.time()).proposal
         except MCShellError as error:
             raise AgentError(str(error), statuscode=4) from error
         found = approvals.table.find(digest, call.node.identity)
@@ -62,9 +62,9 @@ class ApprovalAgent(Agent):
             )
         (one,) = found
         return {
-            "proposal": one.document.as_fields(),
+            "proposal": as_fields(one.document.message),
             "digest": one.digest,
-            "approvals": [approval.as_fields() for approval in one.approvals],
+            "approvals": [as_fields(approval.message) for approval in one.approvals],
             "used": one.used,
         }
 
@@ -76,9 +76,3 @@ class ApprovalAgent(Agent):
 
 def _told(one: KeptProposal) -> dict[str, Any]:
     return {"digest": one.digest, "approvals": len(one.approvals), "used": one.used}
-
-
-def _brought(call: Call) -> tuple[bytes, dict[str, str]]:
-    """A signed document with what vouches for it."""
-    headers = {SIGNATURE: call["signature"], CERTIFICATE: call["certificate"]}
-    return call["document"].encode(), headers

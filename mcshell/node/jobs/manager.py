@@ -20,7 +20,8 @@ from mcshell.node.jobs.scheduler import following, last_reply, scheduled
 from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
 from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, digest_of
+from mcshell.wire.documents.authored import of_fields
+from mcshell.wire.documents.envelope import digest_of
 from mcshell.wire.documents.job import condition, refuse_circle
 from mcshell.wire.documents.rule import read_job
 
@@ -133,10 +134,10 @@ class JobManager:
         return None
 
     def _opened(self, request: Request, lifecycle: RunLifecycle, now: float) -> Job:
-        data = request.data
-        headers = {SIGNATURE: data["signature"], CERTIFICATE: data["certificate"]}
-        body = data["document"].encode()
-        found = self._controller.open_job(body, headers, lifecycle.host, request, now)
+        brought = of_fields(request.data)
+        found = self._controller.open_job(
+            brought.body, brought.headers, lifecycle.host, request, now
+        )
         if isinstance(found, Refusal):
             raise NotAllowed(found)
         return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mcshell.errors import UsageError
 from mcshell.sqlite import Database, FileKind
 from mcshell.values import dataclass
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,18 +51,8 @@ _KEPT: Final = "body, signature, certificate, received"
 class KeptDocument:
     """A signed document as it came in at `received` (epoch)."""
 
-    body: bytes
-    signature: str
-    certificate: str
+    message: SealedMessage
     received: float
-
-    def as_fields(self) -> dict[str, str]:
-        """As `authored.as_fields` has it."""
-        return {
-            "document": self.body.decode(),
-            "signature": self.signature,
-            "certificate": self.certificate,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +93,7 @@ class ApprovalTable:
             StorageError: the disk takes nothing.
         """
         row = (digest, proposal.author, proposal.agent, proposal.action, proposal.expires)
-        values = (*row, kept.received, kept.body, kept.signature, kept.certificate)
+        values = (*row, kept.received, *_columns(kept))
 
         def work(db: sqlite3.Connection) -> bool:
             self._forget(db, kept.received)
@@ -112,7 +103,7 @@ class ApprovalTable:
                 "SELECT count(*) FROM proposals WHERE author=?", (proposal.author,)
             ).fetchone()
             (size,) = db.execute("SELECT coalesce(sum(length(body)), 0) FROM proposals").fetchone()
-            if own >= MOST_OF_AUTHOR or size + len(kept.body) > MOST_BYTES:
+            if own >= MOST_OF_AUTHOR or size + len(kept.message.body) > MOST_BYTES:
                 raise UsageError(
                     f"too many proposals that have not ended: {own} of {proposal.author}"
                 )
@@ -128,7 +119,7 @@ class ApprovalTable:
             UsageError: there is no such proposal, or it has too many.
             StorageError: the disk takes nothing.
         """
-        values = (proposal, author, kept.received, kept.body, kept.signature, kept.certificate)
+        values = (proposal, author, kept.received, *_columns(kept))
 
         def work(db: sqlite3.Connection) -> bool:
             if not db.execute("SELECT 1 FROM proposals WHERE digest=?", (proposal,)).fetchone():
@@ -241,10 +232,11 @@ class ApprovalTable:
             )
 
 
+def _columns(kept: KeptDocument) -> tuple[bytes, str, str]:
+    headers = kept.message.headers
+    return kept.message.body, headers[SIGNATURE], headers[CERTIFICATE]
+
+
 def _kept(row: sqlite3.Row) -> KeptDocument:
-    return KeptDocument(
-        body=row["body"],
-        signature=row["signature"],
-        certificate=row["certificate"],
-        received=row["received"],
-    )
+    headers = {SIGNATURE: row["signature"], CERTIFICATE: row["certificate"]}
+    return KeptDocument(message=SealedMessage(row["body"], headers), received=row["received"])

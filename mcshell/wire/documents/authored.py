@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.envelope import BodyLimits
     from mcshell.wire.documents.signatures import Signer, Verifier
 
-__all__ = ["as_fields", "open_authored", "seal_authored"]
+__all__ = ["as_fields", "of_fields", "open_authored", "seal_authored"]
 
 
 class Authored(Protocol):
@@ -72,6 +72,12 @@ def as_fields(message: SealedMessage) -> dict[str, str]:
         "signature": message.headers[SIGNATURE],
         "certificate": message.headers[CERTIFICATE],
     }
+
+
+def of_fields(told: Mapping[str, str]) -> SealedMessage:
+    """A signed document as `as_fields` has written it; whose it is, is still to be asked."""
+    headers = {SIGNATURE: told["signature"], CERTIFICATE: told["certificate"]}
+    return SealedMessage(told["document"].encode(), headers)
 
 
 def open_authored(

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Duty, Job, Rule
 from mcshell.wire.documents import fields, strict_json
-from mcshell.wire.documents.authored import open_authored, seal_authored
-from mcshell.wire.documents.envelope import CERTIFICATE, RULE, SIGNATURE, verified
+from mcshell.wire.documents.authored import of_fields, open_authored, seal_authored
+from mcshell.wire.documents.envelope import RULE, verified
 from mcshell.wire.documents.job import check_job, job_of, when_of
 from mcshell.wire.documents.signatures import VERSION
 
@@ -265,10 +265,9 @@ def open_kept_job(told: Mapping[str, Any], job: str, verifier: Verifier) -> Job:
         isinstance(told.get(name), str) for name in ("document", "signature", "certificate")
     ):
         raise Rejected(Reason.UNSIGNED, "no signed document")
-    body = told["document"].encode()
-    found = read_job(body)
-    headers = {SIGNATURE: told["signature"], CERTIFICATE: told["certificate"]}
-    identity = verified(signed_part(body), headers, verifier, found.created, stored=True)
+    kept = of_fields(told)
+    found = read_job(kept.body)
+    identity = verified(signed_part(kept.body), kept.headers, verifier, found.created, stored=True)
     if identity.kind != "operator":
         raise Rejected(Reason.WRONG_KIND, f"a job signed by the node {identity.name}")
     if found.author != identity.callerid:

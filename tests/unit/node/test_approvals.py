@@ -83,7 +83,7 @@ class Scene(AdmissionBench):
 
     def bring(self, take: Callable[..., Any], sealed: SealedMessage, at: float = 0.0) -> Any:
         """A signed document comes to the node."""
-        return take(sealed.body, sealed.headers, at or time.time())
+        return take(sealed, at or time.time())
 
     def approved(self, **more: Any) -> None:
         """It is proposed, and two have approved it."""

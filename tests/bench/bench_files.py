@@ -1,10 +1,13 @@
 """One file to many nodes: what leaves the client, how long it takes, and what is there afterwards.
 
-Run: python tests/bench/bench_files.py [--size 100] [--emulated 50] [--daemons 10] [--broker rabbitmq]
+Run: python tests/bench/bench_files.py [--size 100] [--emulated 50] [--daemons 10] [--broker rabbitmq] [--ssh]
 
 `client.files.put` sends a file of random bytes (MB) to emulated nodes and real daemons; then the same line
 again, of which nothing goes; then the file is fetched from one node. Daemons share this machine's disk, so
 each writes the same path, one after the other. Bytes that leave the client are bodies and headers of its SENDs.
+
+With `--ssh` the same file goes to as many hosts by `clush --copy` and by Ansible's `copy` (see ssh_hosts.py);
+there each host has a file of its own. A client of theirs sends the file once to each.
 """
 
 from __future__ import annotations
@@ -12,16 +15,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from figures import figure, machine, place, running
 
+from tests.bench.ssh_hosts import SshHosts, ssh_hosts
 from tests.peers.fleet import Fleet, Node
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mcshell.client.client import Client
 
 LIMIT = 1.2
@@ -84,6 +90,38 @@ def measure(client: Client, source: Path, root: Path, count: int) -> None:
     figure("fetched from one node", size / (time.monotonic() - began) / MB, "MB/s")
 
 
+def beside(folder: Path, source: Path, count: int) -> None:
+    """What clush and Ansible take for it, over ssh."""
+    with ssh_hosts(folder / "ssh", count) as hosts:
+        if clush := shutil.which("clush"):
+            words = [clush, "-q", "-f", str(count), "-w", ",".join(hosts.addresses)]
+            words += ["-o", f"-F {hosts.config}", "--copy", str(source), "--dest", "app"]
+            figure("clush --copy: seconds", _timed(words, hosts, source), "s")
+        else:
+            print("clush: not run: needs Debian's clustershell")
+        ansible = Path(sys.executable).with_name("ansible")
+        lines = [f"{address} home={home}" for address, home in hosts.homes.items()]
+        inventory = folder / "hosts.ini"
+        inventory.write_text("\n".join(lines) + "\n")
+        words = [str(ansible), "all", "-i", str(inventory), "-f", str(count), "-m", "copy"]
+        words += ["-a", f"src={source} dest={{{{ home }}}}/app", "--ssh-common-args"]
+        words += [f"-F {hosts.config}", "-e", f"ansible_python_interpreter={sys.executable}"]
+        figure("Ansible's copy: seconds", _timed(words, hosts, source), "s")
+
+
+def _timed(words: list[str], hosts: SshHosts, source: Path) -> float:
+    """How long a command takes that puts the file on each host; it is gone afterwards."""
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    began = time.monotonic()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    took = time.monotonic() - began
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for home in hosts.homes.values():
+        assert hashlib.sha256((home / "app").read_bytes()).hexdigest() == sha256
+        (home / "app").unlink()
+    return took
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser()
@@ -91,6 +129,7 @@ def main() -> None:
     parser.add_argument("--emulated", type=int, default=50)
     parser.add_argument("--daemons", type=int, default=10)
     parser.add_argument("--broker", default="rabbitmq")
+    parser.add_argument("--ssh", action="store_true")
     asked = parser.parse_args()
     print(
         f"{machine()}\n{asked.emulated} emulated nodes, {asked.daemons} daemons on {asked.broker}"
@@ -108,6 +147,8 @@ def main() -> None:
             fleet.emulate(asked.emulated, more=more)
             with fleet.client() as client:
                 measure(client, source, root, asked.emulated + asked.daemons)
+        if asked.ssh:
+            beside(folder, source, asked.emulated + asked.daemons)
 
 
 if __name__ == "__main__":

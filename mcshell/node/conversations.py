@@ -160,7 +160,11 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
 
     def _denied(self, host: Host, caller: str, protocol: str) -> str | None:
         """Why it is not allowed; None when it is."""
-        return self._security.authorisation.denied(host, caller, AGENT, protocol)
+        authorisation = self._security.authorisation
+        if why := authorisation.denied(host, caller, AGENT, protocol):
+            return why
+        demand = authorisation.demand(host, caller, AGENT, protocol)
+        return f"denied: {demand}, and a conversation cannot be proposed" if demand else None
 
     def _open(self, host: Host, turn: Turn, certificate: str) -> None:
         head = _head(turn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import signal
 import threading
 import time
@@ -230,6 +231,37 @@ def test_a_right_that_is_withdrawn_ends_it(own):
         with pytest.raises(ConversationError, match=r"denied by policy: converse\.policy:\d+"):
             talk.receive(WAIT)
         assert talk.state == "denied"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("*\techo\t1\tcert=bob", "1 approval wanted (converse.approvals:1), and a conversation"),
+        ("*\techo\tone\tcert=bob", "converse.approvals:1: "),
+    ],
+)
+def test_what_takes_approvals_is_not_had_by_conversation(own, line, reason):
+    """Where a conversation takes approvals, or their file cannot be read, it is denied, also an open one."""
+    with own.client() as client:
+        talk = client.open("n1", "echo", timeout=WAIT)
+        path = own.folder / "policies" / "converse.approvals"
+        path.write_text(f"{line}\n")
+        with pytest.raises(ConversationError, match=re.escape(f"denied: {reason}")):
+            talk.receive(WAIT)
+        with pytest.raises(ConversationError, match=re.escape(f"denied: {reason}")):
+            client.open("n1", "echo", timeout=WAIT)
+    last = [one for one in own.audit("n1") if one["event"] == "denied"][-1]
+    assert (last["agent"], last["action"]) == ("converse", "echo")
+    assert last["reason"].startswith(f"denied: {reason}")
+
+
+def test_approvals_of_another_protocol_are_no_reason(own):
+    """A file of approvals that names other protocols hinders nobody."""
+    path = own.folder / "policies" / "converse.approvals"
+    path.write_text("*\tother\t1\tcert=bob\nbreak-glass\tcert=alice\techo\n")
+    with own.client() as client, client.open("n1", "echo", timeout=WAIT) as talk:
+        talk.send("heard")
+        assert talk.receive(WAIT) == "heard"
 
 
 def test_a_revoked_caller_talks_no_more(own):

@@ -86,9 +86,9 @@ class Approvals:
         demand = self._authorisation.demand(host, request.caller, request.agent, request.action)
         if demand is None:
             return None
+        wanted = str(demand)
         if demand.error:
-            return f"denied: {demand.error}"
-        wanted = f"{demand.count} approval{'s' if demand.count > 1 else ''} wanted ({demand.why})"
+            return f"denied: {wanted}"
         if request.emergency:
             return self._emergency(request, host, demand, wanted)
         if request.via is Via.BROADCAST:

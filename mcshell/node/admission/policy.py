@@ -78,6 +78,7 @@ _MOST_TEXT: Final = 1 << 20
 _GROUPS: Final = "groups"
 _SUFFIX: Final = ".policy"
 _APPROVALS: Final = ".approvals"
+_FOR_ALL: Final = "default.approvals"
 _DEFAULT: Final = "default.policy"
 _OWNING: Final = frozenset({"job"})
 """Agents whose requests may be about what belongs to a caller: no owner means his own, or nobody's."""
@@ -146,6 +147,12 @@ class ApprovalDemand:
     why: str
     error: str = ""
     emergency: bool = False
+
+    def __str__(self) -> str:
+        """What is wanted, in words."""
+        if self.error:
+            return self.error
+        return f"{self.count} approval{'s' if self.count > 1 else ''} wanted ({self.why})"
 
 
 @dataclass(slots=True)
@@ -266,8 +273,12 @@ class Policies:
                     found += [(one, flaw) for flaw in file.flaws]
                 agent = one.removesuffix(_SUFFIX).removesuffix(_APPROVALS)
                 read = one.lower().endswith((_SUFFIX, _APPROVALS))
+                why = ""
                 if not name and read and not _AGENT.fullmatch(agent):
                     why = "an agent's name is of a-z, 0-9, _ and -"
+                elif one == _FOR_ALL:
+                    why = "approvals are asked for by agent: AGENT.approvals"
+                if why:
                     found.append((one, PolicyFlaw(0, why, PolicyCost.NEVER_READ)))
         return found
 

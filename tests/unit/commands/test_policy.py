@@ -73,6 +73,7 @@ def test_each_flaw_is_a_row_with_what_it_costs(run: Run, config: Path) -> None:
     (folder / "a.policy").write_text("allow\tweb*\t*\t*\ndeny\tcert=Al\t*\t*\ndeny\tops\t*\t*\n")
     (folder / "b.policy").symlink_to("nowhere")
     (folder / "C.policy").write_text("allow\t*\t*\t*\n")
+    (folder / "default.approvals").write_text("*\t*\t1\tcert=bob\n")
     (folder / "groups").write_text("# ours\nops Bob\n")
     (folder / "notes.txt").write_text("not looked at\n")
     found = run("policy lint")
@@ -84,6 +85,7 @@ def test_each_flaw_is_a_row_with_what_it_costs(run: Run, config: Path) -> None:
         ("a.policy", 2, everything),
         ("a.policy", 3, everything),
         ("b.policy", None, everything),
+        ("default.approvals", None, "the file, which is never read"),
         ("groups", 2, "every line that names a group"),
         ("service.policy", 3, "this line"),
     }

@@ -13,14 +13,18 @@ from tests.foreign.fleet import Site
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CAS = [
-    pytest.param("puppet", marks=pytest.mark.puppet),
-    *(kind for kind in KINDS if kind != "puppet"),
-]
-BROKERS = [
-    pytest.param("activemq", marks=pytest.mark.activemq),
-    pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
-]
+    from _pytest.mark import ParameterSet
+
+
+def _pair(ca: str, broker: str, *more: pytest.MarkDecorator) -> ParameterSet:
+    peers = [getattr(pytest.mark, one) for one in (ca, broker) if one in ("puppet", *BROKERS)]
+    return pytest.param((ca, broker), marks=[*peers, *more], id=f"{ca}-{broker}")
+
+
+BROKERS = ("activemq", "rabbitmq")
+IN_TURN = [_pair(ca, BROKERS[number % 2]) for number, ca in enumerate(KINDS)]
+OTHERS = [_pair(ca, BROKERS[1 - number % 2], pytest.mark.soak) for number, ca in enumerate(KINDS)]
+"""What differs by the CA does so on any broker: each pair of them is for a longer trial."""
 
 
 @pytest.fixture(scope="session")
@@ -34,20 +38,15 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Forei
     return made
 
 
-@pytest.fixture(scope="session", params=CAS)
-def ca(
-    request: pytest.FixtureRequest, authority: Callable[[str], ForeignAuthority]
-) -> ForeignAuthority:
-    """Each of the CAs."""
-    return authority(request.param)
-
-
-@pytest.fixture(params=BROKERS)
+@pytest.fixture(params=IN_TURN + OTHERS)
 def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, ca: ForeignAuthority
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    authority: Callable[[str], ForeignAuthority],
 ) -> Iterator[Site]:
-    """Each broker of production, set up for a fleet of each CA."""
-    made = Site(request.param, tmp_path_factory.mktemp(f"{ca.kind}-{request.param}"), ca)
+    """A broker of production, set up for a fleet of a foreign CA: each of both."""
+    ca, broker = request.param
+    made = Site(broker, tmp_path_factory.mktemp(f"{ca}-{broker}"), authority(ca))
     try:
         yield made
     finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -170,12 +170,25 @@ def hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
 def signing(key: PrivateKey) -> Callable[[bytes], bytes]:
     """The function that signs a body with this key."""
     if isinstance(key, Ed25519PrivateKey):
-        # By libsodium 13 µs less, and 0.9 MiB of a node that nobody has asked anything yet.
-        return key.sign
+        return _signing_ed25519(key)
     if isinstance(key, EllipticCurvePrivateKey):
         ecdsa = ECDSA(_hash(key.curve))
         return lambda body: key.sign(body, ecdsa)
     return lambda body: key.sign(body, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _signing_ed25519(key: Ed25519PrivateKey) -> Callable[[bytes], bytes]:
+    pair = b""
+
+    def sign(body: bytes) -> bytes:
+        # libsodium takes 13 µs less, and 0.9 MiB: it is not loaded for this, but where it is there already.
+        nonlocal pair
+        if not _sodium.cache_info().currsize:
+            return key.sign(body)
+        pair = pair or key.private_bytes_raw() + key.public_key().public_bytes_raw()
+        return _sodium().sign(body, pair)[:_ED25519_SIGNATURE]
+
+    return sign
 
 
 def checking(public: object) -> Callable[[bytes, bytes], None]:
@@ -205,24 +218,32 @@ def checking_der(der: bytes) -> Callable[[bytes, bytes], None]:
 
 def _checking_ed25519(raw: bytes) -> Callable[[bytes, bytes], None]:
     def check(signature: bytes, body: bytes) -> None:
-        open_signed, bad_signature = _sodium()
+        sodium = _sodium()
         if len(signature) != _ED25519_SIGNATURE:
             raise InvalidSignature
         try:
-            open_signed(signature + body, raw)
-        except bad_signature:
+            sodium.open(signature + body, raw)
+        except sodium.bad:
             raise InvalidSignature from None
 
     return check
 
 
+class _Sodium(NamedTuple):
+    """What we use of it: a message behind its signature is made, and opened; `bad` is raised of a bad one."""
+
+    sign: Callable[[bytes, bytes], bytes]
+    open: Callable[[bytes, bytes], bytes]
+    bad: type[Exception]
+
+
 @cache
-def _sodium() -> tuple[Callable[[bytes, bytes], bytes], type[Exception]]:
+def _sodium() -> _Sodium:
     """libsodium, loaded for the first signature that is checked: many commands check none."""
-    from nacl.bindings import crypto_sign_open  # noqa: PLC0415
+    from nacl.bindings import crypto_sign, crypto_sign_open  # noqa: PLC0415
     from nacl.exceptions import CryptoError  # noqa: PLC0415
 
-    return crypto_sign_open, CryptoError
+    return _Sodium(sign=crypto_sign, open=crypto_sign_open, bad=CryptoError)
 
 
 def refuse_weak(public: object) -> None:

@@ -92,7 +92,9 @@ def test_a_daemon_s_figures_are_scraped_and_its_death_is_an_alert(
         assert (labels["identity"], labels["version"], one) == ("web1", mcshell.__version__, 1)
         ((_, end),) = prometheus.query("mcshell_node_certificate_end_timestamp_seconds")
         assert end > before + 86400
-        assert wait_until(lambda: not prometheus.firing(), SOON, 0.2)  # it was not connected at once
+        assert wait_until(
+            lambda: not prometheus.firing(), SOON, 0.2
+        )  # it was not connected at once
         assert linted(file) == ""
 
         send_junk(broker, destinations.broadcast(fleet.collective), 20)

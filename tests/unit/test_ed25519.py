@@ -8,10 +8,12 @@ import itertools
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from hypothesis import given
+from hypothesis import strategies as st
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
 
-from mcshell.pki.keys import checking
+from mcshell.pki.keys import _sodium, checking, signing
 
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
@@ -145,3 +147,16 @@ def test_the_bytes_behind_a_short_signature_are_not_taken_for_its_end():
             check(signature[:cut], signature[cut:] + b"body")
     with pytest.raises(InvalidSignature):
         check(signature + b"b", b"ody")
+
+
+@given(st.binary(max_size=300))
+def test_whichever_library_signs_it_is_the_same_signature(body):
+    """A node signs by OpenSSL until libsodium is there, which nobody can tell by what it signs."""
+    key = Ed25519PrivateKey.generate()
+    sign, check = signing(key), checking(key.public_key())
+    _sodium.cache_clear()
+    early = sign(body)
+    check(early, body)
+    assert _sodium.cache_info().currsize, "it was loaded by the check"
+    assert sign(body) == early
+    check(sign(body), body)

@@ -20,6 +20,7 @@ from mcshell.wire.documents.crl import open_crl
 from mcshell.wire.documents.envelope import (
     Arrival,
     BodyLimits,
+    RequestReader,
     open_request,
     read_request,
     verified,
@@ -64,14 +65,20 @@ class AdmissionController:
         self._approvals = approvals
 
     def open(
-        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        arrival: Arrival,
+        host: Host,
+        now: float,
+        read: RequestReader | None = None,
     ) -> Request | Refusal | None:
         """Verify a message and see whether it is for this node; None when it is not.
 
-        A refusal is of one whose only fault is its date.
+        A refusal is of one whose only fault is its date. `read`: the message's, where it is for several nodes.
         """
         try:
-            found = self._dated(body, headers, arrival, host, now)
+            found = self._dated(body, headers, arrival, host, now, read)
             request = found.request if isinstance(found, Refusal) else found
             if request.via is Via.BROADCAST and not compile_filter(request.filter).matches(host):
                 host.journal.passed(request.id)
@@ -85,11 +92,17 @@ class AdmissionController:
         return found
 
     def _dated(
-        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        arrival: Arrival,
+        host: Host,
+        now: float,
+        read: RequestReader | None = None,
     ) -> Request | Refusal:
         """Verify; what is refused for its date alone is a refusal that can be answered."""
         try:
-            return self._opened(body, headers, arrival, host, now)
+            return self._opened(body, headers, arrival, host, now, read)
         except Rejected as refusal:
             # The dates come last: all else about it was found right.
             if refusal.reason is Reason.EXPIRED:
@@ -108,11 +121,17 @@ class AdmissionController:
         self.refuse(host, reason, detail, request.id, request.via, request.caller)
 
     def _opened(
-        self, body: bytes, headers: Mapping[str, str], arrival: Arrival, host: Host, now: float
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        arrival: Arrival,
+        host: Host,
+        now: float,
+        read: RequestReader | None = None,
     ) -> Request:
         """Verify; under a stale revocation list, once more with the newer one that it carries."""
         try:
-            return open_request(body, headers, self._verifier, arrival, self.limits, now=now)
+            return open_request(body, headers, self._verifier, arrival, self.limits, now, read=read)
         except Rejected as refusal:
             lists = host.revocation if refusal.reason is Reason.STALE_CRL else None
             if lists is None:

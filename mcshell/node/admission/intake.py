@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from mcshell.errors import MCShellError, Reason, Rejected
 from mcshell.message import Via
 from mcshell.node.verdicts import Refusal
-from mcshell.wire.documents.envelope import RULE
+from mcshell.wire.documents.envelope import RULE, RequestReader
 from mcshell.wire.documents.rule import rule_digest
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ class MessageIntake:
     ) -> Iterator[tuple[Host, Admitted | Refusal]]:
         """Yield a verdict for each node that it is for; the id is claimed on disk by then."""
         concerned: list[tuple[Host, Request, Refusal | None]] = []
+        read = RequestReader()
         for host, arrival in whom:
-            found = self._controller.open(body, headers, arrival, host, now)
+            found = self._controller.open(body, headers, arrival, host, now, read)
             if isinstance(found, Refusal):
                 concerned.append((host, found.request, found))
             elif found is not None:

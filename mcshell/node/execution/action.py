@@ -24,7 +24,7 @@ def run_action(admitted: Admitted, host: NodeView, deadline: float, **more: Any)
 
     Whatever it raises is an outcome.
     """
-    call = Call(admitted.request, admitted.request.data, host, deadline, **more)
+    call = Call(admitted.request, dict(admitted.request.data), host, deadline, **more)
     method = getattr(admitted.service.agent, admitted.action.name)
     try:
         result = method(call)

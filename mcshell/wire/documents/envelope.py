@@ -13,6 +13,8 @@ older nodes may overlook; what must not be overlooked gets another `v`, which is
 from __future__ import annotations
 
 import hashlib
+from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
@@ -36,6 +38,7 @@ __all__ = [
     "Arrival",
     "BodyLimits",
     "OpenedReply",
+    "RequestReader",
     "SealedMessage",
     "digest_of",
     "document_of",
@@ -226,18 +229,20 @@ def open_request(
     now: float,
     *,
     stale: bool = False,
+    read: Callable[[bytes, BodyLimits], Request] | None = None,
 ) -> Request:
     """Check a request and return it; `now` (epoch) is when it came in.
 
-    `stale`: the age of the revocation list is set aside, to see whether it brings a newer one.
+    `stale`: the age of the revocation list is set aside, to see whether it brings a newer one. `read`: what
+    reads the body once it is verified (`RequestReader`).
 
     Raises:
         Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED;
             CALLER_MISMATCH; FOREIGN_ID; WRONG_COLLECTIVE; MISROUTED; EXPIRED, FROM_FUTURE.
     """
-    document, identity = of_operator("request", body, headers, verifier, limits, now, stale=stale)
-    request = _request(document, digest_of(body))
+    identity = _operator("request", body, headers, verifier, limits, now, stale=stale)
+    request = (read or _read)(body, limits)
     if request.caller != identity.callerid:
         raise Rejected(
             Reason.CALLER_MISMATCH, f"{request.caller!r} is signed by {identity.callerid}"
@@ -246,6 +251,30 @@ def open_request(
     _check_route(request, arrival)
     _check_dates(request, limits, now)
     return request
+
+
+class RequestReader:
+    """Reads what one message asks: once, however many nodes of a process it is for.
+
+    Each of them verifies it for itself; what the bytes say is the same for all. Inputs are each one's own.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self) -> None:
+        self._read: tuple[bytes, Request] | None = None
+
+    def __call__(self, body: bytes, limits: BodyLimits) -> Request:
+        """The request in a body; raises Rejected."""
+        if self._read is None or self._read[0] is not body:
+            self._read = body, _read(body, limits)
+            return self._read[1]
+        request = self._read[1]
+        return replace(request, data=deepcopy(request.data)) if request.data else request
+
+
+def _read(body: bytes, limits: BodyLimits) -> Request:
+    return _request(document_of(body, limits, "request"), digest_of(body))
 
 
 def open_reply(
@@ -373,11 +402,27 @@ def of_operator(
         Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED.
     """
+    identity = _operator(kind, body, headers, verifier, limits, now, stored=stored, stale=stale)
+    return document_of(body, limits, kind, stored=stored), identity
+
+
+def _operator(
+    kind: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    verifier: Verifier,
+    limits: BodyLimits,
+    now: float,
+    *,
+    stored: bool = False,
+    stale: bool = False,
+) -> Identity:
+    """Which operator has signed a body that is small enough to be read; raises Rejected."""
     refuse_large(body, limits)
     identity = verified(body, headers, verifier, now, stored=stored, stale=stale)
     if identity.kind != "operator":
         raise Rejected(Reason.WRONG_KIND, f"a {kind} signed by the node {identity.name}")
-    return document_of(body, limits, kind, stored=stored), identity
+    return identity
 
 
 def document_of(

@@ -16,7 +16,14 @@ from mcshell.node.admission.intake import DirectDocuments
 from mcshell.node.revocation import Revocation
 from mcshell.node.verdicts import Admitted, Outcome, Refusal
 from mcshell.wire.documents.crl import seal_crl
-from mcshell.wire.documents.envelope import CRL, RULE, BodyLimits, SealedMessage, digest_of
+from mcshell.wire.documents.envelope import (
+    CRL,
+    RULE,
+    BodyLimits,
+    RequestReader,
+    SealedMessage,
+    digest_of,
+)
 from mcshell.wire.documents.job import seal_job
 from mcshell.wire.documents.rule import rule_digest, seal_rule
 from mcshell.wire.stomp.transport import Delivery
@@ -186,6 +193,35 @@ def test_an_id_runs_once_however_often_it_comes(bench: AdmissionBench) -> None:
         request, "replayed", "this id ran here before", caller="cert=alice"
     )
     assert [line["event"] for line in bench.lines()] == ["accepted", "refused", "accepted"]
+
+
+def test_the_inputs_of_a_message_to_several_are_each_nodes_own(bench: AdmissionBench) -> None:
+    """The message is read once; what one node's action does with its inputs no other has."""
+    deep = {"file": "marks", "more": {"of": ["it"]}}
+    sealed = bench.sealed(bench.request(data=deep))
+    read = RequestReader()
+    found = [read(sealed.body, BodyLimits()) for _ in range(3)]
+    found[1].data["more"]["of"].append("else")
+    found[2].data["more"]["of"].clear()
+    assert [one.data["more"]["of"] for one in found] == [["it"], ["it", "else"], []]
+    other = bench.request(data={"file": "others"})
+    assert read(bench.sealed(other).body, BodyLimits()).id == other.id
+    verdicts = [one for _, one in bench.take(bench.request(), "web1", "web2")]
+    assert verdicts[0].request.data is not verdicts[1].request.data
+
+
+def test_each_node_verifies_a_message_to_several(bench: AdmissionBench) -> None:
+    """Who was revoked meanwhile is believed by none of those that look at it later."""
+    sealed, read = bench.sealed(request := bench.request()), RequestReader()
+    words = (sealed.body, sealed.headers)
+    arrival = bench.arrival(request)
+    taken = bench.controller.open(*words, arrival, bench.host, time.time(), read)
+    assert taken is not None
+    bench.authority.revoke("alice")
+    bench.verifier.update_crl(bench.authority.crl_pem)
+    late = bench.arrival(request, "web2")
+    assert bench.controller.open(*words, late, bench.hosts["web2"], time.time(), read) is None
+    assert bench.lines()[-1]["reason"] == "revoked"
 
 
 def test_a_claim_lasts_as_long_as_the_request(bench: AdmissionBench) -> None:

@@ -273,8 +273,16 @@ def test_a_killed_kernels_results_are_had_from_another(fleet, session, mark):
     print(kernel_killed(fleet, session, 90, mark))
 
 
-def test_killed_workers_leave_no_future_open(broker: Broker, tmp_path, session, mark):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "embedded",
+        pytest.param("activemq", marks=[pytest.mark.activemq, pytest.mark.soak]),
+        pytest.param("rabbitmq", marks=[pytest.mark.rabbitmq, pytest.mark.soak]),
+    ],
+)
+def test_killed_workers_leave_no_future_open(kind, request, tmp_path, session, mark):
     """Two of three workers die -9: what is safe to run twice is done, the rest at most once."""
-    with workers(broker, tmp_path, 3) as fleet:
+    with workers(request.getfixturevalue(kind), tmp_path, 3) as fleet:
         fleet.start()
-        print(broker.kind, workers_killed(fleet, session, 120, mark))
+        print(kind, workers_killed(fleet, session, 120, mark))

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(600)
 SIZE = 24_000_000
 POLICY = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
+RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)
+ACTIVEMQ = pytest.param("activemq", marks=[pytest.mark.activemq, pytest.mark.soak])
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 10))]
 
 
+@pytest.mark.parametrize("broker_kind", ["embedded", RABBITMQ, ACTIVEMQ])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_it_is_resumed_whatever_is_killed(mortal_broker: Broker, tmp_path: Path, seed: int) -> None:
     """A node and the broker die and come back, then the client dies; the line again, and all have it."""

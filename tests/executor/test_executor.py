@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.client.client import Client
-    from tests.peers.brokers import Broker
     from tests.peers.fleet import Fleet
 
 pytestmark = pytest.mark.timeout(240)

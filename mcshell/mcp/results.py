@@ -31,10 +31,14 @@ _EXACT: Final = 2**53
 _SMALLER: Final = ((CHARACTERS, 100), (200, 20), (40, 5))
 """Characters of a text and items of a list or hash for a row that is too large as it was asked for."""
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-_SPACES: Final = frozenset("\u00a0\u1680\u202f\u205f\u3000") | {chr(n) for n in range(0x2000, 0x200B)}
+_SPACES: Final = frozenset("\u00a0\u1680\u202f\u205f\u3000") | {
+    chr(n) for n in range(0x2000, 0x200B)
+}
 
 
-def harmless(value: Any, characters: int = CHARACTERS, items: int = _ITEMS, depth: int = _DEPTH) -> Any:
+def harmless(
+    value: Any, characters: int = CHARACTERS, items: int = _ITEMS, depth: int = _DEPTH
+) -> Any:
     """A copy of any value that JSON carries, each text no longer than `characters`."""
     return _harmless(plain(value), characters, items, depth)
 
@@ -102,7 +106,12 @@ class Part:
 
     def document(self, name: str) -> dict[str, Any]:
         """As it stands in an answer, the rows under `name`."""
-        return {name: self.rows, "total": self.total, "next_offset": self.following, "cut": self.cut}
+        return {
+            name: self.rows,
+            "total": self.total,
+            "next_offset": self.following,
+            "cut": self.cut,
+        }
 
 
 def part(

@@ -24,10 +24,11 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcshell.client.origin import origin
 from mcshell.client.pki import pki_of
+from mcshell.commands.output.json_document import dumps
 from mcshell.errors import MCShellError, SessionError, Stopped
 from mcshell.mcp import tasks
 from mcshell.mcp.asking import Asked
-from mcshell.mcp.results import harmless, one_line
+from mcshell.mcp.results import one_line
 from mcshell.mcp.tools import INSTRUCTIONS, TOOLS, FleetTool
 from mcshell.version import VERSION
 from mcshell.wire.credentials import load_credentials
@@ -92,10 +93,10 @@ class FleetServer:
             version=VERSION,
             instructions=INSTRUCTIONS,
             on_list_tools=self._list,
-            on_call_tool=self._call,
         )
         self.server.extensions[tasks.EXTENSION] = {}
         add = self.server.add_request_handler
+        add("tools/call", types.CallToolRequestParams, self._call)
         add("tasks/get", tasks.TaskParams, self._task)
         add("tasks/update", tasks.TaskParams, self._acknowledge)
         add("tasks/cancel", tasks.TaskParams, self._acknowledge)
@@ -143,7 +144,7 @@ class FleetServer:
 
     async def _task_of(self, ctx: ServerRequestContext[Any], params: tasks.TaskParams) -> Any:
         if not _knows_tasks(ctx):
-            needed = {"requiredCapabilities": {"extensions": {tasks.EXTENSION: {}}}}
+            needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {tasks.EXTENSION: {}}}}
             raise MCPError(_MISSING_CAPABILITY, "Missing required client capability", needed)
         try:
             return await self._run(ctx, tasks.task_of, self._context, params.task_id)
@@ -173,7 +174,7 @@ def _client_name(ctx: ServerRequestContext[Any]) -> str:
     params = ctx.session.client_params
     if params is None:
         return "unnamed"
-    return one_line(f"{params.client_info.name} {params.client_info.version}", _NAME)
+    return one_line(f"{params.client_info.name} {params.client_info.version}"[:_NAME])
 
 
 def _knows_tasks(ctx: ServerRequestContext[Any]) -> bool:
@@ -200,12 +201,12 @@ def _tool(one: FleetTool) -> types.Tool:
 
 def _succeeded(document: Mapping[str, Any]) -> types.CallToolResult:
     """A document as structured content, and as text for clients that know no other."""
-    from mcshell.commands.output.json_document import dumps  # noqa: PLC0415 - as it is shown
-
-    content = [types.TextContent(type="text", text=dumps(document))]
-    return types.CallToolResult(content=content, structured_content=dict(document))
+    return types.CallToolResult(content=_block(dumps(document)), structured_content=dict(document))
 
 
 def _failed(line: str) -> types.CallToolResult:
-    content = [types.TextContent(type="text", text=harmless(line))]
-    return types.CallToolResult(content=content, is_error=True)
+    return types.CallToolResult(content=_block(line), is_error=True)
+
+
+def _block(text: str) -> list[types.ContentBlock]:
+    return [types.TextContent(type="text", text=text)]

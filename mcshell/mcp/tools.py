@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,7 @@ from mcshell.mcp.results import CHARACTERS, one_line
 from mcshell.message import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jsonschema import Draft202012Validator
 
@@ -259,9 +258,7 @@ TOOLS: Final = _table(
         " nodes, and for each action that was asked a table such as package_status, with its outputs."
         " Times are seconds since the epoch; data, facts and inputs are JSON (facts ->> '$.os.name').",
         reading.sql,
-        takes=_object(
-            {"query": _text("SELECT …", 100_000), **_LIMIT, **_CHARACTERS}, ("query",)
-        ),
+        takes=_object({"query": _text("SELECT …", 100_000), **_LIMIT, **_CHARACTERS}, ("query",)),
         gives=_answer(
             "rows",
             {"says": {"type": "object"}},

@@ -204,9 +204,7 @@ def some_rows(
             raise _refusal(error, views) from error
 
 
-def _fetched(
-    cursor: sqlite3.Cursor, bounds: QueryBounds
-) -> tuple[list[tuple[Any, ...]], bool]:
+def _fetched(cursor: sqlite3.Cursor, bounds: QueryBounds) -> tuple[list[tuple[Any, ...]], bool]:
     """The rows that fit in, and whether there are more."""
     rows: list[tuple[Any, ...]] = []
     left = bounds.total

@@ -50,7 +50,7 @@ class _TaskParams(RequestParams):
 
 
 class _TaskRequest(Request[_TaskParams, str]):
-    name_param: ClassVar[str | None] = "task_id"
+    name_param: ClassVar[str | None] = "taskId"
     method: str
     params: _TaskParams
 

@@ -118,7 +118,10 @@ def test_what_nodes_say_is_data_of_one_response(wire: Wire, state: str, tmp_path
     assert len(CASES) == 28
     before = wire.ask("tools/list")
     for case, said in CASES.items():
-        inputs = {"case": f"fail: {case}" if state == "failed" else case, "file": str(tmp_path / "marks")}
+        inputs = {
+            "case": f"fail: {case}" if state == "failed" else case,
+            "file": str(tmp_path / "marks"),
+        }
         asked = {"agent": "hostile", "action": "say", "inputs": inputs, "nodes": ["web1"]}
         result = wire.ask("tools/call", name="call", arguments={**asked, "wait": 60})
         assert set(result) == {"content", "structuredContent", "isError"}, case

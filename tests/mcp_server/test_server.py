@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -142,13 +141,15 @@ def test_a_broker_that_goes_and_comes_back(
     """Without a broker what is kept can be read, and what asks says so in a line; then it goes on."""
     broker = fresh_broker("embedded")
     agents = f'agents = ["{AGENTS}", "{HOSTILE}"]\n'
-    with Fleet(broker, tmp_path, {"web1": Node()}, policies={"default": POLICY}, more=agents) as one:
+    with Fleet(
+        broker, tmp_path, {"web1": Node()}, policies={"default": POLICY}, more=agents
+    ) as one:
         with one.config.open("a") as file:
             file.write(f"[node]\n{agents}")
         desk = Desk(one)
 
         async def story() -> None:
-            broker.kill()
+            broker.kill9()
             async with desk.assistant() as client:
                 line = await client.refused("discover")
                 assert "cannot connect" in line
@@ -157,7 +158,7 @@ def test_a_broker_that_goes_and_comes_back(
                 one.start()
                 asked = await client.ask("call", agent="rpcutil", action="ping", wait=60)
                 assert asked["states"] == {"ok": 1}
-                broker.kill()
+                broker.kill9()
                 task = await client.begun(
                     "call", agent="rpcutil", action="ping", nodes=["web1"], wait=0.2
                 )
@@ -279,4 +280,3 @@ def test_the_configuration_narrows_it(desk: Desk, tmp_path: Path) -> None:
         assert "mcp.agents" in await one.refused("doc", agent="echo")
 
     desk.run(story, MCSHELL_CONFIG=str(narrow), session="narrow")
-    assert sys.executable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.client.discovery.targeting import RequestOptions, seconds_of
 from mcshell.errors import UsageError
 from mcshell.mcp.reading import refusal, replies_document, targeting, when
-from mcshell.mcp.results import part
+from mcshell.mcp.results import one_line, part
 from mcshell.message import Via
 from mcshell.values import dataclass
 
@@ -27,6 +27,8 @@ TTL: Final = 600.0
 """Seconds that a call may wait for nodes that are down."""
 WAIT: Final = 10.0
 _BRINGING: Final = 20.0
+_BY: Final = "[an assistant's, by mcp]"
+"""Who approves a proposal is to know that no operator has thought of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ def propose(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
         agent,
         action,
         ttl=given.get("ttl"),
-        why=given["why"],
+        why=f"{_BY} {one_line(given['why'])}",
         timeout=_BRINGING,
         inputs=given.get("inputs", {}),
         targeting=targeting(given),

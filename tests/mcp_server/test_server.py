@@ -14,6 +14,7 @@ import psutil
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from mcshell.client.session.session import listing
 from tests.mcp_server.conftest import AGENTS, HOSTILE, PATIENCE, POLICY, Desk
 from tests.peers.fleet import ROOT, Fleet, Node
 from tests.peers.processes import wait_until
@@ -170,8 +171,16 @@ def test_a_broker_that_goes_and_comes_back(
         asyncio.run(story())
 
 
-def ended(desk: Desk, lines: list[dict[str, Any]], **environ: str) -> tuple[int, str, str, float]:
-    """A server that is told some lines and whose input then ends: code, output, errors, seconds."""
+def ended(
+    desk: Desk,
+    lines: list[dict[str, Any]],
+    until: Callable[[], bool] = lambda: True,
+    **environ: str,
+) -> tuple[int, str, str, float]:
+    """A server that is told some lines, and whose input ends when something is so.
+
+    Gives its exit code, what it wrote to both outputs, and how long its end took.
+    """
     how = desk.parameters(session="ended")
     process = subprocess.Popen(
         [how.command, *how.args],
@@ -190,6 +199,7 @@ def ended(desk: Desk, lines: list[dict[str, Any]], **environ: str) -> tuple[int,
         process.stdin.flush()
         if "id" in line and line["id"] == 1:
             said += process.stdout.readline()
+    assert wait_until(until, PATIENCE)
     before = psutil.Process(process.pid).children(recursive=True)
     began = time.monotonic()
     out, errors = process.communicate(timeout=PATIENCE)
@@ -216,7 +226,12 @@ def test_it_ends_with_its_input_whatever_waits(desk: Desk) -> None:
     arguments = {"agent": "rpcutil", "action": "ping", "nodes": ["absent"], "wait": 60}
     asked = {"name": "call", "arguments": arguments}
     call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": asked}
-    code, out, errors, took = ended(desk, [HELLO, READY, call])
+    state = desk.fleet.folder / "state-mcp-alice"
+
+    def asked_it() -> bool:
+        return any(one.name == "ended" and one.open for one in listing(state))
+
+    code, out, errors, took = ended(desk, [HELLO, READY, call], asked_it)
     assert code == 0, errors
     assert took < 40
     assert all(json.loads(line)["id"] in (1, 2) for line in out.splitlines())

@@ -91,6 +91,12 @@ def test_it_calls_what_changes_nothing_and_asks_sql(desk: Desk) -> None:
     assert origin.startswith("mcp: Tester")
     assert origin.isprintable()
     assert len(origin) < 200
+    book = desk.fleet.folder / "assistant.ipynb"
+    state = str(desk.fleet.folder / "state-mcp-alice")
+    words = ("notebook", "assistant", "-o", str(book))
+    done = desk.fleet.cli(*words, MCSHELL_STATE=state)
+    assert done.returncode == 0, done.stderr
+    assert "from mcp&#58; Tester" in book.read_text()
 
 
 def test_a_client_of_the_older_protocol_has_the_same(desk: Desk) -> None:
@@ -137,6 +143,7 @@ def test_what_changes_is_refused_and_can_be_proposed(desk: Desk, tmp_path: Path)
         ]
         assert (found["asks"], found["approved"], found["nodes"]) == ("mark.once", [], "web[1-2]")
         assert found["inputs"] == inputs
+        assert found["why"] == "[an assistant's, by mcp] the disk is full"
         digest: str = said["proposal"]
         assert f"mcshell approve {digest[:12]}" in said["next"]
         return digest

@@ -139,14 +139,18 @@ def sources(
     )
 
 
+def _whole(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryBounds:
-    """What one query may cost: seconds, rows, bytes of them all, and of one value or text."""
+    """What one query may cost: seconds, rows, and bytes of them all, each value as `kept` makes it."""
 
     seconds: float = 1e9
     rows: int = _MOST_ROWS
     total: int = 1 << 62
-    longest: int = _LONGEST
+    kept: Callable[[Any], Any] = _whole
 
 
 def query(
@@ -187,7 +191,7 @@ def some_rows(
             output = _guarded(bodies.output, problems)
             db.create_function("output", -1, output, deterministic=True)
             _fill(db, asked, views)
-            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, bounds.longest)
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
             db.set_authorizer(_allowing(views))
             # Python looks at its signals there, too.
             db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
@@ -208,7 +212,8 @@ def _fetched(cursor: sqlite3.Cursor, bounds: QueryBounds) -> tuple[list[tuple[An
     """The rows that fit in, and whether there are more."""
     rows: list[tuple[Any, ...]] = []
     left = bounds.total
-    for row in cursor:
+    for values in cursor:
+        row = tuple(map(bounds.kept, values))
         left -= sum(len(one) if isinstance(one, str | bytes) else 8 for one in row)
         if left < 0 or len(rows) == bounds.rows:
             return rows, True

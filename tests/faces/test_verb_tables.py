@@ -217,7 +217,9 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
     second += f" --passcode-file {lab.folder}/broker.pass"
     others, own = proposed(lab, second_operator(lab)), proposed(lab, "mcshell.toml")
     for line in SHELL:
-        before = {"shell": "echo version | ", "mcp": "true | ", "watch": "timeout -s INT 4 "}.get(verb(line), "")
+        before = {"shell": "echo version | ", "mcp": "true | ", "watch": "timeout -s INT 4 "}.get(
+            verb(line), ""
+        )
         words = line.format(lab=lab.folder, old=old, new=new, own=own, others=others)
         there = serving(lab, second) if verb(line) == "broker move" else nullcontext()
         with there:

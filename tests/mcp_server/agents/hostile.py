@@ -89,7 +89,7 @@ CASES: dict[str, Any] = {
     },
     "a nul": {"text": "a\x00b", "value": {"k\x00": "v\x00"}},
     "half a pair": {"text": "a\ud800b", "value": {"\udfff": "\ud800"}},
-    "a large number": {"value": [10**300, -(10**300), 2**63, float(2**53)]},
+    "a large number": {"value": [2**62, -(2**62), 2**53 + 1, 1e308]},
     "sql": {"text": "'; DROP TABLE requests; ATTACH '/tmp/x' AS y; --", "value": '"; PRAGMA x'},
     "names": {"text": "web1", "value": {"sender": "web2", "identity": "cert=alice", "state": "ok"}},
     "odd keys": {"value": {"\u202ekey": 1, "key\x1b[0m": 2, "": 3, "k" * 5_000: 4, "a": 5}},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 from functools import partial
@@ -67,8 +68,13 @@ def serve(context: Context, session: str | None) -> int:
     load_credentials(pki_of(context.settings))  # said now, and not by the first tool
     context.session = session or session_name()
     log.info("session %s", context.session)
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # ends it at once, as SIGTERM: nothing is lost by it
     try:
         anyio.run(_serve, context)
+    except* BrokenPipeError:
+        log.info("nobody reads any more")
     finally:
         context.close()
     logging.shutdown()

@@ -248,8 +248,9 @@ def test_what_is_no_protocol_is_answered_or_left(desk: Desk) -> None:
         assert json.loads(line)["jsonrpc"] == "2.0"
 
 
-def test_sigterm_ends_it(desk: Desk) -> None:
-    """As a client does where a server does not end by itself."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it(desk: Desk, number: signal.Signals) -> None:
+    """As a client does where a server does not end by itself, or somebody at a terminal."""
     how = desk.parameters(session="terminated")
     process = subprocess.Popen(
         [how.command, *how.args],
@@ -261,9 +262,33 @@ def test_sigterm_ends_it(desk: Desk) -> None:
     )
     assert process.stderr is not None
     assert b"session terminated" in process.stderr.readline()
-    os.kill(process.pid, signal.SIGTERM)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(HELLO).encode() + b"\n")
+    process.stdin.flush()
+    assert process.stdout.readline()
+    os.kill(process.pid, number)
     process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGTERM
+    assert process.returncode == -number
+
+
+def test_a_client_that_is_gone(desk: Desk) -> None:
+    """It ends well, with no traceback, when its words find nobody."""
+    how = desk.parameters(session="unread")
+    process = subprocess.Popen(
+        [how.command, *how.args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=how.env,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(json.dumps(HELLO).encode() + b"\n", timeout=PATIENCE)
+    assert process.returncode == 0, errors
+    assert b"Traceback" not in errors
 
 
 def test_what_is_wrong_at_its_start_is_one_line(desk: Desk, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
 
-__all__ = ["Asked", "call", "propose"]
+__all__ = ["FleetCall", "call", "propose"]
 
 TTL: Final = 600.0
 """Seconds that a call may wait for nodes that are down."""
@@ -32,7 +32,7 @@ _BY: Final = "[an assistant's, by mcp]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class FleetCall:
     """A request that went out, with what of its answer is wanted."""
 
     replies: Replies
@@ -47,7 +47,7 @@ class Asked:
         return found
 
 
-def call(context: Context, given: Mapping[str, Any]) -> Asked:
+def call(context: Context, given: Mapping[str, Any]) -> FleetCall:
     """Have nodes do what changes nothing; waits for their replies for a while.
 
     Raises:
@@ -76,7 +76,7 @@ def call(context: Context, given: Mapping[str, Any]) -> Asked:
         lambda _changing: False,  # once more, by the schemas that the request has at its targets
     )
     replies.wait(given.get("wait", WAIT))
-    return Asked(replies=replies, given=given)
+    return FleetCall(replies=replies, given=given)
 
 
 def propose(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BYTES", "CHARACTERS", "Part", "harmless", "one_line", "part", "size"]
+__all__ = ["BYTES", "CHARACTERS", "ResultPart", "harmless", "one_line", "part", "size"]
 
 BYTES: Final = 200_000
 """Bytes of an answer's rows, as JSON."""
@@ -93,7 +93,7 @@ def size(value: Any) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ResultPart:
     """Some rows out of `total`; `following` is where the next begin, None where these are the last.
 
     `cut` says what is not here and how to get it, empty where nothing was left out.
@@ -122,7 +122,7 @@ def part(
     limit: int = 100,
     characters: int = CHARACTERS,
     most: int = BYTES,
-) -> Part:
+) -> ResultPart:
     """The rows from `offset` on, at most `limit` of them and `most` bytes; `made` makes the row of each.
 
     A row that alone is too large is made smaller; the first is always there.
@@ -143,7 +143,7 @@ def part(
         words.append(f"rows {offset} to {end - 1} of {len(rows)}: offset={end} gives the next")
     if smaller:
         words.append(f"{smaller} rows were too large, and are cut: ask for one node, or by sql")
-    return Part(rows=found, total=len(rows), following=following, cut="; ".join(words))
+    return ResultPart(rows=found, total=len(rows), following=following, cut="; ".join(words))
 
 
 def _fitting(row: Any, characters: int, most: int) -> tuple[Any, bool]:

@@ -28,7 +28,7 @@ from mcshell.client.pki import pki_of
 from mcshell.commands.output.json_document import dumps
 from mcshell.errors import MCShellError, SessionError, Stopped
 from mcshell.mcp import tasks
-from mcshell.mcp.asking import Asked
+from mcshell.mcp.asking import FleetCall
 from mcshell.mcp.results import one_line
 from mcshell.mcp.tools import INSTRUCTIONS, TOOLS, FleetTool
 from mcshell.version import VERSION
@@ -120,7 +120,7 @@ class FleetServer:
             return _failed(complaint)
         try:
             found = await self._run(ctx, tool.run, self._context, given)
-            if isinstance(found, Asked):
+            if isinstance(found, FleetCall):
                 if not found.replies.done and _knows_tasks(ctx):
                     return await self._run(ctx, tasks.created, found.replies)
                 found = await self._run(ctx, found.document)
@@ -137,7 +137,7 @@ class FleetServer:
         replies = await self._task_of(ctx, params)
         found: dict[str, Any] = await self._run(ctx, tasks.described, replies)
         if found["status"] == "completed":
-            document = await self._run(ctx, Asked(replies=replies, given={}).document)
+            document = await self._run(ctx, FleetCall(replies=replies, given={}).document)
             found["result"] = _succeeded(document).model_dump(
                 by_alias=True, mode="json", exclude_none=True
             )

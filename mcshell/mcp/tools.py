@@ -129,7 +129,7 @@ class FleetTool:
         self,
         name: str,
         description: str,
-        run: Callable[[Context, Mapping[str, Any]], dict[str, Any] | asking.Asked],
+        run: Callable[[Context, Mapping[str, Any]], dict[str, Any] | asking.FleetCall],
         *,
         takes: _Schema,
         gives: _Schema,

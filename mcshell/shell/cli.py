@@ -173,7 +173,7 @@ def _verb(start: _Start, context: Context, streams: StandardStreams) -> int:
         return demo(cast("DemoOptions", invocation.options))
     if target == "face:mcp":
         with light.left_out("mcp"):
-            from mcshell.shell.assistant import assist  # noqa: PLC0415 - as below
+            from mcshell.mcp.assist import assist  # noqa: PLC0415 - as below
 
         return assist(context, cast("MCPOptions", invocation.options))
     if target == "face:watch":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mcshell.mcp.results import harmless, one_line, part, size
 from mcshell.mcp.tools import TOOLS
 
-TEXTS = st.text(st.characters(), max_size=80)  # halves of pairs, too
+TEXTS = st.text(st.characters(), max_size=18)  # halves of pairs, too
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=40) | TEXTS,
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(TEXTS, inner, max_size=6),

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -20,7 +21,7 @@ from tests.peers.fleet import ROOT, Fleet, Node
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.mcp_server.conftest import Assistant
@@ -49,16 +50,16 @@ async def waiting(one: Assistant, file: Path) -> str:
     return task.task_id
 
 
-def test_a_task_is_taken_up_after_the_servers_death(desk: Desk, tmp_path: Path) -> None:
-    """Killed without a warning while nodes are at it; the next one, of the same session, has the result."""
-    file = tmp_path / "there"
+def taken_up(desk: Desk, file: Path) -> None:
+    """A task is begun, its server killed, its work done, and another server asked for the result."""
+    names = desk.fleet.names
 
     async def first() -> str:
         async with desk.assistant(session="killed") as one:
             task = await waiting(one, file)
             state = await one.task(task)
             assert (state["status"], state["taskId"]) == ("working", task)
-            assert "3 nodes" in state["statusMessage"]
+            assert f"{len(names)} nodes" in state["statusMessage"]
             for process in servers("killed"):
                 process.kill()
             with pytest.raises(MCPError):
@@ -71,12 +72,35 @@ def test_a_task_is_taken_up_after_the_servers_death(desk: Desk, tmp_path: Path) 
     async def second(one: Assistant) -> None:
         found = await one.completed(task)
         rows = found["result"]["structuredContent"]["rows"]
-        assert [row["says"]["data"]["text"] for row in rows] == ["it is there"] * 3
-        assert found["result"]["structuredContent"]["states"] == {"ok": 3}
+        assert [row["says"]["data"]["text"] for row in rows] == ["it is there"] * len(names)
+        assert found["result"]["structuredContent"]["states"] == {"ok": len(names)}
         asked = await one.ask("replies", request=task)
         assert asked["rows"] == rows
 
     desk.run(second, session="killed")
+
+
+def test_a_task_is_taken_up_after_the_servers_death(desk: Desk, tmp_path: Path) -> None:
+    """Killed without a warning while nodes are at it; the next one, of the same session, has the result."""
+    taken_up(desk, tmp_path / "there")
+
+
+def test_a_task_is_taken_up_on_rabbitmq(rabbitmq: Broker, tmp_path: Path) -> None:
+    """The same where the replies wait in RabbitMQ."""
+    with small_fleet(rabbitmq, tmp_path) as fleet:
+        fleet.start()
+        taken_up(Desk(fleet), tmp_path / "there")
+
+
+@contextmanager
+def small_fleet(broker: Broker, folder: Path) -> Iterator[Fleet]:
+    """One node, not started, with the tests' agents."""
+    agents = f'agents = ["{AGENTS}", "{HOSTILE}"]\n'
+    nodes = {"web1": Node()}
+    with Fleet(broker, folder, nodes, policies={"default": POLICY}, more=agents) as one:
+        with one.config.open("a") as file:
+            file.write(f"[node]\n{agents}")
+        yield one
 
 
 def test_a_task_ends_as_it_stands_when_its_time_is_over(desk: Desk) -> None:
@@ -141,12 +165,7 @@ def test_a_broker_that_goes_and_comes_back(
 ) -> None:
     """Without a broker what is kept can be read, and what asks says so in a line; then it goes on."""
     broker = fresh_broker("embedded")
-    agents = f'agents = ["{AGENTS}", "{HOSTILE}"]\n'
-    with Fleet(
-        broker, tmp_path, {"web1": Node()}, policies={"default": POLICY}, more=agents
-    ) as one:
-        with one.config.open("a") as file:
-            file.write(f"[node]\n{agents}")
+    with small_fleet(broker, tmp_path) as one:
         desk = Desk(one)
 
         async def story() -> None:

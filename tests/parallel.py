@@ -26,7 +26,7 @@ GROUPS = {
     "hostile": ["hostile", "work", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
-    "services": ["services", "metrics", "deploy", "docs", "faces"],
+    "services": ["services", "metrics", "deploy", "docs", "faces", "mcp_server"],
     "the rest": [],
 }
 LATER = "RabbitMQ of Debian 13"

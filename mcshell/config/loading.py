@@ -34,6 +34,7 @@ from mcshell.config.sections import (
     ClientSettings,
     CollectiveSettings,
     Limit,
+    MCPSettings,
     NodeSettings,
     PKISettings,
     Pool,
@@ -58,6 +59,7 @@ _Section = TypeVar(
     ClientSettings,
     NodeSettings,
     SupervisorSettings,
+    MCPSettings,
     MCollective,
     Limit,
     Pool,
@@ -69,6 +71,7 @@ SECTIONS = {
     "client": ClientSettings,
     "node": NodeSettings,
     "supervisor": SupervisorSettings,
+    "mcp": MCPSettings,
     "mcollective": MCollective,
 }
 _MEASURED: dict[str, Callable[[Any], Any]] = {
@@ -105,6 +108,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | _MEASURED,
     Pool: {"members": read_words},
     SupervisorSettings: {"rules": read_path} | _MEASURED,
+    MCPSettings: {"agents": read_words},
     MCollective: {
         "urls": read_urls,
         "collectives": read_some_words,
@@ -180,6 +184,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
         client=_section(ClientSettings, "client", sources),
         node=_section(NodeSettings, "node", sources),
         supervisor=_section(SupervisorSettings, "supervisor", sources),
+        mcp=_section(MCPSettings, "mcp", sources),
         mcollective=_section(MCollective, "mcollective", sources),
         pools=_named(Pool, "pools", document.get("pools", {}), sources),
         agents={name: dict(table) for name, table in document.get("agents", {}).items()},

@@ -23,6 +23,7 @@ __all__ = [
     "CollectiveSettings",
     "KeyReference",
     "Limit",
+    "MCPSettings",
     "Measured",
     "NodeSettings",
     "PKISettings",
@@ -316,6 +317,17 @@ class SupervisorSettings(Measured):
     rules: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MCPSettings:
+    """`[mcp]`: what assistants may ask for through `mcshell mcp`, which the nodes decide on all the same.
+
+    Attributes:
+        agents: patterns of the agents that may be called or proposed.
+    """
+
+    agents: tuple[str, ...] = ("*",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings. `origins` maps "section.key" to where its value came from.
@@ -330,6 +342,7 @@ class Settings:
     client: ClientSettings
     node: NodeSettings
     supervisor: SupervisorSettings
+    mcp: MCPSettings
     mcollective: MCollective
     pools: Mapping[str, Pool]
     agents: Mapping[str, Mapping[str, Any]]

@@ -28,7 +28,7 @@ from mcshell.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcshell.commands.grammar.local_options import DemoOptions
+    from mcshell.commands.grammar.local_options import DemoOptions, MCPOptions
 
 __all__ = ["main"]
 
@@ -171,6 +171,11 @@ def _verb(start: _Start, context: Context, streams: StandardStreams) -> int:
             from mcshell.shell.demo import demo  # noqa: PLC0415 - as below
 
         return demo(cast("DemoOptions", invocation.options))
+    if target == "face:mcp":
+        with light.left_out("mcp"):
+            from mcshell.mcp.assist import assist  # noqa: PLC0415 - as below
+
+        return assist(context, cast("MCPOptions", invocation.options))
     if target == "face:watch":
         from mcshell.shell.lines import run_and_show  # noqa: PLC0415 - services run no lines
         from mcshell.shell.output import Screen  # noqa: PLC0415 - services show nothing

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "mcshell broker config rabbitmq --dir": "tests/foreign/test_page.py",
     "#!/bin/sh\nset -eu\ncd /etc/mcshell": "tests/foreign/test_fleet.py",
     "mcshell broker config rabbitmq --pki": "tests/enrolment/test_lines.py",
+    **dict.fromkeys(('{\n  "mcpServers"', "[mcp]"), "tests/mcp_server/test_page.py"),
     "mcshell pki rotate": "tests/enrolment/test_rotation.py",
     "mcshell pki publish\nmcshell pki rotate": "tests/enrolment/test_rotation.py",
     "tar -C /srv/mcshell": "tests/enrolment/test_lines.py",

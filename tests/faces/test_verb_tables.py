@@ -124,6 +124,7 @@ SHELL = (
     "supervisor sign {lab}/tour/nightly.yaml -o rules",
     "watch 1 version",
     "shell",
+    "mcp",
     "demo --nodes 2 --dir small --exec 'find; version' --incident",
     "audit verify {lab}/state/node/audit.jsonl --heads inventory --node localhost",
     "propose rpcutil ping -I web01",
@@ -132,7 +133,7 @@ SHELL = (
     "proposal run {own} --yes",
     "audit verify audited --log {lab}/state/node/audit.jsonl",
 )
-"""What is typed at a shell, in this order; `shell` is given a line, `watch` is interrupted."""
+"""What is typed at a shell, in this order; `shell` is given a line, `mcp` nothing, `watch` is interrupted."""
 SERVICES = (
     "broker --listen 127.0.0.1:0 --data broker --user mcs --passcode-file {lab}/broker.pass",
     "node --config {lab}/extra.toml",
@@ -216,7 +217,9 @@ def test_the_verbs_of_the_command_line(lab: Lab) -> None:
     second += f" --passcode-file {lab.folder}/broker.pass"
     others, own = proposed(lab, second_operator(lab)), proposed(lab, "mcshell.toml")
     for line in SHELL:
-        before = {"shell": "echo version | ", "watch": "timeout -s INT 4 "}.get(verb(line), "")
+        before = {"shell": "echo version | ", "mcp": "true | ", "watch": "timeout -s INT 4 "}.get(
+            verb(line), ""
+        )
         words = line.format(lab=lab.folder, old=old, new=new, own=own, others=others)
         there = serving(lab, second) if verb(line) == "broker move" else nullcontext()
         with there:

@@ -22,6 +22,7 @@ import base64
 import json
 import re
 import sqlite3
+import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from mcshell.ddl import Action
     from mcshell.ddl.library import Library
 
-__all__ = ["Sources", "query", "sources"]
+__all__ = ["QueryBounds", "Sources", "query", "some_rows", "sources"]
 
 _TABLES = """
 CREATE TABLE asked (requestid UNIQUE, agent, action, via, collective, created, expires, filter, inputs,
@@ -138,6 +139,20 @@ def sources(
     )
 
 
+def _whole(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryBounds:
+    """What one query may cost: seconds, rows, and bytes of them all, each value as `kept` makes it."""
+
+    seconds: float = 1e9
+    rows: int = _MOST_ROWS
+    total: int = 1 << 62
+    kept: Callable[[Any], Any] = _whole
+
+
 def query(
     asked: Sources, text: str, values: Mapping[str, Any] | None = None
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
@@ -147,7 +162,25 @@ def query(
         UsageError: what SQLite says of it, in a line; it is more than a question, or its answer more
             than a million rows.
     """
+    columns, rows, more = some_rows(asked, text, values)
+    if more:
+        raise UsageError(f"sql: more than {_MOST_ROWS:,} rows: say LIMIT, or sum them up")
+    return columns, rows
+
+
+def some_rows(
+    asked: Sources,
+    text: str,
+    values: Mapping[str, Any] | None = None,
+    bounds: QueryBounds = QueryBounds(),  # noqa: B008 - it never changes
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]], bool]:
+    """As `query`, within `bounds`; and whether there are more rows than fit in.
+
+    Raises:
+        UsageError: as `query`; it takes longer.
+    """
     problems: list[BaseException] = []
+    end = time.monotonic() + bounds.seconds
     with ExitStack() as stack:
         db = stack.enter_context(
             closing(sqlite3.connect(":memory:", uri=True, isolation_level=None))
@@ -160,18 +193,32 @@ def query(
             _fill(db, asked, views)
             db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
             db.set_authorizer(_allowing(views))
-            db.set_progress_handler(lambda: 0, _STEPS)  # Python looks at its signals there
+            # Python looks at its signals there, too.
+            db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
             cursor = db.execute(text, dict(values or {}))
             if cursor.description is None:
                 raise UsageError("sql: a question is meant: SELECT …")
-            rows = cursor.fetchmany(_MOST_ROWS + 1)
-            if len(rows) > _MOST_ROWS:
-                raise UsageError(f"sql: more than {_MOST_ROWS:,} rows: say LIMIT, or sum them up")
-            return distinct(one[0] for one in cursor.description), rows
+            rows, more = _fetched(cursor, bounds)
+            return distinct(one[0] for one in cursor.description), rows, more
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError) as error:
             if problems:
                 raise problems[0] from error
+            if str(error) == "interrupted" and time.monotonic() > end:
+                raise UsageError(f"sql: it took longer than {bounds.seconds:g} s") from error
             raise _refusal(error, views) from error
+
+
+def _fetched(cursor: sqlite3.Cursor, bounds: QueryBounds) -> tuple[list[tuple[Any, ...]], bool]:
+    """The rows that fit in, and whether there are more."""
+    rows: list[tuple[Any, ...]] = []
+    left = bounds.total
+    for values in cursor:
+        row = tuple(map(bounds.kept, values))
+        left -= sum(len(one) if isinstance(one, str | bytes) else 8 for one in row)
+        if left < 0 or len(rows) == bounds.rows:
+            return rows, True
+        rows.append(row)
+    return rows, False
 
 
 def _refusal(error: Exception, views: Sequence[str]) -> BaseException:

@@ -45,6 +45,10 @@ class DemoOptions(ServiceOptions):
     incident: bool = flag("--incident", "two nodes go down: find them")
 
 
+class MCPOptions(ServiceOptions):
+    session: str | None = option("--session NAME", "the durable session (default: mcp-HOST)")
+
+
 class TourOptions(Options):
     stop: Literal["plan", "job", "rule", "talk", "incident"] | None = word(
         "STOP",

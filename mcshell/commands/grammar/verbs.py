@@ -160,6 +160,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for verb in (
     Verb("notebook", "sessions as a notebook that runs on what was answered", "notebook:notebook", "local:NotebookOptions"),
     Verb("agent new", "begin an agent of your own", "agent_new:new", "local:AgentNewOptions", "cli"),
     Verb("completion", "what a shell's Tab wants to know", "completion:completion", "local:CompletionOptions", "cli"),
+    Verb("mcp", "the fleet for an assistant: reads, and proposes", "face:mcp", "local:MCPOptions", "cli"),
     Verb("shell", "the prompt", "face:shell", "Options", "cli"),
 )}
 # fmt: on

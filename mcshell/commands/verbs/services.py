@@ -24,9 +24,9 @@ if TYPE_CHECKING:
         NodeOptions,
         PKIServeOptions,
     )
-    from mcshell.commands.grammar.options import PartOptions
+    from mcshell.commands.grammar.options import PartOptions, ServiceOptions
 
-__all__ = ["JSONFormatter", "broker", "emulate", "node", "pki_serve", "supervisor"]
+__all__ = ["JSONFormatter", "begin_log", "broker", "emulate", "node", "pki_serve", "supervisor"]
 
 
 def broker(_context: Context, options: BrokerOptions) -> Table:
@@ -110,7 +110,7 @@ def _path(text: str | None) -> Path | None:
 
 
 def _begin(options: PartOptions) -> None:
-    _log(options)
+    begin_log(options)
     faulthandler.enable()  # what each thread was at, when a watchdog ends us by SIGABRT
     if options.until_eof:
         threading.Thread(target=_watch, name="mcshell-eof", daemon=True).start()
@@ -123,7 +123,7 @@ def _watch() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _log(options: PartOptions) -> None:
+def begin_log(options: ServiceOptions) -> None:
     """Log to standard error, one line a record; with `--log-json` as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     if options.log_json:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LEFT_OUT = (
     *("README.md", "wire/PROTOCOL.md", "wire/mcollective/README.md"),
     *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
-    *("deploy/ansible", "deploy/node", "deploy/puppet", "notebook", "wire/schemas"),
+    *("deploy/ansible", "deploy/node", "deploy/puppet", "mcp", "notebook", "wire/schemas"),
     *("shell/demo.py", "shell/demo_history.py"),
     *("node/emulator", "client/files", "client/approvals.py", "client/executor.py"),
     *("client/rpc/pool_tasks.py", "client/rpc/stored.py", "commands/output/incident.py"),

@@ -1,0 +1,33 @@
+"""`mcp`: hands standard input and output over to an assistant; the Python package of the protocol may be missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcshell.commands.verbs.services import begin_log
+from mcshell.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcshell.commands.context import Context
+    from mcshell.commands.grammar.local_options import MCPOptions
+
+__all__ = ["assist"]
+
+
+def assist(context: Context, options: MCPOptions) -> int:
+    """Serve until standard input ends.
+
+    Raises:
+        UsageError: the package is not installed.
+        ConfigError: a setting or key that cannot be used.
+    """
+    try:
+        from mcshell.mcp.server import serve  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("mcshell"):
+            raise
+        raise UsageError(
+            f"mcp: Python's {error.name} is not here: pip install 'mcshell[mcp]'"
+        ) from error
+    begin_log(options)
+    return serve(context, options.session)

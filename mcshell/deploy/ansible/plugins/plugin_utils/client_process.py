@@ -1,0 +1,210 @@
+"""The process that has one client of mcshell for Ansible's workers: see `shared_client`.
+
+Run: python client_process.py SOCKET WORDS, where WORDS is JSON of `config`, `session` and `persist`. It writes
+one line, `{}` once it serves, or what is wrong. A question is a line of JSON, as is its answer: `state`, `reason`
+and `data` of a node, or `error`, and whether the node is out of reach for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socketserver
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import mcshell
+from mcshell.client.discovery.targeting import RequestOptions, Targeting, targeting_of
+from mcshell.client.files.manager import PATIENCE, PutOptions
+from mcshell.config.loading import named_file
+from mcshell.errors import MCShellError, NoTargets, WireError
+
+sys.path.append(str(Path(__file__).parent))
+from shared_client import from_line, to_line  # noqa: E402 - it lies beside this file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mcshell.client.client import Client
+    from mcshell.client.files.copies import FileCopy
+
+__all__ = ["Questions", "main"]
+
+_LOOK: Final = 1.0
+"""Seconds between two looks whether it is still needed."""
+_OUTPUT: Final = 1 << 40
+"""Bytes: all that the node lets through."""
+
+
+class Questions:
+    """What a worker may ask: each method is a question, its words are its arguments."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def answer(self, question: str, words: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one, or what is wrong with it."""
+        asked: dict[str, Callable[..., dict[str, Any]]] = {
+            "execute": self.execute,
+            "put": self.put,
+            "fetch": self.fetch,
+            "inventory": self.inventory,
+        }
+        try:
+            return asked[question](**words)
+        except MCShellError as error:
+            return refusal(error)
+
+    def execute(
+        self, node: str, collective: str | None, inputs: dict[str, Any], timeout: float | None
+    ) -> dict[str, Any]:
+        """Run a program there; `timeout` (seconds) is its time, by default the node's."""
+        patience = None
+        if timeout is not None:
+            inputs, patience = {**inputs, "timeout": timeout}, timeout + PATIENCE
+        ask = RequestOptions(
+            agent="exec",
+            action="run",
+            data={**inputs, "output_limit": _OUTPUT},
+            targeting=_only(node, collective),
+            timeout=patience,
+        )
+        (row,) = self._client.ask(ask).rows()
+        return {"state": str(row.state), "reason": row.statusmsg, "data": dict(row.data)}
+
+    def put(self, node: str, collective: str | None, source: str, path: str) -> dict[str, Any]:
+        """Put a file of this machine there."""
+        targeting = _only(node, collective)
+        (copy,) = self._client.files.copy_to([Path(source)], path, targeting, PutOptions())
+        return _copied(copy)
+
+    def fetch(self, node: str, collective: str | None, path: str, folder: str) -> dict[str, Any]:
+        """Fetch one from there into a folder of this machine, under its own name."""
+        targeting = _only(node, collective)
+        (copy,) = self._client.files.copy_from(
+            path, Path(folder), targeting, PutOptions(), by_node=False
+        )
+        return _copied(copy)
+
+    def inventory(self, **targeting: Any) -> dict[str, Any]:
+        """What each node says of itself, and what became of those that say nothing."""
+        ask = RequestOptions(
+            agent="rpcutil", action="inventory", targeting=targeting_of(**targeting)
+        )
+        return {
+            "nodes": [
+                {
+                    "node": row.sender,
+                    "state": str(row.state),
+                    "reason": row.statusmsg,
+                    "data": dict(row.data),
+                }
+                for row in self._client.ask(ask).rows()
+            ]
+        }
+
+
+def _only(node: str, collective: str | None) -> Targeting:
+    return Targeting(nodes=(node,), collective=collective)
+
+
+def _copied(copy: FileCopy) -> dict[str, Any]:
+    return {"state": str(copy.state), "reason": copy.reason, "data": {"path": copy.path}}
+
+
+def refusal(error: MCShellError) -> dict[str, Any]:
+    """What an error is for a worker."""
+    return {"error": str(error), "unreachable": isinstance(error, WireError | NoTargets)}
+
+
+class _Worker(socketserver.StreamRequestHandler):
+    """A worker's connection: a question, and its answer."""
+
+    def handle(self) -> None:
+        server = self.server
+        assert isinstance(server, _Server)
+        with server.busy(), contextlib.suppress(ConnectionError):  # it has gone: nobody to tell
+            document = from_line(self.rfile.readline())
+            answer = server.questions.answer(document.pop("question"), document)
+            self.wfile.write(to_line(answer))
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    """Serves workers until nobody has asked for `persist` seconds, or its configuration is another."""
+
+    daemon_threads = True
+    timeout = _LOOK
+    request_queue_size = 128
+
+    def __init__(self, path: Path, client: Client, config: Path | None, persist: float) -> None:
+        path.unlink(missing_ok=True)
+        super().__init__(str(path), _Worker)
+        self.questions = Questions(client)
+        self._path, self._config, self._persist = path, config, persist
+        self._stamp = _stamp(config)
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._last = time.monotonic()
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """A question is under way."""
+        with self._lock:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._last = time.monotonic()
+
+    def run(self) -> None:
+        """Serve; whoever comes after the socket has gone starts another process."""
+        while not self._over():
+            self.handle_request()
+        self._path.unlink(missing_ok=True)
+        while self._under_way:
+            self.handle_request()
+
+    def _over(self) -> bool:
+        with self._lock:
+            idle = not self._under_way and time.monotonic() - self._last > self._persist
+        return idle or _stamp(self._config) != self._stamp
+
+
+def _stamp(path: Path | None) -> int:
+    try:
+        return 0 if path is None else path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def main(path: Path, config: str | None, session: str | None, persist: float) -> None:
+    """Connect, say so, and serve."""
+    file = None if config is None else Path(config)
+    try:
+        client = mcshell.connect(session=session, config_file=file)
+    except MCShellError as error:
+        _say(refusal(error))
+        return
+    with client, _Server(path, client, named_file(file), persist) as server:
+        _say({})
+        server.run()
+
+
+def _say(document: Mapping[str, Any]) -> None:
+    """Say the one line, after which nobody listens."""
+    sys.stdout.buffer.write(to_line(document))
+    sys.stdout.buffer.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(Path(sys.argv[1]), **json.loads(sys.argv[2]))

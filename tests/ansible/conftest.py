@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ max_output = 524288
 roots = ["{places}"]
 write = ["{places}"]
 """
+PERSIST = 3
 RECAP = re.compile(r"^(\S+) +: (ok=.*)$", re.MULTILINE)
 COUNT = re.compile(r"(\w+)=(\d+)")
 
@@ -56,6 +58,10 @@ class Ansible:
         self.collections = folder / "collections"
         self.program("ansible-galaxy", "collection", "install", str(COLLECTION), "-p", "collections")
 
+    def sockets(self) -> list[Path]:
+        """Those of the clients that are open."""
+        return [one for one in self.folder.glob("mcshell-ansible-*/*") if one.is_socket()]
+
     def program(
         self, name: str, *words: str, more: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -72,6 +78,7 @@ class Ansible:
                 "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
                 "ANSIBLE_PIPELINING": "1",
                 "ANSIBLE_NOCOLOR": "1",
+                "TMPDIR": str(self.folder),
                 "PYTHONWARNINGS": "",
                 **(more or {}),
             },
@@ -125,7 +132,7 @@ class Machines(Fleet):
             name: {
                 "ansible_connection": "mcshell.mcshell.mcshell",
                 "mcshell_config": str(self.folder / f"{who}.toml"),
-                "mcshell_persist": 20,
+                "mcshell_persist": PERSIST,
                 **self.variables(self.places / name),
                 **more,
             }
@@ -143,9 +150,11 @@ class Machines(Fleet):
 
 
 @pytest.fixture(scope="session")
-def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
-    """Ansible with the collection."""
-    return Ansible(tmp_path_factory.mktemp("ansible"))
+def ansible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
+    """Ansible with the collection; its clients end by themselves."""
+    found = Ansible(tmp_path_factory.mktemp("ansible"))
+    yield found
+    assert wait_until(lambda: not found.sockets(), 30.0)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,11 @@ from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 from ansible_collections.mcshell.mcshell.plugins.plugin_utils.shared_client import SharedClient
+from ansible_collections.mcshell.mcshell.plugins.plugin_utils.shell_lines import (
+    after_password,
+    at_home,
+    text_of,
+)
 
 DOCUMENTATION = r"""
 name: mcshell
@@ -81,8 +86,6 @@ options:
 
 _NAME: Final = re.compile(r"\w[\w.:+~-]*")
 _AWAY: Final = frozenset({"silent", "expired"})
-# As ssh does: in the user's own folder. A daemon may have no HOME.
-_HOME: Final = '[ "$HOME" ] || { HOME=$(eval echo "~$(id -un)"); export HOME; }; cd 2>/dev/null || cd /; '
 _display = Display()
 
 
@@ -106,10 +109,11 @@ class Connection(ConnectionBase):
         """Run a line of the shell there; its exit code and what it wrote."""
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         _display.vvv(f"EXEC {to_text(cmd)}", host=self._node())
-        line, data = cmd, in_data or b""
+        line, data = to_bytes(cmd), in_data or b""
         if sudoable and self.become is not None and self.become.expect_prompt():
-            line, data = _after_password(cmd, self.become, data)
-        inputs = {"argv": ["/bin/sh", "-c", _HOME + _sayable(line)], "stdin": _text(data)}
+            password = to_bytes(self.become.get_option("become_pass"))
+            line, data = after_password(line, self.become.success.encode(), password, data)
+        inputs = {"argv": ["/bin/sh", "-c", at_home(line)], "stdin": text_of(data)}
         answer = self._ask("execute", inputs=inputs, timeout=self.get_option("timeout"))
         return self._outcome(answer)
 
@@ -167,31 +171,3 @@ class Connection(ConnectionBase):
             raise AnsibleError(f"Incorrect {self.become.name} password")
         return code, to_bytes(data["stdout"]), stderr
 
-
-def _text(data: bytes) -> str | bytes:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
-
-
-def _sayable(line: str) -> str:
-    """A line of the shell as text: names that are no UTF-8 go as octal numbers, which the shell reads."""
-    raw = to_bytes(line, errors="surrogate_or_strict")
-    if isinstance(_text(raw), str):
-        return line
-    octal = "".join(f"\\0{one:03o}" for one in raw)
-    return f"eval \"$(printf %b '{octal}')\""
-
-
-def _after_password(line: str, become: Any, data: bytes) -> tuple[str, bytes]:
-    """A line that becomes another user, and what it reads: the password, a mark, then the data.
-
-    Nobody waits here for the prompt. Whatever has not read the password, since it did not have to ask,
-    leaves it to be skipped up to the mark, so that it is never taken for the data.
-    """
-    mark = f"{become.success}-DATA"
-    said = f"echo {become.success}"
-    skip = f"while read -r REPLY; do case $REPLY in {mark}) break;; esac; done"
-    password = to_bytes(become.get_option("become_pass") or "")
-    return line.replace(said, f"{said} ; {skip}", 1), b"\n".join((password, mark.encode(), data))

@@ -93,9 +93,8 @@ class Questions:
 
     def inventory(self, **targeting: Any) -> dict[str, Any]:
         """What each node says of itself, and what became of those that say nothing."""
-        ask = RequestOptions(
-            agent="rpcutil", action="inventory", targeting=targeting_of(**targeting)
-        )
+        meant = targeting_of(**targeting)
+        ask = RequestOptions(agent="rpcutil", action="inventory", targeting=meant)
         return {
             "nodes": [
                 {

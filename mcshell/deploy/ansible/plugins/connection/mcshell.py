@@ -63,16 +63,16 @@ options:
     type: str
     vars:
       - name: mcshell_collective
-  timeout:
+  command_timeout:
     description:
       - Seconds that one command may take. By default as long as the node lets C(exec.run) take, 300 where its
         C([node.limits.exec]) says nothing else. A longer time than the node's is the node's.
     type: float
     ini:
       - section: mcshell
-        key: timeout
+        key: command_timeout
     vars:
-      - name: mcshell_timeout
+      - name: mcshell_command_timeout
   persist:
     description: Seconds that the connection to the broker, which all workers share, stays open when nobody uses it.
     type: float
@@ -114,7 +114,7 @@ class Connection(ConnectionBase):
             password = to_bytes(self.become.get_option("become_pass"))
             line, data = after_password(line, self.become.success.encode(), password, data)
         inputs = {"argv": ["/bin/sh", "-c", at_home(line)], "stdin": text_of(data)}
-        answer = self._ask("execute", inputs=inputs, timeout=self.get_option("timeout"))
+        answer = self._ask("execute", inputs=inputs, timeout=self.get_option("command_timeout"))
         return self._outcome(answer)
 
     def put_file(self, in_path: str, out_path: str) -> None:

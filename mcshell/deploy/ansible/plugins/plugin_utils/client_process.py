@@ -23,6 +23,7 @@ from mcshell.client.discovery.targeting import RequestOptions, Targeting, target
 from mcshell.client.files.manager import PATIENCE, PutOptions
 from mcshell.config.loading import named_file
 from mcshell.errors import MCShellError, NoTargets, WireError
+from mcshell.message import State
 
 sys.path.append(str(Path(__file__).parent))
 from shared_client import from_line, to_line  # noqa: E402 - it lies beside this file
@@ -37,6 +38,9 @@ __all__ = ["Questions", "main"]
 
 _LOOK: Final = 1.0
 """Seconds between two looks whether it is still needed."""
+_AGAIN: Final = 10.0
+"""Seconds after which a node that is at it is asked whether it is still there."""
+_TRIES: Final = 3
 _OUTPUT: Final = 1 << 40
 """Bytes: all that the node lets through."""
 
@@ -73,9 +77,21 @@ class Questions:
             data={**inputs, "output_limit": _OUTPUT},
             targeting=_only(node, collective),
             timeout=patience,
+            wait=False,
         )
-        (row,) = self._client.ask(ask).rows()
+        replies = self._client.ask(ask)
+        while not replies.wait(_AGAIN).done:
+            if not self._there(ask.targeting):
+                replies.cancel()
+                reason = "it has begun, and the node answers no more"
+                return {"state": str(State.SILENT), "reason": reason, "data": {}}
+        (row,) = replies.rows()
         return {"state": str(row.state), "reason": row.statusmsg, "data": dict(row.data)}
+
+    def _there(self, targeting: Targeting) -> bool:
+        """Whether a node answers at all, whatever it says; asked several times before it is none."""
+        ask = RequestOptions(agent="rpcutil", action="ping", targeting=targeting)
+        return any(not row.state.judged for _ in range(_TRIES) for row in self._client.ask(ask).rows())
 
     def put(self, node: str, collective: str | None, source: str, path: str) -> dict[str, Any]:
         """Put a file of this machine there."""

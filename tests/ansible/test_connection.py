@@ -81,6 +81,10 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
         {"raw": "trap 'exit 0' TERM; while :; do sleep 0.1; done", "register": "late", "ignore_errors": True, "vars": {"mcshell_command_timeout": 1}},
         {"raw": "head -c 3000000 /dev/zero | tr '\\0' x", "register": "large", "ignore_errors": True},
         {"raw": "head -c 500000 /dev/zero | tr '\\0' x", "register": "fits"},
+        {"raw": "head -c 300000 /dev/zero", "register": "zeros", "ignore_errors": True},
+        {"command": {"cmd": "wc -c", "stdin": "{{ 'x' * 2000000 }}"}, "register": "piped", "ignore_errors": True},
+        {"command": {"cmd": "wc -c", "stdin": "{{ quote * 250000 }}"}, "register": "escaped", "ignore_errors": True, "vars": {"quote": '"'}},
+        {"command": {"cmd": "wc -c", "stdin": "{{ 'x' * 300000 }}"}, "register": "longer"},
         {"raw": "printf '%s' \"$PWD $HOME\"", "register": "home"},
         {"assert": {"that": [
             "(three.rc, three.stdout, three.stderr) == (3, 'out\\n', 'err\\n')",
@@ -89,6 +93,10 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
             "late is failed and late.msg is search('failed: stopped after 1.. s: out of time')",
             "large is failed and large.msg is search('max_output')",
             "fits.stdout | length == 500000",
+            "zeros is failed and zeros.msg is search('failed: ')",
+            "piped is failed and piped.msg is search('pipelining')",
+            "escaped is failed and escaped.msg is search('refused: too_large')",
+            "longer.stdout == '300001'",
             "home.stdout is match('(.+) \\\\1$')",
         ]}},
     ]  # fmt: skip

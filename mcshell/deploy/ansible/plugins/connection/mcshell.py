@@ -13,11 +13,14 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNo
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
-from ansible_collections.mcshell.mcshell.plugins.plugin_utils.shared_client import SharedClient
+from ansible_collections.mcshell.mcshell.plugins.plugin_utils.shared_client import (
+    SharedClient,
+    packed,
+    unpacked,
+)
 from ansible_collections.mcshell.mcshell.plugins.plugin_utils.shell_lines import (
     after_password,
     at_home,
-    text_of,
 )
 
 DOCUMENTATION = r"""
@@ -85,7 +88,12 @@ options:
 """
 
 _NAME: Final = re.compile(r"\w[\w.:+~-]*")
+_REQUEST: Final = 1_000_000
+"""Bytes of a command and what it reads."""
+_REFUSED: Final = "is there, but refused"
+"""So begins what mcshell says of a node that took no notice of a request, asked why."""
 _AWAY: Final = frozenset({"silent", "expired"})
+_DONE: Final = frozenset({"ok", "failed"})
 _display = Display()
 
 
@@ -113,9 +121,14 @@ class Connection(ConnectionBase):
         if sudoable and self.become is not None and self.become.expect_prompt():
             password = to_bytes(self.become.get_option("become_pass"))
             line, data = after_password(line, self.become.success.encode(), password, data)
-        inputs = {"argv": ["/bin/sh", "-c", at_home(line)], "stdin": text_of(data)}
-        answer = self._ask("execute", inputs=inputs, timeout=self.get_option("command_timeout"))
-        return self._outcome(answer)
+        if len(line) + len(data) > _REQUEST:
+            raise AnsibleError(
+                f"{len(line) + len(data)} bytes are more than a request carries ({_REQUEST}): "
+                "without pipelining (ansible_pipelining) a module goes as a file"
+            )
+        timeout = self.get_option("command_timeout")
+        asked = {"line": at_home(line), "stdin": packed(data), "timeout": timeout}
+        return self._outcome(self._ask("execute", **asked))
 
     def put_file(self, in_path: str, out_path: str) -> None:
         """Put a file of this machine there."""
@@ -132,7 +145,7 @@ class Connection(ConnectionBase):
         place = Path(os.path.abspath(out_path))  # noqa: PTH100 - no link is followed
         with tempfile.TemporaryDirectory(prefix=".mcshell-", dir=place.parent) as folder:
             answer = self._done(self._ask("fetch", path=in_path, folder=folder))
-            Path(answer["data"]["path"]).replace(place)
+            Path(answer["path"]).replace(place)
 
     def _node(self) -> str:
         name = str(self.get_option("node"))
@@ -149,25 +162,26 @@ class Connection(ConnectionBase):
         """The answer of a node that has done it; raises what Ansible is to make of any other."""
         state = answer["state"]
         if state != "ok":
-            kind = AnsibleConnectionFailure if state in _AWAY else AnsibleError
+            away = state in _AWAY and not answer["reason"].startswith(_REFUSED)
+            kind = AnsibleConnectionFailure if away else AnsibleError
             raise kind(f"{state}: {answer['reason']}")
         return answer
 
     def _outcome(self, answer: dict[str, Any]) -> tuple[int, bytes, bytes]:
-        """What a program has come to that ended by itself, whatever its exit code."""
-        data = answer["data"]
-        if answer["state"] != "failed" or data.get("ended") != "exit":
+        """What a program has come to that has ended by itself, whatever its exit code."""
+        ended = answer.get("ended")
+        if answer["state"] not in _DONE or ended is None:
             self._done(answer)
-        if data["truncated"]:
-            raise AnsibleError(
-                f"{self._node()} left out some of what the command has written, which is more than its "
-                "[agents.exec] max_output: exit code "
-                f"{data['exitcode']}, nothing of it is used"
-            )
-        code, stderr = data["exitcode"], to_bytes(data["stderr"])
+            raise AnsibleError(f"{self._node()}: what it says is no answer of exec.run")
+        code = ended["exitcode"]
         if code is None:  # as `local` has it
-            code = -getattr(signal, data["signal"], 0) or 128
+            code = -int(signal.Signals.__members__.get(ended["signal"], 0)) or 128
+        if ended["cut"]:
+            raise AnsibleError(
+                f"{self._node()}: the command has ended with {code} and has written more than "
+                "[agents.exec] max_output of the node lets through: some is missing, none is used"
+            )
+        stdout, stderr = (unpacked(ended[name]) for name in ("stdout", "stderr"))
         if self.become is not None and self.become.check_incorrect_password(stderr):
             raise AnsibleError(f"Incorrect {self.become.name} password")
-        return code, to_bytes(data["stdout"]), stderr
-
+        return code, stdout, stderr

@@ -1,8 +1,8 @@
 """The process that has one client of mcshell for Ansible's workers: see `shared_client`.
 
 Run: python client_process.py SOCKET WORDS, where WORDS is JSON of `config`, `session` and `persist`. It writes
-one line, `{}` once it serves, or what is wrong. A question is a line of JSON, as is its answer: `state`, `reason`
-and `data` of a node, or `error`, and whether the node is out of reach for it.
+one line, `{}` once it serves, or what is wrong. A question is a line of JSON, as is its answer: `state` and `reason`
+of a node and what it has said, or `error`, and whether the node is out of reach for it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from mcshell.client.files.manager import PATIENCE, PutOptions
 from mcshell.config.loading import named_file
 from mcshell.errors import MCShellError, NoTargets, WireError
 from mcshell.message import State
+from mcshell.node.command import text
 
 sys.path.append(str(Path(__file__).parent))
-from shared_client import from_line, to_line  # noqa: E402 - it lies beside this file
+from shared_client import from_line, packed, to_line, unpacked  # noqa: E402 - it lies beside this file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -65,16 +66,21 @@ class Questions:
             return refusal(error)
 
     def execute(
-        self, node: str, collective: str | None, inputs: dict[str, Any], timeout: float | None
+        self, node: str, collective: str | None, line: str, stdin: str, timeout: float | None
     ) -> dict[str, Any]:
-        """Run a program there; `timeout` (seconds) is its time, by default the node's."""
+        """Run a line of the shell there; `timeout` (seconds) is its time, by default the node's.
+
+        What it reads and what it has written is packed.
+        """
+        inputs: dict[str, Any] = {"argv": ["/bin/sh", "-c", line], "output_limit": _OUTPUT}
+        inputs["stdin"] = text(unpacked(stdin))
         patience = None
         if timeout is not None:
-            inputs, patience = {**inputs, "timeout": timeout}, timeout + PATIENCE
+            inputs["timeout"], patience = timeout, timeout + PATIENCE
         ask = RequestOptions(
             agent="exec",
             action="run",
-            data={**inputs, "output_limit": _OUTPUT},
+            data=inputs,
             targeting=_only(node, collective),
             timeout=patience,
             wait=False,
@@ -84,9 +90,9 @@ class Questions:
             if not self._there(ask.targeting):
                 replies.cancel()
                 reason = "it has begun, and the node answers no more"
-                return {"state": str(State.SILENT), "reason": reason, "data": {}}
+                return {"state": str(State.SILENT), "reason": reason}
         (row,) = replies.rows()
-        return {"state": str(row.state), "reason": row.statusmsg, "data": dict(row.data)}
+        return {"state": str(row.state), "reason": row.statusmsg, **_outcome(row.data)}
 
     def _there(self, targeting: Targeting) -> bool:
         """Whether a node answers at all, whatever it says; asked several times before it is none."""
@@ -128,8 +134,28 @@ def _only(node: str, collective: str | None) -> Targeting:
     return Targeting(nodes=(node,), collective=collective)
 
 
+def _outcome(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node says of a program that has ended by itself; empty, where that is no such thing."""
+    streams = [data.get(name) for name in ("stdout", "stderr")]
+    code, signal = data.get("exitcode"), data.get("signal")
+    if data.get("ended") != "exit" or not all(isinstance(one, str | bytes) for one in streams):
+        return {}
+    if not (isinstance(code, int) or (code is None and isinstance(signal, str))):
+        return {}
+    stdout, stderr = (one.encode() if isinstance(one, str) else bytes(one) for one in streams)
+    return {
+        "ended": {
+            "exitcode": code,
+            "signal": signal,
+            "cut": data.get("truncated") is not False,
+            "stdout": packed(stdout),
+            "stderr": packed(stderr),
+        }
+    }
+
+
 def _copied(copy: FileCopy) -> dict[str, Any]:
-    return {"state": str(copy.state), "reason": copy.reason, "data": {"path": copy.path}}
+    return {"state": str(copy.state), "reason": copy.reason, "path": copy.path}
 
 
 def refusal(error: MCShellError) -> dict[str, Any]:

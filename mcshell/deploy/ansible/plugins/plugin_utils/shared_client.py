@@ -26,7 +26,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SharedClient", "from_line", "socket_folder", "to_line"]
+__all__ = ["SharedClient", "from_line", "packed", "socket_folder", "to_line", "unpacked"]
 
 _PROGRAM: Final = Path(__file__).with_name("client_process.py")
 _PRIVATE: Final = 0o700
@@ -56,6 +56,8 @@ class SharedClient:
                 answer = stream.readline()
         except ConnectionError as error:
             raise AnsibleConnectionFailure(f"mcshell's client has ended: {error}") from error
+        except OSError as error:
+            raise AnsibleError(f"mcshell's client cannot be reached: {error}") from error
         if not answer.endswith(b"\n"):
             raise AnsibleConnectionFailure("mcshell's client has ended, without an answer")
         found = from_line(answer)
@@ -126,18 +128,20 @@ def socket_folder() -> Path:
 
 
 def to_line(document: Mapping[str, Any]) -> bytes:
-    """A document as a line of JSON; bytes in it are `{"base64": …}`."""
-    return json.dumps(document, default=_of_bytes).encode() + b"\n"
+    """A document as a line of JSON; bytes in it, which a fact may have, are read as text."""
+    return json.dumps(document, default=lambda some: some.decode(errors="replace")).encode() + b"\n"
 
 
 def from_line(line: bytes) -> dict[str, Any]:
     """The document of a line that `to_line` has written."""
-    return dict(json.loads(line, object_hook=_to_bytes))
+    return dict(json.loads(line))
 
 
-def _of_bytes(value: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(value).decode()}
+def packed(data: bytes) -> str:
+    """Bytes that come back as they are (`unpacked`)."""
+    return base64.b64encode(data).decode()
 
 
-def _to_bytes(value: dict[str, Any]) -> Any:
-    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
+def unpacked(text: str) -> bytes:
+    """What was packed."""
+    return base64.b64decode(text)

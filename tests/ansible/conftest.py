@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -56,7 +55,9 @@ class Ansible:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.collections = folder / "collections"
-        self.program("ansible-galaxy", "collection", "install", str(COLLECTION), "-p", "collections")
+        self.program(
+            "ansible-galaxy", "collection", "install", str(COLLECTION), "-p", "collections"
+        )
 
     def sockets(self) -> list[Path]:
         """Those of the clients that are open."""

@@ -107,7 +107,12 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
 def asking(folder: Path, program: str) -> dict[str, str]:
     """Variables with a `program` that asks for a password, which is "se cret"."""
     asks = folder / f"asks-{program}"
-    lines = ("#!/bin/sh", "read -r word", '[ "$word" = "se cret" ] || exit 1', f'exec {program} "$@"')
+    lines = (
+        "#!/bin/sh",
+        "read -r word",
+        '[ "$word" = "se cret" ] || exit 1',
+        f'exec {program} "$@"',
+    )
     asks.write_text("\n".join(lines))
     asks.chmod(0o755)
     return {"ansible_become_exe": str(asks), "ansible_become_pass": "se cret"}

@@ -138,7 +138,11 @@ def test_hostile_nodes(ansible: Ansible, hostile: Fleet) -> None:
     assert evil["mcshell_facts"]["role"] == evil["copied"] == EVIL
     assert tree["role_web"]["hosts"] == ["honest"]
     assert set(tree["all"]["children"]) >= {"class_all", "site_all", "role_web"}
-    shown = ["{{ mcshell_facts }}", "{{ copied }}", "{{ mcshell_facts.nested.list[1].ansible_user }}"]
+    shown = [
+        "{{ mcshell_facts }}",
+        "{{ copied }}",
+        "{{ mcshell_facts.nested.list[1].ansible_user }}",
+    ]
     tasks = [{"debug": {"msg": one}, "delegate_to": "localhost"} for one in shown]
     tasks += [{"copy": {"content": "{{ copied }}", "dest": str(ansible.folder / "told")}}]
     play = [{"hosts": "evil", "connection": "local", "gather_facts": False, "tasks": tasks}]

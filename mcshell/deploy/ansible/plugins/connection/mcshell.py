@@ -97,7 +97,7 @@ _DONE: Final = frozenset({"ok", "failed"})
 _display = Display()
 
 
-class Connection(ConnectionBase):
+class Connection(ConnectionBase):  # type: ignore[misc] # Ansible is there when it runs
     """One host's; a worker makes it for a task."""
 
     transport = "mcshell.mcshell.mcshell"
@@ -112,7 +112,10 @@ class Connection(ConnectionBase):
         self._connected = False
 
     def exec_command(
-        self, cmd: str, in_data: bytes | None = None, sudoable: bool = True  # noqa: FBT001, FBT002 - Ansible's
+        self,
+        cmd: str,
+        in_data: bytes | None = None,
+        sudoable: bool = True,  # noqa: FBT001, FBT002 - Ansible's
     ) -> tuple[int, bytes, bytes]:
         """Run a line of the shell there; its exit code and what it wrote."""
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
@@ -156,7 +159,10 @@ class Connection(ConnectionBase):
     def _ask(self, question: str, **words: Any) -> dict[str, Any]:
         client = SharedClient(*map(self.get_option, ("config", "session", "persist")))
         collective = self.get_option("collective")
-        return client.ask(question, node=self._node(), collective=collective, **words)
+        answer: dict[str, Any] = client.ask(
+            question, node=self._node(), collective=collective, **words
+        )
+        return answer
 
     def _done(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The answer of a node that has done it; raises what Ansible is to make of any other."""

@@ -90,7 +90,7 @@ _TOLD: Final = ("facts", "classes", "agents", "collectives", "version")
 _FILTER: Final = ("where", "facts", "classes", "agents", "nodes", "collective")
 
 
-class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):  # type: ignore[misc] # Ansible is there when it runs
     """Reads a file that says which nodes are meant."""
 
     NAME = "mcshell.mcshell.mcshell"
@@ -146,7 +146,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """What has its tasks go to it."""
         if not self.get_option("connect"):
             return {}
-        given = {one: self.get_option(one) for one in ("config", "session", "collective", "persist")}
+        given = {
+            one: self.get_option(one) for one in ("config", "session", "collective", "persist")
+        }
         return {
             "ansible_connection": "mcshell.mcshell.mcshell",
             "mcshell_node": name,

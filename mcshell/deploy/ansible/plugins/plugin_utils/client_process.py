@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socketserver
 import sys
@@ -18,6 +19,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from shared_client import from_line, packed, to_line, unpacked
+
 import mcshell
 from mcshell.client.discovery.targeting import RequestOptions, Targeting, targeting_of
 from mcshell.client.files.manager import PATIENCE, PutOptions
@@ -25,9 +28,6 @@ from mcshell.config.loading import named_file
 from mcshell.errors import MCShellError, NoTargets, WireError
 from mcshell.message import State
 from mcshell.node.command import text
-
-sys.path.append(str(Path(__file__).parent))
-from shared_client import from_line, packed, to_line, unpacked  # noqa: E402 - it lies beside this file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +97,9 @@ class Questions:
     def _there(self, targeting: Targeting) -> bool:
         """Whether a node answers at all, whatever it says; asked several times before it is none."""
         ask = RequestOptions(agent="rpcutil", action="ping", targeting=targeting)
-        return any(not row.state.judged for _ in range(_TRIES) for row in self._client.ask(ask).rows())
+        return any(
+            not row.state.judged for _ in range(_TRIES) for row in self._client.ask(ask).rows()
+        )
 
     def put(self, node: str, collective: str | None, source: str, path: str) -> dict[str, Any]:
         """Put a file of this machine there."""
@@ -136,22 +138,18 @@ def _only(node: str, collective: str | None) -> Targeting:
 
 def _outcome(data: Mapping[str, Any]) -> dict[str, Any]:
     """What a node says of a program that has ended by itself; empty, where that is no such thing."""
-    streams = [data.get(name) for name in ("stdout", "stderr")]
+    streams = {name: data.get(name) for name in ("stdout", "stderr")}
+    written = {name: _bytes(one) for name, one in streams.items() if isinstance(one, str | bytes)}
     code, signal = data.get("exitcode"), data.get("signal")
-    if data.get("ended") != "exit" or not all(isinstance(one, str | bytes) for one in streams):
+    known = isinstance(code, int) or (code is None and isinstance(signal, str))
+    if data.get("ended") != "exit" or not known or len(written) < len(streams):
         return {}
-    if not (isinstance(code, int) or (code is None and isinstance(signal, str))):
-        return {}
-    stdout, stderr = (one.encode() if isinstance(one, str) else bytes(one) for one in streams)
-    return {
-        "ended": {
-            "exitcode": code,
-            "signal": signal,
-            "cut": data.get("truncated") is not False,
-            "stdout": packed(stdout),
-            "stderr": packed(stderr),
-        }
-    }
+    ended = {"exitcode": code, "signal": signal, "cut": data.get("truncated") is not False}
+    return {"ended": {**ended, **{name: packed(one) for name, one in written.items()}}}
+
+
+def _bytes(written: str | bytes) -> bytes:
+    return written.encode() if isinstance(written, str) else written
 
 
 def _copied(copy: FileCopy) -> dict[str, Any]:
@@ -178,7 +176,6 @@ class _Worker(socketserver.StreamRequestHandler):
 class _Server(socketserver.ThreadingUnixStreamServer):
     """Serves workers until nobody has asked for `persist` seconds, or its configuration is another."""
 
-    daemon_threads = True
     timeout = _LOOK
     request_queue_size = 128
 
@@ -186,7 +183,8 @@ class _Server(socketserver.ThreadingUnixStreamServer):
         path.unlink(missing_ok=True)
         super().__init__(str(path), _Worker)
         self.questions = Questions(client)
-        self._path, self._config, self._persist = path, config, persist
+        self._path, self._config = path, config
+        self._persist = max(persist, _LOOK)  # who has started it comes first
         self._stamp = _stamp(config)
         self._lock = threading.Lock()
         self._under_way = 0
@@ -205,11 +203,14 @@ class _Server(socketserver.ThreadingUnixStreamServer):
                 self._last = time.monotonic()
 
     def run(self) -> None:
-        """Serve; whoever comes after the socket has gone starts another process."""
+        """Serve; whoever comes after the socket has gone starts another process.
+
+        Who has come before has an answer: `server_close` waits for all threads.
+        """
         while not self._over():
             self.handle_request()
         self._path.unlink(missing_ok=True)
-        while self._under_way:
+        while select.select([self], [], [], 0)[0]:
             self.handle_request()
 
     def _over(self) -> bool:

@@ -77,19 +77,21 @@ class SharedClient:
 
     def _start(self) -> None:
         """Start it, and wait for its word that it serves, or why it does not."""
-        process = subprocess.Popen(
-            [sys.executable, "-P", _PROGRAM, self._path, self._words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,
-        )
+        log = self._path.with_suffix(".log")
+        with log.open("wb") as complaints:
+            process = subprocess.Popen(
+                [sys.executable, _PROGRAM, self._path, self._words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                start_new_session=True,
+            )
         assert process.stdout is not None
         with process.stdout as stream:
             word = stream.readline()
         if not word:
-            raise AnsibleError(f"mcshell's client does not start: exit code {process.wait()}")
+            raise AnsibleError(f"mcshell's client does not start ({process.wait()}): see {log}")
         _refuse(from_line(word))
 
 

@@ -7,7 +7,9 @@ from typing import Final
 __all__ = ["after_password", "at_home", "text_of"]
 
 # As ssh has it: in the user's own folder. A daemon may have no HOME.
-_HOME: Final = '[ "$HOME" ] || { HOME=$(eval echo "~$(id -un)"); export HOME; }; cd 2>/dev/null || cd /; '
+_HOME: Final = (
+    '[ "$HOME" ] || { HOME=$(eval echo "~$(id -un)"); export HOME; }; cd 2>/dev/null || cd /; '
+)
 
 
 def at_home(line: bytes) -> str:
@@ -22,7 +24,9 @@ def at_home(line: bytes) -> str:
     return _HOME + said
 
 
-def after_password(line: bytes, success: bytes, password: bytes, data: bytes) -> tuple[bytes, bytes]:
+def after_password(
+    line: bytes, success: bytes, password: bytes, data: bytes
+) -> tuple[bytes, bytes]:
     """A line that becomes another user, and all that it reads: the password, a mark, the data.
 
     Nobody waits here for the prompt. Where no password was asked for, it is still to be read: once the other

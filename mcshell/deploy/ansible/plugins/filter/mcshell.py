@@ -1,0 +1,1 @@
+../../roles/mcshell_node/filter_plugins/mcshell.py

@@ -1,0 +1,1 @@
+../../roles/mcshell_node/library/mcshell_configuration.py

@@ -87,19 +87,3 @@ def test_what_ansible_doc_shows(kind: str, ansible: Ansible) -> None:
     assert {"config", "session", "collective", "persist"} <= options.keys()
     assert all(one["description"] for one in options.values())
     assert yaml.safe_load(said["examples"] or "none")
-
-
-def test_the_role_in_the_collection(ansible: Ansible) -> None:
-    """Where the role is the collection's, it finds its module and its filters there."""
-    done = ansible.program("ansible-doc", "-j", "mcshell.mcshell.mcshell_configuration")
-    assert done.returncode == 0, done.stderr
-    play = {"hosts": "localhost", "gather_facts": False, "collections": ["mcshell.mcshell"]}
-    text = "{{ {'node': {'slots': 3}} | mcshell_toml }}"
-    tasks = [{"assert": {"that": "text == '[node]\\nslots = 3\\n'"}, "vars": {"text": text}}]
-    plays = [{**play, "tasks": tasks}, {**play, "roles": ["mcshell.mcshell.mcshell_node"]}]
-    for number, one in enumerate(plays):
-        (ansible.folder / f"role{number}.yml").write_text(yaml.safe_dump([one]))
-    said = ansible.program("ansible-playbook", "role0.yml")
-    assert said.returncode == 0, said.stdout + said.stderr
-    checked = ansible.program("ansible-playbook", "--syntax-check", "role1.yml")
-    assert checked.returncode == 0, checked.stderr

@@ -1,1 +1,0 @@
-../../roles/mcshell_node/filter_plugins/mcshell.py

@@ -1,1 +1,0 @@
-../../roles/mcshell_node/library/mcshell_configuration.py

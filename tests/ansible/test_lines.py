@@ -33,6 +33,7 @@ def load(name: str) -> ModuleType:
 
 shell_lines = load("shell_lines")
 shared_client = load("shared_client")
+client_process = load("client_process")
 WORDS = some.binary(min_size=1, max_size=40).filter(lambda word: b"\0" not in word)
 VALUES = some.recursive(
     some.none() | some.booleans() | some.integers() | some.text(),
@@ -94,6 +95,34 @@ def test_lines_of_the_socket(document: dict[str, Any], data: bytes) -> None:
     assert shared_client.from_line(shared_client.to_line({"a": data})) == {
         "a": data.decode(errors="replace")
     }
+
+
+OUTPUTS = ("exitcode", "signal", "stdout", "stderr", "truncated", "ended")
+SAID = VALUES | some.binary() | some.sampled_from(["exit", "timeout", "SIGKILL", 0, 3])
+
+
+@given(some.dictionaries(some.sampled_from(OUTPUTS), SAID))
+def test_what_a_node_says_of_a_program(data: dict[str, Any]) -> None:
+    """It is an outcome when all of it is there and of its kind, and the program has ended; else it is none."""
+    ended = client_process.outcome_of(data).get("ended")
+    if ended is None:
+        return
+    assert data["ended"] == "exit"
+    assert isinstance(ended["exitcode"], int) or isinstance(ended["signal"], str)
+    assert ended["cut"] or data["truncated"] is False
+    for name in ("stdout", "stderr"):
+        said = data[name]
+        assert shared_client.unpacked(ended[name]) == (
+            said.encode() if isinstance(said, str) else said
+        )
+
+
+@pytest.mark.parametrize("ended", ["timeout", "cancelled", None])
+def test_what_was_stopped_is_no_outcome(ended: str | None) -> None:
+    """Whatever exit code a program has that was stopped, it has not come to it by itself."""
+    data = {"exitcode": 0, "signal": "", "stdout": "", "stderr": "", "truncated": False}
+    assert client_process.outcome_of(data | {"ended": ended}) == {}
+    assert client_process.outcome_of(data) == {}
 
 
 def test_folder_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

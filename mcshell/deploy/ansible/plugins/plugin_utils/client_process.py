@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from mcshell.client.files.copies import FileCopy
 
-__all__ = ["Questions", "main"]
+__all__ = ["Questions", "main", "outcome_of", "refusal"]
 
 _LOOK: Final = 1.0
 """Seconds between two looks whether it is still needed."""
@@ -92,14 +92,20 @@ class Questions:
                 reason = "it has begun, and the node answers no more"
                 return {"state": str(State.SILENT), "reason": reason}
         (row,) = replies.rows()
-        return {"state": str(row.state), "reason": row.statusmsg, **_outcome(row.data)}
+        return {"state": str(row.state), "reason": row.statusmsg, **outcome_of(row.data)}
 
     def _there(self, targeting: Targeting) -> bool:
-        """Whether a node answers at all, whatever it says; asked several times before it is none."""
+        """Whether a node answers at all, whatever it says; asked several times before it does not.
+
+        While there is no broker nobody can tell: it is waited for.
+        """
         ask = RequestOptions(agent="rpcutil", action="ping", targeting=targeting)
-        return any(
-            not row.state.judged for _ in range(_TRIES) for row in self._client.ask(ask).rows()
-        )
+        try:
+            return any(
+                not row.state.judged for _ in range(_TRIES) for row in self._client.ask(ask).rows()
+            )
+        except WireError:
+            return True
 
     def put(self, node: str, collective: str | None, source: str, path: str) -> dict[str, Any]:
         """Put a file of this machine there."""
@@ -136,7 +142,7 @@ def _only(node: str, collective: str | None) -> Targeting:
     return Targeting(nodes=(node,), collective=collective)
 
 
-def _outcome(data: Mapping[str, Any]) -> dict[str, Any]:
+def outcome_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """What a node says of a program that has ended by itself; empty, where that is no such thing."""
     streams = {name: data.get(name) for name in ("stdout", "stderr")}
     written = {name: _bytes(one) for name, one in streams.items() if isinstance(one, str | bytes)}

@@ -48,6 +48,7 @@ class Exec(Agent):
             "stderr": text(outcome.stderr),
             "truncated": outcome.truncated,
             "elapsed": outcome.elapsed,
+            "ended": outcome.ended,
         }
         if not outcome.ok:
             raise AgentError(outcome.why(), data=data)

@@ -21,7 +21,7 @@ from interpreters import CACHE
 TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": ["contract", "wire", "peers", "failover", "unit", "stopping", "stories"],
-    "rights": ["rights", "puppet"],
+    "rights": ["rights", "puppet", "ansible"],
     "machines": ["enrolment", "foreign", "rollout"],
     "hostile": ["hostile", "work", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],

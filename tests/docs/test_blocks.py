@@ -58,6 +58,17 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
+            "policy default deny\nallow\tcert=alice\trun put get",
+            '[node]\ntell_files = "all"',
+            "ansible-galaxy collection install",
+            "plugin: mcshell.mcshell.mcshell",
+            "ansible-inventory -i",
+            "web:\n  hosts:",
+        ),
+        "tests/ansible/test_page.py",
+    ),
+    **dict.fromkeys(
+        (
             "mcshell pki init ca\n",
             'state = "/var/lib/mcshell"',
             "policy default deny\nallow\tcert=alice",

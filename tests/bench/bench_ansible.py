@@ -2,45 +2,29 @@
 
 Run: python tests/bench/bench_ansible.py [--rounds 5] [--broker embedded]
 
-Ten tasks of ten modules, five forks. ssh is OpenSSH's with Ansible's own ControlPersist, to an sshd of our own
-on five addresses of the loopback interface; mcshell is five daemons. Both ways keep their connections from round
+Ten tasks of ten modules, five forks. ssh is OpenSSH's with Ansible's own ControlPersist, to sshds of our own
+on five addresses of the loopback interface (ssh_hosts.py); mcshell is five daemons. Both ways keep their connections from round
 to round, the first is shown apart. `local`, which has no way to go, is what Ansible and the modules take.
 """
 
 from __future__ import annotations
 
 import argparse
-import getpass
-import shutil
-import subprocess
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from figures import figure, machine, median, place, running
 
 from tests.ansible.conftest import NAMES, Ansible, Machines
-from tests.peers.processes import Child, free_ports, wait_until
+from tests.bench.ssh_hosts import SshHosts, ssh_hosts
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     Hosts = Mapping[str, Mapping[str, Any]]
 
-SSHD = "/usr/sbin/sshd"
-CONFIG = """\
-Port {port}
-{addresses}
-HostKey {folder}/host
-AuthorizedKeysFile {folder}/operator.pub
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-PermitRootLogin yes
-MaxStartups 100
-"""
 TASKS: list[dict[str, Any]] = [
     {"ping": {}},
     {"setup": {"gather_subset": ["!all"]}},
@@ -55,35 +39,17 @@ TASKS: list[dict[str, Any]] = [
 ]
 
 
-@contextmanager
-def sshd(folder: Path) -> Iterator[Hosts]:
-    """An sshd of our own, and the targets' variables."""
-    (port,) = free_ports(1)
-    addresses = [f"127.0.0.{number}" for number in range(1, len(NAMES) + 1)]
-    for name in ("host", "operator"):
-        words = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
-        subprocess.run(words, check=True)
-    listens = "\n".join(f"ListenAddress {one}" for one in addresses)
-    config = folder / "sshd_config"
-    config.write_text(CONFIG.format(port=port, addresses=listens, folder=folder))
-    child = Child([SSHD, "-D", "-e", "-f", config], folder / "sshd.log")
-    try:
-        assert wait_until(lambda: "listening on" in child.tail(), 20.0), child.tail()
-        unknown = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -F /dev/null"
-        yield {
-            name: {
-                "ansible_connection": "ssh",
-                "ansible_host": address,
-                "ansible_port": port,
-                "ansible_user": getpass.getuser(),
-                "ansible_ssh_private_key_file": str(folder / "operator"),
-                "ansible_ssh_common_args": unknown,
-                **Machines.variables(folder / name),
-            }
-            for name, address in zip(NAMES, addresses, strict=True)
+def over_ssh(ssh: SshHosts, folder: Path) -> Hosts:
+    """The targets' variables."""
+    return {
+        name: {
+            "ansible_connection": "ssh",
+            "ansible_host": address,
+            "ansible_ssh_common_args": f"-F {ssh.config}",
+            **Machines.variables(folder / name),
         }
-    finally:
-        child.stop()
+        for name, address in zip(NAMES, ssh.addresses, strict=True)
+    }
 
 
 def timed(ansible: Ansible, hosts: Hosts, *, pipelining: bool) -> float:
@@ -119,15 +85,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--broker", default="embedded")
     asked = parser.parse_args()
-    if shutil.which("ssh-keygen") is None or shutil.which(SSHD) is None:
-        raise SystemExit("needs Debian's openssh-server")
     print(f"{machine()}\n{len(TASKS)} tasks, {len(NAMES)} targets, {asked.broker}")
     with place() as folder, running(asked.broker, folder) as broker:
-        for name in ("ansible", "machines", "ssh"):
+        for name in ("ansible", "machines"):
             (folder / name).mkdir()
         ansible = Ansible(folder / "ansible")
-        with Machines(broker, folder / "machines") as machines, sshd(folder / "ssh") as ssh:
+        with (
+            Machines(broker, folder / "machines") as machines,
+            ssh_hosts(folder / "ssh", len(NAMES)) as hosts,
+        ):
             machines.start()
+            ssh = over_ssh(hosts, folder / "over-ssh")
             ours = machines.hosts(mcshell_persist=60)
             here = {"ansible_connection": "local"}
             local = {name: {**here, **machines.variables(folder / "local" / name)} for name in ours}

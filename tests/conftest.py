@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PEERS = (
     *("activemq", "rabbitmq", "mcollective", "tmux", "chromium", "softhsm", "nodejs", "gcc"),
-    *("zsh", "fish", "prometheus", "puppet"),
+    *("zsh", "fish", "prometheus", "puppet", "sudo"),
 )
 EACH_BROKER = [
     "embedded",

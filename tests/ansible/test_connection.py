@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +148,7 @@ def test_another_user_by_su(ansible: Ansible, machines: Machines) -> None:
     become(ansible, machines, own, {"raw": "id -un"})
 
 
-@pytest.mark.skipif(shutil.which("sudo") is None, reason="needs sudo")
+@pytest.mark.sudo
 def test_another_user_by_sudo(ansible: Ansible, machines: Machines) -> None:
     """The same of a module that is piped into the other user's Python."""
     own = {"ansible_become_method": "sudo", "ansible_python_interpreter": "/usr/bin/python3"}

@@ -527,6 +527,7 @@ def missing(kind: str) -> str:
             "puppet and ruby-puppetserver-ca-cli",
             bool(shutil.which("puppet") and any(RUBY_GEMS.glob("puppetserver-ca-*"))),
         ),
+        "sudo": ("sudo", bool(shutil.which("sudo"))),
         "tmux": ("tmux", bool(shutil.which("tmux"))),
         "zsh": ("zsh", bool(shutil.which("zsh"))),
         "fish": ("fish", bool(shutil.which("fish"))),

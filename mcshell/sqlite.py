@@ -206,17 +206,17 @@ class Database:
         """
         forking.check(self._process)
         ticket = _WriteTicket(work=work, durable=durable)
-        with self._waiting:
-            self._queue.append(ticket)
-            if self._led:
-                ticket.wake = threading.Event()
-            self._led = True
-        if ticket.wake is not None:
-            try:
+        try:
+            with self._waiting:
+                if self._led:
+                    ticket.wake = threading.Event()
+                self._queue.append(ticket)
+                self._led = True
+            if ticket.wake is not None:
                 ticket.wake.wait()
-            except BaseException:
-                self._leave(ticket)
-                raise
+        except BaseException:
+            self._leave(ticket)
+            raise
         if not ticket.done:
             self._lead(ticket)
         if isinstance(ticket.error, MCShellError):
@@ -229,10 +229,10 @@ class Database:
     def _leave(self, ticket: _WriteTicket) -> None:
         """Stop waiting (Ctrl-C in the main thread), without taking the lead along."""
         with self._waiting:
-            leads = ticket.wake is not None and ticket.wake.is_set() and not ticket.done
-            if ticket in self._queue:
+            waits = ticket in self._queue
+            if waits:
                 self._queue.remove(ticket)
-        if leads:
+        if waits and (ticket.wake is None or ticket.wake.is_set()):
             self._lead(ticket)
 
     def _lead(self, own: _WriteTicket) -> None:

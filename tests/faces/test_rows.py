@@ -236,7 +236,7 @@ def test_what_programs_wrote_is_below_the_nodes(run: Run) -> None:
     code, out, err = run(f"{line} -- printf 'a\\nb\\n'")
     ruler = "-" * 15
     assert (code, out.splitlines()) == (0, [ruler, "web[1-2] (2)", ruler, "a", "b"])
-    assert "not shown: elapsed (--format table shows all)" in err
+    assert "not shown: elapsed, ended (--format table shows all)" in err
     assert "2 targets: 2 ok" in err
     head = run(f"{line} --format table -- true")[1].splitlines()[0].split()
     assert head[:3] == ["sender", "state", "exitcode"]

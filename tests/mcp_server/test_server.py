@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -34,9 +35,10 @@ def servers(session: str) -> list[psutil.Process]:
     """The processes that serve a session."""
     found = []
     for one in psutil.Process().children(recursive=True):
-        with_words = one.cmdline() if one.is_running() else []
-        if "mcp" in with_words and session in with_words:
-            found.append(one)
+        with contextlib.suppress(psutil.Error):  # it has ended, and is no server any more
+            words = one.cmdline()
+            if "mcp" in words and session in words:
+                found.append(one)
     return found
 
 

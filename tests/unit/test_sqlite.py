@@ -198,6 +198,29 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
     assert writers.results == numbers(database) == [1, 3]
 
 
+class _Interrupting(list):
+    """A queue in which one piece comes to stand just as Ctrl-C does."""
+
+    def append(self, ticket):
+        super().append(ticket)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("led", [False, True])
+def test_who_is_interrupted_as_it_comes_into_the_queue_leaves_it(database, led):
+    """Whether it was to lead or to wait: nothing of it is written, and nobody waits for it."""
+    if led:
+        database._led = True
+    database._queue = _Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        database.write(insert(1))
+    assert list(database._queue) == []
+    assert database._led is led
+    database._queue, database._led = [], False
+    assert database.write(insert(2)) == 2
+    assert numbers(database) == [2]
+
+
 @pytest.mark.parametrize("leads", [False, True])
 def test_who_was_to_lead_when_interrupted_leads_the_others_first(database, leads):
     """They are committed by it where nobody else would; its own piece is not."""

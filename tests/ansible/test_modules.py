@@ -20,12 +20,11 @@ import yaml
 from tests.ansible.conftest import NAMES, Ansible, Machines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(600)
 PLAYBOOK = Path(__file__).with_name("playbook.yml")
 ODD_NAMES = ['it\'s "quoted" $(touch stolen)', "-rf *", "größe ☃\n{ brace"]
-FEW = NAMES[:2]
 NOT_MODULES = {"assert", "loop", "register", "when", "changed_when", "args", "environment"}
 NOT_MODULES |= {"async", "poll"}
 
@@ -99,9 +98,7 @@ def tree(top: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def same_as_local(
-    ansible: Ansible, machines: Machines, sources: dict[str, Any], names: Sequence[str]
-) -> None:
+def same_as_local(ansible: Ansible, machines: Machines, sources: dict[str, Any]) -> None:
     """Play it over `local`, over mcshell, and once more; each node has what `local` makes.
 
     To every second one modules go as files, to the others by pipelining.
@@ -110,20 +107,18 @@ def same_as_local(
     shutil.copy(PLAYBOOK, path)
     for name in ("ours", "theirs"):
         (ansible.folder / name).mkdir(exist_ok=True)
-    limit = ("-l", ",".join(names))
     theirs = local(machines, "local", **sources, fetched=str(ansible.folder / "theirs"))
-    expected = ansible.play(path, theirs, *limit)
+    expected = ansible.play(path, theirs)
     assert expected.code == 0, expected.said
     ours = machines.hosts(**sources, fetched=str(ansible.folder / "ours"))
-    by_files = names[1::2]
-    for name in by_files:
+    for name in NAMES[1::2]:
         ours[name]["ansible_pipelining"] = False
-    first = ansible.play(path, ours, *limit)
+    first = ansible.play(path, ours)
     assert first.code == 0, first.said
     assert first.hosts == expected.hosts
-    again = ansible.play(path, ours, *limit)
-    assert (again.code, again.counts("changed")) == (0, dict.fromkeys(names, 0)), again.said
-    for name in names:
+    again = ansible.play(path, ours)
+    assert (again.code, again.counts("changed")) == (0, dict.fromkeys(NAMES, 0)), again.said
+    for name in NAMES:
         found = tree(machines.places / name / "root")
         assert found == tree(machines.folder / "local" / name / "root")
         assert {*ODD_NAMES, "clone/script.sh", "unpacked/unpacked"} <= found.keys()
@@ -140,13 +135,6 @@ def test_playbook_has_twenty_modules() -> None:
     assert len({word for task in play["tasks"] for word in task} - NOT_MODULES) > 20
 
 
-def test_modules_as_over_local(
-    ansible: Ansible, machines: Machines, sources: dict[str, Any]
-) -> None:
-    """Two nodes have what `local` makes: names, modes, owners, bytes; a second run changes nothing."""
-    same_as_local(ansible, machines, sources, FEW)
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", ["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
@@ -157,7 +145,7 @@ def test_modules_on_five_nodes(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    """The same on five nodes."""
+    """Five nodes have what `local` makes: names, modes, owners, bytes; a second run changes nothing."""
     with Machines(request.getfixturevalue(kind), tmp_path) as machines:
         machines.start()
-        same_as_local(ansible, machines, sources, NAMES)
+        same_as_local(ansible, machines, sources)

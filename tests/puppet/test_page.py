@@ -73,6 +73,7 @@ class Place:
         )
 
 
+@pytest.mark.soak
 def test_the_pages_lines(embedded: Broker, tmp_path: Path) -> None:
     """Handlers, settings and policy serve; the line looks, then applies; Python does the same; the type asks."""
     place = Place(embedded, tmp_path)

@@ -81,6 +81,7 @@ def test_three_machines_twice(play: Play, site: Site) -> None:
     assert private == {"etc/node.toml", "etc/broker.pass", f"etc/pki/{NAMES[0]}.key"}
 
 
+@pytest.mark.soak
 def test_a_change_is_what_it_must_be(play: Play, site: Site, machine: Machine) -> None:
     """A setting changes node.toml alone, and restarts; a policy is reloaded, and one that is gone goes."""
     before = machine.tree()
@@ -103,6 +104,7 @@ def test_a_change_is_what_it_must_be(play: Play, site: Site, machine: Machine) -
     assert machine.calls() == ["restart"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_broken_replaces_nothing(
     play: Play, site: Site, machine: Machine, what: str
@@ -126,6 +128,7 @@ def test_what_is_broken_replaces_nothing(
     assert machine.calls() == []
 
 
+@pytest.mark.soak
 def test_a_dry_run_shows_what_would_change(play: Play, site: Site, machine: Machine) -> None:
     """With its difference, but for secrets, on a machine that is there; a new one is no error."""
     before = machine.tree()
@@ -180,6 +183,7 @@ def test_a_name_that_would_be_more_is_refused(play: Play, machine: Machine) -> N
     assert machine.tree() == before
 
 
+@pytest.mark.soak
 def test_a_machine_enrols_by_files(play: Play, site: Site, machine: Machine) -> None:
     """Its key is made there and stays; token and key are in no output; a run later it has its certificate."""
     fresh = machine.folder / "fresh"
@@ -211,6 +215,7 @@ def test_a_machine_enrols_by_files(play: Play, site: Site, machine: Machine) -> 
     assert [path for path, text in texts.items() if token.encode() in text] == []
 
 
+@pytest.mark.soak
 def test_the_page_as_it_stands(play: Play, site: Site, machine: Machine) -> None:
     """The manual's playbook and lines, with this site's addresses: a look, a run, and a second one."""
     page = [text for _, text in markdown.code(pages.page("roll-out").text)]
@@ -244,6 +249,7 @@ def test_the_page_as_it_stands(play: Play, site: Site, machine: Machine) -> None
     assert (folder / "etc" / "policies" / "default.policy").exists()
 
 
+@pytest.mark.soak
 def test_it_is_taken_off(play: Play, site: Site, machine: Machine) -> None:
     """All but state and identity; these go when that is said, and nothing changes after it."""
     machine.stop()

@@ -70,6 +70,7 @@ def test_three_machines_twice(manifest: Manifest, site: Site) -> None:
     assert private == own | {"etc/coming/node.toml"}
 
 
+@pytest.mark.soak
 def test_a_change_is_what_it_must_be(manifest: Manifest, site: Site, machine: Machine) -> None:
     """A setting changes node.toml alone, and restarts; a policy is reloaded, and one that is gone goes."""
     before = machine.tree()
@@ -92,6 +93,7 @@ def test_a_change_is_what_it_must_be(manifest: Manifest, site: Site, machine: Ma
     assert machine.tree() == before
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_broken_replaces_nothing(
     manifest: Manifest, site: Site, machine: Machine, what: str
@@ -116,6 +118,7 @@ def test_what_is_broken_replaces_nothing(
     assert machine.calls() == []
 
 
+@pytest.mark.soak
 def test_a_dry_run_shows_what_would_change(
     manifest: Manifest, site: Site, machine: Machine
 ) -> None:
@@ -159,6 +162,7 @@ def test_a_name_that_would_be_more_is_refused(manifest: Manifest, machine: Machi
     assert machine.tree() == before
 
 
+@pytest.mark.soak
 def test_a_machine_enrols_by_files(manifest: Manifest, site: Site, machine: Machine) -> None:
     """Its key is made there and stays; the token is in no output and in no file; then it is a node."""
     fresh = machine.folder / "fresh"
@@ -183,6 +187,7 @@ def test_a_machine_enrols_by_files(manifest: Manifest, site: Site, machine: Mach
     assert [path for path in held if token.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.soak
 def test_the_page_as_it_stands(manifest: Manifest, site: Site) -> None:
     """The manual's class is one that Puppet takes, with sources that are here."""
     (text,) = [
@@ -202,6 +207,7 @@ def test_the_page_as_it_stands(manifest: Manifest, site: Site) -> None:
     assert "/etc/mcshell/node.toml" in done.said
 
 
+@pytest.mark.soak
 def test_it_is_taken_off(manifest: Manifest, machine: Machine) -> None:
     """All but state and identity; these go when that is said, and nothing changes after it."""
     machine.stop()

@@ -21,12 +21,12 @@ from interpreters import CACHE
 TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": ["contract", "wire", "peers", "failover", "unit", "stopping", "stories"],
-    "rights": ["rights", "puppet", "ansible"],
+    "rights": ["rights", "puppet", "ansible", "mcp_server"],
     "machines": ["enrolment", "foreign", "rollout"],
     "hostile": ["hostile", "work", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
-    "services": ["services", "metrics", "deploy", "docs", "faces", "mcp_server"],
+    "services": ["services", "metrics", "deploy", "docs", "faces"],
     "the rest": [],
 }
 LATER = "RabbitMQ of Debian 13"

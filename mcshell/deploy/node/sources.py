@@ -17,7 +17,8 @@ LEFT_OUT = (
     *("deploy/ansible", "deploy/node", "deploy/puppet", "mcp", "notebook", "wire/schemas"),
     *("shell/demo.py", "shell/demo_history.py"),
     *("node/emulator", "client/files", "client/approvals.py", "client/executor.py"),
-    *("client/rpc/pool_tasks.py", "client/rpc/stored.py", "commands/output/incident.py"),
+    *("client/analysis/plots.py", "client/rpc/pool_tasks.py", "client/rpc/stored.py"),
+    "commands/output/incident.py",
     *(f"client/session/{one}.py" for one in ("evidence", "raw_rows", "replayed", "seal")),
     *(
         f"commands/verbs/{one}.py"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from mcp_types import CallToolResult, Implementation, Request, RequestParams, Re
 from pydantic import ConfigDict, Field
 
 from mcshell.mcp.tasks import EXTENSION
-from tests.peers.fleet import Fleet, Node
+from tests.peers.fleet import ROOT, Fleet, Node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -144,6 +145,18 @@ class Desk:
             **more,
         }
         return StdioServerParameters(command=sys.executable, args=words, env=environ)
+
+    def process(self, session: str, errors: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+        """A server whose pipes a test holds itself; `errors` is where its standard error goes."""
+        how = self.parameters(session=session)
+        return subprocess.Popen(
+            [how.command, *how.args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=how.env,
+            cwd=ROOT,
+        )
 
     @asynccontextmanager
     async def assistant(self, who: str = "alice", **more: Any) -> AsyncIterator[Assistant]:

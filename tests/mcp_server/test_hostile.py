@@ -15,7 +15,6 @@ from mcshell.mcp.results import CHARACTERS, harmless
 from mcshell.mcp.tools import TOOLS
 from tests.mcp_server.agents.hostile import CASES
 from tests.mcp_server.conftest import NASTY
-from tests.peers.fleet import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,15 +44,7 @@ class Wire:
     """A server whose pipes a test holds itself: every byte of its standard output is looked at."""
 
     def __init__(self, desk: Desk) -> None:
-        how = desk.parameters(session="wire")
-        self.process = subprocess.Popen(
-            [how.command, *how.args],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=how.env,
-            cwd=ROOT,
-        )
+        self.process = desk.process("wire", subprocess.DEVNULL)
         self.count = 0
         self.ask(
             "initialize",

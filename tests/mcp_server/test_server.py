@@ -272,15 +272,7 @@ def test_what_is_no_protocol_is_answered_or_left(desk: Desk) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it(desk: Desk, number: signal.Signals) -> None:
     """As a client does where a server does not end by itself, or somebody at a terminal."""
-    how = desk.parameters(session="terminated")
-    process = subprocess.Popen(
-        [how.command, *how.args],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=how.env,
-        cwd=ROOT,
-    )
+    process = desk.process("terminated")
     assert process.stderr is not None
     assert b"session terminated" in process.stderr.readline()
     assert process.stdin is not None
@@ -295,15 +287,7 @@ def test_a_signal_ends_it(desk: Desk, number: signal.Signals) -> None:
 
 def test_a_client_that_is_gone(desk: Desk) -> None:
     """It ends well, with no traceback, when its words find nobody."""
-    how = desk.parameters(session="unread")
-    process = subprocess.Popen(
-        [how.command, *how.args],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=how.env,
-        cwd=ROOT,
-    )
+    process = desk.process("unread")
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None

@@ -394,7 +394,6 @@ def of_operator(
     now: float,
     *,
     stored: bool = False,
-    stale: bool = False,
 ) -> tuple[dict[str, Any], Identity]:
     """Return a document of this kind that an operator has signed, and who that is.
 
@@ -402,7 +401,7 @@ def of_operator(
         Rejected: TOO_LARGE; UNSIGNED, BAD_CERTIFICATE, FOREIGN_CA, CERT_EXPIRED, REVOKED,
             STALE_CRL, BAD_SIGNATURE; WRONG_KIND; NOT_JSON, TOO_DEEP, MALFORMED.
     """
-    identity = _operator(kind, body, headers, verifier, limits, now, stored=stored, stale=stale)
+    identity = _operator(kind, body, headers, verifier, limits, now, stored=stored)
     return document_of(body, limits, kind, stored=stored), identity
 
 

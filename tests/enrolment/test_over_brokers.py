@@ -50,6 +50,7 @@ def test_the_whole_way_of_a_new_machine(kind: str, tmp_path: Path) -> None:
             site.node(name)
         assert wait_until(lambda: len(lines(marks)) == len(NAMES), 90), site.children["sup1"].tail()
         with site.client() as alice:
+            assert wait_until(lambda: set(alice.discover().sender) == {*NAMES}, 60)
             assert set(alice.rpc("rpcutil", "ping").frame().sender) == {*NAMES}
             assert wait_until(lambda: set(alice.jobs.list().state) == {"ok"}, 60)
             jobs = alice.jobs.list()

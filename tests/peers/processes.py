@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import psutil
@@ -26,6 +27,8 @@ __all__ = ["MARK", "PORTS", "Child", "PeerError", "free_ports", "leftovers", "wa
 MARK = "MCSHELL_TEST_SESSION"
 PORTS = "MCSHELL_TEST_PORTS"
 """The variable with the ports that may be taken, `FIRST-END`."""
+
+_handed_out: deque[int] = deque(maxlen=400)
 
 
 class PeerError(Exception):
@@ -47,16 +50,19 @@ def free_ports(count: int) -> list[int]:
 
     They lie below the range from which the kernel hands out ports to clients, so that a broker
     that is killed finds its port free when it starts again. Groups of tests that run side by side
-    have ranges of their own (`tests/parallel.py`): what one has found another has not yet taken.
+    have ranges of their own (`tests/parallel.py`), and what was found once is not found again soon:
+    whoever has it has perhaps not yet taken it.
     """
     first, _, end = os.environ.get(PORTS, "12000-32000").partition("-")
-    found: set[int] = set()
+    found: list[int] = []
     while len(found) < count:
         port = random.randrange(int(first), int(end))
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            found.add(port)
-    return list(found)
+            if port not in _handed_out:
+                _handed_out.append(port)
+                found.append(port)
+    return found
 
 
 class Child:

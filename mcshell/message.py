@@ -96,17 +96,23 @@ class State(StrEnum):
     @property
     def final(self) -> bool:
         """Whether the node itself said so: in its last reply, or asked, where that is lost."""
-        return self in (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
+        return self in _FINAL
 
     @property
     def judged(self) -> bool:
         """Whether the client put it here for lack of a reply; a late reply replaces it."""
-        return self in (State.SILENT, State.EXPIRED)
+        return self in _JUDGED
 
     @property
     def closed(self) -> bool:
         """Whether nothing more is waited for."""
-        return self not in (State.PENDING, State.RECEIVED, State.RUNNING)
+        return self not in _OPEN
+
+
+# Asked of every reply: to name a member of an enumeration takes longer than to look for one.
+_OPEN: Final = (State.PENDING, State.RECEIVED, State.RUNNING)
+_FINAL: Final = (State.OK, State.FAILED, State.DENIED, State.INTERRUPTED)
+_JUDGED: Final = (State.SILENT, State.EXPIRED)
 
 
 JOB_STATES: Final[Mapping[str, str]] = {

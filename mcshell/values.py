@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from operator import attrgetter
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def _initialiser(made: type, *, frozen: bool) -> Callable[..., None]:
         if field.init:
             (named if field.kw_only else places).append(parameter)
         if field.init or value != name:
-            lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
+            lines.append(
+                _assignment(made, name, value, known) if frozen else f"self.{name} = {value}"
+            )
     if hasattr(made, "__post_init__"):
         lines.append("self.__post_init__()")
     parameters = ", ".join([*places, *(named if len(named) > 1 else [])])
@@ -74,6 +77,15 @@ def _initialiser(made: type, *, frozen: bool) -> Callable[..., None]:
     method: Callable[..., None] = known["__init__"]
     method.__qualname__ = f"{made.__qualname__}.__init__"
     return method
+
+
+def _assignment(made: type, name: str, value: str, known: dict[str, Any]) -> str:
+    """How a field of what does not change gets its value: through its slot, which takes half the time."""
+    slot = getattr(made, name, None)
+    if not isinstance(slot, MemberDescriptorType):
+        return f"_set(self, {name!r}, {value})"
+    known[f"_set_{name}"] = slot.__set__
+    return f"_set_{name}(self, {value})"
 
 
 def _comparison(made: type, *, frozen: bool) -> dict[str, Any]:

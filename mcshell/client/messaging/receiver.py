@@ -66,6 +66,9 @@ _SPLIT = 32
 _PAUSE = 1.0
 _TOGETHER = 0.02
 """Seconds for which what trickles in is gathered: each commit waits for the disk, whatever is in it."""
+_LONGER = 0.1
+_SOME = 40
+"""Replies of a group, after which the next is gathered for longer: a backlog of a slow broker."""
 _FEW = 200
 _FLOW = 0.05
 """Seconds after a durable commit in which what comes next belongs to the same trickle."""
@@ -228,6 +231,8 @@ class Receiver:
         self._handled = time.monotonic()
         self._synced = float("-inf")
         """When something was last committed to the disk (monotonic)."""
+        self._came = 0
+        """How many the last group had."""
         self._helpers = ThreadPoolExecutor(2, thread_name_prefix="mcshell-replies")
         """One verifies half of what arrives together, one keeps what came before it."""
         self.junk: Counter[str] = Counter()
@@ -293,6 +298,7 @@ class Receiver:
             if not asked or not self._inbox.empty():
                 taken = self._inbox.take(_GROUP, few=_FEW, pause=self._trickle())
                 ended, group = taken is None, taken or []
+                self._came = len(group)
             self._quiet = False
             later = self._checks.ask(group)
             if asked:
@@ -324,7 +330,9 @@ class Receiver:
 
     def _trickle(self) -> float:
         """Seconds that a few replies wait for those behind them: of a backlog that comes in slowly."""
-        return _TOGETHER if time.monotonic() - self._synced < _FLOW else 0.0
+        if time.monotonic() - self._synced >= _FLOW:
+            return 0.0
+        return _LONGER if self._came >= _SOME else _TOGETHER
 
     def _tried(self, group: list[Delivery], work: Callable[[], T]) -> T | None:
         """What came of it, at the second try where the file was just given another name (`Session.save`)."""

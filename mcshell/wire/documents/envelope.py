@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mcshell.errors import AgentError, InputError, Reason, Rejected, UsageError
 from mcshell.message import NATIVE, Reply, Request, Via, made_id, run_id
@@ -144,8 +144,7 @@ class Arrival:
     pool: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedReply:
+class OpenedReply(NamedTuple):
     """A verified reply; `expected` says whether its sender was a target of the request."""
 
     reply: Reply

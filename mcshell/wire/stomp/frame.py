@@ -258,8 +258,10 @@ class Parser:
         """Find where command and headers end (-1: not yet), and how long the end itself is."""
         limit = start + self._limit_header
         end, skip = data.find(b"\n\n", start, limit), 2
-        if self.version == "1.2":
-            crlf = data.find(b"\n\r\n", start, end if end >= 0 else limit)
+        stop = end if end >= 0 else limit
+        # To look for one byte first takes a tenth of the time, and few have it.
+        if self.version == "1.2" and data.find(b"\r", start, stop) >= 0:
+            crlf = data.find(b"\n\r\n", start, stop)
             if crlf >= 0:
                 end, skip = crlf, 3
         return end, skip

@@ -32,6 +32,10 @@ __all__ = ["BatchWriter", "PatientSocket", "agree_heartbeat"]
 CHUNK = 64 * 1024
 _BACKLOG = 4096  # frames that may wait to be written
 _LINGER = 0.005  # seconds in which more of them may come together
+_FLOOD = 100  # small chunks in a row, each soon after the one before
+_SOON = 0.006  # seconds
+_REST = 0.003  # seconds in which more of a flood comes together
+_WORTH = 3000  # bytes that a rest must have brought
 _SLICE = 0.1  # seconds between looks at whether the attempt was called off
 _GRACE = 3.0  # intervals of silence that end a connection; ActiveMQ begins after two
 _EAGER = 0.7  # the part of the interval after which we send ours
@@ -84,6 +88,8 @@ class PatientSocket:
         self._owed = b""
         """A heart-beat that did not fit into the socket's buffer."""
         self._beat_out = self._beat_in = 0.0
+        self._in_a_row = 0
+        """How many small chunks have come, each soon after the one before."""
         self._sock: socket.socket
         forking.hold(self)
         deadline = time.monotonic() + timeout
@@ -226,11 +232,17 @@ class PatientSocket:
     def receive(self) -> bytes:
         """Wait for bytes, keeping the heart-beats; returns b"" when the other side has closed.
 
+        Of a flood that comes message by message several are left to come together: to be woken up
+        for each costs more than the message.
+
         Raises:
             ConnectionLost: it is closed from our side, or the broker fell silent.
             OSError: the connection broke.
         """
         poll = select.poll()
+        rested = self._in_a_row >= _FLOOD
+        if rested:
+            time.sleep(_REST)
         while not self._shut:
             wait_for = select.POLLIN
             try:
@@ -241,12 +253,20 @@ class PatientSocket:
             except _WOULD_BLOCK:
                 pass
             else:
-                self._heard = time.monotonic()
+                self._hear(len(chunk), rested=rested)
                 return chunk
             poll.register(self._sock, wait_for)
             if not poll.poll(self._until_beat()):
                 self._keep_beat()
         raise ConnectionLost(self._shut)
+
+    def _hear(self, size: int, *, rested: bool) -> None:
+        """Note that so many bytes came, perhaps after a rest, and whether it is a flood."""
+        now = time.monotonic()
+        soon = now - self._heard < _SOON and size < CHUNK // 2
+        # Question and answer, one by one, are not to be held up again soon.
+        self._in_a_row = self._in_a_row + 1 if soon and (size >= _WORTH or not rested) else 0
+        self._heard = now
 
     def _until_beat(self) -> float | None:
         """Milliseconds until a heart-beat is due in either direction."""

@@ -1,0 +1,77 @@
+"""What comes message by message: a flood is left to come together, question and answer are not held up."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcshell.wire.stomp import tcp
+from mcshell.wire.stomp.endpoint import parse_url
+from mcshell.wire.stomp.tcp import PatientSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MESSAGE = b"x" * 1000
+MEANWHILE = 4
+"""Messages of a flood that come while we rest."""
+TURNS = 500
+RESTS = TURNS // 100
+"""One after a hundred turns: what it brings says that this is no flood."""
+
+
+@pytest.fixture(autouse=True)
+def any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows is soon, however busy the machine."""
+    monkeypatch.setattr(tcp, "_SOON", 60.0)
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[PatientSocket, socket.socket]]:
+    """Our connection to a listener of the test's, and the other end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = parse_url(f"stomp://127.0.0.1:{listener.getsockname()[1]}")
+        ours = PatientSocket(endpoint, None, timeout=30, stall=30)
+        theirs, _address = listener.accept()
+    with theirs:
+        theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield ours, theirs
+    ours.close()
+
+
+def test_a_flood_is_taken_in_few_parts_and_whole(
+    ends: tuple[PatientSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a hundred messages have come one by one, each call waits for those that are on their way."""
+    ours, theirs = ends
+    monkeypatch.setattr(tcp.time, "sleep", lambda _seconds: theirs.sendall(MESSAGE * MEANWHILE))
+    parts = []
+    for _ in range(200):
+        theirs.sendall(MESSAGE)
+        parts.append(len(ours.receive()) // len(MESSAGE))
+    assert parts == [1] * 100 + [1 + MEANWHILE] * 100
+
+
+def test_question_and_answer_are_not_held_up(
+    ends: tuple[PatientSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turns that follow each other as quickly are a flood to nobody: hardly one waits for more to come."""
+    ours, theirs = ends
+    rests: list[float] = []
+    monkeypatch.setattr(tcp.time, "sleep", rests.append)
+
+    def answer() -> None:
+        for _ in range(TURNS):
+            theirs.recv(len(MESSAGE), socket.MSG_WAITALL)
+            theirs.sendall(MESSAGE)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    for _ in range(TURNS):
+        ours.send(MESSAGE)
+        assert ours.receive() == MESSAGE
+    thread.join()
+    assert 0 < len(rests) <= RESTS

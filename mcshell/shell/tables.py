@@ -18,7 +18,7 @@ from mcshell.shell.colours import painted, plain
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 __all__ = ["Fitted", "cell", "fitted", "is_tree", "simple", "tabulated", "upright"]
 
@@ -77,15 +77,41 @@ def fitted(
         max(head, *(_wide(line) for row in cells for line in row[at].split("\n")))
         for at, head in enumerate(heads)
     ]
-    left = width + _GAP  # of which each column takes its own and a gap
-    if sum(natural) + _GAP * len(natural) <= left:
+    if sum(natural) + _GAP * (len(natural) - 1) <= width:
         return Fitted(columns, cells)
+    widths = _widths(_not_minor(columns, natural, width, minor), natural, heads, width)
+    kept = sorted(widths)
+    wrapped = [[_wrapped(row[at], widths[at]) for at in kept] for row in cells]
+    cut = [at for place, at in enumerate(kept) if any(row[place][1] for row in wrapped)]
+    useless = {at for at in cut if natural[at] > _BULKY}
+    if useless and len(kept) > _FEW:
+        return _without(useless, columns, cells, width, minor)
+    return Fitted(
+        tuple(columns[at] for at in kept),
+        [[text for text, _ in row] for row in wrapped],
+        tuple(name for at, name in enumerate(columns) if at not in widths),
+        tuple(columns[at] for at in cut),
+    )
+
+
+def _not_minor(
+    columns: Sequence[str], natural: Sequence[int], width: int, minor: Sequence[str]
+) -> list[int]:
+    """The places of the columns without those `minor` ones, from the last, that make them too wide."""
     going = [at for at, name in enumerate(columns) if name in minor]
     staying = [at for at in range(len(columns)) if at not in going]
-    while going and sum(natural[at] + _GAP for at in (*staying, *going)) > left:
+    while going and sum(natural[at] + _GAP for at in (*staying, *going)) > width + _GAP:
         going.pop()
+    return [*staying, *going]
+
+
+def _widths(
+    places: Iterable[int], natural: Sequence[int], heads: Sequence[int], width: int
+) -> dict[int, int]:
+    """How wide each column becomes that there is room for: each a little, then the slim ones as they are."""
+    left = width + _GAP  # of which each column takes its own and a gap
     widths: dict[int, int] = {}
-    for at in sorted((*staying, *going), key=lambda at: (natural[at] > _BULKY, at)):
+    for at in sorted(places, key=lambda at: (natural[at] > _BULKY, at)):
         least = min(natural[at], max(_LEAST, heads[at]))
         if widths and least + _GAP > left:
             break
@@ -95,23 +121,7 @@ def fitted(
         more = max(0, min(natural[at] - widths[at], left))
         widths[at] += more
         left -= more
-    kept = sorted(widths)
-    wrapped = [[_wrapped(row[at], widths[at]) for at in kept] for row in cells]
-    useless = {
-        at
-        for place, at in enumerate(kept)
-        if natural[at] > _BULKY and any(row[place][1] for row in wrapped)
-    }
-    if useless and len(kept) > _FEW:
-        return _without(useless, columns, cells, width, minor)
-    return Fitted(
-        tuple(columns[at] for at in kept),
-        [[text for text, _ in row] for row in wrapped],
-        tuple(name for at, name in enumerate(columns) if at not in widths),
-        tuple(
-            columns[at] for place, at in enumerate(kept) if any(row[place][1] for row in wrapped)
-        ),
-    )
+    return widths
 
 
 def _without(

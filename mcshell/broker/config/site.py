@@ -110,6 +110,26 @@ def survey(
             members of a cluster of which no majority can be without one, or that are none; a mover
             who is no operator; a port for enrolment that is none, or the fleet's.
     """
+    _refuse_retention(retention, longest_ttl)
+    for word in (*collectives, *pools):
+        check_word("collective or pool", word)
+    _refuse_addresses(listen, port, enrol_port, members)
+    holders = _with_movers(holders_of(authority, pools), movers)
+    return Site(
+        directory=directory,
+        holders=holders,
+        collectives=tuple(collectives),
+        listen=listen,
+        port=port,
+        retention=retention,
+        largest=largest_for(max_reply),
+        members=tuple(members),
+        foreign=isinstance(authority, ForeignCA),
+        enrolment=_access(directory, enrol_port) if enrol_port else None,
+    )
+
+
+def _refuse_retention(retention: float, longest_ttl: float) -> None:
     if retention < longest_ttl:
         raise UsageError(
             f"retention {retention / DAY:g} d is shorter than the longest ttl"
@@ -117,8 +137,9 @@ def survey(
         )
     if retention > _LONGEST:
         raise UsageError(f"retention {retention / DAY:g} d: no broker keeps time for so long")
-    for word in (*collectives, *pools):
-        check_word("collective or pool", word)
+
+
+def _refuse_addresses(listen: str, port: int, enrol_port: int, members: Sequence[str]) -> None:
     try:
         ipaddress.ip_address(listen)
     except ValueError:
@@ -132,26 +153,16 @@ def survey(
         is_address(member)
     if enrol_port == port or enrol_port > _LAST_PORT:
         raise UsageError(f"--enrol-port {enrol_port}: a port of its own is meant, beside {port}")
-    holders = holders_of(authority, pools)
-    if strange := set(movers) - {one.name for one in holders if one.kind == "operator"}:
+
+
+def _with_movers(holders: Iterable[Holder], movers: Sequence[str]) -> tuple[Holder, ...]:
+    """The holders, of whom these operators may take to another broker what waits; raises UsageError."""
+    known = tuple(holders)
+    if strange := set(movers) - {one.name for one in known if one.kind == "operator"}:
         raise UsageError(
             f"--mover {min(strange)}: there is no valid certificate of an operator so called"
         )
-    holders = tuple(
-        replace(one, mover=one.kind == "operator" and one.name in movers) for one in holders
-    )
-    return Site(
-        directory=directory,
-        holders=holders,
-        collectives=tuple(collectives),
-        listen=listen,
-        port=port,
-        retention=retention,
-        largest=largest_for(max_reply),
-        members=tuple(members),
-        foreign=isinstance(authority, ForeignCA),
-        enrolment=_access(directory, enrol_port) if enrol_port else None,
-    )
+    return tuple(replace(one, mover=one.kind == "operator" and one.name in movers) for one in known)
 
 
 def _access(directory: Path, port: int) -> EnrolmentAccess:

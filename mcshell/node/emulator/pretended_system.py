@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mcshell.errors import AgentError
 from mcshell.node.command import ProgramResult, kept
@@ -41,6 +41,48 @@ _OPERATORS: Final = ("|", ";", "&&", "||", ">", ">>")
 
 def _nowhere(_data: bytes) -> None:
     """A command within a script: what it writes may be for a pipe, or a file."""
+
+
+class _Run:
+    """A program that seems to run: for how long, what it has written, and how it has ended."""
+
+    def __init__(self, call: Deadline, timeout: float | None) -> None:
+        self._call = call
+        self._began = time.monotonic()
+        self._ends = call.deadline if timeout is None else min(call.deadline, self._began + timeout)
+        self._ended: Literal["exit", "timeout", "cancelled"] = "exit"
+        self._written = 0
+
+    def wait(self, seconds: float) -> bool:
+        """Wait as a program does; True when it was stopped meanwhile."""
+        left = min(seconds, self._ends - time.monotonic())
+        cancelled = self._call.cancelled.wait(max(0.0, left))
+        if self._ended == "exit" and cancelled:
+            self._ended = "cancelled"
+        elif self._ended == "exit" and time.monotonic() >= self._ends:
+            self._ended = "timeout"
+        return self._ended != "exit"
+
+    def write(self, data: bytes) -> None:
+        """Have what it writes seen at once."""
+        self._written += len(data)
+        self._call.write(data)
+
+    def result(self, said: Said, limit: int) -> ProgramResult:
+        """What is told of it in the end; what was not seen yet is now."""
+        self._call.write(said.stdout[self._written :] + said.err.encode())
+        out, cut = kept(said.stdout, limit)
+        err, cut_too = kept(said.err.encode(), limit)
+        stopped = self._ended != "exit"
+        return ProgramResult(
+            exitcode=None if stopped else said.code,
+            signal="SIGTERM" if stopped else "",
+            stdout=out,
+            stderr=err,
+            truncated=cut or cut_too,
+            elapsed=round(time.monotonic() - self._began, 3),
+            ended=self._ended,
+        )
 
 
 class PretendedSystem:
@@ -92,25 +134,7 @@ class PretendedSystem:
         grace: float,  # noqa: ARG002 - nothing has to be ended
     ) -> ProgramResult:
         """Pretend to run a program."""
-        began = time.monotonic()
-        ends = call.deadline if timeout is None else min(call.deadline, began + timeout)
-        ended: list[str] = []
-
-        def wait(seconds: float) -> bool:
-            """Wait as a program does; True when it was stopped meanwhile."""
-            if call.cancelled.wait(max(0.0, min(seconds, ends - time.monotonic()))):
-                ended.append("cancelled")
-            elif time.monotonic() >= ends:
-                ended.append("timeout")
-            return bool(ended)
-
-        told = 0
-
-        def write(data: bytes) -> None:
-            nonlocal told
-            told += len(data)
-            call.write(data)
-
+        run = _Run(call, timeout)
         where = cwd or "/"
         with self._lock:
             if not self._state.files.exists(where):
@@ -121,25 +145,12 @@ class PretendedSystem:
             words=list(argv),
             stdin=stdin,
             now=self._now(),
-            wait=wait,
+            wait=run.wait,
             cwd=where,
             env=env or {},
-            write=write,
+            write=run.write,
         )
-        said = self._said(program)
-        call.write(said.stdout[told:] + said.err.encode())
-        out, cut = kept(said.stdout, limit)
-        err, cut_too = kept(said.err.encode(), limit)
-        why = ended[0] if ended else "exit"
-        return ProgramResult(
-            exitcode=said.code if why == "exit" else None,
-            signal="" if why == "exit" else "SIGTERM",
-            stdout=out,
-            stderr=err,
-            truncated=cut or cut_too,
-            elapsed=round(time.monotonic() - began, 3),
-            ended="exit" if why == "exit" else "timeout" if why == "timeout" else "cancelled",
-        )
+        return run.result(self._said(program), limit)
 
     def which(self, program: str) -> str | None:
         """Where a program would be: only those of its system are there."""

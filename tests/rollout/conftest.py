@@ -30,7 +30,9 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
 
 @pytest.fixture
 def machine(site: Site) -> Machine:
-    """The one that is changed; what its service was told before is forgotten."""
+    """The one that is changed, whose daemon runs; what its service was told before is forgotten."""
     one = site.machines[NAMES[1]]
+    if one.daemon is None:  # the tests before may have been left out
+        one.start()
     one.calls()
     return one

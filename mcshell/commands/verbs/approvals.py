@@ -49,7 +49,7 @@ def propose(context: Context, options: ProposeOptions) -> Table:
 
 def proposals(context: Context, options: ProposalsOptions) -> Table:
     """What was proposed and has not ended."""
-    found = context.client(options.session).approvals.statuses(timeout=options.timeout)
+    found, left = context.client(options.session).approvals.told(timeout=options.timeout)
     rows = [
         (
             *(status.digest, one.author, one.agent, one.action, len(one.nodes)),
@@ -58,7 +58,7 @@ def proposals(context: Context, options: ProposalsOptions) -> Table:
         for status in found
         for one in (status.proposal,)
     ]
-    return Table(_LIST, rows, times=("expires",), ids=("proposal",))
+    return Table(_LIST, rows, notes=tuple(left), times=("expires",), ids=("proposal",))
 
 
 def approve(context: Context, options: ApproveOptions) -> Table:

@@ -13,8 +13,8 @@ than the policy does, and allows nothing that the policy denies. The first line 
 action and node says how many approvals it takes, and by whom; where none is, it takes none. A line of
 `break-glass` names who may do without, with a reason that everybody sees.
 
-Any line that cannot be used denies everything for that agent. What cannot be told about a node
-(`policy_conditions`) counts towards more approvals.
+Any line that cannot be used denies everything for that agent. Where it cannot be told whether a line is
+about a node (`policy_conditions`), what it asks for has to be there, and what the next one asks for, too.
 """
 
 from __future__ import annotations

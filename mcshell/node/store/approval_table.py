@@ -40,6 +40,8 @@ _KIND: Final = FileKind(
 MOST_BYTES: Final = 16 << 20
 """Of all proposals together."""
 MOST_OF_AUTHOR: Final = 64
+MOST_BYTES_OF_AUTHOR: Final = 4 << 20
+"""Of one author's, so that nobody keeps others from proposing."""
 MOST_APPROVALS: Final = 50
 """Of one proposal."""
 _EMERGENCIES_FOR: Final = 7 * 86_400.0
@@ -99,14 +101,7 @@ class ApprovalTable:
             self._forget(db, kept.received)
             if db.execute("SELECT 1 FROM proposals WHERE digest=?", (digest,)).fetchone():
                 return False
-            (own,) = db.execute(
-                "SELECT count(*) FROM proposals WHERE author=?", (proposal.author,)
-            ).fetchone()
-            (size,) = db.execute("SELECT coalesce(sum(length(body)), 0) FROM proposals").fetchone()
-            if own >= MOST_OF_AUTHOR or size + len(kept.message.body) > MOST_BYTES:
-                raise UsageError(
-                    f"too many proposals that have not ended: {own} of {proposal.author}"
-                )
+            _refuse_more(db, proposal.author, len(kept.message.body))
             db.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
             return True
 
@@ -230,6 +225,22 @@ class ApprovalTable:
                 f"DELETE FROM {table} WHERE {column}=?",  # noqa: S608 - names of ours
                 [(digest,) for digest in ended],
             )
+
+
+def _refuse_more(db: sqlite3.Connection, author: str, more: int) -> None:
+    """UsageError where no more bytes of an author's proposals are kept."""
+    counts = "SELECT count(*), coalesce(sum(length(body)), 0) FROM proposals"
+    own, size = db.execute(f"{counts} WHERE author=?", (author,)).fetchone()
+    every, whole = db.execute(counts).fetchone()
+    if own >= MOST_OF_AUTHOR or size + more > MOST_BYTES_OF_AUTHOR:
+        whose, of = f"of {author}", (own, size)
+    elif whole + more > MOST_BYTES:
+        whose, of = "of all authors", (every, whole)
+    else:
+        return
+    raise UsageError(
+        f"too many proposals that have not ended: {of[0]} {whose}, {of[1]:,} bytes"
+    )
 
 
 def _columns(kept: KeptDocument) -> tuple[bytes, str, str]:

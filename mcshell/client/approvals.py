@@ -129,12 +129,14 @@ class ApprovalManager:
             others: those, and the action's inputs.
 
         Raises:
-            UsageError: an unknown agent, action or input; a bad filter; more than nodes take.
+            UsageError: an unknown agent, action or input; a bad filter; more than nodes take; no such ttl.
             NoTargets: no node matches.
         """
         from mcshell.client.jobs.finder import targeting_in  # noqa: PLC0415 - with pandas, for this alone
 
         meant = targeting if targeting is not None else targeting_in(others)
+        seconds = _TTL if ttl is None else seconds_of(ttl)
+        self._requester.check_ttl(seconds)
         schema = self._ddls.get(agent).action(action)
         data = schema.check({**(inputs or {}), **others})
         meant = self._discovery.meant(meant)
@@ -152,7 +154,7 @@ class ApprovalManager:
             filter=meant.filter,
             schema=schema.digest,
             created=now,
-            expires=now + (_TTL if ttl is None else seconds_of(ttl) or 0.0),
+            expires=now + (seconds or 0.0),
             nonce=new_nonce(),
             why=why,
         )

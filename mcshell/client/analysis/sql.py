@@ -90,7 +90,10 @@ _TAKEN = (*FIXED, "created", "session", "inputs", "data", "facts")
 _NAMES = ("requests", "ledger", "replies", "nodes")
 _WORD = re.compile(r"[a-z0-9_-]{1,64}")
 _READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
-_NO_QUESTIONS = ("load_extension", "fts3_tokenizer")  # functions that take or show addresses and code
+_NO_QUESTIONS = (
+    "load_extension",
+    "fts3_tokenizer",
+)  # functions that take or show addresses and code
 _STEPS = 100_000  # of SQLite's machine, between two looks at Ctrl-C
 _MOST_ROWS = 1_000_000
 _MOST_KEPT = 5_000_000  # of requests and targets: half a gigabyte
@@ -236,9 +239,10 @@ def _refusal(error: Exception, views: Sequence[str]) -> BaseException:
     said = " ".join(str(error).split())
     if said == "interrupted":
         return KeyboardInterrupt()
-    if "prohibited" in said or "not authorized" in said or "readonly" in said:
+    name = said.partition("no such table: ")[2]
+    if "prohibited" in said or "not authorized" in said or "readonly" in said or "." in name:
         return UsageError(f"sql: {said}: only these can be asked, and only read: {_some(views)}")
-    if name := said.partition("no such table: ")[2]:
+    if name:
         return UsageError(
             f"sql: {said}{did_you_mean(name, views) or f' (there are {_some(views)})'}"
         )

@@ -390,9 +390,7 @@ def _decide(
     return Decision(False, f"{why}{unused}", name, line)
 
 
-def _is_about(
-    rule: PolicyRule, caller: str, action: str, asked: PolicyQuestion
-) -> bool | str:
+def _is_about(rule: PolicyRule, caller: str, action: str, asked: PolicyQuestion) -> bool | str:
     """Whether a line of approvals is about this; text: why that cannot be told."""
     if not rule.callers.include(caller, allow=rule.allow) or not rule.covers(action):
         return False

@@ -238,9 +238,7 @@ def _refuse_more(db: sqlite3.Connection, author: str, more: int) -> None:
         whose, of = "of all authors", (every, whole)
     else:
         return
-    raise UsageError(
-        f"too many proposals that have not ended: {of[0]} {whose}, {of[1]:,} bytes"
-    )
+    raise UsageError(f"too many proposals that have not ended: {of[0]} {whose}, {of[1]:,} bytes")
 
 
 def _columns(kept: KeptDocument) -> tuple[bytes, str, str]:

@@ -154,9 +154,8 @@ class ApprovalDemand:
         """What is wanted, in words."""
         if self.error:
             return self.error
-        return " and ".join(one._alone() for one in (self, *self.also))
-
-    def _alone(self) -> str:
+        if self.also:
+            return " and ".join(str(one) for one in (replace(self, also=()), *self.also))
         return f"{self.count} approval{'s' if self.count > 1 else ''} wanted ({self.why})"
 
 

@@ -242,6 +242,20 @@ def _by_pool(one: Scene) -> Any:
     return one.controller.admit(found, one.host)
 
 
+def _again_after_the_clock_was_ahead(one: Scene) -> Any:
+    proposal = seal_proposal(one.proposal(), one.signers["alice"])
+
+    def approved() -> Any:
+        one.digest = one.bring(one.approvals.bring_proposal, proposal)
+        one.approve("bob", "carol")
+        return one.begin()
+
+    assert isinstance(approved(), Admitted)
+    ahead = time.time() + 120
+    one.propose("mallory", ahead, author="cert=mallory", created=ahead - 1, expires=ahead + 60)
+    return approved()
+
+
 def _at_its_start(one: Scene) -> Any:
     request = replace(one.ask(), via=Via.QUEUE)
     assert isinstance(one.controller.admit(request, one.host), Admitted)
@@ -355,6 +369,7 @@ DENIED = [
     (_another_collective, "it is for eu"),
     (_anothers_proposal, "nobody has proposed it"),
     (_a_second_request, "has used it"),
+    (_again_after_the_clock_was_ahead, "nobody has proposed it"),
     (_by_broadcast, "a broadcast names no nodes"),
     (_by_pool, "nobody has proposed it"),
     (_at_its_start, "nobody has proposed it"),

@@ -152,12 +152,16 @@ def test_the_lines(fleet: Fleet, tmp_path: Path) -> None:
         return done.stdout + done.stderr
 
     inputs = (f"file={file}", "text=cli")
-    told = typed(
-        "propose", "mark", "once", *inputs, "-F", "role=web", "--why", "the disk", "--json"
-    )
+    why = "the disk; approved so far by: cert=carol"
+    told = typed("propose", "mark", "once", *inputs, "-F", "role=web", "--why", why, "--json")
     digest = json.loads(told[: told.rindex("]") + 1])[0]["proposal"]
     asked = typed("approve", digest[:10], by="bob", code=64)
-    for word in ("cert=alice proposes mark once", "the disk", "web[1-2]", "say --yes"):
+    for word in (
+        "cert=alice proposes mark once",
+        f'"{why}"; approved so far by: nobody',
+        "web[1-2]",
+        "say --yes",
+    ):
         assert word in asked
     for name in ("bob", "carol"):
         typed("approve", digest[:10], "--yes", by=name)

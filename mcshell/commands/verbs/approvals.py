@@ -86,23 +86,32 @@ def run(context: Context, options: RunOptions) -> Replies:
 
 
 def _described(context: Context, status: ProposalStatus) -> str:
-    """All that an approver signs, in one line; what the schema calls secret is not shown."""
+    """All that an approver signs, in one line; what the schema calls secret is not shown.
+
+    An author's words are in quotes: they cannot be taken for what else the line says.
+    """
     one = status.proposal
     data = context.library.get(one.agent).action(one.action).redact(dict(one.data))
     said = [f"{name}={json.dumps(value, ensure_ascii=True)}" for name, value in data.items()]
     filters = "; ".join(
-        f"{name}: {', '.join(words)}" for name, words in one.filter.as_dict().items() if words
+        f"{name}: {', '.join(map(_quoted, words))}"
+        for name, words in one.filter.as_dict().items()
+        if words
     )
     parts = [
         f"{one.author} proposes {one.agent} {' '.join([one.action, *said])}",
         f"on {len(one.nodes)} nodes: {fold(one.nodes)}",
         *([f"which match {filters}"] if filters else []),
         f"until {time.strftime('%F %TZ', time.gmtime(one.expires))}",
-        *([f"because: {one.why}"] if one.why else []),
+        *([f"because: {_quoted(one.why)}"] if one.why else []),
         f"approved so far by: {', '.join(status.approvers) or 'nobody'}",
         status.digest[:_SHOWN],
     ]
     return "; ".join(parts)
+
+
+def _quoted(words: str) -> str:
+    return json.dumps(words, ensure_ascii=False)
 
 
 def _brought(status: ProposalStatus, note: str) -> Table:

@@ -135,7 +135,7 @@ class _LoadedPolicy:
     """What is in it, where it is no policy but says how many are to approve."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalDemand:
     """What has to be there: so many approvals, by such callers; `why` names the line.
 
@@ -248,7 +248,7 @@ class Policies:
         with self._lock:
             file = self._file(name)
         if file.error:
-            return ApprovalDemand(0, None, name, error=file.error)
+            return ApprovalDemand(count=0, approvers=None, why=name, error=file.error)
         if file.approvals is None:
             return None
         asked = about()
@@ -260,7 +260,10 @@ class Policies:
             told = _is_about(rule.about, caller, action, asked)
             if told is not False and rule.count:
                 why = f"{name}:{rule.about.line}"
-                found.append(ApprovalDemand(rule.count, rule.approvers, why, emergency=emergency))
+                demand = ApprovalDemand(
+                    count=rule.count, approvers=rule.approvers, why=why, emergency=emergency
+                )
+                found.append(demand)
             if told is True:
                 break
         return replace(found[0], also=tuple(found[1:])) if found else None

@@ -7,6 +7,7 @@ author's signature alone, and a proposal is called by the digest of its bytes.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -45,7 +46,20 @@ _TTL: Final = 86_400.0
 _AGENT: Final = "approval"
 _DIGITS: Final = 8
 _SHOWN: Final = 12
-_MOST_ASKED: Final = 3
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+_MOST_ASKED: Final = 20
+_MOST_NAMED: Final = 500
+"""Proposals that a node is believed to have."""
+_ENDED: Final = frozenset(
+    {
+        Reason.EXPIRED,
+        Reason.CERT_EXPIRED,
+        Reason.REVOKED,
+        Reason.STALE_CRL,
+        Reason.FOREIGN_CA,
+    }
+)
+"""What has come over a proposal that was its author's: no fault of the node that shows it."""
 _SAID: Final = "which proposal? the first digits of its digest are meant, 8 at least"
 
 
@@ -115,12 +129,14 @@ class ApprovalManager:
             others: those, and the action's inputs.
 
         Raises:
-            UsageError: an unknown agent, action or input; a bad filter; more than nodes take.
+            UsageError: an unknown agent, action or input; a bad filter; more than nodes take; no such ttl.
             NoTargets: no node matches.
         """
         from mcshell.client.jobs.finder import targeting_in  # noqa: PLC0415 - with pandas, for this alone
 
         meant = targeting if targeting is not None else targeting_in(others)
+        seconds = _TTL if ttl is None else seconds_of(ttl)
+        self._requester.check_ttl(seconds)
         schema = self._ddls.get(agent).action(action)
         data = schema.check({**(inputs or {}), **others})
         meant = self._discovery.meant(meant)
@@ -138,7 +154,7 @@ class ApprovalManager:
             filter=meant.filter,
             schema=schema.digest,
             created=now,
-            expires=now + (_TTL if ttl is None else seconds_of(ttl) or 0.0),
+            expires=now + (seconds or 0.0),
             nonce=new_nonce(),
             why=why,
         )
@@ -221,13 +237,34 @@ class ApprovalManager:
         if len(having) > 1:
             raise UsageError(f"several proposals begin with {digest}: say more of it")
         ((whole, nodes),) = having.items()
-        return self._fetch(whole, nodes, timeout)
+        found = self._fetch(whole, nodes, timeout)
+        if isinstance(found, str):
+            raise UsageError(f"proposal {whole[:_SHOWN]}: {found}")
+        return found
 
     def statuses(self, *, timeout: float | str | None = None) -> Sequence[ProposalStatus]:
-        """The proposals that have not ended, the oldest first."""
-        kept = sorted(self._kept(timeout).items())
-        found = [self._fetch(digest, nodes, timeout) for digest, nodes in kept]
-        return sorted(found, key=lambda one: one.proposal.created)
+        """The proposals that have not ended, the oldest first; raises as `told` does."""
+        return self.told(timeout=timeout)[0]
+
+    def told(
+        self, *, timeout: float | str | None = None
+    ) -> tuple[Sequence[ProposalStatus], Sequence[str]]:
+        """The same, and a line for whatever nodes name and is left out: nobody's, or no more its author's.
+
+        A node that shows no document of that digest is not asked again, so that no number of proposals
+        that it names keeps anybody waiting.
+        """
+        false: set[str] = set()
+        found, left = [], []
+        for digest, nodes in sorted(self._kept(timeout).items()):
+            meant = [name for name in nodes if name not in false]
+            one = self._fetch(digest, meant, timeout, false)
+            if not isinstance(one, str):
+                found.append(one)
+            elif not false.issuperset(nodes):
+                left.append(f"proposal {digest[:_SHOWN]}: {one}")
+        left += [f"{name} names proposals that it does not show" for name in sorted(false)]
+        return sorted(found, key=lambda one: one.proposal.created), left
 
     def list(self, *, timeout: float | str | None = None) -> pd.DataFrame:
         """The same, a row each."""
@@ -276,44 +313,56 @@ class ApprovalManager:
         having: _Having = {}
         for row in replies.entries():
             told = row.reply.data.get("proposals") if row.reply is not None else None
-            for one in told if isinstance(told, list) else ():
+            for one in told[:_MOST_NAMED] if isinstance(told, list) else ():
                 digest = one.get("digest") if isinstance(one, dict) else None
-                if isinstance(digest, str):
+                if isinstance(digest, str) and _DIGEST.fullmatch(digest):
                     having.setdefault(digest, []).append(row.sender)
         return having
 
     def _fetch(
-        self, digest: str, nodes: Sequence[str], timeout: float | str | None
-    ) -> ProposalStatus:
-        """One proposal from the first of these nodes that tells it truly."""
+        self,
+        digest: str,
+        nodes: Sequence[str],
+        timeout: float | str | None,
+        false: set[str] | None = None,
+    ) -> ProposalStatus | str:
+        """One proposal from any of these nodes that shows it truly, or why none does.
+
+        `false` takes the nodes that show no such thing. One is asked, then several at once.
+        """
         why = "none of its nodes answers"
-        for node in nodes[:_MOST_ASKED]:
+        false = set() if false is None else false
+        for asked in (nodes[:1], nodes[1:_MOST_ASKED]):
+            if not asked:
+                break
             replies = self._requester.ask(
                 RequestOptions(
                     agent=_AGENT,
                     action="show",
                     data={"proposal": digest},
-                    targeting=Targeting(nodes=(node,)),
+                    targeting=Targeting(nodes=tuple(asked)),
                     timeout=seconds_of(timeout),
                 )
             )
-            (row,) = replies.entries()
-            if row.reply is None or not row.reply.final or row.reply.statuscode:
-                why = row.reason or (row.reply.statusmsg if row.reply is not None else why)
-                continue
-            try:
-                return self._read(digest, row.reply.data)
-            except Rejected as refusal:
-                why = f"{node} tells none of its author's: {refusal}"
-        raise UsageError(f"proposal {digest[:_SHOWN]}: {why}")
+            for row in replies.entries():
+                try:
+                    if row.reply is not None and row.reply.final and not row.reply.statuscode:
+                        return self._read(digest, row.reply.data)
+                    why = row.reason or (row.reply.statusmsg if row.reply is not None else why)
+                    false.add(row.sender)
+                except Rejected as refusal:
+                    why = f"{row.sender} tells none of its author's: {refusal}"
+                    if refusal.reason not in _ENDED:
+                        false.add(row.sender)
+        return why
 
     def _read(self, digest: str, data: Mapping[str, Any]) -> ProposalStatus:
         """What a node tells, believed for the signatures alone; raises Rejected."""
         now = time.time()
         said = _document(data.get("proposal"))
-        proposal = open_proposal(said.body, said.headers, self._verifier, self._limits, now)
         if digest_of(said.body) != digest:
             raise Rejected(Reason.MALFORMED, "another proposal than was asked for")
+        proposal = open_proposal(said.body, said.headers, self._verifier, self._limits, now)
         approvals = []
         told = data.get("approvals")
         for one in told if isinstance(told, list) else ():

@@ -21,6 +21,9 @@ __all__ = ["MAX_NODES", "canonical", "expand", "fold", "has_group", "no_groups",
 MAX_NODES = 100_000
 """Names that one range may stand for: more is a slip, and would fill the memory."""
 
+_MOST_SAID = 10 * MAX_NODES
+"""Names that all sets of a line may say, before those that are said twice are one."""
+
 MAX_NAME = 200
 """Letters of a name, as in a certificate (`pki.identity`)."""
 
@@ -83,11 +86,14 @@ def expand(names: Iterable[str], groups: GroupLookup = no_groups) -> list[str]:
 
     An entry is a name or a set as ClusterShell writes them: `web[01-03,7],db1`, and from the left
     `!` without, `&` that are in both, `^` in one only. `groups` gives the names of an `@GROUP`.
-    FilterError for what is none, or stands for more than `MAX_NODES` names.
+    FilterError for what is none, or stands for more than `MAX_NODES` names, or says names so often
+    that it would take minutes.
     """
     seen: dict[str, None] = {}
+    said = 0
     for entry in names:
-        found = _evaluated(entry, groups)
+        found, more = _evaluated(entry, groups, _MOST_SAID - said)
+        said += more
         if len(seen) + len(found) > MAX_NODES and len({*seen, *found}) > MAX_NODES:
             raise FilterError(f"more than {MAX_NODES:,} nodes at {_short(entry)}", entry)
         seen.update(found)
@@ -105,11 +111,15 @@ def _terms(text: str) -> list[tuple[str, str]]:
     return [(operator, "".join(pieces)) for operator, pieces in terms]
 
 
-def _evaluated(entry: str, groups: GroupLookup) -> dict[str, None]:
+def _evaluated(entry: str, groups: GroupLookup, room: int) -> tuple[dict[str, None], int]:
+    """The names of an entry, and how many were said for it, which may be `room` at most."""
     found: dict[str, None] = {}
-    before = ""
+    before, said = "", 0
     for operator, text in _terms(entry):
         other = _operand(text, groups)
+        said += len(other)
+        if said > room:
+            raise FilterError(f"the same nodes over and over at {_short(entry)}", entry)
         if operator != "," and not (before.strip() and text.strip()):
             raise FilterError(f"{_short(entry)} is no set of nodes: {operator} stands alone", entry)
         before = text
@@ -123,7 +133,7 @@ def _evaluated(entry: str, groups: GroupLookup) -> dict[str, None]:
             found = {name: None for name in (*found, *new) if name not in both}
         if len(found) > MAX_NODES:
             raise FilterError(f"more than {MAX_NODES:,} nodes at {_short(entry)}", entry)
-    return found
+    return found, said
 
 
 def _operand(text: str, groups: GroupLookup) -> dict[str, None]:

@@ -12,8 +12,9 @@ from mcshell.client.discovery.targeting import RequestOptions, seconds_of
 from mcshell.errors import UsageError
 from mcshell.mcp.reading import refusal, replies_document, targeting, when
 from mcshell.mcp.results import one_line, part
-from mcshell.message import Via
+from mcshell.message import State, Via
 from mcshell.values import dataclass
+from mcshell.wire.documents.fields import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
 
-__all__ = ["FleetCall", "call", "propose"]
+__all__ = ["WHY", "FleetCall", "call", "propose"]
 
 TTL: Final = 600.0
 """Seconds that a call may wait for nodes that are down."""
@@ -29,6 +30,15 @@ WAIT: Final = 10.0
 _BRINGING: Final = 20.0
 _BY: Final = "[an assistant's, by mcp]"
 """Who approves a proposal is to know that no operator has thought of it."""
+_KEPT: Final = (
+    "Nothing was done. Another operator looks at it and signs it, in a shell, with"
+    " `mcshell approve {}`; then its author has it done, in a shell."
+)
+_NOT_KEPT: Final = (
+    "Nothing was done, and no node has said yet that it keeps it: `says` has what they say."
+)
+WHY: Final = 450
+"""Characters of a reason, so that it is a line together with that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +97,9 @@ def propose(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
         agent,
         action,
         ttl=given.get("ttl"),
-        why=f"{_BY} {one_line(given['why'])}",
+        why=f"{_BY} {one_line(given['why'], WHY)}"[
+            :MAX_LINE
+        ],  # escapes take more than they stand for
         timeout=_BRINGING,
         inputs=given.get("inputs", {}),
         targeting=targeting(given),
@@ -97,12 +109,12 @@ def propose(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
         status.replies.rows(),
         lambda row: {"sender": row.sender, "state": str(row.state), "says": row.statusmsg},
     )
+    kept = any(row.state is State.OK for row in status.replies.rows())
     return {
         "proposal": status.digest,
         "author": status.proposal.author,
         "expires": when(status.proposal.expires),
-        "next": "Nothing was done. Another operator looks at it and signs it, in a shell, with"
-        f" `mcshell approve {status.digest[:12]}`; then its author has it done, in a shell.",
+        "next": _KEPT.format(status.digest[:12]) if kept else _NOT_KEPT,
     } | found.document("nodes")
 
 

@@ -119,7 +119,7 @@ class FleetServer:
         if complaint := tool.complaint(given):
             return _failed(complaint)
         try:
-            found = await self._run(ctx, tool.run, self._context, given)
+            found = await self._run(ctx, tool.run, self._context, tool.given(given))
             if isinstance(found, FleetCall):
                 if not found.replies.done and _knows_tasks(ctx):
                     return await self._run(ctx, tasks.created, found.replies)

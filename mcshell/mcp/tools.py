@@ -150,6 +150,16 @@ class FleetTool:
 
         return Draft202012Validator(self.takes)
 
+    def given(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Its arguments as it takes them: JSON has no whole numbers, and a client may write 10 as 10.0."""
+        whole = [
+            name for name, one in self.takes["properties"].items() if one.get("type") == "integer"
+        ]
+        return {
+            name: int(value) if name in whole and isinstance(value, float) else value
+            for name, value in arguments.items()
+        }
+
     def complaint(self, given: Mapping[str, Any]) -> str:
         """What is wrong with its arguments, in a line; empty where nothing is."""
         from jsonschema.exceptions import best_match  # noqa: PLC0415 - as above
@@ -291,7 +301,7 @@ TOOLS: Final = _table(
         takes=_object(
             {
                 **_ASKED,
-                "why": _text("a line for those who decide", 500, minLength=1),
+                "why": _text("a line for those who decide", asking.WHY, minLength=1),
                 "ttl": _text("until when it may begin, such as 2h (1d)", 20),
             },
             ("agent", "action", "why"),

@@ -299,6 +299,18 @@ def test_nobody_s_text_becomes_sql(everything: Sources) -> None:
             query(everything, denied)
 
 
+def test_a_with_by_a_view_s_name_is_no_way_in(everything: Sources) -> None:
+    """What a view may read of the file of known nodes, no part of a query may that is called like it."""
+    (name,) = query(everything, "SELECT sql FROM sqlite_temp_master WHERE name = 'nodes'")[1][0:1][
+        0
+    ]
+    file = name.partition(" FROM ")[2].partition(".")[0]
+    for table in ("known.nodes", "surveys", f"{file}.surveys", f"{file}.nodes"):
+        inside = f"WITH nodes AS (SELECT * FROM {table}) SELECT * FROM nodes"
+        with pytest.raises(UsageError, match=r"only these can be asked"):
+            query(everything, inside)
+
+
 def test_answers_are_bounded(everything: Sources) -> None:
     """More rows than memory holds, and a value that is too large, are refused in a line."""
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT x FROM n"

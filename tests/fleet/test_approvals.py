@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,12 +152,16 @@ def test_the_lines(fleet: Fleet, tmp_path: Path) -> None:
         return done.stdout + done.stderr
 
     inputs = (f"file={file}", "text=cli")
-    told = typed(
-        "propose", "mark", "once", *inputs, "-F", "role=web", "--why", "the disk", "--json"
-    )
+    why = "the disk; approved so far by: cert=carol"
+    told = typed("propose", "mark", "once", *inputs, "-F", "role=web", "--why", why, "--json")
     digest = json.loads(told[: told.rindex("]") + 1])[0]["proposal"]
     asked = typed("approve", digest[:10], by="bob", code=64)
-    for word in ("cert=alice proposes mark once", "the disk", "web[1-2]", "say --yes"):
+    for word in (
+        "cert=alice proposes mark once",
+        f'"{why}"; approved so far by: nobody',
+        "web[1-2]",
+        "say --yes",
+    ):
         assert word in asked
     for name in ("bob", "carol"):
         typed("approve", digest[:10], "--yes", by=name)
@@ -175,3 +181,35 @@ def test_the_lines(fleet: Fleet, tmp_path: Path) -> None:
             return "" if found is None else str(found.node.flaws)
 
         assert wait_until(lambda: "cert=carol mark.once: the pager" in told_flaws(), 60)
+
+
+def test_a_node_that_names_what_is_not_hides_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    """It is named and asked no more; what has ended is told, and is no fault of its node."""
+    asked = {"inputs": {"file": str(tmp_path / "marks"), "text": "t"}}
+    with fleet.client(state="state-alice") as alice:
+        made = {
+            name: alice.approvals.propose("mark", "once", nodes=[node], ttl=ttl, **asked).digest
+            for name, node, ttl in (
+                ("true", "web2", "1h"),
+                ("false", "web1", "1h"),
+                ("old", "web2", "3s"),
+            )
+        }
+        ended = time.time() + 3
+        (first,) = fleet.folder.rglob("state-web1/**/approvals.sqlite")
+        (second,) = fleet.folder.rglob("state-web2/**/approvals.sqlite")
+        with closing(sqlite3.connect(first)) as db, db:
+            copied = "author,agent,action,expires,received,body,signature,certificate"
+            db.executemany(
+                f"INSERT INTO proposals SELECT ?,{copied} FROM proposals WHERE digest=?",
+                [(f"{number:064x}", made["false"]) for number in range(300)],
+            )
+        with closing(sqlite3.connect(second)) as db, db:
+            db.execute("UPDATE proposals SET expires=? WHERE digest=?", (2e9, made["old"]))
+        assert wait_until(lambda: time.time() > ended, 10)
+        found, left = alice.approvals.told(timeout=10)
+    digests = [one.digest for one in found]
+    assert made["true"] in digests
+    assert not {made["false"], made["old"]} & {*digests}
+    assert left[-1] == "web1 names proposals that it does not show"
+    assert any(made["old"][:12] in one and "expired" in one for one in left), left

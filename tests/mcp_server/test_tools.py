@@ -163,6 +163,7 @@ def test_what_changes_is_refused_and_can_be_proposed(desk: Desk, tmp_path: Path)
     assert len(file.read_text().splitlines()) == 2
 
 
+ONCE = {"agent": "mark", "action": "once", "inputs": {"file": "x"}}
 BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "discover: where: 7 is not of type 'string'": ("discover", {"where": 7}),
     "discover: limit: 0 is less than": ("discover", {"limit": 0}),
@@ -189,18 +190,24 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "'approval' is mcshell's own": ("call", {"agent": "approval", "action": "approve"}),
     "'job' is mcshell's own": ("propose", {"agent": "job", "action": "submit", "why": "x"}),
     "propose: 'why' is a required property": ("propose", {"agent": "mark", "action": "once"}),
+    "a ttl of 0 s: above 0": ("propose", {**ONCE, "why": "x", "ttl": "0"}),
+    "a ttl of 3.456e+07 s: above 0": ("propose", {**ONCE, "why": "x", "ttl": "400d"}),
+    "propose: why:": ("propose", {**ONCE, "why": "x" * 451}),
+    "over and over at 'web[1-90000]'": ("facts", {"fact": "a", "nodes": ["web[1-90000]"] * 1000}),
     "proposals: offset: -1 is less than": ("proposals", {"offset": -1}),
 }
 
 
 def test_bad_arguments_are_one_line(desk: Desk) -> None:
-    """Each says which tool, which argument and what was meant; a tool that is not there is an error."""
+    """Each says which tool, which argument and what was meant; a reason's escapes fit; no tool is an error."""
 
     async def story(one: Assistant) -> None:
         for expected, (tool, arguments) in BAD.items():
             line = await one.refused(tool, **arguments)
             assert expected in line, (expected, line)
             assert len(line) < 600
+        longest = await one.ask("propose", **ONCE, nodes=["web1"], why="\u202e" * 450)
+        assert [row["state"] for row in longest["nodes"]] == ["ok"]
         with pytest.raises(Exception, match="no tool 'approve'"):
             await one.raw("approve", proposal="0" * 64)
 
@@ -228,6 +235,9 @@ SQL = {
     "SELECT randomblob(1000000000)": "too big",
     "SELECT replace(printf('%1000000d', 1), ' ', printf('%1000d', 1))": "too big",
     "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT count(*) FROM c": "longer",
+    "SELECT instr(zeroblob(20000000), zeroblob(10000000) || x'01')": "longer",
+    "SELECT " + ", ".join(["hex(zeroblob(30000000))"] * 20): "MiB of memory",
+    "SELECT fts3_tokenizer('simple')": "not authorized",
     "SELECT * FROM known.nodes": "sql:",
     "SELECT readfile('/etc/passwd')": "no such function",
     "SELECT edit('x', 'sh')": "no such function",
@@ -247,7 +257,7 @@ def test_sql_reads_and_does_nothing_else(desk: Desk) -> None:
             text = found.content[0].text  # type: ignore[union-attr]
             assert expected in text, (query, text)
         endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) "
-        found = await one.ask("sql", query=endless + "SELECT n FROM c", limit=1_000)
+        found = await one.ask("sql", query=endless + "SELECT n FROM c", limit=1_000.0)
         assert len(found["rows"]) == 1_000
         assert "there are more than" in found["cut"]
         found = await one.ask("sql", query=endless + "SELECT hex(zeroblob(400000)) AS x FROM c")

@@ -154,7 +154,7 @@ class Requester:
         data: dict[str, Any],
         confirm: Callable[[Preview], bool] | None,
     ) -> Replies:
-        self._check_ttl(ask.ttl)
+        self.check_ttl(ask.ttl)
         route(ask, 0)
         if ask.via is Via.POOL:
             pool = [f"pool:{self._pool(ask)}"]
@@ -190,8 +190,8 @@ class Requester:
             return None  # whoever is asked one by one is found first
         return found
 
-    def _check_ttl(self, ttl: float | None) -> None:
-        """Refuse here what every node would refuse unheard: it would be `pending` to its end."""
+    def check_ttl(self, ttl: float | None) -> None:
+        """Refuse here (UsageError) what every node would refuse unheard: it would be `pending` to its end."""
         most = self.settings.node.max_ttl
         if ttl is not None and not 0 < ttl <= most:
             raise UsageError(
@@ -306,7 +306,7 @@ class Requester:
     def each(self, ask: RequestOptions, rows: Iterable[Mapping[str, Any]]) -> list[Replies]:
         """Ask a pool once for each row of inputs, all kept in one commit."""
         schema = self.ddls.get(ask.agent).action(ask.action)
-        self._check_ttl(ask.ttl)
+        self.check_ttl(ask.ttl)
         names = [f"pool:{self._pool(ask)}"]
         checked = [schema.check(row) for row in rows]
         trackers = self._hub.submit(
@@ -317,7 +317,7 @@ class Requester:
 
     def tasks(self, pool: str, ttl: float | None) -> PoolTasks:
         """The tasks of one pool, each of which may still run for `ttl` seconds (None: as `rpc`)."""
-        self._check_ttl(ttl)
+        self.check_ttl(ttl)
         asked = RequestOptions(agent=pool, action="", via=Via.POOL, ttl=ttl, pool=pool)
         target = f"pool:{self._pool(asked)}"
 

@@ -49,7 +49,7 @@ def propose(context: Context, options: ProposeOptions) -> Table:
 
 def proposals(context: Context, options: ProposalsOptions) -> Table:
     """What was proposed and has not ended."""
-    found = context.client(options.session).approvals.statuses(timeout=options.timeout)
+    found, left = context.client(options.session).approvals.told(timeout=options.timeout)
     rows = [
         (
             *(status.digest, one.author, one.agent, one.action, len(one.nodes)),
@@ -58,7 +58,7 @@ def proposals(context: Context, options: ProposalsOptions) -> Table:
         for status in found
         for one in (status.proposal,)
     ]
-    return Table(_LIST, rows, times=("expires",), ids=("proposal",))
+    return Table(_LIST, rows, notes=tuple(left), times=("expires",), ids=("proposal",))
 
 
 def approve(context: Context, options: ApproveOptions) -> Table:
@@ -86,23 +86,32 @@ def run(context: Context, options: RunOptions) -> Replies:
 
 
 def _described(context: Context, status: ProposalStatus) -> str:
-    """All that an approver signs, in one line; what the schema calls secret is not shown."""
+    """All that an approver signs, in one line; what the schema calls secret is not shown.
+
+    An author's words are in quotes: they cannot be taken for what else the line says.
+    """
     one = status.proposal
     data = context.library.get(one.agent).action(one.action).redact(dict(one.data))
     said = [f"{name}={json.dumps(value, ensure_ascii=True)}" for name, value in data.items()]
     filters = "; ".join(
-        f"{name}: {', '.join(words)}" for name, words in one.filter.as_dict().items() if words
+        f"{name}: {', '.join(map(_quoted, words))}"
+        for name, words in one.filter.as_dict().items()
+        if words
     )
     parts = [
         f"{one.author} proposes {one.agent} {' '.join([one.action, *said])}",
         f"on {len(one.nodes)} nodes: {fold(one.nodes)}",
         *([f"which match {filters}"] if filters else []),
         f"until {time.strftime('%F %TZ', time.gmtime(one.expires))}",
-        *([f"because: {one.why}"] if one.why else []),
+        *([f"because: {_quoted(one.why)}"] if one.why else []),
         f"approved so far by: {', '.join(status.approvers) or 'nobody'}",
         status.digest[:_SHOWN],
     ]
     return "; ".join(parts)
+
+
+def _quoted(words: str) -> str:
+    return json.dumps(words, ensure_ascii=False)
 
 
 def _brought(status: ProposalStatus, note: str) -> Table:

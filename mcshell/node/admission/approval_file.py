@@ -13,8 +13,8 @@ than the policy does, and allows nothing that the policy denies. The first line 
 action and node says how many approvals it takes, and by whom; where none is, it takes none. A line of
 `break-glass` names who may do without, with a reason that everybody sees.
 
-Any line that cannot be used denies everything for that agent. What cannot be told about a node
-(`policy_conditions`) counts towards more approvals.
+Any line that cannot be used denies everything for that agent. Where it cannot be told whether a line is
+about a node (`policy_conditions`), what it asks for has to be there, and what the next one asks for, too.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ __all__ = ["ApprovalPolicy", "ApprovalRule", "parse_approvals"]
 
 _FORM: Final = "callers, actions, how many, approvers, facts, classes"
 _EMERGENCY: Final = "break-glass"
+_COUNT: Final = re.compile(r"[0-9]{1,2}")
 _MOST: Final = 20
 
 
@@ -95,7 +96,7 @@ def parse_approvals(
 def _rule(
     number: int, fields: list[str], groups: Mapping[str, frozenset[str]], groups_error: str
 ) -> ApprovalRule:
-    if len(fields) < 3 or not fields[2].isdecimal() or int(fields[2]) > _MOST:  # noqa: PLR2004 - the third
+    if len(fields) < 3 or not _COUNT.fullmatch(fields[2]) or int(fields[2]) > _MOST:  # noqa: PLR2004 - the third
         raise PolicyError(number, f"a line is {_FORM}; how many is 0 to {_MOST}")
     count = int(fields[2])
     approvers = None

@@ -143,7 +143,8 @@ class Approvals:
                 return "its filter does not match here any more"
         except FilterError as error:
             return f"its filter: {error}"
-        return self._too_few(kept, found, demand)
+        lacking = (self._too_few(kept, found, one) for one in (demand, *demand.also))
+        return next(filter(None, lacking), None)
 
     def _too_few(self, kept: KeptProposal, found: Proposal, demand: ApprovalDemand) -> str | None:
         """Whether approvals are missing, and what is wrong with those that do not count."""

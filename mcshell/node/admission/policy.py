@@ -27,7 +27,7 @@ import os
 import re
 import threading
 import time
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -135,11 +135,12 @@ class _LoadedPolicy:
     """What is in it, where it is no policy but says how many are to approve."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalDemand:
     """What has to be there: so many approvals, by such callers; `why` names the line.
 
-    `error` is why it cannot be told, `emergency` whether the caller may do without.
+    `error` is why it cannot be told, `emergency` whether the caller may do without. `also` has to be
+    there as well: what further lines ask for where it cannot be told whether the one before is meant.
     """
 
     count: int
@@ -147,11 +148,14 @@ class ApprovalDemand:
     why: str
     error: str = ""
     emergency: bool = False
+    also: tuple[ApprovalDemand, ...] = ()
 
     def __str__(self) -> str:
         """What is wanted, in words."""
         if self.error:
             return self.error
+        if self.also:
+            return " and ".join(str(one) for one in (replace(self, also=()), *self.also))
         return f"{self.count} approval{'s' if self.count > 1 else ''} wanted ({self.why})"
 
 
@@ -244,17 +248,25 @@ class Policies:
         with self._lock:
             file = self._file(name)
         if file.error:
-            return ApprovalDemand(0, None, name, error=file.error)
+            return ApprovalDemand(count=0, approvers=None, why=name, error=file.error)
         if file.approvals is None:
             return None
         asked = about()
-        emergency = any(_is_about(one, caller, action, asked) for one in file.approvals.emergencies)
+        emergency = any(
+            _is_about(one, caller, action, asked) is True for one in file.approvals.emergencies
+        )
+        found: list[ApprovalDemand] = []
         for rule in file.approvals.rules:
-            if _is_about(rule.about, caller, action, asked):
+            told = _is_about(rule.about, caller, action, asked)
+            if told is not False and rule.count:
                 why = f"{name}:{rule.about.line}"
-                demand = ApprovalDemand(rule.count, rule.approvers, why, emergency=emergency)
-                return demand if rule.count else None
-        return None
+                demand = ApprovalDemand(
+                    count=rule.count, approvers=rule.approvers, why=why, emergency=emergency
+                )
+                found.append(demand)
+            if told is True:
+                break
+        return replace(found[0], also=tuple(found[1:])) if found else None
 
     def flaws(self, name: str | None = None) -> list[tuple[str, PolicyFlaw]]:
         """What is wrong with a file, by default with each of the directory, each with its name.
@@ -380,12 +392,11 @@ def _decide(
     return Decision(False, f"{why}{unused}", name, line)
 
 
-def _is_about(rule: PolicyRule, caller: str, action: str, asked: PolicyQuestion) -> bool:
-    """Whether a line of approvals is about this; a doubt counts towards more of them."""
+def _is_about(rule: PolicyRule, caller: str, action: str, asked: PolicyQuestion) -> bool | str:
+    """Whether a line of approvals is about this; text: why that cannot be told."""
     if not rule.callers.include(caller, allow=rule.allow) or not rule.covers(action):
         return False
-    verdict = True if rule.condition is None else rule.condition.holds(asked)
-    return verdict is True if rule.allow else verdict is not False
+    return True if rule.condition is None else rule.condition.holds(asked)
 
 
 def _said(name: str, flaw: PolicyFlaw) -> str:

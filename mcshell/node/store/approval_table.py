@@ -40,11 +40,16 @@ _KIND: Final = FileKind(
 MOST_BYTES: Final = 16 << 20
 """Of all proposals together."""
 MOST_OF_AUTHOR: Final = 64
+MOST_BYTES_OF_AUTHOR: Final = 4 << 20
+"""Of one author's, so that nobody keeps others from proposing."""
 MOST_APPROVALS: Final = 50
 """Of one proposal."""
 _EMERGENCIES_FOR: Final = 7 * 86_400.0
 _MOST_EMERGENCIES: Final = 100
 _KEPT: Final = "body, signature, certificate, received"
+_HERE: Final = "length(body) > 0"
+_GRACE: Final = 3600.0
+"""Seconds for which a used proposal that has ended is known: a clock put forward and back uses none again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +104,7 @@ class ApprovalTable:
             self._forget(db, kept.received)
             if db.execute("SELECT 1 FROM proposals WHERE digest=?", (digest,)).fetchone():
                 return False
-            (own,) = db.execute(
-                "SELECT count(*) FROM proposals WHERE author=?", (proposal.author,)
-            ).fetchone()
-            (size,) = db.execute("SELECT coalesce(sum(length(body)), 0) FROM proposals").fetchone()
-            if own >= MOST_OF_AUTHOR or size + len(kept.message.body) > MOST_BYTES:
-                raise UsageError(
-                    f"too many proposals that have not ended: {own} of {proposal.author}"
-                )
+            _refuse_more(db, proposal.author, len(kept.message.body))
             db.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
             return True
 
@@ -141,7 +139,7 @@ class ApprovalTable:
         """Those that have not ended, the oldest first; `of`: of an author, an agent and an action."""
         where = " AND author=? AND agent=? AND action=?" if of else ""
         rows = self._database.read(
-            f"SELECT digest, {_KEPT} FROM proposals WHERE expires>=?{where}"  # noqa: S608 - columns
+            f"SELECT digest, {_KEPT} FROM proposals WHERE expires>=? AND {_HERE}{where}"  # noqa: S608 - columns
             " ORDER BY received, digest",
             (now, *(of or ())),
         )
@@ -150,7 +148,7 @@ class ApprovalTable:
     def find(self, beginning: str, identity: str) -> list[KeptProposal]:
         """The proposals whose digest begins so."""
         rows = self._database.read(
-            f"SELECT digest, {_KEPT} FROM proposals WHERE substr(digest, 1, ?)=? LIMIT 2",  # noqa: S608 - columns
+            f"SELECT digest, {_KEPT} FROM proposals WHERE substr(digest, 1, ?)=? AND {_HERE} LIMIT 2",  # noqa: S608 - columns
             (len(beginning), beginning),
         )
         return [self._with_approvals(row, identity) for row in rows]
@@ -217,9 +215,17 @@ class ApprovalTable:
         ]
 
     def _forget(self, db: sqlite3.Connection, now: float) -> None:
-        """Drop what has ended, with what belongs to it."""
+        """Drop what has ended, with what belongs to it; of what was used its digest stays for a while."""
+        db.execute(
+            "UPDATE proposals SET body=x'' WHERE expires<? AND digest IN (SELECT proposal FROM uses)",
+            (now,),
+        )
         ended = [
-            row[0] for row in db.execute("SELECT digest FROM proposals WHERE expires<?", (now,))
+            row[0]
+            for row in db.execute(
+                f"SELECT digest FROM proposals WHERE expires<? AND ({_HERE} OR expires<?)",  # noqa: S608 - ours
+                (now, now - _GRACE),
+            )
         ]
         for table, column in (
             ("proposals", "digest"),
@@ -230,6 +236,20 @@ class ApprovalTable:
                 f"DELETE FROM {table} WHERE {column}=?",  # noqa: S608 - names of ours
                 [(digest,) for digest in ended],
             )
+
+
+def _refuse_more(db: sqlite3.Connection, author: str, more: int) -> None:
+    """UsageError where no more bytes of an author's proposals are kept."""
+    counts = f"SELECT count(*), coalesce(sum(length(body)), 0) FROM proposals WHERE {_HERE}"  # noqa: S608 - ours
+    own, size = db.execute(f"{counts} AND author=?", (author,)).fetchone()
+    every, whole = db.execute(counts).fetchone()
+    if own >= MOST_OF_AUTHOR or size + more > MOST_BYTES_OF_AUTHOR:
+        whose, of = f"of {author}", (own, size)
+    elif whole + more > MOST_BYTES:
+        whose, of = "of all authors", (every, whole)
+    else:
+        return
+    raise UsageError(f"too many proposals that have not ended: {of[0]} {whose}, {of[1]:,} bytes")
 
 
 def _columns(kept: KeptDocument) -> tuple[bytes, str, str]:

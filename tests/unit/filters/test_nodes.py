@@ -55,13 +55,16 @@ def test_no_range(entry):
 
 
 def test_too_many():
-    """A range that stands for a fleet too large is refused before it is made."""
+    """A range of a fleet too large is refused before it is made, and so is one a thousand times over."""
     started = time.monotonic()
     for entry in ("web[1-999999999999]", "a[1-999]b[1-999]", f"web[0-{MAX_NODES}]"):
         with pytest.raises(FilterError, match="more than 100,000"):
             expand([entry])
     with pytest.raises(FilterError, match="more than 100,000"):
         expand(["a[1-60000]", "b[1-60000]"])
+    for names in (["a[1-90000]"] * 1000, [",".join(["a[1-90000]"] * 1000)]):
+        with pytest.raises(FilterError, match="the same nodes over and over"):
+            expand(names)
     assert time.monotonic() - started < 30
 
 

@@ -242,6 +242,20 @@ def _by_pool(one: Scene) -> Any:
     return one.controller.admit(found, one.host)
 
 
+def _again_after_the_clock_was_ahead(one: Scene) -> Any:
+    proposal = seal_proposal(one.proposal(), one.signers["alice"])
+
+    def approved() -> Any:
+        one.digest = one.bring(one.approvals.bring_proposal, proposal)
+        one.approve("bob", "carol")
+        return one.begin()
+
+    assert isinstance(approved(), Admitted)
+    ahead = time.time() + 120
+    one.propose("mallory", ahead, author="cert=mallory", created=ahead - 1, expires=ahead + 60)
+    return approved()
+
+
 def _at_its_start(one: Scene) -> Any:
     request = replace(one.ask(), via=Via.QUEUE)
     assert isinstance(one.controller.admit(request, one.host), Admitted)
@@ -297,6 +311,18 @@ def _a_doubt(one: Scene) -> Any:
     return one.begin()
 
 
+def _a_doubt_before_another_line(one: Scene) -> Any:
+    one.write("mark.approvals", "*\tonce\t1\tcert=dave\tnone=1\n*\t*\t2\tcert=bob cert=carol\n")
+    one.propose()
+    one.approve("dave", "bob")
+    return one.begin()
+
+
+def _a_count_without_end(one: Scene) -> Any:
+    one.write("mark.approvals", f"*\tonce\t{'9' * 5000}\tcert=bob\n")
+    return one.begin()
+
+
 def _written_over_on_disk(one: Scene) -> Any:
     one.approved()
     body = seal_proposal(one.proposal(), one.signers["alice"]).body
@@ -343,6 +369,7 @@ DENIED = [
     (_another_collective, "it is for eu"),
     (_anothers_proposal, "nobody has proposed it"),
     (_a_second_request, "has used it"),
+    (_again_after_the_clock_was_ahead, "nobody has proposed it"),
     (_by_broadcast, "a broadcast names no nodes"),
     (_by_pool, "nobody has proposed it"),
     (_at_its_start, "nobody has proposed it"),
@@ -353,6 +380,8 @@ DENIED = [
     (_no_group, "mark.approvals:2: 'approvers' is no caller id"),
     (_a_link_to_nowhere, "it is a link that leads nowhere"),
     (_a_doubt, "1 approval wanted (mark.approvals:1): nobody has proposed it"),
+    (_a_doubt_before_another_line, "(mark.approvals:1) and 2 approvals wanted (mark.approvals:2)"),
+    (_a_count_without_end, "mark.approvals:1: a line is"),
     (_written_over_on_disk, "bad_signature"),
     (_another_approver_on_disk, ": 1 of 2"),
     (_glass_by_nobody_named, "break-glass: no line names cert=alice for it"),
@@ -418,6 +447,11 @@ def _too_many_of_one(one: Scene) -> None:
         one.propose()
 
 
+def _too_much_of_one(one: Scene) -> None:
+    for _ in range(5):
+        one.propose(data={"file": "x" * 1_000_000})
+
+
 def _an_approval_of_nothing(one: Scene) -> None:
     one.approve("bob", digest="0" * 64)
 
@@ -457,6 +491,7 @@ NOT_KEPT = [
     (_too_many_nodes, "nodes: 1 to 100000 names"),
     (_too_large, "too_large"),
     (_too_many_of_one, "too many proposals that have not ended: 64 of cert=alice"),
+    (_too_much_of_one, "too many proposals that have not ended: 4 of cert=alice, 4,00"),
     (_an_approval_of_nothing, "there is no proposal 000000000000 here"),
     (_an_approval_of_a_request, "wrong_kind"),
     (_an_approval_changed, "bad_signature"),

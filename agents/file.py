@@ -142,6 +142,7 @@ class File(Agent):
             raise AgentError(f"lines is from 0 to {MAX_LINES}", statuscode=4)
         with _reading(call) as (file, real):
             size = file.status.st_size
+            _refuse_untrue(call["path"], file, size, size)
             data, cut = _last_lines(file, size, wanted, _most(call))
         return {
             "path": call["path"],
@@ -239,7 +240,15 @@ def _digest(call: Call, file: HeldFile, size: int) -> str:
         at += len(block)
         if call.cancelled.is_set() or not call.remaining:
             raise AgentError(f"{call['path']}: stopped before the end of the file")
+    _refuse_untrue(call["path"], file, size, at)
     return digest.hexdigest()
+
+
+def _refuse_untrue(path: str, file: HeldFile, size: int, end: int) -> None:
+    """Refuse what says a size and does not end there, as files of /proc; one that changes is none."""
+    more = not size and file.read(1)
+    if (more or end < size) and file.status.st_size == size:
+        raise AgentError(f"{path}: it is not as long as it says: the action read shows it")
 
 
 def _most(call: Call) -> int:

@@ -12,7 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.errors import AgentError
-from mcshell.node.files.parts import CHUNKS, PartLimits, Shape, ranges, refuse_full
+from mcshell.node.files.parts import CHUNKS, PartLimits, Shape, owner_of, ranges, refuse_full
 from mcshell.node.files.place import Attributes, WrongContent, steps_below
 from mcshell.values import dataclass
 
@@ -112,7 +112,8 @@ class Wanted:
         """What tells this transfer from all others: who sends what where, and how it is cut."""
         shape = self.shape
         parts = (self.node, self.caller, self.path, str(shape.size), str(shape.chunk), self.sha256)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        owner = owner_of(self.caller)
+        return owner + hashlib.sha256("\0".join(parts).encode()).hexdigest()[len(owner) :]
 
 
 def receive_file(call: PutCall) -> dict[str, Any]:
@@ -277,6 +278,7 @@ def receive(
             part.write(*chunk)
         if missing := part.missing():
             return _told(wanted, "partial", missing)
+        refuse_full(place.room(), shape.size, limits)  # what has come may have taken it
         try:
             told = _put(place, wanted, part.blocks())
         except WrongContent as error:

@@ -6,6 +6,7 @@ chunks are not kept there. What is queued is kept whole, until the broker has it
 
 from __future__ import annotations
 
+import os
 import posixpath
 import time
 from collections import deque
@@ -384,7 +385,7 @@ class FileManager:
                 rows += ({**one, **state} for one in listed)
                 if row.data.get("truncated") is True and listed:
                     last = listed[-1].get("name")
-                    if isinstance(last, str | bytes) and last != after:
+                    if isinstance(last, str | bytes) and _behind(last, after):
                         more.setdefault(last, []).append(row.sender)
             waiting += (
                 (name, Targeting(nodes=tuple(names), collective=targeting.collective))
@@ -418,6 +419,11 @@ def _no_place(place: Path) -> str:
     except OSError as error:
         return f"no folder {place.parent} can be made here: {error.strerror}"
     return f"{place} is a folder here" if place.is_dir() and not place.is_symlink() else ""
+
+
+def _behind(name: str | bytes, after: str | bytes | None) -> bool:
+    """Whether a folder's names go on: a node that comes back to those it has said is not asked again."""
+    return after is None or os.fsencode(name) > os.fsencode(after)
 
 
 def _queued(sent: Sequence[Replies], source: str, path: str, took: float) -> Copies:

@@ -16,7 +16,7 @@ from mcshell.message import State
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mcshell.client.files.copies import CopyTerms, FileCopy
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SourceFile", "chunks_of", "refuse_sources", "send"]
 
+_UNTRUE: Final = "it is not as long as it says: send a copy of it"
 _ROUNDS: Final = 16
 """So often a node may lose what it has had: killed on the way, or its parts taken away."""
 _NAMED: Final = 256
@@ -42,9 +43,9 @@ class SourceFile:
         while at < self.size and (block := self._read(1 << 20, at)):
             digest.update(block)
             at += len(block)
+        if at < self.size:
+            raise UsageError(f"{path}: {_UNTRUE}")
         self.sha256 = digest.hexdigest()
-        if at < self.size or (not at and os.pread(file.fileno(), 1, 0)):
-            raise UsageError(f"{path}: it is not as long as it says: send a copy of it")
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -54,17 +55,13 @@ class SourceFile:
             UsageError: it is none, or its length is not known before it is read, as in /proc.
             MachineError: it cannot be read.
         """
-        _refuse_unplain(path)
-        try:
-            with contextlib.ExitStack() as stack:
-                file = stack.enter_context(open(path, "rb", opener=_at_once))  # noqa: PTH123 - with an opener
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise UsageError(f"{path}: it is no file any more")
-                found = cls(path, file)
-                stack.pop_all()
-                return found
-        except OSError as error:
-            raise MachineError(f"{path}: {error.strerror}") from None
+        with contextlib.ExitStack() as stack:
+            try:
+                found = cls(path, stack.enter_context(_opened(path)))
+            except OSError as error:
+                raise MachineError(f"{path}: {error.strerror}") from None
+            stack.pop_all()
+            return found
 
     def __enter__(self) -> Self:
         """Use it in a with statement."""
@@ -99,17 +96,23 @@ class SourceFile:
         return os.pread(self._file.fileno(), min(length, self.size - offset), offset)
 
 
-def refuse_sources(paths: Sequence[Path]) -> None:
-    """UsageError where one is no plain file or two have one name, before any of them is sent."""
+def refuse_sources(paths: Iterable[Path]) -> None:
+    """Look at all of them before any is sent.
+
+    Raises:
+        UsageError: one is no plain file, or two have one name.
+        MachineError: one cannot be read.
+    """
     names: dict[str, Path] = {}
     for path in paths:
-        _refuse_unplain(path)
+        _opened(path).close()
         other = names.setdefault(path.name, path)
         if other is not path:
             raise UsageError(f"{path}: it would replace {other}, which has the same name")
 
 
-def _refuse_unplain(path: Path) -> None:
+def _opened(path: Path) -> IO[bytes]:
+    """A plain file, open; a FIFO that comes in its place meanwhile does not hold us up."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a zero byte in its name
@@ -118,10 +121,21 @@ def _refuse_unplain(path: Path) -> None:
     if not stat.S_ISREG(mode):
         what = "a folder: name its files" if stat.S_ISDIR(mode) else "no file"
         raise UsageError(f"{path}: it is {what}")
+    try:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(path, "rb", opener=_at_once))  # noqa: PTH123 - with an opener
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise UsageError(f"{path}: it is no file any more")
+            if not found.st_size and os.pread(file.fileno(), 1, 0):
+                raise UsageError(f"{path}: {_UNTRUE}")
+            stack.pop_all()
+            return file
+    except OSError as error:
+        raise MachineError(f"{path}: {error.strerror}") from None
 
 
 def _at_once(path: str, flags: int) -> int:
-    """A FIFO that has come in its place meanwhile does not hold us up."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 

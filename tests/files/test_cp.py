@@ -205,9 +205,7 @@ def test_a_file_that_changes_while_it_is_fetched(alice: Client, root: Path, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_shrinks_while_it_is_fetched(
-    alice: Client, root: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_shrinks_while_it_is_fetched(alice: Client, root: Path, tmp_path: Path) -> None:
     """It is begun anew, and what comes is what there is by then, as when a log is cut to nothing."""
     path = root / "shrinks"
     path.write_bytes(os.urandom(6 * MIB))
@@ -267,9 +265,7 @@ def test_what_others_cannot_read_there_they_cannot_read_here(
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "é" * 127, "漢" * 85])
-def test_names_as_long_as_they_may_be(
-    alice: Client, root: Path, tmp_path: Path, name: str
-) -> None:
+def test_names_as_long_as_they_may_be(alice: Client, root: Path, tmp_path: Path, name: str) -> None:
     """They go there and come back, whatever a letter has in bytes."""
     (tmp_path / name).write_bytes(b"word")
     assert list(alice.files.put(tmp_path / name, f"{root}/", identities="n1").state) == ["ok"]
@@ -309,9 +305,7 @@ def test_no_source_is_sent_where_one_of_them_is_wrong(
     (tmp_path / "first").write_bytes(b"1")
     (root / "sources").mkdir(exist_ok=True)
     with pytest.raises(UsageError, match=why):
-        alice.files.put(
-            [tmp_path / "first", tmp_path / second], f"{root}/sources", identities="n1"
-        )
+        alice.files.put([tmp_path / "first", tmp_path / second], f"{root}/sources", identities="n1")
     assert list((root / "sources").iterdir()) == []
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 AGENT = Path(__file__).resolve().parents[2] / "agents" / "file.json"
-LIAR = '''
+LIAR = """
 from mcshell.node.agent import Agent
 
 
@@ -35,7 +35,7 @@ class File(Agent):
         entry = {"type": "file", "size": 1, "mode": "0644", "owner": "", "group": "", "mtime": 0.0, "link": None}
         entries = [{"name": name, **entry} for name in names]
         return {"path": call["path"], "realpath": call["path"], "entries": entries, "truncated": True}
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import field, replace
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.files.copies import CHUNK, ChunkQuestions
 from mcshell.errors import MachineError
@@ -22,6 +22,7 @@ from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from io import BufferedRandom
     from pathlib import Path
 
     from mcshell.client.files.copies import CopyTerms, FileCopy
@@ -129,7 +130,7 @@ class FetchedFile:
         self.end(State.OK, "")
 
     @contextmanager
-    def _alone(self) -> Iterator[IO[bytes]]:
+    def _alone(self) -> Iterator[BufferedRandom]:
         """Be alone with what has come; another process may have put it in its place meanwhile."""
         try:
             while True:

@@ -123,7 +123,7 @@ def _opened(path: Path) -> IO[bytes]:
         raise UsageError(f"{path}: it is {what}")
     try:
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(open(path, "rb", opener=_at_once))  # noqa: PTH123 - with an opener
+            file = stack.enter_context(open(path, "rb", opener=_at_once))
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise UsageError(f"{path}: it is no file any more")

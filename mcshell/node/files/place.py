@@ -19,7 +19,15 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Attributes", "LocalPlace", "Place", "WrongContent", "local_place", "number_of", "steps_below"]
+__all__ = [
+    "Attributes",
+    "LocalPlace",
+    "Place",
+    "WrongContent",
+    "local_place",
+    "number_of",
+    "steps_below",
+]
 
 _BLOCK: Final = 1 << 20
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

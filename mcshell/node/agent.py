@@ -151,6 +151,9 @@ class NodeView(Protocol):
     def protects(self, path: str) -> bool:
         """Whether a path is the node's own key or state, which no agent may read."""
 
+    def obeys(self, path: str) -> bool:
+        """Whether a path is what the node obeys (its configuration) or has noted: no agent may write it."""
+
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the node's configuration file."""
 

@@ -84,6 +84,7 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
         {"command": {"cmd": "wc -c", "stdin": "{{ 'x' * 2000000 }}"}, "register": "piped", "ignore_errors": True},
         {"command": {"cmd": "wc -c", "stdin": "{{ quote * 250000 }}"}, "register": "escaped", "ignore_errors": True, "vars": {"quote": '"'}},
         {"command": {"cmd": "wc -c", "stdin": "{{ 'x' * 300000 }}"}, "register": "longer"},
+        {"meta": "reset_connection"},
         {"raw": "printf '%s' \"$PWD $HOME\"", "register": "home"},
         {"assert": {"that": [
             "(three.rc, three.stdout, three.stderr) == (3, 'out\\n', 'err\\n')",
@@ -101,6 +102,19 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
     ]  # fmt: skip
     run = ansible.play(tasks, machines.hosts(), "-l", "n1")
     assert run.code == 0, run.said
+    assert "not implemented" not in run.said
+
+
+def test_node_that_comes_back(ansible: Ansible, machines: Machines) -> None:
+    """It is waited for, as after a reboot."""
+    machines.kill9(LAST)
+    back = threading.Timer(3.0, machines.start, [LAST])
+    back.start()
+    tasks = [{"wait_for_connection": {"timeout": 90, "sleep": 1}}, {"command": "echo here"}]
+    run = ansible.play(tasks, machines.hosts(), "-l", LAST)
+    back.join()
+    assert run.code == 0, run.said
+    assert run.hosts[LAST]["ok"] == 2
 
 
 def asking(folder: Path, program: str) -> dict[str, str]:

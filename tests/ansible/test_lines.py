@@ -138,3 +138,11 @@ def test_folder_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(shared_client.AnsibleError, match="alone"):
         shared_client.socket_folder()
+
+
+def test_folder_whose_name_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket has no room for it: what to do is said."""
+    (long := tmp_path / ("x" * 100)).mkdir()
+    monkeypatch.setattr(shared_client.tempfile, "tempdir", str(long))
+    with pytest.raises(shared_client.AnsibleError, match="TMPDIR"):
+        shared_client.SharedClient(None, None, 1.0)

@@ -154,7 +154,7 @@ class DiskParts:
     def _drop(self, key: str, shape: Shape, limits: PartLimits) -> None:
         """Drop what was given up, and as much of the caller's own as one more needs; OSError if it cannot."""
         now = time.time()
-        others = [_Kept.of(path) for path in self._folder.glob("*.part") if path.stem != key]
+        others = [_KeptPart.of(path) for path in self._folder.glob("*.part") if path.stem != key]
         others.sort(key=lambda one: one.since)
         for one in [*others]:
             if now - one.since > limits.keep:
@@ -176,7 +176,7 @@ class DiskParts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _KeptPart:
     """What is kept of a transfer: its bytes, and when a chunk has come last."""
 
     path: Path
@@ -184,7 +184,7 @@ class _Kept:
     since: float
 
     @classmethod
-    def of(cls, path: Path) -> _Kept:
+    def of(cls, path: Path) -> _KeptPart:
         try:
             found = path.stat()
         except FileNotFoundError:  # it has ended meanwhile

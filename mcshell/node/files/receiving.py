@@ -74,6 +74,9 @@ class ReceivingNode(Protocol):
     def protects(self, path: str) -> bool:
         """Whether a path is the node's own key or state."""
 
+    def obeys(self, path: str) -> bool:
+        """Whether a path is what the node obeys or has noted."""
+
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The agent's settings."""
 
@@ -134,6 +137,8 @@ def receive_file(call: PutCall) -> dict[str, Any]:
         with system.place(root, steps) as place:
             if call.node.protects(place.real):
                 raise AgentError(f"{wanted.path}: the node's own keys and state are not written")
+            if call.node.obeys(place.real):
+                raise AgentError(f"{wanted.path}: what the node obeys or has noted is not written")
             parts, noop = system.parts(call.node.state), call.get("noop", False)
             told = receive(place, parts, _part_limits(call), wanted, chunk, noop=noop)
     except OSError as error:

@@ -8,7 +8,7 @@ Settings, all optional:
     max_read = 524288                                    # bytes in one reply
     write = ["/srv/app"]             # `put` writes below these; by default nowhere
     max_file = 1073741824            # bytes of a file that `put` takes
-    parts_max = 4294967296           # bytes of all unfinished ones, in the node's state
+    parts_max = 4294967296           # bytes of all unfinished ones, in the node's state; a quarter is for others
     parts_keep = 604800              # seconds after which one is given up that no chunk comes for
     keep_free = 67108864             # bytes of a disk that are left alone
 
@@ -19,7 +19,8 @@ are refused wherever they are. What not every user of the machine could look at 
 `[node] tell_files = "all"` says so. Files named by `deny` can be looked up with stat, not read.
 
 `put` follows no link below its roots, writes into no folder that lies elsewhere, and puts a file in its
-place whole, or not at all. `put` asks policy for an action of its own, as all do.
+place whole, or not at all. What the node obeys (its configuration and all that this names) or has noted is
+not written, wherever it lies. `put` asks policy for an action of its own, as all do.
 """
 
 from __future__ import annotations

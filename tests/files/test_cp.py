@@ -251,6 +251,22 @@ def test_several_fetch_the_same_at_once(
     assert [one.name for one in tmp_path.iterdir()] == ["both"]
 
 
+def test_what_was_broken_off_of_an_earlier_content_goes(
+    alice: Client, root: Path, tmp_path: Path
+) -> None:
+    """A log that has grown since leaves no half of it beside it; what may still be at work stays."""
+    (root / "grown").write_bytes(b"word")
+    old, new, other = (
+        tmp_path / f".{name}.{key * 16}.part"
+        for name, key in (("grown", "a"), ("grown", "b"), ("grown.1", "a"))
+    )
+    for path, ago in ((old, 4000), (new, 10), (other, 4000)):
+        path.write_bytes(b"wo")
+        os.utime(path, (1, time.time() - ago))
+    alice.files.get(str(root / "grown"), tmp_path, identities="n1", by_node=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"grown", new.name, other.name}
+
+
 @pytest.mark.parametrize(("there", "here"), [(0o600, 0o600), (0o640, 0o640), (0o755, 0o644)])
 def test_what_others_cannot_read_there_they_cannot_read_here(
     alice: Client, root: Path, tmp_path: Path, there: int, here: int

@@ -36,6 +36,9 @@ _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _DIGITS: Final = 64
 _STEM: Final = 180
 """Bytes of the place's name that its part's name has: a name has 255 at most."""
+_KEY, _PART = 16, ".part"
+_LEFT: Final = 3600.0
+"""Seconds after which nobody is at work on a part any more."""
 _OURS, _OTHERS = 0o600, 0o066
 
 
@@ -57,8 +60,11 @@ class FetchedFile:
     @property
     def part(self) -> Path:
         """Where what has come lies until all is there."""
-        stem = os.fsencode(self.place.name)[:_STEM].decode(errors="ignore")
-        return self.place.with_name(f".{stem}.{self.sha256[:16]}.part")
+        return self.place.with_name(f"{self._stem}{self.sha256[:_KEY]}{_PART}")
+
+    @property
+    def _stem(self) -> str:
+        return f".{os.fsencode(self.place.name)[:_STEM].decode(errors='ignore')}."
 
     def begin(self, data: Mapping[str, Any]) -> None:
         """Take size and SHA-256 as the node says them, and go on where an earlier try has ended."""
@@ -127,7 +133,16 @@ class FetchedFile:
             sha256=self.sha256,
             changed=result == "written",
         )
+        self._sweep()
         self.end(State.OK, "")
+
+    def _sweep(self) -> None:
+        """Take away what was broken off of an earlier content, which nobody can go on with."""
+        for path in self.place.parent.iterdir():
+            key = path.name.removeprefix(self._stem).removesuffix(_PART)
+            named = len(key) == _KEY and path.name == f"{self._stem}{key}{_PART}"
+            if named and set(key) <= _HEXADECIMAL and time.time() - _changed(path) > _LEFT:
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[BufferedRandom]:
@@ -251,6 +266,14 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _changed(path: Path) -> float:
+    """When it was written to, seconds since the epoch; of one that has gone meanwhile: now."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def _inode(path: Path) -> int | None:

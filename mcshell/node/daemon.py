@@ -16,10 +16,10 @@ from mcshell.node.context import open_security
 from mcshell.node.execution.shims import ShimRunner
 from mcshell.node.execution.threads import ActionThreads
 from mcshell.node.facts.machine_id import machine_id
+from mcshell.node.files.obeyed import obeyed_paths, secret_paths
 from mcshell.node.host import Host
 from mcshell.node.metrics.figures import node_text
 from mcshell.node.metrics.gather import gather
-from mcshell.node.obeyed import obeyed_paths, secret_paths
 from mcshell.node.process.notify import ServiceManager, status_of
 from mcshell.node.process.service import hold_state_directory, say_ready
 from mcshell.node.process.watchdog import Watchdog

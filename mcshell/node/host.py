@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.node.facts.sendable import plain
+from mcshell.node.files.obeyed import is_among
 from mcshell.node.journal import Journal
-from mcshell.node.obeyed import is_among
 from mcshell.node.system import LocalSystem
 from mcshell.storage import storage_flaws
 from mcshell.version import VERSION

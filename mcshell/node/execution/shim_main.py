@@ -24,7 +24,7 @@ from mcshell.message import Request, Via
 from mcshell.node.agent import Call
 from mcshell.node.agents.loading import load_agent
 from mcshell.node.execution.run_directory import RunDirectory, RunLog, write_whole
-from mcshell.node.obeyed import is_among
+from mcshell.node.files.obeyed import is_among
 from mcshell.node.system import LocalSystem
 from mcshell.storage import is_storage_fault, when_room
 from mcshell.wire.documents import strict_json

@@ -84,6 +84,7 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
         {"command": {"cmd": "wc -c", "stdin": "{{ 'x' * 2000000 }}"}, "register": "piped", "ignore_errors": True},
         {"command": {"cmd": "wc -c", "stdin": "{{ quote * 250000 }}"}, "register": "escaped", "ignore_errors": True, "vars": {"quote": '"'}},
         {"command": {"cmd": "wc -c", "stdin": "{{ 'x' * 300000 }}"}, "register": "longer"},
+        {"raw": "echo ended", "register": "endless", "vars": {"mcshell_command_timeout": 1e300}},
         {"meta": "reset_connection"},
         {"raw": "printf '%s' \"$PWD $HOME\"", "register": "home"},
         {"assert": {"that": [
@@ -91,6 +92,7 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
             "killed.rc == -9",
             "bytes.stdout is search('x')",
             "late is failed and late.msg is search('failed: stopped after 1.. s: out of time')",
+            "endless.stdout == 'ended\\n'",
             "large is failed and large.msg is search('max_output')",
             "fits.stdout | length == 500000",
             "zeros is failed and zeros.msg is search('failed: ')",

@@ -140,6 +140,13 @@ def test_folder_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         shared_client.socket_folder()
 
 
+@pytest.mark.parametrize("persist", [-1.0, float("nan")])
+def test_time_that_is_none(persist: float) -> None:
+    """A client that would never end, or has ended already, is not started."""
+    with pytest.raises(shared_client.AnsibleError, match="mcshell_persist"):
+        shared_client.SharedClient(None, None, persist)
+
+
 def test_folder_whose_name_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket has no room for it: what to do is said."""
     (long := tmp_path / ("x" * 100)).mkdir()

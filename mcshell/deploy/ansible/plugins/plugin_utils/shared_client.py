@@ -38,10 +38,12 @@ _NOBODY: Final = (FileNotFoundError, ConnectionRefusedError)
 class SharedClient:
     """The client of one configuration and session. `persist`: seconds that it stays unasked.
 
-    AnsibleError where the user has no folder of his own for its socket.
+    AnsibleError where that is no time, or the user has no folder of his own for its socket.
     """
 
     def __init__(self, config: str | None, session: str | None, persist: float) -> None:
+        if not persist >= 0:  # nor what is no number, for which it would never end
+            raise AnsibleError(f"mcshell_persist is a number of seconds, not {persist}")
         self._words = json.dumps({"config": config, "session": session, "persist": persist})
         variables = sorted(one for one in os.environ.items() if one[0].startswith("MCSHELL_"))
         key = json.dumps([self._words, os.getcwd(), variables, _PROGRAM.stat().st_mtime_ns])  # noqa: PTH109 - a string

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from mcshell.errors import AgentError, FilterError, Unavailable
 from mcshell.node.command import GRACE, LIMIT, ProgramResult, text, which
 from mcshell.private import hold_public
+from mcshell.texts import on_one_line
 from mcshell.values import dataclass
 from mcshell.version import VERSION
 
@@ -38,6 +39,7 @@ __all__ = [
     "found_in",
     "hold_public",
     "lookup",
+    "on_one_line",
     "receive_file",
     "run",
     "text",

@@ -354,6 +354,28 @@ def test_a_number_that_nobody_has(tester, root, number):
     assert left(tester) == []
 
 
+@pytest.mark.parametrize(
+    ("action", "inputs", "why"),
+    [
+        ("put", {"size": 0, "sha256": "a" * 64}, "nothing of it is kept"),
+        ("put", {"size": -1, "sha256": "a" * 64}, "max_file"),
+        ("get", {"offset": 10**30, "length": 1}, "offset is from 0"),
+        ("read", {"offset": 2**64}, "offset is from 0"),
+        ("list", {"after": 5}, "name of an entry"),
+        ("list", {"after": ["a"]}, "name of an entry"),
+        ("list", {}, "no folder"),
+        ("tail", {"lines": -1}, "lines is from 0"),
+    ],
+)
+def test_inputs_that_mean_nothing(tester, root, action, inputs, why):
+    """Each is refused in one line, also where the path has two; nothing crashes."""
+    path = root / "a\nb"
+    path.write_bytes(b"word")
+    error = tester.fails("file", action, path=str(path), **inputs)
+    assert why in str(error)
+    assert path.read_bytes() == b"word"
+
+
 def test_a_file_that_is_longer_than_it_says(tester):
     """What /proc has is not taken for an empty file; it is read piece by piece, and so told."""
     tester.configure("file", roots=["/proc"])

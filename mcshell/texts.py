@@ -1,4 +1,4 @@
-"""The text of a file that somebody wrote: UTF-8, with or without BOM, with CRLF or without."""
+"""The text of a file that somebody wrote: UTF-8, with or without BOM, with CRLF or without; and paths in a line."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ Settings, all optional:
     max_read = 524288                                    # bytes in one reply
     write = ["/srv/app"]             # `put` writes below these; by default nowhere
     max_file = 1073741824            # bytes of a file that `put` takes
-    parts_max = 4294967296           # bytes of all unfinished ones, in the node's state
+    parts_max = 4294967296           # bytes of all unfinished ones, in the node's state; a quarter is for others
     parts_keep = 604800              # seconds after which one is given up that no chunk comes for
     keep_free = 67108864             # bytes of a disk that are left alone
 
@@ -19,7 +19,8 @@ are refused wherever they are. What not every user of the machine could look at 
 `[node] tell_files = "all"` says so. Files named by `deny` can be looked up with stat, not read.
 
 `put` follows no link below its roots, writes into no folder that lies elsewhere, and puts a file in its
-place whole, or not at all. `put` asks policy for an action of its own, as all do.
+place whole, or not at all. What the node obeys (its configuration and all that this names) or has noted is
+not written, wherever it lies. `put` asks policy for an action of its own, as all do.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from mcshell.node.agent import (
     Call,
     NodeView,
     Unavailable,
+    on_one_line,
     receive_file,
     text,
 )
@@ -70,6 +72,7 @@ MAX_READ = 512 * 1024
 BLOCK = 64 * 1024
 MAX_LINES = 100_000
 MAX_ENTRIES = 1000
+MAX_OFFSET = (1 << 63) - 1 - (1 << 30)  # the kernel's numbers have an end
 
 
 class File(Agent):
@@ -103,7 +106,9 @@ class File(Agent):
                 read += len(block)
                 digest.update(block)
                 if call.cancelled.is_set() or not call.remaining:
-                    raise AgentError(f"{call['path']}: stopped before the end of the file")
+                    raise AgentError(
+                        f"{on_one_line(call['path'])}: stopped before the end of the file"
+                    )
             found = file.status
         return {
             "path": call["path"],
@@ -118,8 +123,8 @@ class File(Agent):
         """A piece; `offset` plus `length` of one reply is the offset of the next."""
         offset, wanted = call.get("offset", 0), call.get("length", 65536)
         most = _most(call)
-        if offset < 0 or not 0 <= wanted <= most:
-            raise AgentError(f"offset is at least 0, length from 0 to {most}", statuscode=4)
+        if not 0 <= offset <= MAX_OFFSET or not 0 <= wanted <= most:
+            raise AgentError(f"offset is from 0 to {MAX_OFFSET}, length to {most}", statuscode=4)
         with _reading(call) as (file, real):
             data = file.read(wanted, offset)
             size = file.status.st_size
@@ -142,6 +147,7 @@ class File(Agent):
             raise AgentError(f"lines is from 0 to {MAX_LINES}", statuscode=4)
         with _reading(call) as (file, real):
             size = file.status.st_size
+            _refuse_untrue(call["path"], file, size, size)
             data, cut = _last_lines(file, size, wanted, _most(call))
         return {
             "path": call["path"],
@@ -154,7 +160,7 @@ class File(Agent):
 
     def list(self, call: Call) -> dict[str, Any]:
         """What is in a folder, by name; `after` is the last name of the reply before."""
-        wanted, after = call.get("limit", MAX_ENTRIES), os.fsencode(_name(call.get("after", "")))
+        wanted, after = call.get("limit", MAX_ENTRIES), _name(call.get("after", ""))
         if not 1 <= wanted <= MAX_ENTRIES:
             raise AgentError(f"limit is from 1 to {MAX_ENTRIES}", statuscode=4)
         with _listing(call) as (folder, real):
@@ -174,8 +180,8 @@ class File(Agent):
         """Bytes of a file; with `digest` the SHA-256 of its first `size` bytes too."""
         offset, wanted = call.get("offset", 0), call.get("length", 0)
         most = _most(call)
-        if offset < 0 or not 0 <= wanted <= most:
-            raise AgentError(f"offset is at least 0, length from 0 to {most}", statuscode=4)
+        if not 0 <= offset <= MAX_OFFSET or not 0 <= wanted <= most:
+            raise AgentError(f"offset is from 0 to {MAX_OFFSET}, length to {most}", statuscode=4)
         with _reading(call) as (file, real):
             found = file.status
             size = call.get("size", found.st_size)
@@ -197,8 +203,12 @@ class File(Agent):
         return receive_file(call)
 
 
-def _name(name: str | bytes) -> str:
-    return name if isinstance(name, str) else os.fsdecode(name)
+def _name(name: object) -> bytes:
+    """The name of an entry, as the caller has it from a reply."""
+    try:
+        return os.fsencode(name)  # type: ignore[arg-type] # whatever a caller has sent
+    except (TypeError, ValueError):
+        raise AgentError("after is the name of an entry", statuscode=4) from None
 
 
 @contextlib.contextmanager
@@ -209,12 +219,12 @@ def _listing(call: Call) -> Iterator[tuple[HeldFile, str]]:
         with _hold(call, path, content=False) as (folder, real):
             mode = folder.status.st_mode
             if not stat.S_ISDIR(mode):
-                raise AgentError(f"{path}: it is a {_kind(mode)}, no folder")
+                raise AgentError(f"{on_one_line(path)}: it is a {_kind(mode)}, no folder")
             if not (call.node.tells_all_files or mode & stat.S_IROTH):
-                raise AgentError(f"{path}: not readable by all: not told")
+                raise AgentError(f"{on_one_line(path)}: not readable by all: not told")
             yield folder, real
     except OSError as error:
-        raise AgentError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise AgentError(f"{on_one_line(path)}: {(error.strerror or str(error)).lower()}") from None
 
 
 def _entry(call: Call, entry: FileEntry) -> dict[str, Any]:
@@ -238,8 +248,18 @@ def _digest(call: Call, file: HeldFile, size: int) -> str:
         digest.update(block)
         at += len(block)
         if call.cancelled.is_set() or not call.remaining:
-            raise AgentError(f"{call['path']}: stopped before the end of the file")
+            raise AgentError(f"{on_one_line(call['path'])}: stopped before the end of the file")
+    _refuse_untrue(call["path"], file, size, at)
     return digest.hexdigest()
+
+
+def _refuse_untrue(path: str, file: HeldFile, size: int, end: int) -> None:
+    """Refuse what says a size and does not end there, as files of /proc; one that changes is none."""
+    more = not size and file.read(1)
+    if (more or end < size) and file.status.st_size == size:
+        raise AgentError(
+            f"{on_one_line(path)}: it is not as long as it says: the action read shows it"
+        )
 
 
 def _most(call: Call) -> int:
@@ -273,7 +293,7 @@ def _allowed(call: Call, path: str) -> str:
     try:
         real = call.node.system.real(path)
     except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}") from None
+        raise AgentError(f"{on_one_line(path)}: {error.strerror}") from None
     _judge(call, path, real)
     return real
 
@@ -287,9 +307,11 @@ def _judge(call: Call, path: str, real: str) -> None:
     roots = call.node.settings("file").get("roots", ROOTS)
     inside = any(_below(real, call.node.system.real(root)) for root in roots)
     if not inside:
-        raise AgentError(f"{path}: not below the roots of the file agent ({', '.join(roots)})")
+        raise AgentError(
+            f"{on_one_line(path)}: not below the roots of the file agent ({', '.join(roots)})"
+        )
     if call.node.protects(real) or call.node.protects(path):
-        raise AgentError(f"{path}: the node's own keys and state are not shown")
+        raise AgentError(f"{on_one_line(path)}: the node's own keys and state are not shown")
 
 
 def _below(path: str, root: str) -> bool:
@@ -305,7 +327,7 @@ def _hold(call: Call, path: str, *, content: bool) -> Iterator[tuple[HeldFile, s
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
         except OSError as error:
-            raise AgentError(f"{path}: {error.strerror}") from None
+            raise AgentError(f"{on_one_line(path)}: {error.strerror}") from None
         real = file.real
         _judge(call, path, real)  # a directory on the way may have been swapped meanwhile
         if content:
@@ -336,12 +358,12 @@ def _held(call: Call, path: str) -> Iterator[HeldFile]:
 
 def _readable(call: Call, path: str, real: str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise AgentError(f"{path}: a {_kind(found.st_mode)} is not read")
+        raise AgentError(f"{on_one_line(path)}: a {_kind(found.st_mode)} is not read")
     for pattern in call.node.settings("file").get("deny", DENY):
         if fnmatch.fnmatch(real.lower(), pattern.lower()):
-            raise AgentError(f"{path}: its content is not shown (deny: {pattern})")
+            raise AgentError(f"{on_one_line(path)}: its content is not shown (deny: {pattern})")
     if not (call.node.tells_all_files or found.st_mode & stat.S_IROTH):
-        raise AgentError(f"{path}: not readable by all: not told")
+        raise AgentError(f"{on_one_line(path)}: not readable by all: not told")
 
 
 @contextlib.contextmanager
@@ -352,7 +374,7 @@ def _reading(call: Call) -> Iterator[tuple[HeldFile, str]]:
         with _hold(call, path, content=True) as held:
             yield held
     except OSError as error:
-        raise AgentError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise AgentError(f"{on_one_line(path)}: {(error.strerror or str(error)).lower()}") from None
 
 
 def _kind(mode: int) -> str:

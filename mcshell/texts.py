@@ -1,11 +1,11 @@
-"""The text of a file that somebody wrote: UTF-8, with or without BOM, with CRLF or without."""
+"""The text of a file that somebody wrote: UTF-8, with or without BOM, with CRLF or without; and paths in a line."""
 
 from __future__ import annotations
 
 import codecs
 from typing import Final
 
-__all__ = ["decoded"]
+__all__ = ["decoded", "on_one_line"]
 
 _OTHERS: Final = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -32,6 +32,11 @@ def decoded(data: bytes) -> str:
         where = _line(data, error.start)
         wrong = error.object[error.start]
         raise ValueError(f"line {where}: not UTF-8 (byte 0x{wrong:02x})") from error
+
+
+def on_one_line(path: str) -> str:
+    """A path as a failure names it, which is one line: as it is, or with escapes."""
+    return path if path.isprintable() else repr(path)
 
 
 def _line(data: bytes, at: int) -> int:

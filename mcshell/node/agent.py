@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from mcshell.errors import AgentError, FilterError, Unavailable
 from mcshell.node.command import GRACE, LIMIT, ProgramResult, text, which
 from mcshell.private import hold_public
+from mcshell.texts import on_one_line
 from mcshell.values import dataclass
 from mcshell.version import VERSION
 
@@ -38,6 +39,7 @@ __all__ = [
     "found_in",
     "hold_public",
     "lookup",
+    "on_one_line",
     "receive_file",
     "run",
     "text",
@@ -150,6 +152,9 @@ class NodeView(Protocol):
 
     def protects(self, path: str) -> bool:
         """Whether a path is the node's own key or state, which no agent may read."""
+
+    def obeys(self, path: str) -> bool:
+        """Whether a path is what the node obeys (its configuration) or has noted: no agent may write it."""
 
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the node's configuration file."""

@@ -7,7 +7,6 @@ import signal
 import threading
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from mcshell.node.context import open_security
 from mcshell.node.execution.shims import ShimRunner
 from mcshell.node.execution.threads import ActionThreads
 from mcshell.node.facts.machine_id import machine_id
+from mcshell.node.files.obeyed import obeyed_paths, secret_paths
 from mcshell.node.host import Host
 from mcshell.node.metrics.figures import node_text
 from mcshell.node.metrics.gather import gather
@@ -214,11 +214,8 @@ def _host(
         served=served,
         classes=known.classes,
         collectives=settings.collective.member or (settings.collective.main,),
-        private=[
-            path
-            for path in (settings.pki.key, settings.broker.key, state)
-            if isinstance(path, Path)
-        ],
+        private=(*secret_paths(settings), state),
+        obeyed=obeyed_paths(settings),
         settings=settings.agents,
         pools=settings.node.serve,
         revocation=Revocation(credentials.verifier, state / "crl.pem", security.audit),

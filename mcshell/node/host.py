@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.node.facts.sendable import plain
+from mcshell.node.files.obeyed import is_among
 from mcshell.node.journal import Journal
 from mcshell.node.system import LocalSystem
 from mcshell.storage import storage_flaws
@@ -15,6 +15,7 @@ from mcshell.wire.documents.registration import MOST_FLAW, MOST_FLAWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from mcshell.node.agents.registry import AgentRegistry, ServedAgent
     from mcshell.node.audit.history import AuditHistory
@@ -63,6 +64,7 @@ class Host:
         classes: Iterable[str] = (),
         collectives: Iterable[str] = ("mcs",),
         private: Iterable[Path] = (),
+        obeyed: Iterable[Path] = (),
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         pools: Iterable[str] = (),
         revocation: Revocation | None = None,
@@ -91,6 +93,7 @@ class Host:
         self._facts = facts
         self._served = served
         self._private = tuple(path.resolve() for path in private)
+        self._obeyed = tuple(path.resolve() for path in obeyed)
         self._settings = settings or {}
         self._records = records
         self._flaws = flaws
@@ -157,8 +160,11 @@ class Host:
 
     def protects(self, path: str) -> bool:
         """Whether a path is the node's key or state, by what it resolves to."""
-        real = Path(path).resolve()
-        return any(real == private or private in real.parents for private in self._private)
+        return is_among(path, self._private)
+
+    def obeys(self, path: str) -> bool:
+        """Whether a path is what the node obeys or has noted."""
+        return is_among(path, self._obeyed)
 
     def rules(self) -> dict[str, int]:
         """The rules that this machine has: the revision of each AUTHOR/NAME."""
@@ -196,6 +202,7 @@ class Host:
             "tells_all_files": self.tells_all_files,
             "state": None if self.state is None else str(self.state),
             "private": [str(path) for path in self._private],
+            "obeyed": [str(path) for path in self._obeyed],
             "settings": plain(self._settings),
         }
 

@@ -17,7 +17,7 @@ from mcshell.errors import AgentError
 from mcshell.filters.data import FileEntry
 from mcshell.node import command
 from mcshell.node.files.parts import DiskParts
-from mcshell.node.files.place import local_place
+from mcshell.node.files.place import local_place, number_of
 from mcshell.private import hold_public
 
 if TYPE_CHECKING:
@@ -268,8 +268,9 @@ class LocalSystem:
         """The number of a user."""
         import pwd  # noqa: PLC0415 - Unix only
 
+        number = number_of(owner)
         try:
-            return int(owner) if owner.isdecimal() else pwd.getpwnam(owner).pw_uid
+            return pwd.getpwnam(owner).pw_uid if number is None else number
         except KeyError:
             raise AgentError(f"no such user: {owner}", statuscode=4) from None
 
@@ -277,8 +278,9 @@ class LocalSystem:
         """The number of a group."""
         import grp  # noqa: PLC0415 - Unix only
 
+        number = number_of(group)
         try:
-            return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+            return grp.getgrnam(group).gr_gid if number is None else number
         except KeyError:
             raise AgentError(f"no such group: {group}", statuscode=4) from None
 

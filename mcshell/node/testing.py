@@ -95,6 +95,11 @@ class TestNode:
         """Whether a path is at or below one of the test's `keys`."""
         return any(Path(path).is_relative_to(key) for key in self.keys)
 
+    def obeys(self, path: str) -> bool:
+        """A test's node has no configuration on a disk."""
+        del path
+        return False
+
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The settings that the test set."""
         return self.configured.get(agent, {})

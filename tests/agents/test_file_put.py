@@ -6,11 +6,13 @@ import hashlib
 import os
 import stat
 import threading
+import time
 
 import pytest
 
 from mcshell.errors import AgentError, InputError
 from mcshell.node.files import place as places
+from mcshell.node.files.parts import DiskParts, PartLimits, Shape, owner_of
 
 CHUNK = 4096
 CONTENT = os.urandom(3 * CHUNK + 100)
@@ -297,6 +299,90 @@ def test_the_quota_of_unfinished_files(tester, root):
     os.utime(part, (1, 1))
     assert send(tester, root / "b")["result"] == "written"
     assert left(tester) == []
+
+
+def begin(parts, caller, name, ago=0):
+    """Have a transfer of 1,000 bytes begun, so many seconds ago, of 5,000 that there are; its file."""
+    limits = PartLimits(most=5000, keep=86400, free=0)
+    key = owner_of(caller) + sha256(name.encode())[8:]
+    with parts.open(key, Shape(size=1000, chunk=4096), limits):
+        path = parts._path(key)
+    os.utime(path, (1, time.time() - ago))
+    return path
+
+
+def test_nobody_takes_all_the_room_of_unfinished_files(tmp_path):
+    """Who has some leaves a quarter to others, who are not to wait until he is given up."""
+    parts = DiskParts(tmp_path / "files")
+    for name in ("a", "b", "c"):
+        begin(parts, "cert=alice", name)
+    with pytest.raises(OSError, match="this caller's"):
+        begin(parts, "cert=alice", "d")
+    assert begin(parts, "cert=bob", "d").exists()
+
+
+def test_what_was_broken_off_gives_way_to_its_callers_next(tmp_path):
+    """The one that has lain longest; never one that was at work within the hour, nor another's."""
+    parts = DiskParts(tmp_path / "files")
+    others = begin(parts, "cert=bob", "a", ago=9000)
+    kept = [
+        begin(parts, "cert=alice", name, ago=ago)
+        for name, ago in zip("abc", (4000, 5000, 10), strict=True)
+    ]
+    assert begin(parts, "cert=alice", "d").exists()
+    assert [part.exists() for part in (others, *kept)] == [True, True, False, True]
+
+
+def test_a_disk_that_has_become_full_meanwhile(tester, root):
+    """The last chunk does not take what is to stay free; what has come is kept for the next try."""
+    send(tester, root / "a", numbers=[0, 1, 2])
+    tester.configure("file", write=[str(root)], keep_free=1 << 60)
+    piece = CONTENT[3 * CHUNK :]
+    last = {**announced(root / "a"), "offset": 3 * CHUNK, "content": piece}
+    assert "no space left" in str(tester.fails("file", "put", **last))
+    assert (names(root), len(left(tester))) == ([], 1)
+    tester.configure("file", write=[str(root)])
+    assert tester.call("file", "put", **announced(root / "a"))["result"] == "written"
+
+
+@pytest.mark.parametrize("number", ["4294967295", "99999999999999999999", "-1", "٣"])
+def test_a_number_that_nobody_has(tester, root, number):
+    """It is no owner, least of all the one that says to the kernel that nothing is to change."""
+    for name in ("owner", "group"):
+        error = tester.fails("file", "put", **announced(root / "app", **{name: number}))
+        assert "no such" in str(error)
+    assert left(tester) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "inputs", "why"),
+    [
+        ("put", {"size": 0, "sha256": "a" * 64}, "nothing of it is kept"),
+        ("put", {"size": -1, "sha256": "a" * 64}, "max_file"),
+        ("get", {"offset": 10**30, "length": 1}, "offset is from 0"),
+        ("read", {"offset": 2**64}, "offset is from 0"),
+        ("list", {"after": 5}, "name of an entry"),
+        ("list", {"after": ["a"]}, "name of an entry"),
+        ("list", {}, "no folder"),
+        ("tail", {"lines": -1}, "lines is from 0"),
+    ],
+)
+def test_inputs_that_mean_nothing(tester, root, action, inputs, why):
+    """Each is refused in one line, also where the path has two; nothing crashes."""
+    path = root / "a\nb"
+    path.write_bytes(b"word")
+    error = tester.fails("file", action, path=str(path), **inputs)
+    assert why in str(error)
+    assert path.read_bytes() == b"word"
+
+
+def test_a_file_that_is_longer_than_it_says(tester):
+    """What /proc has is not taken for an empty file; it is read piece by piece, and so told."""
+    tester.configure("file", roots=["/proc"])
+    for inputs in ({"action": "get", "digest": True}, {"action": "tail"}):
+        error = tester.fails("file", inputs.pop("action"), path="/proc/version", **inputs)
+        assert "not as long as it says" in str(error)
+    assert b"Linux" in tester.call("file", "read", path="/proc/version")["content"].encode()
 
 
 def test_a_disk_that_is_full(tester, root):

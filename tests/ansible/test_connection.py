@@ -84,12 +84,15 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
         {"command": {"cmd": "wc -c", "stdin": "{{ 'x' * 2000000 }}"}, "register": "piped", "ignore_errors": True},
         {"command": {"cmd": "wc -c", "stdin": "{{ quote * 250000 }}"}, "register": "escaped", "ignore_errors": True, "vars": {"quote": '"'}},
         {"command": {"cmd": "wc -c", "stdin": "{{ 'x' * 300000 }}"}, "register": "longer"},
+        {"raw": "echo ended", "register": "endless", "vars": {"mcshell_command_timeout": 1e300}},
+        {"meta": "reset_connection"},
         {"raw": "printf '%s' \"$PWD $HOME\"", "register": "home"},
         {"assert": {"that": [
             "(three.rc, three.stdout, three.stderr) == (3, 'out\\n', 'err\\n')",
             "killed.rc == -9",
             "bytes.stdout is search('x')",
             "late is failed and late.msg is search('failed: stopped after 1.. s: out of time')",
+            "endless.stdout == 'ended\\n'",
             "large is failed and large.msg is search('max_output')",
             "fits.stdout | length == 500000",
             "zeros is failed and zeros.msg is search('failed: ')",
@@ -101,6 +104,19 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
     ]  # fmt: skip
     run = ansible.play(tasks, machines.hosts(), "-l", "n1")
     assert run.code == 0, run.said
+    assert "not implemented" not in run.said
+
+
+def test_node_that_comes_back(ansible: Ansible, machines: Machines) -> None:
+    """It is waited for, as after a reboot."""
+    machines.kill9(LAST)
+    back = threading.Timer(3.0, machines.start, [LAST])
+    back.start()
+    tasks = [{"wait_for_connection": {"timeout": 90, "sleep": 1}}, {"command": "echo here"}]
+    run = ansible.play(tasks, machines.hosts(), "-l", LAST)
+    back.join()
+    assert run.code == 0, run.said
+    assert run.hosts[LAST]["ok"] == 2
 
 
 def asking(folder: Path, program: str) -> dict[str, str]:

@@ -138,3 +138,18 @@ def test_folder_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(shared_client.AnsibleError, match="alone"):
         shared_client.socket_folder()
+
+
+@pytest.mark.parametrize("persist", [-1.0, float("nan")])
+def test_time_that_is_none(persist: float) -> None:
+    """A client that would never end, or has ended already, is not started."""
+    with pytest.raises(shared_client.AnsibleError, match="mcshell_persist"):
+        shared_client.SharedClient(None, None, persist)
+
+
+def test_folder_whose_name_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket has no room for it: what to do is said."""
+    (long := tmp_path / ("x" * 100)).mkdir()
+    monkeypatch.setattr(shared_client.tempfile, "tempdir", str(long))
+    with pytest.raises(shared_client.AnsibleError, match="TMPDIR"):
+        shared_client.SharedClient(None, None, 1.0)

@@ -205,6 +205,138 @@ def test_a_file_that_changes_while_it_is_fetched(alice: Client, root: Path, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_shrinks_while_it_is_fetched(alice: Client, root: Path, tmp_path: Path) -> None:
+    """It is begun anew, and what comes is what there is by then, as when a log is cut to nothing."""
+    path = root / "shrinks"
+    path.write_bytes(os.urandom(6 * MIB))
+
+    def cut(_done: int, _total: int) -> None:
+        os.truncate(path, MIB + 700)
+
+    frame = alice.files.get(
+        str(path), tmp_path, identities="n1", by_node=False, progress=cut, timeout=10
+    )
+    assert list(frame.state) == ["ok"], frame.reason
+    assert (tmp_path / "shrinks").read_bytes() == path.read_bytes()
+    assert [one.name for one in tmp_path.iterdir()] == ["shrinks"]
+
+
+def test_several_fetch_the_same_at_once(
+    fleet: Fleet, alice: Client, root: Path, tmp_path: Path
+) -> None:
+    """All have it, and it is whole: one puts it in its place, the others find it there."""
+    sha256 = written(root / "both", 6 * MIB)
+    begun, frames = threading.Barrier(2, timeout=60), []
+
+    def fetch(client: Client) -> None:
+        first = iter([begun.wait])  # both have something of it when they go on
+        frames.append(
+            client.files.get(
+                str(root / "both"),
+                tmp_path,
+                identities="n1",
+                by_node=False,
+                progress=lambda *_told: next(first, lambda: 0)() and None,
+            )
+        )
+
+    with fleet.client() as other:
+        threads = [threading.Thread(target=fetch, args=(one,)) for one in (alice, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [list(one.state) for one in frames] == [["ok"], ["ok"]], [one.reason for one in frames]
+    assert hashlib.sha256((tmp_path / "both").read_bytes()).hexdigest() == sha256
+    assert [one.name for one in tmp_path.iterdir()] == ["both"]
+
+
+def test_what_was_broken_off_of_an_earlier_content_goes(
+    alice: Client, root: Path, tmp_path: Path
+) -> None:
+    """A log that has grown since leaves no half of it beside it; what may still be at work stays."""
+    (root / "grown").write_bytes(b"word")
+    old, new, other = (
+        tmp_path / f".{name}.{key * 16}.part"
+        for name, key in (("grown", "a"), ("grown", "b"), ("grown.1", "a"))
+    )
+    for path, ago in ((old, 4000), (new, 10), (other, 4000)):
+        path.write_bytes(b"wo")
+        os.utime(path, (1, time.time() - ago))
+    alice.files.get(str(root / "grown"), tmp_path, identities="n1", by_node=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"grown", new.name, other.name}
+
+
+@pytest.mark.parametrize(("there", "here"), [(0o600, 0o600), (0o640, 0o640), (0o755, 0o644)])
+def test_what_others_cannot_read_there_they_cannot_read_here(
+    alice: Client, root: Path, tmp_path: Path, there: int, here: int
+) -> None:
+    """A secret that was fetched is its user's alone; nothing that was fetched is a program."""
+    (root / "secret").write_bytes(b"word")
+    (root / "secret").chmod(there)
+    alice.files.get(str(root / "secret"), tmp_path, identities="n1", by_node=False)
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == here & ~umask
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127, "漢" * 85])
+def test_names_as_long_as_they_may_be(alice: Client, root: Path, tmp_path: Path, name: str) -> None:
+    """They go there and come back, whatever a letter has in bytes."""
+    (tmp_path / name).write_bytes(b"word")
+    assert list(alice.files.put(tmp_path / name, f"{root}/", identities="n1").state) == ["ok"]
+    frame = alice.files.get(str(root / name), tmp_path / "back", identities="n1")
+    assert list(frame.state) == ["ok"]
+    assert (tmp_path / "back" / "n1" / name).read_bytes() == b"word"
+
+
+def test_what_is_in_the_way_here(alice: Client, root: Path, tmp_path: Path) -> None:
+    """The node whose place is taken has failed with the reason, the others' files have come."""
+    (root / "way-back").write_bytes(b"word")
+    (tmp_path / "n1").write_bytes(b"no folder")
+    (tmp_path / "n2" / "way-back").mkdir(parents=True)
+    frame = alice.files.get(str(root / "way-back"), tmp_path, identities=list(NAMES))
+    rows = {row.sender: row for row in frame.itertuples()}
+    assert (rows["n1"].state, "can be made here" in rows["n1"].reason) == ("failed", True)
+    assert (rows["n2"].state, "is a folder here" in rows["n2"].reason) == ("failed", True)
+    assert rows["n3"].state == "ok"
+    assert list((tmp_path / "n2").iterdir()) == [tmp_path / "n2" / "way-back"]
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        ("nosuch", "no such file"),
+        ("a" * 300, "file name too long"),
+        ("other/first", "same name"),
+        ("/proc/version", "not as long as it says"),
+    ],
+)
+def test_no_source_is_sent_where_one_of_them_is_wrong(
+    alice: Client, root: Path, tmp_path: Path, second: str, why: str
+) -> None:
+    """It is told before anything changes, also where one would replace another."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "first").write_bytes(b"2")
+    (tmp_path / "first").write_bytes(b"1")
+    (root / "sources").mkdir(exist_ok=True)
+    with pytest.raises(UsageError, match=why):
+        alice.files.put([tmp_path / "first", tmp_path / second], f"{root}/sources", identities="n1")
+    assert list((root / "sources").iterdir()) == []
+
+
+@pytest.mark.parametrize("rate", [0, -1.0, float("nan")])
+def test_a_rate_at_which_nothing_comes(
+    alice: Client, root: Path, tmp_path: Path, rate: float
+) -> None:
+    """It is refused: it does not mean that there is none."""
+    (tmp_path / "app").write_bytes(b"1")
+    with pytest.raises(UsageError, match="rate"):
+        alice.files.put(tmp_path / "app", f"{root}/rate", identities="n1", rate=rate)
+    with pytest.raises(UsageError, match="rate"):
+        alice.files.get(f"{root}/rate", tmp_path, identities="n1", rate=rate)
+
+
 def test_a_source_that_changes_while_it_is_sent(alice: Client, root: Path, tmp_path: Path) -> None:
     """The node finds that it is not what was announced, and puts nothing there."""
     written(tmp_path / "app", 6 * MIB)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import interrupts
-from mcshell.errors import WireError
+from mcshell.errors import UsageError, WireError
 from mcshell.message import State
 from mcshell.values import dataclass
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mcshell.message import Reply
     from mcshell.table import Column
 
-__all__ = ["CHUNK", "ChunkQuestions", "CopyTerms", "FileCopy", "columns"]
+__all__ = ["CHUNK", "ChunkQuestions", "CopyTerms", "FileCopy", "columns", "refuse_rate"]
 
 CHUNK: Final = 512 * 1024
 WINDOW: Final = 4
@@ -82,6 +82,12 @@ class CopyTerms:
     patience: float
     rate: float | None = None
     progress: Callable[[int, int], None] = lambda _done, _total: None
+
+
+def refuse_rate(rate: float | None) -> None:
+    """UsageError for a rate at which nothing would ever come."""
+    if rate is not None and not rate > 0:
+        raise UsageError(f"rate is a number of bytes a second, not {rate:g}")
 
 
 class ChunkQuestions:

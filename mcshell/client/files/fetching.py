@@ -1,14 +1,17 @@
 """One path of many nodes to this machine: read from where we are, proved by its SHA-256, then in place.
 
 A node says the size and SHA-256 of its file first; so many bytes are fetched, however it grows. What
-has come lies beside its place, named after that SHA-256, and the next try goes on from its end.
+has come lies beside its place, named after that SHA-256, and the next try goes on from its end. Several
+processes may fetch the same to the same place: each adds to what lies there, and one of them ends it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +22,7 @@ from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from io import BufferedRandom
     from pathlib import Path
 
     from mcshell.client.files.copies import CopyTerms, FileCopy
@@ -30,6 +34,12 @@ __all__ = ["FetchedFile", "fetch"]
 _TRIES: Final = 3
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _DIGITS: Final = 64
+_STEM: Final = 180
+"""Bytes of the place's name that its part's name has: a name has 255 at most."""
+_KEY, _PART = 16, ".part"
+_LEFT: Final = 3600.0
+"""Seconds after which nobody is at work on a part any more."""
+_OURS, _OTHERS = 0o600, 0o066
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,13 +53,18 @@ class FetchedFile:
     got: int = 0
     asked: int = 0
     tries: int = 0
+    mode: int = _OURS
     heard: float = field(default_factory=time.monotonic)
     open: bool = True
 
     @property
     def part(self) -> Path:
         """Where what has come lies until all is there."""
-        return self.place.with_name(f".{self.place.name[:180]}.{self.sha256[:16]}.part")
+        return self.place.with_name(f"{self._stem}{self.sha256[:_KEY]}{_PART}")
+
+    @property
+    def _stem(self) -> str:
+        return f".{os.fsencode(self.place.name)[:_STEM].decode(errors='ignore')}."
 
     def begin(self, data: Mapping[str, Any]) -> None:
         """Take size and SHA-256 as the node says them, and go on where an earlier try has ended."""
@@ -59,6 +74,7 @@ class FetchedFile:
             self.end(State.FAILED, "the node's answer is none of file.get")
             return
         self.size, self.sha256 = size, str(sha256)
+        self.mode = _OURS | _permissions(data.get("mode")) & _OTHERS
         self.tries += 1
         self.got = self.asked = min(_size(self.part), size)
         if self.got == size:
@@ -68,29 +84,83 @@ class FetchedFile:
         """Keep what a node has read at an offset; what does not follow what is there is dropped."""
         if offset != self.got:
             return
-        if not isinstance(content, bytes) or not 0 < len(content) <= self.size - self.got:
+        # Less than was asked for: the file has become shorter, and has another SHA-256 by now.
+        if not isinstance(content, bytes) or len(content) != min(CHUNK, self.size - offset):
             self.again()
             return
-        with open(self.part, "ab", opener=_no_link) as file:
-            file.write(content)
+        with self._alone() as file:
+            there = os.fstat(file.fileno()).st_size >= self.got
+            if there:
+                file.seek(self.got)
+                file.write(content)
+        if not there:  # another process has finished it, or has given it up
+            self._look()
+            return
         self.got += len(content)
         if self.got == self.size:
             self.finish()
 
     def finish(self) -> None:
         """Put it in its place, if it is what the node has promised."""
-        with open(self.part, "ab+", opener=_no_link) as file:
-            file.seek(0)
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
-        if found != self.sha256:
+        with self._alone() as file:
+            right = hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+            if right:
+                os.fsync(file.fileno())
+                self.part.replace(self.place)
+        if right:
+            self._done("written")
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        """What has come is not what was promised: another process may have been first."""
+        try:
+            with open(self.place, "rb", opener=_no_link) as file:
+                same = hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except OSError:  # nothing, or a link, which is none of ours
+            same = False
+        if same:
+            self.part.unlink(missing_ok=True)
+            self._done("same")
+        else:
             self.again()
-            return
-        self.part.replace(self.place)
+
+    def _done(self, result: str) -> None:
         self.copy = replace(
-            self.copy, result="written", bytes=self.size, sha256=self.sha256, changed=True
+            self.copy,
+            result=result,
+            bytes=self.size,
+            sha256=self.sha256,
+            changed=result == "written",
         )
+        self._sweep()
         self.end(State.OK, "")
+
+    def _sweep(self) -> None:
+        """Take away what was broken off of an earlier content, which nobody can go on with."""
+        for path in self.place.parent.iterdir():
+            key = path.name.removeprefix(self._stem).removesuffix(_PART)
+            named = len(key) == _KEY and path.name == f"{self._stem}{key}{_PART}"
+            if named and set(key) <= _HEXADECIMAL and time.time() - _changed(path) > _LEFT:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[BufferedRandom]:
+        """Be alone with what has come; another process may have put it in its place meanwhile."""
+        try:
+            while True:
+                with open(self.part, "r+b", opener=self._made) as file:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    if _inode(self.part) == os.fstat(file.fileno()).st_ino:
+                        yield file
+                        return
+        except OSError as error:
+            error.filename = self.place  # as what is wrong is told; a write knows no name
+            raise
+
+    def _made(self, path: str, flags: int) -> int:
+        """What others could not read on the node they cannot read here."""
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, self.mode)
 
     def again(self) -> None:
         """It is another file by now: begin anew, some times."""
@@ -198,6 +268,29 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _changed(path: Path) -> float:
+    """When it was written to, seconds since the epoch; of one that has gone meanwhile: now."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _permissions(said: object) -> int:
+    """A node's own word: octal digits, or nothing."""
+    try:
+        return int(said, 8) if isinstance(said, str) else 0
+    except ValueError:
+        return 0
+
+
 def _no_link(path: str, flags: int) -> int:
-    """In a folder that others may write, a link of theirs under our name leads nowhere."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    """What is there is a file, or it is not read: no link leads elsewhere, and no FIFO holds us up."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

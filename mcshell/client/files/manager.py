@@ -6,6 +6,7 @@ chunks are not kept there. What is queued is kept whole, until the broker has it
 
 from __future__ import annotations
 
+import os
 import posixpath
 import time
 from collections import deque
@@ -23,9 +24,9 @@ from mcshell.client.discovery.targeting import (
     via_of,
 )
 from mcshell.client.files.broadcasting import BroadcastFile, Lacking
-from mcshell.client.files.copies import CHUNK, CopyTerms, FileCopy, columns
+from mcshell.client.files.copies import CHUNK, CopyTerms, FileCopy, columns, refuse_rate
 from mcshell.client.files.fetching import FetchedFile, fetch
-from mcshell.client.files.sending import SourceFile, chunks_of, send
+from mcshell.client.files.sending import SourceFile, chunks_of, refuse_sources, send
 from mcshell.errors import UsageError
 from mcshell.message import State, Via
 from mcshell.values import dataclass
@@ -172,6 +173,8 @@ class FileManager:
     ) -> Copies:
         """As `put`; `confirm` is shown who is hit before anything is sent."""
         sources = [*sources]
+        refuse_sources(sources)
+        refuse_rate(options.rate)
         into = path.endswith("/") or len(sources) > 1
         done: Copies = []
         for source in sources:
@@ -318,6 +321,7 @@ class FileManager:
         self, path: str, folder: Path, targeting: Targeting, options: PutOptions, *, by_node: bool
     ) -> Copies:
         """As `get`."""
+        refuse_rate(options.rate)
         name = posixpath.basename(path)
         if name in ("", ".", ".."):
             raise UsageError(f"{path}: a file on nodes is meant")
@@ -337,10 +341,12 @@ class FileManager:
         files = {}
         for row in replies.rows():
             if row.state is State.OK:
-                place = _place(folder, row.sender, name) if by_node else folder / name
-                copy = replace(copies[row.sender], path=str(place))
-                files[row.sender] = one = FetchedFile(copy=copy, place=place)
-                copies[row.sender] = one.copy
+                place = folder / row.sender / name if by_node else folder / name
+                copy = copies[row.sender] = replace(copies[row.sender], path=str(place))
+                if wrong := _no_place(place):
+                    copies[row.sender] = copy.ended(State.FAILED, wrong)
+                else:
+                    files[row.sender] = FetchedFile(copy=copy, place=place)
         said = {row.sender: row.data for row in replies.rows()}
         terms = self._terms(targeting, options.patience, options.rate, options.progress)
         for copy in fetch(self._queries, path, files, said, terms):
@@ -379,7 +385,7 @@ class FileManager:
                 rows += ({**one, **state} for one in listed)
                 if row.data.get("truncated") is True and listed:
                     last = listed[-1].get("name")
-                    if isinstance(last, str | bytes) and last != after:
+                    if isinstance(last, str | bytes) and _behind(last, after):
                         more.setdefault(last, []).append(row.sender)
             waiting += (
                 (name, Targeting(nodes=tuple(names), collective=targeting.collective))
@@ -406,13 +412,18 @@ class FileManager:
         return CopyTerms(collective=collective, patience=patience, rate=rate, progress=progress)
 
 
-def _place(folder: Path, node: str, name: str) -> Path:
-    """Where a node's file goes: a node's name is a folder's."""
-    if node in ("", ".", "..") or "/" in node:
-        raise UsageError(f"{node!r} is no name of a folder")
-    below = folder / node
-    below.mkdir(exist_ok=True)
-    return below / name
+def _no_place(place: Path) -> str:
+    """Have a folder for a file that comes; what is in the way, if anything."""
+    try:
+        place.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        return f"no folder {place.parent} can be made here: {error.strerror}"
+    return f"{place} is a folder here" if place.is_dir() and not place.is_symlink() else ""
+
+
+def _behind(name: str | bytes, after: str | bytes | None) -> bool:
+    """Whether a folder's names go on: a node that comes back to those it has said is not asked again."""
+    return after is None or os.fsencode(name) > os.fsencode(after)
 
 
 def _queued(sent: Sequence[Replies], source: str, path: str, took: float) -> Copies:

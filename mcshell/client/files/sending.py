@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import stat
 import time
 from dataclasses import field, replace
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from mcshell.client.files.copies import CHUNK, ChunkQuestions
 from mcshell.errors import MachineError, UsageError
@@ -14,14 +16,20 @@ from mcshell.message import State
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mcshell.client.files.copies import CopyTerms, FileCopy
     from mcshell.client.messaging.queries import NodeQueries
     from mcshell.message import Reply
 
-__all__ = ["SourceFile", "chunks_of", "send"]
+__all__ = ["SourceFile", "chunks_of", "refuse_sources", "send"]
+
+_UNTRUE: Final = "it is not as long as it says: send a copy of it"
+_ROUNDS: Final = 16
+"""So often a node may lose what it has had: killed on the way, or its parts taken away."""
+_NAMED: Final = 256
+"""Chunks that one answer names at least, where it has not room for all that are missing."""
 
 
 class SourceFile:
@@ -35,6 +43,8 @@ class SourceFile:
         while at < self.size and (block := self._read(1 << 20, at)):
             digest.update(block)
             at += len(block)
+        if at < self.size:
+            raise UsageError(f"{path}: {_UNTRUE}")
         self.sha256 = digest.hexdigest()
 
     @classmethod
@@ -42,16 +52,16 @@ class SourceFile:
         """Open a plain file.
 
         Raises:
-            UsageError: it is none.
+            UsageError: it is none, or its length is not known before it is read, as in /proc.
             MachineError: it cannot be read.
         """
-        if not path.is_file():
-            what = "a folder: name its files" if path.is_dir() else "no file"
-            raise UsageError(f"{path}: it is {what}")
-        try:
-            return cls(path, path.open("rb"))
-        except OSError as error:
-            raise MachineError(f"{path}: {error.strerror}") from None
+        with contextlib.ExitStack() as stack:
+            try:
+                found = cls(path, stack.enter_context(_opened(path)))
+            except OSError as error:
+                raise MachineError(f"{path}: {error.strerror}") from None
+            stack.pop_all()
+            return found
 
     def __enter__(self) -> Self:
         """Use it in a with statement."""
@@ -67,9 +77,17 @@ class SourceFile:
         return -(-self.size // CHUNK)
 
     def chunk(self, number: int) -> bytes:
-        """The bytes of a chunk; UsageError where the file has become shorter."""
+        """The bytes of a chunk.
+
+        Raises:
+            UsageError: the file has become shorter.
+            MachineError: it cannot be read any more.
+        """
         wanted = min(CHUNK, self.size - number * CHUNK)
-        data = self._read(wanted, number * CHUNK)
+        try:
+            data = self._read(wanted, number * CHUNK)
+        except OSError as error:
+            raise MachineError(f"{self.path}: {error.strerror}") from None
         if len(data) != wanted:
             raise UsageError(f"{self.path}: it has become shorter while it was read")
         return data
@@ -78,12 +96,59 @@ class SourceFile:
         return os.pread(self._file.fileno(), min(length, self.size - offset), offset)
 
 
+def refuse_sources(paths: Iterable[Path]) -> None:
+    """Look at all of them before any is sent.
+
+    Raises:
+        UsageError: one is no plain file, or two have one name.
+        MachineError: one cannot be read.
+    """
+    names: dict[str, Path] = {}
+    for path in paths:
+        _opened(path).close()
+        other = names.setdefault(path.name, path)
+        if other is not path:
+            raise UsageError(f"{path}: it would replace {other}, which has the same name")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A plain file, open; a FIFO that comes in its place meanwhile does not hold us up."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in its name
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{path}: it is no file: {why.lower()}") from None
+    if not stat.S_ISREG(mode):
+        what = "a folder: name its files" if stat.S_ISDIR(mode) else "no file"
+        raise UsageError(f"{path}: it is {what}")
+    try:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(path, "rb", opener=_at_once))
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise UsageError(f"{path}: it is no file any more")
+            if not found.st_size and os.pread(file.fileno(), 1, 0):
+                raise UsageError(f"{path}: {_UNTRUE}")
+            stack.pop_all()
+            return file
+    except OSError as error:
+        raise MachineError(f"{path}: {error.strerror}") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Target:
-    """A node that is sent to: the numbers it lacks, and those of which its answer is awaited."""
+    """A node that is sent to: the numbers it lacks, and those of which its answer is awaited.
+
+    `rounds`: how often it may still say that it lacks more, when it has had all that it said before.
+    """
 
     copy: FileCopy
     missing: set[int]
+    rounds: int
     asked: set[int] = field(default_factory=set)
     heard: float = field(default_factory=time.monotonic)
     open: bool = True
@@ -115,7 +180,8 @@ def send(
     """
     began = time.monotonic()
     targets = {
-        name: _Target(copy=copy, missing=missing) for name, (copy, missing) in copies.items()
+        name: _Target(copy=copy, missing=missing, rounds=_ROUNDS + source.chunks // _NAMED)
+        for name, (copy, missing) in copies.items()
     }
     questions = ChunkQuestions(queries, terms, "put")
     total = source.size * len(targets)
@@ -175,7 +241,12 @@ def _enter(target: _Target, number: int, reply: Reply | None, chunks: int) -> No
     target.missing.discard(number)
     if target.copy.result != "partial":
         target.end(target.copy)
-    elif not target.missing:
+    elif not (target.missing or target.asked):
+        target.rounds -= 1
+        if not target.rounds:
+            why = "it says again and again that it lacks what it was given"
+            target.end(target.copy.ended(State.FAILED, why))
+            return
         target.missing = chunks_of(reply.data.get("missing"), chunks) - target.asked
 
 

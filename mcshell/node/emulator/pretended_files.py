@@ -133,7 +133,8 @@ class PretendedParts:
         """Be alone with what there is of a transfer."""
         with self._lock:
             if key not in self._parts:
-                refuse_beyond(sum(one.shape.size for one in self._parts.values()), shape, limits)
+                sizes = {other: one.shape.size for other, one in self._parts.items()}
+                refuse_beyond(sizes, key, shape, limits)
                 self._parts[key] = _PretendedPart(shape, lambda: self._parts.pop(key, None))
             yield self._parts[key]
 

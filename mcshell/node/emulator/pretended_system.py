@@ -18,6 +18,7 @@ from mcshell.node.command import ProgramResult, kept
 from mcshell.node.emulator.pretended_files import PretendedParts, PretendedPlace
 from mcshell.node.emulator.programs import PROGRAMS, ProgramCall, Said
 from mcshell.node.emulator.state import NODE, MachineState
+from mcshell.node.files.place import number_of
 from mcshell.node.files.transfers import Transfers
 
 if TYPE_CHECKING:
@@ -289,10 +290,9 @@ class PretendedSystem:
 
     def uid(self, owner: str) -> int:
         """The number of a user."""
-        if owner.isdecimal():
-            return int(owner)
+        number = number_of(owner)
         try:
-            return self._state.users[owner]
+            return self._state.users[owner] if number is None else number
         except KeyError:
             raise AgentError(f"no such user: {owner}", statuscode=4) from None
 

@@ -24,6 +24,7 @@ from mcshell.message import Request, Via
 from mcshell.node.agent import Call
 from mcshell.node.agents.loading import load_agent
 from mcshell.node.execution.run_directory import RunDirectory, RunLog, write_whole
+from mcshell.node.files.obeyed import is_among
 from mcshell.node.system import LocalSystem
 from mcshell.storage import is_storage_fault, when_room
 from mcshell.wire.documents import strict_json
@@ -59,6 +60,7 @@ class ShimNode:
         state = document.get("state")
         self.state = None if state is None else Path(state)
         self._private = [Path(path) for path in document["private"]]
+        self._obeyed = [Path(path) for path in document.get("obeyed", ())]
         self._settings: Mapping[str, Mapping[str, Any]] = document["settings"]
 
     def inventory(self) -> list[dict[str, Any]]:
@@ -75,8 +77,11 @@ class ShimNode:
 
     def protects(self, path: str) -> bool:
         """Whether a path is the node's key or state, by what it resolves to."""
-        real = Path(path).resolve()
-        return any(real == private or private in real.parents for private in self._private)
+        return is_among(path, self._private)
+
+    def obeys(self, path: str) -> bool:
+        """Whether a path is what the node obeys or has noted."""
+        return is_among(path, self._obeyed)
 
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""

@@ -3,12 +3,16 @@
 One file for each transfer: its content, then a byte for each chunk that says whether it is there. So
 what a process leaves behind that is killed goes on with the next one, and chunks may come in any order
 and more than once. A power cut may take content that the bytes vouch for: the whole has a SHA-256.
+
+The first letters of a transfer's key say whose it is: nobody may take all the room there is for them, and
+where one has no more, what he broke off longest ago gives way.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import time
 from contextlib import contextmanager
@@ -18,15 +22,18 @@ from mcshell.private import private_folder
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-__all__ = ["CHUNKS", "DiskParts", "FilePart", "PartLimits", "Parts", "Shape", "ranges"]
+__all__ = ["CHUNKS", "DiskParts", "FilePart", "PartLimits", "Parts", "Shape", "owner_of", "ranges"]
 
 _BLOCK: Final = 1 << 20
 CHUNKS: Final = 65_536
 """So many at most."""
+_OWNER: Final = 8
+_IDLE: Final = 3600.0
+"""Seconds without a chunk after which a transfer gives way to another of its caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +143,7 @@ class DiskParts:
         whole = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(whole, fcntl.LOCK_EX)
-            others = [path for path in self._folder.glob("*.part") if path != self._path(key)]
-            refuse_beyond(sum(_size(path, limits.keep) for path in others), shape, limits)
+            self._drop(key, shape, limits)
             room = os.statvfs(self._folder)
             refuse_full(room.f_bavail * room.f_frsize, shape.size, limits)
             os.ftruncate(descriptor, 0)
@@ -145,23 +151,70 @@ class DiskParts:
         finally:
             os.close(whole)
 
+    def _drop(self, key: str, shape: Shape, limits: PartLimits) -> None:
+        """Drop what was given up, and as much of the caller's own as one more needs; OSError if it cannot."""
+        now = time.time()
+        others = [_KeptPart.of(path) for path in self._folder.glob("*.part") if path.stem != key]
+        others.sort(key=lambda one: one.since)
+        for one in [*others]:
+            if now - one.since > limits.keep:
+                one.path.unlink(missing_ok=True)
+                others.remove(one)
+        idle = [one for one in others if owns(key, one.path.stem) and now - one.since > _IDLE]
+        while True:
+            sizes = {one.path.stem: one.size for one in others}
+            try:
+                refuse_beyond(sizes, key, shape, limits)
+            except OSError:
+                if not idle:
+                    raise
+                oldest = idle.pop(0)
+                oldest.path.unlink(missing_ok=True)
+                others.remove(oldest)
+            else:
+                return
 
-def _size(path: Path, keep: float) -> int:
-    """The bytes of a transfer that goes on; one that was given up is dropped."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:  # it has ended meanwhile
-        return 0
-    if time.time() - found.st_mtime <= keep:
-        return found.st_size
-    path.unlink(missing_ok=True)
-    return 0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeptPart:
+    """What is kept of a transfer: its bytes, and when a chunk has come last."""
+
+    path: Path
+    size: int
+    since: float
+
+    @classmethod
+    def of(cls, path: Path) -> _KeptPart:
+        try:
+            found = path.stat()
+        except FileNotFoundError:  # it has ended meanwhile
+            return cls(path=path, size=0, since=time.time())
+        return cls(path=path, size=found.st_size, since=found.st_mtime)
 
 
-def refuse_beyond(taken: int, shape: Shape, limits: PartLimits) -> None:
-    """Refuse one more transfer where the quota has no room for it; OSError."""
+def owner_of(caller: str) -> str:
+    """How the keys of a caller's transfers begin."""
+    return hashlib.sha256(caller.encode()).hexdigest()[:_OWNER]
+
+
+def owns(key: str, other: str) -> bool:
+    """Whether two transfers are one caller's."""
+    return key[:_OWNER] == other[:_OWNER]
+
+
+def refuse_beyond(sizes: Mapping[str, int], key: str, shape: Shape, limits: PartLimits) -> None:
+    """Refuse one more transfer where the quota has no room for it; OSError.
+
+    `sizes` are the bytes of the others by their keys. Who has some already leaves a quarter to others.
+    """
+    taken = sum(sizes.values())
     if taken + shape.size > limits.most:
         why = f"unfinished transfers have {taken} of {limits.most} bytes (parts_max)"
+        raise OSError(errno.EDQUOT, why)
+    own = sum(size for other, size in sizes.items() if owns(key, other))
+    most = limits.most * 3 // 4
+    if own and own + shape.size > most:
+        why = f"unfinished transfers of this caller's have {own} of {most} bytes (of parts_max)"
         raise OSError(errno.EDQUOT, why)
 
 

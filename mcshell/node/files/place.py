@@ -19,11 +19,21 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Attributes", "LocalPlace", "Place", "WrongContent", "local_place", "steps_below"]
+__all__ = [
+    "Attributes",
+    "LocalPlace",
+    "Place",
+    "WrongContent",
+    "local_place",
+    "number_of",
+    "steps_below",
+]
 
 _BLOCK: Final = 1 << 20
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOBODYS: Final = 0xFFFF_FFFF
+"""To chown(2) it says that nothing changes; there are none above."""
 PERMISSIONS: Final = 0o777
 MODE: Final = 0o644
 """Of a file that is new, and of which nobody says another."""
@@ -79,6 +89,12 @@ class Place(Protocol):
 
     def adjust(self, wanted: Attributes) -> None:
         """Give the file that is there other attributes; raises OSError."""
+
+
+def number_of(name: str) -> int | None:
+    """The number that a user's or group's name is; None where it is none that anybody can have."""
+    number = int(name) if name.isascii() and name.isdecimal() else _NOBODYS
+    return number if number < _NOBODYS else None
 
 
 def steps_below(root: str, path: str) -> list[str] | None:

@@ -12,8 +12,9 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.errors import AgentError
-from mcshell.node.files.parts import CHUNKS, PartLimits, Shape, ranges, refuse_full
+from mcshell.node.files.parts import CHUNKS, PartLimits, Shape, owner_of, ranges, refuse_full
 from mcshell.node.files.place import Attributes, WrongContent, steps_below
+from mcshell.texts import on_one_line
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class ReceivingNode(Protocol):
     def protects(self, path: str) -> bool:
         """Whether a path is the node's own key or state."""
 
+    def obeys(self, path: str) -> bool:
+        """Whether a path is what the node obeys or has noted."""
+
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The agent's settings."""
 
@@ -112,7 +116,8 @@ class Wanted:
         """What tells this transfer from all others: who sends what where, and how it is cut."""
         shape = self.shape
         parts = (self.node, self.caller, self.path, str(shape.size), str(shape.chunk), self.sha256)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        owner = owner_of(self.caller)
+        return owner + hashlib.sha256("\0".join(parts).encode()).hexdigest()[len(owner) :]
 
 
 def receive_file(call: PutCall) -> dict[str, Any]:
@@ -132,11 +137,17 @@ def receive_file(call: PutCall) -> dict[str, Any]:
     try:
         with system.place(root, steps) as place:
             if call.node.protects(place.real):
-                raise AgentError(f"{wanted.path}: the node's own keys and state are not written")
+                raise AgentError(
+                    f"{on_one_line(wanted.path)}: the node's own keys and state are not written"
+                )
+            if call.node.obeys(place.real):
+                raise AgentError(
+                    f"{on_one_line(wanted.path)}: what the node obeys or has noted is not written"
+                )
             parts, noop = system.parts(call.node.state), call.get("noop", False)
             told = receive(place, parts, _part_limits(call), wanted, chunk, noop=noop)
     except OSError as error:
-        raise AgentError(f"{wanted.path}: {_why(error)}") from None
+        raise AgentError(f"{on_one_line(wanted.path)}: {_why(error)}") from None
     if call.get("share") is not None:
         told["share"] = _agree(call, wanted, parts, told["result"])
     elif told["result"] != "partial":
@@ -187,7 +198,9 @@ def _wanted(call: PutCall) -> Wanted:
         raise AgentError(f"{path!r} is not an absolute path", statuscode=4)
     most = int(call.node.settings(_AGENT).get("max_file", _MAX_FILE))
     if not 0 <= size <= most:
-        raise AgentError(f"{path}: {size} bytes; from 0 to {most} are taken (max_file)")
+        raise AgentError(
+            f"{on_one_line(path)}: {size} bytes; from 0 to {most} are taken (max_file)"
+        )
     if not _LEAST_CHUNK <= chunk <= _MOST_CHUNK:
         raise AgentError(f"chunk is from {_LEAST_CHUNK} to {_MOST_CHUNK}", statuscode=4)
     mode, owner, group = (call.get(name) for name in ("mode", "owner", "group"))
@@ -212,8 +225,12 @@ def _write_root(call: PutCall, path: str) -> tuple[str, list[str]]:
         if steps := steps_below(root, path):
             return root, steps
     if not roots:
-        raise AgentError(f"{path}: nothing is written here ([agents.file] write names no folder)")
-    raise AgentError(f"{path}: not below the folders that are written to ({', '.join(roots)})")
+        raise AgentError(
+            f"{on_one_line(path)}: nothing is written here ([agents.file] write names no folder)"
+        )
+    raise AgentError(
+        f"{on_one_line(path)}: not below the folders that are written to ({', '.join(roots)})"
+    )
 
 
 def _part_limits(call: PutCall) -> PartLimits:
@@ -277,11 +294,12 @@ def receive(
             part.write(*chunk)
         if missing := part.missing():
             return _told(wanted, "partial", missing)
+        refuse_full(place.room(), shape.size, limits)  # what has come may have taken it
         try:
             told = _put(place, wanted, part.blocks())
-        except WrongContent as error:
+        except AgentError:
             part.discard()
-            raise AgentError(f"{wanted.path}: {error}: nothing of it is kept") from None
+            raise
         part.discard()
         return told
 
@@ -296,7 +314,11 @@ def _there(place: Place, wanted: Wanted, *, noop: bool) -> dict[str, Any]:
 
 
 def _put(place: Place, wanted: Wanted, blocks: Iterable[bytes]) -> dict[str, Any]:
-    place.replace(blocks, wanted.sha256, wanted.attributes, wanted.key)
+    try:
+        place.replace(blocks, wanted.sha256, wanted.attributes, wanted.key)
+    except WrongContent as error:
+        why = f"{on_one_line(wanted.path)}: {error}: nothing of it is kept"
+        raise AgentError(why) from None
     return _told(wanted, "written", [], changed=True)
 
 

@@ -106,6 +106,10 @@ class MCollectiveHost:
         """Whether a path is the node's key or state."""
         return self.host.protects(path)
 
+    def obeys(self, path: str) -> bool:
+        """Whether a path is what the node obeys or has noted."""
+        return self.host.obeys(path)
+
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""
         return self.host.settings(agent)

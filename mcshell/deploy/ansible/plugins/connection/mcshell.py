@@ -111,6 +111,9 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible is there when 
         """Nothing: what is open is shared."""
         self._connected = False
 
+    def reset(self) -> None:
+        """Nothing either: each task finds the node anew, so that one which has been away is there again."""
+
     def exec_command(
         self,
         cmd: str,

@@ -42,6 +42,8 @@ _LOOK: Final = 1.0
 _AGAIN: Final = 10.0
 """Seconds after which a node that is at it is asked whether it is still there."""
 _TRIES: Final = 3
+_LONGEST: Final = 30 * 86_400.0
+"""Seconds that a request is good for; a command that may take longer takes as long as the node lets it."""
 _OUTPUT: Final = 1 << 40
 """Bytes: all that the node lets through."""
 
@@ -76,7 +78,7 @@ class Questions:
         inputs["stdin"] = text(unpacked(stdin))
         patience = None
         if timeout is not None:
-            inputs["timeout"], patience = timeout, timeout + PATIENCE
+            inputs["timeout"], patience = timeout, min(timeout, _LONGEST) + PATIENCE
         ask = RequestOptions(
             agent="exec",
             action="run",

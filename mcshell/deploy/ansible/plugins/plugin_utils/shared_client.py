@@ -29,18 +29,29 @@ if TYPE_CHECKING:
 __all__ = ["SharedClient", "from_line", "packed", "socket_folder", "to_line", "unpacked"]
 
 _PROGRAM: Final = Path(__file__).with_name("client_process.py")
+_LONGEST: Final = 107
+"""Bytes of a socket's path."""
 _PRIVATE: Final = 0o700
 _NOBODY: Final = (FileNotFoundError, ConnectionRefusedError)
 
 
 class SharedClient:
-    """The client of one configuration and session. `persist`: seconds that it stays unasked."""
+    """The client of one configuration and session. `persist`: seconds that it stays unasked.
+
+    AnsibleError where that is no time, or the user has no folder of his own for its socket.
+    """
 
     def __init__(self, config: str | None, session: str | None, persist: float) -> None:
+        if not persist >= 0:  # nor what is no number, for which it would never end
+            raise AnsibleError(f"mcshell_persist is a number of seconds, not {persist}")
         self._words = json.dumps({"config": config, "session": session, "persist": persist})
         variables = sorted(one for one in os.environ.items() if one[0].startswith("MCSHELL_"))
         key = json.dumps([self._words, os.getcwd(), variables, _PROGRAM.stat().st_mtime_ns])  # noqa: PTH109 - a string
         self._path = socket_folder() / hashlib.sha256(key.encode()).hexdigest()[:24]
+        if len(os.fsencode(self._path)) > _LONGEST:
+            raise AnsibleError(
+                f"{self._path} is too long for a socket: set TMPDIR to a shorter one"
+            )
 
     def ask(self, question: str, **words: Any) -> dict[str, Any]:
         """What came of a question (`client_process`): its answer, waited for.

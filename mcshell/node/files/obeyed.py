@@ -1,0 +1,62 @@
+"""What a node obeys, and what it has noted: whoever may write files writes none of these.
+
+Else who may `file.put` below a folder that these lie in could allow himself all the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mcshell.config import Settings
+
+__all__ = ["is_among", "obeyed_paths", "secret_paths"]
+
+
+def obeyed_paths(settings: Settings) -> tuple[Path, ...]:
+    """All files and folders that the configuration names, and itself; of patterns the folder."""
+    sections = (settings.broker, settings.pki, settings.node, settings.mcollective)
+    named = {path for section in sections for path in _named(section)}
+    named |= {_folder(pattern) for pattern in settings.node.facts}
+    return (*sorted(named), *(path for path in (settings.path,) if path is not None))
+
+
+def secret_paths(settings: Settings) -> tuple[Path, ...]:
+    """Keys and passcodes, which no agent reads either."""
+    mcollective = settings.mcollective
+    named = (
+        *(settings.pki.key, settings.broker.key, settings.broker.passcode_file),
+        *(mcollective.passcode_file, mcollective.tls_key, mcollective.psk_file),
+        mcollective.private,
+    )
+    return tuple(path for path in named if isinstance(path, Path))
+
+
+def is_among(path: str, places: Iterable[Path]) -> bool:
+    """Whether a path leads to one of these (resolved), below it, or to a log of its that was rotated."""
+    real = Path(path).resolve()
+    return any(
+        real == place or place in real.parents or str(real).startswith((f"{place}.", f"{place}-"))
+        for place in places
+    )
+
+
+def _named(section: object) -> Iterator[Path]:
+    assert dataclasses.is_dataclass(section)
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Path):
+                yield one
+
+
+def _folder(pattern: str) -> Path:
+    """A file, or the folder that a pattern's files lie in."""
+    return next(
+        path for path in (Path(pattern), *Path(pattern).parents) if not glob.has_magic(str(path))
+    )

@@ -1,0 +1,66 @@
+"""Nodes whose agent `file` tells untruths: whoever copies comes to an end, and is told why."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers.fleet import Fleet, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcshell.client.client import Client
+    from tests.peers.brokers import Broker
+
+pytestmark = pytest.mark.timeout(120)
+AGENT = Path(__file__).resolve().parents[2] / "agents" / "file.json"
+LIAR = """
+from mcshell.node.agent import Agent
+
+
+class File(Agent):
+    name = "file"
+
+    def put(self, call):
+        said = {name: call[name] for name in ("path", "size", "sha256")}
+        missing = [[0, 0]] if call["path"] == "/again" else []
+        return {**said, "result": "partial", "bytes": 0, "missing": missing, "changed": False}
+
+    def list(self, call):
+        names = ("b", "a") if call.get("after") == "b" else ("a", "b")
+        entry = {"type": "file", "size": 1, "mode": "0644", "owner": "", "group": "", "mtime": 0.0, "link": None}
+        entries = [{"name": name, **entry} for name in names]
+        return {"path": call["path"], "realpath": call["path"], "entries": entries, "truncated": True}
+"""
+
+
+@pytest.fixture(scope="module")
+def alice(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """An operator, and a node whose agent was replaced."""
+    folder = tmp_path_factory.mktemp("liars")
+    (agents := folder / "agents").mkdir()
+    shutil.copy(AGENT, agents)
+    (agents / "file.py").write_text(LIAR)
+    more = f'agents = ["{agents}"]\n'
+    rules = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
+    with Fleet(embedded, folder, {"liar": Node()}, policies={"file": rules}, more=more) as fleet:
+        fleet.start()
+        with fleet.client() as client:
+            yield client
+
+
+@pytest.mark.parametrize("path", ["/again", "/nothing"])
+def test_a_node_that_never_has_enough(alice: Client, tmp_path: Path, path: str) -> None:
+    """It is sent what it says it lacks some times, then it has failed with that reason."""
+    (tmp_path / "app").write_bytes(b"x" * 100)
+    frame = alice.files.put(tmp_path / "app", path, identities="liar")
+    assert (frame.state[0], "again and again" in frame.reason[0]) == ("failed", True)
+
+
+def test_a_node_whose_folder_has_no_end(alice: Client) -> None:
+    """Names that it has said before are not asked for again."""
+    assert list(alice.files.list("/x", identities="liar").name) == ["a", "b", "b", "a"]

@@ -218,6 +218,5 @@ class InterruptibleCondition(threading.Condition):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait (seconds) until somebody notifies."""
         with pause():
-            if _looks():
-                timeout = _SLICE if timeout is None else min(timeout, _SLICE)
-            return super().wait(timeout)
+            most = _SLICE if _looks() else threading.TIMEOUT_MAX
+            return super().wait(most if timeout is None else min(timeout, most))

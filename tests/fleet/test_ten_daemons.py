@@ -229,6 +229,14 @@ def test_a_node_with_no_slot_free_is_waited_for(
         assert one.wait(60).stats["ok"] == 1
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_whoever_waits_longer_than_anything_lives_has_the_answer(alice: Client, wait: Any) -> None:
+    """A timeout beyond the longest ttl, and beyond what clocks can say, is only how long is waited."""
+    replies = alice.rpc("rpcutil", "ping", nodes=["web01"], timeout=1e300, wait=wait)
+    replies.wait(60)
+    assert list(replies.frame().state) == ["ok"]
+
+
 def test_batches_go_one_after_the_other(alice: Client) -> None:
     """Three at a time with a pause: a batch is sent when the one before is answered."""
     replies = alice.rpc("rpcutil", "ping", batch=3, batch_sleep="0.3s")

@@ -385,7 +385,9 @@ class Requester:
         timeout = ask.timeout
         if timeout is None:
             timeout = max(settings.timeout, divided.action.timeout) + count * _PER_TARGET
-        ttl = ask.ttl if ask.ttl is not None else max(INTERACTIVE_TTL, timeout)
+        ttl = ask.ttl
+        if ttl is None:  # who waits longer than any request lives still has his answer
+            ttl = min(max(INTERACTIVE_TTL, timeout), self.settings.node.max_ttl)
         return RunSettings(ask, divided.parts, ttl, timeout, settings.probe)
 
 

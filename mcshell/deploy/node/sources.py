@@ -16,13 +16,19 @@ LEFT_OUT = (
     *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
     *("deploy/ansible", "deploy/node", "deploy/puppet", "mcp", "notebook", "wire/schemas"),
     *("shell/demo.py", "shell/demo_history.py"),
-    *("node/emulator", "client/files", "client/approvals.py", "client/executor.py"),
+    *(
+        "broker/move.py",
+        "node/emulator",
+        "client/files",
+        "client/approvals.py",
+        "client/executor.py",
+    ),
     *("client/analysis/plots.py", "client/rpc/pool_tasks.py", "client/rpc/stored.py"),
     "commands/output/incident.py",
     *(f"client/session/{one}.py" for one in ("evidence", "raw_rows", "replayed", "seal")),
     *(
         f"commands/verbs/{one}.py"
-        for one in ("approvals", "audit_session", "cp", "notebook", "tour")
+        for one in ("approvals", "audit_session", "broker_move", "cp", "notebook", "tour")
     ),
 )
 """What of the package no node wants: whole documents, what rolls it out, the notebook and the demo with its

@@ -61,3 +61,13 @@ def test_the_brokers_passcode_is_not_read(fleet: Fleet, tmp_path: Path) -> None:
     with fleet.client() as alice:
         frame = alice.files.get(str(fleet.folder / "broker.pass"), tmp_path, identities="n1")
     assert (frame.state[0], "own keys" in frame.reason[0]) == ("failed", True)
+
+
+def test_a_folder_beside_what_it_obeys_is_anybodys(fleet: Fleet, tmp_path: Path) -> None:
+    """A log that was rotated is named after it; a folder whose name only begins so is another's."""
+    path = fleet.folder / "policies-of-others" / "mine"
+    path.parent.mkdir()
+    (tmp_path / "mine").write_text("text")
+    with fleet.client() as alice:
+        frame = alice.files.put(tmp_path / "mine", str(path), identities="n1")
+    assert (frame.state[0], path.read_text()) == ("ok", "text")

@@ -41,9 +41,13 @@ def is_among(path: str, places: Iterable[Path]) -> bool:
     """Whether a path leads to one of these (resolved), below it, or to a log of its that was rotated."""
     real = Path(path).resolve()
     return any(
-        real == place or place in real.parents or str(real).startswith((f"{place}.", f"{place}-"))
-        for place in places
+        real == place or place in real.parents or _is_rotated(real, place) for place in places
     )
+
+
+def _is_rotated(real: Path, place: Path) -> bool:
+    """Whether a path is named after a file: beside a folder, others may have names like its own."""
+    return str(real).startswith((f"{place}.", f"{place}-")) and not place.is_dir()
 
 
 def _named(section: object) -> Iterator[Path]:

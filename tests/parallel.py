@@ -20,11 +20,14 @@ from interpreters import CACHE
 
 TESTS = Path(__file__).parent
 GROUPS = {
-    "brokers": ["contract", "wire", "peers", "failover", "unit", "stopping", "stories"],
-    "rights": ["rights", "puppet", "ansible", "mcp_server"],
+    "brokers": [
+        *("contract", "wire", "peers", "failover", "unit", "stopping", "stories"),
+        *("mcp_server", "plans", "protocol"),
+    ],
+    "rights": ["rights", "puppet", "ansible"],
     "machines": ["enrolment", "foreign", "rollout"],
     "hostile": ["hostile", "work", "keys", "conversations"],
-    "jobs": ["jobs", "mcollective", "plans", "supervisor", "protocol"],
+    "jobs": ["jobs", "mcollective", "supervisor"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
     "services": ["services", "metrics", "deploy", "docs", "faces"],
     "the rest": [],

@@ -164,8 +164,8 @@ def test_who_renews_hears_of_the_other_ca_and_of_the_end_of_the_old_one(tmp_path
         assert asker.wrong == []
         renew(site, "alice", "operator")
         configure_broker(site)
-        site.run("pki", "rotate", "finish", *site.pki, "--force")
         before = serial(site)
+        site.run("pki", "rotate", "finish", *site.pki, "--force")
         assert wait_until(lambda: old not in cas(site, "web1"), 3 * life), node.tail()
         assert serial(site) != before
         node.stop()

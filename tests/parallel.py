@@ -22,12 +22,12 @@ TESTS = Path(__file__).parent
 GROUPS = {
     "brokers": [
         *("contract", "wire", "peers", "failover", "unit", "stopping", "stories"),
-        *("mcp_server", "plans", "protocol"),
+        "mcp_server",
     ],
-    "rights": ["rights", "puppet", "ansible"],
+    "rights": ["rights", "puppet", "ansible", "plans"],
     "machines": ["enrolment", "foreign", "rollout"],
     "hostile": ["hostile", "work", "keys", "conversations"],
-    "jobs": ["jobs", "mcollective", "supervisor"],
+    "jobs": ["jobs", "mcollective", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
     "services": ["services", "metrics", "deploy", "docs", "faces"],
     "the rest": [],

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.files.conftest import MORE
+from tests.peers.certificates import rsa_leaf
 from tests.peers.fleet import Fleet, Node
 
 if TYPE_CHECKING:
@@ -64,3 +66,23 @@ def test_a_node_that_never_has_enough(alice: Client, tmp_path: Path, path: str) 
 def test_a_node_whose_folder_has_no_end(alice: Client) -> None:
     """Names that it has said before are not asked for again."""
     assert list(alice.files.list("/x", identities="liar").name) == ["a", "b", "b", "a"]
+
+
+def test_a_node_that_is_called_as_the_folder_above(embedded: Broker, tmp_path: Path) -> None:
+    """What it has goes nowhere: its name, which only another CA would give, is none of a folder."""
+    (folder := tmp_path / "fleet").mkdir()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "app").write_text("text")
+    more = MORE.format(root=tmp_path / "theirs")
+    rules = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"
+    with Fleet(embedded, folder, {"up": Node()}, policies={"file": rules}, more=more) as fleet:
+        certificate, key = rsa_leaf(folder / "pki", fleet.authority.certificate, "..")
+        (folder / "up.pem").write_bytes(certificate)
+        (folder / "up.key").write_bytes(key)
+        fleet.start()
+        (into := tmp_path / "above" / "into").mkdir(parents=True)
+        with fleet.client() as alice:
+            frame = alice.files.get(str(tmp_path / "theirs" / "app"), into)
+    assert (frame.sender[0], frame.state[0]) == ("..", "failed")
+    assert "no name of a folder" in frame.reason[0]
+    assert [*(tmp_path / "above").iterdir()] == [into]

@@ -343,7 +343,7 @@ class FileManager:
             if row.state is State.OK:
                 place = folder / row.sender / name if by_node else folder / name
                 copy = copies[row.sender] = replace(copies[row.sender], path=str(place))
-                if wrong := _no_place(place):
+                if wrong := (by_node and _no_folder(row.sender)) or _no_place(place):
                     copies[row.sender] = copy.ended(State.FAILED, wrong)
                 else:
                     files[row.sender] = FetchedFile(copy=copy, place=place)
@@ -410,6 +410,11 @@ class FileManager:
     ) -> CopyTerms:
         collective = targeting.collective or self._settings.collective.main
         return CopyTerms(collective=collective, patience=patience, rate=rate, progress=progress)
+
+
+def _no_folder(node: str) -> str:
+    """Why a node's name is none of a folder below another; a CA that is not ours may have given it."""
+    return f"{node!r} is no name of a folder" if node in ("", ".", "..") or "/" in node else ""
 
 
 def _no_place(place: Path) -> str:

@@ -32,7 +32,7 @@ def test_status_agrees_with_dpkg_about_every_package(tester):
     expected = {tuple(line.split()[1:]) for line in lines if line.startswith("installed ")}
     began = time.monotonic()
     found = tester.call("package", "status")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert {(row["name"], row["version"]) for row in found["packages"]} == expected
     assert found["count"] == len(found["packages"])
     assert found["provider"] == "apt"

@@ -41,12 +41,12 @@ def drawn(value: object, form: str | None, column: str = "value") -> str:
 @pytest.mark.parametrize("kind", sorted(HOSTILE))
 def test_no_format_passes_anything_on(kind: str, form: str | None) -> None:
     """Nothing that a terminal acts on is sent, and any stream can encode what is; soon."""
-    began = time.monotonic()
+    began = time.process_time()
     for value in (HOSTILE[kind], [HOSTILE[kind]], {"deep": {HOSTILE[kind][:50]: HOSTILE[kind]}}):
         text = drawn(value, form)
         assert not ACTED_ON & set(text)
         text.encode("utf-8")
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
     if kind != "long":
         assert not ACTED_ON & set(drawn(1, form, HOSTILE[kind]))
 

@@ -30,7 +30,7 @@ def test_a_sink_is_given_every_line_and_costs_the_node_nothing(fleet, site, tmp_
         assert [row["state"] for row in json.loads(done.stdout)["replies"]] == ["ok"]
     node, began = fleet.nodes["web1"], time.monotonic()
     fleet.stop()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
     path = fleet.folder / "state-web1" / "node" / "audit.jsonl"
     lines = path.read_text().splitlines()
     events = [json.loads(line)["event"] for line in lines]

@@ -168,7 +168,7 @@ def test_writers_that_share_a_commit_keep_their_own_faults(tmp_path):
 def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
     """Ctrl-C takes the piece of the one who waits along, and nobody else's."""
     main = threading.main_thread().ident
-    held, entered, go_on = threading.Event(), threading.Event(), threading.Event()
+    held, entered, interrupted, go_on = (threading.Event() for _ in range(4))
 
     def write():
         entered.set()
@@ -181,6 +181,8 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
             while not database._queue:
                 go_on.wait(0.001)
             signal.pthread_kill(main, signal.SIGINT)
+            if not interrupted.wait(5):  # it came just before the wait began, and does not end it
+                signal.pthread_kill(main, signal.SIGINT)
             go_on.wait(20)
 
     holder = threading.Thread(target=hold)
@@ -191,6 +193,7 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(database, writers):
         go_on.wait(0.001)
     with pytest.raises(KeyboardInterrupt):
         write()
+    interrupted.set()
     writers.begin(insert(3))
     go_on.set()
     writers.end()

@@ -133,8 +133,8 @@ def test_interactive_threads_are_not_one_callers(crowd: Bench) -> None:
     eve = Eve(crowd)
     eve.flood(40, "nap", {"sleep": 4.0}, via=Via.DIRECT, ttl=60.0)
     assert wait_until(lambda: eve.inbox.qsize() > 20, 20)  # each has said that it takes long
-    began = time.monotonic()
     answer = crowd.final(crowd.ask("nap", {"sleep": 0.0}, via=Via.DIRECT, ttl=60.0))
     assert answer.state is State.OK
-    assert time.monotonic() - began < 2.0
-    assert len(eve.finals(40, 40)) == 40
+    before = len(eve.finals(40, 0.1))
+    assert before < 10  # behind them all it would be the last but those that run
+    assert before + len(eve.finals(40 - before, 60)) == 40

@@ -40,7 +40,6 @@ from mcshell.node.agent import (
     Call,
     NodeView,
     Unavailable,
-    on_one_line,
     receive_file,
     text,
 )
@@ -106,9 +105,7 @@ class File(Agent):
                 read += len(block)
                 digest.update(block)
                 if call.cancelled.is_set() or not call.remaining:
-                    raise AgentError(
-                        f"{on_one_line(call['path'])}: stopped before the end of the file"
-                    )
+                    raise AgentError.at(call["path"], "stopped before the end of the file")
             found = file.status
         return {
             "path": call["path"],
@@ -219,12 +216,12 @@ def _listing(call: Call) -> Iterator[tuple[HeldFile, str]]:
         with _hold(call, path, content=False) as (folder, real):
             mode = folder.status.st_mode
             if not stat.S_ISDIR(mode):
-                raise AgentError(f"{on_one_line(path)}: it is a {_kind(mode)}, no folder")
+                raise AgentError.at(path, f"it is a {_kind(mode)}, no folder")
             if not (call.node.tells_all_files or mode & stat.S_IROTH):
-                raise AgentError(f"{on_one_line(path)}: not readable by all: not told")
+                raise AgentError.at(path, "not readable by all: not told")
             yield folder, real
     except OSError as error:
-        raise AgentError(f"{on_one_line(path)}: {(error.strerror or str(error)).lower()}") from None
+        raise AgentError.at(path, error) from None
 
 
 def _entry(call: Call, entry: FileEntry) -> dict[str, Any]:
@@ -248,7 +245,7 @@ def _digest(call: Call, file: HeldFile, size: int) -> str:
         digest.update(block)
         at += len(block)
         if call.cancelled.is_set() or not call.remaining:
-            raise AgentError(f"{on_one_line(call['path'])}: stopped before the end of the file")
+            raise AgentError.at(call["path"], "stopped before the end of the file")
     _refuse_untrue(call["path"], file, size, at)
     return digest.hexdigest()
 
@@ -257,9 +254,7 @@ def _refuse_untrue(path: str, file: HeldFile, size: int, end: int) -> None:
     """Refuse what says a size and does not end there, as files of /proc; one that changes is none."""
     more = not size and file.read(1)
     if (more or end < size) and file.status.st_size == size:
-        raise AgentError(
-            f"{on_one_line(path)}: it is not as long as it says: the action read shows it"
-        )
+        raise AgentError.at(path, "it is not as long as it says: the action read shows it")
 
 
 def _most(call: Call) -> int:
@@ -293,7 +288,7 @@ def _allowed(call: Call, path: str) -> str:
     try:
         real = call.node.system.real(path)
     except OSError as error:
-        raise AgentError(f"{on_one_line(path)}: {error.strerror}") from None
+        raise AgentError.at(path, error) from None
     _judge(call, path, real)
     return real
 
@@ -307,11 +302,9 @@ def _judge(call: Call, path: str, real: str) -> None:
     roots = call.node.settings("file").get("roots", ROOTS)
     inside = any(_below(real, call.node.system.real(root)) for root in roots)
     if not inside:
-        raise AgentError(
-            f"{on_one_line(path)}: not below the roots of the file agent ({', '.join(roots)})"
-        )
+        raise AgentError.at(path, f"not below the roots of the file agent ({', '.join(roots)})")
     if call.node.protects(real) or call.node.protects(path):
-        raise AgentError(f"{on_one_line(path)}: the node's own keys and state are not shown")
+        raise AgentError.at(path, "the node's own keys and state are not shown")
 
 
 def _below(path: str, root: str) -> bool:
@@ -327,7 +320,7 @@ def _hold(call: Call, path: str, *, content: bool) -> Iterator[tuple[HeldFile, s
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
         except OSError as error:
-            raise AgentError(f"{on_one_line(path)}: {error.strerror}") from None
+            raise AgentError.at(path, error) from None
         real = file.real
         _judge(call, path, real)  # a directory on the way may have been swapped meanwhile
         if content:
@@ -358,12 +351,12 @@ def _held(call: Call, path: str) -> Iterator[HeldFile]:
 
 def _readable(call: Call, path: str, real: str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise AgentError(f"{on_one_line(path)}: a {_kind(found.st_mode)} is not read")
+        raise AgentError.at(path, f"a {_kind(found.st_mode)} is not read")
     for pattern in call.node.settings("file").get("deny", DENY):
         if fnmatch.fnmatch(real.lower(), pattern.lower()):
-            raise AgentError(f"{on_one_line(path)}: its content is not shown (deny: {pattern})")
+            raise AgentError.at(path, f"its content is not shown (deny: {pattern})")
     if not (call.node.tells_all_files or found.st_mode & stat.S_IROTH):
-        raise AgentError(f"{on_one_line(path)}: not readable by all: not told")
+        raise AgentError.at(path, "not readable by all: not told")
 
 
 @contextlib.contextmanager
@@ -374,7 +367,7 @@ def _reading(call: Call) -> Iterator[tuple[HeldFile, str]]:
         with _hold(call, path, content=True) as held:
             yield held
     except OSError as error:
-        raise AgentError(f"{on_one_line(path)}: {(error.strerror or str(error)).lower()}") from None
+        raise AgentError.at(path, error) from None
 
 
 def _kind(mode: int) -> str:

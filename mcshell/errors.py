@@ -38,7 +38,9 @@ outside: `Stopped`, which is KeyboardInterrupt's, so that what handles errors do
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from mcshell.texts import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -431,6 +433,12 @@ class AgentError(MCShellError):
         super().__init__(message)
         self.statuscode = statuscode
         self.data = dict(data or {})
+
+    @classmethod
+    def at(cls, path: str, why: OSError | str) -> Self:
+        """What is wrong with a path on the node, in one line whatever the path's name."""
+        said = why if isinstance(why, str) else (why.strerror or str(why)).lower()
+        return cls(f"{on_one_line(path)}: {said}")
 
 
 class Unavailable(AgentError):

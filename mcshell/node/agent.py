@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from mcshell.errors import AgentError, FilterError, Unavailable
 from mcshell.node.command import GRACE, LIMIT, ProgramResult, text, which
 from mcshell.private import hold_public
-from mcshell.texts import on_one_line
 from mcshell.values import dataclass
 from mcshell.version import VERSION
 
@@ -39,7 +38,6 @@ __all__ = [
     "found_in",
     "hold_public",
     "lookup",
-    "on_one_line",
     "receive_file",
     "run",
     "text",

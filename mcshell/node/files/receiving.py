@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from mcshell.errors import AgentError
 from mcshell.node.files.parts import CHUNKS, PartLimits, Shape, owner_of, ranges, refuse_full
 from mcshell.node.files.place import Attributes, WrongContent, steps_below
-from mcshell.texts import on_one_line
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -137,17 +136,13 @@ def receive_file(call: PutCall) -> dict[str, Any]:
     try:
         with system.place(root, steps) as place:
             if call.node.protects(place.real):
-                raise AgentError(
-                    f"{on_one_line(wanted.path)}: the node's own keys and state are not written"
-                )
+                raise AgentError.at(wanted.path, "the node's own keys and state are not written")
             if call.node.obeys(place.real):
-                raise AgentError(
-                    f"{on_one_line(wanted.path)}: what the node obeys or has noted is not written"
-                )
+                raise AgentError.at(wanted.path, "what the node obeys or has noted is not written")
             parts, noop = system.parts(call.node.state), call.get("noop", False)
             told = receive(place, parts, _part_limits(call), wanted, chunk, noop=noop)
     except OSError as error:
-        raise AgentError(f"{on_one_line(wanted.path)}: {_why(error)}") from None
+        raise AgentError.at(wanted.path, _why(error)) from None
     if call.get("share") is not None:
         told["share"] = _agree(call, wanted, parts, told["result"])
     elif told["result"] != "partial":
@@ -183,11 +178,11 @@ def _agree(call: PutCall, wanted: Wanted, parts: Parts, result: str) -> bytes:
     return transfers.share.public
 
 
-def _why(error: OSError) -> str:
-    """What is wrong with a place, in a line."""
+def _why(error: OSError) -> OSError | str:
+    """What is wrong with a place."""
     if error.errno in (errno.ENOTDIR, errno.ELOOP):
         return "a step of the way is no folder, or a link, which is not followed here"
-    return (error.strerror or str(error)).lower()
+    return error
 
 
 def _wanted(call: PutCall) -> Wanted:
@@ -198,9 +193,7 @@ def _wanted(call: PutCall) -> Wanted:
         raise AgentError(f"{path!r} is not an absolute path", statuscode=4)
     most = int(call.node.settings(_AGENT).get("max_file", _MAX_FILE))
     if not 0 <= size <= most:
-        raise AgentError(
-            f"{on_one_line(path)}: {size} bytes; from 0 to {most} are taken (max_file)"
-        )
+        raise AgentError.at(path, f"{size} bytes; from 0 to {most} are taken (max_file)")
     if not _LEAST_CHUNK <= chunk <= _MOST_CHUNK:
         raise AgentError(f"chunk is from {_LEAST_CHUNK} to {_MOST_CHUNK}", statuscode=4)
     mode, owner, group = (call.get(name) for name in ("mode", "owner", "group"))
@@ -225,12 +218,8 @@ def _write_root(call: PutCall, path: str) -> tuple[str, list[str]]:
         if steps := steps_below(root, path):
             return root, steps
     if not roots:
-        raise AgentError(
-            f"{on_one_line(path)}: nothing is written here ([agents.file] write names no folder)"
-        )
-    raise AgentError(
-        f"{on_one_line(path)}: not below the folders that are written to ({', '.join(roots)})"
-    )
+        raise AgentError.at(path, "nothing is written here ([agents.file] write names no folder)")
+    raise AgentError.at(path, f"not below the folders that are written to ({', '.join(roots)})")
 
 
 def _part_limits(call: PutCall) -> PartLimits:
@@ -317,8 +306,7 @@ def _put(place: Place, wanted: Wanted, blocks: Iterable[bytes]) -> dict[str, Any
     try:
         place.replace(blocks, wanted.sha256, wanted.attributes, wanted.key)
     except WrongContent as error:
-        why = f"{on_one_line(wanted.path)}: {error}: nothing of it is kept"
-        raise AgentError(why) from None
+        raise AgentError.at(wanted.path, f"{error}: nothing of it is kept") from None
     return _told(wanted, "written", [], changed=True)
 
 

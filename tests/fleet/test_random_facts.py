@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mcshell.client.discovery.targeting import Targeting
 from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
 from tests.unit.node.test_sendable import PLAIN, TEXT, YAMLS, alone, deep, same
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
+    from mcshell.client.discovery.methods import Answer
     from tests.peers.brokers import Broker
 
 MANY = 500  # of each kind
@@ -60,7 +62,14 @@ def test_the_node_answers_with_all_that_can_be_sent(embedded: Broker, tmp_path: 
         config.write_text(config.read_text().replace("web1.yaml", "facts.d/*"))
         fleet.start()
         with fleet.client() as client:
-            node = client.find(Targeting()).answers["web1"].node
+            found: dict[str, Answer] = {}
+
+            def there() -> bool:
+                found.update(client.find(Targeting()).answers)
+                return "web1" in found
+
+            assert wait_until(there, 60)
+            node = found["web1"].node
         log = (tmp_path / "web1.log").read_text(encoding="utf-8")
     odd = 0
     for number, document in enumerate(wanted):

@@ -151,7 +151,7 @@ def test_replies_ledger_and_retry_take_a_jobs_name(embedded: Broker, tmp_path: P
         )
         assert wait_until(lambda: len(client.jobs.runs(often)) > 1, 60), job_fleet.logs()
         client.jobs.pause(often)
-        client.jobs.runs(often)[-1].wait(30)
+        assert client.jobs.runs(often)[-1].wait(90).done
         newest = client.jobs.runs(often)[-1].requestid
         client.close()
 

@@ -119,7 +119,7 @@ def test_what_was_stopped_is_retried(fleet: Fleet, book: Notebook) -> None:
     (shown,) = book.run(line, when=naps(fleet, "web3"))
     assert "not sent: stopped" in shown
     (again,) = book.run("again = %mco retry -t 60 -y\nagain.set_index('sender').state.web1")
-    assert again == "'ok'"
+    assert again.endswith("'ok'")  # web3 may have said that it is at it, and is left alone then
 
 
 def test_threads_of_a_cell_stop(fleet: Fleet, book: Notebook) -> None:

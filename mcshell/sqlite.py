@@ -22,7 +22,7 @@ import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mcshell import forking
 from mcshell.errors import ConfigError, MachineError, MCShellError, StorageError
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Database", "FileKind"]
 
 T = TypeVar("T")
+
+_PATIENCE: Final = 5.0
+"""Seconds for which a file that is to have another name is waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ class Database:
     ) -> None:
         self.path = Path(path)
         self.hindered = False
+        self._kind = kind
         self._process = forking.generation()
         self._lock = threading.RLock()
         self._durable = True
@@ -134,6 +138,35 @@ class Database:
         with self._turn:
             self._connection.close()
 
+    def move(self, path: Path, ending: str) -> None:
+        """Give the file another name; who is at work in it meanwhile waits, and goes on there.
+
+        A file beside it, its name with `ending`, comes along. Another process that has it open would
+        go on under the old name, and what it holds in the WAL is not in the file before it has
+        ended: it is waited for, some seconds.
+
+        Raises:
+            MachineError: another process keeps it open, or it cannot be renamed. It is as it was.
+        """
+        with self._turn:
+            try:
+                _take_alone(self._connection, time.monotonic() + _PATIENCE)
+                beside, new = (one.with_name(one.name + ending) for one in (self.path, path))
+                new.unlink(missing_ok=True)
+                if beside.exists():  # under both names, until the file has the new one
+                    new.hardlink_to(beside)
+                self.path.rename(path)
+                self.path = path
+                beside.unlink(missing_ok=True)
+            except sqlite3.OperationalError as error:
+                why = "another process has it open" if _is_busy(error) else str(error)
+                raise MachineError(f"{self.path} cannot be renamed: {why}") from error
+            except OSError as error:
+                raise MachineError(f"{self.path} cannot be renamed: {error.strerror}") from error
+            finally:
+                self._connection.close()
+                self._connection = _open(self.path, self._kind)
+
     def checkpoint(self) -> None:
         """Bring what is committed into the file, and empty the WAL: what was deleted is gone then.
 
@@ -147,7 +180,7 @@ class Database:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                if not _is_busy(error):
                     raise self._unwritten(error) from error
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -416,14 +449,31 @@ def _hold(old: sqlite3.Connection, *, shared: bool) -> bool:
     What an earlier mcshell still writes into that is taken over when it has ended.
     """
     try:
-        old.execute("PRAGMA locking_mode=EXCLUSIVE")
-        old.execute("PRAGMA journal_mode=DELETE")
+        _take_alone(old)
     except sqlite3.OperationalError as error:
-        if not shared or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+        if not shared or not _is_busy(error):
             raise
         old.execute("PRAGMA locking_mode=NORMAL")
         return False
     return True
+
+
+def _take_alone(connection: sqlite3.Connection, deadline: float = 0.0) -> None:
+    """Have a file for this connection only, with its WAL in it; raises OperationalError (busy)."""
+    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, take_over: Mapping[str, str]) -> None:

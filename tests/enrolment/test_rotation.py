@@ -18,7 +18,7 @@ from tests.peers.processes import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 LIFE = 300.0
 LONG = [pytest.mark.activemq, pytest.mark.soak]
 

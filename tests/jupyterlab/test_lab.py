@@ -108,7 +108,7 @@ def test_a_restarted_kernel_sees_the_rest(browser_session: BrowserSession, demo:
     names = f"-I web01 -I web02 -I late[0001-{FEW:04}]"
     asked = book.run(f"r = %mco {QUEUE} {names} -b\nr")
     book.shows(asked, rf"{FEW} pending, 2 ok")
-    book.run("%mco session save patch-friday")
+    book.shows(book.run("%mco session save patch-friday"), "patch-friday")
     book.shot("asked")
     book.restart()
     book.shows(book.run("'r' in dir()"), "False")

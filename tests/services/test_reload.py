@@ -39,6 +39,7 @@ def reload(fleet, manager, line):
     """Send SIGHUP; the reload's lines in the log, once it is said to be over."""
     child = fleet.nodes["web1"]
     before = len(child.log.read_text())
+    assert manager.came(60, READY="1"), child.tail()  # of its start: not to be taken for this one
     manager.forget()
     child.process.send_signal(signal.SIGHUP)
     assert manager.came(60, READY="1"), child.tail()

@@ -219,7 +219,8 @@ class Session:
         """Give the session a name, under which it is found again and kept.
 
         Raises:
-            SessionError: the name is taken, or this process does not hold the session.
+            SessionError: the name is taken, this process does not hold the session, or another one
+                has its file open.
         """
         destinations.check_word("session", name)
         if name.startswith(_SCRATCH):
@@ -230,17 +231,13 @@ class Session:
         lock = lock_file(target.with_suffix(".lock"))
         if lock is None or target.exists():
             raise SessionError(f"there is a session {name!r} already", name)
-        self.store.close()
-        beside, new = (path.with_name(path.name + BESIDE) for path in (self.path, target))
-        new.unlink(missing_ok=True)
-        if beside.exists():  # under both names, until the session has the new one
-            new.hardlink_to(beside)
-        self.path.rename(target)
-        for ending in ("-wal", "-shm", BESIDE):
-            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+        try:
+            self.store.move(target)
+        except SessionError:
+            lock.close()
+            raise
         self._lock.close()
         self.path, self._lock = target, lock
-        self.store.reopen(target)
         self._saved()
 
     def close(self) -> None:

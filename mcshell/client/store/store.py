@@ -45,7 +45,7 @@ from mcshell.client.store.secret_bytes import forget
 from mcshell.client.store.strays import StrayStore
 from mcshell.client.store.unheard import abandoned, lapsed, passed_over, unanswered
 from mcshell.client.store.unverified import UnverifiedStore
-from mcshell.errors import ConfigError, SessionError
+from mcshell.errors import ConfigError, MachineError, SessionError
 from mcshell.message import State
 from mcshell.sqlite import Database
 from mcshell.wire.documents.rule import read_job
@@ -77,17 +77,28 @@ class SessionStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self.reopen(path)
-
-    def reopen(self, path: Path) -> None:
-        """Open the file, or open it again where it is now."""
-        self.path = path
         self._certificates: dict[str, int] = {}
         try:
             self._database = Database(path, SESSION)
         except ConfigError as error:
             raise SessionError(str(error), path.stem) from error
         self._secrets = {str(row[0]) for row in self._all("SELECT request FROM secrets")}
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._database.path
+
+    def move(self, path: Path) -> None:
+        """Give the file another name, while threads may be at work in it.
+
+        Raises:
+            SessionError: another process keeps it open, or it cannot be renamed. It is as it was.
+        """
+        try:
+            self._database.move(path, bodies.BESIDE)
+        except MachineError as error:
+            raise SessionError(str(error), self.path.stem) from error
 
     def close(self) -> None:
         """Close the file; every commit so far is in it."""
@@ -542,7 +553,13 @@ class SessionStore:
 
     def whole(self, kept: bytes) -> bytes:
         """A reply's bytes, of what its row has; MachineError where they are lost."""
-        return bodies.whole(self.path, kept)
+        while True:
+            path = self.path
+            try:
+                return bodies.whole(path, kept)
+            except MachineError:
+                if path == self.path:  # else it has had another name since
+                    raise
 
     def replies(self, after: int = 0, limit: int = 1000) -> list[tuple[Any, ...]]:
         """The kept replies from the one after `after`, in order.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,6 +192,29 @@ def test_a_session_takes_its_bodies_along(tmp_path):
     assert not old.with_name(old.name + BESIDE).exists()
     remove(tmp_path, "kept")
     assert [one.name for one in folder_of(tmp_path).iterdir()] == [old.with_suffix(".lock").name]
+
+
+def test_large_bodies_come_and_are_read_while_a_session_is_saved(tmp_path):
+    """Each is where it was put, whatever the session was called just then."""
+    names = [f"web{number}" for number in range(100)]
+    session = Session.open(tmp_path, "cert=alice", "mcs", None)
+    session.store.add_all([NewRequest(REQUEST, names)])
+
+    def enter():
+        for name in names:
+            session.store.enter([reply(name, name * 20_000)], durable=True)
+            assert session.store.body(REQUEST.id, name, 2) == reply(name, name * 20_000).body
+
+    with ThreadPoolExecutor() as pool:
+        entered, day = pool.submit(enter), 0
+        while not entered.done():
+            day += 1
+            session.save(f"day-{day}")
+        entered.result(60)
+    assert day > 1
+    for name in names:
+        assert session.store.body(REQUEST.id, name, 2) == reply(name, name * 20_000).body
+    session.close()
 
 
 def test_a_new_session_writes_over_no_other_session_s_bodies(store, tmp_path):

@@ -158,7 +158,7 @@ def test_secret_bytes_of_an_earlier_process_go_too(store, tmp_path):
     one = asked()
     store.add_all([NewRequest(one, ["web1"], [message(one, "web1", b"hunter2")], secret=True)])
     store.close()
-    store.reopen(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
     store.lapse(150.0)
     assert store.unconfirmed(9, 150.0)[0].body == b"hunter2"
     store.lapse(201.0)

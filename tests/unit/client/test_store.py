@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -384,6 +388,81 @@ def test_a_saved_session_keeps_its_queue(tmp_path):
             scratch.save(name)
     scratch.close()
     again.close()
+
+
+@contextmanager
+def opened_elsewhere(path):
+    """Another process that has a session file open, as a listing has, and has read from it."""
+    code = (
+        "import sqlite3, sys\n"
+        "file = sqlite3.connect(sys.argv[1])\n"
+        "print(file.execute('SELECT count(*) FROM requests').fetchone()[0], flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    argv = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"1\n"
+        yield process
+
+
+def test_a_session_that_another_process_looks_at_is_saved_when_that_has_ended(tmp_path):
+    """Its rows stand beside the file as long as somebody has that open: they come along."""
+    session = Session.open(tmp_path, "cert=alice", "mcs", None)
+    session.store.add(record(), ["web1"])
+    with opened_elsewhere(session.path) as process, ThreadPoolExecutor() as pool:
+        saved = pool.submit(session.save, "friday")
+        with suppress(TimeoutError):  # it waits, however long that is
+            saved.result(0.5)
+        process.stdin.close()
+        saved.result(60)
+    assert session.name == "friday"
+    session.close()
+    again = Session.open(tmp_path, "cert=alice", "mcs", "friday")
+    assert [one.id for one, _ in again.store.requests()] == [record().id]
+    again.close()
+
+
+def test_a_session_that_another_process_keeps_open_keeps_its_name(tmp_path, monkeypatch):
+    """After a while it is said; the session goes on as it was, and can be saved later."""
+    monkeypatch.setattr("mcshell.sqlite._PATIENCE", 0.2)
+    session = Session.open(tmp_path, "cert=alice", "mcs", None)
+    session.store.add(record(), ["web1"])
+    with opened_elsewhere(session.path) as process:
+        with pytest.raises(SessionError, match=r"scratch-1.*another process has it open"):
+            session.save("friday")
+        assert session.name == "scratch-1"
+        assert session.asked
+        session.store.set_meta("kept", "yes")
+        process.stdin.close()
+    session.save("friday")
+    assert (session.name, session.store.meta("kept"), session.asked) == ("friday", "yes", True)
+    session.close()
+    assert [info.name for info in listing(tmp_path)] == ["friday"]
+
+
+def test_what_comes_while_a_session_is_saved_is_kept(tmp_path):
+    """Threads that enter replies meanwhile wait, and nothing of theirs is refused or lost."""
+    session = Session.open(tmp_path, "cert=alice", "mcs", None)
+    over = threading.Event()
+
+    def write(thread):
+        number = 0
+        while not over.is_set() or number < 50:
+            number += 1
+            session.store.set_meta(f"{thread}", str(number))
+            assert session.store.meta(f"{thread}") == str(number)
+        return number
+
+    with ThreadPoolExecutor() as pool:
+        writers = [pool.submit(write, thread) for thread in range(4)]
+        try:
+            for name in ("monday", "friday"):
+                session.save(name)
+        finally:
+            over.set()
+        written = [one.result(60) for one in writers]
+    assert [session.store.meta(str(thread)) for thread in range(4)] == [str(n) for n in written]
+    session.close()
 
 
 def test_a_listing_shows_what_is_open(tmp_path):

@@ -55,6 +55,10 @@ _IN: Final = re.compile(r"\+\s*(.+)")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _LOCAL: Final = Path("/etc/localtime")
 _FIELDS: Final = 5
+_LONGEST_CRON: Final = 1000
+"""Letters: one that names every minute, hour, day, month and weekday has 400."""
+_YEARS: Final = range(1970, 9000)
+"""Of a wall time: what is near the ends of the calendar has no instant in some zones, and no next start."""
 _SHORTEST: Final = 1.0
 _LARGEST: Final = 4e9
 _MINUTE: Final = timedelta(minutes=1)
@@ -189,6 +193,8 @@ def _by_cron(text: str, after: float, zone: tzinfo) -> Iterator[float]:
 def _cron(text: str, after: datetime) -> Iterator[datetime]:
     from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only such jobs need it
 
+    if len(text) > _LONGEST_CRON:
+        raise UsageError(f"cron {text[:60]!r}…: at most {_LONGEST_CRON} characters are meant")
     if len(text.split()) != _FIELDS:
         raise UsageError(f"cron {text[:60]!r}: five fields are meant, such as '0 4 * * 1'")
     try:
@@ -207,6 +213,8 @@ def _wall(text: str) -> datetime:
         ) from None
     if moment.tzinfo is not None:
         raise UsageError(f"at {text[:60]!r}: a wall time has no offset; the zone is tz")
+    if moment.year not in _YEARS:
+        raise UsageError(f"at {text[:60]!r}: a year from {_YEARS[0]} to {_YEARS[-1]} is meant")
     return moment
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Database", "FileKind"]
+__all__ = ["Database", "FileKind", "in_memory"]
 
 T = TypeVar("T")
 
@@ -330,9 +330,7 @@ def _open_for_reading(path: Path, kind: FileKind, error: ConfigError) -> sqlite3
     A file that is not there yet is an empty one in memory, in which nothing can be written.
     """
     if not _size(path):
-        connection = _connected(":memory:", kind)
-        for script in kind.versions.values():
-            connection.executescript(script)
+        connection = in_memory(kind, max(kind.versions))
         connection.set_authorizer(_nothing_written)
         return connection
     address = path.resolve().as_uri()
@@ -351,6 +349,15 @@ def _open_for_reading(path: Path, kind: FileKind, error: ConfigError) -> sqlite3
                 return connection
         connection.close()
     raise error
+
+
+def in_memory(kind: FileKind, version: int) -> sqlite3.Connection:
+    """An empty file of a version, on no disk."""
+    connection = _connected(":memory:", kind)
+    for number, script in kind.versions.items():
+        if number <= version:
+            connection.executescript(script)
+    return connection
 
 
 def _nothing_written(what: int, *about: str | None) -> int:

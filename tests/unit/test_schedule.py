@@ -265,6 +265,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         When(every=0.0),
         When(at="soon"),
         When(at="2026-01-01T00:00+01:00"),
+        When(at="0001-01-01T00:00", tz="Asia/Tokyo"),  # no instant of the calendar
+        When(at="9999-12-31T23:59", tz="America/New_York"),
+        When(cron=f"{','.join(['*/1'] * 50_000)} * * * *"),  # read again at each look
         When(tz="Mars/Base"),
         When(tz="../../etc/passwd"),
         When(splay=-1.0),

@@ -241,7 +241,8 @@ class JobFinder:
     def _starts(self, job: Job, row: Row, window: tuple[float, float]) -> Iterator[dict[str, Any]]:
         about = {"job": job.id, "name": job.name, "agent": job.agent, "action": job.action}
         begin, end = window
-        start = self.first_start(job, row.sender, begin - job.when.splay)
+        after = begin - schedule.delay(job.when, f"{job.id}/{row.sender}") - 1
+        start = self.first_start(job, row.sender, after)
         for _number in range(_MOST):
             if start is None or start.due >= end:
                 return

@@ -17,6 +17,7 @@ from mcshell import table
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.origin import origin_of
 from mcshell.client.rpc.replies import Replies
+from mcshell.client.session.raw_rows import refuse_strange
 from mcshell.client.session.seal import file_digest
 from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
@@ -91,6 +92,7 @@ def stored(path: str | os.PathLike[str], *, sha256: str | None = None) -> Stored
                 f"{source} is not the file that was meant: its SHA-256 is {found}, not {sha256}",
                 source.stem,
             )
+        refuse_strange(copy)
         store = SessionStore(copy)
         unless_open.callback(store.close)
         store.lapse(time.time())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.origin import origin_of
 from mcshell.client.session.proof import open_sent
-from mcshell.client.session.raw_rows import BROKEN, RawRows, as_it_is, copied
+from mcshell.client.session.raw_rows import BROKEN, RawRows, as_it_is, copied, strange
 from mcshell.client.session.replayed import miscounted, unlike_replies
 from mcshell.client.session.seal import SEAL, Seal, read_seal
 from mcshell.client.store import bodies
@@ -130,20 +130,27 @@ def examine(path: Path, verifier: Verifier) -> SessionEvidence:
         SessionError: it is no session file, or so broken that it cannot be opened.
     """
     found = SessionEvidence(name=path.stem)
-    with copied(path) as copy, as_it_is(copy) as connection:
-        try:
-            rows = RawRows(connection)
-            if rows.readable:
-                examiner = _Examiner(rows, path, verifier)
-                examiner.run()
-                found = examiner.evidence
-            found.findings += [Finding(None, flaw) for flaw in rows.flaws]
-        except BROKEN as error:
-            found.findings.append(Finding(None, f"damaged: {error}"))
+    if why := strange(path):
+        found.findings.append(Finding(None, why))
+    else:
+        found = _examined(path, verifier, found)
     try:
         found.seal = read_seal(path, verifier)
     except Rejected as refusal:
         found.findings.insert(0, Finding(None, f"the seal: {refusal}"))
+    return found
+
+
+def _examined(path: Path, verifier: Verifier, found: SessionEvidence) -> SessionEvidence:
+    with copied(path) as copy, as_it_is(copy) as connection:
+        try:
+            rows = RawRows(connection)
+            examiner = _Examiner(rows, path, verifier)
+            examiner.run()
+            found = examiner.evidence
+            found.findings += [Finding(None, flaw) for flaw in rows.flaws]
+        except BROKEN as error:
+            found.findings.append(Finding(None, f"damaged: {error}"))
     return found
 
 

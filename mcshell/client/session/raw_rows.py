@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.store.schema import SESSION
 from mcshell.errors import ConfigError, SessionError
-from mcshell.sqlite import Database
+from mcshell.sqlite import Database, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BROKEN", "RawRows", "as_it_is", "copied"]
+__all__ = ["BROKEN", "RawRows", "as_it_is", "copied", "refuse_strange", "strange"]
 
 BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
 """What a broken file comes to; the second where SQLite itself has no text to say it in."""
 _KINDS: Final = {"INTEGER": (int,), "REAL": (float,), "TEXT": (str,), "BLOB": (bytes,)}
-_OURS: Final = "name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 
 @contextmanager
@@ -54,6 +53,31 @@ def _beside(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
 
 
+def strange(path: Path) -> str:
+    """What a file has beside, or in place of, the tables of a session file; "" where nothing is.
+
+    Nothing of it is run for that: a view, a trigger, a computed column or index can take for ever, or all
+    memory, once somebody reads or writes the table that it says it is.
+
+    Raises:
+        SessionError: it is none of SQLite's, or broken.
+    """
+    with as_it_is(path) as rows:
+        version = rows.execute("PRAGMA user_version").fetchone()[0]
+        found = _made(rows)
+    if version not in (0, *SESSION.versions):
+        return ""  # opening it says so, and runs nothing
+    meant, newest = _schema_of(version), _schema_of(max(SESSION.versions))
+    others = sorted({name for name, _ in (found - meant - newest) | (meant - found)})
+    return f"its tables are not those of a session file: {', '.join(others)}" if others else ""
+
+
+def refuse_strange(path: Path) -> None:
+    """Refuse a file that is `strange`; raises SessionError, for that too."""
+    if why := strange(path):
+        raise SessionError(f"{path}: {why}", path.stem)
+
+
 @contextmanager
 def copied(path: Path) -> Iterator[Path]:
     """A copy of a session file, of the newest version, for as long as somebody looks at it.
@@ -63,6 +87,7 @@ def copied(path: Path) -> Iterator[Path]:
     Raises:
         SessionError: it is no session file, or broken.
     """
+    refuse_strange(path)
     with tempfile.TemporaryDirectory(prefix="mcshell-session-") as folder:
         copy = Path(folder) / path.name
         with as_it_is(path) as source, closing(sqlite3.connect(copy)) as target:
@@ -88,10 +113,7 @@ def _connected(uri: str) -> sqlite3.Connection:
 
 
 class RawRows:
-    """The rows of a copy whose values are of the kind that their column is for; `flaws` of the others.
-
-    `readable`: the tables are those of a session file. Of others no row is to be asked for.
-    """
+    """The rows of a copy whose values are of the kind that their column is for; `flaws` of the others."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -99,15 +121,6 @@ class RawRows:
         for (said,) in connection.execute("PRAGMA integrity_check(20)"):
             if said != "ok":
                 self.flaws.append(f"the file is damaged: {said}")
-        with tempfile.TemporaryDirectory(prefix="mcshell-session-") as folder:
-            _brought_up(Path(folder) / "new.sqlite")
-            with as_it_is(Path(folder) / "new.sqlite") as new:
-                meant = _schema(new)
-        found = _schema(connection)
-        self.readable = found == meant
-        if not self.readable:
-            others = sorted(name for name, _ in found ^ meant)
-            self.flaws.append(f"its tables are not those of a session file: {', '.join(others)}")
 
     def all(self, table: str, order: str = "1") -> list[dict[str, Any]]:
         """The good rows of a table."""
@@ -148,17 +161,16 @@ def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds)
 
 
-def _schema(connection: sqlite3.Connection) -> set[tuple[str, str]]:
-    """What a file is made of: of a table its columns, of anything else how it was made."""
-    found = connection.execute(
-        f"SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE {_OURS}"  # noqa: S608 - our own text
-    ).fetchall()
+def _made(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """What a file is made of, and how: tables, indices and whatever else there is."""
+    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
     return {
-        (f"{kind} {name}", _columns(connection, name) if kind == "table" else " ".join(sql.split()))
-        for kind, name, sql in found
+        (f"{kind} {name}", f"{table} {''.join((sql or '').split())}")
+        for kind, name, table, sql in found
     }
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> str:
-    quoted = table.replace('"', '""')
-    return str([tuple(row) for row in connection.execute(f'PRAGMA table_info("{quoted}")')])
+def _schema_of(version: int) -> set[tuple[str, str]]:
+    """The same of a new session file of a version; 0 has nothing."""
+    with closing(in_memory(SESSION, version)) as connection:
+        return _made(connection)

@@ -14,7 +14,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.client.session.raw_rows import as_it_is
+from mcshell.client.session.raw_rows import as_it_is, strange
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import Reason, Rejected
 from mcshell.values import dataclass
@@ -64,6 +64,8 @@ def read_seal(path: Path, verifier: Verifier) -> Seal | None:
         Rejected: it is nobody's, or not of these rows.
         SessionError: the file cannot be read.
     """
+    if why := strange(path):
+        raise Rejected(Reason.MALFORMED, why)
     with as_it_is(path) as rows:
         found = rows.execute("SELECT value FROM meta WHERE key=?", (SEAL,)).fetchone()
         if found is None:

@@ -6,6 +6,7 @@ already starts "not before" (`sure` is false), and `why` says what it waits for.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import asdict, replace
 from heapq import nsmallest
@@ -68,6 +69,8 @@ def forecast(
             found += [(one, length) for one in _own_runs(spool, row, starts, length)]
         if len(found) > 2 * most + _SPARE:
             found = nsmallest(most + 1, found, key=_order)
+            # What is later than all of these is looked at no more, in however many jobs.
+            window = window[0], math.nextafter(found[-1][0].start, math.inf)
     return _throttled(sorted(found, key=_order)[: most + 1], slots)
 
 
@@ -111,16 +114,17 @@ def planned_starts(
     if not job.when.recurs or row.planned is None:
         return
     seed = f"{row.id}/{row.identity}"
-    # Far ahead, only the window is looked at; near by, the starts to be skipped count.
-    after = row.planned if skips else max(row.planned, begin - job.when.splay - 1)
-    for start in schedule.starts(
-        job.when, after, seed=seed, node=zone_of_node(lifecycle.host), created=job.created
+    node, after = zone_of_node(lifecycle.host), row.planned
+    for start in islice(
+        schedule.starts(job.when, after, seed=seed, node=node, created=job.created), skips
     ):
+        after = start.planned
+    # Only the window is looked at: what lies before it may be years of a start a second.
+    after = max(after, begin - schedule.delay(job.when, seed) - 1)
+    for start in schedule.starts(job.when, after, seed=seed, node=node, created=job.created):
         if start.due >= end or start.due > until:
             return
-        if skips:
-            skips -= 1
-        elif start.due >= begin:
+        if start.due >= begin:
             yield start
 
 

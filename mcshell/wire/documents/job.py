@@ -57,16 +57,21 @@ def refuse_circle(job: str, after: Iterable[str], awaited: Callable[[str], Itera
 
     `after` are its conditions; `awaited` gives the ids of the jobs that a job waits for.
     """
-    ways = [[condition(one)[0]] for one in after]
-    seen: set[str] = set()
-    while ways:
-        way = ways.pop()
-        if way[-1] == job:
-            names = ", which waits for ".join(one[:8] for one in way)
-            raise UsageError(f"job {job[:8]} would wait for itself: it waits for {names}")
-        if way[-1] not in seen:
-            seen.add(way[-1])
-            ways += [[*way, one] for one in awaited(way[-1])]
+    waits_for: dict[str, str] = {}
+    """Of each that is looked at, by which way it was come to: a way of its own for each would be too much."""
+    ahead = [("", condition(one)[0]) for one in after]
+    while ahead:
+        before, one = ahead.pop()
+        if one == job:
+            names = [one[:8]]
+            while before:
+                names.append(before[:8])
+                before = waits_for[before]
+            said = ", which waits for ".join(reversed(names))
+            raise UsageError(f"job {job[:8]} would wait for itself: it waits for {said}")
+        if one not in waits_for:
+            waits_for[one] = before
+            ahead += [(one, other) for other in awaited(one)]
 
 
 def seal_job(job: Job, signer: Signer) -> SealedMessage:

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from mcshell import config
+from mcshell import config, stored
 from mcshell.client.session.session import listing
 from mcshell.client.session.transfer import export_session, import_session
 from mcshell.errors import SessionError
@@ -38,6 +38,17 @@ def test_a_copy_is_the_session(fleet, state):
         assert (stats["ok"], stats["silent"]) == (len(NAMES), 1)
     again = bring_in(fleet, f"{state}-b", path)
     assert (again.requests, again.replies) == (0, 0)
+
+
+def test_a_file_that_somebody_is_at_work_in_is_copied_whole(fleet, state):
+    """What the last commits have left in its WAL is in what is imported, and looked back at, of it."""
+    with fleet.client(state=state, session="busy") as client:
+        asked = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+        assert client.session.path.with_name("busy.sqlite-wal").stat().st_size
+        report = bring_in(fleet, f"{state}-b", client.session.path, "busy")
+        assert (report.requests, report.refused.total()) == (1, 0)
+        back = stored(client.session.path).replies(asked.requestid)
+        assert back.stats["ok"] == len(NAMES)
 
 
 def test_the_older_one_is_told(fleet, state):

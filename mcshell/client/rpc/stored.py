@@ -17,9 +17,8 @@ from mcshell import table
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.origin import origin_of
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.session.raw_rows import refuse_strange
+from mcshell.client.session.raw_rows import refuse_strange, snapshot
 from mcshell.client.session.seal import file_digest
-from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
 
@@ -84,9 +83,7 @@ def stored(path: str | os.PathLike[str], *, sha256: str | None = None) -> Stored
     with ExitStack() as unless_open:
         unless_open.callback(shutil.rmtree, folder)
         copy = folder / source.name
-        for end in ("", "-wal", BESIDE):
-            if (part := source.with_name(source.name + end)).exists():
-                shutil.copyfile(part, copy.with_name(copy.name + end))
+        snapshot(source, copy)
         if sha256 is not None and (found := file_digest(copy)) != sha256:
             raise SessionError(
                 f"{source} is not the file that was meant: its SHA-256 is {found}, not {sha256}",

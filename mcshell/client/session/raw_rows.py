@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.schema import SESSION
 from mcshell.errors import ConfigError, SessionError
 from mcshell.sqlite import Database, in_memory
@@ -19,7 +20,7 @@ from mcshell.sqlite import Database, in_memory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BROKEN", "RawRows", "as_it_is", "copied", "refuse_strange", "strange"]
+__all__ = ["BROKEN", "RawRows", "as_it_is", "copied", "refuse_strange", "snapshot", "strange"]
 
 BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
 """What a broken file comes to; the second where SQLite itself has no text to say it in."""
@@ -76,6 +77,23 @@ def refuse_strange(path: Path) -> None:
     """Refuse a file that is `strange`; raises SessionError, for that too."""
     if why := strange(path):
         raise SessionError(f"{path}: {why}", path.stem)
+
+
+def snapshot(path: Path, copy: Path) -> None:
+    """Copy a session file as it stands, with what its WAL has and the bodies beside it.
+
+    Somebody may be at work in it. Where nobody has left a WAL, the copy is the same byte for byte.
+
+    Raises:
+        SessionError: it is none of SQLite's, or broken.
+    """
+    if _beside(path, "-wal").exists():
+        with as_it_is(path) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    else:
+        shutil.copyfile(path, copy)
+    if (bodies := _beside(path, BESIDE)).exists():
+        shutil.copyfile(bodies, _beside(copy, BESIDE))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ answered. No copy has secret inputs, or what is not proven.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.client.session.folder import folder_of
 from mcshell.client.session.proof import open_kept, open_sent, unproven
-from mcshell.client.session.raw_rows import refuse_strange
+from mcshell.client.session.raw_rows import refuse_strange, snapshot
 from mcshell.client.session.session import origins_of, refuse_taken
 from mcshell.client.session.strays import give_strays, hold_expired, pass_strays
 from mcshell.client.store.records import NewRequest
@@ -103,7 +102,8 @@ def import_session(
     if not source.is_file():
         raise SessionError(f"{source}: no such file", source.stem)
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copy(source, Path(folder) / source.name))
+        copy = Path(folder) / source.name
+        snapshot(source, copy)
         refuse_strange(copy)
         theirs = SessionStore(copy)
         try:

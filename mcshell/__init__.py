@@ -57,6 +57,11 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_PLACES[name]), name)
 
 
+def __dir__() -> list[str]:
+    """What is loaded later is there for Tab and pydoc too."""
+    return sorted({*globals(), *__all__})
+
+
 def _meet_ipython() -> None:
     """Have IPython, where we run in it, show our results as they are meant to be seen."""
     import sys  # noqa: PLC0415 - light until used

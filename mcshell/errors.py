@@ -449,5 +449,5 @@ def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
     """Return " (did you mean …?)" with the known words nearest to `word`, or nothing."""
     import difflib  # noqa: PLC0415 - a node that is not misused has no need of it
 
-    near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)
+    near = difflib.get_close_matches(word, list(dict.fromkeys(known)), n=limit, cutoff=0.6)
     return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -17,7 +17,7 @@ from mcshell import config
 from mcshell.commands.grammar.parser import alias_words, parse
 from mcshell.commands.grammar.verbs import begins_verb
 from mcshell.commands.output.result import Feed, Prose, Table
-from mcshell.errors import ConfigError, MCShellError, UsageError
+from mcshell.errors import ConfigError, MCShellError, SessionError, UsageError, did_you_mean
 from mcshell.filters.nodes import expand
 from mcshell.texts import decoded
 
@@ -210,6 +210,20 @@ class Context:
     def current(self) -> Client | None:
         """The client of the current session, if there is one already; never connects."""
         return self._shared.clients.get(self.session)
+
+    def stored(self, session: str | None) -> Client:
+        """The client of a session that is there: what looks back makes none of a mistyped name.
+
+        Raises:
+            SessionError: there is no session of that name here; it says which was meant.
+        """
+        from mcshell.client.session.folder import folder_of  # noqa: PLC0415 - services look back at none
+
+        folder = folder_of(self.settings.state_dir)
+        if session and not self.is_open(session) and not (folder / f"{session}.sqlite").exists():
+            near = did_you_mean(session, sorted(path.stem for path in folder.glob("*.sqlite")))
+            raise SessionError(f"there is no session {session!r} here{near}", session)
+        return self.client(session)
 
     def is_open(self, name: str) -> bool:
         """Whether a line has opened the session of that name."""

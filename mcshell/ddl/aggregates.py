@@ -59,11 +59,15 @@ def compute(spec: Spec, title: str, rows: Sequence[Mapping[str, Any]]) -> Aggreg
     """Compute one summary over the replies' data; None when no reply has the output.
 
     Raises:
-        DDLError: the format string does not fit the function.
+        DDLError: the format string does not fit the function, or a foreign one failed on what nodes said.
         PluginError: there is no such function.
     """
     values = [value for row in rows if (value := row.get(spec.output)) is not None]
-    result: Result = plugins.find("aggregate", spec.function)(values, spec.options)
+    function = plugins.find("aggregate", spec.function)
+    try:
+        result: Result = function(values, spec.options)
+    except Exception as error:  # a foreign one may raise anything, and one summary hides no replies
+        raise DDLError(f"aggregate {spec.function}: {type(error).__name__}: {error}") from error
     if result is None or (isinstance(result, Mapping) and not result):
         return None
     if isinstance(result, float) and not math.isfinite(result):

@@ -80,7 +80,22 @@ def validator(validation: str | Sequence[Any]) -> Validator:
     except PluginError as error:
         near = did_you_mean(validation, plugins.names("validator"))
         raise DDLError(f"validator {validation} is not here{near}") from error
-    return found
+    return _guarded(validation, found)
+
+
+def _guarded(name: str, found: Validator) -> Validator:
+    """A validator that refuses what it cannot check: a foreign one may raise, or return, anything."""
+
+    def test(value: Any) -> str | None:
+        try:
+            said: Any = found(value)
+        except Exception as error:  # noqa: BLE001 - told to whoever gave the value, which its text may hold
+            return f"cannot be checked: validator {name} raised {type(error).__name__}"
+        if said is None or isinstance(said, str):
+            return said
+        return f"cannot be checked: validator {name} returned {said!r}, not None or what is wrong"
+
+    return test
 
 
 def shellsafe(value: Any) -> str | None:

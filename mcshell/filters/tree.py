@@ -22,6 +22,7 @@ __all__ = [
     "conjunction",
     "depth",
     "disjunction",
+    "facts_of",
     "show",
 ]
 
@@ -108,6 +109,18 @@ def depth(expression: Expression) -> int:
         elif isinstance(node, (And, Or)):
             stack.extend((operand, level + 1) for operand in node.operands)
     return deepest
+
+
+def facts_of(expression: Expression) -> list[str]:
+    """The names of the facts that a tree asks for."""
+    match expression:
+        case FactTest(fact):
+            return [fact]
+        case Not(operand):
+            return facts_of(operand)
+        case And(operands) | Or(operands):
+            return [fact for operand in operands for fact in facts_of(operand)]
+    return []
 
 
 def show(expression: Expression) -> str:

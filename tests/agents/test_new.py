@@ -105,3 +105,11 @@ def test_the_kit_holds_an_agent_to_its_ddl(tmp_path: Path) -> None:
     code.write_text(good)
     with pytest.raises(AssertionError, match="did not fail"):
         AgentTester(tmp_path).fails("greet", "greet", who="you")
+
+
+@pytest.mark.parametrize("name", ["exec", "job"])
+def test_the_name_of_an_agent_that_ships_is_refused(tmp_path: Path, name: str) -> None:
+    """A beginner's `exec` would be served in the place of the one that everybody means."""
+    with pytest.raises(UsageError, match=f"'{name}' is an agent that ships: another name"):
+        new(name, "--dir", str(tmp_path))
+    assert not list(tmp_path.iterdir())

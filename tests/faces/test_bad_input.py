@@ -73,7 +73,15 @@ def test_bad_input_needs_no_broker(fleet: Fleet) -> None:
         assert words in done.stderr
 
 
-@pytest.mark.parametrize("line", ["rpc rpcutil ping -F rol=web", "ping -F rol=web", "facts rol"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rpc rpcutil ping -F rol=web",
+        "ping -F rol=web",
+        "ping -S 'linux and (rol=web or os.name=x)'",
+        "facts rol",
+    ],
+)
 def test_a_fact_that_nobody_has_is_pointed_out(fleet: Fleet, line: str) -> None:
     """Nobody matches, or nobody has it: the names that come near are those that the nodes have said."""
     done = fleet.cli("-e", f"find; {line}")

@@ -178,6 +178,17 @@ def test_attaching_to_what_is_not_there_says_so(run: Run) -> None:
     assert run("session drop nowhere")[0] == 0
 
 
+@pytest.mark.parametrize("line", ["replies", "ledger", "requests", "retry", "fold sender", "diff"])
+def test_looking_back_makes_no_session_of_a_mistyped_name(run: Run, line: str) -> None:
+    """It says that there is none and which was meant, rather than that nothing was asked in it."""
+    run("session new friday")
+    code, _, said = run(f"{line} --session frday")
+    assert (code, said) == (64, "there is no session 'frday' here (did you mean friday?)\n")
+    assert "frday" not in [one["name"] for one in run("session list")[1]]
+    run("session detach")
+    run("session drop friday")
+
+
 def test_a_session_goes_to_another_machine_by_file(
     run: Run, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

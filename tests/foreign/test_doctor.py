@@ -72,6 +72,13 @@ def no_intermediate(step: Step, folder: Path) -> None:
     (folder / "c.toml").write_text(CONFIG.replace('crl = "crl.pem"\n', ""))
 
 
+def another_ca(step: Step, folder: Path) -> None:
+    """The root of somebody else's, and a certificate that does not bring its own CAs."""
+    (folder / "web1.pem").write_bytes(parts(folder / "web1.pem")[0])
+    (folder / "ca.pem").write_bytes(parts(Step(folder / "other").folder / "ca.pem")[1])
+    (folder / "c.toml").write_text(CONFIG.replace('crl = "crl.pem"\n', ""))
+
+
 def no_root(step: Step, folder: Path) -> None:
     """The intermediate alone."""
     (folder / "ca.pem").write_bytes(parts(folder / "ca.pem")[0])
@@ -108,6 +115,7 @@ def named(common: str, *names: x509.GeneralName) -> Callable[[Step, Path], None]
 
 FLAWS: dict[str, tuple[Any, str, str]] = {
     "no intermediate": (no_intermediate, "fail", "an intermediate is missing in"),
+    "another CA": (another_ca, "fail", ", or it is another CA's: "),
     "no root": (no_root, "warn", "but not 'CN=Example Root CA' above it"),
     "no list": (no_list, "warn", "no list of 'CN=Example Intermediate CA'"),
     "a list that ended": (ended_list, "warn", "in pki.crl ended on"),
@@ -199,3 +207,11 @@ def test_what_a_revoked_intermediate_issued_is_not_believed(tmp_path: Path) -> N
     leaf = x509.load_pem_x509_certificate((tmp_path / "web1.pem").read_bytes())
     with pytest.raises(Rejected, match=r"revoked"):
         verifier.refuse_revoked(leaf.public_bytes(Encoding.DER))
+
+
+def test_a_file_that_is_not_there_is_named_as_everywhere(step: Step, tmp_path: Path) -> None:
+    """Its path and the system's words, as any other line says it."""
+    (tmp_path / "ca.pem").unlink()
+    path = tmp_path / "ca.pem"
+    for check in ("ca", "chain"):
+        assert chain(tmp_path, check) == ("fail", f"{path}: No such file or directory")

@@ -215,3 +215,40 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(
             done = job_fleet.fleet.cli(*submit, *words, TZ="UTC")
             assert done.returncode == 64, (words, done.stderr)
             assert what in done.stderr, (words, done.stderr)
+
+
+def test_what_a_node_does_not_list_is_a_row(embedded: Broker, tmp_path: Path) -> None:
+    """A job that starts every few seconds hides no other one: that there are more starts is said."""
+    with JobFleet(embedded, tmp_path, "n1") as job_fleet:
+        job_fleet.start("n1")
+        often = ("job", "submit", "rpcutil", "ping", "--every", "5s", "--name", "often")
+        table(job_fleet, *often)
+        table(job_fleet, "job", "submit", "rpcutil", "ping", "--at", "+10h", "--name", "late")
+        *starts, last = table(job_fleet, "job", "forecast", "--within", "12h")
+        assert {one["name"] for one in starts} == {"often"}
+        assert (last["sender"], last["start"]) == ("n1", None)
+        assert "it has more starts than it lists" in last["why"]
+        done = job_fleet.fleet.cli("job", "forecast", "--within", "12h", "--session", "cli")
+        assert "it has more starts than it lists" in done.stderr
+        whole = table(job_fleet, "job", "forecast", "--from", "+9h", "--within", "70m")
+        assert [one["name"] for one in whole if one["name"] != "often"] == ["late"]
+
+
+def test_a_second_job_of_one_name_is_told_of(embedded: Broker, tmp_path: Path) -> None:
+    """A name means the newest job; that an older one is not over is said, until it is."""
+    with JobFleet(embedded, tmp_path, "n1") as job_fleet:
+        job_fleet.start("n1")
+
+        def said(*words: str) -> str:
+            done = job_fleet.fleet.cli("job", *words, "--session", "cli")
+            assert done.returncode == 0, done.stderr
+            return done.stderr
+
+        submit = ("submit", "rpcutil", "ping", "--at", "+10h", "--name", "nightly")
+        assert "not over either" not in said(*submit)
+        (first,) = table(job_fleet, "job", "list")
+        note = f"the newest of that name; not over either: {first['job'][:8]}\n"
+        assert note in said(*submit)
+        assert note in said("cancel", "nightly")
+        said("cancel", first["job"])
+        assert "not over either" not in said("show", "nightly")

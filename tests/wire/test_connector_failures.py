@@ -81,6 +81,13 @@ def test_a_server_that_speaks_tls(server: Callable) -> None:
     assert "stomp+ssl:// is meant" in reason(server(b"\x15\x03\x03\x00\x02\x02\x0a"))
 
 
+def test_a_server_without_tls(server: Callable, pki_dir: Path) -> None:
+    """Plain text in answer to a handshake is recognised, too."""
+    url = server(b"ERROR\nmessage:what is this\n\n\0").replace("stomp", "stomp+ssl")
+    with pytest.raises(ConnectError, match="without it, stomp:// is meant"):
+        Connector([url], tls=TLSFiles(pki_dir / "ca.pem")).start(5.0)
+
+
 def test_a_server_of_old_stomp(server: Callable) -> None:
     """A broker that only knows STOMP 1.1 is refused by version."""
     text = reason(server(b"CONNECTED\nversion:1.1\nserver:ActiveMQ/5\n\n\0"))

@@ -6,7 +6,7 @@ import math
 import random
 import re
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +164,11 @@ def route(ask: RequestOptions, count: int) -> Via:
     targeting = ask.targeting
     if ask.pool is not None and ask.via is not Via.POOL:
         raise UsageError("--pool goes with --via pool")
+    if ask.via is Via.POOL and narrowed(replace(targeting, collective=None)):
+        raise UsageError(
+            "--via pool is for whichever node of the pool takes it: no filter, --nodes, --limit or --one "
+            "can choose that (leave --via out to ask these nodes)"
+        )
     in_parts = bool(ask.batch or ask.canary)
     few = in_parts or bool(targeting.limit) or targeting.one or targeting.nodes is not None
     if ask.via is not None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import did_you_mean
+from mcshell.filters.compound import parse
 from mcshell.filters.facts import MISSING, lookup
 from mcshell.filters.simple import parse_fact
+from mcshell.filters.tree import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +21,10 @@ __all__ = ["unknown_fact", "unknown_in"]
 
 
 def unknown_in(filter_: Filter, nodes: Sequence[CachedNode]) -> list[str]:
-    """A line for each fact of a filter (`-F`) that none of these nodes has."""
-    tests = (parse_fact(entry).fact for entry in filter_.fact)
+    """A line for each fact of a filter (`-F`, `-S`) that none of these nodes has."""
+    tests = [parse_fact(entry).fact for entry in filter_.fact]
+    for text in filter_.compound:
+        tests += facts_of(parse(text))
     return list(filter(None, (unknown_fact(name, nodes) for name in dict.fromkeys(tests))))
 
 

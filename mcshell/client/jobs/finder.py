@@ -44,6 +44,7 @@ __all__ = ["ID_LENGTH", "JobFinder", "targeting_in"]
 ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
 _MOST: Final = 1000
+_SHORT: Final = 8  # letters of an id that say which is meant
 
 
 def targeting_in(others: dict[str, Any]) -> Targeting:
@@ -95,11 +96,27 @@ class JobFinder:
             return job
         found = found or self._elsewhere(job)
         if len(found) == 1:
+            self.tell_namesakes(job, found[0])
             return found[0]
         if found:
             raise UsageError(f"job {job!r} is ambiguous: {', '.join(one[:12] for one in found)}")
         near = did_you_mean(job, [one.name for one in known if one.name])
         raise UsageError(f"no job {job!r} in this session, nor on a node that answers{near}")
+
+    def tell_namesakes(self, name: str, job: str) -> None:
+        """Tell the operator of jobs of that name that are not over, beside the one that it means."""
+        store = self.hub.session.store
+        others = [
+            one.id[:_SHORT]
+            for one in store.jobs.all()
+            if one.name == name and one.id != job
+            if any(not entry.state.final for entry in store.entries(one.request))
+        ]
+        if others:
+            self.hub.notices.append(
+                f"job {name!r} is {job[:_SHORT]}, the newest of that name; not over either:"
+                f" {', '.join(others)}"
+            )
 
     def _elsewhere(self, job: str) -> list[str]:
         """The ids of jobs on nodes, or else in other sessions, of this name, or else begun so."""

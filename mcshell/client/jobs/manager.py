@@ -19,10 +19,13 @@ from mcshell.client.jobs.documents import Confirm, JobDetails, JobEdit, JobRevis
 from mcshell.client.jobs.finder import ID_LENGTH, JobFinder, targeting_in
 from mcshell.client.jobs.log import read_log
 from mcshell.client.jobs.replies import (
+    FORECAST,
+    JOBS,
     JobReplies,
     JobsTold,
     forecast_columns,
     job_columns,
+    left_out,
     unheard,
 )
 from mcshell.client.jobs.times import (
@@ -65,6 +68,10 @@ Rows: TypeAlias = "list[dict[str, Any]]"
 _TTL: Final = 7 * 86_400.0
 _POLL: Final = 0.05
 _QUIET: Final = 1.5
+_FEWER_JOBS: Final = (
+    "it has more jobs than it lists: ask for one, or for those of one state or name"
+)
+_FEWER_STARTS: Final = "it has more starts than it lists: ask from later on, or for a shorter time"
 
 
 class JobManager:
@@ -187,6 +194,8 @@ class JobManager:
         document = JobDocument(sealed.body, secret=record.data != job.data)
         each = dict.fromkeys(found.names, as_fields(sealed))
         replies = self._send(record, "submit", each, [document], schema)
+        if job.name:
+            self._finder.tell_namesakes(job.name, job.id)
         wait = self._settings.client.timeout if ask.timeout is None else ask.timeout
         replies.wait_confirmed(wait)
         return replies
@@ -427,7 +436,7 @@ class JobManager:
         """What `list` shows, and the replies behind it; `job` is an id or its first letters.
 
         Who says nothing, or may not be asked, is a row too: its `state` says so, `progress` why, and
-        the rest is what this session knows.
+        the rest is what this session knows. So is it that a node has more than it lists.
         """
         handed = self._finder.handed_to(job) if len(job) == ID_LENGTH else []
         where = self._finder.where(job, targeting) if handed else targeting
@@ -435,7 +444,8 @@ class JobManager:
         replies = self._finder.ask("list", data, where)
         rows = _listed(replies, "jobs")
         rows += self._finder.unheard(unheard(replies), job, name)
-        return JobsTold([row for row in rows if state in (None, row.get("state"))], replies)
+        found = [row for row in rows if state in (None, row.get("state"))]
+        return JobsTold(found + left_out(replies, JOBS, "progress", _FEWER_JOBS), replies)
 
     @interrupts.call()
     def show(self, job: str | JobReplies, **targeting: Any) -> Replies:
@@ -491,7 +501,7 @@ class JobManager:
         """What `forecast` shows, in the order of the starts, and the replies behind it.
 
         Who says nothing, or may not be asked, has the starts that this session knows of, none of them
-        sure, or a row without one; `why` says so.
+        sure, or a row without one; `why` says so. Who has more than it lists has one such row more.
         """
         now, length = time.time(), seconds_of(within) or 0.0
         if isinstance(from_, str):
@@ -502,6 +512,7 @@ class JobManager:
         begin = now if from_ is None else from_
         rows = _listed(replies, "starts")
         rows += self._finder.unheard_starts(unheard(replies), (begin, begin + length))
+        rows += left_out(replies, FORECAST, "why", _FEWER_STARTS)
         return JobsTold(sorted(rows, key=_order_of_starts), replies)
 
     def log(

@@ -22,6 +22,7 @@ __all__ = [
     "JobsTold",
     "forecast_columns",
     "job_columns",
+    "left_out",
     "unheard",
 ]
 
@@ -93,6 +94,17 @@ class JobsTold:
 def unheard(replies: Replies) -> list[Row]:
     """Those who told nothing: they are silent, or may not be asked."""
     return [row for row in replies.rows() if row.state is not State.OK]
+
+
+def left_out(
+    replies: Replies, columns: Mapping[str, str], told_in: str, words: str
+) -> list[dict[str, Any]]:
+    """A row for each node that has more than it lists: what is not shown is said to be missing."""
+    return [
+        {**dict.fromkeys(columns), "sender": row.sender, told_in: words}
+        for row in replies.rows()
+        if row.data.get("more")
+    ]
 
 
 def job_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:

@@ -165,13 +165,19 @@ def _verb(words: Sequence[str], face: Face, *, helped: bool = False) -> tuple[Ve
 
 
 def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool) -> str:
+    known = {name.split()[0] for name in grammar.offered(face)}
     if not inner:
-        known = {name.split()[0] for name in grammar.offered(face)}
+        if words[0].startswith("-"):
+            return f"{words[0]}: a line begins with its verb, options stand behind it"
+        if named_verb(words[1:]) is not None:  # "mcshell ping" at the prompt, "mco ping"
+            return f"unknown verb {words[0]!r}: without it, {words[1]!r} is one"
         known |= {name for pages in topics.parts().values() for name in pages} if helped else set()
-        return f"unknown verb {words[0]!r}{did_you_mean(words[0], sorted(known))}"
+        near = did_you_mean(words[0], sorted(known))
+        return f"unknown verb {words[0]!r}{near or ' (help lists them)'}"
     listed = ", ".join(inner)
     if len(words) == 1 or words[1].startswith("-"):
-        return f"{words[0]}: one of {listed} is meant"
+        near = did_you_mean(words[0], sorted(known - {words[0]}), limit=1)
+        return f"{words[0]}: one of {listed} is meant{near}"
     return f"unknown verb '{words[0]} {words[1]}'{did_you_mean(words[1], inner)}: one of {listed}"
 
 
@@ -181,7 +187,9 @@ def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
         raise UsageError(f"{parser.verb.name}: {extra[0]!r} is one word too many")
     option = odd.partition("=")[0]
     known = [text for action in parser._actions for text in action.option_strings]  # noqa: SLF001 - argparse has no other list of its options
-    raise UsageError(f"{parser.verb.name}: unknown option {option}{did_you_mean(option, known)}")
+    hint = grammar.said_here(option, known) or did_you_mean(option, known)
+    hint = hint or f" (help {parser.verb.name} lists them)"
+    raise UsageError(f"{parser.verb.name}: unknown option {option}{hint}")
 
 
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:

@@ -13,9 +13,21 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from mcshell.commands.grammar.options import Options
 
-__all__ = ["BEFORE", "INTRODUCTION", "SAME", "VERBS", "Face", "Verb", "begins_verb", "offered"]
+__all__ = [
+    "BEFORE",
+    "INTRODUCTION",
+    "SAME",
+    "VERBS",
+    "Face",
+    "Verb",
+    "begins_verb",
+    "offered",
+    "said_here",
+]
 
 Face: TypeAlias = Literal["cli", "prompt", "magic"]
 
@@ -41,6 +53,24 @@ BEFORE = {
     "--help": False,
 }
 """The options that may stand before a verb of the command line, each with whether a value follows."""
+
+_ELSEWHERE = {
+    "-1": "--one",
+    "-W": "-F FACT=VALUE, -C CLASS, or -S with both",
+    "--with": "-F FACT=VALUE, -C CLASS, or -S with both",
+    "--disc-method": "--dm",
+    "--disc-option": "--do",
+    "--ln": "--limit",
+    "--limit-nodes": "--limit",
+    "-E": "-I /REGEX/",
+    "-G": "-F FACT=VALUE",
+    "-L": "-I, also NAME,NAME",
+    "-g": "-I @GROUP",
+    "-l": "-I, also NAME,NAME and @GROUP",
+    "-w": "-I, also web[01-40]",
+    "-x": "-I 'SET!EXCEPT'",
+}
+"""Options by which mco, salt, ansible and clush say what one has here by another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +208,10 @@ def offered(face: str) -> dict[str, str]:
     """The verbs of a face, each with its summary."""
     shown = (verb for verb in VERBS.values() if verb.only in (None, face))
     return {verb.name: verb.summary for verb in shown}
+
+
+def said_here(option: str, known: Container[str] | None = None) -> str:
+    """What stands here for an option of mco, salt, ansible or clush, if it is one of the `known`."""
+    meant = _ELSEWHERE.get(option, "")
+    first = meant.split(" ")[0].rstrip(",")
+    return f" (here: {meant})" if meant and (known is None or first in known) else ""

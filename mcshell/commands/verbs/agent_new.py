@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
+from mcshell.ddl.library import Library, builtin_dir, shipped_dir
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,12 +74,15 @@ def new(context: Context, options: AgentNewOptions) -> Table:
     """Write NAME.json, NAME.py and test_NAME.py; nothing that is there is overwritten.
 
     Raises:
-        UsageError: the name is none for an agent, or a file of it is there.
+        UsageError: the name is none for an agent, or that of one that ships, in whose place it would be
+            served; or a file of it is there.
     """
     del context
     name = options.name
     if not _NAME.fullmatch(name):
         raise UsageError(f"agent new: {name!r}: lower-case letters, digits and _ are meant")
+    if name in Library([shipped_dir(), builtin_dir()]).agents():
+        raise UsageError(f"agent new: {name!r} is an agent that ships: another name is meant")
     folder = Path(options.dir or ".")
     title = "".join(part.capitalize() for part in name.split("_"))
     files = {

@@ -36,13 +36,13 @@ __all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]
 
 def fold(context: Context, options: ColumnsOptions) -> Table:
     """Nodes with equal answers as one line."""
-    answers = of_replies(context.client(options.session).replies(options.request))
+    answers = of_replies(context.stored(options.session).replies(options.request))
     return Table(*folds.rows(answers, options.columns))
 
 
 def outliers(context: Context, options: OutliersOptions) -> Table:
     """The odd ones out in a request's answers."""
-    replies = context.client(options.session).replies(options.request)
+    replies = context.stored(options.session).replies(options.request)
     share = odd.SHARE if options.share is None else options.share
     found = odd.outliers(of_replies(replies), options.columns, share=share)
     note = f"{len(found)} odd values on {len({one.sender for one in found})} nodes"
@@ -51,7 +51,7 @@ def outliers(context: Context, options: OutliersOptions) -> Table:
 
 def summary(context: Context, options: ColumnsOptions) -> Table:
     """Each column of a request's answers in one line, and what the DDL sums up."""
-    replies = context.client(options.session).replies(options.request)
+    replies = context.stored(options.session).replies(options.request)
     notes: list[str] = []
     for aggregate in replies.aggregates():
         notes += [f"{aggregate.title}:", *(f"  {line}" for line in aggregate.lines)]
@@ -82,7 +82,7 @@ def sql(context: Context, options: SQLOptions) -> Table:
 
 def diff(context: Context, options: DiffOptions) -> Table:
     """What changed between two requests, or since an earlier time the same was asked."""
-    first, second = _pair(context.client(options.session), options.before, options.after)
+    first, second = _pair(context.stored(options.session), options.before, options.after)
     return _different(first, second, options.columns)
 
 

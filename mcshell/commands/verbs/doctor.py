@@ -89,7 +89,10 @@ def _findings(context: Context, written: str | None) -> Iterator[Finding]:
 def _check(name: str, look: Callable[[], str]) -> Finding:
     try:
         found = look()
-    except (MCShellError, OSError, ValueError) as error:
+    except OSError as error:
+        named = error.filename and error.strerror
+        return name, "fail", f"{error.filename}: {error.strerror}" if named else str(error)
+    except (MCShellError, ValueError) as error:
         return name, "fail", " ".join(str(error).split())
     warning = found.removeprefix("warn: ")
     return name, "ok" if warning == found else "warn", warning

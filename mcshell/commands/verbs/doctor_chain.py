@@ -34,7 +34,7 @@ def chain_of(ca: Path, cert: Path, crl: Path | None, now: float) -> str:
     issuers = issuers_of(leaf, [anchor.certificate for anchor in anchors])
     if not issuers:
         by = leaf.issuer.rfc4514_string()
-        beside = f": it is in {cert} only" if issuers_of(leaf, given) else ""
+        beside = f": it is in {cert} only" if issuers_of(leaf, given) else ", or it is another CA's"
         raise ConfigError(
             f"an intermediate is missing in {ca}{beside}: {by!r}, which issued our certificate; everybody's"
             " pki.ca needs it"

@@ -79,7 +79,7 @@ def _client(context: Context, session: str | None, request: str | None) -> Clien
     if session is None and request is not None:
         session = _session_of(context, request)
     fresh = not context.has_opened(session)
-    client = context.client(session)
+    client = context.stored(session)
     if fresh:
         wait_quiet(client, _DRAIN)
     return client

@@ -57,8 +57,12 @@ def list_glance(table: Table, rows: Iterable[Row]) -> Table:
     ]
     lines.sort(key=lambda row: (row[3] is None, row[3] or 0.0, row[0] or "", row[1]))
     # The silent are named already.
-    untold = (one for one in others if one.get("state") != State.SILENT)
-    notes = (*_folded(untold, "state"), *_more("list", lines))
+    untold = [one for one in others if one.get("state") != State.SILENT]
+    notes = (
+        *_folded((one for one in untold if one.get("state")), "state"),
+        *_folded((one for one in untold if not one.get("state")), "progress"),
+        *_more("list", lines),
+    )
     return _glance(table, _LIST, lines, notes, times=("next", "last"), quiet=("last",))
 
 

@@ -31,7 +31,7 @@ def retry(context: Context, options: RetryOptions) -> Replies | Table:
     """
     options = _named(options)
     shaping = check(options)
-    client = context.client(options.session)
+    client = context.stored(options.session)
     earlier = client.again(options.request)
     names, record = earlier.names, earlier.replies.tracker.record
     left = earlier.left_alone

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.client.rpc.schemas import fitting, typed
+from mcshell.commands.grammar.verbs import said_here
 from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.commands.verbs.submitting import put
 from mcshell.commands.verbs.targeting import targeting
@@ -110,6 +111,8 @@ def pairs(words: Sequence[str], action: Action | None = None) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
+        if word.startswith("-"):  # argparse takes a number for a word
+            raise UsageError(f"unknown option {word}{said_here(word)}")
         if not equals or not name:
             raise UsageError(f"{word!r}: input=value is meant{_example(words, action)}")
         if name in found:
@@ -122,6 +125,8 @@ def _example(words: Sequence[str], action: Action | None) -> str:
     """How the words were meant, where the action's inputs tell."""
     if action is None:
         return ""
+    if any(word.startswith("=") or word.endswith("=") for word in words):
+        return ", as one word without spaces around ="
     plain = [word for word in words if "=" not in word]
     if len(action.lists) == 1:
         told = shlex.join([action.agent, action.name, "--", *plain])

@@ -129,6 +129,12 @@ class _Transport(stomp.transport.BaseTransport):  # type: ignore[misc]  # stomp.
             self._writer.close()
 
 
+_UNKNOWN = (
+    " (the certificate is the login: one that is new gets its rights when `mcshell broker config` has"
+    " written them again and the broker has taken them, `reload`)"
+)
+
+
 def _not_stomp(chunk: bytes, wrong: FrameError, *, connected: bool) -> str:
     """Say what the other end is, when it isn't a STOMP broker."""
     if connected:
@@ -241,7 +247,8 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
         answer = self._answer
         if answer is None or answer.command != "CONNECTED":
             silence = f"accepted the connection but said nothing for {timeout:.1f} s"
-            raise ConnectError(self.endpoint.url, self._why() if answered else silence)
+            unknown = _UNKNOWN if self.refusal and self.endpoint.tls and not login else ""
+            raise ConnectError(self.endpoint.url, self._why() + unknown if answered else silence)
         if (version := answer.headers.get("version")) != "1.2":
             why = f"speaks STOMP {version or '1.0'}; 1.2 is needed"
             raise ConnectError(self.endpoint.url, why)

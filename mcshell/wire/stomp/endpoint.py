@@ -41,6 +41,10 @@ class TLSFiles:
     key: str | Path | None = None
 
 
+_NO_TLS = ("wrong version number", "record layer failure", "packet length too long")
+_PLAIN = " (does it speak TLS here? without it, stomp:// is meant)"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One broker's address; `tls` says whether anything but TLS may be spoken there."""
@@ -130,5 +134,6 @@ def words_of(failure: OSError) -> str:
     if isinstance(failure, ssl.SSLCertVerificationError):
         return f"TLS: the broker's certificate is not trusted: {failure.verify_message}"
     if isinstance(failure, ssl.SSLError):
-        return f"TLS: {(failure.reason or str(failure)).replace('_', ' ').lower()}"
+        said = (failure.reason or str(failure)).replace("_", " ").lower()
+        return f"TLS: {said}{_PLAIN if said in _NO_TLS else ''}"
     return failure.strerror.lower() if failure.strerror else str(failure) or type(failure).__name__

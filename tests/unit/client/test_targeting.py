@@ -75,6 +75,25 @@ def test_only_direct_requests_go_in_parts(via, parts):
         route(RequestOptions(agent="a", action="b", via=via, **parts), 5)
 
 
+@pytest.mark.parametrize(
+    "targeting",
+    [
+        Targeting(filter=Filter(identity=("web1",))),
+        Targeting(filter=Filter(cls=("web",))),
+        Targeting(nodes=("web1",)),
+        Targeting(limit="1"),
+        Targeting(one=True),
+    ],
+)
+def test_who_of_a_pool_is_asked_cannot_be_chosen(targeting):
+    """Who is named would be passed over in silence: any member takes it, so it is refused."""
+    with pytest.raises(UsageError, match="--via pool is for whichever node"):
+        route(RequestOptions(agent="a", action="b", via=Via.POOL, targeting=targeting), 0)
+    elsewhere = Targeting(collective="eu", known=False)
+    asked = RequestOptions(agent="a", action="b", via=Via.POOL, targeting=elsewhere)
+    assert route(asked, 0) is Via.POOL
+
+
 @pytest.mark.parametrize("via", [None, Via.BROADCAST, Via.DIRECT, Via.QUEUE])
 def test_a_pool_that_is_named_is_asked_over_the_pool(via):
     """In Python as on the line: else every node that matches would be asked."""

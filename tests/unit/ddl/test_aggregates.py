@@ -115,3 +115,18 @@ def test_a_plugged_in_function():
     finally:
         plugins.unregister("aggregate", "largest")
     assert one.lines == ("Largest of n: 9",)
+
+
+def test_a_plugged_in_function_that_fails_costs_itself(caplog):
+    """What one node has said may be more than it can take: the replies and other summaries stay."""
+    plugins.register("aggregate", "whole", lambda values, options: sum(map(int, values)))
+    try:
+        (made,) = aggregates(
+            [{"n": 1}, {"n": "x"}],
+            {"function": "whole", "args": ["n"]},
+            {"function": "summary", "args": ["n"]},
+        )
+    finally:
+        plugins.unregister("aggregate", "whole")
+    assert made.function == "summary"
+    assert "aggregate whole: ValueError: " in caplog.text

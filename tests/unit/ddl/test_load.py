@@ -260,6 +260,25 @@ def test_a_plugged_in_validator():
         action.check({"n": 3})
 
 
+@pytest.mark.parametrize(
+    ("foreign", "said"),
+    [
+        (lambda value: 1 // 0, "validator odd raised ZeroDivisionError"),
+        (lambda value: True, "validator odd returned True, not None or what is wrong"),
+        (lambda value: False, "validator odd returned False, not None or what is wrong"),
+    ],
+)
+def test_a_plugged_in_validator_that_is_none_refuses(foreign, said):
+    """It raises, or says yes and no as other libraries' do: the value is not taken, and why is said."""
+    plugins.register("validator", "odd", foreign)
+    try:
+        action = load(document(input={"n": an_input("integer", validation="odd")})).action("act")
+    finally:
+        plugins.unregister("validator", "odd")
+    with pytest.raises(UsageError, match=f"input n cannot be checked: {said}"):
+        action.check({"n": 3})
+
+
 def write(folder, name, made):
     """Put a DDL file into a folder."""
     folder.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pydoc
 import subprocess
 import sys
 import types
@@ -117,3 +118,11 @@ def test_ctrl_c_while_modules_load_is_one_line(
     monkeypatch.setitem(sys.modules, "mcshell.shell.cli", Loading("mcshell.shell.cli"))
     assert begin() == 130
     assert capsys.readouterr() == ("", "mcshell: interrupted\n")
+
+
+def test_what_is_loaded_later_is_there_for_tab_and_pydoc() -> None:
+    """`help(mcshell)` tells of `connect`, although importing mcshell loads none of it."""
+    assert set(mcshell.__all__) <= set(dir(mcshell))
+    told = pydoc.plaintext.document(mcshell)
+    assert "\n    connect(" in told
+    assert "\n    class Executor(" in told

@@ -58,6 +58,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("package", "it is an agent, asked so: rpc package ACTION"),
         ("rpc exec run uptime -a", "unknown option -a"),
         ("rpc exec run df /", "'df': input=value is meant; the words of a command stand behind --: rpc exec run -- df /"),
+        ("rpc package status name = bash", "'name': input=value is meant, as one word without spaces around =\n"),
+        ("rpc rpcutil ping -1", "unknown option -1 (here: --one)\n"),
         ("rpc package status openssl", "'openssl': input=value is meant, such as name=openssl"),
         ("rpc rpcutil ping x", "'x': input=value is meant\n"),
         ("doc package.status status", "'status' is one word too many: package.status is an action"),

@@ -55,6 +55,8 @@ _IN: Final = re.compile(r"\+\s*(.+)")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _LOCAL: Final = Path("/etc/localtime")
 _FIELDS: Final = 5
+_YEARS: Final = range(1970, 2200)
+"""Beyond, what is counted from a start leaves the calendar."""
 _SHORTEST: Final = 1.0
 _LARGEST: Final = 4e9
 _MINUTE: Final = timedelta(minutes=1)
@@ -207,6 +209,10 @@ def _wall(text: str) -> datetime:
         ) from None
     if moment.tzinfo is not None:
         raise UsageError(f"at {text[:60]!r}: a wall time has no offset; the zone is tz")
+    if moment.year not in _YEARS:
+        raise UsageError(
+            f"at {text[:60]!r}: a year from {_YEARS.start} to {_YEARS.stop - 1} is meant"
+        )
     return moment
 
 
@@ -264,11 +270,12 @@ def parse_at(text: str, now: float, zone: tzinfo) -> tuple[str, str | None]:
         if (named := _day(day.strip(), here.date(), at > here.time())) is not None:
             return datetime.combine(named, at).isoformat(), None
     try:
-        return _wall(text.strip()).isoformat(), None
-    except UsageError:
+        datetime.fromisoformat(text.strip())
+    except ValueError:
         raise UsageError(
             f"at {text[:60]!r}: tomorrow 04:00, fri 22:30, 2026-11-25 04:00, 04:00 or +2h is meant"
         ) from None
+    return _wall(text.strip()).isoformat(), None
 
 
 def _day(word: str, today: date, ahead: bool) -> date | None:  # noqa: FBT001 - private

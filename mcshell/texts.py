@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import codecs
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["decoded", "make_careful", "on_one_line"]
+__all__ = ["decoded", "expanded", "make_careful", "on_one_line"]
 
 _YAML: Final = "tag:yaml.org,2002:"
 _MERGED: Final = 1_000_000
@@ -39,6 +42,14 @@ def decoded(data: bytes) -> str:
         where = _line(data, error.start)
         wrong = error.object[error.start]
         raise ValueError(f"line {where}: not UTF-8 (byte 0x{wrong:02x})") from error
+
+
+def expanded(path: str | Path) -> Path:
+    """A path in which `~` is a home; UsageError for that of somebody who has none here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{on_one_line(str(path))}: there is no such home") from None
 
 
 def on_one_line(path: str) -> str:

@@ -187,7 +187,10 @@ def read_urls(raw: Any) -> tuple[str, ...]:
 
 def read_path(raw: Any) -> Path:
     """Read a path; `~` is the home."""
-    return Path(read_text(raw)).expanduser()
+    try:
+        return Path(read_text(raw)).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{raw!r}: there is no such home") from None
 
 
 def read_metrics_path(raw: Any) -> Path:

@@ -57,8 +57,8 @@ _LOCAL: Final = Path("/etc/localtime")
 _FIELDS: Final = 5
 _LONGEST_CRON: Final = 1000
 """Letters: one that names every minute, hour, day, month and weekday has 400."""
-_YEARS: Final = range(1970, 9000)
-"""Of a wall time: what is near the ends of the calendar has no instant in some zones, and no next start."""
+_YEARS: Final = range(1970, 2200)
+"""Of a wall time: near the ends of the calendar there is no instant in some zones, and no next start."""
 _SHORTEST: Final = 1.0
 _LARGEST: Final = 4e9
 _MINUTE: Final = timedelta(minutes=1)
@@ -214,7 +214,9 @@ def _wall(text: str) -> datetime:
     if moment.tzinfo is not None:
         raise UsageError(f"at {text[:60]!r}: a wall time has no offset; the zone is tz")
     if moment.year not in _YEARS:
-        raise UsageError(f"at {text[:60]!r}: a year from {_YEARS[0]} to {_YEARS[-1]} is meant")
+        raise UsageError(
+            f"at {text[:60]!r}: a year from {_YEARS.start} to {_YEARS.stop - 1} is meant"
+        )
     return moment
 
 
@@ -272,11 +274,12 @@ def parse_at(text: str, now: float, zone: tzinfo) -> tuple[str, str | None]:
         if (named := _day(day.strip(), here.date(), at > here.time())) is not None:
             return datetime.combine(named, at).isoformat(), None
     try:
-        return _wall(text.strip()).isoformat(), None
-    except UsageError:
+        datetime.fromisoformat(text.strip())
+    except ValueError:
         raise UsageError(
             f"at {text[:60]!r}: tomorrow 04:00, fri 22:30, 2026-11-25 04:00, 04:00 or +2h is meant"
         ) from None
+    return _wall(text.strip()).isoformat(), None
 
 
 def _day(word: str, today: date, ahead: bool) -> date | None:  # noqa: FBT001 - private

@@ -1,11 +1,21 @@
-"""The text of a file that somebody wrote: UTF-8, with or without BOM, with CRLF or without; and paths in a line."""
+"""The text of a file that somebody wrote: UTF-8, with or without BOM, with CRLF or without; YAML; and paths in a line."""
 
 from __future__ import annotations
 
 import codecs
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["decoded", "on_one_line"]
+from mcshell.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["decoded", "expanded", "make_careful", "on_one_line"]
+
+_YAML: Final = "tag:yaml.org,2002:"
+_MERGED: Final = 1_000_000
+"""Entries that merge keys (`<<`) may copy: ten lines of them have more than there is memory for."""
 
 _OTHERS: Final = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -34,9 +44,79 @@ def decoded(data: bytes) -> str:
         raise ValueError(f"line {where}: not UTF-8 (byte 0x{wrong:02x})") from error
 
 
+def expanded(path: str | Path) -> Path:
+    """A path in which `~` is a home; UsageError for that of somebody who has none here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{on_one_line(str(path))}: there is no such home") from None
+
+
 def on_one_line(path: str) -> str:
-    """A path as a failure names it, which is one line: as it is, or with escapes."""
+    """A path or a line as a failure or a log has it, which is one line: as it is, or with escapes."""
     return path if path.isprintable() else repr(path)
+
+
+def make_careful(loader: Any, *, lenient: bool = False) -> None:
+    """Have a loader, a class derived from a safe one of PyYAML's, outlive whatever stands in a file.
+
+    What is no value of its type (a day 0000-00-00, `!!bool maybe`) is a YAMLError with its place; if
+    `lenient` it is the text that stands there, and a tag that nobody knows is not looked at.
+    """
+    for kind in ("binary", "bool", "float", "int", "timestamp"):
+        tag = f"{_YAML}{kind}"
+        loader.add_constructor(tag, _judged(loader.yaml_constructors[tag], kind, lenient=lenient))
+    loader.add_constructor(f"{_YAML}value", loader.construct_scalar)
+    if lenient:
+        loader.add_constructor(None, _untagged)
+    loader.flatten_mapping = _bounded(loader.flatten_mapping)
+
+
+def _judged(made: Callable[..., Any], kind: str, *, lenient: bool) -> Callable[..., Any]:
+    """The constructor `made` of scalars, of which PyYAML's raise whatever comes to them."""
+    import yaml  # noqa: PLC0415 - loaded only where a YAML file is: it costs 3 MB
+
+    def construct(loader: Any, node: Any) -> Any:
+        try:
+            return made(loader, node)
+        except (ArithmeticError, AttributeError, LookupError, ValueError, yaml.YAMLError) as error:
+            if not isinstance(node, yaml.ScalarNode):
+                raise
+            if lenient:
+                return node.value
+            what = f"{node.value[:60]!r} is no {kind}"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
+    return construct
+
+
+def _untagged(loader: Any, node: Any) -> Any:
+    by_kind = {"mapping": loader.construct_mapping, "sequence": loader.construct_sequence}
+    return by_kind[node.id](node, deep=True) if node.id in by_kind else node.value
+
+
+def _bounded(flatten: Callable[..., None]) -> Callable[..., None]:
+    """PyYAML's `flatten_mapping`, which copies the entries of each `<<`, up to so many in a document."""
+    import yaml  # noqa: PLC0415 - as above
+
+    def bounded(loader: Any, node: Any) -> None:
+        done, merged = vars(loader).setdefault("merging", (set(), [0]))
+        if node in done:
+            return
+        done.add(node)
+        named = [value for key, value in node.value if key.tag == f"{_YAML}merge"]
+        for value in named:
+            for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(one, yaml.MappingNode):
+                    continue
+                bounded(loader, one)
+                merged[0] += len(one.value)
+                if merged[0] > _MERGED:
+                    what = f"merge keys bring more than {_MERGED:,} entries"
+                    raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+        flatten(loader, node)
+
+    return bounded
 
 
 def _line(data: bytes, at: int) -> int:

@@ -19,7 +19,7 @@ from mcshell.commands.grammar.verbs import begins_verb
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.errors import ConfigError, MCShellError, SessionError, UsageError, did_you_mean
 from mcshell.filters.nodes import expand
-from mcshell.texts import decoded
+from mcshell.texts import decoded, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -310,7 +310,7 @@ class Context:
             return read_node_list(self._standard_input(), self.groups, place="standard input")
         if source.startswith("@"):
             return tuple(expand([source], self.groups))
-        if not Path(source).expanduser().exists():
+        if not expanded(source).exists():
             kinds = "variable or file" if self.face == "magic" else "file"
             raise UsageError(
                 f"--nodes {source}: there is no such {kinds} (a node's name goes with -I)"

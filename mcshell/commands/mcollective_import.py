@@ -29,6 +29,8 @@ _TRUE: Final = re.compile(r"(?:1|t|true|y|yes)", re.IGNORECASE)
 _FALSE: Final = re.compile(r"(?:0|f|false|n|no)", re.IGNORECASE)
 _LEADING: Final = re.compile(r"\s*([0-9]+)(.*)")
 _PORTS: Final = range(1, 65536)
+_DIGITS: Final = 20
+_IPV6: Final = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 _CONNECTORS: Final = ("activemq", "rabbitmq")
 _SECURITIES: Final = {"psk": "psk", "ssl": "ssl", "aes_security": "aes"}
 # Settings of MCollective's process that mean nothing here, whatever they say.
@@ -136,8 +138,8 @@ class _SettingsReader:
         if value is None:
             return 61613
         match = _LEADING.fullmatch(value)
-        if match is None or int(match[1]) not in _PORTS:
-            raise ConfigError(f"{key} = {value}: no port", key)
+        if match is None or len(match[1]) > _DIGITS or int(match[1]) not in _PORTS:
+            raise ConfigError(f"{key} = {value[:60]}: no port", key)
         if match[2]:
             self._notes.append(f"{key} = {value}: read as {match[1]}, as MCollective does")
         return int(match[1])
@@ -149,7 +151,7 @@ class _SettingsReader:
         try:
             return read(value)
         except ValueError as error:
-            raise ConfigError(f"{key} = {value}: no whole number", key) from error
+            raise ConfigError(f"{key} = {value[:60]}: no whole number", key) from error
 
 
 def _network(known: _SettingsReader, made: Imported, name: str) -> None:
@@ -158,8 +160,8 @@ def _network(known: _SettingsReader, made: Imported, name: str) -> None:
         raise ConfigError(f"connector = {kind}: only activemq and rabbitmq are spoken", "connector")
     plugin = f"plugin.{kind.lower()}"
     main = known.get("main_collective")
-    names = [one.strip() for one in (known.get("collectives") or main or "mcollective").split(",")]
-    main = main or names[0]
+    names = _listed(known.get("collectives") or "", ",")
+    main = main or (names or ["mcollective"])[0]
     ordered = [main, *(one for one in names if one != main)]
     made.put("mcollective", "collectives", ordered)
     made.put("mcollective", "identity", known.get("identity"))
@@ -175,7 +177,17 @@ def _network(known: _SettingsReader, made: Imported, name: str) -> None:
     made.put("mcollective", "priority", known.of(f"{plugin}.priority", int))
     made.put("mcollective", "ttl", known.of("ttl", lambda text: f"{int(text)}s"))
     libdir = known.get("libdir")
-    made.put("mcollective", "libdir", None if libdir is None else libdir.split(os.pathsep))
+    made.put("mcollective", "libdir", None if libdir is None else _listed(libdir, os.pathsep))
+
+
+def _bracketed(host: str) -> str:
+    """A host as it stands in a URL: MCollective has IPv6 addresses bare."""
+    return f"[{host}]" if _IPV6.fullmatch(host) else host
+
+
+def _listed(value: str, separator: str) -> list[str]:
+    """The parts of a value; one that is empty is none: a path would be the folder one is in."""
+    return [part for one in value.split(separator) if (part := one.strip())]
 
 
 def _pool(known: _SettingsReader, made: Imported, plugin: str, name: str) -> None:
@@ -189,7 +201,7 @@ def _pool(known: _SettingsReader, made: Imported, plugin: str, name: str) -> Non
         host = known.get(f"{place}.host")
         if host is None:
             raise ConfigError(f"{place}.host is not set", f"{place}.host")
-        urls.append(f"{scheme}://{host}:{port}")
+        urls.append(f"{scheme}://{_bracketed(host)}:{port}")
         for key in ("user", "password", "ssl.ca", "ssl.cert", "ssl.key"):
             value = known.get(f"{place}.{key}")
             if value is not None and login.setdefault(key, value) != value:
@@ -280,7 +292,7 @@ def _node(known: _SettingsReader, made: Imported, folder: str) -> None:
     if source.lower() != "yaml":
         made.notes.append(f"factsource = {source}: facts are our own and those of node.facts")
     elif facts is not None:
-        made.put("node", "facts", facts.split(os.pathsep))
+        made.put("node", "facts", _listed(facts, os.pathsep))
     made.put("node", "classes", known.get("classesfile"))
     if known.flag("rpcauthorization"):
         provider = known.get("rpcauthprovider") or ""

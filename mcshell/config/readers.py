@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_LONGEST = 1e12
+"""Seconds: of more, no calendar has the end."""
 _SIZES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -51,18 +53,28 @@ def seconds(raw: Any) -> float:
     """Read a duration: a number is seconds, text such as "10s", "1.5s", "1h30m", "180d".
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or longer than a clock reaches.
     """
+    found = _duration(raw)
+    if found is None:
+        raise ValueError(f"{raw!r} is no duration (such as 10s, 1.5s, 24h or 180d)")
+    if found > _LONGEST:
+        raise ValueError(f"{str(raw)[:60]} is longer than any calendar")
+    return found
+
+
+def _duration(raw: Any) -> float | None:
     if isinstance(raw, int | float) and not isinstance(raw, bool) and raw >= 0:
-        return float(raw)
-    if isinstance(raw, str):
-        text = raw.replace(" ", "")
-        if re.fullmatch(r"\d+(\.\d+)?", text):
-            return float(text)
-        parts = _DURATION.findall(text)
-        if parts and "".join(number + unit for number, unit in parts) == text:
-            return sum(float(number) * _UNITS[unit] for number, unit in parts)
-    raise ValueError(f"{raw!r} is no duration (such as 10s, 1.5s, 24h or 180d)")
+        return float(min(raw, _LONGEST + 1))
+    if not isinstance(raw, str):
+        return None
+    text = raw.replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = _DURATION.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return None
 
 
 def read_interval(raw: Any) -> float:
@@ -175,7 +187,10 @@ def read_urls(raw: Any) -> tuple[str, ...]:
 
 def read_path(raw: Any) -> Path:
     """Read a path; `~` is the home."""
-    return Path(read_text(raw)).expanduser()
+    try:
+        return Path(read_text(raw)).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{raw!r}: there is no such home") from None
 
 
 def read_metrics_path(raw: Any) -> Path:

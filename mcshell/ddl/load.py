@@ -27,6 +27,8 @@ ACTION: Final = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _OURS: Final = ("rerun_safe", "changes", "sensitive", "times", "timeout", "limits")
 _DISPLAYS: Final = ("ok", "failed", "flatten", "always")
 _TIMEOUT: Final = 10.0
+_LONGEST: Final = 1e9
+"""Seconds of a timeout: for much more no thread can wait."""
 _MOST: Final = 50
 """Flaws of one document that are named; a limit for what is bad from end to end."""
 
@@ -250,9 +252,10 @@ class _Reader:
     def seconds(self, document: Mapping[str, Any], key: str, where: str, default: float) -> float:
         value = document.get(key, default)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and 0 < value < float("inf"):
+        if number and 0 < value <= _LONGEST:
             return float(value)
-        self.flaw(where, f"{key} must be a number of seconds, not {value!r}: now {default:g} s")
+        shown = repr(value)[:60]
+        self.flaw(where, f"{key} must be a number of seconds, not {shown}: now {default:g} s")
         return default
 
 

@@ -222,6 +222,8 @@ def _start(
             start_new_session=True,
         )
     except FileNotFoundError:
+        if "/" in argv[0] and os.path.exists(argv[0]):  # noqa: PTH110 - a plain test of a string
+            raise AgentError(f"cannot run {argv[0]}: what its #! line names is not there") from None
         raise AgentError(f"no such program: {argv[0]}") from None
     except OSError as error:
         raise AgentError(f"cannot run {argv[0]}: {error.strerror}") from None

@@ -10,17 +10,18 @@ import subprocess
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from mcshell.commands import light
 from mcshell.commands.output.result import Feed, Prose, Result
 from mcshell.errors import UsageError
 from mcshell.shell.output import Screen, show
+from mcshell.texts import expanded
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import TextIO
 
     import pandas as pd
@@ -94,7 +95,7 @@ def _to_file(line: Line) -> Shower:
         raise UsageError(
             f"{sign} {name}: a comparison is quoted, as in 'lag > {name}' (./{name} is the file)"
         )
-    target = _File(sign, Path(name).expanduser())
+    target = _File(sign, expanded(name))
     target.check()
     return target.write
 

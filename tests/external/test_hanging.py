@@ -30,6 +30,15 @@ case "$3" in
 esac
 """
 
+ACTIVE = """#!/bin/sh
+case "$3" in *activation*) echo '{"activate": true}' > "$2"; exit ;; esac
+"""
+WRITES_ON = """(setsid sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  mkdir -p a$n/b c$n/d; : > a$n/e; sleep 0.02; done' > /dev/null 2>&1 &)
+sleep 0.05
+echo '{"statuscode": 0, "statusmsg": "OK", "data": {"status": "done"}}' > "$2"
+"""
+
 
 def schema(name: str) -> str:
     """An agent with one action."""
@@ -100,3 +109,43 @@ def test_a_daemon_that_ends_takes_them_along(fleet: Fleet, tmp_path: Path) -> No
     assert fleet.nodes["web1"].process.wait(20) == 0
     running = [Path(f"/proc/{one.read_text().strip()}") for one in pids]
     assert wait_until(lambda: not any(one.exists() for one in running), PATIENCE)
+
+
+def test_what_an_agent_leaves_costs_its_call_alone(embedded: Broker, tmp_path: Path) -> None:
+    """No pipe or device in place of its reply holds up the node or fills its memory.
+
+    What it left running and still writes makes no failure of what it has done.
+    """
+    agents = tmp_path / "agents"
+    agents.mkdir()
+    texts = {
+        "pipe": 'rm "$2"; mkfifo "$2"',
+        "writeson": WRITES_ON,
+        "crlf": "exit\r\n",
+        "red": "printf '\\033[31m' >&2",
+    }
+    for name, text in texts.items():
+        head = ACTIVE.replace("\n", "\r\n") if name == "crlf" else ACTIVE
+        (agents / name).write_text(f"{head}{text}\n", newline="")
+        (agents / name).chmod(0o755)
+        (agents / f"{name}.json").write_text(schema(name))
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    where = f"agents = {json.dumps([str(agents)])}\n"
+    with Fleet(embedded, folder, {"web1": Node()}, more=where) as fleet:
+        fleet.config.write_text(f"{fleet.config.read_text()}[node]\n{where}")
+        fleet.start()
+        with fleet.client() as client:
+
+            def said(agent: str) -> tuple[State, str]:
+                (row,) = client.rpc(agent, "status", nodes=["web1"], timeout=PATIENCE).rows()
+                return row.state, row.statusmsg
+
+            def all_asked() -> bool:
+                return not any("not said yet" in said(name)[1] for name in texts)
+
+            assert wait_until(all_asked, PATIENCE)
+            assert said("pipe")[1] == "pipe left something that is no file as its reply"
+            assert "red: '\\x1b[31m'" in fleet.nodes["web1"].tail(200)
+            assert said("writeson") == (State.OK, "OK")
+            assert "what its #! line names is not there" in said("crlf")[1]

@@ -305,3 +305,19 @@ def test_a_metrics_setting_that_cannot_be_used_is_refused(
     path.write_text(f"[node]\n{line}\n")
     with pytest.raises(ConfigError, match=said):
         config.load(path)
+
+
+@pytest.mark.parametrize("raw", ["9999999999999", "99999999w", "9" * 400, 1e300, float("inf")])
+def test_a_duration_beyond_any_clock_is_refused(raw: object) -> None:
+    """No calendar has its end, and infinity is no length."""
+    with pytest.raises(ValueError, match="longer than any calendar"):
+        config.seconds(raw)
+    assert config.seconds("36500d") == 36500 * 86400
+
+
+def test_the_home_of_nobody_is_no_path(tmp_path: Path) -> None:
+    """A setting that names it is refused as any other that is none."""
+    path = tmp_path / "x.toml"
+    path.write_text('state = "~nobody_here/state"\n')
+    with pytest.raises(ConfigError, match=r"state: .*there is no such home"):
+        config.load(path)

@@ -278,3 +278,13 @@ def test_what_cannot_be_is_refused(when: When) -> None:
     """Contradictions and nonsense are found before anything is signed."""
     with pytest.raises(UsageError):
         schedule.check(when)
+
+
+@pytest.mark.parametrize("year", ["0001-01-01", "1969-12-31", "2200-01-01", "9999-12-31"])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/New_York"])
+def test_a_year_off_the_calendar_is_refused(year: str, zone: str) -> None:
+    """By who submits it as by the node that is sent it, in whatever zone."""
+    with pytest.raises(UsageError, match="a year from 1970 to 2199"):
+        schedule.parse_at(f"{year} 00:00", 0.0, ZoneInfo(zone))
+    with pytest.raises(UsageError, match="a year from 1970 to 2199"):
+        schedule.check(When(at=f"{year}T00:00", tz=zone))

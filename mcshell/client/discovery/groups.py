@@ -18,7 +18,7 @@ from mcshell.client.discovery.group_book import CONFIGURED, GroupBook
 from mcshell.client.discovery.node_lists import read_file
 from mcshell.errors import FilterError, UsageError
 from mcshell.filters.nodes import expand, fold, has_group, parts
-from mcshell.texts import decoded
+from mcshell.texts import decoded, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,7 +85,7 @@ def load_groups(settings: Settings) -> GroupBook:
         sources[CONFIGURED] = {name: list(sets) for name, sets in settings.groups.items()}
     asked = settings.client.groups
     for pattern in asked or _PLACES:
-        places = sorted(glob.glob(str(Path(pattern).expanduser())))  # noqa: PTH207 - absolute
+        places = sorted(glob.glob(str(expanded(pattern))))  # noqa: PTH207 - absolute
         if asked and not places:
             raise UsageError(f"client.groups: {pattern}: there is no such file")
         for place in places:

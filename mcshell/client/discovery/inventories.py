@@ -67,6 +67,7 @@ def ansible_ini(text: str) -> Groups:
     """
     groups: Groups = {"ungrouped": []}
     group, kind = "ungrouped", "hosts"
+    raw = text.split("\n")
     for number, line in significant(text):
         if match := _SECTION.fullmatch(line):
             group, kind = match[1], match[2] or "hosts"
@@ -74,8 +75,8 @@ def ansible_ini(text: str) -> Groups:
             continue
         if kind == "vars":
             continue
-        try:
-            name, *variables = shlex.split(line)
+        try:  # in quotes, a # begins no comment
+            name, *variables = shlex.split(raw[number - 1], comments=True)
         except ValueError as error:
             raise UsageError(f"line {number}: {error}") from error
         strange = next((one for one in variables if not re.match(r"[\w.:-]+=", one)), None)
@@ -237,7 +238,9 @@ def _hosts(pattern: str, where: str) -> list[str]:
     names = [parts[0]]
     for at in range(1, len(parts), 6):
         first, last, letter, to, step, tail = parts[at : at + 6]
-        by = int(step or 1) or 1
+        by = int(step or 1)
+        if by == 0 or (int(first) > int(last) if first is not None else letter > to):
+            raise UsageError(f"{where}: {pattern[:60]!r}: a range goes up, [1:3]")
         if first is not None:
             middles = range(int(first), int(last) + 1, by)
             made = [str(number).zfill(len(first)) for number in middles[: MAX_NODES + 1]]

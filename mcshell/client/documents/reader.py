@@ -12,7 +12,7 @@ from mcshell.errors import MCShellError, UsageError, did_you_mean
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand, no_groups
 from mcshell.message import Filter
-from mcshell.texts import decoded
+from mcshell.texts import decoded, make_careful
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,6 +95,7 @@ def load_yaml(text: str, origin: str, *, under: str | None = None) -> Any:
                 lines[name] = mark.line + 1
             return super().construct_mapping(node, deep)
 
+    make_careful(StrictLoader)
     StrictLoader.add_constructor(_WRITTEN, lambda _loader, node: Written(node.value))
     try:
         return yaml.load(text, StrictLoader)  # noqa: S506 - it is a safe one

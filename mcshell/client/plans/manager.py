@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell import interrupts
@@ -33,11 +32,13 @@ from mcshell.errors import (
     UsageError,
 )
 from mcshell.message import State
+from mcshell.texts import expanded
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.plan import open_plan, plan_id, seal_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from mcshell.client.discovery.methods import Finder
     from mcshell.client.discovery.node_cache import NodeCache
@@ -109,7 +110,7 @@ class PlanManager:
 
     def read(self, path: str | Path) -> Plan:
         """Read a plan's file (`documents.plan_file`); UsageError says what is wrong, and where."""
-        where = Path(path).expanduser()
+        where = expanded(path)
         plan = read_plan(
             read_text(where),
             str(path),

@@ -91,7 +91,7 @@ def parse_moment(text: str) -> Moment:
         pass  # a date, then
     try:
         return Moment(text, datetime.fromisoformat(text).astimezone().timestamp())
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"@{text}: @now, @yesterday, a time ago like @7d, or a date like @2026-11-20T09:00 is meant"
         ) from error

@@ -24,6 +24,8 @@ __all__ = [
 
 FORMATS = ("table", "psql", "github", "vertical", "csv", "tsv", "json", "jsonl", "senders")
 _TABULATED = ("psql", "github")
+_DIGITS = 20
+"""Of a number that is meant; Python makes none of thousands."""
 SOURCES = ("broadcast", "inventory", "file", "stdin", "table", "external")
 
 
@@ -81,9 +83,9 @@ def days(text: str) -> float:
 
 def whole(text: str) -> int:
     """A whole number."""
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= _DIGITS:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    raise argparse.ArgumentTypeError(f"{text[:60]!r} is no whole number")
 
 
 def listed(text: str) -> list[str]:
@@ -93,14 +95,17 @@ def listed(text: str) -> list[str]:
 
 def share(text: str) -> str:
     """A number or a percentage, as it is written."""
-    if text.removesuffix("%").isdecimal() and int(text.removesuffix("%")) > 0:
+    number = text.removesuffix("%")
+    if number.isdecimal() and len(number) <= _DIGITS and int(number) > 0:
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no number or percentage above 0, as 5 or 10%")
+    raise argparse.ArgumentTypeError(
+        f"{text[:60]!r} is no number or percentage above 0, as 5 or 10%"
+    )
 
 
 def percentage(text: str) -> float:
     """A percentage, as a share of 1."""
     number = text.removesuffix("%")
-    if number.isdecimal() and 0 < int(number) <= 100:  # noqa: PLR2004 - per cent
+    if number.isdecimal() and len(number) <= _DIGITS and 0 < int(number) <= 100:  # noqa: PLR2004 - per cent
         return int(number) / 100
-    raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 1% to 100%")
+    raise argparse.ArgumentTypeError(f"{text[:60]!r} is no percentage from 1% to 100%")

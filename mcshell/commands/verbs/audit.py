@@ -18,6 +18,7 @@ from mcshell.commands.verbs.session_logs import read_logs
 from mcshell.errors import UsageError
 from mcshell.node.audit.files import log_files
 from mcshell.node.audit.verify import verify as go_through
+from mcshell.texts import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,7 +97,7 @@ def is_session(path: Path) -> bool:
 
 def session_path(settings: Settings, word: str) -> Path | None:
     """The session file that a word means: that file, or the session of this name; None for neither."""
-    path = Path(word).expanduser()
+    path = expanded(word)
     if path.is_file():
         return path
     named = folder_of(settings.state_dir) / f"{word}.sqlite"

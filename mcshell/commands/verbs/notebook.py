@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.client.pki import pki_of
@@ -25,9 +24,12 @@ from mcshell.commands.verbs.audit_session import (
 )
 from mcshell.errors import Rejected, SessionError, UsageError, did_you_mean
 from mcshell.private import private_file
+from mcshell.texts import expanded
 from mcshell.wire.credentials import load_credentials
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import NotebookOptions
     from mcshell.commands.verbs.session_logs import NodeLogs
@@ -43,7 +45,7 @@ def notebook(context: Context, options: NotebookOptions) -> Table:
     Raises:
         UsageError: there is no such session or folder, or a file is there already.
     """
-    target = Path(options.out).expanduser()
+    target = expanded(options.out)
     if target.suffix != ".ipynb":
         raise UsageError(f"notebook: -o {target}: a name that ends in .ipynb is meant")
     sources = [_source(context, word) for word in options.sessions]

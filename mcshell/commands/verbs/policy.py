@@ -16,7 +16,7 @@ from mcshell.node.agents.registry import load_agents
 from mcshell.node.builtin.discovery import DiscoveryAgent
 from mcshell.node.facts.classes import read_classes
 from mcshell.node.facts.sendable import plain
-from mcshell.node.facts.source import FactSource
+from mcshell.node.facts.source import FactSource, read_yaml
 from mcshell.node.host import Host
 from mcshell.texts import decoded
 
@@ -122,11 +122,9 @@ def _facts(context: Context, file: str | None) -> Mapping[str, Any]:
     if file is None:
         node, state = context.settings.node, context.settings.state_dir / "node"
         return FactSource(node.facts, state, room=node.fact_room).facts()
-    import yaml  # noqa: PLC0415 - only where a file is
-
     try:
-        document = plain(yaml.safe_load(decoded(Path(file).read_bytes())))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        document = plain(read_yaml(decoded(Path(file).read_bytes())))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--facts {file}: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise UsageError(f"--facts {file}: a hash of facts is meant")

@@ -10,6 +10,7 @@ from mcshell.client.documents.reader import read_text
 from mcshell.client.documents.rule_file import SUFFIX, read_rule_file, save_sealed
 from mcshell.commands.output.result import Table
 from mcshell.errors import UsageError
+from mcshell.texts import expanded
 from mcshell.wire.credentials import load_credentials
 from mcshell.wire.documents.rule import rule_digest, seal_rule
 
@@ -30,7 +31,7 @@ def sign(context: Context, options: RuleSignOptions) -> Table:
     signer = load_credentials(settings.pki).signer
     if signer.identity.kind != "operator":
         raise UsageError(f"{settings.pki.cert} is a node's certificate: operators sign rules")
-    path = Path(options.file).expanduser()
+    path = expanded(options.file)
     rule = read_rule_file(
         read_text(path),
         options.file,
@@ -41,7 +42,7 @@ def sign(context: Context, options: RuleSignOptions) -> Table:
         groups=context.groups,
     )
     sealed = seal_rule(rule, signer)
-    folder = Path(options.out).expanduser() if options.out else settings.supervisor.rules
+    folder = expanded(options.out) if options.out else settings.supervisor.rules
     folder = folder or Path.cwd()
     target = folder / f"{signer.identity.name}_{rule.name}{SUFFIX}"
     try:

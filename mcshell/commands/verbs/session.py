@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import astuple, fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.client.pki import pki_of
@@ -13,9 +12,12 @@ from mcshell.client.session.transfer import export_session, import_session
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.submitting import unfinished, wait_quiet
 from mcshell.errors import SessionError, UsageError, did_you_mean
+from mcshell.texts import expanded
 from mcshell.wire.credentials import load_credentials, load_verifier
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mcshell.client.client import Client
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import Options
@@ -109,7 +111,7 @@ def export(context: Context, options: ExportOptions) -> Table:
     Without a name it is the one that lines use. If that has none yet, it is saved under the file's.
     """
     state = context.settings.state_dir
-    target = Path(options.file).expanduser()
+    target = expanded(options.file)
     name = _current(context, target) if options.session is None else options.session
     if not (folder_of(state) / f"{name}.sqlite").exists():
         raise _nameless(context, name)
@@ -138,7 +140,7 @@ def import_(context: Context, options: ImportOptions) -> Table:
     report = import_session(
         settings.state_dir,
         load_verifier(pki_of(settings)),
-        Path(options.file).expanduser(),
+        expanded(options.file),
         settings.serves,
         options.session,
     )

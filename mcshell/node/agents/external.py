@@ -24,6 +24,7 @@ from mcshell.errors import AgentError, PluginError, Unavailable
 from mcshell.message import Request, StatusCode, Via, new_nonce
 from mcshell.node.agent import Agent, Call, run
 from mcshell.private import UnsafeFile, check_obeyed
+from mcshell.texts import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -137,7 +138,7 @@ class External(Agent):
                 raise AgentError(f"could not call the external agent: {error}") from error
             outcome = run(call, argv, env=environ, cwd=str(folder))
             for line in (*outcome.lines, *outcome.stderr.decode(errors="replace").splitlines()):
-                log.info("%s: %s", self._command.name, line)
+                log.info("%s: %s", self._command.name, on_one_line(line))
             if not outcome.ok:
                 raise AgentError(f"could not call the external agent: {outcome.why()}")
             return self._read(reply)
@@ -145,9 +146,7 @@ class External(Agent):
     def _read(self, path: Path) -> dict[str, Any]:
         name = self._command.name
         try:
-            if path.stat().st_size > _MAX_REPLY:
-                raise AgentError(f"{name} wrote a reply of more than {_MAX_REPLY} bytes")
-            reply = json.loads(path.read_bytes())
+            reply = json.loads(_content(path, name))
         except (OSError, ValueError, RecursionError) as error:
             raise AgentError(f"{name} wrote no reply that is JSON: {error}") from error
         if not isinstance(reply, dict):
@@ -155,12 +154,26 @@ class External(Agent):
         return reply
 
 
+def _content(path: Path, name: str) -> bytes:
+    """The bytes of a file that an agent has left: of a pipe or a device in its place there is no end."""
+    if path.exists() and not path.is_file():
+        raise AgentError(f"{name} left something that is no file as its reply")
+    with path.open("rb") as file:
+        content = file.read(_MAX_REPLY + 1)
+    if len(content) > _MAX_REPLY:
+        raise AgentError(f"{name} wrote a reply of more than {_MAX_REPLY} bytes")
+    return content
+
+
 @contextmanager
 def _files(
     call: Call, document: Mapping[str, Any], name: str
 ) -> Iterator[tuple[Path, dict[str, str]]]:
     """The files of one call in a folder of its own, and the variables that name them."""
-    with tempfile.TemporaryDirectory(prefix="mcshell-external-") as place:
+    # What it has left running may write there still: what was done is not undone by that.
+    with tempfile.TemporaryDirectory(
+        prefix="mcshell-external-", ignore_cleanup_errors=True
+    ) as place:
         folder = Path(place)
         try:
             text = json.dumps(document)

@@ -21,8 +21,11 @@ def read_classes(path: Path | None, room: int = _ROOM) -> tuple[list[str], list[
     """
     if path is None or not path.exists():
         return [], []
+    if not (path.is_file() or path.is_dir()):
+        return [], [f"classes: {path}: it is no file"]
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(room + 1)
     except OSError as error:
         return [], [f"classes: {path}: {error.strerror}"]
     found: dict[str, None] = {}

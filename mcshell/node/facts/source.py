@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.node.facts.sendable import fitted, sendable
 from mcshell.node.facts.system import machine
+from mcshell.texts import make_careful
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["FactSource", "merge"]
+__all__ = ["FactSource", "merge", "read_yaml"]
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class FactSource:
             return
         facts, flaws = sendable(self._builtin())
         own = facts.keys() & {"mcshell"}
-        for path in self._paths():
+        for path in self._paths(flaws):
             file = self._files.setdefault(path, _FactFile(path))
             merge(facts, {key: value for key, value in file.facts().items() if key not in own})
             flaws += file.flaws
@@ -97,14 +98,19 @@ class FactSource:
                 log.warning("%s", line)
         self._flaws = found
 
-    def _paths(self) -> list[Path]:
+    def _paths(self, flaws: list[str]) -> list[Path]:
         found: dict[Path, None] = {}
         for pattern in self._patterns:
             # An absolute pattern is relative to the root: pathlib globs only below a directory.
             top, relative = self._base, pattern
             if pattern.startswith("/"):
                 top, relative = type(self._base)("/"), pattern.lstrip("/")
-            found.update(dict.fromkeys(sorted(p for p in top.glob(relative) if p.is_file())))
+            try:
+                there = sorted(p for p in top.glob(relative) if p.is_file())
+            except (OSError, ValueError) as error:
+                flaws.append(f"files {pattern[:80]!r}: {error}")
+                continue
+            found.update(dict.fromkeys(there))
         for gone in self._files.keys() - found.keys():
             del self._files[gone]
         return list(found)
@@ -141,13 +147,7 @@ def _parse(path: Path, size: int) -> dict[Any, Any]:
     if path.suffix == ".json":
         document = json.loads(content, parse_int=_integer)
     elif path.suffix in (".yaml", ".yml"):
-        import yaml  # noqa: PLC0415 - loaded only where a YAML file is: it costs 3 MB
-
-        try:
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            document = yaml.load(content, Loader=loader)  # noqa: S506 - both are safe loaders
-        except yaml.YAMLError as error:
-            raise ValueError(str(error)) from None
+        document = read_yaml(content)
     else:
         raise ValueError("neither .yaml nor .json")
     if document is None:
@@ -155,6 +155,18 @@ def _parse(path: Path, size: int) -> dict[Any, Any]:
     if not isinstance(document, dict):
         raise ValueError(f"a hash is wanted at the top, not a {type(document).__name__}")  # noqa: TRY004 - content, not a wrong call
     return document
+
+
+def read_yaml(content: bytes | str) -> Any:
+    """YAML as facts are read from it: an odd value is its text. ValueError says what is none."""
+    import yaml  # noqa: PLC0415 - loaded only where a YAML file is: it costs 3 MB
+
+    loader: Any = type("_FactLoader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+    make_careful(loader, lenient=True)
+    try:
+        return yaml.load(content, Loader=loader)  # noqa: S506 - it is a safe one
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
 
 
 def _integer(text: str) -> int | str:

@@ -88,3 +88,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     """Nothing that is typed breaks it."""
     with contextlib.suppress(MCShellError):
         parse_reference(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "99999999999d", "9999-12-31T23:59-23:59"])
+def test_a_moment_off_the_calendar_is_refused(text: str) -> None:
+    """In one line, as any other that is none."""
+    with pytest.raises(UsageError, match="@yesterday"):
+        parse_moment(text)

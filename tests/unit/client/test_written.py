@@ -121,3 +121,14 @@ def test_a_given_text_is_its_value() -> None:
     }
     with pytest.raises(InputError, match="must be text"):
         ACTION.from_text({"string": Given("[1]", [1])})
+
+
+@pytest.mark.parametrize(
+    "value", ["!!bool maybe", "!!int ''", "!!float ''", "!!timestamp soon", "2026-13-45", "0x_"]
+)
+def test_what_is_no_value_of_its_type_is_said_with_its_place(value: str) -> None:
+    """Whatever PyYAML raises for it, of which some is no error of YAML's."""
+    with pytest.raises(
+        UsageError, match=r"^plan:2:7: no YAML: '.*' is no (bool|int|float|timestamp)$"
+    ):
+        load_yaml(f"plan: x\nstop: {value}\n", "plan", under="inputs")

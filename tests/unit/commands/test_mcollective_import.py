@@ -250,6 +250,29 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["config", "import", str(source), "-o", str(target)]) == 64
 
 
+def test_lists_and_addresses_are_read_as_there() -> None:
+    """An empty part of a list is none, and an IPv6 address stands without brackets."""
+    settings, _notes = parse(
+        "collectives = eu, mcollective,\nlibdir = /a::/b:\nplugin.yaml = /f.yaml:\n"
+        "plugin.activemq.pool.size = 1\nplugin.activemq.pool.1.host = 2001:db8::1\n"
+    )
+    made = convert(settings, "server", "node").sections
+    assert made["mcollective"]["collectives"] == ["eu", "mcollective"]
+    assert made["mcollective"]["libdir"] == ["/a", "/b"]
+    assert made["mcollective"]["urls"] == ["stomp://[2001:db8::1]:61613"]
+    assert made["node"]["facts"] == ["/f.yaml"]
+
+
+@pytest.mark.parametrize("key", ["pool.1.port", "pool.size", "priority"])
+def test_a_number_of_thousands_of_digits_is_refused_in_a_line(key: str) -> None:
+    """It is shown in part."""
+    text = "plugin.activemq.pool.size = 1\nplugin.activemq.pool.1.host = h\n"
+    settings, _notes = parse(f"{text}plugin.activemq.{key} = {'9' * 5000}\n")
+    with pytest.raises(ConfigError, match=f"{key} = 9{{60}}: no") as error:
+        convert(settings, "client", "alice")
+    assert len(str(error.value)) < 200
+
+
 def test_whose_file_it_is(tmp_path: Path) -> None:
     """A file whose name does not say whose it is wants --role."""
     source = tmp_path / "mine.cfg"

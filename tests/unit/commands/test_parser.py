@@ -108,6 +108,8 @@ def test_the_faces_read_a_line_alike(face: str, line: str) -> None:
         ("ping --format jsno", ["did you mean json"]),
         ("ping -t soon", ["--timeout", "'soon' is no duration"]),
         ("ping --limit 0", ["--limit", "'0' is no number or percentage"]),
+        (f"ping --limit {'9' * 5000}", ["--limit", f"'{'9' * 60}' is no number or percentage"]),
+        (f"ping --limit-seed {'9' * 5000}", ["--limit-seed", f"'{'9' * 60}' is no whole number"]),
         ("ping --limit many", ["--limit", "'many' is no number or percentage"]),
         ("ping --limit-seed x", ["--limit-seed", "'x' is no whole number"]),
         ("ping --nodes", ["--nodes", "expected one argument"]),

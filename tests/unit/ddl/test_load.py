@@ -104,6 +104,8 @@ def test_refused_when_loaded(made, says):
 
 
 FLAWED = [
+    ({"metadata": METADATA | {"timeout": 1e30}, "actions": []}, "number of seconds"),
+    (document(mcshell={"timeout": 10**400}), "number of seconds"),
     ({"metadata": METADATA | {"timeout": 0}, "actions": []}, "number of seconds"),
     ({"metadata": METADATA | {"timeout": True}, "actions": []}, "number of seconds"),
     (document(action="a\nb"), "is no name for one"),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from mcshell.filters.facts import lookup
 from mcshell.node.facts import system as machine
+from mcshell.node.facts.classes import read_classes
 from mcshell.node.facts.sendable import plain
 from mcshell.node.facts.source import FactSource, merge
 from mcshell.version import VERSION
@@ -313,3 +314,59 @@ def test_paths_of_facts_reach_the_nested_ones(tmp_path):
     facts = FactSource([], tmp_path).facts()
     assert lookup(facts, "os.release.major") == facts["os"]["release"]["major"]
     assert lookup(facts, "network.interfaces.lo.ip") == "127.0.0.1"
+
+
+ODD = {
+    "bios: 0000-00-00": "0000-00-00",
+    "seen: 2026-01-01 99:99:99": "2026-01-01 99:99:99",
+    "sign: =": "=",
+    "mask: 0x_": "0x_",
+    "tagged: !!bool maybe": "maybe",
+    "empty: !!int ''": "",
+    "day: !!timestamp soon": "soon",
+    "blob: !!binary a": "a",
+    "ruby: !ruby/sym web": "web",
+    "object: !ruby/object:Site {name: ams, at: [1]}": {"name": "ams", "at": [1]},
+    f"serial: {'9' * 5000}": "9" * 5000,
+}
+
+
+@pytest.mark.parametrize("line", ODD, ids=lambda line: line.partition(":")[0])
+def test_a_yaml_value_that_is_none_of_its_type_is_its_text(tmp_path, facts_d, line):
+    """It costs no other fact of its file, nor the node."""
+    (facts_d / "a.yaml").write_text(f"{line}\nbeside: there\n")
+    found = source(tmp_path)
+    assert found.flaws() == ()
+    assert found.facts() == {line.partition(":")[0]: ODD[line], "beside": "there"}
+
+
+def test_merge_keys_cost_no_more_than_they_bring(tmp_path, facts_d):
+    """A file in which they would bring a thousand million entries is left out, in little time."""
+    keys = ", ".join(f"k{n}: 1" for n in range(20_000))
+    (facts_d / "a.yaml").write_text(
+        f"a: &a {{{keys}}}\nb: {{<<: [{', '.join(['*a'] * 50_000)}]}}\n"
+    )
+    (facts_d / "b.yaml").write_text("base: &b {x: 1}\nweb: {<<: *b, y: 2}\n")
+    began = time.process_time()
+    found = source(tmp_path)
+    assert found.facts() == {"base": {"x": 1}, "web": {"x": 1, "y": 2}}
+    assert "merge keys bring more than 1,000,000 entries" in found.flaws()[0]
+    assert time.process_time() - began < 60
+
+
+def test_classes_are_read_from_files_alone(tmp_path):
+    """A pipe in their place is named, and waits for nobody."""
+    os.mkfifo(tmp_path / "classes")
+    assert read_classes(tmp_path / "classes") == (
+        [],
+        [f"classes: {tmp_path / 'classes'}: it is no file"],
+    )
+
+
+@pytest.mark.parametrize("pattern", ["", "/", "a/**b", "x" * 300])
+def test_a_pattern_that_is_none_costs_itself(tmp_path, facts_d, pattern):
+    """It is named, and all other files are read."""
+    (facts_d / "a.yaml").write_text("beside: there\n")
+    found = source(tmp_path, pattern, "facts.d/*.yaml")
+    assert found.facts() == {"beside": "there"}
+    assert [line.partition(":")[0] for line in found.flaws()] == [f"fact files {pattern[:80]!r}"]

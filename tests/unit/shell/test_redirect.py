@@ -178,6 +178,12 @@ def test_a_file_that_is_no_file_is_written_to() -> None:
         write("find > /dev/full")
 
 
+def test_the_home_of_nobody_is_no_place() -> None:
+    """It is refused in a line before anything is asked."""
+    with pytest.raises(UsageError, match=r"~nobody_here/x\.csv: there is no such home"):
+        write("find > ~nobody_here/x.csv")
+
+
 VERBS = (
     "find",
     "ping -I web1",

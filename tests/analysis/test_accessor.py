@@ -107,7 +107,7 @@ def test_a_sender_that_is_not_there_is_missed() -> None:
 def test_a_pivot_has_columns() -> None:
     """The labels of a table whose columns have levels are joined by dots."""
     rows = frame().assign(lag=[0.5, 0.5, None])
-    wide = rows.pivot_table(["v", "lag"], "sender", "state", observed=False)
+    wide = rows.pivot_table(["v", "lag"], "sender", "state", dropna=False)
     for one in (wide, wide.reset_index()):
         assert list(one.mco.fold("lag.ok")["count"]) == [2, 1]
         assert list(one.mco.summary("v.ok")["answers"]) == [2]

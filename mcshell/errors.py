@@ -44,6 +44,7 @@ from mcshell.texts import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from logging import Logger
 
 __all__ = [
     "AgentError",
@@ -78,6 +79,7 @@ __all__ = [
     "WireError",
     "YAMLError",
     "did_you_mean",
+    "not_kept",
 ]
 
 
@@ -443,6 +445,12 @@ class AgentError(MCShellError):
 
 class Unavailable(AgentError):
     """An agent that this platform cannot serve; the message says what is missing."""
+
+
+def not_kept(log: Logger, count: int, what: str, error: Exception) -> None:
+    """Log that what came is not kept, with where it arose; what the machine lacks is a line."""
+    trace = None if isinstance(error, MachineError) else error
+    log.error("could not keep %d %s: %s", count, what, error, exc_info=trace)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:

@@ -32,6 +32,7 @@ __all__ = ["Accessor", "SeriesAccessor"]
 _BAD = ("failed", "denied", "interrupted")
 _FINAL = ("ok", *_BAD)
 _ABSENT = ("silent", "expired")
+_ROW = ("sender", "state", "requestid")  # what says which row it is, and what became of it
 
 
 @pd.api.extensions.register_dataframe_accessor("mco")
@@ -126,7 +127,8 @@ class Accessor:
             UsageError: the rows are of several requests, or say of none.
             SessionError: no session has the request.
         """
-        found = current.client().replies(self._requestid("replies"))
+        requestid = self._requestid("replies")
+        found = current.client().replies(requestid)
         workers = {entry.sender: entry.worker or entry.sender for entry in found.entries()}
         return found.narrowed([workers.get(name, name) for name in names_of(self._frame)])
 
@@ -149,8 +151,9 @@ class Accessor:
 
     def _requestid(self, verb: str) -> str:
         table = self._table
-        kept = list(table["requestid"].dropna()) if "requestid" in table.columns else []
-        ids = list(dict.fromkeys(map(str, kept)))
+        if "requestid" not in table.columns:
+            raise UsageError(f"{verb}: the rows say of no request: there is no column 'requestid'")
+        ids = list(dict.fromkeys(map(str, table["requestid"].dropna())))
         if len(ids) != 1:
             raise UsageError(f"{verb}: the rows of one request are meant, not of {len(ids)}")
         return ids[0]
@@ -215,6 +218,8 @@ class Accessor:
 
         A path into a list of hashes, such as "processes.rss_bytes", makes a row of each hash.
         """
+        if count < 1:
+            raise UsageError(f"top {count}: a number of rows above 0 is meant")
         answers = self._answers()
         spread = select.spread(answers, column)
         if spread is None:
@@ -295,9 +300,22 @@ class SeriesAccessor(Accessor):
 
 
 def _with_sender(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the levels of the index, and of the columns, in the names of columns.
+
+    Raises:
+        UsageError: there is no `sender`, or what says which row this is stands there twice.
+    """
     named = [name for name in frame.index.names if isinstance(name, str)]
     levels = [name for name in named if name not in frame.columns]
-    return frame.reset_index(levels) if levels else frame
+    found = frame.reset_index(levels) if levels else frame
+    if found.columns.nlevels > 1:  # such as a pivot's
+        labels = [".".join(str(part) for part in label if part != "") for label in found.columns]
+        found = found.set_axis(labels, axis=1)
+    for name in _ROW:
+        count = sum(isinstance(label, str) and label == name for label in found.columns)
+        if count > 1 or (name == "sender" and not count):
+            raise UsageError(f"mco: one column {name!r} is meant, and there are {count or 'none'}")
+    return found
 
 
 def _names(other: Any) -> set[str]:

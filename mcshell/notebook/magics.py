@@ -8,6 +8,7 @@ API v2, on what the prompt uses too.
 from __future__ import annotations
 
 import io
+import keyword
 import re
 import sys
 import threading
@@ -102,11 +103,14 @@ class MCMagics(Magics):
         template = Template(bare, names)
         bound: dict[str, Any] = {}
         words = _words(template, bound, self.context.alias)
+        if cell is not None and not words:
+            raise UsageError("%%mco: a verb is meant on this line; below it stand its inputs")
         invocation = self.context.understand(words)
         options = self._with_defaults(invocation.options)
         refuse_lists(options)
-        if options.store is not None and not options.store.isidentifier():
-            raise UsageError(f"-o {options.store}: a Python name is meant")
+        stored = options.store
+        if stored is not None and (not stored.isidentifier() or keyword.iskeyword(stored)):
+            raise UsageError(f"-o {stored}: a Python name is meant")
         context = self._surroundings(names | template.tables)
         context.bound = bound
         if cell is not None and invocation.verb is not None:

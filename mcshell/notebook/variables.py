@@ -261,6 +261,8 @@ def _plain(source: str, value: Any) -> Any:
     except ValueError as error:
         if isinstance(value, dt.date | dt.time) and value == value:  # noqa: PLR0124 - NaT is not
             return value.isoformat()
+        if isinstance(value, list | tuple | dict):
+            raise UsageError(f"{source}: {error}") from error
         what = f"{source} is a {type(value).__name__}"
         if str(value) in ("nan", "NaT", "<NA>"):
             what = f"{source} has no value ({value})"

@@ -122,7 +122,7 @@ def _read(words: list[str]) -> _Start:
                 raise UsageError(f"{option}: a value is missing")
             value = value if equals else words.pop(0)
         if option == "-e":
-            start.script = value
+            start.script = value if start.script is None else f"{start.script}\n{value}"
         elif option == "--config":
             start.config = Path(value)
         elif option in ("-j", "--json", "--jsonl", "--format"):

@@ -79,6 +79,51 @@ def test_rows_that_are_no_targets_are_refused() -> None:
     assert names_of(pd.DataFrame({"sender": ["a", None]})) == ("a",)
 
 
+@pytest.mark.parametrize("name", ["sender", "state", "requestid"])
+def test_rows_of_which_two_columns_tell_are_refused(name: str) -> None:
+    """Beside each other two tables say twice whose rows they are, and what became of them."""
+    rows = frame().assign(requestid="ab")
+    twice = pd.concat([rows, rows[[name]]], axis=1)
+    for ask in ("ok", "summary", "refresh", "flat"):
+        with pytest.raises(UsageError, match=f"one column '{name}' is meant, and there are 2"):
+            _ = getattr(twice.mco, ask) if ask == "ok" else getattr(twice.mco, ask)()
+    with pytest.raises(UsageError, match="and there are 2"):
+        rows.mco.diff(twice)
+    with pytest.raises(UsageError, match="and there are 2"):
+        _ = twice.mco - ["a"]
+
+
+def test_a_sender_that_is_not_there_is_missed() -> None:
+    """It was taken away since, or the later table of a difference has none."""
+    rows = frame()
+    held = rows.mco
+    with pytest.raises(UsageError, match="one column 'sender' is meant, and there are none"):
+        held.diff(rows[["v"]])
+    del rows["sender"]
+    with pytest.raises(UsageError, match="one column 'sender' is meant, and there are none"):
+        held.summary()
+
+
+def test_a_pivot_has_columns() -> None:
+    """The labels of a table whose columns have levels are joined by dots."""
+    rows = frame().assign(lag=[0.5, 0.5, None])
+    wide = rows.pivot_table(["v", "lag"], "sender", "state", dropna=False)
+    for one in (wide, wide.reset_index()):
+        assert list(one.mco.fold("lag.ok")["count"]) == [2, 1]
+        assert list(one.mco.summary("v.ok")["answers"]) == [2]
+        assert names_of(one.mco | ["z"]) == ("a", "b", "c", "z")
+        assert names_of(one.mco.odd("lag.ok")) == ("c",)
+
+
+def test_what_no_rows_can_be_of_is_told_so() -> None:
+    """A column that was renamed is named, and not counted; a number of rows is above 0."""
+    for count in (0, -1):
+        with pytest.raises(UsageError, match="above 0"):
+            frame().mco.top(count, "v")
+    with pytest.raises(UsageError, match="no column 'requestid'"):
+        frame().mco.refresh()
+
+
 def test_flat_has_a_column_a_path() -> None:
     """Hashes become columns with the dtype of their values, beside the others as they were."""
     flat = frame().mco.flat()

@@ -145,6 +145,7 @@ def test_an_any_takes_the_value_and_guesses_nothing(shell: InteractiveShell) -> 
         ("%%mco rpc echo say\nvalue: {n + '1'}", "is put in by {{n + '1'}}"),
         ("%mco rpc echo say text={nothing}", "no value"),
         ("%mco rpc echo say text={frame}", "is a DataFrame"),
+        ("%mco rpc echo say value={{[1, n.upper]}}", "must be plain data"),
         ("%mco rpc echo say text={words}", "must be text"),
         ("%mco rpc echo say -F role={words}", "a word is meant"),
         ("%mco rpc echo say -I {option}", "read as an option"),

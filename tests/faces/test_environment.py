@@ -167,3 +167,20 @@ def test_a_prompt_without_a_state(fleet: Fleet, tmp_path: Path) -> None:
                 assert "lines are not kept" in screen
                 assert "Traceback" not in screen
                 terminal.wait(lambda screen: "\nmcshell " in screen)
+
+
+@pytest.mark.tmux
+def test_replies_that_find_a_full_disk_are_told_in_lines(fleet: Fleet, tmp_path: Path) -> None:
+    """What came in the background and could not be kept is a line each time, and no traceback."""
+    with small_disk(tmp_path / "disk") as disk:
+        environ = {**fleet.environ, "MCSHELL_STATE": str(disk.path / "state")}
+        with Terminal(tmp_path, [sys.executable, "-m", "mcshell"], environ, (250, 30)) as terminal:
+            terminal.wait_for("faces>")
+            terminal.type("rpc exec run -I web1 -b -- sleep 4")
+            terminal.press("Enter")
+            terminal.wait_for("1 open")
+            disk.fill()
+            screen = terminal.wait_for("could not keep 1 replies: ")
+            assert "disk is full" in screen
+            assert "Traceback" not in screen
+            disk.empty()

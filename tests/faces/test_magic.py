@@ -111,7 +111,10 @@ def test_errors_are_one_line(shell: InteractiveShell, capsys: pytest.CaptureFixt
         ),
         ("%%mco rpc rpcutil get_fact fact=a\nfact: b", "given twice"),
         ("%%mco ping\nx: 1", "takes no cell body"),
+        ("%%mco\nping", "a verb is meant on this line"),
+        ("%mco watch 1 ping", "watch: only at the prompt"),
         ("%mco find -o not-a-name", "a Python name is meant"),
+        ("%mco find -o class", "a Python name is meant"),
     ):
         capsys.readouterr()
         with pytest.raises(MCShellError):

@@ -101,6 +101,15 @@ def test_a_background_request_is_found_by_the_next_process(fleet: Fleet) -> None
     assert len(done.stdout.splitlines()) == 3
 
 
+def test_what_still_runs_for_a_process_that_left_is_waited_for(fleet: Fleet) -> None:
+    """Of a request to few nodes, too, `replies ID -t` has the last reply, and not that it is at it."""
+    words = ["rpc", "exec", "run", "-I", "web1", "-b", "--session", "left", "--", "sleep", "6"]
+    done = fleet.cli(*words)
+    assert done.returncode == 0, done.stderr
+    done = fleet.cli("replies", done.stdout.strip(), "-t", "120", "--json")
+    assert (done.returncode, json.loads(done.stdout)["stats"]["ok"]) == (0, 1), done.stderr
+
+
 def test_rows_of_a_queue_stream_until_the_timeout(fleet: Fleet) -> None:
     """`--jsonl` gives each row as it comes, at the end those that are still pending."""
     words = ["rpc", "rpcutil", "ping", "--via", "queue", "--ttl", "1h", "-t", "2", "--jsonl"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mcshell.client.discovery.node_cache import registered
 from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
-from mcshell.errors import Reason, Rejected
+from mcshell.errors import Reason, Rejected, not_kept
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
 from mcshell.wire.documents.registration import open_registration, read_registration
@@ -171,8 +171,8 @@ class RegistrationListener:
         while (group := self._inbox.take(_GROUP)) is not None:
             try:
                 self._handle(group)
-            except Exception:
-                log.exception("could not keep %d registrations", len(group))
+            except Exception as error:  # noqa: BLE001 - it is logged; the next ones may do
+                not_kept(log, len(group), "registrations", error)
 
     def _handle(self, group: list[Delivery]) -> None:
         now = time.time()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.store.records import ReplyRecord
-from mcshell.errors import Reason, Rejected
+from mcshell.errors import Reason, Rejected, not_kept
 from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import Filter, Request, Via, new_nonce
 from mcshell.wire.mcollective import stored as kept
@@ -238,8 +238,8 @@ class MCollectiveConnection:
                 replies = [self._open(delivery, now, keeper) for delivery in group]
                 keeper.enter([received for received in replies if received is not None])
                 self.poller.ask()
-            except Exception:
-                log.exception("could not keep %d replies of the old wire", len(group))
+            except Exception as error:  # noqa: BLE001 - it is logged; the next ones may do
+                not_kept(log, len(group), "replies of the old wire", error)
             finally:
                 self._handled = time.monotonic()
                 self._quiet = True

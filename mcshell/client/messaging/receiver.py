@@ -29,7 +29,7 @@ from mcshell.client.messaging.signature_process import SignatureProcess
 from mcshell.client.messaging.stored_digests import StoredDigests
 from mcshell.client.store.records import ReplyRecord, target_of
 from mcshell.client.store.strays import Stray
-from mcshell.errors import MachineError, Reason, Rejected
+from mcshell.errors import MachineError, Reason, Rejected, not_kept
 from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import (
     CERTIFICATE,
@@ -343,9 +343,9 @@ class Receiver:
                 log.info("once more: %s", error)
                 self._stopped.wait(_PAUSE)
                 return work()
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - it is logged, and tried anew
             # A later acknowledgement would stand for these too: have them handed out again.
-            log.exception("could not keep %d replies", len(group))
+            not_kept(log, len(group), "replies", error)
             self._transport.renew("replies could not be kept")
             self._stopped.wait(_PAUSE)
             return None

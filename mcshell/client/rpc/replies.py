@@ -5,6 +5,7 @@ Everything it hands out is a snapshot that never changes; a later reply shows in
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import field, replace
@@ -201,6 +202,18 @@ class Replies:
         """
         with self.stopping():
             self._tracker.wait_finished(timeout)
+        return self
+
+    def wait_last(self, timeout: float) -> Self:
+        """Wait (seconds) as `wait`, and for the last replies of those who were at it when it was over.
+
+        So for what was interrupted, or whose process is gone: what still comes is waited for.
+        """
+        end = time.monotonic() + timeout
+        self.wait(timeout)
+        if self._tracker.live:
+            with self.stopping():
+                self._tracker.wait(lambda ledger: ledger.closed, end - time.monotonic())
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:

@@ -156,7 +156,7 @@ def _verb(words: Sequence[str], face: Face, *, helped: bool = False) -> tuple[Ve
         names = [name.split() for name in grammar.VERBS]
         inner = [name[1] for name in names if name[0] == words[0] and name[1:]]
         raise UsageError(_unknown(words, inner, face, helped=helped))
-    if found.only not in (None, face):
+    if not found.offered(face):
         where = (
             f"on the command line: mcshell {found.name}" if found.only == "cli" else "at the prompt"
         )

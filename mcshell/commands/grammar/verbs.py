@@ -89,6 +89,11 @@ class Verb:
     only: Face | None = None
     free: Literal["", "query", "--", "line"] = ""
 
+    def offered(self, face: str) -> bool:
+        """Whether a face has it; a cell shows nothing again and again."""
+        own = face == "magic" and self.target.startswith("face:")
+        return self.only in (None, face) and not own
+
     @property
     def kind(self) -> type[Options]:
         """The class of what its lines say."""
@@ -206,7 +211,7 @@ def begins_verb(word: str) -> bool:
 
 def offered(face: str) -> dict[str, str]:
     """The verbs of a face, each with its summary."""
-    shown = (verb for verb in VERBS.values() if verb.only in (None, face))
+    shown = (verb for verb in VERBS.values() if verb.offered(face))
     return {verb.name: verb.summary for verb in shown}
 
 

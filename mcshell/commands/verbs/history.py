@@ -35,7 +35,7 @@ def replies(context: Context, options: request_options.RepliesOptions) -> Replie
     if options.timeout is not None and options.format != "jsonl":
         try:
             with context.progress(client, found):
-                found.wait(options.timeout)
+                found.wait_last(options.timeout)
         except Stopped as stopped:
             found = stopped_with(context, stopped)
     return shaped(context, options, found)
@@ -99,5 +99,8 @@ def _session_of(context: Context, request: str) -> str | None:
         if record is not None:
             mine = store.meta("caller") == caller
             here = store.meta("collective") == settings.collective.main
-            return store.path.stem if mine and here and record.via.durable else None
+            more = record.via.durable or not all(
+                one.state.closed for one in store.entries(record.id)
+            )
+            return store.path.stem if mine and here and more else None
     return None

@@ -37,6 +37,14 @@ def test_help_and_version_write_to_standard_output(capsys: pytest.CaptureFixture
         assert err == ""
 
 
+def test_every_script_is_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """`-e` given twice is two lines; the second takes no place of the first."""
+    assert main(["-e", "help find", "-e", "help ping"]) == 0
+    out, _err = capsys.readouterr()
+    assert "usage: find" in out
+    assert out.index("usage: find") < out.index("usage: ping")
+
+
 def test_bad_options_before_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
     """What stands before the verb is checked as well."""
     for words, said in (

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.node.facts.sendable import plain
-from mcshell.node.files.obeyed import is_among
+from mcshell.node.files.obeyed import is_among, is_obeyed
 from mcshell.node.journal import Journal
 from mcshell.node.system import LocalSystem
 from mcshell.storage import storage_flaws
@@ -164,7 +164,7 @@ class Host:
 
     def obeys(self, path: str) -> bool:
         """Whether a path is what the node obeys or has noted."""
-        return is_among(path, self._obeyed)
+        return is_obeyed(path, self._obeyed)
 
     def rules(self) -> dict[str, int]:
         """The rules that this machine has: the revision of each AUTHOR/NAME."""

@@ -25,10 +25,17 @@ def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("obeyed")
     (folder / "code").mkdir()
     (folder / "link").symlink_to("policies")
+    (folder / "shared").mkdir()
+    for name in ("exec.policy", "handler.py"):
+        (folder / "shared" / name).write_text("")
+    (folder / "code" / "converse").mkdir()
+    (folder / "code" / "converse" / "handler.py").symlink_to(folder / "shared" / "handler.py")
     more = f'agents = ["{folder}/code"]\naudit = "{folder}/audit.jsonl"\n' + MORE.format(
         root=folder
     )
     with Fleet(embedded, folder, {"n1": Node()}, policies={"file": RULES}, more=more) as fleet:
+        for name in ("exec.policy", "not-there-yet.policy"):
+            (folder / "policies" / name).symlink_to(folder / "shared" / name)
         fleet.start()
         yield fleet
 
@@ -38,6 +45,7 @@ def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     [
         *("policies/exec.policy", "code/exec.py", "n1.yaml", "n1.toml", "n1.pem"),
         *("pki/ca.pem", "audit.jsonl", "audit.jsonl.1", "broker.pass"),
+        *("shared/exec.policy", "shared/handler.py", "shared/not-there-yet.policy"),
     ],
 )
 def test_what_a_node_obeys_is_not_written(fleet: Fleet, tmp_path: Path, name: str) -> None:

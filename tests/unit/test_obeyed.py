@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import struct
+from pathlib import Path
 
 import pytest
 
+import mcshell
+from mcshell.node.files.obeyed import is_obeyed
 from mcshell.private import UnsafeFile, check_obeyed, read_obeyed
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
@@ -145,3 +149,11 @@ def test_the_size_is_bounded(file):
     assert read_obeyed(file, 6) == b"obeyed"
     with pytest.raises(ValueError, match="larger than 5"):
         read_obeyed(file, 5)
+
+
+def test_what_python_loads_is_obeyed(tmp_path):
+    """A node's own modules and those of its libraries are nobody's to put, wherever they lie."""
+    for place in (mcshell.__file__, json.__file__):
+        assert is_obeyed(place, ())
+        assert is_obeyed(str(Path(place).with_name("new.py")), ())
+    assert not is_obeyed(str(tmp_path / "new.py"), ())

@@ -17,7 +17,7 @@ from mcshell import table
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.origin import origin_of
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.session.raw_rows import refuse_strange, snapshot
+from mcshell.client.session.raw_rows import refuse_misfits, refuse_strange, snapshot
 from mcshell.client.session.seal import file_digest
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
@@ -90,6 +90,7 @@ def stored(path: str | os.PathLike[str], *, sha256: str | None = None) -> Stored
                 source.stem,
             )
         refuse_strange(copy)
+        refuse_misfits(copy)
         store = SessionStore(copy)
         unless_open.callback(store.close)
         store.lapse(time.time())

@@ -429,7 +429,10 @@ class _Examiner:
 
 def _object(text: str) -> dict[str, Any]:
     """A JSON object; raises ValueError, or TypeError for what is another thing."""
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("too deep") from error
     if not isinstance(found, dict):
         raise TypeError("no object")
     return found

@@ -15,15 +15,26 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.schema import SESSION
 from mcshell.errors import ConfigError, SessionError
+from mcshell.message import State
 from mcshell.sqlite import Database, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BROKEN", "RawRows", "as_it_is", "copied", "refuse_strange", "snapshot", "strange"]
+__all__ = [
+    "BROKEN",
+    "RawRows",
+    "as_it_is",
+    "copied",
+    "refuse_misfits",
+    "refuse_strange",
+    "snapshot",
+    "strange",
+]
 
 BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
 """What a broken file comes to; the second where SQLite itself has no text to say it in."""
+_TABLES: Final = "SELECT name FROM sqlite_master WHERE type='table' AND name<>'sqlite_sequence'"
 _KINDS: Final = {"INTEGER": (int,), "REAL": (float,), "TEXT": (str,), "BLOB": (bytes,)}
 
 
@@ -94,6 +105,30 @@ def snapshot(path: Path, copy: Path) -> None:
         shutil.copyfile(path, copy)
     if (bodies := _beside(path, BESIDE)).exists():
         shutil.copyfile(bodies, _beside(copy, BESIDE))
+
+
+def refuse_misfits(path: Path) -> None:
+    """Refuse a file that is not `strange`, in which some value is of no kind that its column is for.
+
+    Raises:
+        SessionError: it is so, or broken.
+    """
+    with as_it_is(path) as rows:
+        tables = [name for (name,) in rows.execute(_TABLES)]
+        for table in tables:
+            for _, name, kind, needed, _, key in rows.execute(
+                f"PRAGMA table_info({table})"
+            ).fetchall():
+                kinds = f"'{kind.lower()}'" if needed or key else f"'{kind.lower()}', 'null'"
+                query = f"SELECT 1 FROM {table} WHERE typeof({name}) NOT IN ({kinds}) LIMIT 1"  # noqa: S608 - our own names
+                if rows.execute(query).fetchone():
+                    raise SessionError(
+                        f"{path}: {table}: no value of its kind in {name}", path.stem
+                    )
+        states = ", ".join(f"'{one.value}'" for one in State)
+        query = f"SELECT 1 FROM targets WHERE state NOT IN ({states}) LIMIT 1"  # noqa: S608 - our own words
+        if rows.execute(query).fetchone():
+            raise SessionError(f"{path}: targets: there is no such state", path.stem)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from mcshell.client.store.ledger import LedgerEntry
+from mcshell.errors import SessionError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import digest_of, is_old, read_reply
@@ -222,21 +223,28 @@ def of_record(record: RequestRecord) -> tuple[Any, ...]:
 
 
 def record_of(row: Sequence[Any]) -> RequestRecord:
-    """A request from its columns."""
+    """A request from its columns; SessionError where they are those of none, as of a foreign file."""
     id_, agent, action, via, collective, created, expires, filter_, data, pool, options = row
-    return RequestRecord(
-        id=id_,
-        agent=agent,
-        action=action,
-        via=Via(via),
-        collective=collective,
-        created=created,
-        expires=expires,
-        filter=Filter.from_dict(json.loads(filter_)),
-        data=json.loads(data),
-        pool=pool,
-        options=json.loads(options),
-    )
+    try:
+        found = RequestRecord(
+            id=id_,
+            agent=agent,
+            action=action,
+            via=Via(via),
+            collective=collective,
+            created=created,
+            expires=expires,
+            filter=Filter.from_dict(json.loads(filter_)),
+            data=json.loads(data),
+            pool=pool,
+            options=json.loads(options),
+        )
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise SessionError(f"request {str(id_)[:40]!r} is kept as none can be: {said}") from error
+    if not isinstance(found.data, dict) or not isinstance(found.options, dict):
+        raise SessionError(f"request {str(id_)[:40]!r} is kept as none can be: no hash of inputs")
+    return found
 
 
 def outgoing_of(row: sqlite3.Row) -> OutgoingMessage:

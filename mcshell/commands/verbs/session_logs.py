@@ -91,7 +91,7 @@ def _note(logs: NodeLogs, lines: Iterable[bytes]) -> None:
     for line in lines:
         try:
             event: Any = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # a torn line, of which the chain tells
         if not isinstance(event, dict) or event.get("event") not in _OUTCOMES:
             continue

@@ -25,7 +25,7 @@ LEFT_OUT = (
     ),
     *("client/analysis/plots.py", "client/rpc/pool_tasks.py", "client/rpc/stored.py"),
     "commands/output/incident.py",
-    *(f"client/session/{one}.py" for one in ("evidence", "raw_rows", "replayed", "seal")),
+    *(f"client/session/{one}.py" for one in ("evidence", "replayed", "seal")),
     *(
         f"commands/verbs/{one}.py"
         for one in ("approvals", "audit_session", "broker_move", "cp", "notebook", "tour")

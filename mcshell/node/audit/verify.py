@@ -177,10 +177,10 @@ class _Walk:
 
     def _unchained(self, text: bytes, count: int) -> None:
         """Lines of an mcshell that kept no chain: the first of the chain has the hash of them all."""
-        told = json.loads(text).get("previous") or {}
+        told = _before(_event(text)) or {}
         whole = b"\n".join(self._rest)
         hashes = {hashlib.sha256(one).hexdigest() for one in (whole, whole + b"\n")}
-        if count != 1 or told.get("hash") not in hashes:
+        if count != 1 or str(told.get("hash")) not in hashes:
             raise _Broken("what stands before the chain is not what stood there when it began")
         self.found.before = len(self._rest)
         self._rest = []
@@ -196,15 +196,15 @@ class _Walk:
 
     def _note(self, text: bytes) -> None:
         """What a line tells of the log itself, and of whom."""
-        try:
-            event: Any = json.loads(text)
-        except ValueError:
-            raise _Broken("this is no JSON") from None
+        event = _event(text)
         name = event.get("event")
         if isinstance(identity := event.get("identity"), str):
             self.found.whose.add(identity)
         if name == "gap":
-            self.found.gaps.append(Gap(self._name, self._number, int(event.get("lost") or 0)))
+            lost = event.get("lost") or 0
+            if not isinstance(lost, int):
+                raise _Broken("this tells no number of lost lines")
+            self.found.gaps.append(Gap(self._name, self._number, lost))
         elif name == "torn":
             rest = b"\n".join(self._rest)
             told = (event.get("bytes"), event.get("hash"))
@@ -212,11 +212,30 @@ class _Walk:
                 raise _Broken("what is said to be torn is not what was found there")
             self._rest = []
             self.found.torn += 1
-        told_before = event.get("previous")
-        if name in ("file", "gap") and told_before and self.found.head.count:
+        told_before = _before(event) if name in ("file", "gap") else None
+        if told_before and self.found.head.count:
             self._previous(told_before)
 
     def _previous(self, told: Any) -> None:
         head = self.found.head
         if (told.get("count"), told.get("hash")) != (head.count, head.hash):
             raise _Broken("the file before is not the one that this one follows")
+
+
+def _event(text: bytes) -> dict[str, Any]:
+    """What a line says, which whoever hands a log over may have written."""
+    try:
+        event: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise _Broken("this is no JSON")
+    return event
+
+
+def _before(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a line tells of the file before; None where there was none."""
+    told = event.get("previous")
+    if told is not None and not isinstance(told, dict):
+        raise _Broken("what it tells of the file before is nothing of the kind")
+    return told

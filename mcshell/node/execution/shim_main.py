@@ -24,7 +24,7 @@ from mcshell.message import Request, Via
 from mcshell.node.agent import Call
 from mcshell.node.agents.loading import load_agent
 from mcshell.node.execution.run_directory import RunDirectory, RunLog, write_whole
-from mcshell.node.files.obeyed import is_among
+from mcshell.node.files.obeyed import is_among, is_obeyed
 from mcshell.node.system import LocalSystem
 from mcshell.storage import is_storage_fault, when_room
 from mcshell.wire.documents import strict_json
@@ -81,7 +81,7 @@ class ShimNode:
 
     def obeys(self, path: str) -> bool:
         """Whether a path is what the node obeys or has noted."""
-        return is_among(path, self._obeyed)
+        return is_obeyed(path, self._obeyed)
 
     def settings(self, agent: str) -> Mapping[str, Any]:
         """The [agents.NAME] table of the configuration."""

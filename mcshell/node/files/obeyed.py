@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
 
-__all__ = ["is_among", "obeyed_paths", "secret_paths"]
+__all__ = ["is_among", "is_obeyed", "obeyed_paths", "secret_paths"]
 
 
 def obeyed_paths(settings: Settings) -> tuple[Path, ...]:
@@ -43,6 +46,28 @@ def is_among(path: str, places: Iterable[Path]) -> bool:
     return any(
         real == place or place in real.parents or _is_rotated(real, place) for place in places
     )
+
+
+def is_obeyed(path: str, places: Iterable[Path]) -> bool:
+    """As `is_among`, and whether a link in one of these leads to it, or Python loads the daemon from there."""
+    places = tuple(places)
+    return any(is_among(path, some) for some in (places, _code(), _linked(places)))
+
+
+@cache
+def _code() -> tuple[Path, ...]:
+    """Whence this process has its code: what is put there runs as the node, at its next start or sooner."""
+    return tuple(Path(place).resolve() for place in (*sys.path, sys.executable) if place)
+
+
+def _linked(places: Iterable[Path]) -> Iterator[Path]:
+    """Whither the links lead that lie in these folders, or one below: a policy, an agent, a handler."""
+    for place in places:
+        for pattern in ("*", "*/*"):
+            for found in place.glob(pattern):
+                with suppress(OSError, RuntimeError):  # it leads nowhere, or in a circle
+                    if found.is_symlink():
+                        yield found.resolve()
 
 
 def _is_rotated(real: Path, place: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import pytest
@@ -154,3 +155,29 @@ def test_a_chain_that_was_made_anew_is_found_by_the_heads(tmp_path):
     assert "is not the one whose head has left the node" in broken.what
     (tmp_path / "forged.jsonl").write_bytes(b"")
     assert "was cut" in verify(log_files(tmp_path / "forged.jsonl"), heads).broken.what
+
+
+FIRST = '{"time":"t","epoch":1,"event":"file","previous":null'
+BEFORE = '{"time":"t","epoch":1,"event":"file","previous":'
+ODD = {
+    "lost lines in a list": ("", [FIRST, '{"event":"gap","lost":[1]']),
+    "infinitely many lost lines": ("", [FIRST, '{"event":"gap","lost":1e999']),
+    "a file before that is a text": ("", [FIRST, '{"event":"file","previous":"x"']),
+    "deep": ("", [FIRST, '{"event":' + "[" * 100_000 + "]" * 100_000]),
+    "a hash that is a list": ("junk\n", [BEFORE + '{"hash":[]}']),
+    "a file before that is a list": ("junk\n", [BEFORE + "[3]"]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_well_chained_line_may_say_anything(name):
+    """A log is handed over by those whom it is about: what is of no kind of ours is a break, with its line."""
+    text, starts = ODD[name]
+    before = "0" * 64
+    for number, start in enumerate(starts, 1):
+        line = f'{start},"n":{number},"prev":"{before}"}}'
+        before = hashlib.sha256(line.encode()).hexdigest()
+        text += f"{line}\n"
+    found = verify([("a", text.encode().splitlines(keepends=True))], {})
+    assert found.broken is not None
+    assert found.broken.file == "a"

@@ -40,8 +40,6 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from mcshell.texts import on_one_line
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from logging import Logger
@@ -80,6 +78,7 @@ __all__ = [
     "YAMLError",
     "did_you_mean",
     "not_kept",
+    "on_one_line",
 ]
 
 
@@ -451,6 +450,11 @@ def not_kept(log: Logger, count: int, what: str, error: Exception) -> None:
     """Log that what came is not kept, with where it arose; what the machine lacks is a line."""
     trace = None if isinstance(error, MachineError) else error
     log.error("could not keep %d %s: %s", count, what, error, exc_info=trace)
+
+
+def on_one_line(path: str) -> str:
+    """A path or a line as a failure or a log has it, which is one line: as it is, or with escapes."""
+    return path if path.isprintable() else repr(path)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:

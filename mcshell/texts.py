@@ -1,4 +1,4 @@
-"""The text of a file that somebody wrote: UTF-8, with or without BOM, with CRLF or without; YAML; and paths in a line."""
+"""The text of a file that somebody wrote: UTF-8, with or without BOM, with CRLF or without; YAML; and paths."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import codecs
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.errors import UsageError
+from mcshell.errors import UsageError, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["decoded", "expanded", "make_careful", "on_one_line"]
+__all__ = ["decoded", "expanded", "make_careful"]
 
 _YAML: Final = "tag:yaml.org,2002:"
 _MERGED: Final = 1_000_000
@@ -50,11 +50,6 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise UsageError(f"{on_one_line(str(path))}: there is no such home") from None
-
-
-def on_one_line(path: str) -> str:
-    """A path or a line as a failure or a log has it, which is one line: as it is, or with escapes."""
-    return path if path.isprintable() else repr(path)
 
 
 def make_careful(loader: Any, *, lenient: bool = False) -> None:

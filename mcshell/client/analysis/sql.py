@@ -374,7 +374,7 @@ class _Bodies:
         )
         if body is None:
             return None
-        self._last = key, data_of(whole(self._paths[session], body[0]))
+        self._last = key, data_of(whole(lambda: self._paths[session], body[0]))
         return self._last[1]
 
 

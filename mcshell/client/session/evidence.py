@@ -339,7 +339,7 @@ class _Examiner:
 
     def _reply(self, row: Mapping[str, Any]) -> Reply:
         """A reply, verified as of when it came in; raises Rejected, or MachineError for a lost body."""
-        body = bodies.whole(self._path, row["body"])
+        body = bodies.whole(lambda: self._path, row["body"])
         certificate = self._certificates.get(row["certificate"], "")
         headers = {SIGNATURE: row["signature"], CERTIFICATE: certificate}
         signer = verified(body, headers, self._verifier, row["kept"], stored=True)

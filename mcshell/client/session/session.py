@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from mcshell.client.session.folder import folder_of
 from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
-from mcshell.errors import SessionError
+from mcshell.errors import MachineError, SessionError
 from mcshell.private import is_locked, lock_file, private_folder
 from mcshell.values import dataclass
 from mcshell.wire import destinations
@@ -233,9 +233,9 @@ class Session:
             raise SessionError(f"there is a session {name!r} already", name)
         try:
             self.store.move(target)
-        except SessionError:
+        except MachineError as error:
             lock.close()
-            raise
+            raise SessionError(str(error), self.name) from error
         self._lock.close()
         self.path, self._lock = target, lock
         self._saved()

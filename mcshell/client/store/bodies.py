@@ -18,6 +18,7 @@ from mcshell.storage import is_storage_fault
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
     from pathlib import Path
 
     from mcshell.client.store.records import ReplyRow
@@ -81,10 +82,20 @@ def is_beside(kept: bytes) -> bool:
     return kept.startswith(_MARK)
 
 
-def whole(session: Path, kept: bytes) -> bytes:
+def whole(session: Callable[[], Path], kept: bytes) -> bytes:
     """A reply's body, of what its row has; MachineError where the file has it no more."""
     if not is_beside(kept):
         return kept
+    while True:
+        path = session()
+        try:
+            return _read(path, kept)
+        except MachineError:
+            if path == session():  # else it has had another name since
+                raise
+
+
+def _read(session: Path, kept: bytes) -> bytes:
     path = session.with_name(session.name + BESIDE)
     try:
         place, size = _PLACE.unpack(kept)
@@ -102,5 +113,7 @@ def bring_in(db: sqlite3.Connection, session: Path) -> None:
     marked = "SELECT number FROM replies WHERE substr(body, 1, 1)=?"
     for (number,) in db.execute(marked, (_MARK,)).fetchall():
         (kept,) = db.execute("SELECT body FROM replies WHERE number=?", (number,)).fetchone()
-        db.execute("UPDATE replies SET body=? WHERE number=?", (whole(session, kept), number))
+        db.execute(
+            "UPDATE replies SET body=? WHERE number=?", (whole(lambda: session, kept), number)
+        )
     db.execute("DELETE FROM meta WHERE key=?", (_END,))

@@ -45,7 +45,7 @@ from mcshell.client.store.secret_bytes import forget
 from mcshell.client.store.strays import StrayStore
 from mcshell.client.store.unheard import abandoned, lapsed, passed_over, unanswered
 from mcshell.client.store.unverified import UnverifiedStore
-from mcshell.errors import ConfigError, MachineError, SessionError
+from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
 from mcshell.sqlite import Database
 from mcshell.wire.documents.rule import read_job
@@ -90,15 +90,8 @@ class SessionStore:
         return self._database.path
 
     def move(self, path: Path) -> None:
-        """Give the file another name, while threads may be at work in it.
-
-        Raises:
-            SessionError: another process keeps it open, or it cannot be renamed. It is as it was.
-        """
-        try:
-            self._database.move(path, bodies.BESIDE)
-        except MachineError as error:
-            raise SessionError(str(error), self.path.stem) from error
+        """Give the file another name, while threads may be at work in it (`Database.move`)."""
+        self._database.move(path, bodies.BESIDE)
 
     def close(self) -> None:
         """Close the file; every commit so far is in it."""
@@ -553,13 +546,7 @@ class SessionStore:
 
     def whole(self, kept: bytes) -> bytes:
         """A reply's bytes, of what its row has; MachineError where they are lost."""
-        while True:
-            path = self.path
-            try:
-                return bodies.whole(path, kept)
-            except MachineError:
-                if path == self.path:  # else it has had another name since
-                    raise
+        return bodies.whole(lambda: self.path, kept)
 
     def replies(self, after: int = 0, limit: int = 1000) -> list[tuple[Any, ...]]:
         """The kept replies from the one after `after`, in order.

@@ -15,11 +15,12 @@ LEFT_OUT = (
     *("README.md", "wire/PROTOCOL.md", "wire/mcollective/README.md"),
     *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
     *("deploy/ansible", "deploy/node", "deploy/puppet", "mcp", "notebook", "wire/schemas"),
-    *("shell/demo.py", "shell/demo_history.py"),
+    *("shell/demo.py", "shell/demo_history.py", "shell/editor.py"),
     *(
         "broker/move.py",
         "node/emulator",
         "client/files",
+        "client/accessor.py",
         "client/approvals.py",
         "client/executor.py",
     ),

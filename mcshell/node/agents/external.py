@@ -20,11 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.errors import AgentError, PluginError, Unavailable
+from mcshell.errors import AgentError, PluginError, Unavailable, on_one_line
 from mcshell.message import Request, StatusCode, Via, new_nonce
 from mcshell.node.agent import Agent, Call, run
 from mcshell.private import UnsafeFile, check_obeyed
-from mcshell.texts import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -114,8 +114,8 @@ def test_a_login_comes_and_goes_with_its_list(guarded: Guarded) -> None:
 
 def test_who_has_no_rights_yet_is_told_how_they_come(guarded: Guarded) -> None:
     """An operator with a certificate that the broker has not heard of gets the next step in the line."""
-    guarded.fleet.authority.issue("late", "operator", out=guarded.folder)
-    where = {f"MCSHELL_PKI_{k}": str(guarded.folder / f"late.{v}") for k, v in FILES}
+    guarded.fleet.authority.issue("tardy", "operator", out=guarded.folder)
+    where = {f"MCSHELL_PKI_{k}": str(guarded.folder / f"tardy.{v}") for k, v in FILES}
     done = guarded.fleet.cli("ping", **where)
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()

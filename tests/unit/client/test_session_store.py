@@ -158,14 +158,14 @@ def test_secret_bytes_of_an_earlier_process_go_too(store, tmp_path):
     one = asked()
     store.add_all([NewRequest(one, ["web1"], [message(one, "web1", b"hunter2")], secret=True)])
     store.close()
-    store = SessionStore(tmp_path / "s.sqlite")
-    store.lapse(150.0)
-    assert store.unconfirmed(9, 150.0)[0].body == b"hunter2"
-    store.lapse(201.0)
-    assert store.outgoing(one.id)[0][0].body == b""
-    store.add_all([NewRequest(asked(1), ["web1"], [message(asked(1), "web1")], secret=True)])
-    store.forget_secrets(150.0, all_of_them=True)
-    assert store.outgoing(asked(1).id)[0][0].body == b""
+    with closing(SessionStore(tmp_path / "s.sqlite")) as next_one:
+        next_one.lapse(150.0)
+        assert next_one.unconfirmed(9, 150.0)[0].body == b"hunter2"
+        next_one.lapse(201.0)
+        assert next_one.outgoing(one.id)[0][0].body == b""
+        next_one.add_all([NewRequest(asked(1), ["web1"], [message(asked(1), "web1")], secret=True)])
+        next_one.forget_secrets(150.0, all_of_them=True)
+        assert next_one.outgoing(asked(1).id)[0][0].body == b""
 
 
 # -- what comes in

@@ -365,8 +365,10 @@ def test_classes_are_read_from_files_alone(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["", "/", "a/**b", "x" * 300])
 def test_a_pattern_that_is_none_costs_itself(tmp_path, facts_d, pattern):
-    """It is named, and all other files are read."""
+    """It is named, or to a later Python one that nothing fits, and all other files are read."""
     (facts_d / "a.yaml").write_text("beside: there\n")
     found = source(tmp_path, pattern, "facts.d/*.yaml")
     assert found.facts() == {"beside": "there"}
-    assert [line.partition(":")[0] for line in found.flaws()] == [f"fact files {pattern[:80]!r}"]
+    flaws = [line.partition(":")[0] for line in found.flaws()]
+    fits_nothing = len(pattern) > 1 and sys.version_info >= (3, 12)
+    assert flaws == [f"fact files {pattern[:80]!r}"] or (fits_nothing and not flaws)

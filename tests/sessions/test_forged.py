@@ -163,11 +163,11 @@ def test_a_reply_to_another_question(fleet: Fleet, state: str) -> None:
 
 
 def test_replies_that_are_said_to_be_elsewhere(fleet: Fleet, state: str) -> None:
-    """A row that points beside its file, as those of a session at work do, brings nothing in."""
+    """What a row says to be beside its file is read there, and proved as any other: nothing comes in."""
     path = forge(exported(fleet, state, "alice"), f"UPDATE replies SET body=x'{64:026x}';")
     path.with_name(f"{path.name}{BESIDE}").write_bytes(b"x" * 1000)
     report = bring_in(fleet, f"{state}-b", path)
-    assert dict(report.refused) == {"reply: malformed": 3}
+    assert dict(report.refused) == {"reply: not_json": 3}
     with fleet.client(state=f"{state}-b", session="friday") as alice:
         assert alice.replies().stats["silent"] == len(NAMES)
 

@@ -307,10 +307,10 @@ def test_a_metrics_setting_that_cannot_be_used_is_refused(
         config.load(path)
 
 
-@pytest.mark.parametrize("raw", ["9999999999999", "99999999w", "9" * 400, 1e300, float("inf")])
-def test_a_duration_beyond_any_clock_is_refused(raw: object) -> None:
-    """No calendar has its end, and infinity is no length."""
-    with pytest.raises(ValueError, match="longer than any calendar"):
+@pytest.mark.parametrize("raw", ["9" * 400, f"{'9' * 400}w", 10**400, float("inf")])
+def test_a_duration_without_end_is_refused(raw: object) -> None:
+    """Infinity is no length, nor is what a number of a machine cannot hold."""
+    with pytest.raises(ValueError, match="a duration has an end"):
         config.seconds(raw)
     assert config.seconds("36500d") == 36500 * 86400
 

@@ -194,7 +194,7 @@ def test_retry_asks_those_again_that_gave_no_word(context: Context) -> None:
         assert other.tracker.record.data == {"fact": "rack"}
         with pytest.raises(NoTargets):
             frame.mco.ok.mco.retry()
-        with pytest.raises(UsageError, match="one request"):
+        with pytest.raises(UsageError, match="no column 'requestid'"):
             pd.DataFrame({"sender": ["a"], "state": ["failed"]}).mco.retry()
         few: Any = frame.mco.ok.mco.rpc("rpcutil", "ping")
         assert list(few["sender"]) == ["web1"]

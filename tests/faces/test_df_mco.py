@@ -55,7 +55,7 @@ def test_rows_know_their_request(client: Client) -> None:
     assert sorted(again["sender"]) == ["ghost", "web1", "web2"]
     with pytest.raises(UsageError, match="one request are meant, not of 2"):
         pd.concat([df, again]).mco.replies()
-    with pytest.raises(UsageError, match="not of 0"):
+    with pytest.raises(UsageError, match="no column 'requestid'"):
         df[["sender"]].mco.ledger()
 
 

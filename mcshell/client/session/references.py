@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock
 from typing import TYPE_CHECKING
@@ -85,10 +86,9 @@ def parse_moment(text: str) -> Moment:
         ends = (datetime.combine(one, clock()) for one in (day, day + timedelta(days=1)))
         begin, end = (one.astimezone().timestamp() for one in ends)
         return Moment(text, end, begin)
-    try:
-        return Moment(text, now - config.seconds(text))
-    except ValueError:
-        pass  # a date, then
+    with suppress(ValueError):  # it may be a date
+        if (ago := config.seconds(text)) <= now:
+            return Moment(text, now - ago)
     try:
         return Moment(text, datetime.fromisoformat(text).astimezone().timestamp())
     except (ValueError, OverflowError) as error:

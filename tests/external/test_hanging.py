@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,25 +50,32 @@ def schema(name: str) -> str:
     return json.dumps({"metadata": metadata, "actions": [{"display": "always", **action}]})
 
 
+@contextmanager
+def node_with(broker: Broker, place: Path, texts: dict[str, str]) -> Iterator[Fleet]:
+    """A node, not started yet, and the programs that are its agents, by name."""
+    agents = place / "agents"
+    agents.mkdir()
+    for name, text in texts.items():
+        (agents / name).write_text(text, newline="")
+        (agents / name).chmod(0o755)
+        (agents / f"{name}.json").write_text(schema(name))
+    folder = place / "fleet"
+    folder.mkdir()
+    where = f"agents = {json.dumps([str(agents)])}\n"
+    with Fleet(broker, folder, {"web1": Node()}, more=where) as fleet:
+        fleet.config.write_text(f"{fleet.config.read_text()}[node]\n{where}")
+        yield fleet
+
+
 @pytest.fixture
 def fleet(embedded: Broker, tmp_path: Path) -> Iterator[Fleet]:
     """A node with two agents that hang, and one that serves once a file is there."""
-    agents = tmp_path / "agents"
-    agents.mkdir()
     texts = {
         "hanga": HANGS.format(pid=tmp_path / "a.pid"),
         "hangb": HANGS.format(pid=tmp_path / "b.pid"),
         "late": SERVES.format(gate=tmp_path / "gate"),
     }
-    for name, text in texts.items():
-        (agents / name).write_text(text)
-        (agents / name).chmod(0o755)
-        (agents / f"{name}.json").write_text(schema(name))
-    folder = tmp_path / "fleet"
-    folder.mkdir()
-    where = f"agents = {json.dumps([str(agents)])}\n"
-    with Fleet(embedded, folder, {"web1": Node()}, more=where) as fleet:
-        fleet.config.write_text(f"{fleet.config.read_text()}[node]\n{where}")
+    with node_with(embedded, tmp_path, texts) as fleet:
         yield fleet
 
 
@@ -116,24 +124,13 @@ def test_what_an_agent_leaves_costs_its_call_alone(embedded: Broker, tmp_path: P
 
     What it left running and still writes makes no failure of what it has done.
     """
-    agents = tmp_path / "agents"
-    agents.mkdir()
     texts = {
-        "pipe": 'rm "$2"; mkfifo "$2"',
-        "writeson": WRITES_ON,
-        "crlf": "exit\r\n",
-        "red": "printf '\\033[31m' >&2",
+        "pipe": f'{ACTIVE}rm "$2"; mkfifo "$2"\n',
+        "writeson": f"{ACTIVE}{WRITES_ON}\n",
+        "crlf": f"{ACTIVE}exit\n".replace("\n", "\r\n"),
+        "red": f"{ACTIVE}printf '\\033[31m' >&2\n",
     }
-    for name, text in texts.items():
-        head = ACTIVE.replace("\n", "\r\n") if name == "crlf" else ACTIVE
-        (agents / name).write_text(f"{head}{text}\n", newline="")
-        (agents / name).chmod(0o755)
-        (agents / f"{name}.json").write_text(schema(name))
-    folder = tmp_path / "fleet"
-    folder.mkdir()
-    where = f"agents = {json.dumps([str(agents)])}\n"
-    with Fleet(embedded, folder, {"web1": Node()}, more=where) as fleet:
-        fleet.config.write_text(f"{fleet.config.read_text()}[node]\n{where}")
+    with node_with(embedded, tmp_path, texts) as fleet:
         fleet.start()
         with fleet.client() as client:
 

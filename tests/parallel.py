@@ -26,7 +26,7 @@ GROUPS = {
     ],
     "rights": ["rights", "puppet", "ansible", "plans"],
     "machines": ["enrolment", "foreign", "rollout"],
-    "hostile": ["hostile", "work", "keys", "conversations"],
+    "hostile": ["hostile", "execution", "keys", "conversations"],
     "jobs": ["jobs", "mcollective", "supervisor", "protocol"],
     "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
     "services": ["services", "metrics", "deploy", "docs", "faces"],

@@ -17,7 +17,7 @@ from mcshell import table
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.origin import origin_of
 from mcshell.client.rpc.replies import Replies
-from mcshell.client.session.raw_rows import refuse_misfits, refuse_strange, snapshot
+from mcshell.client.session.raw_rows import refuse_misfits, snapshot
 from mcshell.client.session.seal import file_digest
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
@@ -89,7 +89,6 @@ def stored(path: str | os.PathLike[str], *, sha256: str | None = None) -> Stored
                 f"{source} is not the file that was meant: its SHA-256 is {found}, not {sha256}",
                 source.stem,
             )
-        refuse_strange(copy)
         refuse_misfits(copy)
         store = SessionStore(copy)
         unless_open.callback(store.close)

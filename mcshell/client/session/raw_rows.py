@@ -27,7 +27,6 @@ __all__ = [
     "as_it_is",
     "copied",
     "refuse_misfits",
-    "refuse_strange",
     "snapshot",
     "strange",
 ]
@@ -84,7 +83,7 @@ def strange(path: Path) -> str:
     return f"its tables are not those of a session file: {', '.join(others)}" if others else ""
 
 
-def refuse_strange(path: Path) -> None:
+def _refuse_strange(path: Path) -> None:
     """Refuse a file that is `strange`; raises SessionError, for that too."""
     if why := strange(path):
         raise SessionError(f"{path}: {why}", path.stem)
@@ -108,11 +107,12 @@ def snapshot(path: Path, copy: Path) -> None:
 
 
 def refuse_misfits(path: Path) -> None:
-    """Refuse a file that is not `strange`, in which some value is of no kind that its column is for.
+    """Refuse a file that is `strange`, or in which some value is of no kind that its column is for.
 
     Raises:
         SessionError: it is so, or broken.
     """
+    _refuse_strange(path)
     with as_it_is(path) as rows:
         tables = [name for (name,) in rows.execute(_TABLES)]
         for table in tables:
@@ -140,7 +140,7 @@ def copied(path: Path) -> Iterator[Path]:
     Raises:
         SessionError: it is no session file, or broken.
     """
-    refuse_strange(path)
+    _refuse_strange(path)
     with tempfile.TemporaryDirectory(prefix="mcshell-session-") as folder:
         copy = Path(folder) / path.name
         with as_it_is(path) as source, closing(sqlite3.connect(copy)) as target:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.client.session.folder import folder_of
 from mcshell.client.session.proof import open_kept, open_sent, unproven
-from mcshell.client.session.raw_rows import refuse_misfits, refuse_strange, snapshot
+from mcshell.client.session.raw_rows import refuse_misfits, snapshot
 from mcshell.client.session.session import origins_of, refuse_taken
 from mcshell.client.session.strays import give_strays, hold_expired, pass_strays
 from mcshell.client.store.records import NewRequest
@@ -104,7 +104,6 @@ def import_session(
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / source.name
         snapshot(source, copy)
-        refuse_strange(copy)
         refuse_misfits(copy)
         theirs = SessionStore(copy)
         try:

@@ -122,6 +122,8 @@ def test_what_a_watchdog_ends_says_where_its_threads_were(fleet, manager):
     """SIGABRT leaves the place of each thread in the log."""
     fleet.environ |= manager.environ(PERIOD)
     fleet.start()
+    assert manager.came(PATIENCE, READY="1")
+    manager.forget()  # a sign of life comes with each try for a connection too
     assert wait_until(lambda: bool(manager.signs()), PATIENCE)  # it is where it attends
     child = fleet.nodes.pop("web1")
     os.kill(child.pid, signal.SIGABRT)

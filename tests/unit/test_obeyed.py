@@ -157,3 +157,17 @@ def test_what_python_loads_is_obeyed(tmp_path):
         assert is_obeyed(place, ())
         assert is_obeyed(str(Path(place).with_name("new.py")), ())
     assert not is_obeyed(str(tmp_path / "new.py"), ())
+
+
+def test_a_link_in_a_folder_that_is_itself_a_link_leads_to_what_is_obeyed(tmp_path):
+    """A policy that lies elsewhere, by way of a folder elsewhere, is as much a policy."""
+    policies, shared, far = (tmp_path / name for name in ("policies", "shared", "far"))
+    for folder in (policies, shared, far):
+        folder.mkdir()
+    (far / "real.policy").write_text("deny")
+    (shared / "exec.policy").symlink_to(far / "real.policy")
+    (shared / "loop").symlink_to("loop")
+    (policies / "shared").symlink_to(shared)
+    assert is_obeyed(str(far / "real.policy"), (policies,))
+    assert is_obeyed(str(shared / "new.policy"), (policies,))
+    assert not is_obeyed(str(far / "other"), (policies,))

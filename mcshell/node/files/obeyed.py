@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 import sys
 from contextlib import suppress
 from functools import cache
@@ -43,9 +44,8 @@ def secret_paths(settings: Settings) -> tuple[Path, ...]:
 def is_among(path: str, places: Iterable[Path]) -> bool:
     """Whether a path leads to one of these (resolved), below it, or to a log of its that was rotated."""
     real = Path(path).resolve()
-    return any(
-        real == place or place in real.parents or _is_rotated(real, place) for place in places
-    )
+    above = {real, *real.parents}
+    return any(place in above or _is_rotated(real, place) for place in places)
 
 
 def is_obeyed(path: str, places: Iterable[Path]) -> bool:
@@ -63,11 +63,21 @@ def _code() -> tuple[Path, ...]:
 def _linked(places: Iterable[Path]) -> Iterator[Path]:
     """Whither the links lead that lie in these folders, or one below: a policy, an agent, a handler."""
     for place in places:
-        for pattern in ("*", "*/*"):
-            for found in place.glob(pattern):
-                with suppress(OSError, RuntimeError):  # it leads nowhere, or in a circle
-                    if found.is_symlink():
-                        yield found.resolve()
+        for entry in _entries(place):
+            inner = () if entry.is_file(follow_symlinks=False) else _entries(entry.path)
+            for found in (entry, *inner):
+                if found.is_symlink():
+                    with suppress(OSError, RuntimeError):  # it leads nowhere, or in a circle
+                        yield Path(found.path).resolve()
+
+
+def _entries(folder: Path | str) -> tuple[os.DirEntry[str], ...]:
+    """What a folder holds, for this is asked at each chunk of a file; of what is none, nothing."""
+    try:
+        with os.scandir(folder) as found:
+            return tuple(found)
+    except OSError:
+        return ()
 
 
 def _is_rotated(real: Path, place: Path) -> bool:

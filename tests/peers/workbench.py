@@ -284,8 +284,9 @@ class Bench:
         return finals[0]
 
     def finals(self, requestid: str) -> list[Reply]:
-        """All final replies about a request so far."""
-        return [one.reply for one in list(self.heard.get(requestid, ())) if one.reply.final]
+        """All final replies about a request so far; what was sent again, unconfirmed, is the same one."""
+        heard = [one.reply for one in list(self.heard.get(requestid, ())) if one.reply.final]
+        return list({reply.sequence: reply for reply in heard}.values())
 
     def states(self, requestid: str) -> list[str]:
         """The states of all replies about a request, in the order of arrival."""

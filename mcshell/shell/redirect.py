@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from mcshell.commands import light
 from mcshell.commands.output.result import Feed, Prose, Result
-from mcshell.errors import UsageError
+from mcshell.errors import MachineError, UsageError
 from mcshell.shell.output import Screen, show
+from mcshell.storage import is_storage_fault
 from mcshell.texts import expanded
 from mcshell.values import dataclass
 
@@ -148,7 +149,12 @@ class _File:
             raise self._wrong("it cannot be written")
 
     def write(self, result: Result, options: Options, screen: Screen, form: str | None) -> None:
-        """Write a result as the name says."""
+        """Write a result as the name says.
+
+        Raises:
+            MachineError: the disk takes nothing.
+            UsageError: all else that keeps it from being written there.
+        """
         try:
             if self.suffix in _FRAMES:
                 self._write_frame(result, options)
@@ -158,7 +164,10 @@ class _File:
                 with self.path.open("w", encoding="utf-8", newline="") as out:
                     self._show(out, result, options, screen, form)
         except OSError as error:
-            raise self._wrong(error.strerror or str(error)) from error
+            why = error.strerror or str(error)
+            if is_storage_fault(error):
+                raise MachineError(f"{self.sign} {self.path}: {why}") from error
+            raise self._wrong(why) from error
 
     def _show(
         self, out: TextIO, result: Result, options: Options, screen: Screen, form: str | None

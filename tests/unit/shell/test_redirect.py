@@ -20,7 +20,7 @@ from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import Options
 from mcshell.commands.grammar.parser import only_line
 from mcshell.commands.output.result import Prose, Table
-from mcshell.errors import UsageError
+from mcshell.errors import MachineError, UsageError
 from mcshell.shell import lines as running
 from mcshell.shell.lines import run_lines
 from mcshell.shell.output import Screen, show
@@ -174,7 +174,7 @@ def test_a_file_that_is_no_file_is_written_to() -> None:
     """What the system gives as a file is one: nothing is made beside it or put in its place."""
     write("find > /dev/null")
     write("find >> /dev/null")
-    with pytest.raises(UsageError, match="> /dev/full: No space left on device"):
+    with pytest.raises(MachineError, match="> /dev/full: No space left on device"):
         write("find > /dev/full")
 
 

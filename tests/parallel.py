@@ -23,20 +23,21 @@ from interpreters import CACHE
 
 TESTS = Path(__file__).parent
 GROUPS = {
+    "hostile": ["hostile", "execution", "keys", "conversations"],
     "brokers": [
         *("contract", "wire", "peers", "failover", "unit", "stopping", "stories"),
         "mcp_server",
     ],
-    "machines": ["enrolment", "foreign", "rollout"],
-    "the rest": [],
     "services": ["services", "metrics", "deploy", "docs", "faces"],
     "jobs": ["jobs", "mcollective", "supervisor", "protocol"],
-    "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
-    "hostile": ["hostile", "execution", "keys", "conversations"],
     "rights": ["rights", "puppet", "ansible", "plans"],
+    "fleets": ["lid", "fleet", "sessions", "explain", "registration", "tasks", "external"],
+    "machines": ["enrolment", "foreign", "rollout"],
+    "the rest": [],
+    "notebooks": ["notebooks", "jupyterlab", "incident"],
 }
-"""In the order in which they begin: what takes longest first."""
-AT_ONCE = max(3 * (os.cpu_count() or 1), 4)
+"""In the order in which they begin: what waits most first, so that none is left to wait alone."""
+AT_ONCE = max(7 * (os.cpu_count() or 1) // 2, 4)
 LATER = "RabbitMQ of Debian 13"
 """What runs on a broker of its own: `tests/peers/rabbitmq_of` has brought it where there is root."""
 LATER_FOLDERS = ["contract", "rights", "failover", "clusters"]

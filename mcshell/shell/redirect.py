@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from mcshell.commands import light
 from mcshell.commands.output.result import Feed, Prose, Result
-from mcshell.errors import MachineError, UsageError
+from mcshell.errors import MachineError, MCShellError, UsageError
 from mcshell.shell.output import Screen, show
 from mcshell.storage import is_storage_fault
 from mcshell.texts import expanded
@@ -164,10 +164,8 @@ class _File:
                 with self.path.open("w", encoding="utf-8", newline="") as out:
                     self._show(out, result, options, screen, form)
         except OSError as error:
-            why = error.strerror or str(error)
-            if is_storage_fault(error):
-                raise MachineError(f"{self.sign} {self.path}: {why}") from error
-            raise self._wrong(why) from error
+            kind = MachineError if is_storage_fault(error) else UsageError
+            raise self._wrong(error.strerror or str(error), kind) from error
 
     def _show(
         self, out: TextIO, result: Result, options: Options, screen: Screen, form: str | None
@@ -222,8 +220,8 @@ class _File:
         ) as book:
             frame.to_excel(book, index=False)
 
-    def _wrong(self, why: str) -> UsageError:
-        return UsageError(f"{self.sign} {self.path}: {why}")
+    def _wrong(self, why: str, kind: type[MCShellError] = UsageError) -> MCShellError:
+        return kind(f"{self.sign} {self.path}: {why}")
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

@@ -285,8 +285,11 @@ class Bench:
 
     def finals(self, requestid: str) -> list[Reply]:
         """All final replies about a request so far; what was sent again, unconfirmed, is the same one."""
-        heard = [one.reply for one in list(self.heard.get(requestid, ())) if one.reply.final]
-        return list({reply.sequence: reply for reply in heard}.values())
+        found: list[Reply] = []
+        for one in list(self.heard.get(requestid, ())):
+            if one.reply.final and one.reply not in found:
+                found.append(one.reply)
+        return found
 
     def states(self, requestid: str) -> list[str]:
         """The states of all replies about a request, in the order of arrival."""

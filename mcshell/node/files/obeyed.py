@@ -11,6 +11,7 @@ import os
 import sys
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def is_among(path: str, places: Iterable[Path]) -> bool:
 def is_obeyed(path: str, places: Iterable[Path]) -> bool:
     """As `is_among`, and whether a link in one of these leads to it, or Python loads the daemon from there."""
     places = tuple(places)
-    return any(is_among(path, some) for some in (places, _code(), _linked(places)))
+    return is_among(path, chain(places, _code(), _linked(places)))
 
 
 @cache

@@ -67,37 +67,11 @@ def mcshell(path: str, session: str, wanted: str, count: str) -> tuple[float, fl
     """A client that attaches the session; every reply is verified and committed."""
     from mcshell import config
     from mcshell.client.client import Client
-    from mcshell.client.session.session import Session
-    from mcshell.client.store.records import NewRequest, OutgoingMessage, RequestRecord
-    from mcshell.message import Filter, Via
+    from tests.peers.asked import keep_requests
 
     settings = config.load(Path(path))
     document = json.loads(Path(wanted).read_text())
-    prepared = Session.open(settings.state_dir, "cert=alice", settings.collective.main, session)
-    now = time.time()
-    for request in document["requests"]:
-        record = RequestRecord(
-            id=request,
-            agent="rpcutil",
-            action="ping",
-            via=Via.QUEUE,
-            collective=settings.collective.main,
-            created=now,
-            expires=now + 1e6,
-            filter=Filter(),
-            data={},
-        )
-        asked = OutgoingMessage(
-            request=request,
-            sender="*",
-            destination="",
-            body=request.encode(),
-            signature="",
-            certificate="",
-        )
-        prepared.store.add_all([NewRequest(record, document["nodes"], [asked])])
-        prepared.store.mark_confirmed([asked], now)
-    prepared.close()
+    keep_requests(settings, session, document["requests"], document["nodes"])
     began, used = time.monotonic(), time.process_time()
     with Client(settings, session=session) as client:
         while client.session.store.latest() < int(count):

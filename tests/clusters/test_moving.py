@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -47,22 +46,9 @@ class Single:
         assert done.returncode == 0, done.stderr
         return str(json.loads(done.stdout)[0]["start"])
 
-    def command(self, name: str, *words: str) -> str:
-        """Run one of the commands beside `start`."""
-        done = subprocess.run(
-            [str(self.folder / "conf" / name), *words],
-            env=dict(self.broker.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
-
     def listing(self) -> str:
         """What is in its queues."""
-        return self.command("ctl", "-q", "list_queues", "name", "messages")
+        return self.broker.command("ctl", "-q", "list_queues", "name", "messages")
 
     def waiting(self) -> dict[str, int]:
         """The messages of each queue that has any."""

@@ -71,8 +71,7 @@ def configure_broker(site: Site) -> None:
     words = ("broker", "config", site.kind, *site.pki, "--dir", str(site.folder / "conf"))
     site.run(*words, config="alice")
     if site.kind == "rabbitmq":
-        reload = site.folder / "conf" / "reload"
-        subprocess.run([reload], env=site.broker.environment, check=True, timeout=300)
+        site.broker.command("reload")
     else:
         site.broker.restart()
 

@@ -7,17 +7,18 @@ import random
 import signal
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mcshell.message import State
+from mcshell.node.execution.run_directory import RunDirectory
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcshell.node.execution.run_directory import RunDirectory
     from tests.peers.workbench import Bench
 
 pytestmark = pytest.mark.timeout(240)
@@ -47,124 +48,131 @@ def test_daemon_killed_at_a_step(bench: Bench, tmp_path: Path, step: str, action
     assert len({one.sequence for one in bench.finals(request)}) == 1
 
 
-def shim_of(bench: Bench, request: str) -> RunDirectory:
-    """The folder of a running action, once its shim is at work."""
-    from mcshell.node.execution.run_directory import RunDirectory
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """An action that the node n1 has begun; each run of it leaves the request's id in `mark`."""
 
-    folder = RunDirectory(bench.folder / "state-n1" / "node" / "work" / request)
-    assert wait_until(lambda: folder.shim_pid() is not None, 30)
-    return folder
+    bench: Bench
+    mark: Path
+    request: str
+
+    @classmethod
+    def begin(
+        cls, bench: Bench, folder: Path, action: str, *, sleep: float = 60.0, ttl: float = 3600.0
+    ) -> Running:
+        """Start the node, ask it, and wait until the action is at work."""
+        bench.start()
+        mark = folder / "marks"
+        request = bench.ask(action, {"file": str(mark), "sleep": sleep}, ttl=ttl)
+        one = cls(bench=bench, mark=mark, request=request)
+        one.shim()
+        assert wait_until(mark.exists, 30)
+        return one
+
+    @property
+    def folder(self) -> RunDirectory:
+        """Where it runs."""
+        return RunDirectory(self.bench.folder / "state-n1" / "node" / "work" / self.request)
+
+    @property
+    def runs(self) -> list[str]:
+        """The id of the request, as often as it was run."""
+        return self.mark.read_text().split()
+
+    def shim(self) -> int:
+        """The process that watches over it, once there is one."""
+        assert wait_until(lambda: self.folder.shim_pid() is not None, 30)
+        return int(self.folder.shim_pid() or 0)
+
+    def kill(self) -> None:
+        """SIGKILL to that process."""
+        os.kill(self.shim(), signal.SIGKILL)
 
 
 def test_killed_shim_is_interrupted(bench: Bench, tmp_path: Path) -> None:
     """An action whose process is killed is answered interrupted at once, with the signal."""
-    bench.start()
-    mark = tmp_path / "marks"
-    request = bench.ask("once", {"file": str(mark), "sleep": 60.0})
-    folder = shim_of(bench, request)
-    assert wait_until(mark.exists, 30)
-    os.kill(int(folder.shim_pid() or 0), signal.SIGKILL)
-    reply = bench.final(request)
+    one = Running.begin(bench, tmp_path, "once")
+    one.kill()
+    reply = bench.final(one.request)
     assert (reply.state, reply.statuscode) == (State.INTERRUPTED, 5)
     assert "SIGKILL" in reply.statusmsg
-    assert mark.read_text().split() == [request]
+    assert one.runs == [one.request]
 
 
 def test_killed_shim_of_a_safe_action_runs_again(bench: Bench, tmp_path: Path) -> None:
     """An action that is safe to run again is started again, its replies numbered as attempt two."""
-    bench.start()
-    mark = tmp_path / "marks"
-    request = bench.ask("again", {"file": str(mark), "sleep": 2.0})
-    folder = shim_of(bench, request)
-    assert wait_until(mark.exists, 30)
-    os.kill(int(folder.shim_pid() or 0), signal.SIGKILL)
-    reply = bench.final(request)
+    one = Running.begin(bench, tmp_path, "again", sleep=2.0)
+    one.kill()
+    reply = bench.final(one.request)
     assert reply.state is State.OK
     assert reply.sequence == 5
-    assert mark.read_text().split() == [request, request]
+    assert one.runs == [one.request] * 2
 
 
 def test_safe_action_that_always_dies_is_given_up(bench: Bench, tmp_path: Path) -> None:
     """After three starts an action that is safe to run again is interrupted for good."""
-    bench.start()
-    mark = tmp_path / "marks"
-    request = bench.ask("again", {"file": str(mark), "sleep": 60.0})
+    one = Running.begin(bench, tmp_path, "again")
     for number in (1, 2, 3):
-        assert wait_until(
-            lambda count=number: mark.exists() and len(mark.read_text().split()) == count, 30
-        )
-        os.kill(int(shim_of(bench, request).shim_pid() or 0), signal.SIGKILL)
-    reply = bench.final(request)
+        assert wait_until(lambda count=number: len(one.runs) == count, 30)
+        one.kill()
+    reply = bench.final(one.request)
     assert (reply.state, reply.sequence) == (State.INTERRUPTED, 8)
-    assert len(mark.read_text().split()) == 3
+    assert len(one.runs) == 3
 
 
 def test_what_died_and_is_not_started_again_is_interrupted(bench: Bench, tmp_path: Path) -> None:
     """It has run, so it is neither expired nor denied when its time was over before it could again."""
-    bench.start()
-    mark = tmp_path / "marks"
-    request = bench.ask("again", {"file": str(mark), "sleep": 60.0}, ttl=6)
-    folder = shim_of(bench, request)
-    assert wait_until(mark.exists, 30)
-    shim = int(folder.shim_pid() or 0)
+    one = Running.begin(bench, tmp_path, "again", ttl=6)
+    shim = one.shim()
     bench.kill("n1")
     os.kill(shim, signal.SIGKILL)
     time.sleep(6.0)  # until its ttl is over
     bench.start()
-    reply = bench.final(request)
+    reply = bench.final(one.request)
     assert (reply.state, reply.statuscode) == (State.INTERRUPTED, 5)
     assert reply.statusmsg == (
         "the node died in the middle; not started again: expired before a slot was free"
     )
-    assert mark.read_text().split() == [request]
+    assert one.runs == [one.request]
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_running_action_is_adopted(bench: Bench, tmp_path: Path, how: str) -> None:
     """An action that runs while its daemon starts again is not disturbed; its result arrives."""
-    bench.start()
-    mark = tmp_path / "marks"
-    request = bench.ask("once", {"file": str(mark), "sleep": 5.0})
-    pid = shim_of(bench, request).shim_pid()
+    one = Running.begin(bench, tmp_path, "once", sleep=5.0)
+    pid = one.shim()
     getattr(bench, how)()
     bench.start()
-    assert not bench.finals(request)
-    reply = bench.final(request)
+    assert not bench.finals(one.request)
+    reply = bench.final(one.request)
     assert (reply.state, reply.data["pid"]) == (State.OK, pid)
     assert "still runs" in bench.log()
-    assert mark.read_text().split() == [request]
+    assert one.runs == [one.request]
 
 
 def test_outcome_of_an_absent_daemon_is_found(bench: Bench, tmp_path: Path) -> None:
     """An action that ended while no daemon was there is answered with what it left."""
-    bench.start()
-    mark = tmp_path / "marks"
-    request = bench.ask("once", {"file": str(mark), "sleep": 1.0})
-    folder = shim_of(bench, request)
+    one = Running.begin(bench, tmp_path, "once", sleep=2.0)
     bench.kill()
-    assert wait_until(lambda: folder.outcome.exists() and not folder.alive(), 30)
+    assert wait_until(lambda: one.folder.outcome.exists() and not one.folder.alive(), 30)
     bench.start()
-    assert bench.final(request).state is State.OK
-    assert mark.read_text().split() == [request]
+    assert bench.final(one.request).state is State.OK
+    assert one.runs == [one.request]
 
 
 def test_another_boot_is_an_interruption(bench: Bench, tmp_path: Path) -> None:
     """What a machine was doing when it went down is interrupted when it is up again."""
-    bench.start()
-    mark = tmp_path / "marks"
-    request = bench.ask("once", {"file": str(mark), "sleep": 60.0})
-    folder = shim_of(bench, request)
-    assert wait_until(mark.exists, 30)
+    one = Running.begin(bench, tmp_path, "once")
     family = bench.children["n1"].family()
     bench.kill()
     for process in family:
         if process.is_running():
             process.kill()
-    assert wait_until(lambda: not folder.alive(), 10)
-    folder.pid.write_text('{"pid": 1, "start": 1, "boot": "another"}')
+    assert wait_until(lambda: not one.folder.alive(), 10)
+    one.folder.pid.write_text('{"pid": 1, "start": 1, "boot": "another"}')
     bench.start()
-    assert bench.final(request).state is State.INTERRUPTED
-    assert mark.read_text().split() == [request]
+    assert bench.final(one.request).state is State.INTERRUPTED
+    assert one.runs == [one.request]
 
 
 def test_broker_that_dies_gets_the_results_later(fresh_broker, tmp_path: Path) -> None:
@@ -226,8 +234,6 @@ def test_random_kills(bench: Bench, tmp_path: Path, count: int) -> None:
 
 def kill_shim(folder: Path) -> int:
     """SIGKILL to the shim of a folder; 1 when there was one."""
-    from mcshell.node.execution.run_directory import RunDirectory
-
     pid = RunDirectory(folder).shim_pid()
     if pid is None:
         return 0

@@ -471,6 +471,19 @@ class Configured(Broker):
         """What its other commands (`ctl`, `reload`) need, to find this instance's ports."""
         return {**os.environ, **self._environ}
 
+    def command(self, name: str, *words: str) -> str:
+        """Run one of its other commands; returns what it printed."""
+        done = subprocess.run(
+            [str(self.directory / name), *words],
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
     def launch(self) -> Child:
         """Run the command as an administrator would; RabbitMQ's epmd is ours, so that it ends."""
         if self.kind == "rabbitmq" and self._epmd is None:

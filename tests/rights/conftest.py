@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -74,23 +73,10 @@ class Guarded:
         (told,) = json.loads(done.stdout)
         return told
 
-    def command(self, name: str, *words: str) -> str:
-        """Run one of the commands beside `start`; returns what it printed."""
-        done = subprocess.run(
-            [str(self.folder / "conf" / name), *words],
-            env=dict(self.broker.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
-
     def ctl(self, *words: str) -> list[dict[str, Any]]:
         """What rabbitmqctl lists."""
         listed: list[dict[str, Any]] = json.loads(
-            self.command("ctl", "-q", *words, "--formatter", "json")
+            self.broker.command("ctl", "-q", *words, "--formatter", "json")
         )
         return listed
 

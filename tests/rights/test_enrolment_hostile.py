@@ -148,7 +148,7 @@ def test_queues_that_would_last_are_small_and_end(enrolling: Guarded) -> None:
         "stomp-subscription-0": "mcshell-kept",
         "stomp-subscription-1": "mcshell-streams",
     }
-    enrolling.command("reload")
+    enrolling.broker.command("reload")
     assert "stomp-subscription-1" not in {row["name"] for row in _queues(enrolling)}
     assert wait_until(lambda: not _queues(enrolling), 120, 2.0)
 

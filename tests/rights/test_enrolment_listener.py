@@ -293,11 +293,11 @@ def _comes_in(
 def test_a_reload_takes_the_logins_away_and_brings_them(enrolling: Guarded) -> None:
     """Without a port nothing of it is left in the broker that runs; with one again all is there."""
     enrolling.configure("--enrol-port", "0")
-    enrolling.command("reload")
+    enrolling.broker.command("reload")
     assert ENROLMENT_VHOST not in {row["name"] for row in enrolling.ctl("list_vhosts", "name")}
     assert not {row["user"] for row in enrolling.ctl("list_users")} & TABLE.keys()
     enrolling.configure()
-    enrolling.command("reload")
+    enrolling.broker.command("reload")
     for login in TABLE:
         with unknown(enrolling, login) as bare:
             bare.connect()

@@ -44,7 +44,7 @@ def _move(
     listing = ""
     if guarded.kind == "rabbitmq":
         words += ["--queues", "-"]
-        every = guarded.command("ctl", "-q", "list_queues", "name", "messages").splitlines()
+        every = guarded.broker.command("ctl", "-q", "list_queues", "name", "messages").splitlines()
         # what other tests here have left costs minutes
         listing = "".join(f"{line}\n" for line in every if line.split("\t")[0] in queues)
     config = str(guarded.folder / f"{MOVER}.toml")

@@ -36,7 +36,7 @@ def test_who_is_new_comes_in_while_the_fleet_works(guarded: Guarded) -> None:
             for number in range(ASKED):
                 if number == ASKED // 4:
                     _rewritten(guarded, "fresh")
-                    guarded.command("reload")
+                    guarded.broker.command("reload")
                 ask = {"nodes": ["web1", "db1"], "via": "queue", "wait": False}
                 asked.append(alice.rpc("rpcutil", "ping", **ask))
                 time.sleep(0.1)  # they go out for as long as a broker takes to run anew
@@ -92,9 +92,9 @@ def test_reload_starts_nothing_that_does_not_run(guarded: Guarded) -> None:
         guarded.broker.child.process.wait(30)
         assert not java.is_running()
         assert not (conf / "start.pid").exists()
-        assert "does not run" in guarded.command("reload")
+        assert "does not run" in guarded.broker.command("reload")
         (conf / "start.pid").write_text(f"{os.getpid()} 1\n")
-        assert "does not run" in guarded.command("reload")
+        assert "does not run" in guarded.broker.command("reload")
         (conf / "start.pid").unlink()
     finally:
         guarded.broker.stop()

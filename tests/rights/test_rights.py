@@ -230,7 +230,7 @@ def test_a_reply_that_comes_before_its_session_is_sent_on(guarded: Guarded) -> N
     with guarded.enter("alice") as alice:
         read(alice, replies)
         assert alice.silent(QUIET)
-        guarded.command("requeue")
+        guarded.broker.command("requeue")
         assert alice.get("MESSAGE", 60.0).body == b"before its session"
 
 
@@ -364,6 +364,6 @@ def _enters(guarded: Guarded, who: str) -> bool:
 def take_over(guarded: Guarded) -> None:
     """Have the broker take over what was written again; ActiveMQ runs anew for that."""
     before = guarded.broker.pid
-    guarded.command("reload")
+    guarded.broker.command("reload")
     if guarded.kind == "activemq":
         assert wait_until(lambda: guarded.broker.pid != before and guarded.broker.ready(), 60)

@@ -13,14 +13,13 @@ import pytest
 from mcshell import config
 from mcshell.client.messaging import signature_process
 from mcshell.client.messaging.signature_process import SignatureProcess
-from mcshell.client.session.session import Session
-from mcshell.client.store.records import NewRequest, OutgoingMessage, RequestRecord
 from mcshell.errors import Reason
-from mcshell.message import Filter, Reply, State, Via, new_request_id
+from mcshell.message import Reply, State, new_request_id
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import SIGNATURE, SealedMessage, digest_of, seal_reply
 from mcshell.wire.documents.signatures import Signer
 from tests.peers.aio import AioConnection
+from tests.peers.asked import keep_requests
 from tests.peers.fleet import Fleet
 from tests.peers.processes import wait_until
 
@@ -41,37 +40,8 @@ class Backlog:
         pems = [fleet.authority.issue_pem(f"{name}{number:02d}", "node") for number in range(NODES)]
         self.signers = [Signer.from_pem(*pem) for pem in pems]
         self.requests = [new_request_id("cert=alice")[0] for _ in range(REQUESTS)]
-        self._keep_requests()
-
-    def _keep_requests(self) -> None:
-        settings = config.load(self.fleet.config)
-        collective = settings.collective.main
-        now = time.time()
-        session = Session.open(settings.state_dir, "cert=alice", collective, self.name)
-        for request in self.requests:
-            record = RequestRecord(
-                id=request,
-                agent="rpcutil",
-                action="ping",
-                via=Via.QUEUE,
-                collective=collective,
-                created=now,
-                expires=now + 1e6,
-                filter=Filter(),
-                data={},
-            )
-            asked = OutgoingMessage(
-                request=request,
-                sender="*",
-                destination="",
-                body=request.encode(),
-                signature="",
-                certificate="",
-            )
-            names = [signer.identity.name for signer in self.signers]
-            session.store.add_all([NewRequest(record, names, [asked])])
-            session.store.mark_confirmed([asked], now)
-        session.close()
+        names = [signer.identity.name for signer in self.signers]
+        keep_requests(config.load(fleet.config), name, self.requests, names)
 
     def reply(self, request: str, signer: Signer, *, sender: str = "") -> SealedMessage:
         """A node's last reply to a request."""

@@ -1,7 +1,7 @@
 """Rows as a table or upright: which columns a width has room for, and how they are drawn.
 
 A row stays a row on any terminal: what does not fit is wrapped, then whole columns are left out,
-and the reader is told which. Text comes here harmless; tabulate is loaded when a table is drawn.
+and the reader is told which. Text comes here harmless.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.commands.output.json_document import dumps
@@ -184,7 +184,8 @@ def tabulated(
 ) -> str:
     """Draw a table in one of tabulate's formats; `paint`: states in colour.
 
-    A light node has no tabulate, and draws its "simple" one itself.
+    Plain text in the simple one is drawn here, which spares a command the loading of tabulate (a light
+    node has none) and leaves out no row without text.
     """
     if _padded(cells) > _PADDED:  # one cell widens its column for all
         cells = [[shortened(text) for text in row] for row in cells]
@@ -194,8 +195,11 @@ def tabulated(
     style = {"table": "simple"}.get(form, form)
     cells = [[text.expandtabs(4) for text in row] for row in cells]
     cells = _coloured(columns, cells) if paint else cells
+    texts = chain(columns, *cells)
+    if style == "simple" and all(map(str.isascii, texts)):
+        return simple(columns, cells)
     try:
-        from tabulate import tabulate  # noqa: PLC0415 - a sixth of a second, only tables need it
+        from tabulate import tabulate  # noqa: PLC0415 - 0.1 s, most tables do without
     except ModuleNotFoundError:
         return simple(columns, cells)
     # Without disable_numparse tabulate draws the version "1.10" as 1.1.
@@ -203,10 +207,10 @@ def tabulated(
 
 
 def simple(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Draw a table as tabulate's "simple" is, which a light node has not."""
+    """Draw a table as tabulate's "simple" is."""
     rows = [[text.strip().split("\n") for text in row] for row in cells]
     widths = [
-        max(_wide(name) + _HEADED, *(_wide(plain(line)) for row in rows for line in row[place]))
+        max([_wide(name) + _HEADED, *(_wide(plain(line)) for row in rows for line in row[place])])
         for place, name in enumerate(columns)
     ]
     drawn = [columns, ["-" * width for width in widths]]

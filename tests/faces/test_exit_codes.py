@@ -325,10 +325,12 @@ def test_a_forgotten_node_is_no_target(fleet: Fleet) -> None:
         ["rpc", "rpcutil", "ping", "--jsonl"],
         ["facts", "role", "--json"],
         ["replies", "--format", "csv"],
+        ["rpc", "rpcutil", "ping"],
+        ["find"],
     ],
 )
 def test_the_command_line_never_loads_pandas(fleet: Fleet, words: list[str]) -> None:
-    """Help, services and programs' formats start fast: no pandas, IPython, tabulate, prompt."""
+    """Help, services, formats, plain tables start fast: no pandas, IPython, tabulate, prompt."""
     assert not {"pandas", "numpy", "IPython", "tabulate", "prompt_toolkit"} & loaded(fleet, words)
 
 

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from mcshell.commands import light
 from mcshell.errors import UsageError
-from mcshell.shell.tables import simple
+from mcshell.shell.tables import simple, tabulated
 
 PRINTED = st.text(string.ascii_letters + string.digits + " .:-\n", max_size=12)
 
@@ -33,6 +33,18 @@ def test_it_is_drawn_as_tabulate_draws_it(table):
     assume(cells)
     theirs = tabulate(cells, headers=columns, tablefmt="simple", disable_numparse=True)
     assert simple(columns, cells) == f"{theirs}\n"
+
+
+def test_a_row_without_text_stays_a_row():
+    """Where tabulate leaves such a row out, the table has it; a table may have no row at all."""
+    assert tabulated(("a",), [["x"], [""], ["y"]], "table").splitlines()[2:] == ["x", "", "y"]
+    assert tabulated(("a", "b"), [], "table").split() == ["a", "b", "---", "---"]
+
+
+def test_wide_letters_are_drawn_by_tabulate():
+    """What is no ASCII is as wide as a terminal shows it: a combining mark takes no room."""
+    drawn = tabulated(("name", "n"), [["e\u0301", "1"], ["日", "2"], ["abcdefg", "3"]], "table")
+    assert drawn.splitlines()[2:] == ["e\u0301        1", "日       2", "abcdefg  3"]
 
 
 def test_colours_take_no_room():

@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import reprlib
 import time
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +20,7 @@ from mcshell.client.client import Client, connect
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from mcshell.client.rpc.pool_tasks import PoolFuture
@@ -90,6 +92,7 @@ class Executor(concurrent.futures.Executor):
             UsageError: an unknown agent, action or input (InputError), so that nothing was sent.
             ExecutorClosed: it was shut down.
         """
+        _refuse_code(task, inputs)
         (future,) = self._tasks.submit(task, [{**(inputs or {}), **others}])
         return future
 
@@ -162,3 +165,10 @@ class Executor(concurrent.futures.Executor):
     ) -> None:
         """Shut it down; after Ctrl-C without waiting: what is submitted goes on."""
         self.shutdown(wait=kind is None or not issubclass(kind, KeyboardInterrupt))
+
+
+def _refuse_code(task: object, inputs: object) -> None:
+    """UsageError for what other executors take: a function, and its arguments by their places."""
+    if not isinstance(task, str) or not isinstance(inputs, Mapping | None):
+        what = f"{reprlib.repr(task)} and {reprlib.repr(inputs)}"
+        raise UsageError(f'a task is "agent.action" and a mapping, or keywords; not {what}')

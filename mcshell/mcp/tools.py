@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.mcp import asking, reading
@@ -166,7 +167,9 @@ class FleetTool:
 
         error = best_match(self._validator.iter_errors(given))
         if error is None:
-            return ""
+            # NaN, which the SDK reads, is between any two numbers: a wait of it has no end.
+            odd = [one for one in given if isinstance(given[one], float) and isnan(given[one])]
+            return f"{self.name}: {odd[0]}: NaN is no number" if odd else ""
         place = "".join(f"{one}: " for one in error.absolute_path)
         return one_line(f"{self.name}: {place}{error.message}")
 

@@ -97,6 +97,8 @@ def test_what_the_ddl_refuses_is_not_sent(pool):
         ("mark.agian", {}, "did you mean again"),
         ("mark.again", {}, "file"),
         ("mark.again", {"file": 1}, "file"),
+        (print, None, "a task is"),
+        ("mark.again", "file", "a task is"),
     ]:
         with pytest.raises(UsageError, match=said):
             pool.submit(task, inputs)

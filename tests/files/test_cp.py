@@ -290,6 +290,15 @@ def test_names_as_long_as_they_may_be(alice: Client, root: Path, tmp_path: Path,
     assert (tmp_path / "back" / "n1" / name).read_bytes() == b"word"
 
 
+def test_several_files_to_a_part_of_the_nodes(alice: Client, root: Path, tmp_path: Path) -> None:
+    """All of them go to the same: a share is taken once, and not of those again that were chosen."""
+    sources = [tmp_path / name for name in ("first", "second", "third")]
+    for one in sources:
+        one.write_bytes(b"word")
+    frame = alice.files.put(sources, f"{root}/", agents="file", limit="34%")
+    assert list(frame.sender) == [*frame.sender[:2]] * 3, frame
+
+
 def test_what_is_in_the_way_here(alice: Client, root: Path, tmp_path: Path) -> None:
     """The node whose place is taken has failed with the reason, the others' files have come."""
     (root / "way-back").write_bytes(b"word")

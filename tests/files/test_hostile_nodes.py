@@ -23,14 +23,27 @@ AGENT = Path(__file__).resolve().parents[2] / "agents" / "file.json"
 LIAR = """
 from mcshell.node.agent import Agent
 
+OTHERS = {
+    "/nothing-said": {"result": ""},
+    "/unasked-noop": {"result": "noop"},
+    "/another-file": {"result": "written", "sha256": "f" * 64},
+}
+
 
 class File(Agent):
     name = "file"
 
     def put(self, call):
         said = {name: call[name] for name in ("path", "size", "sha256")}
+        if call["path"] in OTHERS:
+            return {**said, "bytes": 100, "missing": [], "changed": True, **OTHERS[call["path"]]}
         missing = [[0, 0]] if call["path"] == "/again" else []
         return {**said, "result": "partial", "bytes": 0, "missing": missing, "changed": False}
+
+    def get(self, call):
+        said = {"path": call["path"], "realpath": call["path"], "mode": "0644", "mtime": 0.0}
+        size, content = 1 << 62, b"x" * call.get("length", 0)
+        return {**said, "size": size, "sha256": "0" * 64, "offset": 0, "content": content}
 
     def list(self, call):
         names = ("b", "a") if call.get("after") == "b" else ("a", "b")
@@ -61,6 +74,23 @@ def test_a_node_that_never_has_enough(alice: Client, tmp_path: Path, path: str) 
     (tmp_path / "app").write_bytes(b"x" * 100)
     frame = alice.files.put(tmp_path / "app", path, identities="liar")
     assert (frame.state[0], "again and again" in frame.reason[0]) == ("failed", True)
+
+
+@pytest.mark.parametrize("path", ["/nothing-said", "/unasked-noop", "/another-file"])
+def test_a_node_that_says_ok_and_not_that_it_has_the_file(
+    alice: Client, tmp_path: Path, path: str
+) -> None:
+    """It has failed: its row says what it answered."""
+    (tmp_path / "app").write_bytes(b"x" * 100)
+    frame = alice.files.put(tmp_path / "app", path, identities="liar")
+    assert (frame.state[0], "not that the file is there" in frame.reason[0]) == ("failed", True)
+
+
+def test_a_node_whose_file_is_larger_than_the_disk(alice: Client, tmp_path: Path) -> None:
+    """It has failed before a byte of it has come: nobody's disk is filled by what a node says."""
+    frame = alice.files.get("/endless", tmp_path / "here", identities="liar", by_node=False)
+    assert (frame.state[0], "there is room for" in frame.reason[0]) == ("failed", True)
+    assert not [*(tmp_path / "here").iterdir()]
 
 
 def test_a_node_whose_folder_has_no_end(alice: Client) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mcshell.client.client import Client
+    from mcshell.client.rpc.replies import Row
     from tests.peers.brokers import Broker
 
 APPROVALS = "*\tonce\t2\tapprovers\nbreak-glass\tcert=carol\tonce\n"
@@ -181,6 +183,46 @@ def test_the_lines(fleet: Fleet, tmp_path: Path) -> None:
             return "" if found is None else str(found.node.flaws)
 
         assert wait_until(lambda: "cert=carol mark.once: the pager" in told_flaws(), 60)
+
+
+@pytest.mark.parametrize("via", ["direct", "queue"])
+def test_inputs_that_are_bytes(fleet: Fleet, via: str) -> None:
+    """They are shown as such to who approves, and compared as all others are: before denied, then done."""
+    (fleet.folder / "policies" / "echo.approvals").write_text("*\tsay\t1\tcert=bob\n")
+    asked = {"nodes": ["web1"], "inputs": {"value": {"part": b"\xff\0", "of": [via.encode()]}}}
+    by_bob = {
+        "MCSHELL_CONFIG": str(fleet.folder / "bob.toml"),
+        "MCSHELL_STATE": str(fleet.folder / "state-cli-bob"),
+    }
+
+    def tried(alice: Client) -> Row:
+        (row,) = alice.rpc("echo", "say", via=via, timeout=60, **asked).wait(60).rows()
+        return row
+
+    with fleet.client(state="state-alice") as alice:
+        assert wait_until(lambda: "approval wanted" in tried(alice).statusmsg, 30)
+        digest = alice.approvals.propose("echo", "say", **asked).digest
+        assert (before := tried(alice)).state == "denied", before
+        assert ": 0 of 1" in before.statusmsg
+        shown = fleet.cli("approve", digest[:12], **by_bob)
+        assert 'value={"of": [{"$base64": ' in shown.stderr, shown
+        assert fleet.cli("approve", digest[:12], "--yes", **by_bob).returncode == 0
+        assert (done := tried(alice)).state == "ok", done
+        assert done.data["value"] == asked["inputs"]["value"]
+    (fleet.folder / "policies" / "echo.approvals").unlink()
+
+
+def test_a_collective_in_which_nothing_is_heard(fleet: Fleet, tmp_path: Path) -> None:
+    """Nothing is sent there: nodes would do it, and no reply would come to the session that asked."""
+    file = tmp_path / "marks"
+    asked = {"nodes": ["web1"], "collective": "eu", "inputs": {"file": str(file)}}
+    with fleet.client(state="state-alice") as alice:
+        for ask in (alice.rpc, alice.approvals.propose, alice.jobs.submit):
+            with pytest.raises(UsageError, match="in its own alone"):
+                ask("mark", "once", **asked)
+        asked["collective"] = fleet.collective
+        assert alice.approvals.propose("mark", "once", **asked).replies is not None
+    assert lines(file) == []
 
 
 def test_a_node_that_names_what_is_not_hides_nothing(fleet: Fleet, tmp_path: Path) -> None:

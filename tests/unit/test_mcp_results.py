@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mcshell.mcp.results import harmless, one_line, part, size
 from mcshell.mcp.tools import TOOLS
 
+NAN = float("nan")
 TEXTS = st.text(st.characters(), max_size=18)  # halves of pairs, too
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=40) | TEXTS,
@@ -119,3 +120,9 @@ def test_every_tool_says_what_it_takes_and_gives() -> None:
         assert tool.complaint({"nonsense": 1})
         assert "\n" not in tool.complaint({"nonsense": "a\nb" * 1_000})
     assert [tool.name for tool in TOOLS.values() if not tool.reads] == ["propose"]
+
+
+def test_nan_is_no_number_of_seconds() -> None:
+    """A client may write it, and it lies within any bounds: a tool would wait for ever."""
+    assert TOOLS["replies"].complaint({"wait": NAN}) == "replies: wait: NaN is no number"
+    assert TOOLS["replies"].complaint({"wait": 1.5}) == ""

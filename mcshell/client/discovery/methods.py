@@ -345,7 +345,24 @@ class Finder:
         """Questions to which late answers are still taken."""
 
     def meant(self, targeting: Targeting) -> Targeting:
-        """The same with names alone: no file, no groups (`groups.resolved`)."""
+        """The same with names alone: no file, no groups (`groups.resolved`).
+
+        Raises:
+            UsageError: it is of a collective in which no reply would be heard; as `groups.resolved`.
+        """
+        settings = self._settings
+        if targeting.collective is not None:
+            check_word("collective", targeting.collective)
+            # Nodes answer in the collective in which they were asked, and a session has one queue.
+            if (
+                targeting.collective != settings.collective.main
+                and not settings.mcollective.enabled
+            ):
+                raise UsageError(
+                    f"collective {targeting.collective!r}: nothing was sent, as a session hears what is "
+                    f"answered in its own alone, {settings.collective.main!r}: a configuration whose "
+                    "[collective] main is the other one asks there"
+                )
         return resolved(targeting, group_lookup(lambda: self._settings))
 
     def find(self, targeting: Targeting, agent: str | None = None) -> Discovered:
@@ -357,8 +374,6 @@ class Finder:
             Stopped: Ctrl-C, with who had answered as `found`.
         """
         source = _source(targeting.source)
-        if targeting.collective is not None:
-            check_word("collective", targeting.collective)
         targeting = self.meant(targeting)
         compile_filter(targeting.filter)
         while source is not named and self._open:  # answers to old questions hold up the new ones

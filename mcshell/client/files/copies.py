@@ -13,7 +13,7 @@ from mcshell.message import State
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from mcshell.client.messaging.queries import NodeQueries, QueryAnswers
     from mcshell.client.rpc.replies import Row
@@ -28,6 +28,8 @@ WINDOW: Final = 4
 RESEND: Final = 10.0
 """Seconds after which a chunk without an answer is sent again."""
 _PAUSE: Final = 0.2
+_WORD: Final = 64
+"""Characters of a node's word that are repeated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,13 @@ class FileCopy:
             changed=self.changed or data.get("changed") is True,
             reason="",
         )
+
+    def proved(self, sha256: str, results: Container[str]) -> FileCopy:
+        """The same; a node that answers ok, and not that this very file came to one of these, has failed."""
+        if self.state is not State.OK or (self.sha256 == sha256 and self.result in results):
+            return self
+        said = f"{self.result[:_WORD] or 'nothing'} of {self.sha256[:_WORD] or 'no file'}"
+        return self.ended(State.FAILED, f"it answers ok, and not that the file is there: {said}")
 
     def ended(self, state: State, reason: str) -> FileCopy:
         """As it has come out."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import field, replace
@@ -66,8 +67,11 @@ class FetchedFile:
     def _stem(self) -> str:
         return f".{os.fsencode(self.place.name)[:_STEM].decode(errors='ignore')}."
 
-    def begin(self, data: Mapping[str, Any]) -> None:
-        """Take size and SHA-256 as the node says them, and go on where an earlier try has ended."""
+    def begin(self, data: Mapping[str, Any], promised: int) -> None:
+        """Take size and SHA-256 as the node says them, and go on where an earlier try has ended.
+
+        One for which there is no room beside the bytes `promised` to others has failed, and takes none of it.
+        """
         size, sha256 = data.get("size"), data.get("sha256")
         right = isinstance(sha256, str) and len(sha256) == _DIGITS and set(sha256) <= _HEXADECIMAL
         if not right or not isinstance(size, int) or size < 0:
@@ -77,6 +81,12 @@ class FetchedFile:
         self.mode = _OURS | _permissions(data.get("mode")) & _OTHERS
         self.tries += 1
         self.got = self.asked = min(_size(self.part), size)
+        room = shutil.disk_usage(self.place.parent).free - promised
+        if size - self.got > room:
+            self.end(
+                State.FAILED, f"it has {size} bytes, and there is room for {max(room, 0)} here"
+            )
+            return
         if self.got == size:
             self.finish()
 
@@ -191,7 +201,7 @@ def fetch(
     told: set[str] = set()
     try:
         for name, one in files.items():
-            one.begin(said[name])
+            one.begin(said[name], _promised(files))
         while still := {name: one for name, one in files.items() if name not in told}:
             some = {name: one for name, one in still.items() if one.open}
             if not questions.full and _ask_next(questions, path, some):
@@ -199,7 +209,7 @@ def fetch(
             if not questions.idle:
                 offset, answers = questions.take()
                 for name, reply in answers.items():
-                    _enter(files[name], offset, reply)
+                    _enter(files[name], offset, reply, files)
             for one in still.values():
                 _judge(one, terms)
             terms.progress(
@@ -238,7 +248,14 @@ def _ask_next(questions: ChunkQuestions, path: str, files: Mapping[str, FetchedF
     return True
 
 
-def _enter(file: FetchedFile, offset: int, reply: Reply | None) -> None:
+def _promised(files: Mapping[str, FetchedFile]) -> int:
+    """The bytes that are still to come."""
+    return sum(one.size - one.got for one in files.values() if one.open and one.sha256)
+
+
+def _enter(
+    file: FetchedFile, offset: int, reply: Reply | None, files: Mapping[str, FetchedFile]
+) -> None:
     """Take what a node says; without an answer it is asked again from where we are."""
     if not file.open:
         return
@@ -249,7 +266,7 @@ def _enter(file: FetchedFile, offset: int, reply: Reply | None) -> None:
     if reply.state is not State.OK:
         file.end(State(reply.state or State.FAILED), reply.statusmsg)
     elif offset < 0:
-        file.begin(reply.data)
+        file.begin(reply.data, _promised(files))
     elif file.sha256:
         content = reply.data.get("content")
         file.take(offset, content[: file.size - offset] if isinstance(content, bytes) else content)

@@ -185,9 +185,11 @@ class FileManager:
                     some = self._queue(file, place, targeting, options, asked)
                 else:
                     some = self._send(file, place, targeting, options, asked)
-            done += some
-            confirm = None
-            targeting = replace(targeting, nodes=tuple(one.sender for one in some))
+            results = ("same", "noop") if options.noop else ("same", "written")
+            done += (one.proved(file.sha256, results) for one in some)
+            confirm = None  # and all go to the same nodes: a limit is not taken once more, of these
+            names = tuple(one.sender for one in some)
+            targeting = Targeting(nodes=names, collective=targeting.collective)
         return done
 
     def _send(

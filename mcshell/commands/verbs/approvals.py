@@ -11,6 +11,7 @@ from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.submitting import confirm, confirmation
 from mcshell.commands.verbs.targeting import targeting
 from mcshell.filters.nodes import fold
+from mcshell.wire.documents import strict_json
 
 if TYPE_CHECKING:
     from mcshell.client.approvals import ProposalStatus
@@ -92,7 +93,7 @@ def _described(context: Context, status: ProposalStatus) -> str:
     """
     one = status.proposal
     data = context.library.get(one.agent).action(one.action).redact(dict(one.data))
-    said = [f"{name}={json.dumps(value, ensure_ascii=True)}" for name, value in data.items()]
+    said = [f"{name}={strict_json.canonical(value)}" for name, value in data.items()]
     filters = "; ".join(
         f"{name}: {', '.join(map(_quoted, words))}"
         for name, words in one.filter.as_dict().items()

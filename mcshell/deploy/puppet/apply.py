@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,14 @@ import yaml
 
 import mcshell
 from mcshell.commands.output.sanitize import sanitize
-from mcshell.errors import ConversationError, InputError, MCShellError, TurnTimeout, UsageError
+from mcshell.errors import (
+    ConversationError,
+    ExitCode,
+    InputError,
+    MCShellError,
+    TurnTimeout,
+    UsageError,
+)
 from mcshell.filters.nodes import canonical
 from mcshell.private import private_folder, replace_file
 from mcshell.values import dataclass
@@ -48,18 +56,24 @@ MOST: Final = 256 * 1024 * 1024
 """Bytes of a report, which is kept as it is."""
 MOST_READ: Final = 4 * 1024 * 1024
 """Bytes of what is read here: facts, a summary."""
+_COUNT: Final = re.compile("[0-9]{1,15}")
+_LARGEST: Final = 2**53
+"""No number that a node says is larger: a table has 64 bits for it."""
 
 
-def summed(summary: str) -> dict[str, int]:
-    """The counts of resources in puppet's `last_run_summary.yaml`; InputError when it has none."""
+def summed(summary: str | bytes) -> dict[str, int]:
+    """The counts of resources in puppet's `last_run_summary.yaml`; InputError when it has none.
+
+    All in it is read as text: a tag of YAML's may have its reader raise anything.
+    """
     try:
-        resources = yaml.safe_load(summary)["resources"]
+        resources = yaml.load(summary, yaml.BaseLoader)["resources"]  # noqa: S506 - texts, lists and hashes
         found = {name: resources[name] for name in COUNTS}
     except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"no summary of puppet's: {type(error).__name__}: {error}") from None
-    if any(type(count) is not int for count in found.values()):
-        raise InputError(f"no summary of puppet's: {found}")
-    return found
+    if not all(isinstance(one, str) and _COUNT.fullmatch(one) for one in found.values()):
+        raise InputError(f"no summary of puppet's: {str(found)[:200]}")
+    return {name: int(one) for name, one in found.items()}
 
 
 def facts_of(node: str, told: bytes) -> bytes:
@@ -102,7 +116,7 @@ class PuppetRun:
 
         run = self._id()
         names = [canonical(node) for node in nodes]
-        if wrong := [name for name in names if not name or name.startswith(".")]:
+        if wrong := [name for name in names if not name or name.startswith(".") or "/" in name]:
             raise UsageError(f"{wrong[0]!r} is no name for a folder")
         with ThreadPoolExecutor(at_once) as pool:
             rows = list(pool.map(lambda node: _NodeRun(self, run, node).row(), names))
@@ -142,7 +156,7 @@ class _NodeRun:
         try:
             if not self.report.exists():
                 self._apply()
-            counts = summed(self.summary.read_text(encoding="utf-8"))
+            counts = self._counts()
         except TurnTimeout as error:
             return self._without("silent", str(error))
         except ConversationError as error:
@@ -154,6 +168,12 @@ class _NodeRun:
         failed = f"{counts['failed']} resources failed" if counts["failed"] else "OK"
         state = "failed" if counts["failed"] else "ok"
         return (self._node, state, failed, *counts.values(), self._cut, str(self.report))
+
+    def _counts(self) -> dict[str, int]:
+        try:
+            return summed(self.summary.read_bytes())
+        except FileNotFoundError:
+            raise InputError(f"{self._node} has sent its report without a summary") from None
 
     def _without(self, state: str, why: str) -> tuple[Any, ...]:
         return (self._node, state, why, *[None] * len(COUNTS), self._cut, None)
@@ -204,7 +224,7 @@ class _NodeRun:
             yield said
 
     def _number(self, said: Any) -> int:
-        if type(said) is not int or said < 0:
+        if type(said) is not int or not 0 <= said <= _LARGEST:
             raise self._unasked(said)
         return said
 
@@ -273,7 +293,7 @@ def _say(node: str, text: str) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run one line; the exit code is 0 when every row is ok, 2 when one is not, 64 for usage."""
+    """Run one line; the exit code is 0 when every row is ok, 2 when one is not, 64 for usage, 74 for the disk."""
     try:
         asked = _arguments(words)
         with mcshell.connect() as client:
@@ -291,6 +311,9 @@ def main(words: Sequence[str]) -> int:
     except MCShellError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        return int(ExitCode.MACHINE)
     sys.stdout.write(f"{sanitize(rows.to_string(index=False))}\n")
     return 0 if (rows["state"] == "ok").all() else 2
 

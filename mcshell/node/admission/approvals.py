@@ -9,7 +9,6 @@ A proposal is good for one request on each node, or one job with all its runs, w
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,6 +17,7 @@ from mcshell.errors import FilterError, InputError, MCShellError, Rejected
 from mcshell.filters import compile_filter
 from mcshell.message import Via
 from mcshell.node.store.approval_table import Emergency, KeptDocument
+from mcshell.wire.documents import strict_json
 from mcshell.wire.documents.approval import open_approval, open_proposal
 from mcshell.wire.documents.envelope import digest_of
 
@@ -225,10 +225,6 @@ def _user(request: Request) -> str:
 def _same(action: ddl.Action, approved: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
     """Whether two sets of inputs are one, once typed and with their defaults; true is not 1."""
     try:
-        return _canonical(action.check(approved)) == _canonical(data)
+        return strict_json.canonical(action.check(approved)) == strict_json.canonical(data)
     except InputError:
         return False
-
-
-def _canonical(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, sort_keys=True)

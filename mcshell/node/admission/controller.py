@@ -8,10 +8,19 @@ where nothing but a date is wrong: one of two clocks is off then, and who asked 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mcshell.errors import FilterError, InputError, MCShellError, Reason, Rejected, UsageError
+from mcshell.errors import (
+    FilterError,
+    InputError,
+    MCShellError,
+    Reason,
+    Rejected,
+    StorageError,
+    UsageError,
+)
 from mcshell.filters import compile_filter
 from mcshell.message import State, StatusCode, Via
 from mcshell.node.journal import claimed_id
@@ -42,6 +51,8 @@ if TYPE_CHECKING:
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["AdmissionController"]
+
+log = logging.getLogger(__name__)
 
 
 class AdmissionController:
@@ -250,8 +261,19 @@ class AdmissionController:
     def admit(self, request: Request, host: Host, event: str = "accepted") -> Admitted | Refusal:
         """Decide what becomes of a verified request that this node has claimed.
 
-        `event` is what the audit calls it when it may run.
+        `event` is what the audit calls it when it may run. A fault of ours costs this request, and not those
+        that wait behind it.
         """
+        try:
+            return self._judged(request, host, event)
+        except StorageError:  # the disk may take it later: whoever asks tries again
+            raise
+        except Exception as error:
+            log.exception("%s: request %s could not be judged", host.identity, request.id)
+            text = f"refused: internal error: {type(error).__name__} (the node's log has more)"
+            return self._refusal(request, host, State.FAILED, StatusCode.UNKNOWN_ERROR, text)
+
+    def _judged(self, request: Request, host: Host, event: str) -> Admitted | Refusal:
         service = self._served.get(request.agent)
         if service is None:
             return self._refusal(

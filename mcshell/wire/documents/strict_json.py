@@ -22,7 +22,7 @@ import orjson
 
 from mcshell.errors import Reason, Rejected
 
-__all__ = ["MAX_DEPTH", "Unwritable", "dumps", "loads"]
+__all__ = ["MAX_DEPTH", "Unwritable", "canonical", "dumps", "loads"]
 
 MAX_DEPTH: Final = 32
 # What a signed or an unsigned 64-bit column holds.
@@ -128,6 +128,11 @@ def dumps(document: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
     except TypeError:
         # Names from the file system may hold bytes that are no text: these travel as bytes.
         return orjson.dumps(_plain(_rescued(document), max_depth, ""))
+
+
+def canonical(document: Any) -> str:
+    """The one text, in ASCII, of all values that travel as this one does; raises Unwritable."""
+    return json.dumps(json.loads(dumps(document)), sort_keys=True)
 
 
 def _too_deep(body: bytes, limit: int) -> bool:

@@ -94,6 +94,16 @@ def test_what_runs_is_named_as_whoever_asks_wants(bench: AdmissionBench) -> None
     assert [line["event"] for line in bench.lines()] == ["scheduled", "started"]
 
 
+def test_a_fault_of_ours_costs_one_request(bench: AdmissionBench) -> None:
+    """It is refused with the error's name, and what comes behind it is judged as ever."""
+    broken, bench.facts = bench.facts, None
+    verdict = bench.controller.admit(bench.request(), bench.host, "started")
+    assert isinstance(verdict, Refusal)
+    assert (verdict.state, "TypeError" in verdict.statusmsg) == (State.FAILED, True)
+    bench.facts = broken
+    assert isinstance(bench.controller.admit(bench.request(), bench.host, "started"), Admitted)
+
+
 def test_a_request_for_others_is_passed_over(bench: AdmissionBench) -> None:
     """Its filter decides, for a broadcast alone; it is known of, and nobody is told."""
     request = bench.request(filter=Filter(identity=("web2",)))

@@ -24,7 +24,7 @@ from IPython.core.magic import (
     needs_local_scope,
     no_var_expand,
 )
-from traitlets import Float, Unicode
+from traitlets import Float, TraitError, Unicode
 
 from mcshell.client import default as current
 from mcshell.client.documents.reader import inputs_of, load_yaml
@@ -37,9 +37,10 @@ from mcshell.commands.output.dataframes import frame_of
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.run import run
+from mcshell.config.readers import seconds
 from mcshell.errors import Stopped, UsageError
 from mcshell.notebook.formats import install, uninstall
-from mcshell.notebook.variables import Template, refuse_lists
+from mcshell.notebook.variables import Closures, Template, refuse_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -58,11 +59,21 @@ __all__ = ["CompletionMatcher", "MCMagics", "load", "unload"]
 _MAGIC = re.compile(r"^\s*(?:[\w.\[\]'\", ]+=\s*)?%{1,2}mco\s+")
 
 
+class _Seconds(Float):  # type: ignore[type-arg]  # it is generic in some versions only
+    """A duration as -t takes it, or None."""
+
+    def validate(self, obj: Any, value: Any) -> float | None:
+        try:
+            return None if value is None else seconds(value)
+        except ValueError as error:
+            raise TraitError(f"{type(obj).__name__}.{self.name}: {error}") from error
+
+
 @magics_class
 class MCMagics(Magics):
     """The fleet in a cell: `%mco VERB …`."""
 
-    timeout = Float(None, allow_none=True, help="Seconds to wait for replies, without -t.").tag(
+    timeout = _Seconds(None, allow_none=True, help="Seconds to wait for replies, without -t.").tag(
         config=True
     )
     session = Unicode("", help="The session to use, without --session.").tag(config=True)
@@ -71,6 +82,7 @@ class MCMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell=shell)
         self.painter: Painter | None = None
+        self.closures = Closures()
         self.completion = CompletionMatcher(lambda: self.context.settings, self._targets)
         self.context = Context("magic", Path(self.config_file) if self.config_file else None)
         self.observe(self._reconfigure, names=["config_file"])
@@ -234,6 +246,7 @@ def load(shell: InteractiveShell) -> None:
     magics.painter = install(shell)
     magics.completion.install(shell)
     current.use(magics.client, lines=True)
+    shell.ast_transformers.append(magics.closures)
     shell.builtin_trap.__enter__()  # it is not for several threads: so none of them enters it first
     MCMagics.mco.__doc__ = help_text(face="magic")
     shell.register_magics(magics)
@@ -249,6 +262,9 @@ def unload(shell: InteractiveShell) -> None:
         shell.builtin_trap.__exit__(None, None, None)
         uninstall(shell)
         magics.completion.uninstall(shell)
+        shell.ast_transformers[:] = [
+            one for one in shell.ast_transformers if one is not magics.closures
+        ]
         shell.configurables[:] = [one for one in shell.configurables if id(one) != id(magics)]
         magics.context.close()
 

@@ -10,6 +10,7 @@ import ast
 import builtins
 import datetime as dt
 import json
+import keyword
 import os
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,14 +23,39 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Template", "refuse_lists"]
+__all__ = ["Closures", "Template", "refuse_lists"]
 
+_WORD = re.compile(r"[^\W\d]\w*")
 _NAME = re.compile(r"\{([^\W\d]\w*)\}")
 _DOLLAR = re.compile(r"\$(?:\{([^\W\d]\w*)\}|([^\W\d]\w*))")
 _BEFORE = r"[^\s{}=<>!~]*[=<>!~]+"
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 _BRACES = re.compile(rf"(?:{_BEFORE})?\{{(.*)\}}", re.DOTALL)
 _SHOWN = 60
+
+
+class Closures(ast.NodeTransformer):
+    """Lets a line in a function have the names of the functions around it.
+
+    A function takes from those around it only what its code names, and a line's names stand in a
+    text: the notebook's variable of that name would be put in. So the code names them, never run.
+    """
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """The call of a line's magic, with the line's words as names beside it."""
+        self.generic_visit(node)
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="run_line_magic"),
+                args=[ast.Constant(value=str(magic)), ast.Constant(value=str(line)), *_],
+            ) if magic == "mco" or "%mco" in line:
+                words = [word for word in _WORD.findall(line) if not keyword.iskeyword(word)]
+                names: list[ast.expr] = [ast.Name(word, ast.Load()) for word in {*words}]
+                never = ast.Tuple(names, ast.Load())
+                both = ast.IfExp(test=ast.Constant(value=True), body=node, orelse=never)
+                return ast.fix_missing_locations(ast.copy_location(both, node))
+            case _:
+                return node
 
 
 @dataclass(frozen=True, slots=True)

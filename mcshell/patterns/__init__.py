@@ -47,6 +47,9 @@ MAX_PATTERNS: Final = 64
 MAX_COST: Final = 4 * 1024 * 1024
 """What one message may cost: different patterns, and bytes of text times patterns."""
 
+_NONE: Final = (re.error, ValueError, OverflowError, RecursionError)
+"""What `re` raises at a pattern that is none."""
+
 _SIZE: Final = 32
 _MEMORY: Final = 256 * 1024
 _PROGRAMS: Final = 64
@@ -210,7 +213,7 @@ def _compiled(pattern: str, flags: int, *, from_file: bool) -> Pattern:
                 f"regex {_shown(pattern)}: {why} is not to be had here (it runs in RE2)", pattern, 1
             ) from None
         return _for_child(pattern, respelled, flags)
-    except (re.error, OverflowError, RecursionError) as error:
+    except _NONE as error:
         raise _none(pattern, error) from error
     return Pattern(respelled, flags, from_file, plain)
 
@@ -219,7 +222,7 @@ def _compiled(pattern: str, flags: int, *, from_file: bool) -> Pattern:
 def _checked(pattern: str) -> None:
     try:
         parse(_respelled(pattern, MAX_PATTERN))
-    except (re.error, OverflowError, RecursionError) as error:
+    except _NONE as error:
         raise _none(pattern, error) from error
 
 
@@ -233,7 +236,7 @@ def _respelled(pattern: str, limit: int) -> str:
 def _for_child(pattern: str, respelled: str, flags: int) -> Pattern:
     try:
         re.compile(respelled, flags)
-    except (re.error, OverflowError, RecursionError) as error:
+    except _NONE as error:
         raise _none(pattern, error) from error
     return Pattern(respelled, flags, True, None)
 

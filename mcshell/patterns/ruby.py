@@ -1,8 +1,8 @@
 r"""Regexes between Ruby and what Python and Go read alike.
 
-Spelling: `\h`, `(?<name>…)`, `[[:alpha:]]`, flags. What is left of a validation means the same, but
-for one thing that is meant: Ruby's `^` and `$` hold at every line, so `^\w+$` lets a second line
-through; ours are the text's own ends (`mcshell.ddl.validators`). In a filter of MCollective's they
+Spelling: `\h`, `(?<name>…)`, `[[:alpha:]]`, flags. What is left of a validation means the same, `\d
+\w \s` too, but for one thing that is meant: Ruby's `^` and `$` hold at every line, so `^\w+$` lets a
+second line through; ours are the text's own ends (`mcshell.ddl.validators`). In a filter of MCollective's they
 hold at every line, and `\d \w \s` are ASCII's, as there (`filter_from_ruby`).
 """
 

@@ -54,7 +54,9 @@ class Translation:
 
 
 def parse(pattern: str, flags: int = 0) -> Any:
-    """Read a pattern as `re` does: re.error, OverflowError or RecursionError when it is none."""
+    """Read a pattern as `re` does: re.error, ValueError, OverflowError
+    or RecursionError when it is none.
+    """
     return parser.parse(pattern, flags)
 
 
@@ -62,7 +64,7 @@ def translate(pattern: str, flags: int, *, plain: bool) -> Translation:
     """Translate for texts of any letters, or with `plain` for those in ASCII: far smaller.
 
     Raises:
-        re.error: it is no pattern (so are OverflowError and RecursionError).
+        re.error: it is no pattern (so say those of `parse`).
         Unsayable: RE2 cannot say it.
     """
     tree = parse(pattern, flags)

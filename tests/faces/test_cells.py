@@ -111,6 +111,30 @@ def test_a_loop_puts_its_variable_in(shell: InteractiveShell) -> None:
     }
 
 
+def test_a_line_has_the_names_around_its_function(shell: InteractiveShell) -> None:
+    """In a function within a function it is the outer one's value, as in Python, not the notebook's."""
+    run(
+        shell,
+        """
+        n, node, few = 'notebook', 'ghost', ['ghost']
+
+        def outer(n, node, few):
+            def inner():
+                r = %mco rpc echo say text={n} value={{n.upper()}} -I {node}
+                return r.got[0]
+            def of_a_list():
+                r = %mco find --nodes few
+                return r.sender.tolist()
+            lines = [get_ipython().run_line_magic('mco', 'find -I {node}').sender[0] for _ in 'a']
+            return inner, of_a_list, lines
+
+        inner, of_a_list, lines = outer('outer', 'web1', ['web2'])
+        told = inner(), of_a_list(), lines
+        """,
+    )
+    assert shell.user_ns["told"] == ({"text": "outer", "value": "OUTER"}, ["web2"], ["web1"])
+
+
 def test_nodes_may_be_an_expression(shell: InteractiveShell) -> None:
     """`--nodes` takes a table by its name, in braces or not, and what an expression gives."""
     run(shell, "df = %mco find\nby_sender = df.set_index('sender')\nnames = df['sender']")

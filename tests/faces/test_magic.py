@@ -143,6 +143,14 @@ def test_traitlets_give_defaults(shell: InteractiveShell) -> None:
     assert list(run(shell, "%mco requests")["agent"]) == ["rpcutil"]
 
 
+@pytest.mark.parametrize("word", ["-1", "float('nan')", "float('inf')", "'soon'"])
+def test_a_wait_that_is_none_is_no_default(shell: InteractiveShell, word: str) -> None:
+    """`%config MCMagics.timeout` takes what -t takes: no target is silent at once for a slip there."""
+    run(shell, "%config MCMagics.timeout = '1500ms'")
+    run(shell, f"%config MCMagics.timeout = {word}")
+    assert shell.magics_manager.registry["MCMagics"].timeout == 1.5
+
+
 def test_reloading_works(shell: InteractiveShell) -> None:
     """`%reload_ext mcshell` closes the old connection and gives a magic that works."""
     run(shell, "%mco find")

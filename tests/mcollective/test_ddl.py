@@ -251,6 +251,16 @@ usage <<-EOT
   and #{%w[a b].map(&:upcase).join("+")}
 EOT
 """,
+    "bytes": """usage "\\xC3\\xA9 \\303\\251 \\101\\0 \\u{41 1F600} \\u00a0" + [
+  "\\0\\u00a0a\\t\\0".strip, "a\\r\\n".chomp, "b\\r\\n".chop, "c\\u00a0d e".split.length, [1, 1.0, 1].uniq.length
+].join("|")
+%w[one\\ two three]
+  .reject { |n| n == 'four' }.
+  each do |n|
+    action n, :description => "d"
+  end
+%I[a b].each { |n| action n, :description => "d" }
+__END__""",
     "again": """action "a", :description => "one" do
   display :ok
 end
@@ -394,6 +404,10 @@ def test_a_statement_that_cannot_be_used_costs_itself(text: str, says: str) -> N
         (META + 'usage "#{["a\\nb"]}"', "only plain strings, symbols and numbers", 3, 7),
         (META + "usage x: 5 => 6", "expected the end", 3, 12),
         (META + "usage({nil => 6})", "a key that is neither", 3, 8),
+        (META + "usage 'abc'.tr('a-c', 'x-z')", "letters alone", 3, 13),
+        (META + "usage 'abc'.tr('^a', 'xy')", "letters alone", 3, 13),
+        (META + "usage 1e15.to_s", "only plain strings", 3, 12),
+        (META + 'usage "\\C-a"', "escape .C is not read", 3, 9),
         (META + "usage 'x'.gsub('a')", "gsub is not read with", 3, 11),
         (META + "usage foo(1)", "a DDL has no 'foo'", 3, 7),
         (META + "usage 09", "must be octal", 3, 7),
@@ -440,6 +454,13 @@ def test_a_file_cannot_make_us_work_without_end() -> None:
     growing = f'["{"x" * 100_000}"].each do |s|\n' + 'usage "#{s}#{s}#{s}"\n' * 100 + "end\n"
     with pytest.raises(DDLError, match="characters made"):
         ruby.read(META + growing)
+
+
+def test_nil_is_no_text() -> None:
+    """Where a text is meant it is an empty one: nobody is shown how Python spells it."""
+    text = META.replace('"1.0"', "nil")
+    action = 'action "a", :description => nil do\n  output :o, :description => nil, :display_as => nil\nend\n'
+    assert "None" not in json.dumps(ruby.read(text + action))
 
 
 def test_an_agent_has_the_name_of_its_file() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -146,6 +148,29 @@ def test_a_follower_takes_over_when_the_holder_is_gone(fleet, state):
         assert wait_until(lambda: follower.session.holds, 10)
         replies = follower.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
         assert replies.stats["ok"] == len(NAMES)
+
+
+def test_a_holder_that_is_a_zombie_is_not_waited_for(fleet, state):
+    """It was killed and its parent has not asked for its end, as of a kernel: nobody waits for its answer."""
+    code = (
+        "import sys, time; from pathlib import Path; from mcshell import config\n"
+        "from mcshell.client.client import Client\n"
+        "client = Client(config.load(Path(sys.argv[1]), overrides={'state': sys.argv[2]}), session='undead')\n"
+        "print(client.session.holds, flush=True); time.sleep(600)\n"
+    )
+    argv = [sys.executable, "-c", code, str(fleet.config), str(fleet.folder / state)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=fleet.environ) as holder:
+        try:
+            assert holder.stdout.readline() == "True\n"
+            with fleet.client(state=state, session="undead") as follower:
+                assert not follower.session.holds
+                holder.kill()
+                assert wait_until(lambda: follower.session.holds, 60)
+                replies = follower.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=90)
+                assert replies.stats["ok"] == len(NAMES)
+                assert not [one for one in follower.notices if "did not answer" in one]
+        finally:
+            holder.kill()
 
 
 def test_a_request_for_an_unknown_pool_is_refused(fleet, state):

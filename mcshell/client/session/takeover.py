@@ -16,6 +16,7 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -230,8 +231,11 @@ def _is_dead(holder: str) -> bool:
         return False
     try:
         os.kill(int(pid), 0)
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except OSError:
         return False
-    return False
+    return stat.rpartition(b")")[2].split()[:1] == [
+        b"Z"
+    ]  # its parent has not asked for its end yet

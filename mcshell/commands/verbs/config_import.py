@@ -36,7 +36,7 @@ def import_(_context: Context, options: ConfigImportOptions) -> Table:
     try:
         written = _write(target.parent, files)
     except OSError as error:
-        raise ConfigError(f"{error.filename or target}: {error.strerror}") from error
+        raise ConfigError(f"{target}: {error.strerror}") from error
     return Table(("file",), [(str(path),) for path in written], notes=(*notes, *made.notes))
 
 
@@ -54,7 +54,7 @@ def _write(folder: Path, files: dict[str, str]) -> list[Path]:
         try:
             config.load(Path(draft, paths[0].name))
         except ConfigError as error:
-            raise ConfigError(str(error).replace(f"{draft}/", ""), error.key) from error
+            raise ConfigError(str(error).replace(f"{Path(draft).name}/", ""), error.key) from error
         done: list[Path] = []
         try:
             for path in paths:

@@ -81,6 +81,11 @@ def _hash(
     return properties
 
 
+def _said(value: Any) -> str:
+    """A value as the text that is meant; nil is an empty one."""
+    return "" if value is None else str(value)
+
+
 def _named(
     context: EvaluationContext, call: FunctionCall, arguments: list[Any]
 ) -> tuple[str, dict[str, Any]]:
@@ -106,7 +111,7 @@ def _metadata(context: EvaluationContext, call: FunctionCall, arguments: list[An
     properties = _hash(context, call, arguments, 0)
     _wanted(context, call, properties, METADATA)
     document = plain(properties)
-    document.update({key: str(document[key]) for key in METADATA if key != "timeout"})
+    document.update({key: _said(document[key]) for key in METADATA if key != "timeout"})
     context.data["metadata"] = document
 
 
@@ -115,7 +120,7 @@ def _requires(context: EvaluationContext, call: FunctionCall, arguments: list[An
     for key in properties:
         if key != "mcollective":
             context.fail(f"only :mcollective can be required, not {key!r}", call.at)
-    context.data["requires"] = {key: str(one) for key, one in properties.items()}
+    context.data["requires"] = {key: _said(one) for key, one in properties.items()}
 
 
 def _usage(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
@@ -134,7 +139,7 @@ def _action(
         name,
         {
             "action": name,
-            "description": str(properties["description"]),
+            "description": _said(properties["description"]),
             "display": "failed",
             "input": {},
             "output": {},
@@ -154,7 +159,7 @@ def _dataquery(
     _wanted(context, call, properties, ("description",))
     if "data" in context.data:
         context.fail("a second dataquery", call.at)
-    data = {"description": str(properties["description"]), "input": {}, "output": {}}
+    data = {"description": _said(properties["description"]), "input": {}, "output": {}}
     context.data["data"] = data
     return EvaluationContext("dataquery", _DATA, data)
 
@@ -199,8 +204,8 @@ def _input(context: EvaluationContext, call: FunctionCall, arguments: list[Any])
     if not isinstance(kind, str):
         context.fail(f"input {name}: its :type must be a symbol", call.at)
     made: dict[str, Any] = {
-        "prompt": str(properties["prompt"]),
-        "description": str(properties["description"]),
+        "prompt": _said(properties["prompt"]),
+        "description": _said(properties["description"]),
         "type": str(kind),
         "optional": bool(properties.get("optional")),
     }
@@ -240,7 +245,7 @@ def _length(context: EvaluationContext, call: FunctionCall, given: Any) -> int:
 def _output(context: EvaluationContext, call: FunctionCall, arguments: list[Any]) -> None:
     name, properties = _named(context, call, arguments)
     _wanted(context, call, properties, ("description", "display_as"))
-    made = {key: str(properties[key]) for key in ("description", "display_as")}
+    made = {key: _said(properties[key]) for key in ("description", "display_as")}
     if isinstance(kind := properties.get("type"), str):
         made["type"] = str(kind)
     if properties.get("default") is not None:

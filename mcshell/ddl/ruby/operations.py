@@ -26,6 +26,11 @@ _MOST: Final = 10_000
 """What may be made at once: bits of a number, characters of a text, items of an array."""
 
 
+_FLOAT: Final = 1e15
+"""From here on Ruby has other figures."""
+_SPACES: Final = "\0\t\n\v\f\r "
+
+
 class Unusable(Exception):
     """Says why something cannot be done."""
 
@@ -43,7 +48,7 @@ def inspect(value: Any) -> str:  # noqa: PLR0911 - one for each kind
         return "nil"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
+    if isinstance(value, int) or (isinstance(value, float) and abs(value) < _FLOAT):
         return str(value)
     if isinstance(value, list):
         return f"[{', '.join(map(inspect, value))}]"
@@ -276,11 +281,22 @@ def _to_i(value: Any) -> int:
     return int(f"{sign}{digits[: min(count, 100)]}") if count else 0
 
 
-def _split(text: Any, by: Any = None) -> list[str]:
-    parts = _text(text).split(by if by != " " else None)
+def _split(text: str, by: Any = None) -> list[str]:
+    parts = re.split(f"[{_SPACES}]+", text.strip(_SPACES)) if by in (None, " ") else text.split(by)
     while parts and not parts[-1]:
         parts.pop()
     return parts
+
+
+def _chomped(text: str, end: str | None) -> str:
+    ends = ("\r\n", "\n", "\r") if end in (None, "\n") else (end,)
+    return text.removesuffix(next((one for one in ends if one and text.endswith(one)), ""))
+
+
+def _letters(text: Any) -> str:
+    if re.search(r"\\|^\^.|.-.", _text(text), re.DOTALL):
+        raise Unusable("is read with letters alone, no ranges")
+    return str(text)
 
 
 def _flat(items: list[Any]) -> list[Any]:
@@ -290,7 +306,7 @@ def _flat(items: list[Any]) -> list[Any]:
 def _unique(items: list[Any]) -> list[Any]:
     made: list[Any] = []
     for one in items:
-        if not _in(one, made):
+        if not any(type(one) is type(other) and one == other for other in made):
             made.append(one)
     return made
 
@@ -306,12 +322,14 @@ METHODS: Final[Mapping[str, Callable[..., Any]]] = {
     "upcase": lambda value: shown(value).upper(),
     "downcase": lambda value: shown(value).lower(),
     "swapcase": lambda value: shown(value).swapcase(),
-    "strip": lambda value: shown(value).strip(),
-    "lstrip": lambda value: shown(value).lstrip(),
-    "rstrip": lambda value: shown(value).rstrip(),
-    "chomp": lambda value, end="\n": _text(value).removesuffix(end),
-    "chop": lambda value: _text(value)[:-1],
-    "tr": lambda value, old, new: _text(value).translate(str.maketrans(old, new)),
+    "strip": lambda value: shown(value).strip(_SPACES),
+    "lstrip": lambda value: shown(value).lstrip(_SPACES),
+    "rstrip": lambda value: shown(value).rstrip(_SPACES),
+    "chomp": lambda value, end=None: _chomped(_text(value), end),
+    "chop": lambda value: _text(value)[: -2 if value.endswith("\r\n") else -1],
+    "tr": lambda value, old, new: _text(value).translate(
+        str.maketrans(_letters(old), _letters(new))
+    ),
     "sub": _substitute(1),
     "gsub": _substitute(0),
     "split": _split,

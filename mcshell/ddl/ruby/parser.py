@@ -395,6 +395,8 @@ class _DDLParser(Scanner):
         value = self.primary()
         while True:
             start = self.at
+            if self.chained():
+                self.blanks()
             if self.take("["):
                 value = MethodCall(value, "[]", self.arguments("]"), start)
             elif self.peek() == "." and not self.text.startswith("..", self.at):
@@ -403,7 +405,16 @@ class _DDLParser(Scanner):
             else:
                 return value
 
+    def chained(self) -> bool:
+        """Whether the next line goes on with a method of what stands here."""
+        here = self.at
+        self.blanks()
+        found = re.compile(r"\.[A-Za-z_]").match(self.text, self.at)
+        self.at = here
+        return found is not None
+
     def method(self, receiver: Expression) -> MethodCall:
+        self.blanks()
         start, word = self.at, self.word()
         if not word:
             self.fail("expected a method's name")

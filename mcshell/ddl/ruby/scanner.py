@@ -7,6 +7,7 @@ of that line it goes on behind the body.
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from mcshell.ddl.ruby.syntax import (
@@ -39,7 +40,8 @@ _NUMBER = re.compile(
 )
 _SYMBOL = re.compile(r":(?:[A-Za-z_][A-Za-z0-9_]*[?!=]?(?!>)|[A-Za-z_][A-Za-z0-9_]*)")
 _HEREDOC = re.compile(r"""<<([-~]?)(?:([A-Z_a-z][A-Za-z0-9_]*)|"([^"\n]+)"|'([^'\n]+)')""")
-_PERCENT = re.compile(r"%([qQwWir]?)([^\w\s])")
+_PERCENT = re.compile(r"%([qQwWiIr]?)([^\w\s])")
+_LISTED = re.compile(r"(?:\\\s|\S)+")
 _CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 _FLAGS = re.compile(r"[imxounse]*")
 _ESCAPES = {
@@ -50,12 +52,14 @@ _ESCAPES = {
     "e": "\x1b",
     "a": "\a",
     "b": "\b",
-    "0": "\0",
     "f": "\f",
     "v": "\v",
     "\n": "",
 }
-_CODE = re.compile(r"x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}")
+_CODE = re.compile(r"x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F \t]+)\}")
+_ASCII = 0x7F
+_RAW = 0xDC00
+"""Added to a byte that is no character alone, as Python's surrogateescape does."""
 _MAX_DIGITS = 100
 _MAX_INNER = 200
 
@@ -112,7 +116,7 @@ class Scanner:
             self.blank()
             if self.peek() == "\n":
                 self.at = self._resume.get(self.at, self.at + 1)
-                if self.text.startswith("__END__\n", self.at):
+                if self.text[self.at : self.at + 8] in ("__END__", "__END__\n"):
                     self.at = len(self.text)
             elif self.peek() == ";":
                 self.at += 1
@@ -169,12 +173,12 @@ class Scanner:
             if char == "\\":
                 plain.append(self._escape() if interpolated else self._quoted(opening + closing))
             elif char == "#" and interpolated and self.peek() == "{":
-                parts.append("".join(plain))
+                parts.append(_of_bytes(plain))
                 plain = []
                 parts.append(self._interpolation())
             else:
                 plain.append(char)
-        return _text([*parts, "".join(plain)], start)
+        return _text([*parts, _of_bytes(plain)], start)
 
     def _delimited(self, start: int, opening: str, closing: str, what: str) -> Iterator[str]:
         """Each character up to the closing delimiter, the cursor behind it; pairs nest."""
@@ -207,12 +211,15 @@ class Scanner:
 
     def _escape(self) -> str:
         if found := _CODE.match(self.text, self.at):
-            code = int(found[1] or found[2] or found[3], 16)
-            if code > 0x10FFFF or 0xD800 <= code < 0xE000:  # noqa: PLR2004 - what Unicode has
+            byte = int(found[1], 16) if found[1] else int(found[2] or "0", 8) & 0xFF
+            codes = [int(code, 16) for code in (found[3] or found[4] or "").split()]
+            if any(code > sys.maxunicode or 0xD800 <= code < 0xE000 for code in codes):  # noqa: PLR2004 - no characters
                 self.fail("an escape that is no character")
             self.at = found.end()
-            return chr(code)
+            return "".join(map(chr, codes or [byte if byte <= _ASCII else byte + _RAW]))
         char = self.peek()
+        if char in ("c", "C", "M"):
+            self.fail(f"the escape \\{char} is not read")
         self.at += 1
         return _ESCAPES.get(char, char)
 
@@ -264,13 +271,14 @@ class Scanner:
         closing = _CLOSING.get(opening, opening)
         if kind == "r":
             return self._regexp(start, opening, closing)
-        text = self.string(start, opening, closing, interpolated=kind in ("", "Q", "W"))
+        text = self.string(start, opening, closing, interpolated=kind in ("", "Q", "W", "I"))
         if kind in ("", "q", "Q"):
             return text
         if not isinstance(text, Literal):
-            self.fail("a %W list with #{…} in it is not read", start)
-        make = SymbolLiteral if kind == "i" else str
-        return ArrayLiteral(tuple(Literal(make(word), start) for word in text.value.split()), start)
+            self.fail(f"a %{kind} list with #{{…}} in it is not read", start)
+        make = SymbolLiteral if kind in "iI" else str
+        words = (re.sub(r"\\(\s)", r"\1", word) for word in _LISTED.findall(text.value))
+        return ArrayLiteral(tuple(Literal(make(word), start) for word in words), start)
 
     def _heredoc(self, start: int, found: re.Match[str]) -> Expression:
         self.at = found.end()
@@ -307,6 +315,11 @@ class Scanner:
 
     def _starts_line(self) -> bool:
         return self.at == 0 or self.text[self.at - 1] == "\n"
+
+
+def _of_bytes(plain: list[str]) -> str:
+    """A text in which what was written byte by byte is what the bytes mean."""
+    return "".join(plain).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _text(parts: list[str | Expression], start: int) -> Expression:

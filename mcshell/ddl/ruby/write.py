@@ -163,7 +163,7 @@ def _string(text: str) -> str:
     """A string: in single quotes, where only the quote and the backslash mean anything."""
     if not _CONTROL.search(text):
         return "'" + re.sub(r"(['\\])", r"\\\1", text) + "'"
-    return json.dumps(text, ensure_ascii=True).replace("#", "\\#").replace("\\u007f", "\\x7f")
+    return json.dumps(text, ensure_ascii=False).replace("#", "\\#").replace("\x7f", "\\x7f")
 
 
 def _symbol(name: str) -> str:

@@ -41,6 +41,7 @@ from mcshell.wire.mcollective.envelope import (
     hash_of_request,
     inner_bytes,
     read,
+    read_answer,
     reply_of,
     request_of,
     text_of,
@@ -130,7 +131,9 @@ class AES:
             once = self._private.decrypt(sealed, rsa_padding.PKCS1v15())
         except ValueError:
             raise Rejected(Reason.BAD_SIGNATURE, "encrypted for another key") from None
-        return replace(reply, body=read(self.codec, self._decrypted(once, document), limits.bounds))
+        return replace(
+            reply, body=read_answer(self.codec, self._decrypted(once, document), limits.bounds)
+        )
 
     def _cipher(self, once: bytes) -> Cipher[modes.CBC]:
         key, iv = _derived(once, self._size)

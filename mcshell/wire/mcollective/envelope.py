@@ -14,6 +14,7 @@ from dataclasses import field
 from typing import Any, Final, Literal, Protocol
 
 from mcshell.errors import BodyError, Reason, Rejected
+from mcshell.message import StatusCode
 from mcshell.values import dataclass
 from mcshell.wire.mcollective import marshal
 from mcshell.wire.mcollective.values import Bounds, RubySymbol
@@ -34,6 +35,7 @@ __all__ = [
     "hash_of_reply",
     "hash_of_request",
     "read",
+    "read_answer",
     "reply_of",
     "request_of",
     "text_of",
@@ -168,6 +170,21 @@ def read(codec: Codec, body: bytes | str, bounds: Bounds) -> Any:
         return codec.load(raw, bounds)
     except BodyError as error:
         raise Rejected(Reason.MALFORMED, str(error)[:200]) from error
+
+
+def read_answer(codec: Codec, body: bytes | str, bounds: Bounds) -> Any:
+    """Read what a node has answered, once its plugin took the reply for the node's.
+
+    What is not read, such as an object of Ruby's, is a failure that says why: the node is not silent.
+    """
+    try:
+        return read(codec, body, bounds)
+    except Rejected as refusal:
+        return {
+            RubySymbol("statuscode"): int(StatusCode.UNKNOWN_ERROR),
+            RubySymbol("statusmsg"): f"its answer cannot be read here: {refusal.detail}",
+            RubySymbol("data"): {},
+        }
 
 
 def text_of(document: dict[Any, Any], key: str) -> str:

@@ -28,6 +28,7 @@ from mcshell.wire.mcollective.envelope import (
     hash_of_request,
     inner_bytes,
     read,
+    read_answer,
     reply_of,
     request_of,
     text_of,
@@ -80,7 +81,7 @@ class PSK:
         """Check size, form, whether it is waited for, and the hash."""
         document = read(self.codec, body, limits.bounds)
         check_expected(reply_of(document, None), expected)
-        return reply_of(document, read(self.codec, self._verified(document), limits.bounds))
+        return reply_of(document, read_answer(self.codec, self._verified(document), limits.bounds))
 
     def _sealed(self, document: dict[RubySymbol, Any], body: bytes) -> bytes:
         return self.codec.dump(document | {RubySymbol("hash"): self._digest(body)})

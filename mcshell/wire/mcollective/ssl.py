@@ -34,6 +34,7 @@ from mcshell.wire.mcollective.envelope import (
     hash_of_request,
     inner_bytes,
     read,
+    read_answer,
     reply_of,
     request_of,
     text_of,
@@ -104,7 +105,7 @@ class SSL:
         check_expected(reply, expected)
         inner = inner_bytes(document)
         keys.verify(self._nodes, inner, text_of(document, "hash"), "the nodes' key")
-        return replace(reply, body=read(self.codec, inner, limits.bounds))
+        return replace(reply, body=read_answer(self.codec, inner, limits.bounds))
 
     def _sealed(self, document: dict[RubySymbol, Any], inner: bytes | str) -> bytes:
         raw = inner.encode() if isinstance(inner, str) else inner

@@ -96,6 +96,16 @@ def test_bytes(client: Client) -> None:
     assert {row.data["blob"] for row in rows} == {(bytes(range(256)) * 4)[:1000]}
 
 
+def test_an_answer_with_objects_is_a_row_that_says_so(client: Client) -> None:
+    """What Ruby alone can hold is not read: the node is no silent one, and its row says why."""
+    asked = client.rpc("rig", "values", kind="objects", identities=["node0001", "node0002"])
+    for replies in (asked, client.replies(asked.requestid)):
+        assert [row.state for row in replies.rows()] == [State.FAILED] * 2
+        assert {row.trust for row in replies.rows()} == {"psk"}
+        for row in replies.rows():
+            assert "its answer cannot be read here: an object" in row.statusmsg
+
+
 def test_odd_inputs_are_refused_before_they_are_sent(client: Client) -> None:
     """What the agent's .ddl does not allow is refused here, with the DDL's words."""
     with pytest.raises(InputError, match="color"):

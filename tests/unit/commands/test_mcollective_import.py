@@ -224,6 +224,20 @@ def test_nothing_is_written_unless_all_is_well(
     assert main([*words[:-1], str(tmp_path / "none" / "x.toml")]) == 64
 
 
+def test_the_file_that_is_named_is_the_one_that_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is not there, and a setting that is none: no draft of ours, no other place."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "client.cfg").write_text(CLIENT + "ttl = -5\n")
+    words = ["config", "import", "client.cfg", "-o", "new/x.toml"]
+    assert main(words) == 64
+    assert capsys.readouterr().err == "mcshell: new/x.toml: No such file or directory\n"
+    (tmp_path / "new").mkdir()
+    assert main(words) == 64
+    assert f"{tmp_path}/new/x.toml: mcollective.ttl" in capsys.readouterr().err
+
+
 def test_policies_stay_where_they_are(tmp_path: Path) -> None:
     """A node's policies are in the folder of its server.cfg, wherever that is."""
     (tmp_path / "server.cfg").write_text(SERVER)

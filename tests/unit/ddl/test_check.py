@@ -349,6 +349,9 @@ def test_maxlength(text, limit):
         ("(?m)^a$", ["b\na\nc"], ["b"]),
         ("(?i)^a$", ["A"], ["A\n"]),
         ("^(a|b$)", ["a", "b"], ["b\n"]),
+        (r"^\d+$", ["12"], ["\u0663", "1\u0663"]),
+        (r"^[\w.-]+$", ["a-b.c_1"], ["z\u00fcrich", "a b"]),
+        (r"^(?=a)\w+$", ["ab"], ["a\u00fc"]),
     ],
 )
 def test_regex(pattern, good, bad):

@@ -204,6 +204,7 @@ def test_a_class_holds_the_characters_that_it_holds_in_python(kind):
         (r"\h", "bad escape"),
         ("(?P<n>a)(?P<n>b)", "redefinition"),
         ("(\n", "/(\\n/"),
+        ("(?a)(?u)x", "incompatible"),
     ],
 )
 def test_what_cannot_be_said_is_refused_by_name(pattern, says):

@@ -7,7 +7,8 @@ module MCollective
         "text"     => ["Zürich", "日本語", "\u{1F600}", "", "tab\tline\n\"quoted\"", "a\\b", "é" * 300],
         "nested"   => {"a" => {"b" => {"c" => [1, [2, [3, {"d" => nil}]]]}}, "t" => true, "f" => false},
         "empty"    => {"list" => [], "hash" => {}, "nil" => nil, "text" => ""},
-        "symbols"  => {:a => :b, "list" => [:x, "x"]}
+        "symbols"  => {:a => :b, "list" => [:x, "x"]},
+        "objects"  => {"at" => Time.at(0), "who" => Struct.new("Who", :name).new("x")}
       }
 
       action "echo" do

@@ -268,10 +268,12 @@ def parse_at(text: str, now: float, zone: tzinfo) -> tuple[str, str | None]:
     day, _, clock = words.rpartition(" ")
     if _CLOCK.fullmatch(clock) is not None:
         at = _time(clock, text)
+        today = datetime.combine(here.date(), at)
+        # by the instant: within the hour that autumn has twice a later wall time may be over
+        ahead = _instant(today, zone).timestamp() > now
         if not day:
-            today = datetime.combine(here.date(), at)
-            return (today if today > here else today + timedelta(days=1)).isoformat(), None
-        if (named := _day(day.strip(), here.date(), at > here.time())) is not None:
+            return (today if ahead else today + timedelta(days=1)).isoformat(), None
+        if (named := _day(day.strip(), here.date(), ahead)) is not None:
             return datetime.combine(named, at).isoformat(), None
     try:
         datetime.fromisoformat(text.strip())

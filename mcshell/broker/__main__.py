@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcshell.broker.service import run
 from mcshell.config import BrokerSettings
-from mcshell.errors import ConfigError
+from mcshell.errors import ConfigError, MCShellError
 
 parser = argparse.ArgumentParser(prog="mcshell broker", description=__doc__)
 parser.add_argument("--listen", default="127.0.0.1:61613", metavar="HOST:PORT")
@@ -21,6 +21,6 @@ given = vars(parser.parse_args())
 try:
     file = given.pop("passcode_file")
     sys.exit(run(passcode=BrokerSettings(passcode_file=file).passcode(), **given))
-except (ConfigError, OSError) as error:
+except (MCShellError, OSError) as error:
     sys.stderr.write(f"mcshell broker: {error}\n")
-    sys.exit(ConfigError.exit_code)
+    sys.exit(error.exit_code if isinstance(error, MCShellError) else ConfigError.exit_code)

@@ -39,6 +39,7 @@ class EnrolmentConnection(BrokerConnection):
     """
 
     largest = 2 << 20
+    most = 16
 
     def __init__(self, broker: Broker, tls: ssl.SSLContext | None, passcode: str) -> None:
         super().__init__(broker, tls, broker.strangers)

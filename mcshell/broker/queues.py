@@ -24,9 +24,11 @@ def head_for(head: bytes, version: str) -> bytes:
     """Rewrite a MESSAGE head of STOMP 1.2 for a consumer that speaks an older version."""
     if version == "1.2":
         return head
-    headers = Parser().feed(head + b"\n\0")[0].headers
+    # escapes have made it longer than what a client may send
+    headers = Parser(max_header=len(head) + 1).feed(head + b"\n\0")[0].headers
     if version == "1.0":  # nothing is escaped there
-        headers = {k.replace(":", "_"): v.replace("\n", " ") for k, v in headers.items()}
+        plain = str.maketrans({":": "_", "\n": " "})
+        headers = {k.translate(plain): v.replace("\n", " ") for k, v in headers.items()}
     return dump_head("MESSAGE", headers, version)
 
 
@@ -122,8 +124,9 @@ class Queue:
 
     def give_back(self, messages: Iterable[StoredMessage]) -> None:
         """Put undone messages back in front, each where it was."""
-        back = sorted(messages, key=lambda message: message.id)
-        while back and self.ready and self.ready[0].id < back[-1].id:
+        back = list(messages)
+        last = max((message.id for message in back), default=0)
+        while self.ready and self.ready[0].id < last:
             back.append(self.ready.popleft())
         self.ready.extendleft(sorted(back, key=lambda message: message.id, reverse=True))
 

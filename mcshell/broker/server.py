@@ -35,7 +35,7 @@ STORED = 2 << 30  # bytes in all queues above which SEND is refused
 SUBSCRIPTIONS, WILDCARDS = 20_000, 100  # of one connection; an emulator's has thousands
 IN_TRANSACTIONS = 64 << 20  # bytes that one connection may have begun and not ended
 PREFETCH, DEAD_LETTERS, KINDS = "100", "/queue/DLQ", ("/queue/", "/topic/")
-LONGEST = 1024  # characters of a destination
+LONGEST = 1024  # characters of a destination, and of a subscription's id
 NOT_PASSED_ON = {"receipt", "content-length", "subscription", "message-id", "ack", "redelivered"}
 
 
@@ -46,6 +46,9 @@ def size_of(frame: Frame) -> int:
 
 class BrokerConnection(ServerConnection):
     """One client: what its commands do, its subscriptions, its unfinished transactions."""
+
+    most = SUBSCRIPTIONS
+    """Subscriptions that it may have."""
 
     def __init__(
         self,
@@ -137,10 +140,11 @@ class BrokerConnection(ServerConnection):
             raise WireError(f"the subscription's id {id_!r} is missing or in use")
         if ack not in ("auto", "client", "client-individual"):
             raise WireError(f"the ack mode {ack!r} is unknown")
-        if len(destination) > LONGEST:
-            raise WireError(f"destination {destination[:40]!r}… is longer than {LONGEST}")
-        if len(self.subscriptions) >= SUBSCRIPTIONS:
-            raise WireError(f"more than {SUBSCRIPTIONS} subscriptions")
+        for what, name in (("destination", destination), ("the subscription's id", id_)):
+            if len(name) > LONGEST:
+                raise WireError(f"{what} {name[:40]!r}… is longer than {LONGEST}")
+        if len(self.subscriptions) >= self.most:
+            raise WireError(f"more than {self.most} subscriptions")
         if self.wildcards + is_wildcard(destination) > WILDCARDS:
             raise WireError(f"more than {WILDCARDS} subscriptions with wildcards")
         prefetch = max(1, number(headers, "activemq.prefetchSize", PREFETCH))
@@ -199,10 +203,13 @@ class Broker:
         if not self._servers:
             self.failed = self.loop.create_future()
             self._store = MessageStore(self._data)
+            newest = 0
             for message in self._store.load():
                 self._queue(message.queue).ready.append(message)
-            # from the clock: an id that was never written does not come again after a restart
-            self._ids = itertools.count(time.time_ns() // 1000)
+                newest = message.id
+            # from the clock: an id that was never written does not come again after a restart;
+            # behind what was written while the clock was ahead of now
+            self._ids = itertools.count(max(int(time.time() * 1e6), newest + 1))
             self._sweeper = self.loop.create_task(self._sweep())
         self._servers.append(server)
         await server.start_serving()
@@ -353,4 +360,5 @@ class Broker:
             if beat % EXPIRE == 0:
                 for queue in self._queues.values():
                     queue.expire(self._store, time.time())
+                self._dirty.update(self._queues.values())  # what is empty now is forgotten
                 self.wake()

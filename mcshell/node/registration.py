@@ -1,7 +1,6 @@
 """Registration: a node says that it is there, at its start and on a splayed interval.
 
-It goes to a topic, not persistent, and expires after two intervals: it repeats, so one that was
-missed heals by itself. The splay is a hash of the identity, so that a fleet that came up together
+It goes to a topic, not persistent: it repeats, so one that was missed heals by itself. The splay is a hash of the identity, so that a fleet that came up together
 does not speak together, and a node keeps its second over restarts (mcshell/README.md §9).
 """
 
@@ -100,13 +99,11 @@ class RegistrationWriter:
         if not (self._transport.connected and self.host.up):
             return False
         registration = self.write()
-        expires = time.time() + 2 * self.interval
         for collective in self.host.collectives:
             self._transport.send(
                 destinations.registration(collective),
                 registration.body,
                 registration.headers,
-                expires=expires,
             )
         return True
 

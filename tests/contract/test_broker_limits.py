@@ -188,6 +188,7 @@ def listening(destination: str, id_: object = 1) -> Frame:
 TOO_MUCH: dict[str, tuple[list[Frame], str]] = {
     "further words in the middle": ([listening("/topic/" + ".".join(">" * 14) + ".x")], "last one"),
     "a long name": ([listening("/topic/" + "a" * LONGEST)], str(LONGEST)),
+    "a long id": ([listening("/topic/a", "a" * (LONGEST + 1))], str(LONGEST)),
     "a long name to send to": ([Frame("SEND", {"destination": "/queue/" + "a" * 2000})], "longer"),
     "wildcards": ([listening(f"/topic/{n}.*", n) for n in range(WILDCARDS + 1)], "wildcards"),
     "transactions": (

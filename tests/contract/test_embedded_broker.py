@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 import socket
@@ -12,21 +13,33 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from mcshell.broker.server import Broker
+from mcshell.broker import server
+from mcshell.broker.enrolment import EnrolmentConnection
+from mcshell.broker.server import Broker, BrokerConnection
 from mcshell.errors import ConfigError
+from mcshell.wire.destinations import ENROL_LOGIN
 from mcshell.wire.stomp.frame import MAX_BODY, Frame, dump
 from tests.peers.aio import AioConnection
 from tests.peers.bare import Bare, Closed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 TOLD = 0.2
+ROOT = Path(__file__).resolve().parents[2]
+_DAMAGED = """
+import sqlite3
+with sqlite3.connect("messages.sqlite") as one:
+    one.execute("CREATE TABLE another (id)")
+    one.execute("PRAGMA user_version=1")
+"""
 
 
 def command(*options: object) -> list[str]:
@@ -90,6 +103,55 @@ def test_after_a_crash_only_what_was_in_flight_is_marked(fresh_broker):
     assert got == [(b"1", True), (b"2", True), (b"3", False)]
 
 
+def test_a_clock_put_back_between_two_runs_changes_no_order(fresh_broker, tmp_path):
+    """What came while the clock was a day ahead stays before what comes once it is right."""
+    clock = tmp_path / "ahead"
+    clock.write_text("86400")
+    broker = fresh_broker()
+    broker.kill9()
+    broker.more = {"PYTHONPATH": f"{ROOT / 'tests/peers/clock'}:{ROOT}", "TEST_CLOCK": str(clock)}
+    for number in range(3):
+        broker.restart()
+        with Bare(broker).connect() as one:
+            one.send("/queue/a", b"%d" % number, persistent=True)
+        broker.kill9()
+        clock.write_text("0")
+    broker.restart()
+    with Bare(broker).connect() as one:
+        one.subscribe("/queue/a", ack="auto")
+        assert [frame.body for frame in one.messages(3)] == [b"0", b"1", b"2"]
+
+
+def test_what_is_given_back_keeps_its_place(embedded):
+    """Two consumers that leave one after the other put what they held back where it was."""
+    queue = "/queue/places"
+    with Bare(embedded).connect() as one, Bare(embedded).connect() as other:
+        for number in range(8):
+            one.send(queue, b"%d" % number, persistent=True)
+        one.subscribe(queue, prefetch=1)
+        one.messages(1)
+        other.subscribe(queue, prefetch=3)
+        other.messages(3)
+        one.subscribe(queue, prefetch=1)
+        one.messages(1)  # so it holds 0 and 4, the other what is between
+        for leaving in (other, one):
+            leaving.confirm("DISCONNECT", {})
+        with pytest.raises(Closed):
+            one.get()
+    with Bare(embedded).connect() as later:
+        later.subscribe(queue)
+        assert [frame.body for frame in later.messages(8)] == [b"%d" % n for n in range(8)]
+
+
+def test_a_damaged_file_is_one_line(tmp_path):
+    """A file that SQLite opens and cannot read ends the start with a line that names it, and 74."""
+    subprocess.run([sys.executable, "-c", _DAMAGED], cwd=tmp_path, check=True, timeout=60)
+    argv = command("--listen", "127.0.0.1:0", "--data", tmp_path)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (74, 1), ended.stderr
+    assert str(tmp_path / "messages.sqlite") in ended.stderr
+
+
 def test_sigterm_keeps_what_is_persistent(fresh_broker):
     """A clean end keeps persistent messages and drops the others."""
     broker = fresh_broker()
@@ -135,15 +197,16 @@ class _Where:
         self.port = port
 
 
-def test_it_runs_in_a_thread(tmp_path):
-    """A notebook can run the broker in a thread of its own and stop it."""
+@contextlib.contextmanager
+def in_a_thread(folder: Path, connection: Callable[..., BrokerConnection]) -> Iterator[_Where]:
+    """A broker in a thread of its own, as a notebook may have one, until the end."""
     started: list[tuple[str, int]] = []
     ready = threading.Event()
-    ends: list[object] = []
+    ends: list[Any] = []
 
     async def serve() -> None:
-        broker = Broker(tmp_path)
-        started.append(await broker.start())
+        broker = Broker(folder)
+        started.append(await broker.start(connection=connection))
         end = asyncio.Event()
         ends.extend((asyncio.get_running_loop(), end))
         ready.set()
@@ -153,13 +216,56 @@ def test_it_runs_in_a_thread(tmp_path):
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     assert ready.wait(30)
-    with Bare(_Where(started[0][1])).connect() as one:
+    try:
+        yield _Where(started[0][1])
+    finally:
+        ends[0].call_soon_threadsafe(ends[1].set)
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_it_runs_in_a_thread(tmp_path):
+    """A notebook can run the broker in a thread of its own and stop it."""
+    with in_a_thread(tmp_path, BrokerConnection) as where, Bare(where).connect() as one:
         one.subscribe("/queue/a", ack="auto")
         one.send("/queue/a", b"x", persistent=True)
         assert one.messages(1)[0].body == b"x"
-    ends[0].call_soon_threadsafe(ends[1].set)
-    thread.join(30)
-    assert not thread.is_alive()
+
+
+def test_a_stranger_has_few_subscriptions(tmp_path):
+    """Whoever reaches the port for enrolment may listen for an answer, and not hold memory by listening."""
+    serves = functools.partial(EnrolmentConnection, passcode="secret")
+    with (
+        in_a_thread(tmp_path, serves) as where,
+        Bare(where, user=ENROL_LOGIN, passcode=ENROL_LOGIN).connect() as one,
+    ):
+        for _ in range(EnrolmentConnection.most):
+            one.subscribe("/topic/mcs.a.enrolled", ack="auto")
+        with pytest.raises(Closed) as caught:
+            one.subscribe("/topic/mcs.a.enrolled", ack="auto")
+        assert "subscriptions" in caught.value.error.headers["message"]
+
+
+def test_a_queue_whose_messages_ended_is_forgotten(tmp_path, monkeypatch):
+    """What nobody read and is too old leaves nothing, neither its message nor its queue's name."""
+    monkeypatch.setattr(server, "SWEEP", 0.01)
+
+    async def serve() -> list[str]:
+        broker = Broker(tmp_path)
+        await broker.start()
+        soon = str(int(time.time() * 1000) + 50)
+        for number in range(10):
+            broker.publish({"destination": f"/queue/{number}", "expires": soon}, b"x")
+        broker.publish({"destination": "/queue/kept"}, b"x")
+        for _ in range(6000):
+            if len(broker._queues) == 1:
+                break
+            await asyncio.sleep(0.01)
+        left = list(broker._queues)
+        await broker.stop()
+        return left
+
+    assert asyncio.run(serve()) == ["/queue/kept"]
 
 
 def test_a_taken_port_is_a_config_error(tmp_path, embedded):
@@ -293,6 +399,23 @@ def test_older_clients_read_the_headers_of_newer_ones(embedded, version, value):
         old.subscribe(destination, ack="auto")
         new.send(destination, b"x", {"x": "a:b\nc\\"})
         assert old.messages(1)[0].headers["x"] == value
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+@pytest.mark.parametrize(
+    "odd",
+    [b"a\\nb:1", b"x:" + b"\r" * 60_000 + b"y", b"x:" + b":" * 60_000],
+    ids=["a line break in a name", "carriage returns", "colons"],
+)
+def test_no_header_comes_between_a_queue_and_its_reader(embedded, version, odd):
+    """Whatever one newer client may say, of any length that is taken, older ones get, and what follows."""
+    destination = f"/queue/odd.{uuid.uuid4().hex}"
+    with Bare(embedded, version=version).connect() as old, Bare(embedded).connect() as new:
+        old.parser.allow(max_header=1 << 20)
+        old.subscribe(destination, ack="auto")
+        new.sock.sendall(b"SEND\ndestination:%b\n%b\n\nfirst\0" % (destination.encode(), odd))
+        new.send(destination, b"second")
+        assert [frame.body for frame in old.messages(2)] == [b"first", b"second"]
 
 
 def test_a_stuck_topic_reader_costs_bounded_memory(embedded):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.peers.agents import SSHAgent
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import Child
 
@@ -60,3 +61,11 @@ def own(embedded, tmp_path) -> Iterator[Talkers]:
     with Talkers(embedded, tmp_path) as fleet:
         fleet.begin()
         yield fleet
+
+
+@pytest.fixture
+def agent(tmp_path) -> Iterator[SSHAgent]:
+    """A real ssh-agent."""
+    running = SSHAgent(tmp_path)
+    yield running
+    running.stop()

@@ -22,6 +22,7 @@ from mcshell.wire.conversation.channel import Channel
 from mcshell.wire.credentials import connector, load_credentials
 from mcshell.wire.documents.strict_json import loads
 from mcshell.wire.documents.turn import MAX_DATA, seal_turn
+from tests.keys.conftest import Keyring
 from tests.peers.processes import wait_until
 
 WAIT = 30.0
@@ -201,6 +202,25 @@ def test_a_killed_daemon_interrupts_it(own):
         again = client.open("n1", "echo", timeout=WAIT)
         again.send(1)
         assert again.receive(WAIT) == 1
+
+
+@pytest.mark.parametrize("who", ["alice", "n1"])
+def test_a_key_that_is_away_for_a_while_loses_no_turn(own, agent, who):
+    """What could not be signed is sent once it can be; the caller is told what hinders his own."""
+    own.nodes["n1"].stop()
+    kind = "operator" if who == "alice" else "node"
+    key = Keyring(own).certify(who, f"ssh-agent:{agent.socket}", kind=kind)
+    agent.add(key)
+    own.begin()
+    why = "did not sign" if who == "alice" else "no turn"
+    with own.client() as client, client.open("n1", "echo", timeout=WAIT) as talk:
+        agent.stop()
+        talk.send("kept")
+        with pytest.raises(TurnTimeout, match=why):
+            talk.receive(3)
+        agent.start()
+        agent.add(key)
+        assert talk.receive(WAIT) == "kept"
 
 
 def test_a_stopped_daemon_says_so(own, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -87,6 +89,18 @@ def test_who_is_found_says_why_it_cannot_be_described(alice):
     """Discovery asks with a date too: such a node is a row, with its reason, not an absence."""
     found = alice.discover()
     assert set(found.sender) == {*APART, "right"}
+
+
+def test_an_operator_who_is_behind_hears_so(apart, tmp_path):
+    """Whom he asks by broadcast gets it, though it is over by the broker's clock, and says what to compare."""
+    clock = tmp_path / "behind"
+    clock.write_text("-240")
+    path = os.pathsep.join((str(Path(ROOT) / "tests/peers/clock"), ROOT))
+    line = ("rpc", "rpcutil", "ping", "--via", "broadcast", "-I", "right", "--json")
+    done = apart.cli(*line, TEST_CLOCK=str(clock), PYTHONPATH=path)
+    (row,) = json.loads(done.stdout)["replies"]
+    assert (row["sender"], row["state"]) == ("right", "expired"), done
+    assert row["statusmsg"].endswith(SAID["ahead"][2])
 
 
 @pytest.mark.parametrize("via", [Via.DIRECT, Via.QUEUE])

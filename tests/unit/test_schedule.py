@@ -224,6 +224,19 @@ def test_what_operators_write(text: str, wall: str, zone: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("clock", "day"), [("02:30", "2026-10-26"), ("02:10", "2026-10-26"), ("03:00", "2026-10-25")]
+)
+@pytest.mark.parametrize("word", ["", "sun "])
+def test_what_is_over_is_not_what_comes(clock, day, word):
+    """Asked at 02:15 for the second time, 02:30 is not today's, which was first: it would begin at once."""
+    now = moment("2026-10-25T02:15", fold=1)
+    wall, _zone = schedule.parse_at(word + clock, now, VIENNA)
+    later = {"2026-10-26": "2026-11-01"}.get(day, day) if word else day
+    assert wall == f"{later}T{clock}:00"
+    assert schedule.instant(wall, VIENNA) > now
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

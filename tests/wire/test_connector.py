@@ -15,6 +15,7 @@ import pytest
 from mcshell.errors import ConnectError, ConnectionLost, FrameError
 from mcshell.wire.stomp.connector import ConnectionState, Connector, TLSFiles
 from mcshell.wire.stomp.support import caution
+from tests.peers.bare import Bare
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -90,6 +91,20 @@ def test_headers_and_bodies_arrive_as_sent(broker: Broker, connect: Callable) ->
         assert {name: got.headers[name] for name in values} == values
         assert got.destination == queue
         link.ack(got)
+
+
+def test_no_size_that_a_broker_takes_stops_what_follows(broker: Broker, connect: Callable) -> None:
+    """Headers beyond any of ours come too: refused, they would come again with each connection, for ever."""
+    queue, inbox = queue_name(), Inbox()
+    with Bare(broker).connect() as one:
+        # a colon takes two bytes on its way out
+        large = "".join(f"x-{number}:{':' * 1500}\n" for number in range(40))
+        head = f"SEND\ndestination:{queue}\npersistent:true\n{large}\n"
+        one.sock.sendall(head.encode() + b"large\0")
+        one.send(queue, b"next", persistent=True)
+    link = connect(broker)
+    link.subscribe(queue, inbox)
+    assert [got.body for got in take(inbox, 2)] == [b"large", b"next"]
 
 
 def test_a_burst_arrives_whole_and_in_order(broker: Broker, connect: Callable) -> None:

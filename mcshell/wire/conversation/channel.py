@@ -46,6 +46,8 @@ LOST: Final = 120.0
 """Seconds without a turn after which the other end counts as gone."""
 PATIENCE: Final = 60.0
 """Seconds that a `send` waits for an end that takes nothing, where it is not told how long."""
+_LONGEST: Final = 1000
+"""Letters of the other end's reason, which is in audit lines and errors."""
 LINGER: Final = 30.0
 """Seconds for which an ended one still answers what comes late."""
 
@@ -116,6 +118,8 @@ class Channel:
         self.head = head
         self.opens: set[str] = set()
         """The digests of each `open` that we have sent: which the other end may answer."""
+        self.unsent = ""
+        """Why the newest turn of ours could not be sent; it is sent again."""
         self.state = OPENING
         self.reason = ""
         self.received = 0
@@ -151,7 +155,7 @@ class Channel:
             if self.state in _ENDS:
                 raise ConversationError(self._why(), self.state)
             if self.state == OPENING:
-                raise TurnTimeout(f"no answer from {self._other} within {timeout:g} s", OPENING)
+                raise self._late(f"no answer from {self._other} within {timeout:g} s")
 
     def send(self, data: Any, timeout: float | None = PATIENCE) -> None:
         """Send one turn; waits (seconds; None: for ever) while the other end does not keep up.
@@ -167,7 +171,7 @@ class Channel:
             if self._deaf:
                 raise ConversationError(self._why(), self.state)
             if self._ordered.full:
-                raise TurnTimeout(f"{self._other} took nothing for {timeout:g} s", self.state)
+                raise self._late(f"{self._other} took nothing for {timeout:g} s")
             self._ordered.put((TURN, data))
         self._wake()
 
@@ -191,9 +195,7 @@ class Channel:
                     raise ConversationError(self._why(), self.state)
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise TurnTimeout(
-                        f"no turn from {self._other} within {timeout:g} s", self.state
-                    )
+                    raise self._late(f"no turn from {self._other} within {timeout:g} s")
                 self._wakeup.wait(None if left == math.inf else left)
 
     def __iter__(self) -> Iterator[Any]:
@@ -232,8 +234,9 @@ class Channel:
         with self._wakeup:
             if turn.word == RESET:
                 said = turn.data if isinstance(turn.data, dict) else {}
-                state = said.get("state")
-                self._end(state if state in _ENDS else INTERRUPTED, str(said.get("reason", "")))
+                state = str(said.get("state"))
+                reason = str(said.get("reason", ""))[:_LONGEST]
+                self._end(state if state in _ENDS else INTERRUPTED, reason)
                 return
             if self.state in _ENDS:
                 self._tell = True
@@ -254,7 +257,9 @@ class Channel:
         """The turns that are to be sent now: new ones, acknowledgements, and what is sent again."""
         with self._wakeup:
             if now - self._ordered.heard_at > LOST and self._done_at == math.inf:
-                self._tell = self._end(INTERRUPTED, f"no word of {self._other} for {LOST:g} s")
+                self._tell = self._end(
+                    INTERRUPTED, str(self._late(f"no word of {self._other} for {LOST:g} s"))
+                )
             if self._tell:
                 self._tell = False
                 return [reset(self.head, self.state, self.reason)]
@@ -334,6 +339,9 @@ class Channel:
             return False
         self.state, self.reason = state, reason
         return True
+
+    def _late(self, what: str) -> TurnTimeout:
+        return TurnTimeout(f"{what} ({self.unsent})" if self.unsent else what, self.state)
 
     def _why(self) -> str:
         about = f"the conversation {self.head.protocol} with {self._other} is {self.state}"

@@ -12,7 +12,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from mcshell.errors import ConnectionLost, Rejected
+from mcshell.errors import ConnectionLost, MCShellError, Rejected
 from mcshell.wire.conversation.channel import INTERRUPTED
 from mcshell.wire.documents.turn import RESET, seal_turn
 
@@ -168,15 +168,20 @@ class Multiplexer(Generic[M]):
                 del self._channels[key]
             elif self._transport.connected:
                 for turn in channel.due(now):
-                    self.say(turn)
+                    channel.unsent = self.say(turn)
+                    if channel.unsent:
+                        break  # the others would fail as well; all are sent again
 
-    def say(self, turn: Turn) -> None:
-        """Called within the thread: sign and send one turn; what is lost is sent again."""
-        sealed = self.seal(turn)
+    def say(self, turn: Turn) -> str:
+        """Called within the thread: sign and send one turn; returns why that failed, "" when it has not."""
         try:
+            sealed = self.seal(turn)
             self._transport.send(
                 self.destination(turn), sealed.body, sealed.headers, expires=turn.created + _TTL
             )
-        except ConnectionLost as lost:
-            level = logging.WARNING if turn.word == RESET else logging.DEBUG
-            log.log(level, "a turn of %s is lost: %s", turn.id, lost)
+        except MCShellError as error:  # a key may be away, as a connection may
+            passing = isinstance(error, ConnectionLost) and turn.word != RESET
+            level = logging.DEBUG if passing else logging.WARNING
+            log.log(level, "a turn of %s is not sent: %s", turn.id, error)
+            return str(error)
+        return ""

@@ -161,7 +161,7 @@ class SlidingWindow(Generic[T]):
         """The connection is a new one: all that is on its way may be lost."""
         self._backoff = 0
         for sent in self._flying.values():
-            sent.at = AT_ONCE
+            sent.at, sent.again = AT_ONCE, True
         self._ack_at = AT_ONCE
 
     def due(self, now: float) -> list[Packet[T]]:

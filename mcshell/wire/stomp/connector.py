@@ -51,6 +51,8 @@ __all__ = ["ConnectionState", "Connector", "TLSFiles"]
 log = logging.getLogger(__name__)
 CLOSED = "the broker closed the connection"
 STALL = 20.0  # seconds, at least, in which the broker must take some of what we send
+# bytes of a body, and of headers: what a broker has taken and we do not would come again for ever
+_LARGEST = 128 << 20
 
 
 class _Forward(logging.Handler):
@@ -80,7 +82,7 @@ class _Transport(stomp.transport.BaseTransport):  # type: ignore[misc]  # stomp.
         self.failure = ""
         self._patient = sock
         self._writer = BatchWriter(sock) if batches else None
-        self._parser = Parser()
+        self._parser = Parser(max_body=_LARGEST, max_header=_LARGEST)
         self._on_frame = on_frame
         self.thread: threading.Thread | None = None
         self.override_threading(self._start_thread)

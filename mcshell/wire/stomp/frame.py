@@ -48,6 +48,8 @@ _PART = 4096  # bytes; what comes in smaller parts is put together at once
 _special = re.compile(r"[:\\\n\r]").search
 _escape = re.compile(r"\\(.?)", re.DOTALL)
 _line_ends = re.compile(rb"[\r\n]*").match
+_end_of_head = re.compile(rb"\n\r?\n").search  # in 1.2; elsewhere it may be none
+_end_of_body = re.compile(rb"\0").search
 _MEANING = {"\\": "\\", "c": ":", "n": "\n", "r": "\r"}
 
 
@@ -160,8 +162,8 @@ class Parser:
         self._limit_header = max_header
         self.version = version
         self._buffer = bytearray()
-        self._awaited = b"\n"
-        """The byte that what is in the buffer waits for."""
+        self._awaited = _end_of_head
+        """Finds what the bytes in the buffer wait for; what it has looked at is not looked at again."""
         self._parts: list[bytes] = []
         """Of a body whose length is known, until it is all there; what follows is about it."""
         self._head_of_parts: tuple[str, dict[str, str]] = ("", {})
@@ -184,8 +186,9 @@ class Parser:
         if self._parts:
             position = self._go_on(data, frames)
         elif buffer:
+            fresh = max(0, len(buffer) - 2)
             buffer += data
-            if self._awaited not in data:
+            if not self._awaited(buffer, fresh):
                 self._check_growth()
                 return []
             data = bytes(buffer)
@@ -206,7 +209,7 @@ class Parser:
         """Parse the frame at `start`; returns where it ends, or `start` where too little is there."""
         end, skip = self._head_end(data, start)
         if end < 0:
-            self._awaited = b"\n"
+            self._awaited = _end_of_head
             return start
         command, headers = self._head(data[start:end])
         body = end + skip
@@ -216,7 +219,7 @@ class Parser:
             if stop < 0:
                 if len(data) - body > self._limit_body:
                     raise FrameError(f"a body without an end in {self._limit_body} bytes")
-                self._awaited = b"\0"
+                self._awaited = _end_of_body
                 return start
         else:
             stop = body + self._length(length)
@@ -306,10 +309,10 @@ class Parser:
 
     def _check_growth(self) -> None:
         """Refuse early what can never become a frame within the limits."""
-        buffer, awaited = self._buffer, self._awaited
-        if awaited == b"\0" and len(buffer) > self._limit_header + self._limit_body:
-            raise FrameError(f"a body without an end in {self._limit_body} bytes")
-        if awaited != b"\n":
+        buffer = self._buffer
+        if self._awaited is _end_of_body:
+            if len(buffer) > self._limit_header + self._limit_body:
+                raise FrameError(f"a body without an end in {self._limit_body} bytes")
             return
         if len(buffer) > self._limit_header:
             raise FrameError(f"headers larger than {self._limit_header} bytes")

@@ -440,7 +440,10 @@ class ReconnectingConnection:
         """SEND one message (`Transport.send`); FrameError for headers that cannot be sent."""
         ready = check_headers(headers) if headers else {}
         link = self._usable(time.monotonic() + self._patience)
-        ready |= link.dialect.send_headers(persistent=persistent, expires=expires, now=time.time())
+        # A topic keeps nothing. A broker by whose clock it is over would drop what those who listen
+        # answer: that the clocks disagree.
+        until = None if destination.startswith("/topic/") else expires
+        ready |= link.dialect.send_headers(persistent=persistent, expires=until, now=time.time())
         pending = None
         if receipt:
             pending = link.receipts.new(f"a message to {destination}")

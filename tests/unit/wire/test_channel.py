@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell.errors import ConversationError, TurnTimeout
-from mcshell.wire.conversation.channel import LINGER, LOST, Channel, ConversationId
+from mcshell.wire.conversation.channel import LINGER, LOST, Channel, ConversationId, reset
 
 HEAD = ConversationId(
     id="0" * 32, protocol="echo", caller="cert=alice", node="web1", collective="mcs", session="s1"
@@ -96,6 +96,15 @@ def test_both_ends_part_in_peace(seed, lost, counts, first):
         with pytest.raises(ConversationError) as over:
             end.receive(0)
         assert over.value.state == "closed"
+
+
+@pytest.mark.parametrize("state", ["odd", ["denied"], {"a": 1}, None])
+def test_an_odd_reset_ends_it_too(state):
+    """Whatever the other end calls the state, it is over, for a reason of bounded length."""
+    pair = Pair().opened()
+    pair.ends[0].heard(reset(HEAD, state, "x" * 100_000), pair.now)
+    assert pair.ends[0].state == "interrupted"
+    assert len(pair.ends[0].reason) == 1000
 
 
 def test_what_came_before_the_end_can_be_read():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 
 import pytest
 import stomp.utils
@@ -200,6 +201,17 @@ def test_size_limits_hold_before_the_bytes_are_there(stream, size):
     pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
     with pytest.raises(FrameError):
         [parser.feed(piece) for piece in pieces]
+
+
+def test_large_headers_cost_no_more_in_small_pieces():
+    """Four megabytes of short headers that come by a network's packets are read once, not with each of them."""
+    stream = dump(Frame("MESSAGE", {f"x-{number}": "y" * 20 for number in range(150_000)}))
+    pieces = [stream[at : at + 1000] for at in range(0, len(stream), 1000)]
+    parser = Parser(max_header=1 << 23)
+    began = time.process_time()
+    [got] = [frame for piece in pieces for frame in parser.feed(piece)]
+    assert len(got.headers) == 150_000
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

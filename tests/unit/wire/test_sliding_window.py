@@ -10,7 +10,14 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcshell.wire.conversation.sliding_window import AT_ONCE, LAZY, MOST_WAIT, Packet, SlidingWindow
+from mcshell.wire.conversation.sliding_window import (
+    AT_ONCE,
+    FIRST_WAIT,
+    LAZY,
+    MOST_WAIT,
+    Packet,
+    SlidingWindow,
+)
 
 UNKIND = st.fixed_dictionaries(
     {
@@ -219,3 +226,15 @@ def test_resends_become_rarer_and_a_new_connection_sends_at_once():
     ends[0].again()
     assert ends[0].wake() == AT_ONCE
     assert len(ends[0].due(moments[-1])) == 1
+
+
+def test_a_new_connection_says_nothing_about_how_long_an_answer_takes():
+    """What was acknowledged while we were away leaves the pauses as short as they were."""
+    ends = pair()
+    ends[0].put("turn")
+    ends[0].due(1.0)
+    ends[0].again()
+    ends[0].heard(Packet(0, 2, 9), 1.1)
+    ends[0].put("lost")
+    ends[0].due(2.0)
+    assert ends[0].wake() <= 2.0 + FIRST_WAIT

@@ -94,11 +94,10 @@ class KnownMatches:
 
     def put(self, node: DescribedNode) -> None:
         """Take over what the file has of a node."""
-        name, before = node.identity, self.nodes.get(node.identity)
-        interval = node.interval
-        if interval is None and before is not None:
-            interval = before.interval
-        native = node.trust == NATIVE
+        self._keep(node, node.interval)
+
+    def _keep(self, node: DescribedNode, interval: float | None) -> None:
+        name, native = node.identity, node.trust == NATIVE
         self.nodes[name] = NodeTimes(node.seen, interval, native)
         for filter_, names in self._matching.items():
             if self._matchers[filter_][native].matches_known(node):
@@ -107,12 +106,13 @@ class KnownMatches:
                 names.discard(name)
 
     def learn(self, node: DescribedNode) -> None:
-        """Take over what a node has just said, where the file does (`node_cache`)."""
+        """Take over what a node has just said, where the file does; who says no interval keeps the one before."""
         before = self.nodes.get(node.identity)
         signed = node.trust == NATIVE
         same = before is None or signed is before.native
         if (before is None or node.seen >= before.seen) if same else signed:
-            self.put(node)
+            old = None if before is None else before.interval
+            self._keep(node, old if node.interval is None else node.interval)
 
     def touch(self, names: Iterable[str], seen: float) -> None:
         """Note a sign of life, as the file does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcshell.client.discovery.node_cache import CachedNode, NodeCache, _dump, _load, description
@@ -98,7 +98,19 @@ CHANGES = st.one_of(
 STEPS = st.lists(st.tuples(st.booleans(), CHANGES, st.booleans()), max_size=12)
 
 
+FORGOTTEN = [  # by another process, and met again: no longer with the interval that it said before
+    (
+        False,
+        ("learn", CachedNode(identity="a", seen=5.0, facts={"role": "web"}, interval=5.0)),
+        True,
+    ),
+    (False, ("forget", "a"), False),
+    (False, ("learn", CachedNode(identity="a", seen=5.0, facts={"role": "web"})), False),
+]
+
+
 @given(STEPS)
+@example(FORGOTTEN)
 def test_what_is_remembered_is_what_is_in_the_file(tmp_path_factory, steps):
     """Who matches, and when it was heard of, is as in the file, whoever has written that."""
     path = tmp_path_factory.mktemp("known") / "nodes.sqlite"

@@ -74,7 +74,7 @@ COMMANDS = (
     "help filters",
 )
 REFUSED = {
-    "report x.ipynb": "IPython",
+    "report x.ipynb": "mcshell.commands.verbs.report",
     "emulate 3 --pki pki": "mcshell.node.emulator",
     "cp x @web:/srv/": "mcshell.commands.verbs.cp",
     "notebook s1 -o x.ipynb": "mcshell.commands.verbs.notebook",

@@ -203,5 +203,6 @@ def test_one_tampered_broadcast_is_refused_by_every_node(
             assert all(event["epoch"] >= began for event in events)
             assert bare.silent(0.2)
             bare.send(destinations.broadcast(fleet.collective), honest.body, honest.headers)
-            senders = {read_reply(frame.body).sender for frame in bare.messages(EMULATED)}
-            assert len(senders) == EMULATED
+            senders: set[str] = set()
+            while len(senders) < EMULATED:  # a reply that the broker confirms late comes twice
+                senders.add(read_reply(bare.get("MESSAGE").body).sender)

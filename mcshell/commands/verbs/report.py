@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mcshell.commands import light
 from mcshell.commands.output.result import Prose
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.parameters import declared, given
@@ -72,7 +71,6 @@ def report(context: Context, options: ReportOptions) -> Prose:
         UsageError: there is no such notebook or parameter, or the extra is not installed.
         ReportError: a cell failed; the page is there all the same.
     """
-    light.require("IPython", "report")
     try:
         import nbconvert  # noqa: F401, PLC0415 - an extra
         import papermill  # noqa: F401, PLC0415 - an extra

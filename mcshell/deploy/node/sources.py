@@ -29,7 +29,7 @@ LEFT_OUT = (
     *(f"client/session/{one}.py" for one in ("evidence", "replayed", "seal")),
     *(
         f"commands/verbs/{one}.py"
-        for one in ("approvals", "audit_session", "broker_move", "cp", "notebook", "tour")
+        for one in ("approvals", "audit_session", "broker_move", "cp", "notebook", "report", "tour")
     ),
 )
 """What of the package no node wants: whole documents, what rolls it out, the notebook and the demo with its

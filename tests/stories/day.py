@@ -35,6 +35,8 @@ _NAMED: Final = 4
 _BAD: Final = ("failed", "denied", "interrupted")
 _ENDED: Final = ("ok", *_BAD)
 _OPEN: Final = ("pending", "received", "running")
+_BEGUN: Final = ("started", "accepted")
+"""What a node writes before it runs something: one that is killed in the middle writes no more of it."""
 
 
 class Day:
@@ -194,7 +196,7 @@ class Day:
         for row in ledger:
             mine = [e for e in events[row["sender"]] if e.get("requestid") == request]
             ends = [e["state"] for e in mine if e["event"] == "finished" and not e.get("again")]
-            begun = any(e["event"] in ("started", "accepted") for e in mine)
+            begun = any(e["event"] in _BEGUN for e in mine)
             ran += bool(ends) and ends[-1] in ("ok", "interrupted")
             about = f"{request[:8]} of {row['sender']} is {row['state']} ({row['reason']})"
             if row["state"] in _ENDED and ends and ends[-1] != row["state"]:
@@ -260,6 +262,5 @@ class Day:
         )
         begun: Counter[str] = Counter()
         for name in NODES:
-            ids = {e["requestid"] for e in self.fleet.audit(name) if e["event"] == "finished"}
-            begun.update(ids)
+            begun.update({e["requestid"] for e in self.fleet.audit(name) if e["event"] in _BEGUN})
         return [one for one, count in marks.items() if count > max(begun[one], 1) and begun[one]]

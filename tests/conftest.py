@@ -50,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = uuid.uuid4().hex
     # Compiling all modules anew is nearly half of what a process costs that lives for one command.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.pop("PYTHONUNBUFFERED", None)  # who has it set sees no output that fails at the end
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[SKIPPED] = {}
     config.stash[LEFT] = []

@@ -54,10 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams = StandardStreams()
     context = Context("cli")
     _meet(context)
+    code = 0
     try:
         try:
             words = _words(sys.argv[1:] if argv is None else argv)
-            return _main(_read(words), context, streams)
+            code = _main(_read(words), context, streams)
+            return code
         finally:
             context.close()
             with writing():
@@ -67,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MCShellError as error:
         if isinstance(error, MachineError):
             streams.drop_output()
+            if code == error.exit_code:  # the line that wrote it has said so
+                return code
         _complain(" ".join(str(error).split()))
         return error.exit_code
     except KeyboardInterrupt:

@@ -77,9 +77,10 @@ def test_a_fault_is_one_line(fleet: Fleet, name: str) -> None:
     assert done.stdout == ""
 
 
-def test_lines_end_where_nothing_can_be_shown(fleet: Fleet) -> None:
+@pytest.mark.parametrize("buffered", ["-u PYTHONUNBUFFERED", "PYTHONUNBUFFERED=1"])
+def test_lines_end_where_nothing_can_be_shown(fleet: Fleet, buffered: str) -> None:
     """A script ends with the line whose rows nobody sees; a file that is full is that line's fault."""
-    done = shell(fleet, "mcshell -e 'ping; nonsense' > /dev/full")
+    done = shell(fleet, f"env {buffered} mcshell -e 'ping; nonsense' > /dev/full")
     assert done.stderr == "standard output: No space left on device\n"
     assert done.returncode == MACHINE
     done = shell(fleet, "mcshell -e 'ping > /dev/full'")

@@ -59,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             words = _words(sys.argv[1:] if argv is None else argv)
             code = _main(_read(words), context, streams)
-            return code
         finally:
             context.close()
             with writing():
@@ -69,10 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MCShellError as error:
         if isinstance(error, MachineError):
             streams.drop_output()
-            if code == error.exit_code:  # the line that wrote it has said so
-                return code
-        _complain(" ".join(str(error).split()))
-        return error.exit_code
+        if code != error.exit_code:  # else the line that wrote it has said so
+            _complain(" ".join(str(error).split()))
+        code = error.exit_code
     except KeyboardInterrupt:
         _complain("interrupted")
         return INTERRUPTED
@@ -89,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return MachineError.exit_code
         _complain(f"internal error: {type(error).__name__}: {error} ({kept})")
         return INTERNAL
+    return code
 
 
 def _words(argv: Sequence[str]) -> list[str]:

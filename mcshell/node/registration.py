@@ -1,7 +1,8 @@
 """Registration: a node says that it is there, at its start and on a splayed interval.
 
-It goes to a topic, not persistent: it repeats, so one that was missed heals by itself. The splay is a hash of the identity, so that a fleet that came up together
-does not speak together, and a node keeps its second over restarts (mcshell/README.md §9).
+It goes to a topic, not persistent: it repeats, so one that was missed heals by itself. The splay is
+a hash of the identity, so that a fleet that came up together does not speak together, and a node
+keeps its second over restarts (mcshell/README.md §9).
 """
 
 from __future__ import annotations

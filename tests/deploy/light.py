@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import subprocess
 import sys
 import tomllib
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tests.interpreters import CACHE
 from tests.peers.fleet import Fleet
-from tests.peers.processes import Child
+from tests.peers.processes import Child, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,22 +28,12 @@ __all__ = [
     "installed",
     "kilobytes",
     "offline",
-    "said",
     "uncompiled",
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "mcshell" / "deploy" / "node"
 HERE = "{}.{}".format(*sys.version_info)
-
-
-def said(*argv: str | Path, cwd: Path | None = None, **more: str) -> str:
-    """Run a program that must succeed; what it writes. `more` is environment."""
-    done = subprocess.run(
-        argv, cwd=cwd, check=False, capture_output=True, text=True, env={**os.environ, **more}
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def offline(version: str = HERE) -> dict[str, str]:

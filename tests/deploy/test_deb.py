@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.version import VERSION
-from tests.deploy.light import PROJECT, offline, said
+from tests.deploy.light import PROJECT, offline
 from tests.interpreters import CACHE
+from tests.peers.processes import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.version import VERSION
-from tests.deploy.light import PROJECT, LightFleet, installed, kilobytes, offline, said, uncompiled
+from tests.deploy.light import PROJECT, LightFleet, installed, kilobytes, offline, uncompiled
 from tests.peers.fleet import POLICIES, Node
-from tests.peers.processes import wait_until
+from tests.peers.processes import said, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import subprocess
 from typing import TYPE_CHECKING, ClassVar
 
 from cryptography import x509
@@ -22,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tests.peers.processes import said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,17 +36,7 @@ HOSTS = ("localhost", "127.0.0.1")
 
 def run(argv: Sequence[str | Path], folder: Path, text: str = "") -> str:
     """Run a program to its end in a folder; returns what it printed."""
-    done = subprocess.run(
-        [str(word) for word in argv],
-        cwd=folder,
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout
+    return said(*argv, cwd=folder, text=text, timeout=120)
 
 
 class ForeignAuthority:

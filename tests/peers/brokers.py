@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from xml.sax.saxutils import quoteattr
 
-from tests.peers.processes import Child, PeerError, free_ports, wait_until
+from tests.peers.processes import Child, PeerError, free_ports, said, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -473,16 +473,7 @@ class Configured(Broker):
 
     def command(self, name: str, *words: str) -> str:
         """Run one of its other commands; returns what it printed."""
-        done = subprocess.run(
-            [str(self.directory / name), *words],
-            env=dict(self.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
+        return said(self.directory / name, *words, **self._environ)
 
     def launch(self) -> Child:
         """Run the command as an administrator would; RabbitMQ's epmd is ours, so that it ends."""

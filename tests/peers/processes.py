@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["MARK", "PORTS", "Child", "PeerError", "free_ports", "leftovers", "wait_until"]
+__all__ = ["MARK", "PORTS", "Child", "PeerError", "free_ports", "leftovers", "said", "wait_until"]
 
 MARK = "MCSHELL_TEST_SESSION"
 PORTS = "MCSHELL_TEST_PORTS"
@@ -43,6 +43,24 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.0
             return False
         time.sleep(pause)
     return True
+
+
+def said(
+    *argv: str | Path, cwd: Path | None = None, text: str = "", timeout: float = 300.0, **more: str
+) -> str:
+    """Run a program that must succeed (seconds at most); what it writes. `more` is environment."""
+    done = subprocess.run(
+        [str(word) for word in argv],
+        cwd=cwd,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        env={**os.environ, **more},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def free_ports(count: int) -> list[int]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
-from tests.deploy.light import PROJECT, offline, said
+from tests.deploy.light import PROJECT, offline
 from tests.peers.fleet import Fleet
-from tests.peers.processes import Child, PeerError, free_ports, wait_until
+from tests.peers.processes import Child, PeerError, free_ports, said, wait_until
 
 __all__ = ["ENROLLED", "NAMES", "PASSCODE", "POLICY", "Machine", "Site", "light_wheel"]
 

@@ -350,19 +350,16 @@ class Finder:
         Raises:
             UsageError: it is of a collective in which no reply would be heard; as `groups.resolved`.
         """
-        settings = self._settings
-        if targeting.collective is not None:
-            check_word("collective", targeting.collective)
-            # Nodes answer in the collective in which they were asked, and a session has one queue.
-            if (
-                targeting.collective != settings.collective.main
-                and not settings.mcollective.enabled
-            ):
-                raise UsageError(
-                    f"collective {targeting.collective!r}: nothing was sent, as a session hears what is "
-                    f"answered in its own alone, {settings.collective.main!r}: a configuration whose "
-                    "[collective] main is the other one asks there"
-                )
+        asked, main = targeting.collective, self._settings.collective.main
+        if asked is not None:
+            check_word("collective", asked)
+        # Nodes answer in the collective in which they were asked, and a session has one queue.
+        if asked not in (None, main) and not self._settings.mcollective.enabled:
+            raise UsageError(
+                f"collective {asked!r}: nothing was sent, as a session hears what is "
+                f"answered in its own alone, {main!r}: a configuration whose "
+                "[collective] main is the other one asks there"
+            )
         return resolved(targeting, group_lookup(lambda: self._settings))
 
     def find(self, targeting: Targeting, agent: str | None = None) -> Discovered:

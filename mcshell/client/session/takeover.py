@@ -236,6 +236,5 @@ def _is_dead(holder: str) -> bool:
         return True
     except OSError:
         return False
-    return stat.rpartition(b")")[2].split()[:1] == [
-        b"Z"
-    ]  # its parent has not asked for its end yet
+    # A zombie: its parent has not asked for its end yet.
+    return stat.rpartition(b")")[2].split()[:1] == [b"Z"]

@@ -410,13 +410,13 @@ def test_transactions_are_all_or_nothing(bare, name):
 
 def test_a_burst_arrives_complete_and_in_order(bare, name):
     """50,000 messages of 200 bytes sent without a pause arrive all, each in its place."""
-    count = 50_000
+    count, queue = 50_000, f"/queue/unexpired.{name}"
     sender, reader = bare(), bare()
-    reader.subscribe(f"/queue/{name}", ack="auto")
+    reader.subscribe(queue, ack="auto")
 
     def burst() -> None:
         for number in range(count):
-            sender.send(f"/queue/{name}", b"%0200d" % number, confirm=False)
+            sender.send(queue, b"%0200d" % number, confirm=False)
 
     thread = threading.Thread(target=burst)
     thread.start()

@@ -213,6 +213,9 @@ def _options(options: Mapping[str, object]) -> list[str]:
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
+# ActiveMQ looks for expired messages in a thread that reads pages of 200 like the one that hands
+# out, and either may be first with its page: a queue keeps its order only where nothing is looked
+# for. Of 40 bursts of 5,000 at a load, 2 were out of order at a search each 20 ms, none without.
 ACTIVEMQ_XML = """\
 <beans xmlns="http://www.springframework.org/schema/beans"
        xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -227,6 +230,7 @@ ACTIVEMQ_XML = """\
                    persistJMSRedelivered="true">
         <deadLetterStrategy><sharedDeadLetterStrategy processExpired="false"/></deadLetterStrategy>
       </policyEntry>
+      <policyEntry queue="unexpired.&gt;" expireMessagesPeriod="0" producerFlowControl="false"/>
       <policyEntry topic="&gt;" producerFlowControl="false"/>
     </policyEntries></policyMap></destinationPolicy>
     <persistenceAdapter><kahaDB directory={kahadb}/></persistenceAdapter>

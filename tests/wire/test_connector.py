@@ -109,7 +109,7 @@ def test_no_size_that_a_broker_takes_stops_what_follows(broker: Broker, connect:
 
 def test_a_burst_arrives_whole_and_in_order(broker: Broker, connect: Callable) -> None:
     """5,000 messages sent back to back all arrive, in order, through a prefetch of 200."""
-    link, inbox, queue = connect(broker), Inbox(), queue_name()
+    link, inbox, queue = connect(broker), Inbox(), f"/queue/unexpired.{uuid.uuid4().hex}"
     link.subscribe(queue, inbox)
     for number in range(5000):
         link.send(queue, b"%d" % number)

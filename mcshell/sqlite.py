@@ -418,7 +418,18 @@ def _version(connection: sqlite3.Connection, path: Path, kind: FileKind) -> int:
             " holds is then lost)",
             origin=str(path),
         )
+    # 67a4456 wrote the version last: a file of its own without one has some of the kind's tables.
+    if not found and (named := _tables(connection)):
+        with closing(in_memory(kind, max(kind.versions))) as own:
+            if others := sorted(named - _tables(own)):
+                raise ConfigError(
+                    f"{path} is no {kind.name}: it has a table {others[0]!r}", origin=str(path)
+                )
     return found
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
 
 
 def _upgrade(
@@ -484,7 +495,6 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, take_over: Mapping[str, str]) -> None:
-    tables = {name for (name,) in old.execute("SELECT name FROM sqlite_master")}
-    for table in take_over.keys() & tables:
+    for table in take_over.keys() & _tables(old):
         rows = old.execute(f"SELECT * FROM {table}")  # noqa: S608 - our own names
         new.executemany(take_over[table], rows)

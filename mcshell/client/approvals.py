@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, table
 from mcshell.client.discovery.targeting import RequestOptions, Targeting, seconds_of, targeting_of
-from mcshell.errors import Reason, Rejected, UsageError
+from mcshell.errors import NoTargets, Reason, Rejected, UsageError
 from mcshell.message import Approval, Proposal, Via, new_nonce
 from mcshell.values import dataclass
 from mcshell.wire.documents.approval import (
@@ -27,7 +28,7 @@ from mcshell.wire.documents.authored import as_fields, of_fields
 from mcshell.wire.documents.envelope import BodyLimits, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ApprovalManager", "ProposalStatus"]
 
-_Having: TypeAlias = "dict[str, list[str]]"
+_Having: TypeAlias = "dict[str, dict[str, list[str]]]"
+"""Of each proposal, by collective, the nodes that name it."""
 _TTL: Final = 86_400.0
 _AGENT: Final = "approval"
 _DIGITS: Final = 8
@@ -159,7 +161,7 @@ class ApprovalManager:
             why=why,
         )
         sealed = seal_proposal(proposal, self._signer)
-        replies = self._bring("propose", sealed, proposal.nodes, timeout)
+        replies = self._bring("propose", sealed, proposal, timeout)
         return ProposalStatus(digest=digest_of(sealed.body), proposal=proposal, replies=replies)
 
     @interrupts.call()
@@ -184,7 +186,7 @@ class ApprovalManager:
             raise UsageError("not confirmed: nothing was signed")
         approval = Approval(author=self._caller, proposal=known.digest, created=time.time())
         sealed = seal_approval(approval, self._signer)
-        replies = self._bring("approve", sealed, known.proposal.nodes, timeout)
+        replies = self._bring("approve", sealed, known.proposal, timeout)
         return ProposalStatus(
             digest=known.digest,
             proposal=known.proposal,
@@ -229,15 +231,13 @@ class ApprovalManager:
         """
         if len(digest) < _DIGITS or set(digest) - set("0123456789abcdef"):
             raise UsageError(_SAID)
-        having = {
-            one: nodes for one, nodes in self._kept(timeout).items() if one.startswith(digest)
-        }
-        if not having:
+        meant = {one: nodes for one, nodes in self._kept(timeout).items() if one.startswith(digest)}
+        if not meant:
             raise UsageError(f"no node that answers has a proposal {digest}")
-        if len(having) > 1:
+        if len(meant) > 1:
             raise UsageError(f"several proposals begin with {digest}: say more of it")
-        ((whole, nodes),) = having.items()
-        found = self._fetch(whole, nodes, timeout)
+        ((whole, having),) = meant.items()
+        found = self._fetch(whole, having, timeout)
         if isinstance(found, str):
             raise UsageError(f"proposal {whole[:_SHOWN]}: {found}")
         return found
@@ -256,12 +256,11 @@ class ApprovalManager:
         """
         false: set[str] = set()
         found, left = [], []
-        for digest, nodes in sorted(self._kept(timeout).items()):
-            meant = [name for name in nodes if name not in false]
-            one = self._fetch(digest, meant, timeout, false)
+        for digest, having in sorted(self._kept(timeout).items()):
+            one = self._fetch(digest, having, timeout, false)
             if not isinstance(one, str):
                 found.append(one)
-            elif not false.issuperset(nodes):
+            elif not false.issuperset(chain.from_iterable(having.values())):
                 left.append(f"proposal {digest[:_SHOWN]}: {one}")
         left += [f"{name} names proposals that it does not show" for name in sorted(false)]
         return sorted(found, key=lambda one: one.proposal.created), left
@@ -286,7 +285,7 @@ class ApprovalManager:
         self,
         action: str,
         sealed: SealedMessage,
-        nodes: Sequence[str],
+        about: Proposal,
         timeout: float | str | None,
     ) -> Replies:
         return self._requester.ask(
@@ -295,34 +294,39 @@ class ApprovalManager:
                 action=action,
                 data=as_fields(sealed),
                 via=Via.QUEUE,
-                targeting=Targeting(nodes=tuple(nodes)),
+                targeting=Targeting(nodes=about.nodes, collective=about.collective),
                 timeout=seconds_of(timeout),
             )
         )
 
     def _kept(self, timeout: float | str | None) -> _Having:
-        """Which proposals the nodes have, with who has each."""
-        replies = self._requester.ask(
-            RequestOptions(
-                agent=_AGENT,
-                action="list",
-                targeting=targeting_of(agents=_AGENT),
-                timeout=seconds_of(timeout),
-            )
-        )
+        """Which proposals the nodes have, with who has each; raises NoTargets, where there are none."""
         having: _Having = {}
-        for row in replies.entries():
-            told = row.reply.data.get("proposals") if row.reply is not None else None
-            for one in told[:_MOST_NAMED] if isinstance(told, list) else ():
-                digest = one.get("digest") if isinstance(one, dict) else None
-                if isinstance(digest, str) and _DIGEST.fullmatch(digest):
-                    having.setdefault(digest, []).append(row.sender)
+        nobody: list[NoTargets] = []
+        collectives = self._settings.collective.member
+        for collective in collectives:
+            try:
+                replies = self._requester.ask(
+                    RequestOptions(
+                        agent=_AGENT,
+                        action="list",
+                        targeting=targeting_of(agents=_AGENT, collective=collective),
+                        timeout=seconds_of(timeout),
+                    )
+                )
+            except NoTargets as none:
+                nobody.append(none)
+                continue
+            for sender, digest in _named(replies):
+                having.setdefault(digest, {}).setdefault(collective, []).append(sender)
+        if len(nobody) == len(collectives):
+            raise nobody[0]
         return having
 
     def _fetch(
         self,
         digest: str,
-        nodes: Sequence[str],
+        having: Mapping[str, Sequence[str]],
         timeout: float | str | None,
         false: set[str] | None = None,
     ) -> ProposalStatus | str:
@@ -332,15 +336,13 @@ class ApprovalManager:
         """
         why = "none of its nodes answers"
         false = set() if false is None else false
-        for asked in (nodes[:1], nodes[1:_MOST_ASKED]):
-            if not asked:
-                break
+        for collective, asked in _in_turn(having, false):
             replies = self._requester.ask(
                 RequestOptions(
                     agent=_AGENT,
                     action="show",
                     data={"proposal": digest},
-                    targeting=Targeting(nodes=tuple(asked)),
+                    targeting=Targeting(nodes=tuple(asked), collective=collective),
                     timeout=seconds_of(timeout),
                 )
             )
@@ -374,6 +376,27 @@ class ApprovalManager:
             if approval.proposal == digest:
                 approvals.append(approval)
         return ProposalStatus(digest=digest, proposal=proposal, approvals=tuple(approvals))
+
+
+def _named(replies: Replies) -> Iterator[tuple[str, str]]:
+    """Each node and digest of the answers to `list`."""
+    for row in replies.entries():
+        told = row.reply.data.get("proposals") if row.reply is not None else None
+        for one in told[:_MOST_NAMED] if isinstance(told, list) else ():
+            digest = one.get("digest") if isinstance(one, dict) else None
+            if isinstance(digest, str) and _DIGEST.fullmatch(digest):
+                yield row.sender, digest
+
+
+def _in_turn(
+    having: Mapping[str, Sequence[str]], false: Container[str]
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """Whom to ask, in which collective: one, then several; nobody who is `false`."""
+    for collective, nodes in having.items():
+        meant = [name for name in nodes if name not in false]
+        for asked in (meant[:1], meant[1:_MOST_ASKED]):
+            if asked:
+                yield collective, asked
 
 
 def _document(told: Any) -> SealedMessage:

@@ -21,6 +21,7 @@ from mcshell.client.discovery.targeting import (
     TARGETING,
     RequestOptions,
     Targeting,
+    asked_collective,
     seconds_of,
     targeting_of,
     via_of,
@@ -458,10 +459,11 @@ class Client:
             node: its identity.
             protocol: what is spoken: the name of a handler there, and of a right (`converse`).
             data: given along to the handler.
-            collective: the one to use, by default the main one.
+            collective: one of `[collective] member`, by default the main one.
             timeout: how long to wait for the node's reply (seconds, or text like "30s").
 
         Raises:
+            UsageError: replies of that collective would not be heard.
             TurnTimeout: the node did not answer.
             ConversationError: it said no; `state` is denied or failed.
         """
@@ -474,7 +476,7 @@ class Client:
         return self._hub.conversations.open(
             canonical(node),
             protocol,
-            collective=collective or self.settings.collective.main,
+            collective=asked_collective(self.settings, collective),
             data=data,
             timeout=self.settings.client.timeout if wait is None else wait,
             client=self,

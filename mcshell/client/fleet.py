@@ -107,12 +107,14 @@ class FleetMonitor:
             verifier.update_crl(pem)
         return None if verifier.crl_number is None else (verifier.crl_number, verifier.crl_pem)
 
-    def publish(self, pem: bytes, names: Sequence[str], timeout: float) -> dict[str, Reply]:
+    def publish(
+        self, pem: bytes, names: Sequence[str], timeout: float, collective: str | None = None
+    ) -> dict[str, Reply]:
         """Bring nodes a revocation list; their answers, within `timeout` seconds of silence."""
         if not names:
             return {}
         queries = self._hub.queries
-        collective = self._settings.collective.main
+        collective = collective or self._settings.collective.main
         question, answers = queries.carry(collective, names, pem.decode("ascii"))
         try:
             answers.gather(window=timeout, silence=timeout, linger=0.0)

@@ -134,16 +134,17 @@ class CollectiveSettings:
     """`[collective]`: which sets of nodes there are.
 
     Attributes:
-        main: where requests go.
-        member: all that a node listens to; `main` is always one of them.
+        main: where requests go that name no other.
+        member: all that a node listens to, and in which an operator's sessions ask and hear the
+            replies; `main` is always one of them.
     """
 
     main: str = "mcs"
     member: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.main not in self.member:
-            object.__setattr__(self, "member", (self.main, *self.member))
+        main = () if self.main in self.member else (self.main,)
+        object.__setattr__(self, "member", tuple(dict.fromkeys((*main, *self.member))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,8 @@ def propose(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
     """Put an action before those who have to approve it: nothing is done."""
     agent, action = given["agent"], given["action"]
     _check(context, agent)
+    if not given["why"].strip():
+        raise UsageError("why: it is blank, and those who decide go by it")
     status = context.client().approvals.propose(
         agent,
         action,

@@ -89,6 +89,18 @@ def test_a_reply_that_is_not_ok_is_an_exception_that_has_it(pool):
     assert future.exception() is error
 
 
+def test_a_task_that_is_denied_says_so_once(pool, fleet):
+    """The node's words begin with it."""
+    policy = fleet.folder / "policies" / "mark.policy"
+    policy.write_text("policy default deny\n")
+    try:
+        with pytest.raises(TaskError, match=r"mark\.fail on w[01]: denied by policy: ") as caught:
+            pool.submit("mark.fail").result(30)
+    finally:
+        policy.unlink()
+    assert caught.value.state == "denied"
+
+
 def test_what_the_ddl_refuses_is_not_sent(pool):
     """An unknown agent, action or input is one clear line at once, and the session has nothing of it."""
     for task, inputs, said in [

@@ -318,6 +318,7 @@ def test_what_is_in_the_way_here(alice: Client, root: Path, tmp_path: Path) -> N
         ("nosuch", "no such file"),
         ("a" * 300, "file name too long"),
         ("other/first", "same name"),
+        ("first", "it is named twice"),
         ("/proc/version", "not as long as it says"),
     ],
 )

@@ -212,19 +212,6 @@ def test_inputs_that_are_bytes(fleet: Fleet, via: str) -> None:
     (fleet.folder / "policies" / "echo.approvals").unlink()
 
 
-def test_a_collective_in_which_nothing_is_heard(fleet: Fleet, tmp_path: Path) -> None:
-    """Nothing is sent there: nodes would do it, and no reply would come to the session that asked."""
-    file = tmp_path / "marks"
-    asked = {"nodes": ["web1"], "collective": "eu", "inputs": {"file": str(file)}}
-    with fleet.client(state="state-alice") as alice:
-        for ask in (alice.rpc, alice.approvals.propose, alice.jobs.submit):
-            with pytest.raises(UsageError, match="in its own alone"):
-                ask("mark", "once", **asked)
-        asked["collective"] = fleet.collective
-        assert alice.approvals.propose("mark", "once", **asked).replies is not None
-    assert lines(file) == []
-
-
 def test_a_node_that_names_what_is_not_hides_nothing(fleet: Fleet, tmp_path: Path) -> None:
     """It is named and asked no more; what has ended is told, and is no fault of its node."""
     asked = {"inputs": {"file": str(tmp_path / "marks"), "text": "t"}}

@@ -193,6 +193,7 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "a ttl of 0 s: above 0": ("propose", {**ONCE, "why": "x", "ttl": "0"}),
     "a ttl of 3.456e+07 s: above 0": ("propose", {**ONCE, "why": "x", "ttl": "400d"}),
     "propose: why:": ("propose", {**ONCE, "why": "x" * 451}),
+    "why: it is blank": ("propose", {**ONCE, "why": " \n"}),
     "over and over at 'web[1-90000]'": ("facts", {"fact": "a", "nodes": ["web[1-90000]"] * 1000}),
     "proposals: offset: -1 is less than": ("proposals", {"offset": -1}),
 }

@@ -48,6 +48,7 @@ cert = "{name}.pem"
 key = "{name}.key"
 [collective]
 main = "{collective}"
+member = {member}
 """
 NODE = """\
 [node]
@@ -58,10 +59,16 @@ audit_every = "0s"
 """
 
 
-def common(name: str, broker: Broker, collective: str) -> str:
+def common(name: str, broker: Broker, collective: str, member: Sequence[str] = ()) -> str:
     """The configuration that all parts of a fleet share; `broker.urls` are several, `url` is one."""
     urls = getattr(broker, "urls", None) or [broker.url]
-    return _COMMON.format(name=name, urls=json.dumps(urls), user=broker.user, collective=collective)
+    return _COMMON.format(
+        name=name,
+        urls=json.dumps(urls),
+        user=broker.user,
+        collective=collective,
+        member=json.dumps([*member]),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class Fleet:
         policies: text of each AGENT.policy; by default alice may do what default.policy covers.
         operators: those who get a certificate; the first is the one that `cli` runs as.
         collective: by default a name that no other fleet has.
+        member: further ones, of which all are.
         more: TOML text for the end of every node's configuration, in its [node] table.
     """
 
@@ -94,11 +102,13 @@ class Fleet:
         policies: Mapping[str, str] | None = None,
         operators: Sequence[str] = ("alice",),
         collective: str | None = None,
+        member: Sequence[str] = (),
         more: str = "",
     ) -> None:
         self.broker = broker
         self.folder = folder
         self.collective = collective or f"t{uuid.uuid4().hex[:12]}"
+        self.member = member
         self.nodes: dict[str, Child] = {}
         self.emulator: Child | None = None
         self.authority = Authority.init(folder / "pki", self.collective)
@@ -124,7 +134,7 @@ class Fleet:
 
     def _enrol(self, name: str, kind: str, more: str = "") -> None:
         self.authority.issue(name, kind, out=self.folder)
-        text = common(name, self.broker, self.collective)
+        text = common(name, self.broker, self.collective, self.member)
         (self.folder / f"{name}.toml").write_text(text + more)
 
     def __enter__(self) -> Self:

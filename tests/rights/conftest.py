@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import uuid
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +47,15 @@ class Guarded:
         place = SimpleNamespace(
             url=f"stomp+ssl://127.0.0.1:{self.port}", user="", passcode="", kind=kind
         )
+        self.other = f"other{uuid.uuid4().hex[:8]}"
+        """A second collective, of all of them."""
         self.fleet = Fleet(
             place,
             self.folder,
             dict.fromkeys(NODES, Node()),
             policies={"default": POLICY},
             operators=OPERATORS,
+            member=(self.other,),
         )
         (self.folder / "ca.pem").write_bytes(self.fleet.authority.ca_pem)
         for name in LOGINS:

@@ -55,6 +55,15 @@ def test_a_call_over_tls_with_rights_alone(alice: Client, via: str) -> None:
     assert not alice.junk
 
 
+@pytest.mark.parametrize("via", ["broadcast", "queue"])
+def test_a_call_in_another_collective(three: Guarded, alice: Client, via: str) -> None:
+    """What each may do in the main collective he may do in each of which he is a member."""
+    whom = {} if via == "broadcast" else {"nodes": NODES}
+    replies = alice.rpc("rpcutil", "ping", via=via, timeout=60, collective=three.other, **whom)
+    assert replies.stats["ok"] == len(NODES), replies.ledger()
+    assert not alice.junk
+
+
 def test_a_pool_is_served_by_those_who_may(alice: Client) -> None:
     """A pool's request is answered by its member, which alone can read the pool's queue."""
     replies = alice.rpc("rpcutil", "ping", via="pool", pool="sms", timeout=60)

@@ -114,6 +114,18 @@ def test_what_is_no_database_is_said_to_be_none(tmp_path):
     assert path.read_bytes() == b"no database" * 1000
 
 
+def test_a_database_of_something_else_is_left_as_it_was(tmp_path):
+    """A file of another program in its place gets no version, no table, and no WAL."""
+    path = tmp_path / "d.sqlite"
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("CREATE TABLE visits (url TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"d\.sqlite is no file of numbers: .*'visits'"):
+        Database(path, KIND)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["d.sqlite"]
+
+
 def test_a_schema_that_is_no_text_is_said_to_be_none(tmp_path):
     """A byte in the words that made a table is no UTF-8: one error of ours, not one of a decoder."""
     path = tmp_path / "kept.sqlite"

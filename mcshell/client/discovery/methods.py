@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Protocol
 from mcshell import plugins
 from mcshell.client.discovery.groups import group_lookup, resolved
 from mcshell.client.discovery.node_cache import CachedNode, description
-from mcshell.client.discovery.targeting import Targeting, choose, plain_names
+from mcshell.client.discovery.targeting import (
+    Targeting,
+    asked_collective,
+    choose,
+    plain_names,
+)
 from mcshell.client.messaging.rejections import describe_rejections
 from mcshell.client.store.ledger import two_machines
 from mcshell.errors import NoTargets, PluginError, Stopped, UsageError
@@ -27,7 +32,6 @@ from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand
 from mcshell.message import Filter
 from mcshell.values import dataclass
-from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -350,16 +354,7 @@ class Finder:
         Raises:
             UsageError: it is of a collective in which no reply would be heard; as `groups.resolved`.
         """
-        asked, main = targeting.collective, self._settings.collective.main
-        if asked is not None:
-            check_word("collective", asked)
-        # Nodes answer in the collective in which they were asked, and a session has one queue.
-        if asked not in (None, main) and not self._settings.mcollective.enabled:
-            raise UsageError(
-                f"collective {asked!r}: nothing was sent, as a session hears what is "
-                f"answered in its own alone, {main!r}: a configuration whose "
-                "[collective] main is the other one asks there"
-            )
+        asked_collective(self._settings, targeting.collective)
         return resolved(targeting, group_lookup(lambda: self._settings))
 
     def find(self, targeting: Targeting, agent: str | None = None) -> Discovered:

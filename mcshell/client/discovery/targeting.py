@@ -14,14 +14,18 @@ from mcshell import config
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via
 from mcshell.values import dataclass
+from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from mcshell.config import Settings
 
 __all__ = [
     "TARGETING",
     "RequestOptions",
     "Targeting",
+    "asked_collective",
     "batches",
     "choose",
     "names_of",
@@ -249,6 +253,26 @@ def targeting_of(
 
 TARGETING = tuple(targeting_of.__kwdefaults__ or ())
 """The names of its arguments."""
+
+
+def asked_collective(settings: Settings, name: str | None) -> str:
+    """The collective that is asked, by default the main one.
+
+    Raises:
+        UsageError: the sessions of these settings hear no replies in it.
+    """
+    own = settings.collective
+    if name is None:
+        return own.main
+    check_word("collective", name)
+    # Nodes answer in the collective in which they were asked.
+    old = settings.mcollective.collectives if settings.mcollective.enabled else ()
+    if name not in own.member and name not in old:
+        raise UsageError(
+            f"collective {name!r}: nothing was sent, as its replies would not be heard: "
+            f"[collective] member names {', '.join(own.member)}"
+        )
+    return name
 
 
 def names_of(nodes: Any) -> tuple[str, ...]:

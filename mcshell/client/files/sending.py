@@ -106,9 +106,14 @@ def refuse_sources(paths: Iterable[Path]) -> None:
     names: dict[str, Path] = {}
     for path in paths:
         _opened(path).close()
-        other = names.setdefault(path.name, path)
-        if other is not path:
-            raise UsageError(f"{path}: it would replace {other}, which has the same name")
+        if (other := names.get(path.name)) is not None:
+            why = (
+                "is named twice"
+                if other == path
+                else f"would replace {other}, which has the same name"
+            )
+            raise UsageError(f"{path}: it {why}")
+        names[path.name] = path
 
 
 def _opened(path: Path) -> IO[bytes]:

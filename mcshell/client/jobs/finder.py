@@ -147,10 +147,22 @@ class JobFinder:
 
     def handed_to(self, job: str) -> list[str]:
         """Whom a session of this machine has handed a job in to; nobody when none has."""
+        for store, request in self._handed_in(job):
+            return [one.sender for one in store.entries(request) if not one.unexpected]
+        return []
+
+    def _handed_in(self, job: str) -> Iterator[tuple[SessionStore, str]]:
+        """The sessions of this machine that have handed a job in, and the request by which they did."""
         for store in chain([self.hub.session.store], self._others()):
             if (kept := store.jobs.get(job)) is not None:
-                return [one.sender for one in store.entries(kept.request) if not one.unexpected]
-        return []
+                yield store, kept.request
+
+    def _collective(self, job: str) -> str | None:
+        """The collective in which a job was handed in; None where no session here has done it."""
+        for store, request in self._handed_in(job):
+            record = store.find_request(request)
+            return None if record is None else record.collective
+        return None
 
     def where(self, job: str, where: Mapping[str, Any]) -> dict[str, Any]:
         """Whom to ask about a job: who is named; else those, of all that are meant, that have it.
@@ -161,10 +173,13 @@ class JobFinder:
         others = dict(where)
         timeout = others.pop("timeout", None)
         wanted = targeting_in(others)
+        some = narrowed(wanted)
+        if wanted.collective is None:
+            wanted = replace(wanted, collective=self._collective(job))
         if wanted.nodes is not None or plain_names(wanted.filter):
             return {"targeting": wanted, "timeout": timeout}
         handed = self.handed_to(job)
-        if handed and narrowed(wanted):
+        if handed and some:
             meant = set(self.discovery.find(wanted, "job").names)
             names = [name for name in handed if name in meant]
         else:

@@ -102,7 +102,7 @@ class SessionHub:
         self.notices: list[str] = []
         self._told_of_strays = False
         self.session = self._open(name)
-        #: The session whose queue is ours: this one, or a scratch one while we follow.
+        #: The session whose queues are ours: this one, or a scratch one while we follow.
         self._own = self.session if self.session.holds else self._open(None)
         signer = credentials.signer
         self._conversations: ConversationClient | None = None
@@ -179,7 +179,7 @@ class SessionHub:
         """Listen to the queue, and send what an earlier process left unsent."""
         if self.session.holds and self.session.named:
             self._claim(self._receiver)
-        self._receiver.start(self._own.queue, alone=self.session.holds)
+        self._listen(self._receiver, self._own, alone=self.session.holds)
         self.outbox.start()
         if self.session.holds:
             self._held.start(self.queries)
@@ -189,6 +189,10 @@ class SessionHub:
             )
             self._follower = _SessionFollower(self)
             self._follower.start()
+
+    def _listen(self, receiver: Receiver, session: Session, *, alone: bool) -> None:
+        """Have a session's replies from each collective in which it asks."""
+        receiver.start(session.queues(self._settings.collective.member), alone=alone)
 
     def _claim(self, receiver: Receiver) -> None:
         """Agree with the caller's other machines that this process has the session."""
@@ -363,7 +367,7 @@ class SessionHub:
         receiver = self._new_receiver(self.session)
         try:
             self._claim(receiver)
-            receiver.start(self.session.queue, alone=False)
+            self._listen(receiver, self.session, alone=False)
         except WireError as error:
             log.warning("session %s: %s: once more", self.session.name, error)
             receiver.stop()

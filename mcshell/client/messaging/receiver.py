@@ -42,7 +42,7 @@ from mcshell.wire.documents.envelope import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, MutableMapping
+    from collections.abc import Callable, Container, Iterable, MutableMapping, Sequence
 
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.ledger import LedgerEntry
@@ -189,9 +189,9 @@ _ANYBODY = _AnyTarget()
 
 
 class Receiver:
-    """Owns the session's reply queue. `junk` counts what was refused, by reason.
+    """Owns the session's reply queues, one a collective. `junk` counts what was refused, by reason.
 
-    `turned` takes the turns of conversations, which come to the same queue. `shared` says
+    `turned` takes the turns of conversations, which come to the same queues. `shared` says
     whether another session may have the address; then `strayed` is told how many replies came that
     were asked for there. `held` is told of whom replies are held, and what comes in.
     """
@@ -222,7 +222,7 @@ class Receiver:
         self._listeners = listeners
         self._about: dict[str, RequestRecord] = {}
         self._signed = StoredDigests(store)
-        self._subscription: str | None = None
+        self._subscriptions: list[str] = []
         self._subscribing = threading.Lock()
         self._let_go = False
         self._alone = True
@@ -240,29 +240,31 @@ class Receiver:
         self._checks = SignatureProcess(verifier, _GROUP)
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
-    def start(self, queue: str, *, alone: bool = True) -> None:
-        """Subscribe to the reply queue and begin.
+    def start(self, queues: Sequence[str], *, alone: bool = True) -> None:
+        """Subscribe to the reply queues and begin.
 
-        `alone` on its connection, one acknowledgement stands for all before it. RabbitMQ counts
-        them over all subscriptions of a connection, so that beside another each has its own.
+        Of a queue that is `alone` on its connection, one acknowledgement stands for all before it.
+        RabbitMQ counts them over all subscriptions of a connection, ActiveMQ for each, so that
+        beside another queue each message has its own.
         """
-        self._alone = alone
+        self._alone = alone and len(queues) == 1
         self._thread.start()
-        mode: AckMode = "client" if alone else "client-individual"
+        mode: AckMode = "client" if self._alone else "client-individual"
         with self._subscribing:
             if not self._let_go:
-                self._subscription = self._transport.subscribe(
-                    queue, self._inbox, ack=mode, prefetch=_PREFETCH
+                self._subscriptions = self._transport.subscribe_all(
+                    [(one, self._inbox) for one in queues], ack=mode, prefetch=_PREFETCH
                 )
 
     def let_go(self) -> None:
-        """Take nothing more from the queue; what is not acknowledged goes back to the broker."""
+        """Take nothing more from the queues; what is not acknowledged goes back to the broker."""
         with self._subscribing:
             self._let_go = True
-            if self._subscription is None:
-                return  # nothing was taken from it
-            self._transport.unsubscribe(self._subscription)
-            self._subscription = None
+            if not self._subscriptions:
+                return  # nothing was taken from them
+            for one in self._subscriptions:
+                self._transport.unsubscribe(one)
+            self._subscriptions = []
         with self._listeners.keeping:
             self._transport.renew("the reply queue was handed over")
 

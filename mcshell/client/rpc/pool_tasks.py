@@ -130,7 +130,9 @@ class PoolFuture(Future[dict[str, Any]]):
         else:
             said = entry.reply.statusmsg if entry.reply is not None else entry.reason
             where = entry.worker or f"pool {pool}"
-            text = f"{self.agent}.{self.action} on {where}: {entry.state.value}: {said}"
+            state = entry.state.value
+            why = said if said.startswith(state) else f"{state}: {said}"
+            text = f"{self.agent}.{self.action} on {where}: {why}"
             self.set_exception(TaskError(text, entry.state.value, self.requestid, entry.reply))
 
     def abandon(self, session: str) -> None:

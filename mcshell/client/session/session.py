@@ -29,7 +29,7 @@ from mcshell.values import dataclass
 from mcshell.wire import destinations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mcshell.client.store.records import RequestRecord
@@ -103,11 +103,15 @@ class Session:
                 f"session {path.stem!r} is of collective {theirs}, not {collective}", path.stem
             )
         self.address = self.store.meta("address") or path.stem
-        self.queue = destinations.reply(collective, caller, self.address)
         #: Who held the queue last without letting go of it: they may still do.
         self.left_by = self.store.meta("holder") or ""
         if lock is not None:
             self.store.set_meta("holder", self.me)
+
+    def queues(self, collectives: Iterable[str]) -> list[str]:
+        """Where the replies to what is asked in these come in: a queue in each."""
+        caller = self.store.meta("caller") or ""
+        return [destinations.reply(one, caller, self.address) for one in collectives]
 
     @property
     def holder(self) -> str:

@@ -92,11 +92,15 @@ def inventory(context: Context, options: InventoryOptions) -> Table | Replies | 
     source = options.source or "broadcast"
     wanted = targeting(context, options)
     if options.node:
-        wanted = Targeting(nodes=tuple(expand([options.node], context.groups)), source=source)
+        wanted = Targeting(
+            nodes=tuple(expand([options.node], context.groups)),
+            source=source,
+            collective=options.collective,
+        )
     client = context.client(options.session)
     found = _found(context, client, wanted)
     if source == "inventory":
-        return shaped_table(options, _remembered(client, found))
+        return shaped_table(options, _remembered(client, found, wanted.collective))
     if not found.discovered:
         ask = RequestOptions(
             agent="rpcutil", action="inventory", targeting=wanted, timeout=options.timeout
@@ -119,9 +123,9 @@ def forget(context: Context, options: ForgetOptions) -> Table:
     return Table(("sender",), [(canonical(options.name),)])
 
 
-def _remembered(client: Client, found: Discovered) -> Table:
+def _remembered(client: Client, found: Discovered, collective: str | None) -> Table:
     """What is known of the nodes, without asking them: nobody says how they are now."""
-    collective = client.settings.collective.main
+    collective = collective or client.settings.collective.main
     nodes = {node.identity: node for node in found.absent}
     for name in found.names:
         if name not in nodes and (node := client.known.node(collective, name)) is not None:

@@ -34,7 +34,7 @@ def publish(context: Context, options: PKIPublishOptions) -> Table:
     before = _numbers(found)
     behind = [name for name in found.names if (before.get(name) or 0) < number]
     timeout = options.timeout or context.settings.client.probe
-    answers = client.monitor.publish(pem, behind, timeout)
+    answers = client.monitor.publish(pem, behind, timeout, wanted.collective)
     rows: list[tuple[Any, ...]] = []
     for name in sorted(found.names):
         had = before.get(name)

@@ -373,16 +373,17 @@ def test_a_saved_session_keeps_its_queue(tmp_path):
     """A name is given to a scratch session, what was asked in it is still answered there."""
     session = Session.open(tmp_path, "cert=alice", "mcs", None)
     session.store.add(record(), ["web1"])
-    queue = session.queue
+    queues = session.queues(["mcs", "eu"])
+    assert len(set(queues)) == 2
     session.save("patch-friday")
-    assert (session.name, session.queue) == ("patch-friday", queue)
+    assert (session.name, session.queues(["mcs", "eu"])) == ("patch-friday", queues)
     session.close()
     again = Session.open(tmp_path, "cert=alice", "mcs", "patch-friday")
-    assert again.queue == queue
+    assert again.queues(["mcs", "eu"]) == queues
     assert [one.id for one, _ in again.store.requests()] == [record().id]
     scratch = Session.open(tmp_path, "cert=alice", "mcs", None)
     assert scratch.name == "scratch-1"
-    assert scratch.queue != queue
+    assert set(scratch.queues(["mcs", "eu"])).isdisjoint(queues)
     for name in ("patch-friday", "scratch-7", "Friday!"):
         with pytest.raises(MCShellError):
             scratch.save(name)

@@ -48,7 +48,6 @@ cert = "{name}.pem"
 key = "{name}.key"
 [collective]
 main = "{collective}"
-member = {member}
 """
 NODE = """\
 [node]
@@ -62,13 +61,8 @@ audit_every = "0s"
 def common(name: str, broker: Broker, collective: str, member: Sequence[str] = ()) -> str:
     """The configuration that all parts of a fleet share; `broker.urls` are several, `url` is one."""
     urls = getattr(broker, "urls", None) or [broker.url]
-    return _COMMON.format(
-        name=name,
-        urls=json.dumps(urls),
-        user=broker.user,
-        collective=collective,
-        member=json.dumps([*member]),
-    )
+    text = _COMMON.format(name=name, urls=json.dumps(urls), user=broker.user, collective=collective)
+    return text + (f"member = {json.dumps([*member])}\n" if member else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,22 +147,16 @@ class JobFinder:
 
     def handed_to(self, job: str) -> list[str]:
         """Whom a session of this machine has handed a job in to; nobody when none has."""
-        for store, request in self._handed_in(job):
-            return [one.sender for one in store.entries(request) if not one.unexpected]
-        return []
+        return self._handed_in(job)[0]
 
-    def _handed_in(self, job: str) -> Iterator[tuple[SessionStore, str]]:
-        """The sessions of this machine that have handed a job in, and the request by which they did."""
+    def _handed_in(self, job: str) -> tuple[list[str], str | None]:
+        """The same, and in which collective that was."""
         for store in chain([self.hub.session.store], self._others()):
             if (kept := store.jobs.get(job)) is not None:
-                yield store, kept.request
-
-    def _collective(self, job: str) -> str | None:
-        """The collective in which a job was handed in; None where no session here has done it."""
-        for store, request in self._handed_in(job):
-            record = store.find_request(request)
-            return None if record is None else record.collective
-        return None
+                names = [one.sender for one in store.entries(kept.request) if not one.unexpected]
+                record = store.find_request(kept.request)
+                return names, None if record is None else record.collective
+        return [], None
 
     def where(self, job: str, where: Mapping[str, Any]) -> dict[str, Any]:
         """Whom to ask about a job: who is named; else those, of all that are meant, that have it.
@@ -174,11 +168,10 @@ class JobFinder:
         timeout = others.pop("timeout", None)
         wanted = targeting_in(others)
         some = narrowed(wanted)
-        if wanted.collective is None:
-            wanted = replace(wanted, collective=self._collective(job))
+        handed, collective = self._handed_in(job)
+        wanted = replace(wanted, collective=wanted.collective or collective)
         if wanted.nodes is not None or plain_names(wanted.filter):
             return {"targeting": wanted, "timeout": timeout}
-        handed = self.handed_to(job)
         if handed and some:
             meant = set(self.discovery.find(wanted, "job").names)
             names = [name for name in handed if name in meant]

@@ -133,7 +133,7 @@ class PoolFuture(Future[dict[str, Any]]):
             state = entry.state.value
             why = said if said.startswith(state) else f"{state}: {said}"
             text = f"{self.agent}.{self.action} on {where}: {why}"
-            self.set_exception(TaskError(text, entry.state.value, self.requestid, entry.reply))
+            self.set_exception(TaskError(text, state, self.requestid, entry.reply))
 
     def abandon(self, session: str) -> None:
         """Nobody here waits for it any more; the work goes on."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.rpc.requester import Preview, Requester
     from mcshell.config import Settings
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.documents.envelope import SealedMessage
 

@@ -33,7 +33,7 @@ from mcshell.client.opening import OpenParts, Reconnections, metrics_of, old_wir
 from mcshell.client.pki import pki_of
 from mcshell.client.rpc.interactive_run import BackgroundRequests
 from mcshell.client.rpc.requester import Requester
-from mcshell.ddl.library import Library, builtin_dir, shipped_dir
+from mcshell.ddl.ddl_library import Library, builtin_dir, shipped_dir
 from mcshell.errors import Stopped, UsageError
 from mcshell.filters.nodes import canonical
 from mcshell.message import State, Via

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mcshell.commands.grammar.verbs import Face
     from mcshell.commands.output.result import Result
     from mcshell.config import Settings
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.errors import Stopped
     from mcshell.filters.nodes import GroupLookup
     from mcshell.message import Filter
@@ -178,7 +178,7 @@ class Context:
         shared = self._shared
         with shared.lock:
             if shared.library is None:
-                from mcshell.ddl.library import (  # noqa: PLC0415 - services need none
+                from mcshell.ddl.ddl_library import (  # noqa: PLC0415 - services need none
                     Library,
                     builtin_dir,
                     shipped_dir,

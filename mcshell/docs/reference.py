@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.config import Limit, Pool, readers
 from mcshell.config.loading import READERS, SECTIONS
-from mcshell.ddl.library import Library, builtin_dir, shipped_dir
+from mcshell.ddl.ddl_library import Library, builtin_dir, shipped_dir
 from mcshell.errors import ExitCode, Reason
 from mcshell.filters.values import MEANINGS, OPERATORS
 from mcshell.message import JOB_STATES, State

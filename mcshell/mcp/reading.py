@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.client.discovery.targeting import targeting_of
 from mcshell.commands.output.json_document import dumps
 from mcshell.commands.verbs.submitting import wait_quiet
-from mcshell.ddl.library import builtin_dir
+from mcshell.ddl.ddl_library import builtin_dir
 from mcshell.docs.reference import attributes
 from mcshell.errors import UsageError
 from mcshell.filters.nodes import canonical, fold

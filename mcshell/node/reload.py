@@ -12,7 +12,7 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.errors import ConfigError, MCShellError
 from mcshell.node.agents.registry import load_agents
 from mcshell.node.builtin import builtin_agents

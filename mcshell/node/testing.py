@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mcshell import ddl
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.message import Request, Via, new_nonce
 from mcshell.node.agent import Agent, AgentError, Call
 from mcshell.node.agents.registry import load_agents

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.client.messaging.sender import seal
 from mcshell.client.session.session import Session
 from mcshell.client.store.records import ReplyRecord, RequestRecord
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.message import Filter, Reply, ReplySequence, Request, State, Via, new_request_id
 from mcshell.node.agents.registry import load_agents
 from mcshell.node.emulator.machines import named_by_role

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mcshell.commands.completion import Refresher
     from mcshell.commands.context import Context
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.shell.progress import ProgressBar
     from mcshell.shell.watcher import RequestWatcher
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.ddl.library import builtin_dir, read
+from mcshell.ddl.ddl_library import builtin_dir, read
 from mcshell.errors import ConnectionLost, InputError, Rejected
 from mcshell.message import State, StatusCode, Via
 from mcshell.node.replies import ReplyWriter

@@ -14,7 +14,7 @@ from mcshell.commands.grammar.verbs import VERBS
 from mcshell.commands.output import result
 from mcshell.config import Limit, Pool, variables
 from mcshell.config.loading import READERS, SECTIONS
-from mcshell.ddl.library import Library, builtin_dir, shipped_dir
+from mcshell.ddl.ddl_library import Library, builtin_dir, shipped_dir
 from mcshell.docs import markdown, pages, reference
 from mcshell.errors import ExitCode, MCShellError, Reason, UsageError
 from mcshell.filters.values import MEANINGS, OPERATORS

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from tests.peers.fleet import ROOT, Fleet, Node
 from tests.peers.processes import Child, wait_until
 

@@ -20,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.message import Duty, Filter, Reply, Request, Rule, State, Via, new_request_id
 from mcshell.pki import Authority

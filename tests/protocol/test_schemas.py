@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcshell.wire
-from mcshell.ddl.library import builtin_dir, read
+from mcshell.ddl.ddl_library import builtin_dir, read
 from mcshell.errors import Reason, Rejected
 from mcshell.message import (
     Approval,

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.node.testing import AgentTester
 from tests.peers.debian import SCRIPT, Repository
 from tests.peers.fleet import ROOT, Fleet, Node

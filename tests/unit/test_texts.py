@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mcshell import config
 from mcshell.client.documents.reader import read_text
 from mcshell.commands.context import Context
-from mcshell.ddl import library
+from mcshell.ddl import ddl_library
 from mcshell.errors import ConfigError, UsageError
 from mcshell.node.admission.policy import Policies
 from mcshell.texts import decoded
@@ -99,8 +99,8 @@ def test_a_schema(tmp_path: Path) -> None:
             f'metadata :name => "old",\n  {said}, :timeout => 5\naction "go", :description => "x"\n'
         )
     )
-    assert library.read(tmp_path / "own.json").name == "own"
-    assert library.read(tmp_path / "old.ddl").name == "old"
+    assert ddl_library.read(tmp_path / "own.json").name == "own"
+    assert ddl_library.read(tmp_path / "old.ddl").name == "old"
 
 
 def test_plans_rules_and_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from mcshell.config import Settings
     from mcshell.ddl import Action
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
 
 __all__ = ["QueryBounds", "Sources", "query", "some_rows", "sources"]
 

@@ -29,7 +29,7 @@ from mcshell.message import Filter, Plan, Step
 
 if TYPE_CHECKING:
     from mcshell.client.documents.reader import Section
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.filters.nodes import GroupLookup
 
 __all__ = ["read_plan"]

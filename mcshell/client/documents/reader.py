@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.filters.nodes import GroupLookup
 
 __all__ = ["Section", "Written", "inputs_of", "load", "load_yaml", "read_text", "untyped"]

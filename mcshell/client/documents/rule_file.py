@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcshell.client.documents.reader import Section
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.filters.nodes import GroupLookup
 
 __all__ = ["SUFFIX", "load_sealed", "read_rule_file", "save_sealed"]

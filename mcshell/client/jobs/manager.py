@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.requester import Preview, Requester
     from mcshell.config import Settings
     from mcshell.ddl import Action
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.wire.documents.signatures import Verifier
 
 __all__ = ["JobManager", "JobReplies"]

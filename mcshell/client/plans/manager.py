@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.config import Settings
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.message import Plan, Step
     from mcshell.wire.credentials import Credentials
 

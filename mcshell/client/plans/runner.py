@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.plans import KeptPlan
     from mcshell.config import Settings
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
     from mcshell.message import Plan, Step
 
 __all__ = ["PlanRun", "WaveSender", "results_of"]

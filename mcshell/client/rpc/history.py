@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mcshell.client.store.store import SessionStore
     from mcshell.config import Settings
     from mcshell.ddl import Action
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
 
 __all__ = ["EarlierRequest", "RequestHistory", "inputs_again"]
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mcshell.client.rpc.schemas import DividedRequest
     from mcshell.config import Settings
     from mcshell.ddl import Action
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
 
 __all__ = ["INTERACTIVE_TTL", "Preview", "Requester"]
 

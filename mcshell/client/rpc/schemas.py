@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.targeting import RequestOptions
     from mcshell.client.messaging.queries import NodeQueries
     from mcshell.ddl import DDL, Action
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
 
 __all__ = ["DividedRequest", "Part", "RequestSchemas", "fitted", "fitting", "typed"]
 

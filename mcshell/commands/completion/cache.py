@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import CachedNode
     from mcshell.config import Settings
     from mcshell.ddl import DDL
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
 
 __all__ = [
     "FILES",
@@ -184,7 +184,7 @@ def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cac
 
 def library_of(settings: Settings) -> Library:
     """The DDLs that are to hand."""
-    from mcshell.ddl.library import Library, shipped_dir  # noqa: PLC0415 - in the background only
+    from mcshell.ddl.ddl_library import Library, shipped_dir  # noqa: PLC0415 - in the background only
 
     return Library([*settings.node.agents, shipped_dir()], settings.mcollective.agent_dirs())
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mcshell.commands.completion.cache import KnownFile, KnownRequest
     from mcshell.config import Settings
     from mcshell.ddl import DDL
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
 
 __all__ = ["LocalFiles"]
 

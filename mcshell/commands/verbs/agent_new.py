@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
-from mcshell.ddl.library import Library, builtin_dir, shipped_dir
+from mcshell.ddl.ddl_library import Library, builtin_dir, shipped_dir
 from mcshell.errors import UsageError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mcshell.errors import DDLError, UsageError
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import DDLExportOptions
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
 
 __all__ = ["export"]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mcshell.commands.grammar.local_options import DocOptions
     from mcshell.commands.grammar.options import Options
     from mcshell.ddl import DDL
-    from mcshell.ddl.library import Library
+    from mcshell.ddl.ddl_library import Library
 
 __all__ = ["agents", "doc"]
 

@@ -308,7 +308,7 @@ def _plugin(plugin: plugins.InstalledPlugin) -> str:
 
 def _agents(context: Context) -> Iterator[Finding]:
     """Which agents a node on this machine would have, and why not the others; schemas without one."""
-    from mcshell.ddl.library import shipped_dir  # noqa: PLC0415 - agents are the last check
+    from mcshell.ddl.ddl_library import shipped_dir  # noqa: PLC0415 - agents are the last check
     from mcshell.node.agents.registry import load_agents  # noqa: PLC0415 - as above
     from mcshell.node.facts.source import FactSource  # noqa: PLC0415 - as above
     from mcshell.node.host import Host  # noqa: PLC0415 - as above

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell import plugins
 from mcshell.commands.output.result import Table
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.errors import UsageError
 from mcshell.node.admission.policy import Policies
 from mcshell.node.admission.policy_file import caller_flaw

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from mcshell.ddl.library import read
+from mcshell.ddl.ddl_library import read
 from mcshell.errors import MCShellError, PluginError, Unavailable
 from mcshell.node.agents.loading import load_agent
 from mcshell.values import dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcshell import ddl
-from mcshell.ddl.library import builtin_dir, read
+from mcshell.ddl.ddl_library import builtin_dir, read
 from mcshell.node.agents.registry import ServedAgent
 from mcshell.node.builtin.approval import ApprovalAgent, no_approvals
 from mcshell.node.builtin.discovery import DISCOVERY, DiscoveryAgent

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.config import seconds
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.errors import UsageError
 from mcshell.node.agents.registry import load_agents
 from mcshell.node.audit.history import AuditHistory

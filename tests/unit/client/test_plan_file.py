@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell.client.documents.plan_file import read_plan
-from mcshell.ddl.library import Library, shipped_dir
+from mcshell.ddl.ddl_library import Library, shipped_dir
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.pki import Authority
 from mcshell.wire.documents.envelope import BodyLimits

@@ -10,7 +10,7 @@ import pytest
 from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.client.rpc.schemas import fitted, fitting
 from mcshell.ddl import joint
-from mcshell.ddl.library import Library
+from mcshell.ddl.ddl_library import Library
 from mcshell.errors import DDLError, UsageError
 from tests.unit.ddl.documents import METADATA, an_input, document
 

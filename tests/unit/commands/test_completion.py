@@ -21,7 +21,7 @@ from mcshell.commands.completion.cache import KnownRequest, gather, kept, nodes_
 from mcshell.commands.completion.scan import incomplete, scan
 from mcshell.commands.grammar.parser import split_line
 from mcshell.commands.grammar.reading import named_verb
-from mcshell.ddl.library import Library, shipped_dir
+from mcshell.ddl.ddl_library import Library, shipped_dir
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via
 

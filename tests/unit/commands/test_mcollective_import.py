@@ -10,7 +10,7 @@ import pytest
 
 from mcshell import config
 from mcshell.commands.mcollective_import import convert, parse
-from mcshell.ddl.library import Library, shipped_dir
+from mcshell.ddl.ddl_library import Library, shipped_dir
 from mcshell.errors import ConfigError
 from mcshell.shell.cli import main
 

@@ -395,7 +395,7 @@ def test_loads_nothing_heavy():
     """Loading a DDL and checking inputs loads none of the heavy libraries."""
     program = (
         "import sys\n"
-        "from mcshell.ddl.library import Library, shipped_dir\n"
+        "from mcshell.ddl.ddl_library import Library, shipped_dir\n"
         "library = Library([shipped_dir()])\n"
         "for agent in library.agents(): library.get(agent)\n"
         "heavy = ('jsonschema', 'lark', 'yaml', 'pandas', 'importlib.metadata')\n"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mcshell import plugins
 from mcshell.ddl import DDL, check, load
-from mcshell.ddl.library import MAX_FILE, Library, read, shipped_dir
+from mcshell.ddl.ddl_library import MAX_FILE, Library, read, shipped_dir
 from mcshell.ddl.schema import schema
 from mcshell.errors import ConfigError, DDLError, InputError, UsageError
 from tests.unit.ddl.documents import METADATA, an_input, document
@@ -338,9 +338,11 @@ def test_shipped_agents_pass_the_full_check():
 
 def test_shipped_dir_missing(monkeypatch, tmp_path):
     """Without the shipped agents there is a ConfigError, not an empty library."""
-    from mcshell.ddl import library
+    from mcshell.ddl import ddl_library
 
-    monkeypatch.setattr(library, "__file__", str(tmp_path / "mcshell" / "ddl" / "library.py"))
+    monkeypatch.setattr(
+        ddl_library, "__file__", str(tmp_path / "mcshell" / "ddl" / "ddl_library.py")
+    )
     with pytest.raises(ConfigError, match="install it again"):
         shipped_dir()
     for place in (tmp_path / "agents", tmp_path / "mcshell" / "agents"):

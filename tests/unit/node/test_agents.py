@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.ddl.library import shipped_dir
+from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.message import State
 from mcshell.node.agent import Agent, Call
 from mcshell.node.agents.registry import AgentRegistry, ServedAgent, load_agents

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.ddl.library import Library, shipped_dir
+from mcshell.ddl.ddl_library import Library, shipped_dir
 from mcshell.shell.editor import LineHistory, gives_secret
 from tests.peers.small_disk import small_disk
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell.client.documents.rule_file import load_sealed, read_rule_file, save_sealed
-from mcshell.ddl.library import Library, shipped_dir
+from mcshell.ddl.ddl_library import Library, shipped_dir
 from mcshell.errors import Reason, Rejected, UsageError
 from mcshell.message import Duty, Filter, Rule, When
 from mcshell.node.facts.machine_id import machine_id

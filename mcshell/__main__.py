@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 if __name__ == "__main__" and not sys.flags.safe_path and not __file__.startswith(sys.path[0]):
     # `python -m` looks for modules in the current folder first: not for those that come from now on.
@@ -24,13 +30,35 @@ def main() -> int:
             answer(sys.argv[3:])
         gc.disable()  # what loads is no garbage, and looking for some takes a twentieth of the time
         try:
-            from mcshell.shell.cli import main as run  # noqa: PLC0415 - Ctrl-C may come meanwhile
+            run = _chosen()
         finally:
             gc.enable()
         return run()
     except KeyboardInterrupt:
         sys.stderr.write("mcshell: interrupted\n")
         return _INTERRUPTED
+
+
+def _chosen() -> Callable[[], int]:
+    """What runs this line; its modules load here, as Ctrl-C may come meanwhile."""
+    if sys.argv[1:2] == ["node"]:  # each machine has one, for ever
+        from mcshell.commands.service_line import read_node_line  # noqa: PLC0415 - as above
+
+        if (line := read_node_line(sys.argv[2:])) is not None:
+            return partial(_serve, line.load(), line.path)
+    from mcshell.shell.cli import main as run  # noqa: PLC0415 - as above
+
+    return run
+
+
+def _serve(service: Callable[[], int], path: Path | None) -> int:
+    """Run a service; what goes wrong is said as the command line says it."""
+    try:
+        return service()
+    except BaseException as error:  # noqa: BLE001 - it is raised again there
+        from mcshell.shell.cli import ended_by  # noqa: PLC0415 - only when something broke
+
+        return ended_by(error, path)
 
 
 if __name__ == "__main__":

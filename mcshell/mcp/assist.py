@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcshell.commands.verbs.services import begin_log
 from mcshell.errors import UsageError
+from mcshell.node.process.service import begin_log
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -29,5 +29,5 @@ def assist(context: Context, options: MCPOptions) -> int:
         raise UsageError(
             f"mcp: Python's {error.name} is not here: pip install 'mcshell[mcp]'"
         ) from error
-    begin_log(options)
+    begin_log(options.log_level, as_json=options.log_json)
     return serve(context, options.session)

@@ -1,6 +1,7 @@
 """The command line: `mcshell VERB …`, `mcshell -e LINES`, a script on standard input, the prompt.
 
-Light to import: a node daemon starts here, and help needs neither pandas nor a broker.
+Light to import: services start here, and help needs neither pandas nor a broker. A plain line of `mcshell node`
+is read without it (`commands.service_line`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from mcshell.commands import light
 from mcshell.commands.context import Context
@@ -26,11 +27,11 @@ from mcshell.values import dataclass
 from mcshell.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mcshell.commands.grammar.local_options import DemoOptions, MCPOptions
 
-__all__ = ["main"]
+__all__ = ["ended_by", "main"]
 
 _GARBAGE = 20_000
 """New objects, after which a command that ends soon looks for garbage: what it loads is none."""
@@ -51,14 +52,32 @@ class _Start:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code (§3)."""
+
+    def line(context: Context, streams: StandardStreams) -> int:
+        _meet(context)
+        return _main(_read(_words(sys.argv[1:] if argv is None else argv)), context, streams)
+
+    return _told(line)
+
+
+def ended_by(error: BaseException, path: Path | None) -> int:
+    """Say how a service has ended that was started without us, and return its exit code."""
+
+    def fail(context: Context, _streams: StandardStreams) -> NoReturn:
+        context.use(path)
+        raise error
+
+    return _told(fail)
+
+
+def _told(work: Callable[[Context, StandardStreams], int]) -> int:
+    """Do some work, and say in a line what went wrong; the exit code."""
     streams = StandardStreams()
     context = Context("cli")
-    _meet(context)
     code = 0
     try:
         try:
-            words = _words(sys.argv[1:] if argv is None else argv)
-            code = _main(_read(words), context, streams)
+            code = work(context, streams)
         finally:
             context.close()
             with writing():

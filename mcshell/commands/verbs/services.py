@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import faulthandler
-import json
-import logging
-import os
-import signal
-import sys
-import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
 from mcshell.config import BrokerSettings, load
+from mcshell.node.process.service import begin
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -24,9 +18,9 @@ if TYPE_CHECKING:
         NodeOptions,
         PKIServeOptions,
     )
-    from mcshell.commands.grammar.options import PartOptions, ServiceOptions
+    from mcshell.commands.grammar.options import PartOptions
 
-__all__ = ["JSONFormatter", "begin_log", "broker", "emulate", "node", "pki_serve", "supervisor"]
+__all__ = ["broker", "emulate", "node", "pki_serve", "supervisor"]
 
 
 def broker(_context: Context, options: BrokerOptions) -> Table:
@@ -110,42 +104,4 @@ def _path(text: str | None) -> Path | None:
 
 
 def _begin(options: PartOptions) -> None:
-    begin_log(options)
-    faulthandler.enable()  # what each thread was at, when a watchdog ends us by SIGABRT
-    if options.until_eof:
-        threading.Thread(target=_watch, name="mcshell-eof", daemon=True).start()
-
-
-def _watch() -> None:
-    """End as SIGTERM does once standard input has: whoever started us is gone, perhaps killed."""
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def begin_log(options: ServiceOptions) -> None:
-    """Log to standard error, one line a record; with `--log-json` as JSON."""
-    handler = logging.StreamHandler(sys.stderr)
-    if options.log_json:
-        from mcshell.commands.verbs.services import JSONFormatter  # noqa: PLC0415 - only with --log-json
-
-        handler.setFormatter(JSONFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=options.log_level.upper(), handlers=[handler], force=True)
-
-
-class JSONFormatter(logging.Formatter):
-    """One JSON object a record: time (epoch), level, logger, message, and a traceback if any."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one record as a line of JSON."""
-        found = {
-            "time": round(record.created, 3),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            found["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(found)
+    begin(options.log_level, as_json=options.log_json, until_eof=options.until_eof)

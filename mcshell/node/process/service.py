@@ -1,9 +1,14 @@
-"""What makes a process a service: it alone works in its state directory, and it says `ready`."""
+"""What makes a process a service: its log, its end, and that it alone works in its state directory."""
 
 from __future__ import annotations
 
+import faulthandler
+import json
+import logging
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -11,7 +16,52 @@ from mcshell.errors import ConfigError
 from mcshell.private import FileLock, lock_file
 from mcshell.storage import is_storage_fault
 
-__all__ = ["hold_state_directory", "say_ready"]
+__all__ = ["JSONFormatter", "begin", "begin_log", "hold_state_directory", "say_ready"]
+
+
+def begin(level: str, *, as_json: bool, until_eof: bool) -> None:
+    """Be a service from here on.
+
+    Args:
+        level: from where on it logs.
+        as_json: whether each record is a line of JSON.
+        until_eof: whether the end of standard input ends it, as SIGTERM does.
+    """
+    begin_log(level, as_json=as_json)
+    faulthandler.enable()  # what each thread was at, when a watchdog ends us by SIGABRT
+    if until_eof:
+        threading.Thread(target=_watch, name="mcshell-eof", daemon=True).start()
+
+
+def begin_log(level: str, *, as_json: bool) -> None:
+    """Log to standard error from `level` on, a line a record."""
+    handler = logging.StreamHandler(sys.stderr)
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JSONFormatter() if as_json else plain)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a record: time (epoch), level, logger, message, and a traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record as a line of JSON."""
+        found = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            found["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(found)
+
+
+def _watch() -> None:
+    """End as SIGTERM does once standard input has: whoever started us is gone, perhaps killed."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def hold_state_directory(state: Path) -> FileLock | IO[str]:

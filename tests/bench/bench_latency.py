@@ -4,7 +4,9 @@ Run: python tests/bench/bench_latency.py [CALLS]
 
 Ours: ten real daemons on ActiveMQ, from SEND to the last row in the table (verified and
 committed); discovery is apart. By turns with each call: the broker's own fan-out, to ten bare
-sockets in one process and back. In the same run: ipyparallel's `apply_sync` over ten engines.
+sockets in one process and back. In the same run, after them: ten bare processes which check the
+request's signature and sign their answer, which is checked, and do nothing else; and ipyparallel's
+`apply_sync` over ten engines.
 
 Where it goes: processor time of a broadcast call, of ten daemons, broker and client. All of it over the
 cores is the least that a call can take here, for the ten machines of a fleet are one; and what ten daemons
@@ -14,6 +16,7 @@ spend, over ten, is what one of them adds on a machine of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import statistics
 import sys
@@ -24,7 +27,9 @@ from typing import TYPE_CHECKING
 import psutil
 from figures import bare_peers, figure, machine, median, ms, place, running, show
 
+from mcshell import config
 from mcshell.client.discovery.targeting import Targeting
+from mcshell.wire.credentials import load_credentials
 from tests.bench.bare_peers import Asker
 from tests.peers.fleet import Fleet, Node
 
@@ -98,6 +103,23 @@ def by_turns(fleet: Fleet, broker: Broker, client: Client, calls: int) -> Figure
     return figures
 
 
+def signed(fleet: Fleet, broker: Broker, calls: int) -> list[float]:
+    """Seconds from SEND to the last answer of ten processes that check, sign, and do nothing else."""
+    configs = [fleet.folder / f"{name}.toml" for name in NAMES]
+    keys = load_credentials(config.load(fleet.config).pki)
+
+    async def ask() -> list[float]:
+        asker = await Asker.open(broker.url, broker.user, broker.passcode, keys)
+        figures = [(await asker.ask(NODES))[1] for _ in range(calls)]
+        await asker.close()
+        return figures
+
+    with contextlib.ExitStack() as stack:
+        for one in configs:
+            stack.enter_context(bare_peers(broker, fleet.folder, 1, 1, one))
+        return asyncio.run(ask())
+
+
 def engines(calls: int, folder: Path) -> list[float]:
     """The blocking call of ipyparallel, on its own transport."""
     import ipyparallel
@@ -130,6 +152,7 @@ def main() -> None:
     print(f"{machine()}\n{NODES} nodes on ActiveMQ, {calls - WARM} calls each")
     with place() as folder, running("activemq", folder) as broker:
         (folder / "fleet").mkdir()
+        (folder / "signed").mkdir()
         with (
             bare_peers(broker, folder, NODES, NODES),
             Fleet(broker, folder / "fleet", dict.fromkeys(NAMES, Node())) as fleet,
@@ -137,10 +160,13 @@ def main() -> None:
             fleet.start()
             with fleet.client() as client:
                 figures = by_turns(fleet, broker, client, calls)
+        with Fleet(broker, folder / "signed", dict.fromkeys(NAMES, Node())) as fleet:
+            limit = signed(fleet, broker, calls)
         parallel = engines(calls, folder)
     show("", "median", "95 %", "")
     row("broker alone: ten bare sockets and back", figures.sockets)
     floor = median(figures.sockets[WARM:])
+    row("limit: ten bare processes that check and sign", limit, floor)
     row("mcshell, broadcast: SEND to last row", figures.broadcast, floor)
     row("mcshell, direct: SEND to last row", figures.direct, floor)
     row("mcshell, the whole call to named nodes", figures.whole, floor)

@@ -70,13 +70,16 @@ def running(kind: str, folder: Path) -> Iterator[Broker]:
 
 
 @contextlib.contextmanager
-def bare_peers(broker: Broker, folder: Path, count: int, connections: int) -> Iterator[Child]:
-    """A process with so many bare peers (see bare_peers.py), serving."""
+def bare_peers(
+    broker: Broker, folder: Path, count: int, connections: int, config: Path | None = None
+) -> Iterator[Child]:
+    """A process with so many bare peers (see bare_peers.py), serving; `config`: who they sign as."""
     from tests.peers.processes import Child, PeerError, wait_until
 
     script = Path(__file__).with_name("bare_peers.py")
-    log = folder / f"bare-{count}.log"
+    log = folder / f"bare-{count}{config.stem if config else ''}.log"
     words = [broker.url, broker.user, broker.passcode, str(count), str(connections)]
+    words += [] if config is None else [str(config)]
     child = Child([sys.executable, script, *words], log)
     try:
         wait_until(lambda: not child.running or "ready" in child.tail(), 60.0)

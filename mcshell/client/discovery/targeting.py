@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
+from datetime import timedelta
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from mcshell.values import dataclass
 from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mcshell.config import Settings
 
@@ -232,11 +234,11 @@ def targeting_of(
     """
     return Targeting(
         filter=Filter(
-            _words(facts),
-            _words(classes),
-            _words(agents),
-            _words(identities),
-            () if where is None else (where,),
+            _words("facts", facts, "os=Debian"),
+            _words("classes", classes, "webserver"),
+            _words("agents", agents, "package"),
+            _words("identities", identities, "web1"),
+            _words("where", where, "os.name=Debian and role=web"),
         ),
         nodes=None if nodes is None or isinstance(nodes, Path) else names_of(nodes),
         listed=nodes if isinstance(nodes, Path) else None,
@@ -294,9 +296,9 @@ def names_of(nodes: Any) -> tuple[str, ...]:
     if not isinstance(nodes, Iterable):
         raise UsageError(f"nodes: {nodes!r}: names, a Series or a DataFrame are meant")
     names = list(nodes)
-    strange = next((name for name in names if not isinstance(name, str)), None)
-    if strange is not None:
-        raise UsageError(f"nodes: {strange!r} is no name of a node")
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"nodes: {name!r} is no name of a node")
     return tuple(names)
 
 
@@ -308,15 +310,31 @@ def via_of(word: str) -> Via:
         raise UsageError(f"via {word!r}: {', '.join(Via)} is meant") from None
 
 
-def _words(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def seconds_of(value: float | str | None) -> float | None:
-    """Read a duration: seconds, or text like "30s"."""
+def _words(name: str, value: Any, meant: str) -> tuple[str, ...]:
+    """The words of an argument: one, several or none; UsageError where it is none of these."""
     if value is None:
+        return ()
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    words = tuple(value) if several else (value,)
+    for word in words:
+        if not isinstance(word, str):
+            raise UsageError(f"{name} {word!r}: text is meant, such as {meant!r}")
+    return words
+
+
+def seconds_of(value: float | str | timedelta | None) -> float | None:
+    """Read a duration: seconds, a timedelta, or text like "30s".
+
+    A number may be numpy's, and a timedelta pandas': they are what a notebook computes with.
+    """
+    found: Any = value
+    if found is None:
         return None
+    if isinstance(found, timedelta):
+        found = found.total_seconds()
+    elif not isinstance(found, int) and isinstance(found, Real):
+        found = float(found)
     try:
-        return config.seconds(value)
+        return config.seconds(found)
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +20,9 @@ from mcshell.client.discovery.targeting import (
     names_of,
     plain_names,
     route,
+    seconds_of,
     share,
+    targeting_of,
 )
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via
@@ -148,8 +156,51 @@ def test_plain_names_need_no_discovery(filter_, names):
     assert plain_names(filter_) == names
 
 
-@pytest.mark.parametrize("nodes", [42, 4.2, [1], object])
+@pytest.mark.parametrize("nodes", [42, 4.2, [1], object, ["web1", None]])
 def test_nodes_that_are_no_names_are_refused(nodes):
     """What is neither names nor a table of them is one line that says what is meant."""
     with pytest.raises(UsageError, match="nodes: "):
         names_of(nodes)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        *((None, None), (5, 5.0), ("1h30m", 5400.0), (np.int64(3), 3.0), (np.float32(1.5), 1.5)),
+        *((timedelta(minutes=2), 120.0), (pd.Timedelta("1h"), 3600.0), (Fraction(1, 2), 0.5)),
+    ],
+)
+def test_a_duration_is_what_a_notebook_has(value: Any, seconds: float | None) -> None:
+    """Numbers of numpy, timedeltas of Python and pandas are durations as plain numbers are."""
+    assert seconds_of(value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(True, np.True_, np.float64("nan"), pd.NaT, pd.NA, timedelta(seconds=-1), np.int64(-1)),
+        *([1], b"5s", np.array([1.0]), float("inf"), 10**400, datetime(2026, 11, 28, tzinfo=UTC)),
+    ],
+)
+def test_what_is_no_duration_is_refused(value: Any) -> None:
+    """One line, whatever it is."""
+    with pytest.raises(UsageError, match="duration"):
+        seconds_of(value)
+
+
+@pytest.mark.parametrize("value", [{"role": "web"}, 5, ["role=web", None], b"role=web"])
+@pytest.mark.parametrize("name", ["where", "facts", "classes", "agents", "identities"])
+def test_what_is_no_text_is_no_filter(name: str, value: Any) -> None:
+    """A mapping's keys are no filter of their own: one line says what is meant."""
+    with pytest.raises(UsageError, match=f"^{name} .*: text is meant, such as "):
+        targeting_of(**{name: value})
+
+
+def test_several_filters_all_hold() -> None:
+    """A list of texts is as many filters, wherever one is taken."""
+    found = targeting_of(where=["role=web", "n=1"], facts=pd.Series(["a=b"]), classes="x").filter
+    assert (found.compound, found.fact, found.cls) == (
+        ("role=web", "n=1"),
+        ("a=b",),
+        ("x",),
+    )

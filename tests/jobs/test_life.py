@@ -125,6 +125,32 @@ def test_many_starts_slept_through_are_one(job_fleet: JobFleet, client: Client) 
     assert wait_until(lambda: job_fleet.runs()["hourly"] == 2, 30), job_fleet.logs()
 
 
+@pytest.mark.parametrize("change", ["pause", "cancel", "edit"])
+def test_a_run_that_is_to_be_tried_again_and_is_not_says_so(
+    job_fleet: JobFleet, client: Client, change: str
+) -> None:
+    """It has begun, and failed: paused, cancelled or put at another time, it does not run for ever."""
+    more = {"every": "1h", "at": "+1h", "retries": 3, "backoff": "1h"}
+    replies = submit(client, job_fleet, "x", "fail", **more)
+    job_fleet.set_clock(HOUR + 1)
+    assert wait_until(lambda: bool(client.jobs.runs(replies)), 30), job_fleet.logs()
+    (run,) = client.jobs.runs(replies)
+
+    def failed_once() -> bool:
+        return any(event.get("again") for event in job_fleet.audit("n1"))
+
+    assert wait_until(failed_once, 30), job_fleet.logs()
+    changes = {"every": "2h"} if change == "edit" else {}
+    assert getattr(client.jobs, change)(replies, **changes).wait(30).stats["ok"] == 1
+    entry = run.wait(30).entries()[0]
+    assert entry.reply is not None, entry
+    said = {"pause": "paused", "cancel": "cancelled", "edit": "edited"}[change]
+    assert (entry.state, entry.reply.statusmsg) == (
+        State.FAILED,
+        f"x; not started again: {said} by cert=alice",
+    )
+
+
 def test_a_run_that_a_node_slept_through_is_closed_by_its_next(
     embedded: Broker, tmp_path: Path
 ) -> None:

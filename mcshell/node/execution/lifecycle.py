@@ -117,12 +117,19 @@ class RunLifecycle:
 
     def end(self, work: WorkItem, outcome: Outcome, attempt: int | None = None) -> WorkResult:
         """The end of a row, with its reply; audited and counted."""
-        assert work.body is not None, "an open row has its envelope"
+        self.count(work, outcome)
+        return self.result(work, outcome, attempt or work.attempt)
+
+    def count(self, work: WorkItem, outcome: Outcome) -> None:
+        """Audit and count how a row ends."""
         request, _job = _read(work)
-        attempt = attempt or work.attempt
-        message = self.writer.kept(request, outcome, attempt)
         self._controller.finished(request, self.host, outcome)
         self.host.journal.count(outcome.state.value)
+
+    def result(self, work: WorkItem, outcome: Outcome, attempt: int) -> WorkResult:
+        """The end of a row, with its reply."""
+        request, _job = _read(work)
+        message = self.writer.kept(request, outcome, attempt)
         state, code, text = outcome.state.value, outcome.statuscode, outcome.statusmsg
         now = time.time()
         return WorkResult(

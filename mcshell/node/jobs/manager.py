@@ -18,7 +18,7 @@ from mcshell.node.execution.action import run_action
 from mcshell.node.jobs.rules import RuleManager
 from mcshell.node.jobs.scheduler import following, last_reply, scheduled
 from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
-from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
+from mcshell.node.store.records import CANCELLED, QUEUED
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
 from mcshell.wire.documents.authored import of_fields
 from mcshell.wire.documents.envelope import digest_of
@@ -181,10 +181,11 @@ class JobManager:
             lifecycle.check_job(request, job)
             self._refuse_circle(identity, job)
             fresh = self._revised(row, job, request, now)
-            running = self._take_back(row)
+            same = job.when == read_job(row.body or b"").when
+            text = f"edited by {request.caller}"
+            running = not self._scheduler.take_back(row, text, again=same)
             if running and not job.when.recurs:
                 raise AgentError("it runs: there is nothing to edit any more")
-            same = job.when == read_job(row.body or b"").when
             if job.when.recurs and (same or running):
                 # The start that is under way, or to come, is still that; after it comes what is new.
                 planned = row.planned if same else now
@@ -224,7 +225,8 @@ class JobManager:
             row = self._touch(identity, request)
             self._must_be_open(row)
             job = read_job(row.body or b"")
-            if self._take_back(row) and not job.when.recurs:
+            text, once = f"paused by {request.caller}", not job.when.recurs
+            if not self._scheduler.take_back(row, text, again=once) and once:
                 raise AgentError("it runs: it can only be cancelled")
             self._spool.put_jobs([replace(row, state=PAUSED, touched=request.id)])
         return self.job_queries.stand(self._get(row.key))
@@ -238,7 +240,7 @@ class JobManager:
             if row.state == PAUSED:
                 job = read_job(row.body or b"")
                 state = SCHEDULED
-                if self._current(row) is not None:
+                if self._scheduler.current(row) is not None:
                     state = QUEUED
                 elif job.when.recurs:
                     if row.due is None or row.due <= now:  # it has passed
@@ -280,8 +282,8 @@ class JobManager:
     def _cancel(self, row: JobRow, request: Request, text: str) -> dict[str, Any]:
         now = time.time()
         row = replace(row, touched=request.id)
-        run = self._current(row)
-        if run is not None and not self._spool.withdraw(run.key):
+        run = self._scheduler.current(row)
+        if run is not None and not self._scheduler.take_back(row, text):
             # Its reply comes when its processes have ended.
             row = replace(row, state=CANCELLED, ended=now, due=None, statusmsg=text)
             recurs = read_job(row.body or b"").when.recurs
@@ -353,17 +355,3 @@ class JobManager:
     def _must_be_open(self, row: JobRow) -> None:
         if row.state in ENDED or row.body is None:
             raise AgentError(f"it is {row.state} already")
-
-    def _current(self, row: JobRow) -> WorkItem | None:
-        """The run that is under way, queued or running."""
-        for run in self._spool.runs_of(row.key, 1):
-            if run.state in (QUEUED, RUNNING):
-                return run
-        return None
-
-    def _take_back(self, row: JobRow) -> bool:
-        """Take a run back that has not started; whether one runs and cannot be."""
-        run = self._current(row)
-        if run is None:
-            return False
-        return not (run.state == QUEUED and self._spool.withdraw(run.key))

@@ -16,7 +16,7 @@ from mcshell.filters import compile_filter
 from mcshell.message import Request, Via
 from mcshell.node.jobs.scheduler import scheduled
 from mcshell.node.store.job_table import SCHEDULED, WAITING, JobRow
-from mcshell.node.store.records import CANCELLED, QUEUED
+from mcshell.node.store.records import CANCELLED
 from mcshell.node.store.rule_table import RuleRow
 from mcshell.node.verdicts import NotAllowed
 from mcshell.values import dataclass
@@ -171,9 +171,7 @@ class RuleManager:
         row = self._spool.jobs.get((identity, job))
         if row is None or not row.open:
             return
-        for run in self._spool.runs_of(row.key, 1):
-            if run.state == QUEUED:
-                self._spool.withdraw(run.key)
+        self._scheduler.take_back(row, text)
         self._scheduler.close(row, CANCELLED, text, now)
 
 

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Final
 from mcshell import schedule
 from mcshell.errors import AgentError, UsageError
 from mcshell.message import Request, State, StatusCode, Via, run_id
+from mcshell.node.execution.lifecycle import not_started
 from mcshell.node.store.job_table import ENDED, SCHEDULED, WAITING
-from mcshell.node.store.records import QUEUED, WorkItem
+from mcshell.node.store.records import QUEUED, RUNNING, WorkItem
 from mcshell.node.verdicts import Outcome
 from mcshell.wire.documents.envelope import digest_of
 from mcshell.wire.documents.rule import read_job, signed_part
@@ -189,9 +190,11 @@ class Scheduler:
         touched: set[str] = set()
         with self.lock:
             if self._look:
-                self._look = False
+                if rows := self._spool.jobs.stranded():
+                    self._spool.put_jobs([replace(row, state=SCHEDULED) for row in rows])
                 for row in self._spool.jobs.waiting():
                     self.consider(row, now)
+                self._look = False
             for row in self._spool.jobs.over(now):
                 self.close(row, "expired", "what it waits for did not come in time", now)
             while rows := self._spool.jobs.due(now, _AT_ONCE):
@@ -373,6 +376,35 @@ class Scheduler:
         until = due + max(job.when.late, 1.0)
         self._spool.requeue([work.key], due, until, outcome.statuscode, outcome.statusmsg)
         return True
+
+    def take_back(self, row: JobRow, text: str, *, again: bool = False) -> bool:
+        """Take the run of a job back that waits; False where it runs, and cannot be.
+
+        `again`: it will be put there once more. Else a request of its own has its last reply: that
+        it was not started (again), and why.
+        """
+        run = self.current(row)
+        if run is None:
+            return True
+        if run.state != QUEUED:
+            return False
+        if again or run.id == row.id:  # as that of the job, which has its last reply when it ends
+            return self._spool.withdraw(run.key)
+        lifecycle = self.lifecycles[row.identity]
+        why = Outcome(State.EXPIRED, StatusCode.UNKNOWN_ERROR, text)
+        outcome = not_started(run, why)
+        if not self._spool.withdraw(run.key, lifecycle.result(run, outcome, max(run.attempt, 1))):
+            return False
+        lifecycle.count(run, outcome)
+        self._replies_added()
+        return True
+
+    def current(self, row: JobRow) -> WorkItem | None:
+        """The run of a job that is under way, queued or running."""
+        for run in self._spool.runs_of(row.key, 1):
+            if run.state in (QUEUED, RUNNING):
+                return run
+        return None
 
     def cancelled(self, work: WorkItem) -> str:
         """Who has cancelled the job of a run, in words; nothing when nobody has."""

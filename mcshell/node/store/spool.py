@@ -356,10 +356,17 @@ class Spool:
         where = "identity = ? AND job = ? AND started IS NOT NULL ORDER BY number DESC LIMIT 1"
         return next(iter(self._select(where, key)), None)
 
-    def withdraw(self, key: Key) -> bool:
-        """Take a row back that is queued and has not started; whether there was one."""
-        query = "DELETE FROM work WHERE identity = ? AND id = ? AND state = 'queued'"
-        return self._database.write(lambda database: database.execute(query, key).rowcount == 1)
+    def withdraw(self, key: Key, end: WorkResult | None = None) -> bool:
+        """Take a row back that is queued, for good with its `end`; whether there was one."""
+        queued = "FROM work WHERE identity = ? AND id = ? AND state = 'queued'"
+
+        def work(database: sqlite3.Connection) -> bool:
+            if end is None:
+                return database.execute(f"DELETE {queued}", key).rowcount == 1
+            here = database.execute(f"SELECT 1 {queued}", key).fetchone() is not None
+            return here and _end(database, end)
+
+        return self._database.write(work)
 
     def states(self, keys: Iterable[Key]) -> dict[Key, str]:
         """The states of those rows that are there."""

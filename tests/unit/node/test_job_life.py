@@ -359,6 +359,47 @@ def test_a_clock_that_is_put_back_starts_nothing_again(jobs: Jobs) -> None:
     assert jobs.run(epoch(4, 27)) == [at(4, 27)]
 
 
+def test_a_run_that_is_taken_back_has_its_last_reply(jobs: Jobs) -> None:
+    """Of a job that recurs each run is a request of its own: somebody waits for it, and it had begun."""
+    row = jobs.put(DAILY)
+    jobs.scheduler.start_due(epoch(4, 26))
+    (run,) = jobs.spool.runs_of(row.key)
+    jobs.spool.start([run.key], epoch(4, 26))
+    assert not jobs.scheduler.take_back(row, "paused by cert=alice"), "it runs"
+    assert (jobs.replies(), jobs.told) == ([], 0)
+    jobs.spool.requeue([run.key], epoch(5, 26), 0.0, 1, "it broke")
+    assert jobs.scheduler.take_back(row, "paused by cert=alice")
+    (reply,) = jobs.replies()
+    assert (reply.requestid, reply.state, reply.statuscode) == (run.id, State.FAILED, 1)
+    assert reply.statusmsg == "it broke; not started again: paused by cert=alice"
+    assert jobs.told == 1
+    (kept,) = jobs.spool.runs_of(row.key)
+    assert (kept.state, kept.attempt, kept.statusmsg) == ("failed", 1, reply.statusmsg)
+    (line,) = jobs.audited("finished")
+    assert (line["state"], line["reason"]) == ("failed", reply.statusmsg)
+    other = jobs.put(DAILY)
+    jobs.scheduler.start_due(epoch(4, 26))
+    assert jobs.scheduler.take_back(other, "edited by cert=alice", again=True)
+    assert (jobs.spool.runs_of(other.key), len(jobs.replies())) == ([], 1)
+
+
+def test_a_job_whose_run_was_taken_back_by_a_node_that_died_goes_on(jobs: Jobs) -> None:
+    """What was to become of it died with that process: it is as it was before, and nothing starts twice."""
+    row, other = jobs.put(When(at=at(14), tz="UTC")), jobs.put(DAILY)
+    jobs.scheduler.start_due(epoch(14))
+    jobs.scheduler.take_back(row, "paused by cert=alice", again=True)
+    jobs.scheduler.start_due(epoch(4, 26))
+    jobs.scheduler.take_back(other, "paused by cert=alice")
+    assert {jobs.now(row).state, jobs.now(other).state} == {"queued"}
+    restarted = Scheduler(jobs.spool, {"web1": jobs.lifecycle}, jobs.scheduler._replies_added)
+    restarted.start_due(epoch(14) + 60)
+    (run,) = jobs.spool.runs_of(row.key)
+    assert (run.state, run.run, jobs.now(row).state) == ("queued", at(14), "queued")
+    assert (jobs.now(other).state, jobs.now(other).run) == ("scheduled", at(4, 26))
+    restarted.start_due(epoch(4, 26) + 60)
+    assert (jobs.now(other).state, jobs.now(other).run) == ("scheduled", at(4, 27))
+
+
 def test_a_start_within_the_job_s_own_run_is_missed(jobs: Jobs) -> None:
     """It never runs beside itself, nor twice in a row; after an interrupted run it does start."""
     hourly = When(every=HOUR, at=at(13), tz="UTC", until=NOW + 10 * DAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -133,3 +134,30 @@ def test_a_rules_job_begins_where_it_was_approved(embedded: Broker, tmp_path: Pa
 
         assert wait_until(denied, PATIENCE)
         assert rule_fleet.runs()["ruled"] == 1
+
+
+def test_a_machine_that_matches_again_gets_what_it_lost(embedded: Broker, tmp_path: Path) -> None:
+    """It did not match when a new revision came, which ended the old one's jobs; later it does."""
+    with RuleFleet(embedded, tmp_path, "web1", every="1s") as rule_fleet:
+        facts = tmp_path / "web1.yaml"
+
+        def become(role: str) -> None:
+            facts.write_text(f"role: {role}\n")
+            rule_fleet.fleet.nodes["web1"].signal(signal.SIGHUP)
+
+        recurs = MORE.replace("ask:", "every: 1s\n    ask:")
+        rule_fleet.sign(recurs, text="first")
+        rule_fleet.supervise()
+        rule_fleet.fleet.start()
+        assert wait_until(lambda: rule_fleet.runs()["first"] > 1, PATIENCE)
+        become("db")
+        with rule_fleet.fleet.client() as alice:
+
+            def known_as(role: str) -> bool:
+                return list(alice.discover(where=f"role={role}").sender) == ["web1"]
+
+            assert wait_until(lambda: known_as("db"), PATIENCE)
+            rule_fleet.sign(recurs.replace("rule: more", "rule: more\nrevision: 2"), text="second")
+            assert wait_until(lambda: set(states(alice).values()) == {"cancelled"}, PATIENCE)
+        become("web")
+        assert wait_until(lambda: rule_fleet.runs()["second"] > 1, PATIENCE)

@@ -17,7 +17,7 @@ from mcshell.message import Request, Via
 from mcshell.node.jobs.scheduler import scheduled
 from mcshell.node.store.job_table import SCHEDULED, WAITING, JobRow
 from mcshell.node.store.records import CANCELLED
-from mcshell.node.store.rule_table import RuleRow
+from mcshell.node.store.rule_table import NOT_MINE, RuleRow
 from mcshell.node.verdicts import NotAllowed
 from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
@@ -85,7 +85,8 @@ class RuleManager:
             return
         with self._scheduler.lock:
             held = self._spool.rules.get(identity, host.machine, rule.author, rule.name)
-            if held is not None and held.revision >= rule.revision:
+            passed = held is not None and (held.digest, held.jobs) == (rule_digest(body), NOT_MINE)
+            if held is not None and held.revision >= rule.revision and not passed:
                 self._refuse_other(lifecycle, rule, held, rule_digest(body))
                 return
             try:
@@ -95,7 +96,7 @@ class RuleManager:
                     host, Reason.MALFORMED, str(error), rule_digest(body), Via.DIRECT
                 )
                 return
-            if mine or held is not None:
+            if mine or (held is not None and not passed):
                 request = _request(rule, rule_digest(body), identity)
                 brought = _ArrivedRule(
                     rule=rule,
@@ -132,7 +133,9 @@ class RuleManager:
         self._spool.put_jobs(
             [row for row, _ in fresh],
             awaits=[(row.key, list(map(condition, job.after))) for row, job in fresh],
-            rule=_rule_row(brought, [row.id for row, _ in rows]),
+            rule=_rule_row(
+                brought, [row.id for row, _ in rows] if rows or not rule.duties else [NOT_MINE]
+            ),
         )
         for row, _job in fresh:
             if row.state == WAITING:

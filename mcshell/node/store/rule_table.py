@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mcshell.sqlite import Database
 
-__all__ = ["TABLES", "RuleRow", "RuleTable"]
+__all__ = ["NOT_MINE", "TABLES", "RuleRow", "RuleTable"]
 
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS rules (
@@ -33,9 +33,15 @@ CREATE TABLE IF NOT EXISTS rules (
 """
 
 
+NOT_MINE: Final = "-"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRow:
-    """A rule that a machine has, in its newest revision; `jobs` are their ids, with spaces."""
+    """A rule that a machine has, in its newest revision; `jobs` are their ids, with spaces.
+
+    Or `NOT_MINE`: it had an older revision, and this one was not for it when it came.
+    """
 
     identity: str
     machine: str
@@ -68,9 +74,13 @@ class RuleTable:
         return RuleRow(**{key: rows[0][key] for key in RuleRow.__slots__}) if rows else None
 
     def held(self, identity: str, machine: str) -> dict[str, int]:
-        """The revision of each rule that a machine has, by AUTHOR/NAME."""
+        """The revision of each rule that a machine has, by AUTHOR/NAME.
+
+        What is not for it is not among them: it may be one day, and is brought again then.
+        """
         rows = self._database.read(
-            "SELECT author, name, revision FROM rules WHERE identity = ? AND machine = ?",
-            (identity, machine),
+            "SELECT author, name, revision FROM rules"
+            " WHERE identity = ? AND machine = ? AND jobs != ?",
+            (identity, machine, NOT_MINE),
         )
         return {f"{row['author']}/{row['name']}": row["revision"] for row in rows}

@@ -9,6 +9,7 @@ first reply comes (`runs`).
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -48,7 +49,7 @@ from mcshell.wire.documents.job import condition, refuse_circle
 from mcshell.wire.documents.rule import signed_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -240,10 +241,14 @@ class JobManager:
         return starts, f"first start {start.name}, by the clock of each node"
 
     def _conditions(self, after: str | JobReplies | Iterable[str | JobReplies]) -> tuple[str, ...]:
-        if isinstance(after, str | JobReplies):
+        if isinstance(after, str | JobReplies) or not isinstance(after, Iterable):
             after = [after]
         found = []
         for one in after:
+            if not isinstance(one, str | JobReplies):
+                raise UsageError(
+                    f"after {one!r}: a job is meant, by its name, its id or its replies"
+                )
             word, _, need = (one.job if isinstance(one, JobReplies) else one).partition(":")
             text = f"{self.find(word)}:{need or 'ok'}"
             condition(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -77,6 +78,7 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
     Raises:
         UsageError: there is no such time or zone.
     """
+    _refuse_strange(said)
     zone = said.get("tz") or schedule.NODE
     local = schedule.local_zone()
     here = schedule.zone_of(zone, local)
@@ -104,6 +106,16 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
     )
     schedule.check(when)
     return when
+
+
+def _refuse_strange(said: Mapping[str, Any]) -> None:
+    """Refuse what is no text where text is meant, such as a datetime, whose zone would be a guess."""
+    for word in ("at", "cron", "tz", "until"):
+        value = said.get(word)
+        number = word == "until" and isinstance(value, int | float) and math.isfinite(value)
+        if not (value is None or isinstance(value, str) or number):
+            meant = {"cron": "'0 4 * * 1'", "tz": "'Europe/Vienna'"}.get(word, "'fri 22:30'")
+            raise UsageError(f"{word} {value!r}: text is meant, such as {meant}")
 
 
 def first_start(
@@ -171,9 +183,17 @@ def _when(old: When, said: Mapping[str, Any], now: float) -> When:
     if not said:
         return old
     kept = {name: getattr(old, name) for name in ("tz", "splay", "late", "until")}
-    when = read_when({**kept, **said}, now, old.late)
+    # One that was said as so long from now: that it is in UTC was nobody's choice.
+    moment = old.tz == "UTC" and old.at is not None and "." in old.at
     if said.keys() & {"at", "cron", "every"}:
-        return when
+        return read_when(
+            {**kept, **({"tz": schedule.NODE} if moment else {}), **said}, now, old.late
+        )
+    if moment and said.get("tz") not in (None, old.tz):
+        raise UsageError(
+            f"tz {said['tz']!r}: {old.at} UTC is the same moment in each zone; say at, too"
+        )
+    when = read_when({**kept, **said}, now, old.late)
     when = replace(when, at=old.at, cron=old.cron, every=old.every)
     schedule.check(when)
     return when

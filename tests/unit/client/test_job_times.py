@@ -1,0 +1,72 @@
+"""What an edit makes of the time of a job, and words about time that are none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mcshell.client.jobs.times import read_when, revised
+from mcshell.errors import UsageError
+from mcshell.message import Job, When
+from tests.unit.ddl.documents import run_action
+
+NOW = datetime(2026, 11, 25, 12, 0, 0, 250_000, tzinfo=UTC).timestamp()
+
+
+def edited(when: When, **said: Any) -> When:
+    """The time of such a job after an edit."""
+    job = Job(
+        id="1" * 32,
+        revision=1,
+        author="cert=alice",
+        collective="mcs",
+        session="s",
+        agent="sample",
+        action="act",
+        created=NOW,
+        when=when,
+    )
+    return revised(job, said, run_action({}), NOW).when
+
+
+def test_a_wall_time_after_one_that_was_so_long_from_now_is_the_nodes():
+    """That "+2h" is kept in UTC was nobody's choice; a zone that was named stays."""
+    later = read_when({"at": "+2h"}, NOW, 60.0)
+    assert (later.at, later.tz) == ("2026-11-25T14:00:00.250000", "UTC")
+    assert edited(later, at="2026-11-27 05:00") == When(at="2026-11-27T05:00:00", late=later.late)
+    assert edited(later, cron="0 4 * * *").tz == "node"
+    assert edited(later, at="2026-11-27 05:00", tz="UTC").tz == "UTC"
+    assert edited(later, at="+3h").tz == "UTC"
+    assert edited(later, splay="5m") == When(at=later.at, tz="UTC", splay=300.0, late=later.late)
+    named = read_when({"at": "2026-11-27 05:00", "tz": "UTC"}, NOW, 60.0)
+    assert edited(named, at="2026-11-27 06:00").tz == "UTC"
+
+
+def test_a_moment_is_put_into_no_other_zone():
+    """The same digits in another zone would be hours away from what was said."""
+    later = read_when({"at": "+2h"}, NOW, 60.0)
+    with pytest.raises(UsageError, match="the same moment in each zone; say at, too"):
+        edited(later, tz="Europe/Vienna")
+    assert edited(later, tz="UTC") == later
+    wall = read_when({"at": "2026-11-27 05:00"}, NOW, 60.0)
+    assert edited(wall, tz="Europe/Vienna").tz == "Europe/Vienna"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"at": datetime(2026, 11, 27, 5, 0, tzinfo=UTC)},
+        {"at": 5},
+        {"cron": 5},
+        {"tz": UTC},
+        {"every": 60.0, "until": datetime(2026, 11, 27, 5, 0, tzinfo=UTC)},
+        {"every": 60.0, "until": float("nan")},
+        {"at": "+1h", "until": timedelta(hours=1)},
+    ],
+)
+def test_what_is_no_text_is_refused_in_a_line(said: dict[str, Any]):
+    """A datetime too: whether it means the zone of the node, of here or its own would be a guess."""
+    with pytest.raises(UsageError, match="text is meant, such as"):
+        read_when(said, NOW, 60.0)

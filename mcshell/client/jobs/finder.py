@@ -22,7 +22,7 @@ from mcshell.client.jobs.times import first_start
 from mcshell.client.session.session import stores
 from mcshell.errors import NoTargets, UsageError, did_you_mean
 from mcshell.filters.nodes import fold
-from mcshell.message import Filter, State
+from mcshell.message import Filter, State, Via
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ class JobFinder:
     # --- who has it -----------------------------------------------------------------------------
 
     def handed_to(self, job: str) -> list[str]:
-        """Whom a session of this machine has handed a job in to; nobody when none has."""
+        """Whom a session of this machine has handed a job in to; nobody when none has.
+
+        A queued request is a job too, on those who have not ended it.
+        """
         return self._handed_in(job)[0]
 
     def _handed_in(self, job: str) -> tuple[list[str], str | None]:
@@ -156,6 +159,10 @@ class JobFinder:
                 names = [one.sender for one in store.entries(kept.request) if not one.unexpected]
                 record = store.find_request(kept.request)
                 return names, None if record is None else record.collective
+            record = store.find_request(job)
+            if record is not None and record.via is Via.QUEUE:
+                open_ = [one for one in store.entries(record.id) if not one.state.final]
+                return [one.sender for one in open_ if not one.unexpected], record.collective
         return [], None
 
     def where(self, job: str, where: Mapping[str, Any]) -> dict[str, Any]:

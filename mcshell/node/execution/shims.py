@@ -53,6 +53,7 @@ class ShimRunner:
         self._run_archive = RunArchive(folder.with_name("runs"), settings.retention)
         self._running: list[_ShimRun] = []
         self._to_stop: SimpleQueue[Key] = SimpleQueue()
+        self._stopping: set[Key] = set()
         self._wakeup, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, selectors.EVENT_READ)
@@ -101,16 +102,19 @@ class ShimRunner:
     def _stop_some(self) -> None:
         with contextlib.suppress(Empty):
             while True:
-                key = self._to_stop.get_nowait()
-                for run in self._running:
-                    pid = run.folder.shim_pid() if run.work.key == key else None
-                    if pid is not None:
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGTERM)
+                self._stopping.add(self._to_stop.get_nowait())
+        here = {run.work.key: run for run in self._running if run.work.key in self._stopping}
+        self._stopping.clear()
+        for key, run in here.items():
+            if (pid := run.folder.shim_pid()) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            elif not run.ended():
+                self._stopping.add(key)  # it has just begun, and cannot be told yet
 
     def wait(self, seconds: float) -> None:
         """Wait until a shim has ended, until `wake`, or so long."""
-        if any(run.handle is None for run in self._running):  # it must be asked
+        if self._stopping or any(run.handle is None for run in self._running):  # it must be asked
             seconds = min(seconds, _POLL)
         for key, _ in self._selector.select(seconds):
             if key.fd == self._wakeup:

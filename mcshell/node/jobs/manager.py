@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, UsageError
-from mcshell.message import State
+from mcshell.message import State, StatusCode, Via
 from mcshell.node.execution.action import run_action
 from mcshell.node.jobs.rules import RuleManager
 from mcshell.node.jobs.scheduler import following, last_reply, scheduled
 from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
-from mcshell.node.store.records import CANCELLED, QUEUED
+from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
 from mcshell.wire.documents.authored import of_fields
 from mcshell.wire.documents.envelope import digest_of
@@ -163,6 +163,13 @@ class JobManager:
             signed=digest_of(request.data["document"].encode()),
         )
 
+    def cancelled(self, request: Request, identity: str) -> Outcome | None:
+        """The outcome of a request that its caller cancelled before it came."""
+        row = self._spool.jobs.get((identity, request.id))
+        if row is None or row.revision or row.author != request.caller:
+            return None
+        return Outcome(State.FAILED, StatusCode.FAILED, row.statusmsg)
+
     # --- changing ------------------------------------------------------------------------------
 
     def edit(self, identity: str, request: Request) -> dict[str, Any]:
@@ -265,11 +272,17 @@ class JobManager:
         return self.job_queries.stand(self._get(row.key))
 
     def cancel(self, identity: str, request: Request) -> dict[str, Any]:
-        """End it, with all processes of a run; one that is not here yet will not be taken."""
+        """End it, with all processes of a run; one that is not here yet will not be taken.
+
+        A queued request is a job with when = now.
+        """
         with self._scheduler.lock:
-            row = self._spool.jobs.get((identity, request.data["job"]))
+            key = identity, request.data["job"]
+            row, work = self._spool.jobs.get(key), self._spool.get(key)
+            if work is not None and work.kind == "request":
+                return self._cancel_request(work, request)
             if row is None:
-                self._entomb(identity, request)
+                self._entomb(identity, request, f"cancelled by {request.caller}, before it came")
             if row is None or not row.revision:
                 job = request.data["job"]
                 raise AgentError(f"no job {job} here; if it still comes, it is not taken")
@@ -297,8 +310,31 @@ class JobManager:
         self._changed()
         return self.job_queries.stand(self._get(row.key))
 
-    def _entomb(self, identity: str, request: Request) -> None:
-        """Remember that a job is not to be taken which is not here yet."""
+    def _cancel_request(self, work: WorkItem, request: Request) -> dict[str, Any]:
+        self._may_touch(work.identity, request, work.caller)
+        if work.state not in (QUEUED, RUNNING):
+            raise AgentError(f"it is {work.state} already")
+        if work.via != Via.QUEUE:
+            raise AgentError(f"it came by {work.via}: what is begun there is not cancelled")
+        text = f"cancelled by {request.caller}"
+        if not self._scheduler.end_queued(work, Outcome(State.FAILED, StatusCode.FAILED, text)):
+            self._entomb(work.identity, request, text)
+            self._stop(work.key)  # its reply comes when its processes have ended
+        return {
+            "job": work.id,
+            "revision": 0,
+            "owner": work.caller,
+            "agent": work.agent,
+            "action": work.action,
+            "state": CANCELLED,
+            "next": None,
+            "last": work.started,
+            "attempt": work.attempt,
+            "progress": "",
+        }
+
+    def _entomb(self, identity: str, request: Request, text: str) -> None:
+        """Remember that a job is not to be, which is not here yet, or no job to itself."""
         now = time.time()
         row = JobRow(
             identity=identity,
@@ -317,7 +353,7 @@ class JobManager:
             received=now,
             state=CANCELLED,
             ended=now,
-            statusmsg=f"cancelled by {request.caller}, before it came",
+            statusmsg=text,
             touched=request.id,
         )
         limits = self._controller.limits
@@ -338,13 +374,15 @@ class JobManager:
     def _touch(self, identity: str, request: Request) -> JobRow:
         """The job that a request is about, once the caller may change it."""
         row = self._get((identity, request.data["job"]))
-        if row.owner != request.caller:
-            refusal = self._controller.may_touch(
-                request, self._lifecycles[identity].host, row.owner
-            )
-            if refusal is not None:
-                raise NotAllowed(refusal)
+        self._may_touch(identity, request, row.owner)
         return row
+
+    def _may_touch(self, identity: str, request: Request, owner: str) -> None:
+        if owner == request.caller:
+            return
+        refusal = self._controller.may_touch(request, self._lifecycles[identity].host, owner)
+        if refusal is not None:
+            raise NotAllowed(refusal)
 
     def _get(self, key: Key) -> JobRow:
         row = self._spool.jobs.get(key)

@@ -386,16 +386,18 @@ class Scheduler:
         run = self.current(row)
         if run is None:
             return True
-        if run.state != QUEUED:
-            return False
         if again or run.id == row.id:  # as that of the job, which has its last reply when it ends
             return self._spool.withdraw(run.key)
-        lifecycle = self.lifecycles[row.identity]
-        why = Outcome(State.EXPIRED, StatusCode.UNKNOWN_ERROR, text)
-        outcome = not_started(run, why)
-        if not self._spool.withdraw(run.key, lifecycle.result(run, outcome, max(run.attempt, 1))):
+        return self.end_queued(run, Outcome(State.EXPIRED, StatusCode.UNKNOWN_ERROR, text))
+
+    def end_queued(self, work: WorkItem, why: Outcome) -> bool:
+        """End a row that waits, with its last reply; False where it runs, or has ended."""
+        if work.state != QUEUED:
             return False
-        lifecycle.count(run, outcome)
+        lifecycle, outcome = self.lifecycles[work.identity], not_started(work, why)
+        if not self._spool.withdraw(work.key, lifecycle.result(work, outcome, work.attempt or 1)):
+            return False
+        lifecycle.count(work, outcome)
         self._replies_added()
         return True
 
@@ -407,8 +409,8 @@ class Scheduler:
         return None
 
     def cancelled(self, work: WorkItem) -> str:
-        """Who has cancelled the job of a run, in words; nothing when nobody has."""
-        row = self._spool.jobs.get((work.identity, work.job or "")) if work.job else None
+        """Who has cancelled the job of a run, or a request, in words; nothing when nobody has."""
+        row = self._spool.jobs.get((work.identity, work.job or work.id))
         return row.statusmsg if row is not None and row.state == "cancelled" else ""
 
     def close(self, row: JobRow, state: str, text: str, now: float) -> None:

@@ -315,6 +315,9 @@ class JobIntake(Protocol):
     def accept(self, admitted: Admitted, identity: str) -> Outcome | None:
         """Do what a request says; None when it is a job that is open now."""
 
+    def cancelled(self, request: Request, identity: str) -> Outcome | None:
+        """The outcome of a request that its caller cancelled before it came."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
@@ -378,34 +381,56 @@ class QueueIntake:
                 found if isinstance(found, Refusal) else self._controller.admit(found, item.host)
             )
             if isinstance(verdict, Admitted) and not verdict.service.inside:
-                if (outcome := self._too_many(verdict, item.host, waiting)) is not None:
+                if (outcome := self._not_taken(verdict, item.host, waiting)) is not None:
                     rows.append(row_of(verdict.request, item, now, outcome))
                     messages.append(item.node.writer.kept(verdict.request, outcome))
                     continue
                 taken.append(TakenRequest(item, verdict.request, new=True))
                 rows.append(row_of(verdict.request, item, now))
-            elif (outcome := self._at_once(verdict, item.host)) is not None:
+                continue
+            self._keep(rows, messages, opened)  # it may be about one of them
+            if (outcome := self._at_once(verdict, item.host)) is not None:
                 rows.append(row_of(verdict.request, item, now, outcome))
                 messages.append(item.node.writer.kept(verdict.request, outcome))
-        if rows:
-            self._spool.add(rows, messages)
-            self._count(rows, opened)
+        self._keep(rows, messages, opened)
         return taken
 
-    def _too_many(
+    def _keep(
+        self,
+        rows: list[WorkItem],
+        messages: list[OutboxMessage],
+        opened: Mapping[Key, tuple[QueueItem, Request | Refusal]],
+    ) -> None:
+        """Commit these rows, and their replies."""
+        if not rows:
+            return
+        self._spool.add(rows, messages)
+        self._count(rows, opened)
+        rows.clear()
+        messages.clear()
+
+    def _not_taken(
         self, admitted: Admitted, host: Host, waiting: dict[str, Counter[str]]
     ) -> Outcome | None:
+        """The last reply to what is cancelled already, or to a caller of whom too much waits here."""
+        request = admitted.request
+        outcome = self._jobs.cancelled(request, host.identity)
+        outcome = outcome or self._too_many(request, host.identity, waiting)
+        if outcome is not None:
+            self._controller.finished(request, host, outcome)
+        return outcome
+
+    def _too_many(
+        self, request: Request, identity: str, waiting: dict[str, Counter[str]]
+    ) -> Outcome | None:
         """The refusal of a caller of whom too much waits here already: others wait behind it."""
-        identity, request = host.identity, admitted.request
         if identity not in waiting:
             waiting[identity] = Counter(self._spool.waiting_of(identity))
         if not self._each or waiting[identity][request.caller] < self._each:
             waiting[identity][request.caller] += 1
             return None
         text = f"{self._each} requests of {request.caller} wait here already (node.caller_spool)"
-        outcome = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
-        self._controller.finished(request, host, outcome)
-        return outcome
+        return Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, text)
 
     def _at_once(self, verdict: Admitted | Refusal, host: Host) -> Outcome | None:
         """What comes of a request that needs no slot; None for a job that is open now."""

@@ -88,10 +88,14 @@ class QueueSubscription:
         head = head_for(message.head, self.connection.version)
         self.connection.push(head, self.line, lines.encode(), b"\n", message.body, b"\0")
 
-    def acknowledged(self, name: str) -> list[StoredMessage]:
-        """Take what one ACK or NACK covers out of `unacked`: in the mode client all before it."""
+    def covers(self, name: str) -> list[str]:
+        """Name what one ACK or NACK is for: in the mode client all before it too."""
         held = list(self.unacked) if self.ack == "client" else [name]
-        names = held[: held.index(name) + 1]
+        return held[: held.index(name) + 1]
+
+    def acknowledged(self, name: str) -> list[StoredMessage]:
+        """Take what one ACK or NACK covers out of `unacked`."""
+        names = self.covers(name)
         for each in names:
             del self.connection.inflight[each]
         return [self.unacked.pop(each) for each in names]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mcshell.broker.queues import Queue, QueueSubscription, Topics, head_for, is_wildcard
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mcshell.broker.queues import Consumer
     from mcshell.wire.stomp.frame import Frame
+    from mcshell.wire.stomp.server import Listener
 
 __all__ = ["Broker", "BrokerConnection"]
 
@@ -42,6 +44,14 @@ NOT_PASSED_ON = {"receipt", "content-length", "subscription", "message-id", "ack
 def size_of(frame: Frame) -> int:
     """What a frame that is kept costs, in bytes, roughly."""
     return 1024 + len(frame.body) + sum(map(len, frame.headers.values()))
+
+
+def check_destination(name: str) -> None:
+    """Raise WireError for what neither SEND nor SUBSCRIBE may name."""
+    if len(name) > LONGEST:
+        raise WireError(f"destination {name[:40]!r}… is longer than {LONGEST}")
+    if not name.startswith(KINDS):
+        raise WireError(f"destination {name!r} begins with neither /queue/ nor /topic/")
 
 
 class BrokerConnection(ServerConnection):
@@ -89,10 +99,8 @@ class BrokerConnection(ServerConnection):
         command, headers = frame.command, frame.headers
         if command in ("SEND", "ACK", "NACK") and "transaction" in headers:
             self.put_by(frame)
-        elif command == "SEND":
-            self.broker.publish(headers, frame.body)
-        elif command in ("ACK", "NACK"):
-            self.acknowledge(headers, nack=command == "NACK")
+        elif command in ("SEND", "ACK", "NACK"):
+            self.checked(frame, set())()
         elif command == "SUBSCRIBE":
             self.subscribe(headers)
         elif command == "UNSUBSCRIBE":
@@ -109,7 +117,7 @@ class BrokerConnection(ServerConnection):
 
     def put_by(self, frame: Frame) -> None:
         """Keep a frame for its transaction's end."""
-        name = frame.headers["transaction"]
+        name = frame.headers.pop("transaction")
         if name not in self.transactions:
             raise WireError(f"there is no transaction {name!r}")
         self.uncommitted += size_of(frame)
@@ -128,9 +136,10 @@ class BrokerConnection(ServerConnection):
             if len(self.transactions) >= WILDCARDS:
                 raise WireError(f"more than {WILDCARDS} transactions have begun")
             self.transactions[name] = []
-        for frame in frames if command == "COMMIT" else ():
-            del frame.headers["transaction"]
-            self.execute(frame)
+        if command == "COMMIT":
+            named: set[str] = set()
+            for do in [self.checked(frame, named) for frame in frames]:
+                do()
 
     def subscribe(self, headers: dict[str, str]) -> None:
         """Begin a subscription."""
@@ -140,9 +149,9 @@ class BrokerConnection(ServerConnection):
             raise WireError(f"the subscription's id {id_!r} is missing or in use")
         if ack not in ("auto", "client", "client-individual"):
             raise WireError(f"the ack mode {ack!r} is unknown")
-        for what, name in (("destination", destination), ("the subscription's id", id_)):
-            if len(name) > LONGEST:
-                raise WireError(f"{what} {name[:40]!r}… is longer than {LONGEST}")
+        check_destination(destination)
+        if len(id_) > LONGEST:
+            raise WireError(f"the subscription's id {id_[:40]!r}… is longer than {LONGEST}")
         if len(self.subscriptions) >= self.most:
             raise WireError(f"more than {self.most} subscriptions")
         if self.wildcards + is_wildcard(destination) > WILDCARDS:
@@ -156,11 +165,22 @@ class BrokerConnection(ServerConnection):
         self.subscriptions[id_] = subscription
         self.wildcards += is_wildcard(destination)
 
-    def acknowledge(self, headers: dict[str, str], *, nack: bool) -> None:
-        """ACK forgets messages, NACK sets them aside."""
+    def checked(self, frame: Frame, named: set[str]) -> Callable[[], None]:
+        """Read SEND, ACK or NACK, or raise WireError; what is returned does it, and cannot fail.
+
+        `named` are the messages that those before it, in its transaction, acknowledge.
+        """
+        headers = frame.headers
+        if frame.command == "SEND":
+            return self.broker.checked(headers, frame.body)
         name = headers.get("id" if self.version == "1.2" else "message-id", "")
-        if name not in self.inflight:
+        if name not in self.inflight or name in named:
             raise WireError(f"no message {name!r} waits for an ACK here")
+        named.update(self.inflight[name].covers(name))
+        return partial(self.acknowledge, name, nack=frame.command == "NACK")
+
+    def acknowledge(self, name: str, *, nack: bool) -> None:
+        """ACK forgets messages, NACK sets them aside."""
         for message in self.inflight[name].acknowledged(name):
             self.broker.remove(message, nack=nack)
 
@@ -183,7 +203,7 @@ class Broker:
         self.name = f"mcshell/{VERSION}"
         self.login = (user, passcode)
         self._data = data
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._awake = False
         self._unsent: list[ServerConnection] = []
         self._dirty: set[Queue] = set()
@@ -199,8 +219,8 @@ class Broker:
     ) -> tuple[str, int]:
         """Serve here (too), or raise ConfigError; returns the address, with the real port for 0."""
         self.loop = asyncio.get_running_loop()
-        server = await listen_on(lambda: connection(self, tls), host, port, tls=tls is not None)
-        if not self._servers:
+        listener = await listen_on(lambda: connection(self, tls), host, port, tls=tls is not None)
+        if not self._listeners:
             self.failed = self.loop.create_future()
             self._store = MessageStore(self._data)
             newest = 0
@@ -211,16 +231,15 @@ class Broker:
             # behind what was written while the clock was ahead of now
             self._ids = itertools.count(max(int(time.time() * 1e6), newest + 1))
             self._sweeper = self.loop.create_task(self._sweep())
-        self._servers.append(server)
-        await server.start_serving()
-        address = server.sockets[0].getsockname()
-        return address[0], address[1]
+        self._listeners.append(listener)
+        listener.start()
+        return listener.address
 
     async def stop(self) -> None:
         """Commit, send what can be sent, and disconnect everybody."""
         self._sweeper.cancel()
-        for server in self._servers:
-            server.close()
+        for listener in self._listeners:
+            listener.close()
         self._turn()
         self._awake = True  # there are no more turns
         for connection in self.connections:
@@ -229,29 +248,25 @@ class Broker:
         await asyncio.sleep(0)
         self._store.close()
 
-    def publish(self, headers: dict[str, str], body: bytes) -> None:
-        """Take a message that a client sent."""
+    def checked(self, headers: dict[str, str], body: bytes) -> Callable[[], None]:
+        """Read a message that a client sent, or raise WireError; what is returned hands it on."""
         destination, until = headers.get("destination", ""), number(headers, "expires") / 1000
-        if len(destination) > LONGEST:
-            raise WireError(f"destination {destination[:40]!r}… is longer than {LONGEST}")
+        check_destination(destination)
         passed_on = {name: headers[name] for name in headers if name not in NOT_PASSED_ON}
         head = dump_head("MESSAGE", passed_on)
         if destination.startswith("/topic/"):
-            if not until or until > time.time():
-                self._fan_out(destination, head, body)
-        elif self._store.held + len(head) + len(body) > STORED:
+            return partial(self._fan_out, destination, head, body, until)
+        if self._store.held + len(head) + len(body) > STORED:
             raise WireError(f"the broker is full: it holds {STORED} bytes")
-        else:
-            persistent = headers.get("persistent") == "true"
-            message = StoredMessage(
-                id=next(self._ids),
-                queue=destination,
-                head=head,
-                body=body,
-                expires=until,
-                persistent=persistent,
-            )
-            self._enqueue(message)
+        message = StoredMessage(
+            id=next(self._ids),
+            queue=destination,
+            head=head,
+            body=body,
+            expires=until,
+            persistent=headers.get("persistent") == "true",
+        )
+        return partial(self._enqueue, message)
 
     def _enqueue(self, message: StoredMessage) -> None:
         self._queue(message.queue).ready.append(message)
@@ -259,15 +274,18 @@ class Broker:
 
     def _queue(self, name: str) -> Queue:
         """Find or make a queue that has something to do in this turn."""
-        if not name.startswith(KINDS):
-            raise WireError(f"destination {name!r} begins with neither /queue/ nor /topic/")
         queue = self._queues.get(name) or self._queues.setdefault(name, Queue(name))
         self._dirty.add(queue)
         self.wake()
         return queue
 
-    def _fan_out(self, destination: str, head: bytes, body: bytes) -> None:
-        """Give a topic's message to all who listen; who is too far behind loses it."""
+    def _fan_out(self, destination: str, head: bytes, body: bytes, until: float) -> None:
+        """Give a topic's message to all who listen, if it isn't too old (epoch; 0 for never).
+
+        Who is too far behind loses it.
+        """
+        if 0 < until <= time.time():
+            return
         id_ = next(self._ids)
         tail = b"message-id:%d\ncontent-length:%d\n\n%s\0" % (id_, len(body), body)
         heads: dict[Consumer, bytes] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import sys
 from functools import partial
@@ -61,6 +62,9 @@ def run(
     must show a certificate of it. At `enrol_listen` machines without one ask for theirs, and the
     CA's service answers, which has the passcode.
     """
+    # the soft limit is often 1024 clients, for the sake of programs that use select()
+    _soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     tls = server_context(tls_cert, tls_key, tls_ca)
     for name, wanted in (("--tls-listen", tls_listen), ("--enrol-listen", enrol_listen)):
         if wanted and not tls:

@@ -19,7 +19,7 @@ from mcshell.broker.server import (
     WILDCARDS,
 )
 from mcshell.wire.stomp.frame import Frame, dump
-from mcshell.wire.stomp.server import GREETING, GREETING_MANY, GREETING_SIZE
+from mcshell.wire.stomp.server import GREETING, GREETING_MANY, GREETING_SIZE, NO_ROOM
 from tests.peers.bare import Bare, Closed
 from tests.peers.processes import wait_until
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.peers.brokers import Broker
 
 CONNECT = b"CONNECT\naccept-version:1.2\nhost:/\nlogin:%s\npasscode:wrong\n%s\n"
+FULL = "no room for another client, they wait: Too many open files"
 ANNOUNCED = b"content-length:67108863\n"
 
 
@@ -282,3 +283,30 @@ def test_who_is_refused_and_never_reads_is_ended(embedded: Broker, process: psut
         assert there()
         assert wait_until(lambda: not there(), GREETING + 5)
     assert process.memory_info().rss - before < 40e6 + TOPIC_BACKLOG_EACH
+
+
+def test_a_broker_without_descriptors_serves_those_it_has_and_then_the_others(
+    fresh_broker: Callable[..., Broker],
+) -> None:
+    """Who finds no room waits, which costs nothing and is said once, and is served when somebody leaves."""
+    broker = fresh_broker()
+    process = psutil.Process(broker.pid)
+    process.rlimit(psutil.RLIMIT_NOFILE, (64, 64))
+    with contextlib.ExitStack() as stack:
+        room = 64 - process.num_fds()
+        clients = [stack.enter_context(Bare(broker)) for _ in range(room + 20)]
+        for one in clients:
+            one.put("CONNECT", one.hello)
+        served, waiting = clients[:room], clients[room:]
+        for one in served:
+            one.get("CONNECTED")
+        began = spent(process)
+        assert not select.select([one.sock for one in waiting], [], [], 3 * NO_ROOM)[0]
+        served[0].confirm("SEND", {"destination": "/queue/limits.served"})
+        assert spent(process) - began < 1
+        said = broker.log.read_text().splitlines()
+        assert [line for line in said if not line.startswith("ready ")] == [FULL]
+        for one in served[: len(waiting)]:
+            one.leave()
+        for one in waiting:
+            one.get("CONNECTED")

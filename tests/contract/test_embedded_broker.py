@@ -255,8 +255,8 @@ def test_a_queue_whose_messages_ended_is_forgotten(tmp_path, monkeypatch):
         await broker.start()
         soon = str(int(time.time() * 1000) + 50)
         for number in range(10):
-            broker.publish({"destination": f"/queue/{number}", "expires": soon}, b"x")
-        broker.publish({"destination": "/queue/kept"}, b"x")
+            broker.checked({"destination": f"/queue/{number}", "expires": soon}, b"x")()
+        broker.checked({"destination": "/queue/kept"}, b"x")()
         for _ in range(6000):
             if len(broker._queues) == 1:
                 break
@@ -366,6 +366,33 @@ def test_what_cannot_be_done_is_an_error_with_its_receipt(embedded, frame, words
         assert caught.value.error.headers["receipt-id"] == "r"
         with pytest.raises(Closed):
             one.get()
+
+
+@pytest.mark.parametrize("wrong", ["destination", "expires", "an ACK twice"])
+def test_a_transaction_with_a_frame_that_cannot_be_done_does_nothing(embedded, wrong):
+    """COMMIT gets ERROR, and neither what was sent before that frame, nor what was acknowledged, is done."""
+    name, within = uuid.uuid4().hex, {"transaction": "t"}
+    with Bare(embedded).connect() as one, Bare(embedded).connect() as other:
+        other.subscribe(f"/topic/{name}", ack="auto")
+        one.subscribe(f"/queue/{name}")
+        one.send(f"/queue/{name}", b"first", persistent=True)
+        [first] = one.messages(1)
+        one.put("BEGIN", within)
+        one.send(f"/topic/{name}", b"x", within, confirm=False)
+        one.send(f"/queue/{name}", b"x", within, confirm=False)
+        one.ack(first, **within)
+        if wrong == "an ACK twice":
+            one.ack(first, **within)
+        elif wrong == "expires":
+            one.send(f"/queue/{name}", b"x", {"expires": "soon", **within}, confirm=False)
+        else:
+            one.send("nowhere", b"x", within, confirm=False)
+        with pytest.raises(Closed):
+            one.confirm("COMMIT", within)
+        other.subscribe(f"/queue/{name}")
+        other.send(f"/queue/{name}", b"last")
+        assert [got.body for got in other.messages(2)] == [b"first", b"last"]
+        assert not other.frames
 
 
 def test_a_sender_cannot_forge_what_the_broker_says(embedded):

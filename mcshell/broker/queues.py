@@ -1,4 +1,4 @@
-"""Who gets which message: queues with competing consumers, topics with wildcards. No I/O here."""
+"""Who gets which message: queues with competing consumers, topics with wildcards."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ class QueueSubscription:
         self.connection.push(head, self.line, lines.encode(), b"\n", message.body, b"\0")
 
     def covers(self, name: str) -> list[str]:
-        """Name what one ACK or NACK is for: in the mode client all before it too."""
-        held = list(self.unacked) if self.ack == "client" else [name]
+        """Name what an ACK is for: in the mode client all before it too."""
+        held = [*self.unacked] if self.ack == "client" else [name]
         return held[: held.index(name) + 1]
 
     def acknowledged(self, name: str) -> list[StoredMessage]:
-        """Take what one ACK or NACK covers out of `unacked`."""
+        """Take what one ACK or NACK covers."""
         names = self.covers(name)
         for each in names:
             del self.connection.inflight[each]

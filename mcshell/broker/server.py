@@ -233,7 +233,8 @@ class Broker:
             self._sweeper = self.loop.create_task(self._sweep())
         self._listeners.append(listener)
         listener.start()
-        return listener.address
+        host, port, *_ = listener.sockets[0].getsockname()
+        return host, port
 
     async def stop(self) -> None:
         """Commit, send what can be sent, and disconnect everybody."""

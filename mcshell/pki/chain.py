@@ -8,14 +8,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from mcshell.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cryptography import x509
+__all__ = ["certificates_in", "is_root", "issuers_of", "lacking"]
 
-__all__ = ["is_root", "issuers_of", "lacking"]
+
+def certificates_in(pem: bytes, origin: str = "") -> list[x509.Certificate]:
+    """Read all the certificates of a file; `origin` names it.
+
+    Raises:
+        ConfigError: there is none, or one of them is cut off: to pass over that would be to trust
+            fewer than are named.
+    """
+    where = f"{origin}: " if origin else ""
+    begun = pem.count(b"-----BEGIN CERTIFICATE-----")
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+    except (ValueError, x509.InvalidVersion):  # its words speak of a library, and a page about it
+        found = []
+    if not found and not begun:
+        raise ConfigError(f"{where}no PEM certificate in it", origin=origin)
+    if not found or len(found) < begun:
+        raise ConfigError(f"{where}a certificate in it is cut off or damaged", origin=origin)
+    return found
 
 
 def is_root(certificate: x509.Certificate) -> bool:

@@ -96,7 +96,8 @@ def load_private(pem: bytes, origin: str = "") -> PrivateKey:
     try:
         key = load_pem_private_key(pem, passphrase_of(pem, origin))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{where}no PEM private key: {error}", origin=origin) from error
+        why, _, _page = str(error).partition(". See https://")
+        raise ConfigError(f"{where}no PEM private key: {why}", origin=origin) from error
     if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey):
         raise ConfigError(f"{where}a key for Ed25519, ECDSA or RSA is wanted", origin=origin)
     try:

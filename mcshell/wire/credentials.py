@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcshell import plugins
 from mcshell.errors import ConfigError, MCShellError, PluginError, Rejected
+from mcshell.pki.chain import certificates_in
 from mcshell.pki.keys import checking, read_private
 from mcshell.private import read_obeyed
 from mcshell.realm import realm_of
@@ -22,6 +22,8 @@ from mcshell.wire.stomp.reconnect import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from cryptography import x509
 
     from mcshell.config import KeyReference, PKISettings, Settings
     from mcshell.plugins import KeySource
@@ -72,7 +74,10 @@ def load_realm(pki: PKISettings) -> str:
 
 def load_cas(pki: PKISettings) -> bytes:
     """Read the CAs that are trusted (PEM); raises ConfigError."""
-    return _read(_ca(pki))
+    path = _ca(pki)
+    pem = _read(path)
+    certificates_in(pem, str(path))
+    return pem
 
 
 def load_verifier(pki: PKISettings, cache: CertificateCache | None = None) -> Verifier:
@@ -198,7 +203,7 @@ def _load_signer(cert: Path, key: Path | KeyReference, operators: Sequence[str])
     if isinstance(key, Path):
         return Signer.load(cert, key, operators)
     try:
-        certificate = x509.load_pem_x509_certificate(_read(cert))
+        certificate = certificates_in(_read(cert), str(cert))[0]
         return Signer(certificate, _PluggedKey(certificate, key), operators)
     except ValueError as error:
         raise ConfigError(f"{cert}: {error}", origin=str(cert)) from error

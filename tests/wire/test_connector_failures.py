@@ -13,8 +13,9 @@ import pytest
 
 from mcshell.errors import ConfigError, ConnectError, UnknownBroker, UsageError
 from mcshell.wire.stomp.connector import Connector, TLSFiles
-from mcshell.wire.stomp.endpoint import parse_url, reason_of
+from mcshell.wire.stomp.endpoint import parse_url, reason_of, tls_context
 from mcshell.wire.stomp.frame import Frame
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,6 +175,57 @@ def test_settings_that_cannot_be_used(pki_dir: Path) -> None:
             Connector([url], **options)
     with pytest.raises(UsageError, match="no broker"):
         Connector([])
+
+
+@pytest.mark.parametrize(
+    ("ca", "cert", "key", "said"),
+    [
+        ("empty", None, None, "empty: no PEM certificate in it"),
+        ("ca.pem", "empty", "alice.key", "empty with .*: no PEM in it, or it is cut off"),
+        ("ca.pem", "alice.pem", "empty", "empty: no PEM in it, or it is cut off"),
+        ("ca.pem", "alice.pem", "node1.key", "node1.key: the key is not the certificate's"),
+    ],
+)
+def test_files_that_tls_does_not_take_are_told_in_words(
+    pki_dir: Path, tmp_path: Path, ca: str, cert: str | None, key: str | None, said: str
+) -> None:
+    """What is wrong with which file, and no code of OpenSSL's."""
+    (tmp_path / "empty").touch(mode=0o600)
+    files = [name and (tmp_path if name == "empty" else pki_dir) / name for name in (ca, cert, key)]
+    with pytest.raises(ConfigError, match=said) as caught:
+        tls_context(TLSFiles(*files))
+    assert "_ssl" not in str(caught.value)
+
+
+def test_the_same_failure_again_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that is away is told of at its first, second, fourth … failure; the others are for --debug."""
+    caplog.set_level(logging.DEBUG, logger="mcshell")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        connection = Connector([f"stomp://127.0.0.1:{unused.getsockname()[1]}"])
+        thread = threading.Thread(target=lambda: given_up(connection))
+        thread.start()
+        assert wait_until(lambda: len(tries(caplog)) >= 5, 60)
+        connection.close()
+        thread.join(60)
+    assert [record.levelname for record in tries(caplog)][:5] == [
+        "WARNING",
+        "WARNING",
+        "DEBUG",
+        "WARNING",
+        "DEBUG",
+    ]
+
+
+def given_up(connection: Connector) -> None:
+    """Wait for a broker until the connection is closed."""
+    with pytest.raises(ConnectError):
+        connection.start(None)
+
+
+def tries(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What was said of each try."""
+    return [record for record in caplog.records if "next try in" in record.getMessage()]
 
 
 def test_the_reason_in_an_error_frame() -> None:

@@ -8,9 +8,8 @@ import threading
 import pytest
 
 from mcshell.errors import ConnectionLost, ReceiptTimeout
-from mcshell.wire.stomp.reconnect import backoff
 from mcshell.wire.stomp.tcp import agree_heartbeat
-from mcshell.wire.stomp.transport import ReceiptTable
+from mcshell.wire.stomp.transport import ReceiptTable, RepeatedFailures, backoff
 
 
 def test_a_receipt_is_confirmed_once_and_forgotten() -> None:
@@ -64,6 +63,16 @@ def test_heart_beats_are_the_slower_of_both(
 ) -> None:
     """Each direction has the longer of the two intervals, or none (STOMP 1.2, Heart-beating)."""
     assert agree_heartbeat(ours, theirs) == agreed
+
+
+def test_of_failures_that_repeat_few_are_news() -> None:
+    """A thousand alike, but for numbers, are ten lines; another is one at once, and all are after a success."""
+    failures = RepeatedFailures()
+    said = [failures.is_news(f"nothing for {second}.5 s") for second in range(1000)]
+    assert sum(said) == 10
+    assert failures.is_news("connection refused")
+    failures.forget()
+    assert failures.is_news("nothing for 3.5 s")
 
 
 def test_back_off_grows_to_a_bound() -> None:

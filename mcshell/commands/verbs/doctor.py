@@ -177,16 +177,16 @@ def _ending(settings: Settings) -> str:
 
 
 def _dates(path: Path, *, renews: bool = False) -> str:
-    from cryptography import x509  # noqa: PLC0415 - as above
+    from mcshell.pki.chain import certificates_in  # noqa: PLC0415 - as above
 
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    mine, *_ = certificates_in(path.read_bytes(), str(path))
     now = datetime.now(UTC)
-    if now < certificate.not_valid_before_utc:
-        raise ConfigError(f"{path} is not valid before {certificate.not_valid_before_utc:%F}")
-    end = certificate.not_valid_after_utc
+    if now < mine.not_valid_before_utc:
+        raise ConfigError(f"{path} is not valid before {mine.not_valid_before_utc:%F}")
+    end = mine.not_valid_after_utc
     if end < now:
         raise ConfigError(f"{path} has expired on {end:%F}")
-    left, whole = end.timestamp() - time.time(), end - certificate.not_valid_before_utc
+    left, whole = end.timestamp() - time.time(), end - mine.not_valid_before_utc
     if renews:
         late = left < _LATE * whole.total_seconds()
         return (
@@ -234,7 +234,7 @@ def _passcode(settings: Settings) -> str:
 
 
 def _broker(settings: Settings, url: str) -> str:
-    """Connect as the client does; the dialect is the proof that it is a broker we know."""
+    """Connect as the client does; the dialect proves that we know it."""
     from mcshell.wire.credentials import connector  # noqa: PLC0415 - stomp.py is slow to load
     from mcshell.wire.stomp.support import caution  # noqa: PLC0415 - as above
 

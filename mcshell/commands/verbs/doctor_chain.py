@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mcshell.errors import ConfigError
-from mcshell.pki.chain import issuers_of, lacking
+from mcshell.pki.chain import certificates_in, issuers_of, lacking
 from mcshell.wire.documents.trust import load_anchors, load_crls
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def chain_of(ca: Path, cert: Path, crl: Path | None, now: float) -> str:
         OSError: a file cannot be read.
     """
     anchors = load_anchors(ca.read_bytes())
-    leaf, *given = x509.load_pem_x509_certificates(cert.read_bytes())
+    leaf, *given = certificates_in(cert.read_bytes(), str(cert))
     lists = load_crls(crl.read_bytes(), anchors, points=None) if crl is not None else []
     issuers = issuers_of(leaf, [anchor.certificate for anchor in anchors])
     if not issuers:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki import load_private, read_private
+from mcshell.pki.chain import certificates_in
 from mcshell.pki.identity import identity_of
 from mcshell.pki.keys import checking, checking_der, same_key, signing
 from mcshell.values import dataclass
@@ -140,9 +141,7 @@ class Signer:
     @classmethod
     def _of(cls, cert: bytes, key: PrivateKey, operators: Sequence[str]) -> Signer:
         try:
-            return cls(x509.load_pem_x509_certificate(cert), key, operators)
-        except ValueError as error:
-            raise ConfigError(f"no PEM certificate: {error}") from error
+            return cls(certificates_in(cert)[0], key, operators)
         except Rejected as error:
             raise ConfigError(f"the certificate speaks for nobody: {error.detail}") from error
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mcshell.errors import ConfigError, Reason, Rejected
-from mcshell.pki.chain import is_root, issuers_of
+from mcshell.pki.chain import certificates_in, is_root, issuers_of
 from mcshell.pki.keys import refuse_weak
 from mcshell.values import dataclass
 
@@ -134,9 +134,9 @@ class Revocations:
 def load_anchors(pem: bytes) -> tuple[Anchor, ...]:
     """Read the trusted CAs; ConfigError when there is none or one of them is no CA."""
     try:
-        certificates = x509.load_pem_x509_certificates(pem)
-    except UNPARSABLE as error:
-        raise ConfigError(f"no PEM certificate of a CA: {error}", key="pki.ca") from error
+        certificates = certificates_in(pem)
+    except ConfigError as error:
+        raise ConfigError(f"the CA's file: {error}", key="pki.ca") from error
     return tuple(_anchor(certificate, certificates) for certificate in certificates)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "reason_of",
     "tls_context",
     "words_of",
+    "words_of_files",
 ]
 
 _PORTS = {"stomp": 61613, "stomp+ssl": 61614}
@@ -41,6 +42,14 @@ class TLSFiles:
     key: str | Path | None = None
 
 
+_CUT_OFF = "no PEM in it, or it is cut off"
+_FILES = {
+    "[SSL] PEM lib": _CUT_OFF,
+    "[X509] PEM lib": _CUT_OFF,
+    "NO_CERTIFICATE_OR_CRL_FOUND": "no PEM certificate in it",
+    "KEY_VALUES_MISMATCH": "the key is not the certificate's",
+}
+"""What OpenSSL says of a file, and what it means."""
 _NO_TLS = ("wrong version number", "record layer failure", "packet length too long")
 _PLAIN = " (does it speak TLS here? without it, stomp:// is meant)"
 
@@ -105,7 +114,8 @@ def tls_context(files: TLSFiles | None) -> ssl.SSLContext:
             private = files.key or files.cert
             context.load_cert_chain(files.cert, private, lambda: _passphrase(private))
     except (OSError, ValueError) as wrong:
-        raise ConfigError(f"{key}: cannot use {origin}: {wrong}", key=key, origin=origin) from None
+        why = words_of_files(wrong)
+        raise ConfigError(f"{key}: cannot use {origin}: {why}", key=key, origin=origin) from None
     return context
 
 
@@ -127,6 +137,12 @@ def reason_of(error: Frame) -> str:
     if message and (not first or first in message or "\n\tat " in body or message in first):
         return message
     return f"{message}: {first}" if message and first else first or "ERROR without a reason"
+
+
+def words_of_files(wrong: OSError | ValueError) -> str:
+    """Say in a few words why TLS does not take a file of certificates or keys."""
+    said = getattr(wrong, "reason", None) or getattr(wrong, "strerror", None) or str(wrong)
+    return _FILES.get(said.partition(" (_ssl")[0], said)
 
 
 def words_of(failure: OSError) -> str:

@@ -30,14 +30,15 @@ from mcshell.values import dataclass
 from mcshell.wire.stomp.dialects import passing
 from mcshell.wire.stomp.endpoint import Endpoint, parse_url
 from mcshell.wire.stomp.frame import check_headers
+from mcshell.wire.stomp.transport import RepeatedFailures, backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mcshell.wire.stomp.dialects import Dialect
     from mcshell.wire.stomp.transport import AckMode, Delivery, Inbox, PendingReceipt, ReceiptTable
 
-__all__ = ["ConnectionState", "ReconnectingConnection", "Subscription", "backoff"]
+__all__ = ["ConnectionState", "ReconnectingConnection", "Subscription"]
 
 log = logging.getLogger(__name__)
 
@@ -105,15 +106,6 @@ class SupervisedLink(Protocol):
 
     def kill(self, reason: str) -> None:
         """End it at once."""
-
-
-def backoff(first: float = 0.1, most: float = 15.0) -> Iterator[float]:
-    """Seconds to wait before each next round: doubled each time, and scattered.
-
-    Scattered, because a thousand nodes lose a restarted broker in the same second.
-    """
-    for step in itertools.count():
-        yield random.uniform(0.3, 1.0) * min(most, first * 2 ** min(step, 20))  # noqa: S311  # no secret
 
 
 class ReconnectingConnection:
@@ -232,7 +224,7 @@ class ReconnectingConnection:
     # -- the supervisor's thread ----------------------------------------------------------------
 
     def _run(self, first: SimpleQueue[WireError | None], timeout: float | None) -> None:
-        delays = backoff()
+        delays, failures = backoff(), RepeatedFailures()
         while not self._stop.is_set():
             since = time.monotonic()
             try:
@@ -245,8 +237,9 @@ class ReconnectingConnection:
                 ):
                     first.put(failure)
                     return
-                pause = next(delays)
-                self._tell(None, _reason(failure), f"; next try in {pause:.1f} s")
+                pause, reason = next(delays), _reason(failure)
+                level = logging.WARNING if failures.is_news(reason) else logging.DEBUG
+                self._tell(None, reason, f"; next try in {pause:.1f} s", level=level)
                 self._stop.wait(pause)
                 continue
             if not self._started:
@@ -256,6 +249,7 @@ class ReconnectingConnection:
             self._drop(link)
             if time.monotonic() - since > STABLE:
                 delays = backoff()
+                failures.forget()
             self._stop.wait(next(delays))
         if not self._started:
             first.put(ConnectError(self._endpoints[-1].url, "closed"))
@@ -359,14 +353,21 @@ class ReconnectingConnection:
         if was_live and not self._stop.is_set():
             self._tell(link, self._reason)
 
-    def _tell(self, link: SupervisedLink | None, reason: str, more: str = "") -> None:
-        """Log a change, with what else the log is to say, and report it."""
+    def _tell(
+        self,
+        link: SupervisedLink | None,
+        reason: str,
+        more: str = "",
+        *,
+        level: int = logging.WARNING,
+    ) -> None:
+        """Log a change, bad news at this level, with what else the log is to say, and report it."""
         endpoint = link.endpoint if link else self._endpoints[-1]
         if reason:
             self._reason = reason
         connected = link is not None and not reason
         log.log(
-            logging.INFO if connected else logging.WARNING,
+            logging.INFO if connected else level,
             "%s: %s%s",
             endpoint.url,
             reason or "connected",

@@ -18,6 +18,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, WireError
+from mcshell.wire.stomp.endpoint import words_of_files
 from mcshell.wire.stomp.frame import HEARTBEAT, MAX_BODY, Frame, Parser, dump, negotiate
 
 if TYPE_CHECKING:
@@ -50,12 +51,8 @@ HIGH_WATER = 1024 * 1024
 """Unsent bytes above which the connection counts as full."""
 STUCK = 64 * 1024 * 1024
 """Unsent bytes above which nothing more is read from it: it only asks and never listens."""
-BACKLOG = 4096
-"""How many connections may wait to be taken."""
-AT_ONCE = 64
-"""So many are taken in one turn of the loop, before those that stand have theirs."""
-NO_ROOM = 1.0
-"""Seconds until the next try where one more could not be taken."""
+BACKLOG, AT_ONCE, NO_ROOM = 4096, 64, 1.0
+"""How many may wait; are taken in a turn; seconds to the next try where there was no room."""
 
 
 def number(headers: dict[str, str], name: str, default: str = "0") -> int:
@@ -325,76 +322,55 @@ def is_loopback(host: str) -> bool:
 
 
 class Listener:
-    """Takes clients; without a descriptor for one more it says so once, and lets them wait.
+    """Takes clients; without a descriptor for one more it says so once.
 
-    asyncio's own server would log each of thousands of tries a second and do nothing else.
-
-    Args:
-        factory: makes what serves one client.
-        sockets: bound, and the listener's own from now on.
+    asyncio's own server would log thousands of tries a second.
     """
 
     def __init__(
         self, factory: Callable[[], ServerConnection], sockets: list[socket.socket]
     ) -> None:
+        self.sockets = sockets
         self._factory = factory
-        self._sockets = sockets
         self._loop = asyncio.get_running_loop()
-        self._greeted: set[asyncio.Task[object]] = set()
+        self._taken: set[asyncio.Task[object]] = set()
         self._full = False
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it is reached, with the real port."""
-        host, port, *_ = self._sockets[0].getsockname()
-        return host, port
 
     def start(self) -> None:
         """Take those that come, and those that have."""
-        for sock in self._sockets:
+        for sock in self.sockets:
             sock.listen(BACKLOG)
             self._loop.add_reader(sock, self._take, sock)
 
     def close(self) -> None:
         """Take nobody any more."""
-        for sock in self._sockets:
+        while self.sockets:
+            sock = self.sockets.pop()
             self._loop.remove_reader(sock)
             sock.close()
-        self._sockets = []
 
     def _take(self, listening: socket.socket) -> None:
-        for _ in range(AT_ONCE):
-            try:
+        try:
+            for _ in range(AT_ONCE):
                 sock, _address = listening.accept()
-            except (BlockingIOError, InterruptedError):
-                self._full = False
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                self._wait(listening, error)
-                return
-            sock.setblocking(False)
-            task = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, sock))
-            self._greeted.add(task)
-            task.add_done_callback(self._greeted.discard)
-
-    def _wait(self, listening: socket.socket, error: OSError) -> None:
-        if not self._full:
-            log.warning("no room for another client, they wait: %s", error.strerror or error)
-        self._full = True
-        self._loop.remove_reader(listening)
-        self._loop.call_later(NO_ROOM, self._again, listening)
-
-    def _again(self, listening: socket.socket) -> None:
-        if listening in self._sockets:
-            self._loop.add_reader(listening, self._take, listening)
+                sock.setblocking(False)
+                serve = self._loop.connect_accepted_socket(self._factory, sock)
+                self._taken.add(task := self._loop.create_task(serve))
+                task.add_done_callback(self._taken.discard)
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            self._full = False
+        except OSError as error:
+            if not self._full:
+                log.warning("no room for another client, they wait: %s", error.strerror)
+            self._full = True
+            self._loop.remove_reader(listening)
+            self._loop.call_later(NO_ROOM, self.start)
 
 
 async def listen_on(
     factory: Callable[[], ServerConnection], host: str, port: int, *, tls: bool
 ) -> Listener:
-    """Take the address; `start` is the caller's, when it is ready for clients.
+    """Take the address, as asyncio does; `start` is the caller's.
 
     `tls` says whether the factory's connections shake hands.
 
@@ -405,7 +381,6 @@ async def listen_on(
         raise ConfigError(f"{host} is off loopback: TLS is needed there", key="listen")
     loop = asyncio.get_running_loop()
     try:
-        # asyncio knows how a name with several addresses is bound, and keeps the sockets to itself
         server = await loop.create_server(factory, host, port, start_serving=False)
         sockets = [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
     except OSError as error:
@@ -435,5 +410,5 @@ def server_context(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.
             context.load_verify_locations(ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:
-        raise ConfigError(f"TLS cannot use {name}: {error}", origin=name) from None
+        raise ConfigError(f"TLS cannot use {name}: {words_of_files(error)}", origin=name) from None
     return context

@@ -124,19 +124,21 @@ class PatientSocket:
         failure: OSError = TimeoutError("no address")
         # As bytes, a name is not sent through Python's tables of international ones (0.4 MiB).
         host = endpoint.host.encode() if endpoint.host.isascii() else endpoint.host
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, endpoint.port, type=socket.SOCK_STREAM
-        ):
-            self._sock = sock = socket.socket(family, kind, protocol)
-            sock.setblocking(False)
+        found = socket.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
+        for place, (*how, _, address) in enumerate(found):
+            now = time.monotonic()
+            # one that says nothing leaves time to the others
+            until = now + (deadline - now) / (len(found) - place)
             try:
+                self._sock = sock = socket.socket(*how)  # refused for IPv6 where there is none
+                sock.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
                     sock.connect(address)
-                self._await(sock, select.POLLOUT, deadline, "connection attempt")
+                self._await(sock, select.POLLOUT, until, "connection attempt")
                 if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     raise OSError(code, os.strerror(code))  # noqa: TRY301  # joins what connect raises
             except OSError as refused:
-                sock.close()
+                self.let_go()
                 failure = refused
             else:
                 return
@@ -166,11 +168,15 @@ class PatientSocket:
         """Wait for the socket while connecting."""
         poll = select.poll()
         poll.register(sock, event)
-        while not poll.poll(_SLICE * 1000):
+        while True:
+            ready = poll.poll(_SLICE * 1000)
             if self._called_off():
                 raise TimeoutError("called off")
-            if time.monotonic() > deadline:
+            # what came while the machine was busy is in time, a byte now and then is no answer
+            if time.monotonic() > deadline + (self._stall if ready else 0.0):
                 raise TimeoutError(f"no answer to the {what}")
+            if ready:
+                return
 
     def set_heartbeat(self, out: float, into: float) -> None:
         """Begin to keep heart-beats (seconds; 0: none in that direction)."""

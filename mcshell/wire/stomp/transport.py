@@ -1,5 +1,7 @@
 """What the rest of mcshell knows of a connection to a broker: this Protocol and these values.
 
+When one that broke is tried again, and which of its failures are told, is here too.
+
 `connector` implements it over stomp.py with threads, which waits for a receipt for ever when the
 connection breaks. Here each one ends: confirmed, or failed with the reason for which it broke.
 """
@@ -8,14 +10,17 @@ from __future__ import annotations
 
 import itertools
 import logging
+import random
+import re
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from mcshell.errors import ConnectionLost, ReceiptTimeout
 from mcshell.interrupts import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mcshell.wire.stomp.dialects import Dialect
     from mcshell.wire.stomp.frame import Frame
@@ -28,8 +33,10 @@ __all__ = [
     "PendingReceipt",
     "Receipt",
     "ReceiptTable",
+    "RepeatedFailures",
     "TaggedInbox",
     "Transport",
+    "backoff",
     "delivery_of",
     "until_confirmed",
 ]
@@ -42,6 +49,8 @@ AckMode = Literal["auto", "client", "client-individual"]
 REDELIVERED: Final = "mcs-redelivered"
 """The header by which a message that was moved to another broker, or sent once more, says that somebody
 may have had it. Not signed: it can only make a worker more careful."""
+_KINDS: Final = 64
+"""How many are told apart: a broker may say something else each time."""
 
 
 class Delivery(NamedTuple):
@@ -307,3 +316,34 @@ def until_confirmed(subscribe: Callable[[], object], stopped: Callable[[], bool]
             log.warning("%s: once more", error)
         else:
             return
+
+
+def backoff(first: float = 0.1, most: float = 15.0) -> Iterator[float]:
+    """Seconds to wait before each next round: doubled each time, and scattered.
+
+    Scattered, because a thousand nodes lose a restarted broker in the same second.
+    """
+    for step in itertools.count():
+        yield random.uniform(0.3, 1.0) * min(most, first * 2 ** min(step, 20))  # noqa: S311  # no secret
+
+
+class RepeatedFailures:
+    """Says of a failure whether it is news: the first of its kind, the second, the fourth, the eighth.
+
+    A broker that is away for a week is tried again four times a minute, and each try fails alike.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def is_news(self, reason: str) -> bool:
+        """Count one; those that differ in their numbers (seconds, ports) are of a kind."""
+        if len(self._seen) >= _KINDS:
+            self._seen.clear()
+        kind = re.sub(r"\d+", "", reason)
+        self._seen[kind] += 1
+        return self._seen[kind].bit_count() == 1
+
+    def forget(self) -> None:
+        """Begin anew: it went well."""
+        self._seen.clear()

@@ -17,10 +17,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcshell.config import PKISettings
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki import Authority
 from mcshell.pki.certificates import build_crl, key_identifier
 from mcshell.pki.keys import hash_for
+from mcshell.wire.credentials import load_cas
 from mcshell.wire.documents.certificate_cache import CertificateCache
 from mcshell.wire.documents.signatures import MAX_CERTIFICATE, Signer, Verifier
 
@@ -124,6 +126,18 @@ def test_a_signer_is_loaded_from_files(authority, tmp_path):
     key.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
         Signer.load(cert, key)
+
+
+@pytest.mark.parametrize("text", ["", "hello", "cut", "cut behind another"])
+def test_a_file_of_cas_that_is_not_whole_is_named(authority, tmp_path, text):
+    """One line with its name, and no page of a library's; one CA of two is not trusted in silence."""
+    whole = authority.ca_pem.decode()
+    cut = {"cut": whole[:-60], "cut behind another": whole + whole[:-60]}
+    path = tmp_path / "some-ca.pem"
+    path.write_text(cut.get(text, text))
+    with pytest.raises(ConfigError, match=r"some-ca\.pem: ") as caught:
+        load_cas(PKISettings(ca=path))
+    assert "https" not in str(caught.value)
 
 
 def test_dates_are_judged_at_each_message(verifier, alice):

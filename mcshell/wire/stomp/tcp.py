@@ -125,16 +125,16 @@ class PatientSocket:
         # As bytes, a name is not sent through Python's tables of international ones (0.4 MiB).
         host = endpoint.host.encode() if endpoint.host.isascii() else endpoint.host
         found = socket.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
-        for place, (*how, _, address) in enumerate(found):
+        for count, (*how, _, address) in enumerate(found):
             now = time.monotonic()
             # one that says nothing leaves time to the others
-            until = now + (deadline - now) / (len(found) - place)
+            due = now + (deadline - now) / (len(found) - count)
             try:
                 self._sock = sock = socket.socket(*how)  # refused for IPv6 where there is none
                 sock.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
                     sock.connect(address)
-                self._await(sock, select.POLLOUT, until, "connection attempt")
+                self._await(sock, select.POLLOUT, due, "connection attempt")
                 if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     raise OSError(code, os.strerror(code))  # noqa: TRY301  # joins what connect raises
             except OSError as refused:

@@ -121,14 +121,14 @@ class PatientSocket:
 
     def _connect(self, endpoint: Endpoint, deadline: float) -> None:
         """Try each address of the host; raises what the last one failed with."""
-        failure: OSError = TimeoutError("no address")
+        failure: OSError = TimeoutError("no host")
         # As bytes, a name is not sent through Python's tables of international ones (0.4 MiB).
         host = endpoint.host.encode() if endpoint.host.isascii() else endpoint.host
-        found = socket.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
-        for count, (*how, _, address) in enumerate(found):
+        batch = socket.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
+        for count, (*how, _, address) in enumerate(batch):
             now = time.monotonic()
             # one that says nothing leaves time to the others
-            due = now + (deadline - now) / (len(found) - count)
+            due = now + (deadline - now) / (len(batch) - count)
             try:
                 self._sock = sock = socket.socket(*how)  # refused for IPv6 where there is none
                 sock.setblocking(False)
@@ -169,13 +169,13 @@ class PatientSocket:
         poll = select.poll()
         poll.register(sock, event)
         while True:
-            ready = poll.poll(_SLICE * 1000)
+            progress = poll.poll(_SLICE * 1000)
             if self._called_off():
                 raise TimeoutError("called off")
             # what came while the machine was busy is in time, a byte now and then is no answer
-            if time.monotonic() > deadline + (self._stall if ready else 0.0):
+            if time.monotonic() > deadline + (self._stall if progress else 0.0):
                 raise TimeoutError(f"no answer to the {what}")
-            if ready:
+            if progress:
                 return
 
     def set_heartbeat(self, out: float, into: float) -> None:

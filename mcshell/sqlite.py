@@ -85,6 +85,7 @@ class Database:
 
     Raises:
         ConfigError: it cannot be opened, is none of its kind, or of a version not known here.
+        StorageError: its disk takes nothing.
     """
 
     def __init__(
@@ -104,8 +105,8 @@ class Database:
             forking.hold(self)
             try:
                 self._connection = _open(self.path, kind)
-            except ConfigError as error:
-                if not patient or not is_storage_fault(error.__cause__):
+            except StorageError as error:
+                if not patient:
                     raise
                 self._connection = _open_for_reading(self.path, kind, error)
                 self.hindered = True
@@ -301,7 +302,7 @@ class Database:
 
 
 def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
-    """A connection to a file of the newest version; ConfigError as for `Database`."""
+    """A connection to a file of the newest version; raises as `Database`."""
     former = None if kind.former is None else path.with_name(kind.former)
     try:
         found = _look(path, kind)
@@ -317,6 +318,10 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
             unless_open.pop_all()
             return connection
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        if is_storage_fault(error) and not path.is_dir():
+            full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE
+            why = "its disk is full" if full else error
+            raise StorageError(f"{path} cannot be opened: {why}") from error
         # What an operational error finds fault with is the place, not what the file holds. One that
         # cannot be decoded is SQLite's own, about bytes in a schema that are no text.
         wrong = type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
@@ -324,7 +329,7 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
         raise ConfigError(f"{path} {what}: {error}", origin=str(path)) from error
 
 
-def _open_for_reading(path: Path, kind: FileKind, error: ConfigError) -> sqlite3.Connection:
+def _open_for_reading(path: Path, kind: FileKind, error: StorageError) -> sqlite3.Connection:
     """A connection to a file on a disk that takes nothing; raises `error` where there is none.
 
     A file that is not there yet is an empty one in memory, in which nothing can be written.

@@ -9,8 +9,9 @@ from contextlib import closing
 
 import pytest
 
-from mcshell.errors import ConfigError, MCShellError
+from mcshell.errors import ConfigError, MCShellError, StorageError
 from mcshell.sqlite import Database, FileKind, _WriteTicket
+from tests.peers.small_disk import small_disk
 
 KIND = FileKind(name="file of numbers", versions={1: "CREATE TABLE t (n INTEGER UNIQUE)"})
 
@@ -112,6 +113,17 @@ def test_what_is_no_database_is_said_to_be_none(tmp_path):
     with pytest.raises(ConfigError, match=r"d\.sqlite/e cannot be opened: "):
         Database(path / "e", KIND)
     assert path.read_bytes() == b"no database" * 1000
+
+
+def test_a_full_disk_is_no_wrong_file(tmp_path):
+    """Where the disk takes nothing that is said, by an error that is not about the configuration."""
+    with small_disk(tmp_path / "disk") as disk:
+        Database(disk.path / "d.sqlite", KIND).close()
+        disk.fill()
+        with pytest.raises(StorageError, match=r"d\.sqlite cannot be opened: its disk is full"):
+            Database(disk.path / "d.sqlite", KIND)
+        disk.empty()
+        Database(disk.path / "d.sqlite", KIND).close()
 
 
 def test_a_database_of_something_else_is_left_as_it_was(tmp_path):

@@ -145,7 +145,8 @@ class DiskParts:
             fcntl.flock(whole, fcntl.LOCK_EX)
             self._drop(key, shape, limits)
             room = os.statvfs(self._folder)
-            refuse_full(room.f_bavail * room.f_frsize, shape.size, limits)
+            free = room.f_bavail * room.f_frsize
+            refuse_full(free, shape.size, limits, " where the node keeps what has come")
             os.ftruncate(descriptor, 0)
             os.posix_fallocate(descriptor, 0, shape.size + shape.chunks)
         finally:
@@ -218,10 +219,10 @@ def refuse_beyond(sizes: Mapping[str, int], key: str, shape: Shape, limits: Part
         raise OSError(errno.EDQUOT, why)
 
 
-def refuse_full(room: int, size: int, limits: PartLimits) -> None:
+def refuse_full(room: int, size: int, limits: PartLimits, where: str = "") -> None:
     """Refuse what would leave too little on a disk; OSError."""
     if room - size < limits.free:
-        why = f"no space left: {room} bytes, of which {limits.free} stay free (keep_free)"
+        why = f"no space left{where}: {room} bytes, of which {limits.free} stay free (keep_free)"
         raise OSError(errno.ENOSPC, why)
 
 

@@ -83,16 +83,21 @@ def kind_of(values: Sequence[Any]) -> str:
 
 
 def frame_of_rows(
-    names: Sequence[str], rows: Sequence[Sequence[Any]], times: Container[str] = ()
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    times: Container[str] = (),
+    kinds: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Build a DataFrame of rows; each column has the dtype that all its values have.
+    """Build a DataFrame of rows; each column has its dtype of `kinds`, else what all its values have.
 
     `times` are the columns of moments.
     """
+    known = kinds or {}
     columns: dict[str, Column] = {}
     for place, name in enumerate(names):
         values = [row[place] for row in rows]
-        columns[name] = (TIME if name in times else kind_of(values), values)
+        kind = TIME if name in times else known.get(name) or kind_of(values)
+        columns[name] = (kind, values)
     return frame(columns)
 
 

@@ -536,12 +536,10 @@ class Client:
     def sql(self, text: str, /, *, session: str | None = None, **values: Any) -> pd.DataFrame:
         """Ask all sessions of this machine (or one) in SQL; `analysis.sql` says what there is.
 
-        `values` are those of `:name` in it, such as `client.sql("… WHERE sender = :node", node="web1")`.
-
-        Raises:
-            UsageError: what SQLite says of it, in a line.
-            SessionError: there is no such session.
+        `values` are those of `:name` in it: `client.sql("… WHERE sender = :node", node="web1")`.
+        Raises UsageError with what SQLite says of it, SessionError where there is no such session.
         """
+        forking.check(self._process)
         from mcshell.client.analysis import sql  # noqa: PLC0415 - few lines ask in SQL
         from mcshell.ddl.types import coerce  # noqa: PLC0415 - as above
 

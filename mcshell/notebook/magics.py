@@ -128,10 +128,12 @@ class MCMagics(Magics):
         if cell is not None and invocation.verb is not None:
             _take_cell(context, Template(cell, names), options, bound)
         try:
-            found = _value(run(replace(invocation, options=options), context), options)
+            result = run(replace(invocation, options=options), context)
+            found = _value(result, options)
         except KeyboardInterrupt as stop:
             raise (stop if isinstance(stop, Stopped) else Stopped()) from None
-        for notice in context.notices():
+        # A DataFrame has no place for what is said below the rows: who is silent and in none of them.
+        for notice in (*(result.notes if isinstance(result, Table) else ()), *context.notices()):
             _say(notice)
         self.completion.refresher.hurry()
         if options.store is not None:

@@ -425,7 +425,8 @@ def _senders(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     if "sender" not in columns:
         raise UsageError("--senders: this verb gives no senders")
     place = columns.index("sender")
-    return "".join(f"{sanitize(str(row[place]))}\n" for row in rows)
+    names = dict.fromkeys(str(row[place]) for row in rows)  # of jobs and files a node has several
+    return "".join(f"{sanitize(name)}\n" for name in names)
 
 
 def _separated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from IPython.core.completer import provisionalcompleter
 
+import mcshell
 from mcshell.client.rpc.replies import Replies
 from mcshell.commands.output.result import Prose
 from mcshell.errors import MCShellError
@@ -16,12 +17,19 @@ from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from tests.faces.conftest import Fleet
 
 pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Sessions that no other test sees."""
+    monkeypatch.setenv("MCSHELL_STATE", str(tmp_path))
 
 
 @pytest.fixture
@@ -53,6 +61,34 @@ def test_a_line_of_a_script_gives_a_cell_its_answers(shell: InteractiveShell) ->
     for line in ("find > x.csv", "find | wc", "find; ping", "exit"):
         with pytest.raises(MCShellError):
             run(shell, f"%mco {line}")
+
+
+@pytest.mark.usefixtures("own_state")
+def test_what_no_row_says_is_said_beside_it(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table of values names below it who is silent, and that a session is new, in a cell too."""
+    capsys.readouterr()
+    df = run(shell, "%mco facts role -I web1 -I ghost1")
+    assert df.nodes.tolist() == ["web1"]
+    assert "silent: ghost1" in capsys.readouterr().err
+    run(shell, "%mco session new friday")
+    run(shell, "%mco session attach frday")
+    assert "no session 'frday' here (did you mean friday?)" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("own_state")
+def test_columns_keep_their_types_where_nothing_is_in_them(shell: InteractiveShell) -> None:
+    """Tables of §4 have the dtypes of the Python API, whatever their rows have."""
+    assert str(run(shell, "%mco ping -I ghost1").dtypes["time_ms"]) == "Float64"
+    ledger = run(shell, "%mco ledger")
+    assert ledger.state.tolist() == ["silent"]
+    assert ledger.dtypes.equals(mcshell.current().replies().ledger().dtypes)
+    jobs = run(shell, "%mco job list -I ghost1")
+    assert jobs.dtypes.equals(mcshell.current().jobs.list(nodes=["ghost1"]).dtypes)
+    run(shell, "%mco session new untouched")
+    kinds = run(shell, "%mco requests").dtypes
+    assert {str(kinds[name]) for name in ("requestid", "agent", "ok")} == {"string", "Int64"}
 
 
 def test_background_gives_replies(shell: InteractiveShell) -> None:

@@ -80,6 +80,7 @@ def test_a_pool_has_one_answer(run: Run) -> None:
     (row,) = found["replies"]
     assert (code, row["state"]) == (0, "ok")
     assert row["sender"] in ("db1", "web1", "web2")
+    assert run("ledger")[1][0]["sender"] == row["sender"]
     code, _, err = run("rpc rpcutil ping --pool sms")
     assert (code, err) == (64, "--pool goes with --via pool\n")
     code, _, err = run("rpc rpcutil ping --via pool --pool smss")

@@ -140,6 +140,21 @@ def test_what_a_follower_sends_is_known_to_the_holder(fleet, state, monkeypatch)
         assert not holder.junk
 
 
+@pytest.mark.parametrize("holder_asks", [True, False])
+def test_what_another_process_decides_is_waited_for(fleet, state, holder_asks):
+    """Whoever looks at a request of another process sees whom that judges silent, and ends with it."""
+    with (
+        fleet.client(state=state, session="pair") as holder,
+        fleet.client(state=state, session="pair") as follower,
+    ):
+        asker, reader = (holder, follower) if holder_asks else (follower, holder)
+        asked = asker.rpc("rpcutil", "ping", nodes=["n1", "nobody"], wait=False)
+        seen = reader.replies(asked.requestid)
+        assert seen.wait(60).done
+        assert (seen.stats["ok"], seen.stats["silent"]) == (1, 1)
+        assert seen["nobody"].statusmsg == asked.wait(60)["nobody"].statusmsg
+
+
 def test_a_follower_takes_over_when_the_holder_is_gone(fleet, state):
     """When the holder ends, whoever follows receives for the session."""
     holder = fleet.client(state=state, session="heir")

@@ -85,6 +85,7 @@ def state(name, client, works=None, sockets=()):
             "replies": client.replies,
             "jobs": client.jobs.rows,
             "plans": client.plans.list,
+            "sql": lambda: client.sql("select 1"),
             "explain": lambda: client.explain("web1"),
             "open": lambda: client.open("web1", "echo"),
             "save": lambda: client.session.save("other"),

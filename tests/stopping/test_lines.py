@@ -89,6 +89,29 @@ def test_the_rows_come_in_every_form(fleet: Fleet, form: str) -> None:
     assert set(states) == {"web1", "ghost1"}
 
 
+def test_a_table_of_jobs_is_one_after_ctrl_c_too(fleet: Fleet, tmp_path: Path) -> None:
+    """It has those who had told by then, and who had not, in the columns of the verb."""
+    patient = fleet.folder / "patient.toml"
+    patient.write_text(f'{fleet.config.read_text()}[client]\nprobe = "250s"\n')
+    words = ["job", "list", "-I", "web1", "-I", "ghost1", "-t", "250", "--json"]
+    environ = {"MCSHELL_CONFIG": str(patient), "MCSHELL_STATE": str(tmp_path / "state")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "mcshell", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=fleet.folder,
+        env={**fleet.environ, **environ},
+    ) as process:
+        store = tmp_path / "state" / "sessions" / "scratch-1.sqlite"
+        assert wait_until(lambda: answered(store) == 1, 60)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (row,) = json.loads(out)
+    assert (row["sender"], row["state"]) == ("ghost1", "silent")
+    assert row["progress"].startswith("stopped waiting after")
+
+
 @pytest.mark.tmux
 def test_a_line_at_the_prompt_ends(fleet: Fleet, tmp_path: Path) -> None:
     """Ctrl-C shows the rows of the line, and the prompt takes the next; `retry` asks who was silent."""

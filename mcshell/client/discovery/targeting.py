@@ -230,7 +230,7 @@ def targeting_of(
 
     `where` is a compound filter such as "os.name=Debian and role=web"; `nodes` names, a range
     such as "web[01-40]", a group such as "@web", a `Path` to a list of them (as `--nodes FILE`),
-    or a Series or DataFrame with a `sender` column.
+    a Series or DataFrame with a `sender` column, or `Replies`.
     """
     return Targeting(
         filter=Filter(
@@ -280,7 +280,8 @@ def asked_collective(settings: Settings, name: str | None) -> str:
 def names_of(nodes: Any) -> tuple[str, ...]:
     """The names in a string, in an iterable of strings, or in the `sender` of a table or Series.
 
-    `sender` is a column, a level of the index or the Series itself; rows without one name nobody.
+    `sender` is a column, a level of the index or the Series itself; rows without one name nobody. The
+    rows of `Replies`, all or some, are names as well.
     """
     if isinstance(nodes, str):
         return (nodes,)
@@ -295,7 +296,7 @@ def names_of(nodes: Any) -> tuple[str, ...]:
         raise UsageError("nodes: a DataFrame needs a `sender`, as a column or in its index")
     if not isinstance(nodes, Iterable):
         raise UsageError(f"nodes: {nodes!r}: names, a Series or a DataFrame are meant")
-    names = list(nodes)
+    names: list[Any] = [getattr(one, "sender", one) for one in nodes]
     for name in names:
         if not isinstance(name, str):
             raise UsageError(f"nodes: {name!r} is no name of a node")

@@ -436,17 +436,24 @@ class JobManager:
 
     @interrupts.call()
     def stands(
-        self, job: str = "", *, name: str | None = None, state: str | None = None, **targeting: Any
+        self,
+        job: str = "",
+        *,
+        name: str | None = None,
+        state: str | None = None,
+        replies: Replies | None = None,
+        **targeting: Any,
     ) -> JobsTold:
         """What `list` shows, and the replies behind it; `job` is an id or its first letters.
 
-        Who says nothing, or may not be asked, is a row too: its `state` says so, `progress` why, and
+        `replies` are what had come when the wait was stopped: then nobody is asked. Who says nothing, or may not be asked, is a row too: its `state` says so, `progress` why, and
         the rest is what this session knows. So is it that a node has more than it lists.
         """
         handed = self._finder.handed_to(job) if len(job) == ID_LENGTH else []
         where = self._finder.where(job, targeting) if handed else targeting
         data = {"job": job or None, "name": name, "state": state}
-        replies = self._finder.ask("list", data, where)
+        if replies is None:
+            replies = self._finder.ask("list", data, where)
         rows = _listed(replies, "jobs")
         rows += self._finder.unheard(unheard(replies), job, name)
         found = [row for row in rows if state in (None, row.get("state"))]
@@ -501,9 +508,14 @@ class JobManager:
 
     @interrupts.call()
     def starts(
-        self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
+        self,
+        from_: str | float | None = None,
+        within: float | str = 86_400.0,
+        *,
+        replies: Replies | None = None,
+        **targeting: Any,
     ) -> JobsTold:
-        """What `forecast` shows, in the order of the starts, and the replies behind it.
+        """What `forecast` shows, in the order of the starts, and the `replies` behind it (`stands`).
 
         Who says nothing, or may not be asked, has the starts that this session knows of, none of them
         sure, or a row without one; `why` says so. Who has more than it lists has one such row more.
@@ -513,7 +525,8 @@ class JobManager:
             here = schedule.local_zone()
             wall, own = schedule.parse_at(from_, now, here)
             from_ = schedule.instant(wall, schedule.zone_of(own or schedule.NODE, here))
-        replies = self._finder.ask("forecast", {"from": from_, "within": length}, targeting)
+        if replies is None:
+            replies = self._finder.ask("forecast", {"from": from_, "within": length}, targeting)
         begin = now if from_ is None else from_
         rows = _listed(replies, "starts")
         rows += self._finder.unheard_starts(unheard(replies), (begin, begin + length))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell import interrupts
 from mcshell.client.messaging.held import HeldReplies
+from mcshell.client.messaging.others import OthersRequests
 from mcshell.client.messaging.outbox import Outbox
 from mcshell.client.messaging.queries import NodeQueries
 from mcshell.client.messaging.receiver import Listeners, Receiver
@@ -109,6 +110,7 @@ class SessionHub:
         self._conversing = threading.Lock()
         self._listeners = Listeners()
         self._newest: deque[RequestTracker] = deque(maxlen=_NEWEST)
+        self._others = OthersRequests(self.session.store, self._listeners.keeping)
         self._held = HeldReplies(
             self.session,
             credentials.verifier,
@@ -232,6 +234,7 @@ class SessionHub:
             self._follower.stop()
         if self.takeover is not None:
             self.takeover.stop()
+        self._others.stop()
         self._held.stop()
         self.outbox.stop()
 
@@ -351,12 +354,13 @@ class SessionHub:
         """The live ledger of a kept request: the one that is under way, or one from the file."""
         live = self._listeners.trackers.get(record.id)
         if live is not None:
+            self._others.look(live)
             return live
         with self._listeners.keeping:
             tracker = RequestTracker(record, entries=self.session.store.entries(record.id))
-            if not record.via.durable:
-                tracker.finish()
             self.watch(tracker)
+            if not record.via.durable:
+                self._others.take_up(tracker)
         return tracker
 
     def promote(self) -> bool:

@@ -50,7 +50,8 @@ class Outputs:
     def table(self, said: Iterable[Mapping[str, Any]]) -> dict[str, table.Column]:
         """The columns: of the DDL's dtype, whatever one node says; `unfit` only if there is any.
 
-        Where the DDL gives none, numbers are numbers if all answers are, and so are texts.
+        Where the DDL gives none, numbers are numbers if all answers are, and so are texts. Lists and
+        hashes are the table's own: who changes one changes no other table.
         """
         cells, unfit = self.cells(said)
         for name, kind in self.kinds.items():
@@ -59,9 +60,20 @@ class Outputs:
                 cells[name][place] = None
         found: dict[str, table.Column] = {}
         for name, column in self.columns.items():
-            kind = self.kinds[name]
-            found[column] = (table.kind_of(cells[name]) if kind == "object" else kind, cells[name])
-        return found | ({UNFIT: ("object", unfit)} if any(unfit) else {})
+            kind, values = self.kinds[name], cells[name]
+            if kind == "object":
+                kind, values = table.kind_of(values), _own(values)
+            found[column] = (kind, values)
+        return found | ({UNFIT: ("object", _own(unfit))} if any(unfit) else {})
+
+
+def _own(value: Any) -> Any:
+    """The same value in lists and hashes of its own."""
+    if isinstance(value, list):
+        return [_own(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _own(one) for name, one in value.items()}
+    return value
 
 
 def outputs_of(action: Action | None, said: Iterable[Mapping[str, Any]]) -> Outputs:

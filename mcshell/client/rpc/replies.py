@@ -189,7 +189,7 @@ class Replies:
         """Nobody waits any more: have those of whom nothing was heard judged (`InteractiveRun`)."""
         self._interrupted = self._tracker.interrupted = True
         self.cancel()
-        if not self.via.durable:
+        if self._stop is not None and not self.via.durable:
             with suppress(KeyboardInterrupt):  # a second one
                 self._tracker.wait_finished(_JUDGING)
 
@@ -342,6 +342,24 @@ class Replies:
     def outputs(self) -> Outputs:
         """Which outputs have a column: the DDL's, then what else nodes sent."""
         return outputs_of(self._action, (row.data for row in self._every()))
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows as they stand now; `arrivals` gives each as it comes."""
+        return iter(self.rows())
+
+    def __contains__(self, sender: object) -> bool:
+        """Whether there is a row of this sender."""
+        return any(row.sender == sender for row in self)
+
+    def __getitem__(self, which: int | str) -> Row:
+        """A row by its sender, or by its place among the rows."""
+        rows = self.rows()
+        if isinstance(which, int):
+            return rows[which]
+        found = next((row for row in rows if row.sender == which), None)
+        if found is None:
+            raise KeyError(f"{which!r}: a sender of these rows, or a place among them, is meant")
+        return found
 
     def __len__(self) -> int:
         """The number of rows: targets and unexpected senders."""

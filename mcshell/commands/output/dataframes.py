@@ -19,7 +19,7 @@ __all__ = ["frame_of", "readable_frame"]
 def frame_of(result: Table | Replies, *, arrived: bool = False) -> pd.DataFrame:
     """A table, or replies (`arrived`: only of those that answered), as a DataFrame."""
     if isinstance(result, Table):
-        return table.frame_of_rows(result.columns, result.rows, result.times)
+        return table.frame_of_rows(result.columns, result.rows, result.times, result.kinds)
     found = result.frame()
     return found[found["statuscode"].notna()].reset_index(drop=True) if arrived else found
 

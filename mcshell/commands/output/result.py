@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mcshell.commands.grammar.options import Options, TargetsOptions
@@ -44,7 +45,8 @@ class Table:
     shows as local time and a DataFrame as UTC; `ids` those that a terminal may show by their first
     letters, `bulky` those whose contents it may only count, `quiet` those that it may leave out where
     there is nothing in them (0, no, none), `minor` those that it leaves out first where it is narrow.
-    `precise`: its moments lie close together. `glance` is what a reader is shown who names no format.
+    `kinds` are the dtypes of columns that have one whatever stands in them. `precise`: its moments lie
+    close together. `glance` is what a reader is shown who names no format.
     """
 
     columns: tuple[str, ...]
@@ -56,6 +58,7 @@ class Table:
     bulky: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
     minor: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
     precise: bool = False
     glance: Table | None = None
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "forget", "inventory", "ping"]
 
-_PING = ("sender", "state", "time_ms")
+_FIND = {"sender": "string"}
+_PING = {**_FIND, "state": "string", "time_ms": "Float64"}
 _INVENTORY = ("sender", "state", "version", "collectives", "classes", "agents", "facts", "seen")
 
 
@@ -39,7 +40,7 @@ def find(context: Context, options: FindOptions) -> Table:
     found = _found(context, context.client(options.session), wanted)
     rows = [(name,) for name in sorted(found.names)]
     code = INTERRUPTED if context.stopped else 0 if rows else 1
-    return Table(("sender",), rows, code, _notes(found))
+    return Table(tuple(_FIND), rows, code, _notes(found), kinds=_FIND)
 
 
 def _found(context: Context, client: Client, wanted: Targeting) -> Discovered:
@@ -58,7 +59,7 @@ def ping(context: Context, options: PingOptions) -> Table:
     began = time.time()
     found = _found(context, client, wanted)
     if not found.names:
-        return Table(_PING, [], 1, _notes(found))
+        return Table(tuple(_PING), [], 1, _notes(found), kinds=_PING)
     notes = _notes(found)
     if found.discovered:
         times = {name: answer.rtt for name, answer in found.answers.items()}
@@ -75,12 +76,12 @@ def ping(context: Context, options: PingOptions) -> Table:
     rows: list[tuple[Any, ...]] = [
         (name, str(states[name]), _milliseconds(times.get(name))) for name in sorted(states)
     ]
-    columns: tuple[str, ...] = _PING
+    columns = tuple(_PING)
     if several := {name: one.machines for name, one in found.answers.items() if one.machines}:
-        columns = (*_PING, "duplicate")
+        columns = (*columns, "duplicate")
         rows = [(*row, ", ".join(several.get(row[0], ())) or None) for row in rows]
     code = INTERRUPTED if context.stopped else _code(states.values(), found)
-    return shaped_table(options, Table(columns, rows, code, notes))
+    return shaped_table(options, Table(columns, rows, code, notes, kinds=_PING))
 
 
 def inventory(context: Context, options: InventoryOptions) -> Table | Replies | Feed:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcshell.client.pki import pki_of
+from mcshell.client.rpc.replies import ledger_columns
 from mcshell.client.session.session import stores
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.shaping import check, shaped, shaped_table
 from mcshell.commands.verbs.submitting import stopped_with, wait_quiet
 from mcshell.errors import Stopped
 from mcshell.message import State
+from mcshell.table import TIME
 from mcshell.wire.credentials import load_credentials
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ledger", "replies", "requests"]
 
-_TIMES = ("sent", "received", "running", "done")
-_LEDGER = ("sender", "state", "late", "duplicate", "unexpected", *_TIMES, "attempt", "reason")
 _REQUESTS = ("requestid", "agent", "action", "via", "created", "expires")
 _DRAIN = 2.0
 
@@ -45,11 +45,13 @@ def ledger(context: Context, options: request_options.LedgerOptions) -> Table:
     """Each target's state, and when it came into it."""
     check(options)
     client = _client(context, options.session, options.request)
-    entries = client.replies(options.request).entries()
-    rows = [tuple(getattr(entry, name) for name in _LEDGER) for entry in entries]
-    return shaped_table(
-        options, Table(_LEDGER, rows, times=_TIMES, quiet=_LEDGER[2:], precise=True)
-    )
+    told = ledger_columns(client.replies(options.request).entries())
+    names = tuple(told)
+    kinds = {name: kind for name, (kind, _) in told.items()}
+    rows = list(zip(*(cells for _, cells in told.values()), strict=True))
+    times = tuple(name for name in names if kinds[name] == TIME)
+    found = Table(names, rows, times=times, quiet=names[2:], precise=True, kinds=kinds)
+    return shaped_table(options, found)
 
 
 def requests(context: Context, options: request_options.RequestsOptions) -> Table:
@@ -70,6 +72,7 @@ def requests(context: Context, options: request_options.RequestsOptions) -> Tabl
         times=times,
         ids=("requestid",),
         quiet=states,
+        kinds=dict.fromkeys(_REQUESTS, "string") | dict.fromkeys(states, "Int64"),
         minor=("expires", "via"),
     )
 

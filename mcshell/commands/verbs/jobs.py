@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.targeting import narrowed
@@ -11,13 +12,13 @@ from mcshell.commands.output.result import Feed, Prose, Table, exit_code, submit
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.verbs.job_glances import forecast_glance, list_glance, submit_glance
 from mcshell.commands.verbs.rpc import inputs
-from mcshell.commands.verbs.submitting import confirm, confirmation
+from mcshell.commands.verbs.submitting import confirm, confirmation, stopped_with
 from mcshell.commands.verbs.targeting import targeting
-from mcshell.errors import UsageError
+from mcshell.errors import Stopped, UsageError
 from mcshell.filters.nodes import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mcshell.client.client import Client
     from mcshell.client.jobs.documents import JobEdit
@@ -113,11 +114,22 @@ def list_(context: Context, options: ListOptions) -> Table:
     wanted = targeting(context, options)
     client = context.client(options.session)
     job = client.jobs.find(options.job) if options.job else ""
-    told = client.jobs.stands(
-        job, name=options.name, state=options.state, targeting=wanted, timeout=options.timeout
-    )
+    given: dict[str, Any] = {
+        "name": options.name,
+        "state": options.state,
+        "timeout": options.timeout,
+    }
+    told = _told(context, partial(client.jobs.stands, job, targeting=wanted, **given))
     found = _table(JOBS, told, options)
     return found if options.job or options.named else list_glance(found, told.rows)
+
+
+def _told(context: Context, ask: Callable[..., JobsTold]) -> JobsTold:
+    """What the nodes tell; after Ctrl-C what they had told by then."""
+    try:
+        return ask()
+    except Stopped as stopped:
+        return ask(replies=stopped_with(context, stopped))
 
 
 def _table(columns: Mapping[str, str], told: JobsTold, options: Options) -> Table:
@@ -126,7 +138,17 @@ def _table(columns: Mapping[str, str], told: JobsTold, options: Options) -> Tabl
     notes = (f"no answer from {fold(told.silent)}",) if told.silent else ()
     times = tuple(name for name in _TIMES if name in columns)
     code = exit_code(told.replies, options)
-    return Table(names, rows, code, notes, times=times, ids=("job",), quiet=_QUIET, minor=_MINOR)
+    return Table(
+        names,
+        rows,
+        code,
+        notes,
+        times=times,
+        ids=("job",),
+        quiet=_QUIET,
+        minor=_MINOR,
+        kinds=columns,
+    )
 
 
 def show(context: Context, options: JobOptions) -> Replies:
@@ -206,8 +228,9 @@ def forecast(context: Context, options: ForecastOptions) -> Table:
     """What will start when, by the nodes' own records."""
     wanted = targeting(context, options)
     client = context.client(options.session)
-    told = client.jobs.starts(
-        options.from_, options.within, targeting=wanted, timeout=options.timeout
+    when = (options.from_, options.within)
+    told = _told(
+        context, partial(client.jobs.starts, *when, targeting=wanted, timeout=options.timeout)
     )
     found = _table(FORECAST, told, options)
     return found if options.named else forecast_glance(found, told.rows)

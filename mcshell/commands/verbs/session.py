@@ -90,7 +90,8 @@ def _row(client: Client, had: int) -> tuple[object, ...]:
 
 def _unheard_of(name: str, known: dict[str, SessionInfo]) -> str:
     hint = did_you_mean(name, known)
-    return f"there was no session {name!r} here{hint}: its queue is taken, its history is not here"
+    made = "it was made now; its queue is taken, its history is not here"
+    return f"there was no session {name!r} here{hint}: {made}"
 
 
 def detach(context: Context, _options: Options) -> Table:

@@ -192,7 +192,7 @@ def test_json_formats_hold_values_not_text() -> None:
 
 def test_senders_are_names_alone() -> None:
     """`--senders` feeds `--nodes -`; a verb without senders says so."""
-    assert render(COLUMNS, ROWS, "senders") == "web1\nweb2\n"
+    assert render(COLUMNS, [*ROWS, *ROWS], "senders") == "web1\nweb2\n"
     with pytest.raises(UsageError, match="no senders"):
         render(("a",), [(1,)], "senders")
 

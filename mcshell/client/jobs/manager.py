@@ -95,8 +95,6 @@ class JobManager:
         self._verifier = verifier
         self._finder = JobFinder(settings, hub, discovery, requester)
 
-    # --- handing in ----------------------------------------------------------------------------
-
     @interrupts.call()
     def submit(
         self,
@@ -246,16 +244,12 @@ class JobManager:
         found = []
         for one in after:
             if not isinstance(one, str | JobReplies):
-                raise UsageError(
-                    f"after {one!r}: a job is meant, by its name, its id or its replies"
-                )
+                raise UsageError(f"after {one!r}: the name, id or replies of a job are meant")
             word, _, need = (one.job if isinstance(one, JobReplies) else one).partition(":")
             text = f"{self.find(word)}:{need or 'ok'}"
             condition(text)
             found.append(text)
         return tuple(found)
-
-    # --- changing ------------------------------------------------------------------------------
 
     def pause(self, job: str | JobReplies, **targeting: Any) -> Replies:
         """Ask the nodes to start a job no more until it is resumed; a row a node.
@@ -408,8 +402,6 @@ class JobManager:
         self.wait_quiet(replies, ask.timeout)
         return replies
 
-    # --- asking the nodes -----------------------------------------------------------------------
-
     @interrupts.call()
     def find(self, job: str | JobReplies) -> str:
         """The id of a job by its id, its first letters, its name, or what `submit` gave.
@@ -446,8 +438,9 @@ class JobManager:
     ) -> JobsTold:
         """What `list` shows, and the replies behind it; `job` is an id or its first letters.
 
-        `replies` are what had come when the wait was stopped: then nobody is asked. Who says nothing, or may not be asked, is a row too: its `state` says so, `progress` why, and
-        the rest is what this session knows. So is it that a node has more than it lists.
+        With `replies`, those of a wait that was stopped, nobody is asked. Who says nothing is a row too:
+        its `state` says so, `progress` why, and the rest is what this session knows. So is it that a
+        node has more than it lists.
         """
         handed = self._finder.handed_to(job) if len(job) == ID_LENGTH else []
         where = self._finder.where(job, targeting) if handed else targeting

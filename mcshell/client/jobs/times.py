@@ -33,9 +33,10 @@ _JUST_NOW: Final = 1.0
 class JobTerms:
     """What a job says of itself beside its action and inputs. Lengths are seconds, or text as "30m".
 
-    `at`: wall time ("tomorrow 04:00", "2026-11-25 04:00") or "+2h"; by default at once. `cron`: five
-    fields, such as "0 4 * * 1". `every`: a length, counted from `at` or from now on. `tz`: "node" for
-    the zone of each node, or an IANA name. `splay`: the starts of the nodes are spread over so long.
+    `at`: wall time ("tomorrow 04:00", "2026-11-25 04:00"), "+2h" or a datetime that has a zone; by
+    default at once. `cron`: five fields, such as "0 4 * * 1". `every`: a length, counted from `at` or
+    from now on. `tz`: "node" for the zone of each node, or an IANA name. `splay`: the starts of the nodes
+    are spread over so long.
     `late`: how long after its time a start is still worth it (1 h; without a time: the ttl). `until`:
     no start after that; what recurs ends after 90 days by default.
 
@@ -44,13 +45,13 @@ class JobTerms:
     retry; it doubles. `max_runtime`: in place of the DDL's timeout.
     """
 
-    at: str | None = None
+    at: str | datetime | None = None
     cron: str | None = None
     every: float | str | None = None
     tz: str = schedule.NODE
     splay: float | str = 0.0
     late: float | str | None = None
-    until: str | float | None = None
+    until: str | float | datetime | None = None
     after: str | JobReplies | Iterable[str | JobReplies] = ()
     name: str = ""
     retries: int = 0
@@ -78,7 +79,7 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
     Raises:
         UsageError: there is no such time or zone.
     """
-    _refuse_strange(said)
+    said = _readable(said)
     zone = said.get("tz") or schedule.NODE
     local = schedule.local_zone()
     here = schedule.zone_of(zone, local)
@@ -108,14 +109,26 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
     return when
 
 
-def _refuse_strange(said: Mapping[str, Any]) -> None:
-    """Refuse what is no text where text is meant, such as a datetime, whose zone would be a guess."""
+def _readable(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The words as a line has them: of a datetime (pandas' too) the moment that it is.
+
+    Raises:
+        UsageError: one is neither text nor that; a datetime without a zone, whose zone would be a guess.
+    """
+    found = dict(said)
+    at, until = said.get("at"), said.get("until")
+    if isinstance(at, datetime) and at.tzinfo is not None:
+        found |= {"at": at.astimezone(UTC).replace(tzinfo=None).isoformat(), "tz": "UTC"}
+    if isinstance(until, datetime) and until.tzinfo is not None:
+        found["until"] = until.timestamp()
     for word in ("at", "cron", "tz", "until"):
-        value = said.get(word)
+        value = found.get(word)
         number = word == "until" and isinstance(value, int | float) and math.isfinite(value)
         if not (value is None or isinstance(value, str) or number):
-            meant = {"cron": "'0 4 * * 1'", "tz": "'Europe/Vienna'"}.get(word, "'fri 22:30'")
-            raise UsageError(f"{word} {value!r}: text is meant, such as {meant}")
+            meant = {"cron": "'0 4 * * 1'", "tz": "'Europe/Vienna'"}
+            said_so = meant.get(word, "'fri 22:30', or a datetime that has a zone")
+            raise UsageError(f"{word} {value!r}: text is meant, such as {said_so}")
+    return found
 
 
 def first_start(

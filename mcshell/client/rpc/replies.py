@@ -12,6 +12,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mcshell import interrupts, table
+from mcshell.client.discovery.targeting import seconds_of
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.outputs import outputs_of
 from mcshell.errors import Stopped
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Mapping,
         Sequence,
     )
+    from datetime import timedelta
 
     import pandas as pd
 
@@ -193,13 +195,15 @@ class Replies:
             with suppress(KeyboardInterrupt):  # a second one
                 self._tracker.wait_finished(_JUDGING)
 
-    def wait(self, timeout: float | None = None) -> Self:
-        """Wait (seconds) until it is done; the timeout returns what has arrived.
+    def wait(self, timeout: float | str | timedelta | None = None) -> Self:
+        """Wait (seconds, or text like "30s") until it is done; the timeout returns what has arrived.
 
         Raises:
             Stopped: Ctrl-C, with what has arrived. An interactive request is then over: what was
                 not sent is not, who has not answered is silent. A queued one goes on.
         """
+        if timeout is not None and not isinstance(timeout, int | float):
+            timeout = seconds_of(timeout)
         with self.stopping():
             self._tracker.wait_finished(timeout)
         return self

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 
 from mcshell.client.jobs.times import read_when, revised
@@ -12,6 +14,7 @@ from mcshell.errors import UsageError
 from mcshell.message import Job, When
 from tests.unit.ddl.documents import run_action
 
+NAIVE = datetime.fromisoformat("2026-11-27T05:00")
 NOW = datetime(2026, 11, 25, 12, 0, 0, 250_000, tzinfo=UTC).timestamp()
 
 
@@ -57,16 +60,27 @@ def test_a_moment_is_put_into_no_other_zone():
 @pytest.mark.parametrize(
     "said",
     [
-        {"at": datetime(2026, 11, 27, 5, 0, tzinfo=UTC)},
+        {"at": NAIVE},
+        {"at": pd.NaT},
         {"at": 5},
         {"cron": 5},
         {"tz": UTC},
-        {"every": 60.0, "until": datetime(2026, 11, 27, 5, 0, tzinfo=UTC)},
+        {"every": 60.0, "until": NAIVE},
+        {"cron": datetime(2026, 11, 27, 5, 0, tzinfo=UTC)},
         {"every": 60.0, "until": float("nan")},
         {"at": "+1h", "until": timedelta(hours=1)},
     ],
 )
 def test_what_is_no_text_is_refused_in_a_line(said: dict[str, Any]):
-    """A datetime too: whether it means the zone of the node, of here or its own would be a guess."""
+    """A datetime without a zone too: whether that of the node or of here is meant would be a guess."""
     with pytest.raises(UsageError, match="text is meant, such as"):
         read_when(said, NOW, 60.0)
+
+
+def test_a_datetime_with_a_zone_is_that_moment():
+    """Python's or pandas', in whatever zone: it is kept in UTC, as "+2h" is."""
+    moment = datetime(2026, 11, 27, 5, 0, tzinfo=ZoneInfo("Europe/Vienna"))
+    for at in (moment, pd.Timestamp(moment), moment.astimezone(UTC)):
+        when = read_when({"at": at, "tz": "node"}, NOW, 60.0)
+        assert (when.at, when.tz) == ("2026-11-27T04:00:00", "UTC")
+        assert read_when({"every": 60.0, "until": at}, NOW, 60.0).until == moment.timestamp()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import AgentError, UsageError
-from mcshell.message import State, StatusCode, Via
+from mcshell.message import State, StatusCode
 from mcshell.node.execution.action import run_action
 from mcshell.node.jobs.rules import RuleManager
 from mcshell.node.jobs.scheduler import following, last_reply, scheduled
@@ -272,10 +272,7 @@ class JobManager:
         return self.job_queries.stand(self._get(row.key))
 
     def cancel(self, identity: str, request: Request) -> dict[str, Any]:
-        """End it, with all processes of a run; one that is not here yet will not be taken.
-
-        A queued request is a job with when = now.
-        """
+        """End it, or a queued request, with all its processes; what is not here yet is not taken."""
         with self._scheduler.lock:
             key = identity, request.data["job"]
             row, work = self._spool.jobs.get(key), self._spool.get(key)
@@ -312,25 +309,18 @@ class JobManager:
 
     def _cancel_request(self, work: WorkItem, request: Request) -> dict[str, Any]:
         self._may_touch(work.identity, request, work.caller)
-        if work.state not in (QUEUED, RUNNING):
+        if work.state not in (QUEUED, RUNNING) or work.via != "queue":
             raise AgentError(f"it is {work.state} already")
-        if work.via != Via.QUEUE:
-            raise AgentError(f"it came by {work.via}: what is begun there is not cancelled")
         text = f"cancelled by {request.caller}"
         if not self._scheduler.end_queued(work, Outcome(State.FAILED, StatusCode.FAILED, text)):
             self._entomb(work.identity, request, text)
             self._stop(work.key)  # its reply comes when its processes have ended
         return {
             "job": work.id,
-            "revision": 0,
             "owner": work.caller,
             "agent": work.agent,
             "action": work.action,
             "state": CANCELLED,
-            "next": None,
-            "last": work.started,
-            "attempt": work.attempt,
-            "progress": "",
         }
 
     def _entomb(self, identity: str, request: Request, text: str) -> None:

@@ -190,9 +190,10 @@ class Scheduler:
         touched: set[str] = set()
         with self.lock:
             if self._look:
-                if rows := self._spool.jobs.stranded():
-                    self._spool.put_jobs([replace(row, state=SCHEDULED) for row in rows])
-                for row in self._spool.jobs.waiting():
+                for row in self._spool.jobs.all(QUEUED):
+                    if self.current(row) is None:  # it was taken back
+                        self._spool.put_jobs([replace(row, state=SCHEDULED)])
+                for row in self._spool.jobs.all(WAITING):
                     self.consider(row, now)
                 self._look = False
             for row in self._spool.jobs.over(now):
@@ -378,20 +379,18 @@ class Scheduler:
         return True
 
     def take_back(self, row: JobRow, text: str, *, again: bool = False) -> bool:
-        """Take the run of a job back that waits; False where it runs, and cannot be.
+        """Take the run of a job back that waits; False where it runs.
 
-        `again`: it will be put there once more. Else a request of its own has its last reply: that
-        it was not started (again), and why.
+        `again`: it comes again. Else a request of its own has its last reply.
         """
-        run = self.current(row)
-        if run is None:
+        if (run := self.current(row)) is None:
             return True
-        if again or run.id == row.id:  # as that of the job, which has its last reply when it ends
+        if again or run.id == row.id:  # the job's own reply
             return self._spool.withdraw(run.key)
         return self.end_queued(run, Outcome(State.EXPIRED, StatusCode.UNKNOWN_ERROR, text))
 
     def end_queued(self, work: WorkItem, why: Outcome) -> bool:
-        """End a row that waits, with its last reply; False where it runs, or has ended."""
+        """End a row that waits, with its last reply; False where none does."""
         if work.state != QUEUED:
             return False
         lifecycle, outcome = self.lifecycles[work.identity], not_started(work, why)
@@ -402,15 +401,16 @@ class Scheduler:
         return True
 
     def current(self, row: JobRow) -> WorkItem | None:
-        """The run of a job that is under way, queued or running."""
+        """A job's run that is queued or running."""
         for run in self._spool.runs_of(row.key, 1):
             if run.state in (QUEUED, RUNNING):
                 return run
         return None
 
     def cancelled(self, work: WorkItem) -> str:
-        """Who has cancelled the job of a run, or a request, in words; nothing when nobody has."""
-        row = self._spool.jobs.get((work.identity, work.job or work.id))
+        """Who has cancelled a run's job, or a request, in words; or nothing."""
+        job = work.id if work.kind == "request" else work.job
+        row = self._spool.jobs.get((work.identity, job)) if job else None
         return row.statusmsg if row is not None and row.state == "cancelled" else ""
 
     def close(self, row: JobRow, state: str, text: str, now: float) -> None:

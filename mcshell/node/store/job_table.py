@@ -291,15 +291,9 @@ class JobTable:
         """Jobs that have waited for others for too long."""
         return self._select(f"state = 'waiting' AND ends < ? AND {_MINE} LIMIT ?", (now, limit))
 
-    def stranded(self) -> list[JobRow]:
-        """Jobs of this process whose run was taken back by one that died before it went on."""
-        run = "identity = jobs.identity AND job = jobs.id AND state IN ('queued', 'running')"
-        where = f"NOT EXISTS (SELECT 1 FROM work WHERE {run})"  # noqa: S608 - our own text
-        return self._select(f"state = 'queued' AND {_MINE} AND {where}", ())
-
-    def waiting(self) -> list[JobRow]:
-        """Jobs that this process serves which wait for others."""
-        return self._select(f"state = 'waiting' AND {_MINE}", ())
+    def all(self, state: str) -> list[JobRow]:
+        """Jobs that this process serves which are in this state."""
+        return self._select(f"state = ? AND {_MINE}", (state,))
 
     def waiting_for(self, key: Key) -> list[JobRow]:
         """The jobs that wait for this one, or are paused while they do."""

@@ -480,7 +480,7 @@ def test_a_cancelled_job_stays_cancelled_when_its_run_ends(jobs: Jobs) -> None:
     text = "cancelled by cert=alice"
     jobs.spool.put_jobs([replace(jobs.now(row), state="cancelled", ended=NOW, statusmsg=text)])
     assert jobs.scheduler.cancelled(work) == text
-    assert jobs.scheduler.cancelled(replace(work, job=None)) == ""
+    assert jobs.scheduler.cancelled(replace(work, job=None, id="0" * 32)) == ""
     jobs.end([work], epoch(15), FAILED)
     now = jobs.now(row)
     assert (now.state, now.ended, now.last_state) == ("cancelled", NOW, "failed")

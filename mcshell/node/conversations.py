@@ -180,8 +180,7 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
             self.say(reset(head, FAILED, f"refused: the audit log cannot be written ({why})"))
             return
         now = time.monotonic()
-        channel = Channel(head, self.wake, now, asks=False)
-        self._channels[_key(head)] = channel
+        channel = self.channel(_key(head), head, now, asks=False)
         self._certificates[_key(head)] = certificate
         self._holders[_key(head)] = (head.node, head.caller)
         channel.heard(turn, now)

@@ -22,6 +22,7 @@ from tests.peers.processes import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mcshell.client.messaging.conversations import Conversation
     from tests.peers.brokers import Broker
 
 pytestmark = pytest.mark.timeout(240)
@@ -59,6 +60,31 @@ def test_each_holds_its_own(talkers: Fleet) -> None:
         return {one["identity"] for one in lines if one["event"] == "finished"}
 
     assert wait_until(lambda: ended() == set(NAMES), WAIT)
+
+
+def test_a_turn_costs_the_same_beside_many_others(embedded: Broker, tmp_path: Path) -> None:
+    """Two hundred conversations that are idle add nothing to what a turn of another takes of the processor."""
+    with Fleet(embedded, tmp_path, policies={"converse": POLICY}) as fleet:
+        fleet.emulate(201, more=f'agents = ["{HANDLERS}"]\n')
+        with fleet.client() as client:
+            talk, *names = (f"emu{number:04d}" for number in range(1, 202))
+            one = client.open(talk, "echo", timeout=WAIT)
+            alone = spent(one)
+            others = [client.open(name, "echo", timeout=WAIT) for name in names]
+            assert spent(one) < 2 * alone
+            assert {other.state for other in others} == {"open"}
+
+
+def spent(talk: Conversation) -> float:
+    """Processor seconds of this process for 100 turns and their answers, the least of three times."""
+    found = []
+    for _ in range(3):
+        began = time.process_time()
+        for number in range(100):
+            talk.send(number, WAIT)
+            assert talk.receive(WAIT) == number
+        found.append(time.process_time() - began)
+    return min(found)
 
 
 def test_who_may_not_is_told_so(talkers: Fleet) -> None:

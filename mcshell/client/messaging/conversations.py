@@ -176,8 +176,7 @@ class ConversationClient(Multiplexer["Delivery"]):
             fields.word({"protocol": protocol}, "protocol")
         except Rejected as error:
             raise UsageError(error.detail) from error
-        channel = Channel(head, self.wake, time.monotonic(), asks=True)
-        self._channels[head.id] = channel
+        channel = self.channel(head.id, head, time.monotonic(), asks=True)
         try:
             channel.put_open(data)
             channel.wait_open(timeout)

@@ -232,26 +232,8 @@ class Channel:
     def heard(self, turn: Turn, now: float) -> None:
         """Take in a turn of the other end."""
         with self._wakeup:
-            if turn.word == RESET:
-                said = turn.data if isinstance(turn.data, dict) else {}
-                state = str(said.get("state"))
-                reason = str(said.get("reason", ""))[:_LONGEST]
-                self._end(state if state in _ENDS else INTERRUPTED, reason)
-                return
-            if self.state in _ENDS:
-                self._tell = True
-                return
-            payload = (turn.word, turn.data) if turn.word != ACK else None
-            packet = Packet(turn.sequence, turn.ack, turn.limit, payload)
-            for word, _data in self._ordered.heard(packet, now):
-                if word == OPEN and self._asks and self.state == OPENING:
-                    self.state = OPENED
-                self._theirs = self._theirs or word == CLOSE
-            if self._theirs and self._asks:
-                self._put_close()
-            if self._discards:
-                self._drain()
-            self._wakeup.notify_all()
+            self._take_in(turn, now)
+        self._wake()
 
     def due(self, now: float) -> list[Turn]:
         """The turns that are to be sent now: new ones, acknowledgements, and what is sent again."""
@@ -276,7 +258,7 @@ class Channel:
         with self._wakeup:
             if self._tell:
                 return AT_ONCE
-            if self.state in _ENDS:
+            if self.state in _ENDS or self._forgotten:
                 return self._done_at + LINGER
             return min(self._ordered.wake(), self._ordered.heard_at + LOST + 1)
 
@@ -323,6 +305,28 @@ class Channel:
     def _drain(self) -> None:
         while self._take() is not None:
             pass
+
+    def _take_in(self, turn: Turn, now: float) -> None:
+        if turn.word == RESET:
+            said = turn.data if isinstance(turn.data, dict) else {}
+            state = str(said.get("state"))
+            reason = str(said.get("reason", ""))[:_LONGEST]
+            self._end(state if state in _ENDS else INTERRUPTED, reason)
+            return
+        if self.state in _ENDS:
+            self._tell = True
+            return
+        payload = (turn.word, turn.data) if turn.word != ACK else None
+        packet = Packet(turn.sequence, turn.ack, turn.limit, payload)
+        for word, _data in self._ordered.heard(packet, now):
+            if word == OPEN and self._asks and self.state == OPENING:
+                self.state = OPENED
+            self._theirs = self._theirs or word == CLOSE
+        if self._theirs and self._asks:
+            self._put_close()
+        if self._discards:
+            self._drain()
+        self._wakeup.notify_all()
 
     def _put_close(self) -> None:
         if not self._deaf:

@@ -1,24 +1,30 @@
 """All conversations of one process: one thread that hears, sends, and sends again.
 
 It starts with the first conversation. What comes in is put into its inbox by whoever reads from
-the broker, so that nobody else waits for a turn's signature.
+the broker, so that nobody else waits for a turn's signature. It looks only at channels that
+may have something to send.
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
+import math
 import threading
 import time
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from mcshell.errors import ConnectionLost, MCShellError, Rejected
-from mcshell.wire.conversation.channel import INTERRUPTED
+from mcshell.wire.conversation.channel import INTERRUPTED, Channel
 from mcshell.wire.documents.turn import RESET, seal_turn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mcshell.message import Turn
-    from mcshell.wire.conversation.channel import Channel
+    from mcshell.wire.conversation.channel import ConversationId
     from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer
     from mcshell.wire.stomp.transport import Transport
@@ -32,10 +38,13 @@ M = TypeVar("M")
 _TTL: Final = 60.0
 _TOGETHER: Final = 100
 _LONGEST: Final = 5.0
+_UNCONNECTED: Final = 0.2
 
 
-class _SendDue:
-    """Put into the inbox when a channel has something to send."""
+class _SendDue(str):
+    """Put into the inbox when the channel of this key may have something to send."""
+
+    __slots__ = ()
 
 
 class _Reconnected:
@@ -49,6 +58,9 @@ class Multiplexer(Generic[M]):
         self._transport = transport
         self._inbox: SimpleQueue[M | _SendDue | _Reconnected | None] = SimpleQueue()
         self._channels: dict[str, Channel] = {}
+        self._due: list[tuple[float, str]] = []
+        """When to look at which: a heap; what counts is in `_due_at`."""
+        self._due_at: dict[str, float] = {}
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -82,10 +94,16 @@ class Multiplexer(Generic[M]):
         self._begin()
         self._inbox.put(message)
 
-    def wake(self) -> None:
-        """Have the thread send what its channels have to send."""
+    def channel(self, key: str, head: ConversationId, now: float, *, asks: bool) -> Channel:
+        """Make one."""
+        channel = Channel(head, partial(self._wake, _SendDue(key)), now, asks=asks)
+        self._channels[key] = channel
+        return channel
+
+    def _wake(self, channel: _SendDue) -> None:
+        """Have the thread look at it."""
         self._begin()
-        self._inbox.put(_SendDue())
+        self._inbox.put(channel)
 
     def again(self) -> None:
         """Send again what may have been lost with the connection."""
@@ -118,20 +136,36 @@ class Multiplexer(Generic[M]):
         look_at = 0.0
         going = True
         while going:
-            for item in self._gather():
-                if item is None:
-                    going = False
-                elif isinstance(item, _Reconnected):
-                    for channel in list(self._channels.values()):
-                        channel.again()
-                elif not isinstance(item, _SendDue):
-                    self._hear(item)
+            items = self._gather()
+            going = None not in items
+            keys = self._take(items)
             now = time.monotonic()
+            while self._due and self._due[0][0] <= now:
+                at, key = heapq.heappop(self._due)
+                if self._due_at.get(key) == at:
+                    del self._due_at[key]
+                    keys.add(key)
             if now >= look_at:
                 look_at = now + _LONGEST
                 for channel in list(self._channels.values()):
                     self.look(channel, time.time())
-            self._flush(now)
+            for key in keys:
+                self._flush(key, now)
+
+    def _take(self, items: Iterable[M | _SendDue | _Reconnected | None]) -> set[str]:
+        """Take what came in; which channels to look at."""
+        keys: set[str] = set()
+        for item in items:
+            if isinstance(item, _SendDue):
+                keys.add(item)
+            elif isinstance(item, _Reconnected):
+                channels = dict(self._channels)
+                keys.update(channels)
+                for channel in channels.values():
+                    channel.again()
+            elif item is not None:
+                self._hear(item)
+        return keys
 
     def _gather(self) -> list[M | _SendDue | _Reconnected | None]:
         try:
@@ -146,13 +180,7 @@ class Multiplexer(Generic[M]):
         return items
 
     def _pause(self) -> float | None:
-        channels = list(self._channels.values())
-        if not channels:
-            return None
-        if not self._transport.connected:
-            return 0.2
-        wake = min(channel.wake() for channel in channels)
-        return max(0.001, min(_LONGEST, wake - time.monotonic()))
+        return max(0.001, self._due[0][0] - time.monotonic()) if self._due else None
 
     def _hear(self, message: M) -> None:
         try:
@@ -162,15 +190,25 @@ class Multiplexer(Generic[M]):
         except Exception:
             log.exception("could not take a turn")
 
-    def _flush(self, now: float) -> None:
-        for key, channel in list(self._channels.items()):
-            if channel.over(now):
-                del self._channels[key]
-            elif self._transport.connected:
-                for turn in channel.due(now):
-                    channel.unsent = self.say(turn)
-                    if channel.unsent:
-                        break  # the others would fail as well; all are sent again
+    def _flush(self, key: str, now: float) -> None:
+        """Send what is due, and note when to look again."""
+        channel = self._channels.get(key)
+        if channel is None:
+            return
+        if channel.over(now):
+            del self._channels[key]
+            self._due_at.pop(key, None)
+            return
+        connected = self._transport.connected
+        for turn in channel.due(now) if connected else ():
+            channel.unsent = self.say(turn)
+            if channel.unsent:
+                break  # the others would fail as well; all are sent again
+        at = channel.wake() if connected else now + _UNCONNECTED
+        at = min(max(at, now + 0.001), now + _LONGEST)
+        if at < self._due_at.get(key, math.inf):
+            self._due_at[key] = at
+            heapq.heappush(self._due, (at, key))
 
     def say(self, turn: Turn) -> str:
         """Called within the thread: sign and send one turn; returns why that failed, "" when it has not."""

@@ -122,6 +122,17 @@ def test_what_came_before_the_end_can_be_read():
         pair.ends[0].send("more", 0)
 
 
+def test_who_has_closed_and_is_reset_rests():
+    """An end that was closing while the other died has nothing more to send, and asks for no look at it."""
+    pair = Pair().opened()
+    pair.ends[0].send("never acknowledged")
+    pair.ends[0].close()
+    pair.ends[0].due(pair.now)
+    pair.ends[0].heard(reset(HEAD, "interrupted", "it died"), pair.now)
+    assert not pair.ends[0].over(pair.now)
+    assert pair.ends[0].wake() == pair.now + LINGER
+
+
 def test_no_reset_is_answered():
     """Two ends that have ended say nothing more to each other."""
     pair = Pair().opened()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from mcshell.broker.enrolment import EnrolmentConnection
 from mcshell.broker.server import Broker, BrokerConnection
 from mcshell.errors import ConfigError
-from mcshell.wire.stomp.server import address_of, server_context
+from mcshell.wire.stomp.endpoint import server_context
+from mcshell.wire.stomp.server import address_of
 
 if TYPE_CHECKING:
     import ssl

@@ -19,6 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from mcshell.broker import server
 from mcshell.broker.enrolment import EnrolmentConnection
@@ -54,6 +60,36 @@ def test_off_loopback_it_demands_tls(tmp_path):
     assert (ended.returncode, ended.stdout) == (64, "")
     assert ended.stderr.count("\n") == 1
     assert "TLS" in ended.stderr
+
+
+@pytest.mark.parametrize("wrong", ["readable", "encrypted", "another's"])
+def test_a_key_that_it_cannot_use_is_one_line(tmp_path, pki_dir, wrong):
+    """One that others can read, or whose passphrase nobody is there to say, is named, and so is one of another."""
+    key, said = tmp_path / "server.key", "server.key: others can read this secret"
+    secret = (pki_dir / "server.key").read_bytes()
+    if wrong == "encrypted":
+        said = "the passphrase of "
+        encryption = BestAvailableEncryption(b"x")
+        private = load_pem_private_key(secret, None)
+        secret = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    elif wrong == "another's":
+        said = "server.key: the key is not the certificate's"
+        secret = (pki_dir / "alice.key").read_bytes()
+    key.write_bytes(secret)
+    key.chmod(0o644 if wrong == "readable" else 0o600)
+    argv = command("--listen", "127.0.0.1:0", "--data", tmp_path / "data")
+    argv += ["--tls-cert", str(pki_dir / "server.pem"), "--tls-key", str(key)]
+    ended = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        start_new_session=True,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (64, "", 1)
+    assert said in ended.stderr
 
 
 @pytest.mark.parametrize("listen", ["61613", "localhost:x", "localhost:99999", ":1", "::1:0"])

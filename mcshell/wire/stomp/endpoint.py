@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mcshell.errors import ConfigError, UsageError, did_you_mean
+from mcshell.private import read_obeyed
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "check_login",
     "parse_url",
     "reason_of",
+    "server_context",
     "tls_context",
     "words_of",
     "words_of_files",
@@ -116,6 +118,32 @@ def tls_context(files: TLSFiles | None) -> ssl.SSLContext:
     except (OSError, ValueError) as wrong:
         why = words_of_files(wrong)
         raise ConfigError(f"{key}: cannot use {origin}: {why}", key=key, origin=origin) from None
+    return context
+
+
+def server_context(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.SSLContext | None:
+    """Make a server's TLS context; with a `ca` clients must show a certificate of it.
+
+    Raises:
+        ConfigError: one of the files is not what it should be, or is missing beside the others.
+    """
+    if cert is None or key is None:
+        if cert or key or ca:
+            raise ConfigError("TLS needs a certificate and its key (tls_cert, tls_key)")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    name = str(key)
+    try:
+        read_obeyed(key, pipes=True, secret=True)
+        name = f"{cert} with {key}"
+        context.load_cert_chain(cert, key, lambda: _passphrase(key))
+        if ca:
+            name = str(ca)
+            context.load_verify_locations(ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"TLS cannot use {name}: {words_of_files(error)}", origin=name) from None
     return context
 
 

@@ -1,6 +1,6 @@
 """The broker's end of one STOMP connection: bytes, handshake, receipts, heart-beats, back-pressure.
 
-Where a server of ours may listen, and the TLS that it needs there, is here too.
+Where a server of ours may listen is here too.
 
 What the commands mean is for the subclass (`mcshell.broker.server`).
 """
@@ -14,16 +14,14 @@ import logging
 import math
 import os
 import socket
-import ssl
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, WireError
-from mcshell.wire.stomp.endpoint import words_of_files
 from mcshell.wire.stomp.frame import HEARTBEAT, MAX_BODY, Frame, Parser, dump, negotiate
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
-    from pathlib import Path
 
 __all__ = [
     "Listener",
@@ -33,7 +31,6 @@ __all__ = [
     "is_loopback",
     "listen_on",
     "number",
-    "server_context",
 ]
 
 log = logging.getLogger(__name__)
@@ -388,27 +385,3 @@ async def listen_on(
         raise ConfigError(f"cannot listen on {host}:{port}: {reason}", key="listen") from None
     server.close()
     return Listener(factory, sockets)
-
-
-def server_context(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.SSLContext | None:
-    """Make a server's TLS context; with a `ca` clients must show a certificate of it.
-
-    Raises:
-        ConfigError: one of the files is not what it should be, or is missing beside the others.
-    """
-    if cert is None or key is None:
-        if cert or key or ca:
-            raise ConfigError("TLS needs a certificate and its key (tls_cert, tls_key)")
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    name = str(cert)
-    try:
-        context.load_cert_chain(cert, key)
-        if ca:
-            name = str(ca)
-            context.load_verify_locations(ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"TLS cannot use {name}: {words_of_files(error)}", origin=name) from None
-    return context

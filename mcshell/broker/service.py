@@ -6,6 +6,7 @@ import asyncio
 import resource
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,11 @@ def run(
     """
     # the soft limit is often 1024 clients, for the sake of programs that use select()
     _soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(OSError, ValueError):  # a limit that has become smaller than it: it is as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if bool(user) != bool(passcode):
+        why = "--user and a --passcode-file that has one go together: one alone keeps nobody out"
+        raise ConfigError(why, key="--user")
     tls = server_context(tls_cert, tls_key, tls_ca)
     for name, wanted in (("--tls-listen", tls_listen), ("--enrol-listen", enrol_listen)):
         if wanted and not tls:

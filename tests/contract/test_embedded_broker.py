@@ -92,6 +92,21 @@ def test_a_key_that_it_cannot_use_is_one_line(tmp_path, pki_dir, wrong):
     assert said in ended.stderr
 
 
+@pytest.mark.parametrize("said", ["user", "passcode", "empty passcode"])
+def test_half_a_login_is_refused(tmp_path, said):
+    """A passcode without a user, or a user without a passcode, would let in whoever comes."""
+    secret = tmp_path / "broker.pass"
+    secret.touch(mode=0o600)
+    secret.write_text("\n" if said == "empty passcode" else "secret\n")
+    options = [] if said == "passcode" else ["--user", "mcs"]
+    options += [] if said == "user" else ["--passcode-file", secret]
+    argv = command("--listen", "127.0.0.1:0", "--data", tmp_path / "data", *options)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (64, "")
+    assert "--user" in ended.stderr
+    assert "--passcode-file" in ended.stderr
+
+
 @pytest.mark.parametrize("listen", ["61613", "localhost:x", "localhost:99999", ":1", "::1:0"])
 def test_an_address_that_is_none_is_refused(tmp_path, listen):
     """What is not HOST:PORT gets one line that says so."""

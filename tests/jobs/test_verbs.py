@@ -100,6 +100,21 @@ def test_what_a_run_writes_is_followed(embedded: Broker, tmp_path: Path) -> None
         assert (done.returncode, done.stdout) == (0, "x" * 20 + "\n"), done.stderr
         again = job_fleet.fleet.cli("job", "log", "talk", "n1", "--session", "cli")
         assert again.stdout == done.stdout
+        rows = table(job_fleet, "job", "log", "talk", "n1")
+        assert rows == [{"sender": "n1", "text": done.stdout}]
+
+
+def test_a_job_in_the_background_is_its_id(embedded: Broker, tmp_path: Path) -> None:
+    """`job submit -b` prints the id once the broker has it all, and leaves; the rest is found by it."""
+    with JobFleet(embedded, tmp_path, "n1") as job_fleet:
+        job_fleet.start("n1")
+        words = ["job", "submit", "mark", "once", f"file={job_fleet.marks}", "--at", "+1h", "-y"]
+        done = job_fleet.fleet.cli(*words, "-b", "--session", "cli")
+        assert done.returncode == 0, done.stderr
+        job = done.stdout.strip()
+        assert wait_until(
+            lambda: table(job_fleet, "job", "list", job)[0]["state"] == "scheduled", 60
+        )
 
 
 EXEC = "policy default deny\nallow\tcert=alice\trun\t*\t*\n"

@@ -55,8 +55,8 @@ _QUIET: Final = ("last", "attempt", "progress", "conflict", "why")
 _MINOR: Final = ("revision", "owner")
 
 
-def submit(context: Context, options: SubmitOptions) -> Table:
-    """Hand a job in; waits until the nodes that are there have taken it or not."""
+def submit(context: Context, options: SubmitOptions) -> Table | Replies:
+    """Hand a job in; waits (without `-b`) until the nodes that are there have taken it or not."""
     action = context.library.get(options.agent).action(options.action)
     data = action.check(inputs(action, options, context.inputs))
     wanted = targeting(context, options)
@@ -71,8 +71,9 @@ def submit(context: Context, options: SubmitOptions) -> Table:
         confirm=confirmation(context, options),
         **_given(options),
     )
-    if not options.background:
-        client.jobs.wait_quiet(replies, options.timeout)
+    if options.background:
+        return replies
+    client.jobs.wait_quiet(replies, options.timeout)
     starts, told = client.jobs.first_starts(replies)
     rows = [
         (one.sender, replies.job, one.state.value, starts.get(one.sender), _why(one))
@@ -91,8 +92,6 @@ def submit(context: Context, options: SubmitOptions) -> Table:
 
 
 def _code(replies: JobReplies, options: SubmitOptions) -> int:
-    if options.background:
-        return exit_code(replies, options)
     heard = any(one.reply is not None for one in replies.entries())
     return submitted_code(replies.stats, discovered=not options.named, heard=heard)
 
@@ -205,14 +204,17 @@ def _asked(context: Context, options: JobOptions) -> tuple[dict[str, Any], Clien
     return wanted, context.client(options.session)
 
 
-def log(context: Context, options: LogOptions) -> Prose | Feed:
-    """What a run wrote; with `-f` as it comes, until the run ends."""
+def log(context: Context, options: LogOptions) -> Prose | Feed | Table:
+    """What a run wrote, in a named format as a row; with `-f` as it comes, until the run ends."""
     client = context.client(options.session)
     parts = client.jobs.log_parts(options.job, options.node, options.run, follow=options.follow)
     if not options.follow:
         found = list(parts)
         text = "".join(text for text, _note in found)
-        return Prose(sanitize(text), (note for _text, note in found if note))
+        notes = tuple(note for _text, note in found if note)
+        if options.format is not None:
+            return Table(("sender", "text"), [(options.node, text)] if text else [], notes=notes)
+        return Prose(sanitize(text), notes)
     if context.face == "magic":
         raise UsageError("job log --follow: only on the command line or at the prompt")
     return Feed(

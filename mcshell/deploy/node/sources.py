@@ -15,7 +15,8 @@ LEFT_OUT = (
     *("README.md", "wire/PROTOCOL.md", "wire/mcollective/README.md"),
     *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
     *("deploy/ansible", "deploy/node", "deploy/puppet", "mcp", "notebook", "wire/schemas"),
-    *("shell/demo.py", "shell/demo_history.py", "shell/editor.py"),
+    *("shell/demo.py", "shell/demo_history.py"),
+    *("shell/editor.py", "shell/prompt.py", "shell/watcher.py"),
     *(
         "broker/move.py",
         "node/emulator",

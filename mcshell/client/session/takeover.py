@@ -2,7 +2,9 @@
 
 The newcomer claims it; the holder commits, lets go and answers with its row count. Without an
 answer the newcomer goes on after two heart-beats and says so. A holder that was away asks when it
-is back, and lets go if somebody claimed the session meanwhile (mcshell/README.md §8).
+is back, and lets go if somebody claimed the session meanwhile (mcshell/README.md §8). Of two claims of one
+moment the higher epoch holds; a claim that comes when the holder has long settled holds whatever the clock
+of its machine says.
 
 An address serves one session. Who has not the holder's file, be it under another name or before a
 merge, would take replies that nothing in his own file asked for: a new session asks before it claims,
@@ -47,6 +49,8 @@ _PATIENCE = 20.0  # two heart-beats
 _ASKING = 0.5
 """Seconds that a new session waits for one of its address that is held elsewhere."""
 _MARKS = 100
+_MOMENT = 5.0
+"""Seconds within which two claims are of one moment."""
 
 
 class Takeover:
@@ -77,6 +81,8 @@ class Takeover:
         self._inbox: SimpleQueue[Delivery | str | None] = SimpleQueue()
         self._answered = threading.Event()
         self._claimed = False
+        self._said = 0.0
+        """When this process claimed it (monotonic)."""
         self._other = ""
         """Who holds another session of this address."""
         self._thread = threading.Thread(target=self._run, name="mcshell-takeover", daemon=True)
@@ -93,6 +99,7 @@ class Takeover:
             self._ask()
         self._session.store.set_meta("epoch", str(self._epoch))
         self._claimed = True
+        self._said = time.monotonic()
         self._say(TAKEOVER)
         former = self._session.left_by
         if not former or _is_dead(former):
@@ -174,8 +181,11 @@ class Takeover:
             self._handed_over(claim)
         elif claim.kind == TAKEOVER and not self._claimed:
             self._held_elsewhere(claim)
-        elif claim.kind == TAKEOVER and claim.epoch > self._epoch and self._session.holds:
-            self._yield_or_keep(claim)
+        elif claim.kind == TAKEOVER and self._session.holds:
+            if claim.epoch > self._epoch or (self._same(claim) and self._is_later(claim)):
+                self._yield_or_keep(claim)
+            elif self._same(claim) and claim.epoch < self._epoch:
+                self._say(TAKEOVER)  # of one moment: that one lets go
         elif claim.kind == HOLDING and claim.epoch < self._epoch and self._session.holds:
             self._say(TAKEOVER)
 
@@ -184,6 +194,14 @@ class Takeover:
         if not self._same(claim):
             self._other = claim.holder
             self._answered.set()
+
+    def _is_later(self, claim: SessionClaim) -> bool:
+        """Whether it was made after ours, by a clock that is behind the one that ours was made by.
+
+        What is an answer to a question has the epoch of an older day.
+        """
+        made_now = claim.epoch > (claim.created - _MOMENT) * 1000
+        return made_now and time.monotonic() - self._said > _MOMENT
 
     def _same(self, claim: SessionClaim) -> bool:
         """Whether a claim is to this very session; an earlier version does not say."""

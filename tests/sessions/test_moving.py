@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 import pytest
 
 from mcshell import config, stored
-from mcshell.client.session.session import listing
+from mcshell.client.session.session import listing, remove
 from mcshell.client.session.transfer import export_session, import_session
+from mcshell.client.store.store import SessionStore
 from mcshell.errors import SessionError
 from mcshell.wire.credentials import load_verifier
 from tests.peers.processes import wait_until
@@ -87,6 +89,59 @@ def test_a_session_that_was_only_just_named_is_handed_over(fleet, state):
         assert any("was taken over by" in notice for notice in older.notices)
         assert newer.replies(asked.requestid).wait(10).stats["ok"] == 1
     older.close()
+
+
+def test_a_machine_whose_clock_is_behind_takes_over(fleet, state):
+    """The holder's clock was ahead: of two claims of one moment one holds, and a later one takes it."""
+    with fleet.client(state=state, session="roaming"):
+        pass
+    path = export_session(fleet.folder / state, "roaming", fleet.folder / f"{state}.mcs")
+    bring_in(fleet, f"{state}-b", path)
+    store = SessionStore(fleet.folder / state / "sessions" / "roaming.sqlite")
+    store.set_meta("epoch", str(int((time.time() + 3600) * 1000)))
+    store.close()
+
+    def taken() -> bool:
+        with fleet.client(state=f"{state}-b", session="roaming") as newer:
+            assert wait_until(lambda: newer.session.holds != older.session.holds, 20)
+            if older.session.holds:
+                return False
+            replies = newer.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=60)
+            return replies.stats["ok"] == len(NAMES)
+
+    with fleet.client(state=state, session="roaming") as older:
+        assert wait_until(taken, 60)
+
+
+def test_a_session_without_a_name_goes_to_no_other_machine(fleet, state):
+    """Two machines would share its queue, and nobody could tell them: export and import want a name."""
+    with fleet.client(state=state) as client:
+        client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
+        path = client.session.path
+        with pytest.raises(SessionError, match="session save"):
+            export_session(fleet.folder / state, path.stem, fleet.folder / f"{state}.mcs")
+        with pytest.raises(SessionError, match="--session"):
+            bring_in(fleet, f"{state}-b", path)
+
+
+def test_what_no_session_file_is_is_named_as_it_was_given(fleet, state, tmp_path):
+    """Import looks at a copy; the line that refuses it says which file was meant."""
+    path = tmp_path / "friday.mcs"
+    path.write_text("no session\n")
+    with pytest.raises(SessionError, match=f"^{path} "):
+        bring_in(fleet, state, path)
+
+
+def test_a_session_that_somebody_has_open_is_not_dropped(fleet, state):
+    """Though another machine holds its queue: what is asked in it from then on would be lost."""
+    with fleet.client(state=state, session="roaming") as older:
+        path = export_session(fleet.folder / state, "roaming", fleet.folder / f"{state}.mcs")
+        bring_in(fleet, f"{state}-b", path)
+        with fleet.client(state=f"{state}-b", session="roaming"):
+            assert wait_until(lambda: not older.session.holds, 10)
+            with pytest.raises(SessionError, match="open in another process"):
+                remove(fleet.folder / state, "roaming")
+    remove(fleet.folder / state, "roaming")
 
 
 def test_a_session_of_another_is_read_and_not_attached(fleet, state):

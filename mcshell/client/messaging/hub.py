@@ -26,7 +26,7 @@ from mcshell.client.session.session import Session
 from mcshell.client.session.strays import gather_strays
 from mcshell.client.session.takeover import Takeover
 from mcshell.client.store.records import NewRequest, ReplyRecord
-from mcshell.errors import WireError
+from mcshell.errors import MachineError, WireError
 from mcshell.message import State
 from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import BodyLimits
@@ -364,7 +364,12 @@ class SessionHub:
         return tracker
 
     def promote(self) -> bool:
-        """Take the session's queue, if its holder is gone; without a connection, at a later time."""
+        """Take the session's queue, if its holder is gone; whether this process has it now.
+
+        Raises:
+            WireError: without a connection it is to be tried again.
+            MachineError: so it is where the disk takes nothing.
+        """
         if not self.session.acquire():
             return False
         log.info("taking over the queue of session %s", self.session.name)
@@ -372,10 +377,9 @@ class SessionHub:
         try:
             self._claim(receiver)
             self._listen(receiver, self.session, alone=False)
-        except WireError as error:
-            log.warning("session %s: %s: once more", self.session.name, error)
+        except (WireError, MachineError):
             receiver.stop()
-            return False
+            raise
         self._second = receiver
         self._held.start(self.queries)
         self.notices.append(f"session {self.session.name}: its holder is gone, this process has it")
@@ -406,12 +410,21 @@ class _SessionFollower(threading.Thread):
         self.join(timeout=5)
 
     def run(self) -> None:
-        """Poll the file, and try to take the queue once a second."""
+        """Poll the file, and try to take the queue once a second.
+
+        A disk that is full, or no connection, is a reason to try again: nobody else receives for it.
+        """
         after = self._hub.session.store.latest()
         tried = 0.0
+        said = ""
         while not self._stopped.wait(_POLL):
-            after = self._hub.follow(after)
-            if time.monotonic() - tried > 1.0:
-                tried = time.monotonic()
-                if self._hub.promote():
-                    return
+            try:
+                after = self._hub.follow(after)
+                if time.monotonic() - tried > 1.0:
+                    tried = time.monotonic()
+                    if self._hub.promote():
+                        return
+            except (WireError, MachineError, OSError) as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("session %s: %s: once more", self._hub.session.name, error)

@@ -25,6 +25,7 @@ from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import MachineError, SessionError
 from mcshell.private import is_locked, lock_file, private_folder
+from mcshell.sqlite import is_open
 from mcshell.values import dataclass
 from mcshell.wire import destinations
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Session",
     "SessionInfo",
+    "check_name",
     "listing",
     "origins_of",
     "refuse_taken",
@@ -205,19 +207,35 @@ class Session:
         return self._lock is not None
 
     def acquire(self) -> bool:
-        """Take hold of the queue if its holder is gone; whether this process holds it now."""
+        """Take hold of the queue if its holder is gone; whether this process holds it now.
+
+        Raises:
+            MachineError: the disk takes nothing; nor could replies be kept there.
+        """
         if self._lock is None:
-            self._lock = lock_file(self.path.with_suffix(".lock"))
-            if self._lock is not None:
-                self.store.set_meta("holder", self.me)
+            lock = lock_file(self.path.with_suffix(".lock"))
+            if lock is not None:
+                try:
+                    self.store.set_meta("holder", self.me)
+                except MachineError:
+                    lock.close()
+                    raise
+            self._lock = lock
         return self._lock is not None
 
     def yield_to(self, other: str) -> None:
         """Give up the queue to another machine, but keep the file open."""
         if self._lock is not None:
-            self.store.set_meta("holder", other)
+            self._note_holder(other)
             self._lock.close()
             self._lock = None
+
+    def _note_holder(self, holder: str) -> None:
+        """Write down who has the queue, for others to read: what is so is so on a full disk too."""
+        try:
+            self.store.set_meta("holder", holder)
+        except MachineError as error:
+            log.warning("session %s: %s", self.name, error)
 
     def save(self, name: str) -> None:
         """Give the session a name, under which it is found again and kept.
@@ -226,9 +244,7 @@ class Session:
             SessionError: the name is taken, this process does not hold the session, or another one
                 has its file open.
         """
-        destinations.check_word("session", name)
-        if name.startswith(_SCRATCH):
-            raise SessionError(f"session {name!r}: names that begin so are mcshell's own", name)
+        check_name(name)
         if self._lock is None:
             raise SessionError(f"session {self.name!r} is held by {self.holder}", self.name)
         target = self.path.with_name(f"{name}.sqlite")
@@ -247,11 +263,22 @@ class Session:
     def close(self) -> None:
         """Close the file and let the next process have the session."""
         if self._lock is not None:
-            self.store.set_meta("holder", "")
+            self._note_holder("")
         self.store.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name for a session to be kept under; raises SessionError, UsageError."""
+    destinations.check_word("session", name)
+    if name.startswith(_SCRATCH):
+        raise SessionError(
+            f"session {name!r}: names that begin so are mcshell's own: give it another (session save, or "
+            "session import --session)",
+            name,
+        )
 
 
 def listing(state_dir: Path) -> Iterator[SessionInfo]:
@@ -271,12 +298,13 @@ def holder_in_words(holder: str) -> str:
 def stores(state_dir: Path) -> Iterator[SessionStore]:
     """Each session file of the state directory, by name, open while it is looked at.
 
-    What is no session file is named in the log: one that is broken takes no other with it.
+    What is no session file is named in the log: one that is broken takes no other with it. On a disk
+    that takes nothing they are there to be read.
     """
     for path in sorted(folder_of(state_dir).glob("*.sqlite")):
         try:
-            store = SessionStore(path)
-        except SessionError as error:
+            store = SessionStore(path, patient=True)
+        except (SessionError, MachineError) as error:
             log.warning("%s", error)
             continue
         try:
@@ -318,12 +346,15 @@ def remove(state_dir: Path, name: str) -> None:
     """Delete a session's file.
 
     Raises:
-        SessionError: a process holds it.
+        SessionError: a process holds it, or has it open: what it asks from now on would be lost.
     """
     path = folder_of(state_dir) / f"{name}.sqlite"
     lock = lock_file(path.with_suffix(".lock"))
     if lock is None:
         raise SessionError(f"session {name!r} is held by a process", name)
+    if is_open(path):
+        lock.close()
+        raise SessionError(f"session {name!r} is open in another process", name)
     for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", BESIDE))):
         gone.unlink(missing_ok=True)
     path.with_suffix(".lock").unlink()

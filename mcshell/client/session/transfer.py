@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +19,15 @@ from typing import TYPE_CHECKING
 from mcshell.client.session.folder import folder_of
 from mcshell.client.session.proof import open_kept, open_sent, unproven
 from mcshell.client.session.raw_rows import refuse_misfits, snapshot
-from mcshell.client.session.session import origins_of, refuse_taken
+from mcshell.client.session.session import check_name, origins_of, refuse_taken, remove
 from mcshell.client.session.strays import give_strays, hold_expired, pass_strays
 from mcshell.client.store.records import NewRequest
 from mcshell.client.store.store import SessionStore
 from mcshell.client.store.strays import Stray
-from mcshell.errors import MCShellError, Reason, Rejected, SessionError
+from mcshell.errors import MachineError, MCShellError, Reason, Rejected, SessionError
 from mcshell.message import State
 from mcshell.private import is_locked, private_file, private_folder
 from mcshell.values import dataclass
-from mcshell.wire import destinations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,20 +65,35 @@ class ImportReport:
 def export_session(state_dir: Path, name: str, target: Path) -> Path:
     """Write a consistent copy of a session's file; works while a process holds the session.
 
+    It is at its place when it is whole, and without what no copy has.
+
     Raises:
-        SessionError: there is no such session, or the target is there already.
+        SessionError: there is no such session, it has no name yet, or the target is there already.
+        MachineError: it could not be written.
     """
     source = folder_of(state_dir) / f"{name}.sqlite"
     if not source.exists():
         raise SessionError(f"no session {name!r}", name)
+    check_name(name)
     if target.exists():
         raise SessionError(f"{target} is there already", name)
-    store = SessionStore(source)
+    with tempfile.TemporaryDirectory(prefix=".session-", dir=target.parent) as folder:
+        path = Path(folder) / target.name
+        try:
+            _write_copy(source, path, name)
+        except MachineError as error:
+            raise type(error)(f"{target} cannot be written: {error}") from error
+        path.rename(target)
+    return target
+
+
+def _write_copy(source: Path, path: Path, name: str) -> None:
+    store = SessionStore(source, patient=True)
     try:
-        store.copy(private_file(target))  # before a byte is in it
+        store.copy(private_file(path))  # before a byte is in it
     finally:
         store.close()
-    copy = SessionStore(target)
+    copy = SessionStore(path)
     try:
         copy.set_meta("name", name)
         if not is_locked(source.with_suffix(".lock")):
@@ -88,7 +103,6 @@ def export_session(state_dir: Path, name: str, target: Path) -> Path:
         copy.pack()
     finally:
         copy.close()
-    return target
 
 
 def import_session(
@@ -97,15 +111,21 @@ def import_session(
     """Bring a copied session file in, or merge it into the session that it is a copy of.
 
     Raises:
-        SessionError: it is no session file, or another session has its name.
+        SessionError: it is no session file, it has no name yet and is given none, or another session
+            has its name.
+        MachineError: the disk takes nothing.
     """
     if not source.is_file():
         raise SessionError(f"{source}: no such file", source.stem)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / source.name
-        snapshot(source, copy)
-        refuse_misfits(copy)
-        theirs = SessionStore(copy)
+        try:
+            snapshot(source, copy)
+            refuse_misfits(copy)
+            theirs = SessionStore(copy)
+        except SessionError as error:
+            # what is wrong with the copy is so with what was named
+            raise SessionError(str(error).replace(str(copy), str(source)), error.name) from error
         try:
             return _merge(state_dir, theirs, verifier, members, name or theirs.meta("name"))
         finally:
@@ -115,12 +135,25 @@ def import_session(
 def _merge(
     state_dir: Path, theirs: SessionStore, verifier: Verifier, members: Members, name: str | None
 ) -> ImportReport:
-    name = destinations.check_word("session", name or theirs.meta("address") or "imported")
+    name = name or theirs.meta("address") or "imported"
+    check_name(name)
     path = private_folder(folder_of(state_dir)) / f"{name}.sqlite"
-    if not path.exists():
-        caller, collective, address = (theirs.meta(key) or "" for key in _OWN)
-        merge = "merge this one into it (session import FILE --session {})"
-        refuse_taken(state_dir, name, caller, collective, address, merge)
+    if path.exists():
+        return _merged(path, theirs, verifier, members)
+    caller, collective, address = (theirs.meta(key) or "" for key in _OWN)
+    merge = "merge this one into it (session import FILE --session {})"
+    refuse_taken(state_dir, name, caller, collective, address, merge)
+    try:
+        return _merged(path, theirs, verifier, members)
+    except BaseException:
+        # Half of a session would say of the other half that nobody has answered.
+        with suppress(SessionError, OSError):
+            remove(state_dir, name)
+        raise
+
+
+def _merged(path: Path, theirs: SessionStore, verifier: Verifier, members: Members) -> ImportReport:
+    name = path.stem
     ours = SessionStore(path)
     try:
         marks: tuple[str, ...] = ()

@@ -76,10 +76,10 @@ class SessionStore:
         SessionError: it is no session file, or of a version not known here.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, patient: bool = False) -> None:
         self._certificates: dict[str, int] = {}
         try:
-            self._database = Database(path, SESSION)
+            self._database = Database(path, SESSION, patient=patient)
         except ConfigError as error:
             raise SessionError(str(error), path.stem) from error
         self._secrets = {str(row[0]) for row in self._all("SELECT request FROM secrets")}

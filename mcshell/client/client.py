@@ -142,7 +142,7 @@ class Client:
         self._registry = InventoryPool(
             settings, self._hub.queries, self.known, credentials.verifier
         )
-        self._discovery = Finder(self._hub.queries, self.known, settings, self._registry.fill)
+        self._discovery = Finder(self._hub, self.known, settings, self._registry.fill)
         background = BackgroundRequests()
         self._requester = Requester(
             settings, self._hub, self._discovery, self.ddls, self.known, background, self

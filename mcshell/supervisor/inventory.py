@@ -31,7 +31,9 @@ CREATE TABLE IF NOT EXISTS nodes (
 _PUT: Final = (
     "INSERT INTO nodes VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET created=excluded.created,"
     " heard=excluded.heard, body=excluded.body, signature=excluded.signature,"
-    " certificate=excluded.certificate WHERE excluded.created >= created"
+    " certificate=excluded.certificate"
+    # As of when a registration counts (`Registration.seen`): a clock may have been ahead.
+    " WHERE min(excluded.created, excluded.heard) >= min(created, heard)"
 )
 _NEXT: Final = (
     "SELECT * FROM nodes WHERE realm=? AND (collective, identity) > (?, ?)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -76,6 +78,20 @@ def test_what_is_no_name_is_no_target(program: Callable[[str], Path]) -> None:
         find(Targeting(), str(path))
 
 
+def test_what_it_leaves_behind_holds_up_nobody(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A process that it has started and left counts for nothing, though it has its output open."""
+    path = program(
+        "import subprocess; child = subprocess.Popen(['sleep', '600']);"
+        f" open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); self.reply.nodes = ['a']"
+    )
+    try:
+        assert find(Targeting(), str(path)) == ["a"]
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
 def test_it_is_told_what_is_wanted(program: Callable[[str], Path], tmp_path: Path) -> None:
     """It gets collective, options and filter in Choria's form."""
     path = program(
@@ -112,6 +128,15 @@ def test_it_is_told_what_is_wanted(program: Callable[[str], Path], tmp_path: Pat
         ("self.reply.to_json = lambda: 'nonsense'", "no JSON"),
         ("self.reply.to_json = lambda: '{}'", "protocol"),
         ("self.reply.nodes = [1]", "no list of names"),
+        ("self.reply.nodes = [f'n{n}' for n in range(100_001)]", "at most 100,000 are meant"),
+        (
+            "import atexit, os; atexit.register(os.unlink, os.environ['CHORIA_EXTERNAL_REPLY'])",
+            "no file",
+        ),
+        (
+            "import os; os.unlink(said := os.environ['CHORIA_EXTERNAL_REPLY']); os.mkfifo(said); os._exit(0)",
+            "no file",
+        ),
     ],
 )
 def test_what_goes_wrong_is_said(lines: str, words: str, program: Callable[[str], Path]) -> None:

@@ -214,3 +214,62 @@ def test_a_new_node_is_heard_of_by_who_listens(fleet, heard, tmp_path: Path):
         found = by_name(ask(alice))
         assert (found["db1"].state, found["db1"].reason) == ("ok", "")
         assert heard() == ["rpcutil.ping"]
+
+
+def test_what_matches_no_more_is_not_asked_by_name(fleet, heard, monkeypatch):
+    """Who lives, and is something else than was known, has nothing done to it that is meant for that."""
+    monkeypatch.setattr(methods, "_BY_NAME", 60.0)  # on a busy machine, too, it says so in time
+    with knowing(fleet, "by-name"):
+        pass
+    with another_role(fleet, "web3", "db"), fleet.client(state="by-name") as alice:
+        heard()
+        replies = alice.rpc("rpcutil", "ping", facts="role=web")
+        assert replies.via == "direct"
+        assert set(by_name(replies)) == {"web1", "web2"}
+        assert heard() == ["discovery.ping", "discovery.ping"]
+        assert alice.known.node(fleet.collective, "web3").facts["role"] == "db"
+
+
+def test_a_retry_does_nothing_to_what_does_not_match(fleet, heard):
+    """A row that says so is left alone: asked by name, it would do what others were meant to do."""
+    with knowing(fleet, "again"):
+        pass
+    with another_role(fleet, "web3", "db"), fleet.client(state="again") as alice:
+        assert by_name(ask(alice))["web3"].reason == "no longer matches"
+        again = alice.again()
+        assert again.names == []
+        assert "left alone: web3" in again.left_alone
+
+
+def test_a_name_that_nobody_knows_is_a_row(fleet):
+    """Beside a filter, too: it is not asked, as nobody can tell whether it matches, nor passed over."""
+    with fleet.client(state="named") as alice:
+        for names in (
+            {"nodes": ["web1", "db1", "ghost"]},
+            {"identities": ["web1", "db1", "ghost"]},
+        ):
+            replies = alice.rpc("rpcutil", "ping", facts="role=web", **names)
+            found = by_name(replies)
+            assert {name: one.state for name, one in found.items()} == {
+                "web1": "ok",
+                "ghost": "silent",
+            }
+            assert found["ghost"].reason == methods.UNHEARD
+            assert found["ghost"].sent is None
+            assert alice.again().names == []
+            assert alice.notices.pop() == f"ghost: {methods.UNHEARD}"
+    (fleet.folder / "names").write_text("web1\nghost\n")
+    words = ("--nodes", "names", "-F", "role=web")
+    told = [fleet.cli(verb, *words) for verb in ("find", "ping")]
+    assert all(f"ghost: {methods.UNHEARD}" in one.stderr for one in told)
+    assert [one.returncode for one in told] == [0, 5]
+
+
+def test_a_window_that_was_cut_short_finds_not_all(fleet):
+    """Whoever has waited for less than usual has not asked all: the next one waits for them."""
+    with fleet.client(state="hasty") as alice:
+        since = time.time() - 60
+        alice.discover(discovery_timeout=0.5)
+        assert not alice.known.surveyed(fleet.collective, Filter(), since)
+        alice.discover()
+        assert alice.known.surveyed(fleet.collective, Filter(), since)

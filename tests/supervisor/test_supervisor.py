@@ -17,8 +17,10 @@ from mcshell.client.discovery.registrations import RegistrationFilter
 from mcshell.client.documents.rule_file import load_sealed
 from mcshell.message import Duty, Filter, Rule
 from mcshell.pki import Authority
+from mcshell.realm import realm_of
+from mcshell.supervisor.inventory import HeardRegistration, Inventory
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import SealedMessage
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
 from mcshell.wire.documents.registration import Registration, seal_registration
 from mcshell.wire.documents.rule import seal_rule
 from mcshell.wire.documents.signatures import Signer, Verifier
@@ -374,3 +376,64 @@ def test_among_signed_registrations_the_newest_counts(tmp_path):
     assert newest is not None
     assert newest[1].created == now
     assert filter_.counts == {"unsigned": 1, "bad_signature": 1}
+
+
+def heard_of(signer, collective, created, heard, **facts):
+    """A registration of a node as a supervisor keeps it."""
+    said = Registration(
+        identity=signer.identity.name,
+        created=created,
+        interval=300.0,
+        facts=facts,
+        collectives=(collective,),
+    )
+    sealed = seal_registration(said, signer)
+    return HeardRegistration(
+        collective=collective,
+        registration=said,
+        heard=heard,
+        body=sealed.body,
+        signature=sealed.headers[SIGNATURE],
+        certificate=sealed.headers[CERTIFICATE],
+    )
+
+
+def test_a_clock_that_was_ahead_is_forgiven(tmp_path):
+    """What a node says once its clock is right takes the place of what it said before."""
+    authority = Authority.init(tmp_path / "ca")
+    signer = Signer.from_pem(*authority.issue_pem("web1", "node"))
+    inventory = Inventory(tmp_path / "registrations.sqlite", "realm")
+    inventory.keep([heard_of(signer, "mcs", 2000.0, 1000.0, role="old")])
+    inventory.keep([heard_of(signer, "mcs", 1060.0, 1060.0, role="new")])
+    inventory.keep([heard_of(signer, "mcs", 1030.0, 1070.0, role="replayed")])
+    (kept,) = inventory.all()
+    inventory.close()
+    assert kept.registration.facts == {"role": "new"}
+
+
+def test_nodes_that_are_not_believed_hide_no_others(rule_fleet):
+    """Pages full of what is of another CA by now: the pool tells of those behind them all the same."""
+    fleet = rule_fleet.fleet
+    other = Authority.init(fleet.folder / "other")
+    foreign = [Signer.from_pem(*other.issue_pem(f"a{n:03}", "node")) for n in range(40)]
+    ours = Signer.from_pem(*fleet.authority.issue_pem("web1", "node"))
+    folder = fleet.folder / "state-sup1" / "supervisor"
+    folder.mkdir(parents=True, mode=0o700)
+    realm = realm_of((fleet.folder / "pki" / "ca.pem").read_bytes())
+    inventory = Inventory(folder / "registrations.sqlite", realm)
+    now, wide = time.time(), "x" * 30_000
+    inventory.keep(
+        [heard_of(one, fleet.collective, now, now, wide=wide) for one in (*foreign, ours)]
+    )
+    inventory.close()
+    rule_fleet.supervise()
+    with fleet.client(state="late") as alice:
+        assert list(alice.discover(source="inventory").sender) == ["web1"]
+        assert alice.notices == []
+
+
+def test_a_pool_that_says_nothing_is_said(rule_fleet):
+    """Who relies on what others have heard is told that nobody has told it."""
+    done = rule_fleet.fleet.cli("find", "--dm", "inventory")
+    assert done.returncode == 1
+    assert "the pool inventory has not told all that it has heard" in done.stderr

@@ -21,7 +21,7 @@ from mcshell import interrupts
 from mcshell.client.discovery.methods import Discovered
 from mcshell.client.discovery.targeting import choose
 from mcshell.errors import FilterError, PluginError, UsageError
-from mcshell.filters.nodes import canonical
+from mcshell.filters.nodes import MAX_NODES, canonical
 from mcshell.filters.simple import parse_fact
 from mcshell.filters.values import Regex
 from mcshell.private import check_obeyed
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _PROTOCOL: Final = "io.choria.choria.discovery.v1"
 _SCHEMA: Final = "https://choria.io/schemas/choria/discovery/v1/external_request.json"
+_MOST: Final = 64 << 20
+"""Bytes of what it writes."""
 _LEAST: Final = 10.0  # seconds: a program has to start, and to ask a database
 
 
@@ -102,6 +104,7 @@ def _ask(argv: list[str], request: dict[str, Any], timeout: float) -> list[str]:
         asked, said = Path(place) / "request", Path(place) / "reply"
         asked.write_text(json.dumps(request), encoding="utf-8")
         said.touch()
+        printed = Path(place) / "output"
         environ = _environment() | {
             "CHORIA_EXTERNAL_REQUEST": str(asked),
             "CHORIA_EXTERNAL_REPLY": str(said),
@@ -109,26 +112,42 @@ def _ask(argv: list[str], request: dict[str, Any], timeout: float) -> list[str]:
         }
         try:
             check_obeyed(shutil.which(argv[0]) or argv[0])
-            with interrupts.pause():
-                done = subprocess.run(
+            # What it starts and leaves behind would keep a pipe open, and us waiting.
+            with interrupts.pause(), printed.open("wb") as output:
+                code = subprocess.run(
                     [*argv, str(asked), str(said), protocol],
                     env=environ,
                     cwd=place,
                     stdin=subprocess.DEVNULL,
-                    capture_output=True,
+                    stdout=output,
+                    stderr=output,
                     timeout=timeout,
                     check=False,
-                )
+                ).returncode
         except subprocess.TimeoutExpired:
             raise _failed(argv, f"no answer within {timeout:g} s") from None
         except OSError as error:
             raise _failed(argv, str(error.strerror)) from error
-        for line in (done.stdout + done.stderr).decode(errors="replace").splitlines():
+        lines = _content(argv, printed).decode(errors="replace").strip().splitlines()
+        for line in lines:
             log.info("%s: %s", argv[0], line)
-        if done.returncode:
-            said_last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise _failed(argv, ": ".join([f"exit code {done.returncode}", *said_last]))
-        return _names(argv, said.read_bytes())
+        if code:
+            raise _failed(argv, ": ".join([f"exit code {code}", *lines[-1:]]))
+        return _names(argv, _content(argv, said))
+
+
+def _content(argv: list[str], path: Path) -> bytes:
+    """What it has written, unless that is no file any more: nobody may ever write into a pipe."""
+    try:
+        if not path.is_file():
+            raise _failed(argv, f"there is no file {path.name} any more")
+        with path.open("rb") as file:
+            content = file.read(_MOST + 1)
+    except OSError as error:
+        raise _failed(argv, str(error.strerror)) from error
+    if len(content) > _MOST:
+        raise _failed(argv, f"its {path.name} is larger than {_MOST >> 20} MiB")
+    return content
 
 
 def _names(argv: list[str], body: bytes) -> list[str]:
@@ -145,6 +164,8 @@ def _names(argv: list[str], body: bytes) -> list[str]:
     nodes = reply.get("nodes") or []
     if not isinstance(nodes, list) or not all(isinstance(one, str) and one for one in nodes):
         raise _failed(argv, "its nodes are no list of names")
+    if len(nodes) > MAX_NODES:
+        raise _failed(argv, f"{len(nodes):,} nodes: at most {MAX_NODES:,} are meant")
     try:
         return list(filter(None, map(canonical, nodes)))
     except FilterError as error:

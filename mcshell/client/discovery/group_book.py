@@ -35,18 +35,27 @@ class GroupBook:
 
     def __call__(self, name: str) -> list[str]:
         """The nodes of a group, `GROUP` or `SOURCE:GROUP`; FilterError when there is none."""
-        return self._nodes(name)
+        return self._nodes(name, {})
 
-    def _nodes(self, name: str, within: str = "", path: tuple[str, ...] = ()) -> list[str]:
+    def _nodes(
+        self,
+        name: str,
+        done: dict[tuple[str, str], list[str]],
+        within: str = "",
+        path: tuple[str, ...] = (),
+    ) -> list[str]:
+        # Groups that stand in many others, and these again in many, would take for ever one by one.
+        if (known := done.get((name, within))) is not None:
+            return known
         if name in path or len(path) > _DEPTH:
             raise FilterError(f"@{path[0]}: the group is in itself ({' > '.join(path)} > {name})")
         has = self._having(name, within)
         if not has and self.beyond is not None:
-            return list(self.beyond(name))
+            return done.setdefault((name, within), list(self.beyond(name)))
         if not has:
             raise FilterError(f"there is no group @{name}{self._near(name)}", f"@{name}")
         found = [
-            expand(sets, partial(self._nodes, within=source, path=(*path, name)))
+            expand(sets, partial(self._nodes, done=done, within=source, path=(*path, name)))
             for source, sets in has.items()
         ]
         if any(set(one) != set(found[0]) for one in found[1:]):
@@ -54,7 +63,7 @@ class GroupBook:
             raise FilterError(
                 f"@{name}: {' and '.join(has)} have it, with other nodes: say @{word}:{name}"
             )
-        return found[0]
+        return done.setdefault((name, within), found[0])
 
     def _having(self, name: str, within: str) -> dict[str, list[str]]:
         """The sources that have the group, with its sets; the one it is named in comes first."""

@@ -14,7 +14,7 @@ from mcshell.client.discovery.node_cache import registered
 from mcshell.errors import Rejected
 from mcshell.message import State
 from mcshell.wire.documents.envelope import BodyLimits
-from mcshell.wire.documents.registration import open_registration
+from mcshell.wire.documents.registration import open_registration, read_registration
 
 if TYPE_CHECKING:
     from mcshell.client.discovery.node_cache import CachedNode, NodeCache
@@ -31,6 +31,8 @@ POOL: Final = "inventory"
 _AGAIN: Final = 60.0
 _FIRST: Final = 2.0
 _PAGE: Final = 10.0
+_IDLE: Final = 100
+"""Pages one after another in which nothing holds: who goes on making them up is left."""
 
 
 class InventoryPool:
@@ -44,24 +46,35 @@ class InventoryPool:
         self._known = known
         self._verifier = verifier
         self._asked: dict[str, float] = {}
+        self._told: dict[str, bool] = {}
 
-    def fill(self, collective: str) -> None:
+    def fill(self, collective: str) -> bool:
         """Learn what the pool has heard of a collective, unless it was asked just now.
 
-        Where there is no such pool, or nobody answers for it, what is known stays as it is.
+        Whether it has told all that; where there is no such pool, that is nothing. What is known stays
+        as it is.
         """
         now = time.monotonic()
-        if self._pool is None or now - self._asked.get(collective, float("-inf")) < _AGAIN:
-            return
-        self._asked[collective] = now
-        after, patience = "", _FIRST
-        while (reply := self._page(collective, after, patience)) is not None:
+        if self._pool is None:
+            return True
+        if now - self._asked.get(collective, float("-inf")) >= _AGAIN:
+            self._asked[collective] = now
+            self._told[collective] = self._filled(collective)
+        return self._told[collective]
+
+    def _filled(self, collective: str) -> bool:
+        after, patience, idle = "", _FIRST, 0
+        while idle < _IDLE and (reply := self._page(collective, after, patience)) is not None:
             nodes, last = self._verified(collective, reply.data.get("registrations"))
             self._known.learn(collective, nodes)
-            if reply.data.get("complete") or last <= after:
-                return
+            if reply.data.get("complete"):
+                return True
+            if last <= after:
+                break
             after, patience = last, _PAGE
-        log.info("nobody answers for the pool %s", POOL)
+            idle = 0 if nodes else idle + 1
+        log.info("the pool %s has not told all", POOL)
+        return False
 
     def heads(self, collective: str, node: str) -> list[tuple[int, str]] | None:
         """The heads of a node's audit log that one of the pool has heard; None without an answer."""
@@ -71,10 +84,12 @@ class InventoryPool:
             reply = self._ask(collective, "heads", {"node": node, "after": after}, _PAGE)
             if reply is None:
                 return None
-            page = [(int(count), str(digest)) for count, digest in reply.data.get("heads") or []]
+            page = _heads(reply.data.get("heads"))
             found += page
-            if reply.data.get("complete") or not page or page[-1][0] <= after:
+            if reply.data.get("complete"):
                 return found
+            if not page or page[-1][0] <= after:
+                return None
             after = page[-1][0]
 
     def _page(self, collective: str, after: str, patience: float) -> Reply | None:
@@ -97,17 +112,30 @@ class InventoryPool:
         return next(good, None)
 
     def _verified(self, collective: str, page: Any) -> tuple[list[CachedNode], str]:
-        """The nodes whose registration is in a page, and the last name in it."""
+        """The nodes whose registration is in a page, and the last name in it, be it believed or not.
+
+        A page of nodes that are revoked since must not hide those that come behind it.
+        """
         now, last = time.time(), ""
         found: list[CachedNode] = []
         for one in page if isinstance(page, list) else []:
             try:
                 body = str(one["body"]).encode()
+                last = max(last, read_registration(body, BodyLimits(), stored=True).identity)
                 node = open_registration(body, one, self._verifier, BodyLimits(), now, stored=True)
             except (Rejected, KeyError, TypeError, AttributeError) as refusal:
                 log.info("a registration from the pool is refused: %s", refusal)
                 continue
-            last = max(last, node.identity)
             if collective in node.collectives:
                 found.append(registered(node, now))
         return found, last
+
+
+def _heads(page: Any) -> list[tuple[int, str]]:
+    """The heads in a page: what is none is left out, for anybody of the pool may have written it."""
+    found = []
+    for one in page if isinstance(page, list) else []:
+        match one:
+            case [int(count), str(digest)]:
+                found.append((count, digest))
+    return found

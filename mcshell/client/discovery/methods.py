@@ -23,13 +23,14 @@ from mcshell.client.discovery.targeting import (
     Targeting,
     asked_collective,
     choose,
+    is_pattern,
     plain_names,
 )
 from mcshell.client.messaging.rejections import describe_rejections
 from mcshell.client.store.ledger import two_machines
 from mcshell.errors import NoTargets, PluginError, Stopped, UsageError
 from mcshell.filters import compile_filter
-from mcshell.filters.nodes import expand
+from mcshell.filters.nodes import expand, fold
 from mcshell.message import Filter
 from mcshell.values import dataclass
 
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
 
     from mcshell.client.discovery.known_matches import NodeTimes
     from mcshell.client.discovery.node_cache import NodeCache
+    from mcshell.client.messaging.hub import SessionHub
     from mcshell.client.messaging.queries import NodeQueries
     from mcshell.config import ClientSettings, Settings
     from mcshell.message import Reply
 
 __all__ = [
+    "UNHEARD",
     "Answer",
     "Discovered",
     "DiscoveryMethod",
@@ -56,10 +59,14 @@ __all__ = [
 
 _SILENCE = 0.3
 _FIRST_SILENCE = 1.0
+_BY_NAME = 0.3
 _LINGER = 0.02
 _FRESH = 2.5
 """Intervals of registration in which a node that lives is heard of at least twice."""
 _TOLD = 5
+_PARTLY = "the pool inventory has not told all that it has heard: there may be nodes that nobody here knows of"
+UNHEARD = "not asked: no answer, and nothing known of it, so nobody can tell whether it matches"
+"""Why one that was named beside a filter is no target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +97,9 @@ class Answer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
     """What a targeting has found. `names` are the targets; `answers` those who answered now;
-    `absent` the known nodes among the targets that did not. `discovered`: the network was asked.
+    `absent` the known nodes among the targets that did not; `unheard` those that were named beside a
+    filter, and nobody can tell whether they match: they are no targets, and not to be passed over in
+    silence. `discovered`: the network was asked.
     `notes` are lines for the operator, such as how old the knowledge is. `stopped`: by Ctrl-C, before
     all could answer.
     """
@@ -98,6 +107,7 @@ class Discovered:
     names: list[str]
     answers: dict[str, Answer] = field(default_factory=dict)
     absent: list[CachedNode] = field(default_factory=list)
+    unheard: tuple[str, ...] = ()
     discovered: bool = True
     elapsed: float = 0.0
     notes: tuple[str, ...] = ()
@@ -116,7 +126,7 @@ class DiscoveryQuery:
 
     `filter` is the targeting's with the agent that is to be asked; `retire` ends the question
     (by its id) when late answers to it are of no more use; `fill` makes known what others have
-    heard of a collective.
+    heard of a collective, and says whether that was all of it; `tell` has a line for the operator.
     """
 
     targeting: Targeting
@@ -126,7 +136,8 @@ class DiscoveryQuery:
     queries: NodeQueries
     settings: ClientSettings
     retire: Retire
-    fill: Callable[[str], None] = lambda _collective: None
+    fill: Callable[[str], bool] = lambda _collective: True
+    tell: Callable[[str], None] = lambda _line: None
 
     @property
     def since(self) -> float:
@@ -182,8 +193,9 @@ def inventory(search: DiscoveryQuery) -> Discovered:
 
     Who has neither asked nor listened asks the pool `inventory`, where there is one.
     """
-    if not search.known.surveyed(search.collective, Filter(), search.since):
-        search.fill(search.collective)
+    surveyed = search.known.surveyed(search.collective, Filter(), search.since)
+    if not (surveyed or search.fill(search.collective)):
+        search.tell(_PARTLY)
     known = {node.identity: node for node in search.matching_known()}
     chosen = choose(sorted(known), search.targeting)
     nodes = [known[name] for name in chosen]
@@ -203,6 +215,8 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
             search.learn(late.values())
             answers |= _answered(search, late, began)
         known -= gone
+        answers |= _asked_again(search, sorted(known.difference(answers)))
+        known.intersection_update({*search.known_names(), *answers})
     names = sorted(known.union(answers))
     chosen = choose(names, targeting)
     kept = set(chosen)
@@ -226,6 +240,27 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
         ),
         stopped=stopped,
     )
+
+
+def _asked_again(search: DiscoveryQuery, absent: Sequence[str]) -> dict[str, Answer]:
+    """The answers of those absent that match after all, once they have said what they are.
+
+    Who lives and matches no more gives no answer to the filter, as if it were down: it is asked by
+    name, lest something be done to it that is meant for what it was.
+    """
+    if not absent or not (search.filter.fact or search.filter.cls or search.filter.compound):
+        return {}
+    found, still = _described(search, absent), search.known_names()
+    return {name: one for name, one in found.items() if name in still}
+
+
+def _described(search: DiscoveryQuery, names: Sequence[str]) -> dict[str, Answer]:
+    """Have these nodes say what they are, and remember that; who is there does so at once."""
+    question, asked = search.queries.ping_named(search.collective, names)
+    asked.gather(window=_BY_NAME, silence=_BY_NAME, linger=0.0, take=search.learn)
+    replies = asked.conclude(search.learn)
+    search.retire(question)
+    return _answered(search, replies, asked.began)
 
 
 def _unknown_facts(search: DiscoveryQuery) -> list[str]:
@@ -266,7 +301,9 @@ def _answers(search: DiscoveryQuery, known: Iterable[str]) -> tuple[dict[str, An
     # Who answers after the window is a target next time: the question stays open for a while.
     replies = answers.conclude(search.learn)
     search.retire(question)
-    if replies and not everyone and not stopped:
+    # Who has cut the window short has not waited for all.
+    patient = not stopped and window >= search.settings.discovery_timeout
+    if replies and not everyone and patient:
         search.known.survey(search.collective, search.filter, time.time())
     found = _answered(search, replies, answers.began, whole=stopped)
     for name, machines in answers.machines().items():
@@ -335,14 +372,11 @@ class Finder:
     """Finds the targets of one client's requests; `fill` as of a `DiscoveryQuery`."""
 
     def __init__(
-        self,
-        queries: NodeQueries,
-        known: NodeCache,
-        settings: Settings,
-        fill: Callable[[str], None] = lambda _collective: None,
+        self, hub: SessionHub, known: NodeCache, settings: Settings, fill: Callable[[str], bool]
     ) -> None:
         self._fill = fill
-        self._queries = queries
+        self._tell = hub.notices.append
+        self._queries = hub.queries
         self._known = known
         self._settings = settings
         self._open: deque[str] = deque()
@@ -380,7 +414,35 @@ class Finder:
             found = asked(self._search(targeting, agent))
         if found.stopped:
             raise Stopped(found=found)
-        return found
+        return self._with_unheard(found, targeting, agent)
+
+    def _with_unheard(
+        self, found: Discovered, targeting: Targeting, agent: str | None
+    ) -> Discovered:
+        """The same, with the names beside a filter of which nobody can tell whether they match.
+
+        Who lives and does not match gives no answer to the filter, and says what it is when it is
+        asked by name.
+        """
+        names = targeting.nodes or _by_name(targeting.filter)
+        if not targeting.filter or targeting.limit or targeting.one:
+            return found
+        search = self._search(targeting, agent)
+        known = self._known.identities(search.collective, search.since)
+        left = sorted(set(names).difference(found.names, known))
+        late: dict[str, Answer] = {}
+        if left and found.discovered:
+            said = _described(search, left)
+            left = [name for name in left if name not in said]
+            late = {name: said[name] for name in said.keys() & search.known_names().keys()}
+        if left:
+            self._tell(f"{fold(left)}: {UNHEARD}")
+        return replace(
+            found,
+            names=sorted([*found.names, *late]) if late else found.names,
+            answers={**found.answers, **late},
+            unheard=tuple(left),
+        )
 
     def remembered(self, targeting: Targeting, agent: str) -> Discovered | None:
         """The targets of a broadcast that changes nothing, from what is known (§5).
@@ -456,7 +518,13 @@ class Finder:
             settings=self._settings.client,
             retire=self._open.append,
             fill=self._fill,
+            tell=self._tell,
         )
+
+
+def _by_name(filter_: Filter) -> list[str]:
+    """The nodes that a filter names, among other things."""
+    return expand(one for one in filter_.identity if not is_pattern(one))
 
 
 def _source(name: str) -> DiscoveryMethod:

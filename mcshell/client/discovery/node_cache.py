@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import field, fields
@@ -52,6 +53,9 @@ _LEARN: Final = (
     f" ELSE excluded.seen>=seen AND NOT {_WAS_SIGNED} END"
 )
 _SOME: Final = 1000
+_AHEAD: Final = 60.0
+"""Seconds by which a time in the file may be ahead: more was written under a wrong clock."""
+_WHILE: Final = 3600.0
 _LONG: Final = re.compile(r"[0-9]{19}")
 _SURVEY: Final = "INSERT OR REPLACE INTO surveys VALUES (?,?,?,?)"
 
@@ -212,8 +216,9 @@ class NodeCache:
 
     def surveyed(self, collective: str, filter_: Filter, since: float) -> bool:
         """Whether the known are all that match, as of a survey since then of these or of all."""
-        query = "SELECT max(at) FROM surveys WHERE realm=? AND collective=? AND filter IN (?,?)"
-        ((at,),) = self._read(query, collective, _text(filter_), _text(Filter()))
+        query = "SELECT max(at) FROM surveys WHERE realm=? AND collective=? AND filter IN (?,?) AND at<?"
+        latest = time.time() + _AHEAD
+        ((at,),) = self._read(query, collective, _text(filter_), _text(Filter()), latest)
         return at is not None and at >= since
 
     def touch(self, collective: str, identities: Iterable[str], seen: float) -> None:
@@ -278,9 +283,22 @@ class NodeCache:
         version = self._data_version()
         query = "SELECT identity, seen FROM nodes WHERE realm=? AND collective=?"
         rows = [(name, seen) for name, seen in self._read(query, collective)]
+        now = time.time()
+        if any(seen > now + _AHEAD for _name, seen in rows):
+            self._put_back(collective, now)
+            rows = [(name, seen) for name, seen in self._read(query, collective)]
         for node in self.some(collective, remembered.changed(rows)):
             remembered.put(node)
         self._version[collective] = version
+
+    def _put_back(self, collective: str, now: float) -> None:
+        """Have what was heard while this machine's clock was ahead count as heard a while ago.
+
+        Else nothing newer would count until then, and who is dead would be known as long.
+        """
+        query = "UPDATE nodes SET seen=? WHERE realm=? AND collective=? AND seen>?"
+        with self._database.transaction(durable=False) as db:
+            db.execute(query, (now - _WHILE, self._realm, collective, now + _AHEAD))
 
     def trusts(self, collective: str) -> dict[str, str]:
         """The wire over which each known node is known (see `Reply.trust`)."""

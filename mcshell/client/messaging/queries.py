@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell.client.store.records import RequestRecord
+from mcshell.filters.nodes import fold, parts
 from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import Filter, Via, new_request_id
 
@@ -210,6 +211,12 @@ class NodeQueries:
         answers = QueryAnswers(frozenset(names), names, passing=True, quiet_since=self.quiet_since)
         return self._ask("ping", collective, {}, names, Filter(), answers), answers
 
+    def ping_named(self, collective: str, names: Sequence[str]) -> tuple[str, QueryAnswers]:
+        """Ask these nodes what they are, by one question to all; returns as `ping` does."""
+        answers = QueryAnswers(frozenset(names), names, passing=True, quiet_since=self.quiet_since)
+        filter_ = Filter(identity=tuple(parts(fold(names))))
+        return self._ask("ping", collective, {}, None, filter_, answers), answers
+
     def probe(
         self, collective: str, names: Sequence[str], requestid: str, wake: Callable[[], None]
     ) -> tuple[str, QueryAnswers]:
@@ -252,9 +259,9 @@ class NodeQueries:
     def recheck(
         self, collective: str, filter_: Filter, names: Sequence[str]
     ) -> tuple[dict[str, tuple[Reply, float]], set[str]]:
-        """Ask the absent once more; the answers of those that match, and who lives but does not.
+        """Ask the absent that do not say what they are; the answers of those that match, and who lives but does not.
 
-        A node of our own wire says in each answer what it is, so that nobody need be asked.
+        A node of our own wire says what it is, which is compared with the filter here (`ping_named`).
         """
         del collective, filter_, names
         return {}, set()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from mcshell.client.discovery.methods import UNHEARD
 from mcshell.client.discovery.targeting import put_of
 from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.rpc.interactive_run import NO_LONGER
 from mcshell.client.rpc.lost import find_lost
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.rpc.requester import INTERACTIVE_TTL
@@ -42,11 +44,12 @@ _MOST: Final = 50
 """Of so many requests, the newest, the nodes are asked at once what became of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierRequest:
     """A request and those of its targets, by `names`, that are worth asking again.
 
-    `still_open` are those of which something may still come. `options` is how it was put, as
+    `still_open` are those of which something may still come, `unmeant` those that do not match its
+    filter, as far as anybody can tell: by name it would be done to them all the same. `options` is how it was put, as
     `RequestOptions` has it. `bound`: its replies say what they answer. Under version 1 of the wire they did not, so who asks
     such a request again is to be asked himself.
     """
@@ -54,16 +57,20 @@ class EarlierRequest:
     replies: Replies
     names: list[str]
     still_open: list[str]
+    unmeant: list[str]
     options: Mapping[str, Any]
     bound: bool
 
     @property
     def left_alone(self) -> str:
-        """One line about what is still open, or nothing."""
-        if not self.still_open:
-            return ""
+        """One line about what is not asked again though it did not come out well, or nothing."""
         record = self.replies.tracker.record
-        return f"still open in request {record.id[:8]}, and left alone: {fold(self.still_open)}"
+        lines = {
+            f"still open in request {record.id[:8]}": self.still_open,
+            "not known to match its filter": self.unmeant,
+        }
+        told = [f"{why}, and left alone: {fold(names)}" for why, names in lines.items() if names]
+        return "; ".join(told)
 
     def __str__(self) -> str:
         """What is to be asked where the replies are not bound."""
@@ -131,8 +138,11 @@ class RequestHistory:
         if found.live:
             find_lost(self._hub, [replies.tracker], self._settings.client.probe)
         entries = [entry for entry in replies.entries() if not entry.unexpected]
+        unmeant = [one.sender for one in entries if one.reason in (NO_LONGER, UNHEARD)]
         names = [
-            one.worker or one.sender for one in entries if one.state in _NOT_WELL or one.unsent
+            one.worker or one.sender
+            for one in entries
+            if (one.state in _NOT_WELL or one.unsent) and one.sender not in unmeant
         ]
         still_open = [one.sender for one in entries if not (one.state.closed or one.unsent)]
         proven = [name for name in names if name not in found.unverified]
@@ -141,7 +151,14 @@ class RequestHistory:
                 f"retry: nothing in the imported session proves that {record.id[:8]} went to "
                 f"{fold(names)}: ask them by name"
             )
-        return EarlierRequest(replies, proven, still_open, _options(record), bound=found.bound)
+        return EarlierRequest(
+            replies=replies,
+            names=proven,
+            still_open=still_open,
+            unmeant=unmeant,
+            options=_options(record),
+            bound=found.bound,
+        )
 
     def _find(self, request: str | None) -> _Earlier:
         session = self._hub.session

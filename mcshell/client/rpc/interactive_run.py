@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mcshell.client.store.ledger import Ledger
     from mcshell.message import Reply
 
-__all__ = ["NEWS", "BackgroundRequests", "InteractiveRun", "RunSettings"]
+__all__ = ["NEWS", "NO_LONGER", "BackgroundRequests", "InteractiveRun", "RunSettings"]
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ _QUIET = 0.5
 _PER_MISSING = 0.0002
 """Seconds of quiet more for each: the more they are, the likelier is it that they are only slow."""
 _LINGER = 0.02
-_NO_LONGER = "no longer matches"
-NEWS = (FOUND_LATE, _NO_LONGER)
+NO_LONGER = "no longer matches"
+NEWS = (FOUND_LATE, NO_LONGER)
 """Reasons that say that a node is not what it was known to be."""
 _BUSY = {"received": State.RECEIVED, "running": State.RUNNING}
 _ALIVE = "alive"  # is there, but cannot say what became of the request: it is waited for
@@ -270,7 +270,7 @@ def _verdict(reply: Reply) -> tuple[State, str] | None:
         return _BUSY[said], "said so when probed"
     there = {
         "unknown": "is there, but the request did not reach it",
-        "passed": _NO_LONGER,
+        "passed": NO_LONGER,
         "refused": f"is there, but refused: {reply.data.get('reason', '')}",
     }
     return (State.SILENT, there[said]) if said in there else None

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mcshell import interrupts
-from mcshell.client.discovery.methods import nobody
+from mcshell.client.discovery.methods import UNHEARD, nobody
 from mcshell.client.discovery.targeting import RequestOptions, route
 from mcshell.client.messaging.hub import Submission
 from mcshell.client.messaging.tracker import RequestTracker
@@ -175,6 +175,10 @@ class Requester:
         if ask.via is Via.QUEUE:
             action, data = _undivided(divided)
             return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
+        if found.unheard:  # a row of what was named, and is not sent to
+            unfit = {**divided.unfit, **dict.fromkeys(found.unheard, UNHEARD)}
+            divided = replace(divided, unfit=unfit)
+            found = replace(found, names=[*found.names, *found.unheard])
         return self._ask_now(ask, divided, found, grows=grows)
 
     def _remembered(self, ask: RequestOptions) -> Discovered | None:

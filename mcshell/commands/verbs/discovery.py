@@ -63,7 +63,7 @@ def ping(context: Context, options: PingOptions) -> Table:
     notes = _notes(found)
     if found.discovered:
         times = {name: answer.rtt for name, answer in found.answers.items()}
-        states = {name: _state(found, name) for name in found.names}
+        states = {name: _state(found, name) for name in (*found.names, *found.unheard)}
     else:
         ask = RequestOptions(
             agent="rpcutil", action="ping", targeting=wanted, timeout=options.timeout

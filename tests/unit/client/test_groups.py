@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mcshell import config
+from mcshell.client.discovery.group_book import GroupBook
 from mcshell.client.discovery.groups import group_lookup, identities, load_groups, resolved
 from mcshell.client.discovery.targeting import targeting_of
 from mcshell.errors import ConfigError, FilterError, UsageError
@@ -149,3 +151,11 @@ def test_doctor_tells_who_the_groups_are(
     rows = {row["check"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     assert rows["groups"]["state"] == "fail"
     assert "bad.yaml: neither clush groups" in rows["groups"]["detail"]
+
+
+def test_groups_in_groups_cost_what_they_are() -> None:
+    """Each is read once, however often it stands in others, and these in others again."""
+    groups = {f"g{n}": [f"@g{n + 1},@g{n + 1}"] for n in range(20)} | {"g20": ["web1"]}
+    began = time.process_time()
+    assert GroupBook({"file": groups})("g0") == ["web1"]
+    assert time.process_time() - began < 2  # one by one: 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -72,6 +73,19 @@ def test_a_survey_of_all_holds_for_every_filter(known):
     assert known.surveyed("mcs", web, 150.0)
     assert known.surveyed("mcs", Filter(cls=("base",)), 150.0)
     assert not known.surveyed("eu", web, 0.0)
+
+
+def test_what_was_heard_under_a_clock_that_was_ahead(known):
+    """It does not count as newer than all that comes, nor as just heard, nor for ever."""
+    now, web = time.time(), Filter(fact=("role=web",))
+    known.learn("mcs", [CachedNode(identity="web1", seen=now + 1e7, facts={"role": "web"})])
+    known.survey("mcs", web, now + 1e7)
+    assert not known.surveyed("mcs", web, now - 60)
+    (heard,) = known.matching("mcs", web, now - 86400).values()
+    assert now - 7200 < heard.seen < now - 1800
+    known.learn("mcs", [CachedNode(identity="web1", seen=now, facts={"role": "db"})])
+    assert known.node("mcs", "web1").facts == {"role": "db"}
+    assert known.matching("mcs", web, 0.0) == {}
 
 
 def test_times_of_last_words(known):

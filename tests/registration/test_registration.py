@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,10 @@ from mcshell.wire.documents.registration import open_registration
 from mcshell.wire.documents.signatures import Verifier
 from mcshell.wire.stomp.connector import Connector
 from tests.peers.fleet import Fleet, Node
-from tests.peers.processes import wait_until
+from tests.peers.processes import Child, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.peers.brokers import Broker
 
@@ -131,6 +131,19 @@ def follow(fleet, *words):
         cwd=fleet.folder,
         env=fleet.environ,
     )
+
+
+def test_a_node_whose_clock_is_days_behind_is_named(fleet):
+    """It takes no question and is not known as of now: it is no target, and not passed over in silence."""
+    daemon = Path(__file__).parents[1] / "peers" / "daemon_with_clock.py"
+    argv = [sys.executable, str(daemon), str(fleet.folder / "web1.toml"), "-172800"]
+    fleet.nodes["web1"] = Child(argv, fleet.folder / "web1.log", fleet.environ)
+    with fleet.client() as alice:
+        assert wait_until(lambda: known(alice) == {"web1"}, 2 * PATIENCE)
+        assert alice.discover().empty
+        assert alice.notices.pop().startswith("web1: not asked: it registers by a clock")
+        assert alice.discover(source="inventory").empty
+        assert alice.notices.pop().startswith("web1: not asked: it registers by a clock")
 
 
 def test_follow_prints_who_is_there_and_each_registration(fleet):

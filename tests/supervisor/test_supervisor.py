@@ -423,13 +423,15 @@ def test_nodes_that_are_not_believed_hide_no_others(rule_fleet):
     inventory = Inventory(folder / "registrations.sqlite", realm)
     now, wide = time.time(), "x" * 30_000
     inventory.keep(
-        [heard_of(one, fleet.collective, now, now, wide=wide) for one in (*foreign, ours)]
+        [heard_of(one, fleet.collective, now - 3600, now, wide=wide) for one in (*foreign, ours)]
     )
     inventory.close()
     rule_fleet.supervise()
     with fleet.client(state="late") as alice:
         assert list(alice.discover(source="inventory").sender) == ["web1"]
         assert alice.notices == []
+        # An hour ago is when it was written: that is no clock that is off.
+        assert alice.known.node(fleet.collective, "web1").skew is None
 
 
 def test_a_pool_that_says_nothing_is_said(rule_fleet):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.node_cache import registered
@@ -127,7 +128,8 @@ class InventoryPool:
                 log.info("a registration from the pool is refused: %s", refusal)
                 continue
             if collective in node.collectives:
-                found.append(registered(node, now))
+                # When it came there, and so how its clock was, nobody here can tell.
+                found.append(replace(registered(node, now), skew=None))
         return found, last
 
 

@@ -36,6 +36,10 @@ class DescribedNode(Subject, Protocol):
         """How often it registers, if it has said so."""
 
     @property
+    def skew(self) -> float | None:
+        """How far its clock was ahead of ours when it last registered, in seconds."""
+
+    @property
     def trust(self) -> str:
         """The wire over which it is known."""
 
@@ -59,6 +63,8 @@ class KnownMatches:
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeTimes] = {}
+        self.heard: dict[str, float] = {}
+        """When those came here by our clock (epoch) whose own is behind: `seen` is by theirs."""
         self._matching: OrderedDict[Filter, set[str]] = OrderedDict()
         self._matchers: dict[Filter, dict[bool, Matcher]] = {}
 
@@ -74,6 +80,7 @@ class KnownMatches:
         while len(self._matching) > _FILTERS:
             self._matchers.pop(self._matching.popitem(last=False)[0])
         self.nodes.clear()
+        self.heard.clear()
         for names in self._matching.values():
             names.clear()
         return True
@@ -99,6 +106,10 @@ class KnownMatches:
     def _keep(self, node: DescribedNode, interval: float | None) -> None:
         name, native = node.identity, node.trust == NATIVE
         self.nodes[name] = NodeTimes(node.seen, interval, native)
+        if node.skew is not None and node.skew < 0:
+            self.heard[name] = node.seen - node.skew
+        else:
+            self.heard.pop(name, None)
         for filter_, names in self._matching.items():
             if self._matchers[filter_][native].matches_known(node):
                 names.add(name)
@@ -129,5 +140,6 @@ class KnownMatches:
     def drop(self, name: str) -> None:
         """Forget a node."""
         self.nodes.pop(name, None)
+        self.heard.pop(name, None)
         for names in self._matching.values():
             names.discard(name)

@@ -65,6 +65,7 @@ _FRESH = 2.5
 """Intervals of registration in which a node that lives is heard of at least twice."""
 _TOLD = 5
 _PARTLY = "the pool inventory has not told all that it has heard: there may be nodes that nobody here knows of"
+_MISDATED = "not asked: it registers by a clock that is far behind (explain says how far), and takes no question"
 UNHEARD = "not asked: no answer, and nothing known of it, so nobody can tell whether it matches"
 """Why one that was named beside a filter is no target."""
 
@@ -414,6 +415,8 @@ class Finder:
             found = asked(self._search(targeting, agent))
         if found.stopped:
             raise Stopped(found=found)
+        if targeting.nodes is None:
+            self._tell_misdated(self._search(targeting, agent), found)
         return self._with_unheard(found, targeting, agent)
 
     def _with_unheard(
@@ -444,6 +447,15 @@ class Finder:
             unheard=tuple(left),
         )
 
+    def _tell_misdated(self, search: DiscoveryQuery, found: Discovered) -> None:
+        """Name those that would be known if their clocks were right.
+
+        They are no targets: a registration of days ago that somebody sends again looks the same.
+        """
+        names = self._known.misdated(search.collective, search.filter, search.since)
+        if names := [name for name in names if name not in found.answers]:
+            self._tell(f"{fold(names)}: {_MISDATED}")
+
     def remembered(self, targeting: Targeting, agent: str) -> Discovered | None:
         """The targets of a broadcast that changes nothing, from what is known (§5).
 
@@ -473,7 +485,11 @@ class Finder:
         if stale:
             _renew(search, stale)
             known = search.known_names()
-        return Discovered(names=list(known), elapsed=time.time() - began) if known else None
+        if not known:
+            return None
+        found = Discovered(names=list(known), elapsed=time.time() - began)
+        self._tell_misdated(search, found)
+        return found
 
     def _fresh(self, node: NodeTimes, now: float) -> bool:
         """Whether a node was heard of so lately that it need not be asked what it is."""

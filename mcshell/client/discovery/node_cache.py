@@ -268,13 +268,25 @@ class NodeCache:
         The first time a filter is asked of, all nodes are read; then only those that have changed.
         """
         with self._remembering:
-            remembered = self._remembered.setdefault(collective, KnownMatches())
-            if remembered.begin(filter_):
-                self._version.pop(collective, None)
-            self._catch_up(collective, remembered)
+            remembered = self._up_to_date(collective, filter_)
             nodes = remembered.nodes
             names = sorted(remembered.matching(filter_))
             return {name: nodes[name] for name in names if nodes[name].seen >= since}
+
+    def misdated(self, collective: str, filter_: Filter, since: float) -> list[str]:
+        """The nodes that match and were heard of since then, but say that it was before, by their clock."""
+        with self._remembering:
+            remembered = self._up_to_date(collective, filter_)
+            nodes, heard = remembered.nodes, remembered.heard
+            late = [name for name in remembered.matching(filter_) if heard.get(name, 0.0) >= since]
+            return sorted(name for name in late if nodes[name].seen < since)
+
+    def _up_to_date(self, collective: str, filter_: Filter) -> KnownMatches:
+        remembered = self._remembered.setdefault(collective, KnownMatches())
+        if remembered.begin(filter_):
+            self._version.pop(collective, None)
+        self._catch_up(collective, remembered)
+        return remembered
 
     def _catch_up(self, collective: str, remembered: KnownMatches) -> None:
         """Have what other processes have written since in memory too."""

@@ -88,6 +88,20 @@ def test_what_was_heard_under_a_clock_that_was_ahead(known):
     assert known.matching("mcs", web, 0.0) == {}
 
 
+def test_who_registers_by_a_clock_that_is_behind(known):
+    """It is not known as of now, for that might be said again, but told apart from who is gone."""
+    behind = CachedNode(identity="web1", seen=100.0, skew=-900.0, facts={"role": "web"})
+    gone = CachedNode(identity="web2", seen=100.0, skew=0.0, facts={"role": "web"})
+    known.learn("mcs", [behind, gone])
+    web = Filter(fact=("role=web",))
+    assert known.matching("mcs", web, 500.0) == {}
+    assert known.misdated("mcs", web, 500.0) == ["web1"]
+    assert known.misdated("mcs", Filter(fact=("role=db",)), 500.0) == []
+    assert known.misdated("mcs", web, 1001.0) == []
+    known.learn("mcs", [replace(behind, seen=600.0, skew=0.0)])
+    assert known.misdated("mcs", web, 500.0) == []
+
+
 def test_times_of_last_words(known):
     """`seen` answers for those who are known only."""
     known.learn("mcs", [CachedNode(identity="web1", seen=20.0)])
